@@ -1,0 +1,32 @@
+"""wiredoctor reads a packet capture and says what is wrong with the HTTP in it.
+
+    import wiredoctor
+    report = wiredoctor.analyze("trace.pcap")
+    report.findings       # a list of Finding
+    report.exchanges      # a Polars frame, a row per exchange
+    report.connections    # a Polars frame, a row per connection
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+    from wiredoctor.pipeline import analyze
+
+__version__ = "0.1.0"
+__all__ = ["Finding", "Report", "__version__", "analyze"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the analysis only when it is asked for: `wiredoctor --help` needs no Polars."""
+    if name == "analyze":
+        from wiredoctor.pipeline import analyze
+
+        return analyze
+    if name in ("Finding", "Report"):
+        from wiredoctor import findings
+
+        return getattr(findings, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,214 @@
+"""What a rule is, what a finding is, and what a report holds: the nouns between analysis and telling.
+
+Rules and reports import this module and `tables`, nothing else of the package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Severity = Literal["error", "warning", "note"]
+Confidence = Literal["high", "medium", "low"]
+Side = Literal["client", "server"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""Worst first."""
+
+CONFIDENCES: tuple[Confidence, ...] = ("high", "medium", "low")
+"""Surest first."""
+
+_UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit of a rule: "30 ms" or "8 segments" or "25 %", and why it is that and no other.
+
+    `value` is in nanoseconds for times (ns, us, ms, s), else the bare number.
+    Raises ValueError when the text is not a number and a unit.
+    """
+
+    text: str
+    reason: str
+
+    @property
+    def value(self) -> int:
+        """The limit as a whole number: nanoseconds for times, else in the unit of the text."""
+        number, _, unit = self.text.partition(" ")
+        return round(float(number) * _UNITS.get(unit, 1))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a claim of a rule can be read."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a rule file declares as RULE. Texts are str.format templates over the columns of its candidates.
+
+    severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
+    explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
+    scope: "time" (same connection, overlapping start..end), "exchange", "connection" or "endpoint" (the server).
+    summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
+    """
+
+    severity: Severity | Mapping[str | None, Severity]
+    title: str | Mapping[str | None, str]
+    message: str | Mapping[str | None, str]
+    remedy: str | Mapping[str | None, str]
+    display_filter: str
+    references: tuple[Reference, ...] = ()
+    explained_by: tuple[tuple[str, str], ...] = ()
+    summary: bool = False
+
+
+CANDIDATE_COLUMNS = {
+    "connection": "id, or null for one that is about the capture",
+    "exchange": "index in the connection, or null",
+    "kind": "name of the kind, or null",
+    "side": "client, server or null: who has to change something",
+    "confidence": "high, medium or low",
+    "frame": "where to look first; with rule and connection the key of the candidate",
+    "start": "ns; with end the time that the candidate explains",
+    "end": "ns",
+    "delay": "ns, or null: what the user would have got back, at most",
+    "evidence": "list of {frame, time, note}, in order of frames",
+}
+"""What every candidate has, besides the names in the rule's texts. An optional boolean column `candidate` is false on
+rows that only inform `judge` (opportunities, counter-evidence)."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A packet that proves something: its frame number, seconds since the capture's first packet, and what it shows."""
+
+    frame: int
+    elapsed: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A diagnosis with its proof; it stands on its own. Keys and meaning as `findings` of the JSON format, schema 1."""
+
+    rule: str
+    family: str
+    kind: str | None
+    side: Side | None
+    severity: Severity
+    confidence: Confidence
+    title: str
+    message: str
+    client: str | None
+    server: str | None
+    capture: str
+    connection: int | None
+    exchange: int | None
+    request: str | None
+    status: int | None
+    time: str
+    elapsed: float
+    delay: float | None
+    count: int
+    measures: dict[str, int | float]
+    evidence: tuple[Evidence, ...]
+    remedy: str
+    references: tuple[Reference, ...]
+    display_filter: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class CaptureSummary:
+    """A file that was read: what it is, what is in it, and what could not be analysed."""
+
+    file: str
+    format: str
+    link_types: list[str]
+    packets: int
+    bytes: int
+    first_time: str | None
+    last_time: str | None
+    not_analysed: dict[str, int]
+    duplicates: int = 0
+    damage: str | None = None
+
+
+@dataclass
+class Report:
+    """What an analysis found. `connections` and `exchanges` are Polars frames with the columns of tables.CONNECTIONS
+    and tables.EXCHANGES, and `capture` (the file) in front."""
+
+    version: str
+    captures: list[CaptureSummary] = field(default_factory=list[CaptureSummary])
+    findings: list[Finding] = field(default_factory=list[Finding])
+    delay: float = 0.0
+    connection_count: int = 0
+    exchange_count: int = 0
+    limits: list[str] = field(default_factory=list[str])
+    scan_connections: Callable[[], pl.LazyFrame] | None = None
+    scan_exchanges: Callable[[], pl.LazyFrame] | None = None
+    resources: list[Any] = field(default_factory=list[Any], repr=False)
+
+    @property
+    def connections(self) -> pl.DataFrame:
+        """A row per connection; columns of tables.CONNECTIONS."""
+        return _collect(self.scan_connections, "connections")
+
+    @property
+    def exchanges(self) -> pl.DataFrame:
+        """A row per exchange; columns of tables.EXCHANGES."""
+        return _collect(self.scan_exchanges, "exchanges")
+
+
+def _collect(scan: Callable[[], pl.LazyFrame] | None, table: str) -> pl.DataFrame:
+    if scan is None:
+        from wiredoctor.tables import TABLES
+
+        return TABLES[table].empty()
+    return scan().collect()
+
+
+def by_kind(text: Any, kind: str | None) -> Any:
+    """The entry of a rule's severity, title, message or remedy for this kind."""
+    return text if isinstance(text, str) else text[kind]
+
+
+_ESCAPED = re.compile(r"[^\x20-\x7e]")
+
+
+def printable(text: str) -> str:
+    r"""Packet text as safe ASCII: everything else becomes \xNN (text from packets is Latin-1 decoded, a byte a sign)."""
+    return _ESCAPED.sub(lambda m: "".join(f"\\x{b:02x}" for b in m.group().encode("latin-1", "backslashreplace")), text)
+
+
+def mask_target(target: str) -> str:
+    """A request target without its secrets: query values are `*`, a query without `=` is `*`, user information is `*@`.
+
+    Length, order and names of the query stay, so that requests can be told apart (RFC 3986 sections 3.2.1 and 3.4).
+    """
+    path, mark, query = target.partition("?")
+    path = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://|)[^/@]*@", r"\1*@", path)
+    path = path.partition("#")[0]
+    if not mark:
+        return printable(path)
+    masked = "&".join(f"{p.partition('=')[0]}=*" if "=" in p else "*" for p in query.split("&"))
+    return printable(f"{path}?{masked}")
+
+
+def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
+    """16 hexadecimal digits that stay the same between captures of one fault: path without digits, no connection, no time."""
+    path = re.sub(r"[0-9]+", "", (target or "").partition("?")[0])
+    text = "\0".join(("1", rule, kind or "", side or "", server or "", method or "", path))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

@@ -1,0 +1,426 @@
+"""Every table and every column of wiredoctor, a sentence and a unit each: read this first.
+
+A stage takes tables and state and returns tables and state. Between the NumPy stages (decode, tcp, http)
+a table is a `Columns`: a dict of one array per column, all of one length. Rules and reports see the same
+columns as Polars frames. Both are described here, once; documentation and exports are made from it.
+
+Times are int64 nanoseconds since the first packet of the capture, whose own time is kept beside them
+(nanoseconds since 1970 as a Python integer, so that no year is too far away).
+Frames count from 1 as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
+Stream offsets are sequence numbers unwrapped to 64 bits: 0 is the first byte after the SYN of that
+direction (without a SYN: the first byte seen, so that a late first copy of an earlier byte is negative).
+"Seen" always means: at the capture point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = np.ndarray[Any, Any]
+Columns = dict[str, Array]
+"""One epoch of a table between the NumPy stages: column name -> array; all arrays have one length."""
+
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
+"""Control bits of the TCP header, RFC 9293 section 3.1."""
+
+SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+"""In nanoseconds."""
+
+CLIENT, SERVER = 0, 1
+"""Role of a side of a connection; NONE while nothing but ports and order speak for it."""
+
+NONE = -1
+"""No value, in integer columns of less than 64 bits."""
+
+NEVER = -(1 << 62)
+"""No value, in 64-bit columns (times, offsets, frames, ids): -1 is a legal time and a legal offset."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, its type, its unit ("" where it has none) and what it means.
+
+    `nullable` columns hold NEVER (64 bits) or NONE (fewer) in `Columns` and null in Polars.
+    """
+
+    name: str
+    dtype: pl.DataType
+    unit: str
+    meaning: str
+    nullable: bool = False
+
+    @property
+    def sentinel(self) -> int | None:
+        """What stands for "no value" in `Columns`; None where the column always has one."""
+        if not self.nullable or not self.dtype.is_integer():
+            return None
+        return NEVER if self.dtype == pl.Int64 else NONE
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, what one row is, and its columns in order."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Column name -> Polars type."""
+        return pl.Schema({c.name: c.dtype for c in self.columns})
+
+    def empty(self) -> pl.DataFrame:
+        """The table without rows."""
+        return pl.DataFrame(schema=self.schema)
+
+    def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
+        """`Columns` (or lists) -> Polars frame with exactly the columns of this table; sentinels become null."""
+        series: list[pl.Series] = []
+        fill: list[pl.Expr] = []
+        for c in self.columns:
+            s = pl.Series(c.name, columns[c.name])
+            series.append(s if s.dtype == c.dtype else s.cast(c.dtype, strict=False))
+            if c.sentinel is not None:
+                fill.append(pl.when(pl.col(c.name) != c.sentinel).then(pl.col(c.name)).alias(c.name))
+        frame = pl.DataFrame(series)
+        return frame.with_columns(fill) if fill and frame.height else frame
+
+
+I8, I16, I32, I64 = pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64()
+U8, U16, U32, U64 = pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64()
+BOOL, TEXT, STATUSES = pl.Boolean(), pl.String(), pl.List(pl.UInt16())
+
+
+def _c(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
+    return Column(name, dtype, unit, meaning)
+
+
+def _n(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
+    return Column(name, dtype, unit, meaning, nullable=True)
+
+
+RECORDS = Table(
+    "records",
+    "a packet record of the capture file, as the file frames it",
+    (
+        _c("time", I64, "ns", "time stamp of the record, since that of the first"),
+        _c("interface", I32, "", "index in the capture's list of interfaces"),
+        _c("link_type", I32, "", "LINKTYPE_ number (tcpdump.org/linktypes.html); -1: a record that is no packet but counts as a frame"),
+        _c("offset", I64, "bytes", "where the packet begins in the file"),
+        _c("captured", I64, "bytes", "how much of the packet is in the file"),
+        _c("length", I64, "bytes", "how long the packet was on the wire"),
+    ),
+)
+
+PACKETS = Table(
+    "packets",
+    "a packet that carries a TCP header, in the order of the capture",
+    (
+        _c("frame", I64, "", "number of the packet in its capture"),
+        _c("time", I64, "ns", "time stamp, since the first packet of the capture"),
+        _c("interface", I32, "", "index in the capture's list of interfaces"),
+        _c("ip_version", U8, "", "4 or 6"),
+        _c("source_high", U64, "", "upper half of the source address (0 for IPv4)"),
+        _c("source_low", U64, "", "lower half of the source address (IPv4: the address)"),
+        _c("destination_high", U64, "", "upper half of the destination address"),
+        _c("destination_low", U64, "", "lower half of the destination address"),
+        _c("source_port", U16, "", "source port"),
+        _c("destination_port", U16, "", "destination port"),
+        _n("ip_id", I32, "", "IPv4 identification; of a reassembled datagram that of its fragments; none in IPv6"),
+        _c("ttl", U8, "", "time to live or hop limit"),
+        _c("link_hash", U64, "", "hash of the link-layer addresses (MAC source and destination; 0 where the link has none)"),
+        _c("encapsulation", U64, "", "hash of VLAN tags and tunnel headers passed on the way to the IP header; 0 without any"),
+        _c("seq", U32, "", "sequence number as in the header"),
+        _c("ack", U32, "", "acknowledgement number as in the header"),
+        _c("flags", U8, "", "control bits, FIN = 1 ... CWR = 128"),
+        _c("window", U16, "", "window as in the header, unscaled"),
+        _c("length", I32, "bytes", "TCP payload on the wire, by the IP length"),
+        _c("captured", I32, "bytes", "TCP payload that is in the capture, at most `length`"),
+        _c("payload", I64, "bytes", "where the payload begins: an offset in the file, or from SCRATCH on in the scratch buffer of reassembled fragments"),
+        _c("options_hash", U64, "", "hash of the option bytes; 0 without options"),
+        _c("mss", I32, "bytes", "MSS option; -1 without it"),
+        _c("window_shift", I8, "", "window scale option (at most 14, RFC 7323); -1 without it"),
+        _c("has_timestamps", BOOL, "", "carries the time-stamp option"),
+        _c("sack", BOOL, "", "carries SACK blocks"),
+        _c("dsack", BOOL, "", "its first SACK block reports a duplicate (RFC 2883)"),
+        _c("quoted", BOOL, "", "a header quoted in an ICMP error: takes a connection id, is no packet of it"),
+    ),
+)
+
+SCRATCH = 1 << 62
+"""`packets.payload` from here on counts in the scratch buffer of reassembled fragments, not in the file."""
+
+ODDITIES = Table(
+    "oddities",
+    "something in a packet that does not fit its standard: described here, judged by rules",
+    (
+        _c("frame", I64, "", "number of the packet"),
+        _c("layer", TEXT, "", "link, ip, tcp or http"),
+        _c("what", TEXT, "", "what was expected and what was there, in words"),
+    ),
+)
+
+SEGMENTS = Table(
+    "segments",
+    "a TCP packet with what its connection's past says about it; second copies of a packet are left out",
+    (
+        _c("frame", I64, "", "number of the packet"),
+        _c("time", I64, "ns", "time stamp"),
+        _c("interface", I32, "", "index in the capture's list of interfaces"),
+        _c("connection", I64, "", "connection id, equal to tcp.stream"),
+        _c("direction", I8, "", "0 = from the side that sent the connection's first packet, 1 = the other way"),
+        _n("role", I8, "", "role of the sender: 0 client, 1 server; none while only ports and order speak for it"),
+        _c("flags", U8, "", "control bits, FIN = 1 ... CWR = 128"),
+        _c("offset", I64, "bytes", "stream offset of the first payload byte (of a bare FIN: of the FIN)"),
+        _c("length", I32, "bytes", "payload on the wire"),
+        _c("captured", I32, "bytes", "payload in the capture"),
+        _n("ack", I64, "bytes", "stream offset, in the other direction, of the next byte expected; none without the ACK flag"),
+        _n("window", I64, "bytes", "announced window after scaling; none where the scale is unknown"),
+        _c("ip_id", I32, "", "IPv4 identification, -1 in IPv6"),
+        _c("ttl", U8, "", "time to live or hop limit"),
+        _c("link_hash", U64, "", "hash of the link-layer addresses"),
+        _c("encapsulation", U64, "", "hash of VLAN tags and tunnel headers"),
+        _c("options_hash", U64, "", "hash of the option bytes"),
+        _c("has_timestamps", BOOL, "", "carries the time-stamp option"),
+        _c("sack", BOOL, "", "carries SACK blocks"),
+        _c("dsack", BOOL, "", "reports a duplicate by SACK"),
+        # what it is
+        _c("new_bytes", I32, "bytes", "payload bytes not seen before from this side"),
+        _c("retransmission", BOOL, "", "payload (or SYN, FIN) seen before in full, and no keep-alive probe"),
+        _c("fills_hole", BOOL, "", "brings first copies from below the highest byte seen: reordered, or lost before the capture point"),
+        _c("opens_hole", BOOL, "", "begins above the highest byte seen"),
+        _c("overlap", BOOL, "", "part of its payload was seen before, part is new"),
+        _c("keep_alive_probe", BOOL, "", "0 or 1 byte just below the highest, RFC 9293 section 3.8.4"),
+        _c("pure_ack", BOOL, "", "ACK without payload, SYN, FIN and RST"),
+        _c("window_update", BOOL, "", "pure ACK that acknowledges nothing new, or that ends a lack of room for a full segment"),
+        _c("duplicate_ack", BOOL, "", "pure ACK of nothing new with an unchanged window while data was in flight"),
+        _c("acked_bytes", I64, "bytes", "bytes of the other direction that it acknowledges first"),
+        _c("acks_unseen", I64, "bytes", "bytes of the other direction that it acknowledges first and that had not been seen"),
+        _n("ack_delay", I64, "ns", "time since the newest data it acknowledges first was seen, less the round trip to its sender (unclipped)"),
+        _c("zero_window", BOOL, "", "announces window 0 (not in SYN or RST)"),
+        # sizes
+        _c("mss", I32, "bytes", "effective MSS of its direction, as rules.md defines it, before this segment"),
+        _c("full", BOOL, "", "payload of at least the MSS"),
+        _c("small", BOOL, "", "payload below the MSS that does not fill the receiver's window; of an offload super-segment: its end"),
+        _c("small_start", BOOL, "", "as `small`, but of an offload super-segment its beginning (never small)"),
+        _c("in_flight_before", I64, "bytes", "sent by this side and not yet acknowledged, before this segment"),
+        _c("in_flight", I64, "bytes", "the same after this segment"),
+        _n("window_room", I64, "bytes", "room in the receiver's window before this segment; none while no window is known"),
+        # round trip, known before this packet
+        _n("rtt_own", I64, "ns", "round trip from the capture point to this packet's sender, without this packet's own sample"),
+        _n("rtt_other", I64, "ns", "round trip from the capture point to its receiver"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK of the connection were seen before"),
+        # neighbours: the data segment of this side before this packet (D), and the pure ACK that answered it (K)
+        _n("data_before_frame", I64, "", "D: the newest segment with new data that this side sent before this packet"),
+        _n("data_before_time", I64, "ns", "time of D"),
+        _n("data_before_end", I64, "bytes", "stream offset after D"),
+        _n("data_before_length", I32, "bytes", "payload of D"),
+        _c("data_before_full", BOOL, "", "D was a full segment"),
+        _c("data_before_small", BOOL, "", "D was a small segment"),
+        _c("data_before_last_in_flight", BOOL, "", "D ended at the highest byte its side had sent"),
+        _n("data_before_room", I64, "bytes", "room that D left in the receiver's window"),
+        _n("ack_before_frame", I64, "", "K: the newest packet of the other side since D that acknowledges something new and is a pure ACK and no window update"),
+        _n("ack_before_time", I64, "ns", "time of K"),
+        _n("ack_before_ack", I64, "bytes", "stream offset that K acknowledges"),
+        _n("ack_before_delay", I64, "ns", "`ack_delay` of K"),
+        _c("quiet_since_ack", BOOL, "", "this side sent nothing between K and this packet"),
+        _c("other_data_since", BOOL, "", "the other side sent payload between D and this packet"),
+        _c("retransmission_since", BOOL, "", "either side retransmitted between D and this packet"),
+        _c("window_short_since", BOOL, "", "at some time since D the receiver's window had no room for a full segment"),
+        _c("nagle_off", BOOL, "", "Nagle is proved off for this side by packets up to this one"),
+        # what it carries
+        _c("http", BOOL, "", "the connection has spoken HTTP so far"),
+        _n("message", I64, "", "the message its first new byte belongs to; none when it came out of order or belongs to none"),
+        _n("exchange", I32, "", "index of that message's exchange in its connection"),
+        _c("in_body", BOOL, "", "its new data holds bytes behind the head of its message"),
+        _c("ends_head", BOOL, "", "its last byte is the last byte of a message head"),
+        _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),
+        _n("data_before_message", I64, "", "message of the last byte of D"),
+        _c("data_before_ends_head", BOOL, "", "D ended exactly at the end of a head"),
+        _c("data_before_ends_message", BOOL, "", "D ended exactly at the end of a message"),
+        _c("owes", BOOL, "", "before this packet its side had more to say: its message was unfinished, or a request was unanswered (server) or pipelined"),
+    ),
+)
+
+BURSTS = Table(
+    "bursts",
+    "a run of data segments of one message with gaps below max(10 ms, 2 x rtt); only body bytes count",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("direction", I8, "", "direction of the message"),
+        _c("message", I64, "", "message id"),
+        _c("exchange", I32, "", "index of the exchange in its connection"),
+        _c("index", I32, "", "0-based number of the burst in its body"),
+        _c("first_frame", I64, "", "first packet of the burst"),
+        _c("last_frame", I64, "", "last packet so far"),
+        _c("start", I64, "ns", "time of its first packet"),
+        _c("end", I64, "ns", "time of its last packet so far"),
+        _c("bytes", I64, "bytes", "body bytes, chunk framing included"),
+        _c("segments", I32, "", "packets with new data"),
+        _c("largest_segment", I32, "bytes", "its largest payload"),
+        _n("pause", I64, "ns", "time since the burst before it in the same body; none for the first"),
+        _n("pause_frame", I64, "", "last packet before the pause"),
+        _c("pause_acknowledged", BOOL, "", "all that was sent before had been acknowledged before the burst left (or < 2 full segments in flight and pause < 510 ms)"),
+        _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
+        _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
+        _c("pause_application", BOOL, "", "the pause is the application's: the three above"),
+    ),
+)
+
+FRAMINGS = ("none", "content-length", "chunked", "close-delimited", "tunnel")
+"""How a message's end is found, RFC 9112 section 6.3."""
+
+END_REASONS = ("complete", "fin", "rst", "error", "hole", "capture-end")
+"""Why a message ended, or why its end is not known."""
+
+PROTOCOLS = ("none", "http", "tls", "http2", "unknown")
+"""What a connection carried; none: no payload was seen."""
+
+_MESSAGE = (
+    _n("frame", I64, "", "packet with its first byte"),
+    _n("last_frame", I64, "", "packet in which its last missing byte was seen"),
+    _n("start", I64, "ns", "when its first byte was seen"),
+    _n("end", I64, "ns", "when its last missing byte was seen"),
+    _n("head_bytes", I64, "bytes", "start line and header section with the empty line"),
+    _n("body_bytes", I64, "bytes", "content seen, without chunk framing"),
+    _n("body_due", I64, "bytes", "Content-Length as announced, where it frames the body"),
+    _c("framing", TEXT, "", "none, content-length, chunked, close-delimited or tunnel"),
+    _c("end_reason", TEXT, "", "complete, fin, rst, error, hole or capture-end"),
+    _c("version", TEXT, "", "HTTP version, as in the start line"),
+    _n("last_body_time", I64, "ns", "when its last body byte was seen; none without a body"),
+    _c("has_hole", BOOL, "", "bytes of it are not in the capture"),
+    _c("connection_close", BOOL, "", "says Connection: close"),
+    _c("connection_keep_alive", BOOL, "", "says Connection: keep-alive"),
+    _c("has_content_length", BOOL, "", "has a Content-Length field"),
+    _c("has_transfer_encoding", BOOL, "", "has a Transfer-Encoding field (identity does not count)"),
+    _c("content_type", TEXT, "", "media type in lower case without parameters"),
+    _c("content_encoding", TEXT, "", "Content-Encoding in lower case"),
+    _c("upgrade", TEXT, "", "Upgrade"),
+    _c("via", TEXT, "", "Via"),
+    _n("chunks", I32, "", "data chunks seen, where chunked"),
+)
+
+_REQUEST_ONLY = (
+    _c("method", TEXT, "", "method"),
+    _c("target", TEXT, "", "request target as sent (reports mask its query)"),
+    _c("host", TEXT, "", "Host"),
+    _c("user_agent", TEXT, "", "User-Agent"),
+    _c("referer", TEXT, "", "Referer"),
+    _c("expect_continue", BOOL, "", "says Expect: 100-continue"),
+    _c("has_credentials", BOOL, "", "has Authorization or Proxy-Authorization"),
+)
+
+_RESPONSE_ONLY = (
+    _n("status", I32, "", "status code"),
+    _c("reason", TEXT, "", "reason phrase"),
+    _c("server", TEXT, "", "Server"),
+    _n("keep_alive_timeout", I32, "s", "timeout parameter of Keep-Alive"),
+    _n("keep_alive_max", I32, "", "max parameter of Keep-Alive"),
+    _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate, in lower case"),
+    _c("auth_token", BOOL, "", "that challenge carries a token"),
+    _c("accel_buffering", TEXT, "", "X-Accel-Buffering"),
+)
+
+MESSAGES = Table(
+    "messages",
+    "a request, a response or an interim response, with what there is of it",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("direction", I8, "", "direction it travelled in"),
+        _c("role", I8, "", "role of its sender: 0 client (a request), 1 server (a response)"),
+        _c("message", I64, "", "message id: unique in the capture, ascending in a direction"),
+        _c("exchange", I32, "", "index of its exchange in its connection"),
+        *_MESSAGE,
+        *_REQUEST_ONLY,
+        *_RESPONSE_ONLY,
+    ),
+)
+
+
+def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
+
+
+EXCHANGES = Table(
+    "exchanges",
+    "a request and its final response, said once nothing more can change it: at the next request, at a close, or at the end",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("exchange", I32, "", "0-based index in its connection"),
+        _c("has_request", BOOL, "", "the request was captured; else its columns are null or empty"),
+        _c("has_response", BOOL, "", "a final response was captured (or the interim one that came alone)"),
+        *_side("request", (_n("message", I64, "", "message id"), *_MESSAGE, *_REQUEST_ONLY)),
+        *_side("response", (_n("message", I64, "", "message id"), *_MESSAGE, *_RESPONSE_ONLY)),
+        _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
+        _c("persistent", BOOL, "", "both messages leave the connection open, RFC 9112 section 9.3"),
+        _c("upgraded", BOOL, "", "101, or 2xx to CONNECT: what follows is no HTTP"),
+        _n("request_time", I64, "ns", "request end - request start"),
+        _n("server_time", I64, "ns", "response start - request end, at least 0"),
+        _n("response_time", I64, "ns", "response end - response start"),
+        # the connection, as of when the row was said
+        _c("last", BOOL, "", "no further request was seen on the connection"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),
+        _c("both_directions", BOOL, "", "packets of both directions were seen"),
+        _c("hole_before", BOOL, "", "bytes are missing somewhere on the connection so far"),
+        _n("rtt_client", I64, "ns", "round trip from the capture point to the client"),
+        _n("rtt_server", I64, "ns", "round trip from the capture point to the server"),
+        _n("client_close_frame", I64, "", "first FIN of the client (its first RST where it sent no FIN)"),
+        _n("client_close_time", I64, "ns", "its time"),
+        _n("client_close_ack", I64, "bytes", "offset of the server's stream that it acknowledges"),
+        _n("client_close_rst", I8, "", "1 when it is an RST, 0 when it is a FIN"),
+        _n("server_close_frame", I64, "", "first FIN of the server (its first RST where it sent no FIN)"),
+        _n("server_close_time", I64, "ns", "its time"),
+        _n("server_close_ack", I64, "bytes", "offset of the client's stream that it acknowledges"),
+        _n("server_close_offset", I64, "bytes", "its own offset in the server's stream"),
+        _n("server_close_rst", I8, "", "1 when it is an RST, 0 when it is a FIN"),
+        _c("said_at", I64, "ns", "capture time as of which the row holds"),
+        _c("at_capture_end", BOOL, "", "said because the capture ended, nothing else"),
+    ),
+)
+
+CONNECTIONS = Table(
+    "connections",
+    "a TCP connection (a new one when a port is used again with another initial sequence number)",
+    (
+        _c("connection", I64, "", "connection id, equal to tcp.stream"),
+        _c("client", TEXT, "", "client endpoint, address:port"),
+        _c("server", TEXT, "", "server endpoint, address:port"),
+        _c("client_host", TEXT, "", "client address without the port"),
+        _c("client_direction", I8, "", "direction in which the client sends, 0 or 1"),
+        _c("packets", I64, "", "packets of both directions, second copies left out"),
+        _c("duplicates", I64, "", "packets left out because they were captured twice"),
+        _c("client_packets", I64, "", "packets from the client"),
+        _c("server_packets", I64, "", "packets from the server"),
+        _c("client_bytes", I64, "bytes", "payload bytes from the client, each counted once"),
+        _c("server_bytes", I64, "bytes", "payload bytes from the server, each counted once"),
+        _c("first_frame", I64, "", "first packet"),
+        _c("last_frame", I64, "", "last packet"),
+        _c("start", I64, "ns", "time of the first packet"),
+        _c("end", I64, "ns", "time of the last packet"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),
+        _n("rtt_client", I64, "ns", "round trip from the capture point to the client"),
+        _n("rtt_server", I64, "ns", "round trip from the capture point to the server"),
+        _c("client_unseen_bytes", I64, "bytes", "bytes of the client that the server acknowledged and the capture lacks"),
+        _c("server_unseen_bytes", I64, "bytes", "bytes of the server that the client acknowledged and the capture lacks"),
+        _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
+        _n("unseen_frame", I64, "", "the first of these ACKs"),
+        _c("protocol", TEXT, "", "http, tls, http2, unknown (payload of another kind) or none (no payload)"),
+        _c("history", TEXT, "", "what happened, a letter per kind of packet when it first happens, upper case from the client: "
+           "S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G a gap, T retransmission, W zero window"),
+        _c("closed_by", TEXT, "", "client, server or both (neither had acknowledged the other's close); empty while open"),
+        _c("close", TEXT, "", "fin or rst (RST of the side that closed, without a FIN before); empty while open"),
+        _c("exchanges", I64, "", "exchanges on the connection"),
+        _c("said_at", I64, "ns", "capture time as of which the row holds"),
+    ),
+)
+
+TABLES = {t.name: t for t in (RECORDS, PACKETS, ODDITIES, SEGMENTS, BURSTS, MESSAGES, EXCHANGES, CONNECTIONS)}
