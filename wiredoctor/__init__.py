@@ -1,10 +1,10 @@
 """wiredoctor reads a packet capture and says what is wrong with the HTTP in it.
 
-    import wiredoctor
-    report = wiredoctor.analyze("trace.pcap")
-    report.findings       # a list of Finding
-    report.exchanges      # a Polars frame, a row per exchange
-    report.connections    # a Polars frame, a row per connection
+import wiredoctor
+report = wiredoctor.analyze("trace.pcap")
+report.findings       # a list of Finding
+report.exchanges      # a Polars frame, a row per exchange
+report.connections    # a Polars frame, a row per connection
 """
 
 from __future__ import annotations

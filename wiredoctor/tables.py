@@ -108,13 +108,32 @@ def _n(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
     return Column(name, dtype, unit, meaning, nullable=True)
 
 
+CAPTURES = Table(
+    "captures",
+    "a capture file",
+    (
+        _c("capture", TEXT, "", "the file as it was named"),
+        _c("format", TEXT, "", "pcap or pcapng"),
+        _c("packets", I64, "", "packet records read"),
+        _c("bytes", I64, "bytes", "size of the file"),
+        _c("last_frame", I64, "", "number of the last packet; 0 without any"),
+        _c("last_time", I64, "ns", "time of the last packet, since the first"),
+        _c("damage", TEXT, "", "what could not be read and where; empty when all could"),
+    ),
+)
+
 RECORDS = Table(
     "records",
     "a packet record of the capture file, as the file frames it",
     (
         _c("time", I64, "ns", "time stamp of the record, since that of the first"),
         _c("interface", I32, "", "index in the capture's list of interfaces"),
-        _c("link_type", I32, "", "LINKTYPE_ number (tcpdump.org/linktypes.html); -1: a record that is no packet but counts as a frame"),
+        _c(
+            "link_type",
+            I32,
+            "",
+            "LINKTYPE_ number (tcpdump.org/linktypes.html); -1: a record that is no packet but counts as a frame",
+        ),
         _c("offset", I64, "bytes", "where the packet begins in the file"),
         _c("captured", I64, "bytes", "how much of the packet is in the file"),
         _c("length", I64, "bytes", "how long the packet was on the wire"),
@@ -145,7 +164,12 @@ PACKETS = Table(
         _c("window", U16, "", "window as in the header, unscaled"),
         _c("length", I32, "bytes", "TCP payload on the wire, by the IP length"),
         _c("captured", I32, "bytes", "TCP payload that is in the capture, at most `length`"),
-        _c("payload", I64, "bytes", "where the payload begins: an offset in the file, or from SCRATCH on in the scratch buffer of reassembled fragments"),
+        _c(
+            "payload",
+            I64,
+            "bytes",
+            "where the payload begins: an offset in the file, or from SCRATCH on in the scratch buffer of reassembled fragments",
+        ),
         _c("options_hash", U64, "", "hash of the option bytes; 0 without options"),
         _c("mss", I32, "bytes", "MSS option; -1 without it"),
         _c("window_shift", I8, "", "window scale option (at most 14, RFC 7323); -1 without it"),
@@ -196,7 +220,12 @@ SEGMENTS = Table(
         # what it is
         _c("new_bytes", I32, "bytes", "payload bytes not seen before from this side"),
         _c("retransmission", BOOL, "", "payload (or SYN, FIN) seen before in full, and no keep-alive probe"),
-        _c("fills_hole", BOOL, "", "brings first copies from below the highest byte seen: reordered, or lost before the capture point"),
+        _c(
+            "fills_hole",
+            BOOL,
+            "",
+            "brings first copies from below the highest byte seen: reordered, or lost before the capture point",
+        ),
         _c("opens_hole", BOOL, "", "begins above the highest byte seen"),
         _c("overlap", BOOL, "", "part of its payload was seen before, part is new"),
         _c("keep_alive_probe", BOOL, "", "0 or 1 byte just below the highest, RFC 9293 section 3.8.4"),
@@ -205,12 +234,22 @@ SEGMENTS = Table(
         _c("duplicate_ack", BOOL, "", "pure ACK of nothing new with an unchanged window while data was in flight"),
         _c("acked_bytes", I64, "bytes", "bytes of the other direction that it acknowledges first"),
         _c("acks_unseen", I64, "bytes", "bytes of the other direction that it acknowledges first and that had not been seen"),
-        _n("ack_delay", I64, "ns", "time since the newest data it acknowledges first was seen, less the round trip to its sender (unclipped)"),
+        _n(
+            "ack_delay",
+            I64,
+            "ns",
+            "time since the newest data it acknowledges first was seen, less the round trip to its sender (unclipped)",
+        ),
         _c("zero_window", BOOL, "", "announces window 0 (not in SYN or RST)"),
         # sizes
         _c("mss", I32, "bytes", "effective MSS of its direction, as rules.md defines it, before this segment"),
         _c("full", BOOL, "", "payload of at least the MSS"),
-        _c("small", BOOL, "", "payload below the MSS that does not fill the receiver's window; of an offload super-segment: its end"),
+        _c(
+            "small",
+            BOOL,
+            "",
+            "payload below the MSS that does not fill the receiver's window; of an offload super-segment: its end",
+        ),
         _c("small_start", BOOL, "", "as `small`, but of an offload super-segment its beginning (never small)"),
         _c("in_flight_before", I64, "bytes", "sent by this side and not yet acknowledged, before this segment"),
         _c("in_flight", I64, "bytes", "the same after this segment"),
@@ -228,7 +267,12 @@ SEGMENTS = Table(
         _c("data_before_small", BOOL, "", "D was a small segment"),
         _c("data_before_last_in_flight", BOOL, "", "D ended at the highest byte its side had sent"),
         _n("data_before_room", I64, "bytes", "room that D left in the receiver's window"),
-        _n("ack_before_frame", I64, "", "K: the newest packet of the other side since D that acknowledges something new and is a pure ACK and no window update"),
+        _n(
+            "ack_before_frame",
+            I64,
+            "",
+            "K: the newest packet of the other side since D that acknowledges something new and is a pure ACK and no window update",
+        ),
         _n("ack_before_time", I64, "ns", "time of K"),
         _n("ack_before_ack", I64, "bytes", "stream offset that K acknowledges"),
         _n("ack_before_delay", I64, "ns", "`ack_delay` of K"),
@@ -247,7 +291,12 @@ SEGMENTS = Table(
         _n("data_before_message", I64, "", "message of the last byte of D"),
         _c("data_before_ends_head", BOOL, "", "D ended exactly at the end of a head"),
         _c("data_before_ends_message", BOOL, "", "D ended exactly at the end of a message"),
-        _c("owes", BOOL, "", "before this packet its side had more to say: its message was unfinished, or a request was unanswered (server) or pipelined"),
+        _c(
+            "owes",
+            BOOL,
+            "",
+            "before this packet its side had more to say: its message was unfinished, or a request was unanswered (server) or pipelined",
+        ),
     ),
 )
 
@@ -269,7 +318,12 @@ BURSTS = Table(
         _c("largest_segment", I32, "bytes", "its largest payload"),
         _n("pause", I64, "ns", "time since the burst before it in the same body; none for the first"),
         _n("pause_frame", I64, "", "last packet before the pause"),
-        _c("pause_acknowledged", BOOL, "", "all that was sent before had been acknowledged before the burst left (or < 2 full segments in flight and pause < 510 ms)"),
+        _c(
+            "pause_acknowledged",
+            BOOL,
+            "",
+            "all that was sent before had been acknowledged before the burst left (or < 2 full segments in flight and pause < 510 ms)",
+        ),
         _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
         _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
         _c("pause_application", BOOL, "", "the pause is the application's: the three above"),
@@ -414,8 +468,13 @@ CONNECTIONS = Table(
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _c("protocol", TEXT, "", "http, tls, http2, unknown (payload of another kind) or none (no payload)"),
-        _c("history", TEXT, "", "what happened, a letter per kind of packet when it first happens, upper case from the client: "
-           "S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G a gap, T retransmission, W zero window"),
+        _c(
+            "history",
+            TEXT,
+            "",
+            "what happened, a letter per kind of packet when it first happens, upper case from the client: "
+            "S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G a gap, T retransmission, W zero window",
+        ),
         _c("closed_by", TEXT, "", "client, server or both (neither had acknowledged the other's close); empty while open"),
         _c("close", TEXT, "", "fin or rst (RST of the side that closed, without a FIN before); empty while open"),
         _c("exchanges", I64, "", "exchanges on the connection"),
@@ -423,4 +482,4 @@ CONNECTIONS = Table(
     ),
 )
 
-TABLES = {t.name: t for t in (RECORDS, PACKETS, ODDITIES, SEGMENTS, BURSTS, MESSAGES, EXCHANGES, CONNECTIONS)}
+TABLES = {t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, BURSTS, MESSAGES, EXCHANGES, CONNECTIONS)}
