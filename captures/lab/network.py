@@ -1,0 +1,186 @@
+"""Two network namespaces joined by a veth pair, and tcpdump on one end of it.
+
+Nothing leaves the machine: the only way out of either namespace is the other one. Offloads are off, so that
+every segment is captured as the peer's kernel would see it on a wire with an MTU of 1500.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
+STARTED_WITHIN = 20.0
+"""Seconds that a server, or tcpdump, may take until it is ready."""
+
+
+@dataclass
+class Host:
+    """One end of the cable: a namespace with an interface `eth0`, an IPv4 and an IPv6 address."""
+
+    name: str
+    address: str
+    address6: str
+    mac: str
+    started: list[subprocess.Popen[Any]] = field(default_factory=list)
+
+    def command(self, words: list[str]) -> list[str]:
+        """The words of a command line that runs inside this namespace."""
+        return ["ip", "netns", "exec", self.name, *words]
+
+    def run(self, *words: str, timeout: float = 60, check: bool = True, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        """Runs a command to its end; its output is returned, and shown when it fails."""
+        done = subprocess.run(self.command(list(words)), capture_output=True, timeout=timeout, check=False, **options)
+        if check and done.returncode:
+            message = f"{shlex.join(words)} ended with {done.returncode}\n"
+            raise RuntimeError(message + done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"))
+        return done
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Starts a command in a process group of its own, which ends with the lab."""
+        process = subprocess.Popen(self.command(list(words)), start_new_session=True, **options)
+        self.started.append(process)
+        return process
+
+    def wait_for_listener(self, port: int) -> None:
+        """Returns when something in the namespace listens on this TCP port; raises TimeoutError after 20 s."""
+        deadline = time.monotonic() + STARTED_WITHIN
+        while time.monotonic() < deadline:
+            listeners = self.run("ss", "-Hltn", f"sport = :{port}").stdout
+            if listeners.strip():
+                return
+            time.sleep(0.05)
+        raise TimeoutError(f"nothing listens on port {port} of {self.name}")
+
+    def stop_all(self) -> None:
+        for process in reversed(self.started):
+            stop(process)
+        self.started.clear()
+
+
+def stop(process: subprocess.Popen[Any], by: signal.Signals = signal.SIGTERM, within: float = 5.0) -> None:
+    """Ends a process group that `Host.start` started; by force when asking does not help."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, by)
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(within)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, timeout=20)
+
+
+@contextmanager
+def cable(vlan: int | None = None) -> Iterator[tuple[Host, Host]]:
+    """A client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2), joined; torn down at the end.
+
+    With `vlan`, the addresses are on a VLAN of that number, and `eth0` carries its tags.
+    """
+    tag = f"wd{os.getpid()}"
+    client = Host(f"{tag}c", "10.9.0.1", "fd00:9::1", "02:00:0a:09:00:01")
+    server = Host(f"{tag}s", "10.9.0.2", "fd00:9::2", "02:00:0a:09:00:02")
+    with ExitStack() as cleanup:
+        for host in (client, server):
+            _ip("netns", "add", host.name)
+            cleanup.callback(_ip, "netns", "del", host.name)
+            cleanup.callback(host.stop_all)
+        _ip("link", "add", "eth0", "netns", client.name, "type", "veth", "peer", "name", "eth0", "netns", server.name)
+        for host in (client, server):
+            _configure(host, vlan)
+        time.sleep(0.2)
+        yield client, server
+
+
+def _configure(host: Host, vlan: int | None) -> None:
+    host.run("ip", "link", "set", "lo", "up")
+    host.run("ip", "link", "set", "eth0", "address", host.mac)
+    for offload in OFFLOADS:
+        host.run("ethtool", "-K", "eth0", offload, "off", check=False)
+    host.run("ip", "link", "set", "eth0", "up")
+    device = "eth0"
+    if vlan is not None:
+        device = f"eth0.{vlan}"
+        host.run("ip", "link", "add", "link", "eth0", "name", device, "type", "vlan", "id", str(vlan))
+        host.run("ip", "link", "set", device, "up")
+    host.run("ip", "address", "add", f"{host.address}/24", "dev", device)
+    host.run("ip", "-6", "address", "add", f"{host.address6}/64", "dev", device, "nodad")
+
+
+@dataclass
+class Captured:
+    """What tcpdump says when it has ended."""
+
+    packets: int = 0
+    dropped: int = 0
+
+
+@contextmanager
+def tcpdump(
+    host: Host,
+    path: Path,
+    *,
+    interface: str = "eth0",
+    expression: str = "tcp",
+    options: tuple[str, ...] = ("-s", "70000", "-B", "32768", "--immediate-mode"),
+) -> Iterator[Captured]:
+    """Captures into `path` while the block runs, and until 0.5 s have passed without a packet.
+
+    The default snap length would leave room for eight packets in the ring that immediate mode uses.
+    Raises RuntimeError when tcpdump does not start or the kernel dropped packets.
+    """
+    words = ["tcpdump", "-n", "-U", "-Z", "root", "-i", interface, *options, "-w", str(path), expression]
+    process = host.start(*words, stderr=subprocess.PIPE)
+    said = _until_listening(process)
+    captured = Captured()
+    yield captured
+    _until_quiet(path)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr
+    said += process.stderr.read().decode()
+    process.wait(20)
+    captured.packets, captured.dropped = (_count(said, words) for words in ("packets? captured", "packets? dropped by kernel"))
+    if captured.dropped:
+        raise RuntimeError(f"the kernel dropped {captured.dropped} packets of {path.name}: record it again")
+
+
+def _until_listening(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr
+    said = ""
+    while "listening on" not in said:
+        line = process.stderr.readline().decode()
+        if not line:
+            raise RuntimeError(f"tcpdump did not start: {said}")
+        said += line
+    time.sleep(0.2)
+    return said
+
+
+def _until_quiet(path: Path, seconds: float = 0.5, within: float = 30.0) -> None:
+    size, since, deadline = -1, time.monotonic(), time.monotonic() + within
+    while time.monotonic() - since < seconds and time.monotonic() < deadline:
+        now = path.stat().st_size if path.exists() else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        time.sleep(0.05)
+
+
+def _count(said: str, what: str) -> int:
+    found = re.search(rf"(\d+) {what}", said)
+    if not found:
+        raise RuntimeError(f"tcpdump did not say how many {what}: {said}")
+    return int(found[1])

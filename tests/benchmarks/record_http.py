@@ -1,0 +1,111 @@
+"""Records real HTTP for the benchmarks: wrk against nginx, over a veth pair, no two request heads alike.
+
+    python tests/benchmarks/record_http.py [--packets 1000000] [--output FILE]
+
+Run as root on Linux with nginx, wrk, tcpdump, ethtool and iproute2. A million packets take about ten seconds
+and a gigabyte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE / "data"
+sys.path.insert(0, str(HERE.parents[1] / "captures" / "lab"))
+
+from network import Host, cable, tcpdump  # noqa: E402
+
+CONNECTIONS = 64
+BODIES = {"2k": 2_000, "5k": 5_000, "12k": 12_000}
+
+NGINX = """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream; types {{ text/css css; }}
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{ listen 10.9.0.2:80; root {folder}/site; }}
+}}
+"""
+
+WRK = """\
+local files = {"2k", "2k", "2k", "2k", "2k", "2k", "2k", "5k", "5k", "12k"}
+local n = 0
+wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+wrk.headers["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+wrk.headers["Accept-Language"] = "en-US,en;q=0.5"
+wrk.headers["Accept-Encoding"] = "gzip, deflate"
+function init(args) math.randomseed(tonumber(args[1])) end
+function request()
+  n = n + 1
+  local id = string.format("%08x-%06x", math.random(0, 0x7fffffff), n)
+  wrk.headers["X-Request-Id"] = id
+  return wrk.format("GET", "/" .. files[math.random(#files)] .. "?page=" .. n .. "&session=" .. id)
+end
+"""
+
+
+def record(path: Path, packets: int) -> None:
+    """Records exactly this many packets; raises RuntimeError when the kernel dropped one, or it takes too long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, cable() as (client, server):
+        folder = Path(name)
+        folder.chmod(0o755)
+        _serve(server, folder)
+        (folder / "requests.lua").write_text(WRK)
+        seconds = 30 + packets // 20_000
+        temporary = path.with_suffix(".partial")
+        options = ("-c", str(packets), "-B", "262144")
+        with tcpdump(client, temporary, expression="tcp port 80", options=options) as captured:
+            _load(client, folder, temporary, seconds)
+        if captured.packets < packets:
+            raise RuntimeError(f"only {captured.packets} packets in {seconds} s")
+        temporary.rename(path)
+
+
+def _serve(server: Host, folder: Path) -> None:
+    site = folder / "site"
+    site.mkdir()
+    for name, size in BODIES.items():
+        line = b"All work and no play makes Jack a dull boy.\n"
+        (site / name).write_bytes((line * (size // len(line) + 1))[:size])
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
+    server.start("nginx", "-c", str(folder / "nginx.conf"), stderr=subprocess.DEVNULL)
+    server.wait_for_listener(80)
+
+
+def _load(client: Host, folder: Path, path: Path, seconds: int) -> None:
+    """Runs wrk until the file has not grown for a second: tcpdump has its packets and is gone."""
+    words = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", str(folder / "requests.lua")]
+    wrk = client.start(*words, "http://10.9.0.2/", "--", str(int(time.time())), stdout=subprocess.DEVNULL)
+    size = -1
+    while wrk.poll() is None and size != (size := path.stat().st_size if path.exists() else 0):
+        time.sleep(1.0)
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--packets", type=int, default=1_000_000)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    missing = [tool for tool in ("nginx", "wrk", "tcpdump", "ethtool", "ip", "ss") if not shutil.which(tool)]
+    if missing:
+        print("missing: " + ", ".join(missing) + "; apt-get install nginx wrk tcpdump ethtool iproute2", file=sys.stderr)
+        return 1
+    output = options.output or DATA / f"http-{options.packets // 1_000_000}m.pcap"
+    record(output, options.packets)
+    print(f"{output}: {options.packets} packets, {output.stat().st_size} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
