@@ -98,6 +98,7 @@ class Table:
 I8, I16, I32, I64 = pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64()
 U8, U16, U32, U64 = pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64()
 BOOL, TEXT, STATUSES = pl.Boolean(), pl.String(), pl.List(pl.UInt16())
+LIST64 = pl.List(pl.Int64())
 
 
 def _c(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
@@ -203,6 +204,7 @@ SEGMENTS = Table(
         _c("connection", I64, "", "connection id, equal to tcp.stream"),
         _c("direction", I8, "", "0 = from the side that sent the connection's first packet, 1 = the other way"),
         _n("role", I8, "", "role of the sender: 0 client, 1 server; none while only ports and order speak for it"),
+        _c("endpoint", I64, "", "hash of the server's address and port, the same on all its connections (provisional like the role)"),
         _c("flags", U8, "", "control bits, FIN = 1 ... CWR = 128"),
         _c("offset", I64, "bytes", "stream offset of the first payload byte (of a bare FIN: of the FIN)"),
         _c("length", I32, "bytes", "payload on the wire"),
@@ -271,7 +273,7 @@ SEGMENTS = Table(
             "ack_before_frame",
             I64,
             "",
-            "K: the newest packet of the other side since D that acknowledges something new and is a pure ACK and no window update",
+            "K: the newest pure ACK of the other side since D that acknowledges something new and is no window update",
         ),
         _n("ack_before_time", I64, "ns", "time of K"),
         _n("ack_before_ack", I64, "bytes", "stream offset that K acknowledges"),
@@ -295,7 +297,7 @@ SEGMENTS = Table(
             "owes",
             BOOL,
             "",
-            "before this packet its side had more to say: its message was unfinished, or a request was unanswered (server) or pipelined",
+            "before this packet its side had more to say: an unfinished message, or an unanswered request",
         ),
     ),
 )
@@ -322,7 +324,7 @@ BURSTS = Table(
             "pause_acknowledged",
             BOOL,
             "",
-            "all that was sent before had been acknowledged before the burst left (or < 2 full segments in flight and pause < 510 ms)",
+            "all sent before was acknowledged before the burst left (or < 2 full segments in flight, pause < 510 ms)",
         ),
         _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
         _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
@@ -384,6 +386,14 @@ _RESPONSE_ONLY = (
     _c("accel_buffering", TEXT, "", "X-Accel-Buffering"),
 )
 
+_RESPONSE_BURSTS = (
+    _c("bursts", I32, "", "bursts of body (0 without a body); see the table bursts"),
+    _c("application_pauses", I32, "", "pauses of at least 50 ms between bursts that are the application's"),
+    _c("paused", I64, "ns", "these pauses in all"),
+    _c("pause_frames", LIST64, "", "of the first three of them: last packet before, first packet after (6 frames at most)"),
+    _c("pause_times", LIST64, "ns", "times of `pause_frames`"),
+)
+
 MESSAGES = Table(
     "messages",
     "a request, a response or an interim response, with what there is of it",
@@ -413,7 +423,7 @@ EXCHANGES = Table(
         _c("has_request", BOOL, "", "the request was captured; else its columns are null or empty"),
         _c("has_response", BOOL, "", "a final response was captured (or the interim one that came alone)"),
         *_side("request", (_n("message", I64, "", "message id"), *_MESSAGE, *_REQUEST_ONLY)),
-        *_side("response", (_n("message", I64, "", "message id"), *_MESSAGE, *_RESPONSE_ONLY)),
+        *_side("response", (_n("message", I64, "", "message id"), *_MESSAGE, *_RESPONSE_ONLY, *_RESPONSE_BURSTS)),
         _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
         _c("persistent", BOOL, "", "both messages leave the connection open, RFC 9112 section 9.3"),
         _c("upgraded", BOOL, "", "101, or 2xx to CONNECT: what follows is no HTTP"),
@@ -467,6 +477,7 @@ CONNECTIONS = Table(
         _c("server_unseen_bytes", I64, "bytes", "bytes of the server that the client acknowledged and the capture lacks"),
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
+        _n("unseen_time", I64, "ns", "its time"),
         _c("protocol", TEXT, "", "http, tls, http2, unknown (payload of another kind) or none (no payload)"),
         _c(
             "history",
