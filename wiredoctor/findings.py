@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -54,8 +55,25 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Advice:
+    """A sentence that a remedy ends with, where the side that has to change something is `side` and runs `software`.
+
+    `software` is a regular expression, searched without regard to case in the response's Server (side server) or in
+    the request's User-Agent (side client); "" always matches, "^$" where nothing is known.
+    """
+
+    side: Side
+    software: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Rule:
     """What a rule file declares as RULE. Texts are str.format templates over the columns of its candidates.
+
+    Every text may also use client, server, side and peer (the two sides in words), request, status, server_software and
+    client_software (as the Server and User-Agent fields say, else empty), frames (of the evidence, "5, 6, 7"), first_frame
+    and last_frame. Columns of type Duration("ns"), and delay, are written as durations ("44.1 ms").
 
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
     explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
@@ -70,6 +88,7 @@ class Rule:
     display_filter: str
     references: tuple[Reference, ...] = ()
     explained_by: tuple[tuple[str, str], ...] = ()
+    advice: tuple[Advice, ...] = ()
     summary: bool = False
 
 
@@ -85,8 +104,11 @@ CANDIDATE_COLUMNS = {
     "delay": "ns, or null: what the user would have got back, at most",
     "evidence": "list of {frame, time, note}, in order of frames",
 }
-"""What every candidate has, besides the names in the rule's texts. An optional boolean column `candidate` is false on
-rows that only inform `judge` (opportunities, counter-evidence)."""
+"""What every candidate has (at the latest when `judge` returns it), besides the names in the rule's texts.
+
+Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
+Optional: `direction` (direction of the sender who has to change something: settling makes the side of it) and
+`last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none)."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +200,16 @@ def _collect(scan: Callable[[], pl.LazyFrame] | None, table: str) -> pl.DataFram
 
         return TABLES[table].empty()
     return scan().collect()
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """Nanoseconds since 1970 -> RFC 3339 in UTC with nine decimals; years that RFC 3339 cannot write become its first or last."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    try:
+        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
+    except OverflowError:
+        moment, rest = (datetime.max, 999_999_999) if seconds > 0 else (datetime.min, 0)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".rjust(30, "0")
 
 
 def by_kind(text: Any, kind: str | None) -> Any:

@@ -204,7 +204,7 @@ SEGMENTS = Table(
         _c("connection", I64, "", "connection id, equal to tcp.stream"),
         _c("direction", I8, "", "0 = from the side that sent the connection's first packet, 1 = the other way"),
         _n("role", I8, "", "role of the sender: 0 client, 1 server; none while only ports and order speak for it"),
-        _c("endpoint", I64, "", "hash of the server's address and port, the same on all its connections (provisional like the role)"),
+        _c("endpoint", I64, "", "hash of the server's address and port, the same on all its connections (as sure as the role)"),
         _c("flags", U8, "", "control bits, FIN = 1 ... CWR = 128"),
         _c("offset", I64, "bytes", "stream offset of the first payload byte (of a bare FIN: of the FIN)"),
         _c("length", I32, "bytes", "payload on the wire"),
