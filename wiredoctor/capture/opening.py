@@ -1,0 +1,71 @@
+"""From what the user named to a file that can be mapped."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from wiredoctor.capture.capture import Capture, is_capture
+from wiredoctor.capture.model import CaptureError
+from wiredoctor.capture.spool import compression, spool
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+STANDARD_INPUT = "-"
+
+
+def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) -> Capture:
+    """Opens a capture by content: pcap or pcapng, plain or compressed (gzip, bzip2, xz, zstandard, lz4); "-" is standard input.
+
+    max_spool: bytes that an input which cannot be mapped (compressed, a pipe) may take in the temporary directory;
+    None: nine tenths of what is free there. What goes beyond is left out, and `damage` says so.
+    Raises CaptureError, one line that says what and where.
+    """
+    name = os.fspath(path)
+    try:
+        if name == STANDARD_INPUT:
+            return _spooled(sys.stdin.buffer, name, None, max_spool)
+        return _open(open(name, "rb"), name, max_spool)  # noqa: SIM115 - the capture keeps it open
+    except OSError as error:
+        raise CaptureError(f"{name}: {_reason(error)}") from None
+    except ValueError:  # a NUL in the name
+        raise CaptureError(f"{name!r}: no such file") from None
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "a directory, not a capture file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    return (error.strerror or str(error)).lower()
+
+
+def _open(file: BinaryIO, name: str, max_spool: int | None) -> Capture:
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return _spooled(file, name, None, max_spool)
+        if not status.st_size:
+            raise CaptureError(f"{name}: empty")
+        head = os.pread(file.fileno(), 64, 0)
+        if compression(head) and not is_capture(head):
+            return _spooled(file, name, status.st_size, max_spool)
+        return Capture(file, name, status.st_size)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | None) -> Capture:
+    """size: bytes of the input as given, where it is a file."""
+    file, lost = spool(source, name, is_capture, max_spool)
+    try:
+        return Capture(file, name, size if size is not None else file.tell(), lost)
+    except BaseException:
+        file.close()
+        raise

@@ -1,0 +1,98 @@
+"""The packet blocks of pcapng, many at once: Enhanced, Simple and the obsolete Packet Block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wiredoctor.capture.blocks import ENHANCED_FIXED, PACKET, SIMPLE
+from wiredoctor.capture.gather import gather
+from wiredoctor.capture.model import MAX_PACKET, NO_PACKET
+
+if TYPE_CHECKING:
+    from wiredoctor.capture.model import Interface
+    from wiredoctor.capture.timestamps import Clock
+    from wiredoctor.tables import Array, Columns
+
+_ENHANCED_HEADER = ("interface", "high", "low", "captured", "length")
+_OBSOLETE_HEADER = ("high", "low", "captured", "length")
+
+
+def packet_columns(
+    data: Array, offsets: Array, kinds: dict[int, int], order: str, interfaces: list[Interface], clock: Clock
+) -> tuple[Columns, str | None]:
+    """tables.RECORDS columns of the blocks at these offsets, up to the first that cannot be read, and what is wrong there.
+
+    kinds: index -> block type, for all that are not Enhanced. `interface` counts from 0 in the section.
+    The blocks themselves must lie within the file.
+    """
+    kind = np.full(len(offsets), -1, np.int64)
+    if kinds:
+        kind[np.fromiter(kinds.keys(), np.int64)] = np.fromiter(kinds.values(), np.int64)
+    columns = _enhanced(data, offsets, order)
+    room = gather(data, offsets + 4, np.dtype([("size", order + "u4")]))["size"].astype(np.int64)
+    room = (room + 3 & ~3) - ENHANCED_FIXED
+    if kinds:
+        _obsolete(columns, data, offsets, np.flatnonzero(kind == PACKET), order)
+        _simple(columns, data, offsets, np.flatnonzero(kind == SIMPLE), order, interfaces)
+        room[kind == SIMPLE] += 16
+    frames, damage = _readable(columns, kind, room, interfaces)
+    columns = {name: column[:frames] for name, column in columns.items()}
+    kind = kind[:frames]
+    no_packet = (kind != -1) & (kind != PACKET) & (kind != SIMPLE)
+    stamped = (kind == -1) | (kind == PACKET)
+    ticks = (columns.pop("high").astype(np.uint64) << np.uint64(32)) | columns.pop("low").astype(np.uint64)
+    columns["time"] = clock.times(ticks, columns["interface"], stamped, interfaces)
+    links = np.array([i.link_type for i in interfaces] or [NO_PACKET], np.int32)
+    columns["interface"] = np.where(no_packet, 0, columns["interface"]).astype(np.int32)
+    columns["link_type"] = np.where(no_packet, NO_PACKET, links[np.where(no_packet, 0, columns["interface"])]).astype(np.int32)
+    columns["captured"][no_packet] = 0
+    columns["length"][no_packet] = 0
+    return columns, damage
+
+
+def _enhanced(data: Array, offsets: Array, order: str) -> Columns:
+    # The last block of a file may be shorter than an Enhanced Packet Block when it is of another type.
+    layout = np.dtype([(name, order + "u4") for name in _ENHANCED_HEADER])
+    at = np.minimum(offsets + 8, max(data.size - layout.itemsize, 0))
+    header = gather(data, at, layout)
+    columns: Columns = {name: header[name].astype(np.int64) for name in _ENHANCED_HEADER}
+    columns["offset"] = offsets + 28
+    return columns
+
+
+def _obsolete(columns: Columns, data: Array, offsets: Array, rows: Array, order: str) -> None:
+    layout = np.dtype([("interface", order + "u2"), ("drops", order + "u2"), *((n, order + "u4") for n in _OBSOLETE_HEADER)])
+    header = gather(data, offsets[rows] + 8, layout)
+    for name in ("interface", *_OBSOLETE_HEADER):
+        columns[name][rows] = header[name]
+
+
+def _simple(columns: Columns, data: Array, offsets: Array, rows: Array, order: str, interfaces: list[Interface]) -> None:
+    layout = np.dtype([("size", order + "u4"), ("length", order + "u4")])
+    header = gather(data, offsets[rows] + 4, layout)
+    length = header["length"].astype(np.int64)
+    snaplen = interfaces[0].snaplen if interfaces else 0
+    columns["interface"][rows] = 0
+    columns["length"][rows] = length
+    columns["captured"][rows] = np.minimum(length, snaplen) if snaplen else length
+    columns["offset"][rows] = offsets[rows] + 12
+
+
+def _readable(columns: Columns, kind: Array, room: Array, interfaces: list[Interface]) -> tuple[int, str | None]:
+    """How many blocks, from the first on, are sound, and what is wrong with the next one."""
+    packet = (kind == -1) | (kind == PACKET) | (kind == SIMPLE)
+    nowhere = packet & (columns["interface"] >= len(interfaces))
+    absurd = packet & (columns["captured"] > MAX_PACKET)
+    outside = packet & (columns["captured"] > room)
+    bad = nowhere | absurd | outside
+    if not bad.any():
+        return len(kind), None
+    row = int(bad.argmax())
+    size = int(columns["captured"][row])
+    if nowhere[row]:
+        return row, f"interface {int(columns['interface'][row])} was never described"
+    if absurd[row]:
+        return row, f"announces {size} bytes, more than the {MAX_PACKET} of any packet"
+    return row, f"announces {size} bytes, more than its block holds"

@@ -1,0 +1,145 @@
+"""Classic pcap: micro- and nanosecond, both byte orders, and the modified variant with longer record headers."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wiredoctor.capture.gather import gather
+from wiredoctor.capture.linktypes import is_known
+from wiredoctor.capture.model import MAX_PACKET, CaptureError, Interface
+from wiredoctor.tables import SECOND, Array, Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STANDARD, _NANOSECOND, _MODIFIED, _IXIA_NS, _IXIA_US = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34, 0x1C0001AC, 0x1C0001AB
+
+_VARIANTS = {  # magic number -> (bytes after the 24 of the file header, bytes of a record header, nanoseconds per tick)
+    _STANDARD: (0, 16, 1_000),
+    _NANOSECOND: (0, 16, 1),
+    _MODIFIED: (0, 24, 1_000),
+    _IXIA_NS: (4, 16, 1),
+    _IXIA_US: (4, 16, 1_000),
+}
+_FILE_HEADER = 24
+
+
+def byte_order(head: bytes) -> str | None:
+    """"<" or ">" for a file that begins with a pcap magic number, None for any other."""
+    for order in "<>":
+        if len(head) >= 4 and struct.unpack_from(order + "I", head)[0] in _VARIANTS:
+            return order
+    return None
+
+
+class PcapReader:
+    """Reads the records of a classic pcap file in runs."""
+
+    format = "pcap"
+
+    def __init__(self, data: Array, name: str) -> None:
+        head = data[: _FILE_HEADER + 4].tobytes()
+        order = byte_order(head) or "<"
+        if len(head) < _FILE_HEADER:
+            raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {_FILE_HEADER})")
+        magic, major, minor, _, _, snaplen, network = struct.unpack_from(order + "IHHIIII", head)
+        if major < 2:
+            raise CaptureError(f"{name}: pcap version {major}.{minor} is not supported")
+        more, self._record_header, self._tick = _VARIANTS[magic]
+        self._order = order
+        self._data = data
+        # Before version 2.3 the two lengths stood the other way round; in 2.3 writers disagreed.
+        self._exchanged = (major, minor) < (2, 3) or major == 543
+        self._perhaps_exchanged = (major, minor) == (2, 3)
+        self.position = _FILE_HEADER + more
+        self.packets = 0
+        self.damage: str | None = None
+        self.first_time: int | None = None
+        self.interfaces = [Interface(network & 0xFFFF, snaplen=snaplen)]
+        if not is_known(network & 0xFFFF):
+            self.damage = f"packets of link type {network & 0xFFFF} cannot be read (offset 20: unknown link type)"
+        self._record = np.dtype(
+            [("seconds", order + "u4"), ("fraction", order + "u4"), ("captured", order + "u4"), ("length", order + "u4")]
+        )
+
+    @property
+    def done(self) -> bool:
+        """Nothing more can be read: the end, or damage."""
+        return self.damage is not None or self.position >= self._data.size
+
+    def read(self, packets: int) -> Columns:
+        """tables.RECORDS columns of at most so many next packets, at least one unless the file is damaged there."""
+        offsets, end = self._walk(packets)
+        records = gather(self._data, offsets, self._record)
+        captured, length = records["captured"].astype(np.int64), records["length"].astype(np.int64)
+        if self._perhaps_exchanged:
+            swap = captured > length
+            captured, length = np.where(swap, length, captured), np.where(swap, captured, length)
+        elif self._exchanged:
+            captured, length = length, captured
+        good = self._readable(offsets, captured)
+        if good == len(offsets):
+            self.position = end
+        else:
+            self.position = int(offsets[good])
+        records, captured, length = records[:good], captured[:good], length[:good]
+        self.packets += good
+        return {
+            "time": self._times(records),
+            "interface": np.zeros(good, np.int32),
+            "link_type": np.full(good, self.interfaces[0].link_type, np.int32),
+            "offset": offsets[:good] + self._record_header,
+            "captured": captured,
+            "length": length,
+        }
+
+    def _walk(self, packets: int) -> tuple[Array, int]:
+        """Offsets of the next record headers, and where the last of them ends. Lengths are checked afterwards."""
+        buffer, position, header = self._data.data, self.position, self._record_header
+        last = self._data.size - header
+        offsets: list[int] = []
+        append, length_at = offsets.append, self._length_at()
+        for _ in range(packets):
+            if position > last:
+                break
+            append(position)
+            position += header + length_at(buffer, position + 8)[0]
+        if not offsets:
+            left = self._data.size - self.position
+            self.damage = (
+                f"the file ends inside the header of packet {self.packets + 1} "
+                f"(offset {self.position}: {header} bytes expected, {left} there)"
+            )
+        return np.array(offsets, np.int64), position
+
+    def _length_at(self) -> Callable[..., tuple[int, ...]]:
+        if self._perhaps_exchanged:
+            both = struct.Struct(self._order + "II").unpack_from
+            return lambda buffer, at: (min(both(buffer, at)),)
+        if self._exchanged:
+            return struct.Struct(self._order + "4xI").unpack_from
+        return struct.Struct(self._order + "I").unpack_from
+
+    def _readable(self, offsets: Array, captured: Array) -> int:
+        """How many of the records, from the first on, are sound and wholly there; notes the damage behind them."""
+        bad = (captured > MAX_PACKET) | (offsets + self._record_header + captured > self._data.size)
+        if not bad.any():
+            return len(offsets)
+        first = int(bad.argmax())
+        number, at, size = self.packets + first + 1, int(offsets[first]), int(captured[first])
+        if size > MAX_PACKET:
+            self.damage = f"packet {number} announces {size} bytes, more than the {MAX_PACKET} of any packet (offset {at})"
+        else:
+            left = self._data.size - at - self._record_header
+            self.damage = f"the file ends inside packet {number} (offset {at}: {size} bytes announced, {left} there)"
+        return first
+
+    def _times(self, records: Array) -> Array:
+        """Nanoseconds since the first packet. 32 bits of seconds always fit."""
+        times = records["seconds"].astype(np.int64) * SECOND + records["fraction"].astype(np.int64) * self._tick
+        if self.first_time is None and len(times):
+            self.first_time = int(times[0])
+        return times - (self.first_time or 0)

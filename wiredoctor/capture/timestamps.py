@@ -1,0 +1,68 @@
+"""Time stamps of pcapng: 64 bits of ticks, whose length each interface chooses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wiredoctor.capture.model import MAX_TIME
+from wiredoctor.tables import SECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.capture.model import Interface
+    from wiredoctor.tables import Array
+
+_FAR = 9_000_000_000
+"""Seconds; more than MAX_TIME, and few enough to be multiplied by a second's nanoseconds."""
+
+
+def nanoseconds(ticks: int, interface: Interface) -> int:
+    """A time stamp as nanoseconds since 1970, exactly, rounded down."""
+    return ticks * SECOND // interface.ticks + interface.seconds * SECOND
+
+
+class Clock:
+    """Turns ticks into nanoseconds since the first packet that has a time stamp."""
+
+    def __init__(self) -> None:
+        self.first_time: int | None = None
+        self._last = 0
+
+    def times(self, ticks: Array, interface: Array, stamped: Array, interfaces: list[Interface]) -> Array:
+        """int64 ns of each packet. One without a time stamp (`stamped` false) has the time of the packet before it."""
+        times = np.zeros(len(ticks), np.int64)
+        rows = np.flatnonzero(stamped)
+        if len(rows):
+            if self.first_time is None:
+                self.first_time = nanoseconds(int(ticks[rows[0]]), interfaces[int(interface[rows[0]])])
+            for index in np.unique(interface[rows]).tolist():
+                own = rows[interface[rows] == index]
+                times[own] = self._since_first(ticks[own], interfaces[index])
+        if len(rows) < len(times):
+            before = np.maximum.accumulate(np.where(stamped, np.arange(len(times)), -1))
+            times = np.where(before >= 0, times[np.maximum(before, 0)], self._last)
+        if len(times):
+            self._last = int(times[-1])
+        return times
+
+    def _since_first(self, ticks: Array, interface: Interface) -> Array:
+        first = self.first_time or 0
+        per_second = np.uint64(interface.ticks)
+        seconds, fraction = ticks // per_second, ticks % per_second
+        if interface.ticks > SECOND:
+            fraction = _scaled(fraction, interface.ticks)
+        else:
+            fraction = fraction * np.uint64(SECOND) // per_second
+        base = min(max(first // SECOND - interface.seconds, -_FAR), MAX_TIME)
+        relative = np.minimum(seconds, np.uint64(MAX_TIME)).astype(np.int64) - base
+        times = np.clip(relative, -_FAR, _FAR) * SECOND + fraction.astype(np.int64) - first % SECOND
+        return np.clip(times, -MAX_TIME, MAX_TIME)
+
+
+def _scaled(fraction: Array, ticks: int) -> Array:
+    """Nanoseconds of a fraction of a second that is counted in more than 10**9 ticks."""
+    if ticks % SECOND == 0:
+        return fraction // np.uint64(ticks // SECOND)
+    shift = max(ticks.bit_length() - 1 - 34, 0)  # 34 bits times 10**9 still fit 64
+    return ((fraction >> np.uint64(shift)) * np.uint64(SECOND)) >> np.uint64(ticks.bit_length() - 1 - shift)
