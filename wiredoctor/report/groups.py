@@ -1,0 +1,56 @@
+"""Like findings together: one rule, kind, side and endpoint pair is one paragraph for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wiredoctor.findings import SEVERITIES, Confidence, Finding
+
+
+@dataclass(frozen=True)
+class Group:
+    """Findings that one change would cure, in the order of the report."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Finding:
+        """The one that cost most; of equals the first."""
+        return max(self.findings, key=lambda f: (f.delay or 0.0, -f.elapsed))
+
+    @property
+    def count(self) -> int:
+        """How many events."""
+        return sum(f.count for f in self.findings)
+
+    @property
+    def delay(self) -> float | None:
+        """Seconds in all; None where none of them cost time."""
+        delays = [f.delay for f in self.findings if f.delay is not None]
+        return sum(delays) if delays else None
+
+    @property
+    def confidence(self) -> Confidence:
+        """That of the last: each one makes the next surer."""
+        return max(self.findings, key=lambda f: f.elapsed).confidence
+
+    def badness(self) -> tuple[int, float, int, float]:
+        """Sorts the worst first."""
+        worst = self.worst
+        return SEVERITIES.index(worst.severity), -(self.delay or 0.0), -self.count, worst.elapsed
+
+
+def grouped(findings: Iterable[Finding]) -> list[Group]:
+    """The groups, worst first: by severity, then by time lost, then by number."""
+    groups: dict[tuple[str | None, ...], list[Finding]] = {}
+    for f in findings:
+        groups.setdefault((f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server), []).append(f)
+    return sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness)
+
+
+def host(endpoint: str | None) -> str | None:
+    """An endpoint without its port: "10.0.0.1:1234" -> "10.0.0.1", "[::1]:80" -> "::1"."""
+    if endpoint is None or (endpoint.count(":") > 1 and not endpoint.startswith("[")):
+        return endpoint
+    return endpoint.rpartition(":")[0].strip("[]") or endpoint

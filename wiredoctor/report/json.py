@@ -1,0 +1,160 @@
+"""The report for machines: JSON, schema_version 1 (`schema` describes it, docs/json.md explains it)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from wiredoctor.findings import SEVERITIES, printable
+from wiredoctor.report.ordered import Sink, Spool, in_memory
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import CaptureSummary, Finding, Report
+
+SCHEMA_VERSION = 1
+
+
+def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_memory) -> None:
+    """One JSON object; an element of a list per line. `full` adds connections and exchanges."""
+    out.write(_head(report))
+    _write_list(out, "captures", map(_capture, report.captures))
+    out.write(f' "summary": {_text(_summary(report))},\n "limits": {_text(report.limits)},\n'.encode())
+    _write_list(out, "findings", map(finding, report.findings), last=not full)
+    if full:
+        write_table(report, out, "connections", spool)
+        out.write(b",\n")
+        write_table(report, out, "exchanges", spool)
+        out.write(b"\n")
+    out.write(b"}\n")
+
+
+def write_lines(report: Report, out: Sink) -> None:
+    """JSON Lines: one finding a line."""
+    for one in report.findings:
+        out.write(_text(finding(one)).encode() + b"\n")
+
+
+def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
+    """Only "connections" or "exchanges", with the same keys as in the whole report."""
+    out.write(_head(report))
+    write_table(report, out, table, spool)
+    out.write(b"\n}\n")
+
+
+def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
+    """ "connections": [...] or "exchanges": [...], without what follows it."""
+    comma = _Comma(out)
+    out.write(f' "{table}": ['.encode())
+    write_table_lines(report, comma, table, spool)
+    out.write(b"\n ]" if comma.written else b"]")
+
+
+def write_table_lines(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
+    """JSON Lines of "connections" or "exchanges"."""
+    from wiredoctor.report import rows
+
+    (rows.write_connections if table == "connections" else rows.write_exchanges)(report, out, spool)
+
+
+class _Comma:
+    """Makes list elements out of whole lines: a comma and an end of line before each but the first."""
+
+    def __init__(self, out: Sink) -> None:
+        self._out = out
+        self._open = False
+        self.written = False
+
+    def write(self, piece: bytes) -> None:
+        """Lines, perhaps not ending with this piece."""
+        if not piece:
+            return
+        body = piece[:-1] if (ends := piece.endswith(b"\n")) else piece
+        lead = b"" if self._open else b",\n " if self.written else b"\n "
+        self._out.write(lead + body.replace(b"\n", b",\n "))
+        self.written, self._open = True, not ends
+
+
+def _head(report: Report) -> bytes:
+    tool = {"name": "wiredoctor", "version": report.version}
+    return f'{{"schema_version": {SCHEMA_VERSION},\n "tool": {_text(tool)},\n'.encode()
+
+
+def _write_list(out: Sink, name: str, elements: Iterable[dict[str, Any]], *, last: bool = False) -> None:
+    out.write(f' "{name}": ['.encode())
+    for piece in _separated(elements):
+        out.write(piece)
+    out.write(b"]\n" if last else b"],\n")
+
+
+def _separated(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    lead = "\n  "
+    for element in elements:
+        yield (lead + _text(element)).encode()
+        lead = ",\n  "
+    if lead != "\n  ":
+        yield b"\n "
+
+
+def _text(value: Any) -> str:
+    """ASCII: whatever shows it, no sign in it can be taken for a command to a terminal."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def _capture(capture: CaptureSummary) -> dict[str, Any]:
+    return {
+        "file": capture.file,
+        "format": capture.format,
+        "link_types": list(capture.link_types),
+        "packets": capture.packets,
+        "bytes": capture.bytes,
+        "first_time": capture.first_time,
+        "last_time": capture.last_time,
+        "not_analysed": [{"reason": r, "packets": n} for r, n in sorted(capture.not_analysed.items())],
+        "duplicates": capture.duplicates,
+        "damage": capture.damage,
+    }
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    counts = dict.fromkeys(SEVERITIES, 0)
+    for one in report.findings:
+        counts[one.severity] += 1
+    return {
+        "connections": report.connection_count,
+        "exchanges": report.exchange_count,
+        "findings": counts,
+        "delay": report.delay,
+    }
+
+
+def finding(one: Finding) -> dict[str, Any]:
+    """A finding as a JSON object; it stands on its own."""
+    return {
+        "rule": one.rule,
+        "family": one.family,
+        "kind": one.kind,
+        "side": one.side,
+        "severity": one.severity,
+        "confidence": one.confidence,
+        "title": one.title,
+        "message": one.message,
+        "client": one.client,
+        "server": one.server,
+        "capture": one.capture,
+        "connection": one.connection,
+        "exchange": one.exchange,
+        "request": None if one.request is None else printable(one.request),
+        "status": one.status,
+        "time": one.time,
+        "elapsed": one.elapsed,
+        "delay": one.delay,
+        "count": one.count,
+        "measures": {name: number for name, number in one.measures.items() if math.isfinite(number)},
+        "evidence": [{"frame": e.frame, "elapsed": e.elapsed, "note": e.note} for e in one.evidence],
+        "remedy": one.remedy,
+        "references": [{"title": r.title, "url": r.url} for r in one.references],
+        "display_filter": one.display_filter,
+        "fingerprint": one.fingerprint,
+    }

@@ -1,0 +1,137 @@
+"""The manual of the rules: the list of all, and the page of one (its docstring and its thresholds)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from wiredoctor.findings import SEVERITIES, Rule, Severity, Threshold
+from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Reference
+
+
+class Entry(Protocol):
+    """What the manual needs of a rule."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def rule(self) -> Rule: ...
+    @property
+    def doc(self) -> str: ...
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]: ...
+
+
+def severities(rule: Rule) -> list[Severity]:
+    """Every severity that its kinds have, worst first."""
+    used = {rule.severity} if isinstance(rule.severity, str) else set(rule.severity.values())
+    return [s for s in SEVERITIES if s in used]
+
+
+def write_list(entries: Iterable[Entry], out: TextIO, paper: Paper) -> None:
+    """A line per rule below its family: name, severities, title."""
+    writer = Writer(out, paper)
+    families: dict[str, list[Entry]] = {}
+    for entry in entries:
+        families.setdefault(entry.family, []).append(entry)
+    longest = max((len(e.name) for members in families.values() for e in members), default=0)
+    for number, (family, members) in enumerate(families.items()):
+        if number:
+            writer.blank()
+        writer.paragraph((family, "bold"))
+        for entry in members:
+            words = ", ".join(severities(entry.rule))
+            lead = f"{entry.name:<{longest}}  "
+            summary = entry.doc.partition("\n")[0].strip()
+            writer.paragraph((lead, "cyan"), f"{words:<14}  ", summary, indent=2, hang=longest + 18)
+
+
+def write_page(entry: Entry, out: TextIO, paper: Paper) -> None:
+    """The page of one rule."""
+    writer = Writer(out, paper)
+    title, _, body = entry.doc.partition("\n")
+    writer.paragraph((entry.name, "bold"), f" (family {entry.family})")
+    writer.paragraph(title.strip())
+    writer.blank()
+    _write_severity(writer, entry.rule)
+    for paragraph in _paragraphs(body):
+        _write_paragraph(writer, paragraph)
+    _write_thresholds(writer, entry.thresholds)
+    _write_references(writer, entry.rule.references if "\nReferences\n" not in entry.doc else ())
+
+
+def _write_severity(writer: Writer, rule: Rule) -> None:
+    if isinstance(rule.severity, str):
+        writer.paragraph("Severity: ", (rule.severity, SEVERITY_STYLE[rule.severity]))
+        return
+    for kind, severity in rule.severity.items():
+        writer.paragraph(f"Severity of {kind or 'other kinds'}: ", (severity, SEVERITY_STYLE[severity]))
+
+
+def _paragraphs(body: str) -> list[list[str]]:
+    """Runs of lines without an empty one."""
+    paragraphs: list[list[str]] = [[]]
+    for line in body.splitlines():
+        if line.strip():
+            paragraphs[-1].append(line.rstrip())
+        elif paragraphs[-1]:
+            paragraphs.append([])
+    return [p for p in paragraphs if p]
+
+
+def _write_paragraph(writer: Writer, lines: list[str]) -> None:
+    """A heading stands alone on the first line and ends in no full stop; indented lines are kept as they are."""
+    if _is_heading(lines[0]):
+        writer.blank()
+        writer.paragraph((lines[0].strip().rstrip(":"), "bold"))
+        lines = lines[1:]
+    else:
+        writer.blank()
+    if not lines:
+        return
+    if any(line.lstrip().startswith(("- ", "* ")) for line in lines):
+        for item in _items(lines):
+            writer.paragraph(item, indent=2, hang=2)
+    elif all(line.startswith("    ") for line in lines):
+        for line in lines:
+            writer.unbroken(line)
+    else:
+        writer.paragraph(" ".join(line.strip() for line in lines), indent=2)
+
+
+def _is_heading(line: str) -> bool:
+    from_rules = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
+    return line.strip().rstrip(":") in from_rules
+
+
+def _items(lines: list[str]) -> list[str]:
+    items: list[str] = []
+    for line in lines:
+        if line.lstrip().startswith(("- ", "* ")) or not items:
+            items.append(line.strip())
+        else:
+            items[-1] += " " + line.strip()
+    return items
+
+
+def _write_thresholds(writer: Writer, thresholds: Mapping[str, Threshold]) -> None:
+    if not thresholds:
+        return
+    writer.blank()
+    writer.paragraph(("Thresholds", "bold"))
+    for name, threshold in thresholds.items():
+        writer.paragraph((f"{name} = {threshold.text}", "cyan"), f"  {threshold.reason}", indent=2, hang=2)
+
+
+def _write_references(writer: Writer, references: tuple[Reference, ...]) -> None:
+    if not references:
+        return
+    writer.blank()
+    writer.paragraph(("References", "bold"))
+    for reference in references:
+        writer.unbroken(reference.title, f"  {reference.url}" if reference.url else "", indent=2)

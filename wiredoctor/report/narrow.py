@@ -1,0 +1,210 @@
+"""A report reduced to what was asked for: hosts, ports, connections, a time span, a least confidence.
+
+Everything was read and analysed all the same: ids, frames and findings are those of the whole.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from wiredoctor.findings import CONFIDENCES
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wiredoctor.findings import CaptureSummary, Confidence, Finding, Report
+
+_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A bound of a time span, in nanoseconds since the first packet of a capture or since 1970."""
+
+    nanoseconds: int
+    absolute: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Moment:
+        """ "12.5" (seconds) or "2026-01-31T12:00:00.5Z"; raises ValueError on anything else. Without a zone it is UTC."""
+        try:
+            return cls(round(float(text) * _SECOND), absolute=False)
+        except (ValueError, OverflowError):
+            moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        return cls((since.days * 86400 + since.seconds) * _SECOND + since.microseconds * 1000, absolute=True)
+
+    def since(self, first: int | None) -> int:
+        """Nanoseconds since `first`, the time of a capture's first packet."""
+        return self.nanoseconds - (first or 0) if self.absolute else self.nanoseconds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to show. Several hosts, ports or connections are alternatives; different conditions must all hold."""
+
+    hosts: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    connections: tuple[int, ...] = ()
+    begin: Moment | None = None
+    end: Moment | None = None
+    confidence: Confidence = "low"
+
+    @property
+    def places(self) -> bool:
+        """Whether connections are to be left out for where or when they are."""
+        return bool(self.hosts or self.ports or self.connections or self.begin or self.end)
+
+    def __str__(self) -> str:
+        """In words, empty where all is wanted."""
+        parts = [
+            *(f"host {h}" for h in self.hosts),
+            *(f"port {p}" for p in self.ports),
+            *(f"connection {c}" for c in self.connections),
+        ]
+        if self.begin or self.end:
+            parts.append("the chosen time span")
+        if self.confidence != "low":
+            parts.append(f"confidence {self.confidence}" + (" or higher" if self.confidence != "high" else ""))
+        return ", ".join(parts)
+
+
+def address(text: str) -> str:
+    """An IP address as reports write it; raises ValueError on anything else (names are not resolved)."""
+    return ipaddress.ip_address(text.strip("[]")).compressed
+
+
+def narrow(report: Report, wanted: Wanted) -> Report:
+    """The report with what is wanted only; its counts and its delay are those of what is left."""
+    if wanted == Wanted():
+        return report
+    sure = CONFIDENCES[: CONFIDENCES.index(wanted.confidence) + 1]
+    findings = [f for f in report.findings if f.confidence in sure]
+    if not wanted.places:
+        return replace(report, findings=findings, delay=total_delay(findings))
+    import polars as pl
+
+    spans = {c.file: _span(c, wanted) for c in report.captures}
+    endpoints = _servers_of(report, wanted.connections)
+    findings = [f for f in findings if _concerns(f, wanted, spans, endpoints)]
+    narrowed = replace(report, findings=findings, delay=total_delay(findings))
+    if (connections := report.scan_connections) is not None:
+        narrowed.scan_connections = lambda: connections().filter(_connection_wanted(wanted, spans))
+        narrowed.connection_count = narrowed.scan_connections().select(pl.len()).collect().item()
+    if (exchanges := report.scan_exchanges) is not None:
+        narrowed.scan_exchanges = lambda: _exchanges(report, exchanges(), wanted, spans)
+        narrowed.exchange_count = narrowed.scan_exchanges().select(pl.len()).collect().item()
+    return narrowed
+
+
+def total_delay(findings: Iterable[Finding]) -> float:
+    """Seconds of all delays; where findings of one connection overlap in time, the first counts."""
+    covered: dict[tuple[str, int | None], float] = {}
+    total = 0.0
+    for f in sorted((f for f in findings if f.delay), key=lambda f: (f.elapsed, -(f.delay or 0))):
+        delay, place = f.delay or 0.0, (f.capture, f.connection)
+        end = max([f.elapsed + delay, *(e.elapsed for e in f.evidence)])
+        free = end - max(f.elapsed, covered.get(place, f.elapsed)) if f.connection is not None else delay
+        total += max(0.0, min(delay, free))
+        covered[place] = max(end, covered.get(place, end))
+    return round(total, 9)
+
+
+Span = tuple[float, float]
+
+
+def _span(capture: CaptureSummary, wanted: Wanted) -> Span:
+    """The wanted time span in nanoseconds since the first packet of this capture."""
+    first = _nanoseconds(capture.first_time)
+    begin = wanted.begin.since(first) if wanted.begin else float("-inf")
+    end = wanted.end.since(first) if wanted.end else float("inf")
+    return begin, end
+
+
+def _nanoseconds(time: str | None) -> int | None:
+    """RFC 3339 with nine decimals -> nanoseconds since 1970."""
+    if time is None:
+        return None
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    since = datetime.fromisoformat(whole) - datetime(1970, 1, 1)
+    return (since.days * 86400 + since.seconds) * _SECOND + int(fraction.ljust(9, "0")[:9] or 0)
+
+
+def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
+    """Server endpoints of the wanted connections: findings about an endpoint concern them."""
+    if not connections or report.scan_connections is None:
+        return set()
+    import polars as pl
+
+    chosen = report.scan_connections().filter(pl.col("connection").is_in(list(connections)))
+    return set(chosen.select("server").collect().to_series().to_list())
+
+
+def _concerns(f: Finding, wanted: Wanted, spans: dict[str, Span], servers: set[str]) -> bool:
+    """Whether a finding is about something wanted. One about the whole capture always is: it says how far to trust the rest."""
+    if f.connection is None and f.client is None and f.server is None:
+        return True
+    begin, end = spans.get(f.capture, (float("-inf"), float("inf")))
+    last = max([f.elapsed, *(e.elapsed for e in f.evidence)])
+    if last * _SECOND < begin or f.elapsed * _SECOND > end:
+        return False
+    if wanted.connections and f.connection not in wanted.connections and (f.connection is not None or f.server not in servers):
+        return False
+    sides = [_split(e) for e in (f.client, f.server) if e]
+    if wanted.hosts and not any(host in wanted.hosts for host, _ in sides):
+        return False
+    return not wanted.ports or any(port in wanted.ports for _, port in sides)
+
+
+def _split(endpoint: str) -> tuple[str, int | None]:
+    """ "10.0.0.1:80", "[2001:db8::1]:80", or an address alone."""
+    if endpoint.count(":") > 1 and not endpoint.startswith("["):
+        return endpoint, None
+    host, _, port = endpoint.rpartition(":") if ":" in endpoint else (endpoint, "", "")
+    return host.strip("[]"), int(port) if port.isdecimal() else None
+
+
+def _within(spans: dict[str, Span], start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    import polars as pl
+
+    wanted = pl.lit(value=False)
+    for capture, (begin, finish) in spans.items():
+        wanted |= (pl.col("capture") == capture) & (end >= begin) & (start <= finish)
+    return wanted
+
+
+def _connection_wanted(wanted: Wanted, spans: dict[str, Span]) -> pl.Expr:
+    import polars as pl
+
+    keep = pl.lit(value=True)
+    if wanted.begin or wanted.end:
+        keep &= _within(spans, pl.col("start"), pl.col("end"))
+    if wanted.connections:
+        keep &= pl.col("connection").is_in(list(wanted.connections))
+    if wanted.hosts:
+        hosts = [pl.col(side).str.replace(r":\d+$", "").str.strip_chars("[]") for side in ("client", "server")]
+        keep &= pl.any_horizontal(host.is_in(list(wanted.hosts)) for host in hosts)
+    if wanted.ports:
+        ports = [pl.col(side).str.extract(r":(\d+)$").cast(pl.Int64, strict=False) for side in ("client", "server")]
+        keep &= pl.any_horizontal(port.is_in(list(wanted.ports)) for port in ports)
+    return keep
+
+
+def _exchanges(report: Report, exchanges: pl.LazyFrame, wanted: Wanted, spans: dict[str, Span]) -> pl.LazyFrame:
+    import polars as pl
+
+    if wanted.begin or wanted.end:
+        times = [pl.col(f"{side}_{bound}") for side in ("request", "response") for bound in ("start", "end")]
+        exchanges = exchanges.filter(_within(spans, pl.min_horizontal(times), pl.max_horizontal(times)))
+    if wanted.connections:
+        exchanges = exchanges.filter(pl.col("connection").is_in(list(wanted.connections)))
+    if (wanted.hosts or wanted.ports) and report.scan_connections is not None:
+        place = replace(wanted, begin=None, end=None)
+        chosen = report.scan_connections().filter(_connection_wanted(place, spans)).select("capture", "connection")
+        exchanges = exchanges.join(chosen, on=["capture", "connection"], how="semi", maintain_order="left")
+    return exchanges

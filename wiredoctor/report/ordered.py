@@ -1,0 +1,80 @@
+"""Lines that come in any order and leave sorted, without being held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Spool = Callable[[], BinaryIO]
+"""Opens a file to write and read again that is gone once closed: a temporary file, or memory for little."""
+
+
+class Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, piece: bytes, /) -> Any: ...
+
+
+_PIECE = 1 << 20
+
+
+def in_memory() -> BinaryIO:
+    """A spool for reports that are known to be small."""
+    return BytesIO()
+
+
+class Ordered:
+    """A spool of lines with their sort keys (24 bytes of memory a line; the text is in the spool)."""
+
+    def __init__(self, spool: Spool = in_memory) -> None:
+        self._file = spool()
+        self._end = 0
+        self._keys: list[tuple[Array, Array, Array]] = []
+        self._starts: list[Array] = []
+
+    def add(self, keys: tuple[Array, Array, Array], lines: bytes) -> None:
+        r"""Lines, each ended by \n, and three integers for each (the first is the most significant)."""
+        ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == 0x0A) + 1
+        if not len(ends):
+            return
+        self._keys.append(keys)
+        self._starts.append(np.concatenate((np.zeros(1, np.int64), ends[:-1])) + self._end)
+        self._file.write(lines)
+        self._end += len(lines)
+
+    def __len__(self) -> int:
+        return sum(len(s) for s in self._starts)
+
+    def write(self, out: Sink) -> None:
+        """All lines, sorted, each with its end of line; closes the spool."""
+        with self._file:
+            if self._starts:
+                for start, end in _runs(*self._sorted()):
+                    _copy(self._file, out, start, end)
+
+    def _sorted(self) -> tuple[Array, Array]:
+        first, second, third = (np.concatenate(column) for column in zip(*self._keys, strict=True))
+        starts = np.concatenate(self._starts)
+        ends = np.concatenate((starts[1:], np.array([self._end], np.int64)))
+        order = np.lexsort((third, second, first))
+        return starts[order], ends[order]
+
+
+def _runs(starts: Array, ends: Array) -> zip[tuple[int, int]]:
+    """Neighbours in the sorted order that are neighbours in the spool are copied in one piece."""
+    breaks = np.flatnonzero(starts[1:] != ends[:-1])
+    first = np.concatenate((starts[:1], starts[1:][breaks]))
+    last = np.concatenate((ends[:-1][breaks], ends[-1:]))
+    return zip(first.tolist(), last.tolist(), strict=True)
+
+
+def _copy(spool: BinaryIO, out: Sink, start: int, end: int) -> None:
+    spool.seek(start)
+    while start < end:
+        piece = spool.read(min(_PIECE, end - start))
+        out.write(piece)
+        start += len(piece)

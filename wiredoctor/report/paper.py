@@ -1,0 +1,100 @@
+"""What text is written on: a width, colour or none, and the signs that the reader's encoding has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from wiredoctor.report.words import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+SEVERITY_STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+
+LEAST_WIDTH = 40
+"""Below this many columns lines are left to the terminal to break."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """How to write: columns, whether with colour, whether beyond ASCII."""
+
+    width: int = 100
+    color: bool = False
+    unicode: bool = False
+
+    @property
+    def bar(self) -> str:
+        """Fills a bar."""
+        return "━" if self.unicode else "="
+
+    @property
+    def gap(self) -> str:
+        """Stands for what was cut out."""
+        return "…" if self.unicode else "..."
+
+    @property
+    def line(self) -> str:
+        """Joins two frames of a proof."""
+        return "│" if self.unicode else "|"
+
+
+class Writer:
+    """Paragraphs on paper. Everything is `rich.text.Text`, never markup, so that text from packets cannot give orders."""
+
+    def __init__(self, out: TextIO, paper: Paper) -> None:
+        from rich.console import Console
+
+        self.paper = paper
+        self.width = max(paper.width, LEAST_WIDTH)
+        self._console: Console = Console(
+            file=out,
+            width=self.width,
+            color_system="standard" if paper.color else None,
+            force_terminal=paper.color,
+            no_color=not paper.color,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+
+    def blank(self) -> None:
+        """An empty line."""
+        self._console.file.write("\n")
+
+    def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
+        """Text, or (text, style), one after the other, wrapped; lines after the first are indented by `hang` more."""
+        lines = self._wrapped(_assemble(parts), self.width - indent, hang)
+        for number, line in enumerate(lines):
+            line.rstrip()
+            line.pad_left(indent + (hang if number else 0))
+            self._console.print(line, soft_wrap=True)
+
+    def unbroken(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
+        """One line that is not wrapped, because somebody will copy it: an address, a filter, a drawing."""
+        line = _assemble(parts)
+        line.pad_left(indent)
+        self._console.print(line, soft_wrap=True)
+
+    def _wrapped(self, text: Text, width: int, hang: int) -> list[Text]:
+        """The first line over the full width, the rest over what the hanging indent leaves."""
+        lines = list(text.wrap(self._console, width))
+        if not hang or len(lines) < 2:
+            return lines
+        first = lines[0]
+        first.rstrip()
+        start = len(first) + len(text.plain[len(first) :]) - len(text.plain[len(first) :].lstrip())
+        return [first, *text[start:].wrap(self._console, width - hang)]
+
+
+def _assemble(parts: tuple[str | tuple[str, str], ...]) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(*(_line(p) if isinstance(p, str) else (_line(p[0]), p[1]) for p in parts))
+
+
+def _line(text: str) -> str:
+    return clean(text.replace("\n", " "))

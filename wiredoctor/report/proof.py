@@ -1,0 +1,42 @@
+"""The proof of a finding: its frames with their times, and the waits between them drawn to scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.words import duration, scale
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Evidence, Finding
+    from wiredoctor.report.paper import Writer
+
+MOST_FRAMES = 12
+
+_SHORTEST_DRAWN = 1e-6
+
+
+def write_proof(writer: Writer, finding: Finding, *, everything: bool = False) -> None:
+    """A line per frame, a bar per wait; the longest wait of the proof is the longest bar."""
+    evidence = finding.evidence
+    shown = evidence if everything or len(evidence) <= MOST_FRAMES else evidence[: MOST_FRAMES - 1]
+    if not shown:
+        return
+    frames = max(len(str(e.frame)) for e in shown)
+    times = max(len(f"{e.elapsed:.6f}") for e in shown)
+    column = len("frame ") + frames + 2 + times + len(" s  ")
+    longest = max((gap for gap in map(_gap, shown, shown[1:])), default=0.0)
+    width = max(8, min(40, writer.width - 2 - column - 14))
+    before: Evidence | None = None
+    for e in shown:
+        if before is not None and (gap := _gap(before, e)) >= _SHORTEST_DRAWN:
+            bar = writer.paper.bar * scale(gap, longest, width)
+            writer.unbroken((writer.paper.line + bar, "magenta"), f" {duration(gap)}", indent=2 + column)
+        lead = f"frame {e.frame:>{frames}}  {e.elapsed:>{times}.6f} s  "
+        writer.paragraph((lead, "bold"), e.note, indent=2, hang=column)
+        before = e
+    if len(shown) < len(evidence):
+        writer.paragraph(f"and {len(evidence) - len(shown)} more frames (--all shows them)", indent=2)
+
+
+def _gap(before: Evidence, after: Evidence) -> float:
+    return after.elapsed - before.elapsed

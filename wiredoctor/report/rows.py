@@ -1,0 +1,153 @@
+"""Connections and exchanges as JSON, a line each: made by Polars, batch by batch, because there may be a million."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from wiredoctor.report.columns import batches, escaped, masked, seconds
+from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+
+_KEY = ["capture", "connection", "exchange"]
+_STALLED = pl.List(pl.Struct({"rule": pl.String, "delay": pl.Float64}))
+_CAPTURE_ORDER = "_capture_order"
+
+_CONNECTION_COLUMNS = [
+    *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "first_frame", "last_frame"),
+    *("start", "end", "rtt_client", "rtt_server", "protocol", "history", "closed_by", "close"),
+]
+_COUNTS = ["frame", "last_frame", "head_bytes", "body_bytes"]
+_TEXTS = {
+    "request": ["method", "target", "host", "version", "framing"],
+    "response": ["version", "reason", "framing", "end_reason"],
+}
+
+
+def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
+    """A JSON object per connection and line, in order of capture and id; says how many."""
+    lines = Ordered(spool)
+    for batch in batches(report.scan_connections, _CONNECTION_COLUMNS):
+        _add(lines, report, batch, ["connection"], _connection())
+    return _finish(lines, out)
+
+
+def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
+    """A JSON object per exchange and line, in order of capture, connection and index; says how many."""
+    lines = Ordered(spool)
+    stalled = _stalled(report.findings)
+    for batch in batches(report.scan_exchanges, _exchange_columns()):
+        joined = batch.join(stalled, on=_KEY, how="left", maintain_order="left")
+        _add(lines, report, joined, ["connection", "exchange"], _exchange())
+    return _finish(lines, out)
+
+
+def _finish(lines: Ordered, out: Sink) -> int:
+    number = len(lines)
+    lines.write(out)
+    return number
+
+
+def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], objects: list[pl.Expr]) -> None:
+    """The rows of a batch, sorted among themselves so that most of them leave the spool in long runs."""
+    place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
+    ordered = batch.join(place.with_row_index(_CAPTURE_ORDER), on="capture", how="left").sort(
+        _CAPTURE_ORDER, *keys, nulls_last=True
+    )
+    text = BytesIO()
+    ordered.select(objects).write_ndjson(text)
+    first = ordered.get_column(_CAPTURE_ORDER).cast(pl.Int64).fill_null(place.height).to_numpy()
+    second, third = ordered.get_column(keys[0]).to_numpy(), ordered.get_column(keys[-1]).cast(pl.Int64).to_numpy()
+    lines.add((first, second, third), text.getvalue())
+
+
+def _connection() -> list[pl.Expr]:
+    times = {"start", "end", "rtt_client", "rtt_server"}
+    made = {
+        "connection": pl.col("connection").alias("id"),
+        "closed_by": _null_if_empty("closed_by"),
+        "close": _null_if_empty("close"),
+        **{name: seconds(name).alias(name) for name in times},
+    }
+    return [made.get(name, pl.col(name)) for name in _CONNECTION_COLUMNS]
+
+
+def _null_if_empty(column: str) -> pl.Expr:
+    return pl.when(pl.col(column) != "").then(pl.col(column)).alias(column)
+
+
+def _exchange_columns() -> list[str]:
+    sides = [f"{side}_{name}" for side, texts in _TEXTS.items() for name in (*_COUNTS, *texts, "start", "end")]
+    return [
+        *(*_KEY, "has_request", "has_response", "response_status", "persistent", "interim"),
+        *sides,
+        *("request_time", "server_time", "response_time"),
+    ]
+
+
+def _exchange() -> list[pl.Expr]:
+    """capture, connection, index, request, response, timing: the columns of JSON schema 1."""
+    return [
+        pl.col("capture"),
+        pl.col("connection"),
+        pl.col("exchange").alias("index"),
+        pl.when("has_request").then(_request()).alias("request"),
+        pl.when("has_response").then(_response()).alias("response"),
+        pl.struct(
+            seconds("request_time").alias("request"),
+            seconds("server_time").alias("server"),
+            seconds("response_time").alias("response"),
+            pl.col("stalled").fill_null(pl.lit([], dtype=_STALLED)),
+        ).alias("timing"),
+    ]
+
+
+def _request() -> pl.Expr:
+    return pl.struct(
+        escaped("request_method").alias("method"),
+        masked("request_target").alias("target"),
+        masked("request_host").alias("host"),
+        escaped("request_version").alias("version"),
+        *_extent("request"),
+    )
+
+
+def _response() -> pl.Expr:
+    return pl.struct(
+        pl.col("response_status").alias("status"),
+        escaped("response_reason").alias("reason"),
+        escaped("response_version").alias("version"),
+        *_extent("response"),
+        pl.col("response_end_reason").alias("end_reason"),
+        pl.col("persistent"),
+        pl.col("interim"),
+    )
+
+
+def _extent(side: str) -> list[pl.Expr]:
+    """Where a message lies and how long it is."""
+    return [
+        *(pl.col(f"{side}_{name}").alias(name) for name in ("frame", "last_frame")),
+        *(seconds(f"{side}_{name}").alias(name) for name in ("start", "end")),
+        *(pl.col(f"{side}_{name}").alias(name) for name in ("head_bytes", "body_bytes", "framing")),
+    ]
+
+
+def _stalled(findings: list[Finding]) -> pl.DataFrame:
+    """Per exchange, the findings that cost it time, in order of time."""
+    costly = [f for f in findings if f.delay is not None and f.connection is not None and f.exchange is not None]
+    costly.sort(key=lambda f: (f.elapsed, f.rule))
+    frame = pl.DataFrame(
+        {
+            "capture": [f.capture for f in costly],
+            "connection": [f.connection for f in costly],
+            "exchange": [f.exchange for f in costly],
+            "stalled": [{"rule": f.rule, "delay": f.delay} for f in costly],
+        },
+        schema={"capture": pl.String, "connection": pl.Int64, "exchange": pl.Int32, "stalled": _STALLED.inner},
+    )
+    return frame.group_by(_KEY, maintain_order=True).agg("stalled")

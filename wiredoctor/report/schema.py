@@ -1,0 +1,238 @@
+"""JSON Schema (draft 2020-12) of the report's JSON, version 1: what `wiredoctor schema` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wiredoctor.findings import CONFIDENCES, SEVERITIES
+from wiredoctor.report.json import SCHEMA_VERSION
+from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
+
+Schema = dict[str, Any]
+
+_PRINTABLE = "^[ -~]*$"
+
+
+def _text(meaning: str, **more: Any) -> Schema:
+    return {"type": "string", "description": meaning, **more}
+
+
+def _from_packet(meaning: str) -> Schema:
+    return _text(meaning + r"; bytes that are not printable ASCII are shown as \xNN", pattern=_PRINTABLE)
+
+
+def _whole(meaning: str, least: int = 0) -> Schema:
+    return {"type": "integer", "minimum": least, "description": meaning}
+
+
+def _seconds(meaning: str, *, least: float | None = None) -> Schema:
+    bound = {} if least is None else {"minimum": least}
+    return {"type": "number", "description": meaning + ", in seconds", **bound}
+
+
+def _one_of(meaning: str, values: tuple[str, ...]) -> Schema:
+    return {"enum": list(values), "description": meaning}
+
+
+def _or_null(schema: Schema) -> Schema:
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    if isinstance(schema.get("type"), str):
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list(items: Schema, meaning: str) -> Schema:
+    return {"type": "array", "items": items, "description": meaning}
+
+
+def _object(meaning: str, optional: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "description": meaning,
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+_UTC = r"^[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
+_ENDPOINT = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+)(:[0-9]+)?$|^[0-9A-Fa-f:.]+$"
+
+CAPTURE = _object(
+    "a capture file that was read",
+    file=_text("the file as it was named on the command line"),
+    format=_text("pcap or pcapng"),
+    link_types=_list(_text("name of a link type"), "link types of its interfaces"),
+    packets=_whole("packet records read"),
+    bytes=_whole("size of the file in bytes"),
+    first_time=_or_null(_text("time of the first packet, RFC 3339 UTC; null without packets", pattern=_UTC)),
+    last_time=_or_null(_text("time of the last packet", pattern=_UTC)),
+    not_analysed=_list(
+        _object("packets left out", reason=_text("why they could not be analysed"), packets=_whole("how many", 1)),
+        "what is in the file and was not analysed, by reason",
+    ),
+    duplicates=_whole("packets that were captured twice and left out"),
+    damage=_or_null(_text("what of the file could not be read, and where; null when all could")),
+)
+
+FINDING = _object(
+    "a diagnosis with its proof; it stands on its own",
+    rule=_text("name of the rule", pattern="^[a-z0-9]+(-[a-z0-9]+)*$"),
+    family=_text("family of the rule"),
+    kind=_or_null(_text("which kind of the rule's fault; null where it has no kinds")),
+    side=_or_null(_one_of("who has to change something; null where neither", ("client", "server"))),
+    severity=_one_of("how bad", SEVERITIES),
+    confidence=_one_of("how sure", CONFIDENCES),
+    title=_text("one line"),
+    message=_text("what happened here, with its numbers"),
+    client=_or_null(_text("client endpoint; only the address in a finding about a client host", pattern=_ENDPOINT)),
+    server=_or_null(_text("server endpoint", pattern=_ENDPOINT)),
+    capture=_text("file that it was found in"),
+    connection=_or_null(_whole("connection id, equal to tcp.stream; null where it is about more than one connection")),
+    exchange=_or_null(_whole("index of the exchange in its connection")),
+    request=_or_null(_from_packet("method and target of that exchange, values of the query masked")),
+    status=_or_null(_whole("status code of its response")),
+    time=_text("first evidence, RFC 3339 UTC", pattern=_UTC),
+    elapsed=_seconds("first evidence, since the first packet of the capture"),
+    delay=_or_null(_seconds("what the user would have got back without the fault, at most", least=0)),
+    count=_whole("how many events this finding stands for", 1),
+    measures={
+        "type": "object",
+        "description": "every number that the message names",
+        "additionalProperties": {"type": "number"},
+    },
+    evidence=_list(
+        _object(
+            "a packet that proves something",
+            frame=_whole("number of the packet, equal to frame.number", 1),
+            elapsed=_seconds("its time, since the first packet of the capture"),
+            note=_text("what it shows"),
+        ),
+        "the proof, in order of frames",
+    ),
+    remedy=_text("what to change"),
+    references=_list(_object("where it can be read", title=_text("title"), url=_text("address")), "standards and manuals"),
+    display_filter=_text("Wireshark display filter that shows it"),
+    fingerprint=_text("the same for one fault in different captures", pattern="^[0-9a-f]{16}$"),
+)
+
+CONNECTION = _object(
+    "a TCP connection",
+    capture=_text("file"),
+    id=_whole("connection id, equal to tcp.stream"),
+    client=_text("client endpoint, address:port", pattern=_ENDPOINT),
+    server=_text("server endpoint, address:port", pattern=_ENDPOINT),
+    packets=_whole("packets of both directions, second copies left out"),
+    client_bytes=_whole("payload bytes from the client, each counted once"),
+    server_bytes=_whole("payload bytes from the server, each counted once"),
+    first_frame=_whole("first packet", 1),
+    last_frame=_whole("last packet", 1),
+    start=_seconds("first packet, since the first packet of the capture"),
+    end=_seconds("last packet, since the first packet of the capture"),
+    rtt_client=_or_null(_seconds("round trip between capture point and client; null where unknown", least=0)),
+    rtt_server=_or_null(_seconds("round trip between capture point and server; null where unknown", least=0)),
+    protocol=_one_of("what it carried; none: no payload was seen", PROTOCOLS),
+    history=_text(
+        "a letter per kind of packet when it first happens, upper case from the client: S SYN, H SYN-ACK, A ACK, D data, "
+        "F FIN, R RST, G gap, T retransmission, W zero window",
+        pattern="^[A-Za-z]*$",
+    ),
+    closed_by=_or_null(
+        _one_of("who closed; both: neither knew of the other's close; null while open", ("client", "server", "both"))
+    ),
+    close=_or_null(_one_of("how it was closed", ("fin", "rst"))),
+)
+
+
+def _message(meaning: str, first: dict[str, Schema], last: dict[str, Schema]) -> Schema:
+    return _object(
+        meaning,
+        **first,
+        frame=_or_null(_whole("packet with its first byte", 1)),
+        last_frame=_or_null(_whole("packet in which its last missing byte was seen", 1)),
+        start=_or_null(_seconds("when its first byte was seen")),
+        end=_or_null(_seconds("when its last missing byte was seen")),
+        head_bytes=_or_null(_whole("start line and header section with the empty line, in bytes")),
+        body_bytes=_or_null(_whole("content seen, without chunk framing, in bytes")),
+        framing=_one_of("how its end is found, RFC 9112 section 6.3", FRAMINGS),
+        **last,
+    )
+
+
+_REQUEST = _message(
+    "the request; null where it was not captured",
+    {
+        "method": _from_packet("method"),
+        "target": _from_packet("request target, values of the query masked"),
+        "host": _from_packet("Host field"),
+        "version": _from_packet("HTTP version"),
+    },
+    {},
+)
+
+_RESPONSE = _message(
+    "the final response; null where none was captured",
+    {
+        "status": _or_null(_whole("status code")),
+        "reason": _from_packet("reason phrase"),
+        "version": _from_packet("HTTP version"),
+    },
+    {
+        "end_reason": _one_of("why it ended, or why its end is not known", END_REASONS),
+        "persistent": {"type": "boolean", "description": "the exchange left the connection open, RFC 9112 section 9.3"},
+        "interim": _list(_whole("status code"), "the 1xx responses before it"),
+    },
+)
+
+EXCHANGE = _object(
+    "a request and its response",
+    capture=_text("file"),
+    connection=_whole("connection id"),
+    index=_whole("0-based, in its connection"),
+    request=_or_null(_REQUEST),
+    response=_or_null(_RESPONSE),
+    timing=_object(
+        "where the time went; null where a bound was not captured",
+        request=_or_null(_seconds("request end - request start")),
+        server=_or_null(_seconds("response start - request end, at least 0", least=0)),
+        response=_or_null(_seconds("response end - response start")),
+        stalled=_list(
+            _object("a finding that cost this exchange time", rule=_text("rule"), delay=_seconds("its delay", least=0)),
+            "contained in the three others",
+        ),
+    ),
+)
+
+_TOOL = _object("what wrote this", name={"const": "wiredoctor"}, version=_text("its version"))
+
+_SUMMARY = _object(
+    "all of it in numbers",
+    connections=_whole("TCP connections"),
+    exchanges=_whole("HTTP exchanges"),
+    findings=_object("how many of each severity", **{s: _whole(f"findings that are {s}s") for s in SEVERITIES}),
+    delay=_seconds("all delays, overlaps counted once", least=0),
+)
+
+
+def schema() -> Schema:
+    """The JSON Schema of a report as `analyze --format json` writes it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "wiredoctor report",
+        **_object(
+            "what an analysis of packet captures found",
+            ("connections", "exchanges"),
+            schema_version={
+                "const": SCHEMA_VERSION,
+                "description": "keys may be added within a version, none changes its meaning",
+            },
+            tool=_TOOL,
+            captures=_list(CAPTURE, "the files that were read"),
+            summary=_SUMMARY,
+            limits=_list(_text("what was cut off, and at which limit"), "limits of wiredoctor that this analysis met"),
+            findings=_list(FINDING, "the diagnosis"),
+            connections=_list(CONNECTION, "every connection, in order of capture and id; only with --full"),
+            exchanges=_list(EXCHANGE, "every exchange, in order of capture, connection and index; only with --full"),
+        ),
+    }

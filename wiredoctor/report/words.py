@@ -1,0 +1,83 @@
+"""Numbers and foreign text as people can read them, safely: nothing here lets a control character through."""
+
+from __future__ import annotations
+
+import math
+
+
+def clean(text: str) -> str:
+    r"""Text that a terminal shows and never obeys: controls, formatting signs and lone surrogates become \xNN or \uNNNN."""
+    if text.isprintable():
+        return text
+    return "".join(ch if ch.isprintable() else _escape(ord(ch)) for ch in text)
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def shorten(text: str, width: int, mark: str = "...") -> str:
+    """At most `width` characters: the middle gives way, because both ends of a target or an address tell it apart."""
+    if len(text) <= width:
+        return text
+    if width <= len(mark) + 1:
+        return text[:width]
+    tail = (width - len(mark)) // 2
+    head = width - len(mark) - tail
+    return text[:head] + mark + text[len(text) - tail :]
+
+
+_STEPS = ((1e-9, "ns"), (1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
+
+
+def duration(seconds: float, space: str = " ") -> str:
+    """Seconds to three digits: "44.1 ms", "7.9 s", "3 min 20 s"; `space` stands between number and unit."""
+    if seconds < 0:
+        return "-" + duration(-seconds, space)
+    if round(seconds, 1) >= 120:
+        return _long(round(seconds), space)
+    for scale, unit in _STEPS:
+        number = _three_digits(seconds / scale)
+        if unit == "s" or float(number) < 1000:
+            return f"{number}{space}{unit}" if float(number) else f"0{space}ms"
+    raise AssertionError("unreachable: every duration has a unit")
+
+
+def _three_digits(number: float) -> str:
+    """1.23, 12.3, 123: three significant digits without trailing zeros (999.6 becomes 1000)."""
+    digits = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
+    text = f"{number:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _long(seconds: int, space: str) -> str:
+    parts = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    first = next(i for i, (number, _) in enumerate(parts) if number)
+    return space.join(f"{number}{space}{unit}" for number, unit in parts[first : first + 2] if number)
+
+
+def size(number: int, space: str = " ") -> str:
+    """Bytes to three digits: "512 B", "1.46 kB", "34 MB" (1 kB = 1000 B)."""
+    if number < 1000:
+        return f"{number}{space}B"
+    value = float(number)
+    for unit in ("kB", "MB", "GB", "TB", "PB", "EB"):
+        value /= 1000
+        text = _three_digits(value)
+        if float(text) < 1000 or unit == "EB":
+            return f"{text}{space}{unit}"
+    raise AssertionError("unreachable: every size has a unit")
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """ "1 packet", "1,234 packets"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def scale(length: float, longest: float, width: int) -> int:
+    """Characters of a bar: `longest` fills `width`; what is longer than nothing and shorter than one stays 0."""
+    if not math.isfinite(length) or length <= 0 or longest <= 0:
+        return 0
+    return min(width, round(length / longest * width))
