@@ -1,0 +1,75 @@
+"""What holds for each rule, without traffic: its words, its page, its query."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import polars as pl
+import pytest
+
+from wiredoctor.findings import CANDIDATE_COLUMNS, Severity
+from wiredoctor.rules import RuleModule, catalogue
+from wiredoctor.rules.modules import HEADINGS
+from wiredoctor.rules.telling import GIVEN_NAMES, names_in
+from wiredoctor.tables import TABLES
+
+RULES = list(catalogue().values())
+
+
+def by_name(module: RuleModule) -> str:
+    return module.name
+
+
+def texts_of(template: Any) -> list[str]:
+    return [template] if isinstance(template, str) else list(template.values())
+
+
+def on_empty_tables(module: RuleModule) -> pl.DataFrame:
+    found = module.find(*(TABLES[t].empty().lazy() for t in module.tables)).collect()
+    return module.judge(found, None)[0] if module.judge else found
+
+
+@pytest.mark.parametrize("module", RULES, ids=by_name)
+def test_candidates_have_all_names_of_the_texts(module: RuleModule) -> None:
+    found = on_empty_tables(module)
+    rule = module.rule
+    templates = [t for text in (rule.title, rule.message, rule.remedy, rule.display_filter) for t in texts_of(text)]
+    asked = set().union(*(names_in(t) for t in templates))
+    assert not asked - set(found.columns) - set(GIVEN_NAMES)
+    assert not set(CANDIDATE_COLUMNS) - set(found.columns)
+    assert found.height == 0
+
+
+@pytest.mark.parametrize("module", RULES, ids=by_name)
+def test_texts_are_ascii_and_speak_of_the_same_kinds(module: RuleModule) -> None:
+    rule = module.rule
+    texts = [t for text in (rule.title, rule.message, rule.remedy, rule.display_filter) for t in texts_of(text)]
+    texts += [a.text for a in rule.advice] + [r.title for r in rule.references] + [module.doc]
+    assert [t for t in texts if not t.isascii()] == []
+    kinds = [set(text) for text in (rule.severity, rule.title, rule.message, rule.remedy) if not isinstance(text, str)]
+    assert all(k == kinds[0] for k in kinds)
+    assert {s for s in texts_of(rule.severity)} <= set(get_args(Severity))
+
+
+@pytest.mark.parametrize("module", RULES, ids=by_name)
+def test_the_manual_page_is_whole(module: RuleModule) -> None:
+    assert module.summary.endswith(".")
+    assert tuple(module.sections) == HEADINGS
+    assert all(module.sections.values())
+    assert all(t.value > 0 and t.reason for t in module.thresholds.values())
+    assert all(r.url.startswith("http") for r in module.rule.references)
+    assert module.rule.references
+
+
+@pytest.mark.parametrize("module", [m for m in RULES if "segments" in m.tables], ids=by_name)
+def test_rules_over_segments_neither_sort_nor_open_windows(module: RuleModule) -> None:
+    plan = module.find(*(TABLES[t].empty().lazy() for t in module.tables)).explain()
+    assert "SORT" not in plan.upper()
+    assert "OVER" not in plan.upper().replace("OVERLAP", "")
+    assert "ROLLING" not in plan.upper()
+
+
+@pytest.mark.parametrize("module", RULES, ids=by_name)
+def test_what_explains_is_scoped(module: RuleModule) -> None:
+    assert {scope for _, scope in module.rule.explained_by} <= {"time", "exchange", "connection", "endpoint"}
+    assert module.name not in {name for name, _ in module.rule.explained_by}

@@ -1,0 +1,68 @@
+"""Packets are missing from the capture.
+
+What it means
+    Somebody acknowledged data that is not in the capture: it arrived, but was not recorded. The capturing host was too slow,
+    its buffer too small, or the packets took another way.
+
+Why it hurts
+    What was said in the missing packets is unknown. Findings that rest on such a place have low confidence, and faults that
+    lie in it are not found.
+
+How it is proved
+    An acknowledgement number covers bytes that were never seen, on a connection of which both directions were
+    captured, after its first packet.
+
+What it is not
+    A loss on the network: what was lost there is sent again. A capture of one direction only. The part of a connection from
+    before the capture began.
+
+What to do
+    Capture with a larger buffer and a snap length that fits, and only what is needed.
+
+References
+    tcpdump(1), options -B and -s.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
+
+RULE = Rule(
+    severity="warning",
+    title="The capture lacks packets: {missing_bytes} bytes were acknowledged that it does not have",
+    message="{missing_bytes} bytes in {places} places were acknowledged by their receiver, but are not in the capture. "
+    "That touches {touched} of {connections} connections ({share:.1f} %). The network delivered these packets; whatever "
+    "recorded the capture lost them. Nothing is concluded from what is missing.",
+    remedy="Capture again with a larger buffer and the snap length that the traffic needs (tcpdump -B 32768 -s 0; in immediate "
+    "mode the default frame size leaves room for eight packets in a 2 MB ring), and with a filter that leaves out what is not "
+    "needed.",
+    display_filter="tcp.analysis.ack_lost_segment",
+    references=(Reference("tcpdump(1), -B and -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),),
+    summary=True,
+)
+
+SHOWN = Threshold("5 places", "enough to look at; the counts say the rest")
+
+
+def find(connections: pl.LazyFrame) -> pl.LazyFrame:
+    """One row with the counts, where anything is missing."""
+    c = pl.col
+    missing = c("client_unseen_bytes") + c("server_unseen_bytes")
+    touched = (missing > 0) & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
+    note = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
+    place = packet("unseen_frame", "unseen_time", note).filter(touched)
+    return connections.select(
+        *of_the_capture(),
+        c("unseen_frame").filter(touched).min().alias("frame"),
+        c("unseen_time").filter(touched).min().alias("start"),
+        c("end").max().alias("end"),
+        missing.filter(touched).sum().alias("missing_bytes"),
+        c("unseen_places").filter(touched).sum().alias("places"),
+        touched.sum().cast(pl.Int64).alias("touched"),
+        pl.len().cast(pl.Int64).alias("connections"),
+        (100 * touched.mean()).alias("share"),
+        place.sort_by(c("unseen_frame").filter(touched)).head(SHOWN.value).implode().cast(EVIDENCE).alias("evidence"),
+    ).filter(c("touched") > 0)

@@ -1,0 +1,60 @@
+"""The capture file cannot be read to its end.
+
+What it means
+    The file ends inside a packet, or a block of it is not readable. It was copied while it was being written, the disk was
+    full, or the capturing program was killed.
+
+Why it hurts
+    What comes behind the damage is not analysed: it may hold the fault that is looked for.
+
+How it is proved
+    The lengths that the file itself announces do not fit what is in it.
+
+What it is not
+    A capture that was simply stopped: such a file ends between two packets.
+
+What to do
+    Copy the file again, or capture again and stop the capturing program with an interrupt (Ctrl-C).
+
+References
+    The pcap and pcapng file formats.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule
+from wiredoctor.rules.proof import evidence, of_the_capture
+
+RULE = Rule(
+    severity="warning",
+    title="The capture file is damaged: only its first {packets} packets could be read",
+    message="{damage}. The {packets} packets before that were analysed; what may come after them is unknown.",
+    remedy="Copy the file again, or let capinfos and editcap (Wireshark) save what can be saved. When capturing again, end the "
+    "capturing program with an interrupt and see that the disk has room.",
+    display_filter="frame.number <= {last_frame}",
+    references=(
+        Reference("pcap file format", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap/"),
+        Reference("pcapng file format", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcapng/"),
+    ),
+    summary=True,
+)
+
+
+def find(captures: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per capture file that could not be read to its end."""
+    read = pl.when(pl.col("last_frame") > 0).then("last_frame")
+    return (
+        captures.filter(pl.col("damage") != "")
+        .with_columns(read.alias("last_read"))
+        .select(
+            *of_the_capture(),
+            pl.col("last_frame").alias("frame"),
+            pl.col("last_time").alias("start"),
+            pl.col("last_time").alias("end"),
+            "packets",
+            pl.col("damage").str.strip_chars_end(". "),
+            evidence(("last_read", "last_time", "the last packet that could be read")),
+        )
+    )

@@ -1,0 +1,1 @@
+"""Rules about where a message ends, RFC 9112 section 6."""

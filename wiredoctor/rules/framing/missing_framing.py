@@ -1,0 +1,127 @@
+"""A response does not say where it ends, on a connection that it claims to keep open.
+
+What it means
+    The response has a body, but neither Content-Length nor Transfer-Encoding, so that its end is the end of the connection
+    (RFC 9112 section 6.3, rule 8). At the same time it claims, or leaves the client to assume, that the connection
+    stays open for the next request. Both cannot be true.
+
+    Kinds: left-waiting, the connection stayed open and the client waited for an end that did not come; closed, the server
+    closed at once, so that the client got its answer, but lost the connection that it had been promised.
+
+Why it hurts
+    A client that is left waiting shows nothing until somebody gives up: the server's idle limit, the client's
+    timeout, or the user. And a body that was cut off cannot be told from one that is whole.
+
+How it is proved
+    The heads of request and response are read; statuses and methods that have no body are left out. The time from
+    the last byte of the body to the close of the connection (or to the end of the capture) says which kind it is.
+
+What it is not
+    204, 304, and the answers to HEAD and CONNECT, which have no body. A response that says Connection: close, or an
+    HTTP/1.0 response without keep-alive: these are allowed to end with the connection. An event stream without an end.
+
+What to do
+    Let the server say how long the body is (Content-Length), or send it in chunks (Transfer-Encoding: chunked), or say
+    Connection: close and close.
+
+References
+    RFC 9112 sections 6.3 and 9.3, Microsoft Q240146.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.words import DURATION, duration
+
+_UNFRAMED = (
+    "The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, so that its body "
+    "({body_bytes} bytes seen) ends only where the connection does; yet nothing says that the connection will close. "
+)
+
+RULE = Rule(
+    severity={"left-waiting": "error", "closed": "warning"},
+    title={
+        "left-waiting": "The {status} has no end: the client waited {waited} for the connection to close",
+        "closed": "The {status} does not say where it ends, on a connection that it claims to keep open",
+    },
+    message={
+        "left-waiting": _UNFRAMED
+        + "The connection stayed open for {waited} after the last byte, until {until}: all that time the "
+        "client could not know that it has the whole response.",
+        "closed": _UNFRAMED + "The server closed {waited} after the last byte, with {until}: the response got through, but the "
+        "promised connection is gone, and a response that was cut off would have looked the same.",
+    },
+    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked where the length is not known in "
+    "advance. If it has to end the response by closing, let it say Connection: close and close at once.",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
+        Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
+        Reference(
+            "Microsoft Q240146, on ISAPI, keep-alive and Content-Length",
+            "https://ftp.zx.net.nz/pub/archive/ftp.microsoft.com/MISC/KB/en-us/240/146.HTM",
+        ),
+    ),
+    explained_by=(("unchunked-streaming", "exchange"),),
+    advice=(
+        Advice("server", "IIS|Microsoft", "ISAPI: send Content-Length with the head; without it IIS cannot keep the connection."),
+        Advice("server", "Python/", "Python's http.server with protocol_version HTTP/1.1: every response needs Content-Length."),
+    ),
+)
+
+WAITING = Threshold("1 s", "a server that ends a response by closing does it at once; a second is longer than any round trip")
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per response without framing that claims to be persistent."""
+    c = pl.col
+    left_waiting = (c("waited") >= WAITING.value) & (c("response_content_type") != "text/event-stream")
+    closed = (c("waited") < WAITING.value) & (c("closer") == "server")
+    return _with_close(exchanges.filter(_unframed())).filter(left_waiting | closed).select(
+        "connection",
+        "exchange",
+        pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed")).alias("kind"),
+        pl.lit("server").alias("side"),
+        confidence().alias("confidence"),
+        c("response_frame").alias("frame"),
+        c("last_byte").alias("start"),
+        c("closed_at").alias("end"),
+        pl.when(left_waiting).then(c("waited")).alias("delay"),
+        c("response_body_bytes").fill_null(0).alias("body_bytes"),
+        c("waited").cast(DURATION),
+        "response_version",
+        _until().alias("until"),
+        evidence(
+            ("response_frame", "response_start", "the head: no Content-Length, no Transfer-Encoding, no Connection: close"),
+            ("close_frame", "closed_at", pl.format("{}, {} after the last byte of the body", _until(), duration(c("waited")))),
+        ),
+    )  # fmt: skip
+
+
+def _unframed() -> pl.Expr:
+    """A final response that may have a body and whose end is the connection's, though it claims to be persistent."""
+    c = pl.col
+    response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
+    return response & c("last") & c("persistent") & (c("response_framing") == "close-delimited")
+
+
+def _with_close(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """Adds who closed first, when, in which frame, and how long after the body's last byte (nobody: what was seen last)."""
+    c = pl.col
+    server = server_closed_first()
+    client = c("client_close_time").is_not_null()
+    return exchanges.with_columns(
+        pl.when(server).then(pl.lit("server")).when(client).then(pl.lit("client")).alias("closer"),
+        pl.when(server).then("server_close_frame").when(client).then("client_close_frame").alias("close_frame"),
+        pl.when(server).then("server_close_time").when(client).then("client_close_time").otherwise("said_at").alias("closed_at"),
+        pl.when(server).then("server_close_rst").when(client).then("client_close_rst").alias("close_rst"),
+        pl.coalesce("response_last_body_time", "response_start").alias("last_byte"),
+    ).with_columns((c("closed_at") - c("last_byte")).clip(0).alias("waited"))
+
+
+def _until() -> pl.Expr:
+    """What ended the wait, in words."""
+    return pl.coalesce(pl.format("the {}'s {}", "closer", close_word("close_rst")), pl.lit("the end of the capture"))

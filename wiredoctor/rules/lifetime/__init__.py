@@ -1,0 +1,1 @@
+"""Rules about when connections begin and end."""

@@ -1,0 +1,135 @@
+"""The server closed a connection that it had left open for the next request.
+
+What it means
+    Request and response both left the connection persistent (RFC 9112 section 9.3), and yet the server closed it
+    right after the response. It should have said `Connection: close`. In the words of the .NET Framework: "The underlying
+    connection was closed: A connection that was expected to be kept alive was closed by the server."
+
+Why it hurts
+    A client may send its next request before it sees the close. That request is lost: an error that comes and goes, the more
+    often the faster the client is. Clients that wait for the close lose a handshake per request.
+
+How it is proved
+    A complete request, a complete response that marks its own end (Content-Length or chunked), neither says
+    that the connection will close, and the server's FIN or RST follows within a second. The client had not closed
+    before: that is read from acknowledgement numbers, so it holds wherever the capture was taken.
+
+What it is not
+    An idle timeout: servers close what nobody uses, but after more than a second. A response that says
+    `Connection: close`, or whose body ends with the connection. The client closing first, or both at once. A close after
+    an upgrade or a tunnel.
+
+What to do
+    Let the response that ends a connection say `Connection: close`, or keep the connection open.
+
+References
+    RFC 9112 sections 9.3 and 9.6, Microsoft HttpWebRequest.KeepAlive, Microsoft HttpFilterProc.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.words import DURATION, duration
+
+_FRAMING_ERRORS = (
+    *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
+    *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
+)
+
+RULE = Rule(
+    severity="warning",
+    title="The server closed a connection that was expected to be kept alive, after a {status}",
+    message="The server answered {request} with {status} and closed the connection {gap} after the end of that response, with "
+    "{close}. Nothing had announced it: request ({request_version}) and response ({response_version}) leave it open, and "
+    "the header field Connection: close is missing from the response. A client that sends its next request at that "
+    'moment loses it: "A connection that was expected to be kept alive was closed by the server."{hint}',
+    remedy="Let the server send Connection: close with the response after which it closes, or keep the connection open. "
+    "{cure}Until then let clients repeat what is safe to repeat; switching keep-alive off in the client is the last resort.",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
+        Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
+        Reference(
+            "Microsoft, HttpWebRequest.KeepAlive",
+            "https://learn.microsoft.com/en-us/dotnet/api/system.net.httpwebrequest.keepalive",
+        ),
+        Reference(
+            "Microsoft, HttpFilterProc: SF_STATUS_REQ_FINISHED_KEEP_CONN",
+            "http://msdn.microsoft.com/en-us/library/2a1c97b3-4f89-4c2e-a8da-165fe6d3e20b",
+        ),
+    ),
+    explained_by=(
+        ("auth-connection-closed", "connection"),
+        ("reset-destroys-response", "connection"),
+        *((name, "connection") for name in _FRAMING_ERRORS),
+    ),
+    advice=(
+        Advice("server", "IIS|Microsoft", "IIS: look for ISAPI filters and modules that end the request by themselves."),
+        Advice(
+            "server", "nginx", "nginx announces its own closes: look for what stands before it, and for a reload at that time."
+        ),
+        Advice(
+            "server", "gunicorn", "gunicorn: use --worker-class gthread with --keep-alive; its sync worker keeps nothing open."
+        ),
+    ),
+)
+
+IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
+DECIDED = Threshold("1 s", "so long (or two round trips) a request may still be on its way that makes this a keep-alive-race")
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per exchange after which the server closed though nobody had said so."""
+    c = pl.col
+    whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
+    self_framed = c("response_framing").is_in(["none", "content-length", "chunked"])
+    gap = c("server_close_time") - c("response_end")
+    closed = (gap <= IMMEDIATE.value) & c("last")
+    promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
+    unauthorized = c("response_status") == 401
+    return exchanges.filter(promised & whole & self_framed & closed & server_closed_first()).select(
+        "connection",
+        "exchange",
+        pl.lit(None, pl.String).alias("kind"),
+        pl.lit("server").alias("side"),
+        confidence(_undecided()).alias("confidence"),
+        c("request_frame").alias("frame"),
+        c("request_start").alias("start"),
+        c("server_close_time").alias("end"),
+        pl.lit(None, pl.Int64).alias("delay"),
+        gap.clip(0).cast(DURATION).alias("gap"),
+        close_word("server_close_rst").alias("close"),
+        c("request_version", "response_version"),
+        pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED)).otherwise(pl.lit("")).alias("hint"),
+        pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED_CURE)).otherwise(pl.lit("")).alias("cure"),
+        evidence(
+            ("request_frame", "request_start", "the request: no Connection: close"),
+            ("response_frame", "response_start", pl.format("the response, {}: no Connection: close either", "response_status")),
+            ("server_close_frame", "server_close_time", _close_note(gap)),
+        ),
+    )
+
+
+_UNAUTHORIZED = (
+    " A 401 is the classic case: the part of the server that checks credentials answers by itself and ends the connection, "
+    "while the client means to repeat the request with credentials on it."
+)
+_UNAUTHORIZED_CURE = (
+    "If an ISAPI filter answers from OnPreprocHeaders: SF_STATUS_REQ_FINISHED_KEEP_CONN closes like SF_STATUS_REQ_FINISHED, so "
+    "add Connection: close to that 401, or authenticate in an HTTP module (integrated mode). "
+)
+
+
+def _undecided() -> pl.Expr:
+    """The capture ended so soon after the close that a request could still have been on its way."""
+    c = pl.col
+    round_trip = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+    patience = pl.max_horizontal(pl.lit(DECIDED.value), 2 * round_trip)
+    return c("at_capture_end") & (c("said_at") - c("server_close_time") < patience)
+
+
+def _close_note(gap: pl.Expr) -> pl.Expr:
+    return pl.format("the server's {}, {} after the end of the response", close_word("server_close_rst"), duration(gap.clip(0)))

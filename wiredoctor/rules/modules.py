@@ -1,0 +1,156 @@
+"""Finding the rules: every file rules/<family>/<name>.py is one, by being there; so is an entry point `wiredoctor.rules`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import logging
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any, cast
+
+import polars as pl
+
+import wiredoctor.rules
+from wiredoctor.findings import Rule, Threshold
+from wiredoctor.tables import TABLES
+
+Find = Callable[..., pl.LazyFrame]
+Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
+
+HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
+"""The headings of a rule's manual page, in this order, each on a line of its own."""
+
+ENTRY_POINTS = "wiredoctor.rules"
+"""Group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
+
+log = logging.getLogger("wiredoctor")
+
+
+class RuleError(ValueError):
+    """A rule file lacks what a rule has; the text says which file and what, in one line."""
+
+
+@dataclass(frozen=True)
+class RuleModule:
+    """A rule as it was found: its names come from its path, the rest from the file."""
+
+    name: str
+    family: str
+    rule: Rule
+    doc: str
+    thresholds: Mapping[str, Threshold]
+    find: Find
+    judge: Judge | None
+    tables: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The manual page's first line."""
+        return self.doc.partition("\n")[0].strip()
+
+    @property
+    def sections(self) -> dict[str, str]:
+        """The manual page's text by heading, without what comes before the first."""
+        sections: dict[str, list[str]] = {}
+        current: list[str] = []
+        for line in self.doc.splitlines():
+            if line.strip() in HEADINGS:
+                current = sections.setdefault(line.strip(), [])
+            else:
+                current.append(line)
+        return {heading: inspect.cleandoc("\n".join(lines)).strip() for heading, lines in sections.items()}
+
+
+@cache
+def catalogue() -> dict[str, RuleModule]:
+    """Every rule there is, by name, in the order of families and names.
+
+    A rule of another package that cannot be loaded is reported by a line on the log `wiredoctor` and left out.
+    """
+    modules = [_load(path) for path in sorted(_own_paths())]
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda e: e.name):
+        try:
+            modules.append(_load(entry.value))
+        except Exception as error:  # noqa: BLE001  somebody else's code: whatever it raises, the analysis goes on
+            reason = " ".join(str(error).split())
+            log.error("rule %s (%s) cannot be used: %s: %s", entry.name, entry.value, type(error).__name__, reason)
+    return {m.name: m for m in modules}
+
+
+def _own_paths() -> list[str]:
+    """Dotted paths of the rule files below this package."""
+    package = wiredoctor.rules
+    return [
+        f"{package.__name__}.{family.name}.{rule.name}"
+        for family in pkgutil.iter_modules(package.__path__)
+        if family.ispkg
+        for rule in pkgutil.iter_modules([f"{folder}/{family.name}" for folder in package.__path__])
+        if not rule.ispkg
+    ]
+
+
+def _load(path: str) -> RuleModule:
+    """A rule file -> its RuleModule; raises RuleError where it is none, and whatever importing it raises."""
+    return _describe(importlib.import_module(path))
+
+
+def _describe(module: ModuleType) -> RuleModule:
+    *_, family, name = ("", "other", *module.__name__.split("."))
+    rule: Any = getattr(module, "RULE", None)
+    find: Any = getattr(module, "find", None)
+    if not isinstance(rule, Rule) or not callable(find):
+        raise RuleError(f"{module.__name__} has no RULE, or no function find")
+    tables = tuple(inspect.signature(find).parameters)
+    unknown = [t for t in tables if t not in TABLES]
+    if unknown or not tables:
+        raise RuleError(f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(TABLES)}")
+    return RuleModule(
+        name=name.replace("_", "-"),
+        family=family.replace("_", "-"),
+        rule=rule,
+        doc=inspect.cleandoc(module.__doc__ or ""),
+        thresholds={n: t for n, t in vars(module).items() if isinstance(t, Threshold)},
+        find=cast(Find, find),
+        judge=getattr(module, "judge", None),
+        tables=tables,
+    )
+
+
+def select(modules: Mapping[str, RuleModule], select: Sequence[str] = (), ignore: Sequence[str] = ()) -> dict[str, RuleModule]:
+    """The rules that `select` names (all without it) and `ignore` does not, each by rule or by family.
+
+    Raises ValueError with a line for the user when a name is neither.
+    """
+    chosen, ignored = _named(modules, select), _named(modules, ignore)
+    return {n: m for n, m in modules.items() if (not select or n in chosen) and n not in ignored}
+
+
+def _named(modules: Mapping[str, RuleModule], names: Sequence[str]) -> set[str]:
+    families = {m.family for m in modules.values()}
+    found: set[str] = set()
+    for name in names:
+        if name not in modules and name not in families:
+            close = difflib.get_close_matches(name, [*modules, *families], n=1, cutoff=0.5)
+            hint = f"; did you mean {close[0]}?" if close else "; `wiredoctor rules` lists them"
+            raise ValueError(f"no rule or family is called {name!r}{hint}")
+        found |= {n for n, m in modules.items() if name in (n, m.family)}
+    return found
+
+
+def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, RuleModule]) -> dict[str, RuleModule]:
+    """`modules` and all that may explain their candidates away: these must run too, so that what is selected
+    changes what is reported and nothing else."""
+    needed = dict(modules)
+    waiting = list(modules.values())
+    while waiting:
+        for name, _ in waiting.pop().rule.explained_by:
+            causes = [m for m in everything.values() if name in (m.name, m.family) and m.name not in needed]
+            needed |= {m.name: m for m in causes}
+            waiting += causes
+    return {n: m for n, m in everything.items() if n in needed}

@@ -1,0 +1,52 @@
+"""What rules need to prove a thing: evidence, how sure it is, who knew of what."""
+
+from __future__ import annotations
+
+import polars as pl
+
+EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.String}))
+
+
+def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:
+    """(column of the frame, column of its time, note) for each packet -> the column `evidence`; null frames are left out."""
+    items = [packet(frame, time, pl.lit(note) if isinstance(note, str) else note) for frame, time, note in packets]
+    return pl.concat_list(items).list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
+
+
+def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
+    """An item of evidence: columns of its frame and time, and its note."""
+    return pl.struct(
+        pl.col(frame).cast(pl.Int64).alias("frame"),
+        pl.col(time).cast(pl.Int64).alias("time"),
+        note.cast(pl.String).alias("note"),
+    )
+
+
+def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
+    """How sure a statement about a row of `exchanges` is: low behind a hole, medium without handshake or where `inferred`."""
+    c = pl.col
+    hole = c("hole_before") | c("request_has_hole") | c("response_has_hole")
+    guessed = ~c("handshake") if inferred is None else ~c("handshake") | inferred
+    return pl.when(hole).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
+
+
+def server_closed_first() -> pl.Expr:
+    """In a row of `exchanges`: the server closed, and the client had not before it knew of that.
+
+    Acknowledgement numbers say so, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was
+    sent without knowing of it. Nothing acknowledges an RST.
+    """
+    c = pl.col
+    knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
+    return c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | knew)
+
+
+def close_word(rst: str) -> pl.Expr:
+    """FIN or RST, by a column such as `server_close_rst`."""
+    return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
+
+
+def of_the_capture() -> list[pl.Expr]:
+    """The first columns of a candidate that is about the capture, not about a connection."""
+    nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "delay": pl.Int64()}
+    return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]

@@ -1,0 +1,173 @@
+"""Settling: candidates of all rules -> findings. One cause, one finding; no second is counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import polars as pl
+
+from wiredoctor.findings import Finding
+from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.telling import tell
+
+_CORE = {
+    "connection": pl.Int64(),
+    "exchange": pl.Int32(),
+    "frame": pl.Int64(),
+    "start": pl.Int64(),
+    "end": pl.Int64(),
+    "delay": pl.Int64(),
+    "direction": pl.Int8(),
+    "client": pl.String(),
+    "server": pl.String(),
+}
+"""What settling looks at; the last three are optional in candidates."""
+
+_REQUEST = (
+    "request_method",
+    "request_target",
+    "request_user_agent",
+    "response_status",
+    "response_server",
+)
+
+
+def settle(
+    modules: Mapping[str, RuleModule],
+    candidates: Mapping[str, pl.DataFrame],
+    connections: pl.LazyFrame,
+    exchanges: pl.LazyFrame,
+    *,
+    file: str,
+    first_time: int,
+    only: Collection[str] | None = None,
+) -> list[Finding]:
+    """The findings of one capture, worst first, then by delay, then by frame.
+
+    `modules` are the rules that ran and `candidates` all that they found. `only` names those to report; the others
+    merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
+    `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
+    """
+    core = _core(candidates)
+    if core.is_empty():
+        return []
+    core = _with_endpoints(core, connections)
+    core = core.filter(~pl.col("id").is_in(_explained(core, modules).implode()))
+    core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
+    core = _without_overlaps(core)
+    if only is not None:
+        core = core.filter(pl.col("rule").is_in(list(only)))
+    core = _with_requests(core, exchanges)
+    parts = core.partition_by("rule", maintain_order=True)
+    return tell([(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts], file, first_time)
+
+
+def _core(candidates: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """All candidates in one frame: `rule`, `row` in that rule's frame, a unique `id`, and the columns of _CORE."""
+    frames = [
+        rows.select(
+            pl.lit(rule).alias("rule"),
+            pl.int_range(rows.height, dtype=pl.Int64).alias("row"),
+            *((pl.col(n) if n in rows.columns else pl.lit(None)).cast(t).alias(n) for n, t in _CORE.items()),
+        )
+        for rule, rows in sorted(candidates.items())
+        if rows.height
+    ]
+    return pl.concat(frames).with_row_index("id") if frames else pl.DataFrame()
+
+
+def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Adds `client`, `server` and `client_direction` of the connection; a candidate's own client and server stay."""
+    needed = core.select("connection").drop_nulls().unique()
+    known = (
+        connections.select("connection", "client", "server", "client_direction")
+        .join(needed.lazy(), on="connection", how="semi")
+        .collect()
+        .unique("connection", keep="last", maintain_order=True)
+    )
+    joined = core.join(known, on="connection", how="left", suffix="_of_connection", maintain_order="left")
+    return joined.with_columns(
+        pl.coalesce("client", "client_of_connection").alias("client"),
+        pl.coalesce("server", "server_of_connection").alias("server"),
+    ).drop("client_of_connection", "server_of_connection")
+
+
+def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Adds what a finding says of its exchange: method, target, status and the software of both sides."""
+    key = ["connection", "exchange"]
+    needed = core.select(key).drop_nulls().unique()
+    known = (
+        exchanges.select(*key, *_REQUEST)
+        .join(needed.lazy(), on=key, how="semi")
+        .collect()
+        .unique(key, keep="last", maintain_order=True)
+    )
+    return core.join(known, on=key, how="left", maintain_order="left")
+
+
+# One cause, one finding
+
+
+def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> pl.Series:
+    """Ids of the candidates that give way to another, itself given way or not."""
+    by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
+    gone = [pl.Series("id", [], dtype=pl.UInt32)]
+    for rule, mine in by_rule.items():
+        for name, scope in modules[rule].rule.explained_by:
+            causes = [part for r, part in by_rule.items() if r != rule and name in (r, modules[r].family)]
+            if causes:
+                gone.append(_SCOPES[scope](mine, pl.concat(causes))["id"])
+    return pl.concat(gone).unique()
+
+
+def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
+    """The candidates that share these columns with a cause; null is shared with nobody."""
+    return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
+
+
+def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+    """The candidates whose time overlaps that of a cause on the same connection.
+
+    Among the causes that begin before a candidate ends, one overlaps it when the latest end lies behind its start.
+    """
+    causes = causes.select("connection", "start", "end").drop_nulls().sort("start")
+    latest = causes.with_columns(pl.col("end").cum_max().over("connection").alias("latest")).drop("end")
+    return (
+        mine.drop_nulls(["connection", "start", "end"])
+        .sort("end")
+        .join_asof(
+            latest.rename({"start": "begun"}),
+            left_on="end",
+            right_on="begun",
+            by="connection",
+            allow_exact_matches=False,
+            check_sortedness=False,
+        )
+        .filter(pl.col("latest") > pl.col("start"))
+    )
+
+
+_SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
+    "time": _same_time,
+    "exchange": _same("connection", "exchange"),
+    "connection": _same("connection"),
+    "endpoint": _same("server"),
+}
+
+
+def _without_overlaps(core: pl.DataFrame) -> pl.DataFrame:
+    """Delays cut so that no time of a connection is counted twice: what two candidates cover goes to the first."""
+    costly = (
+        core.filter(pl.col("delay").is_not_null() & pl.col("connection").is_not_null())
+        .sort("start", "frame", "id")
+        .with_columns(pl.col("end").cum_max().shift(1).over("connection").alias("counted"))
+        .select(
+            "id",
+            (pl.col("end") - pl.max_horizontal("start", "counted")).clip(0).alias("uncounted"),
+        )
+    )
+    return (
+        core.join(costly, on="id", how="left", maintain_order="left")
+        .with_columns(pl.when(pl.col("delay").is_not_null()).then(pl.min_horizontal("delay", "uncounted")).alias("delay"))
+        .drop("uncounted")
+    )

@@ -1,0 +1,1 @@
+"""Rules about bodies that come piece by piece."""

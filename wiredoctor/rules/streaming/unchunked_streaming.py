@@ -1,0 +1,113 @@
+"""A body was streamed piece by piece without Transfer-Encoding: chunked.
+
+What it means
+    The server sent a response whose body has no announced length and no chunks, so that it ends where the connection
+    ends, and it sent it in pieces, with pauses of its own in between. To an HTTP/1.1 client it could have sent chunks.
+
+Why it hurts
+    An intermediary (balancer, proxy, cache) sees no pieces, only a body without an end: many pass it on as a whole, when
+    the connection closes, so that what was flushed early arrives late. A stream that breaks off cannot be told
+    from one that is finished. Every response costs a connection.
+
+How it is proved
+    The request was HTTP/1.1, the response has neither Content-Length nor a transfer coding, and its body came in two or more
+    bursts with a pause of 50 ms or more that was the application's: all that was sent before had been acknowledged, the
+    receiver's window was open, nothing had been lost.
+
+What it is not
+    A slow reader, a lost packet, or a stall in the middle of a body. The slow start of a connection. A response to
+    HTTP/1.0, which knows no chunks.
+
+What to do
+    Let the server use Transfer-Encoding: chunked. IIS stops doing so when HTTP keep-alive is switched off.
+
+References
+    RFC 9112 sections 6.3, 7.1 and 9.3.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.proof import confidence, evidence
+from wiredoctor.rules.words import DURATION, duration
+
+RULE = Rule(
+    severity="warning",
+    title="The server streams its response without Transfer-Encoding: chunked",
+    message="The body of the {status} to {request} ({body_bytes} bytes) came in {bursts} bursts, with {pauses} pauses of the "
+    "application ({paused} in all), but with neither Content-Length nor Transfer-Encoding: chunked: it ends where the connection "
+    "does. {says_close} An intermediary cannot pass such a stream on piece by piece, and a stream that broke off looks whole.",
+    remedy="Let the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
+    "the connection open.",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
+        Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
+    ),
+    explained_by=(("stalls", "time"),),
+    advice=(
+        Advice(
+            "server",
+            "IIS|Microsoft|ASP",
+            'IIS: turn "Enable HTTP keep-alive" on (HTTP response headers, common headers); while it is off, IIS adds '
+            "Connection: close and does not chunk what Response.Flush() sends.",
+        ),
+        Advice(
+            "server", "nginx", "nginx: proxy_http_version 1.1 towards the application; with 1.0 the application cannot chunk."
+        ),
+        Advice(
+            "server", "Python/", "Python's http.server: protocol_version is HTTP/1.0 by default; set HTTP/1.1 and write chunks."
+        ),
+    ),
+)
+
+MIN_BURSTS = Threshold("2 bursts", "one burst is a body, two are a stream")
+MIN_PAUSE = Threshold(
+    "50 ms", "as the column response_application_pauses counts them: longer than scheduling, shorter than a person notices"
+)
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per pause of a streamed body (the first three); they are one candidate unless a stall explains each."""
+    c = pl.col
+    streamed = (c("response_bursts") >= MIN_BURSTS.value) & (c("response_application_pauses") > 0)
+    unframed = (c("response_framing") == "close-delimited") & c("request_version").str.ends_with("1.1")
+    rows = exchanges.filter(c("has_request") & c("has_response") & ~c("upgraded") & unframed & streamed)
+    pauses = rows.with_columns(
+        c("response_pause_frames").list.gather_every(2).alias("before"),
+        c("response_pause_frames").list.gather_every(2, 1).alias("after"),
+        c("response_pause_times").list.gather_every(2).alias("pause_start"),
+        c("response_pause_times").list.gather_every(2, 1).alias("pause_end"),
+    ).explode("before", "after", "pause_start", "pause_end")
+    pause = c("pause_end") - c("pause_start")
+    return pauses.filter(pause >= MIN_PAUSE.value).select(
+        "connection",
+        "exchange",
+        pl.lit(None, pl.String).alias("kind"),
+        pl.lit("server").alias("side"),
+        confidence().alias("confidence"),
+        c("response_frame").alias("frame"),
+        c("pause_start").alias("start"),
+        c("pause_end").alias("end"),
+        pl.lit(None, pl.Int64).alias("delay"),
+        c("response_body_bytes").alias("body_bytes"),
+        c("response_bursts").alias("bursts"),
+        c("response_application_pauses").alias("pauses"),
+        c("response_paused").cast(DURATION).alias("paused"),
+        _says_close().alias("says_close"),
+        evidence(
+            ("response_frame", "response_start", "the response's head: neither Content-Length nor Transfer-Encoding"),
+            ("before", "pause_start", "end of a burst of its body; all of it was acknowledged, and the window was open"),
+            ("after", "pause_end", pl.format("the next burst, {} later", duration(pause))),
+        ),
+    )
+
+
+def _says_close() -> pl.Expr:
+    return (
+        pl.when(pl.col("response_connection_close"))
+        .then(pl.lit("The response says Connection: close."))
+        .otherwise(pl.lit("The response does not even say Connection: close."))
+    )

@@ -1,0 +1,167 @@
+"""Candidates that stayed -> Finding objects: templates filled, text from packets made safe, the order of a report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+import polars as pl
+
+from wiredoctor.findings import (
+    SEVERITIES,
+    Evidence,
+    Finding,
+    Rule,
+    Side,
+    by_kind,
+    fingerprint,
+    mask_target,
+    printable,
+    rfc3339,
+)
+from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.words import DURATION, duration_text
+from wiredoctor.tables import SECOND
+
+GIVEN_NAMES = (
+    *("client", "server", "side", "peer", "request", "status", "server_software", "client_software"),
+    *("connection", "exchange", "kind", "delay", "frames", "first_frame", "last_frame"),
+)
+"""Names that every template may use without a column of its candidates."""
+
+
+def names_in(template: str) -> set[str]:
+    """The names that a str.format template asks for."""
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """A rule's templates for one kind, and the names in them."""
+
+    title: str
+    message: str
+    remedy: str
+    display_filter: str
+    names: frozenset[str]
+    measured: tuple[str, ...]
+
+
+def _texts(rule: Rule, kind: str | None) -> _Texts:
+    texts = [by_kind(t, kind) for t in (rule.title, rule.message, rule.remedy, rule.display_filter)]
+    names = frozenset[str]().union(*(names_in(t) for t in texts))
+    return _Texts(*texts, names=names, measured=tuple(sorted(names_in(texts[1]))))
+
+
+def tell(parts: Sequence[tuple[RuleModule, pl.DataFrame, pl.DataFrame]], file: str, first_time: int) -> list[Finding]:
+    """(rule, what settling made of its candidates, the candidates) for each rule -> findings, worst first."""
+    findings = [f for module, settled, candidates in parts for f in _tell_rule(module, settled, candidates, file, first_time)]
+    return sorted(findings, key=_order)
+
+
+def _order(finding: Finding) -> tuple[Any, ...]:
+    first = finding.evidence[0].frame if finding.evidence else 0
+    connection = -1 if finding.connection is None else finding.connection
+    return (SEVERITIES.index(finding.severity), -(finding.delay or 0.0), first, finding.rule, connection, finding.server or "")
+
+
+def _tell_rule(
+    module: RuleModule, settled: pl.DataFrame, candidates: pl.DataFrame, file: str, first_time: int
+) -> Iterator[Finding]:
+    times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
+    # cast: as Python values a Duration loses its nanoseconds
+    rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
+    texts: dict[str | None, _Texts] = {}
+    for own, common in zip(rows.iter_rows(named=True), settled.iter_rows(named=True), strict=True):
+        values = own | common
+        kind = values["kind"]
+        if kind not in texts:
+            texts[kind] = _texts(module.rule, kind)
+        yield _finding(module, texts[kind], values, times, file, first_time)
+
+
+def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int) -> Finding:
+    evidence = tuple(Evidence(e["frame"], e["time"] / SECOND, printable(e["note"])) for e in values["evidence"] or ())
+    moment = values["evidence"][0]["time"] if evidence else values["start"] or 0
+    side = _side(values)
+    method, target = values["request_method"] or None, values["request_target"] or ""
+    values |= _given(values, side, [e.frame for e in evidence])
+    written = {name: _written(values[name], name in times) for name in texts.names}
+    delay = values["delay"]
+    return Finding(
+        rule=module.name,
+        family=module.family,
+        kind=values["kind"],
+        side=side,
+        severity=by_kind(module.rule.severity, values["kind"]),
+        confidence=values["confidence"],
+        title=texts.title.format_map(written),
+        message=texts.message.format_map(written),
+        client=values["client"],
+        server=values["server"],
+        capture=file,
+        connection=values["connection"],
+        exchange=values["exchange"],
+        request=values["request"] or None,
+        status=values["status"],
+        time=rfc3339(first_time + moment),
+        elapsed=moment / SECOND,
+        delay=None if delay is None else delay / SECOND,
+        count=1,
+        measures=dict(_measures(values, texts.measured, times)),
+        evidence=evidence,
+        remedy=_remedy(module.rule, texts.remedy.format_map(written), side, values),
+        references=module.rule.references,
+        display_filter=texts.display_filter.format_map(written),
+        fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
+    )
+
+
+def _side(values: Mapping[str, Any]) -> Side | None:
+    """The side that the candidate names, or the role of the direction that it names."""
+    if values["side"] is not None or values["direction"] is None or values["client_direction"] is None:
+        return values["side"]
+    return "client" if values["direction"] == values["client_direction"] else "server"
+
+
+def _given(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> dict[str, Any]:
+    """The values of GIVEN_NAMES that are not columns already."""
+    method = values["request_method"] or None
+    return {
+        "side": side or "sender",
+        "peer": {"client": "server", "server": "client"}.get(side or "", "receiver"),
+        "request": f"{printable(method)} {mask_target(values['request_target'] or '')}" if method else "",
+        "status": values["response_status"],
+        "server_software": values["response_server"] or "",
+        "client_software": values["request_user_agent"] or "",
+        "frames": ", ".join(str(f) for f in frames),
+        "first_frame": min(frames, default=values["frame"]),
+        "last_frame": max(frames, default=values["frame"]),
+    }
+
+
+def _written(value: Any, is_time: bool) -> Any:
+    """A value as a template shows it: durations with a unit, text without anything that a terminal obeys."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return printable(value)
+    return duration_text(value) if is_time else value
+
+
+def _measures(values: Mapping[str, Any], names: Sequence[str], times: set[str]) -> Iterator[tuple[str, int | float]]:
+    """Every number that the message names; times in seconds."""
+    for name in names:
+        value = values[name]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value / SECOND if name in times else value
+
+
+def _remedy(rule: Rule, remedy: str, side: Side | None, values: Mapping[str, Any]) -> str:
+    """The remedy, and the advice that fits the software of the side that has to change something."""
+    software = values["server_software"] if side == "server" else values["client_software"]
+    fitting = [a.text for a in rule.advice if a.side == side and re.search(a.software, software, re.IGNORECASE)]
+    return " ".join([remedy, *fitting])
