@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.tables import Array
 
 SECTION, INTERFACE, PACKET, SIMPLE, ENHANCED, JOURNAL = 0x0A0D0D0A, 1, 2, 3, 6, 9
+_CUSTOM = (0xBAD, 0x40000BAD)
 
 SECTION_FIXED, ENHANCED_FIXED = 28, 32
 """Bytes of the block without its options or packet."""
@@ -20,7 +21,7 @@ SECTION_FIXED, ENHANCED_FIXED = 28, 32
 _SYSDIG = (0x204, 0x208, 0x216, 0x221)
 """System calls: version 1, with flags, version 2, version 2 with flags."""
 
-PACKET_KINDS = {PACKET: 32, SIMPLE: 16, JOURNAL: 12} | dict.fromkeys(_SYSDIG, 12)
+PACKET_KINDS = {PACKET: 32, SIMPLE: 16, JOURNAL: 12} | dict.fromkeys(_SYSDIG, 12) | dict.fromkeys(_CUSTOM, 16)
 FRAME_BLOCKS = frozenset(PACKET_KINDS)
 """Blocks that Wireshark counts as frames (besides ENHANCED), and how many bytes they have at least."""
 

@@ -1,0 +1,8 @@
+"""What each packet says: link, network and transport headers of packet records become rows of tables.PACKETS."""
+
+from __future__ import annotations
+
+from wiredoctor.decode.decoding import decode
+from wiredoctor.decode.state import DecodeState
+
+__all__ = ["DecodeState", "decode"]

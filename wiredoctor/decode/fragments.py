@@ -1,0 +1,67 @@
+"""IP fragments wait here for the rest of their datagram (RFC 791 section 3.2, RFC 8200 section 4.5)."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass, field
+from typing import Hashable
+
+MAX_DATAGRAMS = 4_096
+"""Incomplete datagrams kept; the oldest goes first. Linux keeps what fits 4 MB (ipfrag_high_thresh): about as many."""
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Bytes of incomplete datagrams kept, for fragments of the largest size."""
+
+_MAX_DATAGRAM = 1 << 16
+
+
+@dataclass
+class _Datagram:
+    pieces: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
+    """(first byte, number of arrival, content), sorted: of two that begin alike the first to come is first."""
+    size: int | None = None
+    held: int = 0
+
+    def join(self) -> bytes | None:
+        """The whole datagram, None while something is missing. Where fragments overlap, the one that begins first counts."""
+        if self.size is None:
+            return None
+        whole = bytearray()
+        for first, _, content in self.pieces:
+            if first > len(whole):
+                return None
+            whole += content[len(whole) - first :]
+        return bytes(whole[: self.size]) if len(whole) >= self.size else None
+
+
+class FragmentStore:
+    """Incomplete datagrams by (addresses, identification, ...), bounded in number and bytes."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, _Datagram] = {}
+        self._held = 0
+        self._arrivals = 0
+
+    def add(self, key: Hashable, first: int, more: bool, content: bytes) -> bytes | None:
+        """Takes a fragment that begins at byte `first` of its datagram; returns the datagram once it is whole."""
+        if first + len(content) > _MAX_DATAGRAM:
+            return None
+        datagram = self._waiting.setdefault(key, _Datagram())
+        self._arrivals += 1
+        insort(datagram.pieces, (first, self._arrivals, content))
+        datagram.held += len(content)
+        self._held += len(content)
+        if not more and datagram.size is None:
+            datagram.size = first + len(content)
+        whole = datagram.join()
+        if whole is not None or len(datagram.pieces) > _MAX_DATAGRAM // 8:
+            self._forget(key)
+        self._make_room()
+        return whole
+
+    def _forget(self, key: Hashable) -> None:
+        self._held -= self._waiting.pop(key).held
+
+    def _make_room(self) -> None:
+        while len(self._waiting) > MAX_DATAGRAMS or self._held > MAX_BYTES:
+            self._forget(next(iter(self._waiting)))

@@ -1,0 +1,53 @@
+"""The general path: packet by packet, header by header, for what the fast path declines.
+
+It knows the headers of the fast path too, so that a test can hold the two against each other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wiredoctor.decode.general_link import LINKS
+from wiredoctor.decode.packet import Packet, Step
+from wiredoctor.decode.reasons import link_reason
+from wiredoctor.decode.rows import Row, columns_of
+
+if TYPE_CHECKING:
+    from wiredoctor.decode.state import DecodeState, Oddity
+    from wiredoctor.tables import Array, Columns
+
+MAX_HEADERS = 64
+"""Headers inside each other: more are no tunnel but an attack on whoever follows them."""
+
+
+def general_path(
+    data: Array, rows: Array, first_frame: int, records: Columns, state: DecodeState
+) -> tuple[Columns, list[Oddity]]:
+    """tables.PACKETS columns of these packet records, and oddities; the others are counted in state.not_analysed."""
+    found: list[Row] = []
+    oddities: list[Oddity] = []
+    buffer = memoryview(data)
+    offset, captured, length = (records[name][rows].tolist() for name in ("offset", "captured", "length"))
+    for i, (record, link_type) in enumerate(zip(rows.tolist(), records["link_type"][rows].tolist(), strict=True)):
+        at, frame = offset[i], first_frame + record
+        end, limit = at + captured[i], at + max(captured[i], length[i])
+        packet = Packet(state, record, frame, buffer, 0, at, end, limit)
+        outcome = _follow(packet, LINKS.get(link_type), link_type)
+        if isinstance(outcome, str):
+            state.not_analysed[outcome] += 1
+            continue
+        found.append(outcome)
+        if outcome.oddity is not None:
+            oddities.append((frame, "tcp", outcome.oddity))
+    return columns_of(found, records), oddities
+
+
+def _follow(packet: Packet, step: Step | None, link_type: int) -> Row | str:
+    if step is None:
+        return link_reason(link_type)
+    for _ in range(MAX_HEADERS):
+        outcome = step(packet)
+        if isinstance(outcome, (Row, str)):
+            return outcome
+        step = outcome
+    return "too many headers inside each other"

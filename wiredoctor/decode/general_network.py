@@ -1,0 +1,171 @@
+"""IP, its fragments, extension headers and tunnels, one packet at a time."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from wiredoctor.decode.general_transport import tcp
+from wiredoctor.decode.network import EXTENSIONS, FRAGMENT_OFFSET, ICMP_ERRORS, JUMBO, MORE_FRAGMENTS, protocol_reason
+from wiredoctor.decode.reasons import BAD_IP, CUT_IP, WAITING, type_reason
+from wiredoctor.tables import SCRATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wiredoctor.decode.packet import Packet, Step
+
+_IPV4 = struct.Struct(">BBHHHBBHII")
+_NO_NEXT_HEADER = 59
+_GRE_CHECKSUM, _GRE_ROUTING, _GRE_KEY, _GRE_SEQUENCE, _GRE_ACK = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080
+
+
+def ipv4(packet: Packet) -> Step | str:
+    """RFC 791."""
+    if not packet.has(20):
+        return CUT_IP
+    start = packet.at
+    version_ihl, _, total, packet.ip_id, fragment, packet.ttl, protocol, _, source, destination = _IPV4.unpack(packet.peek(20))
+    size = (version_ihl & 15) * 4
+    if version_ihl >> 4 != 4 or size < 20 or 0 < total < size:
+        return BAD_IP
+    _enter(packet, 4, source, destination)
+    if total:
+        packet.restrict(total)
+    packet.at = start + size
+    if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET):
+        if protocol not in _PROTOCOLS:
+            return protocol_reason(protocol)
+        key = (4, source, destination, packet.ip_id, protocol, packet.encapsulation)
+        stopped = _fragment(packet, key, (fragment & FRAGMENT_OFFSET) * 8, bool(fragment & MORE_FRAGMENTS), start + total)
+        if stopped is not None:
+            return stopped
+    return _protocol(protocol)
+
+
+def ipv6(packet: Packet) -> Step | str:
+    """RFC 8200, with the extension headers that may stand in front of TCP."""
+    if not packet.has(40):
+        return CUT_IP
+    header = packet.take(40)
+    if header[0] >> 4 != 6:
+        return BAD_IP
+    size, protocol, packet.ttl = int.from_bytes(header[4:6]), header[6], header[7]
+    packet.ip_id = -1
+    _enter(packet, 6, int.from_bytes(header[8:24]), int.from_bytes(header[24:40]))
+    if size or packet.limit - packet.at <= JUMBO:
+        packet.restrict(size if size or protocol != 0 else packet.limit - packet.at)
+    while protocol in EXTENSIONS:
+        if not packet.has(8):
+            return CUT_IP
+        head = packet.peek(8)
+        if protocol == 44:
+            packet.at += 8
+            word = int.from_bytes(head[2:4])
+            if word & 0xFFF9:
+                first, more = word & 0xFFF8, bool(word & 1)
+                key = (6, packet.source, packet.destination, head[4:], packet.encapsulation)
+                stopped = _fragment(packet, key, first, more, packet.limit)
+                if stopped is not None:
+                    return stopped
+        else:
+            packet.at += (head[1] + 1) * 8
+        protocol = head[0]
+    return _protocol(protocol)
+
+
+def _enter(packet: Packet, version: int, source: int, destination: int) -> None:
+    """An IP header inside another one makes the outer one an encapsulation."""
+    if packet.routed and not packet.quoted:
+        packet.passed(packet.source & (1 << 64) - 1)
+        packet.passed(packet.destination & (1 << 64) - 1)
+    packet.routed += 1
+    packet.ip_version, packet.source, packet.destination = version, source, destination
+
+
+def _protocol(protocol: int) -> Step | str:
+    return _PROTOCOLS.get(protocol) or protocol_reason(protocol)
+
+
+def _fragment(packet: Packet, key: object, first: int, more: bool, whole: int) -> str | None:
+    """Puts a fragment to the others. None: reading goes on, in the datagram that is now whole, or in this first fragment.
+
+    whole: where the fragment ends on the wire. One that was not captured in full cannot be put together, but a first
+    one has the headers.
+    """
+    if min(packet.end, packet.limit) < whole or whole <= packet.at:
+        return None if first == 0 else "IP fragment cut short"
+    datagram = packet.state.fragments.add(key, first, more, bytes(packet.buffer[packet.at : whole]))
+    if datagram is None:
+        return WAITING
+    at = packet.state.keep(datagram)
+    if at is None:
+        return "IP fragments beyond the memory for them"
+    packet.buffer, packet.base = memoryview(datagram), SCRATCH + at
+    packet.at, packet.end, packet.limit = 0, len(datagram), len(datagram)
+    return None
+
+
+def _authentication(packet: Packet) -> Step | str:
+    """RFC 4302: the header authenticates what follows and leaves it readable."""
+    head = packet.peek(12)
+    if len(head) < 12:
+        return CUT_IP
+    packet.at += (head[1] + 2) * 4
+    if head[0] in EXTENSIONS:
+        return protocol_reason(_NO_NEXT_HEADER)
+    return _protocol(head[0])
+
+
+def _gre(packet: Packet) -> Step | str:
+    """RFC 2784, RFC 2890, and version 1 of RFC 2637 (PPTP)."""
+    from wiredoctor.decode.general_link import ether_type, ethernet
+
+    if not packet.has(4):
+        return CUT_IP
+    flags, type_ = struct.unpack(">HH", packet.take(4))
+    size = 4 * bool(flags & (_GRE_CHECKSUM | _GRE_ROUTING))
+    size += 4 * bool(flags & _GRE_KEY) + 4 * bool(flags & _GRE_SEQUENCE) + 4 * bool(flags & _GRE_ACK)
+    if flags & _GRE_ROUTING or not packet.has(size):
+        return "GRE"
+    packet.passed(type_)
+    packet.at += size
+    if type_ == 0x88BE:  # ERSPAN type I has no header and no sequence number, type II has both
+        packet.at += 8 if flags & _GRE_SEQUENCE else 0
+        return ethernet
+    if type_ == 0x22EB:
+        return _erspan3(packet)
+    following = ether_type(type_)
+    return "GRE" if following == type_reason(type_) or type_ < 0x0600 else following
+
+
+def _erspan3(packet: Packet) -> Step | str:
+    from wiredoctor.decode.general_link import ethernet
+
+    head = packet.peek(12)
+    if len(head) < 12:
+        return CUT_IP
+    packet.at += 20 if head[11] & 1 else 12
+    return ethernet
+
+
+def _icmp(packet: Packet) -> Step | str:
+    """RFC 792: errors quote the packet that caused them."""
+    return _quoted(packet, "ICMP", lambda kind: kind in ICMP_ERRORS, ipv4)
+
+
+def _icmpv6(packet: Packet) -> Step | str:
+    """RFC 4443: errors have types below 128."""
+    return _quoted(packet, "ICMPv6", lambda kind: kind < 128, ipv6)
+
+
+def _quoted(packet: Packet, name: str, is_error: Callable[[int], bool], inside: Step) -> Step | str:
+    kind = packet.peek(1)
+    if packet.quoted or not kind or not is_error(kind[0]) or not packet.has(8):
+        return name
+    packet.at += 8
+    packet.quoted = True
+    return inside
+
+
+_PROTOCOLS: dict[int, Step] = {1: _icmp, 4: ipv4, 6: tcp, 41: ipv6, 47: _gre, 51: _authentication, 58: _icmpv6}

@@ -1,0 +1,65 @@
+"""Why a packet was not analysed, in a few words that a reader of the report understands."""
+
+from __future__ import annotations
+
+from wiredoctor.decode.link import BAD_VERSION, CUT_SHORT
+
+CUT_TCP = "TCP header cut short"
+CUT_LINK = "link header cut short"
+CUT_IP = "IP header cut short"
+BAD_IP = "IP header not valid"
+WAITING = "IP fragment waiting for others"
+
+_TYPES = {
+    CUT_SHORT: CUT_LINK,
+    BAD_VERSION: BAD_IP,
+    0x0806: "ARP",
+    0x8035: "RARP",
+    0x809B: "AppleTalk",
+    0x80F3: "AppleTalk ARP",
+    0x8137: "IPX",
+    0x8808: "Ethernet flow control",
+    0x8809: "LACP",
+    0x8863: "PPPoE discovery",
+    0x888E: "EAPOL",
+    0x88CC: "LLDP",
+    0x88E5: "MACsec (encrypted)",
+    0x88F7: "PTP",
+    0x9000: "loopback test",
+}
+
+_LINKS = {
+    8: "SLIP",
+    10: "FDDI",
+    105: "IEEE 802.11",
+    119: "IEEE 802.11 with Prism header",
+    122: "IP over Fibre Channel",
+    127: "IEEE 802.11 radiotap",
+    163: "IEEE 802.11 with AVS header",
+    189: "USB",
+    192: "PPI",
+    195: "IEEE 802.15.4",
+    220: "USB",
+    226: "Solaris IPNET",
+    227: "CAN",
+    230: "IEEE 802.15.4",
+    239: "NFLOG",
+    242: "InfiniBand",
+    249: "USB",
+    251: "Bluetooth LE",
+    253: "netlink",
+    258: "PKTAP",
+}
+
+
+def type_reason(type_: int) -> str:
+    """For an EtherType that does not lead to TCP, or a constant of `link`."""
+    return _TYPES.get(type_) or ("not IP" if type_ == 0xFFFF else f"EtherType 0x{type_:04x}")
+
+
+def link_reason(link_type: int) -> str:
+    """For a link type without a way in."""
+    if link_type < 0:
+        return "record without a packet"
+    name = _LINKS.get(link_type)
+    return f"link type {link_type} ({name})" if name else f"link type {link_type}"

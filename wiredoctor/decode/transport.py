@@ -1,0 +1,81 @@
+"""TCP headers, all packets at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wiredoctor.decode.layouts import TCP, gather
+from wiredoctor.decode.options import parse_options
+from wiredoctor.decode.state import MAX_ODDITIES, Oddity
+
+if TYPE_CHECKING:
+    from wiredoctor.decode.link import Link
+    from wiredoctor.decode.network import Network
+    from wiredoctor.tables import Array, Columns
+
+
+LEAST = 16
+"""Bytes, up to the window: a segment with fewer has no stream in Wireshark, one with as many has."""
+
+
+def tcp(
+    data: Array, first_frame: int, records: Columns, link: Link, network: Network
+) -> tuple[Columns, Array, int, list[Oddity]]:
+    """tables.PACKETS columns; the records whose header is cut off behind the window, which go to the general path;
+    how many were cut off before (these give no row); and oddities."""
+    end = records["offset"] + records["captured"]
+    room = np.minimum(end[network.row], network.limit) - network.transport
+    whole = room >= TCP.itemsize
+    part = network.row[~whole & (room >= LEAST)]
+    row = network.row[whole]
+    at, limit = network.transport[whole], network.limit[whole]
+    header = gather(data, at, TCP)
+    size = (header["data_offset"] >> 4).astype(np.int64) * 4
+    impossible = (size < TCP.itemsize) | (size > limit - at)
+    payload = at + np.maximum(size, TCP.itemsize)
+    length = np.where(impossible, 0, limit - payload)
+    captured = np.clip(np.minimum(end[row], limit) - payload, 0, length)
+    columns = {
+        "frame": first_frame + row,
+        "time": records["time"][row],
+        "interface": records["interface"][row],
+        "link_hash": link.link_hash[row],
+        "encapsulation": link.encapsulation[row],
+        "source_port": header["source_port"].astype(np.uint16),
+        "destination_port": header["destination_port"].astype(np.uint16),
+        "seq": header["seq"].astype(np.uint32),
+        "ack": header["ack"].astype(np.uint32),
+        "flags": header["flags"].copy(),
+        "window": header["window"].astype(np.uint16),
+        "length": length.astype(np.int32),
+        "captured": captured.astype(np.int32),
+        "payload": payload,
+        "quoted": np.zeros(len(row), bool),
+    }
+    for name in _FROM_NETWORK:
+        columns[name] = getattr(network, name)[whole]
+    options = np.where(impossible, 0, np.minimum(payload, end[row]) - at - TCP.itemsize)
+    columns |= parse_options(data, at + TCP.itemsize, options, columns["ack"])
+    oddities = [
+        (int(first_frame + row[i]), "tcp", impossible_offset(int(size[i]), int(limit[i] - at[i])))
+        for i in np.flatnonzero(impossible)[:MAX_ODDITIES].tolist()
+    ]
+    return columns, part, len(whole) - len(row) - len(part), oddities
+
+
+def impossible_offset(size: int, segment: int) -> str:
+    """The words for a data offset that cannot be."""
+    return f"data offset of {size} bytes: at least {TCP.itemsize} expected, at most the segment's {segment} (by the IP length)"
+
+
+_FROM_NETWORK = (
+    "ip_version",
+    "source_high",
+    "source_low",
+    "destination_high",
+    "destination_low",
+    "ip_id",
+    "ttl",
+)
