@@ -86,11 +86,8 @@ def _ip(*words: str) -> None:
 
 
 @contextmanager
-def cable(vlan: int | None = None) -> Iterator[tuple[Host, Host]]:
-    """A client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2), joined; torn down at the end.
-
-    With `vlan`, the addresses are on a VLAN of that number, and `eth0` carries its tags.
-    """
+def cable() -> Iterator[tuple[Host, Host]]:
+    """A client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2), joined; torn down at the end."""
     tag = f"wd{os.getpid()}"
     client = Host(f"{tag}c", "10.9.0.1", "fd00:9::1", "02:00:0a:09:00:01")
     server = Host(f"{tag}s", "10.9.0.2", "fd00:9::2", "02:00:0a:09:00:02")
@@ -101,24 +98,19 @@ def cable(vlan: int | None = None) -> Iterator[tuple[Host, Host]]:
             cleanup.callback(host.stop_all)
         _ip("link", "add", "eth0", "netns", client.name, "type", "veth", "peer", "name", "eth0", "netns", server.name)
         for host in (client, server):
-            _configure(host, vlan)
+            _configure(host)
         time.sleep(0.2)
         yield client, server
 
 
-def _configure(host: Host, vlan: int | None) -> None:
+def _configure(host: Host) -> None:
     host.run("ip", "link", "set", "lo", "up")
     host.run("ip", "link", "set", "eth0", "address", host.mac)
     for offload in OFFLOADS:
         host.run("ethtool", "-K", "eth0", offload, "off", check=False)
     host.run("ip", "link", "set", "eth0", "up")
-    device = "eth0"
-    if vlan is not None:
-        device = f"eth0.{vlan}"
-        host.run("ip", "link", "add", "link", "eth0", "name", device, "type", "vlan", "id", str(vlan))
-        host.run("ip", "link", "set", device, "up")
-    host.run("ip", "address", "add", f"{host.address}/24", "dev", device)
-    host.run("ip", "-6", "address", "add", f"{host.address6}/64", "dev", device, "nodad")
+    host.run("ip", "address", "add", f"{host.address}/24", "dev", "eth0")
+    host.run("ip", "-6", "address", "add", f"{host.address6}/64", "dev", "eth0", "nodad")
 
 
 @dataclass
@@ -129,6 +121,10 @@ class Captured:
     dropped: int = 0
 
 
+RING = ("-s", "70000", "-B", "32768", "--immediate-mode")
+"""tcpdump's default snap length would leave room for eight packets in the ring that immediate mode uses."""
+
+
 @contextmanager
 def tcpdump(
     host: Host,
@@ -136,14 +132,18 @@ def tcpdump(
     *,
     interface: str = "eth0",
     expression: str = "tcp",
-    options: tuple[str, ...] = ("-s", "70000", "-B", "32768", "--immediate-mode"),
+    ring: tuple[str, ...] = RING,
+    options: tuple[str, ...] = (),
+    pcapng: bool = False,
 ) -> Iterator[Captured]:
-    """Captures into `path` while the block runs, and until 0.5 s have passed without a packet.
+    """Captures into `path` while the block runs, and until half a second has passed without a packet.
 
-    The default snap length would leave room for eight packets in the ring that immediate mode uses.
-    Raises RuntimeError when tcpdump does not start or the kernel dropped packets.
+    With `pcapng` it is dumpcap that captures, with a ring of its own.
+    Raises RuntimeError when the capture does not start or the kernel dropped packets.
     """
-    words = ["tcpdump", "-n", "-U", "-Z", "root", "-i", interface, *options, "-w", str(path), expression]
+    words = ["tcpdump", "-n", "-U", "-Z", "root", "-i", interface, *ring, *options, "-w", str(path), expression]
+    if pcapng:
+        words = ["dumpcap", "-q", "-i", interface, "-s", "70000", "-B", "32", "-f", expression, *options, "-w", str(path)]
     process = host.start(*words, stderr=subprocess.PIPE)
     said = _until_listening(process)
     captured = Captured()
@@ -153,7 +153,7 @@ def tcpdump(
     assert process.stderr
     said += process.stderr.read().decode()
     process.wait(20)
-    captured.packets, captured.dropped = (_count(said, words) for words in ("packets? captured", "packets? dropped by kernel"))
+    captured.packets, captured.dropped = _counts(said)
     if captured.dropped:
         raise RuntimeError(f"the kernel dropped {captured.dropped} packets of {path.name}: record it again")
 
@@ -161,7 +161,7 @@ def tcpdump(
 def _until_listening(process: subprocess.Popen[bytes]) -> str:
     assert process.stderr
     said = ""
-    while "listening on" not in said:
+    while "listening on" not in said and "File: " not in said:
         line = process.stderr.readline().decode()
         if not line:
             raise RuntimeError(f"tcpdump did not start: {said}")
@@ -179,8 +179,12 @@ def _until_quiet(path: Path, seconds: float = 0.5, within: float = 30.0) -> None
         time.sleep(0.05)
 
 
-def _count(said: str, what: str) -> int:
-    found = re.search(rf"(\d+) {what}", said)
-    if not found:
-        raise RuntimeError(f"tcpdump did not say how many {what}: {said}")
-    return int(found[1])
+def _counts(said: str) -> tuple[int, int]:
+    """Packets captured and dropped, as tcpdump or dumpcap says it at its end."""
+    captured, dropped = re.search(r"(\d+) packets? captured", said), re.search(r"(\d+) packets? dropped by kernel", said)
+    if captured and dropped:
+        return int(captured[1]), int(dropped[1])
+    both = re.search(r"received/dropped on interface '.*': (\d+)/(\d+)", said)
+    if not both:
+        raise RuntimeError(f"no count of dropped packets: {said}")
+    return int(both[1]), int(both[2])

@@ -63,8 +63,8 @@ def record(path: Path, packets: int) -> None:
         (folder / "requests.lua").write_text(WRK)
         seconds = 30 + packets // 20_000
         temporary = path.with_suffix(".partial")
-        options = ("-c", str(packets), "-B", "262144")
-        with tcpdump(client, temporary, expression="tcp port 80", options=options) as captured:
+        ring = ("-c", str(packets), "-B", "262144")
+        with tcpdump(client, temporary, expression="tcp port 80", ring=ring) as captured:
             _load(client, folder, temporary, seconds)
         if captured.packets < packets:
             raise RuntimeError(f"only {captured.packets} packets in {seconds} s")

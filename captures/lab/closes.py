@@ -1,0 +1,78 @@
+"""Closes that were not announced, and their twins that were."""
+
+from __future__ import annotations
+
+import sys
+
+from scenario import PEERS, Connection, Exchange, Find, Lab, nginx, raw_client, raw_server, recording, site, curl, get
+
+REFUSAL = (
+    b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"reports\"\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 25\r\n{more}\r\nPlease say who you are.\r\n"
+)
+SILENT, ANNOUNCED = (REFUSAL.replace(b"{more}", more) for more in (b"", b"Connection: close\r\n"))
+CLOSE = {"do": "close"}
+UNAUTHORIZED = Connection((Exchange("GET", "/report", 401, 25),), closed_by="server", repeat=3)
+REQUEST = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
+
+
+@recording(
+    title="A 401 that closes without saying so, three times",
+    at="client",
+    software=("python", "requests"),
+    connections=(UNAUTHORIZED,),
+    finds=tuple(Find("premature-close", None, "server", number) for number in range(3)),
+)
+def unauthorized_closes(lab: Lab) -> None:
+    """A server answers without credentials with a 401 that has a Content-Length and no Connection: close, and
+    closes at once. A requests.Session asks three times, 300 ms apart; its pool meets a closed connection each time."""
+    raw_server(lab, [[SILENT, CLOSE]])
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "0.3", *["http://10.9.0.2:8080/report"] * 3)
+
+
+@recording(
+    title="The second exchange of a connection is refused, and the connection closed without saying so",
+    at="server",
+    software=("python",),
+    connections=(
+        Connection((get("/report", 5), Exchange("GET", "/report", 401, 25)), closed_by="server", repeat=2),
+    ),
+    finds=tuple(Find("premature-close", None, "server", number) for number in range(2)),
+)
+def second_exchange_closes(lab: Lab) -> None:
+    """As unauthorized-closes, but a GET has been answered on the connection before. The client waits for the
+    server's close and sends nothing more."""
+    fine = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"
+    raw_server(lab, [[fine], [SILENT, CLOSE]])
+    raw_client(lab, [[REQUEST, {"read": ["GET"]}, 0.05, REQUEST, {"read": ["GET"]}, {"do": "wait"}, 0.2]] * 2)
+
+
+@recording(
+    title="A 401 that says Connection: close and closes, twice",
+    at="client",
+    software=("python", "requests"),
+    connections=(Connection((Exchange("GET", "/report", 401, 25),), closed_by=None, repeat=2),),
+    must_not={"premature-close": "the close was announced"},
+)
+def unauthorized_close_announced(lab: Lab) -> None:
+    """The healthy twin of unauthorized-closes: the same server says Connection: close. Both sides may
+    then be the first to close."""
+    raw_server(lab, [[ANNOUNCED, CLOSE]])
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "0.3", *["http://10.9.0.2:8080/report"] * 2)
+
+
+@recording(
+    title="nginx without keep-alive says Connection: close and closes",
+    at="server",
+    software=("nginx", "curl"),
+    connections=(
+        Connection((get("/small.txt", 700),), closed_by=None),
+        Connection((get("/large.txt", 20_000),), closed_by=None),
+    ),
+    must_not={"premature-close": "the close was announced"},
+)
+def nginx_connection_close(lab: Lab) -> None:
+    """nginx with keepalive_timeout 0, two GETs by curl, each on its own connection."""
+    site(lab, small=700, large=20_000)
+    nginx(lab, "keepalive_timeout 0;")
+    curl(lab, "http://10.9.0.2/small.txt", "http://10.9.0.2/large.txt")

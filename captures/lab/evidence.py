@@ -1,0 +1,216 @@
+"""What tshark sees in a recording: the independent side of its papers. Nothing here knows wiredoctor.
+
+Sizes of bodies are read from tshark's followed streams by the standard library's http.client.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+DELAYED_ACK = 0.030
+RELEASED_WITHIN = 0.002
+"""Seconds: no delayed-ACK timer is shorter than the first; the kernel sends what an ACK released within the second."""
+
+
+def tshark(path: Path, *words: str, within: int = 120) -> str:
+    """The standard output of tshark; what it says of a file cut short goes to standard error and is no failure."""
+    command = ["tshark", "-n", "-r", str(path), *words]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=within, text=True).stdout
+
+
+def fields(path: Path, expression: str, *names: str, whole: bool = True) -> list[list[str]]:
+    """A row per packet that passes the display filter; several values of a field are joined by a comma.
+
+    Without `whole`, a message need not be complete to be seen.
+    """
+    words = [word for name in names for word in ("-e", name)]
+    bodies = f"http.desegment_body:{'TRUE' if whole else 'FALSE'}"
+    output = tshark(path, "-2", "-o", bodies, "-Y", expression, "-T", "fields", *words)
+    return [line.split("\t") for line in output.splitlines()]
+
+
+def packets(path: Path) -> int:
+    """How many packets tshark reads."""
+    return len(fields(path, "frame", "frame.number"))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A TCP packet; seconds since the first packet, numbers relative to the connection's beginning."""
+
+    frame: int
+    time: float
+    stream: int
+    port: int
+    to_port: int
+    seq: int
+    length: int
+    ack: int
+    flags: int
+    ack_rtt: float | None
+
+    @property
+    def pure_ack(self) -> bool:
+        return not self.length and not self.flags & (FIN | SYN | RST)
+
+
+def segments(path: Path) -> dict[int, list[Segment]]:
+    """The TCP packets of each connection."""
+    names = ("srcport", "dstport", "seq", "len", "ack", "flags", "analysis.ack_rtt")
+    rows = fields(path, "tcp", "frame.number", "frame.time_relative", "tcp.stream", *(f"tcp.{name}" for name in names))
+    streams: dict[int, list[Segment]] = {}
+    for row in rows:
+        number, time, stream, *integers, flags, rtt = row
+        ports = [int(value or 0) for value in integers]
+        segment = Segment(int(number), float(time), int(stream), *ports, int(flags, 16), float(rtt) if rtt else None)
+        streams.setdefault(segment.stream, []).append(segment)
+    return streams
+
+
+def client_port(stream: list[Segment]) -> int:
+    """The port that sent the SYN, or was sent the SYN-ACK."""
+    first = stream[0]
+    return first.to_port if first.flags & (SYN | ACK) == SYN | ACK else first.port
+
+
+def handshake_rtt(stream: list[Segment], port: int) -> float:
+    """Round trip from the capture point to the side with this port, from the handshake."""
+    syn, syn_ack, ack = stream[:3]
+    return ack.time - syn_ack.time if port == syn.port else syn_ack.time - syn.time
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A small segment that waited for a delayed ACK; the delay in seconds."""
+
+    delay: float
+    kind: str
+
+
+def stalls(path: Path, number: int, side: str) -> list[Stall]:
+    """The stalls of one side of a connection: ACK delay less the round trip to the receiver, and what was sent before."""
+    stream = segments(path)[number]
+    client = client_port(stream)
+    found: list[Stall] = []
+    for i, ack in enumerate(stream[:-1]):
+        released = stream[i + 1]
+        from_receiver = (ack.port == client) == (side == "server")
+        late = ack.pure_ack and ack.ack_rtt is not None and ack.ack_rtt >= DELAYED_ACK
+        at_once = released.length and released.port != ack.port and released.time - ack.time < RELEASED_WITHIN
+        if from_receiver and late and at_once:
+            delay = (ack.ack_rtt or 0.0) - handshake_rtt(stream, ack.port)
+            found.append(Stall(delay, "head-body-split" if _ends_head(path, ack.frame) else "write-write-read"))
+    return found
+
+
+def _ends_head(path: Path, ack: int) -> bool:
+    """Whether the segment that this packet acknowledges ends with an empty line (no body here does)."""
+    [[acknowledged]] = fields(path, f"frame.number == {ack}", "tcp.analysis.acks_frame")
+    [[payload]] = fields(path, f"frame.number == {acknowledged}", "tcp.payload")
+    return payload.endswith("0d0a0d0a")
+
+
+def closed_by(stream: list[Segment]) -> str:
+    """Who closed first: client, server, both (neither had acknowledged the other's FIN), or "" where it stayed open."""
+    ends: dict[int, Segment] = {}
+    for segment in stream:
+        if segment.flags & (FIN | RST):
+            ends.setdefault(segment.port, segment)
+    if not ends:
+        return ""
+    first, *others = ends.values()
+    fin_end = first.seq + first.length + 1
+    if others and first.flags & FIN and others[0].ack < fin_end:
+        return "both"
+    return "client" if first.port == client_port(stream) else "server"
+
+
+@dataclass
+class Heads:
+    """Start lines of a connection as tshark dissects them."""
+
+    methods: list[str]
+    targets: list[str]
+    statuses: list[int]
+
+
+def heads(path: Path, *, whole: bool) -> dict[int, Heads]:
+    """The start lines of each connection, in order."""
+    names = ("tcp.stream", "http.request.method", "http.request.uri", "http.response.code")
+    rows = fields(path, "http", *names, whole=whole)
+    found: dict[int, Heads] = {}
+    for stream, methods, targets, codes in rows:
+        entry = found.setdefault(int(stream), Heads([], [], []))
+        entry.methods += methods.split(",") if methods else []
+        entry.targets += targets.split(",") if targets else []
+        entry.statuses += [int(code) for code in codes.split(",")] if codes else []
+    return found
+
+
+def _followed(path: Path, stream: int) -> tuple[bytes, bytes]:
+    """What the client and what the server sent."""
+    sides: tuple[list[str], list[str]] = ([], [])
+    for line in tshark(path, "-q", "-z", f"follow,tcp,raw,{stream}").splitlines()[6:-1]:
+        sides[line.startswith("\t")].append(line.strip())
+    client, server = (bytes.fromhex("".join(side)) for side in sides)
+    return client, server
+
+
+class _Bytes(io.BytesIO):
+    def close(self) -> None:
+        """http.client closes what it has read to the end; there may be more behind it."""
+
+    def makefile(self, *_: object) -> io.BytesIO:
+        return self
+
+
+@dataclass(frozen=True)
+class Body:
+    """Size in bytes and framing of a message's content, and the status of a response."""
+
+    size: int
+    framing: str
+    status: int = 0
+
+
+def bodies(path: Path, stream: int, count: int) -> tuple[list[Body], list[Body]]:
+    """The contents of the first `count` requests of a connection and of their final responses."""
+    client, server = (_Bytes(side) for side in _followed(path, stream))
+    requests: list[Body] = []
+    responses: list[Body] = []
+    for _ in range(count):
+        method = client.readline().split(b" ")[0].decode()
+        requests.append(_request_body(client))
+        response = _read(server, method)
+        while response.status < 200 and response.status != 101:
+            response = _read(server, method)
+        responses.append(response)
+    return requests, responses
+
+
+def _request_body(client: _Bytes) -> Body:
+    """Reads header fields and body of a request as if they were a response's; without framing there is none."""
+    rest = _Bytes(b"HTTP/1.1 200 OK\r\n" + client.getvalue()[client.tell() :])
+    body = _read(rest, "GET", unframed="none")
+    client.seek(len(client.getvalue()) - len(rest.getvalue()) + rest.tell())
+    return body
+
+
+def _read(stream: _Bytes, method: str, unframed: str = "close-delimited") -> Body:
+    response = http.client.HTTPResponse(stream, method=method)  # type: ignore[arg-type]
+    response.begin()
+    if method == "HEAD" or response.status in (204, 304) or response.status < 200:
+        return Body(0, "none", response.status)
+    framed = response.length is not None or response.chunked
+    if not framed and unframed == "none":
+        return Body(0, unframed)
+    size = len(response.read())
+    return Body(size, "chunked" if response.chunked else "content-length" if framed else unframed, response.status)

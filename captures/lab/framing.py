@@ -1,0 +1,102 @@
+"""Streams and bodies without framing, and their twins that have it."""
+
+from __future__ import annotations
+
+from scenario import Connection, Find, Lab, Steps, curl, get, raw_server, recording
+
+CLOSE = {"do": "close"}
+ROWS = [b"".join(b"row %d,%04d,open\n" % (piece, row) for row in range(12)) for piece in range(5)]
+SIZE = sum(map(len, ROWS))
+URL = "http://10.9.0.2:8080/rows.csv"
+URL6 = "http://[fd00:9::2]:8080/rows.csv"
+
+
+def _paused(pieces: list[bytes], pauses: list[float]) -> Steps:
+    return [step for pair in zip(pieces, pauses, strict=True) for step in pair]
+
+
+def _stream(*fields: bytes) -> Steps:
+    """A stream flushed in five pieces, with these header fields."""
+    head = b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Type: text/csv", *fields, b"", b""))
+    pieces = [b"%x\r\n%s\r\n" % (len(rows), rows) for rows in ROWS] if fields[0].startswith(b"Transfer") else ROWS
+    return _paused([head + pieces[0], *pieces[1:]], [0.15, 0.3, 0.2, 0.25, 0.15])
+
+
+@recording(
+    title="A stream without chunks: flushed piece by piece, ended by the close, twice",
+    at="client",
+    software=("python", "curl"),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server", repeat=2),),
+    finds=tuple(Find("unchunked-streaming", None, "server", number) for number in range(2)),
+    suffix="pcapng",
+)
+def unchunked_stream(lab: Lab) -> None:
+    """A server answers an HTTP/1.1 request with Connection: close and neither Content-Length nor
+    Transfer-Encoding, flushes five pieces 150 to 300 ms apart, and closes."""
+    raw_server(lab, [[*_stream(b"Connection: close"), CLOSE]])
+    for _ in range(2):
+        curl(lab, URL)
+
+
+@recording(
+    title="The same stream in chunks",
+    at="client",
+    software=("python", "curl"),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),), closed_by="client", repeat=2),),
+    must_not={"unchunked-streaming": "it is chunked"},
+)
+def chunked_stream(lab: Lab) -> None:
+    """The healthy twin of unchunked-stream: the same pieces, the same pauses, with Transfer-Encoding: chunked, on a
+    connection that is kept."""
+    raw_server(lab, [[*_stream(b"Transfer-Encoding: chunked"), b"0\r\n\r\n"]])
+    for _ in range(2):
+        curl(lab, URL)
+
+
+@recording(
+    title="No framing, and the connection stays open: the client waits 2.5 s for an end, twice",
+    at="client",
+    software=("python", "curl"),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server", repeat=2),),
+    finds=tuple(Find("missing-framing", "left-waiting", "server", number) for number in range(2)),
+    must_not={"unchunked-streaming": "the body came at once", "premature-close": "nothing else could end the response"},
+)
+def unframed_left_waiting(lab: Lab) -> None:
+    """A response of HTTP/1.1 with neither Content-Length, Transfer-Encoding nor Connection: close. Head and body
+    leave in one send; the server closes 2.5 s later, and only then curl is done."""
+    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + b"".join(ROWS), 2.5, CLOSE]])
+    for _ in range(2):
+        curl(lab, URL)
+
+
+@recording(
+    title="No framing, and the server closes at once, twice; IPv6",
+    at="server",
+    software=("python", "curl"),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server", repeat=2),),
+    finds=tuple(Find("missing-framing", "closed", "server", number) for number in range(2)),
+    must_not={"premature-close": "nothing else could end the response"},
+)
+def unframed_closed(lab: Lab) -> None:
+    """As unframed-left-waiting, but the server closes behind the body; recorded over IPv6."""
+    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + b"".join(ROWS), CLOSE]])
+    for _ in range(2):
+        curl(lab, URL6)
+
+
+@recording(
+    title="Chunk extensions and trailer fields; IPv6",
+    at="client",
+    software=("python", "curl"),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked", repeat=3),)),),
+    suffix="pcapng",
+)
+def chunk_extensions_and_trailers(lab: Lab) -> None:
+    """Three GETs by curl on one connection over IPv6. The hand-written server sends each response in one write, its
+    chunks with extensions (a token and a quoted string) and two trailer fields behind the last."""
+    extensions = (b";part=1", b';note="a; quoted\\" \\r\\n string"', b" ; spaced = yes", b"", b";last")
+    chunks = [b"%x%s\r\n%s\r\n" % (len(rows), extra, rows) for rows, extra in zip(ROWS, extensions, strict=True)]
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Digest, X-Rows\r\n\r\n"
+    trailer = b"0;end\r\nDigest: sha-256=4REjxQ4yrqUVicfSKYNO/cF9zNj5ANbzgDZt3/h3Qxo=\r\nX-Rows: 60\r\n\r\n"
+    raw_server(lab, [[head + b"".join(chunks) + trailer]])
+    curl(lab, URL6, URL6, URL6)

@@ -1,0 +1,126 @@
+"""Writes the papers of a recording, after holding what the traffic was made to be against what tshark sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import evidence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scenario import Connection, Exchange, Find, Scenario
+
+
+class Mismatch(Exception):
+    """The recording is not what it was meant to be: on a busy machine, record it again."""
+
+
+def expand(connections: tuple[Connection, ...]) -> list[Connection]:
+    """One entry per connection."""
+    return [connection for connection in connections for _ in range(connection.repeat)]
+
+
+def settled(connections: tuple[Connection, ...], path: Path) -> list[Connection]:
+    """The connections with those spelled out where either side might have closed first."""
+    if all(connection.closed_by is not None for connection in connections):
+        return list(connections)
+    streams = evidence.segments(path)
+    return [replace(one, repeat=1, closed_by=evidence.closed_by(streams[i])) for i, one in enumerate(expand(connections))]
+
+
+def _expand_exchanges(connection: Connection) -> list[Exchange]:
+    return [exchange for exchange in connection.exchanges for _ in range(exchange.repeat)]
+
+
+def _equal(what: str, meant: object, seen: object) -> None:
+    if meant != seen:
+        raise Mismatch(f"{what}: meant {meant}, tshark sees {seen}")
+
+
+def check(scenario: Scenario, path: Path) -> None:
+    """Raises Mismatch where tshark sees other connections, exchanges or bodies than were meant."""
+    streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole)
+    meant = expand(scenario.connections)
+    _equal("connections", len(meant), len(streams))
+    for number, connection in enumerate(meant):
+        exchanges = _expand_exchanges(connection)
+        seen = heads.get(number) or evidence.Heads([], [], [])
+        _equal(f"methods of {number}", [e.method for e in exchanges], seen.methods)
+        _equal(f"targets of {number}", [e.target for e in exchanges], seen.targets)
+        statuses = [status for e in exchanges for status in (*e.interim, e.status)]
+        _equal(f"statuses of {number}", statuses, seen.statuses)
+        if connection.closed_by is not None:
+            _equal(f"close of {number}", connection.closed_by, evidence.closed_by(streams[number]))
+        if scenario.whole:
+            _check_bodies(path, number, exchanges)
+
+
+def _check_bodies(path: Path, number: int, exchanges: list[Exchange]) -> None:
+    requests, responses = evidence.bodies(path, number, len(exchanges))
+    _equal(f"request bodies of {number}", [e.request_body for e in exchanges], [b.size for b in requests])
+    _equal(f"response bodies of {number}", [e.response_body for e in exchanges], [b.size for b in responses])
+    _equal(f"framings of {number}", [e.response_framing for e in exchanges], [b.framing for b in responses])
+
+
+def delays(find: Find, path: Path) -> list[float]:
+    """The measured delays of a finding; raises Mismatch where there are more or fewer than were meant."""
+    assert find.connection is not None
+    assert find.side is not None
+    measured = evidence.stalls(path, find.connection, find.side)
+    _equal(f"kinds of the stalls of {find.connection}", [find.kind] * find.count, [stall.kind for stall in measured])
+    return [stall.delay for stall in measured]
+
+
+def write(scenario: Scenario, path: Path, software: list[str]) -> None:
+    """Writes NAME.toml beside the capture."""
+    lines = [
+        f"title = {_text(scenario.title)}",
+        f'story = """\n{scenario.story}\n"""',
+        f"script = {_text(f'captures/lab/record.py {scenario.name}')}",
+        f"at = {_text(scenario.at)}",
+        f"software = [{', '.join(map(_text, software))}]",
+    ]
+    if scenario.must_not:
+        lines += ["must_not = [", *(f"    {_text(rule)},  # {why}" for rule, why in scenario.must_not.items()), "]"]
+    lines += ["", "[packets]", f"count = {evidence.packets(path)}"]
+    for connection in settled(scenario.connections, path):
+        lines += _connection(connection)
+    for find in scenario.finds:
+        lines += _find(find, path)
+    path.with_suffix(".toml").write_text("\n".join(lines) + "\n")
+
+
+def _text(text: str) -> str:
+    return json.dumps(text)
+
+
+def _connection(connection: Connection) -> list[str]:
+    lines = ["", "[[connection]]"]
+    if connection.repeat > 1:
+        lines.append(f"repeat = {connection.repeat}")
+    if connection.closed_by:
+        lines.append(f"closed_by = {_text(connection.closed_by)}")
+    return [*lines, "exchanges = [", *(f"    {_exchange(e)}," for e in connection.exchanges), "]"]
+
+
+def _exchange(exchange: Exchange) -> str:
+    values = {field.name: getattr(exchange, field.name) for field in dataclass_fields(exchange)}
+    order = ("method", "target", "status", "request_body", "response_body", "response_framing", "interim", "repeat")
+    dispensable = {"request_body": 0, "response_body": None, "interim": (), "repeat": 1}
+    kept = [name for name in order if name not in dispensable or values[name] != dispensable[name]]
+    return "{ " + ", ".join(f"{name} = {json.dumps(values[name])}" for name in kept) + " }"
+
+
+def _find(find: Find, path: Path) -> list[str]:
+    lines = ["", "[[find]]", f"rule = {_text(find.rule)}"]
+    lines += [f"{name} = {_text(value)}" for name, value in (("kind", find.kind), ("side", find.side)) if value]
+    if find.connection is not None:
+        lines.append(f"connection = {find.connection}")
+    lines.append(f"count = {find.count}")
+    if find.measured:
+        lines.append(f"delays = [{', '.join(f'{delay:.6f}' for delay in delays(find, path))}]")
+    return lines

@@ -1,0 +1,51 @@
+"""A client that writes exactly what it is told, send by send, and never sets TCP_NODELAY.
+
+    raw_client.py HOST PORT CONNECTIONS
+
+CONNECTIONS is JSON: a list of connections, one after the other, each a list of steps: a text is one send, a number is a
+pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"do": "wait"} waits until
+the server closes. At the end of its steps the client closes.
+"""
+
+import http.client
+import io
+import json
+import socket
+import sys
+import time
+
+
+class Stream(io.BufferedReader):
+    """One buffer for all responses of a connection: pipelined ones arrive together."""
+
+    def close(self):
+        """http.client closes what it has read to the end; the connection is ours to close."""
+
+    def makefile(self, *_):
+        return self
+
+
+def play(address, steps):
+    with socket.create_connection(address, timeout=20) as connection:
+        stream = Stream(socket.SocketIO(connection, "r"))
+        for step in steps:
+            if isinstance(step, str):
+                connection.sendall(step.encode("latin-1"))
+            elif isinstance(step, dict) and "read" in step:
+                for method in step["read"]:
+                    response = http.client.HTTPResponse(stream, method=method)
+                    response.begin()
+                    response.read()
+            elif isinstance(step, dict):
+                stream.read()
+            else:
+                time.sleep(step)
+
+
+def main():
+    address = sys.argv[1], int(sys.argv[2])
+    for steps in json.loads(sys.argv[3]):
+        play(address, steps)
+
+
+main()

@@ -1,0 +1,65 @@
+"""A server that writes exactly what it is told, send by send, so that its faults are the ones wanted.
+
+    raw_server.py PORT ANSWERS [nodelay]
+
+ANSWERS is JSON: a list of answers, one per request of a connection, the last one repeated. An answer is a list of
+steps: a text is one send, a number is a pause in seconds, and {"do": "close"} closes the connection.
+"""
+
+import json
+import socket
+import sys
+import threading
+import time
+
+
+def request(reader):
+    """Reads one request, head and body; False when the client has closed."""
+    length = 0
+    line = reader.readline()
+    if not line:
+        return False
+    while line not in (b"\r\n", b""):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+        line = reader.readline()
+    reader.read(length)
+    return True
+
+
+def play(connection, steps):
+    """Plays an answer; True when the connection stays open."""
+    for step in steps:
+        if isinstance(step, str):
+            connection.sendall(step.encode("latin-1"))
+        elif isinstance(step, dict):
+            return False
+        else:
+            time.sleep(step)
+    return True
+
+
+def serve(connection, answers):
+    reader = connection.makefile("rb")
+    number = 0
+    with connection:
+        while request(reader):
+            steps = answers[min(number, len(answers) - 1)]
+            number += 1
+            if not play(connection, steps):
+                break
+        reader.close()
+
+
+def main():
+    port, answers = int(sys.argv[1]), json.loads(sys.argv[2])
+    with socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        while True:
+            connection, _ = listener.accept()
+            if "nodelay" in sys.argv[3:]:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=serve, args=(connection, answers), daemon=True).start()
+
+
+main()

@@ -1,0 +1,207 @@
+"""What a recording is: who talks to whom, where it is captured, and what its papers will say.
+
+A scenario is a function that makes the traffic, with the papers in its decorator. The papers are written from what
+the traffic was made to be; evidence.py then holds the recording against them with tshark.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from network import Host
+
+PEERS = Path(__file__).resolve().parent / "peers"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request and its response as they were meant to be; `repeat` stands for that many alike.
+
+    Body sizes are in bytes of content, without chunk framing; None where the recording lacks a part of the body.
+    """
+
+    method: str
+    target: str
+    status: int
+    response_body: int | None = 0
+    response_framing: str = "content-length"
+    request_body: int = 0
+    interim: tuple[int, ...] = ()
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A TCP connection, its exchanges, and who closed it first: client, server, both at once, "" for nobody.
+
+    None: both may, as after `Connection: close`; the papers say who it was.
+    """
+
+    exchanges: tuple[Exchange, ...]
+    closed_by: str | None = "client"
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Find:
+    """What must be found. `measured`: its delays are measured with tshark, and there must be `count` of them.
+
+    `connection` is None for what is said of the capture.
+    """
+
+    rule: str
+    kind: str | None = None
+    side: str | None = None
+    connection: int | None = None
+    count: int = 1
+    measured: bool = False
+
+
+@dataclass
+class Lab:
+    """The two hosts of a recording and a folder for its servers' files."""
+
+    client: Host
+    server: Host
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A recording and its papers."""
+
+    name: str
+    title: str
+    story: str
+    at: str
+    software: tuple[str, ...]
+    connections: tuple[Connection, ...]
+    traffic: Callable[[Lab], None]
+    finds: tuple[Find, ...] = ()
+    must_not: dict[str, str] = field(default_factory=dict[str, str])
+    suffix: str = "pcap"
+    interface: str = "eth0"
+    options: tuple[str, ...] = ()
+    mend: Callable[[Path], None] | None = None
+    whole: bool = True
+    """The bodies are in the recording from the first to the last byte."""
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def recording(**papers: Any) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
+    """Registers a function that makes traffic; its name and docstring become the capture's name and story."""
+
+    def register(traffic: Callable[[Lab], None]) -> Callable[[Lab], None]:
+        name = traffic.__name__.replace("_", "-")
+        story = "\n".join(line.strip() for line in (traffic.__doc__ or "").strip().splitlines())
+        SCENARIOS[name] = Scenario(name=name, story=story, traffic=traffic, **papers)
+        return traffic
+
+    return register
+
+
+def get(target: str, body: int | None, **more: Any) -> Exchange:
+    """A GET that is answered with 200."""
+    return Exchange("GET", target, 200, body, **more)
+
+
+LAST_YEAR = 1_750_000_000
+"""Pages of that age have a strong ETag."""
+
+
+def site(lab: Lab, **sizes: int) -> Path:
+    """A folder with text files of these names and sizes, for a server to serve."""
+    root = lab.folder / "site"
+    root.mkdir(exist_ok=True)
+    lab.folder.chmod(0o755)
+    line = b"The quick brown fox jumps over the lazy dog.\n"
+    for name, size in sizes.items():
+        page = root / f"{name}.txt"
+        page.write_bytes((line * (size // len(line) + 1))[:size])
+        os.utime(page, (LAST_YEAR, LAST_YEAR))
+    return root
+
+
+NGINX = """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; default_type text/plain;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{ listen 80; listen [::]:80; root {folder}/site; {more} }}
+}}
+"""
+
+APACHE = """\
+ServerRoot {folder}
+ServerName 10.9.0.2
+PidFile {folder}/apache2.pid
+Mutex file:{folder}
+Listen 80
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so
+TypesConfig /etc/mime.types
+ErrorLog {folder}/error.log
+DocumentRoot {folder}/site
+ErrorDocument 404 "There is no such page."
+"""
+
+
+def nginx(lab: Lab, more: str = "") -> None:
+    """Starts nginx on port 80 of the server, with these directives besides."""
+    conf = lab.folder / "nginx.conf"
+    conf.write_text(NGINX.format(folder=lab.folder, more=more))
+    lab.server.start("nginx", "-c", str(conf))
+    lab.server.wait_for_listener(80)
+
+
+def apache(lab: Lab) -> None:
+    """Starts Apache httpd on port 80 of the server."""
+    conf = lab.folder / "apache2.conf"
+    conf.write_text(APACHE.format(folder=lab.folder))
+    lab.server.start("apache2", "-X", "-f", str(conf))
+    lab.server.wait_for_listener(80)
+
+
+def node(lab: Lab, program: str, port: int = 8080) -> None:
+    """Starts a server from peers/ with node."""
+    lab.server.start("node", str(PEERS / program), str(port))
+    lab.server.wait_for_listener(port)
+
+
+Steps = list[Any]
+"""What a hand-written peer does: bytes are written in one send, a number is a pause in seconds, words are said in peers/."""
+
+
+def _json(steps: Any) -> str:
+    return json.dumps(steps, default=lambda piece: piece.decode("latin-1"))
+
+
+def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *, nodelay: bool = False) -> None:
+    """Starts peers/raw_server.py: each request of a connection is answered by the next of `answers`, the last one for ever."""
+    words = [sys.executable, str(PEERS / "raw_server.py"), str(port), _json(answers)]
+    lab.server.start(*words, *(["nodelay"] if nodelay else []))
+    lab.server.wait_for_listener(port)
+
+
+def raw_client(lab: Lab, connections: list[Steps], port: int = 8080) -> None:
+    """Runs peers/raw_client.py: one connection after the other, each with its steps."""
+    lab.client.run(sys.executable, str(PEERS / "raw_client.py"), lab.server.address, str(port), _json(connections))
+
+
+def curl(lab: Lab, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Runs curl on the client and throws away what it gets."""
+    return lab.client.run("curl", "-sS", "--max-time", "20", *words, **options)

@@ -1,0 +1,66 @@
+"""The programs that the recordings need: whether they are here, in which version, and where to get them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program, or a module of this Python: how it says its version, and what installs it."""
+
+    command: tuple[str, ...]
+    install: str
+    label: str = "{version}"
+
+
+def _module(name: str) -> Program:
+    code = f"import {name}; print({name}.__version__)"
+    return Program((sys.executable, "-c", code), f"pip install {name}", f"{name} {{version}}")
+
+
+LAB = ("tcpdump", "tshark", "editcap", "dumpcap", "ip", "ss", "ethtool")
+"""What every recording needs, with its papers."""
+
+PROGRAMS = {
+    "tcpdump": Program(("tcpdump", "--version"), "apt-get install tcpdump", "tcpdump {version}"),
+    "tshark": Program(("tshark", "--version"), "apt-get install tshark", "tshark {version}"),
+    "editcap": Program(("editcap", "--version"), "apt-get install wireshark-common", "editcap {version}"),
+    "dumpcap": Program(("dumpcap", "--version"), "apt-get install wireshark-common", "dumpcap {version}"),
+    "ip": Program(("ip", "-V"), "apt-get install iproute2"),
+    "ss": Program(("ss", "-V"), "apt-get install iproute2"),
+    "ethtool": Program(("ethtool", "--version"), "apt-get install ethtool"),
+    "nginx": Program(("nginx", "-v"), "apt-get install nginx-light", "nginx {version}"),
+    "apache2": Program(("apache2", "-v"), "apt-get install apache2", "Apache httpd {version}"),
+    "curl": Program(("curl", "--version"), "apt-get install curl", "curl {version}"),
+    "ab": Program(("ab", "-V"), "apt-get install apache2-utils", "ab {version}"),
+    "node": Program(("node", "--version"), "apt-get install nodejs", "node {version}"),
+    "java": Program(("java", "-version"), "apt-get install openjdk-17-jdk-headless", "OpenJDK {version}, com.sun.net.httpserver"),
+    "perl": Program(("perl", "-MHTTP::Tiny", "-e", "print $HTTP::Tiny::VERSION"), "apt-get install perl", "HTTP::Tiny {version}"),
+    "python": Program((sys.executable, "--version"), "apt-get install python3", "Python {version}"),
+    "requests": _module("requests"),
+    "gunicorn": _module("gunicorn"),
+}
+
+
+def missing(names: set[str]) -> list[str]:
+    """A line for each of these programs that is not here, with the command that installs it."""
+    return sorted(f"{name} is missing: {PROGRAMS[name].install}" for name in names if not _said(name))
+
+
+def version(name: str) -> str:
+    """Name and version, as the papers have it."""
+    found = re.search(r"\d+(\.\d+)+", _said(name))
+    return PROGRAMS[name].label.format(version=found[0] if found else "of unknown version")
+
+
+def _said(name: str) -> str:
+    command = PROGRAMS[name].command
+    if not shutil.which(command[0]):
+        return ""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return "" if done.returncode else done.stdout + done.stderr
