@@ -11,6 +11,9 @@ from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
 if TYPE_CHECKING:
     from wiredoctor.findings import Reference
 
+_HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
+_DRAWING = " " * 8
+
 
 class Entry(Protocol):
     """What the manual needs of a rule."""
@@ -25,6 +28,21 @@ class Entry(Protocol):
     def doc(self) -> str: ...
     @property
     def thresholds(self) -> Mapping[str, Threshold]: ...
+
+
+def search(entries: Mapping[str, Entry], words: str) -> list[Entry]:
+    """The rule of that name; else the rules whose page has the phrase; else those whose page has all the words."""
+    name = words.strip().lower().replace("_", "-").replace(" ", "-")
+    if name in entries:
+        return [entries[name]]
+    phrase = " ".join(words.lower().split())
+    pages = {e.name: " ".join(f"{e.name} {e.family} {_titles(e.rule)} {e.doc}".lower().split()) for e in entries.values()}
+    found = [e for e in entries.values() if phrase in pages[e.name]]
+    return found or [e for e in entries.values() if all(w in pages[e.name] for w in phrase.split())]
+
+
+def _titles(rule: Rule) -> str:
+    return rule.title if isinstance(rule.title, str) else " ".join(f"{kind} {title}" for kind, title in rule.title.items())
 
 
 def severities(rule: Rule) -> list[Severity]:
@@ -85,28 +103,21 @@ def _paragraphs(body: str) -> list[list[str]]:
 
 
 def _write_paragraph(writer: Writer, lines: list[str]) -> None:
-    """A heading stands alone on the first line and ends in no full stop; indented lines are kept as they are."""
-    if _is_heading(lines[0]):
-        writer.blank()
+    """A heading is a line of its own above its text; deeply indented lines are a drawing and kept as they are."""
+    writer.blank()
+    if lines[0].strip().rstrip(":") in _HEADINGS:
         writer.paragraph((lines[0].strip().rstrip(":"), "bold"))
         lines = lines[1:]
-    else:
-        writer.blank()
     if not lines:
         return
     if any(line.lstrip().startswith(("- ", "* ")) for line in lines):
         for item in _items(lines):
             writer.paragraph(item, indent=2, hang=2)
-    elif all(line.startswith("    ") for line in lines):
+    elif all(line.startswith(_DRAWING) for line in lines):
         for line in lines:
             writer.unbroken(line)
     else:
         writer.paragraph(" ".join(line.strip() for line in lines), indent=2)
-
-
-def _is_heading(line: str) -> bool:
-    from_rules = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
-    return line.strip().rstrip(":") in from_rules
 
 
 def _items(lines: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ Everything was read and analysed all the same: ids, frames and findings are thos
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Confidence, Finding, Report
 
 _SECOND = 1_000_000_000
+_FRACTION = re.compile(r"[.,]([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ class Moment:
         try:
             return cls(round(float(text) * _SECOND), absolute=False)
         except (ValueError, OverflowError):
-            moment = datetime.fromisoformat(text)
+            pass
+        fraction = _FRACTION.search(text)
+        moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-        return cls((since.days * 86400 + since.seconds) * _SECOND + since.microseconds * 1000, absolute=True)
+        rest = int(fraction[1].ljust(9, "0")[:9]) if fraction else 0
+        return cls((since.days * 86400 + since.seconds) * _SECOND + rest, absolute=True)
 
     def since(self, first: int | None) -> int:
         """Nanoseconds since `first`, the time of a capture's first packet."""

@@ -1,0 +1,126 @@
+"""wiredoctor analyze: the diagnosis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from wiredoctor.cli.exits import Exit, UsageError
+from wiredoctor.cli.options import (
+    Begin,
+    Captures,
+    Color,
+    Colors,
+    Confidence,
+    Connections,
+    End,
+    Format,
+    Hosts,
+    Ports,
+    Quiet,
+    Severity,
+    Verbose,
+    names,
+    wanted,
+)
+from wiredoctor.cli.outputs import Text, outputs, spool, write_file, write_stdout
+from wiredoctor.cli.running import run
+
+if TYPE_CHECKING:
+    from wiredoctor import Report
+    from wiredoctor.report.paper import Paper
+
+
+def analyze(
+    captures: Captures,
+    output: Annotated[
+        list[str] | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Also write a report: .json, .jsonl or .txt (repeatable)."),
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", "-f", help="What to print on standard output.")] = Format.text,
+    full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help='Text without "N more".')] = False,
+    host: Hosts = None,
+    port: Ports = None,
+    connection: Connections = None,
+    begin: Begin = None,
+    end: End = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list)."),
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.")] = None,
+    min_confidence: Annotated[
+        Confidence, typer.Option("--min-confidence", help="Only findings at least this sure.")
+    ] = Confidence.low,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: Colors = Color.auto,
+) -> int:
+    """Read captures and say what is wrong in them: what happened, the proof, and what to change.
+
+    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong or some capture could not be read; 3 a fault of
+    wiredoctor.
+    """
+    files = outputs(output)
+    if full and Format.json not in (format, *(o.format for o in files)):
+        raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
+    what = wanted(host, port, connection, begin, end, min_confidence)
+    from wiredoctor.pipeline import catalogue
+
+    rules = catalogue()
+    selected, ignored = names("--select", select, rules), names("--ignore", ignore, rules)
+    checked = [
+        m.name
+        for m in rules.values()
+        if (not selected or {m.name, m.family} & {*selected}) and not {m.name, m.family} & {*ignored}
+    ]
+    report, complete = run(captures, what, select=selected, ignore=ignored, quiet=quiet, verbose=verbose)
+
+    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
+        _write(report, form, out, paper, full=full, everything=everything, quiet=quiet, checked=checked, shown=str(what))
+
+    if report.captures:
+        for file in files:
+            write_file(file, write)
+        write_stdout(format, write, color)
+    return _exit(report, fail_on, selected, complete=complete)
+
+
+def _write(
+    report: Report,
+    form: Format,
+    out: BinaryIO,
+    paper: Paper,
+    *,
+    full: bool,
+    everything: bool,
+    quiet: bool,
+    checked: list[str],
+    shown: str,
+) -> None:
+    if form == Format.text:
+        from wiredoctor.report import text
+
+        with Text(out, paper) as stream:
+            text.write(report, stream, paper, everything=everything, quiet=quiet, checked=checked, shown=shown)
+        return
+    from wiredoctor.report import json
+
+    if form == Format.json:
+        json.write(report, out, full=full, spool=spool)
+    else:
+        json.write_lines(report, out)
+
+
+def _exit(report: Report, fail_on: Severity | None, selected: list[str], *, complete: bool) -> int:
+    from wiredoctor.report.verdict import reached
+
+    if not complete:
+        return Exit.BAD_INPUT
+    return Exit.FAILED_ON if fail_on and reached(report, fail_on.value, selected) else Exit.DONE

@@ -1,0 +1,27 @@
+"""wiredoctor exchanges: the table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from wiredoctor.cli.options import Begin, Captures, Color, Colors, Connections, End, Format, Hosts, Ports, Quiet, Verbose, wanted
+from wiredoctor.cli.tables import print_table
+
+
+def exchanges(
+    captures: Captures,
+    format: Annotated[Format, typer.Option("--format", "-f", help="text, json, or jsonl (one object a line).")] = Format.text,
+    host: Hosts = None,
+    port: Ports = None,
+    connection: Connections = None,
+    begin: Begin = None,
+    end: End = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: Colors = Color.auto,
+) -> int:
+    """Print every HTTP exchange on a line, with a bar that shows request, server and response time."""
+    what = wanted(host, port, connection, begin, end)
+    return print_table("exchanges", captures, what, format, color, quiet=quiet, verbose=verbose)

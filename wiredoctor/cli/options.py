@@ -1,0 +1,122 @@
+"""Options that several commands share, and what their words mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from wiredoctor.cli.exits import UsageError
+from wiredoctor.report.narrow import Moment, Wanted, address
+
+
+class Format(StrEnum):
+    """What goes to standard output."""
+
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+
+
+class Color(StrEnum):
+    """When to use colour."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    error = "error"
+    warning = "warning"
+    note = "note"
+
+
+class Confidence(StrEnum):
+    """How sure a finding is."""
+
+    high = "high"
+    medium = "medium"
+    low = "low"
+
+
+Captures = Annotated[list[str], typer.Argument(metavar="CAPTURE", help="Capture files: pcap or pcapng.", show_default=False)]
+Hosts = Annotated[
+    list[str] | None, typer.Option("--host", metavar="ADDRESS", help="Show only what concerns this address (repeatable).")
+]
+Ports = Annotated[
+    list[int] | None,
+    typer.Option("--port", metavar="PORT", min=0, max=65535, help="Show only what concerns this port (repeatable)."),
+]
+Connections = Annotated[
+    list[int] | None, typer.Option("--connection", min=0, metavar="ID", help="Show only this tcp.stream (repeatable).")
+]
+Begin = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="Show from here on: seconds since the first packet, or RFC 3339."),
+]
+End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show up to here.")]
+Colors = Annotated[Color, typer.Option("--color", help="When to use colour; NO_COLOR turns auto off.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The result and nothing else: no progress, no closing part.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how long it took; show the traceback of internal errors.")]
+
+
+def wanted(
+    hosts: list[str] | None,
+    ports: list[int] | None,
+    connections: list[int] | None,
+    begin: str | None,
+    end: str | None,
+    confidence: Confidence = Confidence.low,
+) -> Wanted:
+    """What the filter options ask for; raises UsageError."""
+    first, last = _moment("--from", begin), _moment("--to", end)
+    if first and last and first.absolute == last.absolute and first.nanoseconds > last.nanoseconds:
+        raise UsageError(f"--from {begin} is later than --to {end}")
+    return Wanted(
+        hosts=tuple(_address(h) for h in hosts or ()),
+        ports=tuple(ports or ()),
+        connections=tuple(connections or ()),
+        begin=first,
+        end=last,
+        confidence=confidence.value,
+    )
+
+
+def _address(text: str) -> str:
+    try:
+        return address(text)
+    except ValueError:
+        raise UsageError(f"--host: {text!r} is not an IP address (names are not resolved)") from None
+
+
+def _moment(option: str, text: str | None) -> Moment | None:
+    if text is None:
+        return None
+    try:
+        return Moment.parse(text)
+    except ValueError:
+        raise UsageError(
+            f"{option}: {text!r} is neither seconds since the first packet nor a time like 2026-01-31T12:00:00Z"
+        ) from None
+
+
+def names(option: str, values: Iterable[str] | None, catalogue: Mapping[str, Any]) -> list[str]:
+    """The rules or families that --select or --ignore names, also as comma lists; raises UsageError on an unknown one."""
+    known = {*catalogue, *(module.family for module in catalogue.values())}
+    given = [name.strip() for value in values or () for name in value.split(",") if name.strip()]
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{option}: no rule or family is called {name!r}{suggestion(name, known)}")
+    return given
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """ "; did you mean ...?" or where to look."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else " (wiredoctor rules lists them)"

@@ -1,0 +1,104 @@
+"""Where reports go: standard output and the files of -o. All is checked before the analysis begins."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+from wiredoctor.cli.exits import UsageError
+from wiredoctor.cli.options import Color, Format
+from wiredoctor.report.paper import Paper
+
+SUFFIXES = {".json": Format.json, ".jsonl": Format.jsonl, ".txt": Format.text}
+
+PIPE_WIDTH = 100
+"""Columns of text where no terminal tells its width and COLUMNS is not set."""
+
+Write = Callable[[Format, BinaryIO, Paper], None]
+"""Writes a report in a format; text as UTF-8 or whatever the paper allows."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file of -o and the format that its suffix names."""
+
+    path: Path
+    format: Format
+
+
+def outputs(paths: list[str] | None) -> list[Output]:
+    """The files of -o; raises UsageError where one could not be written in the end."""
+    checked: dict[Path, Output] = {}
+    for text in paths or ():
+        path = Path(text)
+        if path in checked:
+            raise UsageError(f"-o {text} is given twice")
+        checked[path] = _checked(path)
+    return list(checked.values())
+
+
+def _checked(path: Path) -> Output:
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"-o {path}: the suffix names the format and must be one of {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise UsageError(f"-o {path}: is a directory")
+    if not path.parent.is_dir():
+        raise UsageError(f"-o {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"-o {path}: no permission to write")
+    return Output(path, SUFFIXES[path.suffix.lower()])
+
+
+def write_file(output: Output, write: Write) -> None:
+    """Writes a file of -o."""
+    with output.path.open("wb") as out:
+        write(output.format, out, Paper(width=PIPE_WIDTH, unicode=True))
+
+
+def write_stdout(output: Format, write: Write, color: Color) -> None:
+    """Writes standard output."""
+    paper = stdout_paper(color)
+    sys.stdout.flush()
+    write(output, sys.stdout.buffer, paper)
+    sys.stdout.buffer.flush()
+
+
+def stdout_paper(color: Color) -> Paper:
+    """What standard output is like."""
+    encoding = (sys.stdout.encoding or "ascii").lower()
+    width = shutil.get_terminal_size(fallback=(PIPE_WIDTH, 24)).columns
+    return Paper(width=width, color=_colored(color, sys.stdout), unicode=encoding.startswith("utf"))
+
+
+def _colored(color: Color, stream: TextIO) -> bool:
+    if color != Color.auto:
+        return color == Color.always
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class Text:
+    """A text stream over a binary one, in the encoding of the paper; what it cannot say is escaped."""
+
+    def __init__(self, out: BinaryIO, paper: Paper) -> None:
+        encoding = "utf-8" if paper.unicode else "ascii"
+        self.stream = io.TextIOWrapper(out, encoding=encoding, errors="backslashreplace", newline="", write_through=False)
+
+    def __enter__(self) -> TextIO:
+        return self.stream
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.stream.flush()
+        self.stream.detach()
+
+
+def spool() -> BinaryIO:
+    """A temporary file for rows that wait to be sorted."""
+    return cast("BinaryIO", tempfile.TemporaryFile())

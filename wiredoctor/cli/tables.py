@@ -1,0 +1,48 @@
+"""What `exchanges` and `connections` have in common: analyse, then print one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+from wiredoctor.cli.exits import Exit
+from wiredoctor.cli.options import Color, Format
+from wiredoctor.cli.outputs import Text, spool, write_stdout
+from wiredoctor.cli.running import run
+
+if TYPE_CHECKING:
+    from wiredoctor import Report
+    from wiredoctor.report.narrow import Wanted
+    from wiredoctor.report.paper import Paper
+
+
+def print_table(
+    table: Literal["connections", "exchanges"],
+    captures: list[str],
+    wanted: Wanted,
+    output: Format,
+    color: Color,
+    *,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """The table on standard output; says the exit code."""
+    report, complete = run(captures, wanted, quiet=quiet, verbose=verbose)
+
+    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
+        _write(report, table, form, out, paper)
+
+    if report.captures:
+        write_stdout(output, write, color)
+    return Exit.DONE if complete else Exit.BAD_INPUT
+
+
+def _write(report: Report, table: Literal["connections", "exchanges"], form: Format, out: BinaryIO, paper: Paper) -> None:
+    from wiredoctor.report import connections, exchanges, json
+
+    if form == Format.json:
+        json.write_one_table(report, out, table, spool)
+    elif form == Format.jsonl:
+        json.write_table_lines(report, out, table, spool)
+    else:
+        with Text(out, paper) as stream:
+            (exchanges if table == "exchanges" else connections).write(report, stream, paper, spool=spool)
