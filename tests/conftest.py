@@ -1,0 +1,24 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def validate_report() -> Callable[[dict[str, Any]], None]:
+    """Fails unless a parsed JSON report keeps to the schema that `wiredoctor schema` prints."""
+    from jsonschema import Draft202012Validator
+
+    from wiredoctor.report.schema import schema
+
+    validator = Draft202012Validator(schema())
+
+    def validate(report: dict[str, Any]) -> None:
+        errors = sorted(validator.iter_errors(report), key=lambda e: list(map(str, e.absolute_path)))
+        assert not errors, "\n".join(f"{e.json_path}: {e.message[:300]}" for e in errors[:10])
+
+    return validate

@@ -1,0 +1,127 @@
+"""Stages hand each other tables, not themselves: the arrows between the parts of the package, read from their imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "wiredoctor"
+
+STAGES = {"capture", "decode", "tcp", "http", "rules"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "tables": set(),
+    "findings": {"tables"},
+    "capture": {"tables"},
+    "decode": {"tables"},
+    "tcp": {"tables"},
+    "http": {"tables"},
+    "rules": {"tables", "findings"},
+    "report": {"tables", "findings"},
+    "pipeline": {"tables", "findings"} | STAGES,
+    "cli": {"pipeline", "report", "wiredoctor"},
+    "__main__": {"cli"},
+    "wiredoctor": {"findings", "pipeline"},
+}
+"""Part -> the other parts that it may import; "wiredoctor" is the package's own __init__."""
+
+
+def part_of(path: Path) -> str:
+    """wiredoctor/tcp/scan.py -> tcp, wiredoctor/tables.py -> tables, wiredoctor/__init__.py -> wiredoctor."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "wiredoctor" if first == "__init__" else first
+
+
+def module_of(path: Path) -> list[str]:
+    """The dotted name of the package that relative imports in this file start from."""
+    return ["wiredoctor", *path.relative_to(PACKAGE).parent.parts]
+
+
+def imported(source: str, package: list[str]) -> Iterator[str]:
+    """Absolute dotted names that a module imports, anywhere in it; `from a import b` gives a.b."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(source: str, package: list[str]) -> set[str]:
+    """The parts of wiredoctor that a module imports."""
+    parts: set[str] = set()
+    for name in imported(source, package):
+        head, *rest = name.split(".")
+        if head == "wiredoctor":
+            known = rest and (rest[0] in MAY_IMPORT)
+            parts.add(rest[0] if known else "wiredoctor")
+    return parts
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_arrows(path: Path) -> None:
+    part = part_of(path)
+    wrong = parts_imported(path.read_text("utf-8"), module_of(path)) - MAY_IMPORT[part] - {part}
+    assert not wrong, f"{part} must not import {', '.join(sorted(wrong))}"
+
+
+def test_every_part_is_known() -> None:
+    assert {part_of(p) for p in FILES} <= set(MAY_IMPORT)
+
+
+WRONG = [
+    ("tcp", "from wiredoctor.http import x"),
+    ("tcp", "def f():\n    import wiredoctor.capture.pcap"),
+    ("tcp", "from ..decode import x"),
+    ("tcp", "from .. import http"),
+    ("tcp", "from wiredoctor import findings"),
+    ("http", "if TYPE_CHECKING:\n    from wiredoctor.tcp.scan import y"),
+    ("report", "from wiredoctor.rules.words import duration"),
+    ("cli", "import wiredoctor.rules"),
+    ("capture", "from wiredoctor import pipeline"),
+]
+
+
+@pytest.mark.parametrize(("part", "source"), WRONG)
+def test_a_wrong_arrow_is_seen(part: str, source: str) -> None:
+    assert parts_imported(source, ["wiredoctor", part]) - MAY_IMPORT[part] - {part}
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [("tcp", "from .scan import x"), ("tcp", "from wiredoctor import tables"), ("cli", "from wiredoctor import Report")],
+)
+def test_a_right_arrow_is_not(part: str, source: str) -> None:
+    assert not parts_imported(source, ["wiredoctor", part]) - MAY_IMPORT[part] - {part}
+
+
+NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
+"""Only capture/ and cli/ touch files, sockets and the clock, and pipeline its spill files."""
+
+PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
+"""What of the module socket only reads and writes addresses."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if part_of(p) not in {"capture", "cli", "pipeline"}],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
+)
+def test_below_the_door_there_is_no_outside_world(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    opened = [
+        n.lineno for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "open"
+    ]
+    assert not opened, f"open() in line {opened[0]}"
+    sockets = {
+        n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "socket"
+    }
+    assert not sockets - PURE
+    assert not {name.partition(".")[0] for name in imported(ast.unparse(tree), module_of(path))} & NO_WORLD
