@@ -1,0 +1,58 @@
+"""The vectorised forms agree with the plain ones."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiredoctor.findings import mask_target, printable
+from wiredoctor.report.columns import escaped, masked, seconds, with_divisor
+
+LATIN = st.text(st.characters(max_codepoint=255))
+TARGETS = st.lists(
+    st.sampled_from(["/", "a", "?", "&", "=", "#", "@", ":", "://", "http", "1", "\n", "\x80", "é", "+", "%40"])
+).map("".join)
+
+
+@given(st.lists(st.one_of(LATIN, TARGETS, st.text()), max_size=20))
+def test_masked_is_mask_target(targets: list[str]) -> None:
+    frame = pl.DataFrame({"t": targets}, schema={"t": pl.String})
+    assert frame.select(masked("t")).to_series().to_list() == [mask_target(t) for t in targets]
+
+
+@given(st.lists(st.one_of(LATIN, st.text()), max_size=20))
+def test_escaped_is_printable(texts: list[str]) -> None:
+    frame = pl.DataFrame({"t": texts}, schema={"t": pl.String})
+    assert frame.select(escaped("t")).to_series().to_list() == [printable(t) for t in texts]
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/a?user=me&token=hunter2", "/a?user=*&token=*"),
+        ("/a?hunter2", "/a?*"),
+        ("/a?", "/a?*"),
+        ("http://me:hunter2@host/a#frag", "http://*@host/a"),
+        ("/a?b==c&&d", "/a?b=*&*&*"),
+        ("/é?x=é", r"/\xe9?x=*"),
+    ],
+)
+def test_masked_hides_values(target: str, shown: str) -> None:
+    frame = pl.DataFrame({"t": [target, None]})
+    assert frame.select(masked("t")).to_series().to_list() == [shown, None]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(10**15), 10**15)), min_size=1))
+def test_seconds_are_the_nearest_double(times: list[int | None]) -> None:
+    frame = with_divisor(pl.DataFrame({"t": times}, schema={"t": pl.Int64}))
+    assert frame.select(seconds("t")).to_series().to_list() == [None if t is None else t / 1e9 for t in times]
+
+
+def test_seconds_print_with_nine_decimals() -> None:
+    frame = with_divisor(pl.DataFrame({"t": [44_123_456, 1, 1_000_000_000_000_001]}))
+    lines = frame.select(seconds("t")).write_ndjson().splitlines()
+    assert [json.loads(line, parse_float=str)["t"] for line in lines] == ["0.044123456", "1e-9", "1000000.000000001"]
