@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from wiredoctor.rules import catalogue
 from wiredoctor.tables import TABLES
 
 MS = 1_000_000
@@ -112,3 +113,14 @@ def connection(**changes: Any) -> dict[str, Any]:
         "protocol": "http",
     }
     return row | changes
+
+
+def found(rule: str, *frames: pl.DataFrame, state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What `find` and `judge` of this rule make of the tables that it asks for, in their order: a dict per candidate."""
+    module = catalogue()[rule]
+    lazy = [frame.lazy() for frame in frames]
+    candidates = module.find(*lazy).collect()
+    if module.judge is not None:
+        memory = {} if state is None else state
+        candidates, memory[rule] = module.judge(candidates.sort("last_frame"), memory.get(rule))
+    return candidates.to_dicts()

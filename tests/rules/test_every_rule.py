@@ -48,7 +48,7 @@ def test_texts_are_ascii_and_speak_of_the_same_kinds(module: RuleModule) -> None
     assert [t for t in texts if not t.isascii()] == []
     kinds = [set(text) for text in (rule.severity, rule.title, rule.message, rule.remedy) if not isinstance(text, str)]
     assert all(k == kinds[0] for k in kinds)
-    assert {s for s in texts_of(rule.severity)} <= set(get_args(Severity))
+    assert set(texts_of(rule.severity)) <= set(get_args(Severity))
 
 
 @pytest.mark.parametrize("module", RULES, ids=by_name)

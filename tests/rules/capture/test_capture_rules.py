@@ -1,0 +1,45 @@
+"""capture-loss and damaged-file on tables made by hand."""
+
+from __future__ import annotations
+
+from tests.rules.frames import S, connection, found, rows
+
+
+def test_bytes_that_were_acknowledged_but_not_captured() -> None:
+    lossy = {"client_unseen_bytes": 10, "server_unseen_bytes": 90, "unseen_places": 2}
+    table = rows(
+        "connections",
+        connection(),
+        connection(connection=1, unseen_frame=30, unseen_time=3 * S, **lossy),
+        connection(connection=2, unseen_frame=20, unseen_time=2 * S, **lossy),
+        connection(connection=3, unseen_frame=10, unseen_time=1 * S, server_packets=0, **lossy),
+    )
+    [loss] = found("capture-loss", table)
+    assert (loss["missing_bytes"], loss["places"], loss["touched"], loss["connections"], loss["share"]) == (200, 4, 2, 4, 50.0)
+    assert [(e["frame"], e["time"]) for e in loss["evidence"]] == [(20, 2 * S), (30, 3 * S)]
+    assert (loss["frame"], loss["start"], loss["connection"], loss["side"]) == (20, 2 * S, None, None)
+
+
+def test_at_most_five_places_are_shown() -> None:
+    many = [
+        connection(connection=i, unseen_frame=100 - i, unseen_time=i, unseen_places=1, client_unseen_bytes=1) for i in range(9)
+    ]
+    [loss] = found("capture-loss", rows("connections", *many))
+    assert [e["frame"] for e in loss["evidence"]] == [92, 93, 94, 95, 96]
+
+
+def test_nothing_missing() -> None:
+    assert found("capture-loss", rows("connections", connection())) == []
+
+
+def test_a_damaged_file() -> None:
+    whole = {"capture": "a.pcap", "format": "pcap", "packets": 7, "bytes": 900, "last_frame": 7, "last_time": 3 * S}
+    assert found("damaged-file", rows("captures", whole)) == []
+    [damage] = found("damaged-file", rows("captures", whole | {"damage": "the file ends inside packet 8."}))
+    assert (damage["damage"], damage["packets"], damage["start"]) == ("the file ends inside packet 8", 7, 3 * S)
+    assert [e["frame"] for e in damage["evidence"]] == [7]
+
+
+def test_a_file_without_a_readable_packet() -> None:
+    [damage] = found("damaged-file", rows("captures", {"capture": "a.pcap", "damage": "no packet record is readable"}))
+    assert damage["evidence"] == []

@@ -1,0 +1,84 @@
+"""premature-close on exchanges made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S, answered, found, rows
+
+FIN = {
+    "server_close_frame": 6,
+    "server_close_time": 40 * MS,
+    "server_close_ack": 30,
+    "server_close_offset": 100,
+    "server_close_rst": 0,
+}
+CLIENT_FIN = {"client_close_frame": 7, "client_close_time": 45 * MS, "client_close_ack": 101, "client_close_rst": 0}
+
+
+def closes(**changes: Any) -> list[dict[str, Any]]:
+    return found("premature-close", rows("exchanges", answered(**FIN | changes)))
+
+
+def test_the_server_closes_what_it_left_open() -> None:
+    [close] = closes()
+    assert (close["side"], close["confidence"], close["delay"]) == ("server", "high", None)
+    assert [e["frame"] for e in close["evidence"]] == [4, 5, 6]
+    assert closes(server_close_rst=1)[0]["close"] == "RST"
+    assert [len(closes(response_framing=f)) for f in ("none", "chunked")] == [1, 1]
+
+
+def test_a_401_has_its_own_hint() -> None:
+    assert "401" in closes(response_status=401)[0]["hint"]
+    assert closes()[0]["hint"] == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"server_close_frame": None, "server_close_time": None}, id="nobody closed"),
+        pytest.param({"persistent": False}, id="the close was announced"),
+        pytest.param({"last": False}, id="a request followed"),
+        pytest.param({"upgraded": True}, id="101 or CONNECT"),
+        pytest.param({"has_request": False}, id="an answer without a request"),
+        pytest.param({"has_response": False}, id="no answer"),
+        pytest.param({"response_framing": "close-delimited"}, id="the body ends with the connection"),
+        pytest.param({"response_end_reason": "fin"}, id="truncated response"),
+        pytest.param({"request_end_reason": "rst"}, id="request not complete"),
+        pytest.param({"response_status": 100}, id="only an interim response"),
+        pytest.param(CLIENT_FIN | {"client_close_ack": 100}, id="FINs cross"),
+        pytest.param(CLIENT_FIN | {"client_close_ack": None, "client_close_rst": 1}, id="RST without ACK flag"),
+        pytest.param(CLIENT_FIN | {"server_close_rst": 1}, id="nothing acknowledges an RST"),
+    ],
+)
+def test_silent(changes: dict[str, Any]) -> None:
+    assert closes(**changes) == []
+
+
+def test_a_client_that_answers_the_fin_did_not_close_first() -> None:
+    assert len(closes(**CLIENT_FIN)) == 1
+    assert len(closes(**CLIENT_FIN | {"client_close_time": 39 * MS})) == 1
+
+
+@pytest.mark.parametrize(("gap", "speaks"), [(0, True), (1 * S, True), (1 * S + 1, False)])
+def test_edges_of_the_time_after_the_response(gap: int, speaks: bool) -> None:
+    assert bool(closes(server_close_time=30 * MS + gap)) is speaks
+
+
+@pytest.mark.parametrize(
+    ("changes", "confidence"),
+    [
+        ({"handshake": False}, "medium"),
+        ({"hole_before": True}, "low"),
+        ({"response_has_hole": True}, "low"),
+        ({"at_capture_end": True, "said_at": 40 * MS + 1 * S}, "high"),
+        ({"at_capture_end": True, "said_at": 40 * MS + 1 * S - 1}, "medium"),
+        ({"at_capture_end": True, "said_at": 40 * MS + 2 * S, "rtt_server": 1 * S}, "high"),
+        ({"at_capture_end": True, "said_at": 40 * MS + 2 * S - 1, "rtt_server": 1 * S}, "medium"),
+        ({"said_at": 40 * MS}, "high"),
+    ],
+)
+def test_confidence(changes: dict[str, Any], confidence: str) -> None:
+    assert [c["confidence"] for c in closes(**changes)] == [confidence]

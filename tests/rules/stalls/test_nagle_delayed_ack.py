@@ -1,0 +1,253 @@
+"""nagle-delayed-ack on rows made by hand: what is a stall, both edges of each limit, and what earlier rows change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, found, held, rows
+
+RULE = "nagle-delayed-ack"
+
+
+def stalls(*given: dict[str, Any]) -> list[dict[str, Any]]:
+    return found(RULE, rows("segments", *given))
+
+
+def delayed(delay: int, **changes: Any) -> dict[str, Any]:
+    """S of a head-body-split whose ACK was delayed by this much; frames and times follow."""
+    at = 22 * MS + delay + 10 * MS
+    times = {"data_before_time": 22 * MS, "ack_before_time": at - 10 * MS, "ack_before_delay": delay}
+    return held(at=at) | times | changes
+
+
+def after_ack(release: int, **changes: Any) -> dict[str, Any]:
+    """S that left so long after K had reached its sender (10 ms away)."""
+    return held(**changes) | {"ack_before_time": 232 * MS - 10 * MS - release}
+
+
+def test_a_body_released_by_a_delayed_ack() -> None:
+    [stall] = stalls(held())
+    assert (stall["kind"], stall["direction"], stall["delay"], stall["confidence"]) == ("head-body-split", 1, 200 * MS, "medium")
+    assert [e["frame"] for e in stall["evidence"]] == [5, 6, 7]
+    assert (stall["start"], stall["end"], stall["frame"]) == (22 * MS, 232 * MS, 5)
+    assert "older Windows" in stall["timer"]
+
+
+def test_the_kind_is_what_d_was() -> None:
+    piece = {"data_before_ends_head": False}
+    assert [s["kind"] for s in stalls(held(**piece))] == ["write-write-read"]
+    assert [s["kind"] for s in stalls(held(data_before_ends_head=True, data_before_ends_message=True))] == ["write-write-read"]
+    assert stalls(held(**piece, data_before_small=False, data_before_full=True)) == []
+    full_head = stalls(held(data_before_small=False, data_before_full=True))
+    assert [s["kind"] for s in full_head] == ["head-body-split"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"small_start": False}, id="S is full"),
+        pytest.param({"nagle_off": True}, id="Nagle is proved off"),
+        pytest.param({"owes": False}, id="D was the end of the message"),
+        pytest.param({"other_data_since": True}, id="the receiver answered"),
+        pytest.param({"retransmission_since": True}, id="something was retransmitted"),
+        pytest.param({"retransmission": True, "new_bytes": 0}, id="S is a retransmission"),
+        pytest.param({"overlap": True}, id="S repeats a part"),
+        pytest.param({"fills_hole": True}, id="S came out of order"),
+        pytest.param({"keep_alive_probe": True}, id="S is a keep-alive probe"),
+        pytest.param({"new_bytes": 0}, id="S brings nothing new"),
+        pytest.param({"quiet_since_ack": False}, id="S is not the first after K"),
+        pytest.param({"data_before_last_in_flight": False}, id="D was not the last in flight"),
+        pytest.param({"ack_before_ack": 37}, id="K does not cover D"),
+        pytest.param({"data_before_room": 4}, id="the window had no room for S"),
+        pytest.param({"rtt_own": None}, id="round trip to the sender unknown"),
+        pytest.param({"rtt_other": None, "ack_before_delay": None}, id="round trip to the receiver unknown"),
+        pytest.param(
+            {"ack_before_frame": None, "ack_before_time": None, "ack_before_ack": None, "ack_before_delay": None}, id="no K"
+        ),
+    ],
+)
+def test_silent_when_one_condition_fails(changes: dict[str, Any]) -> None:
+    assert len(stalls(held())) == 1
+    assert stalls(held(**changes)) == []
+
+
+@pytest.mark.parametrize(("delay", "speaks"), [(30 * MS - 1, False), (30 * MS, True), (510 * MS, True), (510 * MS + 1, False)])
+def test_edges_of_the_ack_delay(delay: int, speaks: bool) -> None:
+    assert bool(stalls(delayed(delay))) is speaks
+
+
+@pytest.mark.parametrize(
+    ("release", "rtt", "speaks"),
+    [
+        (-1 * MS, 10 * MS, True),
+        (-1 * MS - 1, 10 * MS, False),
+        (3 * MS // 2, 10 * MS, True),
+        (3 * MS // 2 + 1, 10 * MS, False),
+        (-10 * MS, 100 * MS, True),
+        (-10 * MS - 1, 100 * MS, False),
+        (10 * MS, 100 * MS, True),
+        (10 * MS + 1, 100 * MS, False),
+    ],
+)
+def test_edges_of_the_release(release: int, rtt: int, speaks: bool) -> None:
+    row = held(rtt_own=rtt) | {"ack_before_time": 232 * MS - rtt - release}
+    assert bool(stalls(row)) is speaks
+
+
+def test_a_wider_release_counts_after_a_narrow_one_of_the_same_side() -> None:
+    wide = {"frame": 17, "data_before_frame": 15, "exchange": 1}
+    assert [s["exchange"] for s in stalls(held(), after_ack(5 * MS, **wide))] == [0, 1]
+    assert [s["exchange"] for s in stalls(held(), after_ack(5 * MS + 1, **wide))] == [0]
+    assert [s["exchange"] for s in stalls(held(connection=1), after_ack(5 * MS, **wide))] == [0]
+    assert [s["exchange"] for s in stalls(held(direction=0, role=0), after_ack(5 * MS, **wide))] == [0]
+    assert stalls(after_ack(5 * MS)) == []
+
+
+@pytest.mark.parametrize(("rtt", "limit"), [(10 * MS, 5 * MS), (40 * MS, 12 * MS), (100 * MS, 15 * MS)])
+def test_edges_of_the_wide_release(rtt: int, limit: int) -> None:
+    def second(release: int) -> dict[str, Any]:
+        return held(frame=17, exchange=1, rtt_own=rtt) | {"ack_before_time": 232 * MS - rtt - release}
+
+    assert len(stalls(held(), second(limit))) == 2
+    assert len(stalls(held(), second(limit + 1))) == 1
+
+
+def test_without_handshake_the_round_trip_may_hold_thinking_time() -> None:
+    early = held(handshake=False) | {"ack_before_time": 232 * MS}
+    assert [s["confidence"] for s in stalls(early, held(frame=17, exchange=1, handshake=False))] == ["medium", "medium"]
+    assert stalls(held(handshake=False) | {"ack_before_time": 232 * MS + 1}) == []
+
+
+def test_confidence_rises_with_the_second_stall_of_the_endpoint() -> None:
+    again = held(frame=17, connection=1)
+    assert [s["confidence"] for s in stalls(held(), again)] == ["medium", "high"]
+    assert [s["confidence"] for s in stalls(held(), again | {"endpoint": 78})] == ["medium", "medium"]
+    assert [s["confidence"] for s in stalls(held(), again | {"role": 0, "direction": 0})] == ["medium", "medium"]
+
+
+def test_confidence_stays_medium_where_most_opportunities_did_not_stall() -> None:
+    misses = [after_ack(100 * MS, frame=10 + i, exchange=1 + i) for i in range(3)]
+    last = held(frame=20, exchange=9)
+    assert [s["confidence"] for s in stalls(held(), *misses[:2], last)] == ["medium", "high"]
+    assert [s["confidence"] for s in stalls(held(), *misses, last)] == ["medium", "medium"]
+
+
+def test_what_was_not_observed_lowers_confidence() -> None:
+    def second(**changes: Any) -> str:
+        return stalls(held(), held(frame=17, exchange=1, **changes))[1]["confidence"]
+
+    assert second() == "high"
+    assert second(data_before_room=None) == "medium"
+    assert second(opens_hole=True) == "low"
+    assert second(ack_before_ack=39) == "low"
+
+
+def test_payload_that_is_not_http_has_no_owes_and_medium_confidence() -> None:
+    other = {"http": False, "owes": False, "data_before_ends_head": False, "exchange": None, "role": None}
+    both = stalls(held(**other), held(frame=17, **other))
+    assert [(s["kind"], s["confidence"], s["what"]) for s in both] == [("write-write-read", "medium", "data")] * 2
+
+
+# Counter-evidence
+
+
+def prompt_ack(frame: int, lateness: int, **changes: Any) -> dict[str, Any]:
+    """S of an exchange whose D was acknowledged at once; S came so much later than one round trip (10 ms) after D."""
+    at = frame * 1000 * MS
+    row = held(frame=frame, at=at, exchange=frame, ack_before_delay=0)
+    return row | {"data_before_time": at - 10 * MS - lateness, "ack_before_time": at - 10 * MS - lateness} | changes
+
+
+def later(**changes: Any) -> dict[str, Any]:
+    return held(frame=900, at=900_000 * MS, exchange=900, **changes)
+
+
+def test_an_application_that_is_late_by_itself_is_not_accused() -> None:
+    assert len(stalls(later())) == 1
+    assert stalls(prompt_ack(100, 100 * MS), later()) == []
+    assert len(stalls(prompt_ack(100, 100 * MS - 1), later())) == 1
+
+
+def test_the_usual_lateness_is_no_part_of_the_delay() -> None:
+    [stall] = stalls(prompt_ack(100, 30 * MS), later())
+    assert stall["delay"] == 170 * MS
+
+
+def test_the_median_of_the_last_sixteen_exchanges_counts() -> None:
+    late = [prompt_ack(100 + i, 150 * MS) for i in range(20)]
+    prompt = [prompt_ack(200 + i, 0) for i in range(9)]
+    assert stalls(*late, *prompt[:7], later()) == []
+    assert len(stalls(*late, *prompt, later())) == 1
+
+
+def test_an_exchange_counts_once_with_its_latest() -> None:
+    stream = [prompt_ack(100 + i, 150 * MS, exchange=100) for i in range(50)]
+    assert len(stalls(*stream, prompt_ack(200, 0), prompt_ack(201, 0), later())) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"endpoint": 78}, id="another endpoint"),
+        pytest.param({"role": 0}, id="the other side"),
+        pytest.param({"data_before_ends_head": False}, id="another kind of D"),
+        pytest.param({"small_start": False}, id="S is full"),
+        pytest.param({"http": False}, id="not HTTP"),
+        pytest.param({"ack_before_delay": 5 * MS + 1}, id="the ACK was not prompt"),
+    ],
+)
+def test_what_is_no_counter_evidence(changes: dict[str, Any]) -> None:
+    assert len(stalls(prompt_ack(100, 150 * MS, **changes), later())) == 1
+
+
+def test_an_ack_within_five_milliseconds_was_prompt() -> None:
+    assert stalls(prompt_ack(100, 150 * MS, ack_before_delay=5 * MS), later()) == []
+
+
+# Windows' datacenter profile
+
+
+def short(i: int, delay: int = 10 * MS, **changes: Any) -> dict[str, Any]:
+    return delayed(delay, frame=10 * i, data_before_frame=10 * i - 2, exchange=i) | changes
+
+
+def test_ten_milliseconds_count_from_the_fifth_on() -> None:
+    assert [s["exchange"] for s in stalls(*(short(i) for i in range(1, 8)))] == [5, 6, 7]
+    assert "datacenter" in stalls(*(short(i) for i in range(1, 6)))[0]["timer"]
+
+
+def test_short_delays_must_be_alike() -> None:
+    scattered = [9, 14, 20, 26, 29, 9, 14]
+    assert stalls(*(short(i + 1, d * MS) for i, d in enumerate(scattered))) == []
+    alike = [10, 25, 10, 11, 9, 10]
+    assert [s["exchange"] for s in stalls(*(short(i + 1, d * MS) for i, d in enumerate(alike)))] == [6]
+
+
+def test_short_delays_belong_to_one_side_of_a_connection() -> None:
+    assert stalls(*(short(i, connection=i % 2) for i in range(1, 9))) == []
+
+
+@pytest.mark.parametrize(("delay", "speaks"), [(8 * MS - 1, False), (8 * MS, True), (30 * MS - 1, True)])
+def test_edges_of_short_delays(delay: int, speaks: bool) -> None:
+    assert bool(stalls(*(short(i, delay) for i in range(1, 7)))) is speaks
+
+
+# Memory
+
+
+def test_where_an_epoch_ends_does_not_matter() -> None:
+    given = [
+        prompt_ack(100, 4 * MS),
+        later(),
+        *(short(i) | {"frame": 1000 + i} for i in range(1, 8)),
+        held(frame=2000, exchange=3),
+    ]
+    whole = stalls(*given)
+    state: dict[str, Any] = {}
+    parts = [c for g in given for c in found(RULE, rows("segments", g), state=state)]
+    assert [(p["frame"], p["delay"], p["confidence"]) for p in parts] == [
+        (w["frame"], w["delay"], w["confidence"]) for w in whole
+    ]
+    assert len(whole) == 5

@@ -1,0 +1,66 @@
+"""unchunked-streaming on exchanges made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, answered, found, rows
+
+STREAM = {
+    "response_framing": "close-delimited",
+    "response_bursts": 3,
+    "response_application_pauses": 2,
+    "response_paused": 110 * MS,
+    "response_pause_frames": [6, 8, 9, 11],
+    "response_pause_times": [100 * MS, 160 * MS, 200 * MS, 250 * MS],
+}
+
+
+def streams(**changes: Any) -> list[dict[str, Any]]:
+    return found("unchunked-streaming", rows("exchanges", answered(**STREAM | changes)))
+
+
+def test_a_row_per_pause_and_one_candidate() -> None:
+    first, second = streams()
+    assert (first["start"], first["end"]) == (100 * MS, 160 * MS)
+    assert (second["start"], second["end"]) == (200 * MS, 250 * MS)
+    assert first["frame"] == second["frame"] == 5
+    assert [e["frame"] for e in first["evidence"]] == [5, 6, 8]
+    assert [e["frame"] for e in second["evidence"]] == [5, 9, 11]
+    assert (first["side"], first["confidence"], first["delay"]) == ("server", "high", None)
+
+
+def test_it_says_whether_the_response_says_close() -> None:
+    assert streams()[0]["says_close"] == "The response does not even say Connection: close."
+    assert streams(response_connection_close=True)[0]["says_close"] == "The response says Connection: close."
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"response_framing": "chunked"}, id="chunked"),
+        pytest.param({"response_framing": "content-length"}, id="length is known"),
+        pytest.param({"request_version": "HTTP/1.0"}, id="the client knows no chunks"),
+        pytest.param({"response_bursts": 1}, id="one burst"),
+        pytest.param(
+            {"response_application_pauses": 0, "response_pause_frames": [], "response_pause_times": []}, id="reader's pauses"
+        ),
+        pytest.param({"upgraded": True}, id="upgraded"),
+        pytest.param({"has_request": False}, id="request not captured"),
+    ],
+)
+def test_silent(changes: dict[str, Any]) -> None:
+    assert streams(**changes) == []
+
+
+@pytest.mark.parametrize(("pause", "speaks"), [(50 * MS, True), (50 * MS - 1, False)])
+def test_edges_of_a_pause(pause: int, speaks: bool) -> None:
+    one = {"response_pause_frames": [6, 8], "response_pause_times": [100 * MS, 100 * MS + pause]}
+    assert bool(streams(**one)) is speaks
+
+
+def test_confidence() -> None:
+    assert {c["confidence"] for c in streams(handshake=False)} == {"medium"}
+    assert {c["confidence"] for c in streams(response_has_hole=True)} == {"low"}
