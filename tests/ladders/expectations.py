@@ -1,0 +1,103 @@
+"""What a ladder says must be found, held against what is found."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.ladders.notation import LadderError, ladder_packets
+from tests.ladders.wire import Packet, to_pcap
+
+DELAY_TOLERANCE = 0.001
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A finding that must be there; what is None may be anything."""
+
+    rule: str
+    side: str | None = None
+    kind: str | None = None
+    severity: str | None = None
+    confidence: str | None = None
+    delay: float | None = None
+    frames: tuple[int, ...] | None = None
+
+    def fits(self, finding: Any) -> bool:
+        """Whether a finding of the report is this one."""
+        said = [(getattr(self, n), getattr(finding, n)) for n in ("rule", "side", "kind", "severity", "confidence")]
+        if any(mine is not None and mine != theirs for mine, theirs in said):
+            return False
+        if self.delay is not None and (finding.delay is None or abs(finding.delay - self.delay) > DELAY_TOLERANCE):
+            return False
+        return self.frames is None or self.frames == tuple(e.frame for e in finding.evidence)
+
+
+def expectations(text: str, packets: list[Packet]) -> list[Expected]:
+    """The lines `=> ...` of a ladder; their frames, which count its lines, become those of the capture."""
+    lines = [line.strip().removeprefix("=>").strip() for line in text.splitlines() if line.strip().startswith("=>")]
+    if not lines:
+        raise LadderError("a ladder says what must be found, be it nothing")
+    frames = {p.row: number for number, p in enumerate(packets, start=1)}
+    return [e for line in lines if line != "nothing" for e in _expected(line, frames)]
+
+
+def _expected(line: str, frames: dict[int, int]) -> list[Expected]:
+    rule, *rest = (part.strip() for part in line.split(","))
+    given: dict[str, Any] = {}
+    count = 1
+    for part in rest:
+        name, _, value = part.partition(" ")
+        if name == "x":
+            count = int(value)
+        elif name == "delay":
+            given["delay"] = float(value)
+        elif name == "frames":
+            given["frames"] = tuple(sorted(frames[int(n)] for n in value.split()))
+        elif name in ("side", "kind", "severity", "confidence"):
+            given[name] = value
+        else:
+            raise LadderError(f"cannot read: => {line}")
+    return [Expected(rule, **given)] * count
+
+
+def check(text: str, at: str | None = None) -> None:
+    """Fails unless exactly what the ladder says is found in it, captured at the client, in the middle, or at the server."""
+    import wiredoctor
+
+    packets = ladder_packets(text, at)
+    expected = expectations(text, packets)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ladder.pcap"
+        path.write_bytes(to_pcap(packets))
+        findings = wiredoctor.analyze(str(path)).findings
+    left = list(findings)
+    for one in expected:
+        match = next((f for f in left if one.fits(f)), None)
+        assert match is not None, f"{one} was not found, but {_brief(findings)}"
+        left.remove(match)
+    assert left == [], f"found besides: {_brief(left)}"
+
+
+def _brief(findings: list[Any]) -> str:
+    told = [
+        f"{f.rule} (side {f.side}, kind {f.kind}, {f.severity}, {f.confidence}, delay {f.delay}, "
+        f"frames {' '.join(str(e.frame) for e in f.evidence)})"
+        for f in findings
+    ]
+    return "; ".join(told) or "nothing"
+
+
+def ladders_in(path: Path) -> Iterator[tuple[str, str]]:
+    """(title, text) of each ladder in a file: each begins with a line `speaks: title` or `silent: title`."""
+    shared, *parts = re.split(r"^(?=(?:speaks|silent)\b.*:)", path.read_text(), flags=re.MULTILINE)
+    if re.sub(r"^#.*$", "", shared, flags=re.MULTILINE).strip():
+        raise LadderError(f"{path}: text before the first title")
+    for part in parts:
+        title, _, text = part.partition("\n")
+        yield title.strip(), text

@@ -1,0 +1,166 @@
+"""The text of a ladder -> its packets."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from tests.ladders.physics import LadderError, acknowledge, move, reject_the_impossible
+from tests.ladders.wire import FLAGS, Packet, Peers
+
+_PACKET = re.compile(r"(\+?)(\d+(?:\.\d+)?)\s+([<>])\s+([SFRPUEC.]+)(?:\s+(.*))?$")
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"(?:\*\d+)?|[A-Za-z]+\*\d+|\+|\d+:\d+\(\d+\)|\d+:\d+|[A-Za-z]+|\d+')
+_NUMBERS = ("ack", "win", "mss", "wscale", "ttl", "id")
+_WORDS = ("ts", "uncaptured")
+
+__all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
+
+
+@dataclass
+class _Conversation:
+    """A connection while it is being read: its clock, and what each side (0 client, 1 server) has sent."""
+
+    peers: Peers
+    start: int = 0
+    now: int = 0
+    sent: list[int] = field(default_factory=lambda: [1, 1])
+    window: list[int] = field(default_factory=lambda: [64240, 64240])
+    shift: list[int] = field(default_factory=lambda: [0, 0])
+
+
+def ladder_packets(text: str, at: str | None = None) -> list[Packet]:
+    """The packets of a ladder as a capture holds them, in the order of time. `at`: client, middle or server; else as written.
+
+    Raises LadderError where a line cannot be read, or nothing could be so fast.
+    """
+    packets: list[Packet] = []
+    conversations: dict[int, _Conversation] = {}
+    current: _Conversation | None = None
+    patience: dict[tuple[Peers, int], int] = {}
+    for line in packet_lines(text):
+        if line.startswith("connection "):
+            current = _conversation(conversations, line)
+            continue
+        current = current or _conversation(conversations, "connection 1")
+        if match := _PACKET.match(line):
+            packets.append(_packet(current, match, len(packets) + 1))
+        elif match := re.match(r"(client|server) acks after ([\d.]+)$", line):
+            patience[(current.peers, ("client", "server").index(match[1]))] = _nanoseconds(match[2])
+        else:
+            raise LadderError(f"cannot read: {line}")
+    for conversation in conversations.values():
+        own = [p for p in packets if p.peers == conversation.peers]
+        mine = {side: after for (peers, side), after in patience.items() if peers == conversation.peers}
+        own = acknowledge(own, mine)
+        reject_the_impossible(own)
+        packets = [p for p in packets if p.peers != conversation.peers] + move(own, at)
+    rows = {
+        p.row: i for i, p in enumerate((p for p in sorted(packets, key=lambda p: p.row) if p.row and not p.uncaptured), start=1)
+    }
+    captured = [replace(p, row=rows.get(p.row, 0)) for p in packets if not p.uncaptured]
+    return sorted(captured, key=lambda p: (p.time, p.row or len(packets)))
+
+
+def packet_lines(text: str) -> Iterator[str]:
+    """The lines that say what happened, without title, comments and expectations, repetitions written out."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    lines = [line for line in lines if line and not re.match(r"#|=>|(speaks|silent)\b.*:", line)]
+    while lines:
+        line = lines.pop(0)
+        if match := re.match(r"repeat (\d+)$", line):
+            end = lines.index("end")
+            lines = lines[:end] * int(match[1]) + lines[end + 1 :]
+        else:
+            yield line
+
+
+def _conversation(known: dict[int, _Conversation], line: str) -> _Conversation:
+    """The conversation that a line `connection 2, start 0.5, ...` names, made where it is new."""
+    first, *settings = (part.strip() for part in line.split(","))
+    number = int(first.removeprefix("connection "))
+    given = {name: value for name, _, value in (s.partition(" ") for s in settings)}
+    if number not in known:
+        client, server = given.get("client", f"10.0.0.1:{40000 + number}"), given.get("server", "10.0.0.2:80")
+        isn = tuple(int(n) for n in given.get("isn", f"{1000 * number} {5000 * number}").split())
+        known[number] = _Conversation(Peers(client, server, isn))
+    if "start" in given:
+        known[number].start = known[number].now = _nanoseconds(given["start"])
+    return known[number]
+
+
+def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
+    plus, seconds, arrow, letters, rest = match.groups()
+    side = "><".index(arrow)
+    flags = sum(FLAGS[letter] for letter in letters)
+    numbers, ranges, payload, words = _read(rest or "")
+    current.now = (current.now if plus else current.start) + _nanoseconds(seconds)
+    first = ranges["seq"][0] if "seq" in ranges else 0 if "S" in letters else current.sent[side]
+    if "seq" in ranges and not payload:
+        payload = b"x" * (ranges["seq"][1] - ranges["seq"][0])
+    end = first + len(payload) + ("S" in letters) + ("F" in letters)
+    current.sent[side] = max(current.sent[side], end)
+    current.window[side] = numbers.get("win", current.window[side])
+    current.shift[side] = numbers.get("wscale", current.shift[side])
+    return Packet(
+        peers=current.peers,
+        side=side,
+        time=current.now,
+        flags=flags,
+        seq=first,
+        ack=numbers.get("ack"),
+        payload=payload,
+        window=current.window[side] >> (0 if "S" in letters else current.shift[side]),
+        mss=numbers.get("mss"),
+        wscale=numbers.get("wscale"),
+        timestamps="ts" in words,
+        sack=ranges.get("sack"),
+        ttl=numbers.get("ttl", 64),
+        ip_id=numbers.get("id"),
+        uncaptured="uncaptured" in words,
+        row=row,
+    )
+
+
+def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes, set[str]]:
+    """What a packet has besides time, direction and flags: numbers by name, ranges by name, payload, words."""
+    pieces = _PIECE.findall(rest)
+    if re.sub(r"\s", "", "".join(pieces)) != re.sub(r"\s", "", rest):
+        raise LadderError(f"cannot read: {rest}")
+    numbers: dict[str, int] = {}
+    ranges: dict[str, tuple[int, int]] = {}
+    payload, words = b"", set[str]()
+    while pieces:
+        piece = pieces.pop(0)
+        if piece in _NUMBERS:
+            numbers[piece] = int(pieces.pop(0))
+        elif piece == "sack":
+            ranges["sack"] = _range(pieces.pop(0))
+        elif re.match(r"\d+:", piece):
+            ranges["seq"] = _range(piece)
+        elif '"' in piece or "*" in piece:
+            payload += _text(piece)
+        elif piece in _WORDS:
+            words.add(piece)
+        elif piece != "+":
+            raise LadderError(f"cannot read: {piece} in {rest}")
+    return numbers, ranges, payload, words
+
+
+def _range(piece: str) -> tuple[int, int]:
+    first, end, *length = (int(n) for n in re.findall(r"\d+", piece))
+    if length and length[0] != end - first:
+        raise LadderError(f"{piece}: that is {end - first} bytes")
+    return first, end
+
+
+def _text(piece: str) -> bytes:
+    text, _, times = piece.rpartition("*") if re.search(r"\*\d+$", piece) else (piece, "", "1")
+    letters = ast.literal_eval(f"b{text}") if text.startswith('"') else text[:1].encode()
+    return letters * int(times)
+
+
+def _nanoseconds(seconds: str) -> int:
+    return int(Decimal(seconds) * 1_000_000_000)

@@ -1,0 +1,96 @@
+"""What a network does to the packets of one connection: acknowledgements, travel times, the place of the capture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tests.ladders.wire import ACK, RST, SYN, Packet
+
+TOLERANCE = 1_000
+"""Nanoseconds by which an answer may come too early: decimal fractions of seconds are written by people."""
+
+
+class LadderError(ValueError):
+    """A ladder that cannot be read, or cannot happen."""
+
+
+def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[Packet]:
+    """The packets of a connection with the acknowledgement numbers that they do not name.
+
+    A side acknowledges what can have reached it. One that has `patience` (nanoseconds) sends pure ACKs by itself.
+    """
+    waiting = sorted(packets, key=lambda p: p.time)
+    trips = round_trips(waiting) or (0, 0)
+    done: list[Packet] = []
+    while waiting:
+        packet = _with_ack(waiting.pop(0), done, trips)
+        done.append(packet)
+        other = 1 - packet.side
+        due = packet.time + patience.get(other, 0)
+        silent = not any(p.side == other and p.flags & ACK and p.time <= due for p in waiting)
+        if packet.payload and other in patience and silent:
+            waiting = sorted([*waiting, _pure_ack(packet, [*done, *waiting], due)], key=lambda p: p.time)
+    return done
+
+
+def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) -> Packet:
+    """The packet acknowledging what its side has received in order by then, counted from the first of it."""
+    if packet.ack is not None or not packet.flags & ACK:
+        return packet
+    arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
+    expected = arrived[0].seq if arrived else 1
+    for received in sorted(arrived, key=lambda p: p.seq):
+        if received.seq <= expected:
+            expected = max(expected, received.end)
+    return replace(packet, ack=expected)
+
+
+def _pure_ack(of: Packet, packets: Sequence[Packet], time: int) -> Packet:
+    before = [p for p in packets if p.side != of.side and p.time <= time]
+    last = max(before, key=lambda p: p.time, default=None)
+    seq = max((p.end for p in before), default=1)
+    window = 64240 if last is None or last.flags & SYN else last.window
+    return Packet(of.peers, 1 - of.side, time, ACK, seq, window=window, timestamps=bool(last and last.timestamps))
+
+
+def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
+    """Nanoseconds from the capture point to (client, server) and back, as the handshake says; None without one."""
+    syn = next((p for p in packets if p.flags & SYN and p.side == 0), None)
+    answer = next((p for p in packets if p.flags & SYN and p.flags & ACK and p.side == 1), None)
+    if syn is None or answer is None:
+        return None
+    done = next((p for p in packets if p.side == 0 and p.time >= answer.time and p.flags & ACK), None)
+    return (done.time - answer.time if done else 0, answer.time - syn.time)
+
+
+def reject_the_impossible(packets: Sequence[Packet]) -> None:
+    """Raises LadderError when a side acknowledges what cannot have reached it yet."""
+    trips = round_trips(packets)
+    if trips is None:
+        return
+    for answer in packets:
+        if answer.ack is None or answer.flags & RST:
+            continue
+        sent = [p for p in packets if p.side != answer.side and p.end > p.seq]
+        for packet in (p for p in sent if p.end <= answer.ack):
+            first = min(p.time for p in sent if p.seq == packet.seq)
+            if answer.time < first + trips[answer.side] - TOLERANCE:
+                raise LadderError(
+                    f"packet {answer.row} acknowledges packet {packet.row} after {(answer.time - first) / 1e6} ms; "
+                    f"the handshake says that it takes {trips[answer.side] / 1e6} ms"
+                )
+
+
+def move(packets: Sequence[Packet], at: str | None) -> list[Packet]:
+    """The packets as captured at the client, in the middle, or at the server.
+
+    The nearer to the server, the later come the client's packets, and the sooner the server's.
+    """
+    trips = round_trips(packets)
+    if at is None or trips is None:
+        return list(packets)
+    towards_client, towards_server = trips
+    whole = (towards_client + towards_server) // 2
+    distance = {"client": 0, "middle": whole // 2, "server": whole}[at] - towards_client // 2
+    return [replace(p, time=p.time + (distance if p.side == 0 else -distance)) for p in packets]

@@ -1,0 +1,117 @@
+"""Packets of a ladder -> the bytes of a capture: Ethernet, IPv4 or IPv6, TCP, in a pcap file with nanoseconds."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
+FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, ".": ACK, "U": URG, "E": ECE, "C": CWR}
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Both ends of a connection as address:port, and the sequence number of each SYN."""
+
+    client: str
+    server: str
+    isn: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet as a capture shows it. Sequence and acknowledgement numbers are relative: 0 is the SYN of that side.
+
+    time: nanoseconds; side: 0 sent by the client, 1 by the server; window: as in the header; row: number of its line,
+    0 where it has none.
+    """
+
+    peers: Peers
+    side: int
+    time: int
+    flags: int
+    seq: int
+    ack: int | None = None
+    payload: bytes = b""
+    window: int = 64240
+    mss: int | None = None
+    wscale: int | None = None
+    timestamps: bool = False
+    sack: tuple[int, int] | None = None
+    ttl: int = 64
+    ip_id: int | None = None
+    uncaptured: bool = False
+    row: int = 0
+
+    @property
+    def end(self) -> int:
+        """The sequence number after it; SYN and FIN count."""
+        return self.seq + len(self.payload) + bool(self.flags & SYN) + bool(self.flags & FIN)
+
+
+def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes:
+    """The capture file; `first_time`: what the time 0 of the ladder is, in seconds since 1970."""
+    records = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)]
+    for number, packet in enumerate(packets):
+        frame = frame_bytes(packet, number)
+        seconds, rest = divmod(first_time * 1_000_000_000 + packet.time, 1_000_000_000)
+        records.append(struct.pack("<IIII", seconds, rest, len(frame), len(frame)) + frame)
+    return b"".join(records)
+
+
+def frame_bytes(packet: Packet, number: int = 0) -> bytes:
+    """The packet as an Ethernet frame; `number` serves as IPv4 identification where the ladder names none."""
+    ends = [_end(packet.peers.client), _end(packet.peers.server)]
+    (source, source_port), (destination, destination_port) = ends if packet.side == 0 else reversed(ends)
+    segment = _tcp(packet, source_port, destination_port)
+    macs = [b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"]
+    link = (macs[1] + macs[0]) if packet.side == 0 else (macs[0] + macs[1])
+    if isinstance(source, IPv6Address):
+        header = struct.pack(">IHBB", 6 << 28, len(segment), 6, packet.ttl)
+        return link + b"\x86\xdd" + header + source.packed + destination.packed + segment
+    ip_id = number & 0xFFFF if packet.ip_id is None else packet.ip_id
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), ip_id, 0x4000, packet.ttl, 6, 0)
+    return link + b"\x08\x00" + header + source.packed + destination.packed + segment
+
+
+def _end(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+    host, _, port = text.rpartition(":")
+    return ip_address(host.strip("[]")), int(port)
+
+
+def _tcp(packet: Packet, source_port: int, destination_port: int) -> bytes:
+    options = _options(packet)
+    mine, other = packet.peers.isn[packet.side], packet.peers.isn[1 - packet.side]
+    ack = (packet.ack or 0) + other if packet.flags & ACK else 0
+    return (
+        struct.pack(
+            ">HHIIBBHHH",
+            source_port,
+            destination_port,
+            (packet.seq + mine) & 0xFFFFFFFF,
+            ack & 0xFFFFFFFF,
+            (20 + len(options)) // 4 << 4,
+            packet.flags,
+            packet.window,
+            0,
+            0,
+        )
+        + options
+        + packet.payload
+    )
+
+
+def _options(packet: Packet) -> bytes:
+    options = b""
+    if packet.mss is not None:
+        options += struct.pack(">BBH", 2, 4, packet.mss)
+    if packet.wscale is not None:
+        options += struct.pack(">BBBB", 1, 3, 3, packet.wscale)
+    if packet.timestamps:
+        options += struct.pack(">BBBBII", 1, 1, 8, 10, packet.time // 1_000_000 & 0xFFFFFFFF, 0)
+    if packet.sack is not None:
+        edges = [(number + packet.peers.isn[1 - packet.side]) & 0xFFFFFFFF for number in packet.sack]
+        options += struct.pack(">BBBBII", 1, 1, 5, 10, *edges)
+    return options
