@@ -43,7 +43,7 @@ def write(report: Report, out: TextIO, paper: Paper, *, spool: Spool = in_memory
 
 
 def _fields(report: Report, paper: Paper) -> dict[str, Field]:
-    """The columns that fit: first long addresses lose their middle, then columns are left out."""
+    """The columns that fit: first long addresses lose their middle, then columns are left out, then all addresses shrink."""
     if report.scan_connections is None:
         return {}
     lengths = report.scan_connections().select(
@@ -67,15 +67,22 @@ def _fields(report: Report, paper: Paper) -> dict[str, Field]:
         "history": Field("history", max(7, history), right=False),
         "close": Field("closed by", 10, right=False),
     }
-    while width(list(fields.values())) > max(paper.width, 80):
-        longer = max("client", "server", key=lambda side: fields[side].width)
-        if fields[longer].width <= _LEAST_ENDPOINT:
-            break
-        fields[longer] = Field(longer, fields[longer].width - 1, right=False)
+    room = max(paper.width, 80)
+    _shrink(fields, room, _LEAST_ENDPOINT)
     for column in _LEFT_OUT_FIRST:
-        if width(list(fields.values())) > max(paper.width, 80):
+        if width(list(fields.values())) > room:
             del fields[column]
+    _shrink(fields, room, _LEAST_ENDPOINT // 2)
     return fields
+
+
+def _shrink(fields: dict[str, Field], room: int, least: int) -> None:
+    """Takes from the longer of the two endpoints until all fits, or both are down to `least`."""
+    while width(list(fields.values())) > room:
+        longer = max("client", "server", key=lambda side: fields[side].width)
+        if fields[longer].width <= least:
+            return
+        fields[longer] = Field(longer, fields[longer].width - 1, right=False)
 
 
 def _add(lines: Ordered, batch: pl.DataFrame, places: dict[str, int], fields: dict[str, Field], paper: Paper) -> None:

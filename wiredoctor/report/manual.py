@@ -80,7 +80,7 @@ def write_page(entry: Entry, out: TextIO, paper: Paper) -> None:
     for paragraph in _paragraphs(body):
         _write_paragraph(writer, paragraph)
     _write_thresholds(writer, entry.thresholds)
-    _write_references(writer, entry.rule.references if "\nReferences\n" not in entry.doc else ())
+    _write_links(writer, entry.rule.references)
 
 
 def _write_severity(writer: Writer, rule: Rule) -> None:
@@ -139,10 +139,10 @@ def _write_thresholds(writer: Writer, thresholds: Mapping[str, Threshold]) -> No
         writer.paragraph((f"{name} = {threshold.text}", "cyan"), f"  {threshold.reason}", indent=2, hang=2)
 
 
-def _write_references(writer: Writer, references: tuple[Reference, ...]) -> None:
+def _write_links(writer: Writer, references: tuple[Reference, ...]) -> None:
     if not references:
         return
     writer.blank()
-    writer.paragraph(("References", "bold"))
+    writer.paragraph(("Links", "bold"))
     for reference in references:
         writer.unbroken(reference.title, f"  {reference.url}" if reference.url else "", indent=2)

@@ -1,0 +1,116 @@
+"""The manual of the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from io import StringIO
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.report.manual import search, severities, write_list, write_page
+from wiredoctor.report.paper import Paper
+
+PAGE = """A segment waited for nothing.
+
+What it means
+    One side wrote a message in two pieces, and this sentence goes on until it has to be broken into lines.
+
+    A second paragraph.
+
+How it is proved
+    - first this
+      and its second line
+    - then that
+
+        client  >  server
+        drawing [red]stays[/red]
+
+References
+    RFC 9293.
+"""
+
+RULE = Rule(
+    severity={"left-waiting": "error", "closed": "warning"},
+    title={"left-waiting": "expected to be kept alive", "closed": "t"},
+    message="m",
+    remedy="r",
+    display_filter="",
+    references=(Reference("RFC 9293", "https://www.rfc-editor.org/rfc/rfc9293"),),
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    name: str = "nagle-delayed-ack"
+    family: str = "stalls"
+    doc: str = PAGE
+    rule: Rule = RULE
+    thresholds: dict[str, Threshold] = field(default_factory=lambda: {"MIN_ACK_DELAY": Threshold("30 ms", "below every timer")})
+
+
+def test_the_page_of_a_rule() -> None:
+    out = StringIO()
+    write_page(Page(), out, Paper(60))
+    assert (
+        out.getvalue()
+        == """\
+nagle-delayed-ack (family stalls)
+A segment waited for nothing.
+
+Severity of left-waiting: error
+Severity of closed: warning
+
+What it means
+  One side wrote a message in two pieces, and this sentence
+  goes on until it has to be broken into lines.
+
+  A second paragraph.
+
+How it is proved
+  - first this and its second line
+  - then that
+
+        client  >  server
+        drawing [red]stays[/red]
+
+References
+  RFC 9293.
+
+Thresholds
+  MIN_ACK_DELAY = 30 ms  below every timer
+
+Links
+  RFC 9293  https://www.rfc-editor.org/rfc/rfc9293
+"""
+    )
+
+
+def test_the_list() -> None:
+    out = StringIO()
+    write_list([Page(), Page(name="tail"), Page(name="premature-close", family="lifetime")], out, Paper(100))
+    assert (
+        out.getvalue()
+        == """\
+stalls
+  nagle-delayed-ack  error, warning  A segment waited for nothing.
+  tail               error, warning  A segment waited for nothing.
+
+lifetime
+  premature-close    error, warning  A segment waited for nothing.
+"""
+    )
+
+
+def test_severities_of_a_rule_with_one() -> None:
+    assert severities(Rule(severity="note", title="", message="", remedy="", display_filter="")) == ["note"]
+    assert severities(Page().rule) == ["error", "warning"]
+
+
+def test_search() -> None:
+    other = Page(name="close", doc="Something else, of two pieces.")
+    pages = {p.name: p for p in (Page(), other)}
+    assert search(pages, "nagle-delayed-ack") == [Page()]
+    assert search(pages, "Nagle Delayed_ACK") == [Page()]
+    assert search(pages, "waited  for NOTHING") == [Page()]
+    assert search(pages, "expected to be kept alive") == [Page(), other]
+    assert search(pages, "pieces else") == [other]
+    assert search(pages, "nowhere to be seen") == []
