@@ -15,9 +15,7 @@ REQUEST = b"GET /late HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
     title="node streams chunks 60 to 200 ms apart",
     at="client",
     software=("node", "curl"),
-    connections=(
-        Connection(tuple(get(f"/stream/8/{pause}", 8 * 40, response_framing="chunked") for pause in (60, 120, 200))),
-    ),
+    connections=(Connection(tuple(get(f"/stream/8/{pause}", 8 * 40, response_framing="chunked") for pause in (60, 120, 200))),),
     must_not={"unchunked-streaming": "it is chunked", "nagle-delayed-ack": "the application wrote late"},
 )
 def node_chunked_stream(lab: Lab) -> None:
@@ -99,9 +97,7 @@ def expect_continue(lab: Lab) -> None:
     title="A protocol switch: 101 and WebSocket frames",
     at="server",
     software=("node", "python"),
-    connections=(
-        Connection((get("/bytes/50", 50), Exchange("GET", "/chat", 101, 0, "none")), closed_by="server"),
-    ),
+    connections=(Connection((get("/bytes/50", 50), Exchange("GET", "/chat", 101, 0, "none")), closed_by="server"),),
     suffix="pcapng",
     must_not={"premature-close": "after 101 it is no HTTP", "excess-body": "these are frames"},
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from scenario import PEERS, Connection, Exchange, Find, Lab, nginx, raw_client, raw_server, recording, site, curl, get
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site
 
 REFUSAL = (
-    b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"reports\"\r\n"
+    b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm="reports"\r\n'
     b"Content-Type: text/plain\r\nContent-Length: 25\r\n{more}\r\nPlease say who you are.\r\n"
 )
 SILENT, ANNOUNCED = (REFUSAL.replace(b"{more}", more) for more in (b"", b"Connection: close\r\n"))
@@ -34,9 +34,7 @@ def unauthorized_closes(lab: Lab) -> None:
     title="The second exchange of a connection is refused, and the connection closed without saying so",
     at="server",
     software=("python",),
-    connections=(
-        Connection((get("/report", 5), Exchange("GET", "/report", 401, 25)), closed_by="server", repeat=2),
-    ),
+    connections=(Connection((get("/report", 5), Exchange("GET", "/report", 401, 25)), closed_by="server", repeat=2),),
     finds=tuple(Find("premature-close", None, "server", number) for number in range(2)),
 )
 def second_exchange_closes(lab: Lab) -> None:

@@ -2,21 +2,104 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
-from scenario import Connection, Find, Lab, curl, get, nginx, recording, site
+import evidence
+from scenario import Connection, Find, Lab, curl, get, nginx, raw_server, recording, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+URLS = [f"http://10.9.0.2/{name}.txt" for name in ("a", "large", "b")]
+SEGMENT = 1_448
+LOST = (9, 10, 11, 25, 30)
+"""Which of the large page's full segments are taken out: three in a row, and two alone."""
 
-def lose(*frames: str) -> Callable[[Path], None]:
-    """A mending that takes these packets (numbers or ranges) out of a recording."""
+BLAMELESS = {
+    "truncated-response": "the recording has a hole, the response had none",
+    "retransmission-stall": "nothing was sent twice",
+    "premature-close": "the client closed",
+}
 
-    def without(path: Path) -> None:
-        whole = path.with_name("whole")
-        path.rename(whole)
-        subprocess.run(["editcap", "-F", "pcap", str(whole), str(path), *frames], check=True, timeout=60)
 
-    return without
+def _lose(path: Path) -> None:
+    """Takes five data packets out of a recording, as if tcpdump had missed them."""
+    frames = [segment.frame for segment in evidence.segments(path)[0] if segment.length == SEGMENT]
+    whole = path.with_name("whole")
+    path.rename(whole)
+    lost = [str(frames[index]) for index in LOST]
+    subprocess.run(["editcap", "-F", "pcap", str(whole), str(path), *lost], check=True, timeout=60)
+
+
+def _cut(path: Path) -> None:
+    """Cuts the file inside a packet, as a full disk or an interrupted copy does."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3 - 7])
+
+
+@recording(
+    title="Five data packets of a download are not in the recording",
+    at="client",
+    software=("nginx", "curl", "editcap"),
+    connections=(Connection((get("/a.txt", 300), get("/large.txt", 60_000 - len(LOST) * SEGMENT), get("/b.txt", 900))),),
+    finds=(Find("capture-loss"),),
+    must_not=BLAMELESS,
+    mend=_lose,
+    whole=False,
+)
+def lost_packets(lab: Lab) -> None:
+    """Three GETs by curl on one connection, the second of 60 kB; five full segments of it were then taken out with
+    editcap: three in a row and two alone, 7,240 bytes in three places. The client acknowledged them all."""
+    site(lab, a=300, large=60_000, b=900)
+    nginx(lab)
+    curl(lab, *URLS)
+
+
+@recording(
+    title="tcpdump is too slow: packets that the kernel dropped",
+    at="server",
+    software=("python", "curl", "tcpdump"),
+    connections=(Connection((get("/a.txt", 300), get("/large.txt", None), get("/b.txt", 300))),),
+    finds=(Find("capture-loss"),),
+    must_not=BLAMELESS,
+    ring=("-s", "400", "-B", "32", "--immediate-mode"),
+    loses=True,
+    whole=False,
+)
+def overrun(lab: Lab) -> None:
+    """Three GETs by curl on one connection to a hand-written server, which sends the second response in fifty pieces of
+    8,688 bytes, 10 ms apart. tcpdump has a ring of 32 kB and stands still for a quarter of a second in the middle of it:
+    the kernel drops packets of both directions."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+    piece = b"w" * 6 * SEGMENT
+    small = [head % 300 + b"s" * 300]
+    large = [head % (50 * len(piece)), *[step for _ in range(50) for step in (piece, 0.01)]]
+    raw_server(lab, [small, large, small], 80, nodelay=True)
+    client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
+    time.sleep(0.2)
+    os.killpg(lab.recorder.pid, signal.SIGSTOP)
+    time.sleep(0.25)
+    os.killpg(lab.recorder.pid, signal.SIGCONT)
+    client.wait(20)
+
+
+@recording(
+    title="A file that ends inside a packet",
+    at="client",
+    software=("nginx", "curl"),
+    connections=(Connection((get("/a.txt", 300), get("/large.txt", None)), closed_by=""),),
+    finds=(Find("damaged-file"),),
+    must_not={"truncated-response": "the recording ends, not the response", "capture-loss": "what there is has no hole"},
+    mend=_cut,
+    whole=False,
+)
+def cut_off(lab: Lab) -> None:
+    """Two GETs by curl on one connection, the second of 30 kB; the file was then cut inside a packet of it, about two
+    thirds in."""
+    site(lab, a=300, large=30_000)
+    nginx(lab)
+    curl(lab, *URLS[:2])

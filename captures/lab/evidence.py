@@ -9,21 +9,25 @@ import http.client
 import io
 import subprocess
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
-DELAYED_ACK = 0.030
-RELEASED_WITHIN = 0.002
-"""Seconds: no delayed-ACK timer is shorter than the first; the kernel sends what an ACK released within the second."""
+AT_ONCE, DELAYED_ACK = 0.005, 0.030
+"""Seconds: an ACK that takes less than the first was not delayed; no common delayed-ACK timer is shorter than the second."""
+
+RELEASED_WITHIN = 0.0015
+"""Seconds in which a kernel sends what an ACK released."""
 
 
 def tshark(path: Path, *words: str, within: int = 120) -> str:
-    """The standard output of tshark; what it says of a file cut short goes to standard error and is no failure."""
+    """The standard output of tshark; that a file is cut short is no failure."""
     command = ["tshark", "-n", "-r", str(path), *words]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=within, text=True).stdout
+    done = subprocess.run(command, capture_output=True, check=False, timeout=within, text=True)
+    return done.stdout
 
 
 def fields(path: Path, expression: str, *names: str, whole: bool = True) -> list[list[str]]:
@@ -42,6 +46,11 @@ def packets(path: Path) -> int:
     return len(fields(path, "frame", "frame.number"))
 
 
+def acknowledges_unseen(path: Path) -> bool:
+    """Whether something was acknowledged that the recording lacks."""
+    return bool(fields(path, "tcp.analysis.ack_lost_segment", "frame.number"))
+
+
 @dataclass(frozen=True)
 class Segment:
     """A TCP packet; seconds since the first packet, numbers relative to the connection's beginning."""
@@ -55,7 +64,6 @@ class Segment:
     length: int
     ack: int
     flags: int
-    ack_rtt: float | None
 
     @property
     def pure_ack(self) -> bool:
@@ -64,13 +72,13 @@ class Segment:
 
 def segments(path: Path) -> dict[int, list[Segment]]:
     """The TCP packets of each connection."""
-    names = ("srcport", "dstport", "seq", "len", "ack", "flags", "analysis.ack_rtt")
+    names = ("srcport", "dstport", "seq", "len", "ack", "flags")
     rows = fields(path, "tcp", "frame.number", "frame.time_relative", "tcp.stream", *(f"tcp.{name}" for name in names))
     streams: dict[int, list[Segment]] = {}
     for row in rows:
-        number, time, stream, *integers, flags, rtt = row
+        number, time, stream, *integers, flags = row
         ports = [int(value or 0) for value in integers]
-        segment = Segment(int(number), float(time), int(stream), *ports, int(flags, 16), float(rtt) if rtt else None)
+        segment = Segment(int(number), float(time), int(stream), *ports, int(flags, 16))
         streams.setdefault(segment.stream, []).append(segment)
     return streams
 
@@ -88,33 +96,58 @@ def handshake_rtt(stream: list[Segment], port: int) -> float:
 
 
 @dataclass(frozen=True)
-class Stall:
-    """A small segment that waited for a delayed ACK; the delay in seconds."""
+class Held:
+    """Data segment, the ACK that answered it, and the next segment of the same side; times in seconds.
 
-    delay: float
+    `wait` is how long the ACK took, `lateness` how long the next segment took, both less the round trip to the receiver.
+    """
+
     kind: str
+    wait: float
+    lateness: float
+    released: bool
 
 
-def stalls(path: Path, number: int, side: str) -> list[Stall]:
-    """The stalls of one side of a connection: ACK delay less the round trip to the receiver, and what was sent before."""
-    stream = segments(path)[number]
+def _held(path: Path, stream: list[Segment], side: str) -> list[Held]:
+    """Where a side of a connection sent a segment, got a pure ACK for it, and then sent the next of the same message."""
     client = client_port(stream)
-    found: list[Stall] = []
-    for i, ack in enumerate(stream[:-1]):
-        released = stream[i + 1]
-        from_receiver = (ack.port == client) == (side == "server")
-        late = ack.pure_ack and ack.ack_rtt is not None and ack.ack_rtt >= DELAYED_ACK
-        at_once = released.length and released.port != ack.port and released.time - ack.time < RELEASED_WITHIN
-        if from_receiver and late and at_once:
-            delay = (ack.ack_rtt or 0.0) - handshake_rtt(stream, ack.port)
-            found.append(Stall(delay, "head-body-split" if _ends_head(path, ack.frame) else "write-write-read"))
+    sender_is_client = side == "client"
+    found: list[Held] = []
+    for data, ack, after in zip(stream, stream[1:], stream[2:], strict=False):
+        in_turn = (data.port == client) == (after.port == client) == sender_is_client != (ack.port == client)
+        if in_turn and data.length and ack.pure_ack and ack.ack == data.seq + data.length and after.length:
+            rtt = handshake_rtt(stream, ack.port)
+            kind = "head-body-split" if _ends_head(path, data.frame) else "write-write-read"
+            released = after.time - ack.time < RELEASED_WITHIN
+            found.append(Held(kind, ack.time - data.time - rtt, after.time - data.time - rtt, released))
     return found
 
 
-def _ends_head(path: Path, ack: int) -> bool:
-    """Whether the segment that this packet acknowledges ends with an empty line (no body here does)."""
-    [[acknowledged]] = fields(path, f"frame.number == {ack}", "tcp.analysis.acks_frame")
-    [[payload]] = fields(path, f"frame.number == {acknowledged}", "tcp.payload")
+@dataclass(frozen=True)
+class Stall:
+    """A small segment that waited for a delayed ACK: what was sent before, and the delay in seconds."""
+
+    kind: str
+    delay: float
+
+
+def stalls(path: Path, number: int, side: str) -> list[Stall]:
+    """The stalls of one side of a connection. Delay: how long the ACK took, less the median lateness of the same kind
+    of segment where the ACK came at once, because so late the application would have been without a stall."""
+    found: list[Stall] = []
+    prompt: dict[str, list[float]] = {}
+    for held in _held(path, segments(path)[number], side):
+        before = prompt.setdefault(held.kind, [])
+        if held.wait < AT_ONCE:
+            before.append(max(0.0, held.lateness))
+        elif held.wait >= DELAYED_ACK and held.released:
+            found.append(Stall(held.kind, held.wait - (median(before[-16:]) if before else 0.0)))
+    return found
+
+
+def _ends_head(path: Path, frame: int) -> bool:
+    """Whether the payload of this packet ends with an empty line (no body here does)."""
+    [[payload]] = fields(path, f"frame.number == {frame}", "tcp.payload")
     return payload.endswith("0d0a0d0a")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -43,9 +44,11 @@ def _equal(what: str, meant: object, seen: object) -> None:
 
 def check(scenario: Scenario, path: Path) -> None:
     """Raises Mismatch where tshark sees other connections, exchanges or bodies than were meant."""
-    streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole)
+    streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole and not scenario.pipelined_head)
     meant = expand(scenario.connections)
     _equal("connections", len(meant), len(streams))
+    lost = any(find.rule == "capture-loss" for find in scenario.finds)
+    _equal("acknowledged but not captured", lost, evidence.acknowledges_unseen(path))
     for number, connection in enumerate(meant):
         exchanges = _expand_exchanges(connection)
         seen = heads.get(number) or evidence.Heads([], [], [])
@@ -124,3 +127,15 @@ def _find(find: Find, path: Path) -> list[str]:
     if find.measured:
         lines.append(f"delays = [{', '.join(f'{delay:.6f}' for delay in delays(find, path))}]")
     return lines
+
+
+def list_all(captures: Path) -> None:
+    """Writes the table of captures into their README.md: a line each, from the papers."""
+    files = sorted(path for path in captures.iterdir() if path.suffix in (".pcap", ".pcapng"))
+    titles = [tomllib.loads(path.with_suffix(".toml").read_text())["title"] for path in files]
+    rows = [f"| `{path.name}` | {title} |" for path, title in zip(files, titles, strict=True)]
+    readme = captures / "README.md"
+    lines = readme.read_text().splitlines()
+    rule = lines.index("| --- | --- |") + 1
+    below = next(i for i in range(rule, len(lines)) if not lines[i].startswith("|"))
+    readme.write_text("\n".join([*lines[:rule], *rows, *lines[below:]]) + "\n")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import applications
 import closes
-
+import damage
 import framing
 import papers
 import software
@@ -26,7 +26,7 @@ from network import cable, tcpdump
 from scenario import SCENARIOS, Lab, Scenario
 
 CAPTURES = Path(__file__).resolve().parents[1]
-RECORDINGS = (static_servers, applications, stalls, closes, framing)
+RECORDINGS = (static_servers, applications, stalls, closes, framing, damage)
 """These modules fill SCENARIOS."""
 
 TRIES = 5
@@ -46,7 +46,9 @@ def main() -> int:
     if complaint:
         print(complaint, file=sys.stderr)
         return 1
-    return max(record(SCENARIOS[name]) for name in wanted)
+    worst = max(record(SCENARIOS[name]) for name in wanted)
+    papers.list_all(CAPTURES)
+    return worst
 
 
 def _complaint(wanted: list[str]) -> str:
@@ -78,10 +80,9 @@ def _record(scenario: Scenario) -> Path:
         folder = Path(name)
         path = folder / f"{scenario.name}.{scenario.suffix}"
         host = client if scenario.at == "client" else server
-        pcapng = scenario.suffix == "pcapng"
-        how = {"interface": scenario.interface, "options": scenario.options}
-        with tcpdump(host, path, pcapng=pcapng, **how):
-            scenario.traffic(Lab(client, server, folder))
+        how = {"interface": scenario.interface, "ring": scenario.ring, "options": scenario.options, "may_lose": scenario.loses}
+        with tcpdump(host, path, pcapng=scenario.suffix == "pcapng", **how) as captured:
+            scenario.traffic(Lab(client, server, folder, captured.process))
         if scenario.mend:
             scenario.mend(path)
         papers.check(scenario, path)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from network import RING, Host
+
 if TYPE_CHECKING:
     import subprocess
-
-    from network import Host
 
 PEERS = Path(__file__).resolve().parent / "peers"
 
@@ -73,6 +73,7 @@ class Lab:
     client: Host
     server: Host
     folder: Path
+    recorder: subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,15 @@ class Scenario:
     must_not: dict[str, str] = field(default_factory=dict[str, str])
     suffix: str = "pcap"
     interface: str = "eth0"
+    ring: tuple[str, ...] = RING
+    loses: bool = False
     options: tuple[str, ...] = ()
     mend: Callable[[Path], None] | None = None
     whole: bool = True
     """The bodies are in the recording from the first to the last byte."""
+
+    pipelined_head: bool = False
+    """Then tshark 4.0 must not reassemble bodies: it gives the response to a pipelined HEAD the body of the next."""
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -192,7 +198,9 @@ def _json(steps: Any) -> str:
 
 def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *, nodelay: bool = False) -> None:
     """Starts peers/raw_server.py: each request of a connection is answered by the next of `answers`, the last one for ever."""
-    words = [sys.executable, str(PEERS / "raw_server.py"), str(port), _json(answers)]
+    script = lab.folder / "answers.json"
+    script.write_text(_json(answers))
+    words = [sys.executable, str(PEERS / "raw_server.py"), str(port), str(script)]
     lab.server.start(*words, *(["nodelay"] if nodelay else []))
     lab.server.wait_for_listener(port)
 

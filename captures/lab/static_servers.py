@@ -109,6 +109,7 @@ def apache_ab(lab: Lab) -> None:
     ),
     interface="any",
     options=("-y", "LINUX_SLL"),
+    pipelined_head=True,
 )
 def nginx_pipelined(lab: Lab) -> None:
     """A hand-written client writes three GETs and a HEAD in one send, reads the four responses, and does so three times

@@ -2,7 +2,7 @@
 
     raw_server.py PORT ANSWERS [nodelay]
 
-ANSWERS is JSON: a list of answers, one per request of a connection, the last one repeated. An answer is a list of
+ANSWERS is a JSON file: a list of answers, one per request of a connection, the last one repeated. An answer is a list of
 steps: a text is one send, a number is a pause in seconds, and {"do": "close"} closes the connection.
 """
 
@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 
 def request(reader):
@@ -53,7 +54,7 @@ def serve(connection, answers):
 
 
 def main():
-    port, answers = int(sys.argv[1]), json.loads(sys.argv[2])
+    port, answers = int(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     with socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         while True:
             connection, _ = listener.accept()

@@ -1,0 +1,1 @@
+"""The captures of this project against their papers."""

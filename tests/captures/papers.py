@@ -1,0 +1,63 @@
+"""Reads the papers beside the captures: what is in each, and what must be found."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+PATHS = sorted(path for path in CAPTURES.iterdir() if path.suffix in (".pcap", ".pcapng"))
+
+Key = tuple[str, str | None, str | None, int | None]
+"""Rule, kind, side and connection of a finding."""
+
+
+@dataclass(frozen=True)
+class Papers:
+    """The papers of one capture, as written."""
+
+    content: dict[str, Any]
+
+    @property
+    def packets(self) -> int:
+        return self.content["packets"]["count"]
+
+    @property
+    def connections(self) -> list[dict[str, Any]]:
+        """One entry per connection, in the order of tcp.stream."""
+        return [c for c in self.content["connection"] for _ in range(c.get("repeat", 1))]
+
+    @property
+    def exchanges(self) -> list[dict[str, Any]]:
+        """One entry per exchange, with its connection and its index there."""
+        found: list[dict[str, Any]] = []
+        for number, connection in enumerate(self.connections):
+            alike = [e for e in connection["exchanges"] for _ in range(e.get("repeat", 1))]
+            found += [{**exchange, "connection": number, "exchange": index} for index, exchange in enumerate(alike)]
+        return found
+
+    @property
+    def finds(self) -> list[dict[str, Any]]:
+        return self.content.get("find", [])
+
+    @property
+    def findings(self) -> Counter[Key]:
+        """How often each finding must be there."""
+        return Counter({key(find): find["count"] for find in self.finds})
+
+    @property
+    def must_not(self) -> set[str]:
+        return set(self.content.get("must_not", []))
+
+
+def key(find: dict[str, Any]) -> Key:
+    """What tells the findings of an entry from others."""
+    return find["rule"], find.get("kind"), find.get("side"), find.get("connection")
+
+
+def read(path: Path) -> Papers:
+    """The papers of this capture."""
+    return Papers(tomllib.loads(path.with_suffix(".toml").read_text()))

@@ -1,0 +1,63 @@
+"""The collection itself: small, private, and nothing without papers."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import dpkt
+import pytest
+
+from tests.captures.papers import CAPTURES, PATHS, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ETHERNET, LINUX_SLL, LINUX_SLL2 = 1, 113, 276
+PROTOCOL_AT = {ETHERNET: (12, 14), LINUX_SLL: (14, 16), LINUX_SLL2: (0, 20)}
+"""Link type -> where its protocol field is, and where its payload begins (tcpdump.org/linktypes.html)."""
+
+ADDRESSES_AT = {b"\x08\x00": (12, 4), b"\x86\xdd": (8, 16)}
+"""Protocol -> where the two addresses begin, and how long each is (RFC 791, RFC 8200)."""
+
+EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def test_there_are_captures() -> None:
+    assert len(PATHS) >= 18
+
+
+def test_each_capture_has_papers_and_each_paper_a_capture() -> None:
+    assert {path.stem for path in CAPTURES.glob("*.toml")} == {path.stem for path in PATHS}
+    assert len({path.stem for path in PATHS}) == len(PATHS)
+
+
+def test_the_collection_is_small() -> None:
+    assert sum(path.stat().st_size for path in PATHS) < 10_000_000
+
+
+@EACH
+def test_papers_say_where_it_comes_from(path: Path) -> None:
+    papers = read(path).content
+    assert papers["script"] == f"captures/lab/record.py {path.stem}"
+    assert papers["at"] in ("client", "server", "any")
+    assert papers["title"]
+    assert papers["story"].strip()
+    assert papers["software"]
+
+
+def test_the_readme_lists_every_capture_with_its_title() -> None:
+    lines = (CAPTURES / "README.md").read_text().splitlines()
+    for path in PATHS:
+        assert f"| `{path.name}` | {read(path).content['title']} |" in lines
+
+
+@EACH
+def test_only_private_addresses(path: Path) -> None:
+    with path.open("rb") as file:
+        reader = dpkt.pcap.UniversalReader(file)
+        protocol_at, payload_at = PROTOCOL_AT[reader.datalink()]
+        for _, packet in reader:
+            start, length = ADDRESSES_AT[bytes(packet[protocol_at : protocol_at + 2])]
+            for begin in (payload_at + start, payload_at + start + length):
+                assert ipaddress.ip_address(bytes(packet[begin : begin + length])).is_private

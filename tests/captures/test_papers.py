@@ -1,0 +1,107 @@
+"""Every capture yields what its papers say, and nothing worse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+import wiredoctor
+from tests.captures.papers import PATHS, key, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wiredoctor.findings import Finding, Report
+
+EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+EXACT_TO = 0.005
+"""Seconds that a delay may differ from the papers'."""
+
+
+@cache
+def report_of(path: Path) -> Report:
+    """The report of a capture, made once."""
+    return wiredoctor.analyze(str(path))
+
+
+def serious(report: Report) -> list[Finding]:
+    """What a user must act on, in order of time."""
+    found = [f for f in report.findings if f.severity in ("error", "warning")]
+    return sorted(found, key=lambda f: f.elapsed)
+
+
+def of_finding(finding: Finding) -> tuple[str, str | None, str | None, int | None]:
+    """The same parts of a finding as `papers.key` has."""
+    return finding.rule, finding.kind, finding.side, finding.connection
+
+
+@EACH
+def test_packets(path: Path) -> None:
+    [capture] = report_of(path).captures
+    assert capture.packets == read(path).packets
+
+
+@EACH
+def test_every_exchange_is_understood(path: Path) -> None:
+    columns = {
+        "connection": "connection",
+        "exchange": "exchange",
+        "method": "request_method",
+        "target": "request_target",
+        "status": "response_status",
+        "response_framing": "response_framing",
+    }
+    frame = report_of(path).exchanges.sort("connection", "exchange")
+    seen = frame.select(**columns).to_dicts()
+    assert seen == [{name: exchange[name] for name in columns} for exchange in read(path).exchanges]
+
+
+@EACH
+def test_interim_responses(path: Path) -> None:
+    frame = report_of(path).exchanges.sort("connection", "exchange")
+    assert [list(codes) for codes in frame["interim"]] == [e.get("interim", []) for e in read(path).exchanges]
+
+
+@EACH
+def test_every_request_body_has_its_size(path: Path) -> None:
+    frame = report_of(path).exchanges.sort("connection", "exchange")
+    assert frame["request_body_bytes"].to_list() == [e.get("request_body", 0) for e in read(path).exchanges]
+
+
+@EACH
+def test_every_response_body_has_its_size(path: Path) -> None:
+    """Papers without a size are of bodies that the capture has only in part, of unknown size."""
+    frame = report_of(path).exchanges.sort("connection", "exchange")
+    sizes = zip(frame["response_body_bytes"].to_list(), read(path).exchanges, strict=True)
+    known = [(size, exchange["response_body"]) for size, exchange in sizes if "response_body" in exchange]
+    assert [size for size, _ in known] == [meant for _, meant in known]
+
+
+@EACH
+def test_who_closed_first(path: Path) -> None:
+    frame = report_of(path).connections.sort("connection")
+    assert frame["closed_by"].to_list() == [c.get("closed_by", "") for c in read(path).connections]
+
+
+@EACH
+def test_errors_and_warnings_are_those_of_the_papers(path: Path) -> None:
+    assert Counter(map(of_finding, serious(report_of(path)))) == read(path).findings
+
+
+@EACH
+def test_what_must_not_be_said_is_not_said_in_a_note_either(path: Path) -> None:
+    assert not {f.rule for f in report_of(path).findings} & read(path).must_not
+
+
+MEASURED = [(path, find) for path in PATHS for find in read(path).finds if "delays" in find]
+
+
+@pytest.mark.parametrize(("path", "find"), MEASURED, ids=lambda value: getattr(value, "stem", ""))
+def test_delays(path: Path, find: dict[str, list[float]]) -> None:
+    """The papers have the delays from tshark's time stamps."""
+    delays = [f.delay for f in serious(report_of(path)) if of_finding(f) == key(find)]
+    assert delays == pytest.approx(find["delays"], abs=EXACT_TO)
