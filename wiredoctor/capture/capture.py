@@ -27,11 +27,13 @@ EPOCH = 128_000
 class _Reader(Protocol):
     """A file format: where reading stands, and the next packets from there."""
 
-    format: Literal["pcap", "pcapng"]
     position: int
     packets: int
     damage: str | None
     interfaces: list[Interface]
+
+    @property
+    def format(self) -> Literal["pcap", "pcapng"]: ...
 
     @property
     def first_time(self) -> int | None: ...

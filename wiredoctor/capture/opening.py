@@ -28,7 +28,7 @@ def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) 
     try:
         if name == STANDARD_INPUT:
             return _spooled(sys.stdin.buffer, name, None, max_spool)
-        return _open(open(name, "rb"), name, max_spool)  # noqa: SIM115 - the capture keeps it open
+        return _open(open(name, "rb"), name, max_spool)
     except OSError as error:
         raise CaptureError(f"{name}: {_reason(error)}") from None
     except ValueError:  # a NUL in the name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wiredoctor.capture.blocks import ENHANCED_FIXED, PACKET, SIMPLE
+from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, MAX_BLOCK, PACKET, PACKET_KINDS, SIMPLE, block_damage
 from wiredoctor.capture.gather import gather
 from wiredoctor.capture.model import MAX_PACKET, NO_PACKET
 
@@ -27,21 +27,26 @@ def packet_columns(
     kinds: index -> block type, for all that are not Enhanced. `interface` counts from 0 in the section.
     The blocks themselves must lie within the file.
     """
-    kind = np.full(len(offsets), -1, np.int64)
+    kind = np.full(len(offsets), ENHANCED, np.int64)
     if kinds:
         kind[np.fromiter(kinds.keys(), np.int64)] = np.fromiter(kinds.values(), np.int64)
+    every = offsets
+    size, sound = _frames(data, offsets, kind, order)
+    offsets, kind = offsets[:sound], kind[:sound]
     columns = _enhanced(data, offsets, order)
-    room = gather(data, offsets + 4, np.dtype([("size", order + "u4")]))["size"].astype(np.int64)
-    room = (room + 3 & ~3) - ENHANCED_FIXED
+    room = (size[:sound] + 3 & ~3) - ENHANCED_FIXED
     if kinds:
         _obsolete(columns, data, offsets, np.flatnonzero(kind == PACKET), order)
         _simple(columns, data, offsets, np.flatnonzero(kind == SIMPLE), order, interfaces)
         room[kind == SIMPLE] += 16
-    frames, damage = _readable(columns, kind, room, interfaces)
+    frames, damage = _readable(columns, offsets, kind, room, interfaces)
+    if damage is None and sound < len(size):
+        at = int(every[sound])
+        damage = block_damage(data, at, int(size[sound]), order) or f"a block too short for what it is (offset {at})"
     columns = {name: column[:frames] for name, column in columns.items()}
     kind = kind[:frames]
-    no_packet = (kind != -1) & (kind != PACKET) & (kind != SIMPLE)
-    stamped = (kind == -1) | (kind == PACKET)
+    stamped = (kind == ENHANCED) | (kind == PACKET)
+    no_packet = ~stamped & (kind != SIMPLE)
     ticks = (columns.pop("high").astype(np.uint64) << np.uint64(32)) | columns.pop("low").astype(np.uint64)
     columns["time"] = clock.times(ticks, columns["interface"], stamped, interfaces)
     links = np.array([i.link_type for i in interfaces] or [NO_PACKET], np.int32)
@@ -50,6 +55,21 @@ def packet_columns(
     columns["captured"][no_packet] = 0
     columns["length"][no_packet] = 0
     return columns, damage
+
+
+def _frames(data: Array, offsets: Array, kind: Array, order: str) -> tuple[Array, int]:
+    """The length that each block announces, and how many blocks, from the first on, lie whole in the file."""
+    word = np.dtype([("value", order + "u4")])
+    announced = gather(data, offsets + 4, word)["value"].astype(np.int64)
+    size = announced + 3 & ~3
+    least = np.full(len(kind), ENHANCED_FIXED, np.int64)
+    for other in np.unique(kind[kind != ENHANCED]).tolist():
+        least[kind == other] = PACKET_KINDS[other]
+    end = offsets + size
+    good = (size >= least) & (announced <= MAX_BLOCK) & (end <= data.size)
+    again = gather(data, np.where(good, end - 4, offsets + 4), word)["value"]
+    good &= again == announced
+    return announced, int(good.argmin()) if not good.all() else len(good)
 
 
 def _enhanced(data: Array, offsets: Array, order: str) -> Columns:
@@ -80,9 +100,9 @@ def _simple(columns: Columns, data: Array, offsets: Array, rows: Array, order: s
     columns["offset"][rows] = offsets[rows] + 12
 
 
-def _readable(columns: Columns, kind: Array, room: Array, interfaces: list[Interface]) -> tuple[int, str | None]:
+def _readable(columns: Columns, offsets: Array, kind: Array, room: Array, interfaces: list[Interface]) -> tuple[int, str | None]:
     """How many blocks, from the first on, are sound, and what is wrong with the next one."""
-    packet = (kind == -1) | (kind == PACKET) | (kind == SIMPLE)
+    packet = (kind == ENHANCED) | (kind == PACKET) | (kind == SIMPLE)
     nowhere = packet & (columns["interface"] >= len(interfaces))
     absurd = packet & (columns["captured"] > MAX_PACKET)
     outside = packet & (columns["captured"] > room)
@@ -90,9 +110,9 @@ def _readable(columns: Columns, kind: Array, room: Array, interfaces: list[Inter
     if not bad.any():
         return len(kind), None
     row = int(bad.argmax())
-    size = int(columns["captured"][row])
+    size, at = int(columns["captured"][row]), f"(offset {int(offsets[row])})"
     if nowhere[row]:
-        return row, f"interface {int(columns['interface'][row])} was never described"
+        return row, f"interface {int(columns['interface'][row])} was never described {at}"
     if absurd[row]:
-        return row, f"announces {size} bytes, more than the {MAX_PACKET} of any packet"
-    return row, f"announces {size} bytes, more than its block holds"
+        return row, f"announces {size} bytes, more than the {MAX_PACKET} of any packet {at}"
+    return row, f"announces {size} bytes, more than its block holds {at}"

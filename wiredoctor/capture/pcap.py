@@ -1,15 +1,16 @@
-"""Classic pcap: micro- and nanosecond, both byte orders, and the modified variant with longer record headers."""
+"""Classic pcap: micro- and nanosecond, both byte orders, and the variants with longer record headers."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from wiredoctor.capture.gather import gather
 from wiredoctor.capture.linktypes import is_known
 from wiredoctor.capture.model import MAX_PACKET, CaptureError, Interface
+from wiredoctor.capture.variants import MODIFIED, NOKIA, OLDER_MODIFIED, PLAIN, record_header
 from wiredoctor.tables import SECOND, Array, Columns
 
 if TYPE_CHECKING:
@@ -17,18 +18,21 @@ if TYPE_CHECKING:
 
 _STANDARD, _NANOSECOND, _MODIFIED, _IXIA_NS, _IXIA_US = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34, 0x1C0001AC, 0x1C0001AB
 
-_VARIANTS = {  # magic number -> (bytes after the 24 of the file header, bytes of a record header, nanoseconds per tick)
-    _STANDARD: (0, 16, 1_000),
-    _NANOSECOND: (0, 16, 1),
-    _MODIFIED: (0, 24, 1_000),
-    _IXIA_NS: (4, 16, 1),
-    _IXIA_US: (4, 16, 1_000),
+_VARIANTS = {  # magic number -> (bytes between the file header and the first record, nanoseconds per tick)
+    _STANDARD: (0, 1_000),
+    _NANOSECOND: (0, 1),
+    _MODIFIED: (0, 1_000),
+    _IXIA_NS: (4, 1),
+    _IXIA_US: (4, 1_000),
 }
+_HEADERS = {_STANDARD: (PLAIN, MODIFIED, NOKIA), _MODIFIED: (MODIFIED, OLDER_MODIFIED)}
+"""Record headers that go with a magic number, the likelier first; PLAIN with all others."""
+
 _FILE_HEADER = 24
 
 
 def byte_order(head: bytes) -> str | None:
-    """"<" or ">" for a file that begins with a pcap magic number, None for any other."""
+    """ "<" or ">" for a file that begins with a pcap magic number, None for any other."""
     for order in "<>":
         if len(head) >= 4 and struct.unpack_from(order + "I", head)[0] in _VARIANTS:
             return order
@@ -38,7 +42,7 @@ def byte_order(head: bytes) -> str | None:
 class PcapReader:
     """Reads the records of a classic pcap file in runs."""
 
-    format = "pcap"
+    format: Literal["pcap"] = "pcap"
 
     def __init__(self, data: Array, name: str) -> None:
         head = data[: _FILE_HEADER + 4].tobytes()
@@ -48,9 +52,12 @@ class PcapReader:
         magic, major, minor, _, _, snaplen, network = struct.unpack_from(order + "IHHIIII", head)
         if major < 2:
             raise CaptureError(f"{name}: pcap version {major}.{minor} is not supported")
-        more, self._record_header, self._tick = _VARIANTS[magic]
+        more, self._tick = _VARIANTS[magic]
         self._order = order
         self._data = data
+        self._record_header = PLAIN
+        if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
+            self._record_header = record_header(data, _FILE_HEADER, order, snaplen, _HEADERS[magic])
         # Before version 2.3 the two lengths stood the other way round; in 2.3 writers disagreed.
         self._exchanged = (major, minor) < (2, 3) or major == 543
         self._perhaps_exchanged = (major, minor) == (2, 3)
@@ -118,7 +125,11 @@ class PcapReader:
     def _length_at(self) -> Callable[..., tuple[int, ...]]:
         if self._perhaps_exchanged:
             both = struct.Struct(self._order + "II").unpack_from
-            return lambda buffer, at: (min(both(buffer, at)),)
+
+            def smaller(buffer: memoryview, at: int) -> tuple[int]:
+                return (min(both(buffer, at)),)
+
+            return smaller
         if self._exchanged:
             return struct.Struct(self._order + "4xI").unpack_from
         return struct.Struct(self._order + "I").unpack_from

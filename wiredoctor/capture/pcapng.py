@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from wiredoctor.capture.blocks import (
     ENHANCED,
-    ENHANCED_FIXED,
     FRAME_BLOCKS,
     INTERFACE,
-    PACKET_KINDS,
     SECTION,
     SECTION_FIXED,
+    block_damage,
     describe_interface,
+    read_options,
     section_order,
 )
 from wiredoctor.capture.packets import packet_columns
@@ -25,16 +25,13 @@ if TYPE_CHECKING:
     from wiredoctor.capture.model import Interface
     from wiredoctor.tables import Array, Columns
 
-MAX_BLOCK = 16 * 1024 * 1024
-"""Bytes. A longer block is damage, as in Wireshark: no packet needs it, and a broken length looks like this."""
-
 _MIN_BLOCK = 12
 
 
 class PcapngReader:
     """Reads the packets of a pcapng file in runs. Blocks that are neither packets nor frames are passed over."""
 
-    format = "pcapng"
+    format: Literal["pcapng"] = "pcapng"
 
     def __init__(self, data: Array, name: str) -> None:  # noqa: ARG002 - readers are made alike
         self._data = data
@@ -62,8 +59,8 @@ class PcapngReader:
         interfaces = self.interfaces[self._base :]
         columns, damage = packet_columns(self._data, np.array(offsets, np.int64), kinds, self._order, interfaces, self._clock)
         frames = len(columns["time"])
-        if damage is not None:
-            self.damage = f"packet {self.packets + frames + 1}: {damage} (offset {offsets[frames]})"
+        if damage is not None:  # nearer than what the walk behind it may have met
+            self.damage = f"packet {self.packets + frames + 1}: {damage}"
             self.position = offsets[frames]
         self.packets += frames
         columns["interface"] += self._base
@@ -73,45 +70,46 @@ class PcapngReader:
         """Offsets of the next blocks that are frames, and the types of those that are not Enhanced Packet Blocks.
 
         Stops in front of a block that changes how packets are read (a new section, a new interface), which is
-        then read by the next call, so that every packet of a run is read in one way.
+        then read by the next call, so that every packet of a run is read in one way. Frames are checked afterwards.
         """
-        buffer, position, size = self._data.data, self.position, self._data.size
-        head, tail = struct.Struct(self._order + "II").unpack_from, struct.Struct(self._order + "I").unpack_from
+        buffer, position, last = self._data.data, self.position, self._data.size - _MIN_BLOCK
+        head = struct.Struct(self._order + "II").unpack_from
         offsets: list[int] = []
         kinds: dict[int, int] = {}
         append = offsets.append
-        while len(offsets) < packets and position + _MIN_BLOCK <= size:
+        for _ in range(packets):
+            if position > last:
+                break
             kind, length = head(buffer, position)
-            if kind in (SECTION, INTERFACE):
+            if kind == ENHANCED:
+                append(position)
+                position += length + 3 & ~3
+            elif kind in (SECTION, INTERFACE):
                 if offsets:
                     break
                 position = self._define(kind, position, length)
-                if self.damage is not None:
+                head = struct.Struct(self._order + "II").unpack_from
+            else:
+                if kind in FRAME_BLOCKS:
+                    kinds[len(offsets)] = kind
+                    append(position)
+                elif not self._whole(position, length):
                     break
-                head, tail = struct.Struct(self._order + "II").unpack_from, struct.Struct(self._order + "I").unpack_from
-                continue
-            step = (length + 3) & ~3
-            end = position + step
-            if not _MIN_BLOCK <= step <= MAX_BLOCK or end > size or tail(buffer, end - 4)[0] != length:
-                self._broken(position, length)
+                position += length + 3 & ~3
+            if self.damage is not None:
                 break
-            if kind == ENHANCED:
-                if step < ENHANCED_FIXED:
-                    self._broken(position, length)
-                    break
-                append(position)
-            elif kind in FRAME_BLOCKS:
-                if step < PACKET_KINDS.get(kind, _MIN_BLOCK):
-                    self._broken(position, length)
-                    break
-                kinds[len(offsets)] = kind
-                append(position)
-            position = end
-        else:
-            if size - position and len(offsets) < packets:
-                self._broken(position, None)
+        if last < position < self._data.size and self.damage is None:
+            left = self._data.size - position
+            self.damage = (
+                f"the file ends inside the header of a block (offset {position}: {_MIN_BLOCK} bytes expected, {left} there)"
+            )
         self.position = position
         return offsets, kinds
+
+    def _whole(self, position: int, length: int) -> bool:
+        """Whether the block at `position` is sound; else that is the damage."""
+        self.damage = block_damage(self._data, position, length, self._order)
+        return self.damage is None
 
     def _define(self, kind: int, position: int, length: int) -> int:
         """Reads a Section Header or Interface Description Block; returns where the next block begins."""
@@ -122,41 +120,29 @@ class PcapngReader:
                 return position
             self._order = order
             (length,) = struct.unpack_from(order + "I", self._data.data, position + 4)
-        step = (length + 3) & ~3
-        end = position + step
-        if not 20 <= step <= MAX_BLOCK or end > self._data.size:
-            self._broken(position, length)
+        if not self._whole(position, length):
             return position
-        if struct.unpack_from(self._order + "I", self._data.data, end - 4)[0] != length:
-            self._broken(position, length)
-            return position
+        end = position + (length + 3 & ~3)
         block = self._data[position:end].tobytes()
         if kind == SECTION:
             return self._section(block, position, end)
         interface = describe_interface(block, self._order)
         if interface is None:
-            self.damage = f"an interface whose time stamps have an impossible resolution (offset {position})"
+            self.damage = f"an interface description that cannot be read (offset {position})"
             return position
         self.interfaces.append(interface)
         return end
 
     def _section(self, block: bytes, position: int, end: int) -> int:
         if len(block) < SECTION_FIXED:
-            self._broken(position, len(block))
+            self.damage = f"a section header of {len(block)} bytes (offset {position})"
             return position
         major, minor = struct.unpack_from(self._order + "HH", block, 12)
         if major != 1 or minor not in (0, 2):
             self.damage = f"a section of pcapng version {major}.{minor}, which is not supported (offset {position})"
             return position
+        if read_options(block[24:-4], self._order) is None:
+            self.damage = f"a section header whose options reach beyond its end (offset {position})"
+            return position
         self._base = len(self.interfaces)
         return end
-
-    def _broken(self, position: int, length: int | None) -> None:
-        left = self._data.size - position
-        if length is None:
-            what = f"the file ends inside the header of a block (offset {position}: {_MIN_BLOCK} bytes expected, {left} there)"
-        elif _MIN_BLOCK <= length <= MAX_BLOCK and position + length > self._data.size:
-            what = f"the file ends inside the block after packet {self.packets} or later (offset {position}: {length} bytes announced, {left} there)"
-        else:
-            what = f"a block with an impossible length of {length} bytes (offset {position})"
-        self.damage = what

@@ -191,5 +191,6 @@ def _streams(source: Source, make: Callable[[], Any]) -> Iterator[bytes]:
 def _zstandard(source: Source) -> Iterator[bytes]:
     import zstandard
 
-    reader: Any = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(source, read_across_frames=True)
+    file: Any = source  # its type wants a whole file where reading is enough
+    reader: Any = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(file, read_across_frames=True)
     return iter(lambda: reader.read(CHUNK), b"")

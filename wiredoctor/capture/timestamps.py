@@ -36,7 +36,8 @@ class Clock:
         if len(rows):
             if self.first_time is None:
                 self.first_time = nanoseconds(int(ticks[rows[0]]), interfaces[int(interface[rows[0]])])
-            for index in np.unique(interface[rows]).tolist():
+            indices: list[int] = np.unique(interface[rows]).tolist()
+            for index in indices:
                 own = rows[interface[rows] == index]
                 times[own] = self._since_first(ticks[own], interfaces[index])
         if len(rows) < len(times):
@@ -50,10 +51,7 @@ class Clock:
         first = self.first_time or 0
         per_second = np.uint64(interface.ticks)
         seconds, fraction = ticks // per_second, ticks % per_second
-        if interface.ticks > SECOND:
-            fraction = _scaled(fraction, interface.ticks)
-        else:
-            fraction = fraction * np.uint64(SECOND) // per_second
+        fraction = _scaled(fraction, interface.ticks)
         base = min(max(first // SECOND - interface.seconds, -_FAR), MAX_TIME)
         relative = np.minimum(seconds, np.uint64(MAX_TIME)).astype(np.int64) - base
         times = np.clip(relative, -_FAR, _FAR) * SECOND + fraction.astype(np.int64) - first % SECOND
@@ -61,7 +59,9 @@ class Clock:
 
 
 def _scaled(fraction: Array, ticks: int) -> Array:
-    """Nanoseconds of a fraction of a second that is counted in more than 10**9 ticks."""
+    """Nanoseconds of a fraction of a second that is counted in so many ticks."""
+    if ticks <= SECOND:
+        return fraction * np.uint64(SECOND) // np.uint64(ticks)
     if ticks % SECOND == 0:
         return fraction // np.uint64(ticks // SECOND)
     shift = max(ticks.bit_length() - 1 - 34, 0)  # 34 bits times 10**9 still fit 64

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, field
-from typing import Hashable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 MAX_DATAGRAMS = 4_096
 """Incomplete datagrams kept; the oldest goes first. Linux keeps what fits 4 MB (ipfrag_high_thresh): about as many."""

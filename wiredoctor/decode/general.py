@@ -26,7 +26,7 @@ def general_path(
     """tables.PACKETS columns of these packet records, and oddities; the others are counted in state.not_analysed."""
     found: list[Row] = []
     oddities: list[Oddity] = []
-    buffer = memoryview(data)
+    buffer = data.data
     offset, captured, length = (records[name][rows].tolist() for name in ("offset", "captured", "length"))
     for i, (record, link_type) in enumerate(zip(rows.tolist(), records["link_type"][rows].tolist(), strict=True)):
         at, frame = offset[i], first_frame + record

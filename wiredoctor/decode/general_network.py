@@ -6,13 +6,20 @@ import struct
 from typing import TYPE_CHECKING
 
 from wiredoctor.decode.general_transport import tcp
-from wiredoctor.decode.network import EXTENSIONS, FRAGMENT_OFFSET, ICMP_ERRORS, JUMBO, MORE_FRAGMENTS, protocol_reason
+from wiredoctor.decode.network import (
+    EXTENSIONS,
+    FRAGMENT_OFFSET,
+    ICMP_ERRORS,
+    ICMPV6_ERRORS,
+    JUMBO,
+    MORE_FRAGMENTS,
+    SOURCE_ROUTES,
+    protocol_reason,
+)
 from wiredoctor.decode.reasons import BAD_IP, CUT_IP, WAITING, type_reason
 from wiredoctor.tables import SCRATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wiredoctor.decode.packet import Packet, Step
 
 _IPV4 = struct.Struct(">BBHHHBBHII")
@@ -29,6 +36,8 @@ def ipv4(packet: Packet) -> Step | str:
     size = (version_ihl & 15) * 4
     if version_ihl >> 4 != 4 or size < 20 or 0 < total < size:
         return BAD_IP
+    if size > 20:
+        destination = _final_destination(packet, size, destination)
     _enter(packet, 4, source, destination)
     if total:
         packet.restrict(total)
@@ -41,6 +50,23 @@ def ipv4(packet: Packet) -> Step | str:
         if stopped is not None:
             return stopped
     return _protocol(protocol)
+
+
+def _final_destination(packet: Packet, size: int, destination: int) -> int:
+    """RFC 791 section 3.1: a source route ends with the host that the packet is for; the header has the next stop."""
+    options = packet.peek(size)[20:]
+    at = 0
+    while at + 1 < len(options) and options[at] != 0:
+        if options[at] == 1:
+            at += 1
+            continue
+        length = options[at + 1]
+        if length < 2 or at + length > len(options):
+            break
+        if options[at] in SOURCE_ROUTES and length >= 7:
+            return int.from_bytes(options[at + length - 4 : at + length])
+        at += length
+    return destination
 
 
 def ipv6(packet: Packet) -> Step | str:
@@ -95,6 +121,8 @@ def _fragment(packet: Packet, key: object, first: int, more: bool, whole: int) -
     """
     if min(packet.end, packet.limit) < whole or whole <= packet.at:
         return None if first == 0 else "IP fragment cut short"
+    if packet.quoted:
+        return "ICMP error that quotes an IP fragment"
     datagram = packet.state.fragments.add(key, first, more, bytes(packet.buffer[packet.at : whole]))
     if datagram is None:
         return WAITING
@@ -119,7 +147,7 @@ def _authentication(packet: Packet) -> Step | str:
 
 def _gre(packet: Packet) -> Step | str:
     """RFC 2784, RFC 2890, and version 1 of RFC 2637 (PPTP)."""
-    from wiredoctor.decode.general_link import ether_type, ethernet
+    from wiredoctor.decode.general_ethernet import ether_type, ethernet
 
     if not packet.has(4):
         return CUT_IP
@@ -135,12 +163,15 @@ def _gre(packet: Packet) -> Step | str:
         return ethernet
     if type_ == 0x22EB:
         return _erspan3(packet)
+    if type_ == 0x883E:  # WCCP: version 2 has a redirect header, whose first half byte is no IP version
+        packet.at += 0 if packet.peek(1)[:1].hex()[:1] == "4" else 4
+        return ipv4
     following = ether_type(type_)
     return "GRE" if following == type_reason(type_) or type_ < 0x0600 else following
 
 
 def _erspan3(packet: Packet) -> Step | str:
-    from wiredoctor.decode.general_link import ethernet
+    from wiredoctor.decode.general_ethernet import ethernet
 
     head = packet.peek(12)
     if len(head) < 12:
@@ -151,17 +182,17 @@ def _erspan3(packet: Packet) -> Step | str:
 
 def _icmp(packet: Packet) -> Step | str:
     """RFC 792: errors quote the packet that caused them."""
-    return _quoted(packet, "ICMP", lambda kind: kind in ICMP_ERRORS, ipv4)
+    return _quoted(packet, "ICMP", ICMP_ERRORS, ipv4)
 
 
 def _icmpv6(packet: Packet) -> Step | str:
-    """RFC 4443: errors have types below 128."""
-    return _quoted(packet, "ICMPv6", lambda kind: kind < 128, ipv6)
+    """RFC 4443: so do these."""
+    return _quoted(packet, "ICMPv6", ICMPV6_ERRORS, ipv6)
 
 
-def _quoted(packet: Packet, name: str, is_error: Callable[[int], bool], inside: Step) -> Step | str:
+def _quoted(packet: Packet, name: str, errors: tuple[int, ...], inside: Step) -> Step | str:
     kind = packet.peek(1)
-    if packet.quoted or not kind or not is_error(kind[0]) or not packet.has(8):
+    if not kind or kind[0] not in errors or not packet.has(8):
         return name
     packet.at += 8
     packet.quoted = True

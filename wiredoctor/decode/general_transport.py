@@ -34,7 +34,7 @@ def tcp(packet: Packet) -> Step | Row | str:
         packet.ip_id, packet.ttl, packet.link_hash, packet.encapsulation, seq, ack, flags, window,
         length, captured, packet.base + payload, packet.quoted, options,
     )  # fmt: skip
-    if impossible:
+    if impossible and not packet.quoted:
         row.oddity = impossible_offset(size, segment)
     _read_options(row)
     return row

@@ -12,9 +12,7 @@ ETHERNET = np.dtype([("addresses", "<u8"), ("addresses_end", "<u4"), ("type", ">
 VLAN = np.dtype([("tag", ">u2"), ("type", ">u2")])
 """IEEE 802.1Q, behind the EtherType that announces it."""
 
-LINUX_SLL = np.dtype(
-    [("packet_type", ">u2"), ("device", ">u2"), ("address_length", ">u2"), ("address", "<u8"), ("type", ">u2")]
-)
+LINUX_SLL = np.dtype([("packet_type", ">u2"), ("device", ">u2"), ("address_length", ">u2"), ("address", "<u8"), ("type", ">u2")])
 LINUX_SLL2 = np.dtype(
     [
         ("type", ">u2"),

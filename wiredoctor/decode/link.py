@@ -19,17 +19,17 @@ VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
 GENERAL, CUT_SHORT, UNKNOWN_LINK, BAD_VERSION = -1, -2, -3, -4
 """Instead of an EtherType: for the general path; captured too little; a link type without a way in; raw, but not IP."""
 
-_GENERAL_TYPES = (0x6558, 0x8847, 0x8848, 0x8864, 0x880B)
-"""Transparent bridging, MPLS, PPPoE session, PPP."""
+_GENERAL_TYPES = (0x6558, 0x8847, 0x8848, 0x8864, 0x880B, 0x8903, 0x88E7, 0x893F)
+"""Transparent bridging, MPLS, PPPoE session, PPP, FabricPath, backbone service tag, E-tag."""
 
-_FIRST_TYPE = 0x0600
+FIRST_TYPE = 0x0600
 """A smaller number in the place of the EtherType is a length, and LLC follows (IEEE 802.3)."""
 
 _FAMILIES_IPV6 = (10, 24, 28, 30)
 """AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin."""
 
-GENERAL_LINKS = (9, 50, 51, 104, 107, 109, 117)
-"""PPP, PPP_HDLC, PPP_ETHER, C_HDLC, FRELAY, ENC, PFLOG: the general path knows them."""
+GENERAL_LINKS = (9, 50, 51, 104, 107, 109, 117, 239)
+"""PPP, PPP_HDLC, PPP_ETHER, C_HDLC, FRELAY, ENC, PFLOG, NFLOG: the general path knows them."""
 
 
 @dataclass
@@ -48,9 +48,7 @@ def link_layer(data: Array, records: Columns) -> Link:
     """Finds the network header of every packet record."""
     offset, end = records["offset"], records["offset"] + records["captured"]
     rows = len(offset)
-    link = Link(
-        offset.copy(), np.full(rows, UNKNOWN_LINK, np.int32), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64)
-    )
+    link = Link(offset.copy(), np.full(rows, UNKNOWN_LINK, np.int32), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64))
     for link_type in np.unique(records["link_type"]).tolist():
         read = _LINKS.get(link_type)
         here = np.flatnonzero(records["link_type"] == link_type)
@@ -60,7 +58,7 @@ def link_layer(data: Array, records: Columns) -> Link:
             link.type[here] = GENERAL
     _vlan_tags(data, end, link)
     type_ = link.type
-    general = (type_ >= 0) & (type_ < _FIRST_TYPE)
+    general = (type_ >= 0) & (type_ < FIRST_TYPE)
     for number in (*_GENERAL_TYPES, *VLAN_TYPES):
         general |= type_ == number
     type_[general] = GENERAL
@@ -88,7 +86,7 @@ def _linux_sll(data: Array, rows: Array, end: Array, link: Link) -> None:
     rows, header = _header(data, rows, end, link, LINUX_SLL)
     link.type[rows] = header["type"]
     addressed = header["address_length"] > 0
-    link.link_hash[rows[addressed]] = mix(header["address"][addressed], np.uint64(0))
+    link.link_hash[rows[addressed]] = mix(header["address"][addressed], np.zeros(1, np.uint64))
 
 
 def _linux_sll2(data: Array, rows: Array, end: Array, link: Link) -> None:
@@ -102,17 +100,15 @@ def _null(data: Array, rows: Array, end: Array, link: Link) -> None:
     family = header["family"].astype(np.int64)
     swapped = family.astype(np.uint32).byteswap().astype(np.int64)
     family = np.where(family > 0xFFFF, swapped, family)
-    type_ = np.where(family >= _FIRST_TYPE, np.minimum(family, 0xFFFF), 0xFFFF)
+    type_ = np.where(family >= FIRST_TYPE, np.minimum(family, 0xFFFF), 0xFFFF)
     type_[family == 2] = IPV4_TYPE
     type_[np.isin(family, _FAMILIES_IPV6)] = IPV6_TYPE
     link.type[rows] = type_
 
 
 def _raw(data: Array, rows: Array, end: Array, link: Link) -> None:
-    network = link.network[rows]
     rows, header = _header(data, rows, end, link, BYTE)
-    link.network[rows] -= BYTE.itemsize
-    del network
+    link.network[rows] -= BYTE.itemsize  # the byte belongs to the IP header
     version = header["value"] >> 4
     link.type[rows] = np.where(version == 4, IPV4_TYPE, np.where(version == 6, IPV6_TYPE, BAD_VERSION))
 

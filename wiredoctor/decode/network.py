@@ -19,11 +19,17 @@ TUNNELS = (IPIP, IPV6_IN_IP, GRE, AH)
 EXTENSIONS = (0, 43, 44, 60)
 """IPv6 hop-by-hop options, routing, fragment, destination options."""
 
-ICMP_ERRORS = (3, 4, 5, 11, 12)
-"""Types that quote a packet, RFC 792."""
+ICMP_ERRORS = (3, 4, 11, 12)
+"""Types that quote a packet, RFC 792. Redirect (5) quotes one too, but it was delivered: no error, and no stream in Wireshark."""
+
+ICMPV6_ERRORS = (1, 2, 3, 4)
+"""RFC 4443 section 2.1."""
 
 JUMBO = 65_535
 """Bytes. A longer IPv6 packet cannot say its length (segmentation offload writes 0)."""
+
+SOURCE_ROUTES = (131, 137)
+"""IPv4 options: loose and strict source route."""
 
 MORE_FRAGMENTS, FRAGMENT_OFFSET = 0x2000, 0x1FFF
 
@@ -74,6 +80,7 @@ def ipv4(data: Array, row: Array, at: Array, records: Columns) -> Split:
     fragment = (header["fragment"] & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) != 0
     error = _quotes(data, protocol, at + size, end)
     general = error | np.isin(protocol, TUNNELS) | (fragment & np.isin(protocol, (TCP, ICMP, ICMPV6)))
+    general |= (protocol == TCP) & _source_routed(data, at, size, end)
     tcp = (protocol == TCP) & ~general
     refused += _by_protocol(protocol[~tcp & ~general])
     at, wire, total, h = at[tcp], wire[tcp], total[tcp], header[tcp]
@@ -165,12 +172,22 @@ def _keep(good: Array, reason: str, refused: list[tuple[str, int]], *columns: Ar
 
 
 def _quotes(data: Array, protocol: Array, at: Array, end: Array) -> Array:
-    """Which packets are ICMP errors (RFC 792) or ICMPv6 errors (types below 128, RFC 4443 section 2.1)."""
+    """Which packets are ICMP or ICMPv6 errors."""
     found = np.zeros(len(protocol), bool)
     rows = np.flatnonzero(((protocol == ICMP) | (protocol == ICMPV6)) & (at < end))
     if len(rows):
         kind = gather(data, at[rows], BYTE)["value"]
-        found[rows] = np.where(protocol[rows] == ICMP, np.isin(kind, ICMP_ERRORS), kind < 128)
+        found[rows] = np.where(protocol[rows] == ICMP, np.isin(kind, ICMP_ERRORS), np.isin(kind, ICMPV6_ERRORS))
+    return found
+
+
+def _source_routed(data: Array, at: Array, size: Array, end: Array) -> Array:
+    """Which IPv4 headers may have a source route: the general path looks for it."""
+    found = np.zeros(len(at), bool)
+    rows = np.flatnonzero(size > IPV4.itemsize)
+    for byte in range(IPV4.itemsize, 60 if len(rows) else 0):
+        rows = rows[(byte < size[rows]) & (at[rows] + byte < end[rows])]
+        found[rows] |= np.isin(gather(data, at[rows] + byte, BYTE)["value"], SOURCE_ROUTES)
     return found
 
 

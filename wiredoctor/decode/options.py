@@ -97,9 +97,7 @@ def _walk(columns: Columns, rows: Array, words: Array, size: Array, ack: Array) 
         active, at = active[going], at[going]
 
 
-def _read(
-    columns: Columns, rows: Array, option: Array, active: Array, at: Array, kind: Array, length: Array, ack: Array
-) -> None:
+def _read(columns: Columns, rows: Array, option: Array, active: Array, at: Array, kind: Array, length: Array, ack: Array) -> None:
     """Takes over the option at `at` of each active row, where it is one that matters and has the right length."""
     hit = np.flatnonzero((kind == MSS) & (length == 4))
     if len(hit):

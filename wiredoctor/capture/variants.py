@@ -1,0 +1,43 @@
+"""Which record headers a classic pcap file has, where its magic number does not say.
+
+Some systems of 1999 wrote longer record headers under the standard magic number, and others under the modified one.
+As Wireshark 4.0 does, read the first two headers in each way and take the way with the fewest absurdities.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from wiredoctor.capture.model import MAX_PACKET
+
+if TYPE_CHECKING:
+    from wiredoctor.tables import Array
+
+PLAIN, NOKIA, MODIFIED, OLDER_MODIFIED = 16, 20, 24, 28
+"""Bytes of a record header. The modified ones add interface, protocol and packet type; Nokia a word of its own."""
+
+_TRIED = 2
+_MAX_LENGTH = 128 * 1024 * 1024
+
+
+def record_header(data: Array, position: int, order: str, snaplen: int, candidates: tuple[int, ...]) -> int:
+    """The size of record header, among the candidates, that fits the records at `position` best; the first if several do."""
+    return min(candidates, key=lambda size: _absurdities(data, position, order, snaplen, size))
+
+
+def _absurdities(data: Array, position: int, order: str, snaplen: int, size: int) -> int:
+    for _ in range(_TRIED):
+        header = data[position : position + size].tobytes()
+        if not header:
+            return 0
+        if len(header) < size:
+            return 1
+        _, fraction, captured, length = struct.unpack_from(order + "IIII", header)
+        found = sum((fraction >= 1_000_000, captured > MAX_PACKET, captured > snaplen, length > _MAX_LENGTH, captured > length))
+        if found:
+            return found
+        position += size + captured
+        if position > data.size:
+            return 1
+    return 0

@@ -1,0 +1,161 @@
+"""Ethernet and what its types lead to on the way to IP (LLC, VLAN, MPLS, PPP, ...), one packet at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wiredoctor.decode.general_network import ipv4, ipv6
+from wiredoctor.decode.hashing import mix_one
+from wiredoctor.decode.link import FIRST_TYPE, VLAN_TYPES
+from wiredoctor.decode.reasons import CUT_LINK, type_reason
+
+if TYPE_CHECKING:
+    from wiredoctor.decode.packet import Packet, Step
+
+_SNAP = b"\xaa\xaa\x03"
+_MPLS_BOTTOM = 0x100
+
+_PPP_TYPES = {0x0021: 0x0800, 0x0057: 0x86DD, 0x0281: 0x8847, 0x0283: 0x8848}
+"""PPP protocol numbers (IANA "PPP Numbers") -> EtherTypes."""
+
+
+def ether_type(type_: int) -> Step | str:
+    """What follows an EtherType."""
+    if type_ in _TYPES:
+        return _TYPES[type_]
+    if type_ in VLAN_TYPES:
+        return _vlan
+    if type_ < FIRST_TYPE:
+        return llc
+    return type_reason(type_)
+
+
+def ethernet(packet: Packet) -> Step | str:
+    """IEEE 802.3 with EtherType or length."""
+    if not packet.has(14):
+        return CUT_LINK
+    header = packet.take(14)
+    if packet.link_hash == 0:
+        packet.link_hash = mix_one(int.from_bytes(header[:8], "little"), int.from_bytes(header[8:12], "little"))
+    type_ = int.from_bytes(header[12:])
+    if type_ < FIRST_TYPE:
+        packet.restrict(type_)
+    return ether_type(type_)
+
+
+def _vlan(packet: Packet) -> Step | str:
+    if not packet.has(4):
+        return CUT_LINK
+    tag = packet.take(4)
+    packet.passed(int.from_bytes(tag[:2]) & 0x0FFF)
+    return ether_type(int.from_bytes(tag[2:]))
+
+
+def llc(packet: Packet) -> Step | str:
+    """IEEE 802.2, and SNAP (RFC 1042) behind it."""
+    head = packet.peek(8)
+    if len(head) < 3:
+        return CUT_LINK
+    if head[:3] == b"\x06\x06\x03":
+        packet.at += 3
+        return ipv4
+    if head[:3] != _SNAP:
+        return "LLC"
+    if len(head) < 8:
+        return CUT_LINK
+    packet.at += 8
+    if head[3:6] not in (b"\0\0\0", b"\0\0\xf8"):
+        return "LLC"
+    return ether_type(int.from_bytes(head[6:]))
+
+
+def _mpls(packet: Packet) -> Step | str:
+    """RFC 3032. Behind the last label nothing says what follows; the first half byte does, as in Wireshark."""
+    while True:
+        if not packet.has(4):
+            return CUT_LINK
+        label = int.from_bytes(packet.take(4))
+        packet.passed(label >> 12)
+        if label & _MPLS_BOTTOM:
+            break
+    version = packet.peek(1)[:1].hex()[:1]
+    if version == "4":
+        return ipv4
+    if version == "6":
+        return ipv6
+    if version == "0" and packet.has(4):  # RFC 4385: a control word, then Ethernet
+        packet.at += 4
+        return ethernet
+    return "MPLS"
+
+
+def pppoe(packet: Packet) -> Step | str:
+    """RFC 2516: session stage."""
+    if not packet.has(6):
+        return CUT_LINK
+    header = packet.take(6)
+    packet.passed(int.from_bytes(header[2:4]))
+    packet.restrict(int.from_bytes(header[4:6]))
+    return ppp
+
+
+def ppp(packet: Packet) -> Step | str:
+    """RFC 1661, with or without the bytes of RFC 1662 in front, the protocol number perhaps compressed; or Cisco's framing."""
+    if packet.peek(1) in (b"\x0f", b"\x8f"):
+        return c_hdlc
+    if packet.peek(2) == b"\xff\x03":
+        packet.at += 2
+    head = packet.peek(2)
+    if not head:
+        return CUT_LINK
+    size = 1 if head[0] & 1 else 2
+    if len(head) < size:
+        return CUT_LINK
+    packet.at += size
+    type_ = _PPP_TYPES.get(int.from_bytes(head[:size]))
+    return ether_type(type_) if type_ is not None else "PPP"
+
+
+def c_hdlc(packet: Packet) -> Step | str:
+    if not packet.has(4):
+        return CUT_LINK
+    return ether_type(int.from_bytes(packet.take(4)[2:]))
+
+
+def _e_tag(packet: Packet) -> Step | str:
+    """IEEE 802.1BR: the tag of a port extender."""
+    if not packet.has(8):
+        return CUT_LINK
+    tag = packet.take(8)
+    packet.passed(int.from_bytes(tag[:6]))
+    return ether_type(int.from_bytes(tag[6:]))
+
+
+def _backbone(packet: Packet) -> Step | str:
+    """IEEE 802.1ah: a service tag, then the customer's frame."""
+    if not packet.has(4):
+        return CUT_LINK
+    packet.passed(int.from_bytes(packet.take(4)) & 0xFFFFFF)
+    return ethernet
+
+
+def _fabric_path(packet: Packet) -> Step | str:
+    """Cisco FabricPath: tree and hop count, then the frame."""
+    if not packet.has(2):
+        return CUT_LINK
+    packet.at += 2
+    return ethernet
+
+
+_TYPES: dict[int, Step] = {
+    0x0800: ipv4,
+    0x86DD: ipv6,
+    0x6558: ethernet,
+    0x8847: _mpls,
+    0x8848: _mpls,
+    0x8864: pppoe,
+    0x880B: ppp,
+    0x8903: _fabric_path,
+    0x88E7: _backbone,
+    0x893F: _e_tag,
+}
