@@ -1,0 +1,149 @@
+"""Measures what wiredoctor promises of itself, as ratios in one run, and says which promises it keeps.
+
+    python tests/benchmarks/run.py [speed] [full] [memory] [small]
+
+Without a word: all four. What has not been recorded yet is recorded first (record_http.py: root, nginx, wrk, tcpdump).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import dpkt
+from record_http import DATA, record
+
+MILLION = 1_000_000
+ANALYZE = (sys.executable, "-m", "wiredoctor", "analyze")
+IMPORTS = (sys.executable, "-c", "import numpy, polars, typer, rich")
+TSHARK = ("tshark", "-n", "-2", "-Y", "http.response || tcp.analysis.flags", "-T", "fields")
+FIELDS = ("frame.number", "http.response.code", "http.time", "tcp.analysis.flags")
+
+FASTER_AT_LEAST = 15.0
+MEMORY_AT_MOST = 500.0
+GROWTH_AT_MOST = 1.20
+SMALL_AT_MOST = 0.15
+"""Times as fast as tshark; MB; memory for 3,000,000 packets over that for 1,000,000; seconds of CPU above the imports."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process took: seconds of wall time, seconds of CPU, peak resident memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+def run(*words: str) -> Run:
+    """Runs a command, its output thrown away; raises RuntimeError when it fails."""
+    start = time.perf_counter()
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}: {said.decode(errors='replace')}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def recording(millions: int) -> Path:
+    """The recording of so many million packets, made now if there is none, and read once so that no disk is measured."""
+    path = DATA / f"http-{millions}m.pcap"
+    if not path.exists():
+        print(f"recording {millions},000,000 packets ...", flush=True)
+        record(path, millions * MILLION)
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 24):
+            pass
+    return path
+
+
+def verdict(what: str, measured: str, kept: bool, promise: str) -> bool:
+    """Prints a line of the result."""
+    print(f"{what:44} {measured:>12}   {'kept' if kept else 'BROKEN'}: {promise}", flush=True)
+    return kept
+
+
+def analyze(path: Path, *more: str) -> Run:
+    """One analysis with JSON as its output."""
+    return run(*ANALYZE, str(path), "--format", "json", *more)
+
+
+def speed(repeat: int) -> bool:
+    """Wall time for 1,000,000 packets, start-up included, against tshark's for the same."""
+    path = recording(1)
+    fields = [word for field in FIELDS for word in ("-e", field)]
+    theirs = run(*TSHARK, *fields, "-r", str(path)).wall
+    ours = median(analyze(path).wall for _ in range(repeat))
+    print(f"1,000,000 packets: wiredoctor {ours:.2f} s (median of {repeat}), tshark {theirs:.2f} s")
+    ratio = theirs / ours
+    return verdict("tshark / wiredoctor, wall time", f"{ratio:.1f}", ratio >= FASTER_AT_LEAST, f"at least {FASTER_AT_LEAST:.0f}")
+
+
+def full(repeat: int) -> bool:
+    """What --full adds to the wall time for 1,000,000 packets; nothing is promised of it."""
+    path = recording(1)
+    pairs = [(analyze(path).wall, analyze(path, "--full").wall) for _ in range(repeat)]
+    plain, whole = (median(column) for column in zip(*pairs, strict=True))
+    print(f"{'with --full / without, wall time':44} {whole / plain:>12.2f}   {whole - plain:+.2f} s")
+    return True
+
+
+def memory(_repeat: int) -> bool:
+    """Peak memory for 1,000,000 and for 3,000,000 packets."""
+    one, three = (analyze(recording(millions)).memory for millions in (1, 3))
+    print(f"peak memory: {one:.0f} MB for 1,000,000 packets, {three:.0f} MB for 3,000,000")
+    most, growth = max(one, three), max(one, three) / min(one, three)
+    bounded = verdict("peak memory, MB", f"{most:.0f}", most <= MEMORY_AT_MOST, f"at most {MEMORY_AT_MOST:.0f}")
+    steady = verdict(
+        "memory for 3,000,000 / for 1,000,000", f"{growth:.2f}", growth <= GROWTH_AT_MOST, f"at most {GROWTH_AT_MOST}"
+    )
+    return bounded and steady
+
+
+def small(_repeat: int) -> bool:
+    """CPU for 100 packets above the imports that everybody pays, in turns, median of seven."""
+    path = DATA / "http-100.pcap"
+    _first(recording(1), path, 100)
+    pairs = [(run(*IMPORTS).cpu, analyze(path).cpu) for _ in range(7)]
+    imports, whole = (median(column) for column in zip(*pairs, strict=True))
+    print(f"100 packets: {whole:.3f} s of CPU, the imports alone {imports:.3f} s")
+    above = median(mine - theirs for theirs, mine in pairs)
+    return verdict("100 packets, CPU above the imports, s", f"{above:.3f}", above < SMALL_AT_MOST, f"below {SMALL_AT_MOST}")
+
+
+def _first(source: Path, target: Path, count: int) -> None:
+    """Copies the first packets of a capture."""
+    with source.open("rb") as incoming, target.open("wb") as outgoing:
+        writer = dpkt.pcap.Writer(outgoing)
+        for (time_stamp, packet), _ in zip(dpkt.pcap.Reader(incoming), range(count), strict=False):
+            writer.writepkt(packet, time_stamp)
+
+
+PARTS = {"speed": speed, "full": full, "memory": memory, "small": small}
+
+
+def main() -> int:
+    """Entry point; 1 when a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}")
+    parser.add_argument("--repeat", type=int, default=3, help="how often wiredoctor is timed (default 3); the median counts")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no part is called {', '.join(sorted(unknown))}")
+    kept = [PARTS[part](options.repeat) for part in options.parts or PARTS]
+    return 0 if all(kept) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
