@@ -52,7 +52,7 @@ def common(
 def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
     try:
-        app()
+        app(prog_name="wiredoctor")
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     sys.exit(Exit.DONE)

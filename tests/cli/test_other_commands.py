@@ -1,0 +1,72 @@
+"""exchanges, connections, rules, explain, schema, and the top."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import wiredoctor
+from tests.cli.conftest import FakeAnalysis, Run
+
+
+@pytest.mark.parametrize("table", ["exchanges", "connections"])
+def test_tables(run: Run, analysis: FakeAnalysis, table: str) -> None:
+    text, whole, lines = (run(table, "trace.pcap", "--format", form) for form in ("text", "json", "jsonl"))
+    assert text.exit_code == whole.exit_code == lines.exit_code == 0
+    assert "4 " in text.stdout.splitlines()[-1]
+    assert len(json.loads(whole.stdout)[table]) == 4
+    assert [json.loads(line) for line in lines.stdout.splitlines()] == json.loads(whole.stdout)[table]
+    narrowed = run(table, "trace.pcap", "--connection", 2, "--format", "jsonl").stdout.splitlines()
+    assert len(narrowed) == 1
+    analysis.unreadable = ["x: is empty"]
+    assert run(table, "trace.pcap", "x").exit_code == 2
+
+
+def test_rules(run: Run) -> None:
+    result = run("rules")
+    assert result.exit_code == 0
+    assert "stalls\n" in result.stdout
+    assert "  nagle-delayed-ack " in result.stdout
+
+
+def test_explain(run: Run) -> None:
+    result = run("explain", "nagle-delayed-ack")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("nagle-delayed-ack (family stalls)\n")
+    assert all(part in result.stdout for part in ("How it is proved\n", "Thresholds\n", "MIN_ACK_DELAY = 30 ms"))
+
+
+def test_explain_finds_what_people_search_for(run: Run) -> None:
+    assert run("explain", "expected", "to", "be", "kept", "alive").stdout.startswith("premature-close (family lifetime)\n")
+    assert "lifetime\n  premature-close" in run("explain", "connection").stdout
+
+
+def test_explain_an_unknown_rule(run: Run) -> None:
+    result = run("explain", "nagle-delayed-akc")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "wiredoctor: no rule is called 'nagle-delayed-akc' or speaks of it; did you mean nagle-delayed-ack?\n"
+
+
+def test_every_rule_can_be_explained(run: Run) -> None:
+    from wiredoctor.rules import catalogue
+
+    for name in catalogue():
+        assert run("explain", name).stdout.startswith(f"{name} (family ")
+
+
+def test_schema(run: Run) -> None:
+    result = run("schema")
+    assert result.exit_code == 0
+    Draft202012Validator.check_schema(json.loads(result.stdout))
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"wiredoctor {wiredoctor.__version__}\n"
+
+
+def test_help_names_every_command_whole(run: Run) -> None:
+    text = run("--help").stdout
+    assert all(f"\n  {name} " in text for name in ("analyze", "exchanges", "connections", "rules", "explain", "schema"))
+    assert "..." not in text.partition("Commands:")[2]
