@@ -127,7 +127,7 @@ def _frame(opcode: int, payload: bytes) -> bytes:
         Connection(
             (
                 get("/bytes/2000", 2_000),
-                get("/lines/30", 30 * 24, response_framing="chunked"),
+                get("/chunks/5", 5 * 400, response_framing="chunked"),
                 get("/bytes/0", 0),
                 get("/bytes/9000", 9_000),
             )
@@ -137,12 +137,12 @@ def _frame(opcode: int, payload: bytes) -> bytes:
     interface="lo",
 )
 def gunicorn_requests(lab: Lab) -> None:
-    """gunicorn with threads, a requests.Session on the same host, twelve GETs: some with a Content-Length, some with
-    a chunk per line."""
+    """gunicorn with threads, a requests.Session on the same host, twelve GETs: some with a Content-Length, some in
+    five chunks."""
     words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", "127.0.0.1:8000"]
     lab.server.start(sys.executable, *words, "wsgi_app:application", stderr=-3)
     lab.server.wait_for_listener(8000)
-    urls = [f"http://127.0.0.1:8000/{path}" for path in ("bytes/2000", "lines/30", "bytes/0", "bytes/9000")]
+    urls = [f"http://127.0.0.1:8000/{path}" for path in ("bytes/2000", "chunks/5", "bytes/0", "bytes/9000")]
     lab.server.run(sys.executable, str(PEERS / "session.py"), "0.01", *urls * 3)
 
 

@@ -1,4 +1,4 @@
-"""A WSGI application for gunicorn: bytes as many as the path says, with a Content-Length, or chunk by chunk."""
+"""A WSGI application for gunicorn: as many bytes as the path says, with a Content-Length, or as many chunks of 400."""
 
 
 def application(environ, start_response):
@@ -7,4 +7,4 @@ def application(environ, start_response):
     if kind == "bytes":
         headers.append(("Content-Length", size))
     start_response("200 OK", headers)
-    return [b"g" * int(size)] if kind == "bytes" else (b"line of the application\n" for _ in range(int(size)))
+    return [b"g" * int(size)] if kind == "bytes" else (b"a line of 40 bytes, of the application.\n" * 10 for _ in range(int(size)))
