@@ -1,0 +1,32 @@
+"""Every rule's ladders: it speaks where it must and keeps quiet where it must, at every capture point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ladders import check, ladders_in
+from wiredoctor.rules import catalogue
+
+FILES = sorted(Path(__file__).parent.glob("*/*.txt"))
+LADDERS = [pytest.param(text, id=f"{path.stem}: {title}") for path in FILES for title, text in ladders_in(path)]
+
+
+@pytest.mark.parametrize("text", LADDERS)
+@pytest.mark.parametrize("at", ["client", "middle", "server"])
+def test_ladder(text: str, at: str) -> None:
+    check(text, at)
+
+
+def test_every_rule_speaks_for_each_kind_and_is_silent_somewhere() -> None:
+    text = {path.stem.replace("_", "-"): path.read_text() for path in FILES}
+    for name, module in catalogue().items():
+        if name == "damaged-file":  # a file that ends inside a packet is no conversation; see test_capture_rules
+            continue
+        severity = module.rule.severity
+        kinds = [f"kind {kind}" for kind in severity if kind] if not isinstance(severity, str) else [""]
+        titles = module.rule.title
+        kinds = kinds if isinstance(titles, str) else [f"kind {kind}" for kind in titles]
+        assert not [k for k in kinds if not any(f"=> {name}" in line and k in line for line in text[name].splitlines())]
+        assert "silent" in text[name]
