@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -132,10 +133,17 @@ def _find(find: Find, path: Path) -> list[str]:
 def list_all(captures: Path) -> None:
     """Writes the table of captures into their README.md: a line each, from the papers."""
     files = sorted(path for path in captures.iterdir() if path.suffix in (".pcap", ".pcapng"))
-    titles = [tomllib.loads(path.with_suffix(".toml").read_text())["title"] for path in files]
-    rows = [f"| `{path.name}` | {title} |" for path, title in zip(files, titles, strict=True)]
     readme = captures / "README.md"
     lines = readme.read_text().splitlines()
-    rule = lines.index("| --- | --- |") + 1
+    rule = next(i for i, line in enumerate(lines) if line.startswith("| ---")) + 1
     below = next(i for i in range(rule, len(lines)) if not lines[i].startswith("|"))
-    readme.write_text("\n".join([*lines[:rule], *rows, *lines[below:]]) + "\n")
+    readme.write_text("\n".join([*lines[:rule], *map(_row, files), *lines[below:]]) + "\n")
+
+
+def _row(path: Path) -> str:
+    content = tomllib.loads(path.with_suffix(".toml").read_text())
+    finds = Counter[str]()
+    for find in content.get("find", []):
+        finds[f"`{find['rule']}`" + (f" *{find['kind']}*" if "kind" in find else "")] += find["count"]
+    found = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in finds.items())
+    return f"| `{path.name}` | {content['title']} | {content['at']} | {found or 'nothing'} |"

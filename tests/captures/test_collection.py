@@ -48,8 +48,9 @@ def test_papers_say_where_it_comes_from(path: Path) -> None:
 
 def test_the_readme_lists_every_capture_with_its_title() -> None:
     lines = (CAPTURES / "README.md").read_text().splitlines()
-    for path in PATHS:
-        assert f"| `{path.name}` | {read(path).content['title']} |" in lines
+    listed = [line for line in lines if line.startswith("| `")]
+    begins = [f"| `{path.name}` | {read(path).content['title']} | {read(path).content['at']} |" for path in PATHS]
+    assert [line[: len(begin)] for line, begin in zip(listed, begins, strict=True)] == begins
 
 
 @EACH

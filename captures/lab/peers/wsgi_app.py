@@ -7,4 +7,6 @@ def application(environ, start_response):
     if kind == "bytes":
         headers.append(("Content-Length", size))
     start_response("200 OK", headers)
-    return [b"g" * int(size)] if kind == "bytes" else (b"a line of 40 bytes, of the application.\n" * 10 for _ in range(int(size)))
+    return (
+        [b"g" * int(size)] if kind == "bytes" else (b"a line of 40 bytes, of the application.\n" * 10 for _ in range(int(size)))
+    )
