@@ -222,6 +222,8 @@ _ESCAPED = re.compile(r"[^\x20-\x7e]")
 
 def printable(text: str) -> str:
     r"""Packet text as safe ASCII: everything else becomes \xNN (text from packets is Latin-1 decoded, a byte a sign)."""
+    if text.isascii() and text.isprintable():
+        return text
     return _ESCAPED.sub(lambda m: "".join(f"\\x{b:02x}" for b in m.group().encode("latin-1", "backslashreplace")), text)
 
 

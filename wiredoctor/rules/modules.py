@@ -49,23 +49,6 @@ class RuleModule:
     judge: Judge | None
     tables: tuple[str, ...]
 
-    @property
-    def summary(self) -> str:
-        """The manual page's first line."""
-        return self.doc.partition("\n")[0].strip()
-
-    @property
-    def sections(self) -> dict[str, str]:
-        """The manual page's text by heading, without what comes before the first."""
-        sections: dict[str, list[str]] = {}
-        current: list[str] = []
-        for line in self.doc.splitlines():
-            if line.strip() in HEADINGS:
-                current = sections.setdefault(line.strip(), [])
-            else:
-                current.append(line)
-        return {heading: inspect.cleandoc("\n".join(lines)).strip() for heading, lines in sections.items()}
-
 
 @cache
 def catalogue() -> dict[str, RuleModule]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from string import Formatter
 from typing import Any
 
@@ -12,6 +13,7 @@ import polars as pl
 
 from wiredoctor.findings import (
     SEVERITIES,
+    Advice,
     Evidence,
     Finding,
     Rule,
@@ -113,7 +115,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         count=1,
         measures=dict(_measures(values, texts.measured, times)),
         evidence=evidence,
-        remedy=_remedy(module.rule, texts.remedy.format_map(written), side, values),
+        remedy=texts.remedy.format_map(written) + _advice(module.rule.advice, side, values),
         references=module.rule.references,
         display_filter=texts.display_filter.format_map(written),
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
@@ -160,8 +162,12 @@ def _measures(values: Mapping[str, Any], names: Sequence[str], times: set[str]) 
             yield name, value / SECOND if name in times else value
 
 
-def _remedy(rule: Rule, remedy: str, side: Side | None, values: Mapping[str, Any]) -> str:
-    """The remedy, and the advice that fits the software of the side that has to change something."""
-    software = values["server_software"] if side == "server" else values["client_software"]
-    fitting = [a.text for a in rule.advice if a.side == side and re.search(a.software, software, re.IGNORECASE)]
-    return " ".join([remedy, *fitting])
+def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, Any]) -> str:
+    """The advice that fits the software of the side that has to change something, each with a space before it."""
+    return _fitting(advice, side, values["server_software"] if side == "server" else values["client_software"])
+
+
+@lru_cache(maxsize=1024)
+def _fitting(advice: tuple[Advice, ...], side: Side | None, software: str) -> str:
+    fitting = [a.text for a in advice if a.side == side and re.search(a.software, software, re.IGNORECASE)]
+    return "".join(f" {text}" for text in fitting)
