@@ -84,15 +84,23 @@ class Table:
 
     def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
         """`Columns` (or lists) -> Polars frame with exactly the columns of this table; sentinels become null."""
+        return self.lazy(columns).collect()
+
+    def lazy(self, columns: Mapping[str, Any]) -> pl.LazyFrame:
+        """The same, where a column costs something only when it is asked for."""
         series: list[pl.Series] = []
-        fill: list[pl.Expr] = []
+        fix: list[pl.Expr] = []
         for c in self.columns:
             s = pl.Series(c.name, columns[c.name])
-            series.append(s if s.dtype == c.dtype else s.cast(c.dtype, strict=False))
+            series.append(s)
+            value = pl.col(c.name)
             if c.sentinel is not None:
-                fill.append(pl.when(pl.col(c.name) != c.sentinel).then(pl.col(c.name)).alias(c.name))
-        frame = pl.DataFrame(series)
-        return frame.with_columns(fill) if fill and frame.height else frame
+                value = pl.when(value != c.sentinel).then(value)
+            if s.dtype != c.dtype:
+                value = value.cast(c.dtype, strict=False)
+            if s.dtype != c.dtype or c.sentinel is not None:
+                fix.append(value.alias(c.name))
+        return pl.DataFrame(series).lazy().with_columns(fix)
 
 
 I8, I16, I32, I64 = pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64()

@@ -12,15 +12,16 @@ from wiredoctor.tables import TABLES
 
 
 def find_candidates(
-    modules: Mapping[str, RuleModule], tables: Mapping[str, pl.DataFrame], state: dict[str, Any]
+    modules: Mapping[str, RuleModule], tables: Mapping[str, pl.DataFrame | pl.LazyFrame], state: dict[str, Any]
 ) -> dict[str, pl.DataFrame]:
     """Candidates of the event rules in one epoch: rule name -> rows; rules without rows are left out.
 
-    `tables`: the epoch's segments, its finished bursts, messages, exchanges, connections; missing ones are empty.
+    `tables`: the epoch's segments, its finished bursts, messages, exchanges, connections; missing ones are empty, and
+    a lazy frame is taken to have rows.
     A rule runs when the first table it asks for has rows. `state` is the rules' memory from epoch to epoch,
     changed in place: rule name -> what its `judge` returned.
     """
-    present = {name for name, frame in tables.items() if frame.height}
+    present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in modules.values() if not m.rule.summary and m.tables[0] in present]
     if not running:
         return {}
@@ -39,7 +40,7 @@ def find_summaries(
     return _run(running, lazy, state)
 
 
-def _lazy(tables: Mapping[str, pl.DataFrame], name: str) -> pl.LazyFrame:
+def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.LazyFrame:
     return (tables[name] if name in tables else TABLES[name].empty()).lazy()
 
 

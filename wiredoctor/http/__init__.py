@@ -1,0 +1,260 @@
+"""Fourth stage: what the streams said. Segments in; segments with their messages, bursts, messages and exchanges out.
+
+Heads are visited, bodies are jumped over; framing follows RFC 9112 section 6.3. A hole is stepped over when the framing
+says where the next message begins, otherwise the reader finds its feet again at the next head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.http.annotate import LastData, annotate
+from wiredoctor.http.bursts import BurstState, find_bursts
+from wiredoctor.http.conversation import AT_CAPTURE_END, IN_HOLE, Conversation, Spoken, close_reason
+from wiredoctor.http.exchanges import FieldTable, exchange_table
+from wiredoctor.http.head import HeadParser
+from wiredoctor.http.items import HOLE, Items
+from wiredoctor.http.message import BY_FIN
+from wiredoctor.http.messages import message_table
+from wiredoctor.http.reader import OFF
+from wiredoctor.http.walk import Walk, flows, flush, read_both, retry
+from wiredoctor.scan import Groups
+from wiredoctor.tables import BURSTS, FIN, NEVER, RST, SECOND, Array, Columns
+
+__all__ = ["Heard", "HttpState", "finish", "forget", "heard", "read"]
+
+
+@dataclass
+class HttpState:
+    """What is remembered between epochs. `keep_messages`, `keep_bursts`: whether these tables are wanted."""
+
+    keep_messages: bool = False
+    keep_bursts: bool = False
+    parser: HeadParser = field(default_factory=HeadParser)
+    conversations: dict[int, Conversation] = field(default_factory=dict[int, Conversation])
+    stalled: set[int] = field(default_factory=set[int])
+    deadlines: dict[int, int] = field(default_factory=dict[int, int])
+    last: LastData = field(default_factory=LastData)
+    bursts: BurstState = field(default_factory=BurstState)
+    fields: FieldTable | None = None
+    exchanges: dict[int, int] = field(default_factory=dict[int, int])
+
+
+@dataclass
+class Heard:
+    """What an epoch adds: finished rows of bursts, messages and exchanges (tables of these names)."""
+
+    bursts: pl.DataFrame
+    messages: pl.DataFrame
+    exchanges: pl.DataFrame
+
+
+def read(
+    s: Columns, groups: Groups, pieces: list[tuple[int, int, int]], acknowledged: tuple[Array, Array], data: Array,
+    payload: Callable[[int, int], bytes], facts: dict[str, Array], clock: int, retired: list[int], state: HttpState,
+) -> Heard:  # fmt: skip
+    """Reads what an epoch brought and adds the HTTP columns to the segments `s`.
+
+    `facts` are TCP's arrays by slot, `clock` the watermark, `retired` the slots that no packet will come for any more.
+    """
+    spoken = Spoken(messages=[] if state.keep_messages else None)
+    rows: Columns = {}
+    touched: list[Conversation] = []
+    if s:
+        walk = Walk(s, groups, flows(s, groups, pieces, data), _by_row(pieces), acknowledged, payload, np.ones(len(s["frame"]), dtype=bool))
+        touched = _walk(walk, spoken, state)
+        for conversation in touched:
+            spoken.intervals.extend(conversation.tentative())
+        client, heard_frame = _roles(s, groups, state)
+        endpoint = _endpoints(s["slot"][groups.first], client, facts)
+        annotate(s, groups, walk.in_order, spoken.intervals, spoken.ended, client, heard_frame, endpoint, state.last)
+        rows = find_bursts(s, state.bursts)
+        _watch(s, facts, state)
+    for slot in [x for x in state.stalled if x in state.conversations]:
+        conversation = state.conversations[slot]
+        conversation.spoken = spoken
+        retry(conversation, clock, payload)
+        touched.append(conversation)
+    state.stalled = {c.slot for c in touched if _stalls(c)}
+    for conversation in touched:
+        conversation.say_finished()
+    for slot in [x for x, deadline in state.deadlines.items() if deadline <= clock]:
+        del state.deadlines[slot]
+        _close(slot, facts, payload, spoken, state)
+    for slot in retired:
+        _end(slot, facts, payload, spoken, state, last_reason=IN_HOLE)
+    bursts = _burst_table(rows, state.bursts.close(retired), state)
+    return _tables(spoken, bursts, facts, clock, state)
+
+
+def finish(payload: Callable[[int, int], bytes], facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
+    """The capture is over: everything that is open ends here."""
+    spoken = Spoken(messages=[] if state.keep_messages else None)
+    slots = sorted(state.conversations, key=lambda slot: state.conversations[slot].connection)
+    for slot in slots:
+        _end(slot, facts, payload, spoken, state, last_reason=AT_CAPTURE_END)
+    bursts = _burst_table({}, state.bursts.close(slots), state)
+    return _tables(spoken, bursts, facts, clock, state)
+
+
+def heard(slots: list[int], state: HttpState) -> dict[int, tuple[int, str, int]]:
+    """Per slot: direction of the HTTP client (-1: none), protocol, number of exchanges."""
+    found = {slot: state.conversations[slot] for slot in slots if slot in state.conversations}
+    return {slot: (c.client, c.protocol, c.next_index) for slot, c in found.items()}
+
+
+def forget(slots: list[int], state: HttpState) -> None:
+    """Finished connections; their slots will be used again."""
+    for slot in slots:
+        state.conversations.pop(slot, None)
+        state.deadlines.pop(slot, None)
+    state.stalled.difference_update(slots)
+    state.last.forget(slots)
+
+
+def _by_row(pieces: list[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for row, start, end in pieces:
+        found.setdefault(row, []).append((start, end))
+    return found
+
+
+def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> list[Conversation]:
+    """Visits the connections that got payload."""
+    s, groups = walk.s, walk.groups
+    touched: list[Conversation] = []
+    some = np.diff(walk.flows[0].bounds) + np.diff(walk.flows[1].bounds) > 0
+    slots = s["slot"][groups.first].tolist()
+    ids = s["connection"][groups.first].tolist()
+    for group in np.flatnonzero(some).tolist():
+        slot = slots[group]
+        conversation = state.conversations.get(slot)
+        if conversation is None:
+            conversation = state.conversations[slot] = Conversation(ids[group], slot, state.parser)
+        if all(reader.mode == OFF for reader in conversation.readers):
+            continue
+        conversation.spoken = spoken
+        walk.visit(conversation, group)
+        touched.append(conversation)
+    return touched
+
+
+def _stalls(conversation: Conversation) -> bool:
+    return any(r.leftover is not None or r.assembler.waiting for r in conversation.readers)
+
+
+def _roles(s: Columns, groups: Groups, state: HttpState) -> tuple[Array, Array]:
+    found = [state.conversations.get(slot) for slot in s["slot"][groups.first].tolist()]
+    client = np.array([-1 if c is None else c.client for c in found], dtype=np.int64)
+    frame = np.array([NEVER if c is None else c.heard_frame for c in found], dtype=np.int64)
+    return client, frame
+
+
+def _endpoints(slots: Array, client: Array, facts: dict[str, Array]) -> Array:
+    """A hash of the server's address and port per slot: by SYN, by the first head, or by the lower port."""
+    lower = (facts["side_port"][2 * slots + 1] <= facts["side_port"][2 * slots]).astype(np.int64)
+    known = np.where(client >= 0, 1 - client, lower)
+    server = np.where(facts["role_rank"][slots] > 0, 1 - facts["client_direction"][slots], known)
+    side = 2 * slots + server
+    with np.errstate(over="ignore"):
+        mixed = facts["side_port"][side].astype(np.uint64)
+        for name in ("side_address_high", "side_address_low"):
+            mixed = (mixed ^ facts[name][side]) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(32)
+    return mixed.view(np.int64)
+
+
+def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> None:
+    """A FIN or RST: what the connection said is decided max(1 s, 2 rtt) later."""
+    for row in np.flatnonzero((s["flags"] & (FIN | RST)) != 0).tolist():
+        slot = int(s["slot"][row])
+        if slot in state.conversations:
+            rtt = sum(max(int(facts["side_rtt"][2 * slot + d]), 0) for d in (0, 1))
+            state.deadlines[slot] = max(int(s["time"][row]) + max(SECOND, 2 * rtt), state.deadlines.get(slot, NEVER))
+
+
+def _close(
+    slot: int, facts: dict[str, Array], payload: Callable[[int, int], bytes], spoken: Spoken, state: HttpState
+) -> None:
+    """The time after a close is over. A half-close of the client leaves the response open (RFC 9112 section 9.6)."""
+    conversation = state.conversations.get(slot)
+    if conversation is None or conversation.client < 0:
+        return
+    server = 1 - conversation.client
+    if close_reason(facts, slot, server) is None or not _whole(conversation, server, facts):
+        return
+    _end(slot, facts, payload, spoken, state, last_reason=AT_CAPTURE_END, keep=True)
+
+
+def _whole(conversation: Conversation, direction: int, facts: dict[str, Array]) -> bool:
+    """Whether all bytes before the FIN of a direction were seen, or its receiver has them."""
+    side = 2 * conversation.slot + direction
+    fin = int(facts["side_fin_offset"][side])
+    reached = conversation.readers[direction].assembler.reached
+    if fin == NEVER or reached is None or reached >= fin:
+        return True
+    return int(facts["side_acknowledged"][side ^ 1]) >= fin
+
+
+def _end(
+    slot: int, facts: dict[str, Array], payload: Callable[[int, int], bytes], spoken: Spoken, state: HttpState,
+    last_reason: int, keep: bool = False,
+) -> None:  # fmt: skip
+    """Ends what is open on a connection; with `keep` it may go on (a close that was none)."""
+    conversation = state.conversations.get(slot)
+    if conversation is None:
+        return
+    conversation.spoken = spoken
+    flush(conversation, payload)
+    reasons: list[int] = []
+    for direction in (0, 1):
+        reason = close_reason(facts, slot, direction)
+        reader = conversation.readers[direction]
+        if reason == BY_FIN:
+            _tail(conversation, direction, int(facts["side_fin_offset"][2 * slot + direction]), payload)
+        reasons.append(last_reason if reason is None else reason)
+        del reader
+    conversation.say_finished()
+    conversation.end((reasons[0], reasons[1]), at_capture_end=last_reason == AT_CAPTURE_END and not keep)
+    conversation.forced = False
+
+
+def _tail(conversation: Conversation, direction: int, fin: int, payload: Callable[[int, int], bytes]) -> None:
+    """Bytes between the last one seen and the FIN are missing in the capture."""
+    reader = conversation.readers[direction]
+    reached = reader.assembler.reached
+    if reached is None or reached >= fin or reader.mode == OFF:
+        return
+    message = reader.message
+    time, frame = (message.end, message.last_frame) if message is not None else (0, 0)
+    items = Items()
+    items.append((reached, fin, HOLE, time, frame, NEVER))
+    reader.assembler.reached = fin
+    other = Items()
+    pair = [(items, 0, 1), (other, 0, 0)]
+    read_both(conversation, pair if direction == 0 else pair[::-1], payload)
+
+
+def _burst_table(rows: Columns, closed: list[dict[str, int]], state: HttpState) -> pl.DataFrame:
+    if not state.keep_bursts:
+        return BURSTS.empty()
+    frames = [BURSTS.frame(rows)] if rows else []
+    if closed:
+        frames.append(BURSTS.frame({name: [row[name] for row in closed] for name in closed[0]}))
+    return pl.concat(frames) if frames else BURSTS.empty()
+
+
+def _tables(spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
+    if state.fields is None:
+        state.fields = FieldTable(state.parser)
+    exchanges = exchange_table(spoken.said, facts, clock, state.fields, state.parser, state.bursts)
+    messages = message_table(spoken.messages or [], state.fields, state.parser)
+    return Heard(bursts, messages, exchanges)
+
+
+

@@ -1,0 +1,136 @@
+"""What HTTP says about each segment: its message, whether it ends a head or a message, and whether its side owes more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wiredoctor.http.conversation import Interval
+from wiredoctor.scan import Groups, before, fill
+from wiredoctor.tables import NEVER, NONE, Array, Columns
+
+_FAR = 1 << 43
+"""Stream offsets are compared in 44 bits; what is further away (hostile jumps) belongs to no message."""
+
+
+@dataclass
+class LastData:
+    """Of the newest data segment of each side: its message and what it ended; and the open requests of each slot."""
+
+    message: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    ends_head: Array = field(default_factory=lambda: np.empty(0, dtype=bool))
+    ends_message: Array = field(default_factory=lambda: np.empty(0, dtype=bool))
+    outstanding: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    def reserve(self, slots: int) -> None:
+        """Room for slots 0 .. slots - 1."""
+        have = len(self.outstanding)
+        if slots <= have:
+            return
+        more = max(slots, 2 * have, 128) - have
+        self.message = np.concatenate((self.message, np.full(2 * more, NEVER, dtype=np.int64)))
+        self.ends_head = np.concatenate((self.ends_head, np.zeros(2 * more, dtype=bool)))
+        self.ends_message = np.concatenate((self.ends_message, np.zeros(2 * more, dtype=bool)))
+        self.outstanding = np.concatenate((self.outstanding, np.zeros(more, dtype=np.int64)))
+
+    def forget(self, slots: list[int]) -> None:
+        """Slots of finished connections, for new ones."""
+        for slot in slots:
+            if slot < len(self.outstanding):
+                self.outstanding[slot] = 0
+                self.message[2 * slot : 2 * slot + 2] = NEVER
+                self.ends_head[2 * slot : 2 * slot + 2] = False
+                self.ends_message[2 * slot : 2 * slot + 2] = False
+
+
+def annotate(
+    s: Columns, groups: Groups, in_order: Array, intervals: list[Interval], ended: list[tuple[int, int]],
+    client: Array, heard: Array, endpoint: Array, last: LastData,
+) -> None:  # fmt: skip
+    """Adds the HTTP columns to the segments `s`. `client`, `heard` (k,): per group the direction of the HTTP client and
+    the frame of its first head, -1 and NEVER without one; `endpoint` (k,) a hash of the server's address and port."""
+    n = len(s["frame"])
+    slot, direction = s["slot"], s["direction"]
+    side = 2 * slot + direction
+    last.reserve(int(slot.max()) + 1 if n else 0)
+    heard_frame = heard[groups.number]
+    s["http"] = (heard_frame != NEVER) & (s["frame"] >= heard_frame)
+    guess = (direction != client[groups.number]).astype(np.int8)
+    s["role"] = np.where((s["role"] == NONE) & s["http"], guess, s["role"]).astype(np.int8)
+    s["endpoint"] = endpoint[groups.number]
+    rows = np.flatnonzero((s["new_bytes"] > 0) & in_order) if intervals else np.empty(0, dtype=np.int64)
+    s["message"] = np.full(n, NEVER, dtype=np.int64)
+    s["exchange"] = np.full(n, NONE, dtype=np.int32)
+    last_message = np.full(n, NEVER, dtype=np.int64)
+    s["body_bytes"] = np.zeros(n, dtype=np.int64)
+    for name in ("in_body", "ends_head", "ends_message"):
+        s[name] = np.zeros(n, dtype=bool)
+    if len(rows):
+        _locate(s, rows, side[rows], intervals, last_message)
+    data = s["data_before_row"]
+    s["data_before_message"] = fill(last_message, data, last.message[side])
+    s["data_before_ends_head"] = fill(s["ends_head"], data, last.ends_head[side])
+    s["data_before_ends_message"] = fill(s["ends_message"], data, last.ends_message[side])
+    unfinished = (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"]
+    s["owes"] = unfinished | ~s["http"] | (_outstanding(s, groups, ended, client, last) > 0)
+    has = np.flatnonzero(s["new_bytes"] > 0)
+    last.message[side[has]] = last_message[has]
+    last.ends_head[side[has]] = s["ends_head"][has]
+    last.ends_message[side[has]] = s["ends_message"][has]
+
+
+def _locate(s: Columns, rows: Array, side: Array, intervals: list[Interval], last_message: Array) -> None:
+    table = np.array(intervals, dtype=np.int64)
+    order = np.lexsort((table[:, 1], table[:, 0]))
+    table = table[order]
+    sides, rank_of = np.unique(table[:, 0], return_inverse=True)
+    keys = (rank_of.ravel() << 45) + np.clip(table[:, 1], -_FAR, _FAR) + _FAR
+    rank = np.minimum(np.searchsorted(sides, side), len(sides) - 1)
+    known = sides[rank] == side
+    start = s["new_start"][rows]
+    end = s["offset"][rows] + s["length"][rows]
+
+    def find(offset: Array) -> tuple[Array, Array]:
+        position = np.searchsorted(keys, (rank << 45) + np.clip(offset, -_FAR, _FAR) + _FAR, side="right") - 1
+        position = np.maximum(position, 0)
+        good = known & (table[position, 0] == side) & (table[position, 1] <= offset) & (offset < table[position, 3])
+        return position, good
+
+    first, good = find(start)
+    s["message"][rows[good]] = table[first[good], 4]
+    s["exchange"][rows[good]] = table[first[good], 5]
+    final, good_end = find(end - 1)
+    at = rows[good_end]
+    hit = table[final[good_end]]
+    last_message[at] = hit[:, 4]
+    ends = end[good_end]
+    s["ends_head"][at] = ends == hit[:, 2]
+    s["ends_message"][at] = ends == hit[:, 3]
+    s["in_body"][at] = ends > hit[:, 2]
+    s["body_bytes"][at] = np.maximum(ends - np.maximum(start[good_end], hit[:, 2]), 0)
+    spans = good & good_end & (first != final)
+    s["in_body"][rows[spans]] |= table[first[spans], 3] > table[first[spans], 2]
+
+
+def _outstanding(s: Columns, groups: Groups, ended: list[tuple[int, int]], client: Array, last: LastData) -> Array:
+    """Requests that had ended before each row and were not answered to the end."""
+    slot = s["slot"]
+    change = np.zeros(len(slot), dtype=np.int64)
+    if ended and len(slot):
+        events = np.array(ended, dtype=np.int64)
+        lowest = int(s["frame"].min())
+        where = np.full(int(s["frame"].max()) - lowest + 1, -1, dtype=np.int64)
+        where[s["frame"] - lowest] = np.arange(len(slot))
+        inside = (events[:, 1] >= lowest) & (events[:, 1] - lowest < len(where))
+        row = where[np.where(inside, events[:, 1] - lowest, 0)]
+        row = np.where(inside, row, -1)
+        use = row >= 0
+        from_client = (events[:, 0] & 1) == client[groups.number[np.maximum(row, 0)]]
+        np.add.at(change, row[use], np.where(from_client, 1, -1)[use])
+    total = np.cumsum(change)
+    total = total - (total - change)[groups.start] + last.outstanding[slot]
+    result = before(total, groups)
+    result[groups.first] = last.outstanding[slot[groups.first]]
+    last.outstanding[slot[groups.last]] = np.maximum(total[groups.last], 0)
+    return result

@@ -1,0 +1,138 @@
+"""Bursts of a body, and what explains the pause before each (rules.md chapter 2, Burst)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wiredoctor.scan import Groups, group_rows
+from wiredoctor.tables import MILLISECOND, NEVER, SERVER, Array, Columns
+
+SHORTEST_PAUSE = 10 * MILLISECOND
+"""Gaps below this, or below two round trips, are within a burst."""
+TOLD_PAUSE = 50 * MILLISECOND
+"""Application pauses from this on are counted per response (`unchunked-streaming`)."""
+ACK_TIMER = 510 * MILLISECOND
+"""RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so that a longer pause was not one's."""
+
+_REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean")
+
+
+@dataclass
+class Pauses:
+    """What the pauses of one message's body add up to; `frames` are those of the first three pauses, with `times`."""
+
+    bursts: int = 1
+    application: int = 0
+    paused: int = 0
+    frames: list[int] = field(default_factory=list[int])
+    times: list[int] = field(default_factory=list[int])
+
+
+@dataclass
+class BurstState:
+    """Per side the burst that may go on, as a row of tables.BURSTS; per message with a pause what its pauses add up to."""
+
+    open: dict[int, dict[str, int]] = field(default_factory=dict[int, "dict[str, int]"])
+    pauses: dict[int, Pauses] = field(default_factory=dict[int, Pauses])
+
+    def close(self, slots: list[int]) -> list[dict[str, int]]:
+        """Bursts of finished connections."""
+        sides = [side for slot in slots for side in (2 * slot, 2 * slot + 1)]
+        return [self.open.pop(side) for side in sides if side in self.open]
+
+
+def find_bursts(s: Columns, state: BurstState) -> Columns:
+    """Bursts that are over, as tables.BURSTS; pauses are added up in the state."""
+    rows = np.flatnonzero(s["in_body"] & (s["message"] != NEVER))
+    if not len(rows):
+        return {}
+    rows = rows[np.argsort(s["direction"][rows], kind="stable")]
+    side = 2 * s["slot"][rows] + s["direction"][rows]
+    sides = group_rows(side)
+    first = sides.first
+    before = [state.open.get(x) for x in side[first].tolist()]
+    message, time = s["message"][rows], s["time"][rows]
+    previous = np.empty_like(message)
+    previous[1:] = message[:-1]
+    previous[first] = [NEVER if b is None else b["message"] for b in before]
+    same = previous == message
+    gap = time - s["data_before_time"][rows]
+    rtt = np.where((s["rtt_own"] == NEVER) | (s["rtt_other"] == NEVER), 0, s["rtt_own"] + s["rtt_other"])[rows]
+    pause = same & (gap >= np.maximum(SHORTEST_PAUSE, 2 * rtt))
+    why = _reasons(s, rows, gap)
+    for i in np.flatnonzero(pause & (s["role"][rows] == SERVER)).tolist():
+        _note(s, int(rows[i]), int(gap[i]), all(bool(reason[i]) for reason in why), state)
+    table = _table(s, rows, side, pause | ~same, sides, gap, pause, why, before)
+    # a side's last burst may go on
+    ends = np.append(table["_side"][1:] != table["_side"][:-1], True)
+    goes_on = ends & ~s["ends_message"][rows[table["_last"]]]
+    for touched in side[first].tolist():
+        state.open.pop(touched, None)
+    for i in np.flatnonzero(goes_on).tolist():
+        state.open[int(table["_side"][i])] = {name: int(values[i]) for name, values in table.items() if name[0] != "_"}
+    return {name: values[~goes_on] for name, values in table.items() if name[0] != "_"}
+
+
+def _reasons(s: Columns, rows: Array, gap: Array) -> tuple[Array, Array, Array]:
+    flying = s["in_flight_before"][rows]
+    acknowledged = (flying == 0) | ((flying < 2 * s["mss"][rows]) & (gap < ACK_TIMER))
+    room = s["data_before_room"][rows]
+    window_open = ~s["window_short_since"][rows] & ((room == NEVER) | (room >= s["mss"][rows]))
+    return acknowledged, window_open, ~s["retransmission_since"][rows]
+
+
+def _note(s: Columns, row: int, gap: int, application: bool, state: BurstState) -> None:
+    pauses = state.pauses.setdefault(int(s["message"][row]), Pauses())
+    pauses.bursts += 1
+    if application and gap >= TOLD_PAUSE:
+        pauses.application += 1
+        pauses.paused += gap
+        if len(pauses.frames) < 6:
+            pauses.frames += [int(s["data_before_frame"][row]), int(s["frame"][row])]
+            pauses.times += [int(s["data_before_time"][row]), int(s["time"][row])]
+
+
+def _table(
+    s: Columns, rows: Array, side: Array, begins: Array, sides: Groups, gap: Array, pause: Array,
+    why: tuple[Array, Array, Array], before: list[dict[str, int] | None],
+) -> Columns:  # fmt: skip
+    """A row per burst of this epoch, joined with the one that was open where it goes on."""
+    starts = begins.copy()
+    starts[sides.first] = True
+    at = np.flatnonzero(starts)
+    last = np.append(at[1:], len(rows)) - 1
+    number = np.cumsum(pause)
+    whole = np.where(begins & ~pause, np.arange(len(rows)), -1)
+    np.maximum.accumulate(whole, out=whole)
+    in_side = whole >= sides.start
+    # pauses since the body's first row, or since the row that the state knows
+    index = number - np.where(in_side, number[np.maximum(whole, 0)], (number - pause)[sides.start])
+    row = rows[at]
+    table: Columns = {
+        "connection": s["connection"][row], "direction": s["direction"][row], "message": s["message"][row],
+        "exchange": s["exchange"][row], "index": index[at], "first_frame": s["frame"][row],
+        "last_frame": s["frame"][rows[last]], "start": s["time"][row], "end": s["time"][rows[last]],
+        "bytes": np.add.reduceat(s["body_bytes"][rows], at), "segments": last - at + 1,
+        "largest_segment": np.maximum.reduceat(s["length"][rows], at),
+        "pause": np.where(pause[at], gap[at], NEVER),
+        "pause_frame": np.where(pause[at], s["data_before_frame"][row], NEVER),
+    }  # fmt: skip
+    for name, reason in zip(_REASONS, why, strict=True):
+        table[name] = reason[at] & pause[at]
+    table["pause_application"] = table[_REASONS[0]] & table[_REASONS[1]] & table[_REASONS[2]]
+    table["_side"], table["_last"] = side[at], last
+    position = np.searchsorted(at, sides.first)
+    for i, open_burst in zip(position.tolist(), before, strict=True):
+        if open_burst is None or open_burst["message"] != table["message"][i]:
+            continue
+        here = np.flatnonzero((table["_side"] == table["_side"][i]) & (table["message"] == table["message"][i]))
+        table["index"][here] += open_burst["index"]
+        if not begins[at[i]]:
+            table["bytes"][i] += open_burst["bytes"]
+            table["segments"][i] += open_burst["segments"]
+            table["largest_segment"][i] = max(int(table["largest_segment"][i]), open_burst["largest_segment"])
+            for name in ("first_frame", "start", "pause", "pause_frame", *_REASONS, "pause_application"):
+                table[name][i] = open_burst[name]
+    return table

@@ -1,0 +1,198 @@
+"""The two directions of a connection together: which response answers which request, and when an exchange is over."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from wiredoctor.http.framing import TUNNEL
+from wiredoctor.http.head import HeadParser
+from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message
+from wiredoctor.http.reader import HEAD, OFF, REQUEST, Reader
+from wiredoctor.tables import NEVER
+
+Interval = tuple[int, int, int, int, int, int]
+"""Side (2 * slot + direction), first offset, offset behind the head, offset behind the message, message id, exchange."""
+
+OPEN_END = 1 << 61
+"""Offset behind a message that is not at its end."""
+
+
+@dataclass
+class Spoken:
+    """What an epoch adds: where messages lie in their streams, which ended (side, frame) and the exchanges that are over."""
+
+    intervals: list[Interval] = field(default_factory=list[Interval])
+    ended: list[tuple[int, int]] = field(default_factory=list["tuple[int, int]"])
+    said: list[tuple[Conversation, Exchange, bool, int]] = field(default_factory=list["tuple[Conversation, Exchange, bool, int]"])
+    messages: list[tuple[Conversation, Message]] | None = None
+
+
+class Conversation:
+    """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read."""
+
+    __slots__ = ("awaiting", "client", "connection", "count", "forced", "heard_frame", "open", "parser", "protocol",
+                 "readers", "slot", "spoken", "closed", "next_index")  # fmt: skip
+
+    def __init__(self, connection: int, slot: int, parser: HeadParser) -> None:
+        self.connection, self.slot, self.parser = connection, slot, parser
+        self.readers = (Reader(self, 0), Reader(self, 1))
+        self.open: deque[Exchange] = deque()
+        self.awaiting: deque[Exchange] = deque()
+        self.next_index = 0
+        self.client = -1
+        self.heard_frame = NEVER
+        self.protocol = "unknown"
+        self.spoken = Spoken()
+        self.forced = self.closed = False
+
+    def take_kind(self, direction: int, kind: int, frame: int) -> bool:
+        """The first head decides which side is the client; False when that contradicts what the other side sent."""
+        if self.client >= 0 and (self.client == direction) != (kind == REQUEST):
+            return False
+        if self.client < 0:
+            self.client = direction if kind == REQUEST else 1 - direction
+            self.heard_frame = frame
+            self.protocol = "http"
+        self.readers[direction].kind = kind
+        return True
+
+    def other_protocol(self, direction: int, data: bytes) -> None:
+        """The first payload of a direction is no HTTP/1.x."""
+        if self.client >= 0:
+            return
+        if data[:3] == b"PRI" or data[:3] in (b"\x00\x00\x12", b"\x00\x00\x18"):
+            self.protocol = "http2"
+            self.stop()
+        elif len(data) > 2 and 0x14 <= data[0] <= 0x17 and data[1] == 3:
+            self.protocol = "tls"
+            self.stop()
+
+    def stop(self) -> None:
+        """From here on it is no HTTP/1.x: TLS, HTTP/2, a tunnel, or what an upgrade agreed on."""
+        for reader in self.readers:
+            reader.mode, reader.paused, reader.partial, reader.message = OFF, False, b"", None
+
+    def must_wait(self, ack: int) -> bool:
+        """Whether a response comes before its request was read: the server had seen bytes that were not handed on yet."""
+        if self.forced or (self.awaiting and _asked(self.awaiting[0], ack)):
+            return False
+        other = self.readers[self.client]
+        reached = other.assembler.reached
+        # one number more is a FIN
+        return other.mode != OFF and reached is not None and ack > reached + 1
+
+    def request_begins(self, message: Message) -> None:
+        """A request head was read."""
+        exchange = Exchange(self.next_index, message)
+        self.next_index += 1
+        message.exchange = exchange
+        self.open.append(exchange)
+        self.awaiting.append(exchange)
+
+    def response_begins(self, message: Message, ack: int) -> str | None:
+        """A response head was read; returns the method that it answers, None where the request was not captured."""
+        awaiting = self.awaiting
+        reader = self.readers[1 - self.client]
+        if reader.lost:
+            # behind a hole answers are missing: this one belongs to the newest request that the server had seen
+            reader.lost = False
+            while len(awaiting) > 1 and _asked(awaiting[1], ack):
+                awaiting.popleft().response_done = True
+        if awaiting and _asked(awaiting[0], ack):
+            exchange = awaiting[0]
+        else:
+            exchange = Exchange(self.next_index, request_done=True)
+            self.next_index += 1
+            self.open.append(exchange)
+            awaiting.appendleft(exchange)
+        message.exchange = exchange
+        status: int = message.line[1]  # type: ignore[assignment]
+        if status == 101 or not 100 <= status < 200:
+            exchange.response = message
+            awaiting.popleft()
+        return exchange.method
+
+    def message_ends(self, reader: Reader, message: Message, end: int) -> None:
+        """A message is whole, or will never be."""
+        exchange = message.exchange
+        if exchange is None:
+            return
+        spoken = self.spoken
+        side = 2 * self.slot + reader.direction
+        spoken.intervals.append((side, message.offset, message.head_end, end, message.id, exchange.index))
+        if spoken.messages is not None:
+            spoken.messages.append((self, message))
+        if reader.kind == REQUEST:
+            exchange.request_done = True
+            spoken.ended.append((side, message.last_frame))
+            switches = message.line[0] == "CONNECT" or (message.fields.connection_upgrade and message.fields.upgrade)
+            if switches and not self.forced:
+                reader.paused, reader.pause_time = True, message.end
+            return
+        status: int = message.line[1]  # type: ignore[assignment]
+        if exchange.response is not message:
+            exchange.interim.append(status)
+            exchange.interim_message = message
+            return
+        exchange.response_done = True
+        spoken.ended.append((side, message.last_frame))
+        if status == 101 or message.framing == TUNNEL:
+            exchange.upgraded = True
+            self.stop()
+        elif self.readers[self.client].paused and not self.awaiting:
+            self.readers[self.client].paused = False
+
+    def say_finished(self) -> None:
+        """Exchanges that nothing can change any more: whole, and followed by another."""
+        open_ = self.open
+        while len(open_) > 1 and open_[0].request_done and open_[0].response_done:
+            following = open_[1].request
+            self.spoken.said.append((self, open_.popleft(), False, NEVER if following is None else following.start))
+
+    def end(self, reasons: tuple[int, int], at_capture_end: bool) -> None:
+        """The connection, or the capture, is over. `reasons`: why each direction ended, an index of tables.END_REASONS."""
+        for direction in (self.client, 1 - self.client) if self.client >= 0 else (0, 1):
+            self.readers[direction].close(reasons[direction])
+        while self.open:
+            exchange = self.open.popleft()
+            if exchange.response is None and exchange.interim_message is not None:
+                # an interim response that no final one followed is what there is of the response
+                exchange.response = exchange.interim_message
+                exchange.interim.pop()
+            following = self.open[0].request if self.open else None
+            self.spoken.said.append((self, exchange, at_capture_end, NEVER if following is None else following.start))
+        self.awaiting.clear()
+
+    def tentative(self) -> list[Interval]:
+        """Where messages that are not at their end lie, a head that is not all there included."""
+        found: list[Interval] = []
+        for reader in self.readers:
+            message = reader.message
+            side = 2 * self.slot + reader.direction
+            if message is not None and message.exchange is not None:
+                found.append((side, message.offset, message.head_end, OPEN_END, message.id, message.exchange.index))
+            elif reader.mode == HEAD and reader.partial and reader.kind is not None:
+                number = self.connection << 26 | (reader.count & 0x1FFFFFF) << 1 | reader.direction
+                index = self.next_index if reader.kind == REQUEST or not self.awaiting else self.awaiting[0].index
+                found.append((side, reader.partial_offset, OPEN_END, OPEN_END, number, index))
+        return found
+
+
+def _asked(exchange: Exchange, ack: int) -> bool:
+    """Whether the server had seen this request when it acknowledged `ack` (NEVER: not known, taken for yes)."""
+    return exchange.request is None or ack == NEVER or exchange.request.offset < ack
+
+
+def close_reason(facts: dict[str, object], slot: int, direction: int) -> int | None:
+    """Why a direction ended: its own FIN, or an RST of either side; None while it has not."""
+    side = 2 * slot + direction
+    fin, rst = facts["side_fin_frame"], facts["side_rst_frame"]
+    if fin[side] != NEVER:  # type: ignore[index]
+        return BY_FIN
+    if rst[side] != NEVER or rst[side ^ 1] != NEVER:  # type: ignore[index]
+        return BY_RST
+    return None
+
+
+__all__ = ["AT_CAPTURE_END", "IN_HOLE", "OPEN_END", "Conversation", "Interval", "Spoken", "close_reason"]

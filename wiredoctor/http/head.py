@@ -1,0 +1,294 @@
+r"""Start lines and header fields, RFC 9112 sections 2 to 5 and RFC 9110 section 5.
+
+    request-line = method SP request-target SP HTTP-version
+    status-line  = HTTP-version SP status-code SP [ reason-phrase ]
+    field-line   = field-name ":" OWS field-value OWS
+
+Heads repeat: parsed field lines and sets of fields are remembered, so that a head costs a look-up per line.
+Text is Latin-1, a character per byte; nothing here raises on any bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+REMEMBERED = 8192
+"""Field lines and sets of fields kept; a capture with more different ones only loses speed."""
+
+KNOWN_METHODS = frozenset(
+    b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT MKACTIVITY "
+    b"CHECKOUT CHECKIN MERGE SEARCH BCOPY BDELETE BMOVE BPROPFIND BPROPPATCH NOTIFY POLL SUBSCRIBE UNSUBSCRIBE LABEL UPDATE "
+    b"UNCHECKOUT MKWORKSPACE VERSION-CONTROL BASELINE-CONTROL RPC_IN_DATA RPC_OUT_DATA RPC_CONNECT M-SEARCH SSTP_DUPLEX_POST "
+    b"BITS_POST CCM_POST PURGE LINK UNLINK QUERY".split()
+)
+"""Methods by which a request is recognised in the middle of a stream (IANA's registry, WebDAV and its relatives).
+At the start of a stream, or after a request, any token is a method."""
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,40}) +(\S(?:.*\S)?) +(HTTP/[0-9]\.[0-9])[ \t]*\Z", re.DOTALL)
+_STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9]) +([0-9]{3})(?:[ \t]([^\r\n]*))?\s*\Z", re.DOTALL)
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the fields of a head say, as far as framing, lifetime and rules need it. `number` is unique to each instance."""
+
+    number: int
+    content_length: int | None = None
+    bad_content_length: bool = False
+    has_content_length: bool = False
+    transfer_codings: tuple[str, ...] = ()
+    connection_close: bool = False
+    connection_keep_alive: bool = False
+    connection_upgrade: bool = False
+    upgrade: str = ""
+    expect_continue: bool = False
+    host: str = ""
+    user_agent: str = ""
+    referer: str = ""
+    has_credentials: bool = False
+    server: str = ""
+    via: str = ""
+    content_type: str = ""
+    content_encoding: str = ""
+    keep_alive_timeout: int = -1
+    keep_alive_max: int = -1
+    auth_scheme: str = ""
+    auth_token: bool = False
+    accel_buffering: str = ""
+
+
+class RequestLine(NamedTuple):
+    """method, target and version as sent."""
+
+    method: str
+    target: str
+    version: str
+
+
+class StatusLine(NamedTuple):
+    """version, status and reason as sent."""
+
+    version: str
+    status: int
+    reason: str
+
+
+Line = tuple[bytes, str] | None
+
+
+@dataclass
+class HeadParser:
+    """Parses heads and remembers what repeats. `catalogue` holds every Fields met, by number."""
+
+    catalogue: list[Fields] = field(default_factory=list[Fields])
+    _lines: dict[bytes, Line] = field(default_factory=dict[bytes, Line])
+    _sets: dict[tuple[Line, ...], Fields] = field(default_factory=dict[tuple[Line, ...], Fields])
+    _statuses: dict[bytes, StatusLine | None] = field(default_factory=dict[bytes, StatusLine | None])
+    _responses: dict[bytes, tuple[StatusLine, Fields]] = field(default_factory=dict[bytes, tuple[StatusLine, Fields]])
+
+    def fields(self, lines: list[bytes]) -> Fields:
+        """Field lines (without the start line and the empty line) -> Fields."""
+        known = self._lines
+        found: list[Line] = []
+        for line in lines:
+            try:
+                entry = known[line]
+            except KeyError:
+                entry = _field_line(line)
+                if len(known) >= REMEMBERED:
+                    known.clear()
+                known[line] = entry
+            if entry is not None:
+                found.append(entry)
+        key = tuple(found)
+        fields = self._sets.get(key)
+        if fields is None:
+            fields = _collect(key, len(self.catalogue))
+            self.catalogue.append(fields)
+            if len(self._sets) >= REMEMBERED:
+                self._sets.clear()
+            self._sets[key] = fields
+        return fields
+
+    def status(self, line: bytes) -> StatusLine | None:
+        """A status line, or None where it is none."""
+        try:
+            return self._statuses[line]
+        except KeyError:
+            if len(self._statuses) >= REMEMBERED:
+                self._statuses.clear()
+            found = self._statuses[line] = _status_line(line)
+            return found
+
+    def response(self, head: bytes) -> tuple[StatusLine, Fields] | None:
+        """A whole response head with its empty line; None where the first line is no status line."""
+        known = self._responses.get(head)
+        if known is not None:
+            return known
+        lines = head_lines(head)
+        status = self.status(lines[0])
+        if status is None:
+            return None
+        result = status, self.fields(lines[1:])
+        if len(self._responses) >= REMEMBERED:
+            self._responses.clear()
+        self._responses[head] = result
+        return result
+
+    def request(self, head: bytes) -> tuple[RequestLine, Fields] | None:
+        """A whole request head with its empty line; None where the first line is no request line."""
+        lines = head_lines(head)
+        request = request_line(lines[0])
+        return None if request is None else (request, self.fields(lines[1:]))
+
+
+def head_lines(head: bytes) -> list[bytes]:
+    """Lines without their ends and without the empty line; a bare LF ends a line too (RFC 9112 section 2.2)."""
+    lines = head.split(b"\r\n")
+    if b"\n" in head and head.count(b"\n") != len(lines) - 1:
+        lines = [part.removesuffix(b"\r") for part in head.split(b"\n")]
+    while len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def request_line(line: bytes) -> RequestLine | None:
+    """A request line of HTTP/1.x (the target may hold spaces, as careless clients send it), or None."""
+    parts = line.split(b" ")
+    if len(parts) == 3 and parts[2] == b"HTTP/1.1" and parts[0] in KNOWN_METHODS and parts[1]:
+        return RequestLine(parts[0].decode("ascii"), parts[1].decode("latin-1"), "HTTP/1.1")
+    match = _REQUEST_LINE.match(line)
+    if match is None:
+        return None
+    return RequestLine(match[1].decode("ascii"), match[2].decode("latin-1"), match[3].decode("ascii"))
+
+
+def _status_line(line: bytes) -> StatusLine | None:
+    match = _STATUS_LINE.match(line)
+    if match is None:
+        return None
+    return StatusLine(match[1].decode("ascii"), int(match[2]), (match[3] or b"").decode("latin-1"))
+
+
+def _field_line(line: bytes) -> Line:
+    name, colon, value = line.partition(b":")
+    key = name.strip(b" \t").lower()
+    if not colon or key not in _READERS:
+        return None
+    return key, value.strip(b" \t").decode("latin-1")
+
+
+def _list(values: list[str]) -> list[str]:
+    return [item.strip().lower() for value in values for item in value.split(",") if item.strip()]
+
+
+def _content_length(values: list[str]) -> dict[str, object]:
+    """RFC 9112 section 6.3 rule 5: a list of identical values counts as one; anything else is invalid."""
+    items = {item.strip() for value in values for item in value.split(",")}
+    text = next(iter(items))
+    # nineteen digits fit 64 bits; more is no length of anything
+    good = len(items) == 1 and text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 18
+    return {"has_content_length": True, "content_length": int(text) if good else None, "bad_content_length": not good}
+
+
+def _transfer_encoding(values: list[str]) -> dict[str, object]:
+    codings = tuple(item.partition(";")[0].strip() for item in _list(values))
+    return {"transfer_codings": tuple(coding for coding in codings if coding != "identity")}
+
+
+def _connection(values: list[str]) -> dict[str, object]:
+    options = set(_list(values))
+    return {
+        "connection_close": "close" in options,
+        "connection_keep_alive": "keep-alive" in options,
+        "connection_upgrade": "upgrade" in options,
+    }
+
+
+def _keep_alive(values: list[str]) -> dict[str, object]:
+    result: dict[str, object] = {}
+    for item in _list(values):
+        name, _, number = item.partition("=")
+        number = number.strip().strip('"')
+        if name.strip() in ("timeout", "max") and number.isascii() and number.isdigit() and len(number) <= 9:
+            result[f"keep_alive_{name.strip()}"] = int(number)
+    return result
+
+
+def _challenge(values: list[str]) -> dict[str, object]:
+    scheme, _, rest = values[0].partition(" ")
+    token = bool(rest.strip()) and scheme.lower() in ("ntlm", "negotiate")
+    return {"auth_scheme": scheme.lower(), "auth_token": token}
+
+
+def _text(name: str, lower: bool = False) -> object:
+    def read(values: list[str]) -> dict[str, object]:
+        return {name: values[0].lower() if lower else values[0]}
+
+    return read
+
+
+_READERS = {
+    b"content-length": _content_length,
+    b"transfer-encoding": _transfer_encoding,
+    b"connection": _connection,
+    b"proxy-connection": lambda values: {},
+    b"keep-alive": _keep_alive,
+    b"upgrade": _text("upgrade"),
+    b"expect": lambda values: {"expect_continue": "100-continue" in _list(values)},
+    b"host": _text("host"),
+    b"user-agent": _text("user_agent"),
+    b"referer": _text("referer"),
+    b"authorization": lambda values: {"has_credentials": True},
+    b"proxy-authorization": lambda values: {"has_credentials": True},
+    b"server": _text("server"),
+    b"via": _text("via"),
+    b"content-type": lambda values: {"content_type": values[0].partition(";")[0].strip().lower()},
+    b"content-encoding": _text("content_encoding", lower=True),
+    b"www-authenticate": _challenge,
+    b"proxy-authenticate": _challenge,
+    b"x-accel-buffering": _text("accel_buffering", lower=True),
+}
+
+
+def _collect(lines: tuple[Line, ...], number: int) -> Fields:
+    """Field lines of one head -> Fields; several lines of one name are a list (RFC 9110 section 5.3)."""
+    values: dict[bytes, list[str]] = {}
+    for entry in lines:
+        if entry is not None:
+            values.setdefault(entry[0], []).append(entry[1])
+    found: dict[str, object] = {"number": number}
+    for name, texts in values.items():
+        found.update(_READERS[name](texts))
+    return Fields(**found)
+
+
+def find_head_end(data: bytes) -> int:
+    """Offset behind the empty line that ends a head; -1 while there is none. CR before LF is optional."""
+    end = data.find(b"\r\n\r\n")
+    bare = data.find(b"\n\n", 0, end if end >= 0 else len(data))
+    mixed = data.find(b"\n\r\n", 0, end if end >= 0 else len(data))
+    ends = [(e, n) for e, n in ((end, 4), (bare, 2), (mixed, 3)) if e >= 0]
+    return -1 if not ends else sum(min(ends))
+
+
+def may_become_request(data: bytes) -> bool:
+    """Whether the bytes so far can be the beginning of a request line."""
+    line, newline, _ = data.partition(b"\n")
+    if newline:
+        return request_line(line.removesuffix(b"\r")) is not None
+    method, space, _ = data.partition(b" ")
+    if not space:
+        return len(method) <= 40 and _TOKEN.match(method.removesuffix(b"\r")) is not None
+    return len(method) <= 40 and _TOKEN.match(method) is not None
+
+
+def may_become_response(data: bytes) -> bool:
+    """Whether the bytes so far can be the beginning of a status line."""
+    line, newline, _ = data.partition(b"\n")
+    if newline:
+        return _status_line(line.removesuffix(b"\r")) is not None
+    return data[:7] == b"HTTP/1."[: len(data)] or data[:5] == b"HTTP/"

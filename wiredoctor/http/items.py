@@ -1,0 +1,110 @@
+"""The bytes of one direction in stream order, as ranges of the capture: what a reader walks over.
+
+An item is a run of bytes that one packet brought, or a hole that will not be filled. Payload is never copied; `at` says
+where it lies (HOLE: nowhere).
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from wiredoctor.tables import NEVER, SECOND
+
+HOLE = -1
+
+PATIENCE = SECOND
+"""A hole that the receiver has acknowledged is given up after so long: the packet may have been captured late, not later."""
+AHEAD = 16 << 20
+"""Bytes held behind a hole before it is given up without an acknowledgement: more than common receive windows allow."""
+
+Item = tuple[int, int, int, int, int, int]
+"""start, end (stream offsets), at, time, frame, ack number of the packet."""
+
+
+@dataclass
+class Items:
+    """Items as columns, in stream order without gaps. `holes` are the positions of holes, in order.
+
+    `heads` are positions whose bytes look like the beginning of a head, in order; None: any may. `look_for_heads` finds
+    them, when they are asked for."""
+
+    start: list[int] = field(default_factory=list[int])
+    end: list[int] = field(default_factory=list[int])
+    at: list[int] = field(default_factory=list[int])
+    time: list[int] = field(default_factory=list[int])
+    frame: list[int] = field(default_factory=list[int])
+    ack: list[int] = field(default_factory=list[int])
+    holes: list[int] = field(default_factory=list[int])
+    heads: list[int] | None = None
+    look_for_heads: Callable[[], list[int]] | None = None
+
+    def append(self, item: Item) -> None:
+        """Adds an item behind the others."""
+        if item[2] == HOLE:
+            self.holes.append(len(self.start))
+        for column, value in zip((self.start, self.end, self.at, self.time, self.frame, self.ack), item, strict=True):
+            column.append(value)
+
+    def item(self, i: int) -> Item:
+        """The i-th item."""
+        return self.start[i], self.end[i], self.at[i], self.time[i], self.frame[i], self.ack[i]
+
+
+@dataclass
+class Assembler:
+    """Puts the packets of one direction in order. `reached`: everything before it has been handed on; None before the first."""
+
+    reached: int | None = None
+    waiting: list[Item] = field(default_factory=list[Item])
+    acknowledged_at: int = NEVER
+
+    @property
+    def blocked(self) -> bool:
+        """Whether bytes wait behind a hole."""
+        return bool(self.waiting)
+
+    def add(self, item: Item, out: Items) -> bool:
+        """Takes new bytes; hands on what is in order. Whether they came in order themselves."""
+        if self.reached is None:
+            self.reached = item[0]
+        in_order = item[0] == self.reached
+        insort(self.waiting, item)
+        self._drain(out)
+        if self.waiting and self.waiting[-1][1] - self.reached > AHEAD:
+            self.give_up(out)
+        return in_order
+
+    def _drain(self, out: Items) -> None:
+        taken = 0
+        for start, end, at, time, frame, ack in self.waiting:
+            reached = self.reached or 0
+            if start > reached and taken == 0:
+                return
+            if start > reached:
+                break
+            taken += 1
+            if end > reached:
+                out.append((reached, end, at if at == HOLE else at + reached - start, time, frame, ack))
+                self.reached = end
+        if taken:
+            del self.waiting[:taken]
+            self.acknowledged_at = NEVER
+
+    def give_up(self, out: Items) -> None:
+        """Hands on the hole in front, and what lies behind it."""
+        start, _, _, time, frame, ack = self.waiting[0]
+        out.append((self.reached or 0, start, HOLE, time, frame, ack))
+        self.reached = start
+        self.acknowledged_at = NEVER
+        self._drain(out)
+
+    def look(self, now: int, acknowledged: Callable[[int], int], out: Items) -> None:
+        """Gives up holes that were acknowledged PATIENCE ago. `acknowledged(offset)`: when all before it was, or NEVER."""
+        while self.waiting:
+            if self.acknowledged_at == NEVER:
+                self.acknowledged_at = acknowledged(self.waiting[0][0])
+            if self.acknowledged_at == NEVER or now - self.acknowledged_at < PATIENCE:
+                return
+            self.give_up(out)

@@ -1,0 +1,387 @@
+"""Reads the messages of one direction: heads are visited, bodies are jumped over (RFC 9112 sections 6 and 7)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wiredoctor.http import framing
+from wiredoctor.http.head import (
+    KNOWN_METHODS,
+    Fields,
+    HeadParser,
+    RequestLine,
+    StatusLine,
+    find_head_end,
+    may_become_request,
+    may_become_response,
+)
+from wiredoctor.http.items import HOLE, Assembler, Items
+from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Message
+from wiredoctor.tables import NEVER
+
+if TYPE_CHECKING:
+    from wiredoctor.http.conversation import Conversation
+
+HEAD, BODY, CHUNK_SIZE, CHUNK_END, CLOSE, SEEK, OFF = range(7)
+"""What the next bytes are: a head; body up to `until`; a chunk-size line or a trailer line; the CRLF behind a chunk;
+body up to the close; anything until something looks like a head again; no HTTP any more."""
+
+REQUEST, RESPONSE = 0, 1
+
+MAX_HEAD = 1 << 18
+"""Bytes of a head: common servers accept 8 to 64 KiB, and nothing sane sends 256."""
+MAX_LINE = 1 << 14
+"""Bytes of a chunk-size or trailer line."""
+FIRST_LOOK = 2048
+"""Bytes read in search of a head's end; more are read only when it is not there."""
+
+
+class Reader:
+    """State of one direction. Bytes come as Items; `run` walks over them and may pause until the other side is read."""
+
+    __slots__ = ("conversation", "direction", "kind", "mode", "pos", "until", "partial", "partial_offset", "partial_frame",
+                 "partial_time", "message", "count", "seeking", "paused", "pause_time", "in_trailer", "lost", "leftover", "assembler")  # fmt: skip
+
+    def __init__(self, conversation: Conversation, direction: int) -> None:
+        self.conversation, self.direction = conversation, direction
+        self.kind: int | None = None
+        self.mode, self.pos, self.until = HEAD, NEVER, 0
+        self.partial = b""
+        self.partial_offset = self.partial_frame = self.partial_time = 0
+        self.message: Message | None = None
+        self.count = 0
+        self.seeking = self.paused = self.in_trailer = self.lost = False
+        self.pause_time = NEVER
+        self.leftover: Items | None = None
+        self.assembler = Assembler()
+
+    def run(self, items: Items, i: int, stop: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+        """Walks items[i:stop]; returns the index of the first item that is not wholly used (stop, or where it paused)."""
+        while i < stop:
+            mode = self.mode
+            if mode == HEAD:
+                if items.at[i] == HOLE:
+                    i = self._hole_in_head(items, i)
+                else:
+                    i = self._head(items, i, read, parser)
+                if self.paused:
+                    return i
+            elif mode == BODY:
+                i = self._body(items, i, stop)
+                if self.paused:
+                    return i
+            elif mode == CLOSE:
+                self._take(items, i, stop, items.end[stop - 1])
+                self.pos = items.end[stop - 1]
+                i = stop
+            elif mode == SEEK:
+                i = self._seek(items, i, stop)
+            elif mode == OFF:
+                self.pos = items.end[stop - 1]
+                i = stop
+            else:
+                i = self._chunk_line(items, i, read)
+                if self.paused:
+                    return i
+        return i
+
+    # heads
+
+    def _head(self, items: Items, i: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+        start, end = items.start[i], items.end[i]
+        pos = self.pos
+        if pos < start or pos > end:
+            pos = start
+        size = end - pos
+        at = items.at[i] + pos - start
+        data = read(at, size if size <= FIRST_LOOK else FIRST_LOOK)
+        if self.partial:
+            data = self.partial + data
+        head_end = data.find(b"\r\n\r\n") + 4
+        if head_end < 4 or data[:1] in b"\r\n" or b"\n\n" in data[:head_end]:
+            if size > FIRST_LOOK:
+                data = self.partial + read(at, min(size, MAX_HEAD))
+            return self._unusual_head(data, items, i, pos, parser)
+        return self._complete_head(data[:head_end], items, i, pos - len(self.partial), parser)
+
+    def _unusual_head(self, data: bytes, items: Items, i: int, pos: int, parser: HeadParser) -> int:
+        """Empty lines in front, bare LFs, a head that is not all there, or no head at all."""
+        begin = pos - len(self.partial)
+        if self.kind != RESPONSE and data[:1] in (b"\r", b"\n"):
+            # RFC 9112 section 2.2: a server should ignore an empty line in front of a request line
+            stripped = data.lstrip(b"\r\n")
+            begin += len(data) - len(stripped)
+            data = stripped
+            if not data:
+                self.partial, self.pos = b"", items.end[i]
+                return i + 1
+            if begin >= items.start[i]:
+                self.partial, pos = b"", begin
+        head_end = find_head_end(data)
+        if head_end >= 0:
+            return self._complete_head(data[:head_end], items, i, begin, parser)
+        if len(data) >= MAX_HEAD or not self._plausible(data):
+            return self._not_http(data, items, i)
+        if not self.partial:
+            self.partial_offset, self.partial_frame, self.partial_time = begin, items.frame[i], items.time[i]
+        self.partial, self.pos = data, items.end[i]
+        return i + 1
+
+    def _plausible(self, data: bytes) -> bool:
+        if self.kind == REQUEST:
+            return may_become_request(data)
+        if self.kind == RESPONSE:
+            return may_become_response(data)
+        other = self.conversation.readers[1 - self.direction].kind
+        return (other != REQUEST and may_become_request(data)) or (other != RESPONSE and may_become_response(data))
+
+    def _complete_head(self, head: bytes, items: Items, i: int, begin: int, parser: HeadParser) -> int:
+        parsed: tuple[RequestLine | StatusLine, Fields] | None
+        if self.kind == RESPONSE or (self.kind is None and head[:5] == b"HTTP/"):
+            parsed, kind = parser.response(head), RESPONSE
+        else:
+            parsed, kind = parser.request(head), REQUEST
+        if parsed is None or (self.seeking and kind == REQUEST and parsed[0][0].encode() not in KNOWN_METHODS):
+            return self._not_http(head, items, i)
+        if self.kind is None and not self.conversation.take_kind(self.direction, kind, items.frame[i]):
+            return self._not_http(head, items, i)
+        if self.partial:
+            frame, time = self.partial_frame, self.partial_time
+        else:
+            frame, time = items.frame[i], items.time[i]
+        conversation = self.conversation
+        if kind == RESPONSE and conversation.must_wait(items.ack[i]):
+            if not self.paused:
+                self.paused, self.pause_time = True, items.time[i]
+            return i
+        message = Message(self._next_id(), begin, frame, time, parsed[0], parsed[1])
+        head_end = begin + len(head)
+        message.head_end, message.head_bytes = head_end, len(head)
+        self._set_end(message, items, i)
+        self.message, self.pos = message, head_end
+        self.partial, self.seeking = b"", False
+        if kind == REQUEST:
+            conversation.request_begins(message)
+            self._frame_body(message, framing.request_framing(message.fields))
+        else:
+            method = conversation.response_begins(message, items.ack[i])
+            self._frame_body(message, framing.response_framing(message.line[1], method, message.fields))  # type: ignore[arg-type]
+        return i + (head_end >= items.end[i])
+
+    def _next_id(self) -> int:
+        number = self.conversation.connection << INDEX_BITS | (self.count & 0x1FFFFFF) << 1 | self.direction
+        self.count += 1
+        return number
+
+    def _set_end(self, message: Message, items: Items, i: int) -> None:
+        """The last missing byte may have come earlier than the first: packets out of order."""
+        if items.frame[i] > message.last_frame:
+            message.last_frame, message.end = items.frame[i], items.time[i]
+
+    def _frame_body(self, message: Message, how: int) -> None:
+        """What follows the head, by its framing."""
+        message.framing = how if how != framing.BROKEN else framing.NO_BODY
+        if how == framing.NO_BODY:
+            self._finish(COMPLETE)
+        elif how == framing.LENGTH:
+            length = message.fields.content_length or 0
+            message.due = length
+            if not length:
+                self._finish(COMPLETE)
+            else:
+                self.mode, self.until = BODY, self.pos + length
+        elif how == framing.CHUNKED:
+            message.chunks = 0
+            self.mode, self.in_trailer = CHUNK_SIZE, False
+        elif how == framing.UNTIL_CLOSE:
+            self.mode = CLOSE
+        elif how == framing.TUNNEL:
+            self._finish(COMPLETE)
+        else:
+            self._finish(ERROR)
+            self._lose()
+
+    def _not_http(self, data: bytes, items: Items, i: int) -> int:
+        """These bytes begin no message: look further, or leave the connection alone."""
+        self.partial = b""
+        if self.kind is None and not self.seeking:
+            self.conversation.other_protocol(self.direction, data)
+        if self.mode != OFF:
+            self._lose()
+        self.pos = items.end[i]
+        return i + 1
+
+    def _lose(self) -> None:
+        self.mode, self.seeking, self.partial = SEEK, True, b""
+        self.lost = True
+
+    def _hole_in_head(self, items: Items, i: int) -> int:
+        if self.partial:
+            self._cut_head(IN_HOLE)
+        self._lose()
+        self.pos = items.end[i]
+        return i + 1
+
+    def _seek(self, items: Items, i: int, stop: int) -> int:
+        if items.heads is None and items.look_for_heads is not None:
+            items.heads = items.look_for_heads()
+        heads = items.heads
+        if heads is not None:
+            k = bisect_left(heads, i)
+            if k == len(heads) or heads[k] >= stop:
+                self.pos = items.end[stop - 1]
+                return stop
+            i = heads[k]
+        elif items.at[i] == HOLE:
+            return i + 1
+        self.pos, self.mode, self.seeking = items.start[i], HEAD, True
+        return i
+
+    # bodies
+
+    def _take(self, items: Items, i: int, stop: int, upto: int) -> None:
+        """Counts body bytes of items[i:stop] from `pos` up to the stream offset `upto`."""
+        message = self.message
+        if message is None or stop <= i:
+            return
+        begin = max(self.pos, items.start[i])
+        size = upto - begin
+        last = stop - 1
+        if items.holes:
+            for k in items.holes[bisect_left(items.holes, i) : bisect_left(items.holes, stop)]:
+                message.has_hole = True
+                size -= min(items.end[k], upto) - max(items.start[k], begin)
+            # bytes behind a hole came earlier than what filled one before them
+            last = max(range(i, stop), key=items.frame.__getitem__)
+        if items.frame[last] > message.last_frame:
+            message.last_frame, message.end = items.frame[last], items.time[last]
+        message.body_bytes += size
+        if size:
+            message.last_body_time = max(message.last_body_time, items.time[last])
+
+    def _body(self, items: Items, i: int, stop: int) -> int:
+        until = self.until
+        k = bisect_left(items.end, until, i, stop)
+        if k == stop:
+            self._take(items, i, stop, items.end[stop - 1])
+            self.pos = items.end[stop - 1]
+            return stop
+        self._take(items, i, k + 1, until)
+        self.pos = until
+        ends_in_hole = items.at[k] == HOLE
+        if self.message is not None and self.message.framing == framing.CHUNKED:
+            if ends_in_hole and items.end[k] > until:
+                self._finish(IN_HOLE)
+                self._lose()
+            else:
+                self.mode = CHUNK_END
+        else:
+            self._finish(COMPLETE)
+            if ends_in_hole and items.end[k] > until:
+                self._lose()
+        return k + (items.end[k] <= until)
+
+    def _chunk_line(self, items: Items, i: int, read: Callable[[int, int], bytes]) -> int:
+        """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
+        if items.at[i] == HOLE:
+            self._take_hole()
+            self.pos = items.end[i]
+            return i + 1
+        begin = max(self.pos, items.start[i])
+        size = items.end[i] - begin
+        data = read(items.at[i] + begin - items.start[i], min(size, FIRST_LOOK))
+        newline = data.find(b"\n")
+        if newline < 0:
+            self.partial += data
+            self.pos = begin + len(data)
+            self._touch(items, i)
+            if len(self.partial) > MAX_LINE:
+                self._finish(ERROR)
+                self._lose()
+            return i + (self.pos >= items.end[i])
+        line = self.partial + data[:newline]
+        self.partial = b""
+        self.pos = begin + newline + 1
+        self._touch(items, i)
+        self._line(line.removesuffix(b"\r"))
+        return i + (self.pos >= items.end[i])
+
+    def _line(self, line: bytes) -> None:
+        """chunk-size [ chunk-ext ] CRLF, or a trailer field, or the empty line at the end (RFC 9112 section 7.1)."""
+        message = self.message
+        if message is None:
+            self._lose()
+        elif self.mode == CHUNK_END:
+            if line:
+                self._finish(ERROR)
+                self._lose()
+            else:
+                self.mode = CHUNK_SIZE
+        elif self.in_trailer:
+            if not line:
+                self._finish(COMPLETE)
+        else:
+            digits = line.partition(b";")[0].strip(b" \t")
+            if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+                self._finish(ERROR)
+                self._lose()
+            elif (size := int(digits, 16)) == 0:
+                self.in_trailer = True
+            else:
+                message.chunks += 1
+                self.mode, self.until = BODY, self.pos + size
+
+    def _touch(self, items: Items, i: int) -> None:
+        if self.message is not None:
+            self._set_end(self.message, items, i)
+
+    def _take_hole(self) -> None:
+        if self.message is not None:
+            self.message.has_hole = True
+        self._finish(IN_HOLE)
+        self._lose()
+
+    # ends
+
+    def _finish(self, reason: int) -> None:
+        message = self.message
+        if message is None:
+            return
+        message.reason = reason
+        self.message = None
+        self.mode, self.partial = HEAD, b""
+        self.conversation.message_ends(self, message, self.pos)
+
+    def _cut_head(self, reason: int, parser: HeadParser | None = None) -> None:
+        """A head that breaks off: listed with what there is of it, when its first line is whole."""
+        line, newline, rest = self.partial.partition(b"\n")
+        if not newline:
+            return
+        parser = parser or self.conversation.parser
+        head = line + newline + rest[: rest.rfind(b"\n") + 1]
+        parsed: tuple[RequestLine | StatusLine, Fields] | None
+        response = self.kind == RESPONSE or (self.kind is None and head[:5] == b"HTTP/")
+        parsed = parser.response(head) if response else parser.request(head)
+        if parsed is None or (self.kind is None and not self.conversation.take_kind(self.direction, int(response), self.partial_frame)):
+            return
+        message = Message(self._next_id(), self.partial_offset, self.partial_frame, self.partial_time, parsed[0], parsed[1])
+        message.head_bytes, message.head_end = len(self.partial), self.pos
+        self.message = message
+        if response:
+            self.conversation.response_begins(message, NEVER)
+        else:
+            self.conversation.request_begins(message)
+        self._finish(reason)
+
+    def close(self, reason: int) -> None:
+        """No more bytes will come: the stream ended (FIN, RST) or the capture did."""
+        if self.mode == HEAD and self.partial:
+            self._cut_head(reason)
+            self.partial = b""
+        elif self.message is not None:
+            whole = self.mode == CLOSE and reason == BY_FIN
+            self._finish(COMPLETE if whole else reason)
+        if reason != AT_CAPTURE_END:
+            self.mode = HEAD if self.mode == CLOSE else self.mode

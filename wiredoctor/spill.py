@@ -1,0 +1,60 @@
+"""Finished rows of a long capture: kept in memory while they are few, in temporary Arrow files when they are many."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from wiredoctor.tables import Table
+
+HELD = 40_000
+"""Rows of a table that wait in memory before they are written: about 20 MB of the widest table."""
+
+
+@dataclass
+class Folder:
+    """A temporary folder that exists once it is asked for, and goes when nobody holds it any more."""
+
+    _folder: tempfile.TemporaryDirectory[str] | None = None
+    _count: int = 0
+
+    def new_file(self, name: str) -> Path:
+        """A path for a new file."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)
+        self._count += 1
+        return Path(self._folder.name) / f"{name}-{self._count}.arrow"
+
+
+@dataclass
+class Spill:
+    """The rows of one table, in the order in which they were added."""
+
+    table: Table
+    folder: Folder
+    rows: int = 0
+    _held: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    _held_rows: int = 0
+    _files: list[Path] = field(default_factory=list[Path])
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Adds finished rows."""
+        if not frame.height:
+            return
+        self.rows += frame.height
+        self._held.append(frame)
+        self._held_rows += frame.height
+        if self._held_rows >= HELD:
+            path = self.folder.new_file(self.table.name)
+            pl.concat(self._held).write_ipc(path)
+            self._files.append(path)
+            self._held, self._held_rows = [], 0
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows, read when they are needed."""
+        parts = [pl.scan_ipc(path) for path in self._files]
+        parts += [frame.lazy() for frame in self._held]
+        return pl.concat(parts) if parts else self.table.empty().lazy()

@@ -1,0 +1,98 @@
+"""Third stage: which packets belong together and in what order. Packets in, segments and connections out.
+
+One sort of an epoch by (connection, frame), then segmented scans that start from the state and only look back; Python
+visits the rows that open, fill or overlap a hole, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from wiredoctor.tables import NEVER, RST, Array, Columns
+from wiredoctor.tcp import acks, delivery, handshake, nagle, segments, sequence
+from wiredoctor.tcp.duplicates import second_copies
+from wiredoctor.tcp.flows import assign
+from wiredoctor.tcp.lifecycle import client_direction, connection_rows, expired, follow, open_slots, release
+from wiredoctor.scan import Groups, before, group_rows, running_max
+from wiredoctor.tcp.state import TcpState
+
+__all__ = ["Analysed", "TcpState", "analyse", "client_direction", "connection_rows", "expired", "open_slots", "release"]
+
+
+@dataclass
+class Analysed:
+    """One epoch: segments sorted by (slot, frame), their groups, further new ranges of rows that fill several holes
+    (row, start, end), and the slots whose port was used again."""
+
+    segments: Columns
+    groups: Groups
+    pieces: list[tuple[int, int, int]]
+    replaced: list[int]
+    acknowledged: tuple[Array, Array]
+    duplicates: int
+
+
+def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState) -> Analysed:
+    """Packets (tables.PACKETS) -> segments (tables.SEGMENTS, as far as TCP tells; plus slot, payload, new_start).
+
+    `read(payload, length)` gives payload bytes; only suspected second copies are read.
+    """
+    n = len(packets["frame"])
+    if n == 0:
+        empty = group_rows(np.empty(0, dtype=np.int64))
+        return Analysed({}, empty, [], [], (empty.number, empty.number), 0)
+    clock = np.maximum.accumulate(packets["time"])
+    np.maximum(clock, state.clock, out=clock)
+    assignment = assign(packets, clock, state)
+    state.clock = int(clock[-1])
+    order = np.argsort(assignment.slot, kind="stable")
+    order = order[~packets["quoted"][order]]
+    rows: Columns = {name: column[order] for name, column in packets.items()}
+    rows["direction"], rows["clock"] = assignment.direction[order], clock[order]
+    slot = assignment.slot[order]
+    groups = group_rows(slot)
+    if not len(slot):
+        return Analysed({}, groups, [], assignment.replaced, (slot, slot), 0)
+    sequence.set_bases(rows, groups, slot, state)
+    rows["offset"] = sequence.seq_offsets(rows, groups, slot, state)
+    rows["ack_offset"] = sequence.ack_offsets(rows, groups, slot, state)
+    rows, slot, groups, copies = _without_copies(rows, slot, groups, read, state)
+    if not len(slot):
+        return Analysed({}, groups, [], assignment.replaced, (slot, slot), copies)
+    syn_time = acks.syn_times(rows, groups, slot, state)
+    agreement = handshake.agree(rows, groups, slot, state)
+    delivered = delivery.deliver(rows, groups, slot, state)
+    matched = acks.match(rows, groups, slot, delivered, syn_time, state)
+    table = segments.describe(rows, groups, slot, delivered, agreement, matched, state)
+    table["nagle_off"] = nagle.prove(table, groups, slot, matched, state)
+    follow(table, groups, slot, rows["clock"], state)
+    return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)
+
+
+def _without_copies(
+    rows: Columns, slot: Array, groups: Groups, read: Callable[[int, int], bytes], state: TcpState
+) -> tuple[Columns, Array, Groups, int]:
+    """Leaves out second copies. Only rows that bring nothing beyond what their side sent before are suspected."""
+    direction = rows["direction"]
+    end = rows["offset"] + rows["length"]
+    suspect = np.ones(len(slot), dtype=bool)
+    for values, name in ((end, "high"), (rows["ack_offset"], "acknowledged")):
+        for d in (0, 1):
+            side = 2 * slot[groups.first] + d
+            mine = (direction == d) & ((rows["flags"] & RST) == 0)
+            initial = state.directions[name][side]
+            past = before(running_max(values, mine & (values != NEVER), groups, initial), groups)
+            past[groups.first] = initial
+            suspect &= ~(mine & (values > past))
+    rows["side"] = 2 * slot + direction
+    copy = second_copies(rows, suspect, read, state)
+    if not copy.any():
+        return rows, slot, groups, 0
+    slots, counts = np.unique(slot[copy], return_counts=True)
+    state.connections["duplicates"][slots] += counts
+    kept = {name: column[~copy] for name, column in rows.items()}
+    slot = slot[~copy]
+    return kept, slot, group_rows(slot), int(copy.sum())

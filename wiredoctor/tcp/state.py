@@ -1,0 +1,158 @@
+"""What TCP analysis remembers between epochs: arrays with a slot per connection, and two (a direction each) per connection.
+
+An epoch reads and writes only the slots that it touches, so its cost follows its packets and not the number of open
+connections. Index of a direction: 2 * slot + direction, where direction 0 is the side whose packet was seen first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wiredoctor.tables import NEVER, NONE, Array
+
+LETTERS = "SHADFRGTW"
+"""History letters in the order of the columns of `TcpState.letters`; tables.CONNECTIONS says what they mean."""
+
+_CONNECTION: dict[str, tuple[str, int]] = {
+    "id": ("i8", NEVER),
+    "swapped": ("?", 0),  # the first packet came from the greater of the two endpoints
+    "ip_version": ("u1", 0),
+    "client_direction": ("i1", NONE),
+    "role_rank": ("i1", 0),  # 3 SYN, 2 SYN-ACK, 1 HTTP head, 0 ports and order
+    "role_frame": ("i8", NEVER),  # from this frame on the role is known
+    "first_frame": ("i8", NEVER),
+    "last_frame": ("i8", NEVER),
+    "first_time": ("i8", NEVER),
+    "last_time": ("i8", NEVER),
+    "last_clock": ("i8", NEVER),  # watermark at the last packet
+    "closed": ("?", 0),  # both FINs or an RST were seen
+    "duplicates": ("i8", 0),
+    "duplicated_data": ("?", 0),
+    "unseen_places": ("i8", 0),
+    "unseen_frame": ("i8", NEVER),
+    "unseen_time": ("i8", NEVER),
+    "handshake_frame": ("i8", NEVER),  # frame of the SYN or SYN-ACK that came second
+}
+
+_DIRECTION: dict[str, tuple[str, int]] = {
+    "address_high": ("u8", 0),
+    "address_low": ("u8", 0),
+    "port": ("u2", 0),
+    "base": ("u4", 0),  # initial sequence number
+    "base_set": ("?", 0),
+    "seq_raw": ("u4", 0),  # the newest sequence number and its stream offset
+    "seq_offset": ("i8", NEVER),
+    "ack_raw": ("u4", 0),
+    "ack_offset": ("i8", NEVER),
+    "high": ("i8", NEVER),  # highest stream offset that this side is known to have sent
+    "acknowledged": ("i8", NEVER),  # highest offset of the other side's stream that this side has acknowledged
+    "syn_seen": ("?", 0),
+    "syn_time": ("i8", NEVER),
+    "syn_mss": ("i4", NONE),
+    "syn_shift": ("i1", NONE),
+    "syn_timestamps": ("?", 0),
+    "edge": ("i8", NEVER),  # right edge of the window that this side announced last
+    "window": ("i4", NONE),  # header field of that announcement
+    "rtt": ("i8", NEVER),
+    "timestamps": ("?", 0),
+    "packets": ("i8", 0),
+    "bytes": ("i8", 0),
+    "unseen_bytes": ("i8", 0),
+    "ordinal": ("i8", 0),  # number of segments that raised `high`
+    "last_frame": ("i8", NEVER),
+    "payload_frame": ("i8", NEVER),
+    "retransmission_frame": ("i8", NEVER),
+    "short_frame": ("i8", NEVER),  # last time this side announced no room for a full segment
+    "data_frame": ("i8", NEVER),
+    "data_time": ("i8", NEVER),
+    "data_end": ("i8", NEVER),
+    "data_length": ("i4", NONE),
+    "data_full": ("?", 0),
+    "data_small": ("?", 0),
+    "data_last": ("?", 0),
+    "data_room": ("i8", NEVER),
+    "ack_frame": ("i8", NEVER),  # K, the newest pure ACK that releases
+    "ack_time": ("i8", NEVER),
+    "ack_ack": ("i8", NEVER),
+    "ack_delay": ("i8", NEVER),
+    "nagle_off": ("i8", NEVER),  # Nagle is proved off for packets after this time
+    "fin_frame": ("i8", NEVER),
+    "fin_time": ("i8", NEVER),
+    "fin_ack": ("i8", NEVER),
+    "fin_offset": ("i8", NEVER),
+    "rst_frame": ("i8", NEVER),
+    "rst_time": ("i8", NEVER),
+    "rst_ack": ("i8", NEVER),
+    "rst_offset": ("i8", NEVER),
+}
+
+
+class Slots:
+    """Arrays of one length that grow together; new and released slots hold the defaults."""
+
+    def __init__(self, columns: dict[str, tuple[str, int]], width: int) -> None:
+        self._columns = columns
+        self._width = width
+        self._size = 0
+        self.arrays: dict[str, Array] = {name: np.empty(0, dtype=kind) for name, (kind, _) in columns.items()}
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    def reserve(self, slots: int) -> None:
+        """Room for slots 0 .. slots - 1."""
+        if slots * self._width <= self._size:
+            return
+        size = max(slots * self._width, 2 * self._size, 128 * self._width)
+        for name, (kind, default) in self._columns.items():
+            grown = np.full(size, default, dtype=kind)
+            grown[: self._size] = self.arrays[name]
+            self.arrays[name] = grown
+        self._size = size
+
+    def reset(self, slots: Array) -> None:
+        """Back to the defaults."""
+        rows = (slots[:, None] * self._width + np.arange(self._width)).ravel()
+        for name, (_, default) in self._columns.items():
+            self.arrays[name][rows] = default
+
+
+@dataclass
+class TcpState:
+    """All that is remembered; `connections` has a slot per connection, `directions` two."""
+
+    connections: Slots = field(default_factory=lambda: Slots(_CONNECTION, 1))
+    directions: Slots = field(default_factory=lambda: Slots(_DIRECTION, 2))
+    letters: Array = field(default_factory=lambda: np.empty((0, len(LETTERS)), dtype=np.int64))
+    flows: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    flow_keys: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    free: list[int] = field(default_factory=list[int])
+    used: int = 0
+    next_id: int = 0
+    clock: int = NEVER
+    holes: dict[int, list[list[int]]] = field(default_factory=dict[int, "list[list[int]]"])
+    proofs: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, "list[tuple[int, int]]"])
+    in_flight: dict[str, Array] = field(default_factory=dict[str, Array])
+    recent: dict[str, Array] = field(default_factory=dict[str, Array])
+    closing: list[int] = field(default_factory=list[int])
+
+    def allocate(self, count: int) -> list[int]:
+        """Slots for new connections."""
+        slots = [self.free.pop() for _ in range(min(count, len(self.free)))]
+        fresh = count - len(slots)
+        slots.extend(range(self.used, self.used + fresh))
+        self.used += fresh
+        self.connections.reserve(self.used)
+        self.directions.reserve(self.used)
+        if len(self.letters) < 2 * self.used:
+            grown = np.full((max(2 * self.used, 2 * len(self.letters), 256), len(LETTERS)), NEVER, dtype=np.int64)
+            grown[: len(self.letters)] = self.letters
+            self.letters = grown
+        return slots
+
+    def facts(self) -> dict[str, Any]:
+        """What other stages may look up by slot: views of the arrays, never to be written."""
+        return {**self.connections.arrays, **{f"side_{name}": array for name, array in self.directions.arrays.items()}}
