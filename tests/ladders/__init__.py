@@ -30,7 +30,8 @@ Other lines:
                              sends something before (also: server acks after)
     repeat 5 ... end         the lines between, five times
     => nothing               what must be found: nothing, or a line for each finding, with any of side, kind, delay (within
-                             1 ms), frames (as the lines are numbered), confidence, severity, and x 3 for three of them
+                             1 ms, or `within 0.020`), frames (as the lines are numbered), confidence, severity, and x 3
+                             for three of them
 
 Times are those of a capture point; where that is, the handshake says. `at` ("client", "middle", "server") moves it.
 A ladder that answers faster than its own handshake allows is rejected: nothing travels faster than the round trip.

@@ -12,9 +12,6 @@ from typing import Any
 from tests.ladders.notation import LadderError, ladder_packets
 from tests.ladders.wire import Packet, to_pcap
 
-DELAY_TOLERANCE = 0.001
-"""Seconds."""
-
 
 @dataclass(frozen=True)
 class Expected:
@@ -26,6 +23,7 @@ class Expected:
     severity: str | None = None
     confidence: str | None = None
     delay: float | None = None
+    within: float = 0.001
     frames: tuple[int, ...] | None = None
 
     def fits(self, finding: Any) -> bool:
@@ -33,7 +31,7 @@ class Expected:
         said = [(getattr(self, n), getattr(finding, n)) for n in ("rule", "side", "kind", "severity", "confidence")]
         if any(mine is not None and mine != theirs for mine, theirs in said):
             return False
-        if self.delay is not None and (finding.delay is None or abs(finding.delay - self.delay) > DELAY_TOLERANCE):
+        if self.delay is not None and (finding.delay is None or abs(finding.delay - self.delay) > self.within):
             return False
         return self.frames is None or self.frames == tuple(e.frame for e in finding.evidence)
 
@@ -55,8 +53,8 @@ def _expected(line: str, frames: dict[int, int]) -> list[Expected]:
         name, _, value = part.partition(" ")
         if name == "x":
             count = int(value)
-        elif name == "delay":
-            given["delay"] = float(value)
+        elif name in ("delay", "within"):
+            given[name] = float(value)
         elif name == "frames":
             given["frames"] = tuple(sorted(frames[int(n)] for n in value.split()))
         elif name in ("side", "kind", "severity", "confidence"):
@@ -66,8 +64,11 @@ def _expected(line: str, frames: dict[int, int]) -> list[Expected]:
     return [Expected(rule, **given)] * count
 
 
-def check(text: str, at: str | None = None) -> None:
-    """Fails unless exactly what the ladder says is found in it, captured at the client, in the middle, or at the server."""
+def check(text: str, at: str | None = None, **how: Any) -> None:
+    """Fails unless exactly what the ladder says is found in it, captured at the client, in the middle, or at the server.
+
+    `how` is handed to `wiredoctor.analyze`.
+    """
     import wiredoctor
 
     packets = ladder_packets(text, at)
@@ -75,7 +76,7 @@ def check(text: str, at: str | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ladder.pcap"
         path.write_bytes(to_pcap(packets))
-        findings = wiredoctor.analyze(str(path)).findings
+        findings = wiredoctor.analyze(str(path), **how).findings
     left = list(findings)
     for one in expected:
         match = next((f for f in left if one.fits(f)), None)

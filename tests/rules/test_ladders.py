@@ -19,6 +19,12 @@ def test_ladder(text: str, at: str) -> None:
     check(text, at)
 
 
+@pytest.mark.parametrize("text", LADDERS)
+@pytest.mark.parametrize("epoch_packets", [1, 3])
+def test_where_epochs_end_does_not_matter(text: str, epoch_packets: int) -> None:
+    check(text, epoch_packets=epoch_packets)
+
+
 def test_every_rule_speaks_for_each_kind_and_is_silent_somewhere() -> None:
     text = {path.stem.replace("_", "-"): path.read_text() for path in FILES}
     for name, module in catalogue().items():
