@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.findings import mask_target, printable
 
-BATCH = 1 << 16
+BATCH = 1 << 14
+"""Rows: enough for Polars to be quick, few enough for a batch and its JSON to stay below 20 MB."""
+
+Scan = Callable[[], pl.LazyFrame]
 
 _NANOSECONDS = "_nanoseconds_per_second"
 
 
-def batches(scan: Callable[[], pl.LazyFrame] | None, columns: list[str]) -> Iterator[pl.DataFrame]:
+@dataclass(frozen=True)
+class Filtered:
+    """A scan of which only some rows are wanted. The parts are kept apart so that batches are cut before they are filtered:
+    a slice of a filtered table would have to filter all that lies before it again."""
+
+    base: Scan
+    keep: Callable[[pl.LazyFrame], pl.LazyFrame]
+
+    def __call__(self) -> pl.LazyFrame:
+        """The wanted rows."""
+        return self.keep(self.base())
+
+
+def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
     """The wanted columns of a lazy table, some ten thousand rows at a time, ready for `seconds`."""
     if scan is None:
         return
-    for batch in scan().select(columns).collect_batches(chunk_size=BATCH, maintain_order=True):
+    filtered = scan if isinstance(scan, Filtered) else Filtered(scan, lambda table: table)
+    rows = filtered.base().select(pl.len()).collect().item()
+    for start in range(0, rows, BATCH):
+        batch = filtered.keep(filtered.base().slice(start, BATCH)).select(columns).collect()
         if batch.height:
             yield with_divisor(batch)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -92,19 +92,26 @@ def narrow(report: Report, wanted: Wanted) -> Report:
     findings = [f for f in report.findings if f.confidence in sure]
     if not wanted.places:
         return replace(report, findings=findings, delay=total_delay(findings))
+    spans = {c.file: _span(c, wanted) for c in report.captures}
+    servers = _servers_of(report, wanted.connections)
+    findings = [f for f in findings if _concerns(f, wanted, spans, servers)]
+    narrowed = replace(report, findings=findings, delay=total_delay(findings))
+    _narrow_tables(report, narrowed, wanted, spans)
+    return narrowed
+
+
+def _narrow_tables(report: Report, narrowed: Report, wanted: Wanted, spans: dict[str, Span]) -> None:
+    """Sets the scans of `narrowed` and their counts."""
     import polars as pl
 
-    spans = {c.file: _span(c, wanted) for c in report.captures}
-    endpoints = _servers_of(report, wanted.connections)
-    findings = [f for f in findings if _concerns(f, wanted, spans, endpoints)]
-    narrowed = replace(report, findings=findings, delay=total_delay(findings))
-    if (connections := report.scan_connections) is not None:
-        narrowed.scan_connections = lambda: connections().filter(_connection_wanted(wanted, spans))
+    from wiredoctor.report.columns import Filtered
+
+    if report.scan_connections is not None:
+        narrowed.scan_connections = Filtered(report.scan_connections, lambda t: t.filter(_connection_wanted(wanted, spans)))
         narrowed.connection_count = narrowed.scan_connections().select(pl.len()).collect().item()
-    if (exchanges := report.scan_exchanges) is not None:
-        narrowed.scan_exchanges = lambda: _exchanges(report, exchanges(), wanted, spans)
+    if report.scan_exchanges is not None:
+        narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans))
         narrowed.exchange_count = narrowed.scan_exchanges().select(pl.len()).collect().item()
-    return narrowed
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
@@ -200,16 +207,19 @@ def _connection_wanted(wanted: Wanted, spans: dict[str, Span]) -> pl.Expr:
     return keep
 
 
-def _exchanges(report: Report, exchanges: pl.LazyFrame, wanted: Wanted, spans: dict[str, Span]) -> pl.LazyFrame:
+def _exchange_filter(report: Report, wanted: Wanted, spans: dict[str, Span]) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
     import polars as pl
 
+    keep = pl.lit(value=True)
     if wanted.begin or wanted.end:
         times = [pl.col(f"{side}_{bound}") for side in ("request", "response") for bound in ("start", "end")]
-        exchanges = exchanges.filter(_within(spans, pl.min_horizontal(times), pl.max_horizontal(times)))
+        keep &= _within(spans, pl.min_horizontal(times), pl.max_horizontal(times))
     if wanted.connections:
-        exchanges = exchanges.filter(pl.col("connection").is_in(list(wanted.connections)))
-    if (wanted.hosts or wanted.ports) and report.scan_connections is not None:
-        place = replace(wanted, begin=None, end=None)
-        chosen = report.scan_connections().filter(_connection_wanted(place, spans)).select("capture", "connection")
-        exchanges = exchanges.join(chosen, on=["capture", "connection"], how="semi", maintain_order="left")
-    return exchanges
+        keep &= pl.col("connection").is_in(list(wanted.connections))
+    if not (wanted.hosts or wanted.ports) or report.scan_connections is None:
+        return lambda exchanges: exchanges.filter(keep)
+    place = replace(wanted, begin=None, end=None)
+    chosen = report.scan_connections().filter(_connection_wanted(place, spans)).select("capture", "connection").collect()
+    return lambda exchanges: exchanges.filter(keep).join(
+        chosen.lazy(), on=["capture", "connection"], how="semi", maintain_order="left"
+    )

@@ -36,7 +36,7 @@ class Ordered:
         self._keys: list[tuple[Array, Array, Array]] = []
         self._starts: list[Array] = []
 
-    def add(self, keys: tuple[Array, Array, Array], lines: bytes) -> None:
+    def add(self, keys: tuple[Array, Array, Array], lines: bytes | memoryview) -> None:
         r"""Lines, each ended by \n, and three integers for each (the first is the most significant)."""
         ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == 0x0A) + 1
         if not len(ends):

@@ -62,7 +62,7 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], o
     ordered.select(objects).write_ndjson(text)
     first = ordered.get_column(_CAPTURE_ORDER).cast(pl.Int64).fill_null(place.height).to_numpy()
     second, third = ordered.get_column(keys[0]).to_numpy(), ordered.get_column(keys[-1]).cast(pl.Int64).to_numpy()
-    lines.add((first, second, third), text.getvalue())
+    lines.add((first, second, third), text.getbuffer())
 
 
 def _connection() -> list[pl.Expr]:

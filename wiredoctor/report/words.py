@@ -38,11 +38,10 @@ def duration(seconds: float, space: str = " ") -> str:
         return "-" + duration(-seconds, space)
     if round(seconds, 1) >= 120:
         return _long(round(seconds), space)
-    for scale, unit in _STEPS:
-        number = _three_digits(seconds / scale)
-        if unit == "s" or float(number) < 1000:
-            return f"{number}{space}{unit}" if float(number) else f"0{space}ms"
-    raise AssertionError("unreachable: every duration has a unit")
+    if seconds < 0.5e-9:
+        return f"0{space}ms"
+    scale, unit = next(step for step in _STEPS if seconds < 999.5 * step[0] or step[1] == "s")
+    return f"{_three_digits(seconds / scale)}{space}{unit}"
 
 
 def _three_digits(number: float) -> str:
