@@ -21,6 +21,9 @@ SHARE_OF_FREE_SPACE = 0.9
 _WINDOW = 1 << 28
 """Bytes of memory that decompressing may take: a hostile header can ask for gigabytes."""
 
+_PIECE = 1 << 10
+"""Bytes of a zstandard file decompressed at a time: 4 of them can stand for 128 KiB, so this many for 32 MiB."""
+
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
@@ -189,8 +192,20 @@ def _streams(source: Source, make: Callable[[], Any]) -> Iterator[bytes]:
 
 
 def _zstandard(source: Source) -> Iterator[bytes]:
+    """Frames one behind the other. The input goes in small pieces, as nothing else bounds what comes out at once."""
     import zstandard
 
-    file: Any = source  # its type wants a whole file where reading is enough
-    reader: Any = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(file, read_across_frames=True)
-    return iter(lambda: reader.read(CHUNK), b"")
+    held = source.read(_PIECE)
+    while held.startswith(_MAGIC[3][0]):
+        frame: Any = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+        while True:
+            piece: bytes = frame.decompress(held)
+            if piece:
+                yield piece
+            if frame.eof:
+                break
+            held = source.read(_PIECE)
+            if not held:
+                raise EOFError
+        held = frame.unused_data or b""
+        held += source.read(_PIECE)

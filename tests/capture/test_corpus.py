@@ -1,0 +1,29 @@
+"""Real captures: as many frames as tshark counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wiredoctor.capture import CaptureError, open_capture
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not there")
+def test_frames_equal_tsharks() -> None:
+    wrong = []
+    for line in (CORPUS / "oracle.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if not entry["format"].startswith("pcap") or entry["format"].endswith("xz"):  # tshark itself does not read xz
+            continue
+        try:
+            with open_capture(CORPUS / "files" / entry["path"]) as capture:
+                frames = sum(len(r.columns["time"]) for r in capture.epochs(1_000))
+        except CaptureError:
+            frames = 0
+        if frames != entry["frames"]:
+            wrong.append((entry["path"], frames, entry["frames"]))
+    assert not wrong

@@ -1,0 +1,165 @@
+"""What is no capture is refused in one line; what is compressed or cannot be sought is spooled first."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import lz4.frame
+import pytest
+import zstandard
+
+from tests.capture import files
+from tests.capture.files import Packet
+from tests.capture.reading import contents, read, whole
+from wiredoctor.capture import CaptureError, open_capture
+
+_NOISE = random.Random(1)
+PACKETS = [Packet(i, _NOISE.randbytes(1_000), 1_000) for i in range(400)]
+CONTENT = files.pcap(PACKETS)
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstandard": zstandard.ZstdCompressor(write_checksum=True).compress,
+    "lz4": lambda content: lz4.frame.compress(content, content_checksum=True),
+}
+
+
+def refusal(path: object) -> str:
+    with pytest.raises(CaptureError) as caught:
+        open_capture(path)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    assert refusal(path) == f"{path}: no such file"
+    assert refusal(tmp_path) == f"{tmp_path}: a directory, not a capture file"
+    path.write_bytes(b"")
+    assert refusal(path) == f"{path}: empty"
+    path.write_bytes(b"hello world")
+    assert refusal(path) == f'{path}: not a packet capture (begins with "hello wo")'
+    path.write_bytes(b"\x00\x01\xff")
+    assert refusal(path) == f"{path}: not a packet capture (begins with 00 01 ff)"
+    path.write_bytes(gzip.compress(b"hello world"))
+    assert refusal(path) == f'{path}: not a packet capture inside gzip (begins with "hello wo")'
+    path.write_bytes(CONTENT[:20])
+    assert refusal(path) == f"{path}: the file ends inside its header (20 bytes of 24)"
+    path.write_bytes(files.pcap(PACKETS, version=(1, 4)))
+    assert refusal(path) == f"{path}: pcap version 1.4 is not supported"
+    assert "no such file" in refusal("a\0b")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(CONTENT)
+    path.chmod(0)
+    assert refusal(path) == f"{path}: no permission to read it"
+
+
+def test_captures_without_packets_are_captures(tmp_path: Path) -> None:
+    for content in (files.pcap([]), files.section("<"), files.section(">") + files.interface(">")):
+        capture, columns = read(tmp_path / "x", content)
+        assert (len(columns["time"]), capture.packets, capture.damage, capture.first_time) == (0, 0, None, None)
+
+
+@pytest.mark.parametrize("method", COMPRESS)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_compressed(tmp_path: Path, method: str, parts: int) -> None:
+    """In one piece, and as several compressed files written one behind the other."""
+    step = len(CONTENT) // parts + 1
+    packed = b"".join(COMPRESS[method](CONTENT[i : i + step]) for i in range(0, len(CONTENT), step))
+    capture, columns = read(tmp_path / "x", packed)
+    assert contents(capture, columns) == [p.data for p in PACKETS]
+    assert (capture.damage, capture.size, capture.format) == (None, len(packed), "pcap")
+
+
+@pytest.mark.parametrize("method", COMPRESS)
+def test_compressed_and_cut_off(tmp_path: Path, method: str) -> None:
+    packets = PACKETS * 6  # bzip2 gives back 900,000 bytes at a time
+    packed = COMPRESS[method](files.pcap(packets)[:-1])
+    capture, columns = read(tmp_path / "x", packed[: len(packed) * 2 // 3])
+    assert f"{method} data end too early" in (capture.damage or "")
+    found = contents(capture, columns)
+    assert 100 < len(found) < len(packets)
+    assert found == [p.data for p in packets][: len(found)]
+
+
+@pytest.mark.parametrize("method", COMPRESS)
+def test_compressed_and_damaged(tmp_path: Path, method: str) -> None:
+    packed = bytearray(COMPRESS[method](CONTENT))
+    packed[len(packed) // 2] ^= 0xFF
+    packed[len(packed) // 2 + 1] ^= 0xFF
+    path = tmp_path / "x"
+    path.write_bytes(packed)
+    try:
+        with open_capture(path) as capture:
+            whole(capture)
+            assert capture.damage is not None
+    except CaptureError as error:
+        assert str(path) in str(error)
+
+
+def test_bombs_stop_at_the_bound(tmp_path: Path) -> None:
+    """A megabyte of zeros, compressed, is refused; behind real packets it is cut off where the caller says."""
+    (tmp_path / "zeros").write_bytes(gzip.compress(bytes(1 << 20)))
+    assert "not a packet capture" in refusal(tmp_path / "zeros")
+    capture, columns = read(tmp_path / "x", gzip.compress(CONTENT + bytes(1 << 24)), max_spool=200_000)
+    assert capture.data.size == 200_000
+    assert "200000 bytes" in (capture.damage or "")
+    assert contents(capture, columns) == [p.data for p in PACKETS][: len(columns["time"])]
+
+
+def test_plain_file_is_not_bounded_by_the_spool(tmp_path: Path) -> None:
+    capture, columns = read(tmp_path / "x", CONTENT, max_spool=10)
+    assert (len(columns["time"]), capture.damage) == (len(PACKETS), None)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    content = zstandard.ZstdCompressor().compress(CONTENT) if packed else CONTENT
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with open_capture("-") as capture:
+        columns = whole(capture)
+        assert contents(capture, columns) == [p.data for p in PACKETS]
+        assert capture.file == "-"
+
+
+def test_named_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(CONTENT,))
+    writer.start()
+    with open_capture(pipe) as capture:
+        assert len(whole(capture)["time"]) == len(PACKETS)
+    writer.join()
+
+
+def test_data_outlive_the_capture(tmp_path: Path) -> None:
+    capture, columns = read(tmp_path / "x", CONTENT)
+    data, at = capture.data, int(columns["offset"][7])
+    del capture
+    assert data[at : at + 1_000].tobytes() == PACKETS[7].data
+    assert not data.flags.writeable
+
+
+def test_compression_libraries_are_loaded_when_needed_only(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(CONTENT)
+    code = "import sys, wiredoctor.capture as c; c.open_capture(sys.argv[1]); print(*{'lzma','bz2','zstandard','lz4','dpkt','polars'} & set(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code, tmp_path / "x"], capture_output=True, text=True, check=True
+    )
+    assert set(run.stdout.split()) <= {"lzma", "bz2", "polars"}  # polars: tables; lzma and bz2: shutil
