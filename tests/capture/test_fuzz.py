@@ -29,8 +29,8 @@ MUTATION = st.tuples(st.integers(0, 2_000), st.sampled_from((0, 1, 2, 4, 0x7F, 0
 
 def _mutated(seed: bytes, mutations: list[tuple[int, int, int]], size: int) -> bytes:
     data = bytearray(seed)
-    for at, value, width in mutations:
-        at %= len(data)
+    for place, value, width in mutations:
+        at = place % len(data)
         data[at : at + width] = struct.pack(">I", value)[-width:]
     return bytes(data[: max(len(data) - size, 1)])
 

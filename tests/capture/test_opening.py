@@ -100,17 +100,13 @@ def test_compressed_and_cut_off(tmp_path: Path, method: str) -> None:
 
 @pytest.mark.parametrize("method", COMPRESS)
 def test_compressed_and_damaged(tmp_path: Path, method: str) -> None:
-    packed = bytearray(COMPRESS[method](CONTENT))
+    """The first three packets are a compressed file of their own, which is sound. (A check sum comes at the end of the other.)"""
+    packed = bytearray(COMPRESS[method](CONTENT[24 + 1_016 * 3 :]))
     packed[len(packed) // 2] ^= 0xFF
     packed[len(packed) // 2 + 1] ^= 0xFF
-    path = tmp_path / "x"
-    path.write_bytes(packed)
-    try:
-        with open_capture(path) as capture:
-            whole(capture)
-            assert capture.damage is not None
-    except CaptureError as error:
-        assert str(path) in str(error)
+    capture, columns = read(tmp_path / "x", COMPRESS[method](CONTENT[: 24 + 1_016 * 3]) + bytes(packed))
+    assert method in (capture.damage or "")
+    assert contents(capture, columns)[:3] == [p.data for p in PACKETS[:3]]
 
 
 def test_bombs_stop_at_the_bound(tmp_path: Path) -> None:
@@ -158,8 +154,7 @@ def test_data_outlive_the_capture(tmp_path: Path) -> None:
 
 def test_compression_libraries_are_loaded_when_needed_only(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(CONTENT)
-    code = "import sys, wiredoctor.capture as c; c.open_capture(sys.argv[1]); print(*{'lzma','bz2','zstandard','lz4','dpkt','polars'} & set(sys.modules))"
-    run = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code, tmp_path / "x"], capture_output=True, text=True, check=True
-    )
-    assert set(run.stdout.split()) <= {"lzma", "bz2", "polars"}  # polars: tables; lzma and bz2: shutil
+    loaded = "print(*{'zstandard', 'lz4', 'dpkt'} & set(sys.modules))"
+    code = f"import sys, wiredoctor.capture as c; c.open_capture(sys.argv[1]); {loaded}"
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, check=True)
+    assert not run.stdout.split()

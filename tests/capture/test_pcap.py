@@ -54,7 +54,7 @@ def test_lengths_of_old_versions(tmp_path: Path, version: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("extra", [8, 12])
 def test_longer_record_headers_are_recognised(tmp_path: Path, extra: int) -> None:
-    """Under the standard magic number (8 more bytes) or the modified one (12) nothing but the records themselves tells."""
+    """Under the standard magic number (8 more bytes) or the modified one (12) only the records themselves tell."""
     magic = MICRO if extra == 8 else MODIFIED
     out = files.pcap([], magic=magic)
     for p in THREE:
