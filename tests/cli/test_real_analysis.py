@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("wiredoctor.pipeline")
-
 Validate = Callable[[dict[str, Any]], None]
 
 

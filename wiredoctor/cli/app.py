@@ -9,7 +9,10 @@ import typer
 
 import wiredoctor
 from wiredoctor.cli import analyze, connections, exchanges, explain, rules, schema
+from wiredoctor.cli.conversion import without_pydantic
 from wiredoctor.cli.exits import Exit, guarded
+
+HELP = ["-h", "--help"]
 
 app = typer.Typer(
     name="wiredoctor",
@@ -18,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP},
 )
 
 COMMANDS = {
@@ -52,7 +55,7 @@ def common(
 def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
     try:
-        app(prog_name="wiredoctor")
+        without_pydantic(typer.main.get_command(app), HELP)(prog_name="wiredoctor")
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     sys.exit(Exit.DONE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
@@ -118,5 +117,7 @@ def names(option: str, values: Iterable[str] | None, catalogue: Mapping[str, Any
 
 def suggestion(name: str, known: Collection[str]) -> str:
     """ "; did you mean ...?" or where to look."""
+    import difflib
+
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else " (wiredoctor rules lists them)"

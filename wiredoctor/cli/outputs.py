@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,4 +100,6 @@ class Text:
 
 def spool() -> BinaryIO:
     """A temporary file for rows that wait to be sorted."""
+    import tempfile
+
     return cast("BinaryIO", tempfile.TemporaryFile())

@@ -5,7 +5,6 @@ Everything was read and analysed all the same: ids, frames and findings are thos
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -81,6 +80,8 @@ class Wanted:
 
 def address(text: str) -> str:
     """An IP address as reports write it; raises ValueError on anything else (names are not resolved)."""
+    import ipaddress
+
     return ipaddress.ip_address(text.strip("[]")).compressed
 
 
