@@ -9,8 +9,11 @@ import numpy as np
 from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, MAX_BLOCK, PACKET, PACKET_KINDS, SIMPLE, block_damage
 from wiredoctor.capture.gather import gather
 from wiredoctor.capture.model import MAX_PACKET, NO_PACKET
+from wiredoctor.capture.timestamps import distinct
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wiredoctor.capture.model import Interface
     from wiredoctor.capture.timestamps import Clock
     from wiredoctor.tables import Array, Columns
@@ -20,7 +23,7 @@ _OBSOLETE_HEADER = ("high", "low", "captured", "length")
 
 
 def packet_columns(
-    data: Array, offsets: Array, kinds: dict[int, int], order: str, interfaces: list[Interface], clock: Clock
+    data: Array, offsets: Array, kinds: dict[int, int], order: str, interfaces: Sequence[Interface], clock: Clock
 ) -> tuple[Columns, str | None]:
     """tables.RECORDS columns of the blocks at these offsets, up to the first that cannot be read, and what is wrong there.
 
@@ -49,9 +52,11 @@ def packet_columns(
     no_packet = ~stamped & (kind != SIMPLE)
     ticks = (columns.pop("high").astype(np.uint64) << np.uint64(32)) | columns.pop("low").astype(np.uint64)
     columns["time"] = clock.times(ticks, columns["interface"], stamped, interfaces)
-    links = np.array([i.link_type for i in interfaces] or [NO_PACKET], np.int32)
-    columns["interface"] = np.where(no_packet, 0, columns["interface"]).astype(np.int32)
-    columns["link_type"] = np.where(no_packet, NO_PACKET, links[np.where(no_packet, 0, columns["interface"])]).astype(np.int32)
+    columns["interface"][no_packet] = 0
+    columns["link_type"] = np.full(frames, NO_PACKET, np.int32)
+    for index in distinct(columns["interface"][~no_packet] if no_packet.any() else columns["interface"]):
+        columns["link_type"][(columns["interface"] == index) & ~no_packet] = interfaces[index].link_type
+    columns["interface"] = columns["interface"].astype(np.int32)
     columns["captured"][no_packet] = 0
     columns["length"][no_packet] = 0
     return columns, damage
@@ -89,7 +94,7 @@ def _obsolete(columns: Columns, data: Array, offsets: Array, rows: Array, order:
         columns[name][rows] = header[name]
 
 
-def _simple(columns: Columns, data: Array, offsets: Array, rows: Array, order: str, interfaces: list[Interface]) -> None:
+def _simple(columns: Columns, data: Array, offsets: Array, rows: Array, order: str, interfaces: Sequence[Interface]) -> None:
     layout = np.dtype([("size", order + "u4"), ("length", order + "u4")])
     header = gather(data, offsets[rows] + 4, layout)
     length = header["length"].astype(np.int64)
@@ -100,7 +105,9 @@ def _simple(columns: Columns, data: Array, offsets: Array, rows: Array, order: s
     columns["offset"][rows] = offsets[rows] + 12
 
 
-def _readable(columns: Columns, offsets: Array, kind: Array, room: Array, interfaces: list[Interface]) -> tuple[int, str | None]:
+def _readable(
+    columns: Columns, offsets: Array, kind: Array, room: Array, interfaces: Sequence[Interface]
+) -> tuple[int, str | None]:
     """How many blocks, from the first on, are sound, and what is wrong with the next one."""
     packet = (kind == ENHANCED) | (kind == PACKET) | (kind == SIMPLE)
     nowhere = packet & (columns["interface"] >= len(interfaces))

@@ -29,6 +29,8 @@ _HEADERS = {_STANDARD: (PLAIN, MODIFIED, NOKIA), _MODIFIED: (MODIFIED, OLDER_MOD
 """Record headers that go with a magic number, the likelier first; PLAIN with all others."""
 
 _FILE_HEADER = 24
+_RESERVED, _FCS = 0x03FF0000, 0xFC000000
+"""Bits of the link type: none of these may be set; these tell the length of the frame check sequence."""
 
 
 def byte_order(head: bytes) -> str | None:
@@ -66,8 +68,8 @@ class PcapReader:
         self.damage: str | None = None
         self.first_time: int | None = None
         self.interfaces = [Interface(network & 0xFFFF, snaplen=snaplen)]
-        if not is_known(network & 0xFFFF):
-            self.damage = f"packets of link type {network & 0xFFFF} cannot be read (offset 20: unknown link type)"
+        if not is_known(network & 0xFFFF) or network & _RESERVED:
+            self.damage = f"packets of link type {network & ~_FCS} cannot be read (offset 20: unknown link type)"
         self._record = np.dtype(
             [("seconds", order + "u4"), ("fraction", order + "u4"), ("captured", order + "u4"), ("length", order + "u4")]
         )

@@ -37,6 +37,8 @@ class PcapngReader:
         self._data = data
         self._order = "<"
         self._base = 0  # index of the section's first interface in `interfaces`
+        self._section_interfaces: list[Interface] = []
+        self._seen: dict[Interface, Interface] = {}
         self._clock = Clock()
         self.position = 0
         self.packets = 0
@@ -56,8 +58,8 @@ class PcapngReader:
     def read(self, packets: int) -> Columns:
         """tables.RECORDS columns of at most so many next packets; fewer, even none, where sections and interfaces begin."""
         offsets, kinds = self._walk(packets)
-        interfaces = self.interfaces[self._base :]
-        columns, damage = packet_columns(self._data, np.array(offsets, np.int64), kinds, self._order, interfaces, self._clock)
+        at = np.array(offsets, np.int64)
+        columns, damage = packet_columns(self._data, at, kinds, self._order, self._section_interfaces, self._clock)
         frames = len(columns["time"])
         if damage is not None:  # nearer than what the walk behind it may have met
             self.damage = f"packet {self.packets + frames + 1}: {damage}"
@@ -130,7 +132,9 @@ class PcapngReader:
         if interface is None:
             self.damage = f"an interface description that cannot be read (offset {position})"
             return position
+        interface = self._seen.setdefault(interface, interface)  # a hostile file has millions of one kind
         self.interfaces.append(interface)
+        self._section_interfaces.append(interface)
         return end
 
     def _section(self, block: bytes, position: int, end: int) -> int:
@@ -145,4 +149,5 @@ class PcapngReader:
             self.damage = f"a section header whose options reach beyond its end (offset {position})"
             return position
         self._base = len(self.interfaces)
+        self._section_interfaces = []
         return end

@@ -10,6 +10,8 @@ from wiredoctor.capture.model import MAX_TIME
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wiredoctor.capture.model import Interface
     from wiredoctor.tables import Array
 
@@ -22,6 +24,13 @@ def nanoseconds(ticks: int, interface: Interface) -> int:
     return ticks * SECOND // interface.ticks + interface.seconds * SECOND
 
 
+def distinct(numbers: Array) -> list[int]:
+    """The numbers without repetition; quick where there is only one, as nearly always."""
+    if not len(numbers) or (numbers == numbers[0]).all():
+        return [int(n) for n in numbers[:1]]
+    return [int(n) for n in np.unique(numbers)]
+
+
 class Clock:
     """Turns ticks into nanoseconds since the first packet that has a time stamp."""
 
@@ -29,15 +38,14 @@ class Clock:
         self.first_time: int | None = None
         self._last = 0
 
-    def times(self, ticks: Array, interface: Array, stamped: Array, interfaces: list[Interface]) -> Array:
+    def times(self, ticks: Array, interface: Array, stamped: Array, interfaces: Sequence[Interface]) -> Array:
         """int64 ns of each packet. One without a time stamp (`stamped` false) has the time of the packet before it."""
         times = np.zeros(len(ticks), np.int64)
         rows = np.flatnonzero(stamped)
         if len(rows):
             if self.first_time is None:
                 self.first_time = nanoseconds(int(ticks[rows[0]]), interfaces[int(interface[rows[0]])])
-            indices: list[int] = np.unique(interface[rows]).tolist()
-            for index in indices:
+            for index in distinct(interface[rows]):
                 own = rows[interface[rows] == index]
                 times[own] = self._since_first(ticks[own], interfaces[index])
         if len(rows) < len(times):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,19 +22,32 @@ _MAX_DATAGRAM = 1 << 16
 class _Datagram:
     pieces: list[tuple[int, int, bytes]] = field(default_factory=list[tuple[int, int, bytes]])
     """(first byte, number of arrival, content), sorted: of two that begin alike the first to come is first."""
+    spans: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """What the pieces cover: first byte and end, sorted, apart from each other."""
     size: int | None = None
     held: int = 0
 
+    def cover(self, first: int, end: int) -> None:
+        """Adds a span, joining it with those that it touches."""
+        low = bisect_left(self.spans, (first, -1))
+        if low and self.spans[low - 1][1] >= first:
+            low -= 1
+            first = self.spans[low][0]
+        high = low
+        while high < len(self.spans) and self.spans[high][0] <= end:
+            end = max(end, self.spans[high][1])
+            high += 1
+        self.spans[low:high] = [(first, end)]
+
     def join(self) -> bytes | None:
         """The whole datagram, None while something is missing. Where fragments overlap, the one that begins first counts."""
-        if self.size is None:
+        first, end = self.spans[0]
+        if self.size is None or first or end < self.size:
             return None
         whole = bytearray()
-        for first, _, content in self.pieces:
-            if first > len(whole):
-                return None
-            whole += content[len(whole) - first :]
-        return bytes(whole[: self.size]) if len(whole) >= self.size else None
+        for at, _, content in self.pieces:
+            whole += content[len(whole) - at :]
+        return bytes(whole[: self.size])
 
 
 class FragmentStore:
@@ -52,6 +65,7 @@ class FragmentStore:
         datagram = self._waiting.setdefault(key, _Datagram())
         self._arrivals += 1
         insort(datagram.pieces, (first, self._arrivals, content))
+        datagram.cover(first, first + len(content))
         datagram.held += len(content)
         self._held += len(content)
         if not more and datagram.size is None:

@@ -30,39 +30,38 @@ def tcp(
     whole = room >= TCP.itemsize
     part = network.row[~whole & (room >= LEAST)]
     row = network.row[whole]
-    at, limit = network.transport[whole], network.limit[whole]
-    header = gather(data, at, TCP)
-    size = (header["data_offset"] >> 4).astype(np.int64) * 4
-    impossible = (size < TCP.itemsize) | (size > limit - at)
-    payload = at + np.maximum(size, TCP.itemsize)
-    length = np.where(impossible, 0, limit - payload)
-    captured = np.clip(np.minimum(end[row], limit) - payload, 0, length)
-    columns = {
+    columns: Columns = {
         "frame": first_frame + row,
         "time": records["time"][row],
         "interface": records["interface"][row],
         "link_hash": link.link_hash[row],
         "encapsulation": link.encapsulation[row],
-        "source_port": header["source_port"].astype(np.uint16),
-        "destination_port": header["destination_port"].astype(np.uint16),
-        "seq": header["seq"].astype(np.uint32),
-        "ack": header["ack"].astype(np.uint32),
-        "flags": header["flags"].copy(),
-        "window": header["window"].astype(np.uint16),
-        "length": length.astype(np.int32),
-        "captured": captured.astype(np.int32),
-        "payload": payload,
         "quoted": np.zeros(len(row), bool),
     }
     for name in _FROM_NETWORK:
         columns[name] = getattr(network, name)[whole]
-    options = np.where(impossible, 0, np.minimum(payload, end[row]) - at - TCP.itemsize)
+    oddities = _segments(data, columns, network.transport[whole], network.limit[whole], end[row])
+    return columns, part, len(whole) - len(row) - len(part), oddities
+
+
+def _segments(data: Array, columns: Columns, at: Array, limit: Array, end: Array) -> list[Oddity]:
+    """Adds the columns of the TCP headers at `at`; the packets end at `limit` on the wire and at `end` in the file."""
+    header = gather(data, at, TCP)
+    size = (header["data_offset"] >> 4).astype(np.int64) * 4
+    impossible = (size < TCP.itemsize) | (size > limit - at)
+    payload = at + np.maximum(size, TCP.itemsize)
+    length = np.where(impossible, 0, limit - payload)
+    columns["payload"] = payload
+    columns["length"] = length.astype(np.int32)
+    columns["captured"] = np.clip(np.minimum(end, limit) - payload, 0, length).astype(np.int32)
+    for name, dtype in _FROM_HEADER.items():
+        columns[name] = header[name].astype(dtype)
+    options = np.where(impossible, 0, np.minimum(payload, end) - at - TCP.itemsize)
     columns |= parse_options(data, at + TCP.itemsize, options, columns["ack"])
-    oddities = [
-        (int(first_frame + row[i]), "tcp", impossible_offset(int(size[i]), int(limit[i] - at[i])))
+    return [
+        (int(columns["frame"][i]), "tcp", impossible_offset(int(size[i]), int(limit[i] - at[i])))
         for i in np.flatnonzero(impossible)[:MAX_ODDITIES].tolist()
     ]
-    return columns, part, len(whole) - len(row) - len(part), oddities
 
 
 def impossible_offset(size: int, segment: int) -> str:
@@ -79,3 +78,12 @@ _FROM_NETWORK = (
     "ip_id",
     "ttl",
 )
+
+_FROM_HEADER = {
+    "source_port": np.uint16,
+    "destination_port": np.uint16,
+    "seq": np.uint32,
+    "ack": np.uint32,
+    "flags": np.uint8,
+    "window": np.uint16,
+}
