@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -212,6 +212,19 @@ def rfc3339(nanoseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".rjust(30, "0")
 
 
+def total_delay(findings: Iterable[Finding]) -> float:
+    """Seconds of all delays; where findings of one connection overlap in time, the first counts."""
+    covered: dict[tuple[str, int | None], float] = {}
+    total = 0.0
+    for f in sorted((f for f in findings if f.delay), key=lambda f: (f.elapsed, -(f.delay or 0))):
+        delay, place = f.delay or 0.0, (f.capture, f.connection)
+        end = max([f.elapsed + delay, *(e.elapsed for e in f.evidence)])
+        free = end - max(f.elapsed, covered.get(place, f.elapsed)) if f.connection is not None else delay
+        total += max(0.0, min(delay, free))
+        covered[place] = max(end, covered.get(place, end))
+    return round(total, 9)
+
+
 def by_kind(text: Any, kind: str | None) -> Any:
     """The entry of a rule's severity, title, message or remedy for this kind."""
     return text if isinstance(text, str) else text[kind]
@@ -233,7 +246,7 @@ def mask_target(target: str) -> str:
     Length, order and names of the query stay, so that requests can be told apart (RFC 3986 sections 3.2.1 and 3.4).
     """
     path, mark, query = target.partition("?")
-    path = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://|)[^/@]*@", r"\1*@", path)
+    path = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://|)[^/]*@", r"\1*@", path)
     path = path.partition("#")[0]
     if not mark:
         return printable(path)

@@ -37,6 +37,8 @@ def test_escaped_is_printable(texts: list[str]) -> None:
         ("/a?hunter2", "/a?*"),
         ("/a?", "/a?*"),
         ("http://me:hunter2@host/a#frag", "http://*@host/a"),
+        ("http://me:hunter@2@host/a@b", "http://*@host/a@b"),
+        ("/a@b", "/a@b"),
         ("/a?b==c&&d", "/a?b=*&*&*"),
         ("/é?x=é", r"/\xe9?x=*"),
     ],

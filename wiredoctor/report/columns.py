@@ -78,7 +78,7 @@ def _printable(text: pl.Series) -> pl.Series:
 def _mask(text: pl.Series) -> pl.Series:
     """Plain targets by expressions; the few with bytes that need escaping by `mask_target` itself."""
     path, query = text.str.splitn("?", 2).struct.unnest().get_columns()
-    path = path.str.replace(r"^([A-Za-z][A-Za-z0-9+.-]*://|)[^/@]*@", "${1}*@").str.splitn("#", 2).struct[0]
+    path = path.str.replace(r"^([A-Za-z][A-Za-z0-9+.-]*://|)[^/]*@", "${1}*@").str.splitn("#", 2).struct[0]
     query = "?" + query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")
     return _patch(text, path + query.fill_null(""), _needs_escape(text), mask_target)
 

@@ -6,12 +6,12 @@ Everything was read and analysed all the same: ids, frames and findings are thos
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from wiredoctor.findings import CONFIDENCES
+from wiredoctor.findings import CONFIDENCES, total_delay
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,19 +113,6 @@ def _narrow_tables(report: Report, narrowed: Report, wanted: Wanted, spans: dict
     if report.scan_exchanges is not None:
         narrowed.scan_exchanges = Filtered(report.scan_exchanges, _exchange_filter(report, wanted, spans))
         narrowed.exchange_count = narrowed.scan_exchanges().select(pl.len()).collect().item()
-
-
-def total_delay(findings: Iterable[Finding]) -> float:
-    """Seconds of all delays; where findings of one connection overlap in time, the first counts."""
-    covered: dict[tuple[str, int | None], float] = {}
-    total = 0.0
-    for f in sorted((f for f in findings if f.delay), key=lambda f: (f.elapsed, -(f.delay or 0))):
-        delay, place = f.delay or 0.0, (f.capture, f.connection)
-        end = max([f.elapsed + delay, *(e.elapsed for e in f.evidence)])
-        free = end - max(f.elapsed, covered.get(place, f.elapsed)) if f.connection is not None else delay
-        total += max(0.0, min(delay, free))
-        covered[place] = max(end, covered.get(place, end))
-    return round(total, 9)
 
 
 Span = tuple[float, float]
