@@ -1,7 +1,7 @@
 """The bytes of one direction in stream order, as ranges of the capture: what a reader walks over.
 
 An item is a run of bytes that one packet brought, or a hole that will not be filled. Payload is never copied; `at` says
-where it lies (HOLE: nowhere).
+where it lies. HOLE: nowhere, no packet brought it. CUT: a packet brought it, but the snap length kept it out of the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from wiredoctor.tables import NEVER, SECOND
 
-HOLE = -1
+HOLE, CUT = -1, -2
 
 PATIENCE = SECOND
 """A hole that the receiver has acknowledged is given up after so long: the packet may have been captured late, not later."""
@@ -86,7 +86,7 @@ class Assembler:
                 break
             taken += 1
             if end > reached:
-                out.append((reached, end, at if at == HOLE else at + reached - start, time, frame, ack))
+                out.append((reached, end, at if at < 0 else at + reached - start, time, frame, ack))
                 self.reached = end
         if taken:
             del self.waiting[:taken]

@@ -62,7 +62,7 @@ class Reader:
         while i < stop:
             mode = self.mode
             if mode == HEAD:
-                if items.at[i] == HOLE:
+                if items.at[i] < 0:
                     i = self._hole_in_head(items, i)
                 else:
                     i = self._head(items, i, read, parser)
@@ -234,7 +234,7 @@ class Reader:
                 self.pos = items.end[stop - 1]
                 return stop
             i = heads[k]
-        elif items.at[i] == HOLE:
+        elif items.at[i] < 0:
             return i + 1
         self.pos, self.mode, self.seeking = items.start[i], HEAD, True
         return i
@@ -270,7 +270,7 @@ class Reader:
             return stop
         self._take(items, i, k + 1, until)
         self.pos = until
-        ends_in_hole = items.at[k] == HOLE
+        ends_in_hole = items.at[k] < 0
         if self.message is not None and self.message.framing == framing.CHUNKED:
             if ends_in_hole and items.end[k] > until:
                 self._finish(IN_HOLE)
@@ -285,7 +285,7 @@ class Reader:
 
     def _chunk_line(self, items: Items, i: int, read: Callable[[int, int], bytes]) -> int:
         """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
-        if items.at[i] == HOLE:
+        if items.at[i] < 0:
             self._take_hole()
             self.pos = items.end[i]
             return i + 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.head import KNOWN_METHODS
-from wiredoctor.http.items import HOLE, PATIENCE, Items
+from wiredoctor.http.items import CUT, PATIENCE, Items
 from wiredoctor.http.reader import OFF
 from wiredoctor.scan import Groups
 from wiredoctor.tables import NEVER, SCRATCH, Array, Columns
@@ -132,8 +132,8 @@ class Walk:
                 if available > a:
                     ordered &= assembler.add((a, available, at + a - start, time, frame, ack), items)
                 if available < b:
-                    # cut short by the snap length: nobody will ever bring these bytes
-                    ordered &= assembler.add((max(available, a), b, HOLE, time, frame, ack), items)
+                    # nobody will ever bring these bytes into the file
+                    ordered &= assembler.add((max(available, a), b, CUT, time, frame, ack), items)
             self.in_order[row] = ordered
         group_end = int(self.groups.last[group])
         assembler.look(int(s["time"][group_end]), acknowledged, items)
