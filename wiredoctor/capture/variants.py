@@ -1,7 +1,7 @@
 """Which record headers a classic pcap file has, where its magic number does not say.
 
 Some systems of 1999 wrote longer record headers under the standard magic number, and others under the modified one.
-As Wireshark 4.0 does, read the first two headers in each way and take the way with the fewest absurdities.
+As Wireshark 4.0 does, read the first three headers in each way and take the way with the fewest absurdities.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PLAIN, NOKIA, MODIFIED, OLDER_MODIFIED = 16, 20, 24, 28
 """Bytes of a record header. The modified ones add interface, protocol and packet type; Nokia a word of its own."""
 
-_TRIED = 2
+_TRIED = 3
 _MAX_LENGTH = 128 * 1024 * 1024
 
 
