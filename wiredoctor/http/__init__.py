@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-
 import numpy as np
 import polars as pl
 
 from wiredoctor.http.annotate import LastData, annotate
 from wiredoctor.http.bursts import BurstState, find_bursts
 from wiredoctor.http.conversation import AT_CAPTURE_END, IN_HOLE, Conversation, Spoken, close_reason
-from wiredoctor.http.exchanges import FieldTable, exchange_table
+from wiredoctor.http.exchanges import exchange_table
 from wiredoctor.http.head import HeadParser
 from wiredoctor.http.items import HOLE, Items
 from wiredoctor.http.message import BY_FIN
@@ -41,8 +40,6 @@ class HttpState:
     deadlines: dict[int, int] = field(default_factory=dict[int, int])
     last: LastData = field(default_factory=LastData)
     bursts: BurstState = field(default_factory=BurstState)
-    fields: FieldTable | None = None
-    exchanges: dict[int, int] = field(default_factory=dict[int, int])
 
 
 @dataclass
@@ -66,10 +63,18 @@ def read(
     rows: Columns = {}
     touched: list[Conversation] = []
     if s:
-        walk = Walk(s, groups, flows(s, groups, pieces, data), _by_row(pieces), acknowledged, payload, np.ones(len(s["frame"]), dtype=bool))
+        walk = Walk(
+            s,
+            groups,
+            flows(s, groups, pieces, data),
+            _by_row(pieces),
+            acknowledged,
+            payload,
+            np.ones(len(s["frame"]), dtype=bool),
+        )
         touched = _walk(walk, spoken, state)
         for conversation in touched:
-            spoken.intervals.extend(conversation.tentative())
+            conversation.tentative()
         client, heard_frame = _roles(s, groups, state)
         endpoint = _endpoints(s["slot"][groups.first], client, facts)
         annotate(s, groups, walk.in_order, spoken.intervals, spoken.ended, client, heard_frame, endpoint, state.last)
@@ -178,9 +183,7 @@ def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> None:
             state.deadlines[slot] = max(int(s["time"][row]) + max(SECOND, 2 * rtt), state.deadlines.get(slot, NEVER))
 
 
-def _close(
-    slot: int, facts: dict[str, Array], payload: Callable[[int, int], bytes], spoken: Spoken, state: HttpState
-) -> None:
+def _close(slot: int, facts: dict[str, Array], payload: Callable[[int, int], bytes], spoken: Spoken, state: HttpState) -> None:
     """The time after a close is over. A half-close of the client leaves the response open (RFC 9112 section 9.6)."""
     conversation = state.conversations.get(slot)
     if conversation is None or conversation.client < 0:
@@ -250,11 +253,6 @@ def _burst_table(rows: Columns, closed: list[dict[str, int]], state: HttpState) 
 
 
 def _tables(spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
-    if state.fields is None:
-        state.fields = FieldTable(state.parser)
-    exchanges = exchange_table(spoken.said, facts, clock, state.fields, state.parser, state.bursts)
-    messages = message_table(spoken.messages or [], state.fields, state.parser)
+    exchanges = exchange_table(spoken.said, facts, clock, state.bursts)
+    messages = message_table(spoken.messages or [])
     return Heard(bursts, messages, exchanges)
-
-
-

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from wiredoctor.http.conversation import Interval
 from wiredoctor.scan import Groups, before, fill
 from wiredoctor.tables import NEVER, NONE, Array, Columns
 
@@ -45,7 +45,7 @@ class LastData:
 
 
 def annotate(
-    s: Columns, groups: Groups, in_order: Array, intervals: list[Interval], ended: list[tuple[int, int]],
+    s: Columns, groups: Groups, in_order: Array, intervals: array[int], ended: array[int],
     client: Array, heard: Array, endpoint: Array, last: LastData,
 ) -> None:  # fmt: skip
     """Adds the HTTP columns to the segments `s`. `client`, `heard` (k,): per group the direction of the HTTP client and
@@ -80,10 +80,9 @@ def annotate(
     last.ends_message[side[has]] = s["ends_message"][has]
 
 
-def _locate(s: Columns, rows: Array, side: Array, intervals: list[Interval], last_message: Array) -> None:
-    table = np.array(intervals, dtype=np.int64)
-    order = np.lexsort((table[:, 1], table[:, 0]))
-    table = table[order]
+def _locate(s: Columns, rows: Array, side: Array, intervals: array[int], last_message: Array) -> None:
+    table = np.frombuffer(intervals, dtype=np.int64).reshape(-1, 6)
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
     sides, rank_of = np.unique(table[:, 0], return_inverse=True)
     keys = (rank_of.ravel() << 45) + np.clip(table[:, 1], -_FAR, _FAR) + _FAR
     rank = np.minimum(np.searchsorted(sides, side), len(sides) - 1)
@@ -113,12 +112,12 @@ def _locate(s: Columns, rows: Array, side: Array, intervals: list[Interval], las
     s["in_body"][rows[spans]] |= table[first[spans], 3] > table[first[spans], 2]
 
 
-def _outstanding(s: Columns, groups: Groups, ended: list[tuple[int, int]], client: Array, last: LastData) -> Array:
+def _outstanding(s: Columns, groups: Groups, ended: array[int], client: Array, last: LastData) -> Array:
     """Requests that had ended before each row and were not answered to the end."""
     slot = s["slot"]
     change = np.zeros(len(slot), dtype=np.int64)
     if ended and len(slot):
-        events = np.array(ended, dtype=np.int64)
+        events = np.frombuffer(ended, dtype=np.int64).reshape(-1, 2)
         lowest = int(s["frame"].min())
         where = np.full(int(s["frame"].max()) - lowest + 1, -1, dtype=np.int64)
         where[s["frame"] - lowest] = np.arange(len(slot))

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 
 from wiredoctor.http.framing import TUNNEL
-from wiredoctor.http.head import HeadParser
-from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message
+from wiredoctor.http.head import Fields, HeadParser, RequestLine, StatusLine
+from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message
 from wiredoctor.http.reader import HEAD, OFF, REQUEST, Reader
 from wiredoctor.tables import NEVER
-
-Interval = tuple[int, int, int, int, int, int]
-"""Side (2 * slot + direction), first offset, offset behind the head, offset behind the message, message id, exchange."""
 
 OPEN_END = 1 << 61
 """Offset behind a message that is not at its end."""
 
 
+def _numbers() -> array[int]:
+    return array("q")
+
+
 @dataclass
 class Spoken:
-    """What an epoch adds: where messages lie in their streams, which ended (side, frame) and the exchanges that are over."""
+    """What an epoch adds, as flat arrays of 64-bit numbers.
 
-    intervals: list[Interval] = field(default_factory=list[Interval])
-    ended: list[tuple[int, int]] = field(default_factory=list["tuple[int, int]"])
+    intervals: where messages lie, six numbers each: side (2 * slot + direction), first offset, offset behind the head,
+    offset behind the message, message id, exchange. ended: side and last frame of requests and final responses.
+    said: the exchanges that are over, whether only the capture's end says so, and when the next request began.
+    """
+
+    intervals: array[int] = field(default_factory=_numbers)
+    ended: array[int] = field(default_factory=_numbers)
     said: list[tuple[Conversation, Exchange, bool, int]] = field(default_factory=list["tuple[Conversation, Exchange, bool, int]"])
     messages: list[tuple[Conversation, Message]] | None = None
 
@@ -31,8 +38,22 @@ class Spoken:
 class Conversation:
     """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read."""
 
-    __slots__ = ("awaiting", "client", "connection", "count", "forced", "heard_frame", "open", "parser", "protocol",
-                 "readers", "slot", "spoken", "closed", "next_index")  # fmt: skip
+    __slots__ = (
+        "awaiting",
+        "client",
+        "closed",
+        "connection",
+        "count",
+        "forced",
+        "heard_frame",
+        "next_index",
+        "open",
+        "parser",
+        "protocol",
+        "readers",
+        "slot",
+        "spoken",
+    )  # fmt: skip
 
     def __init__(self, connection: int, slot: int, parser: HeadParser) -> None:
         self.connection, self.slot, self.parser = connection, slot, parser
@@ -82,16 +103,16 @@ class Conversation:
         # one number more is a FIN
         return other.mode != OFF and reached is not None and ack > reached + 1
 
-    def request_begins(self, message: Message) -> None:
+    def request_begins(self, line: RequestLine, fields: Fields, offset: int) -> Exchange:
         """A request head was read."""
-        exchange = Exchange(self.next_index, message)
+        exchange = Exchange(self.next_index, line, fields, offset)
         self.next_index += 1
-        message.exchange = exchange
         self.open.append(exchange)
         self.awaiting.append(exchange)
+        return exchange
 
-    def response_begins(self, message: Message, ack: int) -> str | None:
-        """A response head was read; returns the method that it answers, None where the request was not captured."""
+    def response_begins(self, line: StatusLine, fields: Fields, ack: int) -> Exchange:
+        """A response head was read; returns the exchange that it belongs to, a new one where the request was not captured."""
         awaiting = self.awaiting
         reader = self.readers[1 - self.client]
         if reader.lost:
@@ -102,16 +123,14 @@ class Conversation:
         if awaiting and _asked(awaiting[0], ack):
             exchange = awaiting[0]
         else:
-            exchange = Exchange(self.next_index, request_done=True)
+            exchange = Exchange(self.next_index, None, None, NEVER)
             self.next_index += 1
             self.open.append(exchange)
             awaiting.appendleft(exchange)
-        message.exchange = exchange
-        status: int = message.line[1]  # type: ignore[assignment]
-        if status == 101 or not 100 <= status < 200:
-            exchange.response = message
+        if line.status == 101 or not 100 <= line.status < 200:
+            exchange.response_line, exchange.response_fields = line, fields
             awaiting.popleft()
-        return exchange.method
+        return exchange
 
     def message_ends(self, reader: Reader, message: Message, end: int) -> None:
         """A message is whole, or will never be."""
@@ -120,24 +139,25 @@ class Conversation:
             return
         spoken = self.spoken
         side = 2 * self.slot + reader.direction
-        spoken.intervals.append((side, message.offset, message.head_end, end, message.id, exchange.index))
+        spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index))
         if spoken.messages is not None:
             spoken.messages.append((self, message))
         if reader.kind == REQUEST:
-            exchange.request_done = True
-            spoken.ended.append((side, message.last_frame))
-            switches = message.line[0] == "CONNECT" or (message.fields.connection_upgrade and message.fields.upgrade)
-            if switches and not self.forced:
+            exchange.request, exchange.request_done = message.record(), True
+            spoken.ended.extend((side, message.last_frame))
+            if switches(message.line, message.fields) and not self.forced:
                 reader.paused, reader.pause_time = True, message.end
-            return
-        status: int = message.line[1]  # type: ignore[assignment]
-        if exchange.response is not message:
-            exchange.interim.append(status)
-            exchange.interim_message = message
-            return
-        exchange.response_done = True
-        spoken.ended.append((side, message.last_frame))
-        if status == 101 or message.framing == TUNNEL:
+        elif exchange.response_line is not message.line:
+            exchange.interim = [*(exchange.interim or ()), message.line[1]]  # type: ignore[list-item]
+            exchange.interim_end = message
+        else:
+            exchange.response, exchange.response_done = message.record(), True
+            spoken.ended.extend((side, message.last_frame))
+            self.answered(exchange, message.framing == TUNNEL)
+
+    def answered(self, exchange: Exchange, tunnel: bool) -> None:
+        """A final response has ended: the protocol may change, or a client that waited for that may go on."""
+        if tunnel or (exchange.response_line is not None and exchange.response_line.status == 101):
             exchange.upgraded = True
             self.stop()
         elif self.readers[self.client].paused and not self.awaiting:
@@ -145,10 +165,10 @@ class Conversation:
 
     def say_finished(self) -> None:
         """Exchanges that nothing can change any more: whole, and followed by another."""
-        open_ = self.open
+        open_, said = self.open, self.spoken.said
         while len(open_) > 1 and open_[0].request_done and open_[0].response_done:
-            following = open_[1].request
-            self.spoken.said.append((self, open_.popleft(), False, NEVER if following is None else following.start))
+            exchange = open_.popleft()
+            said.append((self, exchange, False, open_[0].request[3]))
 
     def end(self, reasons: tuple[int, int], at_capture_end: bool) -> None:
         """The connection, or the capture, is over. `reasons`: why each direction ended, an index of tables.END_REASONS."""
@@ -156,32 +176,37 @@ class Conversation:
             self.readers[direction].close(reasons[direction])
         while self.open:
             exchange = self.open.popleft()
-            if exchange.response is None and exchange.interim_message is not None:
+            last = exchange.interim_end
+            if exchange.response is ABSENT and exchange.interim and last is not None:
                 # an interim response that no final one followed is what there is of the response
-                exchange.response = exchange.interim_message
+                exchange.response, exchange.response_line = last.record(), last.line  # type: ignore[assignment]
+                exchange.response_fields = last.fields
                 exchange.interim.pop()
-            following = self.open[0].request if self.open else None
-            self.spoken.said.append((self, exchange, at_capture_end, NEVER if following is None else following.start))
+            following = self.open[0].request[3] if self.open else NEVER
+            self.spoken.said.append((self, exchange, at_capture_end, following))
         self.awaiting.clear()
 
-    def tentative(self) -> list[Interval]:
-        """Where messages that are not at their end lie, a head that is not all there included."""
-        found: list[Interval] = []
+    def tentative(self) -> None:
+        """Tells where messages that are not at their end lie, a head that is not all there included."""
+        intervals = self.spoken.intervals
         for reader in self.readers:
             message = reader.message
             side = 2 * self.slot + reader.direction
             if message is not None and message.exchange is not None:
-                found.append((side, message.offset, message.head_end, OPEN_END, message.id, message.exchange.index))
+                intervals.extend((side, message.offset, message.head_end, OPEN_END, message.id, message.exchange.index))
             elif reader.mode == HEAD and reader.partial and reader.kind is not None:
-                number = self.connection << 26 | (reader.count & 0x1FFFFFF) << 1 | reader.direction
                 index = self.next_index if reader.kind == REQUEST or not self.awaiting else self.awaiting[0].index
-                found.append((side, reader.partial_offset, OPEN_END, OPEN_END, number, index))
-        return found
+                intervals.extend((side, reader.partial_offset, OPEN_END, OPEN_END, reader.upcoming_id(), index))
+
+
+def switches(line: RequestLine | StatusLine, fields: Fields) -> bool:
+    """Whether a request asks for another protocol, so that what follows it may be no HTTP."""
+    return line[0] == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
 
 
 def _asked(exchange: Exchange, ack: int) -> bool:
     """Whether the server had seen this request when it acknowledged `ack` (NEVER: not known, taken for yes)."""
-    return exchange.request is None or ack == NEVER or exchange.request.offset < ack
+    return ack == NEVER or exchange.request_offset < ack
 
 
 def close_reason(facts: dict[str, object], slot: int, direction: int) -> int | None:
@@ -195,4 +220,4 @@ def close_reason(facts: dict[str, object], slot: int, direction: int) -> int | N
     return None
 
 
-__all__ = ["AT_CAPTURE_END", "IN_HOLE", "OPEN_END", "Conversation", "Interval", "Spoken", "close_reason"]
+__all__ = ["AT_CAPTURE_END", "IN_HOLE", "OPEN_END", "Conversation", "Spoken", "close_reason", "switches"]

@@ -31,7 +31,7 @@ _STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9]) +([0-9]{3})(?:[ \t]([^\r\n]*))?
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Fields:
     """What the fields of a head say, as far as framing, lifetime and rules need it. `number` is unique to each instance."""
 
@@ -59,6 +59,16 @@ class Fields:
     auth_token: bool = False
     accel_buffering: str = ""
 
+    @property
+    def framed(self) -> bool:
+        """Says something about a body."""
+        return self.has_content_length or bool(self.transfer_codings)
+
+    plain: bool = False
+    """Of a request: no body, and no wish to change the protocol."""
+    plain_length: int | None = None
+    """Content-Length where nothing else frames the body."""
+
 
 class RequestLine(NamedTuple):
     """method, target and version as sent."""
@@ -76,42 +86,60 @@ class StatusLine(NamedTuple):
     reason: str
 
 
-Line = tuple[bytes, str] | None
+Line = tuple[bytes, str]
+"""Lower-case name and value of a field line that says something of interest."""
 
 
 @dataclass
 class HeadParser:
-    """Parses heads and remembers what repeats. `catalogue` holds every Fields met, by number."""
+    """Parses heads and remembers what repeats.
 
-    catalogue: list[Fields] = field(default_factory=list[Fields])
-    _lines: dict[bytes, Line] = field(default_factory=dict[bytes, Line])
-    _sets: dict[tuple[Line, ...], Fields] = field(default_factory=dict[tuple[Line, ...], Fields])
+    Lines are numbered: 0 says nothing of interest, others are looked up in `_entries`; a set of fields is a tuple of
+    such numbers.
+    """
+
+    met: int = 0
+    _lines: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    _names: dict[bytes, bool] = field(default_factory=dict[bytes, bool])
+    _entries: list[Line] = field(default_factory=lambda: [(b"", "")])
+    _sets: dict[tuple[int, ...], Fields] = field(default_factory=dict[tuple[int, ...], Fields])
     _statuses: dict[bytes, StatusLine | None] = field(default_factory=dict[bytes, StatusLine | None])
     _responses: dict[bytes, tuple[StatusLine, Fields]] = field(default_factory=dict[bytes, tuple[StatusLine, Fields]])
 
     def fields(self, lines: list[bytes]) -> Fields:
         """Field lines (without the start line and the empty line) -> Fields."""
-        known = self._lines
-        found: list[Line] = []
-        for line in lines:
-            try:
-                entry = known[line]
-            except KeyError:
-                entry = _field_line(line)
-                if len(known) >= REMEMBERED:
-                    known.clear()
-                known[line] = entry
-            if entry is not None:
-                found.append(entry)
-        key = tuple(found)
+        numbers = list(map(self._lines.get, lines))
+        if None in numbers:
+            numbers = [self._number(line) if n is None else n for n, line in zip(numbers, lines, strict=True)]
+        key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
-            fields = _collect(key, len(self.catalogue))
-            self.catalogue.append(fields)
-            if len(self._sets) >= REMEMBERED:
-                self._sets.clear()
+            fields = _collect([self._entries[n] for n in key], self.met)
+            self.met += 1
             self._sets[key] = fields
+            if len(self._sets) >= REMEMBERED:
+                self._forget()
         return fields
+
+    def _number(self, line: bytes) -> int:
+        name = line.partition(b":")[0]
+        interesting = self._names.get(name)
+        if interesting is None:
+            if len(self._names) >= REMEMBERED:
+                self._names.clear()
+            interesting = self._names[name] = name.strip(b" \t").lower() in _READERS
+        entry = _field_line(line) if interesting else None
+        if entry is None:
+            return 0
+        self._entries.append(entry)
+        self._lines[line] = len(self._entries) - 1
+        return len(self._entries) - 1
+
+    def _forget(self) -> None:
+        """Numbers of lines are only good together with the sets that were made of them."""
+        self._lines.clear()
+        self._sets.clear()
+        del self._entries[1:]
 
     def status(self, line: bytes) -> StatusLine | None:
         """A status line, or None where it is none."""
@@ -137,6 +165,10 @@ class HeadParser:
             self._responses.clear()
         self._responses[head] = result
         return result
+
+    def known_response(self, head: bytes) -> tuple[StatusLine, Fields] | None:
+        """A response head that was parsed before; None for any other."""
+        return self._responses.get(head)
 
     def request(self, head: bytes) -> tuple[RequestLine, Fields] | None:
         """A whole request head with its empty line; None where the first line is no request line."""
@@ -173,7 +205,7 @@ def _status_line(line: bytes) -> StatusLine | None:
     return StatusLine(match[1].decode("ascii"), int(match[2]), (match[3] or b"").decode("latin-1"))
 
 
-def _field_line(line: bytes) -> Line:
+def _field_line(line: bytes) -> Line | None:
     name, colon, value = line.partition(b":")
     key = name.strip(b" \t").lower()
     if not colon or key not in _READERS:
@@ -254,16 +286,18 @@ _READERS = {
 }
 
 
-def _collect(lines: tuple[Line, ...], number: int) -> Fields:
+def _collect(lines: list[Line], number: int) -> Fields:
     """Field lines of one head -> Fields; several lines of one name are a list (RFC 9110 section 5.3)."""
     values: dict[bytes, list[str]] = {}
-    for entry in lines:
-        if entry is not None:
-            values.setdefault(entry[0], []).append(entry[1])
+    for name, value in lines:
+        values.setdefault(name, []).append(value)
     found: dict[str, object] = {"number": number}
-    for name, texts in values.items():
-        found.update(_READERS[name](texts))
-    return Fields(**found)
+    for key, texts in values.items():
+        found.update(_READERS[key](texts))
+    fields = Fields(**found)
+    fields.plain = not fields.framed and not fields.upgrade
+    fields.plain_length = None if fields.transfer_codings else fields.content_length
+    return fields
 
 
 def find_head_end(data: bytes) -> int:

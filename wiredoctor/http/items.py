@@ -25,7 +25,8 @@ Item = tuple[int, int, int, int, int, int]
 
 @dataclass
 class Items:
-    """Items as columns, in stream order without gaps. `holes` are the positions of holes, in order.
+    """Items as columns, in stream order without gaps. `holes` are the positions of holes, in order; `shuffled` items may
+    not be in order of frames.
 
     `heads` are positions whose bytes look like the beginning of a head, in order; None: any may. `look_for_heads` finds
     them, when they are asked for."""
@@ -37,6 +38,7 @@ class Items:
     frame: list[int] = field(default_factory=list[int])
     ack: list[int] = field(default_factory=list[int])
     holes: list[int] = field(default_factory=list[int])
+    shuffled: bool = False
     heads: list[int] | None = None
     look_for_heads: Callable[[], list[int]] | None = None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from wiredoctor.http.framing import NO_BODY
 from wiredoctor.http.head import Fields, RequestLine, StatusLine
 from wiredoctor.tables import NEVER
@@ -24,9 +22,7 @@ class Message:
         *("framing", "reason", "last_body_time", "has_hole", "chunks", "line", "fields", "exchange"),
     )
 
-    def __init__(
-        self, number: int, offset: int, frame: int, start: int, line: RequestLine | StatusLine, fields: Fields
-    ) -> None:
+    def __init__(self, number: int, offset: int, frame: int, start: int, line: RequestLine | StatusLine, fields: Fields) -> None:
         self.id, self.offset, self.frame, self.start = number, offset, frame, start
         self.line: RequestLine | StatusLine = line
         self.fields = fields
@@ -41,31 +37,35 @@ class Message:
         """The numbers of a finished message, in the order of RECORD."""
         return (
             self.id, self.frame, self.last_frame, self.start, self.end, self.head_bytes, self.body_bytes, self.due,
-            self.framing, self.reason, self.last_body_time, self.has_hole, self.chunks, self.fields.number,
+            self.framing, self.reason, self.last_body_time, self.has_hole, self.chunks,
         )  # fmt: skip
 
 
 RECORD = ("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due",
-          "framing", "end_reason", "last_body_time", "has_hole", "chunks", "fields")  # fmt: skip
+          "framing", "end_reason", "last_body_time", "has_hole", "chunks")  # fmt: skip
 
-ABSENT = (NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, NEVER, 0, -1, 0)
+ABSENT = (NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, NEVER, 0, -1)
 """The record of a message that was not captured."""
 
 
-@dataclass(slots=True)
 class Exchange:
-    """A request and its responses while something can still be added."""
+    """A request and its responses while something can still be added. Records are there once a message has ended."""
 
-    index: int
-    request: Message | None = None
-    response: Message | None = None
-    request_done: bool = False
-    response_done: bool = False
-    upgraded: bool = False
-    interim: list[int] = field(default_factory=list[int])
-    interim_message: Message | None = None
+    __slots__ = ("index", "interim", "interim_end", "request", "request_done", "request_fields", "request_line",
+                 "request_offset", "response", "response_done", "response_fields", "response_line", "upgraded")  # fmt: skip
+
+    def __init__(self, index: int, line: RequestLine | None, fields: Fields | None, offset: int) -> None:
+        self.index = index
+        self.request_line, self.request_fields, self.request_offset = line, fields, offset
+        self.request_done = line is None
+        self.response_line: StatusLine | None = None
+        self.response_fields: Fields | None = None
+        self.response_done = self.upgraded = False
+        self.request = self.response = ABSENT
+        self.interim: list[int] | None = None
+        self.interim_end: Message | None = None
 
     @property
-    def method(self) -> str | None:
-        """Method of the request; None where it was not captured."""
-        return None if self.request is None else self.request.line[0]  # type: ignore[return-value]
+    def complete(self) -> bool:
+        """Both messages have ended."""
+        return self.request_done and self.response_done

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from wiredoctor.http.conversation import Conversation
-from wiredoctor.http.exchanges import FieldTable, message_columns
-from wiredoctor.http.head import HeadParser
+from wiredoctor.http.exchanges import message_columns
+from wiredoctor.http.head import RequestLine
 from wiredoctor.http.message import Message
-from wiredoctor.tables import MESSAGES
+from wiredoctor.tables import CLIENT, MESSAGES, NONE, SERVER
 
 
-def message_table(ended: list[tuple[Conversation, Message]], table: FieldTable, parser: HeadParser) -> pl.DataFrame:
+def message_table(ended: list[tuple[Conversation, Message]]) -> pl.DataFrame:
     """One row per message, requests before responses."""
     frames: list[pl.DataFrame] = []
-    for side, role in (("request", 0), ("response", 1)):
-        some = [(c, m) for c, m in ended if (len(m.line) == 3 and isinstance(m.line[1], str)) == (role == 0)]
+    for side, role in (("request", CLIENT), ("response", SERVER)):
+        some = [(c, m) for c, m in ended if isinstance(m.line, RequestLine) == (role == CLIENT)]
         if some:
-            frames.append(_frame(some, side, role, table, parser))
+            frames.append(_frame(some, side, role))
     return pl.concat(frames) if frames else MESSAGES.empty()
 
 
-def _frame(some: list[tuple[Conversation, Message]], side: str, role: int, table: FieldTable, parser: HeadParser) -> pl.DataFrame:
-    table.refresh()
+def _frame(some: list[tuple[Conversation, Message]], side: str, role: int) -> pl.DataFrame:
     prefixed: dict[str, Any] = {}
-    message_columns(prefixed, side, [m for _, m in some], table)
+    messages = [m for _, m in some]
+    message_columns(prefixed, side, [m.record() for m in messages], [m.line for m in messages], [m.fields for m in messages])
     columns = {name.removeprefix(f"{side}_"): values for name, values in prefixed.items()}
     columns["connection"] = [c.connection for c, _ in some]
-    columns["direction"] = [m.id & 1 for _, m in some]
+    columns["direction"] = [m.id & 1 for m in messages]
     columns["role"] = [role] * len(some)
-    columns["exchange"] = [m.exchange.index if m.exchange is not None else -1 for _, m in some]
-    absent = pl.DataFrame(schema=MESSAGES.schema)
+    columns["exchange"] = [NONE if m.exchange is None else m.exchange.index for m in messages]
     for column in MESSAGES.columns:
         if column.name not in columns:
-            empty: Any = "" if column.dtype == pl.String else False if column.dtype == pl.Boolean else -1
-            columns[column.name] = pl.Series(column.name, [empty] * len(some), dtype=absent.schema[column.name])
-    return MESSAGES.frame({name: columns[name] for name in absent.columns if name in columns} | {"connection": np.array(columns["connection"])})
+            # what only the other side's messages have
+            empty: Any = "" if column.dtype == pl.String else False if column.dtype == pl.Boolean else NONE
+            columns[column.name] = pl.Series([empty] * len(some), dtype=column.dtype)
+    return MESSAGES.frame(columns)

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from wiredoctor.http import framing
+from wiredoctor.http import framing, quick
 from wiredoctor.http.head import (
     KNOWN_METHODS,
     Fields,
@@ -17,8 +17,9 @@ from wiredoctor.http.head import (
     may_become_request,
     may_become_response,
 )
-from wiredoctor.http.items import HOLE, Assembler, Items
+from wiredoctor.http.items import Assembler, Items
 from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Message
+from wiredoctor.http.quick import FIRST_LOOK
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
@@ -34,15 +35,32 @@ MAX_HEAD = 1 << 18
 """Bytes of a head: common servers accept 8 to 64 KiB, and nothing sane sends 256."""
 MAX_LINE = 1 << 14
 """Bytes of a chunk-size or trailer line."""
-FIRST_LOOK = 2048
-"""Bytes read in search of a head's end; more are read only when it is not there."""
 
 
 class Reader:
     """State of one direction. Bytes come as Items; `run` walks over them and may pause until the other side is read."""
 
-    __slots__ = ("conversation", "direction", "kind", "mode", "pos", "until", "partial", "partial_offset", "partial_frame",
-                 "partial_time", "message", "count", "seeking", "paused", "pause_time", "in_trailer", "lost", "leftover", "assembler")  # fmt: skip
+    __slots__ = (
+        "assembler",
+        "conversation",
+        "count",
+        "direction",
+        "in_trailer",
+        "kind",
+        "leftover",
+        "lost",
+        "message",
+        "mode",
+        "partial",
+        "partial_frame",
+        "partial_offset",
+        "partial_time",
+        "pause_time",
+        "paused",
+        "pos",
+        "seeking",
+        "until",
+    )  # fmt: skip
 
     def __init__(self, conversation: Conversation, direction: int) -> None:
         self.conversation, self.direction = conversation, direction
@@ -62,6 +80,10 @@ class Reader:
         while i < stop:
             mode = self.mode
             if mode == HEAD:
+                if self.kind is not None and not items.shuffled:
+                    i = self._quick(items, i, stop, read, parser)
+                    if i == stop:
+                        return i
                 if items.at[i] < 0:
                     i = self._hole_in_head(items, i)
                 else:
@@ -88,6 +110,17 @@ class Reader:
         return i
 
     # heads
+
+    def _quick(self, items: Items, i: int, stop: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+        """The plain case in a loop of its own, unless something is unfinished."""
+        conversation = self.conversation
+        if self.partial or self.seeking or self.lost or conversation.spoken.messages is not None:
+            return i
+        if self.kind == REQUEST:
+            return quick.requests(self, items, i, stop, read, parser)
+        if conversation.readers[1 - self.direction].paused:
+            return i
+        return quick.responses(self, items, i, stop, read, parser)
 
     def _head(self, items: Items, i: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
         start, end = items.start[i], items.end[i]
@@ -162,16 +195,27 @@ class Reader:
         self._set_end(message, items, i)
         self.message, self.pos = message, head_end
         self.partial, self.seeking = b"", False
-        if kind == REQUEST:
-            conversation.request_begins(message)
-            self._frame_body(message, framing.request_framing(message.fields))
-        else:
-            method = conversation.response_begins(message, items.ack[i])
-            self._frame_body(message, framing.response_framing(message.line[1], method, message.fields))  # type: ignore[arg-type]
+        self._begin(message, items.ack[i])
         return i + (head_end >= items.end[i])
 
+    def _begin(self, message: Message, ack: int) -> None:
+        """Finds the exchange of a message, and what follows its head."""
+        if self.kind == REQUEST:
+            line: RequestLine = message.line  # type: ignore[assignment]
+            message.exchange = self.conversation.request_begins(line, message.fields, message.offset)
+            self._frame_body(message, framing.request_framing(message.fields))
+        else:
+            status: StatusLine = message.line  # type: ignore[assignment]
+            exchange = message.exchange = self.conversation.response_begins(status, message.fields, ack)
+            method = None if exchange.request_line is None else exchange.request_line.method
+            self._frame_body(message, framing.response_framing(status.status, method, message.fields))
+
+    def upcoming_id(self) -> int:
+        """Id of the next message."""
+        return self.conversation.connection << INDEX_BITS | (self.count & 0x1FFFFFF) << 1 | self.direction
+
     def _next_id(self) -> int:
-        number = self.conversation.connection << INDEX_BITS | (self.count & 0x1FFFFFF) << 1 | self.direction
+        number = self.upcoming_id()
         self.count += 1
         return number
 
@@ -249,11 +293,11 @@ class Reader:
         begin = max(self.pos, items.start[i])
         size = upto - begin
         last = stop - 1
-        if items.holes:
-            for k in items.holes[bisect_left(items.holes, i) : bisect_left(items.holes, stop)]:
-                message.has_hole = True
-                size -= min(items.end[k], upto) - max(items.start[k], begin)
-            # bytes behind a hole came earlier than what filled one before them
+        for k in items.holes[bisect_left(items.holes, i) : bisect_left(items.holes, stop)] if items.holes else ():
+            message.has_hole = True
+            size -= min(items.end[k], upto) - max(items.start[k], begin)
+        if items.shuffled:
+            # bytes behind a hole came earlier than what filled it
             last = max(range(i, stop), key=items.frame.__getitem__)
         if items.frame[last] > message.last_frame:
             message.last_frame, message.end = items.frame[last], items.time[last]
@@ -364,15 +408,17 @@ class Reader:
         parsed: tuple[RequestLine | StatusLine, Fields] | None
         response = self.kind == RESPONSE or (self.kind is None and head[:5] == b"HTTP/")
         parsed = parser.response(head) if response else parser.request(head)
-        if parsed is None or (self.kind is None and not self.conversation.take_kind(self.direction, int(response), self.partial_frame)):
+        if parsed is None or (
+            self.kind is None and not self.conversation.take_kind(self.direction, int(response), self.partial_frame)
+        ):
             return
         message = Message(self._next_id(), self.partial_offset, self.partial_frame, self.partial_time, parsed[0], parsed[1])
         message.head_bytes, message.head_end = len(self.partial), self.pos
         self.message = message
         if response:
-            self.conversation.response_begins(message, NEVER)
+            message.exchange = self.conversation.response_begins(message.line, message.fields, NEVER)  # type: ignore[arg-type]
         else:
-            self.conversation.request_begins(message)
+            message.exchange = self.conversation.request_begins(message.line, message.fields, message.offset)  # type: ignore[arg-type]
         self._finish(reason)
 
     def close(self, reason: int) -> None:

@@ -50,7 +50,12 @@ def flows(s: Columns, groups: Groups, pieces: list[tuple[int, int, int]], data: 
         strange[1:] |= (number[1:] == number[:-1]) & (start[1:] != end[:-1])
         bounds = np.searchsorted(number, np.arange(groups.count + 1))
         items = Items(
-            start.tolist(), end.tolist(), at.tolist(), s["time"][rows].tolist(), s["frame"][rows].tolist(), s["ack"][rows].tolist()
+            start.tolist(),
+            end.tolist(),
+            at.tolist(),
+            s["time"][rows].tolist(),
+            s["frame"][rows].tolist(),
+            s["ack"][rows].tolist(),
         )
         items.look_for_heads = _head_finder(data, at)
         strange_groups = np.bincount(number[strange], minlength=groups.count) > 0
@@ -111,7 +116,7 @@ class Walk:
     def _assemble(self, conversation: Conversation, direction: int, group: int, first: int, stop: int) -> Items:
         """The items of a direction with holes, packets out of order, or bytes that were left for later."""
         reader = conversation.readers[direction]
-        items = reader.leftover or Items()
+        items = reader.leftover or Items(shuffled=True)
         reader.leftover = None
         assembler = reader.assembler
         flow, s = self.flows[direction], self.s
@@ -162,7 +167,7 @@ def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], 
 
 
 def _slice(items: Items, first: int, stop: int) -> Items:
-    rest = Items()
+    rest = Items(shuffled=True)
     for i in range(first, stop):
         rest.append(items.item(i))
     return rest
@@ -172,7 +177,7 @@ def retry(conversation: Conversation, now: int, read: ReadBytes) -> None:
     """Goes on with what waited: holes whose time is over, responses whose request will not come."""
     ranges: list[tuple[Items, int, int]] = []
     for reader in conversation.readers:
-        items = reader.leftover or Items()
+        items = reader.leftover or Items(shuffled=True)
         reader.leftover = None
         reader.assembler.look(now, _never, items)
         ranges.append((items, 0, len(items.start)))
@@ -186,7 +191,7 @@ def flush(conversation: Conversation, read: ReadBytes) -> None:
     """Nothing more will come: gives up every hole and reads all that is there."""
     ranges: list[tuple[Items, int, int]] = []
     for reader in conversation.readers:
-        items = reader.leftover or Items()
+        items = reader.leftover or Items(shuffled=True)
         reader.leftover = None
         while reader.assembler.waiting:
             reader.assembler.give_up(items)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wiredoctor.scan import Groups, before, group_rows, running_max
 from wiredoctor.tables import NEVER, RST, Array, Columns
 from wiredoctor.tcp import acks, delivery, handshake, nagle, segments, sequence
 from wiredoctor.tcp.duplicates import second_copies
 from wiredoctor.tcp.flows import assign
 from wiredoctor.tcp.lifecycle import client_direction, connection_rows, expired, follow, open_slots, release
-from wiredoctor.scan import Groups, before, group_rows, running_max
 from wiredoctor.tcp.state import TcpState
 
 __all__ = ["Analysed", "TcpState", "analyse", "client_direction", "connection_rows", "expired", "open_slots", "release"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wiredoctor.scan import Groups, before, running_max, running_min
 from wiredoctor.tables import ACK, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.delivery import Delivery, own_and_other
-from wiredoctor.scan import Groups, before, running_max, running_min
 from wiredoctor.tcp.state import TcpState
 
 REMEMBERED = 4096
@@ -31,7 +31,9 @@ class Acks:
     rtt: tuple[Array, Array]
 
 
-def match(rows: Columns, groups: Groups, index: Array, delivery: Delivery, syn_time: tuple[Array, Array], state: TcpState) -> Acks:
+def match(
+    rows: Columns, groups: Groups, index: Array, delivery: Delivery, syn_time: tuple[Array, Array], state: TcpState
+) -> Acks:
     """Highest acknowledgements, the segments that they answer, and the round trips so far. `syn_time`: newest SYN per direction."""
     direction, flags, ack, time = rows["direction"], rows["flags"], rows["ack_offset"], rows["time"]
     is_ack = ((flags & ACK) != 0) & ((flags & RST) == 0)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.scan import Groups, before, fill, last_where, running_max
+from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.sequence import JUMP
 from wiredoctor.tcp.state import TcpState
 
@@ -78,7 +78,9 @@ def _visit(rows: Columns, groups: Groups, index: Array, odd: Array, end: Array, 
     for d in (0, 1):
         high_before = out.high_before[d]
         side = 2 * index + d
-        beyond = acks & (direction != d) & (high_before != NEVER) & (rows["ack_offset"] > high_before) & (out.high[d] > high_before)
+        beyond = (
+            acks & (direction != d) & (high_before != NEVER) & (rows["ack_offset"] > high_before) & (out.high[d] > high_before)
+        )
         mine = odd & (direction == d)
         trouble = np.zeros(groups.count, dtype=bool)
         trouble[groups.number[mine | beyond]] = True

@@ -41,9 +41,7 @@ def second_copies(rows: Columns, suspect: Array, read: Callable[[int, int], byte
     return copy
 
 
-def _find(
-    both: Columns, number: Array, suspect: Array, copy: Array, read: Callable[[int, int], bytes], state: TcpState
-) -> None:
+def _find(both: Columns, number: Array, suspect: Array, copy: Array, read: Callable[[int, int], bytes], state: TcpState) -> None:
     with np.errstate(over="ignore"):
         mixed = both["side"].astype(np.uint64)
         for name in _SAME:

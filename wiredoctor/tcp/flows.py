@@ -78,7 +78,12 @@ def _distinct(keys: Array) -> tuple[Array, Array]:
     """Number of the distinct key of each row (n,), and a row that has each (k,). Hashing only speeds it up: it is verified."""
     with np.errstate(over="ignore"):
         mixed = keys[:, 0].copy()
-        for column, factor in ((1, 0x9E3779B97F4A7C15), (2, 0xC2B2AE3D27D4EB4F), (3, 0x165667B19E3779F9), (4, 0xD6E8FEB86659FD93)):
+        for column, factor in (
+            (1, 0x9E3779B97F4A7C15),
+            (2, 0xC2B2AE3D27D4EB4F),
+            (3, 0x165667B19E3779F9),
+            (4, 0xD6E8FEB86659FD93),
+        ):
             mixed = (mixed ^ keys[:, column]) * np.uint64(factor)
             mixed ^= mixed >> np.uint64(29)
         mixed += keys[:, 5]

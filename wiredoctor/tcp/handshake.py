@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wiredoctor.scan import Groups, fill, last_where
 from wiredoctor.tables import ACK, NEVER, NONE, SYN, Array, Columns
 from wiredoctor.tcp.delivery import own_and_other
-from wiredoctor.scan import Groups, fill, last_where
 from wiredoctor.tcp.state import TcpState
 
 TIMESTAMP_OPTION = 12

@@ -6,9 +6,9 @@ import socket
 
 import numpy as np
 
+from wiredoctor.scan import Groups
 from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.flows import RETENTION
-from wiredoctor.scan import Groups
 from wiredoctor.tcp.state import LETTERS, TcpState
 
 

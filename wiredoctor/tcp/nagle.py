@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from wiredoctor.scan import Groups
 from wiredoctor.tables import FIN, MILLISECOND, NEVER, Array, Columns
 from wiredoctor.tcp.acks import Acks
-from wiredoctor.scan import Groups
 from wiredoctor.tcp.state import TcpState
 
 SWAPPED = MILLISECOND
@@ -36,7 +36,9 @@ def prove(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState)
     group_end = groups.last[groups.number]
     for row in np.flatnonzero(proof).tolist():
         if off[side[row]] == NEVER:
-            _decide(s, acks, int(side[row]), row, int(group_end[row]), (int(s["time"][row]), int(s["data_before_end"][row])), state)
+            _decide(
+                s, acks, int(side[row]), row, int(group_end[row]), (int(s["time"][row]), int(s["data_before_end"][row])), state
+            )
     return (off[side] != NEVER) & (s["time"] > off[side])
 
 

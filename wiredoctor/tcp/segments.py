@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from wiredoctor.scan import Groups, before, fill, last_where
 from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.acks import Acks
 from wiredoctor.tcp.delivery import Delivery, own_and_other
 from wiredoctor.tcp.handshake import Agreement, windows
-from wiredoctor.scan import Groups, before, fill, last_where
 from wiredoctor.tcp.state import TcpState
 
 _PASSED_ON = ("frame", "time", "interface", "direction", "flags", "length", "captured", "ip_id", "ttl", "link_hash",
@@ -88,9 +88,13 @@ def _windows(
         newest = last_where(announces & (direction == d), groups)
         latest.append(fill(edge, newest, directions["edge"][side]))
         latest_window.append(fill(rows["window"].astype(np.int64), newest, directions["window"][side].astype(np.int64)))
-    own_edge = np.where(direction == 0, _past(latest[0], groups, index, "edge", 0, state), _past(latest[1], groups, index, "edge", 1, state))
+    own_edge = np.where(
+        direction == 0, _past(latest[0], groups, index, "edge", 0, state), _past(latest[1], groups, index, "edge", 1, state)
+    )
     own_window = np.where(
-        direction == 0, _past(latest_window[0], groups, index, "window", 0, state), _past(latest_window[1], groups, index, "window", 1, state)
+        direction == 0,
+        _past(latest_window[0], groups, index, "window", 0, state),
+        _past(latest_window[1], groups, index, "window", 1, state),
     )
     _, other_edge = own_and_other((latest[0], latest[1]), direction)
     start = np.maximum(high_before, np.where(high_before == NEVER, s["offset"], NEVER))

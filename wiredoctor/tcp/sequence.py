@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wiredoctor.tables import ACK, NEVER, RST, SYN, Array, Columns
 from wiredoctor.scan import Groups, before, fill, last_where
+from wiredoctor.tables import ACK, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.state import TcpState
 
 JUMP = 1 << 30
