@@ -15,7 +15,7 @@ from tests.cli.conftest import FakeAnalysis, Run
 def test_tables(run: Run, analysis: FakeAnalysis, table: str) -> None:
     text, whole, lines = (run(table, "trace.pcap", "--format", form) for form in ("text", "json", "jsonl"))
     assert text.exit_code == whole.exit_code == lines.exit_code == 0
-    assert "4 " in text.stdout.splitlines()[-1]
+    assert f"\n4 {'HTTP exchanges' if table == 'exchanges' else 'TCP connections'}" in text.stdout
     assert len(json.loads(whole.stdout)[table]) == 4
     assert [json.loads(line) for line in lines.stdout.splitlines()] == json.loads(whole.stdout)[table]
     narrowed = run(table, "trace.pcap", "--connection", 2, "--format", "jsonl").stdout.splitlines()

@@ -38,8 +38,9 @@ def write(report: Report, out: TextIO, paper: Paper, *, spool: Spool = in_memory
         _add(lines, batch, places, fields, paper)
     lines.write(Encoded(out))
     left_out = [name for name in _LEFT_OUT_FIRST if name not in fields]
-    out.write(f"{count(report.connection_count, 'TCP connection')}; payload sent and received by the client")
-    out.write(f"; no room for {' and '.join(left_out)}\n" if left_out else "\n")
+    out.write(f"{count(report.connection_count, 'TCP connection')}; sent and recvd: payload bytes of client and server\n")
+    if left_out:
+        out.write(f"No room for {', '.join(left_out)} (COLUMNS or --format json shows them).\n")
 
 
 def _fields(report: Report, paper: Paper) -> dict[str, Field]:

@@ -83,7 +83,7 @@ def _layout(report: Report, paper: Paper) -> _Layout | None:
 
 def _legend(layout: _Layout) -> Iterator[str]:
     signs = [f"{paint(layout.signs[p] * 3, _STYLES[p], color=layout.paper.color)} {p}" for p in _PHASES]
-    yield f"{'  '.join(signs)}  (one sign = {duration(layout.step / _SECOND)}; + = longer than the column)\n"
+    yield f"{'  '.join(signs)}  (one sign = {duration(layout.step / _SECOND)}; + = longer)\n"
 
 
 def _add(lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _Layout, marked: set[tuple[Any, ...]]) -> None:
