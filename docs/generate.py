@@ -1,0 +1,167 @@
+"""Writes the pages that are made from the source: the tables, and a page per rule.
+
+    python docs/generate.py
+
+tests/test_docs.py fails while they are not current.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from wiredoctor.findings import Rule, by_kind
+from wiredoctor.rules import RuleModule, catalogue
+from wiredoctor.rules.modules import HEADINGS
+from wiredoctor.tables import TABLES, Column, Table
+
+DOCS = Path(__file__).resolve().parent
+CAPTURES = DOCS.parent / "captures"
+
+TABLES_HEAD = """\
+# The tables
+
+wiredoctor turns packets into columns and columns into tables; every finding is a query over them. This page is made from
+`wiredoctor/tables.py`, where each column is declared.
+
+The [Python API](getting-started.md#from-python) gives two of them as Polars frames: [`connections`](#connections) and
+[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
+`exchanges`, `connections` and `captures`. The others are what the stages hand to each other.
+
+- Times are whole nanoseconds since the first packet of the capture.
+- Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
+- Stream offsets are sequence numbers unwrapped to 64 bits: 0 is the first byte after the SYN of that direction. Without a SYN
+  it is the first byte that was seen, so that a late copy of an earlier byte has a negative offset.
+- "Seen" always means: at the capture point.
+- A type with `?` may be null: there is no value, or it was not captured.
+"""
+
+RULES_HEAD = """\
+# The rules
+
+What wiredoctor looks for, by family. A rule is named on the command line (`--select`, `--ignore`, `wiredoctor explain`), in
+reports and in JSON as it is named here; a family stands for all its rules.
+
+Errors are requests that failed, or data that was lost or cannot be read safely. Warnings are users who wait, or what the next
+load will break. Notes are worth knowing.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """Path below docs/ -> text of each page that is made from the source."""
+    rules = catalogue()
+    recorded = recordings()
+    return {
+        Path("tables.md"): tables_page(TABLES.values()),
+        Path("rules/README.md"): rules_page(rules.values()),
+        **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},
+    }
+
+
+def tables_page(tables: Iterable[Table]) -> str:
+    """All tables, a line per column."""
+    return TABLES_HEAD + "".join(_table(table) for table in tables)
+
+
+def _table(table: Table) -> str:
+    lines = [_row(f"`{c.name}`", _type(c), c.unit, c.meaning) for c in table.columns]
+    return "\n".join(
+        ["", f"## `{table.name}`", "", f"A row is {table.row}.", "", *_header("column", "type", "unit", "meaning"), *lines, ""]
+    )
+
+
+def _type(column: Column) -> str:
+    name = str(column.dtype).lower().replace("string", "text").replace("(", " of ").replace(")", "")
+    return f"{name}?" if column.nullable else name
+
+
+def rules_page(rules: Iterable[RuleModule]) -> str:
+    """The list of all rules."""
+    lines = [_row(m.family, f"[`{m.name}`]({m.name}.md)", _severities(m.rule), m.doc.partition("\n")[0]) for m in rules]
+    return "\n".join([RULES_HEAD, *_header("family", "rule", "severity", "what it finds"), *lines, ""])
+
+
+def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
+    """The manual page of a rule: its docstring, its thresholds, where it can be read and seen."""
+    summary, _, body = module.doc.partition("\n")
+    return "\n".join(
+        [
+            f"# {module.name}",
+            "",
+            summary,
+            "",
+            f"Family: {module.family}. Severity: {_severities(module.rule)}.",
+            *_sections(body),
+            *(f"- [{r.title}]({r.url})" for r in module.rule.references),
+            *_thresholds(module),
+            *_recorded(sorted(captures)),
+            "",
+            f"`wiredoctor explain {module.name}` prints this page.",
+            "",
+        ]
+    )
+
+
+def _sections(body: str) -> Iterator[str]:
+    """The docstring's fixed headings become headings; what is indented below them is the text."""
+    for line in body.splitlines():
+        text = line.removeprefix("    ")
+        yield from (f"## {line}", "") if line in HEADINGS else (text,)
+    yield ""
+
+
+def _severities(rule: Rule) -> str:
+    """Of each kind, where there are kinds: "error (left-waiting), warning (closed)"."""
+    kinds = next((list(texts) for texts in (rule.severity, rule.title, rule.message) if not isinstance(texts, str)), [None])
+    named: dict[str, list[str]] = {}
+    for kind in kinds:
+        named.setdefault(by_kind(rule.severity, kind), []).extend([kind] if kind else [])
+    return ", ".join(f"{severity} ({', '.join(names)})" if names else severity for severity, names in named.items())
+
+
+def _thresholds(module: RuleModule) -> list[str]:
+    if not module.thresholds:
+        return []
+    lines = [_row(f"`{name}`", t.text, t.reason) for name, t in module.thresholds.items()]
+    return ["", "## Thresholds", "", *_header("name", "value", "why"), *lines]
+
+
+def _recorded(captures: list[str]) -> list[str]:
+    if not captures:
+        return []
+    return ["", "## Recorded examples", "", *(f"- [`captures/{name}`](../../captures/{name})" for name in captures)]
+
+
+def recordings() -> dict[str, list[str]]:
+    """Rule -> names of the captures whose papers say that it must be found in them."""
+    found: dict[str, list[str]] = {}
+    for papers in sorted(CAPTURES.glob("*.toml")):
+        rules = {f["rule"] for f in tomllib.loads(papers.read_text("utf-8")).get("find", [])}
+        for file in CAPTURES.glob(f"{papers.stem}.pcap*"):
+            for rule in rules:
+                found.setdefault(rule, []).append(file.name)
+    return found
+
+
+def _header(*names: str) -> list[str]:
+    return [_row(*names), _row(*("---" for _ in names))]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def main() -> None:
+    """Writes all pages, and removes pages of rules that are gone."""
+    made = pages()
+    for path, text in made.items():
+        (DOCS / path).parent.mkdir(exist_ok=True)
+        (DOCS / path).write_text(text, "utf-8")
+    for page in (DOCS / "rules").glob("*.md"):
+        if page.relative_to(DOCS) not in made:
+            page.unlink()
+
+
+if __name__ == "__main__":
+    main()
