@@ -68,6 +68,11 @@ def test_silent_when_the_client_closes_within_a_second() -> None:
     assert len(closed_after(20 * MS, client_close_time=55 * MS, **CLIENT_FIN | {"client_close_ack": 101})) == 1
 
 
+def test_silent_when_the_close_was_before_the_response() -> None:
+    assert closed_after(-11 * MS) == []
+    assert len(closed_after(-10 * MS)) == 1
+
+
 def test_silent_when_the_capture_ends_within_a_second() -> None:
     assert unframed(at_capture_end=True, said_at=1030 * MS - 1) == []
 

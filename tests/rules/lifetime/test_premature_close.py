@@ -47,6 +47,7 @@ def test_a_401_has_its_own_hint() -> None:
         pytest.param({"response_framing": "close-delimited"}, id="the body ends with the connection"),
         pytest.param({"response_end_reason": "fin"}, id="truncated response"),
         pytest.param({"request_end_reason": "rst"}, id="request not complete"),
+        pytest.param({"server_close_time": 19 * MS}, id="a forged FIN before the response"),
         pytest.param({"response_status": 100}, id="only an interim response"),
         pytest.param(CLIENT_FIN | {"client_close_ack": 100}, id="FINs cross"),
         pytest.param(CLIENT_FIN | {"client_close_ack": None, "client_close_rst": 1}, id="RST without ACK flag"),

@@ -80,7 +80,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     left_waiting = (c("waited") >= WAITING.value) & (c("response_content_type") != "text/event-stream")
     closed = (c("waited") < WAITING.value) & (c("closer") == "server")
-    return _with_close(exchanges.filter(_unframed())).filter(left_waiting | closed).select(
+    after = c("closed_at") >= c("response_start")
+    return _with_close(exchanges.filter(_unframed())).filter(after & (left_waiting | closed)).select(
         "connection",
         "exchange",
         pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed")).alias("kind"),

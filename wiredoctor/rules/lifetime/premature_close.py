@@ -87,7 +87,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(["none", "content-length", "chunked"])
     gap = c("server_close_time") - c("response_end")
-    closed = (gap <= IMMEDIATE.value) & c("last")
+    # a FIN or RST from before the response is forged, or of a connection before this one
+    closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last")
     promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
     unauthorized = c("response_status") == 401
     return exchanges.filter(promised & whole & self_framed & closed & server_closed_first()).select(
