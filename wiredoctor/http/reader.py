@@ -269,6 +269,8 @@ class Reader:
         return i + 1
 
     def _seek(self, items: Items, i: int, stop: int) -> int:
+        if items.start[i] < self.pos:
+            return i + 1  # its beginning was read: what is left of it is behind what could not be read
         if items.heads is None and items.look_for_heads is not None:
             items.heads = items.look_for_heads()
         heads = items.heads
