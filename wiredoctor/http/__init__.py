@@ -63,15 +63,9 @@ def read(
     rows: Columns = {}
     touched: list[Conversation] = []
     if s:
-        walk = Walk(
-            s,
-            groups,
-            flows(s, groups, pieces, data),
-            _by_row(pieces),
-            acknowledged,
-            payload,
-            np.ones(len(s["frame"]), dtype=bool),
-        )
+        every = np.ones(len(s["frame"]), dtype=bool)
+        new = flows(s, groups, pieces, data)
+        walk = Walk(s, groups, new, _by_row(pieces), acknowledged, facts["side_syn_seen"], payload, every)
         touched = _walk(walk, spoken, state)
         for conversation in touched:
             conversation.tentative()

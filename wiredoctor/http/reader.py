@@ -142,7 +142,8 @@ class Reader:
     def _unusual_head(self, data: bytes, items: Items, i: int, pos: int, parser: HeadParser) -> int:
         """Empty lines in front, bare LFs, a head that is not all there, or no head at all."""
         begin = pos - len(self.partial)
-        if self.kind != RESPONSE and data[:1] in (b"\r", b"\n"):
+        answers = self.kind == RESPONSE or self.conversation.readers[1 - self.direction].kind == REQUEST
+        if not answers and data[:1] in (b"\r", b"\n"):
             # RFC 9112 section 2.2: a server should ignore an empty line in front of a request line
             stripped = data.lstrip(b"\r\n")
             begin += len(data) - len(stripped)
@@ -401,10 +402,8 @@ class Reader:
         self.conversation.message_ends(self, message, self.pos)
 
     def _cut_head(self, reason: int, parser: HeadParser | None = None) -> None:
-        """A head that breaks off: listed with what there is of it, when its first line is whole."""
+        """A head that breaks off: listed with what there is of it, when its first line can be read."""
         line, newline, rest = self.partial.partition(b"\n")
-        if not newline:
-            return
         parser = parser or self.conversation.parser
         head = line + newline + rest[: rest.rfind(b"\n") + 1]
         parsed: tuple[RequestLine | StatusLine, Fields] | None

@@ -88,6 +88,7 @@ class Walk:
     flows: tuple[Flow, Flow]
     pieces: dict[int, list[tuple[int, int]]]
     acknowledged: tuple[Array, Array]
+    syn_seen: Array
     read: ReadBytes
     in_order: Array
 
@@ -99,6 +100,8 @@ class Walk:
             reader = conversation.readers[direction]
             first, stop = flow.bounds[group], flow.bounds[group + 1]
             assembler = reader.assembler
+            if assembler.reached is None and self.syn_seen[2 * conversation.slot + direction]:
+                assembler.reached = 0  # the first byte may have been overtaken
             if reader.mode == OFF:
                 ranges.append((flow.items, stop, stop))
                 continue
