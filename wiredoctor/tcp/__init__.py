@@ -47,7 +47,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     clock = np.maximum.accumulate(packets["time"])
     np.maximum(clock, state.clock, out=clock)
     assignment = assign(packets, clock, state)
-    state.clock = int(clock[-1])
+    state.clock, state.frame = int(clock[-1]), int(packets["frame"][-1])
     order = np.argsort(assignment.slot, kind="stable")
     order = order[~packets["quoted"][order]]
     rows: Columns = {name: column[order] for name, column in packets.items()}

@@ -1,7 +1,7 @@
 """Which connection a packet belongs to, numbered as Wireshark numbers `tcp.stream`.
 
 A connection is a pair of endpoints; a SYN with another initial sequence number than the one known for its side opens
-a new one (tshark 4.0, packet-tcp.c). A packet that comes RETENTION after the last one of a closed connection does, too.
+a new one (tshark 4.0, packet-tcp.c). A packet that comes long after the last one of a closed connection does, too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from wiredoctor.tables import ACK, FIN, RST, SECOND, SYN, Array, Columns
 from wiredoctor.tcp.state import TcpState
 
 RETENTION = 120 * SECOND
-"""How long a closed connection is kept for late packets: a declared difference from Wireshark, which keeps all of them
-for ever. RFC 9293 section 3.4.2 allows an old segment at most two minutes in the network."""
+"""How long a closed connection is kept for late packets at the least (RFC 9293 section 3.4.2: an old segment lives for two
+minutes at most). A packet after that opens a new one: a declared difference from Wireshark, which keeps all for ever."""
+RETAINED_PACKETS = 100_000
+"""It is also kept for so many packets of the capture: small captures are numbered exactly as in Wireshark, and what is
+kept is still bounded by a constant."""
 
 
 @dataclass
@@ -144,23 +147,23 @@ def _split(
 def _reopenings(packets: Columns, clock: Array, swapped: Array, rows: Array, slot: int, state: TcpState) -> list[int]:
     """The rows of one flow that open a new connection, seen packet by packet."""
     base: list[int | None] = [None, None]
-    fin, closed, last = [False, False], False, 0
+    fin, closed, last, latest = [False, False], False, 0, 0
     if slot >= 0:
         c, d = state.connections, state.directions
         for side in (0, 1):
             index = 2 * slot + (side ^ int(c["swapped"][slot]))
             base[side] = int(d["base"][index]) if d["base_set"][index] else None
             fin[side] = int(d["fin_frame"][index]) >= 0
-        closed, last = bool(c["closed"][slot]), int(c["last_clock"][slot])
+        closed, last, latest = bool(c["closed"][slot]), int(c["last_clock"][slot]), int(c["last_frame"][slot])
     found: list[int] = []
-    columns = (packets["flags"], packets["seq"], packets["ack"], clock, swapped, packets["quoted"])
-    for row, flags, seq, ack, now, side, quoted in zip(rows.tolist(), *(c[rows].tolist() for c in columns), strict=True):
+    columns = (packets["flags"], packets["seq"], packets["ack"], clock, swapped, packets["quoted"], packets["frame"])
+    for row, flags, seq, ack, now, side, quoted, frame in zip(rows.tolist(), *(c[rows].tolist() for c in columns), strict=True):
         side = int(side)  # noqa: PLW2901 - an index from here on
         if quoted:
             continue
         known = base[side]
         other_isn = (flags & (SYN | ACK)) == SYN and known is not None and seq != known
-        if other_isn or (closed and now - last >= RETENTION):
+        if other_isn or (closed and now - last >= RETENTION and frame - latest >= RETAINED_PACKETS):
             found.append(row)
             base, fin, closed = [None, None], [False, False], False
         if base[side] is None:
@@ -170,5 +173,5 @@ def _reopenings(packets: Columns, clock: Array, swapped: Array, rows: Array, slo
         if flags & FIN:
             fin[side] = True
         closed = closed or bool(flags & RST) or all(fin)
-        last = now
+        last, latest = now, frame
     return found

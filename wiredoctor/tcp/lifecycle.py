@@ -8,7 +8,7 @@ import numpy as np
 
 from wiredoctor.scan import Groups
 from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
-from wiredoctor.tcp.flows import RETENTION
+from wiredoctor.tcp.flows import RETAINED_PACKETS, RETENTION
 from wiredoctor.tcp.state import LETTERS, TcpState
 
 
@@ -62,9 +62,10 @@ def expired(state: TcpState) -> list[int]:
     """Slots whose retention is over."""
     over: list[int] = []
     rest: list[int] = []
-    last = state.connections["last_clock"]
+    clock, frame = state.connections["last_clock"], state.connections["last_frame"]
     for slot in state.closing:
-        (over if state.clock - int(last[slot]) >= RETENTION else rest).append(slot)
+        late = state.clock - int(clock[slot]) >= RETENTION and state.frame - int(frame[slot]) >= RETAINED_PACKETS
+        (over if late else rest).append(slot)
     state.closing = rest
     return over
 

@@ -133,6 +133,7 @@ class TcpState:
     used: int = 0
     next_id: int = 0
     clock: int = NEVER
+    frame: int = 0
     holes: dict[int, list[list[int]]] = field(default_factory=dict[int, "list[list[int]]"])
     proofs: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, "list[tuple[int, int]]"])
     in_flight: dict[str, Array] = field(default_factory=dict[str, Array])
