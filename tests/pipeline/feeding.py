@@ -37,11 +37,11 @@ ORDER = {
 
 
 class Watched(pipeline._Analysis):
-    """The pipeline without rules, that keeps every table whole."""
+    """The pipeline without rules, that keeps every table whole (`messages` only when wanted: they take another path)."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, messages: bool) -> None:
         super().__init__(capture, {}, [])
-        self.reading.keep_messages = self.reading.keep_bursts = True
+        self.reading.keep_messages, self.reading.keep_bursts = messages, True
         self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
 
     def _judge(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.LazyFrame | None) -> None:
@@ -52,10 +52,10 @@ class Watched(pipeline._Analysis):
             self.seen["segments"].append(segments.collect())
 
 
-def tables(path: Path, epochs: int | Sequence[int] = WHOLE) -> dict[str, pl.DataFrame]:
+def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = True) -> dict[str, pl.DataFrame]:
     """All tables of a capture, fed in epochs of so many packets, or cut behind the frames in `epochs`; sorted by their keys."""
     with open_capture(path) as capture:
-        analysis = Watched(capture)
+        analysis = Watched(capture, messages)
         if not isinstance(epochs, int):
             cut(capture, epochs)
             epochs = WHOLE

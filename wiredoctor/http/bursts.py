@@ -64,7 +64,9 @@ def find_bursts(s: Columns, state: BurstState) -> Columns:
     why = _reasons(s, rows, gap)
     for i in np.flatnonzero(pause & (s["role"][rows] == SERVER)).tolist():
         _note(s, int(rows[i]), int(gap[i]), all(bool(reason[i]) for reason in why), state)
-    table = _table(s, rows, side, pause | ~same, sides, gap, pause, why, before)
+    begins = pause | ~same
+    table = _table(s, rows, side, begins, sides, gap, pause, why, before)
+    over = [b for b, new in zip(before, begins[first].tolist(), strict=True) if b is not None and new]
     # a side's last burst may go on
     ends = np.append(table["_side"][1:] != table["_side"][:-1], True)
     goes_on = ends & ~s["ends_message"][rows[table["_last"]]]
@@ -72,7 +74,11 @@ def find_bursts(s: Columns, state: BurstState) -> Columns:
         state.open.pop(touched, None)
     for i in np.flatnonzero(goes_on).tolist():
         state.open[int(table["_side"][i])] = {name: int(values[i]) for name, values in table.items() if name[0] != "_"}
-    return {name: values[~goes_on] for name, values in table.items() if name[0] != "_"}
+    return {name: _with(over, name, values[~goes_on]) for name, values in table.items() if name[0] != "_"}
+
+
+def _with(rows: list[dict[str, int]], name: str, values: Array) -> Array:
+    return np.concatenate((np.array([row[name] for row in rows], dtype=values.dtype), values)) if rows else values
 
 
 def _reasons(s: Columns, rows: Array, gap: Array) -> tuple[Array, Array, Array]:

@@ -169,7 +169,7 @@ def _acknowledge(
         state.directions["unseen_bytes"][side] += unseen
         slot = side // 2
         state.connections["unseen_places"][slot] += 1
-        if state.connections["unseen_frame"][slot] == NEVER:
+        if not NEVER < int(state.connections["unseen_frame"][slot]) <= int(rows["frame"][row]):
             state.connections["unseen_frame"][slot] = int(rows["frame"][row])
             state.connections["unseen_time"][slot] = int(rows["time"][row])
 

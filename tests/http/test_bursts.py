@@ -1,0 +1,34 @@
+"""Bursts are told once each, wherever epochs end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.http.talk import HANDSHAKE
+from tests.ladders import ladder_packets, to_pcap
+from tests.pipeline.feeding import WHOLE, tables
+
+STREAM = (
+    HANDSHAKE
+    + r"""
+    0.020 > P. "GET / HTTP/1.1\r\n\r\n"
+    0.030 < P. "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    0.040 > .
+    0.130 < P. "5\r\nworld\r\n"
+    0.131 < P. "5\r\nagain\r\n"
+    0.141 > .
+    0.300 < P. "0\r\n\r\n"
+    0.310 > .
+"""
+)
+
+
+@pytest.mark.parametrize("epoch_packets", [1, 2, 3, WHOLE])
+def test_a_burst_that_a_pause_ends_in_a_later_epoch_is_told(epoch_packets: int, tmp_path: Path) -> None:
+    path = tmp_path / "stream.pcap"
+    path.write_bytes(to_pcap(ladder_packets(STREAM)))
+    bursts = tables(path, epoch_packets)["bursts"]
+    told = bursts.select("index", "first_frame", "last_frame", "bytes", "segments", "pause").rows()
+    assert told == [(0, 5, 5, 10, 1, None), (1, 7, 8, 20, 2, 100_000_000), (2, 10, 10, 5, 1, 169_000_000)]
