@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from tests.decode import wifi
 from tests.decode.packets import (
     DESTINATION4,
     DESTINATION6,
@@ -68,6 +69,7 @@ WAYS = {
     "atomic fragment": (101, ipv6(EXTENSION + SEGMENT, 44)),
     "E-tag": (1, ethernet(bytes(6) + b"\x08\0" + FOUR, 0x893F)),
     "backbone service tag": (1, ethernet(bytes(4) + ethernet(FOUR), 0x88E7)),
+    **wifi.WAYS,
 }
 
 
@@ -102,7 +104,7 @@ REASONS = {
     "IP protocol 200": (101, ipv4(bytes(8), 200)),
     "IPv6 without TCP": (101, ipv6(b"", 59)),
     "LLC": (1, ethernet(b"\x42\x42\x03" + bytes(40), 43)),
-    "link type 127 (IEEE 802.11 radiotap)": (127, bytes(60)),
+    "link type 226 (Solaris IPNET)": (226, bytes(60)),
     "link type 9999": (9999, bytes(60)),
     "record without a packet": (-1, b""),
     "link header cut short": (1, bytes(13)),
@@ -110,6 +112,7 @@ REASONS = {
     "IP header not valid": (1, ethernet(b"\x44" + FOUR[1:])),
     "TCP header cut short": (1, ethernet(ipv4(SEGMENT[:15]))),
     "not IP": (0, struct.pack("<I", 7) + bytes(40)),
+    **wifi.REASONS,
     "too many headers inside each other": (101, ipv4(b"", 4)[:20] * 70),
 }
 

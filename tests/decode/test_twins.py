@@ -98,7 +98,9 @@ def test_both_paths_agree_on_real_captures() -> None:
     assert compared > 2_000
 
 
-LINK_TYPES = st.sampled_from((0, 1, 9, 12, 50, 51, 101, 104, 107, 108, 109, 113, 117, 228, 229, 239, 276, 127))
+LINK_TYPES = st.sampled_from(
+    (0, 1, 9, 12, 50, 51, 101, 104, 105, 107, 108, 109, 113, 117, 119, 127, 163, 192, 228, 229, 239, 276)
+)
 BROKEN = st.builds(
     lambda way, cut, changes: (way[0], _changed(way[1], changes)[: max(len(way[1]) - cut, 0)]),
     st.sampled_from(list(WAYS.values())),

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.decode.general_ethernet import c_hdlc, ether_type, ethernet, llc, ppp, pppoe
 from wiredoctor.decode.general_network import ipv4, ipv6
+from wiredoctor.decode.general_wifi import prism, radiotap, wifi
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.link import BAD_VERSION, CUT_SHORT, FIRST_TYPE
-from wiredoctor.decode.reasons import CUT_LINK, type_reason
+from wiredoctor.decode.reasons import CUT_LINK, link_reason, type_reason
 
 if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step
@@ -123,6 +124,17 @@ def _nflog(packet: Packet) -> Step | str:
     return "NFLOG without a packet"
 
 
+def _ppi(packet: Packet) -> Step | str:
+    """Per-Packet Information (LINKTYPE_PPI): a header that says which link type follows."""
+    head = packet.peek(8)
+    size = int.from_bytes(head[2:4], "little")
+    if len(head) < 8 or size < 8 or not packet.has(size):
+        return CUT_LINK
+    packet.at += size
+    link_type = int.from_bytes(head[4:], "little")
+    return LINKS.get(link_type) or link_reason(link_type)
+
+
 LINKS: dict[int, Step] = {
     0: _null,
     1: ethernet,
@@ -133,11 +145,16 @@ LINKS: dict[int, Step] = {
     51: pppoe,
     101: raw,
     104: c_hdlc,
+    105: wifi,
     107: _frame_relay,
     108: _null,
     109: _enc,
     113: _sll,
     117: _pflog,
+    119: prism,
+    127: radiotap,
+    163: prism,
+    192: _ppi,
     228: ipv4,
     229: ipv6,
     239: _nflog,

@@ -16,7 +16,7 @@ from wiredoctor.decode.network import (
     SOURCE_ROUTES,
     protocol_reason,
 )
-from wiredoctor.decode.reasons import BAD_IP, CUT_IP, WAITING, type_reason
+from wiredoctor.decode.reasons import BAD_IP, CUT_IP, WAITING
 from wiredoctor.tables import SCRATCH
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _IPV4 = struct.Struct(">BBHHHBBHII")
 _NO_NEXT_HEADER = 59
-_GRE_CHECKSUM, _GRE_ROUTING, _GRE_KEY, _GRE_SEQUENCE, _GRE_ACK = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080
 
 
 def ipv4(packet: Packet) -> Step | str:
@@ -146,38 +145,9 @@ def _authentication(packet: Packet) -> Step | str:
 
 
 def _gre(packet: Packet) -> Step | str:
-    """RFC 2784, RFC 2890, and version 1 of RFC 2637 (PPTP)."""
-    from wiredoctor.decode.general_ethernet import ether_type, ethernet
+    from wiredoctor.decode.general_gre import gre
 
-    if not packet.has(4):
-        return CUT_IP
-    flags, type_ = struct.unpack(">HH", packet.take(4))
-    size = 4 * bool(flags & (_GRE_CHECKSUM | _GRE_ROUTING))
-    size += 4 * bool(flags & _GRE_KEY) + 4 * bool(flags & _GRE_SEQUENCE) + 4 * bool(flags & _GRE_ACK)
-    if flags & _GRE_ROUTING or not packet.has(size):
-        return "GRE"
-    packet.passed(type_)
-    packet.at += size
-    if type_ == 0x88BE:  # ERSPAN type I has no header and no sequence number, type II has both
-        packet.at += 8 if flags & _GRE_SEQUENCE else 0
-        return ethernet
-    if type_ == 0x22EB:
-        return _erspan3(packet)
-    if type_ == 0x883E:  # WCCP: version 2 has a redirect header, whose first half byte is no IP version
-        packet.at += 0 if packet.peek(1)[:1].hex()[:1] == "4" else 4
-        return ipv4
-    following = ether_type(type_)
-    return "GRE" if following == type_reason(type_) or type_ < 0x0600 else following
-
-
-def _erspan3(packet: Packet) -> Step | str:
-    from wiredoctor.decode.general_ethernet import ethernet
-
-    head = packet.peek(12)
-    if len(head) < 12:
-        return CUT_IP
-    packet.at += 20 if head[11] & 1 else 12
-    return ethernet
+    return gre(packet)
 
 
 def _icmp(packet: Packet) -> Step | str:

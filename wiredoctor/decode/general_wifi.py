@@ -1,0 +1,103 @@
+"""IEEE 802.11 data frames that are not encrypted, and the headers that capture puts in front of them, one packet at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wiredoctor.decode.general_ethernet import llc
+from wiredoctor.decode.hashing import mix_one
+from wiredoctor.decode.reasons import CUT_LINK
+
+if TYPE_CHECKING:
+    from wiredoctor.decode.packet import Packet, Step
+
+_TO_DS, _FROM_DS, _MORE_FRAGMENTS, _PROTECTED, _HT_CONTROL = 0x01, 0x02, 0x04, 0x40, 0x80
+_QOS, _NO_DATA = 0x80, 0x40
+"""Bits of a data frame's subtype, as they stand in the frame's first byte."""
+
+_AGGREGATE = 0x80
+"""In the QoS control field: an A-MSDU, which is several frames in one."""
+
+_RADIOTAP_FLAGS, _RADIOTAP_TIME, _RADIOTAP_MORE, _PADDED = 0x02, 0x01, 0x80000000, 0x20
+
+
+def wifi(packet: Packet) -> Step | str:
+    """IEEE 802.11-2020 section 9.3.2."""
+    return _frame(packet, padded=False)
+
+
+def _frame(packet: Packet, *, padded: bool) -> Step | str:
+    """padded: the driver put bytes behind the header so that what follows is aligned to 4."""
+    if not packet.has(2):
+        return CUT_LINK
+    kind, flags = packet.peek(2)
+    stopped = _KINDS.get(kind & 0x0F) if kind & 0x0F != 0x08 else _unreadable(kind, flags)
+    if kind & 0x0F != 0x08 or stopped is not None:
+        return stopped or "IEEE 802.11 of another version"
+    size = 24 + 6 * (flags & (_TO_DS | _FROM_DS) == (_TO_DS | _FROM_DS))
+    qos = size if kind & _QOS else None
+    if qos is not None:
+        size += 6 if flags & _HT_CONTROL else 2
+    if not packet.has(size):
+        return CUT_LINK
+    start = packet.at
+    header = packet.take(size)
+    if header[22] & 0x0F:
+        return "IEEE 802.11 fragment"
+    if packet.link_hash == 0:
+        packet.link_hash = mix_one(int.from_bytes(header[4:12], "little"), int.from_bytes(header[12:16], "little"))
+    if padded:
+        packet.at = start + (size + 3 & ~3)
+    return _aggregate if qos is not None and header[qos] & _AGGREGATE else llc
+
+
+_KINDS = {0x00: "IEEE 802.11 management", 0x04: "IEEE 802.11 control", 0x0C: "IEEE 802.11 extension"}
+
+
+def _unreadable(kind: int, flags: int) -> str | None:
+    if kind & _NO_DATA:
+        return "IEEE 802.11 without data"
+    if flags & _PROTECTED:
+        return "IEEE 802.11 data (encrypted)"
+    return "IEEE 802.11 fragment" if flags & _MORE_FRAGMENTS else None
+
+
+def _aggregate(packet: Packet) -> Step | str:
+    """IEEE 802.11-2020 section 9.3.2.2.2. Of several frames in one only the first is read: a record gives one row."""
+    if not packet.has(14):
+        return CUT_LINK
+    size = int.from_bytes(packet.take(14)[12:])
+    if (size + 3 & ~3) + 14 <= packet.limit - packet.at:
+        packet.state.limits["aggregate"] = "Of several frames that Wi-Fi sent in one (A-MSDU) only the first was read"
+    packet.restrict(size)
+    return llc
+
+
+def radiotap(packet: Packet) -> Step | str:
+    """radiotap.org: fields in little-endian, of which the header says which are there."""
+    head = packet.peek(8)
+    if len(head) < 8:
+        return CUT_LINK
+    size, present = int.from_bytes(head[2:4], "little"), int.from_bytes(head[4:], "little")
+    if size < 8 or not packet.has(size):
+        return CUT_LINK
+    header = packet.take(size)
+    at, more = 8, present
+    while more & _RADIOTAP_MORE and at + 4 <= size:
+        more = int.from_bytes(header[at : at + 4], "little")
+        at += 4
+    if present & _RADIOTAP_TIME:
+        at = (at + 7 & ~7) + 8
+    return _frame(packet, padded=bool(present & _RADIOTAP_FLAGS and at < size and header[at] & _PADDED))
+
+
+def prism(packet: Packet) -> Step | str:
+    """Prism and AVS headers (LINKTYPE_IEEE802_11_PRISM, _AVS): their length is in the second word, in either byte order."""
+    head = packet.peek(8)
+    if len(head) < 8:
+        return CUT_LINK
+    size = min(int.from_bytes(head[4:]), int.from_bytes(head[4:], "little"))
+    if size < 8 or not packet.has(size):
+        return CUT_LINK
+    packet.at += size
+    return wifi
