@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tests.decode import wifi
+from tests.decode import udp, wifi
 from tests.decode.packets import (
     DESTINATION4,
     DESTINATION6,
@@ -70,6 +70,7 @@ WAYS = {
     "E-tag": (1, ethernet(bytes(6) + b"\x08\0" + FOUR, 0x893F)),
     "backbone service tag": (1, ethernet(bytes(4) + ethernet(FOUR), 0x88E7)),
     **wifi.WAYS,
+    **udp.WAYS,
 }
 
 
@@ -82,7 +83,7 @@ def test_way(way: str) -> None:
     assert payloads(records, answer) == [b"hello"]
     row = {name: column[0].item() for name, column in rows.items()}
     six = bytes(packet).count(SOURCE6) > 0 and packet.find(SEGMENT) - packet.rfind(SOURCE6) < 70 and not packet.count(SOURCE4)
-    six |= way in ("IPv6 in IPv4", "ERSPAN")
+    six |= way in ("IPv6 in IPv4", "ERSPAN") or way.endswith("IPv6 inside")
     source = int.from_bytes(SOURCE6 if six else SOURCE4)
     destination = int.from_bytes(DESTINATION6 if six else DESTINATION4)
     assert (row["source_high"] << 64) + row["source_low"] == source

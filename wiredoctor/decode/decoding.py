@@ -33,7 +33,8 @@ def decode(
         return _ordered(columns), oddities[:MAX_ODDITIES]
     link = links.link_layer(data, records)
     first, second = np.flatnonzero(link.type == links.IPV4_TYPE), np.flatnonzero(link.type == links.IPV6_TYPE)
-    four, six = ipv4(data, first, link.network[first], records), ipv6(data, second, link.network[second], records)
+    four = ipv4(data, first, link.network[first], records, state.tunnels)
+    six = ipv6(data, second, link.network[second], records)
     columns, part, cut, oddities = tcp(data, first_frame, records, link, join(four.tcp, six.tcp))
     for reason, packets in (*four.refused, *six.refused, (CUT_TCP, cut), *_refused_by_link(link, records)):
         if packets:

@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from wiredoctor.decode.general_transport import tcp
+from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.network import (
     EXTENSIONS,
     FRAGMENT_OFFSET,
@@ -17,6 +18,7 @@ from wiredoctor.decode.network import (
     protocol_reason,
 )
 from wiredoctor.decode.reasons import BAD_IP, CUT_IP, WAITING
+from wiredoctor.decode.tunnels import TUNNEL_PORTS, UDP, UDP_HEADER
 from wiredoctor.tables import SCRATCH
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def ipv4(packet: Packet) -> Step | str:
         packet.restrict(total)
     packet.at = start + size
     if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET):
-        if protocol not in _PROTOCOLS:
+        first = fragment & FRAGMENT_OFFSET == 0
+        if protocol not in _PROTOCOLS or (protocol == UDP and packet.routed == 1 and not _tunnel_fragment(packet, first)):
             return protocol_reason(protocol)
         key = (4, source, destination, packet.ip_id, protocol, packet.encapsulation)
         stopped = _fragment(packet, key, (fragment & FRAGMENT_OFFSET) * 8, bool(fragment & MORE_FRAGMENTS), start + total)
@@ -133,6 +136,15 @@ def _fragment(packet: Packet, key: object, first: int, more: bool, whole: int) -
     return None
 
 
+def _tunnel_fragment(packet: Packet, first: bool) -> bool:
+    """Whether a UDP fragment belongs to a tunnel. The fast path asks the same, so that ordinary UDP stays there."""
+    datagram = mix_one(packet.source << 32 | packet.destination, packet.ip_id)
+    ports = packet.peek(4)
+    if first and packet.has(UDP_HEADER) and not {*TUNNEL_PORTS}.isdisjoint(struct.unpack(">HH", ports)):
+        packet.state.expect_tunnel(datagram)
+    return datagram in packet.state.tunnels
+
+
 def _authentication(packet: Packet) -> Step | str:
     """RFC 4302: the header authenticates what follows and leaves it readable."""
     head = packet.peek(12)
@@ -148,6 +160,12 @@ def _gre(packet: Packet) -> Step | str:
     from wiredoctor.decode.general_gre import gre
 
     return gre(packet)
+
+
+def _udp(packet: Packet) -> Step | str:
+    from wiredoctor.decode.general_udp import udp
+
+    return udp(packet)
 
 
 def _icmp(packet: Packet) -> Step | str:
@@ -169,4 +187,4 @@ def _quoted(packet: Packet, name: str, errors: tuple[int, ...], inside: Step) ->
     return inside
 
 
-_PROTOCOLS: dict[int, Step] = {1: _icmp, 4: ipv4, 6: tcp, 41: ipv6, 47: _gre, 51: _authentication, 58: _icmpv6}
+_PROTOCOLS: dict[int, Step] = {1: _icmp, 4: ipv4, 6: tcp, 17: _udp, 41: ipv6, 47: _gre, 51: _authentication, 58: _icmpv6}

@@ -74,6 +74,9 @@ TCP = np.dtype(
 )
 """RFC 9293 section 3.1."""
 
+PORTS = np.dtype([("source", ">u2"), ("destination", ">u2")])
+"""RFC 768: how a UDP header begins."""
+
 OPTIONS = np.dtype([("words", "<u8", 5)])
 """The 40 bytes that TCP options may take."""
 

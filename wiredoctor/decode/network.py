@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wiredoctor.decode.layouts import BYTE, IPV4, IPV6, gather
+from wiredoctor.decode.tunnels import UDP, tunnel_fragments, tunnelled
 from wiredoctor.tables import NONE
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Split:
     """Reason and number of packets."""
 
 
-def ipv4(data: Array, row: Array, at: Array, records: Columns) -> Split:
-    """Reads the IPv4 headers at the offsets `at`, of the packet records `row`."""
+def ipv4(data: Array, row: Array, at: Array, records: Columns, tunnels: dict[int, None]) -> Split:
+    """Reads the IPv4 headers at the offsets `at`, of the packet records `row`. tunnels: see DecodeState."""
     end, wire = _ends(row, records)
     refused: list[tuple[str, int]] = []
     whole = at + IPV4.itemsize <= end
@@ -80,6 +81,10 @@ def ipv4(data: Array, row: Array, at: Array, records: Columns) -> Split:
     fragment = (header["fragment"] & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) != 0
     error = _quotes(data, protocol, at + size, end)
     general = error | np.isin(protocol, TUNNELS) | (fragment & np.isin(protocol, (TCP, ICMP, ICMPV6)))
+    general |= tunnelled(data, protocol, at + size, end) & ~fragment
+    pieces = np.flatnonzero(fragment & (protocol == UDP))
+    if len(pieces):
+        general[pieces] = tunnel_fragments(data, header[pieces], at[pieces] + size[pieces], end[pieces], tunnels)
     general |= (protocol == TCP) & _source_routed(data, at, size, end)
     tcp = (protocol == TCP) & ~general
     refused += _by_protocol(protocol[~tcp & ~general])
@@ -113,7 +118,7 @@ def ipv6(data: Array, row: Array, at: Array, records: Columns) -> Split:
         header = header[sound]
     protocol = header["next_header"]
     error = _quotes(data, protocol, at + IPV6.itemsize, end)
-    general = error | np.isin(protocol, TUNNELS + EXTENSIONS)
+    general = error | np.isin(protocol, TUNNELS + EXTENSIONS) | tunnelled(data, protocol, at + IPV6.itemsize, end)
     tcp = protocol == TCP
     refused += _by_protocol(protocol[~tcp & ~general])
     at, wire, h = at[tcp], wire[tcp], header[tcp]

@@ -17,6 +17,9 @@ MAX_SCRATCH = 64 * 1024 * 1024
 """Bytes of reassembled fragments that are kept. Fragmented TCP is rare (path MTU discovery avoids it): real captures
 need kilobytes, and memory must not follow the length of a hostile one."""
 
+MAX_TUNNELS = 4_096
+"""As many as fragments.MAX_DATAGRAMS wait to be put together."""
+
 
 @dataclass
 class DecodeState:
@@ -25,12 +28,14 @@ class DecodeState:
     not_analysed: reason -> packets, for every packet that gave no row, each under one reason.
     scratch: reassembled fragments, append-only; `packets.payload` points into it from tables.SCRATCH on.
     An array made of it stays valid: while one exists, new content goes to a longer copy (read the attribute anew).
+    tunnels: the last MAX_TUNNELS fragmented UDP datagrams (hash of addresses and identification) with a tunnel's port.
     limits: what was cut off by a bound of ours, in words.
     """
 
     not_analysed: Counter[str] = field(default_factory=Counter[str])
     scratch: bytearray = field(default_factory=bytearray)
     fragments: FragmentStore = field(default_factory=FragmentStore)
+    tunnels: dict[int, None] = field(default_factory=dict[int, None])
     limits: dict[str, str] = field(default_factory=dict[str, str])
 
     def keep(self, datagram: bytes) -> int | None:
@@ -44,3 +49,9 @@ class DecodeState:
         except BufferError:  # somebody holds a view of it
             self.scratch = self.scratch + datagram
         return at
+
+    def expect_tunnel(self, datagram: int) -> None:
+        """The fragments that follow of this datagram are worth keeping."""
+        self.tunnels[datagram] = None
+        if len(self.tunnels) > MAX_TUNNELS:
+            del self.tunnels[next(iter(self.tunnels))]
