@@ -69,6 +69,10 @@ WAYS = {
     "atomic fragment": (101, ipv6(EXTENSION + SEGMENT, 44)),
     "E-tag": (1, ethernet(bytes(6) + b"\x08\0" + FOUR, 0x893F)),
     "backbone service tag": (1, ethernet(bytes(4) + ethernet(FOUR), 0x88E7)),
+    "ARCnet, RFC 1051": (129, b"\1\2\0\0\xf0" + FOUR),
+    "ARCnet, RFC 1201": (129, b"\1\2\0\0\xd4\0\0\1" + FOUR),
+    "ARCnet, IPv6": (129, b"\1\2\0\0\xc4\0\0\1" + SIX),
+    "IP over InfiniBand": (242, bytes(40) + b"\x08\0\0\0" + FOUR),
     **wifi.WAYS,
     **udp.WAYS,
 }
@@ -113,6 +117,7 @@ REASONS = {
     "IP header not valid": (1, ethernet(b"\x44" + FOUR[1:])),
     "TCP header cut short": (1, ethernet(ipv4(SEGMENT[:15]))),
     "not IP": (0, struct.pack("<I", 7) + bytes(40)),
+    "ARCnet": (129, b"\1\2\0\0\xdd" + bytes(40)),
     **wifi.REASONS,
     "too many headers inside each other": (101, ipv4(b"", 4)[:20] * 70),
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.decode.general_ethernet import c_hdlc, ether_type, ethernet, llc, ppp, pppoe
 from wiredoctor.decode.general_network import ipv4, ipv6
+from wiredoctor.decode.general_rare import arcnet_linux, ip_over_infiniband
 from wiredoctor.decode.general_wifi import prism, radiotap, wifi
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.link import BAD_VERSION, CUT_SHORT, FIRST_TYPE
@@ -153,10 +154,12 @@ LINKS: dict[int, Step] = {
     117: _pflog,
     119: prism,
     127: radiotap,
+    129: arcnet_linux,
     163: prism,
     192: _ppi,
     228: ipv4,
     229: ipv6,
     239: _nflog,
+    242: ip_over_infiniband,
     276: _sll2,
 }

@@ -28,9 +28,9 @@ FIRST_TYPE = 0x0600
 _FAMILIES_IPV6 = (10, 24, 28, 30)
 """AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin."""
 
-GENERAL_LINKS = (9, 50, 51, 104, 105, 107, 109, 117, 119, 127, 163, 192, 239)
-"""PPP, PPP_HDLC, PPP_ETHER, C_HDLC, IEEE802_11, FRELAY, ENC, PFLOG, ..._PRISM, ..._RADIOTAP, ..._AVS, PPI, NFLOG:
-the general path knows them."""
+GENERAL_LINKS = (9, 50, 51, 104, 105, 107, 109, 117, 119, 127, 129, 163, 192, 239, 242)
+"""PPP, PPP_HDLC, PPP_ETHER, C_HDLC, IEEE802_11, FRELAY, ENC, PFLOG, IEEE802_11 with Prism and with radiotap, ARCNET_LINUX,
+IEEE802_11_AVS, PPI, NFLOG, IPOIB: the general path knows them."""
 
 
 @dataclass

@@ -38,7 +38,6 @@ _LINKS = {
     226: "Solaris IPNET",
     227: "CAN",
     230: "IEEE 802.15.4",
-    242: "InfiniBand",
     249: "USB",
     251: "Bluetooth LE",
     253: "netlink",
