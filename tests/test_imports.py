@@ -23,13 +23,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rules": {"tables", "findings"},
     "report": {"tables", "findings"},
     "spill": {"tables"},
-    "pipeline": {"tables", "findings", "spill", "wiredoctor"} | STAGES,
+    "analysis": {"tables", "findings", "spill"} | STAGES,
+    "shares": {"analysis", "spill"},
+    "pipeline": {"tables", "findings", "spill", "analysis", "shares", "wiredoctor"} | STAGES,
     "cli": {"pipeline", "report", "wiredoctor"},
     "__main__": {"cli"},
     "wiredoctor": {"findings", "pipeline"},
 }
 """Part -> the other parts that it may import; "wiredoctor" is the package's own __init__. `scan` is no stage but
-arithmetic on columns, shared by the two stages that look back along a connection; `spill` keeps the pipeline's finished rows."""
+arithmetic on columns, shared by the two stages that look back along a connection. `analysis` (the stages in their order),
+`shares` (processes) and `spill` (finished rows) are the pipeline's own."""
 
 
 def part_of(path: Path) -> str:
@@ -108,7 +111,7 @@ def test_a_right_arrow_is_not(part: str, source: str) -> None:
 NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
 """Only capture/ and cli/ touch files, sockets and the clock, and pipeline its spill files."""
 
-OUTSIDE = {"capture", "cli", "pipeline", "spill"}
+OUTSIDE = {"capture", "cli", "pipeline", "shares", "spill"}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""

@@ -1,25 +1,30 @@
-"""The table of contents: capture, decode, tcp, http, rules, in this order, epoch by epoch."""
+"""The table of contents: captures are read, analysed and settled, and a report is made of them.
+
+`analysis.py` calls the stages in their order: capture, decode, tcp, http, rules.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 import wiredoctor
-from wiredoctor import decode, http, rules, tcp
-from wiredoctor.capture import EPOCH, Capture, CaptureError, Records, open_capture
-from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, rfc3339
+from wiredoctor import rules, shares
+from wiredoctor.analysis import Analysis, Found, Progress
+from wiredoctor.capture import EPOCH, Capture, CaptureError, open_capture
+from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, total_delay
 from wiredoctor.rules import RuleModule, catalogue
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENTS
+
+Rows = Spill | shares.Joined
 
 __all__ = ["CaptureError", "analyze", "catalogue"]
-
-Progress = Callable[[float], None]
 
 
 def analyze(
@@ -27,6 +32,7 @@ def analyze(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     epoch_packets: int = EPOCH,
+    jobs: int = 1,
     progress: Progress | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> Report:
@@ -35,150 +41,146 @@ def analyze(
     `select` and `ignore` name rules or families; a name that does not exist raises ValueError. An input that cannot be
     read raises CaptureError, or, with `on_error`, is told to it in one line and left out. `progress` is called with the
     part that is done, 0 to 1. `epoch_packets` bounds the memory and changes nothing else.
+    `jobs`: processes for a first capture that is large; more than 1 only in a program that has not run Polars yet.
     """
     everything = catalogue()
     chosen = rules.select(everything, select, ignore)
     modules = rules.with_causes(chosen, everything)
-    report = Report(version=wiredoctor.__version__)
-    parts: list[_Analysis] = []
-    for number, path in enumerate(paths):
-        try:
-            with open_capture(path) as capture:
-                parts.append(_Analysis(capture, modules, list(chosen)))
-                parts[-1].run(epoch_packets, _share(progress, number, len(paths)))
-        except CaptureError as error:
-            if on_error is None:
-                raise
-            on_error(str(error))
-    _assemble(report, parts)
-    return report
-
-
-def _share(progress: Progress | None, number: int, count: int) -> Progress:
-    return (lambda done: None) if progress is None else lambda done: progress((number + done) / count)
+    done: list[_Done] = []
+    with _without_collector():
+        for number, path in enumerate(paths):
+            try:
+                tell = _part(progress, number, len(paths))
+                done.append(_one(path, modules, list(chosen), epoch_packets, 1 if done else jobs, tell))
+            except CaptureError as error:
+                if on_error is None:
+                    raise
+                on_error(str(error))
+    return _report(done)
 
 
 @dataclass
-class _Analysis:
-    """One capture on its way through the stages, and what has come of it."""
+class _Done:
+    """A capture that has been analysed."""
 
-    capture: Capture
-    modules: Mapping[str, RuleModule]
-    chosen: list[str]
-    decoding: decode.DecodeState = field(default_factory=decode.DecodeState)
-    connecting: tcp.TcpState = field(default_factory=tcp.TcpState)
-    reading: http.HttpState = field(default_factory=http.HttpState)
-    remembered: dict[str, Any] = field(default_factory=dict[str, Any])
-    folder: Folder = field(default_factory=Folder)
-    candidates: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, "list[pl.DataFrame]"])
-    findings: list[Finding] = field(default_factory=list[Finding])
-    duplicates: int = 0
-    last_time: int | None = None
-
-    def __post_init__(self) -> None:
-        self.connections = Spill(CONNECTIONS, self.folder)
-        self.exchanges = Spill(EXCHANGES, self.folder)
-        wanted = {name for module in self.modules.values() for name in module.tables}
-        self.reading.keep_messages, self.reading.keep_bursts = "messages" in wanted, "bursts" in wanted
-        self._bytes = memoryview(self.capture.data)
-
-    def run(self, epoch_packets: int, progress: Progress) -> None:
-        """All epochs, then what only the end can tell."""
-        for records in self.capture.epochs(epoch_packets):
-            self._epoch(records)
-            progress(self.capture.position / max(self.capture.size, 1))
-        self._end()
-
-    def _epoch(self, records: Records) -> None:
-        packets, _ = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
-        analysed = tcp.analyse(packets, self._payload, self.connecting)
-        retired = analysed.replaced + tcp.expired(self.connecting)
-        facts, clock = self.connecting.facts(), max(self.connecting.clock, int(records.columns["time"].max()))
-        heard = http.read(
-            analysed.segments, analysed.groups, analysed.pieces, analysed.acknowledged, self.capture.data,
-            self._payload, facts, clock, retired, self.reading,
-        )  # fmt: skip
-        self.duplicates += analysed.duplicates
-        self.last_time = int(records.columns["time"][-1])
-        segments = SEGMENTS.lazy(analysed.segments) if analysed.segments else None
-        self._judge(heard, self._connection_rows(retired), segments)
-        http.forget(retired, self.reading)
-        tcp.release(retired, self.connecting)
-
-    def _end(self) -> None:
-        heard = http.finish(self._payload, self.connecting.facts(), self.connecting.clock, self.reading)
-        self._judge(heard, self._connection_rows(tcp.open_slots(self.connecting)), None)
-        scans = {
-            "connections": self.connections.scan(),
-            "exchanges": self.exchanges.scan(),
-            "captures": CAPTURES.frame(self._capture_row()).lazy(),
-        }
-        self._keep(rules.find_summaries(self.modules, scans, self.remembered))
-        self.findings = rules.settle(
-            self.modules, {name: pl.concat(frames) for name, frames in self.candidates.items()},
-            scans["connections"], scans["exchanges"],
-            file=self.capture.file, first_time=self.capture.first_time or 0, only=self.chosen,
-        )  # fmt: skip
-
-    def _judge(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.LazyFrame | None) -> None:
-        tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
-            "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
-        }  # fmt: skip
-        if segments is not None:
-            tables["segments"] = segments
-        self._keep(rules.find_candidates(self.modules, tables, self.remembered))
-        self.exchanges.add(heard.exchanges)
-        self.connections.add(connections)
-
-    def _keep(self, found: Mapping[str, pl.DataFrame]) -> None:
-        for name, rows in found.items():
-            self.candidates.setdefault(name, []).append(rows)
-
-    def _connection_rows(self, slots: list[int]) -> pl.DataFrame:
-        rows = tcp.connection_rows(slots, http.heard(slots, self.reading), self.connecting)
-        return CONNECTIONS.frame(rows) if rows else CONNECTIONS.empty()
-
-    def _payload(self, at: int, length: int) -> bytes:
-        if at >= SCRATCH:
-            return bytes(self.decoding.scratch[at - SCRATCH : at - SCRATCH + length])
-        return bytes(self._bytes[at : at + length])
-
-    def _capture_row(self) -> dict[str, list[Any]]:
-        c = self.capture
-        return {
-            "capture": [c.file], "format": [c.format], "packets": [c.packets], "bytes": [c.size],
-            "last_frame": [c.packets], "last_time": [self.last_time or 0], "damage": [c.damage or ""],
-        }  # fmt: skip
-
-    def summary(self) -> CaptureSummary:
-        """What was read."""
-        c = self.capture
-        first = None if c.first_time is None or self.last_time is None else c.first_time
-        return CaptureSummary(
-            file=c.file, format=c.format, link_types=c.link_types, packets=c.packets, bytes=c.size,
-            first_time=None if first is None else rfc3339(first),
-            last_time=None if first is None else rfc3339(first + (self.last_time or 0)),
-            not_analysed=dict(sorted(self.decoding.not_analysed.items(), key=lambda item: (-item[1], item[0]))),
-            duplicates=self.duplicates, damage=c.damage,
-        )  # fmt: skip
+    summary: CaptureSummary
+    findings: list[Finding]
+    connections: Rows
+    exchanges: Rows
+    limits: list[str]
+    folder: Folder
 
 
-def _assemble(report: Report, parts: list[_Analysis]) -> None:
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """The cyclic garbage collector would walk the open connections again and again; nothing here is in a cycle for long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _part(progress: Progress | None, number: int, count: int) -> Progress:
+    def tell(done: float) -> None:
+        if progress is not None:
+            progress((number + done) / count)
+
+    return tell
+
+
+def _one(
+    path: str | os.PathLike[str],
+    modules: Mapping[str, RuleModule],
+    chosen: list[str],
+    epoch_packets: int,
+    jobs: int,
+    tell: Progress,
+) -> _Done:
+    with open_capture(path) as capture:
+        folder = Folder()
+        several = jobs > 1 and capture.size >= shares.WORTHWHILE and capture.reopens and shares.can_fork()
+        count = jobs if several else 1
+
+        def work(number: int) -> Callable[[], Analysis]:
+            def do() -> Analysis:
+                with open_capture(path) as again:
+                    analysis = Analysis(again, modules, folder, (number, count))
+                    analysis.run(epoch_packets, lambda _: None, _as_found)
+                    return analysis
+
+            return do
+
+        workers = [shares.start(folder, number, work(number)) for number in range(1, count)]
+        analysis = Analysis(capture, modules, folder, (0, count))
+        memory: dict[str, Any] = {}
+
+        def judge(found: Found) -> Found:
+            return rules.judge(modules, found, memory)
+
+        try:
+            analysis.run(epoch_packets, tell, judge if count == 1 else _as_found)
+            results = [worker.result() for worker in workers]
+        except BaseException:
+            for worker in workers:
+                worker.stop()
+            raise
+        connections: Rows = analysis.connections
+        exchanges: Rows = analysis.exchanges
+        found = analysis.found
+        if results:
+            numbers = shares.ids([analysis.opened, *(r.opened for r in results)])
+            found = [judge(f) for f in shares.join_found([found, *(r.found for r in results)], numbers)]
+            connections = shares.join_rows(analysis.connections, [r.connections for r in results], numbers)
+            exchanges = shares.join_rows(analysis.exchanges, [r.exchanges for r in results], numbers)
+            analysis.duplicates += sum(r.duplicates for r in results)
+        findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
+        limits = list(analysis.decoding.limits.values())
+        return _Done(analysis.summary(), findings, connections, exchanges, limits, folder)
+
+
+def _as_found(found: Found) -> Found:
+    return found
+
+
+def _settle(
+    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: list[Found],
+    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
+) -> list[Finding]:  # fmt: skip
+    """One cause, one finding; summaries are found now, over the whole capture."""
+    scans = {
+        "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
+    }  # fmt: skip
+    candidates: dict[str, list[pl.DataFrame]] = {}
+    for epoch in [*found, judge(rules.find_summaries(modules, scans))]:
+        for name, rows in epoch.items():
+            candidates.setdefault(name, []).append(rows)
+    whole = {name: pl.concat(frames) for name, frames in candidates.items()}
+    first = capture.first_time or 0
+    return rules.settle(
+        modules, whole, scans["connections"], scans["exchanges"], file=capture.file, first_time=first, only=chosen
+    )
+
+
+def _report(done: list[_Done]) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    for part in parts:
-        report.captures.append(part.summary())
-        report.findings.extend(part.findings)
-        report.connection_count += part.connections.rows
-        report.exchange_count += part.exchanges.rows
-        report.limits.extend(part.decoding.limits.values())
-        report.resources.append(part.folder)
-    report.findings.sort(key=lambda f: rank[f.severity])
-    report.delay = sum(f.delay or 0.0 for f in report.findings)
-    sources = [(part.capture.file, part.connections, part.exchanges) for part in parts]
-    if sources:
-        report.scan_connections = lambda: pl.concat([_named(file, c) for file, c, _ in sources])
-        report.scan_exchanges = lambda: pl.concat([_named(file, e) for file, _, e in sources])
+    report = Report(version=wiredoctor.__version__)
+    for one in done:
+        report.captures.append(one.summary)
+        report.findings.extend(one.findings)
+        report.connection_count += one.connections.rows
+        report.exchange_count += one.exchanges.rows
+        report.limits.extend(one.limits)
+        report.resources.append(one.folder)
+    report.findings.sort(key=lambda finding: rank[finding.severity])
+    report.delay = total_delay(report.findings)
+    if done:
+        report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
+        report.scan_exchanges = lambda: pl.concat([_named(one.summary.file, one.exchanges) for one in done])
+    return report
 
 
-def _named(file: str, spill: Spill) -> pl.LazyFrame:
-    return spill.scan().select(pl.lit(file).alias("capture"), pl.all())
+def _named(file: str, rows: Rows) -> pl.LazyFrame:
+    return rows.scan().select(pl.lit(file).alias("capture"), pl.all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,16 @@ class Folder:
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _count: int = 0
 
-    def new_file(self, name: str) -> Path:
-        """A path for a new file."""
+    def make(self) -> None:
+        """Makes the folder now, so that processes that are forked after this share it."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)
+
+    def new_file(self, name: str) -> Path:
+        """A path for a new file, its own in each process."""
+        self.make()
         self._count += 1
-        return Path(self._folder.name) / f"{name}-{self._count}.arrow"
+        return Path(self._folder.name if self._folder else "") / f"{name}-{os.getpid()}-{self._count}.arrow"
 
 
 @dataclass
@@ -36,9 +41,9 @@ class Spill:
     table: Table
     folder: Folder
     rows: int = 0
+    files: list[Path] = field(default_factory=list[Path])
     _held: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     _held_rows: int = 0
-    _files: list[Path] = field(default_factory=list[Path])
 
     def add(self, frame: pl.DataFrame) -> None:
         """Adds finished rows."""
@@ -48,13 +53,18 @@ class Spill:
         self._held.append(frame)
         self._held_rows += frame.height
         if self._held_rows >= HELD:
+            self.write()
+
+    def write(self) -> None:
+        """Writes what waits in memory."""
+        if self._held:
             path = self.folder.new_file(self.table.name)
             pl.concat(self._held).write_ipc(path)
-            self._files.append(path)
+            self.files.append(path)
             self._held, self._held_rows = [], 0
 
     def scan(self) -> pl.LazyFrame:
         """All rows, read when they are needed."""
-        parts = [pl.scan_ipc(path) for path in self._files]
+        parts = [pl.scan_ipc(path) for path in self.files]
         parts += [frame.lazy() for frame in self._held]
         return pl.concat(parts) if parts else self.table.empty().lazy()

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
@@ -84,21 +84,26 @@ class Table:
 
     def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
         """`Columns` (or lists) -> Polars frame with exactly the columns of this table; sentinels become null."""
-        return self.lazy(columns).collect()
+        # what has no sentinel needs no look for one
+        free = {
+            c.name for c in self.columns if isinstance(columns[c.name], np.ndarray) and not (columns[c.name] == c.sentinel).any()
+        }
+        return self.lazy(columns, free).collect()
 
-    def lazy(self, columns: Mapping[str, Any]) -> pl.LazyFrame:
-        """The same, where a column costs something only when it is asked for."""
+    def lazy(self, columns: Mapping[str, Any], whole: Collection[str] = ()) -> pl.LazyFrame:
+        """The same, where a column costs something only when it is asked for. `whole` columns hold no sentinel."""
         series: list[pl.Series] = []
         fix: list[pl.Expr] = []
         for c in self.columns:
             s = pl.Series(c.name, columns[c.name])
             series.append(s)
             value = pl.col(c.name)
-            if c.sentinel is not None:
+            nullable = c.sentinel is not None and c.name not in whole
+            if nullable:
                 value = pl.when(value != c.sentinel).then(value)
             if s.dtype != c.dtype:
                 value = value.cast(c.dtype, strict=False)
-            if s.dtype != c.dtype or c.sentinel is not None:
+            if s.dtype != c.dtype or nullable:
                 fix.append(value.alias(c.name))
         return pl.DataFrame(series).lazy().with_columns(fix)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -62,6 +63,16 @@ class Capture:
             self._ahead = self._next(1)
             if self._reader.damage is not None and not self._reader.packets:
                 raise CaptureError(f"{name}: not one packet can be read: {lost or self._reader.damage}")
+
+    @property
+    def buffer(self) -> mmap.mmap:
+        """The file as a buffer whose slices are bytes."""
+        return self._map
+
+    @property
+    def reopens(self) -> bool:
+        """Whether opening the name again gives the same packets: not for what was spooled from a pipe."""
+        return self._lost is None and os.path.isfile(self.file)
 
     @property
     def format(self) -> Literal["pcap", "pcapng"]:

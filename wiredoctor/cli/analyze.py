@@ -58,6 +58,10 @@ def analyze(
         Severity | None,
         typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 4)."),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     color: Colors = Color.auto,
@@ -80,7 +84,7 @@ def analyze(
         for m in rules.values()
         if (not selected or {m.name, m.family} & {*selected}) and not {m.name, m.family} & {*ignored}
     ]
-    report, complete = run(captures, what, select=selected, ignore=ignored, quiet=quiet, verbose=verbose)
+    report, complete = run(captures, what, select=selected, ignore=ignored, jobs=jobs, quiet=quiet, verbose=verbose)
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(report, form, out, paper, full=full, everything=everything, quiet=quiet, checked=checked, shown=str(what))

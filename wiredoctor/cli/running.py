@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.report.narrow import Wanted
 
+MOST_JOBS = 4
+"""Each process reads the whole file and decodes every packet: more of them gain little."""
+
 
 def run(
     captures: Sequence[str],
@@ -19,6 +23,7 @@ def run(
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    jobs: int | None = None,
     quiet: bool = False,
     verbose: bool = False,
 ) -> tuple[Report, bool]:
@@ -31,13 +36,14 @@ def run(
     from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = []
+    jobs = jobs or min(os.cpu_count() or 1, MOST_JOBS)
     with Bar(quiet=quiet) as bar:
 
         def on_error(line: str) -> None:
             unreadable.append(line)
             bar.say(line)
 
-        report = analyze(*captures, select=select, ignore=ignore, progress=bar, on_error=on_error)
+        report = analyze(*captures, select=select, ignore=ignore, jobs=jobs, progress=bar, on_error=on_error)
         took = bar.seconds
     if verbose:
         packets = sum(c.packets for c in report.captures)

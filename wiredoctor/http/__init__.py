@@ -20,7 +20,7 @@ from wiredoctor.http.head import HeadParser
 from wiredoctor.http.items import HOLE, Items
 from wiredoctor.http.message import BY_FIN
 from wiredoctor.http.messages import message_table
-from wiredoctor.http.reader import OFF
+from wiredoctor.http.reader import OFF, Payload
 from wiredoctor.http.walk import Walk, flows, flush, read_both, retry
 from wiredoctor.scan import Groups
 from wiredoctor.tables import BURSTS, FIN, NEVER, RST, SECOND, Array, Columns
@@ -53,7 +53,7 @@ class Heard:
 
 def read(
     s: Columns, groups: Groups, pieces: list[tuple[int, int, int]], acknowledged: tuple[Array, Array], data: Array,
-    payload: Callable[[int, int], bytes], facts: dict[str, Array], clock: int, retired: list[int], state: HttpState,
+    payload: Payload, facts: dict[str, Array], clock: int, retired: list[int], state: HttpState,
 ) -> Heard:  # fmt: skip
     """Reads what an epoch brought and adds the HTTP columns to the segments `s`.
 
@@ -71,7 +71,7 @@ def read(
             conversation.tentative()
         client, heard_frame = _roles(s, groups, state)
         endpoint = _endpoints(s["slot"][groups.first], client, facts)
-        annotate(s, groups, walk.in_order, spoken.intervals, spoken.ended, client, heard_frame, endpoint, state.last)
+        annotate(s, groups, walk.in_order, spoken.intervals, client, heard_frame, endpoint, state.last)
         rows = find_bursts(s, state.bursts)
         _watch(s, facts, state)
     for slot in [x for x in state.stalled if x in state.conversations]:
@@ -91,7 +91,7 @@ def read(
     return _tables(spoken, bursts, facts, clock, state)
 
 
-def finish(payload: Callable[[int, int], bytes], facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
+def finish(payload: Payload, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
     """The capture is over: everything that is open ends here."""
     spoken = Spoken(messages=[] if state.keep_messages else None)
     slots = sorted(state.conversations, key=lambda slot: state.conversations[slot].connection)
@@ -177,7 +177,7 @@ def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> None:
             state.deadlines[slot] = max(int(s["time"][row]) + max(SECOND, 2 * rtt), state.deadlines.get(slot, NEVER))
 
 
-def _close(slot: int, facts: dict[str, Array], payload: Callable[[int, int], bytes], spoken: Spoken, state: HttpState) -> None:
+def _close(slot: int, facts: dict[str, Array], payload: Payload, spoken: Spoken, state: HttpState) -> None:
     """The time after a close is over. A half-close of the client leaves the response open (RFC 9112 section 9.6)."""
     conversation = state.conversations.get(slot)
     if conversation is None or conversation.client < 0:
@@ -199,7 +199,7 @@ def _whole(conversation: Conversation, direction: int, facts: dict[str, Array]) 
 
 
 def _end(
-    slot: int, facts: dict[str, Array], payload: Callable[[int, int], bytes], spoken: Spoken, state: HttpState,
+    slot: int, facts: dict[str, Array], payload: Payload, spoken: Spoken, state: HttpState,
     last_reason: int, keep: bool = False,
 ) -> None:  # fmt: skip
     """Ends what is open on a connection; with `keep` it may go on (a close that was none)."""
@@ -221,7 +221,7 @@ def _end(
     conversation.forced = False
 
 
-def _tail(conversation: Conversation, direction: int, fin: int, payload: Callable[[int, int], bytes]) -> None:
+def _tail(conversation: Conversation, direction: int, fin: int, payload: Payload) -> None:
     """Bytes between the last one seen and the FIN are missing in the capture."""
     reader = conversation.readers[direction]
     reached = reader.assembler.reached

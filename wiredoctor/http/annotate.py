@@ -45,7 +45,7 @@ class LastData:
 
 
 def annotate(
-    s: Columns, groups: Groups, in_order: Array, intervals: array[int], ended: array[int],
+    s: Columns, groups: Groups, in_order: Array, intervals: array[int],
     client: Array, heard: Array, endpoint: Array, last: LastData,
 ) -> None:  # fmt: skip
     """Adds the HTTP columns to the segments `s`. `client`, `heard` (k,): per group the direction of the HTTP client and
@@ -73,7 +73,7 @@ def annotate(
     s["data_before_ends_head"] = fill(s["ends_head"], data, last.ends_head[side])
     s["data_before_ends_message"] = fill(s["ends_message"], data, last.ends_message[side])
     unfinished = (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"]
-    s["owes"] = unfinished | ~s["http"] | (_outstanding(s, groups, ended, client, last) > 0)
+    s["owes"] = unfinished | ~s["http"] | (_outstanding(s, groups, intervals, client, last) > 0)
     has = np.flatnonzero(s["new_bytes"] > 0)
     last.message[side[has]] = last_message[has]
     last.ends_head[side[has]] = s["ends_head"][has]
@@ -81,7 +81,7 @@ def annotate(
 
 
 def _locate(s: Columns, rows: Array, side: Array, intervals: array[int], last_message: Array) -> None:
-    table = np.frombuffer(intervals, dtype=np.int64).reshape(-1, 6)
+    table = np.frombuffer(intervals, dtype=np.int64).reshape(-1, 7)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     sides, rank_of = np.unique(table[:, 0], return_inverse=True)
     keys = (rank_of.ravel() << 45) + np.clip(table[:, 1], -_FAR, _FAR) + _FAR
@@ -112,12 +112,13 @@ def _locate(s: Columns, rows: Array, side: Array, intervals: array[int], last_me
     s["in_body"][rows[spans]] |= table[first[spans], 3] > table[first[spans], 2]
 
 
-def _outstanding(s: Columns, groups: Groups, ended: array[int], client: Array, last: LastData) -> Array:
+def _outstanding(s: Columns, groups: Groups, intervals: array[int], client: Array, last: LastData) -> Array:
     """Requests that had ended before each row and were not answered to the end."""
     slot = s["slot"]
     change = np.zeros(len(slot), dtype=np.int64)
-    if ended and len(slot):
-        events = np.frombuffer(ended, dtype=np.int64).reshape(-1, 2)
+    if intervals and len(slot):
+        events = np.frombuffer(intervals, dtype=np.int64).reshape(-1, 7)[:, [0, 6]]
+        events = events[events[:, 1] != NEVER]
         lowest = int(s["frame"].min())
         where = np.full(int(s["frame"].max()) - lowest + 1, -1, dtype=np.int64)
         where[s["frame"] - lowest] = np.arange(len(slot))

@@ -24,13 +24,12 @@ def _numbers() -> array[int]:
 class Spoken:
     """What an epoch adds, as flat arrays of 64-bit numbers.
 
-    intervals: where messages lie, six numbers each: side (2 * slot + direction), first offset, offset behind the head,
-    offset behind the message, message id, exchange. ended: side and last frame of requests and final responses.
+    intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
+    offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
     said: the exchanges that are over, whether only the capture's end says so, and when the next request began.
     """
 
     intervals: array[int] = field(default_factory=_numbers)
-    ended: array[int] = field(default_factory=_numbers)
     said: list[tuple[Conversation, Exchange, bool, int]] = field(default_factory=list["tuple[Conversation, Exchange, bool, int]"])
     messages: list[tuple[Conversation, Message]] | None = None
 
@@ -139,12 +138,13 @@ class Conversation:
             return
         spoken = self.spoken
         side = 2 * self.slot + reader.direction
-        spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index))
+        counts = reader.kind == REQUEST or exchange.response_line is message.line
+        ended = message.last_frame if counts else NEVER
+        spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index, ended))
         if spoken.messages is not None:
             spoken.messages.append((self, message))
         if reader.kind == REQUEST:
             exchange.request, exchange.request_done = message.record(), True
-            spoken.ended.extend((side, message.last_frame))
             if switches(message.line, message.fields) and not self.forced:
                 reader.paused, reader.pause_time = True, message.end
         elif exchange.response_line is not message.line:
@@ -152,7 +152,6 @@ class Conversation:
             exchange.interim_end = message
         else:
             exchange.response, exchange.response_done = message.record(), True
-            spoken.ended.extend((side, message.last_frame))
             self.answered(exchange, message.framing == TUNNEL)
 
     def answered(self, exchange: Exchange, tunnel: bool) -> None:
@@ -165,10 +164,15 @@ class Conversation:
 
     def say_finished(self) -> None:
         """Exchanges that nothing can change any more: whole, and followed by another."""
-        open_, said = self.open, self.spoken.said
-        while len(open_) > 1 and open_[0].request_done and open_[0].response_done:
-            exchange = open_.popleft()
-            said.append((self, exchange, False, open_[0].request[3]))
+        open_, say = self.open, self.spoken.said.append
+        if len(open_) < 2:
+            return
+        exchange = open_.popleft()
+        while open_ and exchange.request_done and exchange.response_done:
+            following = open_.popleft()
+            say((self, exchange, False, following.request[3]))
+            exchange = following
+        open_.appendleft(exchange)
 
     def end(self, reasons: tuple[int, int], at_capture_end: bool) -> None:
         """The connection, or the capture, is over. `reasons`: why each direction ended, an index of tables.END_REASONS."""
@@ -193,10 +197,10 @@ class Conversation:
             message = reader.message
             side = 2 * self.slot + reader.direction
             if message is not None and message.exchange is not None:
-                intervals.extend((side, message.offset, message.head_end, OPEN_END, message.id, message.exchange.index))
+                intervals.extend((side, message.offset, message.head_end, OPEN_END, message.id, message.exchange.index, NEVER))
             elif reader.mode == HEAD and reader.partial and reader.kind is not None:
                 index = self.next_index if reader.kind == REQUEST or not self.awaiting else self.awaiting[0].index
-                intervals.extend((side, reader.partial_offset, OPEN_END, OPEN_END, reader.upcoming_id(), index))
+                intervals.extend((side, reader.partial_offset, OPEN_END, OPEN_END, reader.upcoming_id(), index, NEVER))
 
 
 def switches(line: RequestLine | StatusLine, fields: Fields) -> bool:

@@ -11,6 +11,7 @@ Text is Latin-1, a character per byte; nothing here raises on any bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -109,8 +110,9 @@ class HeadParser:
     def fields(self, lines: list[bytes]) -> Fields:
         """Field lines (without the start line and the empty line) -> Fields."""
         numbers = list(map(self._lines.get, lines))
-        if None in numbers:
-            numbers = [self._number(line) if n is None else n for n, line in zip(numbers, lines, strict=True)]
+        while None in numbers:
+            i = numbers.index(None)
+            numbers[i] = self._number(lines[i])
         key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
@@ -129,7 +131,11 @@ class HeadParser:
                 self._names.clear()
             interesting = self._names[name] = name.strip(b" \t").lower() in _READERS
         entry = _field_line(line) if interesting else None
+        if len(self._lines) >= 2 * REMEMBERED:
+            # lines that differ in every head, such as request ids, must not push out the others
+            self._lines = {known: number for known, number in self._lines.items() if number}
         if entry is None:
+            self._lines[line] = 0
             return 0
         self._entries.append(entry)
         self._lines[line] = len(self._entries) - 1
@@ -166,9 +172,10 @@ class HeadParser:
         self._responses[head] = result
         return result
 
-    def known_response(self, head: bytes) -> tuple[StatusLine, Fields] | None:
-        """A response head that was parsed before; None for any other."""
-        return self._responses.get(head)
+    @property
+    def known_response(self) -> Callable[[bytes], tuple[StatusLine, Fields] | None]:
+        """Looks up a response head that was parsed before; None for any other."""
+        return self._responses.get
 
     def request(self, head: bytes) -> tuple[RequestLine, Fields] | None:
         """A whole request head with its empty line; None where the first line is no request line."""

@@ -4,8 +4,7 @@ packet; a response whose head lies in one packet and whose body has a length. An
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wiredoctor.http.framing import LENGTH, NO_BODY
 from wiredoctor.http.head import KNOWN_METHODS, HeadParser, RequestLine
@@ -16,25 +15,32 @@ from wiredoctor.tables import NEVER
 if TYPE_CHECKING:
     from wiredoctor.http.reader import Reader
 
+
+class SupportsSlices(Protocol):
+    """A capture file as a whole: slices are bytes, empty where there is no file (the scratch buffer)."""
+
+    def __getitem__(self, where: slice, /) -> bytes: ...
+
+
 FIRST_LOOK = 2048
 """Bytes read in search of a head's end; more are read only when it is not there."""
 
 _METHODS = {method: method.decode("ascii") for method in KNOWN_METHODS if method != b"CONNECT"}
 
 
-def requests(reader: Reader, items: Items, i: int, stop: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+def requests(reader: Reader, items: Items, i: int, stop: int, file: SupportsSlices, parser: HeadParser) -> int:
     """Reads plain requests from item `i` on; returns the first item that is none."""
     conversation = reader.conversation
-    spoken = conversation.spoken
-    ended, intervals, open_, awaiting = spoken.ended, spoken.intervals, conversation.open, conversation.awaiting
+    intervals, open_, awaiting = conversation.spoken.intervals, conversation.open, conversation.awaiting
     side, identity = 2 * conversation.slot + reader.direction, conversation.connection << INDEX_BITS | reader.direction
-    pos = reader.pos
+    starts, ends, places, frames, times = items.start, items.end, items.at, items.frame, items.time
+    pos, index, count = reader.pos, conversation.next_index, reader.count
     while i < stop:
-        start, end, at = items.start[i], items.end[i], items.at[i]
+        start, end, at = starts[i], ends[i], places[i]
         size = end - start
         if start != pos or at < 0 or size > FIRST_LOOK:
             break
-        data = read(at, size)
+        data = file[at : at + size]
         if data.find(b"\r\n\r\n") != size - 4:
             break
         lines = data.split(b"\r\n")
@@ -45,38 +51,38 @@ def requests(reader: Reader, items: Items, i: int, stop: int, read: Callable[[in
         fields = parser.fields(lines[1:-2])
         if not fields.plain:
             break
-        frame, time, index = items.frame[i], items.time[i], conversation.next_index
-        number = identity | (reader.count & 0x1FFFFFF) << 1
+        frame, time = frames[i], times[i]
+        number = identity | (count & 0x1FFFFFF) << 1
         exchange = Exchange(index, RequestLine(method, parts[1].decode("latin-1"), "HTTP/1.1"), fields, start)
         exchange.request = (number, frame, frame, time, time, size, 0, NEVER, NO_BODY, COMPLETE, NEVER, 0, -1)
         exchange.request_done = True
-        conversation.next_index = index + 1
-        reader.count += 1
         open_.append(exchange)
         awaiting.append(exchange)
-        intervals.extend((side, start, end, end, number, index))
-        ended.extend((side, frame))
+        intervals.extend((side, start, end, end, number, index, frame))
         pos = end
+        index += 1
+        count += 1
         i += 1
-    reader.pos = pos
+    reader.pos, conversation.next_index, reader.count = pos, index, count
     return i
 
 
-def responses(reader: Reader, items: Items, i: int, stop: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSlices, parser: HeadParser) -> int:
     """Reads plain responses from item `i` on; returns the first item that is none."""
     conversation = reader.conversation
-    spoken = conversation.spoken
-    ended, intervals, awaiting = spoken.ended, spoken.intervals, conversation.awaiting
+    intervals, awaiting, known_response = conversation.spoken.intervals, conversation.awaiting, parser.known_response
     side, identity = 2 * conversation.slot + reader.direction, conversation.connection << INDEX_BITS | reader.direction
-    pos, ends = reader.pos, items.end
+    starts, ends, places, frames, times, acks = items.start, items.end, items.at, items.frame, items.time, items.ack
+    pos, count = reader.pos, reader.count
     while i < stop and awaiting:
-        start, at = items.start[i], items.at[i]
+        start, at = starts[i], places[i]
         exchange = awaiting[0]
-        if start != pos or at < 0 or exchange.request_offset >= items.ack[i] or exchange.request_line is None:
+        if start != pos or at < 0 or exchange.request_offset >= acks[i] or exchange.request_line is None:
             break
-        data = read(at, min(ends[i] - start, FIRST_LOOK))
+        size = ends[i] - start
+        data = file[at : at + (size if size < FIRST_LOOK else FIRST_LOOK)]
         head_end = data.find(b"\r\n\r\n") + 4
-        known = parser.known_response(data[:head_end])
+        known = known_response(data[:head_end])
         if known is None:
             break
         line, fields = known
@@ -91,18 +97,17 @@ def responses(reader: Reader, items: Items, i: int, stop: int, read: Callable[[i
         k = i if ends[i] >= until else bisect_left(ends, until, i + 1, stop)
         if k == stop or line.status < 200:
             break
-        frame, last, end = items.frame[i], items.frame[k], items.time[k]
-        number = identity | (reader.count & 0x1FFFFFF) << 1
+        last, end = frames[k], times[k]
+        number = identity | (count & 0x1FFFFFF) << 1
         exchange.response_line, exchange.response_fields = line, fields
         exchange.response = (
-            number, frame, last, items.time[i], end, head_end, body, due, how, COMPLETE, end if body else NEVER, 0, -1,
+            number, frames[i], last, times[i], end, head_end, body, due, how, COMPLETE, end if body else NEVER, 0, -1,
         )  # fmt: skip
         exchange.response_done = True
         awaiting.popleft()
-        reader.count += 1
-        intervals.extend((side, start, start + head_end, until, number, exchange.index))
-        ended.extend((side, last))
+        intervals.extend((side, start, start + head_end, until, number, exchange.index, last))
+        count += 1
         pos = until
         i = k + (ends[k] == until)
-    reader.pos = pos
+    reader.pos, reader.count = pos, count
     return i

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wiredoctor.http import framing, quick
 from wiredoctor.http.head import (
@@ -19,7 +18,7 @@ from wiredoctor.http.head import (
 )
 from wiredoctor.http.items import Assembler, Items
 from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Message
-from wiredoctor.http.quick import FIRST_LOOK
+from wiredoctor.http.quick import FIRST_LOOK, SupportsSlices
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
@@ -35,6 +34,15 @@ MAX_HEAD = 1 << 18
 """Bytes of a head: common servers accept 8 to 64 KiB, and nothing sane sends 256."""
 MAX_LINE = 1 << 14
 """Bytes of a chunk-size or trailer line."""
+
+
+class Payload(Protocol):
+    """Payload bytes: by their place (packets.payload) and length, or as slices of the file."""
+
+    @property
+    def file(self) -> SupportsSlices: ...
+
+    def __call__(self, at: int, length: int, /) -> bytes: ...
 
 
 class Reader:
@@ -75,7 +83,7 @@ class Reader:
         self.leftover: Items | None = None
         self.assembler = Assembler()
 
-    def run(self, items: Items, i: int, stop: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+    def run(self, items: Items, i: int, stop: int, read: Payload, parser: HeadParser) -> int:
         """Walks items[i:stop]; returns the index of the first item that is not wholly used (stop, or where it paused)."""
         while i < stop:
             mode = self.mode
@@ -111,18 +119,18 @@ class Reader:
 
     # heads
 
-    def _quick(self, items: Items, i: int, stop: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+    def _quick(self, items: Items, i: int, stop: int, read: Payload, parser: HeadParser) -> int:
         """The plain case in a loop of its own, unless something is unfinished."""
         conversation = self.conversation
         if self.partial or self.seeking or self.lost or conversation.spoken.messages is not None:
             return i
         if self.kind == REQUEST:
-            return quick.requests(self, items, i, stop, read, parser)
+            return quick.requests(self, items, i, stop, read.file, parser)
         if conversation.readers[1 - self.direction].paused:
             return i
-        return quick.responses(self, items, i, stop, read, parser)
+        return quick.responses(self, items, i, stop, read.file, parser)
 
-    def _head(self, items: Items, i: int, read: Callable[[int, int], bytes], parser: HeadParser) -> int:
+    def _head(self, items: Items, i: int, read: Payload, parser: HeadParser) -> int:
         start, end = items.start[i], items.end[i]
         pos = self.pos
         if pos < start or pos > end:
@@ -330,7 +338,7 @@ class Reader:
                 self._lose()
         return k + (items.end[k] <= until)
 
-    def _chunk_line(self, items: Items, i: int, read: Callable[[int, int], bytes]) -> int:
+    def _chunk_line(self, items: Items, i: int, read: Payload) -> int:
         """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
         if items.at[i] < 0:
             self._take_hole()

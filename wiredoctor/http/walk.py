@@ -10,11 +10,9 @@ import numpy as np
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.head import KNOWN_METHODS
 from wiredoctor.http.items import CUT, PATIENCE, Items
-from wiredoctor.http.reader import OFF
+from wiredoctor.http.reader import OFF, Payload
 from wiredoctor.scan import Groups
 from wiredoctor.tables import NEVER, SCRATCH, Array, Columns
-
-ReadBytes = Callable[[int, int], bytes]
 
 _METHOD_STARTS = np.array(sorted({int.from_bytes((m + b" ")[:4], "little") for m in KNOWN_METHODS}), dtype=np.uint32)
 _STATUS_START = int.from_bytes(b"HTTP", "little")
@@ -89,7 +87,7 @@ class Walk:
     pieces: dict[int, list[tuple[int, int]]]
     acknowledged: tuple[Array, Array]
     syn_seen: Array
-    read: ReadBytes
+    read: Payload
     in_order: Array
 
     def visit(self, conversation: Conversation, group: int) -> None:
@@ -148,7 +146,7 @@ class Walk:
         return items
 
 
-def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], read: ReadBytes) -> None:
+def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], read: Payload) -> None:
     """Lets the readers of both directions run until neither gets further; what is left over waits for a later epoch."""
     at = [r[1] for r in ranges]
     progress = True
@@ -176,7 +174,7 @@ def _slice(items: Items, first: int, stop: int) -> Items:
     return rest
 
 
-def retry(conversation: Conversation, now: int, read: ReadBytes) -> None:
+def retry(conversation: Conversation, now: int, read: Payload) -> None:
     """Goes on with what waited: holes whose time is over, responses whose request will not come."""
     ranges: list[tuple[Items, int, int]] = []
     for reader in conversation.readers:
@@ -190,7 +188,7 @@ def retry(conversation: Conversation, now: int, read: ReadBytes) -> None:
     conversation.forced = False
 
 
-def flush(conversation: Conversation, read: ReadBytes) -> None:
+def flush(conversation: Conversation, read: Payload) -> None:
     """Nothing more will come: gives up every hole and reads all that is there."""
     ranges: list[tuple[Items, int, int]] = []
     for reader in conversation.readers:

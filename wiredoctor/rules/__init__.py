@@ -1,12 +1,13 @@
 """Stage 5, what is wrong: tables -> candidates -> findings. A folder per family, a file per rule.
 
 The door: `catalogue` finds the rules, `select` chooses among them, `find_candidates` runs them epoch by epoch,
-`find_summaries` once at the end, and `settle` makes findings of what they found: one cause, one finding.
+`find_summaries` once at the end, `judge` says what is left of what they found, and `settle` makes findings of it: one
+cause, one finding.
 """
 
 from __future__ import annotations
 
-from wiredoctor.rules.candidates import find_candidates, find_summaries
+from wiredoctor.rules.candidates import find_candidates, find_summaries, judge
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, with_causes
 from wiredoctor.rules.settle import settle
 
@@ -16,6 +17,7 @@ __all__ = [
     "catalogue",
     "find_candidates",
     "find_summaries",
+    "judge",
     "select",
     "settle",
     "with_causes",

@@ -12,45 +12,47 @@ from wiredoctor.tables import TABLES
 
 
 def find_candidates(
-    modules: Mapping[str, RuleModule], tables: Mapping[str, pl.DataFrame | pl.LazyFrame], state: dict[str, Any]
+    modules: Mapping[str, RuleModule], tables: Mapping[str, pl.DataFrame | pl.LazyFrame]
 ) -> dict[str, pl.DataFrame]:
-    """Candidates of the event rules in one epoch: rule name -> rows; rules without rows are left out.
+    """Candidates of the event rules in one epoch, not judged yet: rule name -> rows; rules without rows are left out.
 
     `tables`: the epoch's segments, its finished bursts, messages, exchanges, connections; missing ones are empty, and
-    a lazy frame is taken to have rows.
-    A rule runs when the first table it asks for has rows. `state` is the rules' memory from epoch to epoch,
-    changed in place: rule name -> what its `judge` returned.
+    a lazy frame is taken to have rows. A rule runs when the first table it asks for has rows.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in modules.values() if not m.rule.summary and m.tables[0] in present]
-    if not running:
-        return {}
-    lazy = {name: _lazy(tables, name) for m in running for name in m.tables}
-    return _run(running, lazy, state)
+    return _find(running, {name: _lazy(tables, name) for m in running for name in m.tables})
 
 
-def find_summaries(
-    modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], state: dict[str, Any]
-) -> dict[str, pl.DataFrame]:
+def find_summaries(modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
     """Candidates of the summary rules, once at the end, over the whole tables (lazily scanned); missing ones are empty."""
     running = [m for m in modules.values() if m.rule.summary]
-    if not running:
-        return {}
     lazy = {name: scan[name] if name in scan else TABLES[name].empty().lazy() for m in running for name in m.tables}
-    return _run(running, lazy, state)
+    return _find(running, lazy)
+
+
+def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
+    """What the rules' `judge` leaves of the candidates of an epoch, seen in the order of their frames.
+
+    `state` is the rules' memory from epoch to epoch, changed in place: rule name -> what its `judge` returned.
+    """
+    left: dict[str, pl.DataFrame] = {}
+    for name, rows in found.items():
+        decide = modules[name].judge
+        if decide is not None:
+            order = "last_frame" if "last_frame" in rows.columns else "frame"
+            rows, state[name] = decide(rows.sort(order, maintain_order=True), state.get(name))  # noqa: PLW2901
+        if rows.height:
+            left[name] = rows
+    return left
 
 
 def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.LazyFrame:
     return (tables[name] if name in tables else TABLES[name].empty()).lazy()
 
 
-def _run(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
+def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
+    if not running:
+        return {}
     found = pl.collect_all([m.find(*(lazy[t] for t in m.tables)) for m in running])
-    candidates: dict[str, pl.DataFrame] = {}
-    for module, rows in zip(running, found, strict=True):
-        if rows.height and module.judge is not None:
-            order = "last_frame" if "last_frame" in rows.columns else "frame"
-            rows, state[module.name] = module.judge(rows.sort(order, maintain_order=True), state.get(module.name))  # noqa: PLW2901
-        if rows.height:
-            candidates[module.name] = rows
-    return candidates
+    return {m.name: rows for m, rows in zip(running, found, strict=True) if rows.height}

@@ -38,14 +38,13 @@ class Analysed:
 def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState) -> Analysed:
     """Packets (tables.PACKETS) -> segments (tables.SEGMENTS, as far as TCP tells; plus slot, payload, new_start).
 
-    `read(payload, length)` gives payload bytes; only suspected second copies are read.
+    `packets` has a column more, `clock`: the largest time stamp of the epoch up to each packet. `read(payload, length)` gives payload bytes; only suspected second copies are read.
     """
     n = len(packets["frame"])
     if n == 0:
         empty = group_rows(np.empty(0, dtype=np.int64))
         return Analysed({}, empty, [], [], (empty.number, empty.number), 0)
-    clock = np.maximum.accumulate(packets["time"])
-    np.maximum(clock, state.clock, out=clock)
+    clock = np.maximum(packets["clock"], state.clock)
     assignment = assign(packets, clock, state)
     state.clock, state.frame = int(clock[-1]), int(packets["frame"][-1])
     order = np.argsort(assignment.slot, kind="stable")

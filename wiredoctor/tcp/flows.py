@@ -106,6 +106,7 @@ def _open(packets: Columns, swapped: Array, rows: Array, slots: Array, state: Tc
     connections, directions = state.connections, state.directions
     connections["id"][slots] = np.arange(state.next_id, state.next_id + len(slots))
     state.next_id += len(slots)
+    state.opened.extend(packets["frame"][rows].tolist())
     connections["swapped"][slots] = swapped[rows]
     connections["ip_version"][slots] = packets["ip_version"][rows]
     for direction, side in ((0, "source"), (1, "destination")):

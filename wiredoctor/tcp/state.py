@@ -6,6 +6,7 @@ connections. Index of a direction: 2 * slot + direction, where direction 0 is th
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,7 +123,8 @@ class Slots:
 
 @dataclass
 class TcpState:
-    """All that is remembered; `connections` has a slot per connection, `directions` two."""
+    """All that is remembered; `connections` has a slot per connection, `directions` two.
+    `opened`: the frame in which each connection began, by id."""
 
     connections: Slots = field(default_factory=lambda: Slots(_CONNECTION, 1))
     directions: Slots = field(default_factory=lambda: Slots(_DIRECTION, 2))
@@ -132,6 +134,7 @@ class TcpState:
     free: list[int] = field(default_factory=list[int])
     used: int = 0
     next_id: int = 0
+    opened: array[int] = field(default_factory=lambda: array("q"))
     clock: int = NEVER
     frame: int = 0
     holes: dict[int, list[list[int]]] = field(default_factory=dict[int, "list[list[int]]"])

@@ -1,0 +1,146 @@
+"""One capture on its way through the stages, epoch by epoch: all of it, or a share of its connections."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wiredoctor import decode, http, rules, tcp
+from wiredoctor.capture import Capture, Records
+from wiredoctor.findings import CaptureSummary, rfc3339
+from wiredoctor.rules import RuleModule
+from wiredoctor.spill import Folder, Spill
+from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENTS, Columns
+
+Progress = Callable[[float], None]
+Found = dict[str, pl.DataFrame]
+"""Candidates of an epoch: rule name -> rows."""
+
+
+@dataclass
+class Payload:
+    """Payload bytes by their place. `file` is the capture as a buffer whose slices are bytes or bytes-like."""
+
+    file: Any
+    decoding: decode.DecodeState
+
+    def __call__(self, at: int, length: int) -> bytes:
+        """`length` bytes from `at` on, a place as in packets.payload."""
+        if at >= SCRATCH:
+            return bytes(self.decoding.scratch[at - SCRATCH : at - SCRATCH + length])
+        return bytes(self.file[at : at + length])
+
+
+@dataclass
+class Analysis:
+    """A capture, or the connections of share `share[0]` of `share[1]` in it, and what has come of them.
+
+    Ids of connections count within the share; `opened` has the frame in which each began.
+    """
+
+    capture: Capture
+    modules: Mapping[str, RuleModule]
+    folder: Folder
+    share: tuple[int, int] = (0, 1)
+    decoding: decode.DecodeState = field(default_factory=decode.DecodeState)
+    connecting: tcp.TcpState = field(default_factory=tcp.TcpState)
+    reading: http.HttpState = field(default_factory=http.HttpState)
+    found: list[Found] = field(default_factory=list[Found])
+    duplicates: int = 0
+    last_time: int | None = None
+    clock: int = -(1 << 62)
+
+    def __post_init__(self) -> None:
+        self.connections = Spill(CONNECTIONS, self.folder)
+        self.exchanges = Spill(EXCHANGES, self.folder)
+        wanted = {name for module in self.modules.values() for name in module.tables}
+        self.reading.keep_messages, self.reading.keep_bursts = "messages" in wanted, "bursts" in wanted
+        self.payload = Payload(self.capture.buffer, self.decoding)
+
+    @property
+    def opened(self) -> array[int]:
+        """First frames of the connections, by id."""
+        return self.connecting.opened
+
+    def run(self, epoch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
+        """All epochs, and what only the end of the capture can tell. `judge` is handed the candidates of each epoch."""
+        for records in self.capture.epochs(epoch_packets):
+            self.found.append(judge(self._epoch(records)))
+            progress(self.capture.position / max(self.capture.size, 1))
+        self.found.append(judge(self._last()))
+
+    def _epoch(self, records: Records) -> Found:
+        packets, _ = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
+        time = records.columns["time"]
+        self.clock, self.last_time = max(self.clock, int(time.max())), int(time[-1])
+        analysed = tcp.analyse(self._mine(packets), self.payload, self.connecting)
+        self.connecting.clock = self.clock
+        self.connecting.frame = records.first_frame + len(time) - 1
+        retired = analysed.replaced + tcp.expired(self.connecting)
+        heard = http.read(
+            analysed.segments, analysed.groups, analysed.pieces, analysed.acknowledged, self.capture.data,
+            self.payload, self.connecting.facts(), self.clock, retired, self.reading,
+        )  # fmt: skip
+        self.duplicates += analysed.duplicates
+        segments = SEGMENTS.lazy(analysed.segments) if analysed.segments else None
+        found = self._find(heard, self._connection_rows(retired), segments)
+        http.forget(retired, self.reading)
+        tcp.release(retired, self.connecting)
+        return found
+
+    def _mine(self, packets: Columns) -> Columns:
+        """The packets of this share, told by a hash that both directions of a connection have in common."""
+        packets["clock"] = np.maximum.accumulate(packets["time"])
+        number, shares = self.share
+        if shares == 1:
+            return packets
+        mixed = packets["source_low"] ^ packets["destination_low"] ^ packets["source_high"] ^ packets["destination_high"]
+        mixed ^= packets["source_port"].astype(np.uint64) * packets["destination_port"]
+        with np.errstate(over="ignore"):
+            mixed *= np.uint64(0x9E3779B97F4A7C15)
+        mine = (mixed >> np.uint64(40)) % np.uint64(shares) == number
+        return {name: column[mine] for name, column in packets.items()}
+
+    def _last(self) -> Found:
+        heard = http.finish(self.payload, self.connecting.facts(), self.clock, self.reading)
+        return self._find(heard, self._connection_rows(tcp.open_slots(self.connecting)), None)
+
+    def _find(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.LazyFrame | None) -> Found:
+        tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
+            "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
+        }  # fmt: skip
+        if segments is not None:
+            tables["segments"] = segments
+        found = rules.find_candidates(self.modules, tables)
+        self.exchanges.add(heard.exchanges)
+        self.connections.add(connections)
+        return found
+
+    def _connection_rows(self, slots: list[int]) -> pl.DataFrame:
+        rows = tcp.connection_rows(slots, http.heard(slots, self.reading), self.connecting)
+        return CONNECTIONS.frame(rows) if rows else CONNECTIONS.empty()
+
+    def capture_table(self) -> pl.DataFrame:
+        """The capture as a row of tables.CAPTURES."""
+        c = self.capture
+        return CAPTURES.frame({
+            "capture": [c.file], "format": [c.format], "packets": [c.packets], "bytes": [c.size],
+            "last_frame": [c.packets], "last_time": [self.last_time or 0], "damage": [c.damage or ""],
+        })  # fmt: skip
+
+    def summary(self) -> CaptureSummary:
+        """What was read."""
+        c = self.capture
+        first = None if c.first_time is None or self.last_time is None else c.first_time
+        return CaptureSummary(
+            file=c.file, format=c.format, link_types=c.link_types, packets=c.packets, bytes=c.size,
+            first_time=None if first is None else rfc3339(first),
+            last_time=None if first is None else rfc3339(first + (self.last_time or 0)),
+            not_analysed=dict(sorted(self.decoding.not_analysed.items(), key=lambda item: (-item[1], item[0]))),
+            duplicates=self.duplicates, damage=c.damage,
+        )  # fmt: skip

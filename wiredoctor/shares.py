@@ -1,0 +1,155 @@
+"""Work per connection is independent: another process takes a share of the connections, and this joins what it found.
+
+The other process is forked before anything has run in Polars (its threads do not survive a fork), reads the same file,
+and leaves its tables in the shared temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import traceback
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.analysis import Analysis, Found
+from wiredoctor.spill import Folder, Spill
+
+WORTHWHILE = 32 << 20
+"""Bytes of a capture from which on a second process repays its start."""
+
+
+@dataclass
+class Result:
+    """What a share came to: its connections' first frames by id, candidates by epoch, files of rows, and counts."""
+
+    opened: array[int]
+    found: list[Found]
+    connections: tuple[list[Path], int]
+    exchanges: tuple[list[Path], int]
+    duplicates: int
+    limits: list[str]
+
+
+@dataclass
+class Worker:
+    """A process that analyses a share, and the file in which it leaves its Result."""
+
+    process: int
+    outcome: Path
+
+    def stop(self) -> None:
+        """Ends the process, whatever it is doing."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.process, signal.SIGKILL)
+            os.waitpid(self.process, 0)
+
+    def result(self) -> Result:
+        """Waits for the process. Raises RuntimeError with its traceback when it failed."""
+        os.waitpid(self.process, 0)
+        if not self.outcome.exists():
+            raise RuntimeError("a worker process ended before its result was written")
+        answer: Any = pickle.loads(self.outcome.read_bytes())  # our own file in our own folder
+        if isinstance(answer, str):
+            raise RuntimeError(answer)
+        return answer
+
+
+def can_fork() -> bool:
+    """Whether processes can be forked here (macOS has libraries that do not survive it)."""
+    return sys.platform == "linux" and hasattr(os, "fork")
+
+
+def start(folder: Folder, number: int, work: Callable[[], Analysis]) -> Worker:
+    """Forks a process that does `work` and writes down what came of it."""
+    folder.make()
+    outcome = folder.new_file(f"share-{number}")
+    process = os.fork()
+    if process:
+        return Worker(process, outcome)
+    try:
+        _write(outcome, _result(work()))
+    except BaseException:  # noqa: BLE001 - nothing may escape into the parent's code
+        with contextlib.suppress(OSError):
+            _write(outcome, traceback.format_exc())
+    finally:
+        os._exit(0)
+
+
+def _result(analysis: Analysis) -> Result:
+    analysis.connections.write()
+    analysis.exchanges.write()
+    return Result(
+        analysis.opened, analysis.found, (analysis.connections.files, analysis.connections.rows),
+        (analysis.exchanges.files, analysis.exchanges.rows), analysis.duplicates, list(analysis.decoding.limits.values()),
+    )  # fmt: skip
+
+
+def _write(path: Path, answer: Result | str) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(pickle.dumps(answer))
+    part.rename(path)
+
+
+def ids(opened: list[array[int]]) -> list[pl.Series]:
+    """For each share the ids of its connections in the whole capture: they count in the order of their first frames."""
+    shares = [np.frombuffer(frames, dtype=np.int64) for frames in opened]
+    order = np.argsort(np.concatenate(shares), kind="stable")
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    return [pl.Series(part) for part in np.split(number, np.cumsum([len(s) for s in shares])[:-1])]
+
+
+def renumbered(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
+    """Rows of a share with the ids of the whole capture, in the column `connection` and in the ids of messages."""
+    ids = pl.lit(number)
+    fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
+    for name in ("request_message", "response_message"):
+        if name in names:
+            # message id: connection << 26 | index << 1 | direction
+            message, low = pl.col(name), 1 << 26
+            fresh.append((ids.gather(message // low) * low + message % low).alias(name))
+    return rows.with_columns(fresh)
+
+
+def join_found(shares: list[list[Found]], numbers: list[pl.Series]) -> list[Found]:
+    """Candidates of all shares, epoch by epoch."""
+    joined: list[Found] = []
+    for epochs in zip(*shares, strict=True):
+        parts: dict[str, list[pl.DataFrame]] = {}
+        for found, number in zip(epochs, numbers, strict=True):
+            for name, rows in found.items():
+                fresh = renumbered(rows.lazy(), number, rows.columns).collect()
+                parts.setdefault(name, []).append(fresh)
+        joined.append({name: pl.concat(rows) for name, rows in parts.items()})
+    return joined
+
+
+def join_rows(own: Spill, others: list[tuple[list[Path], int]], numbers: list[pl.Series]) -> Joined:
+    """The rows of all shares with the ids of the whole capture; `numbers` are those of `own` and of the others."""
+    names = own.table.schema.names()
+    parts = [renumbered(own.scan(), numbers[0], names)]
+    for (files, _), number in zip(others, numbers[1:], strict=True):
+        parts += [renumbered(pl.scan_ipc(path), number, names) for path in files]
+    return Joined(parts, own.rows + sum(rows for _, rows in others))
+
+
+@dataclass
+class Joined:
+    """Rows of several shares, read when they are needed; takes the place of a Spill."""
+
+    parts: list[pl.LazyFrame]
+    rows: int
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows."""
+        return pl.concat(self.parts)
