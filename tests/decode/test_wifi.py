@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from tests.decode.packets import Record, tcp
+import pytest
+
+from tests.decode.packets import Record, capture, tcp
 from tests.decode.twins import decoded, payloads
-from tests.decode.wifi import AGGREGATE, SNAP, frame, subframe
+from tests.decode.wifi import AGGREGATE, QOS, SNAP, frame, radiotap, subframe
+from wiredoctor.decode import DecodeState, decode, decoding
 
 
 def test_an_aggregate_gives_its_first_frame_and_a_limit() -> None:
@@ -40,3 +43,12 @@ def test_addresses_tell_copies_apart() -> None:
     )
     first, second, third = rows["link_hash"].tolist()
     assert first == third != second
+
+
+def test_what_has_no_data_stays_on_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [b"\x80\0" + bytes(40), b"\xd4\0" + bytes(8), frame(kind=0xC8, extra=QOS), frame(flags=0x41)]
+    monkeypatch.delattr(decoding, "general_path")
+    state = DecodeState()
+    data, columns = capture([Record(f, 105) for f in frames] + [Record(radiotap(f), 127) for f in frames])
+    decode(data, 1, columns, state)
+    assert sorted(state.not_analysed.values()) == [2, 2, 2, 2]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from wiredoctor.decode.general_ethernet import llc
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.reasons import CUT_LINK
+from wiredoctor.decode.wifi import CONTROL, ENCRYPTED, MANAGEMENT, NO_DATA, PROTECTED, REASONS, WITHOUT_DATA
 
 if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step
 
-_TO_DS, _FROM_DS, _MORE_FRAGMENTS, _PROTECTED, _HT_CONTROL = 0x01, 0x02, 0x04, 0x40, 0x80
-_QOS, _NO_DATA = 0x80, 0x40
-"""Bits of a data frame's subtype, as they stand in the frame's first byte."""
+_TO_DS, _FROM_DS, _MORE_FRAGMENTS, _HT_CONTROL = 0x01, 0x02, 0x04, 0x80
+_DATA, _QOS = 0x08, 0x80
+"""Version, type and a bit of the subtype, as they stand in the frame's first byte."""
 
 _AGGREGATE = 0x80
 """In the QoS control field: an A-MSDU, which is several frames in one."""
@@ -31,9 +32,11 @@ def _frame(packet: Packet, *, padded: bool) -> Step | str:
     if not packet.has(2):
         return CUT_LINK
     kind, flags = packet.peek(2)
-    stopped = _KINDS.get(kind & 0x0F) if kind & 0x0F != 0x08 else _unreadable(kind, flags)
-    if kind & 0x0F != 0x08 or stopped is not None:
-        return stopped or "IEEE 802.11 of another version"
+    if kind & 0x0F != _DATA:
+        return _KINDS.get(kind & 0x0F, "IEEE 802.11 of another version")
+    stopped = _unreadable(kind, flags)
+    if stopped is not None:
+        return stopped
     size = 24 + 6 * (flags & (_TO_DS | _FROM_DS) == (_TO_DS | _FROM_DS))
     qos = size if kind & _QOS else None
     if qos is not None:
@@ -51,14 +54,14 @@ def _frame(packet: Packet, *, padded: bool) -> Step | str:
     return _aggregate if qos is not None and header[qos] & _AGGREGATE else llc
 
 
-_KINDS = {0x00: "IEEE 802.11 management", 0x04: "IEEE 802.11 control", 0x0C: "IEEE 802.11 extension"}
+_KINDS = {0x00: REASONS[MANAGEMENT], 0x04: REASONS[CONTROL], 0x0C: "IEEE 802.11 extension"}
 
 
 def _unreadable(kind: int, flags: int) -> str | None:
-    if kind & _NO_DATA:
-        return "IEEE 802.11 without data"
-    if flags & _PROTECTED:
-        return "IEEE 802.11 data (encrypted)"
+    if kind & NO_DATA:
+        return REASONS[WITHOUT_DATA]
+    if flags & PROTECTED:
+        return REASONS[ENCRYPTED]
     return "IEEE 802.11 fragment" if flags & _MORE_FRAGMENTS else None
 
 

@@ -26,6 +26,12 @@ LINUX_SLL2 = np.dtype(
 )
 """LINKTYPE_LINUX_SLL and LINKTYPE_LINUX_SLL2."""
 
+FRAME_CONTROL = np.dtype([("kind", "u1"), ("flags", "u1")])
+"""IEEE 802.11: subtype, type and version; flags."""
+
+RADIOTAP = np.dtype([("version", "u1"), ("pad", "u1"), ("length", "<u2")])
+"""radiotap.org: how the header begins that LINKTYPE_IEEE802_11_RADIOTAP has in front of the frame."""
+
 FAMILY = np.dtype([("family", ">u4")])
 """LINKTYPE_NULL (in the byte order of the host that captured) and LINKTYPE_LOOP."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from wiredoctor.decode.hashing import mix
 from wiredoctor.decode.layouts import BYTE, ETHERNET, FAMILY, LINUX_SLL, LINUX_SLL2, VLAN, gather
+from wiredoctor.decode.wifi import behind_radiotap, unreadable
 
 if TYPE_CHECKING:
     from wiredoctor.tables import Array, Columns
@@ -28,9 +29,9 @@ FIRST_TYPE = 0x0600
 _FAMILIES_IPV6 = (10, 24, 28, 30)
 """AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin."""
 
-GENERAL_LINKS = (9, 50, 51, 104, 105, 107, 109, 117, 119, 127, 129, 163, 192, 239, 242)
-"""PPP, PPP_HDLC, PPP_ETHER, C_HDLC, IEEE802_11, FRELAY, ENC, PFLOG, IEEE802_11 with Prism and with radiotap, ARCNET_LINUX,
-IEEE802_11_AVS, PPI, NFLOG, IPOIB: the general path knows them."""
+GENERAL_LINKS = (9, 50, 51, 104, 107, 109, 117, 119, 129, 163, 192, 239, 242)
+"""PPP, PPP_HDLC, PPP_ETHER, C_HDLC, FRELAY, ENC, PFLOG, IEEE802_11_PRISM, ARCNET_LINUX, IEEE802_11_AVS, PPI, NFLOG, IPOIB:
+the general path knows them."""
 
 
 @dataclass
@@ -122,6 +123,15 @@ def _only_ipv6(data: Array, rows: Array, end: Array, link: Link) -> None:  # noq
     link.type[rows] = IPV6_TYPE
 
 
+def _wifi(data: Array, rows: Array, end: Array, link: Link) -> None:
+    link.type[rows] = unreadable(data, link.network[rows], end[rows], GENERAL)
+
+
+def _radiotap(data: Array, rows: Array, end: Array, link: Link) -> None:
+    at = behind_radiotap(data, link.network[rows], end[rows])
+    link.type[rows] = unreadable(data, at, end[rows], GENERAL)
+
+
 _LINKS = {
     1: _ethernet,
     0: _null,
@@ -129,7 +139,9 @@ _LINKS = {
     12: _raw,
     14: _raw,
     101: _raw,
+    105: _wifi,
     113: _linux_sll,
+    127: _radiotap,
     228: _only_ipv4,
     229: _only_ipv6,
     276: _linux_sll2,

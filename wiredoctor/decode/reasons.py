@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wiredoctor.decode.link import BAD_VERSION, CUT_SHORT
+from wiredoctor.decode.wifi import REASONS as WIFI_REASONS
 
 CUT_TCP = "TCP header cut short"
 CUT_LINK = "link header cut short"
@@ -13,6 +14,7 @@ WAITING = "IP fragment waiting for others"
 _TYPES = {
     CUT_SHORT: CUT_LINK,
     BAD_VERSION: BAD_IP,
+    **WIFI_REASONS,
     0x0806: "ARP",
     0x8035: "RARP",
     0x809B: "AppleTalk",
