@@ -85,8 +85,9 @@ class Conversation:
             self.protocol = "http2"
             self.stop()
         elif len(data) > 2 and 0x14 <= data[0] <= 0x17 and data[1] == 3:
+            # only this side: a server may answer a TLS hello in clear text, with a 400
             self.protocol = "tls"
-            self.stop()
+            self.readers[direction].mode = OFF
 
     def stop(self) -> None:
         """From here on it is no HTTP/1.x: TLS, HTTP/2, a tunnel, or what an upgrade agreed on."""
