@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +16,17 @@ from typing import Any
 import polars as pl
 
 import wiredoctor
-from wiredoctor import rules, shares
+from wiredoctor import rules
 from wiredoctor.analysis import Analysis, Found, Progress
 from wiredoctor.capture import EPOCH, Capture, CaptureError, open_capture
 from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, total_delay
 from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.spill import Folder, Spill
+from wiredoctor.spill import Folder, Joined, Spill
 
-Rows = Spill | shares.Joined
+Rows = Spill | Joined
+
+SHARED_FROM = 32 << 20
+"""Bytes of a capture from which on a second process repays its start."""
 
 __all__ = ["CaptureError", "analyze", "catalogue"]
 
@@ -72,7 +76,7 @@ class _Done:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def _without_collector() -> Generator[None]:
     """The cyclic garbage collector would walk the open connections again and again; nothing here is in a cycle for long."""
     enabled = gc.isenabled()
     gc.disable()
@@ -101,48 +105,25 @@ def _one(
 ) -> _Done:
     with open_capture(path) as capture:
         folder = Folder()
-        several = jobs > 1 and capture.size >= shares.WORTHWHILE and capture.reopens and shares.can_fork()
-        count = jobs if several else 1
-
-        def work(number: int) -> Callable[[], Analysis]:
-            def do() -> Analysis:
-                with open_capture(path) as again:
-                    analysis = Analysis(again, modules, folder, (number, count))
-                    analysis.run(epoch_packets, lambda _: None, _as_found)
-                    return analysis
-
-            return do
-
-        workers = [shares.start(folder, number, work(number)) for number in range(1, count)]
-        analysis = Analysis(capture, modules, folder, (0, count))
         memory: dict[str, Any] = {}
 
         def judge(found: Found) -> Found:
             return rules.judge(modules, found, memory)
 
-        try:
-            analysis.run(epoch_packets, tell, judge if count == 1 else _as_found)
-            results = [worker.result() for worker in workers]
-        except BaseException:
-            for worker in workers:
-                worker.stop()
-            raise
-        connections: Rows = analysis.connections
-        exchanges: Rows = analysis.exchanges
-        found = analysis.found
-        if results:
-            numbers = shares.ids([analysis.opened, *(r.opened for r in results)])
-            found = [judge(f) for f in shares.join_found([found, *(r.found for r in results)], numbers)]
-            connections = shares.join_rows(analysis.connections, [r.connections for r in results], numbers)
-            exchanges = shares.join_rows(analysis.exchanges, [r.exchanges for r in results], numbers)
-            analysis.duplicates += sum(r.duplicates for r in results)
+        if jobs > 1 and sys.platform == "linux" and capture.size >= SHARED_FROM and capture.reopens:
+            from wiredoctor import shares
+
+            analysis, epochs, connections, exchanges = shares.analyse(
+                capture, lambda: open_capture(path), modules, folder, jobs, epoch_packets, tell
+            )
+            found = [judge(epoch) for epoch in epochs]
+        else:
+            analysis = Analysis(capture, modules, folder)
+            analysis.run(epoch_packets, tell, judge)
+            found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
         findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
         limits = list(analysis.decoding.limits.values())
         return _Done(analysis.summary(), findings, connections, exchanges, limits, folder)
-
-
-def _as_found(found: Found) -> Found:
-    return found
 
 
 def _settle(

@@ -10,10 +10,9 @@ import contextlib
 import os
 import pickle
 import signal
-import sys
 import traceback
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.analysis import Analysis, Found
-from wiredoctor.spill import Folder, Spill
-
-WORTHWHILE = 32 << 20
-"""Bytes of a capture from which on a second process repays its start."""
-
+from wiredoctor.analysis import Analysis, Found, Progress
+from wiredoctor.capture import Capture
+from wiredoctor.rules import RuleModule
+from wiredoctor.spill import Folder, Joined, Spill
 
 @dataclass
 class Result:
@@ -64,9 +61,42 @@ class Worker:
         return answer
 
 
-def can_fork() -> bool:
-    """Whether processes can be forked here (macOS has libraries that do not survive it)."""
-    return sys.platform == "linux" and hasattr(os, "fork")
+def analyse(
+    capture: Capture, again: Callable[[], Capture], modules: Mapping[str, RuleModule], folder: Folder, jobs: int,
+    epoch_packets: int, tell: Progress,
+) -> tuple[Analysis, list[Found], Joined, Joined]:  # fmt: skip
+    """Analyses a capture in `jobs` processes, of which this is one. `again` opens the capture once more.
+
+    Returns this process's analysis, the candidates of all by epoch, and the rows of all of connections and exchanges,
+    with the ids of the whole capture. Raises RuntimeError when another process failed.
+    """
+
+    def work(number: int) -> Callable[[], Analysis]:
+        def do() -> Analysis:
+            with again() as own:
+                analysis = Analysis(own, modules, folder, (number, jobs))
+                analysis.run(epoch_packets, lambda _: None, lambda found: found)
+                return analysis
+
+        return do
+
+    workers = [start(folder, number, work(number)) for number in range(1, jobs)]
+    analysis = Analysis(capture, modules, folder, (0, jobs))
+    try:
+        analysis.run(epoch_packets, tell, lambda found: found)
+        results = [worker.result() for worker in workers]
+    except BaseException:
+        for worker in workers:
+            worker.stop()
+        raise
+    numbers = ids([analysis.opened, *(r.opened for r in results)])
+    analysis.duplicates += sum(r.duplicates for r in results)
+    return (
+        analysis,
+        join_found([analysis.found, *(r.found for r in results)], numbers),
+        join_rows(analysis.connections, [r.connections for r in results], numbers),
+        join_rows(analysis.exchanges, [r.exchanges for r in results], numbers),
+    )
 
 
 def start(folder: Folder, number: int, work: Callable[[], Analysis]) -> Worker:
@@ -141,15 +171,3 @@ def join_rows(own: Spill, others: list[tuple[list[Path], int]], numbers: list[pl
     for (files, _), number in zip(others, numbers[1:], strict=True):
         parts += [renumbered(pl.scan_ipc(path), number, names) for path in files]
     return Joined(parts, own.rows + sum(rows for _, rows in others))
-
-
-@dataclass
-class Joined:
-    """Rows of several shares, read when they are needed; takes the place of a Spill."""
-
-    parts: list[pl.LazyFrame]
-    rows: int
-
-    def scan(self) -> pl.LazyFrame:
-        """All rows."""
-        return pl.concat(self.parts)

@@ -68,3 +68,15 @@ class Spill:
         parts = [pl.scan_ipc(path) for path in self.files]
         parts += [frame.lazy() for frame in self._held]
         return pl.concat(parts) if parts else self.table.empty().lazy()
+
+
+@dataclass
+class Joined:
+    """Rows of several shares, read when they are needed; takes the place of a Spill."""
+
+    parts: list[pl.LazyFrame]
+    rows: int
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows."""
+        return pl.concat(self.parts)

@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import pipeline
+from wiredoctor.analysis import Analysis, Found
 from wiredoctor.capture import open_capture
 from wiredoctor.capture.model import Records
 from wiredoctor.report import json as report_json
+from wiredoctor.spill import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,20 +38,21 @@ ORDER = {
 """What the rows of each table are sorted by."""
 
 
-class Watched(pipeline._Analysis):
+class Watched(Analysis):
     """The pipeline without rules, that keeps every table whole (`messages` only when wanted: they take another path)."""
 
     def __init__(self, capture: Capture, messages: bool) -> None:
-        super().__init__(capture, {}, [])
+        super().__init__(capture, {}, Folder())
         self.reading.keep_messages, self.reading.keep_bursts = messages, True
         self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
 
-    def _judge(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.LazyFrame | None) -> None:
+    def _find(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.LazyFrame | None) -> Found:
         for name in ("messages", "bursts", "exchanges"):
             self.seen[name].append(getattr(heard, name))
         self.seen["connections"].append(connections)
         if segments is not None:
             self.seen["segments"].append(segments.collect())
+        return {}
 
 
 def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = True) -> dict[str, pl.DataFrame]:
@@ -59,7 +62,7 @@ def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = Tru
         if not isinstance(epochs, int):
             cut(capture, epochs)
             epochs = WHOLE
-        analysis.run(epochs, lambda done: None)
+        analysis.run(epochs, lambda done: None, lambda found: found)
     return {name: _joined(name, frames) for name, frames in analysis.seen.items()}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
-ALONE = "import wiredoctor.shares as shares; shares.WORTHWHILE = 0; import wiredoctor.cli; wiredoctor.cli.main()"
+ALONE = "import wiredoctor.pipeline as pipeline; pipeline.SHARED_FROM = 0; import wiredoctor.cli; wiredoctor.cli.main()"
 
 
 def report(capture: Path, jobs: int) -> dict[str, object]:

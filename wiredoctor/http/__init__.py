@@ -6,7 +6,6 @@ says where the next message begins, otherwise the reader finds its feet again at
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,7 +109,9 @@ def heard(slots: list[int], state: HttpState) -> dict[int, tuple[int, str, int]]
 def forget(slots: list[int], state: HttpState) -> None:
     """Finished connections; their slots will be used again."""
     for slot in slots:
-        state.conversations.pop(slot, None)
+        conversation = state.conversations.pop(slot, None)
+        if conversation is not None:
+            conversation.take_apart()
         state.deadlines.pop(slot, None)
     state.stalled.difference_update(slots)
     state.last.forget(slots)
@@ -211,11 +212,9 @@ def _end(
     reasons: list[int] = []
     for direction in (0, 1):
         reason = close_reason(facts, slot, direction)
-        reader = conversation.readers[direction]
         if reason == BY_FIN:
             _tail(conversation, direction, int(facts["side_fin_offset"][2 * slot + direction]), payload)
         reasons.append(last_reason if reason is None else reason)
-        del reader
     conversation.say_finished()
     conversation.end((reasons[0], reasons[1]), at_capture_end=last_reason == AT_CAPTURE_END and not keep)
     conversation.forced = False

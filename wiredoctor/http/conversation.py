@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import TUNNEL
-from wiredoctor.http.head import Fields, HeadParser, RequestLine, StatusLine
+from wiredoctor.http.head import HeadParser, RequestLine, StatusLine
 from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message
 from wiredoctor.http.reader import HEAD, OFF, REQUEST, Reader
-from wiredoctor.tables import NEVER
+from wiredoctor.tables import NEVER, Array
 
 OPEN_END = 1 << 61
 """Offset behind a message that is not at its end."""
@@ -40,9 +42,7 @@ class Conversation:
     __slots__ = (
         "awaiting",
         "client",
-        "closed",
         "connection",
-        "count",
         "forced",
         "heard_frame",
         "next_index",
@@ -64,7 +64,7 @@ class Conversation:
         self.heard_frame = NEVER
         self.protocol = "unknown"
         self.spoken = Spoken()
-        self.forced = self.closed = False
+        self.forced = False
 
     def take_kind(self, direction: int, kind: int, frame: int) -> bool:
         """The first head decides which side is the client; False when that contradicts what the other side sent."""
@@ -93,6 +93,11 @@ class Conversation:
         """From here on it is no HTTP/1.x: TLS, HTTP/2, a tunnel, or what an upgrade agreed on."""
         for reader in self.readers:
             reader.mode, reader.paused, reader.partial, reader.message = OFF, False, b"", None
+
+    def take_apart(self) -> None:
+        """Undoes the cycle with the readers, so that memory goes back without the garbage collector."""
+        for reader in self.readers:
+            del reader.conversation
 
     def must_wait(self, ack: int) -> bool:
         """Whether a response comes before its request was read: the server had seen bytes that were not handed on yet."""
@@ -144,12 +149,13 @@ class Conversation:
         spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index, ended))
         if spoken.messages is not None:
             spoken.messages.append((self, message))
-        if reader.kind == REQUEST:
+        line = message.line
+        if isinstance(line, RequestLine):
             exchange.request, exchange.request_done = message.record(), True
-            if switches(message.line, message.fields) and not self.forced:
+            if switches(line, message.fields) and not self.forced:
                 reader.paused, reader.pause_time = True, message.end
-        elif exchange.response_line is not message.line:
-            exchange.interim = [*(exchange.interim or ()), message.line[1]]  # type: ignore[list-item]
+        elif exchange.response_line is not line:
+            exchange.interim = [*(exchange.interim or ()), line.status]
             exchange.interim_end = message
         else:
             exchange.response, exchange.response_done = message.record(), True
@@ -182,9 +188,9 @@ class Conversation:
         while self.open:
             exchange = self.open.popleft()
             last = exchange.interim_end
-            if exchange.response is ABSENT and exchange.interim and last is not None:
+            if exchange.response is ABSENT and exchange.interim and last is not None and isinstance(last.line, StatusLine):
                 # an interim response that no final one followed is what there is of the response
-                exchange.response, exchange.response_line = last.record(), last.line  # type: ignore[assignment]
+                exchange.response, exchange.response_line = last.record(), last.line
                 exchange.response_fields = last.fields
                 exchange.interim.pop()
             following = self.open[0].request[3] if self.open else NEVER
@@ -204,9 +210,9 @@ class Conversation:
                 intervals.extend((side, reader.partial_offset, OPEN_END, OPEN_END, reader.upcoming_id(), index, NEVER))
 
 
-def switches(line: RequestLine | StatusLine, fields: Fields) -> bool:
+def switches(line: RequestLine, fields: Fields) -> bool:
     """Whether a request asks for another protocol, so that what follows it may be no HTTP."""
-    return line[0] == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
+    return line.method == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
 
 
 def _asked(exchange: Exchange, ack: int) -> bool:
@@ -214,13 +220,13 @@ def _asked(exchange: Exchange, ack: int) -> bool:
     return ack == NEVER or exchange.request_offset < ack
 
 
-def close_reason(facts: dict[str, object], slot: int, direction: int) -> int | None:
+def close_reason(facts: Mapping[str, Array], slot: int, direction: int) -> int | None:
     """Why a direction ended: its own FIN, or an RST of either side; None while it has not."""
     side = 2 * slot + direction
     fin, rst = facts["side_fin_frame"], facts["side_rst_frame"]
-    if fin[side] != NEVER:  # type: ignore[index]
+    if fin[side] != NEVER:
         return BY_FIN
-    if rst[side] != NEVER or rst[side ^ 1] != NEVER:  # type: ignore[index]
+    if rst[side] != NEVER or rst[side ^ 1] != NEVER:
         return BY_RST
     return None
 
