@@ -17,7 +17,7 @@ _HALF = 1 << 44
 
 @dataclass(frozen=True)
 class Groups:
-    """Sorted rows and their groups: number of the group of each row (n,), first row of each group (k,), of each row's group (n,)."""
+    """Sorted rows and their groups: number of the group of each row (n,), first row of each group (k,), of each row's (n,)."""
 
     number: Array
     first: Array

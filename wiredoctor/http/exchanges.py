@@ -10,9 +10,10 @@ import polars as pl
 
 from wiredoctor.http.bursts import BurstState
 from wiredoctor.http.conversation import Conversation
+from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import is_persistent
-from wiredoctor.http.head import Fields, RequestLine, StatusLine
-from wiredoctor.http.message import ABSENT, RECORD, Exchange
+from wiredoctor.http.head import RequestLine, StatusLine
+from wiredoctor.http.message import ABSENT, RECORD, Exchange, Record
 from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, Array
 
 Said = list[tuple[Conversation, Exchange, bool, int]]
@@ -32,7 +33,7 @@ class FieldTable:
         numbers = np.array(sorted(different), dtype=np.int64)
         self._distinct = [different[n] for n in numbers.tolist()]
         wanted = np.array([numbers[0] if f is None else f.number for f in fields], dtype=np.int64)
-        self._index = np.searchsorted(numbers, wanted)
+        self._index: Array = np.searchsorted(numbers, wanted)
         self._series = pl.Series(self._index)
 
     def text(self, name: str) -> pl.Series:
@@ -41,7 +42,8 @@ class FieldTable:
 
     def values(self, name: str, dtype: type) -> Array:
         """A flag or number column."""
-        return np.array([getattr(f, name) for f in self._distinct], dtype=dtype)[self._index]
+        distinct: Array = np.array([getattr(f, name) for f in self._distinct], dtype=dtype)
+        return distinct[self._index]
 
     def codings(self) -> Array:
         """Whether a transfer coding other than identity is applied."""
@@ -75,7 +77,7 @@ def exchange_table(said: Said, facts: dict[str, Array], clock: int, bursts: Burs
 
 
 def message_columns(
-    columns: dict[str, Any], side: str, records: list[tuple[int, ...]], lines: list[Any], fields: list[Fields | None]
+    columns: dict[str, Any], side: str, records: list[Record], lines: list[Any], fields: list[Fields | None]
 ) -> None:
     """Adds the columns of the messages of one side; ABSENT records are messages that were not captured."""
     flat = array("q")

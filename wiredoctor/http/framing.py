@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wiredoctor.http.head import Fields
+from wiredoctor.http.fields import Fields
 
 NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = 0, 1, 2, 3, 4
 """Indices of tables.FRAMINGS."""

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from wiredoctor.http.fields import READERS, Fields, Line, collect, field_line
+
 REMEMBERED = 8192
 """Field lines and sets of fields kept; a capture with more different ones only loses speed."""
 
@@ -32,45 +34,6 @@ _STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9]) +([0-9]{3})(?:[ \t\r](.*))?\s*\
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 
-@dataclass(slots=True)
-class Fields:
-    """What the fields of a head say, as far as framing, lifetime and rules need it. `number` is unique to each instance."""
-
-    number: int
-    content_length: int | None = None
-    bad_content_length: bool = False
-    has_content_length: bool = False
-    transfer_codings: tuple[str, ...] = ()
-    connection_close: bool = False
-    connection_keep_alive: bool = False
-    connection_upgrade: bool = False
-    upgrade: str = ""
-    expect_continue: bool = False
-    host: str = ""
-    user_agent: str = ""
-    referer: str = ""
-    has_credentials: bool = False
-    server: str = ""
-    via: str = ""
-    content_type: str = ""
-    content_encoding: str = ""
-    keep_alive_timeout: int = -1
-    keep_alive_max: int = -1
-    auth_scheme: str = ""
-    auth_token: bool = False
-    accel_buffering: str = ""
-
-    @property
-    def framed(self) -> bool:
-        """Says something about a body."""
-        return self.has_content_length or bool(self.transfer_codings)
-
-    plain: bool = False
-    """Of a request: no body, and no wish to change the protocol."""
-    plain_length: int | None = None
-    """Content-Length where nothing else frames the body."""
-
-
 class RequestLine(NamedTuple):
     """method, target and version as sent."""
 
@@ -85,10 +48,6 @@ class StatusLine(NamedTuple):
     version: str
     status: int
     reason: str
-
-
-Line = tuple[bytes, str]
-"""Lower-case name and value of a field line that says something of interest."""
 
 
 @dataclass
@@ -116,7 +75,7 @@ class HeadParser:
         key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
-            fields = _collect([self._entries[n] for n in key], self.met)
+            fields = collect([self._entries[n] for n in key], self.met)
             self.met += 1
             self._sets[key] = fields
             if len(self._sets) >= REMEMBERED:
@@ -129,8 +88,8 @@ class HeadParser:
         if interesting is None:
             if len(self._names) >= REMEMBERED:
                 self._names.clear()
-            interesting = self._names[name] = name.strip(b" \t").lower() in _READERS
-        entry = _field_line(line) if interesting else None
+            interesting = self._names[name] = name.strip(b" \t").lower() in READERS
+        entry = field_line(line) if interesting else None
         if len(self._lines) >= 2 * REMEMBERED:
             # lines that differ in every head, such as request ids, must not push out the others
             self._lines = {known: number for known, number in self._lines.items() if number}
@@ -210,101 +169,6 @@ def _status_line(line: bytes) -> StatusLine | None:
     if match is None:
         return None
     return StatusLine(match[1].decode("ascii"), int(match[2]), (match[3] or b"").decode("latin-1"))
-
-
-def _field_line(line: bytes) -> Line | None:
-    name, colon, value = line.partition(b":")
-    key = name.strip(b" \t").lower()
-    if not colon or key not in _READERS:
-        return None
-    return key, value.strip(b" \t").decode("latin-1")
-
-
-def _list(values: list[str]) -> list[str]:
-    return [item.strip().lower() for value in values for item in value.split(",") if item.strip()]
-
-
-def _content_length(values: list[str]) -> dict[str, object]:
-    """RFC 9112 section 6.3 rule 5: a list of identical values counts as one; anything else is invalid."""
-    items = {item.strip() for value in values for item in value.split(",")}
-    text = next(iter(items))
-    # nineteen digits fit 64 bits; more is no length of anything
-    good = len(items) == 1 and text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 18
-    return {"has_content_length": True, "content_length": int(text) if good else None, "bad_content_length": not good}
-
-
-def _transfer_encoding(values: list[str]) -> dict[str, object]:
-    codings = tuple(item.partition(";")[0].strip() for item in _list(values))
-    return {"transfer_codings": tuple(coding for coding in codings if coding != "identity")}
-
-
-def _connection(values: list[str]) -> dict[str, object]:
-    options = set(_list(values))
-    return {
-        "connection_close": "close" in options,
-        "connection_keep_alive": "keep-alive" in options,
-        "connection_upgrade": "upgrade" in options,
-    }
-
-
-def _keep_alive(values: list[str]) -> dict[str, object]:
-    result: dict[str, object] = {}
-    for item in _list(values):
-        name, _, number = item.partition("=")
-        number = number.strip().strip('"')
-        if name.strip() in ("timeout", "max") and number.isascii() and number.isdigit() and len(number) <= 9:
-            result[f"keep_alive_{name.strip()}"] = int(number)
-    return result
-
-
-def _challenge(values: list[str]) -> dict[str, object]:
-    scheme, _, rest = values[0].partition(" ")
-    token = bool(rest.strip()) and scheme.lower() in ("ntlm", "negotiate")
-    return {"auth_scheme": scheme.lower(), "auth_token": token}
-
-
-def _text(name: str, lower: bool = False) -> object:
-    def read(values: list[str]) -> dict[str, object]:
-        return {name: values[0].lower() if lower else values[0]}
-
-    return read
-
-
-_READERS = {
-    b"content-length": _content_length,
-    b"transfer-encoding": _transfer_encoding,
-    b"connection": _connection,
-    b"proxy-connection": lambda values: {},
-    b"keep-alive": _keep_alive,
-    b"upgrade": _text("upgrade"),
-    b"expect": lambda values: {"expect_continue": "100-continue" in _list(values)},
-    b"host": _text("host"),
-    b"user-agent": _text("user_agent"),
-    b"referer": _text("referer"),
-    b"authorization": lambda values: {"has_credentials": True},
-    b"proxy-authorization": lambda values: {"has_credentials": True},
-    b"server": _text("server"),
-    b"via": _text("via"),
-    b"content-type": lambda values: {"content_type": values[0].partition(";")[0].strip().lower()},
-    b"content-encoding": _text("content_encoding", lower=True),
-    b"www-authenticate": _challenge,
-    b"proxy-authenticate": _challenge,
-    b"x-accel-buffering": _text("accel_buffering", lower=True),
-}
-
-
-def _collect(lines: list[Line], number: int) -> Fields:
-    """Field lines of one head -> Fields; several lines of one name are a list (RFC 9110 section 5.3)."""
-    values: dict[bytes, list[str]] = {}
-    for name, value in lines:
-        values.setdefault(name, []).append(value)
-    found: dict[str, object] = {"number": number}
-    for key, texts in values.items():
-        found.update(_READERS[key](texts))
-    fields = Fields(**found)
-    fields.plain = not fields.framed and not fields.upgrade
-    fields.plain_length = None if fields.transfer_codings else fields.content_length
-    return fields
 
 
 def find_head_end(data: bytes) -> int:

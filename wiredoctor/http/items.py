@@ -62,11 +62,6 @@ class Assembler:
     waiting: list[Item] = field(default_factory=list[Item])
     acknowledged_at: int = NEVER
 
-    @property
-    def blocked(self) -> bool:
-        """Whether bytes wait behind a hole."""
-        return bool(self.waiting)
-
     def add(self, item: Item, out: Items) -> bool:
         """Takes new bytes; hands on what is in order. Whether they came in order themselves."""
         if self.reached is None:

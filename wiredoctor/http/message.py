@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import NO_BODY
-from wiredoctor.http.head import Fields, RequestLine, StatusLine
+from wiredoctor.http.head import RequestLine, StatusLine
 from wiredoctor.tables import NEVER
 
 COMPLETE, BY_FIN, BY_RST, ERROR, IN_HOLE, AT_CAPTURE_END = range(6)
@@ -12,6 +13,10 @@ COMPLETE, BY_FIN, BY_RST, ERROR, IN_HOLE, AT_CAPTURE_END = range(6)
 INDEX_BITS = 26
 """Message id = connection << 26 | index in its direction << 1 | direction: unique, ascending in a direction, and the
 same wherever an epoch ends. A direction with more than 33 million messages starts again at 0."""
+
+
+Record = tuple[int, ...]
+"""The numbers of a finished message, in the order of RECORD."""
 
 
 class Message:
@@ -33,7 +38,7 @@ class Message:
         self.has_hole, self.chunks = False, -1
         self.exchange: Exchange | None = None
 
-    def record(self) -> tuple[int, ...]:
+    def record(self) -> Record:
         """The numbers of a finished message, in the order of RECORD."""
         return (
             self.id, self.frame, self.last_frame, self.start, self.end, self.head_bytes, self.body_bytes, self.due,
@@ -44,7 +49,7 @@ class Message:
 RECORD = ("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due",
           "framing", "end_reason", "last_body_time", "has_hole", "chunks")  # fmt: skip
 
-ABSENT = (NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, NEVER, 0, -1)
+ABSENT: Record = (NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, NEVER, 0, -1)
 """The record of a message that was not captured."""
 
 
@@ -61,7 +66,8 @@ class Exchange:
         self.response_line: StatusLine | None = None
         self.response_fields: Fields | None = None
         self.response_done = self.upgraded = False
-        self.request = self.response = ABSENT
+        self.request: Record = ABSENT
+        self.response: Record = ABSENT
         self.interim: list[int] | None = None
         self.interim_end: Message | None = None
 

@@ -6,9 +6,9 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Protocol
 
 from wiredoctor.http import framing, quick
+from wiredoctor.http.fields import Fields
 from wiredoctor.http.head import (
     KNOWN_METHODS,
-    Fields,
     HeadParser,
     RequestLine,
     StatusLine,
@@ -73,7 +73,9 @@ class Reader:
     def __init__(self, conversation: Conversation, direction: int) -> None:
         self.conversation, self.direction = conversation, direction
         self.kind: int | None = None
-        self.mode, self.pos, self.until = HEAD, NEVER, 0
+        self.mode: int = HEAD
+        self.pos: int = NEVER
+        self.until: int = 0
         self.partial = b""
         self.partial_offset = self.partial_frame = self.partial_time = 0
         self.message: Message | None = None
@@ -92,10 +94,7 @@ class Reader:
                     i = self._quick(items, i, stop, read, parser)
                     if i == stop:
                         return i
-                if items.at[i] < 0:
-                    i = self._hole_in_head(items, i)
-                else:
-                    i = self._head(items, i, read, parser)
+                i = self._hole_in_head(items, i) if items.at[i] < 0 else self._head(items, i, read, parser)
                 if self.paused:
                     return i
             elif mode == BODY:
@@ -209,15 +208,14 @@ class Reader:
 
     def _begin(self, message: Message, ack: int) -> None:
         """Finds the exchange of a message, and what follows its head."""
-        if self.kind == REQUEST:
-            line: RequestLine = message.line  # type: ignore[assignment]
+        line = message.line
+        if isinstance(line, RequestLine):
             message.exchange = self.conversation.request_begins(line, message.fields, message.offset)
             self._frame_body(message, framing.request_framing(message.fields))
         else:
-            status: StatusLine = message.line  # type: ignore[assignment]
-            exchange = message.exchange = self.conversation.response_begins(status, message.fields, ack)
+            exchange = message.exchange = self.conversation.response_begins(line, message.fields, ack)
             method = None if exchange.request_line is None else exchange.request_line.method
-            self._frame_body(message, framing.response_framing(status.status, method, message.fields))
+            self._frame_body(message, framing.response_framing(line.status, method, message.fields))
 
     def upcoming_id(self) -> int:
         """Id of the next message."""
@@ -409,10 +407,10 @@ class Reader:
         self.mode, self.partial = HEAD, b""
         self.conversation.message_ends(self, message, self.pos)
 
-    def _cut_head(self, reason: int, parser: HeadParser | None = None) -> None:
+    def _cut_head(self, reason: int) -> None:
         """A head that breaks off: listed with what there is of it, when its first line can be read."""
         line, newline, rest = self.partial.partition(b"\n")
-        parser = parser or self.conversation.parser
+        parser = self.conversation.parser
         head = line + newline + rest[: rest.rfind(b"\n") + 1]
         parsed: tuple[RequestLine | StatusLine, Fields] | None
         response = self.kind == RESPONSE or (self.kind is None and head[:5] == b"HTTP/")
@@ -424,10 +422,10 @@ class Reader:
         message = Message(self._next_id(), self.partial_offset, self.partial_frame, self.partial_time, parsed[0], parsed[1])
         message.head_bytes, message.head_end = len(self.partial), self.pos
         self.message = message
-        if response:
-            message.exchange = self.conversation.response_begins(message.line, message.fields, NEVER)  # type: ignore[arg-type]
+        if isinstance(message.line, StatusLine):
+            message.exchange = self.conversation.response_begins(message.line, message.fields, NEVER)
         else:
-            message.exchange = self.conversation.request_begins(message.line, message.fields, message.offset)  # type: ignore[arg-type]
+            message.exchange = self.conversation.request_begins(message.line, message.fields, message.offset)
         self._finish(reason)
 
     def close(self, reason: int) -> None:

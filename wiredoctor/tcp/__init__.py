@@ -38,7 +38,8 @@ class Analysed:
 def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState) -> Analysed:
     """Packets (tables.PACKETS) -> segments (tables.SEGMENTS, as far as TCP tells; plus slot, payload, new_start).
 
-    `packets` has a column more, `clock`: the largest time stamp of the epoch up to each packet. `read(payload, length)` gives payload bytes; only suspected second copies are read.
+    `packets` has a column more, `clock`: the largest time stamp of the epoch up to each packet. `read(payload, length)`
+    gives payload bytes; only suspected second copies are read.
     """
     n = len(packets["frame"])
     if n == 0:

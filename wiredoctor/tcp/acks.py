@@ -34,7 +34,7 @@ class Acks:
 def match(
     rows: Columns, groups: Groups, index: Array, delivery: Delivery, syn_time: tuple[Array, Array], state: TcpState
 ) -> Acks:
-    """Highest acknowledgements, the segments that they answer, and the round trips so far. `syn_time`: newest SYN per direction."""
+    """Highest acknowledgements, the segments that they answer, and the round trips so far. `syn_time`: last SYN per direction."""
     direction, flags, ack, time = rows["direction"], rows["flags"], rows["ack_offset"], rows["time"]
     is_ack = ((flags & ACK) != 0) & ((flags & RST) == 0)
     by: list[Array] = []

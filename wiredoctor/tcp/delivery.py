@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wiredoctor.scan import Groups, before, fill, last_where, running_max
+from wiredoctor.scan import Groups, before, last_where, running_max
 from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.sequence import JUMP
 from wiredoctor.tcp.state import TcpState
@@ -43,7 +43,8 @@ def deliver(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Del
     length = rows["length"].astype(np.int64)
     end = offset + length + ((flags & FIN) != 0)
     counts = (flags & RST) == 0
-    high, high_before = [], []
+    high: list[Array] = []
+    high_before: list[Array] = []
     for d in (0, 1):
         side = 2 * index[groups.first] + d
         own = counts & (direction == d)
@@ -182,8 +183,3 @@ def own_and_other(pair: tuple[Array, Array], direction: Array) -> tuple[Array, A
 def latest(mask: Array, direction: Array, groups: Groups) -> tuple[Array, Array]:
     """Newest rows up to and including each row where the mask holds, of direction 0 and of direction 1; -1 without one."""
     return last_where(mask & (direction == 0), groups), last_where(mask & (direction == 1), groups)
-
-
-def value_at(values: Array, index: Array, name: str, side: Array, state: TcpState) -> Array:
-    """values[index], and what the state holds for the side where the index is -1."""
-    return fill(values, index, state.directions[name][side])

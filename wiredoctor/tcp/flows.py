@@ -34,7 +34,8 @@ def assign(packets: Columns, clock: Array, state: TcpState) -> Assignment:
     """Finds or opens the connection of each packet. `clock` (n,) is the largest time stamp up to each packet."""
     swapped, keys = _endpoints(packets)
     flow, representative = _distinct(keys)
-    names = [bytes(k) for k in np.ascontiguousarray(keys[representative]).view(f"V{keys.shape[1] * 8}").ravel().tolist()]
+    packed: Array = np.ascontiguousarray(keys[representative]).view(f"V{keys.shape[1] * 8}")
+    names = [bytes(k) for k in packed.ravel().tolist()]
     slots = np.array([state.flows.get(name, -1) for name in names], dtype=np.int64)
     part, opened = _split(packets, clock, swapped, flow, slots, state)
     # parts beyond the flows are connections that a flow opened within this epoch
@@ -166,7 +167,8 @@ def _reopenings(packets: Columns, clock: Array, swapped: Array, rows: Array, slo
         other_isn = (flags & (SYN | ACK)) == SYN and known is not None and seq != known
         if other_isn or (closed and now - last >= RETENTION and frame - latest >= RETAINED_PACKETS):
             found.append(row)
-            base, fin, closed = [None, None], [False, False], False
+            base = [None, None]
+            fin, closed = [False, False], False
         if base[side] is None:
             base[side] = seq if flags & SYN else (seq - 1) & 0xFFFFFFFF
         if base[1 - side] is None and flags & ACK:

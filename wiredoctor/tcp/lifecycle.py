@@ -141,8 +141,8 @@ def _row(slot: int, heard: int, protocol: str, exchanges: int, state: TcpState) 
         "first_frame": c["first_frame"], "last_frame": c["last_frame"], "start": c["first_time"], "end": c["last_time"],
         "handshake": d[0]["syn_seen"] and d[1]["syn_seen"], "rtt_client": d[0]["rtt"], "rtt_server": d[1]["rtt"],
         "client_unseen_bytes": d[0]["unseen_bytes"], "server_unseen_bytes": d[1]["unseen_bytes"],
-        "unseen_places": c["unseen_places"], "unseen_frame": c["unseen_frame"], "unseen_time": c["unseen_time"], "protocol": protocol,
-        "history": _history_text(slot, client, state), "closed_by": closed_by, "close": close,
+        "unseen_places": c["unseen_places"], "unseen_frame": c["unseen_frame"], "unseen_time": c["unseen_time"],
+        "protocol": protocol, "history": _history_text(slot, client, state), "closed_by": closed_by, "close": close,
         "exchanges": exchanges, "said_at": state.clock,
     }  # fmt: skip
 
@@ -159,13 +159,12 @@ def _history_text(slot: int, client: int, state: TcpState) -> str:
 
 def _close(client: dict[str, int], server: dict[str, int]) -> tuple[str, str]:
     """Who closed first and how. Acknowledgement numbers decide the order, not clocks: FINs that cross are of both."""
-    first = {name: _first_close(side) for name, side in (("client", client), ("server", server))}
-    closers = [name for name, event in first.items() if event is not None]
-    if not closers:
-        return "", ""
-    if len(closers) == 1:
-        return closers[0], first[closers[0]][1]  # type: ignore[index]
-    (cf, ck, ca, co), (sf, sk, sa, so) = first["client"], first["server"]  # type: ignore[misc]
+    first, second = _first_close(client), _first_close(server)
+    if first is None:
+        return ("", "") if second is None else ("server", second[1])
+    if second is None:
+        return "client", first[1]
+    (cf, ck, ca, co), (sf, sk, sa, so) = first, second
     client_knew = ca != NEVER and ca > so if sk == "fin" else ck == "rst" and cf > sf
     server_knew = sa != NEVER and sa > co if ck == "fin" else sk == "rst" and sf > cf
     if client_knew and not server_knew:

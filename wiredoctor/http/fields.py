@@ -1,0 +1,156 @@
+"""What the field lines of a head say, RFC 9110 section 5 and RFC 9112 section 6. Text is Latin-1, a character per byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Line = tuple[bytes, str]
+"""Lower-case name and value of a field line that says something of interest."""
+
+
+@dataclass(slots=True)
+class Fields:
+    """What the fields of a head say, as far as framing, lifetime and rules need it. `number` is unique to each instance."""
+
+    number: int
+    content_length: int | None = None
+    bad_content_length: bool = False
+    has_content_length: bool = False
+    transfer_codings: tuple[str, ...] = ()
+    connection_close: bool = False
+    connection_keep_alive: bool = False
+    connection_upgrade: bool = False
+    upgrade: str = ""
+    expect_continue: bool = False
+    host: str = ""
+    user_agent: str = ""
+    referer: str = ""
+    has_credentials: bool = False
+    server: str = ""
+    via: str = ""
+    content_type: str = ""
+    content_encoding: str = ""
+    keep_alive_timeout: int = -1
+    keep_alive_max: int = -1
+    auth_scheme: str = ""
+    auth_token: bool = False
+    accel_buffering: str = ""
+
+    plain: bool = False
+    """Of a request: no body, and no wish to change the protocol."""
+    plain_length: int | None = None
+    """Content-Length where nothing else frames the body."""
+
+    @property
+    def framed(self) -> bool:
+        """Says something about a body."""
+        return self.has_content_length or bool(self.transfer_codings)
+
+
+def _list(values: list[str]) -> list[str]:
+    return [item.strip().lower() for value in values for item in value.split(",") if item.strip()]
+
+
+def _content_length(fields: Fields, values: list[str]) -> None:
+    """RFC 9112 section 6.3 rule 5: a list of identical values counts as one; anything else is invalid."""
+    items = {item.strip() for value in values for item in value.split(",")}
+    text = next(iter(items))
+    # nineteen digits fit 64 bits; more is no length of anything
+    good = len(items) == 1 and text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 18
+    fields.has_content_length = True
+    fields.content_length, fields.bad_content_length = int(text) if good else None, not good
+
+
+def _transfer_encoding(fields: Fields, values: list[str]) -> None:
+    codings = (item.partition(";")[0].strip() for item in _list(values))
+    fields.transfer_codings = tuple(coding for coding in codings if coding != "identity")
+
+
+def _connection(fields: Fields, values: list[str]) -> None:
+    options = set(_list(values))
+    fields.connection_close = "close" in options
+    fields.connection_keep_alive = "keep-alive" in options
+    fields.connection_upgrade = "upgrade" in options
+
+
+def _keep_alive(fields: Fields, values: list[str]) -> None:
+    for item in _list(values):
+        name, _, number = item.partition("=")
+        number = number.strip().strip('"')
+        if not (number.isascii() and number.isdigit() and len(number) <= 9):
+            continue
+        if name.strip() == "timeout":
+            fields.keep_alive_timeout = int(number)
+        elif name.strip() == "max":
+            fields.keep_alive_max = int(number)
+
+
+def _expect(fields: Fields, values: list[str]) -> None:
+    fields.expect_continue = "100-continue" in _list(values)
+
+
+def _credentials(fields: Fields, _: list[str]) -> None:
+    fields.has_credentials = True
+
+
+def _content_type(fields: Fields, values: list[str]) -> None:
+    fields.content_type = values[0].partition(";")[0].strip().lower()
+
+
+def _challenge(fields: Fields, values: list[str]) -> None:
+    scheme, _, rest = values[0].partition(" ")
+    fields.auth_scheme = scheme.lower()
+    fields.auth_token = bool(rest.strip()) and scheme.lower() in ("ntlm", "negotiate")
+
+
+def _text(name: str, lower: bool = False) -> Callable[[Fields, list[str]], None]:
+    def read(fields: Fields, values: list[str]) -> None:
+        setattr(fields, name, values[0].lower() if lower else values[0])
+
+    return read
+
+
+READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
+    b"content-length": _content_length,
+    b"transfer-encoding": _transfer_encoding,
+    b"connection": _connection,
+    b"keep-alive": _keep_alive,
+    b"upgrade": _text("upgrade"),
+    b"expect": _expect,
+    b"host": _text("host"),
+    b"user-agent": _text("user_agent"),
+    b"referer": _text("referer"),
+    b"authorization": _credentials,
+    b"proxy-authorization": _credentials,
+    b"server": _text("server"),
+    b"via": _text("via"),
+    b"content-type": _content_type,
+    b"content-encoding": _text("content_encoding", lower=True),
+    b"www-authenticate": _challenge,
+    b"proxy-authenticate": _challenge,
+    b"x-accel-buffering": _text("accel_buffering", lower=True),
+}
+"""What each field of interest adds to Fields, from the values of all its lines."""
+
+
+def field_line(line: bytes) -> Line | None:
+    """A field line of interest, None for any other."""
+    name, colon, value = line.partition(b":")
+    key = name.strip(b" \t").lower()
+    if not colon or key not in READERS:
+        return None
+    return key, value.strip(b" \t").decode("latin-1")
+
+
+def collect(lines: list[Line], number: int) -> Fields:
+    """Field lines of one head -> Fields; several lines of one name are a list (RFC 9110 section 5.3)."""
+    values: dict[bytes, list[str]] = {}
+    for name, value in lines:
+        values.setdefault(name, []).append(value)
+    fields = Fields(number)
+    for key, texts in values.items():
+        READERS[key](fields, texts)
+    fields.plain = not fields.framed and not fields.upgrade
+    fields.plain_length = None if fields.transfer_codings else fields.content_length
+    return fields
