@@ -25,6 +25,7 @@ from wiredoctor.capture import Capture
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Joined, Spill
 
+
 @dataclass
 class Result:
     """What a share came to: its connections' first frames by id, candidates by epoch, files of rows, and counts."""

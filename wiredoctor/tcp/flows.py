@@ -34,8 +34,7 @@ def assign(packets: Columns, clock: Array, state: TcpState) -> Assignment:
     """Finds or opens the connection of each packet. `clock` (n,) is the largest time stamp up to each packet."""
     swapped, keys = _endpoints(packets)
     flow, representative = _distinct(keys)
-    packed: Array = np.ascontiguousarray(keys[representative]).view(f"V{keys.shape[1] * 8}")
-    names = [bytes(k) for k in packed.ravel().tolist()]
+    names = [bytes(k) for k in np.ascontiguousarray(keys[representative]).view(f"V{keys.shape[1] * 8}").ravel().tolist()]
     slots = np.array([state.flows.get(name, -1) for name in names], dtype=np.int64)
     part, opened = _split(packets, clock, swapped, flow, slots, state)
     # parts beyond the flows are connections that a flow opened within this epoch
@@ -50,7 +49,8 @@ def assign(packets: Columns, clock: Array, state: TcpState) -> Assignment:
         slot_of[fresh] = new
         rows = first_row[fresh]
         _open(packets, swapped, rows, new, state)
-        for connection, slot in zip(fresh.tolist(), new.tolist(), strict=True):
+        connections: list[int] = fresh.tolist()
+        for connection, slot in zip(connections, new.tolist(), strict=True):
             name = names[flow_of[connection]]
             former = state.flows.get(name)
             if former is not None:
