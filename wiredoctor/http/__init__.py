@@ -19,7 +19,8 @@ from wiredoctor.http.head import HeadParser
 from wiredoctor.http.items import HOLE, Items
 from wiredoctor.http.message import BY_FIN
 from wiredoctor.http.messages import message_table
-from wiredoctor.http.reader import OFF, Payload
+from wiredoctor.http.modes import OFF
+from wiredoctor.http.payload import Payload
 from wiredoctor.http.walk import Walk, flows, flush, read_both, retry
 from wiredoctor.scan import Groups
 from wiredoctor.tables import BURSTS, FIN, NEVER, RST, SECOND, Array, Columns

@@ -11,7 +11,8 @@ from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import TUNNEL
 from wiredoctor.http.head import HeadParser, RequestLine, StatusLine
 from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message
-from wiredoctor.http.reader import HEAD, OFF, REQUEST, Reader
+from wiredoctor.http.modes import HEAD, OFF, REQUEST
+from wiredoctor.http.reader import Reader
 from wiredoctor.tables import NEVER, Array
 
 OPEN_END = 1 << 61

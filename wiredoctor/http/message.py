@@ -38,6 +38,11 @@ class Message:
         self.has_hole, self.chunks = False, -1
         self.exchange: Exchange | None = None
 
+    def reaches(self, frame: int, time: int) -> None:
+        """A packet brings a part of it. The last missing byte may have come earlier than the first: packets out of order."""
+        if frame > self.last_frame:
+            self.last_frame, self.end = frame, time
+
     def record(self) -> Record:
         """The numbers of a finished message, in the order of RECORD."""
         return (

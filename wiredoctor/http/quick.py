@@ -4,26 +4,17 @@ packet; a response whose head lies in one packet and whose body has a length. An
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wiredoctor.http.framing import LENGTH, NO_BODY
 from wiredoctor.http.head import KNOWN_METHODS, HeadParser, RequestLine
 from wiredoctor.http.items import Items
 from wiredoctor.http.message import COMPLETE, INDEX_BITS, Exchange
+from wiredoctor.http.payload import FIRST_LOOK, SupportsSlices
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.http.reader import Reader
-
-
-class SupportsSlices(Protocol):
-    """A capture file as a whole: slices are bytes, empty where there is no file (the scratch buffer)."""
-
-    def __getitem__(self, where: slice, /) -> bytes: ...
-
-
-FIRST_LOOK = 2048
-"""Bytes read in search of a head's end; more are read only when it is not there."""
 
 _METHODS = {method: method.decode("ascii") for method in KNOWN_METHODS if method != b"CONNECT"}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from wiredoctor.http import framing, quick
+from wiredoctor.http import bodies, framing, quick
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.head import (
     KNOWN_METHODS,
@@ -18,31 +18,15 @@ from wiredoctor.http.head import (
 )
 from wiredoctor.http.items import Assembler, Items
 from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Message
-from wiredoctor.http.quick import FIRST_LOOK, SupportsSlices
+from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, OFF, REQUEST, RESPONSE, SEEK
+from wiredoctor.http.payload import FIRST_LOOK, Payload
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.http.conversation import Conversation
 
-HEAD, BODY, CHUNK_SIZE, CHUNK_END, CLOSE, SEEK, OFF = range(7)
-"""What the next bytes are: a head; body up to `until`; a chunk-size line or a trailer line; the CRLF behind a chunk;
-body up to the close; anything until something looks like a head again; no HTTP any more."""
-
-REQUEST, RESPONSE = 0, 1
-
 MAX_HEAD = 1 << 18
 """Bytes of a head: common servers accept 8 to 64 KiB, and nothing sane sends 256."""
-MAX_LINE = 1 << 14
-"""Bytes of a chunk-size or trailer line."""
-
-
-class Payload(Protocol):
-    """Payload bytes: by their place (packets.payload) and length, or as slices of the file."""
-
-    @property
-    def file(self) -> SupportsSlices: ...
-
-    def __call__(self, at: int, length: int, /) -> bytes: ...
 
 
 class Reader:
@@ -98,20 +82,18 @@ class Reader:
                 if self.paused:
                     return i
             elif mode == BODY:
-                i = self._body(items, i, stop)
+                i = bodies.sized(self, items, i, stop)
                 if self.paused:
                     return i
             elif mode == CLOSE:
-                self._take(items, i, stop, items.end[stop - 1])
-                self.pos = items.end[stop - 1]
-                i = stop
+                i = bodies.all_of(self, items, i, stop)
             elif mode == SEEK:
                 i = self._seek(items, i, stop)
             elif mode == OFF:
                 self.pos = items.end[stop - 1]
                 i = stop
             else:
-                i = self._chunk_line(items, i, read)
+                i = bodies.chunk_line(self, items, i, read)
                 if self.paused:
                     return i
         return i
@@ -200,7 +182,7 @@ class Reader:
         message = Message(self._next_id(), begin, frame, time, parsed[0], parsed[1])
         head_end = begin + len(head)
         message.head_end, message.head_bytes = head_end, len(head)
-        self._set_end(message, items, i)
+        message.reaches(items.frame[i], items.time[i])
         self.message, self.pos = message, head_end
         self.partial, self.seeking = b"", False
         self._begin(message, items.ack[i])
@@ -226,21 +208,16 @@ class Reader:
         self.count += 1
         return number
 
-    def _set_end(self, message: Message, items: Items, i: int) -> None:
-        """The last missing byte may have come earlier than the first: packets out of order."""
-        if items.frame[i] > message.last_frame:
-            message.last_frame, message.end = items.frame[i], items.time[i]
-
     def _frame_body(self, message: Message, how: int) -> None:
         """What follows the head, by its framing."""
         message.framing = how if how != framing.BROKEN else framing.NO_BODY
         if how == framing.NO_BODY:
-            self._finish(COMPLETE)
+            self.finish(COMPLETE)
         elif how == framing.LENGTH:
             length = message.fields.content_length or 0
             message.due = length
             if not length:
-                self._finish(COMPLETE)
+                self.finish(COMPLETE)
             else:
                 self.mode, self.until = BODY, self.pos + length
         elif how == framing.CHUNKED:
@@ -249,10 +226,10 @@ class Reader:
         elif how == framing.UNTIL_CLOSE:
             self.mode = CLOSE
         elif how == framing.TUNNEL:
-            self._finish(COMPLETE)
+            self.finish(COMPLETE)
         else:
-            self._finish(ERROR)
-            self._lose()
+            self.finish(ERROR)
+            self.lose()
 
     def _not_http(self, data: bytes, items: Items, i: int) -> int:
         """These bytes begin no message: look further, or leave the connection alone."""
@@ -260,18 +237,19 @@ class Reader:
         if self.kind is None and not self.seeking:
             self.conversation.other_protocol(self.direction, data)
         if self.mode != OFF:
-            self._lose()
+            self.lose()
         self.pos = items.end[i]
         return i + 1
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """Where the next message begins is not known any more."""
         self.mode, self.seeking, self.partial = SEEK, True, b""
         self.lost = True
 
     def _hole_in_head(self, items: Items, i: int) -> int:
         if self.partial:
             self._cut_head(IN_HOLE)
-        self._lose()
+        self.lose()
         self.pos = items.end[i]
         return i + 1
 
@@ -292,113 +270,10 @@ class Reader:
         self.pos, self.mode, self.seeking = items.start[i], HEAD, True
         return i
 
-    # bodies
-
-    def _take(self, items: Items, i: int, stop: int, upto: int) -> None:
-        """Counts body bytes of items[i:stop] from `pos` up to the stream offset `upto`."""
-        message = self.message
-        if message is None or stop <= i:
-            return
-        begin = max(self.pos, items.start[i])
-        size = upto - begin
-        last = stop - 1
-        for k in items.holes[bisect_left(items.holes, i) : bisect_left(items.holes, stop)] if items.holes else ():
-            message.has_hole = True
-            size -= min(items.end[k], upto) - max(items.start[k], begin)
-        if items.shuffled:
-            # bytes behind a hole came earlier than what filled it
-            last = max(range(i, stop), key=items.frame.__getitem__)
-        if items.frame[last] > message.last_frame:
-            message.last_frame, message.end = items.frame[last], items.time[last]
-        message.body_bytes += size
-        if size:
-            message.last_body_time = max(message.last_body_time, items.time[last])
-
-    def _body(self, items: Items, i: int, stop: int) -> int:
-        until = self.until
-        k = bisect_left(items.end, until, i, stop)
-        if k == stop:
-            self._take(items, i, stop, items.end[stop - 1])
-            self.pos = items.end[stop - 1]
-            return stop
-        self._take(items, i, k + 1, until)
-        self.pos = until
-        ends_in_hole = items.at[k] < 0
-        if self.message is not None and self.message.framing == framing.CHUNKED:
-            if ends_in_hole and items.end[k] > until:
-                self._finish(IN_HOLE)
-                self._lose()
-            else:
-                self.mode = CHUNK_END
-        else:
-            self._finish(COMPLETE)
-            if ends_in_hole and items.end[k] > until:
-                self._lose()
-        return k + (items.end[k] <= until)
-
-    def _chunk_line(self, items: Items, i: int, read: Payload) -> int:
-        """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
-        if items.at[i] < 0:
-            self._take_hole()
-            self.pos = items.end[i]
-            return i + 1
-        begin = max(self.pos, items.start[i])
-        size = items.end[i] - begin
-        data = read(items.at[i] + begin - items.start[i], min(size, FIRST_LOOK))
-        newline = data.find(b"\n")
-        if newline < 0:
-            self.partial += data
-            self.pos = begin + len(data)
-            self._touch(items, i)
-            if len(self.partial) > MAX_LINE:
-                self._finish(ERROR)
-                self._lose()
-            return i + (self.pos >= items.end[i])
-        line = self.partial + data[:newline]
-        self.partial = b""
-        self.pos = begin + newline + 1
-        self._touch(items, i)
-        self._line(line.removesuffix(b"\r"))
-        return i + (self.pos >= items.end[i])
-
-    def _line(self, line: bytes) -> None:
-        """chunk-size [ chunk-ext ] CRLF, or a trailer field, or the empty line at the end (RFC 9112 section 7.1)."""
-        message = self.message
-        if message is None:
-            self._lose()
-        elif self.mode == CHUNK_END:
-            if line:
-                self._finish(ERROR)
-                self._lose()
-            else:
-                self.mode = CHUNK_SIZE
-        elif self.in_trailer:
-            if not line:
-                self._finish(COMPLETE)
-        else:
-            digits = line.partition(b";")[0].strip(b" \t")
-            if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
-                self._finish(ERROR)
-                self._lose()
-            elif (size := int(digits, 16)) == 0:
-                self.in_trailer = True
-            else:
-                message.chunks += 1
-                self.mode, self.until = BODY, self.pos + size
-
-    def _touch(self, items: Items, i: int) -> None:
-        if self.message is not None:
-            self._set_end(self.message, items, i)
-
-    def _take_hole(self) -> None:
-        if self.message is not None:
-            self.message.has_hole = True
-        self._finish(IN_HOLE)
-        self._lose()
-
     # ends
 
-    def _finish(self, reason: int) -> None:
+    def finish(self, reason: int) -> None:
+        """The message is whole, or will never be: `reason` says which."""
         message = self.message
         if message is None:
             return
@@ -426,7 +301,7 @@ class Reader:
             message.exchange = self.conversation.response_begins(message.line, message.fields, NEVER)
         else:
             message.exchange = self.conversation.request_begins(message.line, message.fields, message.offset)
-        self._finish(reason)
+        self.finish(reason)
 
     def close(self, reason: int) -> None:
         """No more bytes will come: the stream ended (FIN, RST) or the capture did."""
@@ -435,6 +310,6 @@ class Reader:
             self.partial = b""
         elif self.message is not None:
             whole = self.mode == CLOSE and reason == BY_FIN
-            self._finish(COMPLETE if whole else reason)
+            self.finish(COMPLETE if whole else reason)
         if reason != AT_CAPTURE_END:
             self.mode = HEAD if self.mode == CLOSE else self.mode

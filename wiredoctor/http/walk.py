@@ -10,7 +10,8 @@ import numpy as np
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.head import KNOWN_METHODS
 from wiredoctor.http.items import CUT, PATIENCE, Items
-from wiredoctor.http.reader import OFF, Payload
+from wiredoctor.http.modes import OFF
+from wiredoctor.http.payload import Payload
 from wiredoctor.scan import Groups
 from wiredoctor.tables import NEVER, SCRATCH, Array, Columns
 

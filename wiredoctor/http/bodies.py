@@ -1,0 +1,133 @@
+"""Bodies are jumped over; of chunked ones (RFC 9112 section 7.1) the lines between the chunks are read."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from wiredoctor.http import framing
+from wiredoctor.http.items import Items
+from wiredoctor.http.message import COMPLETE, ERROR, IN_HOLE
+from wiredoctor.http.modes import BODY, CHUNK_END, CHUNK_SIZE
+from wiredoctor.http.payload import FIRST_LOOK, Payload
+
+if TYPE_CHECKING:
+    from wiredoctor.http.reader import Reader
+
+MAX_LINE = 1 << 14
+"""Bytes of a chunk-size or trailer line."""
+
+
+def _take(reader: Reader, items: Items, i: int, stop: int, upto: int) -> None:
+    """Counts body bytes of items[i:stop] from `pos` up to the stream offset `upto`."""
+    message = reader.message
+    if message is None or stop <= i:
+        return
+    begin = max(reader.pos, items.start[i])
+    size = upto - begin
+    last = stop - 1
+    for k in items.holes[bisect_left(items.holes, i) : bisect_left(items.holes, stop)] if items.holes else ():
+        message.has_hole = True
+        size -= min(items.end[k], upto) - max(items.start[k], begin)
+    if items.shuffled:
+        # bytes behind a hole came earlier than what filled it
+        last = max(range(i, stop), key=items.frame.__getitem__)
+    if items.frame[last] > message.last_frame:
+        message.last_frame, message.end = items.frame[last], items.time[last]
+    message.body_bytes += size
+    if size:
+        message.last_body_time = max(message.last_body_time, items.time[last])
+
+
+def all_of(reader: Reader, items: Items, i: int, stop: int) -> int:
+    """Everything there is belongs to the body."""
+    end = items.end[stop - 1]
+    _take(reader, items, i, stop, end)
+    reader.pos = end
+    return stop
+
+
+def sized(reader: Reader, items: Items, i: int, stop: int) -> int:
+    """Body bytes up to `reader.until`: a body with a length, or a chunk."""
+    until = reader.until
+    k = bisect_left(items.end, until, i, stop)
+    if k == stop:
+        return all_of(reader, items, i, stop)
+    _take(reader, items, i, k + 1, until)
+    reader.pos = until
+    ends_in_hole = items.at[k] < 0
+    if reader.message is not None and reader.message.framing == framing.CHUNKED:
+        if ends_in_hole and items.end[k] > until:
+            reader.finish(IN_HOLE)
+            reader.lose()
+        else:
+            reader.mode = CHUNK_END
+    else:
+        reader.finish(COMPLETE)
+        if ends_in_hole and items.end[k] > until:
+            reader.lose()
+    return k + (items.end[k] <= until)
+
+
+def chunk_line(reader: Reader, items: Items, i: int, read: Payload) -> int:
+    """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
+    if items.at[i] < 0:
+        _hole(reader)
+        reader.pos = items.end[i]
+        return i + 1
+    begin = max(reader.pos, items.start[i])
+    size = items.end[i] - begin
+    data = read(items.at[i] + begin - items.start[i], min(size, FIRST_LOOK))
+    newline = data.find(b"\n")
+    if newline < 0:
+        reader.partial += data
+        reader.pos = begin + len(data)
+        _touch(reader, items, i)
+        if len(reader.partial) > MAX_LINE:
+            reader.finish(ERROR)
+            reader.lose()
+        return i + (reader.pos >= items.end[i])
+    line = reader.partial + data[:newline]
+    reader.partial = b""
+    reader.pos = begin + newline + 1
+    _touch(reader, items, i)
+    _line(reader, line.removesuffix(b"\r"))
+    return i + (reader.pos >= items.end[i])
+
+
+def _line(reader: Reader, line: bytes) -> None:
+    """chunk-size [ chunk-ext ] CRLF, or a trailer field, or the empty line at the end (RFC 9112 section 7.1)."""
+    message = reader.message
+    if message is None:
+        reader.lose()
+    elif reader.mode == CHUNK_END:
+        if line:
+            reader.finish(ERROR)
+            reader.lose()
+        else:
+            reader.mode = CHUNK_SIZE
+    elif reader.in_trailer:
+        if not line:
+            reader.finish(COMPLETE)
+    else:
+        digits = line.partition(b";")[0].strip(b" \t")
+        if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+            reader.finish(ERROR)
+            reader.lose()
+        elif (size := int(digits, 16)) == 0:
+            reader.in_trailer = True
+        else:
+            message.chunks += 1
+            reader.mode, reader.until = BODY, reader.pos + size
+
+
+def _touch(reader: Reader, items: Items, i: int) -> None:
+    if reader.message is not None:
+        reader.message.reaches(items.frame[i], items.time[i])
+
+
+def _hole(reader: Reader) -> None:
+    if reader.message is not None:
+        reader.message.has_hole = True
+    reader.finish(IN_HOLE)
+    reader.lose()
