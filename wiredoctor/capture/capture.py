@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Literal
 
-EPOCH = 128_000
-"""Packets. A million rows of the later tables are 0.5-1.2 GB; this many stay below 200 MB."""
+EPOCH = 64_000
+"""Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays near 300 MB."""
 
 
 class _Reader(Protocol):

@@ -36,6 +36,7 @@ class HttpState:
     keep_bursts: bool = False
     parser: HeadParser = field(default_factory=HeadParser)
     conversations: dict[int, Conversation] = field(default_factory=dict[int, Conversation])
+    speaking: list[Conversation] = field(default_factory=list[Conversation])
     stalled: set[int] = field(default_factory=set[int])
     deadlines: dict[int, int] = field(default_factory=dict[int, int])
     last: LastData = field(default_factory=LastData)
@@ -76,7 +77,7 @@ def read(
         _watch(s, facts, state)
     for slot in [x for x in state.stalled if x in state.conversations]:
         conversation = state.conversations[slot]
-        conversation.spoken = spoken
+        _listen(conversation, spoken, state)
         retry(conversation, clock, payload)
         touched.append(conversation)
     state.stalled = {c.slot for c in touched if _stalls(c)}
@@ -88,6 +89,10 @@ def read(
     for slot in retired:
         _end(slot, facts, payload, spoken, state, last_reason=IN_HOLE)
     bursts = _burst_table(rows, state.bursts.close(retired), state)
+    for conversation in state.speaking:
+        # what an epoch said is not held by connections that stay open for long
+        conversation.spoken = _NOTHING
+    state.speaking.clear()
     return _tables(spoken, bursts, facts, clock, state)
 
 
@@ -118,6 +123,15 @@ def forget(slots: list[int], state: HttpState) -> None:
     state.last.forget(slots)
 
 
+_NOTHING = Spoken()
+
+
+def _listen(conversation: Conversation, spoken: Spoken, state: HttpState) -> None:
+    """What the connection says from now on goes to this epoch."""
+    conversation.spoken = spoken
+    state.speaking.append(conversation)
+
+
 def _by_row(pieces: list[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
     found: dict[int, list[tuple[int, int]]] = {}
     for row, start, end in pieces:
@@ -139,7 +153,7 @@ def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> list[Conversation]:
             conversation = state.conversations[slot] = Conversation(ids[group], slot, state.parser)
         if all(reader.mode == OFF for reader in conversation.readers):
             continue
-        conversation.spoken = spoken
+        _listen(conversation, spoken, state)
         walk.visit(conversation, group)
         touched.append(conversation)
     return touched
@@ -208,7 +222,7 @@ def _end(
     conversation = state.conversations.get(slot)
     if conversation is None:
         return
-    conversation.spoken = spoken
+    _listen(conversation, spoken, state)
     flush(conversation, payload)
     reasons: list[int] = []
     for direction in (0, 1):
