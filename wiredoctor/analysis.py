@@ -15,7 +15,7 @@ from wiredoctor.capture import Capture, Records
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENTS, Columns
+from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENTS
 
 Progress = Callable[[float], None]
 Found = dict[str, pl.DataFrame]
@@ -56,6 +56,7 @@ class Analysis:
     clock: int = -(1 << 62)
 
     def __post_init__(self) -> None:
+        self.decoding.share = self.share
         self.connections = Spill(CONNECTIONS, self.folder)
         self.exchanges = Spill(EXCHANGES, self.folder)
         wanted = {name for module in self.modules.values() for name in module.tables}
@@ -78,7 +79,8 @@ class Analysis:
         packets, _ = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
         time = records.columns["time"]
         self.clock, self.last_time = max(self.clock, int(time.max())), int(time[-1])
-        analysed = tcp.analyse(self._mine(packets), self.payload, self.connecting)
+        packets["clock"] = np.maximum.accumulate(time)[packets["frame"] - records.first_frame]
+        analysed = tcp.analyse(packets, self.payload, self.connecting)
         self.connecting.clock = self.clock
         self.connecting.frame = records.first_frame + len(time) - 1
         retired = analysed.replaced + tcp.expired(self.connecting)
@@ -92,19 +94,6 @@ class Analysis:
         http.forget(retired, self.reading)
         tcp.release(retired, self.connecting)
         return found
-
-    def _mine(self, packets: Columns) -> Columns:
-        """The packets of this share, told by a hash that both directions of a connection have in common."""
-        packets["clock"] = np.maximum.accumulate(packets["time"])
-        number, shares = self.share
-        if shares == 1:
-            return packets
-        mixed = packets["source_low"] ^ packets["destination_low"] ^ packets["source_high"] ^ packets["destination_high"]
-        mixed ^= packets["source_port"].astype(np.uint64) * packets["destination_port"]
-        with np.errstate(over="ignore"):
-            mixed *= np.uint64(0x9E3779B97F4A7C15)
-        mine = (mixed >> np.uint64(40)) % np.uint64(shares) == number
-        return {name: column[mine] for name, column in packets.items()}
 
     def _last(self) -> Found:
         heard = http.finish(self.payload, self.connecting.facts(), self.clock, self.reading)

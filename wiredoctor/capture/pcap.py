@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import TYPE_CHECKING, Literal
 
@@ -108,14 +109,16 @@ class PcapReader:
     def _walk(self, packets: int) -> tuple[Array, int]:
         """Offsets of the next record headers, and where the last of them ends. Lengths are checked afterwards."""
         buffer, position, header = self._data.data, self.position, self._record_header
-        last = self._data.size - header
-        offsets: list[int] = []
-        append, length_at = offsets.append, self._length_at()
-        for _ in range(packets):
-            if position > last:
-                break
-            append(position)
-            position += header + length_at(buffer, position + 8)[0]
+        last, length_at = self._data.size - header, self._length_at()
+        offsets = [last + 1]
+        with contextlib.suppress(struct.error):
+            ends = [position := position + header + length_at(buffer, position + 8)[0] for _ in range(packets)]
+            offsets = [self.position, *ends[:-1]]
+        if offsets[-1] > last:  # the file ends within these packets
+            offsets, position = [], self.position
+            while position <= last and len(offsets) < packets:
+                offsets.append(position)
+                position += header + length_at(buffer, position + 8)[0]
         if not offsets:
             left = self._data.size - self.position
             self.damage = (

@@ -10,6 +10,7 @@ from wiredoctor.decode import link as links
 from wiredoctor.decode.general import general_path
 from wiredoctor.decode.network import ipv4, ipv6, join
 from wiredoctor.decode.reasons import CUT_TCP, link_reason, type_reason
+from wiredoctor.decode.shares import only_share
 from wiredoctor.decode.state import MAX_ODDITIES, DecodeState, Oddity
 from wiredoctor.decode.transport import tcp
 from wiredoctor.tables import PACKETS
@@ -35,13 +36,15 @@ def decode(
     first, second = np.flatnonzero(link.type == links.IPV4_TYPE), np.flatnonzero(link.type == links.IPV6_TYPE)
     four = ipv4(data, first, link.network[first], records, state.tunnels)
     six = ipv6(data, second, link.network[second], records)
-    columns, part, cut, oddities = tcp(data, first_frame, records, link, join(four.tcp, six.tcp))
+    columns, part, cut, oddities = tcp(data, first_frame, records, link, join(four.tcp, six.tcp), state.share)
     for reason, packets in (*four.refused, *six.refused, (CUT_TCP, cut), *_refused_by_link(link, records)):
         if packets:
             state.not_analysed[reason] += packets
     rows = np.sort(np.concatenate([np.flatnonzero(link.type == links.GENERAL), four.general, six.general, part]))
     if len(rows):
         more, odd = general_path(data, rows, first_frame, records, state)
+        if state.share[1] > 1:
+            more = only_share(state.share, more)
         oddities = sorted(oddities + odd)
         columns = {name: np.concatenate([columns[name], more[name]]) for name in more}
         return _ordered(columns), oddities[:MAX_ODDITIES]

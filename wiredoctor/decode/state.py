@@ -29,10 +29,12 @@ class DecodeState:
     scratch: reassembled fragments, append-only; `packets.payload` points into it from tables.SCRATCH on.
     An array made of it stays valid: while one exists, new content goes to a longer copy (read the attribute anew).
     tunnels: the last MAX_TUNNELS fragmented UDP datagrams (hash of addresses and identification) with a tunnel's port.
+    share: of which share of the connections rows are given: number, and how many shares there are.
     limits: what was cut off by a bound of ours, in words.
     """
 
     not_analysed: Counter[str] = field(default_factory=Counter[str])
+    share: tuple[int, int] = (0, 1)
     scratch: bytearray = field(default_factory=bytearray)
     fragments: FragmentStore = field(default_factory=FragmentStore)
     tunnels: dict[int, None] = field(default_factory=dict[int, None])

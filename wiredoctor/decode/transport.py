@@ -8,6 +8,7 @@ import numpy as np
 
 from wiredoctor.decode.layouts import TCP, gather
 from wiredoctor.decode.options import parse_options
+from wiredoctor.decode.shares import in_share
 from wiredoctor.decode.state import MAX_ODDITIES, Oddity
 
 if TYPE_CHECKING:
@@ -21,14 +22,17 @@ LEAST = 16
 
 
 def tcp(
-    data: Array, first_frame: int, records: Columns, link: Link, network: Network
+    data: Array, first_frame: int, records: Columns, link: Link, network: Network, share: tuple[int, int] = (0, 1)
 ) -> tuple[Columns, Array, int, list[Oddity]]:
-    """tables.PACKETS columns; the records whose header is cut off behind the window, which go to the general path;
+    """tables.PACKETS columns of a share of the connections; the records whose header is cut off behind the window, which go to the general path;
     how many were cut off before (these give no row); and oddities."""
     end = records["offset"] + records["captured"]
     room = np.minimum(end[network.row], network.limit) - network.transport
     whole = room >= TCP.itemsize
     part = network.row[~whole & (room >= LEAST)]
+    cut = len(whole) - int(whole.sum()) - len(part)
+    if share[1] > 1:
+        whole &= _of_share(data, network, whole, share)
     row = network.row[whole]
     columns: Columns = {
         "frame": first_frame + row,
@@ -41,7 +45,15 @@ def tcp(
     for name in _FROM_NETWORK:
         columns[name] = getattr(network, name)[whole]
     oddities = _segments(data, columns, network.transport[whole], network.limit[whole], end[row])
-    return columns, part, len(whole) - len(row) - len(part), oddities
+    return columns, part, cut, oddities
+
+
+def _of_share(data: Array, network: Network, whole: Array, share: tuple[int, int]) -> Array:
+    """Whether the packets are of the share; their ports are read ahead of the rest of the header."""
+    at = np.where(whole, network.transport, 0)
+    ports = [data[at + i].astype(np.uint64) * np.uint64(256) + data[at + i + 1] for i in (0, 2)]
+    addresses = (network.source_high, network.source_low, network.destination_high, network.destination_low)
+    return in_share(share, addresses, (ports[0], ports[1]))
 
 
 def _segments(data: Array, columns: Columns, at: Array, limit: Array, end: Array) -> list[Oddity]:

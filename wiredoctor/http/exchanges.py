@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -80,10 +80,8 @@ def message_columns(
     columns: dict[str, Any], side: str, records: list[Record], lines: list[Any], fields: list[Fields | None]
 ) -> None:
     """Adds the columns of the messages of one side; ABSENT records are messages that were not captured."""
-    flat = array("q")
-    for record in records:
-        flat.extend(record)
-    numbers = np.frombuffer(flat, dtype=np.int64).reshape(-1, len(RECORD))
+    flat = np.fromiter(chain.from_iterable(records), np.int64, len(RECORD) * len(records))
+    numbers = flat.reshape(-1, len(RECORD))
     there = numbers[:, 0] != NEVER
     whole = bool(there.all())
     for i, name in enumerate(RECORD):
