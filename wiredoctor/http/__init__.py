@@ -6,6 +6,7 @@ says where the next message begins, otherwise the reader finds its feet again at
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,6 +64,7 @@ def read(
     spoken = Spoken(messages=[] if state.keep_messages else None)
     rows: Columns = {}
     touched: list[Conversation] = []
+    due: list[int] = []
     if s:
         every = np.ones(len(s["frame"]), dtype=bool)
         new = flows(s, groups, pieces, data)
@@ -74,7 +76,8 @@ def read(
         endpoint = _endpoints(s["slot"][groups.first], client, facts)
         annotate(s, groups, walk.in_order, spoken.intervals, client, heard_frame, endpoint, state.last)
         rows = find_bursts(s, state.bursts)
-        _watch(s, facts, state)
+        due = _watch(s, facts, state)
+    told = len(spoken.intervals)
     for slot in [x for x in state.stalled if x in state.conversations]:
         conversation = state.conversations[slot]
         _listen(conversation, spoken, state)
@@ -85,15 +88,18 @@ def read(
         conversation.say_finished()
     for slot in [x for x, deadline in state.deadlines.items() if deadline <= clock]:
         del state.deadlines[slot]
+        due.append(slot)
+    for slot in due:
         _close(slot, facts, payload, spoken, state)
     for slot in retired:
         _end(slot, facts, payload, spoken, state, last_reason=IN_HOLE)
+    _answered_late(spoken.intervals[told:], state)
     bursts = _burst_table(rows, state.bursts.close(retired), state)
     for conversation in state.speaking:
         # what an epoch said is not held by connections that stay open for long
         conversation.spoken = _NOTHING
     state.speaking.clear()
-    return _tables(spoken, bursts, facts, clock, state)
+    return _tables(spoken, bursts, facts, clock, state, (s, groups) if s else None)
 
 
 def finish(payload: Payload, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
@@ -184,13 +190,26 @@ def _endpoints(slots: Array, client: Array, facts: dict[str, Array]) -> Array:
     return mixed.view(np.int64)
 
 
-def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> None:
-    """A FIN or RST: what the connection said is decided max(1 s, 2 rtt) later."""
+def _answered_late(intervals: array[int], state: HttpState) -> None:
+    """Requests and responses that ended behind this epoch's segments: the segments of the next one know it."""
+    for side, ended in zip(intervals[::7], intervals[6::7], strict=True):
+        conversation = state.conversations.get(side >> 1)
+        if conversation is not None and ended != NEVER:
+            state.last.outstanding[side >> 1] += 1 if side & 1 == conversation.client else -1
+
+
+def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> list[int]:
+    """A FIN or RST: what the connection said is decided max(1 s, 2 rtt) later. Returns the slots where that has passed."""
+    due: list[int] = []
     for row in np.flatnonzero((s["flags"] & (FIN | RST)) != 0).tolist():
         slot = int(s["slot"][row])
         if slot in state.conversations:
             rtt = sum(max(int(facts["side_rtt"][2 * slot + d]), 0) for d in (0, 1))
-            state.deadlines[slot] = max(int(s["time"][row]) + max(SECOND, 2 * rtt), state.deadlines.get(slot, NEVER))
+            time, deadline = int(s["time"][row]), state.deadlines.get(slot, NEVER)
+            if NEVER < deadline <= time:
+                due.append(slot)
+            state.deadlines[slot] = max(time + max(SECOND, 2 * rtt), deadline)
+    return due
 
 
 def _close(slot: int, facts: dict[str, Array], payload: Payload, spoken: Spoken, state: HttpState) -> None:
@@ -260,7 +279,10 @@ def _burst_table(rows: Columns, closed: list[dict[str, int]], state: HttpState) 
     return pl.concat(frames) if frames else BURSTS.empty()
 
 
-def _tables(spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
-    exchanges = exchange_table(spoken.said, facts, clock, state.bursts)
+def _tables(
+    spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState,
+    epoch: tuple[Columns, Groups] | None = None,
+) -> Heard:  # fmt: skip
+    exchanges = exchange_table(spoken.said, facts, clock, state.bursts, epoch)
     messages = message_table(spoken.messages or [])
     return Heard(bursts, messages, exchanges)

@@ -105,7 +105,7 @@ def _locate(s: Columns, rows: Array, side: Array, intervals: array[int], last_me
     last_message[at] = hit[:, 4]
     ends = end[good_end]
     s["ends_head"][at] = ends == hit[:, 2]
-    s["ends_message"][at] = ends == hit[:, 3]
+    s["ends_message"][at] = (ends == hit[:, 3]) & (hit[:, 2] <= hit[:, 3])
     s["in_body"][at] = ends > hit[:, 2]
     s["body_bytes"][at] = np.maximum(ends - np.maximum(start[good_end], hit[:, 2]), 0)
     spans = good & good_end & (first != final)
@@ -126,8 +126,11 @@ def _outstanding(s: Columns, groups: Groups, intervals: array[int], client: Arra
         row = where[np.where(inside, events[:, 1] - lowest, 0)]
         row = np.where(inside, row, -1)
         use = row >= 0
-        from_client = (events[:, 0] & 1) == client[groups.number[np.maximum(row, 0)]]
-        np.add.at(change, row[use], np.where(from_client, 1, -1)[use])
+        group = np.searchsorted(slot[groups.first], events[:, 0] >> 1)
+        step = np.where((events[:, 0] & 1) == client[group], 1, -1)
+        np.add.at(change, row[use], step[use])
+        # what had to wait for other bytes ended in an earlier epoch
+        np.add.at(last.outstanding, events[~use, 0] >> 1, step[~use])
     total = np.cumsum(change)
     total = total - (total - change)[groups.start] + last.outstanding[slot]
     result = before(total, groups)

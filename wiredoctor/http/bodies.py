@@ -72,8 +72,8 @@ def sized(reader: Reader, items: Items, i: int, stop: int) -> int:
 def chunk_line(reader: Reader, items: Items, i: int, read: Payload) -> int:
     """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
     if items.at[i] < 0:
-        _hole(reader)
         reader.pos = items.end[i]
+        _hole(reader)
         return i + 1
     begin = max(reader.pos, items.start[i])
     size = items.end[i] - begin

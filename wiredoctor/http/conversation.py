@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import TUNNEL
 from wiredoctor.http.head import HeadParser, RequestLine, StatusLine
-from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message
-from wiredoctor.http.modes import HEAD, OFF, REQUEST
+from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message, Record
+from wiredoctor.http.modes import HEAD, NO_END, OFF, REQUEST, RESPONSE
 from wiredoctor.http.reader import Reader
-from wiredoctor.tables import NEVER, Array
-
-OPEN_END = 1 << 61
-"""Offset behind a message that is not at its end."""
+from wiredoctor.tables import NEVER, NONE, Array
 
 
 def _numbers() -> array[int]:
@@ -29,12 +26,15 @@ class Spoken:
 
     intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
     offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
-    said: the exchanges that are over, whether only the capture's end says so, and when the next request began.
+    said: the exchanges that are over, whether only the capture's end says so, and the record of the request behind it.
     """
 
     intervals: array[int] = field(default_factory=_numbers)
-    said: list[tuple[Conversation, Exchange, bool, int]] = field(default_factory=list["tuple[Conversation, Exchange, bool, int]"])
+    said: list[Said] = field(default_factory=list["Said"])
     messages: list[tuple[Conversation, Message]] | None = None
+
+
+Said = tuple["Conversation", Exchange, bool, Record]
 
 
 class Conversation:
@@ -75,7 +75,7 @@ class Conversation:
             self.client = direction if kind == REQUEST else 1 - direction
             self.heard_frame = frame
             self.protocol = "http"
-        self.readers[direction].kind = kind
+            self.readers[direction].kind, self.readers[1 - direction].kind = kind, 1 - kind
         return True
 
     def other_protocol(self, direction: int, data: bytes) -> None:
@@ -117,7 +117,7 @@ class Conversation:
         self.awaiting.append(exchange)
         return exchange
 
-    def response_begins(self, line: StatusLine, fields: Fields, ack: int) -> Exchange:
+    def response_begins(self, line: StatusLine, fields: Fields, ack: int, frame: int) -> Exchange:
         """A response head was read; returns the exchange that it belongs to, a new one where the request was not captured."""
         awaiting = self.awaiting
         reader = self.readers[1 - self.client]
@@ -126,6 +126,8 @@ class Conversation:
             reader.lost = False
             while len(awaiting) > 1 and _asked(awaiting[1], ack):
                 awaiting.popleft().response_done = True
+                side = 2 * self.slot + reader.direction
+                self.spoken.intervals.extend((side, NO_END, NO_END, NO_END, NEVER, NONE, frame))
         if awaiting and _asked(awaiting[0], ack):
             exchange = awaiting[0]
         else:
@@ -145,7 +147,7 @@ class Conversation:
             return
         spoken = self.spoken
         side = 2 * self.slot + reader.direction
-        counts = reader.kind == REQUEST or exchange.response_line is message.line
+        counts = exchange.request_line is not None and (reader.kind == REQUEST or exchange.response_line is message.line)
         ended = message.last_frame if counts else NEVER
         spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index, ended))
         if spoken.messages is not None:
@@ -178,7 +180,7 @@ class Conversation:
         exchange = open_.popleft()
         while open_ and exchange.request_done and exchange.response_done:
             following = open_.popleft()
-            say((self, exchange, False, following.request[3]))
+            say((self, exchange, False, following.request))
             exchange = following
         open_.appendleft(exchange)
 
@@ -194,7 +196,7 @@ class Conversation:
                 exchange.response, exchange.response_line = last.record(), last.line
                 exchange.response_fields = last.fields
                 exchange.interim.pop()
-            following = self.open[0].request[3] if self.open else NEVER
+            following = self.open[0].request if self.open else ABSENT
             self.spoken.said.append((self, exchange, at_capture_end, following))
         self.awaiting.clear()
 
@@ -205,10 +207,16 @@ class Conversation:
             message = reader.message
             side = 2 * self.slot + reader.direction
             if message is not None and message.exchange is not None:
-                intervals.extend((side, message.offset, message.head_end, OPEN_END, message.id, message.exchange.index, NEVER))
-            elif reader.mode == HEAD and reader.partial and reader.kind is not None:
-                index = self.next_index if reader.kind == REQUEST or not self.awaiting else self.awaiting[0].index
-                intervals.extend((side, reader.partial_offset, OPEN_END, OPEN_END, reader.upcoming_id(), index, NEVER))
+                intervals.extend((side, message.offset, message.head_end, NO_END, message.id, message.exchange.index, NEVER))
+            elif reader.mode == HEAD and reader.partial:
+                self.head_so_far(reader, NO_END)
+
+    def head_so_far(self, reader: Reader, end: int) -> None:
+        """Tells where a head lies that is not all there (and will never be, when another `end` than NO_END is known)."""
+        answers = reader.kind == RESPONSE and self.awaiting
+        index = self.awaiting[0].index if answers else self.next_index
+        side = 2 * self.slot + reader.direction
+        self.spoken.intervals.extend((side, reader.partial_offset, NO_END, end, reader.upcoming_id(), index, NEVER))
 
 
 def switches(line: RequestLine, fields: Fields) -> bool:
@@ -232,4 +240,4 @@ def close_reason(facts: Mapping[str, Array], slot: int, direction: int) -> int |
     return None
 
 
-__all__ = ["AT_CAPTURE_END", "IN_HOLE", "OPEN_END", "Conversation", "Spoken", "close_reason", "switches"]
+__all__ = ["AT_CAPTURE_END", "IN_HOLE", "NO_END", "Conversation", "Said", "Spoken", "close_reason", "switches"]

@@ -9,14 +9,13 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.http.bursts import BurstState
-from wiredoctor.http.conversation import Conversation
+from wiredoctor.http.conversation import Said
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import is_persistent
 from wiredoctor.http.head import RequestLine, StatusLine
 from wiredoctor.http.message import ABSENT, RECORD, Exchange, Record
-from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, Array
-
-Said = list[tuple[Conversation, Exchange, bool, int]]
+from wiredoctor.scan import Groups
+from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, Array, Columns
 
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
 _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
@@ -50,8 +49,10 @@ class FieldTable:
         return np.array([bool(f.transfer_codings) for f in self._distinct], dtype=bool)[self._index]
 
 
-def exchange_table(said: Said, facts: dict[str, Array], clock: int, bursts: BurstState) -> pl.DataFrame:
-    """One row per exchange, with the connection's facts as of when it was said."""
+def exchange_table(
+    said: list[Said], facts: dict[str, Array], clock: int, bursts: BurstState, epoch: tuple[Columns, Groups] | None = None
+) -> pl.DataFrame:
+    """One row per exchange, with the connection's facts as of when it was said. `epoch`: its segments, if it has any."""
     if not said:
         return EXCHANGES.empty()
     columns: dict[str, Any] = {}
@@ -72,8 +73,26 @@ def exchange_table(said: Said, facts: dict[str, Array], clock: int, bursts: Burs
     _timing(columns)
     client = np.array([c.client for c in conversations], dtype=np.int64)
     columns["at_capture_end"] = np.array(at_end, dtype=bool)
-    _connection(columns, np.array(following, dtype=np.int64), slot, 2 * slot + client, facts, clock)
+    columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
+    if epoch is not None:
+        frame = np.array([f[1] for f in following], dtype=np.int64)
+        ended = np.maximum(columns["request_last_frame"], columns["response_last_frame"])
+        _round_trips(columns, np.where(frame == NEVER, NEVER, np.maximum(frame, ended)), slot, client, *epoch)
+    _connection(columns, np.array([f[3] for f in following], dtype=np.int64), slot, 2 * slot + client, facts, clock)
     return EXCHANGES.frame(columns)
+
+
+def _round_trips(columns: dict[str, Any], frame: Array, slot: Array, client: Array, s: Columns, groups: Groups) -> None:
+    """Round trips known before these frames, in which exchanges were over: those of the facts may be of later packets."""
+    lowest = int(s["frame"].min())
+    group = np.minimum(np.searchsorted(s["slot"][groups.first], slot), groups.count - 1)
+    place = (groups.number << 34) + s["frame"] - lowest
+    row = np.searchsorted(place, (group << 34) + np.clip(frame - lowest, 0, 1 << 33))
+    use = (frame != NEVER) & (s["slot"][groups.first[group]] == slot) & (row <= groups.last[group])
+    row = row[use]
+    own = s["direction"][row] == client[use]
+    columns["rtt_client"][use] = np.where(own, s["rtt_own"][row], s["rtt_other"][row])
+    columns["rtt_server"][use] = np.where(own, s["rtt_other"][row], s["rtt_own"][row])
 
 
 def message_columns(
@@ -158,8 +177,7 @@ def _connection(
 ) -> None:
     """The connection as of when nothing more could change the exchange: its close, but nothing later than the patience."""
     server = client ^ 1
-    rtt = {"client": facts["side_rtt"][client], "server": facts["side_rtt"][server]}
-    patience = np.maximum(SECOND, 2 * (np.maximum(rtt["client"], 0) + np.maximum(rtt["server"], 0)))
+    patience = np.maximum(SECOND, 2 * (np.maximum(columns["rtt_client"], 0) + np.maximum(columns["rtt_server"], 0)))
     close: dict[str, dict[str, Array]] = {}
     for name, side in (("client", client), ("server", server)):
         fin = facts["side_fin_frame"][side] != NEVER
@@ -179,6 +197,10 @@ def _connection(
     columns["last"] = (following == NEVER) | ((deadline != NEVER) & (following > deadline))
     columns["handshake"] = facts["side_syn_seen"][client] & facts["side_syn_seen"][server]
     columns["both_directions"] = (facts["side_packets"][client] > 0) & (facts["side_packets"][server] > 0)
-    columns["hole_before"] = facts["unseen_places"][slot] > 0
-    columns["rtt_client"], columns["rtt_server"] = rtt["client"], rtt["server"]
-    columns["said_at"] = np.full(len(slot), clock, dtype=np.int64)
+    known = np.maximum(columns["request_end"], columns["response_end"])
+    for name in ("client_close_time", "server_close_time"):
+        known = np.maximum(known, columns[name])
+    columns["hole_before"] = (facts["unseen_frame"][slot] != NEVER) & (facts["unseen_time"][slot] <= known)
+    over = np.where((deadline != NEVER) & (deadline <= clock), deadline, facts["last_time"][slot])
+    over = np.where(following != NEVER, np.maximum(following, known), over)
+    columns["said_at"] = np.where(columns["at_capture_end"], clock, over)

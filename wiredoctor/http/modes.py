@@ -7,3 +7,6 @@ HEAD, BODY, CHUNK_SIZE, CHUNK_END, CLOSE, SEEK, OFF = range(7)
 body up to the close; anything until something looks like a head again; no HTTP any more."""
 
 REQUEST, RESPONSE = 0, 1
+
+NO_END = 1 << 61
+"""Offset behind a head or a message that is not at its end."""

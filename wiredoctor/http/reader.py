@@ -18,7 +18,7 @@ from wiredoctor.http.head import (
 )
 from wiredoctor.http.items import Assembler, Items
 from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Message
-from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, OFF, REQUEST, RESPONSE, SEEK
+from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, NO_END, OFF, REQUEST, RESPONSE, SEEK
 from wiredoctor.http.payload import FIRST_LOOK, Payload
 from wiredoctor.tables import NEVER
 
@@ -193,9 +193,10 @@ class Reader:
         line = message.line
         if isinstance(line, RequestLine):
             message.exchange = self.conversation.request_begins(line, message.fields, message.offset)
+            message.exchange.request = message.record()
             self._frame_body(message, framing.request_framing(message.fields))
         else:
-            exchange = message.exchange = self.conversation.response_begins(line, message.fields, ack)
+            exchange = message.exchange = self.conversation.response_begins(line, message.fields, ack, message.last_frame)
             method = None if exchange.request_line is None else exchange.request_line.method
             self._frame_body(message, framing.response_framing(line.status, method, message.fields))
 
@@ -233,13 +234,20 @@ class Reader:
 
     def _not_http(self, data: bytes, items: Items, i: int) -> int:
         """These bytes begin no message: look further, or leave the connection alone."""
-        self.partial = b""
+        self._abandon()
         if self.kind is None and not self.seeking:
             self.conversation.other_protocol(self.direction, data)
         if self.mode != OFF:
             self.lose()
         self.pos = items.end[i]
         return i + 1
+
+    def _abandon(self) -> None:
+        """What looked like a head so far was none."""
+        if self.partial:
+            self.conversation.head_so_far(self, self.pos)
+            self.count += 1
+            self.partial = b""
 
     def lose(self) -> None:
         """Where the next message begins is not known any more."""
@@ -249,6 +257,7 @@ class Reader:
     def _hole_in_head(self, items: Items, i: int) -> int:
         if self.partial:
             self._cut_head(IN_HOLE)
+            self._abandon()
         self.lose()
         self.pos = items.end[i]
         return i + 1
@@ -295,10 +304,10 @@ class Reader:
         ):
             return
         message = Message(self._next_id(), self.partial_offset, self.partial_frame, self.partial_time, parsed[0], parsed[1])
-        message.head_bytes, message.head_end = len(self.partial), self.pos
-        self.message = message
+        message.head_bytes, message.head_end = len(self.partial), NO_END
+        self.message, frame = message, self.partial_frame
         if isinstance(message.line, StatusLine):
-            message.exchange = self.conversation.response_begins(message.line, message.fields, NEVER)
+            message.exchange = self.conversation.response_begins(message.line, message.fields, NEVER, frame)
         else:
             message.exchange = self.conversation.request_begins(message.line, message.fields, message.offset)
         self.finish(reason)
