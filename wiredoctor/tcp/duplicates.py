@@ -20,7 +20,7 @@ AT_ONCE = MILLISECOND
 
 _SAME = ("seq", "ack", "flags", "window", "length", "options_hash", "ip_id", "ip_version")
 _OTHER_WAY = ("interface", "link_hash", "ttl", "encapsulation")
-_KEPT = (*_SAME, *_OTHER_WAY, "time", "side", "payload", "captured", "has_timestamps")
+_KEPT = (*_SAME, *_OTHER_WAY, "time", "clock", "side", "payload", "captured", "has_timestamps")
 
 
 def second_copies(rows: Columns, suspect: Array, read: Callable[[int, int], bytes], state: TcpState) -> Array:
@@ -51,7 +51,9 @@ def _find(both: Columns, number: Array, suspect: Array, copy: Array, read: Calla
     alike = np.zeros(len(order), dtype=bool)
     alike[1:] = mixed[order][1:] == mixed[order][:-1]
     duplicated = state.connections["duplicated_data"]
-    for position in np.flatnonzero(alike).tolist():
+    found = np.flatnonzero(alike)
+    # in the order of frames: what was found duplicated before tells about the next
+    for position in found[np.argsort(number[order[found]], kind="stable")].tolist():
         later, earlier = int(order[position]), int(order[position - 1])
         row = int(number[later])
         if row < 0 or not suspect[row] or not _is_copy(both, earlier, later, duplicated, read):
@@ -63,7 +65,9 @@ def _find(both: Columns, number: Array, suspect: Array, copy: Array, read: Calla
 
 def _is_copy(both: Columns, a: int, b: int, duplicated: Array, read: Callable[[int, int], bytes]) -> bool:
     apart = int(both["time"][b] - both["time"][a])
-    if not 0 <= apart <= WITHIN or both["side"][a] != both["side"][b] or any(both[n][a] != both[n][b] for n in _SAME):
+    if not 0 <= apart <= WITHIN or both["clock"][b] - both["clock"][a] > WITHIN:
+        return False
+    if both["side"][a] != both["side"][b] or any(both[n][a] != both[n][b] for n in _SAME):
         return False
     other_way = any(both[name][a] != both[name][b] for name in _OTHER_WAY)
     bare = both["length"][b] == 0 and both["flags"][b] & (SYN | FIN | RST | ACK) == ACK and not both["has_timestamps"][b]
@@ -78,6 +82,6 @@ def _is_copy(both: Columns, a: int, b: int, duplicated: Array, read: Callable[[i
 
 def _remember(rows: Columns, past: Columns, state: TcpState) -> None:
     """Keeps the rows of the last 100 ms for the next epoch; copies too: a third one is found by the second."""
-    oldest = int(rows["time"].max()) - WITHIN if len(rows["time"]) else 0
-    keep, old = rows["time"] >= oldest, past["time"] >= oldest
+    oldest = int(rows["clock"].max()) - WITHIN if len(rows["clock"]) else 0
+    keep, old = rows["clock"] >= oldest, past["clock"] >= oldest
     state.recent = {name: np.concatenate((past[name][old], rows[name][keep])) for name in _KEPT}
