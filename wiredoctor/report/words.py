@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 
+from wiredoctor.durations import duration_text
+
+NANOSECONDS = 1_000_000_000
+"""In a second."""
+
 
 def clean(text: str) -> str:
     r"""Text that a terminal shows and never obeys: controls, formatting signs and lone surrogates become \xNN or \uNNNN."""
@@ -29,19 +34,9 @@ def shorten(text: str, width: int, mark: str = "...") -> str:
     return text[:head] + mark + text[len(text) - tail :]
 
 
-_STEPS = ((1e-9, "ns"), (1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
-
-
 def duration(seconds: float, space: str = " ") -> str:
     """Seconds to three digits: "44.1 ms", "7.9 s", "3 min 20 s"; `space` stands between number and unit."""
-    if seconds < 0:
-        return "-" + duration(-seconds, space)
-    if round(seconds, 1) >= 120:
-        return _long(round(seconds), space)
-    if seconds < 0.5e-9:
-        return f"0{space}ms"
-    scale, unit = next(step for step in _STEPS if seconds < 999.5 * step[0] or step[1] == "s")
-    return f"{_three_digits(seconds / scale)}{space}{unit}"
+    return duration_text(round(seconds * NANOSECONDS), space)
 
 
 def _three_digits(number: float) -> str:
@@ -49,12 +44,6 @@ def _three_digits(number: float) -> str:
     digits = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
     text = f"{number:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _long(seconds: int, space: str) -> str:
-    parts = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
-    first = next(i for i, (number, _) in enumerate(parts) if number)
-    return space.join(f"{number}{space}{unit}" for number, unit in parts[first : first + 2] if number)
 
 
 def size(number: int, space: str = " ") -> str:

@@ -1,0 +1,41 @@
+"""One way to write a length of time, for rules and reports alike: "465 us", "44.1 ms", "7.9 s", "3 min 20 s"."""
+
+from __future__ import annotations
+
+SIGNIFICANT = 3
+"""Digits. More would claim an accuracy that clocks of captures do not have."""
+
+UNITS = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns"))
+"""Nanoseconds in each, longest first."""
+
+LONG = 120
+"""Seconds from which on a length is written in its two largest units of LONG_UNITS."""
+
+LONG_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+"""Seconds in each, longest first."""
+
+
+def duration_text(nanoseconds: int, space: str = " ") -> str:
+    """Rounded (half up) to three significant digits, without trailing zeros; `space` stands between number and unit."""
+    if nanoseconds < 0:
+        return "-" + duration_text(-nanoseconds, space)
+    step = 10 ** max(0, len(str(nanoseconds)) - SIGNIFICANT)
+    rounded = (nanoseconds + step // 2) // step * step
+    second = UNITS[0][0]
+    if rounded >= LONG * second:
+        return _long((nanoseconds + second // 2) // second, space)
+    if not rounded:
+        return f"0{space}ms"
+    size, unit = next(u for u in UNITS if rounded >= u[0])
+    number = f"{rounded // size}.{rounded % size * 1000 // size:03}".rstrip("0").rstrip(".")
+    return f"{number}{space}{unit}"
+
+
+def _long(seconds: int, space: str) -> str:
+    first = next(i for i, (size, _) in enumerate(LONG_UNITS) if seconds >= size)
+    parts: list[str] = []
+    for size, unit in LONG_UNITS[first : first + 2]:
+        if number := seconds // size:
+            parts.append(f"{number}{space}{unit}")
+        seconds %= size
+    return space.join(parts)
