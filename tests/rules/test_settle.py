@@ -75,6 +75,20 @@ def test_a_finding_stands_on_its_own() -> None:
     assert finding.display_filter == "tcp.stream == 0"
 
 
+def test_frames_are_in_order_and_each_is_said_once() -> None:
+    noted = [(6, 12, "its head"), (9, 20, "the rest"), (6, 12, "its first burst"), (5, 10, "asked")]
+    evidence = [{"frame": frame, "time": time * MS, "note": note} for frame, time, note in noted]
+    rule = module("a", display_filter="frame.number in {{{frames}}}")
+    [finding] = settled([rule], {"a": candidates(candidate(evidence=evidence))})
+    assert [(e.frame, e.elapsed, e.note) for e in finding.evidence] == [
+        (5, 0.01, "asked"),
+        (6, 0.012, "its head; its first burst"),
+        (9, 0.02, "the rest"),
+    ]
+    assert finding.display_filter == "frame.number in {5, 6, 9}"
+    assert finding.elapsed == 0.01
+
+
 def test_texts_by_kind() -> None:
     rule = module("a", severity={"x": "error", "y": "note"}, title={"x": "ex {name}", "y": "why"}, remedy={"x": "1", "y": "2"})
     first, second = settled([rule], {"a": candidates(candidate(kind="y"), candidate(kind="x", frame=6))})

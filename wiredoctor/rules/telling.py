@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from string import Formatter
 from typing import Any
 
 import polars as pl
 
+from wiredoctor.durations import duration_text
 from wiredoctor.findings import (
     SEVERITIES,
     Advice,
@@ -25,7 +28,7 @@ from wiredoctor.findings import (
     rfc3339,
 )
 from wiredoctor.rules.modules import RuleModule
-from wiredoctor.rules.words import DURATION, duration_text
+from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import SECOND
 
 GIVEN_NAMES = (
@@ -86,8 +89,9 @@ def _tell_rule(
 
 
 def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int) -> Finding:
-    evidence = tuple(Evidence(e["frame"], e["time"] / SECOND, printable(e["note"])) for e in values["evidence"] or ())
-    moment = values["evidence"][0]["time"] if evidence else values["start"] or 0
+    packets = values["evidence"] or ()
+    evidence = tuple(_evidence(packets))
+    moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
     values |= _given(values, side, [e.frame for e in evidence])
@@ -120,6 +124,13 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         display_filter=texts.display_filter.format_map(written),
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
     )
+
+
+def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
+    """Frames in order, each once, with all that was noted of it."""
+    for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
+        notes = [*same]
+        yield Evidence(frame, notes[0]["time"] / SECOND, "; ".join(printable(e["note"]) for e in notes))
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
