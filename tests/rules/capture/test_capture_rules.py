@@ -15,9 +15,16 @@ def test_bytes_that_were_acknowledged_but_not_captured() -> None:
         connection(connection=3, unseen_frame=10, unseen_time=1 * S, server_packets=0, **lossy),
     )
     [loss] = found("capture-loss", table)
-    assert (loss["missing_bytes"], loss["places"], loss["touched"], loss["connections"], loss["share"]) == (200, 4, 2, 4, 50.0)
+    assert (loss["missing_bytes"], loss["places"], loss["place_word"]) == (200, 4, "places")
+    assert (loss["touched"], loss["connections"], loss["part"]) == (2, 4, " (50.0 %)")
     assert [(e["frame"], e["time"]) for e in loss["evidence"]] == [(20, 2 * S), (30, 3 * S)]
     assert (loss["frame"], loss["start"], loss["connection"], loss["side"]) == (20, 2 * S, None, None)
+
+
+def test_a_share_is_said_only_of_a_part() -> None:
+    one = connection(unseen_frame=30, unseen_time=3 * S, unseen_places=1, client_unseen_bytes=10)
+    [loss] = found("capture-loss", rows("connections", one))
+    assert (loss["touched"], loss["connections"], loss["part"], loss["place_word"]) == (1, 1, "", "place")
 
 
 def test_at_most_five_places_are_shown() -> None:
@@ -36,7 +43,7 @@ def test_a_damaged_file() -> None:
     whole = {"capture": "a.pcap", "format": "pcap", "packets": 7, "bytes": 900, "last_frame": 7, "last_time": 3 * S}
     assert found("damaged-file", rows("captures", whole)) == []
     [damage] = found("damaged-file", rows("captures", whole | {"damage": "the file ends inside packet 8."}))
-    assert (damage["damage"], damage["packets"], damage["start"]) == ("the file ends inside packet 8", 7, 3 * S)
+    assert (damage["damage"], damage["packets"], damage["start"]) == ("The file ends inside packet 8", 7, 3 * S)
     assert [e["frame"] for e in damage["evidence"]] == [7]
 
 

@@ -35,6 +35,12 @@ def test_a_body_released_by_a_delayed_ack() -> None:
     assert "older Windows" in stall["timer"]
 
 
+@pytest.mark.parametrize(("delay", "windows"), [(40, True), (200, True), (60, False), (120, False), (400, False)])
+def test_windows_is_spoken_of_where_the_timer_may_be_its_own(delay: int, windows: bool) -> None:
+    [stall] = stalls(delayed(delay * MS))
+    assert ("TcpAckFrequency" in stall["receiver"]) == windows
+
+
 def test_the_kind_is_what_d_was() -> None:
     piece = {"data_before_ends_head": False}
     assert [s["kind"] for s in stalls(held(**piece))] == ["write-write-read"]

@@ -32,9 +32,9 @@ from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
 
 RULE = Rule(
     severity="warning",
-    title="The capture lacks packets: {missing_bytes} bytes were acknowledged that it does not have",
-    message="{missing_bytes} bytes in {places} places were acknowledged by their receiver, but are not in the capture. "
-    "That touches {touched} of {connections} connections ({share:.1f} %). The network delivered these packets; whatever "
+    title="The capture lacks packets: {missing_bytes:,} bytes were acknowledged that it does not have",
+    message="{missing_bytes:,} bytes in {places:,} {place_word} were acknowledged by their receiver, but are not in the capture. "
+    "Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
     "recorded the capture lost them. Nothing is concluded from what is missing.",
     remedy="Capture again with a larger buffer and the snap length that the traffic needs (tcpdump -B 32768 -s 0; in immediate "
     "mode the default frame size leaves room for eight packets in a 2 MB ring), and with a filter that leaves out what is not "
@@ -63,6 +63,11 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         c("unseen_places").filter(touched).sum().alias("places"),
         touched.sum().cast(pl.Int64).alias("touched"),
         pl.len().cast(pl.Int64).alias("connections"),
-        (100 * touched.mean()).alias("share"),
+        _places(c("unseen_places").filter(touched).sum()).alias("place_word"),
+        pl.when(~touched.all()).then(pl.format(" ({} %)", (100 * touched.mean()).round(1))).otherwise(pl.lit("")).alias("part"),
         place.sort_by(c("unseen_frame").filter(touched)).head(SHOWN.value).implode().cast(EVIDENCE).alias("evidence"),
     ).filter(c("touched") > 0)
+
+
+def _places(number: pl.Expr) -> pl.Expr:
+    return pl.when(number == 1).then(pl.lit("place")).otherwise(pl.lit("places"))

@@ -29,8 +29,8 @@ from wiredoctor.rules.proof import evidence, of_the_capture
 
 RULE = Rule(
     severity="warning",
-    title="The capture file is damaged: only its first {packets} packets could be read",
-    message="{damage}. The {packets} packets before that were analysed; what may come after them is unknown.",
+    title="The capture file is damaged: only its first {packets:,} packets could be read",
+    message="{damage}. The {packets:,} packets before that were analysed; what may come after them is unknown.",
     remedy="Copy the file again, or let capinfos and editcap (Wireshark) save what can be saved. When capturing again, end the "
     "capturing program with an interrupt and see that the disk has room.",
     display_filter="frame.number <= {last_frame}",
@@ -54,7 +54,11 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("last_time").alias("start"),
             pl.col("last_time").alias("end"),
             "packets",
-            pl.col("damage").str.strip_chars_end(". "),
+            _sentence(pl.col("damage").str.strip_chars_end(". ")).alias("damage"),
             evidence(("last_read", "last_time", "the last packet that could be read")),
         )
     )
+
+
+def _sentence(text: pl.Expr) -> pl.Expr:
+    return text.str.head(1).str.to_uppercase() + text.str.slice(1)

@@ -38,7 +38,7 @@ from wiredoctor.rules.words import DURATION, duration
 
 _UNFRAMED = (
     "The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, so that its body "
-    "({body_bytes} bytes seen) ends only where the connection does; yet nothing says that the connection will close. "
+    "({body_bytes:,} bytes seen) ends only where the connection does; yet nothing says that the connection will close. "
 )
 
 RULE = Rule(

@@ -46,13 +46,12 @@ from wiredoctor.tables import SERVER
 _WHY = (
     " Nagle's algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged, and the "
     "{peer}'s TCP delayed that acknowledgement for {ack_delay} ({timer}). In between neither side did anything. "
-    "The {held_bytes} bytes left {release} after the ACK had reached the sender: they had been ready, and {delay} were "
-    "spent on waiting."
+    "The {held_bytes:,} bytes left {release} after the ACK had reached the sender: they had been ready, and waited for "
+    "{delay}."
 )
-_OR = (
-    " or set TCP_NODELAY on its sockets. Where only the {peer}'s host can be changed, and it runs Windows, TcpAckFrequency = 1 "
-    "(registry, per interface) ends delayed ACKs there."
-)
+_OR = " or set TCP_NODELAY on its sockets.{receiver}"
+
+_WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
 RULE = Rule(
     severity="warning",
@@ -61,8 +60,9 @@ RULE = Rule(
         "write-write-read": "The {side} held a small write back for {delay}: Nagle's algorithm met a delayed ACK",
     },
     message={
-        "head-body-split": "The {side} sent the head of its {what} ({sent_bytes} bytes) by itself and held its body back." + _WHY,
-        "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes} bytes) and held the next back." + _WHY,
+        "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) by itself and held its body back."
+        + _WHY,
+        "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes) and held the next back." + _WHY,
     },
     remedy={
         "head-body-split": "Let the {side} hand head and body to TCP in one write (one buffer, writev, or a buffered stream that "
@@ -96,8 +96,9 @@ RULE = Rule(
             "uvicorn: use uvloop; asyncio leaves Nagle on for sockets that were made before it got them (--workers).",
         ),
         Advice("server", "nginx", "nginx: tcp_nodelay is on by default; look for where it is switched off."),
-        Advice("server", "^$", "Java's com.sun.net.httpserver: start it with -Dsun.net.httpserver.nodelay=true."),
-        Advice("client", r"^$|MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.UseNagleAlgorithm = false."),
+        Advice("server", "^$", "If it is Java's com.sun.net.httpserver, start it with -Dsun.net.httpserver.nodelay=true."),
+        Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.UseNagleAlgorithm = false."),
+        Advice("client", "^$", "If it uses the .NET Framework, set ServicePointManager.UseNagleAlgorithm = false."),
     ),
 )
 
@@ -155,6 +156,7 @@ def judge(candidates: pl.DataFrame, state: releases.Memory | None) -> tuple[pl.D
     found = candidates[stalls].with_columns(
         _what().alias("what"),
         releases.timer(pl.col("delay")).alias("timer"),
+        _receiver().alias("receiver"),
         pl.col("delay").cast(DURATION).alias("ack_delay"),
         _evidence(),
         pl.Series("delay", [delay for delay, _ in said], dtype=pl.Int64),
@@ -192,10 +194,16 @@ def _what() -> pl.Expr:
     return pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
 
 
+def _receiver() -> pl.Expr:
+    """What helps at the receiver, where its timer may be that of Windows."""
+    windows = releases.timer(pl.col("delay")).str.contains("Windows", literal=True)
+    return pl.when(windows).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
+
+
 def _evidence() -> pl.Expr:
-    first = pl.format("D: {} bytes leave, and no more, though there is more to say", "sent_bytes")
-    acked = pl.format("K: the pure ACK of them, delayed by {}", duration(pl.col("delay")))
-    freed = pl.format("S: {} bytes that had been held back", "held_bytes")
+    first = pl.format("D, the data: {} bytes leave; there is more to say", "sent_bytes")
+    acked = pl.format("K, its ACK: a pure one, delayed by {}", duration(pl.col("delay")))
+    freed = pl.format("S, what was held back: {} bytes, sent as K arrives", "held_bytes")
     return evidence(
         ("frame", "start", first),
         ("ack_before_frame", "ack_before_time", acked),

@@ -36,9 +36,10 @@ from wiredoctor.rules.words import DURATION, duration
 RULE = Rule(
     severity="warning",
     title="The server streams its response without Transfer-Encoding: chunked",
-    message="The body of the {status} to {request} ({body_bytes} bytes) came in {bursts} bursts, with {pauses} pauses of the "
-    "application ({paused} in all), but with neither Content-Length nor Transfer-Encoding: chunked: it ends where the connection "
-    "does. {says_close} An intermediary cannot pass such a stream on piece by piece, and a stream that broke off looks whole.",
+    message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {bursts:,} bursts (pauses of the application: "
+    "{pauses:,}, {paused} in all). The response has neither Content-Length nor Transfer-Encoding: chunked; its body ends where "
+    "the connection does. {says_close} An intermediary cannot pass such a stream on piece by piece, and a stream that broke off "
+    "looks whole.",
     remedy="Let the server send the response with Transfer-Encoding: chunked, which every HTTP/1.1 client understands, and keep "
     "the connection open.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -99,7 +100,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         _says_close().alias("says_close"),
         evidence(
             ("response_frame", "response_start", "the response's head: neither Content-Length nor Transfer-Encoding"),
-            ("before", "pause_start", "end of a burst of its body; all of it was acknowledged, and the window was open"),
+            ("before", "pause_start", "a burst of its body ends: all of it was acknowledged, and the window was open"),
             ("after", "pause_end", pl.format("the next burst, {} later", duration(pause))),
         ),
     )
