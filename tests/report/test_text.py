@@ -34,9 +34,9 @@ WARNING  Nagle's algorithm met a delayed ACK  200 ms
   nagle-delayed-ack (head-body-split), high confidence, to change on the server
   10.0.0.1:51234 -> 10.0.0.2:80
 
-  The server sent the head of its response alone (38 bytes), and the body (5
-  bytes) had to wait for the client's delayed ACK: 200 ms for nothing. The timer
-  is that of older Windows.
+  The server sent the head of its response alone (38 bytes), and the body
+  (5 bytes) had to wait for the client's delayed ACK: 200 ms for nothing. The
+  timer is that of older Windows.
 
   Proof: connection 3, exchange 2, GET /items?id=*, status 200
   frame 5  0.022000 s  the head of the response leaves alone, 38 bytes
@@ -52,8 +52,8 @@ WARNING  Nagle's algorithm met a delayed ACK  200 ms
   See: RFC 1122 section 4.2.3.4  https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4
 
 What was read
-  trace.pcap: pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00
-    UTC, 12.5 s long
+  trace.pcap: pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31
+    12:00:00 UTC, 12.5 s long
     not analysed: UDP, 12 packets
     not analysed: ARP, 3 packets
   5 TCP connections, 7 HTTP exchanges
@@ -91,7 +91,7 @@ def test_the_worst_comes_first() -> None:
     )
     order = [text.index(title) for title in ("no framing", "a long wait", "a short wait", "an old proxy")]
     assert order == sorted(order)
-    assert text.startswith("1 error, 2 warnings, 1 note. Time lost by waiting: 5.1 s.")
+    assert text.startswith("1 error, 2 warnings and 1 note. Time lost by waiting: 5.1 s.")
 
 
 def test_like_findings_are_one_paragraph() -> None:
@@ -101,12 +101,38 @@ def test_like_findings_are_one_paragraph() -> None:
     ]
     alike.append(finding(delay=0.1, elapsed=99.0, confidence="medium"))
     text = page(busy(alike))
-    assert text.startswith("1 warning (39 findings, like ones together). Time lost by waiting: 8.4 s.\n")
-    assert "Nagle's algorithm met a delayed ACK  x 39, 8.4 s in all" in text
+    assert text.startswith("1 warning, found 39 times. Time lost by waiting: 8.4 s.\n")
+    assert "Nagle's algorithm met a delayed ACK (worst of 39; 8.4 s in all)" in text
     assert "  10.0.0.1 -> 10.0.0.2:80\n" in text
     assert "  wait 37\n" in text
     assert "Proof (the worst of 39): connection 37," in text
     assert "medium confidence" in text
+
+
+def test_several_groups_say_how_often_in_all() -> None:
+    text = page(busy([finding(delay=None), finding(delay=None), finding(rule="premature-close", severity="note", delay=None)]))
+    assert text.startswith("1 warning and 1 note, found 3 times in all.\n")
+    assert "Nagle's algorithm met a delayed ACK  x 2\n" in text
+    assert "Proof (the first of 2): " in text
+
+
+def test_a_delay_that_the_title_says_is_not_said_again() -> None:
+    assert "\nWARNING  Held back for 200 ms\n" in page(busy([finding(title="Held back for 200 ms")]))
+
+
+@pytest.mark.parametrize("width", range(40, 120))
+def test_a_number_stays_with_its_unit(width: int) -> None:
+    text = page(
+        busy([finding(message="word " * 30 + "44.1 ms, 7 bytes (9 kB, 3 s) 100 % " * 8, remedy="after 20 s " * 9)]), width
+    )
+    assert re.search(r"[0-9]\n *(ms|s|kB|MB|bytes|packets|UTC|%)(?!\w)", text) is None
+    assert "\ue000" not in text
+
+
+def test_prose_is_no_wider_than_one_can_read() -> None:
+    text = page(busy([finding(message="word " * 100, delay=None, evidence=(Evidence(5, 0.0, "note " * 50),))]), 300)
+    prose = [line for line in text.splitlines() if "word word" in line or "note note" in line]
+    assert 100 < max(map(len, prose)) <= 110
 
 
 @pytest.mark.parametrize(

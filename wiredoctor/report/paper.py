@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,6 +16,14 @@ SEVERITY_STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold c
 
 LEAST_WIDTH = 40
 """Below this many columns lines are left to the terminal to break."""
+
+MOST_PROSE = 110
+"""Columns of text: longer lines are hard to read on. Drawings and tables may be wider."""
+
+_QUANTITY = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))")
+
+_TIED = "\ue000"
+"""Stands for a space at which no line may end. Not a character of any text here: `clean` escapes it."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +75,14 @@ class Writer:
         self._console.file.write("\n")
 
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
-        """Text, or (text, style), one after the other, wrapped; lines after the first are indented by `hang` more."""
-        lines = self._wrapped(_assemble(parts), self.width - indent, hang)
-        for number, line in enumerate(lines):
+        """Text, or (text, style), one after the other, wrapped; lines after the first are indented by `hang` more.
+
+        No line ends between a number and its unit.
+        """
+        text = _assemble(parts)
+        text.plain = _QUANTITY.sub(_TIED, text.plain)
+        for number, line in enumerate(self._wrapped(text, min(self.width, MOST_PROSE) - indent, hang)):
+            line.plain = line.plain.replace(_TIED, " ")
             line.rstrip()
             line.pad_left(indent + (hang if number else 0))
             self._console.print(line, soft_wrap=True)

@@ -60,15 +60,17 @@ def _write_groups(writer: Writer, report: Report, groups: list[Group], *, everyt
 
 
 def _headline(report: Report, groups: list[Group]) -> str:
-    head = _severities(groups)
-    if len(report.findings) > len(groups):
-        head += f" ({len(report.findings):,} findings, like ones together)"
+    """ "3 warnings and 1 note, found 14 times in all. Time lost by waiting: 388 ms."."""
+    head, times = _severities(groups), sum(group.count for group in groups)
+    if times > len(groups):
+        head += f", found {times:,} times" + (" in all" if len(groups) > 1 else "")
     return f"{head}. Time lost by waiting: {duration(report.delay)}." if report.delay > 0 else f"{head}."
 
 
 def _severities(groups: Sequence[Group]) -> str:
     each = {s: sum(g.worst.severity == s for g in groups) for s in SEVERITIES}
-    return ", ".join(count(n, s) for s, n in each.items() if n)
+    *most, last = [count(n, s) for s, n in each.items() if n]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _write_group(writer: Writer, group: Group, *, several: bool, everything: bool) -> None:
@@ -95,10 +97,11 @@ def _write_group(writer: Writer, group: Group, *, several: bool, everything: boo
 
 
 def _extent(group: Group) -> str:
-    """How often and how long: " x 38, 7.9 s in all"."""
+    """How often and how long, where the title does not say it: " (worst of 38; 7.9 s in all)"."""
+    delay = duration(group.delay) if group.delay else ""
     if group.count == 1:
-        return f"  {duration(group.delay)}" if group.delay else ""
-    return f"  x {group.count:,}" + (f", {duration(group.delay)} in all" if group.delay else "")
+        return f"  {delay}" if delay and delay not in group.worst.title else ""
+    return f" (worst of {group.count:,}; {delay} in all)" if delay else f"  x {group.count:,}"
 
 
 def _where(group: Group, *, several: bool) -> str:
@@ -111,7 +114,8 @@ def _where(group: Group, *, several: bool) -> str:
 
 def _proof_title(group: Group) -> str:
     worst = group.worst
-    which = f"Proof (the worst of {len(group.findings):,})" if len(group.findings) > 1 else "Proof"
+    rank = "worst" if group.delay else "first"
+    which = f"Proof (the {rank} of {len(group.findings):,})" if len(group.findings) > 1 else "Proof"
     places = [
         "" if worst.connection is None else f"connection {worst.connection}",
         "" if worst.exchange is None else f"exchange {worst.exchange}",
