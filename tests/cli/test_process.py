@@ -32,6 +32,15 @@ def test_help_is_quick(words: list[str]) -> None:
     assert "wiredoctor" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("command", "usage"), [("analyze", "CAPTURE..."), ("connections", "CAPTURE..."), ("explain", "RULE...")])
+def test_help_names_arguments_as_other_programs_do(command: str, usage: str) -> None:
+    done = subprocess.run(
+        [*PYTHON, command, "--help"], capture_output=True, text=True, env=clean_environment(COLUMNS="80"), check=False
+    )
+    assert f"Usage: wiredoctor {command} [OPTIONS] {usage}\n" in done.stdout
+    assert f"\nArguments:\n  {usage}  " in done.stdout
+
+
 def test_a_command_needs_no_pydantic() -> None:
     """It would cost 50 ms of CPU."""
     code = (

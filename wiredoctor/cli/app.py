@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -52,10 +52,33 @@ def common(
     """Reads a packet capture, understands every HTTP exchange in it, and says what is wrong, with proof and remedy."""
 
 
+def with_plain_arguments(command: Any) -> Any:
+    """The command, whose help says CAPTURE..., as other programs do, where Typer says {CAPTURE}... and <list[str]>."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            _write_plainly(parameter)
+    for subcommand in getattr(command, "commands", {}).values():
+        with_plain_arguments(subcommand)
+    return command
+
+
+def _write_plainly(argument: Any) -> None:
+    name = argument.display_name_raw + ("..." if argument.nargs != 1 else "")
+    shown = name if argument.required else f"[{name}]"
+
+    def without_type(ctx: Any) -> str:
+        del ctx
+        return ""
+
+    argument._rich_display_name = argument._usage_display_name = lambda: shown
+    argument.display_type_rich = without_type
+
+
 def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
+    command = with_plain_arguments(typer.main.get_command(app))
     try:
-        without_pydantic(typer.main.get_command(app), HELP)(prog_name="wiredoctor")
+        without_pydantic(command, HELP)(prog_name="wiredoctor")
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     sys.exit(Exit.DONE)
