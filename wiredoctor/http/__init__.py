@@ -15,6 +15,7 @@ import polars as pl
 from wiredoctor.http.annotate import LastData, annotate
 from wiredoctor.http.bursts import BurstState, find_bursts
 from wiredoctor.http.conversation import AT_CAPTURE_END, IN_HOLE, Conversation, Spoken, close_reason
+from wiredoctor.http.effective_mss import PathState, lower
 from wiredoctor.http.exchanges import exchange_table
 from wiredoctor.http.head import HeadParser
 from wiredoctor.http.items import HOLE, Items
@@ -41,6 +42,7 @@ class HttpState:
     stalled: set[int] = field(default_factory=set[int])
     deadlines: dict[int, int] = field(default_factory=dict[int, int])
     last: LastData = field(default_factory=LastData)
+    path: PathState = field(default_factory=PathState)
     bursts: BurstState = field(default_factory=BurstState)
 
 
@@ -75,6 +77,7 @@ def read(
         client, heard_frame = _roles(s, groups, state)
         endpoint = _endpoints(s["slot"][groups.first], client, facts)
         annotate(s, groups, walk.in_order, spoken.intervals, client, heard_frame, endpoint, state.last)
+        lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = _watch(s, facts, state)
     told = len(spoken.intervals)
@@ -127,6 +130,7 @@ def forget(slots: list[int], state: HttpState) -> None:
         state.deadlines.pop(slot, None)
     state.stalled.difference_update(slots)
     state.last.forget(slots)
+    state.path.forget(slots)
 
 
 _NOTHING = Spoken()
