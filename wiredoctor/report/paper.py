@@ -20,7 +20,7 @@ LEAST_WIDTH = 40
 MOST_PROSE = 110
 """Columns of text: longer lines are hard to read on. Drawings and tables may be wider."""
 
-_QUANTITY = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))")
+_QUANTITY = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])")
 
 _TIED = "\ue000"
 """Stands for a space at which no line may end. Not a character of any text here: `clean` escapes it."""
@@ -77,7 +77,7 @@ class Writer:
     def paragraph(self, *parts: str | tuple[str, str], indent: int = 0, hang: int = 0) -> None:
         """Text, or (text, style), one after the other, wrapped; lines after the first are indented by `hang` more.
 
-        No line ends between a number and its unit.
+        No line ends between a number and its unit, or between an option and its number.
         """
         text = _assemble(parts)
         text.plain = _QUANTITY.sub(_TIED, text.plain)

@@ -51,7 +51,7 @@ RULE = Rule(
         "left-waiting": _UNFRAMED
         + "The connection stayed open for {waited} after the last byte, until {until}: all that time the "
         "client could not know that it has the whole response.",
-        "closed": _UNFRAMED + "The server closed {waited} after the last byte, with {until}: the response got through, but the "
+        "closed": _UNFRAMED + "It was closed {waited} after the last byte by {until}: the response got through, but the "
         "promised connection is gone, and a response that was cut off would have looked the same.",
     },
     remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked where the length is not known in "
