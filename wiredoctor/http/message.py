@@ -75,8 +75,3 @@ class Exchange:
         self.response: Record = ABSENT
         self.interim: list[int] | None = None
         self.interim_end: Message | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Both messages have ended."""
-        return self.request_done and self.response_done
