@@ -34,7 +34,7 @@ def test_it_is_near_the_truth_and_three_digits_long(nanoseconds: int) -> None:
     units = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
     sign, words = (-1 if nanoseconds < 0 else 1), duration_text(nanoseconds).removeprefix("-").split()
     said = sum(float(number) * units[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
-    assert sign * said == pytest.approx(nanoseconds, rel=0.02 if len(words) > 2 or words[1] in ("min", "h", "d") else 0.005)
+    assert sign * said == pytest.approx(nanoseconds, rel=0.05 if len(words) > 2 or words[1] in ("min", "h", "d") else 0.005)
     if len(words) == 2:
         assert len(words[0].replace(".", "").lstrip("0")) <= 3
 

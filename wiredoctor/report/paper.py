@@ -20,7 +20,9 @@ LEAST_WIDTH = 40
 MOST_PROSE = 110
 """Columns of text: longer lines are hard to read on. Drawings and tables may be wider."""
 
-_QUANTITY = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])")
+_QUANTITY = re.compile(
+    r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])"
+)
 
 _TIED = "\ue000"
 """Stands for a space at which no line may end. Not a character of any text here: `clean` escapes it."""
