@@ -24,8 +24,8 @@ LEAST = 16
 def tcp(
     data: Array, first_frame: int, records: Columns, link: Link, network: Network, share: tuple[int, int] = (0, 1)
 ) -> tuple[Columns, Array, int, list[Oddity]]:
-    """tables.PACKETS columns of a share of the connections; the records whose header is cut off behind the window, which go to the general path;
-    how many were cut off before (these give no row); and oddities."""
+    """tables.PACKETS columns of a share of the connections; the records whose header is cut off behind the window, which
+    go to the general path; how many were cut off before (these give no row); and oddities."""
     end = records["offset"] + records["captured"]
     room = np.minimum(end[network.row], network.limit) - network.transport
     whole = room >= TCP.itemsize
