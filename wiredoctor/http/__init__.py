@@ -154,6 +154,9 @@ def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> list[Conversation]:
     s, groups = walk.s, walk.groups
     touched: list[Conversation] = []
     some = np.diff(walk.flows[0].bounds) + np.diff(walk.flows[1].bounds) > 0
+    if state.stalled:
+        # without payload there may be the ACK that says that a hole will not be filled
+        some |= np.isin(s["slot"][groups.first], list(state.stalled))
     slots = s["slot"][groups.first].tolist()
     ids = s["connection"][groups.first].tolist()
     for group in np.flatnonzero(some).tolist():

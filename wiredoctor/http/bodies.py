@@ -6,7 +6,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from wiredoctor.http import framing
-from wiredoctor.http.items import Items
+from wiredoctor.http.items import HOLE, Items
 from wiredoctor.http.message import COMPLETE, ERROR, IN_HOLE
 from wiredoctor.http.modes import BODY, CHUNK_END, CHUNK_SIZE
 from wiredoctor.http.payload import FIRST_LOOK, Payload
@@ -25,16 +25,17 @@ def _take(reader: Reader, items: Items, i: int, stop: int, upto: int) -> None:
         return
     begin = max(reader.pos, items.start[i])
     size = upto - begin
-    last = stop - 1
+    last: int | None = stop - 1
     for k in items.holes[bisect_left(items.holes, i) : bisect_left(items.holes, stop)] if items.holes else ():
         message.has_hole = True
         size -= min(items.end[k], upto) - max(items.start[k], begin)
     if items.shuffled:
-        # bytes behind a hole came earlier than what filled it
-        last = max(range(i, stop), key=items.frame.__getitem__)
-    if items.frame[last] > message.last_frame:
-        message.last_frame, message.end = items.frame[last], items.time[last]
+        # bytes behind a hole came earlier than what filled it, and those in a hole never
+        last = max((k for k in range(i, stop) if items.at[k] != HOLE), key=items.frame.__getitem__, default=None)
     message.body_bytes += size
+    if last is None:
+        return
+    message.reaches(items.frame[last], items.time[last])
     if size:
         message.last_body_time = max(message.last_body_time, items.time[last])
 

@@ -53,6 +53,8 @@ class Conversation:
         "readers",
         "slot",
         "spoken",
+        "unasked",
+        "unread",
     )  # fmt: skip
 
     def __init__(self, connection: int, slot: int, parser: HeadParser) -> None:
@@ -65,7 +67,8 @@ class Conversation:
         self.heard_frame = NEVER
         self.protocol = "unknown"
         self.spoken = Spoken()
-        self.forced = False
+        self.forced = self.unread = False
+        self.unasked: dict[int, int] = {}
 
     def take_kind(self, direction: int, kind: int, frame: int) -> bool:
         """The first head decides which side is the client; False when that contradicts what the other side sent."""
@@ -73,10 +76,14 @@ class Conversation:
             return False
         if self.client < 0:
             self.client = direction if kind == REQUEST else 1 - direction
-            self.heard_frame = frame
+            self.heard(frame)
             self.protocol = "http"
             self.readers[direction].kind, self.readers[1 - direction].kind = kind, 1 - kind
         return True
+
+    def heard(self, frame: int) -> None:
+        """A head was seen in this frame: the first one counts, in whatever order the directions are read."""
+        self.heard_frame = frame if self.heard_frame == NEVER else min(frame, self.heard_frame)
 
     def other_protocol(self, direction: int, data: bytes) -> None:
         """The first payload of a direction is no HTTP/1.x."""
@@ -121,6 +128,7 @@ class Conversation:
         """A response head was read; returns the exchange that it belongs to, a new one where the request was not captured."""
         awaiting = self.awaiting
         reader = self.readers[1 - self.client]
+        self.heard(frame)
         if reader.lost:
             # behind a hole answers are missing: this one belongs to the newest request that the server had seen
             reader.lost = False
@@ -132,6 +140,8 @@ class Conversation:
             exchange = awaiting[0]
         else:
             exchange = Exchange(self.next_index, None, None, NEVER)
+            if awaiting:
+                self.unasked[exchange.index] = frame
             self.next_index += 1
             self.open.append(exchange)
             awaiting.appendleft(exchange)
@@ -171,6 +181,26 @@ class Conversation:
             self.stop()
         elif self.readers[self.client].paused and not self.awaiting:
             self.readers[self.client].paused = False
+
+    def settle(self, known: int, mark: int) -> None:
+        """Responses that nobody had asked for yet go before the requests that were captured after them.
+
+        The first `known` open exchanges and the intervals before `mark` are of earlier epochs and stay as they are.
+        """
+        fresh = [self.open.pop() for _ in range(len(self.open) - known)][::-1]
+        latest, order = NEVER, list[int]()
+        for exchange in fresh:
+            latest = max(latest, exchange.request[1])
+            order.append(self.unasked.get(exchange.index, latest))
+        first = min((exchange.index for exchange in fresh), default=0)
+        places: dict[int, int] = {}
+        for place, i in enumerate(sorted(range(len(fresh)), key=order.__getitem__), start=first):
+            places[fresh[i].index], fresh[i].index = place, place
+            self.open.append(fresh[i])
+        intervals = self.spoken.intervals
+        for i in range(mark + 5, len(intervals), 7):
+            intervals[i] = places.get(intervals[i], intervals[i])
+        self.unasked.clear()
 
     def say_finished(self) -> None:
         """Exchanges that nothing can change any more: whole, and followed by another."""

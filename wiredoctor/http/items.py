@@ -10,7 +10,9 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from wiredoctor.tables import NEVER, SECOND
+import numpy as np
+
+from wiredoctor.tables import NEVER, SECOND, Array
 
 HOLE, CUT = -1, -2
 
@@ -18,6 +20,8 @@ PATIENCE = SECOND
 """A hole that the receiver has acknowledged is given up after so long: the packet may have been captured late, not later."""
 AHEAD = 16 << 20
 """Bytes held behind a hole before it is given up without an acknowledgement: more than common receive windows allow."""
+
+_NONE: Array = np.empty(0, dtype=np.int64)
 
 Item = tuple[int, int, int, int, int, int]
 """start, end (stream offsets), at, time, frame, ack number of the packet."""
@@ -56,11 +60,16 @@ class Items:
 
 @dataclass
 class Assembler:
-    """Puts the packets of one direction in order. `reached`: everything before it has been handed on; None before the first."""
+    """Puts the packets of one direction in order. `reached`: everything before it has been handed on; None before the first.
+
+    `acks`: offsets that the receiver acknowledged while there was a hole, ascending, and when (times).
+    """
 
     reached: int | None = None
     waiting: list[Item] = field(default_factory=list[Item])
+    acks: tuple[Array, Array] = (_NONE, _NONE)
     acknowledged_at: int = NEVER
+    _hole_end: int = NEVER
 
     def add(self, item: Item, out: Items) -> bool:
         """Takes new bytes; hands on what is in order. Whether they came in order themselves."""
@@ -87,21 +96,34 @@ class Assembler:
                 self.reached = end
         if taken:
             del self.waiting[:taken]
-            self.acknowledged_at = NEVER
 
     def give_up(self, out: Items) -> None:
         """Hands on the hole in front, and what lies behind it."""
         start, _, _, time, frame, ack = self.waiting[0]
         out.append((self.reached or 0, start, HOLE, time, frame, ack))
         self.reached = start
-        self.acknowledged_at = NEVER
         self._drain(out)
 
-    def look(self, now: int, acknowledged: Callable[[int], int], out: Items) -> None:
-        """Gives up holes that were acknowledged PATIENCE ago. `acknowledged(offset)`: when all before it was, or NEVER."""
+    def heard(self, offsets: Array, times: Array) -> None:
+        """Acknowledgements (offsets ascending) that are newer than those heard before."""
+        known = self.acks[0]
+        fresh = offsets > known[-1] if len(known) else np.ones(len(offsets), dtype=bool)
+        self.acks = np.concatenate((known, offsets[fresh])), np.concatenate((self.acks[1], times[fresh]))
+
+    def look(self, now: int, out: Items) -> None:
+        """Gives up holes that were acknowledged PATIENCE ago, and behind which bytes have been as long."""
         while self.waiting:
-            if self.acknowledged_at == NEVER:
-                self.acknowledged_at = acknowledged(self.waiting[0][0])
+            end = self.waiting[0][0]
+            if self.acknowledged_at == NEVER or end != self._hole_end:
+                self._hole_end = end
+                offsets, times = self.acks
+                i = int(np.searchsorted(offsets, end))
+                self.acknowledged_at = max(int(times[i]), self.waiting[0][3]) if i < len(offsets) else NEVER
             if self.acknowledged_at == NEVER or now - self.acknowledged_at < PATIENCE:
                 return
             self.give_up(out)
+
+    def rest(self) -> None:
+        """Nothing more comes in this epoch: without a hole, acknowledgements need not be remembered."""
+        if not self.waiting:
+            self.acks = _NONE, _NONE

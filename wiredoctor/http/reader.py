@@ -168,14 +168,17 @@ class Reader:
             parsed, kind = parser.request(head), REQUEST
         if parsed is None or (self.seeking and kind == REQUEST and parsed[0][0].encode() not in KNOWN_METHODS):
             return self._not_http(head, items, i)
-        if self.kind is None and not self.conversation.take_kind(self.direction, kind, items.frame[i]):
+        conversation = self.conversation
+        first = kind == RESPONSE and self.kind is None and conversation.unread and not conversation.forced
+        if not first and self.kind is None and not conversation.take_kind(self.direction, kind, items.frame[i]):
             return self._not_http(head, items, i)
         if self.partial:
             frame, time = self.partial_frame, self.partial_time
         else:
             frame, time = items.frame[i], items.time[i]
-        conversation = self.conversation
-        if kind == RESPONSE and conversation.must_wait(items.ack[i]):
+        if first:
+            conversation.heard(frame)
+        if first or (kind == RESPONSE and conversation.must_wait(items.ack[i])):
             if not self.paused:
                 self.paused, self.pause_time = True, items.time[i]
             return i
@@ -234,11 +237,16 @@ class Reader:
 
     def _not_http(self, data: bytes, items: Items, i: int) -> int:
         """These bytes begin no message: look further, or leave the connection alone."""
+        in_pieces = bool(self.partial)
         self._abandon()
         if self.kind is None and not self.seeking:
             self.conversation.other_protocol(self.direction, data)
         if self.mode != OFF:
             self.lose()
+        if in_pieces:
+            # what came before may have been no head, and this one may be
+            self.pos = items.start[i]
+            return i
         self.pos = items.end[i]
         return i + 1
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.head import KNOWN_METHODS
-from wiredoctor.http.items import CUT, PATIENCE, Items
+from wiredoctor.http.items import CUT, PATIENCE, Assembler, Items
 from wiredoctor.http.modes import OFF
 from wiredoctor.http.payload import Payload
 from wiredoctor.scan import Groups
-from wiredoctor.tables import NEVER, SCRATCH, Array, Columns
+from wiredoctor.tables import SCRATCH, Array, Columns
 
 _METHOD_STARTS = np.array(sorted({int.from_bytes((m + b" ")[:4], "little") for m in KNOWN_METHODS}), dtype=np.uint32)
 _STATUS_START = int.from_bytes(b"HTTP", "little")
@@ -123,15 +123,11 @@ class Walk:
         assembler = reader.assembler
         flow, s = self.flows[direction], self.s
 
-        def acknowledged(offset: int) -> int:
-            begin, end = int(self.groups.first[group]), int(self.groups.last[group]) + 1
-            at = begin + int(np.searchsorted(self.acknowledged[1 - direction][begin:end], offset))
-            return int(s["time"][at]) if at < end else NEVER
-
+        self._hear(assembler, direction, group)
         for i in range(first, stop):
             row = int(flow.rows[i])
             start, end, at, time, frame, ack = flow.items.item(i)
-            assembler.look(time, acknowledged, items)
+            assembler.look(time, items)
             there = int(s["captured"][row]) - (start - int(s["offset"][row]))
             ordered = True
             for a, b in self.pieces.get(row, [(start, end)]):
@@ -142,14 +138,23 @@ class Walk:
                     # nobody will ever bring these bytes into the file
                     ordered &= assembler.add((max(available, a), b, CUT, time, frame, ack), items)
             self.in_order[row] = ordered
-        group_end = int(self.groups.last[group])
-        assembler.look(int(s["time"][group_end]), acknowledged, items)
+        assembler.look(int(s["time"][int(self.groups.last[group])]), items)
+        assembler.rest()
         return items
+
+    def _hear(self, assembler: Assembler, direction: int, group: int) -> None:
+        """Tells the assembler what the receiver acknowledged in this epoch, and when."""
+        rows = slice(int(self.groups.first[group]), int(self.groups.last[group]) + 1)
+        reached = self.acknowledged[1 - direction][rows]
+        first = np.ones(len(reached), dtype=bool)
+        first[1:] = reached[1:] > reached[:-1]
+        assembler.heard(reached[first], self.s["time"][rows][first])
 
 
 def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], read: Payload) -> None:
     """Lets the readers of both directions run until neither gets further; what is left over waits for a later epoch."""
     at = [r[1] for r in ranges]
+    known, mark = len(conversation.open), len(conversation.spoken.intervals)
     progress = True
     while progress:
         progress = False
@@ -159,9 +164,12 @@ def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], 
             if at[direction] >= stop or (reader.paused and direction == conversation.client):
                 continue
             reader.paused = False
+            conversation.unread = at[1 - direction] < ranges[1 - direction][2]
             before = at[direction]
             at[direction] = reader.run(items, before, stop, read, conversation.parser)
             progress |= at[direction] != before
+    if conversation.unasked:
+        conversation.settle(known, mark)
     for direction in (0, 1):
         items, _, stop = ranges[direction]
         if at[direction] < stop:
@@ -181,7 +189,7 @@ def retry(conversation: Conversation, now: int, read: Payload) -> None:
     for reader in conversation.readers:
         items = reader.leftover or Items(shuffled=True)
         reader.leftover = None
-        reader.assembler.look(now, _never, items)
+        reader.assembler.look(now, items)
         ranges.append((items, 0, len(items.start)))
         if reader.paused and now - reader.pause_time >= PATIENCE:
             conversation.forced = True
@@ -203,7 +211,3 @@ def flush(conversation: Conversation, read: Payload) -> None:
     read_both(conversation, ranges, read)
     for reader in conversation.readers:
         reader.leftover = None
-
-
-def _never(_: int) -> int:
-    return NEVER

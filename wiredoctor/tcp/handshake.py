@@ -77,7 +77,7 @@ def agree(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Agree
 def _roles(rows: Columns, groups: Groups, index: Array, state: TcpState) -> None:
     """The client sent the first SYN, or else received a SYN-ACK (rules.md chapter 1)."""
     flags, connections = rows["flags"], state.connections
-    for rank, mask in ((3, (flags & (SYN | ACK)) == SYN), (2, (flags & (SYN | ACK)) == (SYN | ACK))):
+    for rank, mask in ((2, (flags & (SYN | ACK)) == (SYN | ACK)), (3, (flags & (SYN | ACK)) == SYN)):
         wanted = np.flatnonzero(mask & (connections["role_rank"][index] < rank))[::-1]
         if not len(wanted):
             continue
@@ -88,7 +88,7 @@ def _roles(rows: Columns, groups: Groups, index: Array, state: TcpState) -> None
         connections["role_rank"][slot] = rank
         connections["client_direction"][slot] = rows["direction"][row] if rank == 3 else 1 - rows["direction"][row]
         earlier = connections["role_frame"][slot]
-        connections["role_frame"][slot] = np.where(earlier == NEVER, rows["frame"][row], earlier)
+        connections["role_frame"][slot] = np.where(earlier == NEVER, rows["frame"][row], np.minimum(earlier, rows["frame"][row]))
 
 
 def windows(rows: Columns, agreement: Agreement) -> Array:

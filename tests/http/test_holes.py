@@ -1,0 +1,140 @@
+"""What the capture lacks: bodies are stepped over, heads are not, and nothing is claimed of what was not seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.http.talk import briefs, exchanges
+
+EPOCHS = pytest.mark.parametrize("epoch_packets", [1, 3, 128_000])
+SECOND = 1_000_000_000
+
+
+def asked(target: str) -> str:
+    return rf'"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"'
+
+
+@EPOCHS
+def test_a_hole_in_a_body(epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. {asked("/a")}
+        0.030 < P. "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + a*10
+        0.031 < P. b*10 uncaptured
+        0.032 < P. c*10
+        0.042 > .
+        2.000 > P. {asked("/b")}
+        2.010 < P. "HTTP/1.1 204 No Content\r\n\r\n"
+    """
+    assert briefs(talk, epoch_packets=epoch_packets) == [
+        "GET /a -> 200 content-length 20 complete",
+        "GET /b -> 204 none 0 complete",
+    ]
+    [first, _] = exchanges(talk, epoch_packets=epoch_packets)
+    assert (first["response_has_hole"], first["response_body_due"], first["response_last_frame"]) == (True, 30, 6)
+
+
+@EPOCHS
+def test_a_hole_at_the_end_of_a_body(epoch_packets: int) -> None:
+    """The body ends where the length says; it was last seen before the hole, not when something followed."""
+    talk = rf"""
+        0.020 > P. {asked("/a")}
+        0.030 < P. "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + a*10
+        0.031 < P. b*20 uncaptured
+        0.042 > .
+        2.000 > P. {asked("/b")}
+        2.010 < P. "HTTP/1.1 204 No Content\r\n\r\n"
+        4.000 > .
+        4.010 < .
+    """
+    [first, second] = exchanges(talk, epoch_packets=epoch_packets)
+    assert (first["response_end_reason"], first["response_body_bytes"], first["response_end"]) == (
+        "complete",
+        10,
+        SECOND * 30 // 1000,
+    )
+    assert (first["response_last_body_time"], second["response_status"]) == (SECOND * 30 // 1000, 204)
+
+
+@EPOCHS
+def test_a_hole_in_a_head(epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. {asked("/a")}
+        0.030 < P. "HTTP/1.1 200 OK\r\nContent-"
+        0.031 < P. "Length: 10\r\n\r\n" + a*10 uncaptured
+        0.042 > .
+        2.000 > P. {asked("/b")}
+        2.010 < P. "HTTP/1.1 204 No Content\r\n\r\n"
+        4.000 > .
+        4.010 < .
+    """
+    [first, second] = exchanges(talk, epoch_packets=epoch_packets)
+    assert (first["response_status"], first["response_end_reason"]) == (200, "hole")
+    assert (second["request_target"], second["response_status"]) == ("/b", 204)
+
+
+@EPOCHS
+def test_a_hole_over_several_messages(epoch_packets: int) -> None:
+    """Answers are missing: the next one belongs to the newest request that the server had seen."""
+    talk = rf"""
+        0.020 > P. {asked("/a")}
+        0.030 < P. "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" + a*10
+        0.040 > P. {asked("/b")}
+        0.050 < P. "HTTP/1.1 201 OK\r\nContent-Length: 10\r\n\r\n" + a*10 uncaptured
+        0.060 > P. {asked("/c")}
+        0.070 < P. "HTTP/1.1 202 OK\r\nContent-Length: 10\r\n\r\n" + a*10 uncaptured
+        0.080 > P. {asked("/d")}
+        2.000 < P. "HTTP/1.1 203 OK\r\nContent-Length: 10\r\n\r\n" + a*10
+        2.010 > .
+        4.000 > .
+    """
+    assert briefs(talk, epoch_packets=epoch_packets) == [
+        "GET /a -> 200 content-length 10 complete",
+        "GET /b -> -",
+        "GET /c -> -",
+        "GET /d -> 203 content-length 10 complete",
+    ]
+
+
+@EPOCHS
+def test_a_hole_in_a_chunk(epoch_packets: int) -> None:
+    """The chunk's size says where the next chunk-size line is."""
+    talk = rf"""
+        0.020 > P. {asked("/a")}
+        0.030 < P. "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1e\r\n" + a*10
+        0.031 < P. b*10 uncaptured
+        0.032 < P. c*10 + "\r\n0\r\n\r\n"
+        0.042 > .
+        2.000 > .
+    """
+    assert briefs(talk, epoch_packets=epoch_packets) == ["GET /a -> 200 chunked 20 complete"]
+
+
+@EPOCHS
+def test_a_hole_over_a_chunk_size_line(epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. {asked("/a")}
+        0.030 < P. "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n" + a*10 + "\r\n"
+        0.031 < P. "5\r\nbb" uncaptured
+        0.032 < P. "bbb\r\n0\r\n\r\n"
+        0.042 > .
+        2.000 > P. {asked("/b")}
+        2.010 < P. "HTTP/1.1 204 No Content\r\n\r\n"
+    """
+    assert briefs(talk, epoch_packets=epoch_packets) == ["GET /a -> 200 chunked 10 hole", "GET /b -> 204 none 0 complete"]
+
+
+@EPOCHS
+def test_a_body_until_the_close_with_a_hole(epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. {asked("/a")}
+        0.030 < P. "HTTP/1.1 200 OK\r\n\r\n" + a*10
+        0.031 < P. b*10 uncaptured
+        0.032 < P. c*10
+        0.033 < F.
+        0.045 > F.
+        0.055 < .
+        5.000 > .
+    """
+    [exchange] = exchanges(talk, epoch_packets=epoch_packets)
+    assert (exchange["response_body_bytes"], exchange["response_end_reason"]) == (20, "complete")
+    assert exchange["response_has_hole"]
