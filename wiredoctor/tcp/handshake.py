@@ -76,19 +76,22 @@ def agree(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Agree
 
 def _roles(rows: Columns, groups: Groups, index: Array, state: TcpState) -> None:
     """The client sent the first SYN, or else received a SYN-ACK (rules.md chapter 1)."""
-    flags, connections = rows["flags"], state.connections
-    for rank, mask in ((2, (flags & (SYN | ACK)) == (SYN | ACK)), (3, (flags & (SYN | ACK)) == SYN)):
-        wanted = np.flatnonzero(mask & (connections["role_rank"][index] < rank))[::-1]
-        if not len(wanted):
-            continue
-        first = np.full(groups.count, -1)
-        first[groups.number[wanted]] = wanted
-        row = first[first >= 0]
-        slot = index[row]
-        connections["role_rank"][slot] = rank
-        connections["client_direction"][slot] = rows["direction"][row] if rank == 3 else 1 - rows["direction"][row]
-        earlier = connections["role_frame"][slot]
-        connections["role_frame"][slot] = np.where(earlier == NEVER, rows["frame"][row], np.minimum(earlier, rows["frame"][row]))
+    flags, c = rows["flags"], state.connections
+    row, slot = _first(((flags & (SYN | ACK)) == SYN) & (c["syn_frame"][index] == NEVER), index, groups)
+    c["syn_frame"][slot], c["client_direction"][slot], c["role_rank"][slot] = rows["frame"][row], rows["direction"][row], 3
+    row, slot = _first(((flags & (SYN | ACK)) == (SYN | ACK)) & (c["answer_frame"][index] == NEVER), index, groups)
+    c["answer_frame"][slot], c["answered"][slot] = rows["frame"][row], 1 - rows["direction"][row]
+    alone = slot[c["role_rank"][slot] < 2]
+    c["client_direction"][alone], c["role_rank"][alone] = c["answered"][alone], 2
+
+
+def _first(mask: Array, index: Array, groups: Groups) -> tuple[Array, Array]:
+    """First row of each group where the mask holds, and its slot."""
+    wanted = np.flatnonzero(mask)[::-1]
+    first = np.full(groups.count, -1)
+    first[groups.number[wanted]] = wanted
+    row = first[first >= 0]
+    return row, index[row]
 
 
 def windows(rows: Columns, agreement: Agreement) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wiredoctor.scan import Groups, before, fill, last_where
-from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
+from wiredoctor.tables import ACK, FIN, NEVER, NONE, RST, SYN, Array, Columns
 from wiredoctor.tcp.acks import Acks
 from wiredoctor.tcp.delivery import Delivery, own_and_other
 from wiredoctor.tcp.handshake import Agreement, windows
@@ -30,7 +30,7 @@ def describe(
     s: Columns = {name: rows[name] for name in _PASSED_ON}
     s["connection"] = state.connections["id"][index]
     s["slot"] = index
-    s["role"] = _role(rows["frame"], direction, index, state)
+    s["role"] = _role(rows["frame"], direction, index, groups, state)
     s["offset"] = offset
     s["ack"] = np.where(has_ack, rows["ack_offset"], NEVER)
     s["window"] = np.where(has_ack | ((flags & SYN) != 0), windows(rows, agreement), NEVER)
@@ -66,11 +66,18 @@ def describe(
     return s
 
 
-def _role(frame: Array, direction: Array, index: Array, state: TcpState) -> Array:
+def _role(frame: Array, direction: Array, index: Array, groups: Groups, state: TcpState) -> Array:
     """0 client, 1 server, -1 as long as no SYN or SYN-ACK was seen."""
-    connections = state.connections
-    known = (connections["role_frame"][index] != NEVER) & (frame >= connections["role_frame"][index])
-    return np.where(known, (connections["client_direction"][index] != direction).astype(np.int8), -1).astype(np.int8)
+    c = state.connections
+    slots = index[groups.first]
+    syn, answer = c["syn_frame"][slots], c["answer_frame"][slots]
+    known = (syn != NEVER)[groups.number] & (frame >= syn[groups.number])
+    client = np.where(known, c["client_direction"][slots][groups.number], NONE)
+    # until the SYN itself comes (captures swap neighbours, or lack it), its answer tells
+    if bool(np.any((answer != NEVER) & ((syn == NEVER) | (answer < syn)))):
+        answered = ~known & (answer != NEVER)[groups.number] & (frame >= answer[groups.number])
+        client = np.where(answered, c["answered"][slots][groups.number], client)
+    return np.where(client != NONE, (client != direction).astype(np.int8), NONE).astype(np.int8)
 
 
 def _windows(

@@ -23,7 +23,9 @@ _CONNECTION: dict[str, tuple[str, int]] = {
     "ip_version": ("u1", 0),
     "client_direction": ("i1", NONE),
     "role_rank": ("i1", 0),  # 3 SYN, 2 SYN-ACK, 1 HTTP head, 0 ports and order
-    "role_frame": ("i8", NEVER),  # from this frame on the role is known
+    "syn_frame": ("i8", NEVER),  # the first SYN, and the first SYN-ACK: from there on the role is known
+    "answer_frame": ("i8", NEVER),
+    "answered": ("i1", NONE),  # direction of the side that the SYN-ACK went to
     "first_frame": ("i8", NEVER),
     "last_frame": ("i8", NEVER),
     "first_time": ("i8", NEVER),

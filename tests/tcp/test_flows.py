@@ -1,0 +1,92 @@
+"""Which packets are of one connection: ids as Wireshark numbers tcp.stream."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.ladders import ladder_packets, to_pcap
+from tests.tcp.seeing import HANDSHAKE, see
+
+CLOSE = "0.030 > F. 1:1 ack 1\n0.040 < F. 1:1 ack 2\n0.050 > . 2:2 ack 2\n"
+SAME_PORT = "connection 2, start {start}, client 10.0.0.1:40001, isn {isn} 9000\n"
+"""Another conversation over the port of connection 1."""
+
+FLOWS = {
+    "one": (HANDSHAKE + CLOSE, [0] * 6),
+    "two at a time": (
+        HANDSHAKE + "connection 2, start 0.015\n" + HANDSHAKE,
+        [0, 0, 1, 0, 1, 1],
+    ),
+    "SYN sent again": ("0.000 > S 0:0\n1.000 > S 0:0\n3.000 > S 0:0\n3.010 < S. 0:0 ack 1", [0] * 4),
+    "port used again": (
+        HANDSHAKE + CLOSE + SAME_PORT.format(start=1, isn=77000) + HANDSHAKE,
+        [0] * 6 + [1] * 3,
+    ),
+    "port used again while open": (HANDSHAKE + SAME_PORT.format(start=1, isn=77000) + HANDSHAKE, [0] * 3 + [1] * 3),
+    "port used again with the same ISN": (
+        HANDSHAKE + CLOSE + SAME_PORT.format(start=1, isn=1000) + HANDSHAKE,
+        [0] * 9,
+    ),
+    "port used again twice": (
+        HANDSHAKE
+        + SAME_PORT.format(start=1, isn=77000)
+        + HANDSHAKE
+        + "connection 3, start 2, client 10.0.0.1:40001, isn 78000 7\n"
+        + HANDSHAKE,
+        [0] * 3 + [1] * 3 + [2] * 3,
+    ),
+    "SYN-ACK with another ISN": (
+        "0.000 > S 0:0\n0.010 < S. 0:0 ack 1\n" + SAME_PORT.format(start=1, isn=1000) + "0.000 < S. 0:0 ack 1",
+        [0] * 3,
+    ),
+    "SYN after the middle": ("0.000 > . 501:601(100) ack 301\n1.000 > S 4000:4000", [0, 1]),
+    "SYN of the other side": (
+        HANDSHAKE + "connection 2, start 1, client 10.0.0.2:80, server 10.0.0.1:40001, isn 6000 2000\n" + HANDSHAKE,
+        [0, 0, 0, 1, 1, 1],
+    ),
+    "simultaneous open": ("0.000 > S 0:0\n0.001 < S 0:0\n0.010 > S. 0:0 ack 1\n0.011 < S. 0:0 ack 1", [0] * 4),
+    "long after the close": (HANDSHAKE + CLOSE + "600.000 > . 2:2 ack 2", [0] * 7),
+    "IPv6": ("connection 1, client [2001:db8::1]:4000, server [2001:db8::2]:80\n" + HANDSHAKE, [0] * 3),
+    "a port speaks with itself": (
+        "connection 1, client 10.0.0.1:80, server 10.0.0.1:80\n0.000 > S 0:0\n0.010 > . 1:11(10) ack 1",
+        [0] * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_connection_ids(name: str) -> None:
+    text, expected = FLOWS[name]
+    assert see(text).column("connection") == expected
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_says_the_same(tmp_path: Path) -> None:
+    """All conversations in a row in one capture, each with its own addresses."""
+    for name, (text, expected) in FLOWS.items():
+        path = tmp_path / f"{name}.pcap"
+        path.write_bytes(to_pcap(ladder_packets(text)))
+        command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-e", "tcp.stream"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert [int(line) for line in out.split()] == expected, name
+
+
+def test_a_new_connection_knows_nothing_of_the_former() -> None:
+    seen = see(
+        HANDSHAKE + "0.030 > . 1:101(100) ack 1\n" + SAME_PORT.format(start=1, isn=77000) + HANDSHAKE + "0.030 > . 1:11(10) ack 1"
+    )
+    assert [c["client_bytes"] for c in seen.connections] == [100, 10]
+    assert [c["first_frame"] for c in seen.connections] == [1, 5]
+    assert seen.last("offset", "in_flight_before", "data_before_frame", "retransmission") == [0, 0, None, False]
+    assert seen.segments[4]["retransmission"] is False
+
+
+def test_simultaneous_open_is_a_handshake() -> None:
+    c = see(FLOWS["simultaneous open"][0]).connection
+    assert c["handshake"] is True
+    # the side that sent the first SYN
+    assert (c["client"], c["client_direction"]) == ("10.0.0.1:40001", 0)

@@ -1,0 +1,69 @@
+"""MSS of a direction, and what is full or small by it (rules.md chapter 1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tcp.seeing import HANDSHAKE, see
+
+
+def mss(client: str, server: str, peers: str = "") -> tuple[int, int]:
+    """MSS of the client's and of the server's segments after SYNs with these options."""
+    seen = see(f"{peers}\n0.000 > S 0:0 {client}\n0.010 < S. 0:0 ack 1 {server}\n0.020 > . ack 1\n0.030 < . ack 1")
+    return seen.segments[2]["mss"], seen.segments[3]["mss"]
+
+
+IPV6 = "connection 1, client [2001:db8::1]:4000, server [2001:db8::2]:80"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "peers", "expected"),
+    [
+        # each side sends what the other announced
+        ("mss 1400", "mss 1000", "", (1000, 1400)),
+        ("mss 1460 ts", "mss 1460 ts", "", (1448, 1448)),
+        # one side's time stamps alone are not agreed on
+        ("mss 1460 ts", "mss 1460", "", (1460, 1460)),
+        # nothing announced
+        ("mss 1460", "", "", (536, 1460)),
+        ("", "ts", "", (536, 536)),
+        ("", "mss 1440", IPV6, (1440, 1220)),
+        ("mss 1440 ts", "mss 1440 ts", IPV6, (1428, 1428)),
+    ],
+)
+def test_with_a_handshake(client: str, server: str, peers: str, expected: tuple[int, int]) -> None:
+    assert mss(client, server, peers) == expected
+
+
+def test_without_a_handshake() -> None:
+    assert see("0.000 > . 1:11(10) ack 1\n0.010 < . 1:11(10) ack 11").column("mss") == [1460, 1460]
+    assert see("0.000 > . 1:11(10) ack 1 ts\n0.010 < . 1:11(10) ack 11 ts").column("mss") == [1448, 1448]
+    assert see(f"{IPV6}\n0.000 > . 1:11(10) ack 1\n0.010 < . 1:11(10) ack 11 ts").column("mss") == [1440, 1428]
+
+
+def test_with_the_syn_ack_alone() -> None:
+    seen = see("0.000 < S. 0:0 ack 1 mss 1200\n0.010 > . 1:11(10) ack 1\n0.020 < . 1:11(10) ack 11")
+    assert seen.column("mss")[1:] == [1200, 1460]
+
+
+def sizes(*lengths: int) -> list[tuple[bool, bool, bool]]:
+    """Full, small, small_start of segments with these payloads where the MSS is 1000."""
+    text, at = "0.000 > S 0:0 mss 1000\n0.010 < S. 0:0 ack 1 mss 1000\n0.020 > . ack 1\n", 1
+    for i, length in enumerate(lengths):
+        text += f"0.1{i:02} > . {at}:{at + length}({length}) ack 1\n"
+        at += length
+    return [(row["full"], row["small"], row["small_start"]) for row in see(text).segments[3:]]
+
+
+def test_full_and_small() -> None:
+    assert sizes(1000, 999, 1) == [(True, False, False), (False, True, True), (False, True, True)]
+
+
+def test_super_segments_of_offload() -> None:
+    # 3000 are three full ones; of 2500 the beginning is full and the end is small
+    assert sizes(3000, 2500) == [(True, False, False), (True, True, False)]
+
+
+def test_a_copy_is_neither_full_nor_small_new_data() -> None:
+    seen = see(HANDSHAKE + "0.030 > . 1:11(10) ack 1\n0.330 > . 1:11(10) ack 1")
+    assert seen.last("small", "small_start") == [False, False]
