@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wiredoctor.decode.general_dpkt import mpls_label, pppoe_session, vlan_tag
 from wiredoctor.decode.general_network import ipv4, ipv6
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.link import FIRST_TYPE, VLAN_TYPES
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step
 
 _SNAP = b"\xaa\xaa\x03"
-_MPLS_BOTTOM = 0x100
 
 _PPP_TYPES = {0x0021: 0x0800, 0x0057: 0x86DD, 0x0281: 0x8847, 0x0283: 0x8848}
 """PPP protocol numbers (IANA "PPP Numbers") -> EtherTypes."""
@@ -44,15 +44,18 @@ def ethernet(packet: Packet) -> Step | str:
 
 
 def _vlan(packet: Packet) -> Step | str:
-    if not packet.has(4):
+    tag = vlan_tag(packet)
+    if tag is None:
         return CUT_LINK
-    tag = packet.take(4)
-    packet.passed(int.from_bytes(tag[:2]) & 0x0FFF)
-    return ether_type(int.from_bytes(tag[2:]))
+    packet.passed(tag[0])
+    return ether_type(tag[1])
 
 
 def llc(packet: Packet) -> Step | str:
-    """IEEE 802.2, and SNAP (RFC 1042) behind it."""
+    """IEEE 802.2, and SNAP (RFC 1042) behind it.
+
+    Not by dpkt: its SNAP comes only together with the payload, and whatever the control byte says.
+    """
     head = packet.peek(8)
     if len(head) < 3:
         return CUT_LINK
@@ -72,11 +75,12 @@ def llc(packet: Packet) -> Step | str:
 def _mpls(packet: Packet) -> Step | str:
     """RFC 3032. Behind the last label nothing says what follows; the first half byte does, as in Wireshark."""
     while True:
-        if not packet.has(4):
+        entry = mpls_label(packet)
+        if entry is None:
             return CUT_LINK
-        label = int.from_bytes(packet.take(4))
-        packet.passed(label >> 12)
-        if label & _MPLS_BOTTOM:
+        label, last = entry
+        packet.passed(label)
+        if last:
             break
     version = packet.peek(1)[:1].hex()[:1]
     if version == "4":
@@ -91,16 +95,20 @@ def _mpls(packet: Packet) -> Step | str:
 
 def pppoe(packet: Packet) -> Step | str:
     """RFC 2516: session stage."""
-    if not packet.has(6):
+    header = pppoe_session(packet)
+    if header is None:
         return CUT_LINK
-    header = packet.take(6)
-    packet.passed(int.from_bytes(header[2:4]))
-    packet.restrict(int.from_bytes(header[4:6]))
+    session, size = header
+    packet.passed(session)
+    packet.restrict(size)
     return ppp
 
 
 def ppp(packet: Packet) -> Step | str:
-    """RFC 1661, with or without the bytes of RFC 1662 in front, the protocol number perhaps compressed; or Cisco's framing."""
+    """RFC 1661, with or without the bytes of RFC 1662 in front, the protocol number perhaps compressed; or Cisco's framing.
+
+    Not by dpkt: it takes the bytes of RFC 1662 for granted, except in PPPoE, where it takes them for a protocol number.
+    """
     if packet.peek(1) in (b"\x0f", b"\x8f"):
         return c_hdlc
     if packet.peek(2) == b"\xff\x03":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
+from wiredoctor.decode.general_dpkt import gre_base
 from wiredoctor.decode.general_ethernet import ether_type, ethernet
 from wiredoctor.decode.general_network import ipv4
 from wiredoctor.decode.general_wifi import wifi
@@ -21,9 +21,10 @@ ARUBA = (*range(0x8200, 0x8380, 0x10), 0x9000)
 
 def gre(packet: Packet) -> Step | str:
     """RFC 2784, RFC 2890, and version 1 of RFC 2637 (PPTP)."""
-    if not packet.has(4):
+    header = gre_base(packet)
+    if header is None:
         return CUT_IP
-    flags, type_ = struct.unpack(">HH", packet.take(4))
+    flags, type_ = header
     size = 4 * bool(flags & (_CHECKSUM | _ROUTING))
     size += 4 * bool(flags & _KEY) + 4 * bool(flags & _SEQUENCE) + 4 * bool(flags & _ACK)
     if flags & _ROUTING or not packet.has(size):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from wiredoctor.decode.general_dpkt import authentication_header, fragment_header, routing_header
 from wiredoctor.decode.general_transport import tcp
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.network import (
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step
 
 _IPV4 = struct.Struct(">BBHHHBBHII")
-_NO_NEXT_HEADER = 59
+_ROUTING, _FRAGMENT, _NO_NEXT_HEADER = 43, 44, 59
 
 
 def ipv4(packet: Packet) -> Step | str:
@@ -84,22 +85,42 @@ def ipv6(packet: Packet) -> Step | str:
     if size or packet.limit - packet.at <= JUMBO:
         packet.restrict(size if size or protocol != 0 else packet.limit - packet.at)
     while protocol in EXTENSIONS:
-        if not packet.has(8):
-            return CUT_IP
-        head = packet.peek(8)
-        if protocol == 44:
-            packet.at += 8
-            word = int.from_bytes(head[2:4])
-            if word & 0xFFF9:
-                first, more = word & 0xFFF8, bool(word & 1)
-                key = (6, packet.source, packet.destination, head[4:], packet.encapsulation)
-                stopped = _fragment(packet, key, first, more, packet.limit)
-                if stopped is not None:
-                    return stopped
-        else:
-            packet.at += (head[1] + 1) * 8
-        protocol = head[0]
+        following = _extension(packet, protocol)
+        if isinstance(following, str):
+            return following
+        protocol = following
     return _protocol(protocol)
+
+
+def _extension(packet: Packet, protocol: int) -> int | str:
+    """The protocol that follows this extension header, or why reading ends."""
+    if protocol == _FRAGMENT:
+        return _fragment_header(packet)
+    if protocol == _ROUTING:
+        header = routing_header(packet)
+        if header is None:
+            return CUT_IP
+        following, words = header
+        packet.at += words * 8
+        return following
+    if not packet.has(8):
+        return CUT_IP
+    head = packet.peek(2)
+    packet.at += (head[1] + 1) * 8
+    return head[0]
+
+
+def _fragment_header(packet: Packet) -> int | str:
+    header = fragment_header(packet)
+    if header is None:
+        return CUT_IP
+    following, first, more, ident = header
+    if first or more:
+        key = (6, packet.source, packet.destination, ident, packet.encapsulation)
+        stopped = _fragment(packet, key, first, more, packet.limit)
+        if stopped is not None:
+            return stopped
+    return following
 
 
 def _enter(packet: Packet, version: int, source: int, destination: int) -> None:
@@ -147,13 +168,14 @@ def _tunnel_fragment(packet: Packet, first: bool) -> bool:
 
 def _authentication(packet: Packet) -> Step | str:
     """RFC 4302: the header authenticates what follows and leaves it readable."""
-    head = packet.peek(12)
-    if len(head) < 12:
+    header = authentication_header(packet)
+    if header is None:
         return CUT_IP
-    packet.at += (head[1] + 2) * 4
-    if head[0] in EXTENSIONS:
+    following, words = header
+    packet.at += (words - 1) * 4
+    if following in EXTENSIONS:
         return protocol_reason(_NO_NEXT_HEADER)
-    return _protocol(head[0])
+    return _protocol(following)
 
 
 def _gre(packet: Packet) -> Step | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wiredoctor.decode.general_dpkt import udp_header
 from wiredoctor.decode.general_ethernet import ether_type, ethernet, ppp
 from wiredoctor.decode.general_gre import gre
 from wiredoctor.decode.general_network import ipv4, ipv6
@@ -34,16 +35,14 @@ _L2TP_RESERVED = 0x34F0
 
 def udp(packet: Packet) -> Step | str:
     """RFC 768. The lower port is asked first, as in Wireshark."""
-    if not packet.has(UDP_HEADER):
+    header = udp_header(packet)
+    if header is None:
         return _NOT_A_TUNNEL
-    header = packet.peek(UDP_HEADER)
-    ports = sorted((int.from_bytes(header[:2]), int.from_bytes(header[2:4])))
-    inside = _TUNNELS.get(ports[0]) or _TUNNELS.get(ports[1])
-    size = int.from_bytes(header[4:6])
+    *ports, size = header
+    inside = _TUNNELS.get(min(ports)) or _TUNNELS.get(max(ports))
     if inside is None or size < UDP_HEADER:
         return _NOT_A_TUNNEL
-    packet.restrict(size)
-    packet.at += UDP_HEADER
+    packet.restrict(size - UDP_HEADER)
     return inside
 
 
