@@ -26,7 +26,8 @@ class Spoken:
 
     intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
     offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
-    said: the exchanges that are over, whether only the capture's end says so, and the record of the request behind it.
+    said: the exchanges that are over, whether only the capture's end says so, and the record of the request behind it (of the
+    response, where nobody had asked for that).
     """
 
     intervals: array[int] = field(default_factory=_numbers)
@@ -91,11 +92,12 @@ class Conversation:
             return
         if data[:3] == b"PRI" or data[:3] in (b"\x00\x00\x12", b"\x00\x00\x18"):
             self.protocol = "http2"
-            self.stop()
         elif len(data) > 2 and 0x14 <= data[0] <= 0x17 and data[1] == 3:
-            # only this side: a server may answer a TLS hello in clear text, with a 400
             self.protocol = "tls"
-            self.readers[direction].mode = OFF
+        else:
+            return
+        # only this side: a server may answer in clear text, with a 400
+        self.readers[direction].mode = OFF
 
     def stop(self) -> None:
         """From here on it is no HTTP/1.x: TLS, HTTP/2, a tunnel, or what an upgrade agreed on."""
@@ -210,7 +212,7 @@ class Conversation:
         exchange = open_.popleft()
         while open_ and exchange.request_done and exchange.response_done:
             following = open_.popleft()
-            say((self, exchange, False, following.request))
+            say((self, exchange, False, following.request if following.request_line is not None else following.response))
             exchange = following
         open_.appendleft(exchange)
 
@@ -226,7 +228,7 @@ class Conversation:
                 exchange.response, exchange.response_line = last.record(), last.line
                 exchange.response_fields = last.fields
                 exchange.interim.pop()
-            following = self.open[0].request if self.open else ABSENT
+            following = ABSENT if not self.open else self.open[0].request if self.open[0].request_line else self.open[0].response
             self.spoken.said.append((self, exchange, at_capture_end, following))
         self.awaiting.clear()
 

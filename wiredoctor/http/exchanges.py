@@ -74,11 +74,13 @@ def exchange_table(
     client = np.array([c.client for c in conversations], dtype=np.int64)
     columns["at_capture_end"] = np.array(at_end, dtype=bool)
     columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
+    frame = np.array([f[1] for f in following], dtype=np.int64)
     if epoch is not None:
-        frame = np.array([f[1] for f in following], dtype=np.int64)
         ended = np.maximum(columns["request_last_frame"], columns["response_last_frame"])
         _round_trips(columns, np.where(frame == NEVER, NEVER, np.maximum(frame, ended)), slot, client, *epoch)
-    _connection(columns, np.array([f[3] for f in following], dtype=np.int64), slot, 2 * slot + client, facts, clock)
+    start = np.array([f[3] for f in following], dtype=np.int64)
+    further = np.array([f[0] & 1 for f in following]) == client
+    _connection(columns, (frame, start, further), slot, 2 * slot + client, facts, clock)
     return EXCHANGES.frame(columns)
 
 
@@ -173,9 +175,14 @@ def _timing(columns: dict[str, Any]) -> None:
 
 
 def _connection(
-    columns: dict[str, Any], following: Array, slot: Array, client: Array, facts: dict[str, Array], clock: int
-) -> None:
-    """The connection as of when nothing more could change the exchange: its close, but nothing later than the patience."""
+    columns: dict[str, Any], following: tuple[Array, Array, Array], slot: Array, client: Array,
+    facts: dict[str, Array], clock: int,
+) -> None:  # fmt: skip
+    """The connection as of when nothing more could change the exchange: its close, but nothing later than the patience.
+
+    `following`: frame and start of the next exchange, and whether that begins with a request.
+    """
+    frame, start, further = following
     server = client ^ 1
     patience = np.maximum(SECOND, 2 * (np.maximum(columns["rtt_client"], 0) + np.maximum(columns["rtt_server"], 0)))
     close: dict[str, dict[str, Array]] = {}
@@ -190,11 +197,11 @@ def _connection(
     deadline = np.where(closed == NEVER, NEVER, closed + patience)
     for name in ("client", "server"):
         later = (deadline != NEVER) & (close[name]["time"] > deadline)
-        before_next = (following != NEVER) & (close[name]["time"] > following)
+        before_next = (frame != NEVER) & (close[name]["frame"] > frame)
         for field, values in close[name].items():
             if (name == "server" and field == "offset") or field != "offset":
                 columns[f"{name}_close_{field}"] = np.where(later | before_next, -1 if field == "rst" else NEVER, values)
-    columns["last"] = (following == NEVER) | ((deadline != NEVER) & (following > deadline))
+    columns["last"] = (start == NEVER) | ~further | ((deadline != NEVER) & (start > deadline))
     columns["handshake"] = facts["side_syn_seen"][client] & facts["side_syn_seen"][server]
     columns["both_directions"] = (facts["side_packets"][client] > 0) & (facts["side_packets"][server] > 0)
     known = np.maximum(columns["request_end"], columns["response_end"])
@@ -202,5 +209,5 @@ def _connection(
         known = np.maximum(known, columns[name])
     columns["hole_before"] = (facts["unseen_frame"][slot] != NEVER) & (facts["unseen_time"][slot] <= known)
     over = np.where((deadline != NEVER) & (deadline <= clock), deadline, facts["last_time"][slot])
-    over = np.where(following != NEVER, np.maximum(following, known), over)
+    over = np.where(start != NEVER, np.maximum(start, known), over)
     columns["said_at"] = np.where(columns["at_capture_end"], clock, over)

@@ -155,6 +155,8 @@ def head_lines(head: bytes) -> list[bytes]:
 
 def request_line(line: bytes) -> RequestLine | None:
     """A request line of HTTP/1.x (the target may hold spaces, as careless clients send it), or None."""
+    if line[:10] == b"PRI * HTTP":
+        return None  # the client connection preface of HTTP/2, RFC 9113 section 3.4
     parts = line.split(b" ")
     if len(parts) == 3 and parts[2] == b"HTTP/1.1" and parts[0] in KNOWN_METHODS and parts[1]:
         return RequestLine(parts[0].decode("ascii"), parts[1].decode("latin-1"), "HTTP/1.1")

@@ -200,6 +200,8 @@ class Reader:
             self._frame_body(message, framing.request_framing(message.fields))
         else:
             exchange = message.exchange = self.conversation.response_begins(line, message.fields, ack, message.last_frame)
+            if exchange.response_line is line:
+                exchange.response = message.record()
             method = None if exchange.request_line is None else exchange.request_line.method
             self._frame_body(message, framing.response_framing(line.status, method, message.fields))
 
