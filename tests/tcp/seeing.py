@@ -48,14 +48,14 @@ class Seen:
         return only
 
 
-def see(text: str, at: str | None = None) -> Seen:
-    """A ladder, analysed as one epoch and packet by packet: both must say the same.
+def see(text: str, at: str | None = None, epochs: Sequence[int] = (1,)) -> Seen:
+    """A ladder, analysed as one epoch and in epochs of so many packets: all must say the same.
 
     It need not be possible: captures reorder packets, and attackers send what they like.
     """
     with mock.patch("tests.ladders.notation.reject_the_impossible"):
         packets = ladder_packets(text, at)
-    return see_packets(packets)
+    return see_packets(packets, epochs)
 
 
 def see_packets(packets: Sequence[Packet] | bytes, epochs: Sequence[int | Sequence[int]] = (1,)) -> Seen:

@@ -155,6 +155,36 @@ def test_ack_over_a_hole_that_was_not_captured() -> None:
     assert seen.connection["unseen_frame"] == 7
 
 
+def test_a_hole_that_is_acknowledged_piece_by_piece() -> None:
+    seen = see(
+        HANDSHAKE
+        + """
+        0.030 > . 1:101(100) ack 1
+        0.031 > . 101:301(200) ack 1 uncaptured
+        0.032 > . 301:401(100) ack 1
+        0.045 < . ack 201
+        0.046 < . ack 401
+        """
+    )
+    assert seen.column("acks_unseen") == [0, 0, 0, 0, 0, 100, 100]
+    c = seen.connection
+    assert (c["client_unseen_bytes"], c["unseen_places"], c["unseen_frame"]) == (200, 2, 6)
+
+
+def test_a_hole_and_what_comes_behind_it_acknowledged_at_once() -> None:
+    seen = see(
+        HANDSHAKE
+        + """
+        0.030 > . 1:101(100) ack 1 uncaptured
+        0.031 > . 101:201(100) ack 1
+        0.032 > . 201:301(100) ack 1 uncaptured
+        0.045 < . ack 301
+        """
+    )
+    assert seen.last("acks_unseen") == [200]
+    assert (seen.connection["client_unseen_bytes"], seen.connection["unseen_places"]) == (200, 1)
+
+
 def test_two_places_in_both_directions() -> None:
     seen = see(
         HANDSHAKE
@@ -198,6 +228,12 @@ def test_an_absurd_ack_shows_nothing() -> None:
     assert (c["client_unseen_bytes"], c["unseen_places"]) == (0, 0)
     assert seen.frames("opens_hole") == []
     assert seen.last("acked_bytes", "in_flight_before") == [200, 0]
+
+
+def test_an_absurd_ack_does_not_tell_of_a_hole() -> None:
+    seen = see(HANDSHAKE + "0.030 > . 1:101(100) ack 1\n0.031 > . 201:301(100) ack 1\n0.045 < . ack 1900000101")
+    assert seen.column("acks_unseen") == [0] * 6
+    assert seen.connection["client_unseen_bytes"] == 0
 
 
 def test_what_was_before_the_capture_is_not_missing() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.ladders import ladder_packets, to_pcap
-from tests.tcp.seeing import HANDSHAKE, see
+from tests.ladders import Packet, ladder_packets, to_pcap
+from tests.tcp.seeing import HANDSHAKE, see, seen
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
 CLOSE = "0.030 > F. 1:1 ack 1\n0.040 < F. 1:1 ack 2\n0.050 > . 2:2 ack 2\n"
 SAME_PORT = "connection 2, start {start}, client 10.0.0.1:40001, isn {isn} 9000\n"
@@ -64,25 +70,52 @@ def test_connection_ids(name: str) -> None:
     assert see(text).column("connection") == expected
 
 
+def streams(path: Path) -> dict[int, set[int]]:
+    """Frame -> tcp.stream (several, where TCP is inside of TCP's ICMP errors), as tshark says."""
+    command = ["tshark", "-n", "-r", str(path), "-Y", "tcp.stream", "-T", "fields", "-e", "frame.number", "-e", "tcp.stream"]
+    out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    rows = (line.split("\t") for line in out.splitlines())
+    return {int(frame): {int(number) for number in numbers.split(",")} for frame, numbers in rows}
+
+
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 def test_tshark_says_the_same(tmp_path: Path) -> None:
-    """All conversations in a row in one capture, each with its own addresses."""
-    for name, (text, expected) in FLOWS.items():
-        path = tmp_path / f"{name}.pcap"
-        path.write_bytes(to_pcap(ladder_packets(text)))
-        command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-e", "tcp.stream"]
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert [int(line) for line in out.split()] == expected, name
+    """All conversations in one capture, each with its own addresses."""
+    packets, expected = list[Packet](), list[int]()
+    for number, (text, ids) in enumerate(FLOWS.values()):
+        expected += [max(expected, default=-1) + 1 + i for i in ids]
+        for packet in ladder_packets(text):
+            client, server = (end.replace("10.0.0.", f"10.0.{number}.") for end in (packet.peers.client, packet.peers.server))
+            packets.append(replace(packet, peers=replace(packet.peers, client=client, server=server)))
+    path = tmp_path / "all.pcap"
+    path.write_bytes(to_pcap(packets))
+    assert streams(path) == {frame: {number} for frame, number in enumerate(expected, start=1)}
+    assert seen(path).column("connection") == expected
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not there")
+def test_ids_in_real_captures() -> None:
+    entries = [json.loads(line) for line in (CORPUS / "oracle.jsonl").read_text().splitlines()]
+    entries = [e for e in entries if e["tcp_streams"] > 1 and e["tshark_rc"] == 0 and e["bytes"] < 200_000]
+    paths = [CORPUS / "files" / entry["path"] for entry in random.Random(7).sample(entries, 30)]
+    with ThreadPoolExecutor(2) as pool:
+        tsharks = list(pool.map(streams, paths))
+    for path, theirs in zip(paths, tsharks, strict=True):
+        ours = {row["frame"]: row["connection"] for row in seen(path).segments}
+        assert ours, path
+        wrong = {frame: number for frame, number in ours.items() if number not in theirs.get(frame, ())}
+        assert wrong == {}, path
 
 
 def test_a_new_connection_knows_nothing_of_the_former() -> None:
-    seen = see(
+    found = see(
         HANDSHAKE + "0.030 > . 1:101(100) ack 1\n" + SAME_PORT.format(start=1, isn=77000) + HANDSHAKE + "0.030 > . 1:11(10) ack 1"
     )
-    assert [c["client_bytes"] for c in seen.connections] == [100, 10]
-    assert [c["first_frame"] for c in seen.connections] == [1, 5]
-    assert seen.last("offset", "in_flight_before", "data_before_frame", "retransmission") == [0, 0, None, False]
-    assert seen.segments[4]["retransmission"] is False
+    assert [c["client_bytes"] for c in found.connections] == [100, 10]
+    assert [c["first_frame"] for c in found.connections] == [1, 5]
+    assert found.last("offset", "in_flight_before", "data_before_frame", "retransmission") == [0, 0, None, False]
+    assert found.segments[4]["retransmission"] is False
 
 
 def test_simultaneous_open_is_a_handshake() -> None:

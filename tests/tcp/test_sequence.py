@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ladders.wire import ACK, SYN, Packet, Peers
@@ -113,6 +113,7 @@ def test_an_rst_with_a_wild_number_moves_nothing() -> None:
     assert seen.last("in_flight", "acked_bytes", "acks_unseen") == [0, 100, 0]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(-(2**30), 2**30), min_size=1, max_size=30), st.integers(1, 40))
 def test_unwrapping_follows_exact_integers(isn: int, steps: list[int], epoch: int) -> None:
     """Neighbours at most 2**30 apart, in either direction: every offset is what it was before it was cut to 32 bits."""

@@ -90,7 +90,8 @@ def _visit(rows: Columns, groups: Groups, index: Array, odd: Array, end: Array, 
             trouble |= np.fromiter((s in state.holes for s in firsts), dtype=bool, count=len(firsts))
         if not trouble.any():
             continue
-        event = np.flatnonzero(trouble[groups.number] & (mine | (acks & (direction != d))))
+        honest = acks & (direction != d) & (rows["ack_offset"] <= out.high[d])
+        event = np.flatnonzero(trouble[groups.number] & (mine | honest))
         names = (side, direction == d, rows["offset"], end, rows["length"], rows["ack_offset"], high_before, beyond)
         for row, s, own, start, stop, length, ack, high, jumps in zip(
             event.tolist(), *(a[event].tolist() for a in names), strict=True
@@ -151,20 +152,28 @@ def _fill(holes: list[list[int]], start: int, stop: int, side: int, state: TcpSt
 def _acknowledge(
     row: int, side: int, ack: int, high: int | None, holes: list[list[int]], rows: Columns, out: Delivery, state: TcpState
 ) -> None:
+    unseen = 0
+    # acknowledgements are cumulative: the acknowledged holes are the first ones
+    for i in range(bisect_right(holes, 0, key=lambda hole: 1 - 2 * hole[2]), len(holes)):
+        start, stop, _ = holes[i]
+        if start >= ack:
+            break
+        unseen += min(stop, ack) - start
+        if stop <= ack:
+            holes[i][2] = 1
+            continue
+        holes[i][0] = ack
+        if i > 0 and holes[i - 1][1] == start:
+            holes[i - 1][1] = ack
+        else:
+            holes.insert(i, [start, ack, 1])
+        break
     if high is not None:
         if holes and holes[-1][1] == high and holes[-1][2]:
             holes[-1][1] = ack
         else:
             holes.append([high, ack, 1])
-        unseen = ack - high
-    else:
-        unseen = 0
-    # acknowledgements are cumulative: the acknowledged holes are the first ones
-    for i in range(bisect_right(holes, 0, key=lambda hole: 1 - 2 * hole[2]) if holes else 0, len(holes)):
-        if holes[i][1] > ack:
-            break
-        holes[i][2] = 1
-        unseen += holes[i][1] - holes[i][0]
+        unseen += ack - high
     if unseen:
         out.acks_unseen[row] = unseen
         state.directions["unseen_bytes"][side] += unseen

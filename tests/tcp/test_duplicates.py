@@ -1,0 +1,151 @@
+"""Second copies of a packet, as mirror ports and several interfaces make them (rules.md, duplicate-packets)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.ladders import Packet, ladder_packets
+from tests.ladders.wire import frame_bytes, to_pcap
+from tests.tcp.seeing import HANDSHAKE, Seen, see, see_packets
+
+DATA = "0.030 > P. 1:101(100) ack 1 id 7\n"
+
+
+def left_out(seen: Seen) -> int:
+    return seen.connection["duplicates"]
+
+
+def again(text: str, after_us: int, **changes: object) -> Seen:
+    """The conversation, and its last packet once more so many microseconds later, with these changes."""
+    packets = ladder_packets(HANDSHAKE + text)
+    last = packets[-1]
+    second = replace(last, time=last.time + after_us * 1000, **{"ip_id": last.ip_id or 5, **changes})  # type: ignore[arg-type]
+    return see_packets([*packets[:-1], replace(last, ip_id=last.ip_id or 5), second])
+
+
+@pytest.mark.parametrize("after_us", [0, 1, 1_500, 99_000, 100_000])
+def test_another_ttl_within_100_ms(after_us: int) -> None:
+    seen = again(DATA, after_us, ttl=63)
+    assert left_out(seen) == 1
+    assert seen.column("frame") == [1, 2, 3, 4]
+    assert seen.frames("retransmission") == []
+    assert (seen.connection["packets"], seen.connection["client_bytes"]) == (4, 100)
+
+
+def test_another_ttl_later_is_a_retransmission() -> None:
+    seen = again(DATA, 100_001, ttl=63)
+    assert left_out(seen) == 0
+    assert seen.frames("retransmission") == [5]
+
+
+@pytest.mark.parametrize(("after_us", "copies"), [(0, 1), (999, 1), (1_000, 1), (1_001, 0), (50_000, 0)])
+def test_the_same_in_every_layer_within_1_ms(after_us: int, copies: int) -> None:
+    seen = again(DATA, after_us)
+    assert left_out(seen) == copies
+    assert seen.frames("retransmission") == [5][: 1 - copies]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ip_id": 8}, {"window": 59999}, {"flags": 0x10}, {"payload": b"y" * 100}, {"timestamps": True}, {"ack": 0}],
+    ids=str,
+)
+def test_another_packet_at_once_is_no_copy(changes: dict[str, object]) -> None:
+    seen = again(DATA, 100, ttl=63, **changes)
+    assert left_out(seen) == 0
+    assert seen.frames("retransmission") == [5]
+
+
+def with_other_macs(packets: list[Packet], which: int) -> bytes:
+    """The capture, where the packet of this index has other link-layer addresses."""
+    file = to_pcap(packets)
+    at = 24 + sum(16 + len(frame_bytes(p, i)) for i, p in enumerate(packets[:which])) + 16
+    return file[:at] + b"\x02\0\0\0\0\x09\x02\0\0\0\0\x08" + file[at + 12 :]
+
+
+def test_other_link_addresses() -> None:
+    packets = ladder_packets(HANDSHAKE + DATA + DATA.replace("0.030", "0.050"))
+    assert left_out(see_packets(with_other_macs(packets, 4))) == 1
+    assert left_out(see_packets(with_other_macs(packets, 3))) == 1
+    assert left_out(see_packets(packets)) == 0
+
+
+def test_ipv6_has_no_id() -> None:
+    peers = "connection 1, client [2001:db8::1]:4000, server [2001:db8::2]:80\n"
+    copy = "0.031 > P. 1:101(100) ack 1 ttl 63\n"
+    assert left_out(see(peers + HANDSHAKE + DATA + copy)) == 1
+
+
+def test_every_packet_twice() -> None:
+    """A mirror port that sees the way in and the way out of a router."""
+    talk = HANDSHAKE + DATA + "0.041 < P. 1:31(30) ack 101\n0.052 > . ack 31\n0.053 > F. 101:101 ack 31\n0.063 < F. 31:31 ack 102"
+    once = ladder_packets(talk)
+    twice: list[Packet] = []
+    for i, packet in enumerate(once):
+        first = replace(packet, ip_id=100 + i)
+        twice += [first, replace(first, time=first.time + 20_000, ttl=63)]
+    seen = see_packets(twice, epochs=(1, 3))
+    assert left_out(seen) == len(once)
+    assert seen.column("frame") == list(range(1, 2 * len(once), 2))
+    assert seen.column("time") == [p.time for p in once]
+    assert seen.frames("retransmission") == seen.frames("duplicate_ack") == []
+    assert seen.connection["history"] == "ShADdFf"
+
+
+def test_a_third_copy() -> None:
+    """The second is found by the first, the third by the second: each at most 1 ms later."""
+    seen = see(HANDSHAKE + DATA + DATA.replace("0.030", "0.0308") + DATA.replace("0.030", "0.0316"))
+    assert left_out(seen) == 2
+
+
+def test_a_copy_may_overtake_the_next_packet() -> None:
+    seen = see(
+        HANDSHAKE
+        + DATA
+        + "0.0301 > P. 101:201(100) ack 1 id 8\n"
+        + DATA.replace("0.030", "0.0302").replace("id 7", "id 7 ttl 63")
+    )
+    assert left_out(seen) == 1
+    assert seen.column("frame") == [1, 2, 3, 4, 5]
+
+
+ACK = "0.041 < . ack 101 id 9"
+
+
+def test_pure_acks_that_look_alike_are_duplicate_acks() -> None:
+    """Without time stamps, two ACKs of one sender may well be equal: rules.md asks for more."""
+    seen = again(DATA + "0.031 > P. 201:301(100) ack 1\n" + ACK, 100)
+    assert left_out(seen) == 0
+    assert seen.frames("duplicate_ack") == [7]
+
+
+def test_pure_acks_with_another_ttl_are_copies() -> None:
+    seen = again(DATA + "0.031 > P. 201:301(100) ack 1\n" + ACK, 100, ttl=63)
+    assert left_out(seen) == 1
+    assert seen.frames("duplicate_ack") == []
+
+
+def test_pure_acks_with_time_stamps_within_1_ms_are_copies() -> None:
+    assert left_out(again(DATA + ACK + " ts", 100)) == 1
+    assert left_out(again(DATA + ACK + " ts", 0, ttl=63)) == 1
+
+
+@pytest.mark.parametrize(("after_us", "changes", "copies"), [(900, {}, 2), (1_100, {}, 1), (900, {"ip_id": 10}, 1)])
+def test_pure_acks_once_data_came_twice(after_us: int, changes: dict[str, object], copies: int) -> None:
+    copy = DATA.replace("0.030", "0.0301")
+    assert left_out(again(DATA + copy + ACK, after_us, **changes)) == copies
+
+
+def test_pure_acks_without_an_id_stay() -> None:
+    copy = DATA.replace("0.030", "0.0301")
+    packets = ladder_packets(HANDSHAKE + DATA + copy + ACK.replace("id 9", "id 0"))
+    second = replace(packets[-1], time=packets[-1].time + 100_000)
+    assert left_out(see_packets([*packets, second])) == 1
+
+
+def test_new_data_with_the_same_bytes_is_no_copy() -> None:
+    seen = see(HANDSHAKE + DATA + "0.0301 > P. 101:201(100) ack 1 id 7")
+    assert left_out(seen) == 0
+    assert seen.connection["client_bytes"] == 200
