@@ -105,10 +105,10 @@ def read(
     return _tables(spoken, bursts, facts, clock, state, (s, groups) if s else None)
 
 
-def finish(payload: Payload, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
-    """The capture is over: everything that is open ends here."""
+def finish(open_slots: list[int], payload: Payload, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
+    """The capture is over: what is open in these slots, which are in the order of their connections, ends here."""
     spoken = Spoken(messages=[] if state.keep_messages else None)
-    slots = sorted(state.conversations, key=lambda slot: state.conversations[slot].connection)
+    slots = [slot for slot in open_slots if slot in state.conversations]
     for slot in slots:
         _end(slot, facts, payload, spoken, state, last_reason=AT_CAPTURE_END)
     bursts = _burst_table({}, state.bursts.close(slots), state)

@@ -170,7 +170,9 @@ class Conversation:
             if switches(line, message.fields) and not self.forced:
                 reader.paused, reader.pause_time = True, message.end
         elif exchange.response_line is not line:
-            exchange.interim = [*(exchange.interim or ()), line.status]
+            if exchange.interim is None:
+                exchange.interim = []
+            exchange.interim.append(line.status)
             exchange.interim_end = message
         else:
             exchange.response, exchange.response_done = message.record(), True

@@ -16,10 +16,11 @@ from wiredoctor.tables import NEVER, RST, Array, Columns
 from wiredoctor.tcp import acks, delivery, handshake, nagle, segments, sequence
 from wiredoctor.tcp.duplicates import second_copies
 from wiredoctor.tcp.flows import assign
-from wiredoctor.tcp.lifecycle import client_direction, connection_rows, expired, follow, open_slots, release
+from wiredoctor.tcp.lifecycle import expired, follow, open_slots, release
+from wiredoctor.tcp.rows import connection_rows
 from wiredoctor.tcp.state import TcpState
 
-__all__ = ["Analysed", "TcpState", "analyse", "client_direction", "connection_rows", "expired", "open_slots", "release"]
+__all__ = ["Analysed", "TcpState", "analyse", "connection_rows", "expired", "open_slots", "release"]
 
 
 @dataclass

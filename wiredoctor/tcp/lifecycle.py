@@ -1,8 +1,6 @@
-"""What happens to a connection as a whole: counts, history, who closed it how, and its row once it is finished."""
+"""What happens to a connection as a whole: counts, history, when it was closed, and when it is forgotten."""
 
 from __future__ import annotations
-
-import socket
 
 import numpy as np
 
@@ -96,90 +94,3 @@ def release(slots: list[int], state: TcpState) -> None:
             keep = ~np.isin(state.in_flight["side"] >> 1, array)
             state.in_flight = {name: values[keep] for name, values in state.in_flight.items()}
     state.free.extend(slots)
-
-
-def endpoint(version: int, high: int, low: int) -> str:
-    """An address as text, RFC 5952 for IPv6."""
-    if version == 4:
-        return socket.inet_ntop(socket.AF_INET, low.to_bytes(4, "big"))
-    return socket.inet_ntop(socket.AF_INET6, high.to_bytes(8, "big") + low.to_bytes(8, "big"))
-
-
-def client_direction(slot: int, heard: int, state: TcpState) -> int:
-    """0 or 1: by SYN, SYN-ACK, the first HTTP head (`heard`, -1 without), the higher port, the first packet."""
-    c, d = state.connections, state.directions
-    if c["role_rank"][slot] > 0:
-        return int(c["client_direction"][slot])
-    if heard >= 0:
-        return heard
-    return int(d["port"][2 * slot + 1] > d["port"][2 * slot])
-
-
-def connection_rows(slots: list[int], heard: dict[int, tuple[int, str, int]], state: TcpState) -> dict[str, list[object]]:
-    """Rows of tables.CONNECTIONS. `heard`: slot -> direction of the HTTP client (-1: none), protocol, exchanges."""
-    rows: dict[str, list[object]] = {}
-    for slot in slots:
-        direction, protocol, exchanges = heard.get(slot, (-1, "none", 0))
-        for name, value in _row(slot, direction, protocol, exchanges, state).items():
-            rows.setdefault(name, []).append(value)
-    return rows
-
-
-def _row(slot: int, heard: int, protocol: str, exchanges: int, state: TcpState) -> dict[str, object]:
-    c = {name: array[slot].item() for name, array in state.connections.arrays.items()}
-    client = client_direction(slot, heard, state)
-    sides = (2 * slot + client, 2 * slot + 1 - client)
-    d = [{name: array[side].item() for name, array in state.directions.arrays.items()} for side in sides]
-    hosts = [endpoint(c["ip_version"], x["address_high"], x["address_low"]) for x in d]
-    ends = [f"[{h}]:{x['port']}" if c["ip_version"] == 6 else f"{h}:{x['port']}" for h, x in zip(hosts, d, strict=True)]
-    closed_by, close = _close(d[0], d[1])
-    return {
-        "connection": c["id"], "client": ends[0], "server": ends[1], "client_host": hosts[0], "client_direction": client,
-        "packets": d[0]["packets"] + d[1]["packets"], "duplicates": c["duplicates"],
-        "client_packets": d[0]["packets"], "server_packets": d[1]["packets"],
-        "client_bytes": d[0]["bytes"], "server_bytes": d[1]["bytes"],
-        "first_frame": c["first_frame"], "last_frame": c["last_frame"], "start": c["first_time"], "end": c["last_time"],
-        "handshake": d[0]["syn_seen"] and d[1]["syn_seen"], "rtt_client": d[0]["rtt"], "rtt_server": d[1]["rtt"],
-        "client_unseen_bytes": d[0]["unseen_bytes"], "server_unseen_bytes": d[1]["unseen_bytes"],
-        "unseen_places": c["unseen_places"], "unseen_frame": c["unseen_frame"], "unseen_time": c["unseen_time"],
-        "protocol": protocol, "history": _history_text(slot, client, state), "closed_by": closed_by, "close": close,
-        "exchanges": exchanges, "said_at": state.clock,
-    }  # fmt: skip
-
-
-def _history_text(slot: int, client: int, state: TcpState) -> str:
-    seen: list[tuple[int, int, str]] = []
-    for direction in (0, 1):
-        for column, frame in enumerate(state.letters[2 * slot + direction].tolist()):
-            if frame != NEVER:
-                letter = LETTERS[column]
-                seen.append((frame, column, letter if direction == client else letter.lower()))
-    return "".join(letter for _, _, letter in sorted(seen))
-
-
-def _close(client: dict[str, int], server: dict[str, int]) -> tuple[str, str]:
-    """Who closed first and how. Acknowledgement numbers decide the order, not clocks: FINs that cross are of both."""
-    first, second = _first_close(client), _first_close(server)
-    if first is None:
-        return ("", "") if second is None else ("server", second[1])
-    if second is None:
-        return "client", first[1]
-    (cf, ck, ca, co), (sf, sk, sa, so) = first, second
-    client_knew = ca != NEVER and ca > so if sk == "fin" else ck == "rst" and cf > sf
-    server_knew = sa != NEVER and sa > co if ck == "fin" else sk == "rst" and sf > cf
-    if client_knew and not server_knew:
-        return "server", sk
-    if server_knew and not client_knew:
-        return "client", ck
-    if ck == sk == "fin":
-        return "both", "fin"
-    # an RST without an ACK number answers what came before it
-    return ("client", ck) if cf < sf else ("server", sk)
-
-
-def _first_close(side: dict[str, int]) -> tuple[int, str, int, int] | None:
-    """Frame, kind, ACK and offset of the FIN, or of the RST where there was no FIN."""
-    for kind in ("fin", "rst"):
-        if side[f"{kind}_frame"] != NEVER:
-            return side[f"{kind}_frame"], kind, side[f"{kind}_ack"], side[f"{kind}_offset"]
-    return None
