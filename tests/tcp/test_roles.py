@@ -77,7 +77,6 @@ def test_one_server_is_one_endpoint() -> None:
     assert first != third
 
 
-@pytest.mark.xfail(strict=True, reason="the endpoint of an epoch's early rows is told by its later ones")
 def test_the_endpoint_is_as_sure_as_the_role() -> None:
     see(LATE)
 

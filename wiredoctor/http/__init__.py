@@ -75,8 +75,8 @@ def read(
         for conversation in touched:
             conversation.tentative()
         client, heard_frame = _roles(s, groups, state)
-        endpoint = _endpoints(s["slot"][groups.first], client, facts)
-        annotate(s, groups, walk.in_order, spoken.intervals, client, heard_frame, endpoint, state.last)
+        endpoint, lower_port = _endpoints(s["slot"][groups.first], facts)
+        annotate(s, groups, walk.in_order, spoken.intervals, client, heard_frame, endpoint, lower_port, state.last)
         lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = _watch(s, facts, state)
@@ -183,18 +183,16 @@ def _roles(s: Columns, groups: Groups, state: HttpState) -> tuple[Array, Array]:
     return client, frame
 
 
-def _endpoints(slots: Array, client: Array, facts: dict[str, Array]) -> Array:
-    """A hash of the server's address and port per slot: by SYN, by the first head, or by the lower port."""
-    lower = (facts["side_port"][2 * slots + 1] <= facts["side_port"][2 * slots]).astype(np.int64)
-    known = np.where(client >= 0, 1 - client, lower)
-    server = np.where(facts["role_rank"][slots] > 0, 1 - facts["client_direction"][slots], known)
-    side = 2 * slots + server
+def _endpoints(slots: Array, facts: dict[str, Array]) -> tuple[Array, Array]:
+    """Hashes of address and port per slot and direction (k, 2), and the direction of the lower port (k,)."""
+    side = 2 * slots[:, None] + np.arange(2)
     with np.errstate(over="ignore"):
         mixed = facts["side_port"][side].astype(np.uint64)
         for name in ("side_address_high", "side_address_low"):
             mixed = (mixed ^ facts[name][side]) * np.uint64(0x9E3779B97F4A7C15)
             mixed ^= mixed >> np.uint64(32)
-    return mixed.view(np.int64)
+    lower = facts["side_port"][side[:, 1]] <= facts["side_port"][side[:, 0]]
+    return mixed.view(np.int64), lower.astype(np.int64)
 
 
 def _answered_late(intervals: array[int], state: HttpState) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wiredoctor.scan import Groups, before, fill
-from wiredoctor.tables import NEVER, NONE, Array, Columns
+from wiredoctor.tables import NEVER, NONE, SERVER, Array, Columns
 
 _FAR = 1 << 43
 """Stream offsets are compared in 44 bits; what is further away (hostile jumps) belongs to no message."""
@@ -46,10 +46,11 @@ class LastData:
 
 def annotate(
     s: Columns, groups: Groups, in_order: Array, intervals: array[int],
-    client: Array, heard: Array, endpoint: Array, last: LastData,
+    client: Array, heard: Array, endpoint: Array, lower: Array, last: LastData,
 ) -> None:  # fmt: skip
     """Adds the HTTP columns to the segments `s`. `client`, `heard` (k,): per group the direction of the HTTP client and
-    the frame of its first head, -1 and NEVER without one; `endpoint` (k,) a hash of the server's address and port."""
+    the frame of its first head, -1 and NEVER without one; `endpoint` (k, 2): a hash of the address and port that sends in direction 0 and in direction 1;
+    `lower` (k,): the direction that the lower port sends in."""
     n = len(s["frame"])
     slot, direction = s["slot"], s["direction"]
     side = 2 * slot + direction
@@ -58,7 +59,8 @@ def annotate(
     s["http"] = (heard_frame != NEVER) & (s["frame"] >= heard_frame)
     guess = (direction != client[groups.number]).astype(np.int8)
     s["role"] = np.where((s["role"] == NONE) & s["http"], guess, s["role"]).astype(np.int8)
-    s["endpoint"] = endpoint[groups.number]
+    server = np.where(s["role"] == NONE, lower[groups.number], np.where(s["role"] == SERVER, direction, 1 - direction))
+    s["endpoint"] = endpoint[groups.number, server]
     rows = np.flatnonzero((s["new_bytes"] > 0) & in_order) if intervals else np.empty(0, dtype=np.int64)
     s["message"] = np.full(n, NEVER, dtype=np.int64)
     s["exchange"] = np.full(n, NONE, dtype=np.int32)
