@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -43,16 +44,17 @@ class Flight:
 
     def pieces(self) -> list[bytes]:
         edges = [0, *sorted({c for c in self.cuts if 0 < c < len(self.data)}), len(self.data)]
-        return [self.data[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        return [self.data[a:b] for a, b in pairwise(edges) if a < b]
 
 
 def exchange(random: Random, number: int, last: bool) -> Spoken:
     """An exchange with random methods, framings and sizes; only the last may run to the close."""
-    method = random.choice(["GET", "GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE"])
+    method = random.choice(["GET", "GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT"])
     target = f"/{number}" + random.choice(["", "?a=b", "/" + "x" * random.randrange(60)])
     body = _body(random) if method in ("POST", "PUT") else b""
     framing = random.choice(["content-length", "chunked"]) if method in ("POST", "PUT") else "none"
     fields, content = _framed(random, framing, body)
+    fields += random.choice([b"", b"", b"", b"Connection: Upgrade, X\r\nUpgrade: h2c\r\n", b"Expect: 100-continue\r\n"])
     request = (
         b"\r\n" * (random.random() < 0.1) + f"{method} {target} HTTP/1.1\r\nHost: a\r\n".encode() + fields + b"\r\n" + content
     )
@@ -72,7 +74,7 @@ def exchange(random: Random, number: int, last: bool) -> Spoken:
 
 
 def _response(random: Random, method: str, last: bool) -> tuple[bytes, dict[str, Any]]:
-    status = random.choice([200, 200, 200, 204, 304, 404, 500])
+    status = random.choice([200, 200, 200, 204, 304, 404, 500]) if method != "CONNECT" else 407
     without = method == "HEAD" or status in (204, 304)
     announced = random.choice(["content-length", "chunked", *(["close-delimited"] if last else [])])
     body = _body(random)

@@ -114,6 +114,8 @@ class Conversation:
         if self.forced or (self.awaiting and _asked(self.awaiting[0], ack)):
             return False
         other = self.readers[self.client]
+        if self.unread and other.pos < ack:
+            return True
         reached = other.assembler.reached
         # one number more is a FIN
         return other.mode != OFF and reached is not None and ack > reached + 1
