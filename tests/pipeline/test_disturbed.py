@@ -1,0 +1,141 @@
+"""What TCP may do to a conversation without changing what is said: split, repeat, shuffle; and captures that are cut anywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import wiredoctor
+from tests.captures.papers import PATHS
+from tests.ladders import ladder_packets, to_pcap
+from tests.ladders.wire import FIN, SYN, Packet
+from tests.pipeline import feeding
+from tests.pipeline.test_fed_every_way import LADDERS
+from wiredoctor.pipeline import CaptureError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SAID = (
+    *("connection", "exchange", "has_request", "has_response", "interim", "persistent", "upgraded"),
+    *(f"request_{n}" for n in ("method", "target", "version", "host", "framing", "end_reason", "head_bytes", "body_bytes")),
+    *(f"response_{n}" for n in ("status", "reason", "version", "framing", "end_reason", "head_bytes", "body_bytes", "chunks")),
+)
+"""Columns that tell what was said, whatever the packets were."""
+
+
+def said(packets: Sequence[Packet], tmp_path: Path) -> list[dict[str, Any]]:
+    path = tmp_path / "disturbed.pcap"
+    path.write_bytes(to_pcap(packets))
+    return feeding.tables(path, messages=False)["exchanges"].select(SAID).to_dicts()
+
+
+def byte_by_byte(packet: Packet) -> list[Packet]:
+    """The same payload in segments of one byte, at the same time; SYN goes with the first, FIN with the last."""
+    size = len(packet.payload)
+    if size < 2 or size > 3000:
+        return [packet]
+    parts: list[Packet] = []
+    for i in range(size):
+        flags = packet.flags & ~(SYN if i else 0) & ~(FIN if i < size - 1 else 0)
+        seq = packet.seq + i + (bool(packet.flags & SYN) if i else 0)
+        parts.append(replace(packet, seq=seq, payload=packet.payload[i : i + 1], flags=flags))
+    return parts
+
+
+@pytest.mark.parametrize("text", LADDERS)
+def test_a_segment_per_byte(text: str, tmp_path: Path) -> None:
+    packets = ladder_packets(text)
+    split = [part for packet in packets for part in byte_by_byte(packet)]
+    assert said(split, tmp_path) == said(packets, tmp_path)
+
+
+@pytest.mark.parametrize("text", LADDERS)
+def test_every_packet_twice(text: str, tmp_path: Path) -> None:
+    """A mirror port that sees both directions: the second copy with another TTL. It is counted and goes no further."""
+    packets = [replace(packet, ip_id=n + 1) for n, packet in enumerate(ladder_packets(text))]
+    twice = [copy for p in packets for copy in (p, replace(p, ttl=p.ttl - 1, time=p.time + 1000))]
+    assert said(twice, tmp_path) == said(packets, tmp_path)
+    connections = feeding.tables(tmp_path / "disturbed.pcap", messages=False)["connections"]
+    assert connections["packets"].sum() == len(packets)
+
+
+def shuffled(packets: Sequence[Packet], random: Random) -> list[Packet]:
+    """Neighbours of one side that follow each other within a millisecond change places."""
+    result = list(packets)
+    for i, j in pairwise(range(len(result))):
+        a, b = result[i], result[j]
+        near = a.peers == b.peers and a.side == b.side and 0 <= b.time - a.time < 1_000_000
+        if near and a.payload and b.payload and not (a.flags | b.flags) & SYN and random.random() < 0.5:
+            result[i], result[j] = replace(b, time=a.time), replace(a, time=b.time)
+    return result
+
+
+@pytest.mark.parametrize("text", LADDERS)
+def test_shuffled_within_a_round_trip(text: str, tmp_path: Path) -> None:
+    packets = ladder_packets(text)
+    split = [part for packet in packets for part in in_pieces(packet)]
+    expected = said(split, tmp_path)
+    for seed in range(3):
+        assert said(shuffled(split, Random(seed)), tmp_path) == expected
+
+
+def in_pieces(packet: Packet) -> list[Packet]:
+    """A segment in three, so that there is something to shuffle."""
+    size = len(packet.payload)
+    if size < 3 or packet.flags & (SYN | FIN):
+        return [packet]
+    edges = [0, size // 3, 2 * size // 3, size]
+    return [
+        replace(packet, seq=packet.seq + a, payload=packet.payload[a:b], time=packet.time + 1000 * n)
+        for n, (a, b) in enumerate(pairwise(edges))
+    ]
+
+
+@pytest.mark.parametrize("text", LADDERS)
+def test_shuffled_brings_no_new_error_or_warning(text: str, tmp_path: Path) -> None:
+    def serious(packets: Sequence[Packet]) -> Counter[str]:
+        path = tmp_path / "serious.pcap"
+        path.write_bytes(to_pcap(packets))
+        return Counter(f.rule for f in wiredoctor.analyze(path).findings if f.severity != "note")
+
+    split = [part for packet in ladder_packets(text) for part in in_pieces(packet)]
+    assert not serious(shuffled(split, Random(1))) - serious(split)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_truncated_anywhere(path: Path, tmp_path: Path) -> None:
+    """No exception, wherever the file ends; what is whole before that is listed."""
+    data = path.read_bytes()
+    random = Random(path.stem)
+    whole = feeding.tables(path, messages=False)["exchanges"].height
+    for _ in range(4):
+        cut = tmp_path / "cut.pcap"
+        cut.write_bytes(data[: random.randrange(24, len(data))])
+        try:
+            report = wiredoctor.analyze(cut)
+        except CaptureError:
+            continue
+        assert report.exchanges.height <= whole
+
+
+@pytest.mark.parametrize("path", PATHS[::4], ids=lambda path: path.stem)
+def test_damaged_anywhere(path: Path, tmp_path: Path) -> None:
+    """Bytes of packets that are something else: no exception, and the same result packet by packet."""
+    data = bytearray(path.read_bytes()[:20_000])
+    random = Random(path.stem)
+    for _ in range(40):
+        data[random.randrange(200, len(data))] = random.randrange(256)
+    damaged = tmp_path / "damaged.pcap"
+    damaged.write_bytes(data)
+    try:
+        report = wiredoctor.analyze(damaged)
+    except CaptureError:
+        return
+    assert report.connection_count == report.connections.height
