@@ -48,9 +48,12 @@ def annotate(
     s: Columns, groups: Groups, in_order: Array, intervals: array[int],
     client: Array, heard: Array, endpoint: Array, lower: Array, last: LastData,
 ) -> None:  # fmt: skip
-    """Adds the HTTP columns to the segments `s`. `client`, `heard` (k,): per group the direction of the HTTP client and
-    the frame of its first head, -1 and NEVER without one; `endpoint` (k, 2): a hash of the address and port that sends in direction 0 and in direction 1;
-    `lower` (k,): the direction that the lower port sends in."""
+    """Adds the HTTP columns to the segments `s`.
+
+    Per group: `client` (k,) the direction of the HTTP client and `heard` (k,) the frame of its first head, -1 and NEVER
+    without one; `endpoint` (k, 2) a hash of the address and port that sends in direction 0 and in direction 1; `lower` (k,)
+    the direction that the lower port sends in.
+    """
     n = len(s["frame"])
     slot, direction = s["slot"], s["direction"]
     side = 2 * slot + direction
