@@ -115,7 +115,8 @@ class PcapReader:
             ends = [position := position + header + length_at(buffer, position + 8)[0] for _ in range(packets)]
             offsets = [self.position, *ends[:-1]]
         if offsets[-1] > last:  # the file ends within these packets
-            offsets, position = [], self.position
+            offsets.clear()
+            position = self.position
             while position <= last and len(offsets) < packets:
                 offsets.append(position)
                 position += header + length_at(buffer, position + 8)[0]
