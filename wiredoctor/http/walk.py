@@ -127,7 +127,7 @@ class Walk:
         for i in range(first, stop):
             row = int(flow.rows[i])
             start, end, at, time, frame, ack = flow.items.item(i)
-            assembler.look(time, items)
+            assembler.look(int(s["clock"][row]), items)
             there = int(s["captured"][row]) - (start - int(s["offset"][row]))
             ordered = True
             for a, b in self.pieces.get(row, [(start, end)]):
@@ -138,7 +138,7 @@ class Walk:
                     # nobody will ever bring these bytes into the file
                     ordered &= assembler.add((max(available, a), b, CUT, time, frame, ack), items)
             self.in_order[row] = ordered
-        assembler.look(int(s["time"][int(self.groups.last[group])]), items)
+        assembler.look(int(s["clock"][int(self.groups.last[group])]), items)
         assembler.rest()
         return items
 
@@ -148,7 +148,7 @@ class Walk:
         reached = self.acknowledged[1 - direction][rows]
         first = np.ones(len(reached), dtype=bool)
         first[1:] = reached[1:] > reached[:-1]
-        assembler.heard(reached[first], self.s["time"][rows][first])
+        assembler.heard(reached[first], self.s["clock"][rows][first])
 
 
 def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], read: Payload) -> None:

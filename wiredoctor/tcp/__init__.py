@@ -37,7 +37,7 @@ class Analysed:
 
 
 def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState) -> Analysed:
-    """Packets (tables.PACKETS) -> segments (tables.SEGMENTS, as far as TCP tells; plus slot, payload, new_start).
+    """Packets (tables.PACKETS) -> segments (tables.SEGMENTS, as far as TCP tells; plus slot, payload, new_start and clock).
 
     `packets` has a column more, `clock`: the largest time stamp of the epoch up to each packet. `read(payload, length)`
     gives payload bytes; only suspected second copies are read.
@@ -68,6 +68,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     delivered = delivery.deliver(rows, groups, slot, state)
     matched = acks.match(rows, groups, slot, delivered, syn_time, state)
     table = segments.describe(rows, groups, slot, delivered, agreement, matched, state)
+    table["clock"] = rows["clock"]
     table["nagle_off"] = nagle.prove(table, groups, slot, matched, state)
     follow(table, groups, slot, rows["clock"], state)
     return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)

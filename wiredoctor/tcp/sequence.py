@@ -84,26 +84,30 @@ def _unwrap(
     moved = np.where(index >= 0, total - base, 0) + start_offset
     # a row that does not lead is measured from the newest that did
     offset = np.where(lead, moved, moved + step)
-    wild = rows & (np.abs(step) > JUMP)
-    if wild.any():
-        for group in np.unique(groups.number[wild]).tolist():
-            _unwrap_slowly(raw, rows, lead, groups, group, int(start_raw[groups.first[group]]), start_offset, offset)
-    out[rows] = offset[rows]
     last = index[groups.last]
     seen = last >= 0
     target = side[groups.last][seen]
     directions[f"{name}_raw"][target] = raw[last[seen]]
     directions[f"{name}_offset"][target] = offset[last[seen]]
+    wild = rows & ((np.abs(step) > JUMP) | (directions[f"{name}_jump_offset"][side] != NEVER))
+    if wild.any():
+        for group in np.unique(groups.number[wild]).tolist():
+            first = int(groups.first[group])
+            newest = int(start_raw[first]), int(start_offset[first])
+            _unwrap_slowly(raw, rows, lead, groups, group, newest, int(side[first]), name, offset, state)
+    out[rows] = offset[rows]
 
 
 def _unwrap_slowly(
-    raw: Array, rows: Array, lead: Array, groups: Groups, group: int, reference: int, start_offset: Array, offset: Array
-) -> None:
+    raw: Array, rows: Array, lead: Array, groups: Groups, group: int, newest: tuple[int, int], side: int, name: str,
+    offset: Array, state: TcpState,
+) -> None:  # fmt: skip
     """The same for one group with a wild jump, packet by packet: a jump counts once the packet after it agrees."""
     first, last = int(groups.first[group]), int(groups.last[group])
-    position = int(start_offset[first])
+    reference, position = newest
     members = [i for i in range(first, last + 1) if rows[i]]
-    candidate: tuple[int, int] | None = None
+    jumps = state.directions[f"{name}_jump_raw"], state.directions[f"{name}_jump_offset"]
+    candidate = None if jumps[1][side] == NEVER else (int(jumps[0][side]), int(jumps[1][side]))
     for i in members:
         number = int(raw[i])
         step = _signed(number - reference)
@@ -119,6 +123,8 @@ def _unwrap_slowly(
             reference, position, candidate = number, here, None
         else:
             candidate = (number, here)
+    state.directions[f"{name}_raw"][side], state.directions[f"{name}_offset"][side] = reference, position
+    jumps[0][side], jumps[1][side] = candidate or (0, NEVER)
 
 
 def _signed(difference: int) -> int:

@@ -50,6 +50,10 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "seq_offset": ("i8", NEVER),
     "ack_raw": ("u4", 0),
     "ack_offset": ("i8", NEVER),
+    "seq_jump_raw": ("u4", 0),  # a number far from all others, which counts once the next one agrees
+    "seq_jump_offset": ("i8", NEVER),
+    "ack_jump_raw": ("u4", 0),
+    "ack_jump_offset": ("i8", NEVER),
     "high": ("i8", NEVER),  # highest stream offset that this side is known to have sent
     "acknowledged": ("i8", NEVER),  # highest offset of the other side's stream that this side has acknowledged
     "syn_seen": ("?", 0),
