@@ -20,6 +20,10 @@ from wiredoctor.http.fields import READERS, Fields, Line, collect, field_line
 REMEMBERED = 8192
 """Field lines and sets of fields kept; a capture with more different ones only loses speed."""
 
+MOST_LINES, LONGEST = 256, 4096
+"""Of what is kept: fields of a head, and bytes of a line or of a response head. Nothing ordinary has more, and what is kept
+stays small."""
+
 KNOWN_METHODS = frozenset(
     b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT MKACTIVITY "
     b"CHECKOUT CHECKIN MERGE SEARCH BCOPY BDELETE BMOVE BPROPFIND BPROPPATCH NOTIFY POLL SUBSCRIBE UNSUBSCRIBE LABEL UPDATE "
@@ -69,16 +73,20 @@ class HeadParser:
     def fields(self, lines: list[bytes]) -> Fields:
         """Field lines (without the start line and the empty line) -> Fields."""
         numbers = list(map(self._lines.get, lines))
-        while None in numbers:
-            i = numbers.index(None)
-            numbers[i] = self._number(lines[i])
+        if None in numbers:
+            if len(lines) > MOST_LINES or len(max(lines, key=len)) > LONGEST:
+                self.met += 1
+                return collect([entry for entry in map(field_line, lines) if entry is not None], self.met - 1)
+            for i, known in enumerate(numbers):
+                if known is None:
+                    numbers[i] = self._number(lines[i])
         key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
             fields = collect([self._entries[n] for n in key], self.met)
             self.met += 1
             self._sets[key] = fields
-            if len(self._sets) >= REMEMBERED:
+            if len(self._sets) >= REMEMBERED or len(self._entries) >= REMEMBERED:
                 self._forget()
         return fields
 
@@ -111,6 +119,8 @@ class HeadParser:
         try:
             return self._statuses[line]
         except KeyError:
+            if len(line) > LONGEST:
+                return _status_line(line)
             if len(self._statuses) >= REMEMBERED:
                 self._statuses.clear()
             found = self._statuses[line] = _status_line(line)
@@ -126,6 +136,8 @@ class HeadParser:
         if status is None:
             return None
         result = status, self.fields(lines[1:])
+        if len(head) > LONGEST:
+            return result
         if len(self._responses) >= REMEMBERED:
             self._responses.clear()
         self._responses[head] = result
@@ -173,11 +185,12 @@ def _status_line(line: bytes) -> StatusLine | None:
     return StatusLine(match[1].decode("ascii"), int(match[2]), (match[3] or b"").decode("latin-1"))
 
 
-def find_head_end(data: bytes) -> int:
-    """Offset behind the empty line that ends a head; -1 while there is none. CR before LF is optional."""
-    end = data.find(b"\r\n\r\n")
-    bare = data.find(b"\n\n", 0, end if end >= 0 else len(data))
-    mixed = data.find(b"\n\r\n", 0, end if end >= 0 else len(data))
+def find_head_end(data: bytes, start: int = 0) -> int:
+    """Offset behind the empty line that ends a head, looked for from `start` on; -1 while there is none. CR before LF is
+    optional."""
+    end = data.find(b"\r\n\r\n", start)
+    bare = data.find(b"\n\n", start, end if end >= 0 else len(data))
+    mixed = data.find(b"\n\r\n", start, end if end >= 0 else len(data))
     ends = [(e, n) for e, n in ((end, 4), (bare, 2), (mixed, 3)) if e >= 0]
     return -1 if not ends else sum(min(ends))
 

@@ -121,8 +121,9 @@ class Reader:
         data = read(at, size if size <= FIRST_LOOK else FIRST_LOOK)
         if self.partial:
             data = self.partial + data
-        head_end = data.find(b"\r\n\r\n") + 4
-        if head_end < 4 or data[:1] in b"\r\n" or b"\n\n" in data[:head_end]:
+        fresh = max(len(self.partial) - 3, 0)
+        head_end = data.find(b"\r\n\r\n", fresh) + 4
+        if head_end < 4 or data[:1] in b"\r\n" or data.find(b"\n\n", fresh, head_end) >= 0:
             if size > FIRST_LOOK:
                 data = self.partial + read(at, min(size, MAX_HEAD))
             return self._unusual_head(data, items, i, pos, parser)
@@ -130,19 +131,21 @@ class Reader:
 
     def _unusual_head(self, data: bytes, items: Items, i: int, pos: int, parser: HeadParser) -> int:
         """Empty lines in front, bare LFs, a head that is not all there, or no head at all."""
-        begin = pos - len(self.partial)
+        begin, known = pos - len(self.partial), len(self.partial)
         answers = self.kind == RESPONSE or self.conversation.readers[1 - self.direction].kind == REQUEST
         if not answers and data[:1] in (b"\r", b"\n"):
             # RFC 9112 section 2.2: a server should ignore an empty line in front of a request line
             stripped = data.lstrip(b"\r\n")
             begin += len(data) - len(stripped)
+            known -= len(data) - len(stripped)
             data = stripped
             if not data:
                 self.partial, self.pos = b"", items.end[i]
                 return i + 1
             if begin >= items.start[i]:
                 self.partial, pos = b"", begin
-        head_end = find_head_end(data)
+        # what was read before has no end of a head: it is not searched again for every small segment
+        head_end = find_head_end(data, max(known - 3, 0))
         if head_end >= 0:
             return self._complete_head(data[:head_end], items, i, begin, parser)
         if len(data) >= MAX_HEAD or not self._plausible(data):
@@ -153,6 +156,8 @@ class Reader:
         return i + 1
 
     def _plausible(self, data: bytes) -> bool:
+        if b"\n" in self.partial[:FIRST_LOOK]:
+            return True  # its first line was looked at
         if self.kind == REQUEST:
             return may_become_request(data)
         if self.kind == RESPONSE:
