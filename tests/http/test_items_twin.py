@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wiredoctor.http.items import CUT, HOLE, Assembler, Items
+from wiredoctor.http.items import AHEAD, CUT, HOLE, MANY, Assembler, Items
 
 LENGTH = 60
 
@@ -47,3 +47,20 @@ def test_everything_is_handed_on_in_order(ranges: list[tuple[int, int, bool]], f
     assert handed_on(items) == [bitmap.get(i, "hole") for i in range(first, last + 1)]
     assert items.start == sorted(items.start)
     assert [i for i, at in enumerate(items.at) if at == HOLE] == items.holes
+
+
+def test_what_waits_behind_a_hole_is_bounded_in_bytes() -> None:
+    assembler, items = Assembler(reached=0), Items(shuffled=True)
+    for number in range(1, 20):
+        assembler.add((number * AHEAD // 10, (number + 1) * AHEAD // 10, 0, number, number, 0), items)
+        assert len(assembler.waiting) <= 10
+    assert items.holes == [0]
+
+
+def test_what_waits_behind_holes_is_bounded_in_packets() -> None:
+    """A hole between any two bytes: the oldest are given up, nothing is lost that came."""
+    assembler, items = Assembler(reached=0), Items(shuffled=True)
+    for number in range(MANY + 100):
+        assembler.add((2 * number + 1, 2 * number + 2, 0, number, number, 0), items)
+        assert len(assembler.waiting) <= MANY
+    assert len(items.holes) == 100

@@ -20,6 +20,8 @@ PATIENCE = SECOND
 """A hole that the receiver has acknowledged is given up after so long: the packet may have been captured late, not later."""
 AHEAD = 16 << 20
 """Bytes held behind a hole before it is given up without an acknowledgement: more than common receive windows allow."""
+MANY = 1 << 13
+"""Packets held likewise: as many full segments are 12 MB. More, sorted one by one, would cost more than their number."""
 
 _NONE: Array = np.empty(0, dtype=np.int64)
 
@@ -78,7 +80,7 @@ class Assembler:
         in_order = item[0] == self.reached
         insort(self.waiting, item)
         self._drain(out)
-        if self.waiting and self.waiting[-1][1] - self.reached > AHEAD:
+        if self.waiting and (self.waiting[-1][1] - self.reached > AHEAD or len(self.waiting) > MANY):
             self.give_up(out)
         return in_order
 
