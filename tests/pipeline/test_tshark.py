@@ -1,0 +1,129 @@
+"""The exchanges of recorded captures against an independent reader: tshark, and, where it is there, a corpus of real captures."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter, defaultdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+import wiredoctor
+from tests.captures.papers import PATHS
+from tests.http.talk import RULES
+from wiredoctor.findings import Report
+from wiredoctor.pipeline import CaptureError
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+SAMPLE, AGREEMENT = 60, 0.98
+
+Messages = dict[int, tuple[Counter[tuple[str, str]], Counter[int]]]
+"""By connection: requests (method, path) and status codes, interim ones included."""
+
+
+def path_of(target: str) -> str:
+    r"""A target up to its query; what is no printable ASCII is one sign, as readers write it in their own ways."""
+    return re.sub(r"(?:\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\[0-7]{3}|[^\x21-\x7e])+", "~", target).split("?")[0]
+
+
+def seen(report: Report) -> Messages:
+    messages: Messages = defaultdict(lambda: (Counter(), Counter()))
+    for row in report.exchanges.to_dicts():
+        requests, statuses = messages[row["connection"]]
+        if row["has_request"]:
+            requests[row["request_method"], path_of(row["request_target"])] += 1
+        statuses.update([*row["interim"], *([row["response_status"]] if row["has_response"] else [])])
+    return messages
+
+
+def tshark(path: Path) -> Messages:
+    """What tshark sees when it puts segments in order and reads whole bodies."""
+    fields = ("tcp.stream", "http.request.method", "http.request.uri", "http.response.code")
+    settings = ("tcp.reassemble_out_of_order:TRUE", "tcp.desegment_tcp_streams:TRUE", "http.desegment_body:TRUE")
+    command = [
+        "tshark",
+        "-r",
+        str(path),
+        "-Y",
+        "http",
+        "-T",
+        "fields",
+        "-E",
+        "separator=/t",
+        "-E",
+        "occurrence=a",
+        "-E",
+        "aggregator=\v",
+    ]
+    command += [part for s in settings for part in ("-o", s)] + [part for f in fields for part in ("-e", f)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    messages: Messages = defaultdict(lambda: (Counter(), Counter()))
+    for line in filter(None, told.stdout.split("\n")):
+        streams, methods, targets, codes = line.split("\t")
+        requests, statuses = messages[int(streams.split("\v")[0])]
+        requests.update((m, path_of(t)) for m, t in zip(methods.split("\v"), targets.split("\v"), strict=False) if m)
+        statuses.update(int(code) for code in codes.split("\v") if code)
+    return messages
+
+
+def has_holes(report: Report) -> bool:
+    """With a lost segment tshark's setting reads nothing behind it."""
+    frame = report.exchanges
+    return bool(frame["hole_before"].any() or frame["request_has_hole"].any() or frame["response_has_hole"].any())
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_recorded_captures(path: Path) -> None:
+    """But for cut bodies, which tshark does not read, and pipelined HEADs, whose answers it takes for longer than they are."""
+    report = wiredoctor.analyze(path, select=RULES)
+    if not has_holes(report) and not any(word in path.stem for word in ("snapped", "cut-off", "pipelined")):
+        assert dict(seen(report)) == dict(tshark(path))
+
+
+def oracle() -> list[dict[str, Any]]:
+    """A sample of the corpus: captures with HTTP, the same ones in every run."""
+    if not (CORPUS / "oracle.jsonl").exists():
+        return []
+    entries = [json.loads(line) for line in (CORPUS / "oracle.jsonl").read_text().splitlines()]
+    some = [e for e in entries if (e["requests"] or e["responses"]) and "numbers" not in e and e["frames"] < 20_000]
+    return Random(2).sample(some, SAMPLE)
+
+
+def left_out(entry: dict[str, Any]) -> set[int]:
+    """Streams where the oracle is unsure, wrong, or reads what is no HTTP/1 of the connection itself."""
+    exceptions = json.loads((CORPUS / "exceptions.json").read_text()).get(entry["id"], {})
+    if exceptions.get("streams") == "all":
+        return {s for s, *_ in entry["requests"]} | {s for s, *_ in entry["responses"]}
+    known = {*entry["unsure"], *entry["wrapped"], *entry["not_http"]}
+    return {int(stream) for stream in known} | set(exceptions.get("streams", []))
+
+
+@pytest.mark.skipif(not (CORPUS / "oracle.jsonl").exists(), reason="the corpus is not there")
+def test_a_sample_of_real_captures() -> None:
+    """Agreement: messages that both see, by messages that either sees."""
+    both = either = 0
+    differ: list[str] = []
+    for entry in oracle():
+        try:
+            messages = seen(wiredoctor.analyze(CORPUS / "files" / entry["path"], select=RULES))
+        except CaptureError:
+            continue
+        expected: Messages = defaultdict(lambda: (Counter(), Counter()))
+        for stream, method, target, _ in entry["requests"]:
+            expected[stream][0][method, path_of(target)] += 1
+        for stream, status, _ in entry["responses"]:
+            expected[stream][1][status] += 1
+        for stream in (set(expected) | set(messages)) - left_out(entry):
+            for mine, theirs in zip(messages[stream], expected[stream], strict=True):
+                both += sum((mine & theirs).values())
+                either += sum((mine | theirs).values())
+                if mine != theirs:
+                    differ.append(f"{entry['path']} {stream}: {mine - theirs} besides, {theirs - mine} missed")
+    assert either > SAMPLE
+    assert both >= AGREEMENT * either, differ
