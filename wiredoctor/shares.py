@@ -72,11 +72,18 @@ def analyse(
     with the ids of the whole capture. Raises RuntimeError when another process failed.
     """
 
+    parent = os.getpid()
+
+    def unless_alone(_: float) -> None:
+        if os.getppid() != parent:
+            folder.remove()  # nobody waits for a result any more: the parent was killed
+            os._exit(1)
+
     def work(number: int) -> Callable[[], Analysis]:
         def do() -> Analysis:
             with again() as own:
                 analysis = Analysis(own, modules, folder, (number, jobs))
-                analysis.run(epoch_packets, lambda _: None, lambda found: found)
+                analysis.run(epoch_packets, unless_alone, lambda found: found)
                 return analysis
 
         return do

@@ -27,6 +27,11 @@ class Folder:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)
 
+    def remove(self) -> None:
+        """Removes the folder and what is in it, whoever may still hold it."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
     def new_file(self, name: str) -> Path:
         """A path for a new file, its own in each process."""
         self.make()

@@ -90,6 +90,17 @@ def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path, monkeypatch: 
     assert "is a directory" in run("analyze", "trace.pcap", "-o", tmp_path / "d.json").stderr
 
 
+def test_a_capture_is_never_overwritten(run: Run, tmp_path: Path) -> None:
+    """Its name may end in .txt or .json: files are recognised by content."""
+    capture, link = tmp_path / "trace.txt", tmp_path / "link.json"
+    capture.write_bytes(b"capture")
+    link.symlink_to(capture)
+    for output in (capture, link):
+        result = run("analyze", "other.pcap", capture, "-o", output)
+        assert (result.exit_code, result.stderr) == (2, f"wiredoctor: -o {output} would overwrite a capture that is to be read\n")
+    assert capture.read_bytes() == b"capture"
+
+
 def test_selection_reaches_the_analysis(run: Run, analysis: FakeAnalysis) -> None:
     words = ["--select", "stalls, premature-close", "--select", "framing", "--ignore", "missing-framing"]
     assert run("analyze", "a.pcap", "b.pcap", *words).exit_code == 0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,46 @@ def test_any_encoding_will_do(encoding: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["analyze", "--help"]])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_help_on_a_full_disk_is_no_traceback(words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*PYTHON, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "wiredoctor: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_closed_streams() -> None:
+    """What there is no place for is not said; nothing else changes."""
+    script = f'"{sys.executable}" -m wiredoctor rules >&- && "{sys.executable}" -m wiredoctor analyze - <&-'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=clean_environment(), check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "wiredoctor: -: standard input is closed\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
+@pytest.mark.parametrize(
+    ("ends", "code"), [("SIGINT", 130), ("SIGINT SIGINT", 130), ("SIGTERM", 143), ("SIGHUP SIGTERM", 129), ("SIGKILL", -9)]
+)
+def test_a_signal_leaves_nothing_behind(ends: str, code: int, tmp_path: Path) -> None:
+    """No process, no folder, no traceback; also where the process has no time to clean up, for its workers have."""
+    capture, temporary = tmp_path / "large.pcap", tmp_path / "temporary"
+    temporary.mkdir()
+    record = struct.pack("<IIII", 1, 0, 1500, 1500) + bytes(1500)
+    capture.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + record * 400_000)
+    process = subprocess.Popen(
+        [*PYTHON, "analyze", str(capture), "--jobs", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(TMPDIR=str(temporary)),
+    )
+    while not any(temporary.iterdir()):  # the folder is made before the worker starts
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    for name in ends.split():
+        process.send_signal(signal.Signals[name])
+    output, errors = process.communicate(timeout=60)  # the worker holds both pipes
+    assert (process.returncode, output, errors) == (code, b"", b"")
+    assert list(temporary.iterdir()) == []

@@ -27,6 +27,8 @@ def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) 
     name = os.fspath(path)
     try:
         if name == STANDARD_INPUT:
+            if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - the shell's <&-
+                raise CaptureError(f"{name}: standard input is closed")
             return _spooled(sys.stdin.buffer, name, None, max_spool)
         return _open(open(name, "rb"), name, max_spool)
     except OSError as error:

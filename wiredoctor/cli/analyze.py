@@ -71,7 +71,7 @@ def analyze(
     Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong or some capture could not be read; 3 a fault of
     wiredoctor.
     """
-    files = outputs(output)
+    files = outputs(output, captures)
     if full and Format.json not in (format, *(o.format for o in files)):
         raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
     what = wanted(host, port, connection, begin, end, min_confidence)

@@ -10,7 +10,7 @@ import typer
 import wiredoctor
 from wiredoctor.cli import analyze, connections, exchanges, explain, rules, schema
 from wiredoctor.cli.conversion import without_pydantic
-from wiredoctor.cli.exits import Exit, guarded
+from wiredoctor.cli.exits import Exit, guarded, open_streams, stop_in_order
 
 HELP = ["-h", "--help"]
 
@@ -76,9 +76,13 @@ def _write_plainly(argument: Any) -> None:
 
 def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
+    open_streams()
+    stop_in_order()
     command = with_plain_arguments(typer.main.get_command(app))
-    try:
+
+    def parse() -> int:
         without_pydantic(command, HELP)(prog_name="wiredoctor")
-    except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
+        return Exit.DONE
+
+    guarded(parse)()
     sys.exit(Exit.DONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,8 +25,46 @@ class Exit(IntEnum):
     INTERNAL = 3
     """A fault of wiredoctor."""
     INTERRUPTED = 130
+    """SIGINT; other signals that ask for an end give 128 and their number, as a shell reports them."""
     BROKEN_PIPE = 141
     """Nobody reads standard output any more; as a shell reports SIGPIPE."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asks for an end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+_STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+def stop_in_order() -> None:
+    """From now on a signal that asks for an end raises Stopped, so that worker processes and temporary folders go too.
+
+    Once: a second one would break off the cleaning up. What is ignored (nohup) stays so.
+    """
+    heard = [one for one in _STOPPING if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)]
+
+    stopped = False
+
+    def stop(number: int, _: object) -> None:
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            raise Stopped(number)
+
+    for one in heard:
+        signal.signal(one, stop)
+
+
+def open_streams() -> None:
+    """Gives a place to what is said where the shell closed a stream (>&-), for which Python has none."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for as long as the process lives
 
 
 class UsageError(Exception):
@@ -53,6 +92,8 @@ def _run(command: Callable[..., int], args: tuple[Any, ...], options: dict[str, 
     try:
         code = command(*args, **options)
         sys.stdout.flush()
+    except Stopped as stopped:
+        return 128 + stopped.number
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:

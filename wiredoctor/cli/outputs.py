@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -32,14 +32,16 @@ class Output:
     format: Format
 
 
-def outputs(paths: list[str] | None) -> list[Output]:
-    """The files of -o; raises UsageError where one could not be written in the end."""
+def outputs(paths: list[str] | None, captures: Sequence[str]) -> list[Output]:
+    """The files of -o; raises UsageError where one could not be written in the end, or is one of the captures."""
     checked: dict[Path, Output] = {}
     for text in paths or ():
         path = Path(text)
         if path in checked:
             raise UsageError(f"-o {text} is given twice")
         checked[path] = _checked(path)
+        if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
+            raise UsageError(f"-o {text} would overwrite a capture that is to be read")
     return list(checked.values())
 
 
