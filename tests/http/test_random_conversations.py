@@ -34,7 +34,7 @@ def test_cut_anywhere(seed: int) -> None:
 
 
 @given(SEEDS, st.integers(1, 7))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_cut_anywhere_in_short_epochs(seed: int, epoch_packets: int) -> None:
     spoken, flights = conversation(Random(seed))
     assert_seen(spoken, packets(flights), epoch_packets=epoch_packets)

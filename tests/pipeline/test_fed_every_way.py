@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.captures.papers import PATHS
-from tests.ladders import ladder_packets, ladders_in, to_pcap
+from tests.ladders import to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
+from tests.pipeline.ladders import FILES, together
 
 if TYPE_CHECKING:
     import polars as pl
 
-RULES = Path(__file__).parents[1] / "rules"
-LADDERS = [
-    pytest.param(text, id=f"{path.stem}: {title}") for path in sorted(RULES.glob("*/*.txt")) for title, text in ladders_in(path)
-]
 SHORT = 200
 """Packets up to which a capture is fed packet by packet."""
 
@@ -74,7 +71,7 @@ def test_reports_of_captures(path: Path) -> None:
     assert report(path, 1000) == whole_report(path)
 
 
-@pytest.mark.parametrize("path", [p for p in PATHS if p.stat().st_size > 100_000], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [p for p in PATHS if packets(p) > SHORT], ids=lambda path: path.stem)
 def test_random_cuts(path: Path) -> None:
     for seed in range(20):
         assert_same(whole(path, False), tables(path, random_cuts(packets(path), seed), messages=False))
@@ -89,10 +86,11 @@ def test_random_cuts_of_the_report(path: Path, monkeypatch: pytest.MonkeyPatch) 
             assert report(path) == expected
 
 
-@pytest.mark.parametrize("text", LADDERS)
-def test_ladders(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "ladder.pcap"
-    path.write_bytes(to_pcap(ladder_packets(text)))
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_ladders(file: Path, tmp_path: Path) -> None:
+    """In epochs of one packet the rules' own tests feed them."""
+    path = tmp_path / "ladders.pcap"
+    path.write_bytes(to_pcap(together(file)))
     expected = tables(path, messages=False)
-    assert_same(expected, tables(path, 1, messages=False))
-    assert_same(expected, tables(path, 3, messages=False))
+    assert_same(expected, tables(path, 2, messages=False))
+    assert_same(expected, tables(path, 9, messages=False))
