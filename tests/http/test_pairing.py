@@ -132,3 +132,32 @@ def test_an_early_response_ends_before_its_request(epoch_packets: int) -> None:
     found = exchanges(talk, epoch_packets=epoch_packets)
     told = [(e["request_target"], e["request_body_bytes"], e["response_status"], e["server_time"]) for e in found]
     assert told == [("/a", 30, 413, 0), ("/b", 0, 204, 10_000_000)]
+
+
+@EPOCHS
+@pytest.mark.parametrize("status", [408, 400])
+def test_an_answer_to_a_head_that_never_ends(status: int, epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. "GET /a HTTP/1.1\r\nHost: a\r\nX: "
+        5.000 < P. "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        5.001 < F.
+        5.015 > F.
+        5.025 < .
+    """
+    [exchange] = exchanges(talk, epoch_packets=epoch_packets)
+    assert (exchange["request_target"], exchange["request_end_reason"], exchange["response_status"]) == ("/a", "fin", status)
+    assert exchange["server_time"] == 4_980_000_000
+
+
+@EPOCHS
+def test_an_answer_to_a_head_whose_end_comes_later(epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. "GET /a HTTP/1.1\r\nHost: a\r\n"
+        0.030 < P. "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+        0.045 > P. "X: y\r\n\r\n"
+        0.055 < .
+        0.060 > P. {GET.format("b")}
+        0.070 < P. {OK.format(200)}
+    """
+    expected = ["GET /a -> 400 content-length 0 complete", "GET /b -> 200 content-length 2 complete"]
+    assert briefs(talk, epoch_packets=epoch_packets) == expected

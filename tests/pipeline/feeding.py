@@ -92,7 +92,7 @@ def cut(capture: Capture, behind: Sequence[int]) -> None:
 def random_cuts(packets: int, seed: int) -> list[int]:
     """Where the epochs of this seed end: a few cuts or many, anywhere."""
     random = np.random.default_rng(seed)
-    count = int(random.integers(1, max(2, min(40, packets))))
+    count = int(random.integers(1, max(2, min(15, packets))))
     return sorted(int(n) for n in random.integers(1, packets + 1, count))
 
 

@@ -140,6 +140,8 @@ class Conversation:
                 awaiting.popleft().response_done = True
                 side = 2 * self.slot + reader.direction
                 self.spoken.intervals.extend((side, NO_END, NO_END, NO_END, NEVER, NONE, frame))
+        if not (awaiting and _asked(awaiting[0], ack)):
+            self.readers[self.client].announce(ack)
         if awaiting and _asked(awaiting[0], ack):
             exchange = awaiting[0]
         else:
@@ -249,8 +251,8 @@ class Conversation:
 
     def head_so_far(self, reader: Reader, end: int) -> None:
         """Tells where a head lies that is not all there (and will never be, when another `end` than NO_END is known)."""
-        answers = reader.kind == RESPONSE and self.awaiting
-        index = self.awaiting[0].index if answers else self.next_index
+        known = reader.announced or (self.awaiting[0] if reader.kind == RESPONSE and self.awaiting else None)
+        index = self.next_index if known is None else known.index
         side = 2 * self.slot + reader.direction
         self.spoken.intervals.extend((side, reader.partial_offset, NO_END, end, reader.upcoming_id(), index, NEVER))
 

@@ -17,7 +17,7 @@ from wiredoctor.http.head import (
     may_become_response,
 )
 from wiredoctor.http.items import Assembler, Items
-from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Message
+from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Exchange, Message
 from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, NO_END, OFF, REQUEST, RESPONSE, SEEK
 from wiredoctor.http.payload import FIRST_LOOK, Payload
 from wiredoctor.tables import NEVER
@@ -33,6 +33,7 @@ class Reader:
     """State of one direction. Bytes come as Items; `run` walks over them and may pause until the other side is read."""
 
     __slots__ = (
+        "announced",
         "assembler",
         "conversation",
         "count",
@@ -67,6 +68,7 @@ class Reader:
         self.seeking = self.paused = self.in_trailer = self.lost = False
         self.pause_time = NEVER
         self.leftover: Items | None = None
+        self.announced: Exchange | None = None
         self.assembler = Assembler()
 
     def run(self, items: Items, i: int, stop: int, read: Payload, parser: HeadParser) -> int:
@@ -200,8 +202,7 @@ class Reader:
         """Finds the exchange of a message, and what follows its head."""
         line = message.line
         if isinstance(line, RequestLine):
-            message.exchange = self.conversation.request_begins(line, message.fields, message.offset)
-            message.exchange.request = message.record()
+            self._request(message, line)
             self._frame_body(message, framing.request_framing(message.fields))
         else:
             exchange = message.exchange = self.conversation.response_begins(line, message.fields, ack, message.last_frame)
@@ -209,6 +210,22 @@ class Reader:
                 exchange.response = message.record()
             method = None if exchange.request_line is None else exchange.request_line.method
             self._frame_body(message, framing.response_framing(line.status, method, message.fields))
+
+    def _request(self, message: Message, line: RequestLine) -> None:
+        exchange = self.announced or self.conversation.request_begins(line, message.fields, message.offset)
+        exchange.request_line, exchange.request_fields, exchange.request = line, message.fields, message.record()
+        message.exchange, self.announced = exchange, None
+
+    def announce(self, ack: int) -> None:
+        """The other side answers a request whose head is not all there, as with 408: its exchange begins now."""
+        line, newline, _ = self.partial.partition(b"\n")
+        if not newline or self.announced is not None or not self.partial_offset < ack:
+            return
+        parsed = self.conversation.parser.request(line + newline)
+        if parsed is not None:
+            message = Message(self.upcoming_id(), self.partial_offset, self.partial_frame, self.partial_time, *parsed)
+            exchange = self.announced = self.conversation.request_begins(*parsed, message.offset)
+            exchange.request = message.record()
 
     def upcoming_id(self) -> int:
         """Id of the next message."""
@@ -259,6 +276,7 @@ class Reader:
 
     def _abandon(self) -> None:
         """What looked like a head so far was none."""
+        self.announced = None
         if self.partial:
             self.conversation.head_so_far(self, self.pos)
             self.count += 1
@@ -324,7 +342,7 @@ class Reader:
         if isinstance(message.line, StatusLine):
             message.exchange = self.conversation.response_begins(message.line, message.fields, NEVER, frame)
         else:
-            message.exchange = self.conversation.request_begins(message.line, message.fields, message.offset)
+            self._request(message, message.line)
         self.finish(reason)
 
     def close(self, reason: int) -> None:
