@@ -376,6 +376,9 @@ _MESSAGE = (
     _c("upgrade", TEXT, "", "Upgrade"),
     _c("via", TEXT, "", "Via"),
     _n("chunks", I32, "", "data chunks seen, where chunked"),
+    _n("offset", I64, "bytes", "stream offset of its first byte"),
+    _n("end_offset", I64, "bytes", "stream offset behind its last byte seen; none while it is not over"),
+    _n("ack", I64, "bytes", "offset of the other side's stream that the packet acknowledges in which its head was seen"),
 )
 
 _REQUEST_ONLY = (
@@ -443,6 +446,7 @@ EXCHANGES = Table(
         _n("request_time", I64, "ns", "request end - request start"),
         _n("server_time", I64, "ns", "response start - request end, at least 0"),
         _n("response_time", I64, "ns", "response end - response start"),
+        _n("previous_end", I64, "ns", "when the exchange before it on the connection was over; none for the first"),
         # the connection, as of when the row was said
         _c("last", BOOL, "", "no further request was seen on the connection"),
         _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),
@@ -459,6 +463,8 @@ EXCHANGES = Table(
         _n("server_close_ack", I64, "bytes", "offset of the client's stream that it acknowledges"),
         _n("server_close_offset", I64, "bytes", "its own offset in the server's stream"),
         _n("server_close_rst", I8, "", "1 when it is an RST, 0 when it is a FIN"),
+        _n("server_rst_frame", I64, "", "first RST of the server, where it closed"),
+        _n("server_rst_time", I64, "ns", "its time"),
         _c("said_at", I64, "ns", "capture time as of which the row holds"),
         _c("at_capture_end", BOOL, "", "said because the capture ended, nothing else"),
     ),

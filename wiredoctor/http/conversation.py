@@ -27,7 +27,7 @@ class Spoken:
     intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
     offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
     said: the exchanges that are over, whether only the capture's end says so, and the record of the request behind it (of the
-    response, where nobody had asked for that).
+    response, where nobody had asked for that), and when the exchange before it was over.
     """
 
     intervals: array[int] = field(default_factory=_numbers)
@@ -35,7 +35,7 @@ class Spoken:
     messages: list[tuple[Conversation, Message]] | None = None
 
 
-Said = tuple["Conversation", Exchange, bool, Record]
+Said = tuple["Conversation", Exchange, bool, Record, int]
 
 
 class Conversation:
@@ -50,6 +50,7 @@ class Conversation:
         "next_index",
         "open",
         "parser",
+        "previous_end",
         "protocol",
         "readers",
         "slot",
@@ -64,6 +65,7 @@ class Conversation:
         self.open: deque[Exchange] = deque()
         self.awaiting: deque[Exchange] = deque()
         self.next_index = 0
+        self.previous_end = NEVER
         self.client = -1
         self.heard_frame = NEVER
         self.protocol = "unknown"
@@ -159,6 +161,7 @@ class Conversation:
     def message_ends(self, reader: Reader, message: Message, end: int) -> None:
         """A message is whole, or will never be."""
         exchange = message.exchange
+        message.end_offset = end
         if exchange is None:
             return
         spoken = self.spoken
@@ -212,15 +215,19 @@ class Conversation:
 
     def say_finished(self) -> None:
         """Exchanges that nothing can change any more: whole, and followed by another."""
-        open_, say = self.open, self.spoken.said.append
+        open_ = self.open
         if len(open_) < 2:
             return
         exchange = open_.popleft()
         while open_ and exchange.request_done and exchange.response_done:
             following = open_.popleft()
-            say((self, exchange, False, following.request if following.request_line is not None else following.response))
+            self._say(exchange, False, following.request if following.request_line is not None else following.response)
             exchange = following
         open_.appendleft(exchange)
+
+    def _say(self, exchange: Exchange, at_capture_end: bool, following: Record) -> None:
+        self.spoken.said.append((self, exchange, at_capture_end, following, self.previous_end))
+        self.previous_end = max(exchange.request[4], exchange.response[4])
 
     def end(self, reasons: tuple[int, int], at_capture_end: bool) -> None:
         """The connection, or the capture, is over. `reasons`: why each direction ended, an index of tables.END_REASONS."""
@@ -235,7 +242,7 @@ class Conversation:
                 exchange.response_fields = last.fields
                 exchange.interim.pop()
             following = ABSENT if not self.open else self.open[0].request if self.open[0].request_line else self.open[0].response
-            self.spoken.said.append((self, exchange, at_capture_end, following))
+            self._say(exchange, at_capture_end, following)
         self.awaiting.clear()
 
     def tentative(self) -> None:

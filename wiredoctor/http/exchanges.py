@@ -56,7 +56,7 @@ def exchange_table(
     if not said:
         return EXCHANGES.empty()
     columns: dict[str, Any] = {}
-    conversations, exchanges, at_end, following = zip(*said, strict=True)
+    conversations, exchanges, at_end, following, previous_end = zip(*said, strict=True)
     slot = np.array([c.slot for c in conversations], dtype=np.int64)
     columns["connection"] = np.array([c.connection for c in conversations], dtype=np.int64)
     columns["exchange"] = np.array([x.index for x in exchanges], dtype=np.int32)
@@ -73,6 +73,7 @@ def exchange_table(
     _timing(columns)
     client = np.array([c.client for c in conversations], dtype=np.int64)
     columns["at_capture_end"] = np.array(at_end, dtype=bool)
+    columns["previous_end"] = np.array(previous_end, dtype=np.int64)
     columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
     frame = np.array([f[1] for f in following], dtype=np.int64)
     if epoch is not None:
@@ -201,6 +202,13 @@ def _connection(
         for field, values in close[name].items():
             if (name == "server" and field == "offset") or field != "offset":
                 columns[f"{name}_close_{field}"] = np.where(later | before_next, -1 if field == "rst" else NEVER, values)
+    # a request that came when all was over is answered by an RST of its own
+    late = (deadline != NEVER) & (columns["request_start"] > deadline)
+    known = np.where(late, columns["request_end"] + patience, deadline)
+    rst_frame, rst_time = facts["side_rst_frame"][server], facts["side_rst_time"][server]
+    of_this = (deadline != NEVER) & (rst_time <= known) & ((frame == NEVER) | (rst_frame < frame))
+    columns["server_rst_frame"] = np.where(of_this, rst_frame, NEVER)
+    columns["server_rst_time"] = np.where(of_this, rst_time, NEVER)
     columns["last"] = (start == NEVER) | ~further | ((deadline != NEVER) & (start > deadline))
     columns["handshake"] = facts["side_syn_seen"][client] & facts["side_syn_seen"][server]
     columns["both_directions"] = (facts["side_packets"][client] > 0) & (facts["side_packets"][server] > 0)

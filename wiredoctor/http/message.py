@@ -24,7 +24,7 @@ class Message:
 
     __slots__ = (
         *("id", "offset", "frame", "start", "last_frame", "end", "head_end", "head_bytes", "body_bytes", "due"),
-        *("framing", "reason", "last_body_time", "has_hole", "chunks", "line", "fields", "exchange"),
+        *("framing", "reason", "last_body_time", "has_hole", "chunks", "end_offset", "ack", "line", "fields", "exchange"),
     )
 
     def __init__(self, number: int, offset: int, frame: int, start: int, line: RequestLine | StatusLine, fields: Fields) -> None:
@@ -33,7 +33,7 @@ class Message:
         self.fields = fields
         self.last_frame, self.end = frame, start
         self.head_end = self.head_bytes = self.body_bytes = 0
-        self.due = self.last_body_time = NEVER
+        self.due = self.last_body_time = self.end_offset = self.ack = NEVER
         self.framing, self.reason = NO_BODY, COMPLETE
         self.has_hole, self.chunks = False, -1
         self.exchange: Exchange | None = None
@@ -47,14 +47,14 @@ class Message:
         """The numbers of a finished message, in the order of RECORD."""
         return (
             self.id, self.frame, self.last_frame, self.start, self.end, self.head_bytes, self.body_bytes, self.due,
-            self.framing, self.reason, self.last_body_time, self.has_hole, self.chunks,
+            self.framing, self.reason, self.last_body_time, self.has_hole, self.chunks, self.offset, self.end_offset, self.ack,
         )  # fmt: skip
 
 
 RECORD = ("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due",
-          "framing", "end_reason", "last_body_time", "has_hole", "chunks")  # fmt: skip
+          "framing", "end_reason", "last_body_time", "has_hole", "chunks", "offset", "end_offset", "ack")  # fmt: skip
 
-ABSENT: Record = (NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, NEVER, 0, -1)
+ABSENT: Record = (NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER)
 """The record of a message that was not captured."""
 
 

@@ -24,7 +24,7 @@ def requests(reader: Reader, items: Items, i: int, stop: int, file: SupportsSlic
     conversation = reader.conversation
     intervals, open_, awaiting = conversation.spoken.intervals, conversation.open, conversation.awaiting
     side, identity = 2 * conversation.slot + reader.direction, conversation.connection << INDEX_BITS | reader.direction
-    starts, ends, places, frames, times = items.start, items.end, items.at, items.frame, items.time
+    starts, ends, places, frames, times, acks = items.start, items.end, items.at, items.frame, items.time, items.ack
     pos, index, count = reader.pos, conversation.next_index, reader.count
     while i < stop:
         start, end, at = starts[i], ends[i], places[i]
@@ -45,7 +45,24 @@ def requests(reader: Reader, items: Items, i: int, stop: int, file: SupportsSlic
         frame, time = frames[i], times[i]
         number = identity | (count & 0x1FFFFFF) << 1
         exchange = Exchange(index, RequestLine(method, parts[1].decode("latin-1"), "HTTP/1.1"), fields, start)
-        exchange.request = (number, frame, frame, time, time, size, 0, NEVER, NO_BODY, COMPLETE, NEVER, 0, -1)
+        exchange.request = (
+            number,
+            frame,
+            frame,
+            time,
+            time,
+            size,
+            0,
+            NEVER,
+            NO_BODY,
+            COMPLETE,
+            NEVER,
+            0,
+            -1,
+            start,
+            end,
+            acks[i],
+        )
         exchange.request_done = True
         open_.append(exchange)
         awaiting.append(exchange)
@@ -93,6 +110,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
         exchange.response_line, exchange.response_fields = line, fields
         exchange.response = (
             number, frames[i], last, times[i], end, head_end, body, due, how, COMPLETE, end if body else NEVER, 0, -1,
+            start, until, acks[i],
         )  # fmt: skip
         exchange.response_done = True
         awaiting.popleft()

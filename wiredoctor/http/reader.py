@@ -191,7 +191,7 @@ class Reader:
             return i
         message = Message(self._next_id(), begin, frame, time, parsed[0], parsed[1])
         head_end = begin + len(head)
-        message.head_end, message.head_bytes = head_end, len(head)
+        message.head_end, message.head_bytes, message.ack = head_end, len(head), items.ack[i]
         message.reaches(items.frame[i], items.time[i])
         self.message, self.pos = message, head_end
         self.partial, self.seeking = b"", False
