@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,11 +31,18 @@ CONFIDENCES: tuple[Confidence, ...] = ("high", "medium", "low")
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z%].*)?")
+
+_CONFIGURED: ContextVar[Mapping[int, str]] = ContextVar("configured thresholds", default=MappingProxyType({}))
+"""id() of a Threshold -> its text in the running analysis."""
+
+
 @dataclass(frozen=True)
 class Threshold:
     """A limit of a rule: "30 ms" or "8 segments" or "25 %", and why it is that and no other.
 
-    `value` is in nanoseconds for times (ns, us, ms, s), else the bare number.
+    `value` is in nanoseconds for times (ns, us, ms, s), else the bare number. Within `configured` both it and `current`
+    are what the user set; so `find` and `judge` ask when they run, and nothing keeps what was answered.
     Raises ValueError when the text is not a number and a unit.
     """
 
@@ -40,10 +50,38 @@ class Threshold:
     reason: str
 
     @property
+    def current(self) -> str:
+        """The limit as configured, in the form of `text`."""
+        return _CONFIGURED.get().get(id(self), self.text)
+
+    @property
     def value(self) -> int:
         """The limit as a whole number: nanoseconds for times, else in the unit of the text."""
-        number, _, unit = self.text.partition(" ")
+        number, _, unit = self.current.partition(" ")
         return round(float(number) * _UNITS.get(unit, 1))
+
+    def parse(self, text: str) -> str:
+        """What a user wrote for this limit ("40ms", "3"), in the form of `text`; raises ValueError with what it must be."""
+        unit = self.text.partition(" ")[2]
+        quantity = _QUANTITY.fullmatch(text.strip())
+        number, given = quantity.groups() if quantity else ("", "")
+        if unit in _UNITS:
+            if given in _UNITS:
+                return f"{number} {given}"
+            raise ValueError(f'{text!r} is not a time such as "{self.text}" (units: {", ".join(_UNITS)})')
+        if number.isdecimal() and (not given or given.removesuffix("s") == unit.removesuffix("s")):
+            return f"{number} {unit}".rstrip()
+        raise ValueError(f'{text!r} is not a whole number such as "{self.text}"')
+
+
+@contextmanager
+def configured(thresholds: Mapping[int, str]) -> Generator[None]:
+    """Within it the thresholds with these id()s have these texts instead of their own, in this thread."""
+    token = _CONFIGURED.set(thresholds)
+    try:
+        yield
+    finally:
+        _CONFIGURED.reset(token)
 
 
 @dataclass(frozen=True)
@@ -149,6 +187,17 @@ class Finding:
     references: tuple[Reference, ...]
     display_filter: str
     fingerprint: str
+    client_software: str | None = None
+    server_software: str | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Findings that were made and are not in the report, and why: `by` says what left them out, `reason` in whose words."""
+
+    by: Literal["ignore", "baseline", "confidence"]
+    reason: str
+    findings: int
 
 
 @dataclass(frozen=True)
@@ -170,7 +219,10 @@ class CaptureSummary:
 @dataclass
 class Report:
     """What an analysis found. `connections` and `exchanges` are Polars frames with the columns of tables.CONNECTIONS
-    and tables.EXCHANGES, and `capture` (the file) in front."""
+    and tables.EXCHANGES, and `capture` (the file) in front.
+
+    `checked`: rules that were asked for -> the table that they look at first. `left_out`: what was found and is not here.
+    """
 
     version: str
     captures: list[CaptureSummary] = field(default_factory=list[CaptureSummary])
@@ -179,6 +231,8 @@ class Report:
     connection_count: int = 0
     exchange_count: int = 0
     limits: list[str] = field(default_factory=list[str])
+    checked: dict[str, str] = field(default_factory=dict[str, str])
+    left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     scan_connections: Callable[[], pl.LazyFrame] | None = None
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None
     resources: list[Any] = field(default_factory=list[Any], repr=False)
@@ -238,6 +292,17 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return _ESCAPED.sub(lambda m: "".join(f"\\x{b:02x}" for b in m.group().encode("latin-1", "backslashreplace")), text)
+
+
+def shorten(text: str, width: int, mark: str = "...") -> str:
+    """At most `width` characters: the middle gives way, because both ends of a target or an address tell it apart."""
+    if len(text) <= width:
+        return text
+    if width <= len(mark) + 1:
+        return text[:width]
+    tail = (width - len(mark)) // 2
+    head = width - len(mark) - tail
+    return text[:head] + mark + text[len(text) - tail :]
 
 
 def mask_target(target: str) -> str:

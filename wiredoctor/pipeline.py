@@ -19,8 +19,8 @@ import wiredoctor
 from wiredoctor import rules
 from wiredoctor.analysis import Analysis, Found, Progress
 from wiredoctor.capture import EPOCH, Capture, CaptureError, open_capture
-from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, total_delay
-from wiredoctor.rules import RuleModule, catalogue
+from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, configured, total_delay
+from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder, Joined, Spill
 
 Rows = Spill | Joined
@@ -28,13 +28,14 @@ Rows = Spill | Joined
 SHARED_FROM = 32 << 20
 """Bytes of a capture from which on a second process repays its start."""
 
-__all__ = ["CaptureError", "analyze", "catalogue"]
+__all__ = ["CaptureError", "analyze", "catalogue", "configured", "set_thresholds"]
 
 
 def analyze(
     *paths: str | os.PathLike[str],
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    thresholds: Mapping[str, Mapping[str, str | int]] | None = None,
     epoch_packets: int = EPOCH,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -42,16 +43,17 @@ def analyze(
 ) -> Report:
     """Reads captures and says what is wrong in them; each is a capture of its own, with ids and frames from its start.
 
-    `select` and `ignore` name rules or families; a name that does not exist raises ValueError. An input that cannot be
-    read raises CaptureError, or, with `on_error`, is told to it in one line and left out. `progress` is called with the
-    part that is done, 0 to 1. `epoch_packets` bounds the memory and changes nothing else.
+    `select` and `ignore` name rules or families; `thresholds` has limits that are not to be the default, by rule and
+    name: {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. A name that does not exist and a limit that is none raise
+    ValueError. An input that cannot be read raises CaptureError, or, with `on_error`, is told to it in one line and left
+    out. `progress` is called with the part that is done, 0 to 1. `epoch_packets` bounds the memory and changes nothing else.
     `jobs`: processes for a first capture that is large; more than 1 only in a program that has not run Polars yet.
     """
     everything = catalogue()
     chosen = rules.select(everything, select, ignore)
     modules = rules.with_causes(chosen, everything)
     done: list[_Done] = []
-    with _without_collector():
+    with _without_collector(), configured(set_thresholds(everything, thresholds or {})):
         for number, path in enumerate(paths):
             try:
                 tell = _part(progress, number, len(paths))
@@ -60,7 +62,7 @@ def analyze(
                 if on_error is None:
                     raise
                 on_error(str(error))
-    return _report(done)
+    return _report(done, {name: module.tables[0] for name, module in chosen.items()})
 
 
 @dataclass
@@ -145,9 +147,9 @@ def _settle(
     )
 
 
-def _report(done: list[_Done]) -> Report:
+def _report(done: list[_Done], checked: dict[str, str]) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    report = Report(version=wiredoctor.__version__)
+    report = Report(version=wiredoctor.__version__, checked=checked)
     for one in done:
         report.captures.append(one.summary)
         report.findings.extend(one.findings)

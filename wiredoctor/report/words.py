@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 from wiredoctor.durations import duration_text
+from wiredoctor.findings import shorten
+
+__all__ = ["NANOSECONDS", "clean", "count", "duration", "scale", "shorten", "size"]
 
 NANOSECONDS = 1_000_000_000
 """In a second."""
@@ -21,17 +24,6 @@ def _escape(code: int) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def shorten(text: str, width: int, mark: str = "...") -> str:
-    """At most `width` characters: the middle gives way, because both ends of a target or an address tell it apart."""
-    if len(text) <= width:
-        return text
-    if width <= len(mark) + 1:
-        return text[:width]
-    tail = (width - len(mark)) // 2
-    head = width - len(mark) - tail
-    return text[:head] + mark + text[len(text) - tail :]
 
 
 def duration(seconds: float, space: str = " ") -> str:

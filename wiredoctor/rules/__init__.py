@@ -8,7 +8,7 @@ cause, one finding.
 from __future__ import annotations
 
 from wiredoctor.rules.candidates import find_candidates, find_summaries, judge
-from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, with_causes
+from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, set_thresholds, with_causes
 from wiredoctor.rules.settle import settle
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "find_summaries",
     "judge",
     "select",
+    "set_thresholds",
     "settle",
     "with_causes",
 ]

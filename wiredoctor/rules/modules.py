@@ -7,7 +7,7 @@ import importlib
 import inspect
 import logging
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -124,6 +124,37 @@ def _named(modules: Mapping[str, RuleModule], names: Sequence[str]) -> set[str]:
             raise ValueError(f"no rule or family is called {name!r}{hint}")
         found |= {n for n, m in modules.items() if name in (n, m.family)}
     return found
+
+
+def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mapping[str, str | int]]) -> dict[int, str]:
+    """What `findings.configured` takes: thresholds by rule and name, as a user writes them ("min-ack-delay": "40 ms").
+
+    Raises ValueError with a line for the user when a rule, a name or a value is wrong.
+    """
+    texts: dict[int, str] = {}
+    for rule, values in wanted.items():
+        if rule not in modules:
+            raise ValueError(f"thresholds.{rule}: no rule is called {rule!r}{_close(rule, modules)}")
+        known = {threshold_name(n): t for n, t in modules[rule].thresholds.items()}
+        for name, value in values.items():
+            threshold = known.get(threshold_name(name))
+            if threshold is None:
+                raise ValueError(f"thresholds.{rule}.{name}: no such threshold{_close(name, known)}")
+            try:
+                texts[id(threshold)] = threshold.parse(str(value))
+            except ValueError as error:
+                raise ValueError(f"thresholds.{rule}.{name}: {error}") from None
+    return texts
+
+
+def threshold_name(constant: str) -> str:
+    """MIN_ACK_DELAY -> min-ack-delay, as it is written in a configuration."""
+    return constant.lower().replace("_", "-")
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, [*known], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, RuleModule]) -> dict[str, RuleModule]:

@@ -8,6 +8,7 @@ import polars as pl
 
 from wiredoctor.findings import Finding
 from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.software import with_software
 from wiredoctor.rules.telling import tell
 
 _CORE = {
@@ -57,7 +58,7 @@ def settle(
     core = _without_overlaps(core)
     if only is not None:
         core = core.filter(pl.col("rule").is_in(list(only)))
-    core = _with_requests(core, exchanges)
+    core = with_software(_with_requests(core, exchanges), connections, exchanges)
     parts = core.partition_by("rule", maintain_order=True)
     return tell([(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts], file, first_time)
 

@@ -26,6 +26,7 @@ from wiredoctor.findings import (
     mask_target,
     printable,
     rfc3339,
+    shorten,
 )
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.words import DURATION
@@ -36,6 +37,13 @@ GIVEN_NAMES = (
     *("connection", "exchange", "kind", "delay", "frames", "first_frame", "last_frame"),
 )
 """Names that every template may use without a column of its candidates."""
+
+
+MOST_REQUEST = 100
+"""Characters of method and target in a text: some targets fill a page. The finding's own `request` is whole."""
+
+MOST_SOFTWARE = 120
+"""Characters of a Server or User-Agent field: enough for every browser's."""
 
 
 def names_in(template: str) -> set[str]:
@@ -94,7 +102,8 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
     moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
-    values |= _given(values, side, [e.frame for e in evidence])
+    request = f"{printable(method)} {mask_target(target)}" if method else None
+    values |= _given(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", MOST_REQUEST)}
     written = {name: _written(values[name], name in times) for name in texts.names}
     delay = values["delay"]
     return Finding(
@@ -111,7 +120,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         capture=file,
         connection=values["connection"],
         exchange=values["exchange"],
-        request=values["request"] or None,
+        request=request,
         status=values["status"],
         time=rfc3339(first_time + moment),
         elapsed=moment / SECOND,
@@ -123,6 +132,8 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         references=module.rule.references,
         display_filter=texts.display_filter.format_map(written),
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
+        client_software=_software(values["client_software"]),
+        server_software=_software(values["server_software"]),
     )
 
 
@@ -142,18 +153,21 @@ def _side(values: Mapping[str, Any]) -> Side | None:
 
 def _given(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> dict[str, Any]:
     """The values of GIVEN_NAMES that are not columns already."""
-    method = values["request_method"] or None
     return {
         "side": side or "sender",
         "peer": {"client": "server", "server": "client"}.get(side or "", "receiver"),
-        "request": f"{printable(method)} {mask_target(values['request_target'] or '')}" if method else "",
         "status": values["response_status"],
-        "server_software": values["response_server"] or "",
-        "client_software": values["request_user_agent"] or "",
+        "server_software": values["server_software"] or "",
+        "client_software": values["client_software"] or "",
         "frames": ", ".join(str(f) for f in frames),
         "first_frame": min(frames, default=values["frame"]),
         "last_frame": max(frames, default=values["frame"]),
     }
+
+
+def _software(text: str | None) -> str | None:
+    """What a Server or User-Agent field said, fit to be shown; None where it said nothing."""
+    return shorten(printable(text), MOST_SOFTWARE) if text else None
 
 
 def _written(value: Any, is_time: bool) -> Any:

@@ -1,0 +1,69 @@
+"""Whose software it is, also where the exchange at hand has no answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.rules.frames import answered, connection, rows
+from tests.rules.test_settle import candidate, candidates, module, settled
+from wiredoctor.findings import Advice, Finding
+
+ADVICE = (Advice("server", "nginx", "N."), Advice("server", "^$", "U."))
+
+
+def told(exchanges: list[dict[str, Any]], **changes: Any) -> Finding:
+    connections = rows("connections", connection(), connection(connection=1, client="10.0.0.1:1235"))
+    given = candidates(candidate(**changes))
+    [finding] = settled(
+        [module("a", advice=ADVICE)],
+        {"a": given},
+        exchanges=rows("exchanges", *exchanges).lazy(),
+        connections=connections.lazy(),
+    )
+    return finding
+
+
+def unanswered(number: int) -> dict[str, Any]:
+    blank = {n: None for n in answered() if n.startswith("response_")}
+    return answered(exchange=number) | blank | {"has_response": False, "response_server": None, "response_status": None}
+
+
+def test_the_exchange_at_hand_says_it() -> None:
+    one = told([answered(response_server="nginx/1.22.1", request_user_agent="curl/8")])
+    assert (one.client_software, one.server_software, one.remedy) == ("curl/8", "nginx/1.22.1", "mend it N.")
+
+
+def test_a_lost_request_has_the_server_of_the_answers_before_it() -> None:
+    said = [answered(response_server="old/1"), answered(exchange=1, response_server="nginx/1.22.1"), unanswered(2)]
+    for exchanges in (said, said[::-1]):
+        one = told(exchanges, exchange=2)
+        assert (one.server_software, one.remedy) == ("nginx/1.22.1", "mend it N.")
+
+
+def test_an_answer_that_does_not_say_it_is_not_given_the_words_of_another() -> None:
+    one = told([answered(), answered(exchange=1, response_server="nginx/1.22.1")])
+    assert (one.server_software, one.remedy) == (None, "mend it U.")
+
+
+def test_another_connection_does_not_count() -> None:
+    one = told([unanswered(0), answered(connection=1, response_server="nginx/1.22.1")])
+    assert one.server_software is None
+
+
+def test_text_from_packets_is_made_safe_and_short() -> None:
+    one = told([answered(response_server="nginx\x1b[2J" + "A" * 9000)])
+    assert one.server_software is not None
+    assert one.server_software.startswith("nginx\\x1b[2J")
+    assert len(one.server_software) == 120
+
+
+def test_about_an_endpoint() -> None:
+    import polars as pl
+
+    connections = rows("connections", connection(), connection(connection=1, server="10.0.0.3:80"))
+    exchanges = rows(
+        "exchanges", answered(response_server="nginx/1.22.1"), answered(connection=1, response_server="Apache"), unanswered(1)
+    )
+    given = candidates(candidate(connection=None, exchange=None, server="10.0.0.2:80"), server=pl.String())
+    [one] = settled([module("a")], {"a": given}, exchanges=exchanges.lazy(), connections=connections.lazy())
+    assert one.server_software == "nginx/1.22.1"
