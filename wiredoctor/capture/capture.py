@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from wiredoctor.capture import pcap, pcapng
-from wiredoctor.capture.blocks import SECTION
+from wiredoctor.capture import pcap
 from wiredoctor.capture.linktypes import link_type_name
 from wiredoctor.capture.model import CaptureError, Interface, Records
-from wiredoctor.capture.spool import not_a_capture
 from wiredoctor.tables import Array, Columns
 
 if TYPE_CHECKING:
@@ -23,6 +21,10 @@ if TYPE_CHECKING:
 
 EPOCH = 64_000
 """Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays near 300 MB."""
+
+
+_PCAPNG = b"\x0a\x0d\x0d\x0a"
+"""Type of a section header block, with which a pcapng file begins; the same in both byte orders."""
 
 
 class _Reader(Protocol):
@@ -159,14 +161,22 @@ def is_capture(head: bytes) -> bool:
 
 
 def _is_pcapng(head: bytes) -> bool:
-    data = np.frombuffer(head[:12], np.uint8)
-    return head[:4] == SECTION.to_bytes(4) and pcapng.section_order(data, 0) is not None
+    if not head.startswith(_PCAPNG):
+        return False
+    from wiredoctor.capture import pcapng
+
+    return pcapng.section_order(np.frombuffer(head[:12], np.uint8), 0) is not None
 
 
 def _reader(data: Array, name: str) -> _Reader:
+    """The reader of the file's format; what the other formats need is not loaded."""
     head = data[:64].tobytes()
     if pcap.byte_order(head) is not None:
         return pcap.PcapReader(data, name)
     if _is_pcapng(head):
+        from wiredoctor.capture import pcapng
+
         return pcapng.PcapngReader(data, name)
+    from wiredoctor.capture.spool import not_a_capture
+
     raise CaptureError(not_a_capture(name, head))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.capture.capture import Capture, is_capture
 from wiredoctor.capture.model import CaptureError
-from wiredoctor.capture.spool import compression, spool
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -55,7 +54,7 @@ def _open(file: BinaryIO, name: str, max_spool: int | None) -> Capture:
         if not status.st_size:
             raise CaptureError(f"{name}: empty")
         head = os.pread(file.fileno(), 64, 0)
-        if compression(head) and not is_capture(head):
+        if not is_capture(head) and _is_compressed(head):
             return _spooled(file, name, status.st_size, max_spool)
         return Capture(file, name, status.st_size)
     except BaseException:
@@ -63,8 +62,16 @@ def _open(file: BinaryIO, name: str, max_spool: int | None) -> Capture:
         raise
 
 
+def _is_compressed(head: bytes) -> bool:
+    from wiredoctor.capture.spool import compression
+
+    return compression(head) is not None
+
+
 def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | None) -> Capture:
     """size: bytes of the input as given, where it is a file."""
+    from wiredoctor.capture.spool import spool
+
     file, lost = spool(source, name, is_capture, max_spool)
     try:
         return Capture(file, name, size if size is not None else file.tell(), lost)

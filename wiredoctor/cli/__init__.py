@@ -5,9 +5,12 @@ What needs NumPy or Polars is imported inside the functions: `--help` and `--ver
 
 from __future__ import annotations
 
+import gc
+
 
 def main() -> None:
     """The console entry point; always ends in SystemExit."""
+    gc.disable()  # it would walk every object of the imported libraries again and again, to free next to nothing
     from wiredoctor.cli.app import run
 
     run()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wiredoctor.decode import link as links
-from wiredoctor.decode.general import general_path
 from wiredoctor.decode.network import ipv4, ipv6, join
 from wiredoctor.decode.reasons import CUT_TCP, link_reason, type_reason
 from wiredoctor.decode.shares import only_share
@@ -49,6 +48,15 @@ def decode(
         columns = {name: np.concatenate([columns[name], more[name]]) for name in more}
         return _ordered(columns), oddities[:MAX_ODDITIES]
     return {c.name: columns[c.name] for c in PACKETS.columns}, oddities
+
+
+def general_path(
+    data: Array, rows: Array, first_frame: int, records: Columns, state: DecodeState
+) -> tuple[Columns, list[Oddity]]:
+    """Its ten modules are loaded when a capture needs them: most never do."""
+    from wiredoctor.decode import general
+
+    return general.general_path(data, rows, first_frame, records, state)
 
 
 def _ordered(columns: Columns) -> Columns:

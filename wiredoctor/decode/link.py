@@ -51,7 +51,7 @@ def link_layer(data: Array, records: Columns) -> Link:
     offset, end = records["offset"], records["offset"] + records["captured"]
     rows = len(offset)
     link = Link(offset.copy(), np.full(rows, UNKNOWN_LINK, np.int32), np.zeros(rows, np.uint64), np.zeros(rows, np.uint64))
-    for link_type in np.unique(records["link_type"]).tolist():
+    for link_type in _distinct(records["link_type"]):
         read = _LINKS.get(link_type)
         here = np.flatnonzero(records["link_type"] == link_type)
         if read is not None:
@@ -65,6 +65,11 @@ def link_layer(data: Array, records: Columns) -> Link:
         general |= type_ == number
     type_[general] = GENERAL
     return link
+
+
+def _distinct(values: Array) -> list[int]:
+    """Almost always one, which is sooner seen than by np.unique: that sorts, and loads numpy.ma."""
+    return [int(values[0])] if len(values) and (values == values[0]).all() else np.unique(values).tolist()
 
 
 def _header(data: Array, rows: Array, end: Array, link: Link, layout: np.dtype[np.void]) -> tuple[Array, Array]:
