@@ -209,6 +209,10 @@ def _connection(
     of_this = (deadline != NEVER) & (rst_time <= known) & ((frame == NEVER) | (rst_frame < frame))
     columns["server_rst_frame"] = np.where(of_this, rst_frame, NEVER)
     columns["server_rst_time"] = np.where(of_this, rst_time, NEVER)
+    rst_frame, rst_time = facts["side_rst_frame"][client], facts["side_rst_time"][client]
+    of_this = ((deadline == NEVER) | (rst_time <= deadline)) & ((frame == NEVER) | (rst_frame < frame))
+    for name in ("frame", "time", "ack"):
+        columns[f"client_rst_{name}"] = np.where(of_this, facts[f"side_rst_{name}"][client], NEVER)
     columns["last"] = (start == NEVER) | ~further | ((deadline != NEVER) & (start > deadline))
     columns["handshake"] = facts["side_syn_seen"][client] & facts["side_syn_seen"][server]
     columns["both_directions"] = (facts["side_packets"][client] > 0) & (facts["side_packets"][server] > 0)
