@@ -22,11 +22,15 @@ Severity = Literal["error", "warning", "note"]
 Confidence = Literal["high", "medium", "low"]
 Side = Literal["client", "server"]
 
+LeftOutBy = Literal["ignore", "baseline", "confidence"]
+
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """Worst first."""
 
 CONFIDENCES: tuple[Confidence, ...] = ("high", "medium", "low")
 """Surest first."""
+
+LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
@@ -193,11 +197,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Findings that were made and are not in the report, and why: `by` says what left them out, `reason` in whose words."""
+    """Findings that were made and are not in the report, by their number and their rules.
 
-    by: Literal["ignore", "baseline", "confidence"]
+    by: ignore (an entry of the configuration; `reason` is its reason), baseline (`reason` names the file), or confidence
+    (less sure than was asked for; `reason` says how sure that is).
+    """
+
+    by: LeftOutBy
     reason: str
     findings: int
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True)

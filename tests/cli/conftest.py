@@ -47,10 +47,11 @@ Run = Callable[..., Result]
 @pytest.fixture
 def analysis(monkeypatch: pytest.MonkeyPatch) -> FakeAnalysis:
     """The made-up analysis, in the place of the real one, with the real rules."""
-    from wiredoctor.rules import catalogue
+    from wiredoctor.findings import configured
+    from wiredoctor.rules import catalogue, set_thresholds
 
     fake, module = FakeAnalysis(), ModuleType("wiredoctor.pipeline")
-    module.__dict__.update(analyze=fake, catalogue=catalogue)
+    module.__dict__.update(analyze=fake, catalogue=catalogue, configured=configured, set_thresholds=set_thresholds)
     monkeypatch.setitem(sys.modules, "wiredoctor.pipeline", module)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)

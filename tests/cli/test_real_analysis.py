@@ -121,7 +121,23 @@ def test_filters_change_neither_ids_nor_findings(trace: Path) -> None:
     )
     assert shown["findings"] == everything["findings"]
     assert hidden["findings"] == []
-    assert hidden["summary"] == {"connections": 0, "exchanges": 0, "findings": {"error": 0, "warning": 0, "note": 0}, "delay": 0}
+    hidden["summary"] |= {"healthy": [], "not_judged": []}
+    assert hidden["summary"] == {
+        "connections": 0,
+        "exchanges": 0,
+        "findings": {"error": 0, "warning": 0, "note": 0},
+        "delay": 0,
+        "healthy": [],
+        "not_judged": [],
+        "left_out": [],
+    }
+
+
+def test_what_was_checked_is_what_was_selected(trace: Path) -> None:
+    words = ("--select", "framing,lifetime,nagle-delayed-ack", "--ignore", "premature-close")
+    summary = json.loads(wiredoctor("analyze", trace, "--format", "json", *words).stdout)["summary"]
+    assert "missing-framing" in summary["healthy"]
+    assert not {"premature-close", "nagle-delayed-ack", "capture-loss"} & {*summary["healthy"]}
 
 
 BAD = {

@@ -50,6 +50,8 @@ def finding(**changes: Any) -> Finding:
         "remedy": NAGLE_REMEDY,
         "references": (Reference("RFC 1122 section 4.2.3.4", "https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4"),),
         "display_filter": "tcp.stream == 3 && frame.number in {5, 6, 7}",
+        "client_software": "curl/8.5.0",
+        "server_software": None,
     }
     values.update(changes)
     values.setdefault(
@@ -78,6 +80,7 @@ def capture_loss(**changes: Any) -> Finding:
         "evidence": (Evidence(812, 4.5, "acknowledges 4,344 bytes that are not in the capture"),),
         "remedy": "Capture again with a larger buffer: tcpdump -B 32768 -s 0.",
         "references": (),
+        "client_software": None,
         "display_filter": "tcp.analysis.ack_lost_segment",
         "measures": {"bytes": 14480, "places": 3},
     }
@@ -133,6 +136,8 @@ def connection(number: int, **changes: Any) -> dict[str, Any]:
         "server": "10.0.0.2:80",
         "client_host": "10.0.0.1",
         "packets": 10,
+        "client_packets": 5,
+        "server_packets": 5,
         "client_bytes": 120,
         "server_bytes": 4321,
         "first_frame": 1 + 10 * number,
@@ -217,6 +222,7 @@ def report(
         "captures": [capture()] if captures is None else captures,
         "findings": findings,
         "delay": round(sum(f.delay or 0 for f in findings), 9),
+        "checked": {"nagle-delayed-ack": "segments", "premature-close": "exchanges"},
         "connection_count": len(connections),
         "exchange_count": len(exchanges),
         "scan_connections": lambda: _table(tables.CONNECTIONS, connections).lazy(),

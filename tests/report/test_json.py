@@ -73,6 +73,11 @@ def test_top_and_captures() -> None:
         "exchanges": 0,
         "findings": {"error": 1, "warning": 2, "note": 0},
         "delay": 0.4,
+        "healthy": [],
+        "not_judged": [
+            {"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so that there was nothing to check"}
+        ],
+        "left_out": [],
     }
     assert one["captures"][0]["not_analysed"] == [{"reason": "ARP", "packets": 3}, {"reason": "UDP", "packets": 12}]
 
@@ -233,12 +238,15 @@ def test_many_batches_come_out_as_one_table(validate_report: Validate) -> None:
     validate_report({**written(one), "connections": found[:10]})
 
 
-def test_lines_are_findings() -> None:
+def test_lines_are_findings_and_a_summary() -> None:
     out = BytesIO()
     one = report([finding(), hostile_finding()])
     write_lines(one, out)
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert lines == written(one)["findings"]
+    *lines, last = (json.loads(line) for line in out.getvalue().splitlines())
+    whole = written(one)
+    assert lines == whole.pop("findings")
+    assert last == whole
+    assert next(iter(last)) == "summary"
 
 
 @pytest.mark.parametrize("table", ["connections", "exchanges"])

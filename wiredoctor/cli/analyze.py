@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import (
     Begin,
@@ -13,6 +15,7 @@ from wiredoctor.cli.options import (
     Color,
     Colors,
     Confidence,
+    Configurations,
     Connections,
     End,
     Format,
@@ -21,11 +24,10 @@ from wiredoctor.cli.options import (
     Quiet,
     Severity,
     Verbose,
-    names,
     wanted,
 )
 from wiredoctor.cli.outputs import Text, outputs, spool, write_file, write_stdout
-from wiredoctor.cli.running import run
+from wiredoctor.cli.running import requested, run
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -36,7 +38,7 @@ def analyze(
     captures: Captures,
     output: Annotated[
         list[str] | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Also write a report: .json, .jsonl or .txt (repeatable)."),
+        typer.Option("--output", "-o", metavar="FILE", help="Also write a report: .json, .jsonl, .md or .txt (repeatable)."),
     ] = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="What to print on standard output.")] = Format.text,
     full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
@@ -52,12 +54,17 @@ def analyze(
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.")] = None,
     min_confidence: Annotated[
-        Confidence, typer.Option("--min-confidence", help="Only findings at least this sure.")
-    ] = Confidence.low,
+        Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="FILE", help="Only what is not in this JSON report of before.", show_default=False),
+    ] = None,
     fail_on: Annotated[
         Severity | None,
         typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
     ] = None,
+    config: Configurations = None,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 4)."),
@@ -74,26 +81,24 @@ def analyze(
     files = outputs(output, captures)
     if full and Format.json not in (format, *(o.format for o in files)):
         raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
-    what = wanted(host, port, connection, begin, end, min_confidence)
     from wiredoctor.pipeline import catalogue
 
     rules = catalogue()
-    selected, ignored = names("--select", select, rules), names("--ignore", ignore, rules)
-    checked = [
-        m.name
-        for m in rules.values()
-        if (not selected or {m.name, m.family} & {*selected}) and not {m.name, m.family} & {*ignored}
-    ]
-    report, complete = run(captures, what, select=selected, ignore=ignored, jobs=jobs, quiet=quiet, verbose=verbose)
+    read = configuration(config, rules)
+    sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
+    what = wanted(host, port, connection, begin, end, sure)
+    request = requested(rules, read, what, select, ignore, baseline)
+    report, complete = run(captures, request, jobs=jobs, quiet=quiet, verbose=verbose)
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        _write(report, form, out, paper, full=full, everything=everything, quiet=quiet, checked=checked, shown=str(what))
+        _write(report, form, out, paper, full=full, everything=everything, quiet=quiet, shown=str(what))
 
     if report.captures:
         for file in files:
             write_file(file, write)
         write_stdout(format, write, color)
-    return _exit(report, fail_on, selected, complete=complete)
+    least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
+    return _exit(report, least, request.selected, complete=complete)
 
 
 def _write(
@@ -105,14 +110,18 @@ def _write(
     full: bool,
     everything: bool,
     quiet: bool,
-    checked: list[str],
     shown: str,
 ) -> None:
     if form == Format.text:
         from wiredoctor.report import text
 
         with Text(out, paper) as stream:
-            text.write(report, stream, paper, everything=everything, quiet=quiet, checked=checked, shown=shown)
+            text.write(report, stream, paper, everything=everything, quiet=quiet, shown=shown)
+        return
+    if form == Format.markdown:
+        from wiredoctor.report import markdown
+
+        markdown.write(report, out, shown=shown)
         return
     from wiredoctor.report import json
 
@@ -122,7 +131,7 @@ def _write(
         json.write_lines(report, out)
 
 
-def _exit(report: Report, fail_on: Severity | None, selected: list[str], *, complete: bool) -> int:
+def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str], *, complete: bool) -> int:
     from wiredoctor.report.verdict import reached
 
     if not complete:

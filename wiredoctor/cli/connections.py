@@ -6,22 +6,40 @@ from typing import Annotated
 
 import typer
 
-from wiredoctor.cli.options import Begin, Captures, Color, Colors, Connections, End, Format, Hosts, Ports, Quiet, Verbose, wanted
+from wiredoctor.cli.options import (
+    Begin,
+    Captures,
+    Color,
+    Colors,
+    Configurations,
+    Connections,
+    End,
+    Format,
+    Hosts,
+    Ports,
+    Quiet,
+    TableFormat,
+    Verbose,
+    wanted,
+)
 from wiredoctor.cli.tables import print_table
 
 
 def connections(
     captures: Captures,
-    format: Annotated[Format, typer.Option("--format", "-f", help="text, json, or jsonl (one object a line).")] = Format.text,
+    format: Annotated[
+        TableFormat, typer.Option("--format", "-f", help="text, json, or jsonl (one object a line).")
+    ] = TableFormat.text,
     host: Hosts = None,
     port: Ports = None,
     connection: Connections = None,
     begin: Begin = None,
     end: End = None,
+    config: Configurations = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     color: Colors = Color.auto,
 ) -> int:
     """Print every TCP connection on a line: who spoke to whom, how much, how fast, and how it ended."""
     what = wanted(host, port, connection, begin, end)
-    return print_table("connections", captures, what, format, color, quiet=quiet, verbose=verbose)
+    return print_table("connections", captures, what, Format(format.value), color, config=config, quiet=quiet, verbose=verbose)

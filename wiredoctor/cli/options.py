@@ -18,6 +18,15 @@ class Format(StrEnum):
     text = "text"
     json = "json"
     jsonl = "jsonl"
+    markdown = "markdown"
+
+
+class TableFormat(StrEnum):
+    """What goes to standard output, of a table."""
+
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
 
 
 class Color(StrEnum):
@@ -60,6 +69,15 @@ Begin = Annotated[
     typer.Option("--from", metavar="TIME", help="Show from here on: seconds since the first packet, or RFC 3339."),
 ]
 End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show up to here.")]
+Configurations = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Configuration; else wiredoctor.toml, or pyproject.toml with [tool.wiredoctor], here or above.",
+        show_default=False,
+    ),
+]
 Colors = Annotated[Color, typer.Option("--color", help="When to use colour; NO_COLOR turns auto off.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The result and nothing else: no progress, no closing part.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how long it took; show the traceback of internal errors.")]

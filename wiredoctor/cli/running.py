@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from wiredoctor.cli.baselines import fingerprints
+from wiredoctor.cli.configuration import Configuration, check_thresholds
 from wiredoctor.cli.exits import say
+from wiredoctor.cli.options import names
 from wiredoctor.cli.progress import Bar
 
 if TYPE_CHECKING:
@@ -17,22 +21,42 @@ MOST_JOBS = 4
 """Each process reads the whole file and decodes every packet: more of them gain little."""
 
 
-def run(
-    captures: Sequence[str],
+@dataclass(frozen=True)
+class Request:
+    """What command line and configuration ask for together. `selected` is what either has named."""
+
+    wanted: Wanted
+    configuration: Configuration
+    selected: Sequence[str]
+    ignored: Sequence[str]
+    baseline: str
+    known: frozenset[str]
+
+
+def requested(
+    catalogue: Mapping[str, Any],
+    configuration: Configuration,
     wanted: Wanted,
-    *,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    jobs: int | None = None,
-    quiet: bool = False,
-    verbose: bool = False,
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] | None = None,
+    baseline: str | None = None,
+) -> Request:
+    """Command line before configuration; what is ignored is ignored by both. Raises UsageError on whatever is wrong."""
+    check_thresholds(configuration, catalogue)
+    selected = names("--select", select, catalogue) or [*configuration.select]
+    ignored = [*names("--ignore", ignore, catalogue), *configuration.ignore]
+    file = baseline if baseline is not None else configuration.baseline
+    return Request(wanted, configuration, selected, ignored, file, fingerprints(file) if file else frozenset())
+
+
+def run(
+    captures: Sequence[str], request: Request, *, jobs: int | None = None, quiet: bool = False, verbose: bool = False
 ) -> tuple[Report, bool]:
-    """The report on the readable captures, narrowed to what is wanted, and whether all were readable.
+    """The report on the readable captures, reduced to what is wanted and not known, and whether all were readable.
 
     What cannot be read gets its line on standard error.
     """
     from wiredoctor.pipeline import analyze
-    from wiredoctor.report.narrow import narrow
     from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = []
@@ -43,9 +67,20 @@ def run(
             unreadable.append(line)
             bar.say(line)
 
-        report = analyze(*captures, select=select, ignore=ignore, jobs=jobs, progress=bar, on_error=on_error)
+        report = analyze(
+            *captures, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
+            jobs=jobs, progress=bar, on_error=on_error,
+        )  # fmt: skip
         took = bar.seconds
     if verbose:
         packets = sum(c.packets for c in report.captures)
         say(f"{count(packets, 'packet')} in {duration(took)}")
-    return narrow(report, wanted), not unreadable
+    return _reduced(report, request), not unreadable
+
+
+def _reduced(report: Report, request: Request) -> Report:
+    from wiredoctor.report.left_out import without_ignored, without_known
+    from wiredoctor.report.narrow import narrow
+
+    report = without_ignored(narrow(report, request.wanted), request.configuration.entries)
+    return without_known(report, request.known, request.baseline)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit
 from wiredoctor.cli.options import Color, Format
 from wiredoctor.cli.outputs import Text, spool, write_stdout
-from wiredoctor.cli.running import run
+from wiredoctor.cli.running import requested, run
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -22,11 +23,15 @@ def print_table(
     output: Format,
     color: Color,
     *,
+    config: str | None,
     quiet: bool,
     verbose: bool,
 ) -> int:
     """The table on standard output; says the exit code."""
-    report, complete = run(captures, wanted, quiet=quiet, verbose=verbose)
+    from wiredoctor.pipeline import catalogue
+
+    request = requested(catalogue(), configuration(config, catalogue()), wanted)
+    report, complete = run(captures, request, quiet=quiet, verbose=verbose)
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(report, table, form, out, paper)

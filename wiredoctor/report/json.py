@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import SEVERITIES, printable
+from wiredoctor.report.closing import healthy, not_judged
 from wiredoctor.report.ordered import Sink, Spool, in_memory
 
 if TYPE_CHECKING:
@@ -31,9 +32,21 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
 
 
 def write_lines(report: Report, out: Sink) -> None:
-    """JSON Lines: one finding a line."""
+    """JSON Lines: one finding a line, and last a line with the key `summary` and everything else."""
     for one in report.findings:
         out.write(_text(finding(one)).encode() + b"\n")
+    out.write(_text(_rest(report)).encode() + b"\n")
+
+
+def _rest(report: Report) -> dict[str, Any]:
+    """All but the findings."""
+    return {
+        "summary": _summary(report),
+        "schema_version": SCHEMA_VERSION,
+        "tool": _tool(report),
+        "captures": [_capture(c) for c in report.captures],
+        "limits": report.limits,
+    }
 
 
 def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
@@ -77,8 +90,11 @@ class _Comma:
 
 
 def _head(report: Report) -> bytes:
-    tool = {"name": "wiredoctor", "version": report.version}
-    return f'{{"schema_version": {SCHEMA_VERSION},\n "tool": {_text(tool)},\n'.encode()
+    return f'{{"schema_version": {SCHEMA_VERSION},\n "tool": {_text(_tool(report))},\n'.encode()
+
+
+def _tool(report: Report) -> dict[str, Any]:
+    return {"name": "wiredoctor", "version": report.version}
 
 
 def _write_list(out: Sink, name: str, elements: Iterable[dict[str, Any]], *, last: bool = False) -> None:
@@ -126,6 +142,11 @@ def _summary(report: Report) -> dict[str, Any]:
         "exchanges": report.exchange_count,
         "findings": counts,
         "delay": report.delay,
+        "healthy": healthy(report),
+        "not_judged": [{"what": n.what, "count": n.count, "reason": n.reason} for n in not_judged(report)],
+        "left_out": [
+            {"by": one.by, "reason": one.reason, "findings": one.findings, "rules": [*one.rules]} for one in report.left_out
+        ],
     }
 
 
@@ -157,4 +178,6 @@ def finding(one: Finding) -> dict[str, Any]:
         "references": [{"title": r.title, "url": r.url} for r in one.references],
         "display_filter": one.display_filter,
         "fingerprint": one.fingerprint,
+        "client_software": one.client_software,
+        "server_software": one.server_software,
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from wiredoctor.findings import CONFIDENCES, total_delay
+from wiredoctor.findings import CONFIDENCES, LeftOut, total_delay
 
 if TYPE_CHECKING:
     import polars as pl
@@ -87,18 +87,25 @@ def address(text: str) -> str:
 
 def narrow(report: Report, wanted: Wanted) -> Report:
     """The report with what is wanted only; its counts and its delay are those of what is left."""
-    if wanted == Wanted():
-        return report
-    sure = CONFIDENCES[: CONFIDENCES.index(wanted.confidence) + 1]
-    findings = [f for f in report.findings if f.confidence in sure]
     if not wanted.places:
-        return replace(report, findings=findings, delay=total_delay(findings))
+        return _sure(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}
     servers = _servers_of(report, wanted.connections)
-    findings = [f for f in findings if _concerns(f, wanted, spans, servers)]
+    findings = [f for f in report.findings if _concerns(f, wanted, spans, servers)]
     narrowed = replace(report, findings=findings, delay=total_delay(findings))
     _narrow_tables(report, narrowed, wanted, spans)
-    return narrowed
+    return _sure(narrowed, wanted.confidence)
+
+
+def _sure(report: Report, least: Confidence) -> Report:
+    """The report with what is at least this sure."""
+    sure = CONFIDENCES[: CONFIDENCES.index(least) + 1]
+    unsure = [f for f in report.findings if f.confidence not in sure]
+    if not unsure:
+        return report
+    findings = [f for f in report.findings if f.confidence in sure]
+    said = LeftOut("confidence", least, len(unsure), tuple(sorted({f.rule for f in unsure})))
+    return replace(report, findings=findings, delay=total_delay(findings), left_out=[*report.left_out, said])
 
 
 def _narrow_tables(report: Report, narrowed: Report, wanted: Wanted, spans: dict[str, Span]) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import TYPE_CHECKING
 
+from wiredoctor.report.paper import Writer
 from wiredoctor.report.words import duration, scale
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Evidence, Finding
-    from wiredoctor.report.paper import Writer
+    from wiredoctor.report.paper import Paper
 
 MOST_FRAMES = 12
 
 _SHORTEST_DRAWN = 1e-6
 
 
-def write_proof(writer: Writer, finding: Finding, *, everything: bool = False) -> None:
+def write_proof(writer: Writer, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
     """A line per frame, a bar per wait; the longest wait of the proof is the longest bar."""
     evidence = finding.evidence
     shown = evidence if everything or len(evidence) <= MOST_FRAMES else evidence[: MOST_FRAMES - 1]
@@ -25,17 +27,24 @@ def write_proof(writer: Writer, finding: Finding, *, everything: bool = False) -
     times = max(len(f"{e.elapsed:.6f}") for e in shown)
     column = len("frame ") + frames + 2 + times + len(" s  ")
     longest = max((gap for gap in map(_gap, shown, shown[1:])), default=0.0)
-    width = max(8, min(40, writer.width - 2 - column - 14))
+    width = max(8, min(40, writer.width - indent - column - 14))
     before: Evidence | None = None
     for e in shown:
         if before is not None and (gap := _gap(before, e)) >= _SHORTEST_DRAWN:
             bar = writer.paper.bar * scale(gap, longest, width)
-            writer.unbroken((writer.paper.line + bar, "magenta"), f" {duration(gap)}", indent=2 + column)
+            writer.unbroken((writer.paper.line + bar, "magenta"), f" {duration(gap)}", indent=indent + column)
         lead = f"frame {e.frame:>{frames}}  {e.elapsed:>{times}.6f} s  "
-        writer.paragraph((lead, "bold"), e.note, indent=2, hang=column)
+        writer.paragraph((lead, "bold"), e.note, indent=indent, hang=column)
         before = e
     if len(shown) < len(evidence):
-        writer.paragraph(f"and {len(evidence) - len(shown)} more frames (--all shows them)", indent=2)
+        writer.paragraph(f"and {len(evidence) - len(shown)} more frames (--all shows them)", indent=indent)
+
+
+def proof_lines(finding: Finding, paper: Paper) -> list[str]:
+    """The same as lines, at the left edge."""
+    out = StringIO()
+    write_proof(Writer(out, paper), finding, indent=0)
+    return out.getvalue().splitlines()
 
 
 def _gap(before: Evidence, after: Evidence) -> float:

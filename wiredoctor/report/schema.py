@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wiredoctor.findings import CONFIDENCES, SEVERITIES
+from wiredoctor.findings import CONFIDENCES, LEFT_OUT_BY, SEVERITIES
 from wiredoctor.report.json import SCHEMA_VERSION
 from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
 
@@ -115,6 +115,8 @@ FINDING = _object(
     references=_list(_object("where it can be read", title=_text("title"), url=_text("address")), "standards and manuals"),
     display_filter=_text("Wireshark display filter that shows it"),
     fingerprint=_text("the same for one fault in different captures", pattern="^[0-9a-f]{16}$"),
+    client_software=_or_null(_from_packet("User-Agent of the client; null where it said nothing")),
+    server_software=_or_null(_from_packet("Server field of the server; null where it said nothing")),
 )
 
 CONNECTION = _object(
@@ -212,6 +214,26 @@ _SUMMARY = _object(
     exchanges=_whole("HTTP exchanges"),
     findings=_object("how many of each severity", **{s: _whole(f"findings that are {s}s") for s in SEVERITIES}),
     delay=_seconds("all delays, overlaps counted once", least=0),
+    healthy=_list(_text("name of a rule"), "rules that had something to look at and found nothing"),
+    not_judged=_list(
+        _object(
+            "of what nothing, or less, can be said",
+            what=_one_of("of what", ("connections", "exchanges", "rules")),
+            count=_whole("of how many", 1),
+            reason=_text("why"),
+        ),
+        "what could not be judged, or not fully; for packets see not_analysed of each capture",
+    ),
+    left_out=_list(
+        _object(
+            "findings that were made and are not in this report",
+            by=_one_of("what left them out: an entry of the configuration, a baseline, or --min-confidence", LEFT_OUT_BY),
+            reason=_text("the entry's reason, the baseline's file, or the least confidence"),
+            findings=_whole("how many", 1),
+            rules=_list(_text("name of a rule"), "their rules"),
+        ),
+        "what is known, or not sure enough",
+    ),
 )
 
 

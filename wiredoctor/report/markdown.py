@@ -1,0 +1,145 @@
+"""The diagnosis as GitHub Flavored Markdown, for a comment on a pull request: the same sentences as the text has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.closing import healthy
+from wiredoctor.report.groups import Group, grouped
+from wiredoctor.report.ordered import Sink
+from wiredoctor.report.paper import Paper
+from wiredoctor.report.phrases import (
+    change,
+    ends,
+    example,
+    facts,
+    headline,
+    known,
+    more,
+    not_analysed,
+    nothing,
+    reasons,
+    standing,
+    times,
+    totals,
+)
+from wiredoctor.report.proof import proof_lines
+from wiredoctor.report.words import clean, count, duration
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import CaptureSummary, Report
+
+MOST_GROUPS = 10
+
+MOST_BYTES = 60_000
+"""A comment on GitHub may have 65,536 characters."""
+
+PROOF = Paper(width=88, unicode=True)
+"""What a code block shows without a scroll bar."""
+
+_SIGNS = re.compile(r"[\\`*_{}\[\]<>|~&$]")
+_AT_THE_START = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
+_REFERENCE = re.compile(r"(?<![A-Za-z0-9])(@|#|GH-)(?=[A-Za-z0-9_-])|(?<=://)|(?<=\bwww\.)|(?<=[A-Za-z0-9])@", re.IGNORECASE)
+
+_NOTHING = "&#8203;"
+"""A space of no width, which keeps a mention or an address from being one."""
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown that says just that: no markup, HTML, table, formula, link, mention or issue number comes of it."""
+    safe = _SIGNS.sub(lambda m: f"&#{ord(m[0])};" if m[0] in "<>&$|`" else f"\\{m[0]}", _marked(clean(text)))
+    return _AT_THE_START.sub(r"\1\\\2", safe).replace("\ue000", _NOTHING)
+
+
+def _marked(text: str) -> str:
+    """The places at which a reference must be broken, marked with a sign that `clean` lets nobody else use."""
+    return _REFERENCE.sub(lambda m: f"{m[0]}\ue000", text)
+
+
+def code(text: str) -> str:
+    """A code span that holds any text (GFM section 6.3: the fence is a run of backticks that is not in it)."""
+    text = clean(text)
+    fence = "`" * (_longest_run(text) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def block(lines: list[str]) -> list[str]:
+    """A code block that holds any lines."""
+    fence = "`" * max(3, max(map(_longest_run, lines), default=0) + 1)
+    return [f"{fence}text", *lines, fence]
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall(r"`+", text)), default=0)
+
+
+def write(report: Report, out: Sink, *, shown: str = "") -> None:
+    """The whole report, in UTF-8."""
+    groups = grouped(report.findings)
+    head = headline(report, groups) if groups else nothing(report, shown)
+    closing = "\n".join(_closing(report, shown))
+    said = [f"## wiredoctor: {escaped(head)}\n"]
+    room = MOST_BYTES - len(closing.encode()) - len(said[0].encode())
+    several = len(report.captures) > 1
+    for number, group in enumerate(groups):
+        text = "\n".join(_group(group, several=several))
+        room -= len(text.encode()) + 1
+        if number >= MOST_GROUPS or room < 0:
+            said.append(f"{escaped(more(groups[number:]))}\n")
+            break
+        said.append(text)
+    out.write("\n".join([*said, closing]).encode("utf-8", "backslashreplace"))
+
+
+def _group(group: Group, *, several: bool) -> Iterator[str]:
+    worst = group.worst
+    extent = times(group) if group.count > 1 else duration(group.delay) if group.delay and group.delay > 0 else ""
+    says_it = group.count == 1 and extent and extent in worst.title
+    yield f"### {worst.severity.upper()}: {escaped(worst.title)}" + (f" ({extent})" if extent and not says_it else "")
+    yield ""
+    places = [ends(group), worst.capture if several else "", example(group)]
+    yield "  \n".join([escaped(standing(group)), *(code(place) for place in places if place)])
+    yield ""
+    yield escaped(worst.message)
+    yield ""
+    if worst.evidence:
+        yield from ("<details><summary>Proof</summary>", "", *block(proof_lines(worst, PROOF)), "", "</details>", "")
+    yield f"**{change(group)}:** {escaped(worst.remedy)}"
+    yield ""
+    if worst.display_filter:
+        yield f"Wireshark: {code(worst.display_filter)}"
+        yield ""
+    if worst.references:
+        yield "See: " + ", ".join(_link(r.title, r.url) for r in worst.references[:1])
+        yield ""
+
+
+def _link(title: str, url: str) -> str:
+    return f"[{escaped(title)}](<{clean(url)}>)" if re.fullmatch(r"https?://[^\s<>]+", url) else escaped(title)
+
+
+def _closing(report: Report, shown: str) -> Iterator[str]:
+    yield "<details><summary>What was read, and how far this reaches</summary>"
+    yield ""
+    for capture in report.captures:
+        yield f"- {code(capture.file)}: {escaped(facts(capture))}"
+        yield from (f"  - {escaped(line)}" for line in _of_capture(capture))
+    yield f"- {escaped(totals(report, shown))}"
+    yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits)
+    if well := healthy(report):
+        yield f"- Checked and healthy: {', '.join(map(code, well))}"
+    yield from (f"- Not judged: {escaped(line)}" for line in reasons(report))
+    yield from (f"- Left out: {escaped(line)}" for line in known(report))
+    yield ""
+    yield "</details>"
+    yield ""
+
+
+def _of_capture(capture: CaptureSummary) -> list[str]:
+    lines = not_analysed(capture)
+    if capture.duplicates:
+        lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
+    return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines

@@ -1,0 +1,154 @@
+"""The sentences that every format for people has: how much was found, by whom, what of, and how far the report reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from wiredoctor.findings import SEVERITIES
+from wiredoctor.report.closing import not_judged
+from wiredoctor.report.groups import Group, host
+from wiredoctor.report.words import count, duration, shorten, size
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import CaptureSummary, LeftOut, Report
+
+MOST_REASONS = 5
+MOST_REQUEST = 100
+MOST_SOFTWARE = 60
+
+
+def headline(report: Report, groups: Sequence[Group]) -> str:
+    """ "3 warnings and 1 note, found 14 times in all. Time lost by waiting: 388 ms."."""
+    head, number = _severities(groups), sum(group.count for group in groups)
+    if number > len(groups):
+        head += f", found {number:,} times" + (" in all" if len(groups) > 1 else "")
+    return f"{head}. Time lost by waiting: {duration(report.delay)}." if report.delay > 0 else f"{head}."
+
+
+def _severities(groups: Sequence[Group]) -> str:
+    each = {s: sum(g.worst.severity == s for g in groups) for s in SEVERITIES}
+    *most, last = [count(n, s) for s, n in each.items() if n]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def more(left: Sequence[Group]) -> str:
+    """What is not shown: "3 more (2 warnings and 1 note): idle-close, slow-response."."""
+    rules = ", ".join(sorted({group.worst.rule for group in left}))
+    return f"{len(left)} more ({_severities(left)}): {rules}."
+
+
+def nothing(report: Report, shown: str = "") -> str:
+    """A report without findings, in a sentence."""
+    scope = f" ({shown})" if shown else ""
+    if not report.connection_count:
+        return f"Nothing to diagnose: no TCP connection was seen{scope}."
+    left = sum(one.findings for one in report.left_out)
+    wrong = f"Nothing was found but {count(left, 'finding')} left out below" if left else "Nothing wrong was found"
+    return f"{wrong}{'' if report.exchange_count else ', but no HTTP exchange was seen'}{scope}."
+
+
+def times(group: Group) -> str:
+    """ "x 38, 7.9 s in all"."""
+    return f"x {group.count:,}, {duration(group.delay)} in all" if group.delay else f"x {group.count:,}"
+
+
+def standing(group: Group) -> str:
+    """Which rule says it and how surely."""
+    rule = group.worst.rule
+    return (
+        f"{rule} ({group.worst.kind}), {group.confidence} confidence"
+        if group.worst.kind
+        else f"{rule}, {group.confidence} confidence"
+    )
+
+
+def ends(group: Group) -> str:
+    """Client and server, with the software that each says to be: "10.0.0.1 (curl/8.5.0) -> 10.0.0.2:80 (nginx)"."""
+    worst = group.worst
+    clients = {f.client for f in group.findings}
+    client = worst.client if len(clients) == 1 else host(worst.client)
+    sides = ((client, worst.client_software), (worst.server, worst.server_software))
+    return " -> ".join(f"{end} ({shorten(software, MOST_SOFTWARE)})" if software else end for end, software in sides if end)
+
+
+def example(group: Group) -> str:
+    """Which finding of the group is shown: "worst of 38: connection 3, exchange 2, GET /items, status 200"."""
+    worst = group.worst
+    places = [
+        "" if worst.connection is None else f"connection {worst.connection}",
+        "" if worst.exchange is None else f"exchange {worst.exchange}",
+        shorten(worst.request or "", MOST_REQUEST),
+        "" if worst.status is None else f"status {worst.status}",
+    ]
+    place = ", ".join(p for p in places if p)
+    if len(group.findings) == 1:
+        return place
+    which = f"{'worst' if group.delay else 'first'} of {len(group.findings):,}"
+    return f"{which}: {place}" if place else which
+
+
+def change(group: Group) -> str:
+    """Above the remedy: who has to change something."""
+    return f"To change on the {group.worst.side}" if group.worst.side else "What to do"
+
+
+def totals(report: Report, shown: str = "") -> str:
+    """ "3 TCP connections, 7 HTTP exchanges"."""
+    text = f"{count(report.connection_count, 'TCP connection')}, {count(report.exchange_count, 'HTTP exchange')}"
+    return f"{text} shown (only {shown}; all was read)" if shown else text
+
+
+def facts(capture: CaptureSummary) -> str:
+    """What a capture is: format, link types, packets, size, when and how long."""
+    links = ", ".join(capture.link_types)
+    parts = [capture.format, links, count(capture.packets, "packet"), size(capture.bytes), _span(capture)]
+    return ", ".join(p for p in parts if p)
+
+
+def not_analysed(capture: CaptureSummary) -> list[str]:
+    """A line for each of the most frequent reasons, and one for the rest."""
+    reasons = sorted(capture.not_analysed.items(), key=lambda r: (-r[1], r[0]))
+    lines = [f"not analysed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MOST_REASONS]]
+    if rest := reasons[MOST_REASONS:]:
+        lines.append(f"not analysed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
+    return lines
+
+
+def reasons(report: Report) -> list[str]:
+    """What could not be judged, a line each: "2 of 5 connections: TLS, not decrypted ..."."""
+    whole = {"connections": report.connection_count, "exchanges": report.exchange_count, "rules": len(report.checked)}
+    return [f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}" for one in not_judged(report)]
+
+
+def known(report: Report) -> list[str]:
+    """What was left out, a line each."""
+    return [_known(one) for one in report.left_out]
+
+
+def _known(one: LeftOut) -> str:
+    number, rules = count(one.findings, "finding"), ", ".join(one.rules)
+    why = {
+        "ignore": f"ignored by the configuration: {one.reason}",
+        "baseline": f"in the baseline {one.reason} already",
+        "confidence": f"of less than {one.reason} confidence",
+    }
+    return f"{number} ({rules}) {why[one.by]}"
+
+
+def _span(capture: CaptureSummary) -> str:
+    """ "2026-01-31 12:00:00 UTC, 12.5 s long"."""
+    if capture.first_time is None or capture.last_time is None:
+        return ""
+    (first, first_fraction), (last, last_fraction) = map(_moment, (capture.first_time, capture.last_time))
+    try:
+        whole = (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+    except ValueError:
+        return f"from {first}"
+    return f"from {first.replace('T', ' ')} UTC, {duration(whole + last_fraction - first_fraction)} long"
+
+
+def _moment(time: str) -> tuple[str, float]:
+    whole, _, fraction = time.removesuffix("Z").partition(".")
+    return whole, float(f"0.{fraction or 0}")
