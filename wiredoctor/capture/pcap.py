@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wiredoctor.capture import lanes
 from wiredoctor.capture.gather import gather
 from wiredoctor.capture.linktypes import is_known
 from wiredoctor.capture.model import MAX_PACKET, CaptureError, Interface
@@ -108,24 +109,46 @@ class PcapReader:
 
     def _walk(self, packets: int) -> tuple[Array, int]:
         """Offsets of the next record headers, and where the last of them ends. Lengths are checked afterwards."""
-        buffer, position, header = self._data.data, self.position, self._record_header
-        last, length_at = self._data.size - header, self._length_at()
+        position, missing, last = self.position, packets, self._data.size - self._record_header
+        layout = lanes.Layout(self._order, self._record_header)
+        parts: list[Array] = []
+        together = missing >= lanes.FROM and not self._exchanged and not self._perhaps_exchanged
+        while missing and position <= last:
+            if together and position > self.position:
+                # a little more than is likely to be needed, so that little is left to follow one by one
+                average = (position - self.position) * 103 // (100 * (packets - missing)) + 1
+                offsets, end = lanes.follow(self._data, position, missing, average, layout)
+                together = missing >= len(offsets) + lanes.FROM and 4 * len(offsets) > missing
+            else:
+                offsets, end = self._one_by_one(position, lanes.LANES if together else missing)
+            if len(offsets) > missing:
+                offsets, end = offsets[:missing], int(offsets[missing])
+            parts.append(offsets)
+            missing -= len(offsets)
+            position = end
+        if not parts:
+            left = self._data.size - position
+            self.damage = (
+                f"the file ends inside the header of packet {self.packets + 1} "
+                f"(offset {position}: {self._record_header} bytes expected, {left} there)"
+            )
+            return np.empty(0, np.int64), position
+        return np.concatenate(parts), position
+
+    def _one_by_one(self, position: int, packets: int) -> tuple[Array, int]:
+        """At least one offset of a record header, and where the record of the last one ends."""
+        buffer, header, length_at = self._data.data, self._record_header, self._length_at()
+        start, last = position, self._data.size - self._record_header
         offsets = [last + 1]
         with contextlib.suppress(struct.error):
             ends = [position := position + header + length_at(buffer, position + 8)[0] for _ in range(packets)]
-            offsets = [self.position, *ends[:-1]]
+            offsets = [start, *ends[:-1]]
         if offsets[-1] > last:  # the file ends within these packets
             offsets.clear()
-            position = self.position
+            position = start
             while position <= last and len(offsets) < packets:
                 offsets.append(position)
                 position += header + length_at(buffer, position + 8)[0]
-        if not offsets:
-            left = self._data.size - self.position
-            self.damage = (
-                f"the file ends inside the header of packet {self.packets + 1} "
-                f"(offset {self.position}: {header} bytes expected, {left} there)"
-            )
         return np.array(offsets, np.int64), position
 
     def _length_at(self) -> Callable[..., tuple[int, ...]]:
