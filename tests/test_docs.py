@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner
 
-from wiredoctor.cli.app import app
+from wiredoctor.cli.app import application
 from wiredoctor.cli.exits import Exit
 from wiredoctor.rules import catalogue
 
@@ -169,7 +169,7 @@ def test_python_examples(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @cache
 def options(command: str) -> set[str]:
     """The options of a command (or of the program: ""), as its help has them."""
-    done = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(application(), [*command.split(), "--help"], env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*\b", done.output))
 
@@ -234,7 +234,7 @@ def test_the_reference_has_every_command_and_option() -> None:
     assert (
         set(re.findall(r"^    wiredoctor ([a-z]+)", text, re.MULTILINE))
         == set(COMMANDS)
-        == {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+        == {c.name or c.callback.__name__ for c in application().registered_commands if c.callback}
     )
     for command in COMMANDS:
         missing = {o for o in options(command) if f"`{o}`" not in text} - {"--help", "-h"}

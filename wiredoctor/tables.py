@@ -15,7 +15,8 @@ direction (without a SYN: the first byte seen, so that a late first copy of an e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -44,8 +45,7 @@ NEVER = -(1 << 62)
 """No value, in 64-bit columns (times, offsets, frames, ids): -1 is a legal time and a legal offset."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column: its name, its type, its unit ("" where it has none) and what it means.
 
     `nullable` columns hold NEVER (64 bits) or NONE (fewer) in `Columns` and null in Polars.
@@ -65,6 +65,10 @@ class Column:
         return NEVER if self.dtype == pl.Int64 else NONE
 
 
+SMALL = 256
+"""Rows of a table that are sooner handed to Polars value by value than as arrays."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table: its name, what one row is, and its columns in order."""
@@ -78,34 +82,65 @@ class Table:
         """Column name -> Polars type."""
         return pl.Schema({c.name: c.dtype for c in self.columns})
 
+    @cached_property
+    def _empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.schema)
+
+    @cached_property
+    def _sentinels(self) -> tuple[int | None, ...]:
+        return tuple(c.sentinel for c in self.columns)
+
     def empty(self) -> pl.DataFrame:
         """The table without rows."""
-        return pl.DataFrame(schema=self.schema)
+        return self._empty.clone()
 
     def frame(self, columns: Mapping[str, Any]) -> pl.DataFrame:
         """`Columns` (or lists) -> Polars frame with exactly the columns of this table; sentinels become null."""
+        if _is_small(columns):
+            return self._small(columns)
         # what has no sentinel needs no look for one
         free = {
-            c.name for c in self.columns if isinstance(columns[c.name], np.ndarray) and not (columns[c.name] == c.sentinel).any()
+            c.name
+            for c, sentinel in zip(self.columns, self._sentinels, strict=True)
+            if sentinel is not None and isinstance(array := columns[c.name], np.ndarray) and not (array == sentinel).any()
         }
         return self.lazy(columns, free).collect()
 
+    def _small(self, columns: Mapping[str, Any]) -> pl.DataFrame:
+        """The frame without a plan, and without numpy.ma, which Polars loads with the first array that it is handed: of a
+        hundred packets both take longer than all the rest."""
+        series: list[pl.Series] = []
+        for c, sentinel in zip(self.columns, self._sentinels, strict=True):
+            values = columns[c.name]
+            listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values
+            if sentinel is not None and sentinel in listed:
+                listed = [None if value == sentinel else value for value in listed]
+            series.append(pl.Series(c.name, listed, c.dtype, strict=False))
+        return pl.DataFrame(series)
+
     def lazy(self, columns: Mapping[str, Any], whole: Collection[str] = ()) -> pl.LazyFrame:
         """The same, where a column costs something only when it is asked for. `whole` columns hold no sentinel."""
+        if _is_small(columns):
+            return self._small(columns).lazy()
         series: list[pl.Series] = []
         fix: list[pl.Expr] = []
-        for c in self.columns:
+        for c, sentinel in zip(self.columns, self._sentinels, strict=True):
             s = pl.Series(c.name, columns[c.name])
             series.append(s)
-            value = pl.col(c.name)
-            nullable = c.sentinel is not None and c.name not in whole
-            if nullable:
-                value = pl.when(value != c.sentinel).then(value)
-            if s.dtype != c.dtype:
-                value = value.cast(c.dtype, strict=False)
-            if s.dtype != c.dtype or nullable:
+            nullable = sentinel is not None and c.name not in whole
+            other = s.dtype != c.dtype
+            if nullable or other:
+                value = pl.col(c.name)
+                if nullable:
+                    value = pl.when(value != sentinel).then(value)
+                if other:
+                    value = value.cast(c.dtype, strict=False)
                 fix.append(value.alias(c.name))
         return pl.DataFrame(series).lazy().with_columns(fix)
+
+
+def _is_small(columns: Mapping[str, Any]) -> bool:
+    return all(len(values) <= SMALL for values in columns.values())
 
 
 I8, I16, I32, I64 = pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64()

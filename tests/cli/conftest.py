@@ -61,6 +61,7 @@ def analysis(monkeypatch: pytest.MonkeyPatch) -> FakeAnalysis:
 @pytest.fixture
 def run(analysis: FakeAnalysis) -> Run:
     """Runs a command line and gives its exit code, standard output and standard error."""
-    from wiredoctor.cli.app import app
+    from wiredoctor.cli.app import application
 
+    app = application()
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import sys
 from collections.abc import Iterator
@@ -30,10 +29,12 @@ def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "broken.py").write_text("def find(:\n")
     (package / "empty.py").write_text("")
     (package / "asks.py").write_text(GOOD.replace("exchanges", "packet_bytes"))
+    about = tmp_path / "acme-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    points = [f"{n} = acme.timing.{n}\n" for n in ("good_rule", "broken", "empty", "asks", "missing")]
+    (about / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{''.join(points)}[console_scripts]\nacme = acme:main\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    names = ("good_rule", "broken", "empty", "asks", "missing")
-    points = [importlib.metadata.EntryPoint(n, f"acme.timing.{n}", ENTRY_POINTS) for n in names]
-    monkeypatch.setattr("wiredoctor.rules.modules.entry_points", lambda group: points)
     catalogue.cache_clear()
     yield tmp_path
     catalogue.cache_clear()

@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import wiredoctor
-from wiredoctor.cli import analyze, connections, exchanges, explain, rules, schema
 from wiredoctor.cli.conversion import without_pydantic
 from wiredoctor.cli.exits import Exit, guarded, open_streams, stop_in_order
 
 HELP = ["-h", "--help"]
 
-app = typer.Typer(
-    name="wiredoctor",
-    help="Reads a packet capture, understands every HTTP exchange in it, and says what is wrong, with proof and remedy.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": HELP},
-)
-
 COMMANDS = {
-    analyze.analyze: "Say what is wrong, with proof and remedy.",
-    exchanges.exchanges: "Every HTTP exchange on a line.",
-    connections.connections: "Every TCP connection on a line.",
-    rules.rules: "All rules.",
-    explain.explain: "The manual page of a rule.",
-    schema.schema: "The JSON Schema of the reports.",
+    "analyze": "Say what is wrong, with proof and remedy.",
+    "exchanges": "Every HTTP exchange on a line.",
+    "connections": "Every TCP connection on a line.",
+    "rules": "All rules.",
+    "explain": "The manual page of a rule.",
+    "schema": "The JSON Schema of the reports.",
 }
+"""Module of a command, and of the function in it -> its line in the help."""
 
-for command, summary in COMMANDS.items():
-    app.command(short_help=summary)(guarded(command))
+
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """All commands; or the one that the command line `words` begins with, as making the others takes longer than to run it."""
+    app = typer.Typer(
+        name="wiredoctor",
+        help="Reads a packet capture, understands every HTTP exchange in it, and says what is wrong, with proof and remedy.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": HELP},
+    )
+    app.callback()(common)
+    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:
+        command = getattr(import_module(f"wiredoctor.cli.{name}"), name)
+        app.command(short_help=COMMANDS[name])(guarded(command))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -43,7 +50,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -78,7 +84,7 @@ def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
     open_streams()
     stop_in_order()
-    command = with_plain_arguments(typer.main.get_command(app))
+    command = with_plain_arguments(typer.main.get_command(application(sys.argv[1:])))
 
     def parse() -> int:
         without_pydantic(command, HELP)(prog_name="wiredoctor")

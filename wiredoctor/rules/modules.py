@@ -10,8 +10,8 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
-from types import ModuleType
+from importlib.metadata import EntryPoint, distributions
+from types import FunctionType, ModuleType
 from typing import Any, cast
 
 import polars as pl
@@ -57,13 +57,19 @@ def catalogue() -> dict[str, RuleModule]:
     A rule of another package that cannot be loaded is reported by a line on the log `wiredoctor` and left out.
     """
     modules = [_load(path) for path in sorted(_own_paths())]
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda e: e.name):
+    for entry in sorted(_added(), key=lambda e: e.name):
         try:
             modules.append(_load(entry.value))
         except Exception as error:  # noqa: BLE001  somebody else's code: whatever it raises, the analysis goes on
             reason = " ".join(str(error).split())
             log.error("rule %s (%s) cannot be used: %s: %s", entry.name, entry.value, type(error).__name__, reason)
     return {m.name: m for m in modules}
+
+
+def _added() -> list[EntryPoint]:
+    """The entry points of other packages. Most packages have none, and need not be parsed, named and compared for that."""
+    having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
+    return list({(e.name, e.value): e for d in having for e in d.entry_points if e.group == ENTRY_POINTS}.values())
 
 
 def _own_paths() -> list[str]:
@@ -87,9 +93,9 @@ def _describe(module: ModuleType) -> RuleModule:
     *_, family, name = ("", "other", *module.__name__.split("."))
     rule: Any = getattr(module, "RULE", None)
     find: Any = getattr(module, "find", None)
-    if not isinstance(rule, Rule) or not callable(find):
+    if not isinstance(rule, Rule) or not isinstance(find, FunctionType):
         raise RuleError(f"{module.__name__} has no RULE, or no function find")
-    tables = tuple(inspect.signature(find).parameters)
+    tables = find.__code__.co_varnames[: find.__code__.co_argcount]
     unknown = [t for t in tables if t not in TABLES]
     if unknown or not tables:
         raise RuleError(f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(TABLES)}")
