@@ -106,7 +106,8 @@ def _unframed() -> pl.Expr:
     """A final response that may have a body and whose end is the connection's, though it claims to be persistent."""
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
-    return response & c("last") & c("persistent") & (c("response_framing") == "close-delimited")
+    unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
+    return response & c("last") & c("persistent") & unframed
 
 
 def _with_close(exchanges: pl.LazyFrame) -> pl.LazyFrame:

@@ -1,0 +1,100 @@
+"""The end of a response is the end of its connection, as it announced.
+
+What it means
+    The response has a body, but neither Content-Length nor Transfer-Encoding; it, or the request, says that the connection will
+    close, and the close is the end of the body (RFC 9112 section 6.3, rule 8). That is legal, and the oldest way of all.
+
+Why it hurts
+    A body that was cut off cannot be told from one that is whole: clients and caches keep half a file and do not know it. And
+    every response costs a connection: a handshake, and the slow start of a new one.
+
+How it is proved
+    The heads of request and response are read; statuses and methods that have no body are left out. Who says that the connection
+    will close is named: a field, or HTTP/1.0 without keep-alive.
+
+What it is not
+    A response that claims to keep the connection open: missing-framing. 204, 304, and the answers to HEAD and CONNECT, which
+    have no body. Transfer-Encoding whose final coding is not chunked: unfinished-transfer-coding.
+
+What to do
+    Let the server say how long the body is (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
+
+References
+    RFC 9112 sections 6.3, 8 and 9.3.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.proof import close_word, confidence, evidence
+
+RULE = Rule(
+    severity="note",
+    title="The {status} ends where its connection does: a cut-off body would look whole",
+    message="The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, and {announced}, "
+    "so that its body ({body_bytes:,} bytes seen) ends with the connection. That is legal, but a body that was cut off looks "
+    "the same, and each such response costs a connection.",
+    remedy="Let the server send Content-Length with the response, or Transfer-Encoding: chunked where the length is not known in "
+    "advance; then the connection can be kept, too.",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
+        Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
+        Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
+    ),
+    explained_by=(("unchunked-streaming", "exchange"),),
+    advice=(
+        Advice("server", "IIS|Microsoft", 'IIS: with "Enable HTTP keep-alive" off it does not chunk; turn it on.'),
+        Advice(
+            "server",
+            "Python/",
+            "Python's http.server: protocol_version is HTTP/1.0 by default; set HTTP/1.1 and send Content-Length.",
+        ),
+        Advice("server", "nginx", "nginx: proxy_http_version 1.1 towards the application; with 1.0 it answers without chunks."),
+    ),
+)
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per response whose end is the connection's, as it was announced."""
+    c = pl.col
+    response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
+    unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
+    return exchanges.filter(response & unframed).select(
+        "connection",
+        "exchange",
+        pl.lit(None, pl.String).alias("kind"),
+        pl.lit("server").alias("side"),
+        confidence().alias("confidence"),
+        c("response_frame").alias("frame"),
+        c("response_start").alias("start"),
+        c("response_end").alias("end"),
+        pl.lit(None, pl.Int64).alias("delay"),
+        "response_version",
+        c("response_body_bytes").fill_null(0).alias("body_bytes"),
+        _announced().alias("announced"),
+        evidence(
+            (
+                "response_frame",
+                "response_start",
+                pl.format("the head: no Content-Length, no Transfer-Encoding; {}", _announced()),
+            ),
+            ("server_close_frame", "server_close_time", pl.format("the server's {}: the end", close_word("server_close_rst"))),
+        ),
+    )
+
+
+def _announced() -> pl.Expr:
+    """Who says that the connection will close."""
+    c = pl.col
+    return (
+        pl.when(c("response_connection_close"))
+        .then(pl.lit("it says Connection: close"))
+        .when(c("request_connection_close"))
+        .then(pl.lit("the request said Connection: close"))
+        .when(c("response_version") < "HTTP/1.1")
+        .then(pl.lit("it is HTTP/1.0 and nobody asked to keep the connection"))
+        .otherwise(pl.lit("the request was HTTP/1.0 without keep-alive"))
+    )

@@ -1,0 +1,106 @@
+"""The server closed a connection on which an NTLM or Negotiate handshake had to go on.
+
+What it means
+    NTLM and Negotiate authenticate the connection, not the request: challenge and answer must travel on the same one. The
+    server sent a challenge, and closed the connection before the answer could come.
+
+Why it hurts
+    The client cannot log in, however right its credentials are. It begins anew on another connection, gets another challenge,
+    and loses that too: users see the password prompt again and again.
+
+How it is proved
+    A 401 or 407 whose challenge (scheme NTLM or Negotiate) carries a token, which only the middle of a handshake has, and the
+    server's FIN or RST within a second after it, before any of the client.
+
+What it is not
+    The first 401, which names the schemes without a token: a connection may end after that. A client that did not go on: what
+    the server closes later than a second is idle. The client closing first.
+
+What to do
+    Keep the connection open between challenge and answer, on the server and on every proxy and balancer before it.
+
+References
+    RFC 4559 section 6, Microsoft MS-NTHT, RFC 9112 section 9.3.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.words import DURATION, duration
+
+RULE = Rule(
+    severity="error",
+    title="The server closed the connection in the middle of an authentication ({scheme})",
+    message="The {status} to {request} carries a challenge of the scheme {scheme}, which the client has to answer on the same "
+    "connection, but the server closed that connection with {close} {gap} after the end of the response{announced}. A "
+    "challenge is worth nothing on another connection, so that nobody can log in this way.",
+    remedy="Keep the connection open between the challenge and its answer: HTTP keep-alive on the server (and no filter or "
+    "module that ends the request by itself), and on every proxy and balancer before it one connection to the server for each "
+    "connection of a client.",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 4559 section 6, on connections behind a proxy", "https://www.rfc-editor.org/rfc/rfc4559.html#section-6"),
+        Reference(
+            "Microsoft MS-NTHT, NTLM over HTTP",
+            "https://learn.microsoft.com/en-us/openspecs/windows_protocols/ms-ntht/f09cf6e1-529e-403b-a8a5-7368ee096a6a",
+        ),
+        Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
+    ),
+    advice=(
+        Advice(
+            "server",
+            "IIS|Microsoft",
+            'IIS: turn "Enable HTTP keep-alive" on (HTTP response headers, common headers), and look for ISAPI filters that '
+            "answer by themselves.",
+        ),
+        Advice(
+            "server",
+            "nginx",
+            'nginx as a proxy: proxy_http_version 1.1 with proxy_set_header Connection ""; upstream connections are '
+            "shared between clients, so that NTLM passes only with one connection each.",
+        ),
+        Advice("server", "Apache", "Apache httpd: KeepAlive On."),
+    ),
+)
+
+IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection that is closed later was not used any more")
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per challenge after which the connection was closed."""
+    c = pl.col
+    challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
+    gap = c("server_close_time") - c("response_end")
+    closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start"))
+    announced = pl.when(c("response_connection_close")).then(pl.lit(", as it had announced (Connection: close)"))
+    return exchanges.filter(challenge & closed & server_closed_first() & ~c("upgraded")).select(
+        "connection",
+        "exchange",
+        pl.lit(None, pl.String).alias("kind"),
+        pl.lit("server").alias("side"),
+        confidence().alias("confidence"),
+        c("request_frame").alias("frame"),
+        c("request_start").alias("start"),
+        c("server_close_time").alias("end"),
+        pl.lit(None, pl.Int64).alias("delay"),
+        c("response_auth_scheme").alias("scheme"),
+        close_word("server_close_rst").alias("close"),
+        gap.clip(0).cast(DURATION).alias("gap"),
+        announced.otherwise(pl.lit("")).alias("announced"),
+        evidence(
+            ("request_frame", "request_start", "the request"),
+            ("response_frame", "response_start", _challenge_note()),
+            ("server_close_frame", "server_close_time", _close_note(gap)),
+        ),
+    )
+
+
+def _close_note(gap: pl.Expr) -> pl.Expr:
+    return pl.format("the server's {}, {} after the end of it", close_word("server_close_rst"), duration(gap.clip(0)))
+
+
+def _challenge_note() -> pl.Expr:
+    return pl.format("the {}: a challenge ({}) with a token, to be answered here", "response_status", "response_auth_scheme")

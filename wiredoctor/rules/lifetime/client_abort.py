@@ -1,0 +1,226 @@
+"""The client gave up before it had its response.
+
+What it means
+    The client closed the connection, or reset it, while the response was due or incomplete: a timeout ran out, the user
+    left the page or pressed stop, or a program had seen enough.
+
+Why it hurts
+    What the server did was done for nobody, and is often asked for again: the load grows just when the server is slow.
+    In the server's log it is a 499 (nginx), a "broken pipe" or a "client prematurely closed connection".
+
+How it is proved
+    An RST of the client that does not acknowledge the end of the response, or a FIN of the client after which the response was
+    not completed. Where the client closed its socket for good (FIN), what comes after that is answered by an RST, and counts
+    for nothing.
+
+What it is not
+    A half-close: a client may send FIN and still wait for the response, which then comes and is acknowledged. A close that the
+    server began. Event streams, multipart/x-mixed-replace and tunnels, which have no other end. A server that reset the
+    connection first, or that had closed it before the request came: keep-alive-race.
+
+What to do
+    If the time is a round number, find the timeout that it belongs to, and ask why the server needs longer than that.
+
+References
+    RFC 9112 section 9.6, RFC 9293 section 3.6.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import FRAMING_ERRORS, closed_against_request, patience
+from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import SECOND
+
+RULE = Rule(
+    severity="warning",
+    title="The client gave up {wait} after its request, before it had the response{timeout_named}",
+    message="The client closed the connection with {close} {wait} after its request {request}. By then {had}.{timeout_means}",
+    remedy="Ask first why the response took longer than the client was willing to wait; only then make the client's timeout "
+    "longer. Let the server notice that the client is gone, and stop working for it; let clients wait longer before each "
+    "repetition.{timeout_where}",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
+        Reference("RFC 9293 section 3.6, half-closed connections", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.6"),
+    ),
+    explained_by=tuple((name, "exchange") for name in FRAMING_ERRORS),
+    advice=(
+        Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
+        Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline of the request's context."),
+        Advice("client", "python-requests|urllib3", "requests and urllib3: the argument timeout."),
+        Advice("client", "python-httpx", "httpx: the argument timeout (5 s by default)."),
+        Advice("client", "aiohttp", "aiohttp: ClientTimeout(total=...), 5 minutes by default."),
+        Advice("client", "axios", "axios: the option timeout."),
+        Advice("client", "okhttp", "OkHttp: readTimeout (10 s by default) and callTimeout."),
+        Advice("client", "Apache-HttpClient", "Apache HttpClient 5: RequestConfig.setResponseTimeout."),
+        Advice(
+            "client", r"\.NET|MS Web Services", ".NET: HttpClient.Timeout and HttpWebRequest.Timeout (both 100 s by default)."
+        ),
+    ),
+)
+
+HALF_CLOSED = Threshold("5 s", "a half-closed client still waits; who got nothing for so long after its FIN has gone")
+REFUSED = Threshold("1 s", "an RST within that time (or two round trips) of the response answers the response")
+TIMEOUT_SHARE = Threshold("2 %", "timers fire late by little; what lies nearer to a round number is no chance")
+TIMEOUT_NEAR = Threshold("200 ms", "for long timeouts 2 % would be seconds")
+
+_TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
+"""Seconds that people and libraries choose for timeouts."""
+
+_ENDLESS = ("text/event-stream", "multipart/x-mixed-replace")
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per response that its client did not wait for."""
+    c = pl.col
+    closed = c("client_close_frame").is_not_null() & c("has_request") & c("both_directions")
+    due = closed & (_begun() | (c("request_end_reason") == "complete")) & ~_endless()
+    rows = exchanges.filter(due & _by_the_client() & (_reset() | _left()))
+    wait = c("client_close_time") - c("request_start")
+    late = c("client_rst_frame") != c("client_close_frame")
+    return (
+        rows.with_columns(
+            pl.coalesce(_timeout(wait), _timeout(c("client_close_time") - c("request_end"))).alias("timeout"),
+            pl.when(late).then("client_rst_frame").alias("late_frame"),
+            wait.alias("wait"),
+        )
+        .with_columns(_had().alias("had"))
+        .select(
+            "connection",
+            "exchange",
+            pl.lit(None, pl.String).alias("kind"),
+            pl.lit("client").alias("side"),
+            confidence(_may_wait()).alias("confidence"),
+            c("request_frame").alias("frame"),
+            c("request_start").alias("start"),
+            c("client_close_time").alias("end"),
+            pl.lit(None, pl.Int64).alias("delay"),
+            c("wait").cast(DURATION),
+            close_word("client_close_rst").alias("close"),
+            "had",
+            *_timeout_texts(),
+            evidence(
+                ("request_frame", "request_start", "the request"),
+                ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
+                ("client_close_frame", "client_close_time", _close_note()),
+                ("late_frame", "client_rst_time", "the client's RST: its socket is closed, nobody takes the response"),
+            ),
+        )
+    )
+
+
+def _begun() -> pl.Expr:
+    """Something of the final response was seen."""
+    return pl.col("has_response") & (pl.col("response_status") >= 200).fill_null(False)
+
+
+def _whole() -> pl.Expr:
+    """The final response was captured to its end."""
+    return _begun() & (pl.col("response_end_reason") == "complete")
+
+
+def _endless() -> pl.Expr:
+    """Nothing but a close ends it: a stream, a tunnel, a body that nobody framed (missing-framing)."""
+    c = pl.col
+    unframed = (c("response_framing") == "close-delimited") & c("persistent")
+    return c("upgraded") | (c("response_framing") == "tunnel") | c("response_content_type").is_in(_ENDLESS) | unframed
+
+
+def _by_the_client() -> pl.Expr:
+    """The server had not closed before. Nothing acknowledges an RST: of two resets the one captured first counts."""
+    c = pl.col
+    reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
+    return ~server_closed_first() & ~closed_against_request() & ~reset
+
+
+def _reset() -> pl.Expr:
+    """An RST that does not acknowledge the end of the response; without ACK flag it says nothing of that."""
+    c = pl.col
+    short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
+    return (c("client_close_rst") == 1) & (_unfinished() | (_whole() & short)).fill_null(False)
+
+
+def _left() -> pl.Expr:
+    """A FIN after which the response was not completed, or not taken.
+
+    Over is over: the server has closed too, or the client's RST says that nobody listens. Until then the client may wait.
+    """
+    c = pl.col
+    over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
+    gone = over | ((c("said_at") - c("client_close_time") >= HALF_CLOSED.value) & ~_goes_on())
+    answers = (c("client_rst_time") >= c("response_start")) & (
+        c("client_rst_time") <= c("response_end") + patience(REFUSED.value)
+    )
+    refused = (c("client_rst_ack").is_null() | (c("client_rst_ack") < c("response_end_offset"))) & answers
+    before = c("client_close_ack").is_null() | (c("client_close_ack") < c("response_end_offset"))
+    return (c("client_close_rst") == 0) & ((_unfinished() & gone) | (_whole() & before & refused)).fill_null(False)
+
+
+def _unfinished() -> pl.Expr:
+    """The response was not seen to its end, and that is not the fault of the capture."""
+    c = pl.col
+    nothing = ~_begun() & ~(c("hole_before") & (c("client_close_ack") > c("request_ack")).fill_null(False))
+    return nothing | (_begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"]))
+
+
+def _goes_on() -> pl.Expr:
+    """Some of the response came after the client's FIN."""
+    return (_begun() & (pl.col("response_end") > pl.col("client_close_time"))).fill_null(False)
+
+
+def _may_wait() -> pl.Expr:
+    """A FIN alone: nothing but time says that the client does not listen any more."""
+    c = pl.col
+    return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
+
+
+# words
+
+
+def _had() -> pl.Expr:
+    """What the client had by then."""
+    part = pl.format("it had not the whole of the {} ({} bytes of body were seen)", "response_status", "response_body_bytes")
+    return (
+        pl.when(~_begun())
+        .then(pl.lit("it had nothing of the response"))
+        .when(_whole())
+        .then(pl.format("it had not acknowledged the whole of the {}, and never did", "response_status"))
+        .otherwise(part)
+    )
+
+
+def _timeout(wait: pl.Expr) -> pl.Expr:
+    """The timeout (seconds) that ran out after this wait, null where it is near none."""
+    share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
+
+    def near(wait: int | None) -> int | None:
+        if wait is None:
+            return None
+        return next((s for s in _TIMEOUTS if abs(wait - s * SECOND) <= min(s * SECOND * share // 100, most)), None)
+
+    def all_near(waits: pl.Series) -> pl.Series:
+        return pl.Series(waits.name, [near(wait) for wait in waits.cast(pl.Int64).to_list()], dtype=pl.Int64)
+
+    return wait.map_batches(all_near, return_dtype=pl.Int64, is_elementwise=True)
+
+
+def _timeout_texts() -> list[pl.Expr]:
+    timeout = pl.col("timeout")
+    nothing = pl.lit("")
+    known = pl.when(timeout.is_not_null())
+    return [
+        known.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
+        known.then(pl.format(" That is close to {} s: a timeout of the client ran out.", timeout))
+        .otherwise(nothing)
+        .alias("timeout_means"),
+        known.then(pl.format(" Look for a timeout of {} s in the client.", timeout)).otherwise(nothing).alias("timeout_where"),
+    ]
+
+
+def _close_note() -> pl.Expr:
+    closer = close_word("client_close_rst")
+    return pl.format("the client's {}, {} after the request began: {}", closer, duration(pl.col("wait")), "had")

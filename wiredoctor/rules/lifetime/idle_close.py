@@ -1,0 +1,200 @@
+"""The server closes connections that nobody has used for a while.
+
+What it means
+    A server keeps a connection open for the next request, but not for ever: this is the idle limit that was observed, and whose
+    default it is.
+
+    Kinds: inverted, a client keeps its connections for longer than that. Its pool will hand out one that the server has closed
+    or is about to close.
+
+Why it hurts
+    By itself it does not: every server has such a limit. But each client, proxy or balancer that keeps idle connections longer
+    than the server behind it loses a request now and then (keep-alive-race).
+
+How it is proved
+    The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and no
+    request came in between. Inverted: a client used another connection again after an idle time beyond that limit, or its
+    own FIN came more than a second after the server's, on two connections.
+
+What it is not
+    A close right after a response: premature-close. A close before the time that the server had announced
+    (Keep-Alive: timeout): idle-timeout-broken-promise. A client that closes first.
+
+What to do
+    Nothing, as long as clients give up idle connections sooner than the server. Where one does not, shorten the limit of its
+    pool, or lengthen that of the server.
+
+References
+    RFC 9112 sections 9.3 and 9.5, AWS on the idle timeout of application load balancers.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.closes import POOLS, SELF_FRAMED, usual
+from wiredoctor.rules.proof import EVIDENCE, close_word, packet, server_closed_first
+from wiredoctor.rules.words import DURATION, duration
+
+_OBSERVED = (
+    "{server} closed {closes:,} idle {connection_word}, {limit} after the last response (median; shortest {shortest}, longest "
+    "{longest}){usual}. "
+)
+
+RULE = Rule(
+    severity={None: "note", "inverted": "warning"},
+    title="The server closes idle connections after {limit}{longer}",
+    message={
+        None: _OBSERVED + "No request was lost by that here; a client that keeps idle connections longer will lose one.",
+        "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that meets such a close is lost.",
+    },
+    remedy={
+        None: "Nothing has to change as long as every client, proxy and balancer gives up idle connections sooner than after "
+        "{shortest}.",
+        "inverted": "Make the idle limit of the client's pool shorter than {shortest}, or that of the server longer than the "
+        "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
+        "uvicorn --timeout-keep-alive, IIS connectionTimeout. Where the client is a balancer or a proxy (AWS application load "
+        "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
+    },
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
+        Reference("RFC 9112 section 9.5, failures and timeouts", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.5"),
+        Reference(
+            "AWS, application load balancer attributes: idle timeout",
+            "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html",
+        ),
+    ),
+    explained_by=(("keep-alive-race", "endpoint"), ("idle-timeout-broken-promise", "endpoint")),
+    advice=POOLS,
+    summary=True,
+)
+
+IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
+LATE = Threshold("2 connections", "one late FIN may be a client that was stopped; two are a pool that does not look")
+SPREAD = Threshold("20 %", "idle times that differ more are no limit, but a server that was stopped or needed room")
+SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per connection that the server closed while idle (`closing`), and per use of one after a rest (not `closing`)."""
+    c = pl.col
+    whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
+    left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
+    after = c("server_close_time") - c("response_end")
+    both = c("has_request") & c("has_response")
+    closing = ((after > IDLE.value) & c("last") & left_open & whole & server_closed_first()).fill_null(False)
+    rested = c("request_start") - c("previous_end")
+    rows = exchanges.filter(both & (closing | (rested > IDLE.value).fill_null(False)))
+    used = (rested > IDLE.value).fill_null(False)
+    # a row may be both: used after a rest, and closed after another
+    facts = [
+        c("connection"),
+        pl.when(closing).then(after).alias("closed_after"),
+        pl.when(used).then(rested).alias("used_after"),
+        c("client_close_frame").is_null().alias("client_later"),
+        c("request_frame", "request_start", "response_last_frame", "response_end"),
+        c("server_close_frame", "server_close_time", "server_close_rst"),
+        (~c("handshake")).alias("guessed"),
+        c("hole_before").alias("doubtful"),
+    ]
+    known = connections.select("connection", "client_host", "server", "history")
+    return rows.select(facts).join(known, on="connection", how="left").with_columns(frame=c("request_frame"))
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """One finding per server."""
+    c = pl.col
+    closes = rows.filter(c("closed_after").is_not_null()).with_columns(_note().alias("note"))
+    servers = closes.group_by("server").agg(
+        c("closed_after").median().cast(pl.Int64).alias("limit"),
+        c("closed_after").min().alias("shortest"),
+        c("closed_after").max().alias("longest"),
+        pl.len().cast(pl.Int64).alias("closes"),
+        c("server_close_frame").min().alias("frame"),
+        c("response_end").min().alias("start"),
+        c("server_close_time").max().alias("end"),
+        c("guessed").all(),
+        c("doubtful").all(),
+        _shown(("response_last_frame", "response_end", pl.lit("a response ends, and the connection is left open")),
+               ("server_close_frame", "server_close_time", c("note"))),
+    )  # fmt: skip
+    servers = servers.join(_inverted(rows, closes, servers), on="server", how="left")
+    return _told(servers).sort("frame"), None
+
+
+def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
+    """Per server: the clients that keep connections longer than it does, why that is known, and a packet that shows it."""
+    c = pl.col
+    pair = ["server", "client_host"]
+    late = closes.group_by(pair).agg(
+        (c("client_later") & c("history").str.contains("F", literal=True)).sum().alias("late"),
+        pl.len().alias("pair_closes"),
+        c("connection").alias("closed"),
+    )
+    narrow = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
+    survivals = (
+        rows.filter(c("used_after").is_not_null())
+        .join(servers.filter(narrow).select("server", "limit"), on="server")
+        .filter(c("used_after") > c("limit"))
+        .join(late, on=pair)
+        .filter((c("pair_closes") > 1) | ~c("connection").is_in(c("closed")))
+        .group_by(pair)
+        .agg(c("used_after").max().alias("survived"), c("request_frame", "request_start").sort_by("used_after").last())
+    )
+    who = late.join(survivals, on=pair, how="left").filter((c("late") >= LATE.value) | c("survived").is_not_null())
+    return who.group_by("server").agg(
+        pl.len().alias("clients"),
+        c("client_host").sort().first().alias("client_host"),
+        c("survived").max(),
+        c("late").max(),
+        c("request_frame", "request_start").sort_by("survived", nulls_last=False).last(),
+    )
+
+
+def _told(servers: pl.DataFrame) -> pl.DataFrame:
+    """What a candidate has."""
+    c = pl.col
+    inverted = c("clients").is_not_null()
+    survived = pl.format("a connection was used again after {} of rest.", duration(c("survived")))
+    late = pl.format("on {} connections its FIN came more than a second after the server's.", "late")
+    one = pl.when(c("clients") == 1)
+    use = packet(
+        "request_frame", "request_start", pl.format("another connection is used again, after {}", duration(c("survived")))
+    )
+    shown = pl.when(c("survived").is_not_null()).then(pl.concat_list(c("evidence"), use)).otherwise("evidence")
+    confident = pl.when("doubtful").then(pl.lit("low")).when("guessed").then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return servers.select(
+        pl.lit(None, pl.Int64).alias("connection"),
+        pl.lit(None, pl.Int32).alias("exchange"),
+        pl.when(inverted).then(pl.lit("inverted")).alias("kind"),
+        pl.when(inverted).then(pl.lit("client")).otherwise(pl.lit("server")).alias("side"),
+        confident.alias("confidence"),
+        "frame",
+        "start",
+        "end",
+        pl.lit(None, pl.Int64).alias("delay"),
+        one.then("client_host").alias("client"),
+        "server",
+        c("limit", "shortest", "longest").cast(DURATION),
+        "closes",
+        pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
+        usual(c("limit")).alias("usual"),
+        pl.when(inverted).then(pl.lit("; a client keeps them longer")).otherwise(pl.lit("")).alias("longer"),
+        one.then(pl.format("The client {} keeps idle connections", "client_host"))
+        .otherwise(pl.format("{} clients keep idle connections", "clients"))
+        .alias("inverted_clients"),
+        pl.when(c("survived").is_not_null()).then(survived).otherwise(late).alias("how"),
+        shown.cast(EVIDENCE).alias("evidence"),
+    )
+
+
+def _note() -> pl.Expr:
+    return pl.format("the server's {}, {} later", close_word("server_close_rst"), duration(pl.col("closed_after")))
+
+
+def _shown(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
+    """The packets of the first connections that were closed, as evidence."""
+    first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
+    return pl.concat_list(first).alias("evidence")
