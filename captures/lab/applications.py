@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scenario import PEERS, Connection, Exchange, Lab, curl, get, node, raw_client, raw_server, recording
+from scenario import PEERS, Connection, Exchange, Lab, curl, get, gunicorn, node, raw_client, raw_server, recording
 
 NODE = "http://10.9.0.2:8080"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n"
@@ -139,11 +139,63 @@ def _frame(opcode: int, payload: bytes) -> bytes:
 def gunicorn_requests(lab: Lab) -> None:
     """gunicorn with threads, a requests.Session on the same host, twelve GETs: some with a Content-Length, some in
     five chunks."""
-    words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", "127.0.0.1:8000"]
-    lab.server.start(sys.executable, *words, "wsgi_app:application", stderr=-3)
-    lab.server.wait_for_listener(8000)
+    gunicorn(lab, "127.0.0.1")
     urls = [f"http://127.0.0.1:8000/{path}" for path in ("bytes/2000", "chunks/5", "bytes/0", "bytes/9000")]
     lab.server.run(sys.executable, str(PEERS / "session.py"), "0.01", *urls * 3)
+
+
+MIXED = (get("/bytes/2000", 2_000), get("/chunks/5", 5 * 400, response_framing="chunked"), get("/bytes/9000", 9_000))
+
+
+@recording(
+    title="gunicorn and curl: a Content-Length, chunks, a Content-Length",
+    at="client",
+    software=("gunicorn", "curl"),
+    connections=(Connection(MIXED),),
+)
+def gunicorn_curl(lab: Lab) -> None:
+    """One curl command with three URLs on one connection to gunicorn with threads."""
+    gunicorn(lab, lab.server.address)
+    curl(lab, *[f"http://10.9.0.2:8000/{path}" for path in ("bytes/2000", "chunks/5", "bytes/9000")])
+
+
+@recording(
+    title="gunicorn and ab -k: HTTP/1.0 with keep-alive",
+    at="server",
+    software=("gunicorn", "ab"),
+    connections=(Connection((get("/bytes/700", 700, repeat=12),), closed_by=None),),
+)
+def gunicorn_ab_keep_alive(lab: Lab) -> None:
+    """ab -k asks in HTTP/1.0 with Connection: keep-alive, twelve times on one connection."""
+    gunicorn(lab, lab.server.address)
+    lab.client.run("ab", "-q", "-k", "-n", "12", "-c", "1", "http://10.9.0.2:8000/bytes/700")
+
+
+@recording(
+    title="node and requests: twelve GETs of a Session",
+    at="server",
+    software=("node", "requests"),
+    connections=(
+        Connection((get("/bytes/0", 0), get("/bytes/3000", 3_000), get("/stream/3/20", 120, response_framing="chunked")) * 4),
+    ),
+)
+def node_requests(lab: Lab) -> None:
+    """A requests.Session, 10 ms between the exchanges; every third response comes in three chunks, 20 ms apart."""
+    node(lab, "node_app.js")
+    urls = [f"{NODE}/{path}" for path in ("bytes/0", "bytes/3000", "stream/3/20")]
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *urls * 4)
+
+
+@recording(
+    title="node and ab -k: HTTP/1.0 with keep-alive",
+    at="client",
+    software=("node", "ab"),
+    connections=(Connection((get("/bytes/1000", 1_000, repeat=12),), closed_by="client"),),
+)
+def node_ab_keep_alive(lab: Lab) -> None:
+    """ab -k asks in HTTP/1.0 with Connection: keep-alive, twelve times on one connection."""
+    node(lab, "node_app.js")
+    lab.client.run("ab", "-q", "-k", "-n", "12", "-c", "1", f"{NODE}/bytes/1000")
 
 
 @recording(

@@ -81,6 +81,7 @@ def overrun(lab: Lab) -> None:
     raw_server(lab, [small, large, small], 80, nodelay=True)
     client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
     time.sleep(0.2)
+    assert lab.recorder
     os.killpg(lab.recorder.pid, signal.SIGSTOP)
     time.sleep(0.25)
     os.killpg(lab.recorder.pid, signal.SIGCONT)

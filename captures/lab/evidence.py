@@ -9,18 +9,12 @@ import http.client
 import io
 import subprocess
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
-AT_ONCE, DELAYED_ACK = 0.005, 0.030
-"""Seconds: an ACK that takes less than the first was not delayed; no common delayed-ACK timer is shorter than the second."""
-
-RELEASED_WITHIN = 0.0015
-"""Seconds in which a kernel sends what an ACK released."""
 
 
 def tshark(path: Path, *words: str, within: int = 120) -> str:
@@ -37,7 +31,7 @@ def fields(path: Path, expression: str, *names: str, whole: bool = True) -> list
     """
     words = [word for name in names for word in ("-e", name)]
     bodies = f"http.desegment_body:{'TRUE' if whole else 'FALSE'}"
-    output = tshark(path, "-2", "-o", bodies, "-Y", expression, "-T", "fields", *words)
+    output = tshark(path, "-2", "-o", bodies, "-o", "tcp.reassemble_out_of_order:TRUE", "-Y", expression, "-T", "fields", *words)
     return [line.split("\t") for line in output.splitlines()]
 
 
@@ -64,6 +58,13 @@ class Segment:
     length: int
     ack: int
     flags: int
+    window: int
+    """As announced, scaled."""
+
+    @property
+    def end(self) -> int:
+        """The number behind its payload."""
+        return self.seq + self.length
 
     @property
     def pure_ack(self) -> bool:
@@ -72,13 +73,13 @@ class Segment:
 
 def segments(path: Path) -> dict[int, list[Segment]]:
     """The TCP packets of each connection."""
-    names = ("srcport", "dstport", "seq", "len", "ack", "flags")
+    names = ("srcport", "dstport", "seq", "len", "ack", "window_size", "flags")
     rows = fields(path, "tcp", "frame.number", "frame.time_relative", "tcp.stream", *(f"tcp.{name}" for name in names))
     streams: dict[int, list[Segment]] = {}
     for row in rows:
         number, time, stream, *integers, flags = row
-        ports = [int(value or 0) for value in integers]
-        segment = Segment(int(number), float(time), int(stream), *ports, int(flags, 16))
+        *ports, window = [int(value or 0) for value in integers]
+        segment = Segment(int(number), float(time), int(stream), *ports, int(flags, 16), window)
         streams.setdefault(segment.stream, []).append(segment)
     return streams
 
@@ -89,66 +90,18 @@ def client_port(stream: list[Segment]) -> int:
     return first.to_port if first.flags & (SYN | ACK) == SYN | ACK else first.port
 
 
-def handshake_rtt(stream: list[Segment], port: int) -> float:
-    """Round trip from the capture point to the side with this port, from the handshake."""
+def round_trip(stream: list[Segment], port: int) -> float:
+    """Shortest round trip from the capture point to the side with this port: of the handshake, or of data and its ACK."""
     syn, syn_ack, ack = stream[:3]
-    return ack.time - syn_ack.time if port == syn.port else syn_ack.time - syn.time
-
-
-@dataclass(frozen=True)
-class Held:
-    """Data segment, the ACK that answered it, and the next segment of the same side; times in seconds.
-
-    `wait` is how long the ACK took, `lateness` how long the next segment took, both less the round trip to the receiver.
-    """
-
-    kind: str
-    wait: float
-    lateness: float
-    released: bool
-
-
-def _held(path: Path, stream: list[Segment], side: str) -> list[Held]:
-    """Where a side of a connection sent a segment, got a pure ACK for it, and then sent the next of the same message."""
-    client = client_port(stream)
-    sender_is_client = side == "client"
-    found: list[Held] = []
-    for data, ack, after in zip(stream, stream[1:], stream[2:], strict=False):
-        in_turn = (data.port == client) == (after.port == client) == sender_is_client != (ack.port == client)
-        if in_turn and data.length and ack.pure_ack and ack.ack == data.seq + data.length and after.length:
-            rtt = handshake_rtt(stream, ack.port)
-            kind = "head-body-split" if _ends_head(path, data.frame) else "write-write-read"
-            released = after.time - ack.time < RELEASED_WITHIN
-            found.append(Held(kind, ack.time - data.time - rtt, after.time - data.time - rtt, released))
-    return found
-
-
-@dataclass(frozen=True)
-class Stall:
-    """A small segment that waited for a delayed ACK: what was sent before, and the delay in seconds."""
-
-    kind: str
-    delay: float
-
-
-def stalls(path: Path, number: int, side: str) -> list[Stall]:
-    """The stalls of one side of a connection. Delay: how long the ACK took, less the median lateness of the same kind
-    of segment where the ACK came at once, because so late the application would have been without a stall."""
-    found: list[Stall] = []
-    prompt: dict[str, list[float]] = {}
-    for held in _held(path, segments(path)[number], side):
-        before = prompt.setdefault(held.kind, [])
-        if held.wait < AT_ONCE:
-            before.append(max(0.0, held.lateness))
-        elif held.wait >= DELAYED_ACK and held.released:
-            found.append(Stall(held.kind, held.wait - (median(before[-16:]) if before else 0.0)))
-    return found
-
-
-def _ends_head(path: Path, frame: int) -> bool:
-    """Whether the payload of this packet ends with an empty line (no body here does)."""
-    [[payload]] = fields(path, f"frame.number == {frame}", "tcp.payload")
-    return payload.endswith("0d0a0d0a")
+    shortest = ack.time - syn_ack.time if port == syn.port else syn_ack.time - syn.time
+    under_way: list[Segment] = []
+    for segment in stream[2:]:
+        if segment.port == port:
+            shortest = min([shortest, *(segment.time - data.time for data in under_way if data.end <= segment.ack)])
+            under_way = [data for data in under_way if data.end > segment.ack]
+        elif segment.length:
+            under_way.append(segment)
+    return shortest
 
 
 def closed_by(stream: list[Segment]) -> str:
@@ -245,5 +198,8 @@ def _read(stream: _Bytes, method: str, unframed: str = "close-delimited") -> Bod
     framed = response.length is not None or response.chunked
     if not framed and unframed == "none":
         return Body(0, unframed)
-    size = len(response.read())
+    try:
+        size = len(response.read())
+    except http.client.IncompleteRead as error:
+        size = len(error.partial)
     return Body(size, "chunked" if response.chunked else "content-length" if framed else unframed, response.status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenario import Connection, Find, Lab, Steps, curl, get, raw_server, recording
+from scenario import Connection, Find, Lab, Steps, curl, get, node, raw_client, raw_server, recording
 
 CLOSE = {"do": "close"}
 ROWS = [b"".join(b"row %d,%04d,open\n" % (piece, row) for row in range(12)) for piece in range(5)]
@@ -100,3 +100,88 @@ def chunk_extensions_and_trailers(lab: Lab) -> None:
     trailer = b"0;end\r\nDigest: sha-256=4REjxQ4yrqUVicfSKYNO/cF9zNj5ANbzgDZt3/h3Qxo=\r\nX-Rows: 60\r\n\r\n"
     raw_server(lab, [[head + b"".join(chunks) + trailer]])
     curl(lab, URL6, URL6, URL6)
+
+
+KEPT = b"GET /rows.csv HTTP/1.1\r\nHost: 10.9.0.2:8080\r\nConnection: keep-alive\r\n\r\n"
+FRAMED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nrows\n"
+UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nConnection: %s\r\n\r\n"
+BODY = b"".join(ROWS)
+TWICE = [[KEPT, {"read": ["GET"]}, 0.01, KEPT, {"read": ["GET"]}, {"do": "wait"}]] * 2
+SECOND_UNFRAMED = (
+    Connection((get("/rows.csv", 5), get("/rows.csv", SIZE, response_framing="close-delimited")), closed_by="server", repeat=2),
+)
+HELD = tuple(Find("nagle-delayed-ack", "head-body-split", "server", number, measured=True) for number in range(2))
+UNFRAMED_CLOSED = tuple(Find("missing-framing", "closed", "server", number) for number in range(2))
+
+
+@recording(
+    title="No framing on a connection that was to be kept, and the body waits for the ACK of the head, twice",
+    at="server",
+    software=("python",),
+    connections=SECOND_UNFRAMED,
+    finds=(*HELD, *UNFRAMED_CLOSED),
+    must_not={"premature-close": "nothing else could end the response", "unchunked-streaming": "the body came at once"},
+)
+def unframed_held(lab: Lab) -> None:
+    """The first scenario of Microsoft's KB Q240146: the request asks to keep the connection, the response agrees, has neither
+    Content-Length nor Transfer-Encoding, and is written in two sends. The server closes 150 ms later: the body had
+    left with the delayed ACK. An ordinary exchange goes before, because Linux acknowledges at once at first."""
+    raw_server(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, 0.15, CLOSE]])
+    raw_client(lab, TWICE)
+
+
+@recording(
+    title="As unframed-held, but the response says that the connection will close",
+    at="client",
+    software=("python",),
+    connections=SECOND_UNFRAMED,
+    finds=(*HELD, *(Find("close-delimited", None, "server", number, note=True) for number in range(2))),
+    must_not={"missing-framing": "the close was announced", "unchunked-streaming": "the body came at once"},
+)
+def unframed_held_close_announced(lab: Lab) -> None:
+    """`Connection: close` makes the missing length legal. The body waits for the delayed ACK of the head as before."""
+    raw_server(lab, [[FRAMED], [UNFRAMED % b"close", BODY, 0.15, CLOSE]])
+    raw_client(lab, TWICE)
+
+
+@recording(
+    title="No framing, head and body in two sends, and the close frees the body, twice",
+    at="server",
+    software=("python",),
+    connections=SECOND_UNFRAMED,
+    finds=UNFRAMED_CLOSED,
+    must_not={"nagle-delayed-ack": "the body left with the FIN, at once"},
+)
+def unframed_with_fin(lab: Lab) -> None:
+    """As unframed-held, but the server closes at once: its kernel sends the body together with the FIN."""
+    raw_server(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, CLOSE]])
+    raw_client(lab, TWICE)
+
+
+@recording(
+    title="No framing, head and body in two sends without Nagle, twice",
+    at="server",
+    software=("python",),
+    connections=SECOND_UNFRAMED,
+    finds=UNFRAMED_CLOSED,
+    must_not={"nagle-delayed-ack": "TCP_NODELAY is set"},
+)
+def unframed_nodelay(lab: Lab) -> None:
+    """As unframed-held, with TCP_NODELAY: only the framing is missing."""
+    raw_server(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, 0.15, CLOSE]], nodelay=True)
+    raw_client(lab, TWICE)
+
+
+@recording(
+    title="node answers HTTP/1.0 with bodies that end with the connection",
+    at="client",
+    software=("node", "ab"),
+    connections=(Connection((get("/stream/1/0", 40, response_framing="close-delimited"),), closed_by="server", repeat=3),),
+    finds=tuple(Find("close-delimited", None, "server", number, note=True) for number in range(3)),
+    must_not={"missing-framing": "HTTP/1.0 without keep-alive", "premature-close": "nothing else could end the response"},
+)
+def node_close_delimited(lab: Lab) -> None:
+    """ab asks node three times in HTTP/1.0 for something of unknown length; node may not send chunks and says
+    `Connection: close`."""
+    node(lab, "node_app.js")
+    lab.client.run("ab", "-q", "-n", "3", "-c", "1", "http://10.9.0.2:8080/stream/1/0")

@@ -1,6 +1,6 @@
-"""Two network namespaces joined by a veth pair, and tcpdump on one end of it.
+"""Two network namespaces joined by a veth pair, or by a wire of our own, and tcpdump at their ends.
 
-Nothing leaves the machine: the only way out of either namespace is the other one. Offloads are off, so that
+Nothing leaves the machine: the only way out of either namespace is the other one. Offloads are off unless wanted, so that
 every segment is captured as the peer's kernel would see it on a wire with an MTU of 1500.
 """
 
@@ -17,8 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import wire
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from impairments import Conditions
 
 OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
 STARTED_WITHIN = 20.0
@@ -86,8 +90,8 @@ def _ip(*words: str) -> None:
 
 
 @contextmanager
-def cable() -> Iterator[tuple[Host, Host]]:
-    """A client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2), joined; torn down at the end."""
+def namespaces() -> Iterator[tuple[Host, Host]]:
+    """A client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2), not joined yet; gone at the end."""
     tag = f"wd{os.getpid()}"
     client = Host(f"{tag}c", "10.9.0.1", "fd00:9::1", "02:00:0a:09:00:01")
     server = Host(f"{tag}s", "10.9.0.2", "fd00:9::2", "02:00:0a:09:00:02")
@@ -96,21 +100,34 @@ def cable() -> Iterator[tuple[Host, Host]]:
             _ip("netns", "add", host.name)
             cleanup.callback(_ip, "netns", "del", host.name)
             cleanup.callback(host.stop_all)
-        _ip("link", "add", "eth0", "netns", client.name, "type", "veth", "peer", "name", "eth0", "netns", server.name)
-        for host in (client, server):
-            _configure(host)
-        time.sleep(0.2)
         yield client, server
 
 
-def _configure(host: Host) -> None:
+@contextmanager
+def cable(conditions: Conditions | None = None, *, offload: bool = False) -> Iterator[tuple[Host, Host, wire.Wire | None]]:
+    """Client and server, joined: by a veth pair, or under these conditions by a wire, which is the third."""
+    with namespaces() as (client, server), ExitStack() as cleanup:
+        strung = None
+        if conditions:
+            strung = cleanup.enter_context(wire.strung({"client": client.name, "server": server.name}, conditions))
+        else:
+            _ip("link", "add", "eth0", "netns", client.name, "type", "veth", "peer", "name", "eth0", "netns", server.name)
+        for host, peer in ((client, server), (server, client)):
+            _configure(host, peer, offload=offload)
+        time.sleep(0.2)
+        yield client, server, strung
+
+
+def _configure(host: Host, peer: Host, *, offload: bool) -> None:
     host.run("ip", "link", "set", "lo", "up")
     host.run("ip", "link", "set", "eth0", "address", host.mac)
-    for offload in OFFLOADS:
-        host.run("ethtool", "-K", "eth0", offload, "off", check=False)
+    for feature in () if offload else OFFLOADS:
+        host.run("ethtool", "-K", "eth0", feature, "off", check=False)
     host.run("ip", "link", "set", "eth0", "up")
     host.run("ip", "address", "add", f"{host.address}/24", "dev", "eth0")
     host.run("ip", "-6", "address", "add", f"{host.address6}/64", "dev", "eth0", "nodad")
+    for address in (peer.address, peer.address6):
+        host.run("ip", "neighbor", "replace", address, "lladdr", peer.mac, "dev", "eth0")
 
 
 @dataclass
@@ -150,7 +167,7 @@ def tcpdump(
     said = _until_listening(process)
     captured = Captured(process)
     yield captured
-    _until_quiet(path)
+    until_quiet(path)
     os.killpg(process.pid, signal.SIGINT)
     assert process.stderr
     said += process.stderr.read().decode()
@@ -172,7 +189,8 @@ def _until_listening(process: subprocess.Popen[bytes]) -> str:
     return said
 
 
-def _until_quiet(path: Path, seconds: float = 0.5, within: float = 30.0) -> None:
+def until_quiet(path: Path, seconds: float = 0.5, within: float = 30.0) -> None:
+    """Returns when a growing file has stopped to grow for so long."""
     size, since, deadline = -1, time.monotonic(), time.monotonic() + within
     while time.monotonic() - since < seconds and time.monotonic() < deadline:
         now = path.stat().st_size if path.exists() else 0

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import evidence
+import waits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ def _equal(what: str, meant: object, seen: object) -> None:
 
 def check(scenario: Scenario, path: Path) -> None:
     """Raises Mismatch where tshark sees other connections, exchanges or bodies than were meant."""
-    streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole and not scenario.pipelined_head)
+    streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole and not scenario.unassembled)
     meant = expand(scenario.connections)
     _equal("connections", len(meant), len(streams))
     lost = any(find.rule == "capture-loss" for find in scenario.finds)
@@ -53,9 +54,9 @@ def check(scenario: Scenario, path: Path) -> None:
     for number, connection in enumerate(meant):
         exchanges = _expand_exchanges(connection)
         seen = heads.get(number) or evidence.Heads([], [], [])
-        _equal(f"methods of {number}", [e.method for e in exchanges], seen.methods)
-        _equal(f"targets of {number}", [e.target for e in exchanges], seen.targets)
-        statuses = [status for e in exchanges for status in (*e.interim, e.status)]
+        _equal(f"methods of {number}", [e.method for e in exchanges if e.method], seen.methods)
+        _equal(f"targets of {number}", [e.target for e in exchanges if e.target], seen.targets)
+        statuses = [status for e in exchanges for status in (*e.interim, e.status) if status]
         _equal(f"statuses of {number}", statuses, seen.statuses)
         if connection.closed_by is not None:
             _equal(f"close of {number}", connection.closed_by, evidence.closed_by(streams[number]))
@@ -64,28 +65,28 @@ def check(scenario: Scenario, path: Path) -> None:
 
 
 def _check_bodies(path: Path, number: int, exchanges: list[Exchange]) -> None:
-    requests, responses = evidence.bodies(path, number, len(exchanges))
-    _equal(f"request bodies of {number}", [e.request_body for e in exchanges], [b.size for b in requests])
-    _equal(f"response bodies of {number}", [e.response_body for e in exchanges], [b.size for b in responses])
-    _equal(f"framings of {number}", [e.response_framing for e in exchanges], [b.framing for b in responses])
+    answered = [exchange for exchange in exchanges if exchange.status]
+    requests, responses = evidence.bodies(path, number, len(answered))
+    _equal(f"request bodies of {number}", [e.request_body for e in answered], [b.size for b in requests])
+    _equal(f"response bodies of {number}", [e.response_body for e in answered], [b.size for b in responses])
+    _equal(f"framings of {number}", [e.response_framing for e in answered], [b.framing for b in responses])
 
 
 def delays(find: Find, path: Path) -> list[float]:
     """The measured delays of a finding; raises Mismatch where there are more or fewer than were meant."""
     assert find.connection is not None
-    assert find.side is not None
-    measured = evidence.stalls(path, find.connection, find.side)
-    _equal(f"kinds of the stalls of {find.connection}", [find.kind] * find.count, [stall.kind for stall in measured])
-    return [stall.delay for stall in measured]
+    measured = waits.MEASURES[find.rule](path, find.connection, find.side or "")
+    _equal(f"kinds of the waits of {find.connection}", [find.kind] * find.count, [wait.kind for wait in measured])
+    return [wait.delay for wait in measured]
 
 
-def write(scenario: Scenario, path: Path, software: list[str]) -> None:
-    """Writes NAME.toml beside the capture."""
+def write(scenario: Scenario, path: Path, at: str, software: list[str]) -> None:
+    """Writes NAME.toml beside the capture, which was recorded at this point."""
     lines = [
         f"title = {_text(scenario.title)}",
         f'story = """\n{scenario.story}\n"""',
         f"script = {_text(f'captures/lab/record.py {scenario.name}')}",
-        f"at = {_text(scenario.at)}",
+        f"at = {_text(at)}",
         f"software = [{', '.join(map(_text, software))}]",
     ]
     if scenario.must_not:
@@ -114,14 +115,24 @@ def _connection(connection: Connection) -> list[str]:
 def _exchange(exchange: Exchange) -> str:
     values = {field.name: getattr(exchange, field.name) for field in dataclass_fields(exchange)}
     order = ("method", "target", "status", "request_body", "response_body", "response_framing", "interim", "repeat")
-    dispensable = {"request_body": 0, "response_body": None, "interim": (), "repeat": 1}
+    dispensable = {
+        "method": "",
+        "target": "",
+        "status": None,
+        "request_body": 0,
+        "response_body": None,
+        "response_framing": "",
+        "interim": (),
+        "repeat": 1,
+    }
     kept = [name for name in order if name not in dispensable or values[name] != dispensable[name]]
     return "{ " + ", ".join(f"{name} = {json.dumps(values[name])}" for name in kept) + " }"
 
 
 def _find(find: Find, path: Path) -> list[str]:
     lines = ["", "[[find]]", f"rule = {_text(find.rule)}"]
-    lines += [f"{name} = {_text(value)}" for name, value in (("kind", find.kind), ("side", find.side)) if value]
+    values = {"kind": find.kind, "side": find.side, "severity": "note" if find.note else None}
+    lines += [f"{name} = {_text(value)}" for name, value in values.items() if value]
     if find.connection is not None:
         lines.append(f"connection = {find.connection}")
     lines.append(f"count = {find.count}")
@@ -144,6 +155,8 @@ def _row(path: Path) -> str:
     content = tomllib.loads(path.with_suffix(".toml").read_text())
     finds = Counter[str]()
     for find in content.get("find", []):
-        finds[f"`{find['rule']}`" + (f" *{find['kind']}*" if "kind" in find else "")] += find["count"]
+        kind = f" *{find['kind']}*" if "kind" in find else ""
+        note = " (note)" if "severity" in find else ""
+        finds[f"`{find['rule']}`{kind}{note}"] += find["count"]
     found = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in finds.items())
     return f"| `{path.name}` | {content['title']} | {content['at']} | {found or 'nothing'} |"

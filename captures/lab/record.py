@@ -1,6 +1,6 @@
 """Records the captures of this project again, each with its papers.
 
-    python captures/lab/record.py NAME... | all | list
+    python captures/lab/record.py NAME... | all | list [--into FOLDER]
 
 Run as root on Debian 12 or the like. Packets travel between two network namespaces and nowhere else.
 """
@@ -12,21 +12,48 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import applications
 import closes
 import damage
+import distances
 import framing
+import lifetimes
+import losses
 import papers
+import receivers
 import software
 import stalls
 import static_servers
-from network import cable, tcpdump
+import views
+import waiting
+from network import Host, cable, tcpdump, until_quiet
 from scenario import SCENARIOS, Lab, Scenario
 
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from wire import Wire
+
 CAPTURES = Path(__file__).resolve().parents[1]
-RECORDINGS = (static_servers, applications, stalls, closes, framing, damage)
+RECORDINGS = (
+    static_servers,
+    applications,
+    stalls,
+    receivers,
+    distances,
+    losses,
+    waiting,
+    closes,
+    lifetimes,
+    framing,
+    views,
+    damage,
+)
 """These modules fill SCENARIOS."""
 
 TRIES = 5
@@ -37,7 +64,9 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME", help="a recording, or all, or list")
-    names: list[str] = parser.parse_args().names
+    parser.add_argument("--into", type=Path, default=CAPTURES, metavar="FOLDER", help="instead of captures/")
+    words = parser.parse_args()
+    names: list[str] = words.names
     if names == ["list"]:
         print("\n".join(f"{s.name:28} {s.title}" for s in SCENARIOS.values()))
         return 0
@@ -46,8 +75,9 @@ def main() -> int:
     if complaint:
         print(complaint, file=sys.stderr)
         return 1
-    worst = max(record(SCENARIOS[name]) for name in wanted)
-    papers.list_all(CAPTURES)
+    worst = max(record(SCENARIOS[name], words.into) for name in wanted)
+    if words.into == CAPTURES:
+        papers.list_all(CAPTURES)
     return worst
 
 
@@ -61,35 +91,55 @@ def _complaint(wanted: list[str]) -> str:
     return "\n".join(software.missing(needed))
 
 
-def record(scenario: Scenario) -> int:
+def record(scenario: Scenario, into: Path) -> int:
     """Records until the recording holds what it was meant to hold; 0 when it does, 1 when it does not after five times."""
     for attempt in range(1, TRIES + 1):
         try:
-            path = _record(scenario)
+            paths = _record(scenario, into)
         except (papers.Mismatch, RuntimeError) as error:
             print(f"{scenario.name}: try {attempt}: {error}", file=sys.stderr, flush=True)
         else:
-            print(f"{scenario.name}: {path.stat().st_size} bytes", flush=True)
+            print("\n".join(f"{path.name}: {path.stat().st_size} bytes" for path in paths), flush=True)
             return 0
     return 1
 
 
-def _record(scenario: Scenario) -> Path:
-    """Records once, and keeps capture and papers when both agree."""
-    with tempfile.TemporaryDirectory() as name, cable() as (client, server):
+def _record(scenario: Scenario, into: Path) -> list[Path]:
+    """Records once, at all points at the same time, and keeps captures and papers when they agree."""
+    with tempfile.TemporaryDirectory() as name, cable(scenario.wire, offload=scenario.offload) as (client, server, wire):
         folder = Path(name)
-        path = folder / f"{scenario.name}.{scenario.suffix}"
-        host = client if scenario.at == "client" else server
-        how = {"interface": scenario.interface, "ring": scenario.ring, "options": scenario.options, "may_lose": scenario.loses}
-        with tcpdump(host, path, pcapng=scenario.suffix == "pcapng", **how) as captured:
-            scenario.traffic(Lab(client, server, folder, captured.process))
-        if scenario.mend:
-            scenario.mend(path)
-        papers.check(scenario, path)
-        papers.write(scenario, path, [software.version(program) for program in scenario.software])
-        for file in (path, path.with_suffix(".toml")):
-            shutil.copyfile(file, CAPTURES / file.name)
-    return CAPTURES / path.name
+        paths = {point: folder / f"{stem}.{scenario.suffix}" for point, stem in scenario.captures}
+        with ExitStack() as recorders:
+            processes = [
+                recorders.enter_context(_recorder(scenario, point, path, client if point == "client" else server, wire))
+                for point, path in paths.items()
+            ]
+            scenario.traffic(Lab(client, server, folder, next((process for process in processes if process), None)))
+        for point, path in paths.items():
+            if scenario.mend:
+                scenario.mend(path)
+            papers.check(scenario, path)
+            papers.write(scenario, path, point, [software.version(program) for program in scenario.software])
+        for path in paths.values():
+            for file in (path, path.with_suffix(".toml")):
+                shutil.copyfile(file, into / file.name)
+    return [into / path.name for path in paths.values()]
+
+
+@contextmanager
+def _recorder(
+    scenario: Scenario, point: str, path: Path, host: Host, wire: Wire | None
+) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Records at a point: with the wire where only the wire sees what is to be seen, else with tcpdump on a host."""
+    if wire and scenario.wire and (point == "middle" or point in scenario.wire.ack_delay):
+        with wire.recorded(point, path):
+            yield None
+            until_quiet(path)
+        return
+    how = {"interface": scenario.interface, "expression": scenario.expression, "ring": scenario.ring}
+    more = {"options": scenario.options, "may_lose": scenario.loses, "pcapng": scenario.suffix == "pcapng"}
+    with tcpdump(host, path, **how, **more) as captured:
+        yield captured.process
 
 
 if __name__ == "__main__":

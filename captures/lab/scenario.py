@@ -19,6 +19,8 @@ from network import RING, Host
 if TYPE_CHECKING:
     import subprocess
 
+    from impairments import Conditions
+
 PEERS = Path(__file__).resolve().parent / "peers"
 
 
@@ -27,11 +29,12 @@ class Exchange:
     """A request and its response as they were meant to be; `repeat` stands for that many alike.
 
     Body sizes are in bytes of content, without chunk framing; None where the recording lacks a part of the body.
+    The status is None where no response came.
     """
 
     method: str
     target: str
-    status: int
+    status: int | None
     response_body: int | None = 0
     response_framing: str = "content-length"
     request_body: int = 0
@@ -55,7 +58,7 @@ class Connection:
 class Find:
     """What must be found. `measured`: its delays are measured with tshark, and there must be `count` of them.
 
-    `connection` is None for what is said of the capture.
+    `connection` is None for what is said of the capture or of an endpoint. `note`: nobody has to act on it.
     """
 
     rule: str
@@ -64,6 +67,7 @@ class Find:
     connection: int | None = None
     count: int = 1
     measured: bool = False
+    note: bool = False
 
 
 @dataclass
@@ -73,7 +77,8 @@ class Lab:
     client: Host
     server: Host
     folder: Path
-    recorder: subprocess.Popen[bytes]
+    recorder: subprocess.Popen[bytes] | None
+    """tcpdump or dumpcap; absent where only the wire records."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Scenario:
     name: str
     title: str
     story: str
-    at: str
+    at: tuple[str, ...]
     software: tuple[str, ...]
     connections: tuple[Connection, ...]
     traffic: Callable[[Lab], None]
@@ -91,6 +96,11 @@ class Scenario:
     must_not: dict[str, str] = field(default_factory=dict[str, str])
     suffix: str = "pcap"
     interface: str = "eth0"
+    expression: str = "tcp"
+    wire: Conditions | None = None
+    """Absent: a veth pair, which does nothing to the packets."""
+
+    offload: bool = False
     ring: tuple[str, ...] = RING
     loses: bool = False
     options: tuple[str, ...] = ()
@@ -98,20 +108,27 @@ class Scenario:
     whole: bool = True
     """The bodies are in the recording from the first to the last byte."""
 
-    pipelined_head: bool = False
-    """Then tshark 4.0 must not reassemble bodies: it gives the response to a pipelined HEAD the body of the next."""
+    unassembled: bool = False
+    """Then tshark 4.0 must not reassemble bodies: it gives the response to a pipelined HEAD the body of the next, and does
+    not see a response that is cut off."""
+
+    @property
+    def captures(self) -> list[tuple[str, str]]:
+        """Where it is recorded, and what the capture is called: after the point, too, where there are several."""
+        return [(point, self.name if len(self.at) == 1 else f"{self.name}-{point}") for point in self.at]
 
 
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def recording(**papers: Any) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
+def recording(*, at: str | tuple[str, ...], **papers: Any) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
     """Registers a function that makes traffic; its name and docstring become the capture's name and story."""
 
     def register(traffic: Callable[[Lab], None]) -> Callable[[Lab], None]:
         name = traffic.__name__.replace("_", "-")
         story = "\n".join(line.strip() for line in (traffic.__doc__ or "").strip().splitlines())
-        SCENARIOS[name] = Scenario(name=name, story=story, traffic=traffic, **papers)
+        points = (at,) if isinstance(at, str) else at
+        SCENARIOS[name] = Scenario(name=name, story=story, traffic=traffic, at=points, **papers)
         return traffic
 
     return register
@@ -120,6 +137,11 @@ def recording(**papers: Any) -> Callable[[Callable[[Lab], None]], Callable[[Lab]
 def get(target: str, body: int | None, **more: Any) -> Exchange:
     """A GET that is answered with 200."""
     return Exchange("GET", target, 200, body, **more)
+
+
+def unanswered(method: str, target: str) -> Exchange:
+    """A request without a response."""
+    return Exchange(method, target, None, None, "")
 
 
 LAST_YEAR = 1_750_000_000
@@ -196,6 +218,19 @@ def _json(steps: Any) -> str:
     return json.dumps(steps, default=lambda piece: piece.decode("latin-1"))
 
 
+def gunicorn(lab: Lab, address: str) -> None:
+    """Starts gunicorn with threads and the application of peers/ on port 8000 of an address of the server."""
+    words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", f"{address}:8000"]
+    lab.server.start(sys.executable, *words, "wsgi_app:application", stderr=-3)
+    lab.server.wait_for_listener(8000)
+
+
+def patient(host: Host) -> None:
+    """Lets a host wait a second for an ACK before it repeats anything, as it must where ACKs are held back longer than
+    Linux' 200 ms; without its tail loss probe, which would be earlier."""
+    host.run("sysctl", "-qw", "net.ipv4.tcp_rto_min_us=1000000", "net.ipv4.tcp_early_retrans=0")
+
+
 def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *, nodelay: bool = False) -> None:
     """Starts peers/raw_server.py: each request of a connection is answered by the next of `answers`, the last one for ever."""
     script = lab.folder / "answers.json"
@@ -205,9 +240,10 @@ def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *, nodelay: boo
     lab.server.wait_for_listener(port)
 
 
-def raw_client(lab: Lab, connections: list[Steps], port: int = 8080) -> None:
+def raw_client(lab: Lab, connections: list[Steps], port: int = 8080, *, nodelay: bool = False) -> None:
     """Runs peers/raw_client.py: one connection after the other, each with its steps."""
-    lab.client.run(sys.executable, str(PEERS / "raw_client.py"), lab.server.address, str(port), _json(connections))
+    words = [sys.executable, str(PEERS / "raw_client.py"), lab.server.address, str(port), _json(connections)]
+    lab.client.run(*words, *(["nodelay"] if nodelay else []))
 
 
 def curl(lab: Lab, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -39,6 +39,7 @@ PROGRAMS = {
     "curl": Program(("curl", "--version"), "apt-get install curl", "curl {version}"),
     "ab": Program(("ab", "-V"), "apt-get install apache2-utils", "ab {version}"),
     "node": Program(("node", "--version"), "apt-get install nodejs", "node {version}"),
+    "openssl": Program(("openssl", "version"), "apt-get install openssl", "OpenSSL {version}"),
     "java": Program(("java", "-version"), "apt-get install openjdk-17-jdk-headless", "OpenJDK {version}, com.sun.net.httpserver"),
     "perl": Program(("perl", "-MHTTP::Tiny", "-e", "print $HTTP::Tiny::VERSION"), "apt-get install perl", "HTTP::Tiny {version}"),
     "python": Program((sys.executable, "--version"), "apt-get install python3", "Python {version}"),

@@ -81,6 +81,19 @@ def apache_curl(lab: Lab) -> None:
 
 
 @recording(
+    title="Apache and requests: twelve GETs of a Session",
+    at="client",
+    software=("apache2", "requests"),
+    connections=(Connection(FOUR * 3),),
+)
+def apache_requests(lab: Lab) -> None:
+    """As nginx-requests, from Apache with its defaults; 10 ms between the exchanges."""
+    site(lab, **SIZES)
+    apache(lab)
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *URLS * 3)
+
+
+@recording(
     title="Apache and ab: a connection for each request, as HTTP/1.0 has it",
     at="client",
     software=("apache2", "ab"),
@@ -109,7 +122,7 @@ def apache_ab(lab: Lab) -> None:
     ),
     interface="any",
     options=("-y", "LINUX_SLL"),
-    pipelined_head=True,
+    unassembled=True,
 )
 def nginx_pipelined(lab: Lab) -> None:
     """A hand-written client writes three GETs and a HEAD in one send, reads the four responses, and does so three times

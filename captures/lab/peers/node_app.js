@@ -15,10 +15,20 @@ function stream(response, count, pause) {
   next();
 }
 
+// GET /die/COUNT: that many chunks of 40 bytes, 50 milliseconds apart, and then the process ends
+function die(response, count) {
+  stream(response, count + 1, 50);
+  setTimeout(() => process.exit(1), count * 50 - 25);
+}
+
 const server = http.createServer((request, response) => {
   const [, what, count, pause] = request.url.split('/');
   if (what === 'stream') {
     stream(response, Number(count), Number(pause));
+    return;
+  }
+  if (what === 'die') {
+    die(response, Number(count));
     return;
   }
   request.on('data', () => {});

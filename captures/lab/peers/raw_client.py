@@ -1,12 +1,13 @@
-"""A client that writes exactly what it is told, send by send, and never sets TCP_NODELAY.
+"""A client that writes exactly what it is told, send by send, and leaves Nagle's algorithm on unless told otherwise.
 
-    raw_client.py HOST PORT CONNECTIONS
+    raw_client.py HOST PORT CONNECTIONS [nodelay]
 
 CONNECTIONS is JSON: a list of connections, one after the other, each a list of steps: a text is one send, a number is a
 pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"do": "wait"} waits until
-the server closes. At the end of its steps the client closes.
+the server closes or resets. At the end of its steps the client closes.
 """
 
+import contextlib
 import http.client
 import io
 import json
@@ -27,6 +28,8 @@ class Stream(io.BufferedReader):
 
 def play(address, steps):
     with socket.create_connection(address, timeout=20) as connection:
+        if "nodelay" in sys.argv[4:]:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stream = Stream(socket.SocketIO(connection, "r"))
         for step in steps:
             if isinstance(step, str):
@@ -37,7 +40,8 @@ def play(address, steps):
                     response.begin()
                     response.read()
             elif isinstance(step, dict):
-                stream.read()
+                with contextlib.suppress(ConnectionResetError):
+                    stream.read()
             else:
                 time.sleep(step)
 

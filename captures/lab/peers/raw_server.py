@@ -3,11 +3,13 @@
     raw_server.py PORT ANSWERS [nodelay]
 
 ANSWERS is a JSON file: a list of answers, one per request of a connection, the last one repeated. An answer is a list of
-steps: a text is one send, a number is a pause in seconds, and {"do": "close"} closes the connection.
+steps: a text is one send, a number is a pause in seconds, {"do": "close"} closes the connection and {"do": "reset"} resets it.
 """
 
+import contextlib
 import json
 import socket
+import struct
 import sys
 import threading
 import time
@@ -35,6 +37,8 @@ def play(connection, steps):
         if isinstance(step, str):
             connection.sendall(step.encode("latin-1"))
         elif isinstance(step, dict):
+            if step["do"] == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
         else:
             time.sleep(step)
@@ -44,7 +48,7 @@ def play(connection, steps):
 def serve(connection, answers):
     reader = connection.makefile("rb")
     number = 0
-    with connection:
+    with connection, contextlib.suppress(OSError):
         while request(reader):
             steps = answers[min(number, len(answers) - 1)]
             number += 1

@@ -1,0 +1,119 @@
+"""Round trips of 20 to 150 ms: faults that stay the same wherever they are captured, and healthy traffic that only takes
+its time."""
+
+from __future__ import annotations
+
+import sys
+
+from impairments import Conditions
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, node, raw_client, raw_server, recording, site
+from stalls import BODY, HEAD, REQUEST
+from static_servers import SIZES, URLS
+
+EVERYWHERE = ("client", "middle", "server")
+REPORTS = (Connection((get("/report", 300, repeat=6),)),)
+SPLIT = (Find("nagle-delayed-ack", "head-body-split", "server", 0, 5, measured=True),)
+PAGES = (*(get(f"/{name}.txt", size) for name, size in SIZES.items()), get("/e.txt", 40_000))
+HEALTHY = {
+    "nagle-delayed-ack": "these are round trips",
+    "delayed-ack-stall": "these are round trips, and slow start",
+    "slow-response": "these are round trips",
+    "retransmission-stall": "nothing was lost",
+}
+
+
+def _split(lab: Lab) -> None:
+    raw_server(lab, [[HEAD, BODY]])
+    raw_client(lab, [[step for _ in range(6) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
+
+
+@recording(
+    title="Head and body apart over a round trip of 20 ms",
+    at=EVERYWHERE,
+    software=("python",),
+    connections=REPORTS,
+    finds=SPLIT,
+    wire=Conditions(0.010),
+)
+def split_rtt_20(lab: Lab) -> None:
+    """As server-head-body-split, six GETs over a wire with a delay of 10 ms in each direction; one conversation, captured
+    at the client, half-way and at the server."""
+    _split(lab)
+
+
+@recording(
+    title="Head and body apart over a round trip of 120 ms",
+    at=EVERYWHERE,
+    software=("python",),
+    connections=REPORTS,
+    finds=SPLIT,
+    wire=Conditions(0.060),
+)
+def split_rtt_120(lab: Lab) -> None:
+    """As split-rtt-20, with 60 ms in each direction."""
+    _split(lab)
+
+
+def _pages(lab: Lab) -> None:
+    site(lab, **SIZES, e=40_000)
+    nginx(lab)
+    urls = [*URLS, "http://10.9.0.2/e.txt"]
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *urls)
+
+
+@recording(
+    title="nginx and requests over a round trip of 20 ms; recorded with a snap length of 400 bytes",
+    at="client",
+    software=("nginx", "requests"),
+    connections=(Connection(PAGES),),
+    must_not=HEALTHY,
+    wire=Conditions(0.010),
+    options=("-s", "400"),
+    whole=False,
+)
+def nginx_rtt_20(lab: Lab) -> None:
+    """Five GETs of a Session, the last of 40 kB: slow start takes some round trips."""
+    _pages(lab)
+
+
+@recording(
+    title="nginx and requests over a round trip of 150 ms; recorded with a snap length of 400 bytes",
+    at=("client", "server"),
+    software=("nginx", "requests"),
+    connections=(Connection(PAGES),),
+    must_not=HEALTHY,
+    wire=Conditions(0.075),
+    options=("-s", "400"),
+    whole=False,
+)
+def nginx_rtt_150(lab: Lab) -> None:
+    """As nginx-rtt-20, with 75 ms in each direction."""
+    _pages(lab)
+
+
+@recording(
+    title="Uploads to node over a round trip of 120 ms, announced and not",
+    at=EVERYWHERE,
+    software=("node", "curl"),
+    connections=(
+        Connection(
+            (
+                Exchange("POST", "/announced", 200, 0, request_body=3_000, interim=(100,)),
+                Exchange("POST", "/form", 200, 0, request_body=20_000),
+                get("/stream/6/130", 6 * 40, response_framing="chunked"),
+            )
+        ),
+    ),
+    must_not={**HEALTHY, "expect-continue-stall": "the server answered 100 after one round trip"},
+    wire=Conditions(0.060),
+)
+def node_rtt_120(lab: Lab) -> None:
+    """curl posts 3,000 bytes with `Expect: 100-continue`, 20 kB without, and asks for six chunks that node writes
+    130 ms apart, all on one connection."""
+    node(lab, "node_app.js")
+    form = lab.folder / "form"
+    form.write_bytes(b"u" * 20_000)
+    again = ["--next", "-sS", "-o", "/dev/null"]
+    url = "http://10.9.0.2:8080"
+    announced = ["-H", "Expect: 100-continue", "-d", "e" * 3_000, f"{url}/announced"]
+    curl(lab, *announced, *again, "-H", "Expect:", "--data-binary", f"@{form}", f"{url}/form", *again, f"{url}/stream/6/130")

@@ -1,0 +1,249 @@
+"""Ends of connections: idle ones, requests that are lost on them, responses and requests that are cut off."""
+
+from __future__ import annotations
+
+import sys
+
+from impairments import Conditions, Loss
+from scenario import (
+    PEERS,
+    Connection,
+    Exchange,
+    Find,
+    Lab,
+    apache,
+    curl,
+    get,
+    nginx,
+    node,
+    raw_client,
+    raw_server,
+    recording,
+    site,
+    unanswered,
+)
+
+CLOSE, RESET, WAIT, READ = {"do": "close"}, {"do": "reset"}, {"do": "wait"}, {"read": ["GET"]}
+FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nfine\n"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 50000\r\n\r\n"
+REQUEST = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
+PAGE = b"GET /a.txt HTTP/1.1\r\nHost: 10.9.0.2\r\n\r\n"
+URL = "http://10.9.0.2:8080/report"
+ANSWERED_AND_LOST = (get("/report", 5), unanswered("GET", "/report"))
+
+
+@recording(
+    title="nginx closes idle connections after 2 seconds, three times",
+    at="server",
+    software=("nginx", "python"),
+    connections=(Connection((get("/a.txt", 300),), closed_by="server", repeat=3),),
+    finds=(Find("idle-close", None, "server", note=True),),
+    must_not={"premature-close": "the connection had been idle for 2 s", "keep-alive-race": "no request was lost"},
+)
+def idle_close(lab: Lab) -> None:
+    """nginx with `keepalive_timeout 2s`; a hand-written client reads a response and then closes when the server does."""
+    site(lab, a=300)
+    nginx(lab, "keepalive_timeout 2s;")
+    raw_client(lab, [[PAGE, READ, WAIT]] * 3, 80)
+
+
+@recording(
+    title="Apache closes an idle connection after the 5 seconds that it had announced",
+    at="client",
+    software=("apache2", "python"),
+    connections=(Connection((get("/a.txt", 300, repeat=2),), closed_by="server"),),
+    finds=(Find("idle-close", None, "server", note=True),),
+    must_not={"idle-timeout-broken-promise": "5 s were promised and kept", "premature-close": "it had been idle for 5 s"},
+)
+def apache_idle_close(lab: Lab) -> None:
+    """Apache with its defaults says `Keep-Alive: timeout=5, max=100`; the client asks twice and waits."""
+    site(lab, a=300)
+    apache(lab)
+    raw_client(lab, [[PAGE, READ, 0.1, PAGE, READ, WAIT]], 80)
+
+
+@recording(
+    title="A pool keeps connections longer than the server: nothing is lost yet",
+    at="client",
+    software=("nginx", "requests"),
+    connections=(Connection((get("/a.txt", 300),), closed_by="server", repeat=3),),
+    finds=(Find("idle-close", "inverted", "client"),),
+    must_not={"premature-close": "the connection had been idle for 1.5 s", "no-connection-reuse": "the server closed"},
+)
+def idle_close_inverted(lab: Lab) -> None:
+    """nginx with `keepalive_timeout 1500ms`; a requests.Session asks every 3 s and finds its connection closed each
+    time: for 1.5 s a request would have met a closed connection."""
+    site(lab, a=300)
+    nginx(lab, "keepalive_timeout 1500ms;")
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "3", *["http://10.9.0.2/a.txt"] * 3)
+
+
+@recording(
+    title="A request and the close of an idle connection cross each other",
+    at=("client", "middle", "server"),
+    software=("python",),
+    connections=(Connection(ANSWERED_AND_LOST, closed_by=None),),
+    finds=(Find("keep-alive-race", "race", "client", 0),),
+    must_not={"premature-close": "it had been idle for 1.5 s", "no-response": "it was sent against a closed connection"},
+    wire=Conditions(0.060),
+)
+def race(lab: Lab) -> None:
+    """Over a round trip of 120 ms a server closes 1.5 s after its response; the client sends its next request 20 ms
+    later, 40 ms before the close comes to it. The server's kernel resets the connection."""
+    raw_server(lab, [[FINE, 1.5, CLOSE]])
+    raw_client(lab, [[REQUEST, READ, 1.46, REQUEST, WAIT]])
+
+
+@recording(
+    title="A pool that does not look: a request on a connection that the server had closed, twice",
+    at="client",
+    software=("python",),
+    connections=(Connection(ANSWERED_AND_LOST, closed_by="server", repeat=2),),
+    finds=tuple(Find("keep-alive-race", "stale-pool", "client", number) for number in range(2)),
+    must_not={"premature-close": "it had been idle for 1.5 s", "no-response": "it was sent against a closed connection"},
+)
+def stale_pool(lab: Lab) -> None:
+    """A server closes 1.5 s after its response. The client asks again half a second later, without looking whether
+    there is something to read; its kernel had known for half a second."""
+    raw_server(lab, [[FINE, 1.5, CLOSE]])
+    raw_client(lab, [[REQUEST, READ, 2.0, REQUEST, WAIT]] * 2)
+
+
+@recording(
+    title="A connection that was forgotten: the next request is answered by a reset",
+    at="client",
+    software=("python",),
+    connections=(Connection(ANSWERED_AND_LOST, closed_by=None),),
+    finds=(Find("keep-alive-race", "forgotten", "client", 0),),
+    must_not={"no-response": "the server no longer knew the connection", "premature-close": "it had been idle for 2 s"},
+    wire=Conditions(0.001, lose=(Loss.of("server", "rst", 1),)),
+)
+def forgotten(lab: Lab) -> None:
+    """A server gives an idle connection up after 1.5 s with a reset that never reaches the client, as a firewall does
+    that forgets connections in silence. The client asks again after 2 s."""
+    raw_server(lab, [[FINE, 1.5, RESET]])
+    raw_client(lab, [[REQUEST, READ, 2.0, REQUEST, WAIT]])
+
+
+@recording(
+    title="A server that dies in the middle of a body with a Content-Length, by FIN and by reset",
+    at="client",
+    software=("python", "curl"),
+    connections=(
+        Connection((get("/report", 20_000),), closed_by="server"),
+        Connection((get("/report", 20_000),), closed_by="server"),
+    ),
+    finds=tuple(Find("truncated-response", None, "server", number) for number in range(2)),
+    must_not={"premature-close": "the response was not complete", "client-abort": "the server closed"},
+    unassembled=True,
+)
+def truncated(lab: Lab) -> None:
+    """20,000 of 50,000 bytes come, then the hand-written server closes; a second one resets the connection."""
+    for port, end in ((8080, CLOSE), (8081, RESET)):
+        raw_server(lab, [[HEAD + b"t" * 20_000, 0.1, end]], port)
+        curl(lab, f"http://10.9.0.2:{port}/report", check=False)
+
+
+@recording(
+    title="A server that dies between two chunks",
+    at="server",
+    software=("node", "curl"),
+    connections=(Connection((get("/die/3", 3 * 40, response_framing="chunked"),), closed_by="server"),),
+    finds=(Find("truncated-response", None, "server", 0),),
+    must_not={"premature-close": "the response was not complete"},
+    unassembled=True,
+)
+def truncated_chunks(lab: Lab) -> None:
+    """node writes three chunks 50 ms apart and then its process ends, with the last chunk unsaid."""
+    node(lab, "node_app.js")
+    curl(lab, "http://10.9.0.2:8080/die/3", check=False)
+
+
+@recording(
+    title="A server that closes instead of answering, by FIN and by reset",
+    at="client",
+    software=("python", "curl"),
+    connections=(
+        Connection((unanswered("GET", "/report"),), closed_by="server"),
+        Connection((unanswered("GET", "/report"),), closed_by="server"),
+    ),
+    finds=tuple(Find("no-response", None, "server", number) for number in range(2)),
+    must_not={"premature-close": "nothing was answered", "keep-alive-race": "the request came first"},
+)
+def no_response(lab: Lab) -> None:
+    """A hand-written server reads the request, waits for 50 ms and closes; a second one resets the connection."""
+    for port, end in ((8080, CLOSE), (8081, RESET)):
+        raw_server(lab, [[0.05, end]], port)
+        curl(lab, f"http://10.9.0.2:{port}/report", check=False)
+
+
+@recording(
+    title="curl --max-time 2 gives up on a server that thinks",
+    at="client",
+    software=("python", "curl"),
+    connections=(Connection((unanswered("GET", "/report"),)),),
+    finds=(Find("client-abort", None, "client", 0),),
+    must_not={"no-response": "the client closed first", "slow-response": "there was no response"},
+)
+def client_gives_up(lab: Lab) -> None:
+    """The server would answer after 10 s."""
+    raw_server(lab, [[10.0, FINE]])
+    curl(lab, "--max-time", "2", URL, check=False)
+
+
+@recording(
+    title="curl --max-time 2 gives up in the middle of a download",
+    at="server",
+    software=("node", "curl"),
+    connections=(Connection((get("/stream/40/150", None, response_framing="chunked"),)),),
+    finds=(Find("client-abort", None, "client", 0),),
+    must_not={"truncated-response": "the client closed first"},
+    whole=False,
+)
+def client_gives_up_download(lab: Lab) -> None:
+    """node writes a chunk every 150 ms; after 2 s curl closes."""
+    node(lab, "node_app.js")
+    curl(lab, "--max-time", "2", "http://10.9.0.2:8080/stream/40/150", check=False)
+
+
+CHALLENGE = (
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\nContent-Length: 7\r\nWWW-Authenticate: NTLM%s\r\n\r\ndenied\n"
+)
+TOKEN = b" TlRMTVNTUAACAAAABgAGADgAAAAFgokCASNFZ4mrze8AAAAAAAAAAAAAAAA+AAAABgGxHQAAAA9MAEEAQgA="
+HANDSHAKE = tuple(
+    REQUEST.replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n")
+    for fields in (
+        b"",
+        b"Authorization: NTLM TlRMTVNTUAABAAAAB4IIAAAAAAAAAAAAAAAAAAAAAAA=\r\n",
+        b"Authorization: NTLM TlRMTVNTUAADAAAAGAAYAEgAAAAYABgAYAAAAAAAAAA=\r\n",
+    )
+)
+REFUSED = Exchange("GET", "/report", 401, 7)
+
+
+@recording(
+    title="A connection is closed in the middle of an NTLM handshake",
+    at="client",
+    software=("python",),
+    connections=(Connection((REFUSED, REFUSED), closed_by="server"),),
+    finds=(Find("auth-connection-closed", None, "server", 0),),
+    must_not={"premature-close": "it is said more exactly"},
+)
+def ntlm_closed(lab: Lab) -> None:
+    """A hand-written server answers NTLM's second step with a challenge and closes the connection on which the third
+    had to come, without saying so."""
+    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]])
+    raw_client(lab, [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT]])
+
+
+@recording(
+    title="An NTLM handshake on one connection, as it should be",
+    at="client",
+    software=("python",),
+    connections=(Connection((REFUSED, REFUSED, get("/report", 5))),),
+    must_not={"auth-connection-closed": "the connection was kept", "repeated-auth-challenge": "NTLM needs two challenges"},
+)
+def ntlm_kept(lab: Lab) -> None:
+    """The healthy twin of ntlm-closed."""
+    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN], [FINE]])
+    raw_client(lab, [[step for request in HANDSHAKE for step in (request, READ, 0.02)]])

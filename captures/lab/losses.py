@@ -1,0 +1,64 @@
+"""Packets that a wire loses, and the silence until they are sent again."""
+
+from __future__ import annotations
+
+from impairments import Conditions, Loss
+from scenario import Connection, Find, Lab, get, raw_client, raw_server, recording
+from stalls import REQUEST
+
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+SMALL, LARGE = (RESPONSE % size + b"b" * size for size in (300, 12_000))
+THREE_GETS = [[step for _ in range(3) for step in (REQUEST, {"read": ["GET"]}, 0.01)]]
+TIMEOUT = (Find("retransmission-stall", "timeout", None, 0, measured=True),)
+INNOCENT = {
+    "nagle-delayed-ack": "each message is one send",
+    "slow-response": "the server answered at once",
+    "capture-loss": "the network lost it, not the recording",
+}
+
+
+@recording(
+    title="A response is lost and sent again after a timeout",
+    at=("middle", "server"),
+    software=("python",),
+    connections=(Connection((get("/report", 300, repeat=3),)),),
+    finds=TIMEOUT,
+    must_not=INNOCENT,
+    wire=Conditions(0.010, lose=(Loss.of("server", "data", 2),)),
+)
+def lost_response(lab: Lab) -> None:
+    """Three GETs on one connection over a round trip of 20 ms; the second response is a single segment and lost
+    before it comes to the client. Nothing follows that could tell: a timer has to expire."""
+    raw_server(lab, [[SMALL]])
+    raw_client(lab, THREE_GETS)
+
+
+@recording(
+    title="A request is lost and sent again after a timeout",
+    at=("client", "middle"),
+    software=("python",),
+    connections=(Connection((get("/report", 300, repeat=3),)),),
+    finds=TIMEOUT,
+    must_not=INNOCENT,
+    wire=Conditions(0.010, lose=(Loss.of("client", "data", 2),)),
+)
+def lost_request(lab: Lab) -> None:
+    """As lost-response, but it is the second request that does not arrive."""
+    raw_server(lab, [[SMALL]])
+    raw_client(lab, THREE_GETS)
+
+
+@recording(
+    title="The first segment of a response is lost; duplicate ACKs bring it back after a round trip of 200 ms",
+    at=("client", "middle", "server"),
+    software=("python",),
+    connections=(Connection((get("/report", 12_000),)),),
+    finds=(Find("retransmission-stall", "fast", None, 0, measured=True),),
+    must_not=INNOCENT,
+    wire=Conditions(0.100, lose=(Loss.of("server", "data", 1),)),
+)
+def lost_segment_fast(lab: Lab) -> None:
+    """A GET of 12 kB over a round trip of 200 ms: nine segments leave at once, the first is lost, and the client says so
+    with each of the others."""
+    raw_server(lab, [[LARGE]])
+    raw_client(lab, [[REQUEST, {"read": ["GET"]}]])

@@ -1,0 +1,43 @@
+"""Just enough of Ethernet, IP and TCP to know what passes along a wire."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+ETHERNET = 14
+TCP = 6
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A TCP segment: its two ports as sent, numbers as on the wire, and the bytes of payload that it carries."""
+
+    ports: tuple[int, int]
+    seq: int
+    ack: int
+    flags: int
+    payload: int
+
+    @property
+    def pure_ack(self) -> bool:
+        """No payload, no SYN, FIN or RST."""
+        return not self.payload and self.flags & (FIN | SYN | RST | ACK) == ACK
+
+
+def segment(frame: bytes) -> Segment | None:
+    """The TCP segment in an Ethernet frame of IPv4 or IPv6 without extension headers (RFC 791, 8200, 9293); None for all
+    else."""
+    if frame[12:14] == b"\x08\x00" and len(frame) >= ETHERNET + 20 and frame[ETHERNET + 9] == TCP:
+        start = ETHERNET + (frame[ETHERNET] & 0x0F) * 4
+        end = ETHERNET + int.from_bytes(frame[ETHERNET + 2 : ETHERNET + 4], "big")
+    elif frame[12:14] == b"\x86\xdd" and len(frame) >= ETHERNET + 40 and frame[ETHERNET + 6] == TCP:
+        start = ETHERNET + 40
+        end = start + int.from_bytes(frame[ETHERNET + 4 : ETHERNET + 6], "big")
+    else:
+        return None
+    if len(frame) < start + 20:
+        return None
+    source, target, seq, ack, offset, flags = struct.unpack_from(">HHIIBB", frame, start)
+    return Segment((source, target), seq, ack, flags, end - start - (offset >> 4) * 4)

@@ -1,0 +1,127 @@
+"""Nagle's algorithm and receivers with other delayed-ACK timers than Linux' 40 ms; a wire holds their ACKs back.
+
+Such receivers delay every ACK: there is no first exchange that is spared.
+"""
+
+from __future__ import annotations
+
+from impairments import Conditions
+from scenario import Connection, Exchange, Find, Lab, get, node, patient, raw_client, raw_server, recording
+from stalls import BODY, HEAD, REQUEST
+
+BOTH_ENDS = ("client", "server")
+GETS = [[step for _ in range(5) for step in (REQUEST, {"read": ["GET"]}, 0.01)]]
+REPORTS = (Connection((get("/report", 300, repeat=5),)),)
+SPLIT = (Find("nagle-delayed-ack", "head-body-split", "server", 0, 5, measured=True),)
+POST = b"POST /order HTTP/1.1\r\nHost: 10.9.0.2:8080\r\nContent-Length: 400\r\n\r\n"
+POSTS = [[step for _ in range(5) for step in (POST, b"o" * 400, {"read": ["POST"]}, 0.01)]]
+ORDERS = (Connection((Exchange("POST", "/order", 200, 0, request_body=400, repeat=5),)),)
+
+
+def _split(lab: Lab) -> None:
+    patient(lab.server)
+    raw_server(lab, [[HEAD, BODY]])
+    raw_client(lab, GETS)
+
+
+@recording(
+    title="Head and body apart, and a receiver that delays its ACKs by 200 ms",
+    at=BOTH_ENDS,
+    software=("python",),
+    connections=REPORTS,
+    finds=SPLIT,
+    wire=Conditions(ack_delay={"client": 0.2}),
+)
+def receiver_200_ms(lab: Lab) -> None:
+    """The second scenario of Microsoft's KB Q240146 with a receiver like the Windows of its time: a hand-written
+    server answers five GETs on one connection with two sends each, and a wire holds the client's ACKs back."""
+    _split(lab)
+
+
+@recording(
+    title="Head and body apart, and a receiver that delays its ACKs by 100 ms",
+    at="server",
+    software=("python",),
+    connections=REPORTS,
+    finds=SPLIT,
+    wire=Conditions(ack_delay={"client": 0.1}),
+)
+def receiver_100_ms(lab: Lab) -> None:
+    """As receiver-200-ms, with the timer of macOS and Solaris."""
+    _split(lab)
+
+
+@recording(
+    title="Head and body apart, and a receiver that delays its ACKs by 500 ms",
+    at="client",
+    software=("python",),
+    connections=REPORTS,
+    finds=SPLIT,
+    wire=Conditions(ack_delay={"client": 0.5}),
+)
+def receiver_500_ms(lab: Lab) -> None:
+    """As receiver-200-ms, with the longest delay that RFC 1122 allows."""
+    _split(lab)
+
+
+@recording(
+    title="Head and body in two sends without Nagle, and a receiver that delays its ACKs by 200 ms",
+    at="server",
+    software=("python",),
+    connections=REPORTS,
+    must_not={"nagle-delayed-ack": "TCP_NODELAY is set: the body does not wait", "tinygrams": "two pieces are no crumbs"},
+    wire=Conditions(ack_delay={"client": 0.2}),
+)
+def receiver_200_ms_nodelay(lab: Lab) -> None:
+    """The healthy twin of receiver-200-ms."""
+    patient(lab.server)
+    raw_server(lab, [[HEAD, BODY]], nodelay=True)
+    raw_client(lab, GETS)
+
+
+@recording(
+    title="A client posts head and body apart to a server that delays its ACKs by 200 ms",
+    at=BOTH_ENDS,
+    software=("python", "node"),
+    connections=ORDERS,
+    finds=(Find("nagle-delayed-ack", "head-body-split", "client", 0, 5, measured=True),),
+    wire=Conditions(ack_delay={"server": 0.2}),
+)
+def client_split_200_ms(lab: Lab) -> None:
+    """A hand-written client posts 400 bytes five times on one connection in two sends each; a wire holds the ACKs
+    of the node server back, which answers when it has all."""
+    patient(lab.client)
+    node(lab, "node_app.js")
+    raw_client(lab, POSTS)
+
+
+@recording(
+    title="A client posts head and body in two sends without Nagle",
+    at="client",
+    software=("python", "node"),
+    connections=ORDERS,
+    must_not={"nagle-delayed-ack": "TCP_NODELAY is set"},
+)
+def client_two_sends_nodelay(lab: Lab) -> None:
+    """Five POSTs of a hand-written client on one connection, two sends each, to node."""
+    node(lab, "node_app.js")
+    raw_client(lab, POSTS, nodelay=True)
+
+
+@recording(
+    title="An initial congestion window of one segment, and a receiver that delays its ACKs by 200 ms, twice",
+    at=BOTH_ENDS,
+    software=("python",),
+    connections=(Connection((get("/report", 4_000),), repeat=2),),
+    finds=tuple(Find("delayed-ack-stall", None, "server", number, measured=True) for number in range(2)),
+    must_not={"nagle-delayed-ack": "what waited was a full segment", "retransmission-stall": "nothing was sent twice"},
+    wire=Conditions(ack_delay={"client": 0.2}),
+)
+def one_segment_window(lab: Lab) -> None:
+    """A server sends 4 kB in one write, but its route says initcwnd 1: one segment leaves, and the receiver waits for a
+    second one before it acknowledges. Two GETs, each on its own connection, because the window grows with the first."""
+    patient(lab.server)
+    route = ("10.9.0.0/24", "dev", "eth0", "proto", "kernel", "scope", "link", "src", "10.9.0.2", "initcwnd", "1")
+    lab.server.run("ip", "route", "replace", *route)
+    raw_server(lab, [[HEAD.replace(b" 300\r", b" 4000\r") + b"b" * 4_000]])
+    raw_client(lab, [[REQUEST, {"read": ["GET"]}]] * 2)

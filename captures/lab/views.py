@@ -1,0 +1,64 @@
+"""What a capture cannot show: the other direction, what is encrypted, what the network card cuts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scenario import Connection, Find, Lab, curl, get, nginx, recording, site
+from static_servers import FOUR, SIZES, URLS
+
+ANSWERS = tuple(replace(exchange, method="", target="") for exchange in FOUR)
+
+
+@recording(
+    title="Only what the server sent was captured",
+    at="client",
+    software=("nginx", "curl"),
+    connections=(Connection(ANSWERS, closed_by="server"),),
+    finds=(Find("one-sided"),),
+    must_not={"capture-loss": "a direction is missing, not a packet", "no-response": "requests are not in the recording"},
+    expression="tcp and src host 10.9.0.2",
+    whole=False,
+)
+def one_sided(lab: Lab) -> None:
+    """Four GETs by curl from nginx, as in nginx-curl; the capture filter lets only the server's packets through.
+    That the client closed first cannot be seen."""
+    site(lab, **SIZES)
+    nginx(lab)
+    curl(lab, *URLS)
+
+
+@recording(
+    title="HTTPS: curl and nginx with TLS",
+    at="client",
+    software=("openssl", "nginx", "curl"),
+    connections=(Connection(()),),
+    finds=(Find("encrypted", note=True),),
+    must_not={"malformed-head": "it is no HTTP", "premature-close": "closes of TLS are not judged"},
+)
+def encrypted(lab: Lab) -> None:
+    """Four GETs by curl on one connection over TLS 1.3; the certificate was made for the recording by openssl."""
+    site(lab, **SIZES)
+    key, certificate = (str(lab.folder / name) for name in ("key.pem", "certificate.pem"))
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "30", "-subj", "/CN=lab"]
+    lab.server.run("openssl", "req", *made)
+    nginx(lab, f"listen 443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};")
+    curl(lab, "--insecure", *[url.replace("http:", "https:") for url in URLS])
+
+
+@recording(
+    title="Segmentation offload: segments of up to 64 kB; recorded with a snap length of 400 bytes",
+    at="server",
+    software=("nginx", "curl"),
+    connections=(Connection((get("/a.txt", 300), get("/large.txt", 300_000))),),
+    finds=(Find("offload", note=True),),
+    must_not={"snap-length": "heads are whole", "capture-loss": "nothing was lost, only cut", "nagle-delayed-ack": "no fault"},
+    offload=True,
+    options=("-s", "400"),
+    whole=False,
+)
+def offload(lab: Lab) -> None:
+    """Two GETs by curl from nginx, the second of 300 kB, with TSO, GSO and GRO on, as on any server of today."""
+    site(lab, **SIZES, large=300_000)
+    nginx(lab)
+    curl(lab, URLS[0], "http://10.9.0.2/large.txt")

@@ -1,0 +1,162 @@
+"""How long somebody waited in a recording, by the definitions of the rules, from tshark's time stamps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING
+
+from evidence import FIN, Segment, client_port, fields, round_trip, segments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+AT_ONCE, DELAYED_ACK = 0.005, 0.030
+"""Seconds: an ACK that takes less than the first was not delayed; no common delayed-ACK timer is shorter than the second."""
+
+RELEASED_WITHIN = 0.0015
+"""Seconds in which a kernel sends what an ACK released, or a tenth of the round trip where that is more."""
+
+FULL = 1_380
+"""Bytes of payload from which a segment on an MTU of 1500 is full, with all options that there are here."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Somebody waited: by which kind of fault (None: it has no kinds), and for how many seconds."""
+
+    kind: str | None
+    delay: float
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Data segment, the ACK that answered it, and the next segment of the same side; times in seconds.
+
+    `wait` is how long the ACK took, less the round trip to the receiver; `lateness` how much later than one round trip the
+    next segment came.
+    """
+
+    data: Segment
+    after: Segment
+    wait: float
+    lateness: float
+    released: bool
+
+
+def _held(stream: list[Segment], side: str) -> list[_Held]:
+    """Where a side of a connection sent a segment, got a pure ACK for it, and then sent the next."""
+    client = client_port(stream)
+    server = stream[0].port + stream[0].to_port - client
+    sender, receiver = (client, server) if side == "client" else (server, client)
+    to_sender, to_receiver = round_trip(stream, sender), round_trip(stream, receiver)
+    found: list[_Held] = []
+    for data, ack, after in zip(stream, stream[1:], stream[2:], strict=False):
+        in_turn = data.port == after.port == sender != ack.port
+        if in_turn and data.length and ack.pure_ack and ack.ack == data.end and after.length:
+            released = abs(after.time - ack.time - to_sender) < max(RELEASED_WITHIN, 0.1 * to_sender)
+            late = after.time - data.time - to_sender - to_receiver
+            found.append(_Held(data, after, ack.time - data.time - to_receiver, late, released))
+    return found
+
+
+def nagle(path: Path, number: int, side: str) -> list[Wait]:
+    """The small segments of a side that waited for a delayed ACK. Delay: how long the ACK took, less the median lateness
+    of the same kind of segment where the ACK came at once, because so late the application would have been anyway."""
+    found: list[Wait] = []
+    prompt: dict[str, list[float]] = {}
+    for held in _held(segments(path)[number], side):
+        kind = "head-body-split" if _ends_head(path, held.data.frame) else "write-write-read"
+        before = prompt.setdefault(kind, [])
+        if held.wait < AT_ONCE:
+            before.append(max(0.0, held.lateness))
+        elif held.wait >= DELAYED_ACK and held.released:
+            found.append(Wait(kind, held.wait - (median(before[-16:]) if before else 0.0)))
+    return found
+
+
+def _ends_head(path: Path, frame: int) -> bool:
+    """Whether the payload of this packet ends with an empty line (no body here does)."""
+    [[payload]] = fields(path, f"frame.number == {frame}", "tcp.payload")
+    return payload.endswith("0d0a0d0a")
+
+
+def delayed_acks(path: Path, number: int, side: str) -> list[Wait]:
+    """The full segments of a side that waited for a delayed ACK, and for how long the ACK took."""
+    held = _held(segments(path)[number], side)
+    return [Wait(None, h.wait) for h in held if h.released and h.wait >= DELAYED_ACK and h.after.length >= FULL]
+
+
+def thinking(path: Path, number: int, side: str) -> list[Wait]:
+    """From the last byte of each request to the first of its response, less the round trip to the server, where that
+    is a second or more."""
+    del side
+    stream = segments(path)[number]
+    client = client_port(stream)
+    data = [segment for segment in stream if segment.length]
+    turns = [(before, after) for before, after in pairwise(data) if before.port == client != after.port]
+    rtt = round_trip(stream, stream[0].port + stream[0].to_port - client)
+    return [Wait(None, wait) for before, after in turns if (wait := after.time - before.time - rtt) >= 1]
+
+
+def expecting(path: Path, number: int, side: str) -> list[Wait]:
+    """From the head of each request that expects 100 to the first byte of its body."""
+    del side
+    rows = fields(path, f'tcp.stream == {number} && tcp.payload contains "Expect: 100-"', "frame.number")
+    stream = segments(path)[number]
+    starts = {int(frame) for [frame] in rows}
+    data = [segment for segment in stream if segment.length and segment.port == client_port(stream)]
+    return [Wait(None, after.time - head.time) for head, after in pairwise(data) if head.frame in starts]
+
+
+def closed_window(path: Path, number: int, side: str) -> list[Wait]:
+    """From each announcement of a window of 0 by this side to the one that opens it again."""
+    stream = segments(path)[number]
+    receiver_is_client = side == "client"
+    since: float | None = None
+    found: list[Wait] = []
+    for segment in stream:
+        if (segment.port == client_port(stream)) == receiver_is_client and not segment.flags & FIN:
+            if segment.window == 0 and since is None:
+                since = segment.time
+            elif segment.window and since is not None:
+                found.append(Wait(None, segment.time - since))
+                since = None
+    return found
+
+
+def repeated(path: Path, number: int, side: str) -> list[Wait]:
+    """From the last progress (new data, or an ACK that advances) to each retransmission of a hole that came 150 ms or
+    more after it; *fast* behind three duplicate ACKs."""
+    del side
+    found: list[Wait] = []
+    highest: dict[int, int] = {}
+    acknowledged: dict[int, int] = {}
+    duplicates: dict[int, int] = {}
+    progress: float | None = None
+    for segment in segments(path)[number]:
+        new = segment.length > 0 and segment.end > highest.get(segment.port, -1)
+        advances = segment.ack > acknowledged.get(segment.port, -1)
+        if segment.length and not new and progress is not None and segment.time - progress >= 0.15:
+            kind = "fast" if duplicates.get(segment.to_port, 0) >= 3 else "timeout"
+            found.append(Wait(kind, segment.time - progress))
+            progress = None
+        duplicates[segment.port] = 0 if advances else duplicates.get(segment.port, 0) + segment.pure_ack
+        highest[segment.port] = max(highest.get(segment.port, -1), segment.end)
+        acknowledged[segment.port] = max(acknowledged.get(segment.port, -1), segment.ack)
+        if new or advances:
+            progress = segment.time
+    return found
+
+
+MEASURES: dict[str, Callable[[Path, int, str], list[Wait]]] = {
+    "nagle-delayed-ack": nagle,
+    "delayed-ack-stall": delayed_acks,
+    "slow-response": thinking,
+    "expect-continue-stall": expecting,
+    "zero-window-stall": closed_window,
+    "retransmission-stall": repeated,
+}
+"""Rule -> what measures its delays, given a recording, the number of a connection and the side that is to blame."""

@@ -1,0 +1,188 @@
+"""A wire in user space between two network namespaces, for kernels without `tc netem`.
+
+Its ends are TAP devices that become `eth0` in the two namespaces. A thread carries frames from one to the other: after
+a delay, without those that are to be lost, and with ACKs held back as a slower receiver would (impairments.py). It can
+record what passes at either end and in the middle.
+
+A wire ends with its block, and at the latest two minutes after it was strung. Frames go from one end to the other and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import itertools
+import os
+import select
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from impairments import SIDES, Conditions, DelayedAcks, Losses
+from packet import Segment, segment
+
+POINTS = ("client", "middle", "server")
+"""Where a wire can record: at its ends as the hosts there see it (behind held ACKs), and half-way."""
+
+OTHER = dict(zip(SIDES, reversed(SIDES), strict=True))
+
+LASTS = 120.0
+"""Seconds after which a wire carries nothing any more."""
+
+LARGEST = 65_535
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
+"""linux/if_tun.h"""
+
+URGENT = os.sched_param(1)
+"""Priority of the thread in the class of real time: it sleeps nearly always, and is to wake in time."""
+
+
+class Recording:
+    """A capture file with microseconds (linktype Ethernet), in the order in which frames pass."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1))
+
+    def add(self, frame: bytes) -> None:
+        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        self._file.write(struct.pack("<IIII", seconds, nanoseconds // 1_000, len(frame), len(frame)) + frame)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Wire:
+    """Carries frames between two TAP devices, given as file descriptors by side, until it is stopped."""
+
+    def __init__(self, ends: dict[str, int], conditions: Conditions) -> None:
+        self._ends = ends
+        self._delay = conditions.delay
+        self._losses = Losses(conditions.lose)
+        self._acks = {side: DelayedAcks(seconds) for side, seconds in conditions.ack_delay.items()}
+        self._recordings: dict[str, Recording] = {}
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._turn = itertools.count()
+        self._lock = threading.Lock()
+        self._stop, self._stopped = os.pipe()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self.errors: list[OSError] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; frames that are still under way are lost."""
+        os.close(self._stopped)
+        self._thread.join(5)
+        os.close(self._stop)
+
+    @contextmanager
+    def recorded(self, point: str, path: Path) -> Iterator[None]:
+        """Records what passes at a point (see POINTS) of TCP while the block runs."""
+        if point not in POINTS:
+            raise ValueError(f"a wire records at {', '.join(POINTS)}, not at {point}")
+        recording = Recording(path)
+        with self._lock:
+            self._recordings[point] = recording
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._recordings[point]
+            recording.close()
+
+    def _carry(self) -> None:
+        with suppress(OSError):
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_FIFO, URGENT)
+        ends = {descriptor: side for side, descriptor in self._ends.items()}
+        deadline = time.monotonic() + LASTS
+        while (now := time.monotonic()) < deadline:
+            ready, _, _ = select.select([*ends, self._stop], [], [], max(0.0, min(self._next(), deadline) - now))
+            if self._stop in ready:
+                return
+            with self._lock:
+                self._do_what_is_due()
+                for descriptor in ready:
+                    self._leaves(ends[descriptor], os.read(descriptor, LARGEST))
+
+    def _next(self) -> float:
+        times = [acks.next_release() for acks in self._acks.values()]
+        times.append(self._agenda[0][0] if self._agenda else None)
+        return min((when for when in times if when is not None), default=float("inf"))
+
+    def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        while self._agenda and self._agenda[0][0] <= now:
+            heapq.heappop(self._agenda)[2]()
+        for side, acks in self._acks.items():
+            for frame in acks.released(now):
+                self._travels(side, frame, segment(frame))
+
+    def _leaves(self, side: str, frame: bytes) -> None:
+        """A frame comes out of a host; its ACK may have to wait."""
+        content = segment(frame)
+        acks = self._acks.get(side)
+        if not acks or not content or acks.passes(content, frame, time.monotonic()):
+            self._travels(side, frame, content)
+
+    def _travels(self, side: str, frame: bytes, content: Segment | None) -> None:
+        self._record(side, frame, content)
+        self._after(self._delay / 2, lambda: self._record("middle", frame, content))
+        if not content or not self._losses.lost(side, content):
+            self._after(self._delay, lambda: self._arrives(OTHER[side], frame, content))
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        if seconds:
+            heapq.heappush(self._agenda, (time.monotonic() + seconds, next(self._turn), action))
+        else:
+            action()
+
+    def _arrives(self, side: str, frame: bytes, content: Segment | None) -> None:
+        self._record(side, frame, content)
+        if content and side in self._acks:
+            self._acks[side].delivered(content, time.monotonic())
+        try:
+            os.write(self._ends[side], frame)
+        except OSError as error:  # the device is down, as before and after the traffic
+            self.errors.append(error)
+
+    def _record(self, point: str, frame: bytes, content: Segment | None) -> None:
+        if content and point in self._recordings:
+            self._recordings[point].add(frame)
+
+
+def _tap(name: str) -> int:
+    """A new TAP device; it lives as long as its file descriptor."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextmanager
+def strung(namespaces: dict[str, str], conditions: Conditions) -> Iterator[Wire]:
+    """A wire between the namespaces of client and server (side -> name), each of which gets its end as `eth0`.
+
+    Needs root and /dev/net/tun; raises OSError without. The interfaces are down and have no address yet.
+    """
+    with ExitStack() as cleanup:
+        ends: dict[str, int] = {}
+        for side in SIDES:
+            device = f"wd{os.getpid()}{side[0]}"
+            ends[side] = _tap(device)
+            cleanup.callback(os.close, ends[side])
+            move = ["ip", "link", "set", device, "netns", namespaces[side], "name", "eth0"]
+            subprocess.run(move, check=True, timeout=20)
+        wire = Wire(ends, conditions)
+        wire.start()
+        cleanup.callback(wire.stop)
+        yield wire
