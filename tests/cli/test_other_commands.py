@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -35,12 +36,13 @@ def test_explain(run: Run) -> None:
     result = run("explain", "nagle-delayed-ack")
     assert result.exit_code == 0
     assert result.stdout.startswith("nagle-delayed-ack (family stalls)\n")
-    assert all(part in result.stdout for part in ("How it is proved\n", "Thresholds\n", "MIN_ACK_DELAY = 30 ms"))
+    assert all(part in result.stdout for part in ("How it is proved\n", "Thresholds\n", "min-ack-delay = 30 ms"))
 
 
 def test_explain_finds_what_people_search_for(run: Run) -> None:
-    assert run("explain", "expected", "to", "be", "kept", "alive").stdout.startswith("premature-close (family lifetime)\n")
-    assert "lifetime\n  premature-close" in run("explain", "connection").stdout
+    assert run("explain", "nagle").stdout.startswith("nagle-delayed-ack (family stalls)\n")
+    several = run("explain", "expected", "to", "be", "kept", "alive").stdout
+    assert several.startswith('2 rules for "expected to be kept alive", the nearest first:\n\n  premature-close ')
 
 
 def test_explain_an_unknown_rule(run: Run) -> None:
@@ -54,6 +56,16 @@ def test_every_rule_can_be_explained(run: Run) -> None:
 
     for name in catalogue():
         assert run("explain", name).stdout.startswith(f"{name} (family ")
+
+
+def test_configured_thresholds_stand_beside_the_default(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "w.toml"
+    file.write_text('ignore = ["capture"]\n[thresholds.nagle-delayed-ack]\nmin-ack-delay = "46ms"\n')
+    page, listed = run("explain", "nagle-delayed-ack", "--config", file), run("rules", "--config", file)
+    assert "min-ack-delay = 46 ms (default 30 ms)" in page.stdout
+    assert "min-ack-delay = 46 ms (default 30 ms)" in listed.stdout
+    assert listed.stdout.count("left out by the configuration") >= 2
+    assert "(default " not in run("rules").stdout
 
 
 def test_schema(run: Run) -> None:

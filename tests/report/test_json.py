@@ -74,9 +74,7 @@ def test_top_and_captures() -> None:
         "findings": {"error": 1, "warning": 2, "note": 0},
         "delay": 0.4,
         "healthy": [],
-        "not_judged": [
-            {"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so that there was nothing to check"}
-        ],
+        "not_judged": [{"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so that there was nothing to check"}],
         "left_out": [],
     }
     assert one["captures"][0]["not_analysed"] == [{"reason": "ARP", "packets": 3}, {"reason": "UDP", "packets": 12}]

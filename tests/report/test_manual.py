@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from io import StringIO
 
-from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.report.manual import search, severities, write_list, write_page
+from wiredoctor.findings import Reference, Rule, Threshold, configured
+from wiredoctor.report.manual import severities, write_found, write_list, write_page
 from wiredoctor.report.paper import Paper
 
 PAGE = """A segment waited for nothing.
@@ -76,7 +76,7 @@ References
   RFC 9293.
 
 Thresholds
-  MIN_ACK_DELAY = 30 ms  below every timer
+  min-ack-delay = 30 ms  below every timer
 
 Links
   RFC 9293  https://www.rfc-editor.org/rfc/rfc9293
@@ -105,12 +105,40 @@ def test_severities_of_a_rule_with_one() -> None:
     assert severities(Page().rule) == ["error", "warning"]
 
 
-def test_search() -> None:
-    other = Page(name="close", doc="Something else, of two pieces.")
-    pages = {p.name: p for p in (Page(), other)}
-    assert search(pages, "nagle-delayed-ack") == [Page()]
-    assert search(pages, "Nagle Delayed_ACK") == [Page()]
-    assert search(pages, "waited  for NOTHING") == [Page()]
-    assert search(pages, "expected to be kept alive") == [Page(), other]
-    assert search(pages, "pieces else") == [other]
-    assert search(pages, "nowhere to be seen") == []
+def test_a_configured_threshold_stands_beside_its_default() -> None:
+    page, lines = StringIO(), StringIO()
+    entry = Page()
+    with configured({id(entry.thresholds["MIN_ACK_DELAY"]): "40 ms"}):
+        write_page(entry, page, Paper(80))
+        write_list([entry, Page(name="tail")], lines, Paper(80), ignored={"tail"})
+    assert "\n  min-ack-delay = 40 ms (default 30 ms)  below every timer\n" in page.getvalue()
+    assert lines.getvalue().endswith(
+        """\
+  nagle-delayed-ack  error, warning  A segment waited for nothing.
+      min-ack-delay = 40 ms (default 30 ms)
+  tail               error, warning  A segment waited for nothing.
+      left out by the configuration
+"""
+    )
+
+
+def test_other_rules_that_speak_of_it() -> None:
+    out = StringIO()
+    write_page(Page(), out, Paper(80), others=[Page(name="tail"), Page(name="tinygrams")])
+    assert out.getvalue().endswith("\n\nSpeaks of it too: tail, tinygrams\n")
+
+
+def test_what_a_search_found() -> None:
+    out = StringIO()
+    write_found([Page(name="tail"), Page(family="lifetime")], "40 ms", out, Paper(80))
+    assert (
+        out.getvalue()
+        == """\
+2 rules for "40 ms", the nearest first:
+
+  tail               error, warning  A segment waited for nothing.
+  nagle-delayed-ack  error, warning  A segment waited for nothing.
+
+wiredoctor explain tail shows the page of the first.
+"""
+    )

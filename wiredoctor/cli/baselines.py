@@ -33,6 +33,8 @@ def _findings(text: str) -> Iterator[Any]:
         report: Any = json.loads(text)
     except json.JSONDecodeError:
         lines: list[Any] = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise
         yield from (one for one in lines if "summary" not in one)
         return
     if "findings" in report:

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
+from wiredoctor.cli.configuration import check_thresholds, configuration
 from wiredoctor.cli.exits import Exit, UsageError
-from wiredoctor.cli.options import Color, Colors, suggestion
+from wiredoctor.cli.options import Color, Colors, Configurations, suggestion
 from wiredoctor.cli.outputs import Text, stdout_paper
+
+
+def _misspelt(word: str, rules: Collection[str]) -> str:
+    """ "; did you mean ...?" for what is nearly a rule's name."""
+    near = "-" in word and " " not in word and word not in rules and difflib.get_close_matches(word, rules, n=1, cutoff=0.8)
+    return suggestion(word, rules) if near else ""
 
 
 def explain(
     words: Annotated[
-        list[str], typer.Argument(metavar="RULE", help="Name of a rule, or words to look for in the manual.", show_default=False)
+        list[str],
+        typer.Argument(metavar="RULE-OR-WORDS", help="Name of a rule, or what you would search for.", show_default=False),
     ],
+    config: Configurations = None,
     color: Colors = Color.auto,
 ) -> int:
-    """Print the manual page of a rule: what it means, how it is proved, what to do."""
-    from wiredoctor.pipeline import catalogue
-    from wiredoctor.report.manual import search, write_list, write_page
+    """Print the manual page of a rule: what it means, how it is proved, what to do.
+
+    The words of an error message or of a complaint do too: "socket hang up", "40 ms". Several rules that fit are listed.
+    """
+    from wiredoctor.pipeline import catalogue, configured
+    from wiredoctor.report.finder import find
+    from wiredoctor.report.manual import write_found, write_page
 
     rules, wanted = catalogue(), " ".join(words)
-    found = search(rules, wanted)
-    if not found:
-        raise UsageError(f"no rule is called {wanted!r} or speaks of it{suggestion(wanted, rules)}")
+    found, sure = find(rules, wanted)
+    misspelt = _misspelt(wanted, rules)
+    if not found or misspelt:
+        raise UsageError(f"no rule is called {wanted!r} or speaks of it{misspelt or suggestion(wanted, rules)}")
+    limits = check_thresholds(configuration(config, rules), rules)
     paper = stdout_paper(color)
-    with Text(sys.stdout.buffer, paper) as out:
-        if len(found) == 1:
-            write_page(found[0], out, paper)
+    with configured(limits), Text(sys.stdout.buffer, paper) as out:
+        if sure:
+            write_page(found[0], out, paper, others=found[1:])
         else:
-            write_list(found, out, paper)
+            write_found(found, wanted, out, paper)
     return Exit.DONE

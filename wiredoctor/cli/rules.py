@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 
+from wiredoctor.cli.configuration import check_thresholds, configuration
 from wiredoctor.cli.exits import Exit
-from wiredoctor.cli.options import Color, Colors
+from wiredoctor.cli.options import Color, Colors, Configurations
 from wiredoctor.cli.outputs import Text, stdout_paper
 
 
-def rules(color: Colors = Color.auto) -> int:
-    """List all rules by family, with the severities of their findings."""
-    from wiredoctor.pipeline import catalogue
+def rules(config: Configurations = None, color: Colors = Color.auto) -> int:
+    """List all rules by family, with the severities of their findings, and what is configured."""
+    from wiredoctor.pipeline import catalogue, configured
     from wiredoctor.report.manual import write_list
 
+    every = catalogue()
+    read = configuration(config, every)
+    wanted = {name for name, m in every.items() if not read.select or {name, m.family} & {*read.select}}
+    ignored = {name for name, m in every.items() if name not in wanted or {name, m.family} & {*read.ignore}}
     paper = stdout_paper(color)
-    with Text(sys.stdout.buffer, paper) as out:
-        write_list(catalogue().values(), out, paper)
+    with configured(check_thresholds(read, every)), Text(sys.stdout.buffer, paper) as out:
+        write_list(every.values(), out, paper, ignored=ignored)
     return Exit.DONE

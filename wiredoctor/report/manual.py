@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from wiredoctor.findings import SEVERITIES, Rule, Severity, Threshold
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
+from wiredoctor.report.words import count
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Reference
@@ -30,29 +31,17 @@ class Entry(Protocol):
     def thresholds(self) -> Mapping[str, Threshold]: ...
 
 
-def search(entries: Mapping[str, Entry], words: str) -> list[Entry]:
-    """The rule of that name; else the rules whose page has the phrase; else those whose page has all the words."""
-    name = words.strip().lower().replace("_", "-").replace(" ", "-")
-    if name in entries:
-        return [entries[name]]
-    phrase = " ".join(words.lower().split())
-    pages = {e.name: " ".join(f"{e.name} {e.family} {_titles(e.rule)} {e.doc}".lower().split()) for e in entries.values()}
-    found = [e for e in entries.values() if phrase in pages[e.name]]
-    return found or [e for e in entries.values() if all(w in pages[e.name] for w in phrase.split())]
-
-
-def _titles(rule: Rule) -> str:
-    return rule.title if isinstance(rule.title, str) else " ".join(f"{kind} {title}" for kind, title in rule.title.items())
-
-
 def severities(rule: Rule) -> list[Severity]:
     """Every severity that its kinds have, worst first."""
     used = {rule.severity} if isinstance(rule.severity, str) else set(rule.severity.values())
     return [s for s in SEVERITIES if s in used]
 
 
-def write_list(entries: Iterable[Entry], out: TextIO, paper: Paper) -> None:
-    """A line per rule below its family: name, severities, title."""
+def write_list(entries: Iterable[Entry], out: TextIO, paper: Paper, *, ignored: Collection[str] = ()) -> None:
+    """A line per rule below its family: name, severities, summary; below it, what is configured otherwise than by default.
+
+    `ignored`: names of the rules that the configuration leaves out.
+    """
     writer = Writer(out, paper)
     families: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -63,24 +52,60 @@ def write_list(entries: Iterable[Entry], out: TextIO, paper: Paper) -> None:
             writer.blank()
         writer.paragraph((family, "bold"))
         for entry in members:
-            words = ", ".join(severities(entry.rule))
-            lead = f"{entry.name:<{longest}}  "
-            summary = entry.doc.partition("\n")[0].strip()
-            writer.paragraph((lead, "cyan"), f"{words:<14}  ", summary, indent=2, hang=longest + 18)
+            _write_line(writer, entry, longest, 2)
+            _write_configured(writer, entry, ignored)
 
 
-def write_page(entry: Entry, out: TextIO, paper: Paper) -> None:
-    """The page of one rule."""
+def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Paper) -> None:
+    """The rules that a search found, best first."""
+    writer, found = Writer(out, paper), [*entries]
+    writer.paragraph(f'{count(len(found), "rule")} for "{words}", the nearest first:')
+    writer.blank()
+    for entry in found:
+        _write_line(writer, entry, max(len(e.name) for e in found), 2)
+    writer.blank()
+    writer.paragraph(f"wiredoctor explain {found[0].name} shows the page of the first.")
+
+
+def _write_line(writer: Writer, entry: Entry, longest: int, indent: int) -> None:
+    words = ", ".join(severities(entry.rule))
+    lead = f"{entry.name:<{longest}}  "
+    writer.paragraph((lead, "cyan"), f"{words:<14}  ", summary(entry), indent=indent, hang=longest + 18)
+
+
+def summary(entry: Entry) -> str:
+    """The first line of a rule's page."""
+    return entry.doc.partition("\n")[0].strip()
+
+
+def _write_configured(writer: Writer, entry: Entry, ignored: Collection[str]) -> None:
+    if entry.name in ignored:
+        writer.paragraph(("left out by the configuration", "yellow"), indent=6)
+    for name, threshold in entry.thresholds.items():
+        if threshold.current != threshold.text:
+            writer.paragraph((f"{named(name)} = {threshold.current}", "yellow"), f" (default {threshold.text})", indent=6)
+
+
+def named(constant: str) -> str:
+    """MIN_ACK_DELAY -> min-ack-delay, as it is written in a configuration."""
+    return constant.lower().replace("_", "-")
+
+
+def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entry] = ()) -> None:
+    """The page of one rule; `others` are named at its end."""
     writer = Writer(out, paper)
-    title, _, body = entry.doc.partition("\n")
+    body = entry.doc.partition("\n")[2]
     writer.paragraph((entry.name, "bold"), f" (family {entry.family})")
-    writer.paragraph(title.strip())
+    writer.paragraph(summary(entry))
     writer.blank()
     _write_severity(writer, entry.rule)
     for paragraph in _paragraphs(body):
         _write_paragraph(writer, paragraph)
     _write_thresholds(writer, entry.thresholds)
     _write_links(writer, entry.rule.references)
+    if names := ", ".join(other.name for other in others):
+        writer.blank()
+        writer.paragraph(("Speaks of it too: ", "bold"), names, hang=2)
 
 
 def _write_severity(writer: Writer, rule: Rule) -> None:
@@ -136,7 +161,9 @@ def _write_thresholds(writer: Writer, thresholds: Mapping[str, Threshold]) -> No
     writer.blank()
     writer.paragraph(("Thresholds", "bold"))
     for name, threshold in thresholds.items():
-        writer.paragraph((f"{name} = {threshold.text}", "cyan"), f"  {threshold.reason}", indent=2, hang=2)
+        configured = threshold.current != threshold.text
+        beside = f" (default {threshold.text})" if configured else ""
+        writer.paragraph((f"{named(name)} = {threshold.current}", "cyan"), f"{beside}  {threshold.reason}", indent=2, hang=2)
 
 
 def _write_links(writer: Writer, references: tuple[Reference, ...]) -> None:

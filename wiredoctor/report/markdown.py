@@ -40,7 +40,7 @@ PROOF = Paper(width=88, unicode=True)
 """What a code block shows without a scroll bar."""
 
 _SIGNS = re.compile(r"[\\`*_{}\[\]<>|~&$]")
-_AT_THE_START = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
+_AT_THE_START = re.compile(r"^(\d*)([#+=.)-])")
 _REFERENCE = re.compile(r"(?<![A-Za-z0-9])(@|#|GH-)(?=[A-Za-z0-9_-])|(?<=://)|(?<=\bwww\.)|(?<=[A-Za-z0-9])@", re.IGNORECASE)
 
 _NOTHING = "&#8203;"
@@ -49,7 +49,7 @@ _NOTHING = "&#8203;"
 
 def escaped(text: str) -> str:
     """Text as Markdown that says just that: no markup, HTML, table, formula, link, mention or issue number comes of it."""
-    safe = _SIGNS.sub(lambda m: f"&#{ord(m[0])};" if m[0] in "<>&$|`" else f"\\{m[0]}", _marked(clean(text)))
+    safe = _SIGNS.sub(lambda m: f"&#{ord(m[0])};" if m[0] in "<>&$|`" else f"\\{m[0]}", _marked(clean(text).strip()))
     return _AT_THE_START.sub(r"\1\\\2", safe).replace("\ue000", _NOTHING)
 
 

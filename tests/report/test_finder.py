@@ -1,0 +1,104 @@
+"""Rules are found by what people type into a search box."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.report.test_manual import RULE, Page
+from wiredoctor.report.finder import find
+from wiredoctor.report.searches import SEARCHES
+from wiredoctor.rules import catalogue
+
+PAGES = {
+    page.name: page
+    for page in (
+        Page(),
+        Page(name="premature-close", family="lifetime", doc="The server closed a connection.\n\nWhat it means\n    FIN, early."),
+        Page(name="acme-lateness", family="acme", doc="Something came 7 ms late.\n\nWhat it means\n    Frobnication of widgets."),
+    )
+}
+
+
+def names(words: str) -> list[str]:
+    return [entry.name for entry in find(PAGES, words).entries]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("nagle-delayed-ack", "nagle-delayed-ack"),
+        ("Nagle Delayed_ACK", "nagle-delayed-ack"),
+        ("nagle", "nagle-delayed-ack"),
+        ("TCP_NODELAY", "nagle-delayed-ack"),
+        ("40 ms", "nagle-delayed-ack"),
+        ("40ms", "nagle-delayed-ack"),
+        ("read ECONNRESET", "premature-close"),
+        ("Error: socket hang up at connResetException (node:internal)", "premature-close"),
+        ("frobnicating widget", "acme-lateness"),
+        ("7ms", "acme-lateness"),
+    ],
+)
+def test_one_rule_is_meant(words: str, name: str) -> None:
+    found = find(PAGES, words)
+    assert found.entries[0].name == name
+    assert found.sure
+
+
+def test_a_name_is_that_rule_and_no_other() -> None:
+    assert find({"close": Page(name="close"), "close-2": Page(name="close-2")}, "close").sure
+
+
+def test_words_of_many_rules_are_a_list_with_the_likeliest_first() -> None:
+    pages = {name: Page(name=name, rule=RULE, doc="x") for name in ("keep-alive-race", "premature-close", "no-response")}
+    found = find(pages, "connection was closed")
+    assert not found.sure
+    assert [entry.name for entry in found.entries] == ["premature-close", "keep-alive-race", "no-response"]
+
+
+def test_a_word_in_passing_is_noise_beside_rules_that_are_about_it() -> None:
+    pages = {n: Page(name=n, doc=d) for n, d in (("slow-response", "x"), ("tinygrams", "x"), ("other", "x\n\na slow host"))}
+    found = find(pages, "slow")
+    assert [e.name for e in found.entries] == ["slow-response", "tinygrams"]
+    assert not found.sure
+
+
+@pytest.mark.parametrize("words", ["", "  ", "xyzzy", "the", "?!"])
+def test_nothing(words: str) -> None:
+    assert names(words) == []
+    assert not find(PAGES, words).sure
+
+
+def test_some_of_many_words_will_do_where_nothing_else_does() -> None:
+    assert names("widgets frobnicate everywhere") == ["acme-lateness"]
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("connection was closed", "premature-close"),
+        ("40 ms", "nagle-delayed-ack"),
+        ("nagle", "nagle-delayed-ack"),
+        ("expected to be kept alive", "premature-close"),
+        ("stream arrives at once", "unchunked-streaming"),
+    ],
+)
+def test_the_rules_that_there_are(words: str, first: str) -> None:
+    assert find(catalogue(), words).entries[0].name == first
+
+
+def test_slow_names_the_rules_of_those_who_wait() -> None:
+    found = find(catalogue(), "slow")
+    assert "nagle-delayed-ack" in [e.name for e in found.entries[:4]]
+    assert not found.sure
+
+
+def test_econnreset_names_the_rules_of_lost_requests() -> None:
+    assert {"premature-close", "keep-alive-race"} <= {e.name for e in find(catalogue(), "ECONNRESET").entries}
+
+
+def test_every_rule_is_found_by_its_name_and_by_what_is_listed_for_it() -> None:
+    rules = catalogue()
+    for name in rules:
+        assert find(rules, name) == ([rules[name], *find(rules, name).entries[1:]], True)
+        for words in SEARCHES.get(name, ()):
+            assert rules[name] in find(rules, words).entries, words

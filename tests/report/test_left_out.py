@@ -1,0 +1,76 @@
+"""What is known already is left out, and counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.report.examples import capture_loss, finding, report
+from wiredoctor.findings import LeftOut, total_delay
+from wiredoctor.report.left_out import Ignore, without_ignored, without_known
+
+
+@pytest.mark.parametrize(
+    ("entry", "fits"),
+    [
+        (Ignore("r", rule="nagle-delayed-ack"), True),
+        (Ignore("r", rule="stalls"), True),
+        (Ignore("r", rule="lifetime"), False),
+        (Ignore("r", kind="head-body-split"), True),
+        (Ignore("r", kind="tail"), False),
+        (Ignore("r", server="10.0.0.2:80"), True),
+        (Ignore("r", server="10.0.0.2"), True),
+        (Ignore("r", server="10.0.0.?"), True),
+        (Ignore("r", server="10.0.0.2:8*"), True),
+        (Ignore("r", server="10.0.0.2:81*"), False),
+        (Ignore("r", server="10.0.0"), False),
+        (Ignore("r", client="10.0.0.1:*"), True),
+        (Ignore("r", client="10.0.0.2*"), False),
+        (Ignore("r", target="/items*"), True),
+        (Ignore("r", target="/items?id=*"), True),
+        (Ignore("r", target="/item"), False),
+        (Ignore("r", rule="stalls", server="10.0.0.2", target="/*"), True),
+        (Ignore("r", rule="stalls", server="10.0.0.9", target="/*"), False),
+    ],
+)
+def test_an_entry_fits_when_all_that_it_asks_for_holds(entry: Ignore, fits: bool) -> None:
+    assert entry.fits(finding()) == fits
+
+
+def test_brackets_of_an_address_are_no_set() -> None:
+    one = finding(server="[2001:db8::1]:80")
+    assert Ignore("r", server="[2001:db8::1]:80").fits(one)
+    assert Ignore("r", server="2001:db8::*").fits(one)
+    assert not Ignore("r", server="[2001:db8::1]").fits(finding(server="2"))
+
+
+def test_a_finding_without_request_or_endpoint_fits_no_glob_of_one() -> None:
+    assert not Ignore("r", target="/*").fits(capture_loss())
+    assert not Ignore("r", server="*").fits(capture_loss())
+    assert Ignore("r", rule="capture").fits(capture_loss())
+
+
+def test_the_first_entry_that_fits_counts_it() -> None:
+    findings = [finding(), finding(server="10.0.0.7:80"), capture_loss()]
+    entries = [Ignore("old host", server="10.0.0.7:*"), Ignore("known", rule="stalls"), Ignore("unused", rule="framing")]
+    left = without_ignored(report(findings), entries)
+    assert left.findings == [capture_loss()]
+    assert left.left_out == [
+        LeftOut("ignore", "old host", 1, ("nagle-delayed-ack",)),
+        LeftOut("ignore", "known", 1, ("nagle-delayed-ack",)),
+    ]
+    assert left.delay == 0
+
+
+def test_a_baseline_leaves_what_is_new() -> None:
+    old, new = finding(), finding(kind="tail", delay=0.1, elapsed=5.0)
+    again = finding(connection=9, elapsed=7.0, client="10.0.0.1:60000")
+    left = without_known(report([old, again, new]), {old.fingerprint}, "known.json")
+    assert left.findings == [new]
+    assert left.left_out == [LeftOut("baseline", "known.json", 2, ("nagle-delayed-ack",))]
+    assert left.delay == total_delay([new])
+
+
+def test_nothing_known_is_nothing_said() -> None:
+    whole = report([finding()])
+    assert without_known(whole, {"0" * 16}, "known.json") is whole
+    assert without_ignored(whole, []) is whole

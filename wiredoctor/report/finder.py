@@ -1,0 +1,120 @@
+"""Finding a rule by what people search for: its name, an error message, a complaint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from wiredoctor.report.searches import SEARCHES
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Rule
+    from wiredoctor.report.manual import Entry
+
+E = TypeVar("E", bound="Entry")
+
+_UNIT = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s)\b)")
+
+SMALL_WORDS = re.compile(
+    r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"
+)
+
+_MEANINGFUL = re.compile(r"\w")
+
+SHORTEST_PIECE = 8
+"""Characters of a known phrase from which on a longer text that has it, such as a line of a log, is about it."""
+
+
+class Where(IntEnum):
+    """How well a rule fits, worst first."""
+
+    NOWHERE = 0
+    SOME_WORDS = 1
+    ALL_WORDS = 2
+    PAGE = 3
+    TITLE = 4
+    SEARCHED = 5
+    PART_OF_NAME = 6
+    NAME = 7
+
+
+class Found(NamedTuple, Generic[E]):
+    """The rules that fit, best first; `sure` when the first is meant and no other."""
+
+    entries: list[E]
+    sure: bool
+
+
+def find(entries: Mapping[str, E], words: str) -> Found[E]:
+    """The rules that these words mean or speak of."""
+    wanted = _plain(words)
+    if not _MEANINGFUL.search(SMALL_WORDS.sub("", wanted)):
+        return Found([], sure=False)
+    rated = {name: _rate(entry, wanted) for name, entry in entries.items()}
+    best = max(rated.values(), default=Where.NOWHERE)
+    if best == Where.NOWHERE:
+        return Found([], sure=False)
+    likely = [*SEARCHES, *entries]
+    ranked = sorted(rated, key=lambda name: (-rated[name], likely.index(name)))
+    sure = best == Where.NAME or sum(rate >= Where.SEARCHED for rate in rated.values()) == 1
+    least = _least(best, sure=sure)
+    found = [entries[name] for name in ranked if rated[name] >= least]
+    return Found(found, sure or len(found) == 1)
+
+
+def _least(best: Where, *, sure: bool) -> Where:
+    """What is worth naming beside the best: rules that merely use a word are noise beside several that are about it."""
+    if best >= Where.SEARCHED and not sure:
+        return Where.TITLE
+    return Where.ALL_WORDS if best >= Where.ALL_WORDS else best
+
+
+def _rate(entry: Entry, wanted: str) -> Where:
+    name = _plain(entry.name)
+    if wanted == name:
+        return Where.NAME
+    if _has(name, wanted):
+        return Where.PART_OF_NAME
+    if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry)):
+        return Where.SEARCHED
+    if _has(_plain(f"{entry.family} {_titles(entry.rule)} {entry.doc.partition(chr(10))[0]}"), wanted):
+        return Where.TITLE
+    page = _plain(f"{entry.name} {entry.family} {_titles(entry.rule)} {entry.doc} {' '.join(SEARCHES.get(entry.name, ()))}")
+    if _has(page, wanted):
+        return Where.PAGE
+    return _by_words(page, wanted)
+
+
+def _by_words(page: str, wanted: str) -> Where:
+    meant = [_stem(word) for word in SMALL_WORDS.sub("", wanted).split()]
+    there = sum(f" {word}" in f" {page}" for word in meant)
+    if not there:
+        return Where.NOWHERE
+    if there == len(meant):
+        return Where.ALL_WORDS
+    return Where.SOME_WORDS if 2 * there > len(meant) else Where.NOWHERE
+
+
+def _stem(word: str) -> str:
+    """closed, closes, closing -> clos: pages say it in another form."""
+    return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
+
+
+def _searched(entry: Entry) -> list[str]:
+    return [_plain(text) for text in SEARCHES.get(entry.name, ())]
+
+
+def _titles(rule: Rule) -> str:
+    return rule.title if isinstance(rule.title, str) else " ".join(f"{kind} {title}" for kind, title in rule.title.items())
+
+
+def _has(text: str, words: str) -> bool:
+    """Whole words, in this order."""
+    return f" {words} " in f" {text} "
+
+
+def _plain(text: str) -> str:
+    """Words without signs and case; a number with its unit is one word."""
+    return _UNIT.sub("", " ".join(re.findall(r"[a-z0-9]+", text.lower())))
