@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,8 +41,7 @@ _CONFIGURED: ContextVar[Mapping[int, str]] = ContextVar("configured thresholds",
 """id() of a Threshold -> its text in the running analysis."""
 
 
-@dataclass(frozen=True)
-class Threshold:
+class Threshold(NamedTuple):
     """A limit of a rule: "30 ms" or "8 segments" or "25 %", and why it is that and no other.
 
     `value` is in nanoseconds for times (ns, us, ms, s), else the bare number. Within `configured` both it and `current`
@@ -88,16 +87,14 @@ def configured(thresholds: Mapping[int, str]) -> Generator[None]:
         _CONFIGURED.reset(token)
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """Where a claim of a rule can be read."""
 
     title: str
     url: str
 
 
-@dataclass(frozen=True)
-class Advice:
+class Advice(NamedTuple):
     """A sentence that a remedy ends with, where the side that has to change something is `side` and runs `software`.
 
     `software` is a regular expression, searched without regard to case in the response's Server (side server) or in
@@ -109,8 +106,7 @@ class Advice:
     text: str
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """What a rule file declares as RULE. Texts are str.format templates over the columns of its candidates.
 
     Every text may also use client, server, side and peer (the two sides in words), request, status, server_software and
@@ -153,8 +149,7 @@ Optional: `direction` (direction of the sender who has to change something: sett
 `last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none)."""
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """A packet that proves something: its frame number, seconds since the capture's first packet, and what it shows."""
 
     frame: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from wiredoctor.tables import Columns
@@ -22,8 +22,7 @@ class CaptureError(Exception):
     """The input cannot be read as a capture at all; the text is one line that says what and where."""
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(NamedTuple):
     """Where packets were captured. `ticks` per second and `seconds` added are those of the file's time stamps."""
 
     link_type: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 from wiredoctor.cli.exits import UsageError, say
 from wiredoctor.cli.options import suggestion
@@ -21,8 +21,7 @@ ENTRY = ("rule", "kind", "client", "server", "target", "reason", "until")
 Catalogue = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(NamedTuple):
     """What a file says; empty where there is none. `ignore` has names, `entries` the [[ignore]] tables that still hold."""
 
     file: str = ""
@@ -33,7 +32,7 @@ class Configuration:
     min_confidence: str = ""
     fail_on: str = ""
     baseline: str = ""
-    thresholds: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict[str, Mapping[str, "str | int"]])
+    thresholds: Mapping[str, Mapping[str, str | int]] = MappingProxyType({})
 
 
 def configuration(path: str | None, catalogue: Catalogue) -> Configuration:

@@ -7,9 +7,8 @@ that works in another way, and a parameter of another type, are left as they are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 import typer
 
@@ -31,8 +30,7 @@ def without_pydantic(command: Any, help_names: list[str]) -> Any:
     return command
 
 
-@dataclass(frozen=True)
-class Converter:
+class Converter(NamedTuple):
     """Converts what was given for a parameter: one value, or a list of them."""
 
     kind: Any

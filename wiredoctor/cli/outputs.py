@@ -7,9 +7,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from wiredoctor.cli.exits import UsageError
 from wiredoctor.cli.options import Color, Format
@@ -24,8 +23,7 @@ Write = Callable[[Format, BinaryIO, Paper], None]
 """Writes a report in a format; text as UTF-8 or whatever the paper allows."""
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """A file of -o and the format that its suffix names."""
 
     path: Path

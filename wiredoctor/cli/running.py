@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.configuration import Configuration, check_thresholds
@@ -21,8 +20,7 @@ MOST_JOBS = 4
 """Each process reads the whole file and decodes every packet: more of them gain little."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What command line and configuration ask for together. `selected` is what either has named."""
 
     wanted: Wanted

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.findings import LeftOut, total_delay
 from wiredoctor.report.groups import host
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Finding, LeftOutBy, Report
 
 
-@dataclass(frozen=True)
-class Ignore:
+class Ignore(NamedTuple):
     """An entry of a configuration: which findings are not to be reported, and why. "" and () ask for nothing.
 
     `rule` is a rule or a family; `client` and `server` are globs of an endpoint or of its address, `target` one of a request

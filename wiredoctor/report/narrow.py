@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.findings import CONFIDENCES, LeftOut, total_delay
 
@@ -22,8 +22,7 @@ _SECOND = 1_000_000_000
 _FRACTION = re.compile(r"[.,]([0-9]+)")
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """A bound of a time span, in nanoseconds since the first packet of a capture or since 1970."""
 
     nanoseconds: int
@@ -48,8 +47,7 @@ class Moment:
         return self.nanoseconds - (first or 0) if self.absolute else self.nanoseconds
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What to show. Several hosts, ports or connections are alternatives; different conditions must all hold."""
 
     hosts: tuple[str, ...] = ()
@@ -213,7 +211,7 @@ def _exchange_filter(report: Report, wanted: Wanted, spans: dict[str, Span]) -> 
         keep &= pl.col("connection").is_in(list(wanted.connections))
     if not (wanted.hosts or wanted.ports) or report.scan_connections is None:
         return lambda exchanges: exchanges.filter(keep)
-    place = replace(wanted, begin=None, end=None)
+    place = wanted._replace(begin=None, end=None)
     chosen = report.scan_connections().filter(_connection_wanted(place, spans)).select("capture", "connection").collect()
     return lambda exchanges: exchanges.filter(keep).join(
         chosen.lazy(), on=["capture", "connection"], how="semi", maintain_order="left"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from wiredoctor.report.words import clean
 
@@ -28,8 +27,7 @@ _TIED = "\ue000"
 """Stands for a space at which no line may end. Not a character of any text here: `clean` escapes it."""
 
 
-@dataclass(frozen=True)
-class Paper:
+class Paper(NamedTuple):
     """How to write: columns, whether with colour, whether beyond ASCII."""
 
     width: int = 100

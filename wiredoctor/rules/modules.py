@@ -8,11 +8,10 @@ import inspect
 import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, distributions
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
@@ -36,8 +35,7 @@ class RuleError(ValueError):
     """A rule file lacks what a rule has; the text says which file and what, in one line."""
 
 
-@dataclass(frozen=True)
-class RuleModule:
+class RuleModule(NamedTuple):
     """A rule as it was found: its names come from its path, the rest from the file."""
 
     name: str

@@ -9,7 +9,6 @@ import polars as pl
 from wiredoctor.findings import Finding
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.software import with_software
-from wiredoctor.rules.telling import tell
 
 _CORE = {
     "connection": pl.Int64(),
@@ -60,6 +59,8 @@ def settle(
         core = core.filter(pl.col("rule").is_in(list(only)))
     core = with_software(_with_requests(core, exchanges), connections, exchanges)
     parts = core.partition_by("rule", maintain_order=True)
+    from wiredoctor.rules.telling import tell
+
     return tell([(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts], file, first_time)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from string import Formatter
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -51,8 +50,7 @@ def names_in(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
-@dataclass(frozen=True)
-class _Texts:
+class _Texts(NamedTuple):
     """A rule's templates for one kind, and the names in them."""
 
     title: str
