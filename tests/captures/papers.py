@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wiredoctor.rules import catalogue
+
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 PATHS = sorted(path for path in CAPTURES.iterdir() if path.suffix in (".pcap", ".pcapng"))
 
-Key = tuple[str, str | None, str | None, int | None]
-"""Rule, kind, side and connection of a finding."""
+Key = tuple[str, str | None, str | None, int | None, bool]
+"""Rule, kind, side and connection of a finding, and whether it is a note."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Papers:
 
     @property
     def finds(self) -> list[dict[str, Any]]:
-        return self.content.get("find", [])
+        """What must be found, as far as there is a rule that could find it."""
+        return [find for find in self.content.get("find", []) if find["rule"] in catalogue()]
 
     @property
     def findings(self) -> Counter[Key]:
@@ -55,7 +58,7 @@ class Papers:
 
 def key(find: dict[str, Any]) -> Key:
     """What tells the findings of an entry from others."""
-    return find["rule"], find.get("kind"), find.get("side"), find.get("connection")
+    return find["rule"], find.get("kind"), find.get("side"), find.get("connection"), "severity" in find
 
 
 def read(path: Path) -> Papers:

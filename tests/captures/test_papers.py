@@ -1,4 +1,4 @@
-"""Every capture yields what its papers say, and nothing worse."""
+"""Every capture yields what its papers say, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from tests.captures.papers import PATHS, key, read
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.captures.papers import Key
     from wiredoctor.findings import Finding, Report
 
 EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+ABSENT = {"method": "", "target": "", "response_framing": "none"}
+"""What the columns of `exchanges` hold where the papers say nothing: no request, or no response, in the capture."""
 
 EXACT_TO = 0.005
 """Seconds that a delay may differ from the papers'."""
@@ -28,15 +32,14 @@ def report_of(path: Path) -> Report:
     return wiredoctor.analyze(str(path))
 
 
-def serious(report: Report) -> list[Finding]:
-    """What a user must act on, in order of time."""
-    found = [f for f in report.findings if f.severity in ("error", "warning")]
-    return sorted(found, key=lambda f: f.elapsed)
+def in_order(report: Report) -> list[Finding]:
+    """What was found, in order of time."""
+    return sorted(report.findings, key=lambda f: f.elapsed)
 
 
-def of_finding(finding: Finding) -> tuple[str, str | None, str | None, int | None]:
+def of_finding(finding: Finding) -> Key:
     """The same parts of a finding as `papers.key` has."""
-    return finding.rule, finding.kind, finding.side, finding.connection
+    return finding.rule, finding.kind, finding.side, finding.connection, finding.severity == "note"
 
 
 @EACH
@@ -57,7 +60,7 @@ def test_every_exchange_is_understood(path: Path) -> None:
     }
     frame = report_of(path).exchanges.sort("connection", "exchange")
     seen = frame.select(**columns).to_dicts()
-    assert seen == [{name: exchange[name] for name in columns} for exchange in read(path).exchanges]
+    assert seen == [{name: exchange.get(name, ABSENT.get(name)) for name in columns} for exchange in read(path).exchanges]
 
 
 @EACH
@@ -88,12 +91,12 @@ def test_who_closed_first(path: Path) -> None:
 
 
 @EACH
-def test_errors_and_warnings_are_those_of_the_papers(path: Path) -> None:
-    assert Counter(map(of_finding, serious(report_of(path)))) == read(path).findings
+def test_findings_are_those_of_the_papers(path: Path) -> None:
+    assert Counter(map(of_finding, report_of(path).findings)) == read(path).findings
 
 
 @EACH
-def test_what_must_not_be_said_is_not_said_in_a_note_either(path: Path) -> None:
+def test_what_must_not_be_said_is_not_said(path: Path) -> None:
     assert not {f.rule for f in report_of(path).findings} & read(path).must_not
 
 
@@ -103,5 +106,21 @@ MEASURED = [(path, find) for path in PATHS for find in read(path).finds if "dela
 @pytest.mark.parametrize(("path", "find"), MEASURED, ids=lambda value: getattr(value, "stem", ""))
 def test_delays(path: Path, find: dict[str, list[float]]) -> None:
     """The papers have the delays from tshark's time stamps."""
-    delays = [f.delay for f in serious(report_of(path)) if of_finding(f) == key(find)]
+    delays = [f.delay for f in in_order(report_of(path)) if of_finding(f) == key(find)]
     assert delays == pytest.approx(find["delays"], abs=EXACT_TO)
+
+
+def _conversations() -> list[list[Path]]:
+    """Captures of one conversation at several points."""
+    recordings: dict[str, list[Path]] = {}
+    for path in PATHS:
+        recordings.setdefault(read(path).content["script"], []).append(path)
+    return [paths for paths in recordings.values() if len(paths) > 1]
+
+
+@pytest.mark.parametrize("paths", _conversations(), ids=lambda paths: read(paths[0]).content["script"].split()[-1])
+def test_a_conversation_is_judged_alike_wherever_it_was_captured(paths: list[Path]) -> None:
+    first, *others = (in_order(report_of(path)) for path in paths)
+    for other in others:
+        assert [of_finding(f) for f in other] == [of_finding(f) for f in first]
+        assert [f.delay for f in other] == [f.delay and pytest.approx(f.delay, abs=EXACT_TO) for f in first]
