@@ -220,12 +220,19 @@ class CaptureSummary:
     damage: str | None = None
 
 
+class Checked(NamedTuple):
+    """A rule that was asked for: its family, and the table that it looks at first."""
+
+    family: str
+    table: str
+
+
 @dataclass
 class Report:
     """What an analysis found. `connections` and `exchanges` are Polars frames with the columns of tables.CONNECTIONS
     and tables.EXCHANGES, and `capture` (the file) in front.
 
-    `checked`: rules that were asked for -> the table that they look at first. `left_out`: what was found and is not here.
+    `checked`: the rules that were asked for, by name. `left_out`: what was found and is not here.
     """
 
     version: str
@@ -235,7 +242,7 @@ class Report:
     connection_count: int = 0
     exchange_count: int = 0
     limits: list[str] = field(default_factory=list[str])
-    checked: dict[str, str] = field(default_factory=dict[str, str])
+    checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     scan_connections: Callable[[], pl.LazyFrame] | None = None
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None

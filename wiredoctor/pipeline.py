@@ -19,7 +19,7 @@ import wiredoctor
 from wiredoctor import rules
 from wiredoctor.analysis import Analysis, Found, Progress
 from wiredoctor.capture import EPOCH, Capture, CaptureError, open_capture
-from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, configured, total_delay
+from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, configured, total_delay
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder, Joined, Spill
 
@@ -62,7 +62,7 @@ def analyze(
                 if on_error is None:
                     raise
                 on_error(str(error))
-    return _report(done, {name: module.tables[0] for name, module in chosen.items()})
+    return _report(done, {name: Checked(module.family, module.tables[0]) for name, module in chosen.items()})
 
 
 @dataclass
@@ -147,7 +147,7 @@ def _settle(
     )
 
 
-def _report(done: list[_Done], checked: dict[str, str]) -> Report:
+def _report(done: list[_Done], checked: dict[str, Checked]) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
     report = Report(version=wiredoctor.__version__, checked=checked)
     for one in done:

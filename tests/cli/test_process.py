@@ -35,7 +35,9 @@ def test_help_is_quick(words: list[str]) -> None:
     assert "wiredoctor" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("command", "usage"), [("analyze", "CAPTURE..."), ("connections", "CAPTURE..."), ("explain", "RULE...")])
+@pytest.mark.parametrize(
+    ("command", "usage"), [("analyze", "CAPTURE..."), ("connections", "CAPTURE..."), ("explain", "RULE-OR-WORDS...")]
+)
 def test_help_names_arguments_as_other_programs_do(command: str, usage: str) -> None:
     done = subprocess.run(
         [*PYTHON, command, "--help"], capture_output=True, text=True, env=clean_environment(COLUMNS="80"), check=False

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor import tables
-from wiredoctor.findings import CaptureSummary, Evidence, Finding, Reference, Report, fingerprint, printable
+from wiredoctor.findings import CaptureSummary, Checked, Evidence, Finding, Reference, Report, fingerprint, printable
 
 MS = tables.MILLISECOND
 HOSTILE = "GET /\x1b[2J\x1b]0;owned\x07[bold red]x[/bold red]\r\n\u009b31m" + "A" * 300
@@ -222,7 +222,7 @@ def report(
         "captures": [capture()] if captures is None else captures,
         "findings": findings,
         "delay": round(sum(f.delay or 0 for f in findings), 9),
-        "checked": {"nagle-delayed-ack": "segments", "premature-close": "exchanges"},
+        "checked": {"nagle-delayed-ack": Checked("stalls", "segments"), "premature-close": Checked("lifetime", "exchanges")},
         "connection_count": len(connections),
         "exchange_count": len(exchanges),
         "scan_connections": lambda: _table(tables.CONNECTIONS, connections).lazy(),

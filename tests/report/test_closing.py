@@ -6,15 +6,15 @@ from typing import Any
 
 from tests.report.examples import connection, exchange, finding, report, without_request, without_response
 from tests.report.test_text import page
-from wiredoctor.findings import LeftOut, Report
+from wiredoctor.findings import Checked, LeftOut, Report
 from wiredoctor.report.closing import healthy, not_judged
 
 CHECKED = {
-    "capture-loss": "connections",
-    "damaged-file": "captures",
-    "premature-close": "exchanges",
-    "nagle-delayed-ack": "segments",
-    "late-flush": "messages",
+    "capture-loss": Checked("capture", "connections"),
+    "damaged-file": Checked("capture", "captures"),
+    "premature-close": Checked("lifetime", "exchanges"),
+    "nagle-delayed-ack": Checked("stalls", "segments"),
+    "late-flush": Checked("streaming", "messages"),
 }
 
 
@@ -78,7 +78,10 @@ def test_it_stands_in_the_text() -> None:
     assert text.startswith("Nothing was found but 3 findings left out below.\n")
     assert text.endswith(
         """
-Checked and healthy: capture-loss, damaged-file, premature-close, nagle-delayed-ack.
+Checked and healthy
+  capture: capture-loss, damaged-file
+  lifetime: premature-close
+  stalls: nagle-delayed-ack
 
 Not judged
   1 of 2 connections: TLS, not decrypted: whatever HTTP is in it is not read

@@ -54,13 +54,15 @@ WARNING  Nagle's algorithm met a delayed ACK  200 ms
   See: RFC 1122 section 4.2.3.4  https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4
 
 What was read
-  trace.pcap: pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31
-    12:00:00 UTC, 12.5 s long
+  trace.pcap
+    pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00 UTC, 12.5 s
+      long
     not analysed: UDP, 12 packets
     not analysed: ARP, 3 packets
   5 TCP connections, 7 HTTP exchanges
 
-Checked and healthy: premature-close.
+Checked and healthy
+  lifetime: premature-close
 """
 
 
@@ -170,6 +172,22 @@ def test_long_proofs_are_cut() -> None:
     assert "note 30" in page(busy([long]), everything=True)
 
 
+def test_a_microsecond_does_not_look_like_a_wait() -> None:
+    quick = finding(evidence=(Evidence(1, 0.0, "x"), Evidence(2, 0.000002, "x")), delay=None)
+    assert "| 2 us\n" in page(busy([quick]))
+
+
+def test_no_bars_between_frames_of_different_connections() -> None:
+    several = finding(evidence=(Evidence(1, 0.0, "x"), Evidence(2, 5.0, "x")), connection=None, exchange=None)
+    assert "|" not in page(busy([several]))
+
+
+def test_software_is_named_by_its_product() -> None:
+    browser = "Mozilla/5.0 (X11; Linux x86_64; rv:109.0) Gecko/20100101 Firefox/115.0"
+    text = page(busy([finding(client_software=browser, server_software="Apache/2.4.7 (Ubuntu)")]))
+    assert "\n  10.0.0.1:51234 (Firefox/115.0) -> 10.0.0.2:80 (Apache/2.4.7)\n" in text
+
+
 def test_bars_are_to_scale() -> None:
     steps = finding(evidence=tuple(Evidence(i + 1, t, "x") for i, t in enumerate([0.0, 0.4, 0.5, 0.5, 0.3])))
     bars = [line.strip() for line in page(busy([steps])).splitlines() if line.strip().startswith("|")]
@@ -205,7 +223,7 @@ def test_unicode_changes_only_the_drawing() -> None:
 def test_nothing_found() -> None:
     text = page(busy([]))
     assert text.startswith("Nothing wrong was found.\n\nWhat was read\n")
-    assert text.endswith("\n\nChecked and healthy: nagle-delayed-ack, premature-close.\n")
+    assert text.endswith("\n\nChecked and healthy\n  stalls: nagle-delayed-ack\n  lifetime: premature-close\n")
 
 
 def test_nothing_to_look_at() -> None:
@@ -228,7 +246,7 @@ def test_what_could_not_be_read() -> None:
 def test_several_captures_are_named() -> None:
     text = page(busy([finding(capture="b.pcap")], captures=[capture(file="a.pcap"), capture(file="b.pcap")]))
     assert "10.0.0.1:51234 (curl/8.5.0) -> 10.0.0.2:80, b.pcap\n" in text
-    assert "\n  a.pcap: pcap," in text
+    assert "\n  a.pcap\n    pcap," in text
 
 
 def test_quiet_is_the_findings_only() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -16,6 +17,9 @@ from wiredoctor.report.left_out import Ignore
 OWN, SHARED = "wiredoctor.toml", "pyproject.toml"
 
 KEYS = ("select", "ignore", "min-confidence", "fail-on", "baseline", "thresholds")
+_OURS = re.compile(r"\btool\s*\.\s*[\"']?wiredoctor\b|^\s*[\"']?wiredoctor[\"']?\s*[=.]", re.MULTILINE)
+"""What a pyproject.toml must hold that is worth parsing."""
+
 ENTRY = ("rule", "kind", "client", "server", "target", "reason", "until")
 
 Catalogue = Mapping[str, Any]
@@ -74,17 +78,24 @@ def nearest(folder: Path) -> Path | None:
 
 def _table(file: Path) -> dict[str, Any] | None:
     """The keys of a file; None where pyproject.toml has none for us."""
-    import tomllib
-
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = file.read_text("utf-8")
+        if file.name == SHARED and not _OURS.search(text):
+            return None
+        content = _parsed(text)
+    except ValueError as error:  # also of the decoder
         raise UsageError(f"{file}: not TOML: {' '.join(str(error).split())}") from None
     if file.name != SHARED:
         return content
     tool: Any = content.get("tool", {})
     table = cast("dict[str, Any]", tool).get("wiredoctor") if isinstance(tool, dict) else None
     return None if table is None else _dict(table, f"{file}: tool.wiredoctor: must be a table")
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(text)
 
 
 def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today: date) -> Configuration:

@@ -28,7 +28,7 @@ class NotJudged:
 _CONNECTIONS = {
     "tls": "TLS, not decrypted: whatever HTTP is in it is not read",
     "http2": "HTTP/2, which is not read",
-    "unknown": "neither HTTP/1.x nor TLS: only their timing was looked at",
+    "unknown": "neither HTTP/1.x nor TLS: only the timing was looked at",
     "none": "carried no data",
     "one_sided": "only one direction was captured: nothing that needs both was judged",
     "unseen": "bytes are missing from the capture: findings that touch such a place have low confidence",
@@ -43,7 +43,7 @@ _EXCHANGES = {
 def healthy(report: Report) -> list[str]:
     """The rules that had something to look at and found nothing, by name, in the order of the rules."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
-    return [name for name, table in report.checked.items() if name not in found and _had_rows(report, table)]
+    return [name for name, rule in report.checked.items() if name not in found and _had_rows(report, rule.table)]
 
 
 def _had_rows(report: Report, table: str) -> bool:
@@ -54,7 +54,7 @@ def _had_rows(report: Report, table: str) -> bool:
 
 def not_judged(report: Report) -> list[NotJudged]:
     """What could not be judged, or not fully: connections, then exchanges, then rules."""
-    idle = sum(not _had_rows(report, table) for table in report.checked.values())
+    idle = sum(not _had_rows(report, rule.table) for rule in report.checked.values())
     why = "no HTTP exchange was seen" if report.connection_count else "no TCP connection was seen"
     places = _of_connections(report) + _of_exchanges(report)
     return [*places, NotJudged("rules", idle, f"{why}, so that there was nothing to check")] if idle else places

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.findings import LeftOut, total_delay
@@ -37,20 +37,17 @@ class Ignore(NamedTuple):
             and self.kind in ("", finding.kind)
             and self._endpoint(self.client, finding.client)
             and self._endpoint(self.server, finding.server)
-            and (not self.target or bool(self._globs[self.target].fullmatch(target)))
+            and (not self.target or bool(_glob(self.target).fullmatch(target)))
         )
 
     def _endpoint(self, wanted: str, endpoint: str | None) -> bool:
         if not wanted:
             return True
         names = {endpoint or "", host(endpoint) or ""} - {""}
-        return any(self._globs[wanted].fullmatch(name) for name in names)
-
-    @cached_property
-    def _globs(self) -> dict[str, re.Pattern[str]]:
-        return {text: _glob(text) for text in (self.client, self.server, self.target)}
+        return any(_glob(wanted).fullmatch(name) for name in names)
 
 
+@lru_cache
 def _glob(text: str) -> re.Pattern[str]:
     """Without the [sets] of fnmatch: an IPv6 endpoint has brackets."""
     signs = {"*": ".*", "?": "."}

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.closing import healthy
 from wiredoctor.report.groups import Group, grouped
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper
@@ -24,6 +23,7 @@ from wiredoctor.report.phrases import (
     standing,
     times,
     totals,
+    well,
 )
 from wiredoctor.report.proof import proof_lines
 from wiredoctor.report.words import clean, count, duration
@@ -129,8 +129,7 @@ def _closing(report: Report, shown: str) -> Iterator[str]:
         yield from (f"  - {escaped(line)}" for line in _of_capture(capture))
     yield f"- {escaped(totals(report, shown))}"
     yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits)
-    if well := healthy(report):
-        yield f"- Checked and healthy: {', '.join(map(code, well))}"
+    yield from (f"- Checked and healthy: {escaped(line)}" for line in well(report))
     yield from (f"- Not judged: {escaped(line)}" for line in reasons(report))
     yield from (f"- Left out: {escaped(line)}" for line in known(report))
     yield ""

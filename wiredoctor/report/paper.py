@@ -20,6 +20,7 @@ MOST_PROSE = 110
 """Columns of text: longer lines are hard to read on. Drawings and tables may be wider."""
 
 _QUANTITY = re.compile(
+    r"(?<= x) (?=[0-9])|"
     r"(?<=[0-9]) (?=(?:ns|us|ms|s|min|h|d|B|[kMGTPE]B|bytes?|packets?|UTC|%)(?![\w/]))|(?<= -[A-Za-z]) (?=[0-9])"
 )
 

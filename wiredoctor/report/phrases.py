@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from wiredoctor.findings import SEVERITIES
-from wiredoctor.report.closing import not_judged
+from wiredoctor.report.closing import healthy, not_judged
 from wiredoctor.report.groups import Group, host
 from wiredoctor.report.words import count, duration, shorten, size
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 MOST_REASONS = 5
 MOST_REQUEST = 100
-MOST_SOFTWARE = 60
+MOST_SOFTWARE = 40
+
+_BROWSERS = tuple(
+    rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
+)
+"""What tells browsers apart that all say to be Mozilla, the rarer first (each also names those that it wants to be like)."""
 
 
 def headline(report: Report, groups: Sequence[Group]) -> str:
@@ -70,7 +76,18 @@ def ends(group: Group) -> str:
     clients = {f.client for f in group.findings}
     client = worst.client if len(clients) == 1 else host(worst.client)
     sides = ((client, worst.client_software), (worst.server, worst.server_software))
-    return " -> ".join(f"{end} ({shorten(software, MOST_SOFTWARE)})" if software else end for end, software in sides if end)
+    return " -> ".join(f"{end} ({product(software)})" if software else end for end, software in sides if end)
+
+
+def product(software: str) -> str:
+    """The program in a User-Agent or Server field: "curl/8.5.0", "Apache/2.4.7", "Firefox/115.0" (RFC 9110 section 10.1.5)."""
+    if software.startswith("Mozilla/") and (named := re.search(r"compatible; ([\w.-]+/[\w.]+)", software)):
+        return named[1]
+    if software.startswith("Mozilla/"):
+        browser = next((m[0] for sign in _BROWSERS if (m := re.search(sign, software))), "")
+        return browser or shorten(software, MOST_SOFTWARE)
+    first = re.split(r" (?=\()", software)[0]
+    return shorten(first.partition(" ")[0] if "/" in first.partition(" ")[0] else first, MOST_SOFTWARE)
 
 
 def example(group: Group) -> str:
@@ -114,6 +131,14 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
     if rest := reasons[MOST_REASONS:]:
         lines.append(f"not analysed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
     return lines
+
+
+def well(report: Report) -> list[str]:
+    """The healthy rules, a line for each family: "lifetime: idle-close, premature-close"."""
+    families: dict[str, list[str]] = {}
+    for rule in healthy(report):
+        families.setdefault(report.checked[rule].family, []).append(rule)
+    return [f"{family}: {', '.join(rules)}" for family, rules in families.items()]
 
 
 def reasons(report: Report) -> list[str]:

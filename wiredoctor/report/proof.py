@@ -16,9 +16,15 @@ MOST_FRAMES = 12
 
 _SHORTEST_DRAWN = 1e-6
 
+_SHORTEST_SCALE = 1e-3
+"""Seconds that fill the width at least: a microsecond is no wait, and does not look like one."""
+
 
 def write_proof(writer: Writer, finding: Finding, *, everything: bool = False, indent: int = 2) -> None:
-    """A line per frame, a bar per wait; the longest wait of the proof is the longest bar."""
+    """A line per frame, a bar per wait; the longest wait of the proof is the longest bar.
+
+    What is about no connection has no bars: its frames are of different ones, and between them nobody waited.
+    """
     evidence = finding.evidence
     shown = evidence if everything or len(evidence) <= MOST_FRAMES else evidence[: MOST_FRAMES - 1]
     if not shown:
@@ -27,10 +33,11 @@ def write_proof(writer: Writer, finding: Finding, *, everything: bool = False, i
     times = max(len(f"{e.elapsed:.6f}") for e in shown)
     column = len("frame ") + frames + 2 + times + len(" s  ")
     longest = max((gap for gap in map(_gap, shown, shown[1:])), default=0.0)
+    longest = max(longest, _SHORTEST_SCALE)
     width = max(8, min(40, writer.width - indent - column - 14))
     before: Evidence | None = None
     for e in shown:
-        if before is not None and (gap := _gap(before, e)) >= _SHORTEST_DRAWN:
+        if before is not None and finding.connection is not None and (gap := _gap(before, e)) >= _SHORTEST_DRAWN:
             bar = writer.paper.bar * scale(gap, longest, width)
             writer.unbroken((writer.paper.line + bar, "magenta"), f" {duration(gap)}", indent=indent + column)
         lead = f"frame {e.frame:>{frames}}  {e.elapsed:>{times}.6f} s  "

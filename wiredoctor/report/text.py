@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from wiredoctor.report.closing import healthy
 from wiredoctor.report.groups import Group, grouped
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
 from wiredoctor.report.phrases import (
@@ -21,6 +20,7 @@ from wiredoctor.report.phrases import (
     standing,
     times,
     totals,
+    well,
 )
 from wiredoctor.report.proof import write_proof
 from wiredoctor.report.words import count, duration
@@ -111,7 +111,8 @@ def _write_read(writer: Writer, report: Report, shown: str) -> None:
 
 
 def _write_capture(writer: Writer, capture: CaptureSummary) -> None:
-    writer.paragraph(f"{capture.file}: ", facts(capture), indent=2, hang=2)
+    writer.unbroken(capture.file, indent=2)
+    writer.paragraph(facts(capture), indent=4, hang=2)
     for reason in not_analysed(capture):
         writer.paragraph(reason, indent=4, hang=2)
     if capture.duplicates:
@@ -122,10 +123,8 @@ def _write_capture(writer: Writer, capture: CaptureSummary) -> None:
 
 def _write_reach(writer: Writer, report: Report) -> None:
     """What is healthy, what could not be judged, what is known."""
-    if well := healthy(report):
-        writer.blank()
-        writer.paragraph(("Checked and healthy: ", "bold"), f"{', '.join(well)}.")
-    for title, lines in (("Not judged", reasons(report)), ("Left out", known(report))):
+    parts = (("Checked and healthy", well(report)), ("Not judged", reasons(report)), ("Left out", known(report)))
+    for title, lines in parts:
         if lines:
             writer.blank()
             writer.paragraph((title, "bold"))

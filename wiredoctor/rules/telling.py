@@ -111,8 +111,8 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         side=side,
         severity=by_kind(module.rule.severity, values["kind"]),
         confidence=values["confidence"],
-        title=texts.title.format_map(written),
-        message=texts.message.format_map(written),
+        title=_numbered(texts.title.format_map(written)),
+        message=_numbered(texts.message.format_map(written)),
         client=values["client"],
         server=values["server"],
         capture=file,
@@ -139,7 +139,17 @@ def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
     """Frames in order, each once, with all that was noted of it."""
     for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
         notes = [*same]
-        yield Evidence(frame, notes[0]["time"] / SECOND, "; ".join(printable(e["note"]) for e in notes))
+        yield Evidence(frame, notes[0]["time"] / SECOND, _numbered("; ".join(printable(e["note"]) for e in notes)))
+
+
+_ONE = re.compile(
+    r"(?<![\w.,:])1 (byte|packet|segment|connection|exchange|request|response|burst|chunk|event|pause|place|write)s\b"
+)
+
+
+def _numbered(text: str) -> str:
+    """ "1 bytes" -> "1 byte": templates are written for many."""
+    return _ONE.sub(r"1 \1", text) if "1 " in text else text
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:

@@ -1,0 +1,44 @@
+"""Templates become sentences."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from tests.rules.test_settle import candidate, candidates, module, settled
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "said"),
+    [
+        (1, "bytes", "held 1 byte back"),
+        (2, "bytes", "held 2 bytes back"),
+        (11, "segments", "held 11 segments back"),
+        (1, "requests", "held 1 request back"),
+        (1, "of 5 connections", "held 1 of 5 connections back"),
+        (1, "ms", "held 1 ms back"),
+    ],
+)
+def test_one_of_a_thing_is_no_plural(number: int, noun: str, said: str) -> None:
+    rule = module("a", message="held {number:,} " + noun + " back", title="{number:,} " + noun)
+    given = candidate(number=number, evidence=[{"frame": 5, "time": 0, "note": f"it held {number} {noun} back"}])
+    [finding] = settled([rule], {"a": candidates(given, number=pl.Int64())})
+    assert finding.message == said
+    assert finding.title == said.removeprefix("held ").removesuffix(" back")
+    assert finding.evidence[0].note == f"it {said}"
+
+
+def test_a_thousand_and_one_are_many() -> None:
+    rule = module("a", message="{number:,} bytes")
+    [finding] = settled([rule], {"a": candidates(candidate(number=2001), number=pl.Int64())})
+    assert finding.message == "2,001 bytes"
+
+
+def test_a_target_that_fills_a_page_is_short_in_texts_and_whole_in_the_finding() -> None:
+    from tests.rules.frames import answered, rows
+
+    exchanges = rows("exchanges", answered(request_target="/" + "a" * 5000)).lazy()
+    rule = module("a", message="{request} was lost")
+    [finding] = settled([rule], {"a": candidates(candidate())}, exchanges=exchanges)
+    assert len(finding.message) == 100 + len(" was lost")
+    assert finding.request == "GET /" + "a" * 5000
