@@ -498,6 +498,12 @@ EXCHANGES = Table(
         _n("server_close_ack", I64, "bytes", "offset of the client's stream that it acknowledges"),
         _n("server_close_offset", I64, "bytes", "its own offset in the server's stream"),
         _n("server_close_rst", I8, "", "1 when it is an RST, 0 when it is a FIN"),
+        _c(
+            "server_close_contradicted",
+            BOOL,
+            "",
+            "the server's stream goes on behind that FIN: it was forged, or is another connection's",
+        ),
         _n("server_rst_frame", I64, "", "first RST of the server, where it closed"),
         _n("server_rst_time", I64, "ns", "its time"),
         _n("client_rst_frame", I64, "", "first RST of the client, with or without a FIN before it"),

@@ -202,6 +202,8 @@ def _connection(
         for field, values in close[name].items():
             if (name == "server" and field == "offset") or field != "offset":
                 columns[f"{name}_close_{field}"] = np.where(later | before_next, -1 if field == "rst" else NEVER, values)
+    goes_on = facts["side_high"][server] > facts["side_fin_offset"][server] + 1
+    columns["server_close_contradicted"] = (columns["server_close_rst"] == 0) & goes_on
     # a request that came when all was over is answered by an RST of its own
     late = (deadline != NEVER) & (columns["request_start"] > deadline)
     known = np.where(late, columns["request_end"] + patience, deadline)
