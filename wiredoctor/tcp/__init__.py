@@ -14,10 +14,14 @@ import numpy as np
 from wiredoctor.scan import Groups, before, group_rows, running_max
 from wiredoctor.tables import NEVER, RST, Array, Columns
 from wiredoctor.tcp import acks, delivery, handshake, nagle, segments, sequence
+from wiredoctor.tcp.closures import find_closures
 from wiredoctor.tcp.duplicates import second_copies
 from wiredoctor.tcp.flows import assign
 from wiredoctor.tcp.lifecycle import expired, follow, open_slots, release
+from wiredoctor.tcp.recovery import recover
 from wiredoctor.tcp.rows import connection_rows
+from wiredoctor.tcp.runs import follow_runs
+from wiredoctor.tcp.sparse import blank
 from wiredoctor.tcp.state import TcpState
 
 __all__ = ["Analysed", "TcpState", "analyse", "connection_rows", "expired", "open_slots", "release"]
@@ -70,6 +74,10 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     table = segments.describe(rows, groups, slot, delivered, agreement, matched, state)
     table["clock"] = rows["clock"]
     table["nagle_off"] = nagle.prove(table, groups, slot, matched, state)
+    recover(table, groups, slot, matched, state)
+    find_closures(table, groups, slot, agreement, state)
+    follow_runs(table, slot, state)
+    table["event_stream"] = blank(len(slot), "?", 0)
     follow(table, groups, slot, rows["clock"], state)
     return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)
 

@@ -30,12 +30,28 @@ def follow(s: Columns, groups: Groups, index: Array, clock: Array, state: TcpSta
         d[f"{name}_time"][side[rows]] = s["time"][rows]
         d[f"{name}_ack"][side[rows]] = s["ack"][rows]
         d[f"{name}_offset"][side[rows]] = s["offset"][rows] + s["length"][rows]
+    _super_segments(s, side, state)
     ended = (d["fin_frame"][2 * slots] != NEVER) & (d["fin_frame"][2 * slots + 1] != NEVER)
     ended |= (d["rst_frame"][2 * slots] != NEVER) | (d["rst_frame"][2 * slots + 1] != NEVER)
     fresh = slots[ended & ~c["closed"][slots]]
     c["closed"][fresh] = True
     state.closing.extend(fresh.tolist())
     _history(s, side, state)
+
+
+def _super_segments(s: Columns, side: Array, state: TcpState) -> None:
+    """Counts segments longer than what their receiver announced in its SYN: no network carries them."""
+    rows = np.flatnonzero(s["length"] > s["mss"])
+    if not len(rows):
+        return
+    announced = state.directions["syn_mss"][side[rows] ^ 1]
+    rows = rows[s["handshake"][rows] & (announced > 0) & (s["length"][rows] > announced)]
+    c, slot = state.connections, side[rows] >> 1
+    np.add.at(c["super_segments"], slot, 1)
+    fresh = rows[c["super_frame"][slot] == NEVER][::-1]
+    for name in ("frame", "time"):
+        c[f"super_{name}"][side[fresh] >> 1] = s[name][fresh]
+    c["super_mss"][side[fresh] >> 1] = state.directions["syn_mss"][side[fresh] ^ 1]
 
 
 def _history(s: Columns, side: Array, state: TcpState) -> None:
@@ -78,12 +94,15 @@ def release(slots: list[int], state: TcpState) -> None:
     """Forgets finished connections; their slots are used again."""
     gone = set(slots)
     for slot in slots:
+        state.closures.pop(slot, None)
         name = state.flow_keys.pop(slot, None)
         if name is not None and state.flows.get(name) == slot:
             del state.flows[name]
         for side in (2 * slot, 2 * slot + 1):
             state.holes.pop(side, None)
             state.proofs.pop(side, None)
+            state.stalls.pop(side, None)
+            state.duplicates.pop(side, None)
     state.closing = [slot for slot in state.closing if slot not in gone]
     if slots:
         array = np.array(slots, dtype=np.int64)

@@ -39,10 +39,20 @@ def connection_rows(slots: list[int], heard: dict[int, tuple[int, str, int]], st
         "handshake": d["syn_seen"] & s["syn_seen"], "rtt_client": d["rtt"], "rtt_server": s["rtt"],
         "client_unseen_bytes": d["unseen_bytes"], "server_unseen_bytes": s["unseen_bytes"],
         "unseen_places": c["unseen_places"], "unseen_frame": c["unseen_frame"], "unseen_time": c["unseen_time"],
+        "one_sided": _one_sided(c, d, s),
+        "super_segments": c["super_segments"], "super_frame": c["super_frame"], "super_time": c["super_time"],
+        "super_mss": c["super_mss"],
         "protocol": [protocol for _, protocol, _ in spoken], "history": _histories(sides, state),
         "closed_by": [who for who, _ in closes], "close": [how for _, how in closes],
         "exchanges": [exchanges for _, _, exchanges in spoken], "said_at": np.full(len(index), state.clock, dtype=np.int64),
     }  # fmt: skip
+
+
+def _one_sided(c: Columns, client: Columns, server: Columns) -> Array:
+    """Packets of one side alone, that yet acknowledge something of the other (more than the SYN, where a SYN-ACK came first)."""
+    alone = (client["packets"] == 0) != (server["packets"] == 0)
+    acknowledged = np.where(client["packets"] > 0, client["acknowledged"], server["acknowledged"])
+    return alone & (acknowledged != NEVER) & ((acknowledged > 0) | (c["answer_frame"] != c["first_frame"]))
 
 
 def _client_directions(slots: Array, heard: Array, state: TcpState) -> Array:

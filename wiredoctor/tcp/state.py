@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wiredoctor.tables import NEVER, NONE, Array
+
+if TYPE_CHECKING:
+    from wiredoctor.tcp.closures import Closure
+    from wiredoctor.tcp.recovery import Stall
 
 LETTERS = "SHADFRGTW"
 """History letters in the order of the columns of `TcpState.letters`; tables.CONNECTIONS says what they mean."""
@@ -38,6 +42,15 @@ _CONNECTION: dict[str, tuple[str, int]] = {
     "unseen_frame": ("i8", NEVER),
     "unseen_time": ("i8", NEVER),
     "handshake_frame": ("i8", NEVER),  # frame of the SYN or SYN-ACK that came second
+    "progress_frame": ("i8", NEVER),  # the newest packet with new data, or an ACK that advances
+    "progress_time": ("i8", NEVER),
+    "last_ip_id": ("i4", NONE),  # of the newest packet
+    "last_options": ("u8", 0),
+    "last_direction": ("i1", NONE),
+    "super_segments": ("i8", 0),  # segments longer than their receiver takes
+    "super_frame": ("i8", NEVER),
+    "super_time": ("i8", NEVER),
+    "super_mss": ("i4", NONE),
 }
 
 _DIRECTION: dict[str, tuple[str, int]] = {
@@ -85,6 +98,11 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "ack_time": ("i8", NEVER),
     "ack_ack": ("i8", NEVER),
     "ack_delay": ("i8", NEVER),
+    "small_run_last": ("i8", NEVER),  # the newest segment that continued a run of small ones
+    "small_run_count": ("i4", 0),
+    "small_run_bytes": ("i8", 0),
+    "small_run_frame": ("i8", NEVER),
+    "small_run_time": ("i8", NEVER),
     "nagle_off": ("i8", NEVER),  # Nagle is proved off for packets after this time
     "fin_frame": ("i8", NEVER),
     "fin_time": ("i8", NEVER),
@@ -145,6 +163,9 @@ class TcpState:
     frame: int = 0
     holes: dict[int, list[list[int]]] = field(default_factory=dict[int, "list[list[int]]"])
     proofs: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, "list[tuple[int, int]]"])
+    stalls: dict[int, Stall] = field(default_factory=dict[int, "Stall"])
+    duplicates: dict[int, int] = field(default_factory=dict[int, int])
+    closures: dict[int, dict[tuple[int, int], Closure]] = field(default_factory=dict[int, "dict[tuple[int, int], Closure]"])
     in_flight: dict[str, Array] = field(default_factory=dict[str, Array])
     recent: dict[str, Array] = field(default_factory=dict[str, Array])
     closing: list[int] = field(default_factory=list[int])
