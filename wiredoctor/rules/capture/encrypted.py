@@ -1,0 +1,64 @@
+"""Connections are encrypted and were not decrypted.
+
+What it means
+    The connections carry TLS. What was said on them is not readable in the capture.
+
+Why it hurts
+    HTTP on them is not judged: neither framing, nor closing, nor streaming. What TCP shows still is: connects, losses, closed
+    windows, data that waited for an acknowledgement (of which it is then not known what it was).
+
+How it is proved
+    The first bytes of the connection are a TLS handshake record.
+
+What it is not
+    Payload of another kind that is not HTTP.
+
+What to do
+    To have HTTP judged as well, capture behind the point where TLS ends, or between a proxy and its application.
+
+References
+    RFC 8446 section 5.1.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
+
+RULE = Rule(
+    severity="note",
+    title="{encrypted:,} of {connections:,} connections are encrypted (TLS)",
+    message="{encrypted:,} of {connections:,} connections carry TLS and were not decrypted. Stalls and connects are judged on "
+    "them all the same; HTTP and closes are not.",
+    remedy="To have HTTP judged, capture where it is not encrypted: behind the proxy or balancer at which TLS ends, or on the "
+    "loopback device of the host where it does.",
+    display_filter="tls && tcp.stream == {first_connection}",
+    references=(Reference("RFC 8446 section 5.1, TLS records", "https://www.rfc-editor.org/rfc/rfc8446.html#section-5.1"),),
+    summary=True,
+)
+
+SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+
+
+def find(connections: pl.LazyFrame) -> pl.LazyFrame:
+    """One row with the counts, where any connection carries TLS."""
+    c = pl.col
+    touched = c("protocol") == "tls"
+    place = packet("first_frame", "start", pl.format("connection {}, to {}", "connection", "server"))
+    return connections.select(
+        *of_the_capture(),
+        c("first_frame").filter(touched).min().alias("frame"),
+        c("start").filter(touched).min().alias("start"),
+        c("end").filter(touched).max().alias("end"),
+        touched.sum().cast(pl.Int64).alias("encrypted"),
+        pl.len().cast(pl.Int64).alias("connections"),
+        c("connection").filter(touched).min().alias("first_connection"),
+        place.filter(touched)
+        .sort_by(c("first_frame").filter(touched))
+        .head(SHOWN.value)
+        .implode()
+        .cast(EVIDENCE)
+        .alias("evidence"),
+    ).filter(c("encrypted") > 0)

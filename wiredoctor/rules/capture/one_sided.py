@@ -1,0 +1,70 @@
+"""Only one direction of a connection was captured.
+
+What it means
+    The capture has packets that one side sent, and none of the other, though they acknowledge what the other sent. Either the
+    packets of the other side take another way, or the port mirror or the capture filter leaves them out.
+
+Why it hurts
+    Half of a conversation proves little: requests without responses, no round trip, nobody to blame for a pause. Such
+    connections are hardly judged.
+
+How it is proved
+    The acknowledgement numbers of the side that is seen advance, or its first packet is no SYN and acknowledges something; and
+    there is not one packet of the other side.
+
+What it is not
+    A SYN that nobody answers. A connection of which the capture lacks some packets only.
+
+What to do
+    Capture where both directions pass.
+
+References
+    Wireshark's wiki on capture setup.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
+
+RULE = Rule(
+    severity="warning",
+    title="Only one direction was captured of {one_sided:,} of {connections:,} connections",
+    message="Of {one_sided:,} of {connections:,} connections the capture has the packets of one side only: {client_only:,} with "
+    "those of the client, {server_only:,} with those of the server. What the other side said is not in it, and these connections "
+    "are hardly judged.",
+    remedy="Capture where both directions pass: mirror both of them (SPAN port with rx and tx), on the host itself, or on both "
+    "paths where routing is asymmetric; and see that the capture filter names hosts or ports without src or dst.",
+    display_filter="tcp.stream == {first_connection}",
+    references=(Reference("Wireshark wiki, Ethernet capture setup", "https://wiki.wireshark.org/CaptureSetup/Ethernet"),),
+    summary=True,
+)
+
+SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+
+
+def find(connections: pl.LazyFrame) -> pl.LazyFrame:
+    """One row with the counts, where any connection is one-sided."""
+    c = pl.col
+    touched = c("one_sided")
+    seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
+    place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
+    return connections.select(
+        *of_the_capture(),
+        c("first_frame").filter(touched).min().alias("frame"),
+        c("start").filter(touched).min().alias("start"),
+        c("end").filter(touched).max().alias("end"),
+        touched.sum().cast(pl.Int64).alias("one_sided"),
+        pl.len().cast(pl.Int64).alias("connections"),
+        (touched & (c("client_packets") > 0)).sum().cast(pl.Int64).alias("client_only"),
+        (touched & (c("server_packets") > 0)).sum().cast(pl.Int64).alias("server_only"),
+        c("connection").filter(touched).min().alias("first_connection"),
+        place.filter(touched)
+        .sort_by(c("first_frame").filter(touched))
+        .head(SHOWN.value)
+        .implode()
+        .cast(EVIDENCE)
+        .alias("evidence"),
+    ).filter(c("one_sided") > 0)

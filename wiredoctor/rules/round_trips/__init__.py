@@ -1,0 +1,1 @@
+"""Rules about round trips that buy nothing."""

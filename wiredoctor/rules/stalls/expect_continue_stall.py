@@ -1,0 +1,106 @@
+"""A client waited in vain for 100 Continue.
+
+What it means
+    The client announced its body with Expect: 100-continue and waited for the server's 100 (Continue). None came, and the client
+    sent the body when its patience was at an end: curl, Go and .NET wait 1 s, the .NET Framework 350 ms, Apache HttpClient 3 s.
+
+Why it hurts
+    Every such request takes that time longer. HTTP clients send Expect on their own (curl for large bodies, the .NET Framework
+    for every POST), so that nobody looks for it.
+
+How it is proved
+    The request says Expect: 100-continue, no interim response was seen, and its body came at least 250 ms after its head,
+    though it is short enough to be sent at once.
+
+What it is not
+    A server that answers 100, be it late. A final response before the body. An upload that takes its time, a body that was
+    lost and sent again.
+
+What to do
+    Let the server answer 100 (Continue), or let the client send the body at once.
+
+References
+    RFC 9110 section 10.1.1.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.proof import confidence, evidence
+from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import MILLISECOND
+
+RULE = Rule(
+    severity="warning",
+    title="The client waited {wait} for a 100 Continue that did not come",
+    message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
+    "{body_bytes:,} bytes of the body after {wait}{timer}. The server would have taken them at once.",
+    remedy="Let the client send its body without waiting, or the server (or the proxy before it) answer 100 (Continue). ",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),
+    explained_by=(("retransmission-stall", "time"), ("zero-window-stall", "time")),
+    advice=(
+        Advice("client", "curl", "curl: -H 'Expect:'; libcurl: the header \"Expect:\" in CURLOPT_HTTPHEADER."),
+        Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.Expect100Continue = false."),
+        Advice("client", "Apache-HttpClient", "Apache HttpClient: RequestConfig with setExpectContinueEnabled(false)."),
+        Advice(
+            "client",
+            "^$",
+            "curl: -H 'Expect:'; .NET Framework: ServicePointManager.Expect100Continue = false.",
+        ),
+    ),
+)
+
+MIN_WAIT = Threshold("250 ms", "the shortest known patience of a client is 350 ms; a late body alone is not proof")
+SHORT_BODY = Threshold("14600 bytes", "ten segments, the first window (RFC 6928): a body that is sent at once")
+
+_TIMERS = (
+    (330, 450, ", the patience of the .NET Framework (350 ms)"),
+    (950, 1_200, ", the patience of curl, Go and .NET (1 s)"),
+    (2_900, 3_300, ", the patience of Apache HttpClient (3 s)"),
+)
+"""From, to (ms), and whose timer that is."""
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per request whose body waited for an interim response."""
+    c = pl.col
+    wait = c("request_last_body_time") - c("request_start")
+    answered = c("response_start") < c("request_last_body_time")
+    return (
+        exchanges.filter(c("request_expect_continue") & (wait >= MIN_WAIT.value))
+        .filter(
+            c("interim").list.len() == 0,
+            ~answered.fill_null(False),
+            c("request_version") == "HTTP/1.1",
+            c("request_body_bytes").is_between(1, SHORT_BODY.value),
+            c("both_directions"),
+        )
+        .select(
+            "connection",
+            "exchange",
+            pl.lit(None, pl.String).alias("kind"),
+            pl.lit("client").alias("side"),
+            confidence(pl.lit(True)).alias("confidence"),
+            c("request_frame").alias("frame"),
+            c("request_start").alias("start"),
+            c("request_last_body_time").alias("end"),
+            wait.alias("delay"),
+            wait.cast(DURATION).alias("wait"),
+            c("request_body_bytes").alias("body_bytes"),
+            _timer(wait).alias("timer"),
+            evidence(
+                ("request_frame", "request_start", "the head: Expect: 100-continue"),
+                ("request_last_frame", "request_last_body_time", pl.format("the body, {} later", duration(wait))),
+            ),
+        )
+    )
+
+
+def _timer(wait: pl.Expr) -> pl.Expr:
+    words = pl.lit("")
+    for first, last, text in _TIMERS:
+        words = pl.when(wait.is_between(first * MILLISECOND, last * MILLISECOND)).then(pl.lit(text)).otherwise(words)
+    return words

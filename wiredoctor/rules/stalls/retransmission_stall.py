@@ -1,0 +1,160 @@
+"""Nothing moved until a lost segment was sent again.
+
+What it means
+    A segment or its acknowledgement was lost, and the connection stood still until the sender noticed. Its
+    retransmission timer told it (kind timeout): 200 ms at the least on Linux, 300 ms on Windows, doubled with each
+    try (RFC 6298). Or three duplicate ACKs did (kind fast, RFC 5681), which takes a round trip.
+
+Why it hurts
+    A lost packet costs an exchange that would have taken a few milliseconds the whole timer. Short exchanges suffer
+    most: after the last segment of a message nothing follows that could bring duplicate ACKs.
+
+How it is proved
+    From the last forward progress (new data, or an ACK that advances) to the retransmission that was then acknowledged
+    nothing new was seen for at least 150 ms. Several tries are one stall. A first copy that comes late counts like a
+    retransmission when the other side's ACK was waiting for it: the loss lies before the capture point.
+
+What it is not
+    A retransmission for which nobody waited: the receiver had the data, as a D-SACK or an ACK shows that came too early
+    to answer it, and no answer was outstanding. An idle connection and its keep-alive probes. A server that thinks: it
+    has acknowledged the request. A last segment that was lost before the capture point looks like a pause, and is none here.
+
+What to do
+    Find where packets are lost: look at the counters of interfaces and queues along the path, capture on both sides of
+    a suspect.
+
+References
+    RFC 6298, RFC 5681 section 3.2, RFC 8985.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import SERVER
+
+_REMEDY = (
+    "Find where packets are lost between client and server: error and drop counters of the interfaces (ip -s link, ethtool -S), "
+    "of queues (tc -s qdisc) and of switches, traffic policing, overloaded wireless links. Captures from both sides of a "
+    "suspect show whether the loss lies between them."
+)
+
+RULE = Rule(
+    severity="warning",
+    title={
+        "timeout": "Nothing moved for {gap} until a retransmission timer ran out",
+        "fast": "Nothing moved for {gap} until a segment that was reported missing was sent again",
+    },
+    message={
+        "timeout": "For {gap} there was neither new data nor an ACK that advanced: {lost}. The sender noticed when its "
+        "retransmission timer ran out (at least 200 ms on Linux, and longer with each try); {again}.",
+        "fast": "For {gap} there was neither new data nor an ACK that advanced: {lost}. {duplicates} duplicate ACKs told the "
+        "sender that a segment was missing; {again}.",
+    },
+    remedy={
+        "timeout": _REMEDY
+        + " Selective acknowledgements and tail loss probes (RFC 2018, RFC 8985; on by default in Linux) spare "
+        "many of these timeouts: see that neither a sysctl nor a middlebox turns them off.",
+        "fast": _REMEDY,
+    },
+    display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
+    references=(
+        Reference("RFC 6298, Computing TCP's Retransmission Timer", "https://www.rfc-editor.org/rfc/rfc6298.html"),
+        Reference("RFC 5681 section 3.2, fast retransmit", "https://www.rfc-editor.org/rfc/rfc5681.html#section-3.2"),
+        Reference("RFC 8985, RACK-TLP loss detection", "https://www.rfc-editor.org/rfc/rfc8985.html"),
+    ),
+    explained_by=(("zero-window-stall", "time"),),
+)
+
+MIN_GAP = Threshold(
+    "150 ms", "below the shortest common retransmission timers (200 ms Linux); times below 50 ms are never looked at"
+)
+DUPLICATE_ACKS = Threshold("3 ACKs", "so many make a sender retransmit before its timer (RFC 5681 section 3.2)")
+
+
+def find(segments: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per ACK that shows that a retransmission ended a time without forward progress."""
+    c = pl.col
+    gap = c("resent_time") - c("stall_time")
+    kind = pl.when(c("stall_duplicate_acks") >= DUPLICATE_ACKS.value).then(pl.lit("fast")).otherwise(pl.lit("timeout"))
+    earlier = c("first_try_frame") != c("resent_frame")
+    return (
+        segments.filter(c("ends_stall"))
+        .filter((gap >= MIN_GAP.value) & _somebody_waited())
+        .with_columns(pl.when(earlier).then("first_try_frame").alias("first_try_frame"))
+        .select(
+            "connection",
+            "exchange",
+            kind.alias("kind"),
+            pl.lit(None, pl.String).alias("side"),
+            _confidence().alias("confidence"),
+            c("stall_frame").alias("frame"),
+            c("frame").alias("last_frame"),
+            c("stall_time").alias("start"),
+            c("resent_time").alias("end"),
+            gap.alias("delay"),
+            gap.cast(DURATION).alias("gap"),
+            _lost().alias("lost"),
+            _again().alias("again"),
+            c("stall_duplicate_acks").alias("duplicates"),
+            c("stall_tries").alias("tries"),
+            evidence(
+                ("stall_frame", "stall_time", "the last forward progress"),
+                ("first_try_frame", "first_try_time", "sent again, in vain"),
+                ("resent_frame", "resent_time", _recovery_note(gap)),
+                ("frame", "time", "its acknowledgement"),
+            ),
+        )
+    )
+
+
+def _early() -> pl.Expr:
+    """The ACK came before one could have answered the retransmission: the receiver had the data without it."""
+    return (pl.col("time") - pl.col("resent_time") < pl.col("rtt_own")).fill_null(False)
+
+
+def _somebody_waited() -> pl.Expr:
+    """The receiver lacked the data; or it had them, and an answer to them was due (an early one has come with this ACK)."""
+    answer_due = pl.col("http") & pl.col("owes")
+    had = pl.col("dsack") | _early()
+    return ~had | (answer_due & (~_early() | (pl.col("new_bytes") > 0)))
+
+
+def _confidence() -> pl.Expr:
+    c = pl.col
+    hole = c("opens_hole") | (c("acks_unseen") > 0)
+    inferred = ~c("handshake") | c("rtt_own").is_null() | _early()
+    return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
+
+
+def _lost() -> pl.Expr:
+    """What was lost, as far as the capture can tell; this row is the receiver's."""
+    message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
+    what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
+    return (
+        pl.when(pl.col("resent_late"))
+        .then(pl.format("a segment of the {} was lost before it came to the capture point", what))
+        .when(pl.col("http") & (pl.col("role") == SERVER))
+        .then(pl.lit("the request or its answer was lost"))
+        .otherwise(pl.format("a segment of the {}, or its acknowledgement, was lost", what))
+    )
+
+
+def _again() -> pl.Expr:
+    tries = pl.col("stall_tries")
+    what = pl.format("{} bytes", "resent_bytes")
+    return (
+        pl.when(pl.col("resent_late"))
+        .then(pl.format("the missing {} then came, and were acknowledged", what))
+        .when(tries > 1)
+        .then(pl.format("it sent the {} again, {} times until they were acknowledged", what, tries))
+        .otherwise(pl.format("it sent the {} again, and they were acknowledged", what))
+    )
+
+
+def _recovery_note(gap: pl.Expr) -> pl.Expr:
+    copy = pl.when(pl.col("resent_late")).then(pl.lit("what was missing comes")).otherwise(pl.lit("sent again"))
+    return pl.format("{} after {} without progress", copy, duration(gap))

@@ -1,0 +1,93 @@
+"""The server took long to begin its answer.
+
+What it means
+    The whole request had reached the server, and its first byte of an answer came a second or more later. The network took no
+    part in that: the round trip is subtracted. The server thought: a slow query, a lock, a call to another service, a cold
+    start.
+
+Why it hurts
+    The user waits. Whether that is a fault only the server's owner knows: long polling is meant to wait.
+
+How it is proved
+    First byte of the response, less the last byte of the request, less the round trip between capture point and server is
+    at least 1 s. Of pipelined requests the time counts from when the response before it was over.
+
+What it is not
+    A stall of the connection: where one is found in that time, it is the one reported. An upload that takes long. A
+    response that takes long once it has begun, as a stream of events does. An answer that an interim response had announced.
+
+What to do
+    Look into the server: its access log with times, a trace of the request, the slow query log of its database.
+
+References
+    RFC 9110 section 15.2.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.proof import confidence, evidence
+from wiredoctor.rules.words import DURATION, duration
+
+RULE = Rule(
+    severity="note",
+    title="The server thought for {wait} before it answered {request}",
+    message="The request was complete and the connection free; the response ({status}) began {wait} later, the round trip to the "
+    "server ({round_trip}) not counted. Nothing was lost or held back in between: the time was spent in the server or behind it.",
+    remedy="Find out what the server does in that time: time the request in its access log, trace it through the services that "
+    "it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), nothing is wrong.",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9110 section 15.2, interim responses", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.2"),
+    ),
+    explained_by=(("stalls", "time"),),
+    advice=(
+        Advice(
+            "server",
+            "nginx",
+            "nginx: $request_time and $upstream_response_time in log_format tell whether the time is spent behind it.",
+        ),
+        Advice("server", "Apache", "Apache: %D in LogFormat logs the time of each request in microseconds."),
+        Advice("server", "IIS|Microsoft", "IIS: the field time-taken of its log, and Failed Request Tracing, show it."),
+    ),
+)
+
+MIN_WAIT = Threshold("1 s", "what users notice as waiting; faster answers are nobody's complaint")
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per response that began late."""
+    c = pl.col
+    begin = pl.max_horizontal("request_end", "previous_end")
+    # a response behind another one has the same way as that
+    wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
+    return (
+        exchanges.filter(c("response_start") - c("request_end") >= MIN_WAIT.value)
+        .filter((wait >= MIN_WAIT.value) & c("rtt_server").is_not_null())
+        .filter(
+            c("has_request"),
+            c("has_response"),
+            (c("request_end_reason") == "complete") & ((c("response_status") >= 200) | (c("response_status") == 101)),
+            # any other interim response was the first byte of an answer, and when it came is not known
+            c("interim").list.len() == (c("interim").list.first() == 100).fill_null(False),
+        )
+        .select(
+            "connection",
+            "exchange",
+            pl.lit(None, pl.String).alias("kind"),
+            pl.lit("server").alias("side"),
+            confidence().alias("confidence"),
+            c("response_frame").alias("frame"),
+            begin.alias("start"),
+            c("response_start").alias("end"),
+            wait.alias("delay"),
+            wait.cast(DURATION).alias("wait"),
+            c("rtt_server").cast(DURATION).alias("round_trip"),
+            evidence(
+                ("request_last_frame", "request_end", "the last byte of the request"),
+                ("response_frame", "response_start", pl.format("the first byte of the response, {} later", duration(wait))),
+            ),
+        )
+    )
