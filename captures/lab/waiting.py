@@ -62,17 +62,18 @@ def slow_answer(lab: Lab) -> None:
 
 
 @recording(
-    title="A body in crumbs of 30 bytes, without Nagle",
+    title="Bodies in crumbs of 30 bytes, without Nagle, over a round trip of 20 ms",
     at="server",
     software=("python",),
     connections=(Connection((get("/report", 600, repeat=3),)),),
     finds=(Find("tinygrams", None, "server", 0, 3),),
     must_not={"nagle-delayed-ack": "TCP_NODELAY is set"},
+    wire=Conditions(0.010),
 )
 def crumbs(lab: Lab) -> None:
-    """Three GETs on one connection; the hand-written server sends the head and then twenty pieces of 30 bytes, 2 ms
+    """Three GETs on one connection; the hand-written server sends the head and then twenty pieces of 30 bytes, 1 ms
     apart, with TCP_NODELAY."""
-    pieces = [step for _ in range(20) for step in (b"c" * 30, 0.002)]
+    pieces = [step for _ in range(20) for step in (b"c" * 30, 0.001)]
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 600\r\n\r\n", *pieces]], nodelay=True)
     raw_client(lab, [[step for _ in range(3) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
 

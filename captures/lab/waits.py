@@ -139,7 +139,8 @@ def repeated(path: Path, number: int, side: str) -> list[Wait]:
     for segment in segments(path)[number]:
         new = segment.length > 0 and segment.end > highest.get(segment.port, -1)
         advances = segment.ack > acknowledged.get(segment.port, -1)
-        if segment.length and not new and progress is not None and segment.time - progress >= 0.15:
+        missing = segment.length > 0 and not new and segment.end > acknowledged.get(segment.to_port, -1)
+        if missing and progress is not None and segment.time - progress >= 0.15:
             kind = "fast" if duplicates.get(segment.to_port, 0) >= 3 else "timeout"
             found.append(Wait(kind, segment.time - progress))
             progress = None

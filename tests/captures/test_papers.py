@@ -72,7 +72,8 @@ def test_interim_responses(path: Path) -> None:
 @EACH
 def test_every_request_body_has_its_size(path: Path) -> None:
     frame = report_of(path).exchanges.sort("connection", "exchange")
-    assert frame["request_body_bytes"].to_list() == [e.get("request_body", 0) for e in read(path).exchanges]
+    meant = [e.get("request_body", 0 if "method" in e else None) for e in read(path).exchanges]
+    assert frame["request_body_bytes"].to_list() == meant
 
 
 @EACH
