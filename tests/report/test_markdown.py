@@ -55,7 +55,7 @@ See: [RFC 1122 section 4.2.3.4](<https://www.rfc-editor.org/rfc/rfc1122#section-
 
 <details><summary>What was read, and how far this reaches</summary>
 
-- `trace.pcap`: pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00 UTC, 12.5 s long
+- `trace.pcap`: pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00 UTC for 12.5 s
   - not analysed: UDP, 12 packets
   - not analysed: ARP, 3 packets
 - 5 TCP connections, 7 HTTP exchanges

@@ -55,8 +55,8 @@ WARNING  Nagle's algorithm met a delayed ACK  200 ms
 
 What was read
   trace.pcap
-    pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00 UTC, 12.5 s
-      long
+    pcap, Ethernet, 1,234 packets, 1.46 MB, from 2026-01-31 12:00:00 UTC for
+      12.5 s
     not analysed: UDP, 12 packets
     not analysed: ARP, 3 packets
   5 TCP connections, 7 HTTP exchanges

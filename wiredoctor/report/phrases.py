@@ -163,7 +163,7 @@ def _known(one: LeftOut) -> str:
 
 
 def _span(capture: CaptureSummary) -> str:
-    """ "2026-01-31 12:00:00 UTC, 12.5 s long"."""
+    """ "from 2026-01-31 12:00:00 UTC for 12.5 s"."""
     if capture.first_time is None or capture.last_time is None:
         return ""
     (first, first_fraction), (last, last_fraction) = map(_moment, (capture.first_time, capture.last_time))
@@ -171,7 +171,8 @@ def _span(capture: CaptureSummary) -> str:
         whole = (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
     except ValueError:
         return f"from {first}"
-    return f"from {first.replace('T', ' ')} UTC, {duration(whole + last_fraction - first_fraction)} long"
+    lasted = whole + last_fraction - first_fraction
+    return f"from {first.replace('T', ' ')} UTC" + (f" for {duration(lasted)}" if lasted else "")
 
 
 def _moment(time: str) -> tuple[str, float]:
