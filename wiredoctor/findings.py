@@ -35,7 +35,7 @@ LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
 
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z%].*)?")
+_QUANTITY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-zA-Z%].*)?")
 
 _CONFIGURED: ContextVar[Mapping[int, str]] = ContextVar("configured thresholds", default=MappingProxyType({}))
 """id() of a Threshold -> its text in the running analysis."""
