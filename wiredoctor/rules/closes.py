@@ -65,8 +65,10 @@ def _usual(limits: pl.Series) -> pl.Series:
 
 
 def _default(limit: int | None) -> str:
-    """Timers fire late, never early; those of servers that look around once a second by half of that on average."""
-    near = [(s, whose) for s, whose in _IDLE_LIMITS if limit is not None and abs(limit - s * SECOND) <= max(0.5, s / 50) * SECOND]
+    """Timers fire late; they seem to fire early where the end of the response was still in the server's buffers."""
+    if limit is None:
+        return ""
+    near = [(s, whose) for s, whose in _IDLE_LIMITS if abs(limit - s * SECOND) <= max(s / 50, min(s / 10, 0.5)) * SECOND]
     return "".join(f"; {s} s is the default of {whose}" for s, whose in near[:1])
 
 
@@ -82,9 +84,17 @@ def undecided(since: str, at_least: int) -> pl.Expr:
     return c("at_capture_end") & (c("said_at") - c(since) < patience(at_least))
 
 
+def rest() -> pl.Expr:
+    """How long the client had left the connection alone before its request: the same at every capture point, because the
+    answer before it was on its way to the client, and the request on its way back. Null for the first exchange."""
+    c = pl.col
+    return c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
+
+
 def closed_against_request() -> pl.Expr:
     """The server's FIN, or RST with ACK flag, acknowledges nothing of the request: it had closed before that came."""
-    return (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
+    before = (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
+    return before & ~pl.col("server_close_contradicted")
 
 
 def request_taken() -> pl.Expr:

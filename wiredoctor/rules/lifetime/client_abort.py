@@ -63,7 +63,8 @@ RULE = Rule(
     ),
 )
 
-HALF_CLOSED = Threshold("5 s", "a half-closed client still waits; who got nothing for so long after its FIN has gone")
+HALF_CLOSE = Threshold("1 s", "who half-closes does so with the request; a FIN that comes later is an end of patience")
+STILL_WAITING = Threshold("5 s", "a half-closed client still waits; who got nothing for so long after its FIN has gone")
 REFUSED = Threshold("1 s", "an RST within that time (or two round trips) of the response answers the response")
 TIMEOUT_SHARE = Threshold("2 %", "timers fire late by little; what lies nearer to a round number is no chance")
 TIMEOUT_NEAR = Threshold("200 ms", "for long timeouts 2 % would be seconds")
@@ -77,7 +78,7 @@ _ENDLESS = ("text/event-stream", "multipart/x-mixed-replace")
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response that its client did not wait for."""
     c = pl.col
-    closed = c("client_close_frame").is_not_null() & c("has_request") & c("both_directions")
+    closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     due = closed & (_begun() | (c("request_end_reason") == "complete")) & ~_endless()
     rows = exchanges.filter(due & _by_the_client() & (_reset() | _left()))
     wait = c("client_close_time") - c("request_start")
@@ -147,11 +148,14 @@ def _reset() -> pl.Expr:
 def _left() -> pl.Expr:
     """A FIN after which the response was not completed, or not taken.
 
-    Over is over: the server has closed too, or the client's RST says that nobody listens. Until then the client may wait.
+    Over is over: the server has closed too, or the client's RST says that nobody listens. Until then a client whose FIN
+    came with its request may wait.
     """
     c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
-    gone = over | ((c("said_at") - c("client_close_time") >= HALF_CLOSED.value) & ~_goes_on())
+    late = c("client_close_time") - c("request_end") >= HALF_CLOSE.value
+    alone = c("said_at") - c("client_close_time") >= STILL_WAITING.value
+    gone = over | ((late | alone) & ~_goes_on())
     answers = (c("client_rst_time") >= c("response_start")) & (
         c("client_rst_time") <= c("response_end") + patience(REFUSED.value)
     )
@@ -163,8 +167,10 @@ def _left() -> pl.Expr:
 def _unfinished() -> pl.Expr:
     """The response was not seen to its end, and that is not the fault of the capture."""
     c = pl.col
-    nothing = ~_begun() & ~(c("hole_before") & (c("client_close_ack") > c("request_ack")).fill_null(False))
-    return nothing | (_begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"]))
+    # what came, and is no response, is something else than nothing: another protocol, or bytes that the capture lacks
+    known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
+    more = (c("client_close_ack") > known).fill_null(False) | (c("server_close_offset") > known).fill_null(False)
+    return (~_begun() & ~more) | (_begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"]))
 
 
 def _goes_on() -> pl.Expr:
@@ -173,7 +179,7 @@ def _goes_on() -> pl.Expr:
 
 
 def _may_wait() -> pl.Expr:
-    """A FIN alone: nothing but time says that the client does not listen any more."""
+    """A FIN alone: nothing but its time says that the client does not listen any more."""
     c = pl.col
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 

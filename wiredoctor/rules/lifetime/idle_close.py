@@ -13,8 +13,8 @@ Why it hurts
 
 How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and no
-    request came in between. Inverted: a client used another connection again after an idle time beyond that limit, or its
-    own FIN came more than a second after the server's, on two connections.
+    request came in between. Inverted: a client used another connection again after an idle time beyond that limit (which was met
+    at two moments, or is somebody's default), or its own FIN came more than a second after the server's, on two connections.
 
 What it is not
     A close right after a response: premature-close. A close before the time that the server had announced
@@ -74,6 +74,7 @@ RULE = Rule(
 IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
 LATE = Threshold("2 connections", "one late FIN may be a client that was stopped; two are a pool that does not look")
 SPREAD = Threshold("20 %", "idle times that differ more are no limit, but a server that was stopped or needed room")
+APART = Threshold("100 ms", "closes that come together may be one stop of the server; apart they are two timers")
 SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
 
 
@@ -85,7 +86,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
     closing = ((after > IDLE.value) & c("last") & left_open & whole & server_closed_first()).fill_null(False)
-    rested = c("request_start") - c("previous_end")
+    # as the server saw it, wherever the capture was taken
+    rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
     rows = exchanges.filter(both & (closing | (rested > IDLE.value).fill_null(False)))
     used = (rested > IDLE.value).fill_null(False)
     # a row may be both: used after a rest, and closed after another
@@ -115,6 +117,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("server_close_frame").min().alias("frame"),
         c("response_end").min().alias("start"),
         c("server_close_time").max().alias("end"),
+        c("server_close_time").min().alias("first_close"),
         c("guessed").all(),
         c("doubtful").all(),
         _shown(("response_last_frame", "response_end", pl.lit("a response ends, and the connection is left open")),
@@ -133,10 +136,9 @@ def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -
         pl.len().alias("pair_closes"),
         c("connection").alias("closed"),
     )
-    narrow = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
     survivals = (
         rows.filter(c("used_after").is_not_null())
-        .join(servers.filter(narrow).select("server", "limit"), on="server")
+        .join(servers.filter(_is_limit()).select("server", "limit"), on="server")
         .filter(c("used_after") > c("limit"))
         .join(late, on=pair)
         .filter((c("pair_closes") > 1) | ~c("connection").is_in(c("closed")))
@@ -151,6 +153,13 @@ def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -
         c("late").max(),
         c("request_frame", "request_start").sort_by("survived", nulls_last=False).last(),
     )
+
+
+def _is_limit() -> pl.Expr:
+    """These idle times are a limit, and no stop of the server: alike, and met at two moments or somebody's default."""
+    c = pl.col
+    alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
+    return alike & ((c("end") - c("first_close") > APART.value) | (usual(c("limit")) != ""))
 
 
 def _told(servers: pl.DataFrame) -> pl.DataFrame:

@@ -35,7 +35,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.closes import POOLS, closed_against_request, undecided, usual
+from wiredoctor.rules.closes import POOLS, closed_against_request, patience, rest, undecided, usual
 from wiredoctor.rules.proof import close_word, confidence, evidence
 from wiredoctor.rules.words import DURATION, duration
 
@@ -97,19 +97,23 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that met a closed connection."""
     c = pl.col
     lost = c("has_request") & ~c("has_response") & ~c("upgraded") & c("server_close_frame").is_not_null()
+    # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
+    lost = lost & ~(c("hole_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     kind = pl.when(closed_against_request()).then(pl.when(covers).then(pl.lit("stale-pool")).otherwise(pl.lit("race")))
     rows = (
         exchanges.filter(lost & (closed_against_request() | _forgotten()))
         .with_columns(
             kind.otherwise(pl.lit("forgotten")).alias("kind"),
-            (c("request_start") - c("previous_end")).clip(0).alias("idle"),
+            rest().clip(0).alias("idle"),
             (c("server_close_time") - c("previous_end")).clip(0).alias("limit"),
             close_word("server_close_rst").alias("close"),
         )
         .with_columns(pl.when(c("kind") != "forgotten").then("limit").alias("limit"))
     )
-    reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame")
+    # of a request that came when all was over, the RST is not in every row
+    in_time = c("request_start") <= c("server_close_time") + patience(DECIDED.value)
+    reset = pl.when((c("server_rst_frame") != c("server_close_frame")) & in_time).then("server_rst_frame").alias("reset_frame")
     forgotten = c("kind") == "forgotten"
     return rows.with_columns(reset).select(
         "connection",
@@ -119,7 +123,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         confidence(forgotten & undecided("server_close_time", DECIDED.value)).alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
-        pl.max_horizontal("request_end", "server_rst_time", "server_close_time").alias("end"),
+        pl.max_horizontal("request_end", "server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         "close",
         c("idle", "limit").cast(DURATION),
@@ -137,7 +141,7 @@ def _forgotten() -> pl.Expr:
     """The first request after a rest is answered by the RST of somebody who does not know the connection."""
     c = pl.col
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
-    answers = (c("server_close_frame") > c("request_frame")) & (c("request_start") - c("previous_end") >= REST.value)
+    answers = (c("server_close_frame") > c("request_frame")) & (rest() >= REST.value)
     first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
     return (alone & answers & first).fill_null(False)
 
@@ -154,9 +158,10 @@ def _texts() -> list[pl.Expr]:
         .otherwise(pl.lit(""))
     )
     known = c("limit").is_not_null()
+    first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
     named = pl.when(known & ~soon).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
     return [
-        pl.when(c("idle").is_null()).then(pl.lit("a time that is not known: it had not been used before")).alias("idle_unknown"),
+        pl.when(c("idle").is_null()).then(pl.format("a time that is not known: {}", first)).alias("idle_unknown"),
         pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN)).alias("unaware"),
         pl.when(known).then(pl.lit("The server closed it after ")).alias("closed_after"),
         means.alias("limit_means"),
