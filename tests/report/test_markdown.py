@@ -162,5 +162,12 @@ def test_a_hostile_finding() -> None:
     assert not [line for line in prose.splitlines() if line.startswith("# ")]
 
 
+def test_quiet_is_the_findings_only() -> None:
+    text = page(busy([finding()]), quiet=True)
+    assert "What was read" not in text
+    assert "**To change on the server:**" in text
+    assert page(busy([]), quiet=True) == ""
+
+
 def test_a_report_without_connections() -> None:
     assert page(report()).startswith("## wiredoctor: Nothing to diagnose: no TCP connection was seen.\n")

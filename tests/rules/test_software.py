@@ -66,4 +66,17 @@ def test_about_an_endpoint() -> None:
     )
     given = candidates(candidate(connection=None, exchange=None, server="10.0.0.2:80"), server=pl.String())
     [one] = settled([module("a")], {"a": given}, exchanges=exchanges.lazy(), connections=connections.lazy())
-    assert one.server_software == "nginx/1.22.1"
+    assert (one.client_software, one.server_software) == (None, "nginx/1.22.1")
+
+
+def test_about_a_client_host_and_an_endpoint() -> None:
+    """The software of another client of that server is not that of this one."""
+    import polars as pl
+
+    hosts = [connection(client_host="10.0.0.1"), connection(connection=1, client_host="10.0.0.9", client="10.0.0.9:7")]
+    exchanges = rows("exchanges", answered(request_user_agent="curl/8"), answered(connection=1, request_user_agent="other/1"))
+    given = candidates(
+        candidate(connection=None, exchange=None, server="10.0.0.2:80", client="10.0.0.1"), server=pl.String(), client=pl.String()
+    )
+    [one] = settled([module("a")], {"a": given}, exchanges=exchanges.lazy(), connections=rows("connections", *hosts).lazy())
+    assert one.client_software == "curl/8"

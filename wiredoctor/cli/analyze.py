@@ -121,7 +121,7 @@ def _write(
     if form == Format.markdown:
         from wiredoctor.report import markdown
 
-        markdown.write(report, out, shown=shown)
+        markdown.write(report, out, quiet=quiet, shown=shown)
         return
     from wiredoctor.report import json
 

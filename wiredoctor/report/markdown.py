@@ -76,11 +76,13 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall(r"`+", text)), default=0)
 
 
-def write(report: Report, out: Sink, *, shown: str = "") -> None:
-    """The whole report, in UTF-8."""
+def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") -> None:
+    """The whole report, in UTF-8. quiet: the findings and nothing else. shown: in words, what it was narrowed to."""
     groups = grouped(report.findings)
+    if quiet and not groups:
+        return
     head = headline(report, groups) if groups else nothing(report, shown)
-    closing = "\n".join(_closing(report, shown))
+    closing = "" if quiet else "\n".join(_closing(report, shown))
     said = [f"## wiredoctor: {escaped(head)}\n"]
     room = MOST_BYTES - len(closing.encode()) - len(said[0].encode())
     several = len(report.captures) > 1

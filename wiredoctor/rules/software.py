@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 FIELDS = {"client_software": ("request_user_agent", "request_method"), "server_software": ("response_server", "response_status")}
@@ -12,36 +14,36 @@ def with_software(core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.L
     """Adds the columns of FIELDS, from the exchange at hand where it has the message.
 
     Else (the lost request has no answer) from the last exchange of the connection that says it, or, where a candidate is
-    about an endpoint, from the last exchange of that server. A message that keeps silent about it is taken at its word.
+    about an endpoint, from the last exchange of that server, and of that client with it. A message that keeps silent about
+    it is taken at its word.
     """
     core = core.with_columns(pl.col(field).alias(name) for name, (field, _) in FIELDS.items())
-    core = _filled(core, "connection", exchanges)
+    for name in FIELDS:
+        core = _filled(core, name, ["connection"], exchanges)
     if core["connection"].null_count():
-        core = _filled(core, "server", exchanges.join(connections.select("connection", "server"), on="connection"))
+        sides = connections.select("connection", "server", pl.col("client_host").alias("client"))
+        placed = exchanges.join(sides, on="connection", how="inner")
+        core = _filled(core, "server_software", ["server"], placed)
+        core = _filled(core, "client_software", ["client", "server"], placed)
     return core
 
 
-def _filled(core: pl.DataFrame, key: str, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """What is not known yet, from the exchanges with the same `key`."""
-    wanted = core.filter(pl.any_horizontal(_unknown(name) for name in FIELDS))
-    if key == "server":
-        wanted = wanted.filter(pl.col("connection").is_null())
-    places = wanted.select(key).drop_nulls().unique()
-    if places.is_empty():
-        return core
-    said = exchanges.join(places.lazy(), on=key, how="semi").group_by(key).agg(_last(name) for name in FIELDS).collect()
-    filled = core.join(said, on=key, how="left", maintain_order="left")
-    fresh = [pl.when(_unknown(name)).then(f"{name}_last").otherwise(name).alias(name) for name in FIELDS]
-    return filled.with_columns(fresh).drop(f"{name}_last" for name in FIELDS)
-
-
-def _unknown(name: str) -> pl.Expr:
+def _filled(core: pl.DataFrame, name: str, keys: Sequence[str], exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """What is not known yet, from the last of the exchanges with the same keys that says it."""
     field, there = FIELDS[name]
     missing = pl.col(field).is_null() | (pl.col(there).cast(pl.String).fill_null("") == "")
-    return missing & (pl.col(name).fill_null("") == "")
-
-
-def _last(name: str) -> pl.Expr:
-    """The last of a group that is there, in the order of exchanges."""
-    field, said = pl.col(FIELDS[name][0]), pl.col(FIELDS[name][0]).fill_null("") != ""
-    return field.filter(said).sort_by(pl.struct("connection", "exchange").filter(said)).last().alias(f"{name}_last")
+    unknown = missing & (pl.col(name).fill_null("") == "")
+    if "connection" not in keys:
+        unknown &= pl.col("connection").is_null()
+    places = core.filter(unknown).select(keys).drop_nulls().unique()
+    if places.is_empty():
+        return core
+    said = (
+        exchanges.filter(pl.col(field).fill_null("") != "")
+        .join(places.lazy(), on=keys, how="semi")
+        .group_by(keys)
+        .agg(pl.col(field).sort_by("connection", "exchange").last().alias("said"))
+        .collect()
+    )
+    filled = core.join(said, on=keys, how="left", maintain_order="left")
+    return filled.with_columns(pl.when(unknown).then("said").otherwise(name).alias(name)).drop("said")
