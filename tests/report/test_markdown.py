@@ -46,7 +46,7 @@ frame 7  0.232123 s  the body follows at once, 5 bytes
 
 </details>
 
-**To change on the server:** Write head and body in one call (writev, a buffered writer that is flushed once, MSG\\_MORE), or \
+**What to do on the server:** Write head and body in one call (writev, a buffered writer that is flushed once, MSG\\_MORE), or \
 set TCP\\_NODELAY on the server's sockets. In nginx: tcp\\_nodelay on (the default) and tcp\\_nopush with sendfile.
 
 Wireshark: `tcp.stream == 3 && frame.number in {5, 6, 7}`
@@ -165,7 +165,7 @@ def test_a_hostile_finding() -> None:
 def test_quiet_is_the_findings_only() -> None:
     text = page(busy([finding()]), quiet=True)
     assert "What was read" not in text
-    assert "**To change on the server:**" in text
+    assert "**What to do on the server:**" in text
     assert page(busy([]), quiet=True) == ""
 
 

@@ -46,7 +46,7 @@ WARNING  Nagle's algorithm met a delayed ACK  200 ms
                        |== 10.1 ms
   frame 7  0.232123 s  the body follows at once, 5 bytes
 
-  To change on the server: Write head and body in one call (writev, a buffered
+  What to do on the server: Write head and body in one call (writev, a buffered
     writer that is flushed once, MSG_MORE), or set TCP_NODELAY on the server's
     sockets. In nginx: tcp_nodelay on (the default) and tcp_nopush with
     sendfile.

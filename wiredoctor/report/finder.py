@@ -37,7 +37,6 @@ class Where(IntEnum):
     TITLE = 4
     SEARCHED = 5
     PART_OF_NAME = 6
-    NAME = 7
 
 
 class Found(NamedTuple, Generic[E]):
@@ -49,6 +48,8 @@ class Found(NamedTuple, Generic[E]):
 
 def find(entries: Mapping[str, E], words: str) -> Found[E]:
     """The rules that these words mean or speak of."""
+    if (named := words.strip().lower().replace("_", "-")) in entries:
+        return Found([entries[named]], sure=True)
     wanted = _plain(words)
     if not _MEANINGFUL.search(SMALL_WORDS.sub("", wanted)):
         return Found([], sure=False)
@@ -58,7 +59,7 @@ def find(entries: Mapping[str, E], words: str) -> Found[E]:
         return Found([], sure=False)
     likely = [*SEARCHES, *entries]
     ranked = sorted(rated, key=lambda name: (-rated[name], likely.index(name)))
-    sure = best == Where.NAME or sum(rate >= Where.SEARCHED for rate in rated.values()) == 1
+    sure = sum(rate >= Where.SEARCHED for rate in rated.values()) == 1
     least = _least(best, sure=sure)
     found = [entries[name] for name in ranked if rated[name] >= least]
     return Found(found, sure or len(found) == 1)
@@ -72,10 +73,7 @@ def _least(best: Where, *, sure: bool) -> Where:
 
 
 def _rate(entry: Entry, wanted: str) -> Where:
-    name = _plain(entry.name)
-    if wanted == name:
-        return Where.NAME
-    if _has(name, wanted):
+    if _has(_plain(entry.name), wanted):
         return Where.PART_OF_NAME
     if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry)):
         return Where.SEARCHED

@@ -113,7 +113,7 @@ def _write_severity(writer: Writer, rule: Rule) -> None:
         writer.paragraph("Severity: ", (rule.severity, SEVERITY_STYLE[rule.severity]))
         return
     for kind, severity in rule.severity.items():
-        writer.paragraph(f"Severity of {kind or 'other kinds'}: ", (severity, SEVERITY_STYLE[severity]))
+        writer.paragraph(f"Severity of {kind}: " if kind else "Severity: ", (severity, SEVERITY_STYLE[severity]))
 
 
 def _paragraphs(body: str) -> list[list[str]]:

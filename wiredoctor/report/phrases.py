@@ -108,7 +108,7 @@ def example(group: Group) -> str:
 
 def change(group: Group) -> str:
     """Above the remedy: who has to change something."""
-    return f"To change on the {group.worst.side}" if group.worst.side else "What to do"
+    return f"What to do on the {group.worst.side}" if group.worst.side else "What to do"
 
 
 def totals(report: Report, shown: str = "") -> str:
