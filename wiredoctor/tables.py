@@ -293,6 +293,7 @@ SEGMENTS = Table(
         _c("zero_window", BOOL, "", "announces window 0 (not in SYN or RST)"),
         # sizes
         _c("mss", I32, "bytes", "effective MSS of its direction, as rules.md defines it, before this segment"),
+        _c("mss_announced", BOOL, "", "its side's SYN carried the MSS option, or was not seen"),
         _c("full", BOOL, "", "payload of at least the MSS"),
         _c(
             "small",
@@ -315,22 +316,32 @@ SEGMENTS = Table(
         _n("data_before_length", I32, "bytes", "payload of D"),
         _c("data_before_full", BOOL, "", "D was a full segment"),
         _c("data_before_small", BOOL, "", "D was a small segment"),
+        _c("data_before_push", BOOL, "", "D carried PSH: when it left, its side had no more to send"),
         _c("data_before_last_in_flight", BOOL, "", "D ended at the highest byte its side had sent"),
         _n("data_before_room", I64, "bytes", "room that D left in the receiver's window"),
         _n(
             "ack_before_frame",
             I64,
             "",
-            "K: the newest pure ACK of the other side since D that acknowledges something new and is no window update",
+            "K: the newest pure ACK of the other side since D that acknowledges something new and widens no short window",
         ),
         _n("ack_before_time", I64, "ns", "time of K"),
         _n("ack_before_ack", I64, "bytes", "stream offset that K acknowledges"),
         _n("ack_before_delay", I64, "ns", "`ack_delay` of K"),
+        _n("ack_before_bytes", I64, "bytes", "`acked_bytes` of K: what was in flight when it came"),
+        _n("ack_before_gap", I64, "ns", "time between the ACK of this kind that came before K and K; none for the first"),
         _c("quiet_since_ack", BOOL, "", "this side sent nothing between K and this packet"),
         _c("other_data_since", BOOL, "", "the other side sent payload between D and this packet"),
         _c("retransmission_since", BOOL, "", "either side retransmitted between D and this packet"),
         _c("window_short_since", BOOL, "", "at some time since D the receiver's window had no room for a full segment"),
         _c("nagle_off", BOOL, "", "Nagle is proved off for this side by packets up to this one"),
+        _n(
+            "probe_frame",
+            I64,
+            "",
+            "S of the other side that this packet acknowledges first, together with D: both small, S at least 200 ms and a "
+            "round trip after D, which was alone in flight, and nothing retransmitted since",
+        ),
         # a time without forward progress (new data, or an ACK that advances) that a retransmission of the other side ended
         _c(
             "ends_stall",
@@ -415,7 +426,8 @@ BURSTS = Table(
         ),
         _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
         _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
-        _c("pause_application", BOOL, "", "the pause is the application's: the three above"),
+        _c("pause_emptied", BOOL, "", "the segment before it was small or carried PSH: there was no more to send"),
+        _c("pause_application", BOOL, "", "the pause is the application's: the four above"),
     ),
 )
 

@@ -35,16 +35,29 @@ def test_data_and_its_ack() -> None:
         "length": 100,
         "full": False,
         "small": True,
+        "push": True,
         "last_in_flight": True,
         "room": 60000 - 100,
     }
-    assert before(seen, "ack_before_") == {"frame": 5, "time": 80 * MS, "ack": 100, "delay": 40 * MS}
+    assert before(seen, "ack_before_") == {"frame": 5, "time": 80 * MS, "ack": 100, "delay": 40 * MS, "bytes": 100, "gap": None}
     assert seen.last("quiet_since_ack", "other_data_since", "retransmission_since", "window_short_since") == [
         True,
         False,
         False,
         False,
     ]
+
+
+def test_the_ack_before_k() -> None:
+    seen = see(STALL + "0.140 < . ack 151\n0.150 > P. 151:161(10) ack 1")
+    assert before(seen, "ack_before_") == {
+        "frame": 7,
+        "time": 140 * MS,
+        "ack": 150,
+        "delay": 40 * MS,
+        "bytes": 50,
+        "gap": 60 * MS,
+    }
 
 
 def test_nothing_before_the_first_data() -> None:

@@ -16,7 +16,7 @@ TOLD_PAUSE = 50 * MILLISECOND
 ACK_TIMER = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so that a longer pause was not one's."""
 
-_REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean")
+_REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied")
 
 
 @dataclass
@@ -81,12 +81,14 @@ def _with(rows: list[dict[str, int]], name: str, values: Array) -> Array:
     return np.concatenate((np.array([row[name] for row in rows], dtype=values.dtype), values)) if rows else values
 
 
-def _reasons(s: Columns, rows: Array, gap: Array) -> tuple[Array, Array, Array]:
+def _reasons(s: Columns, rows: Array, gap: Array) -> tuple[Array, ...]:
     flying = s["in_flight_before"][rows]
     acknowledged = (flying == 0) | ((flying < 2 * s["mss"][rows]) & (gap < ACK_TIMER))
     room = s["data_before_room"][rows]
     window_open = ~s["window_short_since"][rows] & ((room == NEVER) | (room >= s["mss"][rows]))
-    return acknowledged, window_open, ~s["retransmission_since"][rows]
+    # behind a full segment without PSH there was more to send: what followed it was lost before the capture point
+    emptied = s["data_before_small"][rows] | s["data_before_push"][rows]
+    return acknowledged, window_open, ~s["retransmission_since"][rows], emptied
 
 
 def _note(s: Columns, row: int, gap: int, application: bool, state: BurstState) -> None:
@@ -102,7 +104,7 @@ def _note(s: Columns, row: int, gap: int, application: bool, state: BurstState) 
 
 def _table(
     s: Columns, rows: Array, side: Array, begins: Array, sides: Groups, gap: Array, pause: Array,
-    why: tuple[Array, Array, Array], before: list[dict[str, int] | None],
+    why: tuple[Array, ...], before: list[dict[str, int] | None],
 ) -> Columns:  # fmt: skip
     """A row per burst of this epoch, joined with the one that was open where it goes on."""
     starts = begins.copy()
@@ -127,7 +129,7 @@ def _table(
     }  # fmt: skip
     for name, reason in zip(_REASONS, why, strict=True):
         table[name] = reason[at] & pause[at]
-    table["pause_application"] = table[_REASONS[0]] & table[_REASONS[1]] & table[_REASONS[2]]
+    table["pause_application"] = np.logical_and.reduce([table[name] for name in _REASONS])
     table["_side"], table["_last"] = side[at], last
     position = np.searchsorted(at, sides.first)
     for i, open_burst in zip(position.tolist(), before, strict=True):

@@ -1,64 +1,91 @@
-"""What an ACK released: the measures that rules about held-back segments share.
+"""What an ACK released: the rows and measures that the rules about held-back segments share.
 
 In a row S of `segments`, D is the data segment of the same side before it and K the pure ACK that answered D.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from statistics import median
-from typing import NamedTuple
-
 import polars as pl
 
-from wiredoctor.rules.memory import Recent
+from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import MILLISECOND
+
+PROBE = 200 * MILLISECOND
+"""The least that Linux' tail loss probe waits with one segment in flight (TCP_RTO_MIN in include/net/tcp.h)."""
+
+AT_ONCE = 3 * MILLISECOND // 2
+"""A kernel that is asked by no application answers an ACK within this."""
 
 _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
     (39, 51, "40 to 50 ms is the timer of Linux, FreeBSD, and Windows 10 and later"),
-    (98, 190, "100 to 200 ms is the timer of macOS and Solaris"),
-    (190, 215, "200 ms is the timer of older Windows, and the longest of macOS"),
-    (215, 511, "RFC 9293 allows any delay below 500 ms"),
+    (98, 190, "100 to 200 ms is the timer of macOS and Solaris; Windows before 10 waits up to 200 ms"),
+    (190, 220, "200 ms is the timer of Windows before 10, and the longest of macOS"),
+    (220, 511, "RFC 9293 allows any delay below 500 ms"),
 )
-"""Classes of delayed-ACK timers: from, to (ms), and whose they are."""
+"""Classes of delayed-ACK timers: from, to (ms), and whose they are. The clock that older Windows counts its 200 ms with
+ticks whether or not data waits, so that a segment may wait for less; and in steps of 16 ms, so that it may wait for more."""
+
+_WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
 _UNKNOWN_TIMER = "whose timer that is, is unknown; Linux' own grows to as much as 200 ms"
 
 
-def next_after_ack() -> pl.Expr:
-    """S is the next thing that its side says after K, which acknowledged all that was in flight after D.
+def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
+    """A row for each S that came next after K, where K was delayed (`shortest` to `longest` ns) or prompt (up to `quick`),
+    for each S that may have been sent by a probe, and for each ACK that says so.
 
-    S brings only new data, its side had more to say, and between D and S there was neither data from the other
-    side nor a retransmission.
+    The plan is the same for every rule that asks with the same limits, so that it runs once for all of them.
     """
     c = pl.col
-    new = (c("new_bytes") > 0) & ~c("retransmission") & ~c("overlap") & ~c("fills_hole") & ~c("keep_alive_probe")
-    answered = c("data_before_last_in_flight") & (c("ack_before_ack") >= c("data_before_end")) & c("quiet_since_ack")
-    undisturbed = ~c("other_data_since") & ~c("retransmission_since")
-    return new & answered & undisturbed & (c("owes") | ~c("http"))
+    late = c("ack_before_delay").is_between(shortest, longest)
+    prompt = c("ack_before_delay") <= quick
+    waited = (_next_after_ack() & (late | (prompt & _comparable()))).fill_null(False)
+    probe = _probe().fill_null(False)
+    one_round_trip = c("rtt_own") + c("rtt_other")
+    return segments.filter(waited | probe | c("probe_frame").is_not_null()).select(
+        *("connection", "exchange", "direction", "endpoint", "role", "http", "message", "handshake", "mss"),
+        pl.lit(None, pl.String).alias("side"),
+        _cap().alias("confidence"),
+        c("data_before_frame").alias("frame"),
+        c("frame").alias("last_frame"),
+        c("frame").alias("held_frame"),
+        c("data_before_time").alias("start"),
+        c("time").alias("end"),
+        c("ack_before_delay").alias("delay"),
+        *("ack_before_frame", "ack_before_time"),
+        c("ack_before_bytes").alias("in_flight"),
+        (c("ack_before_gap") >= shortest).fill_null(True).alias("lone_ack"),
+        waited.alias("waited"),
+        prompt.fill_null(False).alias("prompt"),
+        probe.alias("probe"),
+        c("probe_frame").alias("answers"),
+        _part().alias("part"),
+        c("ends_message").alias("ends"),
+        c("small_start").alias("small"),
+        c("full"),
+        _had_room().alias("room"),
+        (~c("nagle_off") & (c("http") | c("mss_announced"))).alias("nagle"),
+        _after_ack().alias("release"),
+        _narrow().alias("narrow"),
+        _after_ack().is_between(-MILLISECOND, AT_ONCE).fill_null(False).alias("sharp"),
+        _wide().alias("wide"),
+        (c("time") - c("data_before_time") - one_round_trip).clip(0).alias("lateness"),
+        c("data_before_length").alias("sent_bytes"),
+        c("length").alias("held_bytes"),
+    )
 
 
-def after_ack() -> pl.Expr:
-    """Nanoseconds from K's arrival at the sender to S's departure; null where the sender's round trip is unknown."""
-    return pl.col("time") - pl.col("ack_before_time") - pl.col("rtt_own")
-
-
-def narrow() -> pl.Expr:
-    """S is released by K: the kernel sent it when K came. Without a handshake the round trip may hold thinking time,
-    so that S may seem to come before K did."""
-    rtt = pl.col("rtt_own")
-    earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)).otherwise(-rtt)
-    latest = pl.max_horizontal(pl.lit(3 * MILLISECOND // 2), rtt // 10)
-    return after_ack().is_between(earliest, latest).fill_null(False)
-
-
-def wide() -> pl.Expr:
-    """S came so soon after K that it counts as released where an earlier one of the same side was inside `narrow`."""
-    rtt = pl.col("rtt_own")
-    latest = pl.max_horizontal(pl.lit(5 * MILLISECOND), pl.min_horizontal(rtt * 3 // 10, pl.lit(15 * MILLISECOND)))
-    return after_ack().is_between(0, latest).fill_null(False)
+def texts() -> list[pl.Expr]:
+    """Columns that the texts of these rules share, for candidates that stay: `timer`, `receiver` (what helps there) and times."""
+    whose = timer(pl.col("ack_delay"))
+    windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
+    return [
+        whose.alias("timer"),
+        windows.alias("receiver"),
+        pl.col("ack_delay").cast(DURATION),
+        pl.col("release").clip(0).cast(DURATION),
+    ]
 
 
 def timer(ack_delay: pl.Expr) -> pl.Expr:
@@ -70,97 +97,80 @@ def timer(ack_delay: pl.Expr) -> pl.Expr:
     return words
 
 
-class Row(NamedTuple):
-    """What judging looks at in a row; times in nanoseconds. `held`: all of a stall but the release."""
-
-    connection: int
-    direction: int
-    exchange: int | None
-    endpoint: int | None
-    role: int | None
-    kind: str | None
-    confidence: str
-    delay: int
-    quick: bool
-    held: bool
-    narrow: bool
-    wide: bool
-    lateness: int
-    http: bool
+def _new() -> pl.Expr:
+    """It brings new bytes, only new ones, and in their order."""
+    c = pl.col
+    odd = c("retransmission") | c("overlap") | c("fills_hole") | c("opens_hole") | c("keep_alive_probe")
+    return (c("new_bytes") > 0) & ~odd
 
 
-@dataclass
-class _Side:
-    """What is remembered of a side of a connection."""
-
-    narrow: bool = False
-    short: deque[int] = field(default_factory=lambda: deque[int](maxlen=64))
+def _undisturbed() -> pl.Expr:
+    """Between D, which was the last in flight, and this segment there was neither data from the other side nor a copy."""
+    c = pl.col
+    return c("data_before_last_in_flight") & ~c("other_data_since") & ~c("retransmission_since")
 
 
-@dataclass
-class _Endpoint:
-    """What is remembered of a side of an endpoint: how late it is by itself, how often it stalled."""
-
-    late: dict[str | None, list[tuple[tuple[int, int | None], int]]] = field(
-        default_factory=dict[str | None, list[tuple[tuple[int, int | None], int]]]
-    )
-    stalls: int = 0
-    opportunities: int = 0
+def _next_after_ack() -> pl.Expr:
+    """S is the next thing that its side says after K, which acknowledged all that was in flight: D, and nothing unseen
+    behind D. S brings only new data, and its side had more to say."""
+    c = pl.col
+    answered = (c("ack_before_ack") == c("data_before_end")) & c("quiet_since_ack")
+    return _new() & _undisturbed() & answered & (c("owes") | ~c("http"))
 
 
-class Memory:
-    """What earlier rows say of a later one, bounded; rows must come in the order of frames."""
+def _probe() -> pl.Expr:
+    """S left so long after D, unacknowledged, that it may be a tail loss probe; the ACK that comes then will tell."""
+    c = pl.col
+    wait = c("time") - c("data_before_time") >= PROBE
+    held = c("small_start") & c("data_before_small") & (c("message") == c("data_before_message")) & ~c("nagle_off")
+    return held & wait & c("ack_before_frame").is_null() & _new() & _undisturbed() & _had_room()
 
-    def __init__(self, exchanges: int, endpoints: int, sides: int, shortest: int) -> None:
-        self._exchanges = exchanges
-        self._shortest = shortest
-        self._endpoints = Recent(_Endpoint, endpoints)
-        self._sides = Recent(_Side, sides)
 
-    def judge(self, row: Row) -> tuple[int, str] | None:
-        """(delay in ns, confidence) of a stall; None for a row that is none, which is remembered all the same."""
-        endpoint = self._endpoints[(row.endpoint, row.role)]
-        if row.quick:
-            self._remember(endpoint, row)
-            return None
-        usual = self._usual(endpoint, row)
-        short = row.delay < self._shortest
-        stalled = self._released(row) and 2 * usual < row.delay
-        if stalled:
-            stalled = self._counts(row, short)
-        if stalled or not short:
-            endpoint.opportunities += 1
-        if not stalled:
-            return None
-        endpoint.stalls += 1
-        sure = endpoint.stalls > 1 and 2 * endpoint.stalls >= endpoint.opportunities
-        return max(0, row.delay - usual), row.confidence if sure or row.confidence == "low" else "medium"
+def _comparable() -> pl.Expr:
+    """S shows how late such a segment is by itself, when its D was acknowledged at once."""
+    c = pl.col
+    part = _head_only() | c("data_before_small") | (c("data_before_full") & c("ends_message"))
+    return c("http") & c("small_start") & ~c("nagle_off") & part
 
-    def _released(self, row: Row) -> bool:
-        return row.held and (row.narrow or (row.wide and self._sides[(row.connection, row.direction)].narrow))
 
-    def _counts(self, row: Row, short: bool) -> bool:
-        """A delay too short for most timers counts from the fifth on, when five or more are alike."""
-        side = self._sides[(row.connection, row.direction)]
-        side.narrow |= row.narrow
-        if not short:
-            return True
-        side.short.append(row.delay)
-        middle = median(side.short)
-        return sum(abs(delay - middle) <= middle / 10 for delay in side.short) >= 5
+def _head_only() -> pl.Expr:
+    return pl.col("data_before_ends_head") & ~pl.col("data_before_ends_message")
 
-    def _remember(self, endpoint: _Endpoint, row: Row) -> None:
-        """An exchange counts once, with the latest of its segments."""
-        late = endpoint.late.setdefault(row.kind, [])
-        exchange = (row.connection, row.exchange)
-        for i, (known, lateness) in enumerate(late):
-            if known == exchange:
-                late[i] = (known, max(lateness, row.lateness))
-                return
-        late.append((exchange, row.lateness))
-        del late[: -self._exchanges]
 
-    def _usual(self, endpoint: _Endpoint, row: Row) -> int:
-        """How late this kind of segment is when nothing is delayed: the median in nanoseconds, 0 where nothing is known."""
-        late = endpoint.late.get(row.kind) if row.http else None
-        return int(median(lateness for _, lateness in late)) if late else 0
+def _part() -> pl.Expr:
+    """What D was: head, small or full; null for one that filled the receiver's window."""
+    parts = {"head": _head_only(), "small": pl.col("data_before_small"), "full": pl.col("data_before_full")}
+    named = [pl.when(is_one).then(pl.lit(name)) for name, is_one in parts.items()]
+    return pl.coalesce(*named, pl.lit(None, pl.String))
+
+
+def _had_room() -> pl.Expr:
+    """The receiver's window had room for S when D left; where the window is unknown that is assumed."""
+    return (pl.col("data_before_room") >= pl.col("length")).fill_null(True)
+
+
+def _cap() -> pl.Expr:
+    """How sure a finding can be at most: what was not observed had to be inferred."""
+    inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("data_before_room").is_null()
+    return pl.when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
+
+
+def _after_ack() -> pl.Expr:
+    """Nanoseconds from K's arrival at the sender to S's departure; null where the sender's round trip is unknown."""
+    return pl.col("time") - pl.col("ack_before_time") - pl.col("rtt_own")
+
+
+def _narrow() -> pl.Expr:
+    """S is released by K: the kernel sent it when K came. Without a handshake the round trip may hold thinking time,
+    so that S may seem to come before K did."""
+    rtt = pl.col("rtt_own")
+    earliest = pl.when(pl.col("handshake")).then(-pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)).otherwise(-rtt)
+    latest = pl.max_horizontal(pl.lit(AT_ONCE), rtt // 10)
+    return _after_ack().is_between(earliest, latest).fill_null(False)
+
+
+def _wide() -> pl.Expr:
+    """S came so soon after K that it counts as released where an earlier one of the same side was inside `_narrow`."""
+    rtt = pl.col("rtt_own")
+    latest = pl.max_horizontal(pl.lit(5 * MILLISECOND), pl.min_horizontal(rtt * 3 // 10, pl.lit(15 * MILLISECOND)))
+    return _after_ack().is_between(0, latest).fill_null(False)

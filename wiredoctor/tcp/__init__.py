@@ -74,6 +74,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     table = segments.describe(rows, groups, slot, delivered, agreement, matched, state)
     table["clock"] = rows["clock"]
     table["nagle_off"] = nagle.prove(table, groups, slot, matched, state)
+    table["probe_frame"] = nagle.find_probes(table, groups, slot, matched, state)
     recover(table, groups, slot, matched, state)
     find_closures(table, groups, slot, agreement, state)
     follow_runs(table, slot, state)

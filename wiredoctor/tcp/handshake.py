@@ -22,9 +22,15 @@ ETHERNET_MSS = {4: 1460, 6: 1440}
 
 @dataclass
 class Agreement:
-    """Per row (n,): MSS of direction 0 and 1, scale of the windows announced by each (NONE: not known), both SYNs seen."""
+    """Per row (n,): MSS of direction 0 and 1, scale of the windows announced by each (NONE: not known), both SYNs seen.
+
+    `limit`: what the receiver announced, the longest segment that direction 0 and 1 may send; `announced`: the sender's
+    own SYN carried the option, or was not seen.
+    """
 
     mss: tuple[Array, Array]
+    limit: tuple[Array, Array]
+    announced: tuple[Array, Array]
     shift: tuple[Array, Array]
     both: Array
     repeated: Array
@@ -61,6 +67,7 @@ def agree(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Agree
     version6 = state.connections["ip_version"][index] == 6
     stamped = np.where(both, values["timestamps"][0].astype(bool) & values["timestamps"][1].astype(bool), rows["has_timestamps"])
     mss: list[Array] = []
+    limit: list[Array] = []
     shift: list[Array] = []
     scaled = (values["shift"][0] >= 0) & (values["shift"][1] >= 0)
     for d in (0, 1):
@@ -68,10 +75,15 @@ def agree(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Agree
         silent = np.where(version6, UNANNOUNCED_MSS[6], UNANNOUNCED_MSS[4])
         assumed = np.where(version6, ETHERNET_MSS[6], ETHERNET_MSS[4])
         size = np.where(seen[1 - d], np.where(announced > 0, announced, silent), assumed)
+        limit.append(np.maximum(size - TIMESTAMP_OPTION * stamped, 1).astype(np.int64))
+        # what a host announces, it seldom exceeds: both come from the MTU of its interface
+        own = values["mss"][d]
+        size = np.where(own > 0, np.minimum(size, own), size)
         mss.append(np.maximum(size - TIMESTAMP_OPTION * stamped, 1).astype(np.int64))
         shift.append(np.where(both, np.where(scaled, np.minimum(values["shift"][d], 14), 0), NONE))
     _roles(rows, groups, index, state)
-    return Agreement((mss[0], mss[1]), (shift[0], shift[1]), both, repeated)
+    announces = [~seen[d] | (values["mss"][d] > 0) for d in (0, 1)]
+    return Agreement((mss[0], mss[1]), (limit[0], limit[1]), (announces[0], announces[1]), (shift[0], shift[1]), both, repeated)
 
 
 def _roles(rows: Columns, groups: Groups, index: Array, state: TcpState) -> None:

@@ -101,6 +101,7 @@ def release(slots: list[int], state: TcpState) -> None:
         for side in (2 * slot, 2 * slot + 1):
             state.holes.pop(side, None)
             state.proofs.pop(side, None)
+            state.probes.pop(side, None)
             state.stalls.pop(side, None)
             state.duplicates.pop(side, None)
     state.closing = [slot for slot in state.closing if slot not in gone]

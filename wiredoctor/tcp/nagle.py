@@ -1,4 +1,4 @@
-"""Proof that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4, RFC 896).
+"""Proof that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4, RFC 896), and what a probe frees from it.
 
 It sent a small segment of new data while an earlier small one of its own was unacknowledged at the capture point: the
 ACK cannot have reached the sender before it passed there. Captures swap close neighbours, so that the proof counts only
@@ -19,6 +19,10 @@ CLOSE = 2 * MILLISECOND
 """Two small segments this close (and closer than the round trip) were not separated by a timer."""
 ALONE = 150 * MILLISECOND
 """With one segment in flight, Linux' tail loss probe comes after 200 ms, its cork timer after 200 ms: before is no timer."""
+PROBE = 200 * MILLISECOND
+"""The least that Linux' tail loss probe waits when one segment is in flight, besides two round trips (TCP_RTO_MIN)."""
+ACK_TIMER = 510 * MILLISECOND
+"""RFC 9293 section 3.8.6.3: an ACK is delayed by less than 500 ms; one that is not there by then is no delayed one."""
 
 
 def prove(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState) -> Array:
@@ -68,3 +72,52 @@ def _decide(s: Columns, acks: Acks, side: int, first: int, last: int, claim: tup
         return
     if proved:
         state.directions["nagle_off"][side] = time + SWAPPED
+
+
+def find_probes(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState) -> Array:
+    """The column `probe_frame` (n,): where an ACK shows that a held-back segment left by a timer, and no ACK freed it.
+
+    Linux' tail loss probe sends new data that Nagle's algorithm holds back when the ACK of the only segment in flight does
+    not come (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c).
+    """
+    found = np.full(len(index), NEVER, dtype=np.int64)
+    _pending_probes(s, groups, index, acks, found, state)
+    gap = s["time"] - s["data_before_time"]
+    late = s["small_start"] & s["data_before_small"] & (gap >= PROBE) & (s["data_before_frame"] != NEVER)
+    late &= s["data_before_end"] > acks.other
+    for row in np.flatnonzero(late).tolist():
+        rtt = int(s["rtt_own"][row]), int(s["rtt_other"][row])
+        alone = s["in_flight_before"][row] <= s["data_before_length"][row]
+        if NEVER in rtt or not alone or not PROBE + sum(rtt) <= gap[row] <= ACK_TIMER + sum(rtt):
+            continue
+        end = int(s["offset"][row]) + int(s["length"][row])
+        probe = int(s["frame"][row]), int(s["data_before_end"][row]), end
+        side = 2 * int(index[row]) + int(s["direction"][row])
+        _answer(s, acks, side, row, int(groups.last[groups.number[row]]), probe, found, state)
+    return found
+
+
+def _pending_probes(s: Columns, groups: Groups, index: Array, acks: Acks, found: Array, state: TcpState) -> None:
+    """Probes of earlier epochs that were not acknowledged yet."""
+    if not state.probes:
+        return
+    slots = index[groups.first]
+    for side in list(state.probes):
+        at = int(np.searchsorted(slots, side // 2))
+        if at < len(slots) and slots[at] == side // 2:
+            for probe in state.probes.pop(side):
+                _answer(s, acks, side, int(groups.first[at]), int(groups.last[at]), probe, found, state)
+
+
+def _answer(
+    s: Columns, acks: Acks, side: int, first: int, last: int, probe: tuple[int, int, int], found: Array, state: TcpState
+) -> None:
+    frame, data_end, end = probe
+    covered = acks.by[1 - side % 2][first : last + 1]
+    at = first + int(np.searchsorted(covered, data_end))
+    if s["retransmission"][first : min(at, last) + 1].any():
+        return
+    if at > last:
+        state.probes.setdefault(side, []).append(probe)
+    elif covered[at - first] >= end:
+        found[at] = frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wiredoctor.scan import Groups, before, fill, last_where
-from wiredoctor.tables import ACK, FIN, NEVER, NONE, RST, SYN, Array, Columns
+from wiredoctor.tables import ACK, FIN, NEVER, NONE, PSH, RST, SYN, Array, Columns
 from wiredoctor.tcp.acks import Acks
 from wiredoctor.tcp.delivery import Delivery, own_and_other
 from wiredoctor.tcp.handshake import Agreement, windows
@@ -56,12 +56,16 @@ def describe(
     s["ack_delay"] = np.where(known, rows["time"] - acks.newest - rtt_own, NEVER)
     s["handshake"] = agreement.both
     s["mss"] = mss
+    s["mss_announced"], _ = own_and_other(agreement.announced, direction)
     s["full"] = length >= mss
     _windows(s, rows, groups, index, high_before, other_high, other_mss, acks, state)
     new = delivery.new_bytes > 0
     fills_window = (s["window_room"] != NEVER) & (length >= s["window_room"])
     s["small_start"] = new & (length < mss) & ~fills_window
-    s["small"] = s["small_start"] | (new & (length > mss) & (length % mss != 0) & ~fills_window)
+    # longer than the MSS and not longer than the receiver takes: no super-segment, the sender has the larger MSS
+    limit, _ = own_and_other(agreement.limit, direction)
+    s["even"] = (length <= limit) | (length % mss == 0)
+    s["small"] = s["small_start"] | (new & (length > mss) & ~s["even"] & ~fills_window)
     _neighbours(s, groups, index, high, state)
     return s
 
@@ -111,6 +115,7 @@ def _windows(
     raised = (own_edge != NEVER) & (edge != NEVER) & (room_before < other_mss) & (edge > own_edge)
     s["window_update"] = s["pure_ack"] & ((s["acked_bytes"] <= 0) | raised)
     unanswered = (other_high != NEVER) & (other_high > acks.own)
+    s["widens"] = raised & (rows["window"] > own_window)
     s["duplicate_ack"] = s["pure_ack"] & (s["acked_bytes"] <= 0) & (rows["window"] == own_window) & unanswered
     s["short"] = announces & (edge != NEVER) & (room < other_mss)
     for d in (0, 1):
@@ -127,8 +132,9 @@ def _past(values: Array, groups: Groups, index: Array, name: str, direction: int
 
 
 _OF_DATA = (("frame", "frame"), ("time", "time"), ("end", "data_end"), ("length", "length"), ("full", "full_end"),
-            ("small", "small"), ("last", "data_last"), ("room", "data_room"))  # fmt: skip
-_OF_ACK = (("frame", "frame"), ("time", "time"), ("ack", "ack"), ("delay", "ack_delay"))
+            ("small", "small"), ("push", "push"), ("last", "data_last"), ("room", "data_room"))  # fmt: skip
+_OF_ACK = (("frame", "frame"), ("time", "time"), ("ack", "ack"), ("delay", "ack_delay"), ("bytes", "acked_bytes"),
+           ("gap", "ack_gap"))  # fmt: skip
 _NAMED = {"last": "data_before_last_in_flight"}
 
 
@@ -138,12 +144,13 @@ def _neighbours(s: Columns, groups: Groups, index: Array, high: Array, state: Tc
     own, other = 2 * index + direction, 2 * index + 1 - direction
     length = s["length"].astype(np.int64)
     s["data_end"] = s["offset"] + length
-    s["full_end"] = s["full"] & (length % s["mss"] == 0)
+    s["full_end"] = s["full"] & s["even"]
+    s["push"] = (s["flags"] & PSH) != 0
     s["data_last"] = s["data_end"] == high
     s["data_room"] = np.where(s["window_room"] == NEVER, NEVER, s["window_room"] - length)
     marks = {
         "data": s["new_bytes"] > 0,
-        "ack": s["pure_ack"] & (s["acked_bytes"] > 0) & ~s["window_update"],
+        "ack": s["pure_ack"] & (s["acked_bytes"] > 0) & ~s["widens"],
         "": np.ones(len(frame), dtype=bool),
         "payload": (length > 0) & ~s["keep_alive_probe"],
         "retransmission": s["retransmission"],
@@ -160,6 +167,9 @@ def _neighbours(s: Columns, groups: Groups, index: Array, high: Array, state: Tc
 
     data, ack = of_own("data"), of_other("ack")
     s["data_before_row"] = data
+    earlier = [before(i, groups) for i in newest["ack"]]
+    last_ack = fill(s["time"], np.where(direction == 0, earlier[0], earlier[1]), directions["ack_time"][own])
+    s["ack_gap"] = np.where(last_ack == NEVER, NEVER, s["time"] - last_ack)
     for field, column in _OF_DATA:
         s[_NAMED.get(field, f"data_before_{field}")] = fill(s[column], data, directions[f"data_{field}"][own])
     since = s["data_before_frame"]

@@ -92,12 +92,15 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "data_length": ("i4", NONE),
     "data_full": ("?", 0),
     "data_small": ("?", 0),
+    "data_push": ("?", 0),
     "data_last": ("?", 0),
     "data_room": ("i8", NEVER),
     "ack_frame": ("i8", NEVER),  # K, the newest pure ACK that releases
     "ack_time": ("i8", NEVER),
     "ack_ack": ("i8", NEVER),
     "ack_delay": ("i8", NEVER),
+    "ack_bytes": ("i8", NEVER),
+    "ack_gap": ("i8", NEVER),
     "small_run_last": ("i8", NEVER),  # the newest segment that continued a run of small ones
     "small_run_count": ("i4", 0),
     "small_run_bytes": ("i8", 0),
@@ -163,6 +166,7 @@ class TcpState:
     frame: int = 0
     holes: dict[int, list[list[int]]] = field(default_factory=dict[int, "list[list[int]]"])
     proofs: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, "list[tuple[int, int]]"])
+    probes: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict[int, "list[tuple[int, int, int]]"])
     stalls: dict[int, Stall] = field(default_factory=dict[int, "Stall"])
     duplicates: dict[int, int] = field(default_factory=dict[int, int])
     closures: dict[int, dict[tuple[int, int], Closure]] = field(default_factory=dict[int, "dict[tuple[int, int], Closure]"])

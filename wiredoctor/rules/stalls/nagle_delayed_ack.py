@@ -6,8 +6,9 @@ What it means
     side's TCP had no reason to hurry: it delays an acknowledgement in the hope of data to send with it (RFC 9293
     section 3.8.6.3). So both waited, until the delayed-ACK timer ran out: 40 ms on Linux, 200 ms on older Windows.
 
-    Kinds: head-body-split, the first piece was the head of a message and the second its body; write-write-read, any
-    other small piece before the one that waited.
+    Kinds: head-body-split, the first piece was the head of a message and the second its body; tail, full segments and then
+    the small end of the message, which waited; write-write-read, any other small piece before the one that waited;
+    probe-released, a small piece before one that waited so long that no ACK freed it but a timer of the sender's own TCP.
 
 Why it hurts
     Every exchange of the connection loses the timer's time, with server, network and client all idle. Software
@@ -20,10 +21,17 @@ How it is proved
     does that, no application is that punctual. Nothing else happened in between: no data of the receiver, no
     retransmission, no lack of window. A sender that was seen to send small segments without waiting has Nagle's
     algorithm turned off and is never accused. Nor is one whose exchanges take as long when the ACK comes at once.
+    Where the handshake was not captured the round trip is a guess, and one such release proves nothing: two that are alike do.
+
+    A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning.
+    A tail is sure only where a small segment was in flight too: Linux holds back the end of a message behind no other, so
+    that a full send buffer may be the reason. Where there is no K (probe-released) the sender's tail loss probe carried
+    S, 200 ms and more after D, and the ACK of both came only then.
 
 What it is not
     A server that thinks between head and body: its next segment comes some time after the ACK, not at it.
     A delayed ACK of a message's last segment, for which nobody waits. A long round trip. A retransmission timeout.
+    A sender that waits for the ACK whatever it has to send: that is delayed-ack-stall.
 
 What to do
     Mend the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). Turning off delayed
@@ -38,36 +46,54 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules import releases
+from wiredoctor.rules import releases, stalled
 from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.rules.verdicts import JUDGED_ONLY, said
+from wiredoctor.rules.words import duration
 from wiredoctor.tables import SERVER
 
 _WHY = (
-    " Nagle's algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged, and the "
-    "{peer}'s TCP delayed that acknowledgement for {ack_delay} ({timer}). In between neither side did anything. "
+    "{before} Nagle's algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged, and "
+    "the {peer}'s TCP delayed that acknowledgement for {ack_delay} ({timer}). In between neither side did anything. "
     "The {held_bytes:,} bytes left {release} after the ACK had reached the sender: they had been ready, and waited for "
     "{delay}."
 )
+_TAIL = (
+    "The {side} sent full segments of its {what} and held the end of it back.{before} The end is small, and Nagle's algorithm in "
+    "the {side}'s TCP lets a small segment go only when all data before it is acknowledged; the {peer}'s TCP delayed that "
+    "acknowledgement for {ack_delay} ({timer}). In between neither side did anything. The {held_bytes:,} bytes left {release} "
+    "after the ACK had reached the sender: they had been ready, and waited for {delay}.{doubt}"
+)
+_PROBE = (
+    "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "
+    "algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged; so the next "
+    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP sent them (Linux' tail loss "
+    "probe, 200 ms and two round trips after the last segment), and the ACK of both pieces came only then. An application "
+    "that is as late would look the same."
+)
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
-
-_WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
 RULE = Rule(
     severity="warning",
     title={
         "head-body-split": "The {side} held its {what}'s body back for {delay}: Nagle's algorithm met a delayed ACK",
+        "tail": "The {side} held the end of its {what} back for {delay}: Nagle's algorithm met a delayed ACK",
         "write-write-read": "The {side} held a small write back for {delay}: Nagle's algorithm met a delayed ACK",
+        "probe-released": "The {side} held a small write back for {delay}, until a timer sent it: Nagle's algorithm, and no ACK",
     },
     message={
         "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) by itself and held its body back."
         + _WHY,
+        "tail": _TAIL,
         "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes) and held the next back." + _WHY,
+        "probe-released": _PROBE,
     },
     remedy={
         "head-body-split": "Let the {side} hand head and body to TCP in one write (one buffer, writev, or a buffered stream that "
         "is flushed once)," + _OR,
+        "tail": "Let the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole message.{receiver}",
         "write-write-read": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
+        "probe-released": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -113,80 +139,18 @@ ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for counter-evid
 SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")
 
 
-_JUDGED_ONLY = ("endpoint", "role", "http", "ack_before_frame", "ack_before_time", "quick", "held", "narrow", "wide", "lateness")
-
-
 def find(segments: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per S whose D was acknowledged by a pure ACK at once (counter-evidence) or late (opportunity)."""
-    late = pl.col("ack_before_delay").is_between(MIN_SHORT_ACK_DELAY.value, MAX_ACK_DELAY.value)
-    quick = pl.col("ack_before_delay") <= QUICK_ACK.value
-    comparable = pl.col("http") & _kind().is_not_null() & pl.col("small_start") & ~pl.col("nagle_off")
-    held = _kind().is_not_null() & pl.col("small_start") & ~pl.col("nagle_off") & _had_room()
-    one_round_trip = pl.col("rtt_own") + pl.col("rtt_other")
-    return segments.filter(releases.next_after_ack() & (late | (quick & comparable))).select(
-        "connection",
-        "exchange",
-        _kind().alias("kind"),
-        pl.lit(None, pl.String).alias("side"),
-        "direction",
-        _cap().alias("confidence"),
-        pl.col("data_before_frame").alias("frame"),
-        pl.col("frame").alias("last_frame"),
-        pl.col("data_before_time").alias("start"),
-        pl.col("time").alias("end"),
-        pl.col("ack_before_delay").alias("delay"),
-        *("endpoint", "role", "http", "ack_before_frame", "ack_before_time"),
-        quick.fill_null(False).alias("quick"),
-        held.alias("held"),
-        releases.narrow().alias("narrow"),
-        releases.wide().alias("wide"),
-        (pl.col("time") - pl.col("data_before_time") - one_round_trip).clip(0).alias("lateness"),
-        releases.after_ack().clip(0).cast(DURATION).alias("release"),
-        pl.col("data_before_length").alias("sent_bytes"),
-        pl.col("length").alias("held_bytes"),
-    )
+    """A row per S whose D was acknowledged by a pure ACK at once (counter-evidence) or late (opportunity), or not at all."""
+    return releases.candidates(segments, MIN_SHORT_ACK_DELAY.value, MAX_ACK_DELAY.value, QUICK_ACK.value)
 
 
-def judge(candidates: pl.DataFrame, state: releases.Memory | None) -> tuple[pl.DataFrame, releases.Memory]:
-    """The stalls among them, with delay and confidence as far as earlier rows say; `state` is what they said."""
-    memory = state or releases.Memory(COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value, MIN_ACK_DELAY.value)
-    verdicts = [memory.judge(releases.Row(*row)) for row in candidates.select(releases.Row._fields).iter_rows()]
-    stalls = [i for i, verdict in enumerate(verdicts) if verdict is not None]
-    said = [verdict for verdict in verdicts if verdict is not None]
-    found = candidates[stalls].with_columns(
-        _what().alias("what"),
-        releases.timer(pl.col("delay")).alias("timer"),
-        _receiver().alias("receiver"),
-        pl.col("delay").cast(DURATION).alias("ack_delay"),
-        _evidence(),
-        pl.Series("delay", [delay for delay, _ in said], dtype=pl.Int64),
-        pl.Series("confidence", [confidence for _, confidence in said], dtype=pl.String),
-    )
-    return found.drop(_JUDGED_ONLY), memory
-
-
-def _kind() -> pl.Expr:
-    """What D was; null where Nagle's algorithm would not have held S behind it."""
-    head_only = pl.col("data_before_ends_head") & ~pl.col("data_before_ends_message")
-    return (
-        pl.when(head_only)
-        .then(pl.lit("head-body-split"))
-        .when(pl.col("data_before_small"))
-        .then(pl.lit("write-write-read"))
-        .otherwise(pl.lit(None, pl.String))
-    )
-
-
-def _had_room() -> pl.Expr:
-    """The receiver's window had room for S when D left; where the window is unknown that is assumed."""
-    return (pl.col("data_before_room") >= pl.col("length")).fill_null(True)
-
-
-def _cap() -> pl.Expr:
-    """How sure a finding can be at most: what was not observed had to be inferred."""
-    hole = pl.col("opens_hole") | (pl.col("ack_before_ack") > pl.col("data_before_end"))
-    inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("data_before_room").is_null()
-    return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
+def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.DataFrame, stalled.Stalls]:
+    """The stalls among them, with kind, delay and confidence as far as earlier rows say; `state` is what they said."""
+    limits = stalled.Limits(MIN_ACK_DELAY.value, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
+    memory = state or stalled.Stalls("nagle", limits)
+    found = said(candidates, memory.judge(candidates))
+    texts = [*releases.texts(), _what().alias("what"), _before().alias("before"), _doubt().alias("doubt"), _evidence()]
+    return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
 
 def _what() -> pl.Expr:
@@ -194,18 +158,27 @@ def _what() -> pl.Expr:
     return pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
 
 
-def _receiver() -> pl.Expr:
-    """What helps at the receiver, where its timer may be that of Windows."""
-    windows = releases.timer(pl.col("delay")).str.contains("Windows", literal=True)
-    return pl.when(windows).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
+def _before() -> pl.Expr:
+    """What supports the proof: the same did not wait when the receiver acknowledged at once."""
+    told = " Earlier on this connection the receiver had acknowledged such a piece at once, and nothing waited."
+    return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
+
+
+def _doubt() -> pl.Expr:
+    """What else may have held back the end of a message."""
+    told = " It may also have been a full send buffer: Linux holds the end of a message back behind a small segment only."
+    return pl.when(pl.col("confidence") == "low").then(pl.lit(told)).otherwise(pl.lit(""))
 
 
 def _evidence() -> pl.Expr:
     first = pl.format("D, the data: {} bytes leave; there is more to say", "sent_bytes")
-    acked = pl.format("K, its ACK: a pure one, delayed by {}", duration(pl.col("delay")))
+    acked = pl.format("K, its ACK: a pure one, delayed by {}", duration(pl.col("ack_delay")))
     freed = pl.format("S, what was held back: {} bytes, sent as K arrives", "held_bytes")
+    probed = pl.format("S, what was held back: {} bytes, sent by a timer", "held_bytes")
+    by_timer = pl.col("kind") == "probe-released"
     return evidence(
         ("frame", "start", first),
         ("ack_before_frame", "ack_before_time", acked),
-        ("last_frame", "end", freed),
+        ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
+        ("answer_frame", "answer_time", "the first ACK of D, and of S with it"),
     )

@@ -1,0 +1,137 @@
+"""delayed-ack-stall on rows made by hand: what is a stall of whole segments, and both edges of each limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, found, held, rows
+
+RULE = "delayed-ack-stall"
+
+
+def whole(frame: int = 7, **changes: Any) -> dict[str, Any]:
+    """A full S that a full D and its delayed ACK were in front of, after a 200 ms timer; 10 ms to the server."""
+    full = {"length": 1460, "new_bytes": 1460, "full": True, "small": False, "small_start": False}
+    before = {"data_before_length": 1460, "data_before_full": True, "data_before_small": False, "data_before_ends_head": False}
+    return held(frame=frame) | full | before | {"ack_before_bytes": 1460} | changes
+
+
+def end(frame: int = 17, **changes: Any) -> dict[str, Any]:
+    """A small S behind a full D."""
+    small = {"length": 5, "new_bytes": 5, "full": False, "small": True, "small_start": True}
+    return whole(frame=frame) | small | changes
+
+
+def stalls(*given: dict[str, Any], rule: str = RULE) -> list[dict[str, Any]]:
+    return found(rule, rows("segments", *given))
+
+
+def test_a_full_segment_released_by_a_delayed_ack() -> None:
+    [stall] = stalls(whole())
+    assert (stall["kind"], stall["direction"], stall["delay"], stall["confidence"]) == (None, 1, 200 * MS, "medium")
+    assert [e["frame"] for e in stall["evidence"]] == [5, 6, 7]
+    assert "send buffer or its congestion window" in stall["reason"]
+    assert stalls(whole(), rule="nagle-delayed-ack") == []
+
+
+def test_the_receivers_window_is_named_where_it_had_no_room() -> None:
+    [stall] = stalls(whole(data_before_room=1459))
+    assert "window had no room" in stall["reason"]
+    assert "larger window" in stall["first"]
+    [stall] = stalls(whole(data_before_room=1460))
+    assert "send buffer" in stall["reason"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"nagle_off": True}, id="Nagle is proved off"),
+        pytest.param({"data_before_small": True, "data_before_full": False, "data_before_length": 40}, id="D is small"),
+        pytest.param({"ack_before_bytes": 2920}, id="two segments in flight"),
+        pytest.param({"ack_before_gap": 8 * MS}, id="K is an ACK of its own"),
+        pytest.param({"mss_announced": False}, id="a stack that announces no MSS"),
+    ],
+)
+def test_what_does_not_matter(changes: dict[str, Any]) -> None:
+    assert len(stalls(whole(**changes))) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"ack_before_bytes": 2921}, id="more than two segments in flight"),
+        pytest.param({"ack_before_gap": 8 * MS - 1}, id="K is one of a burst of ACKs"),
+        pytest.param({"owes": False}, id="D was the end of the message"),
+        pytest.param({"other_data_since": True}, id="the receiver answered"),
+        pytest.param({"retransmission_since": True}, id="something was retransmitted"),
+        pytest.param({"opens_hole": True}, id="S is not what K released"),
+        pytest.param({"quiet_since_ack": False}, id="S is not the first after K"),
+        pytest.param({"data_before_last_in_flight": False}, id="D was not the last in flight"),
+        pytest.param({"ack_before_delay": 30 * MS - 1}, id="the ACK came too soon"),
+        pytest.param({"ack_before_delay": 510 * MS + 1}, id="the ACK came too late"),
+        pytest.param({"rtt_own": None}, id="round trip to the sender unknown"),
+    ],
+)
+def test_silent_when_one_condition_fails(changes: dict[str, Any]) -> None:
+    assert stalls(whole(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "rtt", "speaks"),
+    [
+        (-1 * MS, 10 * MS, True),
+        (-1 * MS - 1, 10 * MS, False),
+        (3 * MS // 2, 10 * MS, True),
+        (3 * MS // 2 + 1, 10 * MS, False),
+        # a share of a long round trip would be too much: whole segments leave at any time
+        (-1 * MS - 1, 100 * MS, False),
+        (3 * MS // 2 + 1, 100 * MS, False),
+    ],
+)
+def test_edges_of_the_release(release: int, rtt: int, speaks: bool) -> None:
+    assert bool(stalls(whole(rtt_own=rtt) | {"ack_before_time": 232 * MS - rtt - release})) is speaks
+
+
+def test_the_small_end_of_a_run_in_one_message() -> None:
+    assert [s["frame"] for s in stalls(whole(), end())] == [5, 15]
+    assert [s["frame"] for s in stalls(whole(), end(message=2))] == [5]
+    assert [s["frame"] for s in stalls(whole(), end(connection=1))] == [5]
+    assert stalls(end()) == []
+
+
+def test_the_end_of_a_run_is_not_nagles() -> None:
+    tail = end(ends_message=True)
+    assert [s["kind"] for s in stalls(tail, rule="nagle-delayed-ack")] == ["tail"]
+    assert stalls(whole(), tail, rule="nagle-delayed-ack") == []
+
+
+def test_payload_without_messages_runs_from_segment_to_segment() -> None:
+    other: dict[str, Any] = {"http": False, "owes": False, "message": None, "exchange": None}
+    behind = end(**other) | {"data_before_frame": 7}
+    assert [s["confidence"] for s in stalls(whole(**other), behind)] == ["medium", "medium"]
+    elsewhere = end(**other, data_before_small=True, data_before_full=False)
+    assert len(stalls(whole(**other), elsewhere)) == 1
+    # nor is it Nagle's: this side waits for ACKs whatever it sends
+    assert len(stalls(elsewhere, rule="nagle-delayed-ack")) == 1
+    assert stalls(whole(**other), elsewhere, rule="nagle-delayed-ack") == []
+
+
+def test_confidence_rises_with_the_second_stall() -> None:
+    assert [s["confidence"] for s in stalls(whole(), whole(frame=17))] == ["medium", "high"]
+    late = [whole(frame=10 + i, ack_before_time=100 * MS) for i in range(3)]
+    assert [s["confidence"] for s in stalls(whole(), *late, whole(frame=27))] == ["medium", "medium"]
+
+
+def test_without_handshake_two_releases_must_be_alike() -> None:
+    assert stalls(whole(handshake=False)) == []
+    assert [s["frame"] for s in stalls(whole(handshake=False), whole(frame=17, handshake=False))] == [15]
+
+
+def test_where_an_epoch_ends_does_not_matter() -> None:
+    given = [whole(), end(), whole(frame=27, message=2), end(frame=37, message=2)]
+    state: dict[str, Any] = {}
+    parts = [s for g in given for s in found(RULE, rows("segments", g), state=state)]
+    assert [(s["frame"], s["confidence"]) for s in parts] == [(s["frame"], s["confidence"]) for s in stalls(*given)]
+    assert len(parts) == 4

@@ -1,0 +1,186 @@
+"""Which of the candidates of `releases` are stalls, and whose: what one row alone cannot say."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Literal
+
+import polars as pl
+
+from wiredoctor.rules.memory import Recent
+from wiredoctor.rules.releases import AT_ONCE
+from wiredoctor.rules.verdicts import Row, Verdict
+from wiredoctor.tables import NEVER
+
+Cause = Literal["nagle", "whole"]
+"""Why a segment had to wait for the ACK: it was small, or whatever is sent must wait (buffer, congestion window, window)."""
+
+_KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"}
+
+
+@dataclass
+class _Side:
+    """What is remembered of a side of a connection. `run`: the message in which whole segments had to wait for ACKs, and
+    the last of them; `whole`: there was one."""
+
+    narrow: bool = False
+    prompt: bool = False
+    run: tuple[int | None, int] = (None, NEVER)
+    whole: bool = False
+    short: deque[int] = field(default_factory=lambda: deque[int](maxlen=64))
+    releases: deque[int] = field(default_factory=lambda: deque[int](maxlen=64))
+    probes: dict[int, tuple[Row, dict[str, Any]]] = field(default_factory=dict[int, tuple[Row, dict[str, Any]]])
+
+
+@dataclass
+class _Endpoint:
+    """What is remembered of a side of an endpoint: how late it is by itself, how often it stalled and could have."""
+
+    late: dict[str | None, list[tuple[tuple[int, int | None], int]]] = field(
+        default_factory=dict[str | None, list[tuple[tuple[int, int | None], int]]]
+    )
+    stalls: int = 0
+    opportunities: int = 0
+    probes: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Shortest ACK delay (ns) that counts by itself; exchanges of counter-evidence; endpoint sides and connection sides
+    that are remembered."""
+
+    shortest: int
+    exchanges: int
+    endpoints: int
+    sides: int
+
+
+class Stalls:
+    """The memory of a rule about held-back segments, bounded; rows must come in the order of `last_frame`."""
+
+    def __init__(self, cause: Cause, limits: Limits) -> None:
+        self._cause = cause
+        self._limits = limits
+        self._endpoints = Recent(_Endpoint, limits.endpoints)
+        self._sides = Recent(_Side, limits.sides)
+
+    def judge(self, candidates: pl.DataFrame) -> list[Verdict]:
+        """The stalls among these rows that this rule has to report."""
+        return list(self._judge(candidates))
+
+    def _judge(self, candidates: pl.DataFrame) -> Iterator[Verdict]:
+        for index, values in enumerate(candidates.select(Row._fields).iter_rows()):
+            row = Row(*values)
+            if row.answers is not None:
+                asked = self._sides[(row.connection, 1 - row.direction)].probes.pop(row.answers, None)
+                if asked is not None:
+                    yield from self._probed(*asked, candidates.row(index, named=True))
+            if row.probe and self._cause == "nagle":
+                probes = self._sides[(row.connection, row.direction)].probes
+                probes.clear()
+                probes[row.held_frame] = (row, candidates.row(index, named=True))
+            elif row.waited:
+                verdict = self._waited(index, row)
+                if verdict is not None:
+                    yield verdict
+
+    def _probed(self, row: Row, values: dict[str, Any], answer: dict[str, Any]) -> Iterator[Verdict]:
+        """The verdict on a segment that a probe sent, and that was acknowledged by this answer."""
+        endpoint = self._endpoints[(row.endpoint, row.role)]
+        usual = self._usual(endpoint, row)
+        if 2 * usual >= row.lateness:
+            return
+        endpoint.probes += 1
+        confidence = "low" if endpoint.probes == 1 else "medium"
+        values |= {"answer_frame": answer["held_frame"], "answer_time": answer["end"]}
+        yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
+
+    def _waited(self, index: int, row: Row) -> Verdict | None:
+        """The verdict on a row, which is remembered whatever it is."""
+        endpoint = self._endpoints[(row.endpoint, row.role)]
+        side = self._sides[(row.connection, row.direction)]
+        if row.prompt:
+            side.prompt = True
+            self._remember(endpoint, row)
+            return None
+        cause = _cause(row, side)
+        usual = self._usual(endpoint, row) if cause == "nagle" else 0
+        short = row.delay < self._limits.shortest
+        stalled = cause is not None and _released(row, cause, side) and 2 * usual < row.delay
+        if stalled:
+            side.narrow |= row.narrow
+            if cause == "whole":
+                side.run, side.whole = (row.message, row.last_frame), True
+        mine = stalled and cause == self._cause and _counts(row, side, short)
+        if mine or not short:
+            endpoint.opportunities += 1
+        if not mine:
+            return None
+        endpoint.stalls += 1
+        sure = endpoint.stalls > 1 and 2 * endpoint.stalls >= endpoint.opportunities
+        cap = "low" if cause == "nagle" and _alone(row) else row.confidence
+        confidence = cap if sure or cap == "low" else "medium"
+        kind = _KINDS[row.part] if cause == "nagle" and row.part else None
+        return Verdict(index, {}, kind, max(0, row.delay - usual), confidence, side.prompt)
+
+    def _remember(self, endpoint: _Endpoint, row: Row) -> None:
+        """An exchange counts once, with the latest of its segments."""
+        late = endpoint.late.setdefault(row.part, [])
+        exchange = (row.connection, row.exchange)
+        for i, (known, lateness) in enumerate(late):
+            if known == exchange:
+                late[i] = (known, max(lateness, row.lateness))
+                return
+        late.append((exchange, row.lateness))
+        del late[: -self._limits.exchanges]
+
+    def _usual(self, endpoint: _Endpoint, row: Row) -> int:
+        """How late such a segment is when nothing is delayed: the median in nanoseconds, 0 where nothing is known."""
+        late = endpoint.late.get(row.part) if row.http else None
+        return int(median(lateness for _, lateness in late)) if late else 0
+
+
+def _cause(row: Row, side: _Side) -> Cause | None:
+    """What can have held S back until K came."""
+    few = row.in_flight <= 2 * row.mss
+    message, last = side.run
+    run = message == row.message if row.http else last == row.frame
+    if few and row.lone_ack and (row.full or (row.small and run)):
+        return "whole"
+    if not (row.small and row.nagle and row.room) or (side.whole and not row.http):
+        return None
+    if row.part == "full":
+        return "nagle" if few and row.ends else None
+    return "nagle" if row.part else None
+
+
+def _alone(row: Row) -> bool:
+    """No small segment was in flight: Linux' TCP would not have held back the end of a message."""
+    return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
+
+
+def _released(row: Row, cause: Cause, side: _Side) -> bool:
+    """K released S. Where no handshake told the round trip, that must have been so once more, and mostly, on this side.
+
+    Full segments are so many, and leave at so many times, that a share of the round trip is too much to allow for.
+    """
+    near = row.sharp or not row.handshake
+    if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):
+        return False
+    if row.handshake:
+        return True
+    side.releases.append(row.release)
+    alike = sum(abs(release - row.release) <= AT_ONCE for release in side.releases)
+    return alike > 1 and 2 * alike >= len(side.releases)
+
+
+def _counts(row: Row, side: _Side, short: bool) -> bool:
+    """A delay too short for most timers counts from the fifth on, when five or more are alike."""
+    if not short:
+        return True
+    side.short.append(row.delay)
+    middle = median(side.short)
+    return sum(abs(delay - middle) <= middle / 10 for delay in side.short) >= 5

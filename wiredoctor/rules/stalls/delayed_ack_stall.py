@@ -1,0 +1,122 @@
+"""A sender that has only one write on its way waited for a delayed ACK.
+
+What it means
+    One side had more to send, full segments of it, and sent no more than one or two segments before it stopped for their
+    acknowledgement. The other side's TCP delays acknowledgements in the hope of data to send with them, or until a second
+    full segment comes (RFC 9293 section 3.8.6.3). So both waited until the delayed-ACK timer ran out.
+
+    Nagle's algorithm is not the reason: it never holds back a full segment. What holds them is that the sender's
+    send buffer, its congestion window, or the receiver's window has room for one write only.
+
+Why it hurts
+    A transfer moves one write per 40 or 200 ms, whatever the network could carry: 8 kB per 200 ms are 40 kB/s.
+
+How it is proved
+    D, the last data in flight, two full segments at most being on their way, is acknowledged by a pure ACK, K, after a delay
+    that only a timer explains; the sender still had something to say; and the next segment S, full, leaves at once
+    when K arrives. A smaller S counts behind such a stall in the same message: it is the end of a run.
+    Nothing else happened in between. Whether Nagle's algorithm is off does not matter.
+
+    When the receiver's window had no room for S, the window was it. Otherwise the packets do not tell the send
+    buffer from the congestion window: the first repeats through a whole transfer, the second grows and is over soon.
+
+What it is not
+    Slow start, which waits for one round trip after a burst, and not for a timer. A server that thinks. A
+    retransmission timeout. A small segment behind a small segment: that is nagle-delayed-ack.
+
+What to do
+    Give the sender a larger send buffer, or let it write again before the first write is acknowledged: several overlapped
+    sends on Windows, one large write elsewhere. Where it was the window, enlarge the receive buffer.
+
+References
+    RFC 9293 sections 3.8.6.2 and 3.8.6.3, RFC 5681 sections 3.1 and 4.2, Microsoft Q214397.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules import releases, stalled
+from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.verdicts import JUDGED_ONLY, said
+from wiredoctor.rules.words import duration
+
+RULE = Rule(
+    severity="warning",
+    title="The {side} sends one write at a time and waited {delay} for a delayed ACK",
+    message="The {side} had {in_flight:,} bytes on their way and stopped, though it had more to send, until the {peer} "
+    "acknowledged them; the {peer}'s TCP delayed that for {ack_delay} ({timer}). In between neither side did anything. The next "
+    "{held_bytes:,} bytes left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full "
+    "segments: {reason}",
+    remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even its smallest holds three segments "
+    "and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF above the size of a "
+    "write.{receiver}",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9293 section 3.8.6.3, delayed ACKs", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.3"),
+        Reference(
+            "RFC 5681 section 3.1, slow start and the initial window", "https://www.rfc-editor.org/rfc/rfc5681.html#section-3.1"
+        ),
+        Reference(
+            "Windows Sockets: design issues when sending small data segments over TCP",
+            "https://learn.microsoft.com/en-us/troubleshoot/windows/win32/data-segment-tcp-winsock",
+        ),
+    ),
+    advice=(
+        Advice(
+            "server",
+            "IIS|Microsoft",
+            "IIS, ISAPI and .NET: write responses in large buffers, asynchronously, the next before the last is done.",
+        ),
+        Advice("client", r"MSIE|\.NET|Microsoft", ".NET: send the body in large buffers, or with asynchronous writes."),
+    ),
+)
+
+MIN_ACK_DELAY = Threshold(
+    "30 ms", "below every common delayed-ACK timer (40 ms Linux, FreeBSD, Windows 10), above scheduling noise"
+)
+MAX_ACK_DELAY = Threshold("510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms for the clock of the capture")
+MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; shorter delays cannot be told from a busy host")
+QUICK_ACK = Threshold("5 ms", "an ACK within this was not delayed by a timer")
+ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for earlier stalls; the least recently seen is forgotten")
+SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")
+
+
+def find(segments: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per S that came next after a delayed pure ACK, as `nagle-delayed-ack` asks for: one query serves both."""
+    return releases.candidates(segments, MIN_SHORT_ACK_DELAY.value, MAX_ACK_DELAY.value, QUICK_ACK.value)
+
+
+def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.DataFrame, stalled.Stalls]:
+    """The stalls among them that small writes do not explain; `state` is what earlier rows said."""
+    limits = stalled.Limits(MIN_ACK_DELAY.value, 1, ENDPOINTS.value, SIDES.value)
+    memory = state or stalled.Stalls("whole", limits)
+    found = said(candidates, memory.judge(candidates))
+    found = found.with_columns(*releases.texts(), *_limit(), _evidence())
+    return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory
+
+
+def _limit() -> list[pl.Expr]:
+    """What held the sender back, as far as one can tell, and what to do about it."""
+    window = pl.lit("the receiver's window had no room for more.")
+    sender = pl.lit("the sender's send buffer or its congestion window has room for one write only.")
+    enlarge = pl.lit(
+        "Let the receiver announce a larger window (a larger SO_RCVBUF, or none, so that its kernel sizes the buffer)."
+    )
+    write = pl.lit("Give the sender's sockets a larger send buffer, or let it write again before its last write is acknowledged.")
+    return [
+        pl.when(pl.col("room")).then(sender).otherwise(window).alias("reason"),
+        pl.when(pl.col("room")).then(write).otherwise(enlarge).alias("first"),
+    ]
+
+
+def _evidence() -> pl.Expr:
+    first = pl.format("D, the data: {} bytes leave; {} are on their way, and there is more to send", "sent_bytes", "in_flight")
+    acked = pl.format("K, its ACK: a pure one, delayed by {}", duration(pl.col("ack_delay")))
+    freed = pl.format("S, what had to wait: {} bytes, sent as K arrives", "held_bytes")
+    return evidence(
+        ("frame", "start", first),
+        ("ack_before_frame", "ack_before_time", acked),
+        ("held_frame", "end", freed),
+    )
