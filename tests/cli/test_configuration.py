@@ -113,6 +113,29 @@ def test_where_it_is_found(tmp_path: Path) -> None:
     assert nearest(inner) == tmp_path / "a" / "wiredoctor.toml"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.wiredoctor]",
+        "[ tool . 'wiredoctor' ]",
+        '["tool"."wiredoctor"]',
+        "[tool]\nwiredoctor = {}",
+        "tool.wiredoctor.select = []",
+        "tool = {wiredoctor = {}}",
+    ],
+)
+def test_every_way_to_write_the_table(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"# a comment\n{text}\n")
+    assert nearest(tmp_path) == tmp_path / "pyproject.toml"
+
+
+def test_a_project_that_is_merely_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing it would cost a small capture as much as its analysis."""
+    (tmp_path / "pyproject.toml").write_text("[project.scripts]\nwiredoctor = 'wiredoctor.cli:main'\n")
+    monkeypatch.setattr("wiredoctor.cli.configuration._parsed", None)
+    assert nearest(tmp_path) is None
+
+
 def test_it_reaches_the_analysis(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.wiredoctor]\nselect = ['stalls']\nignore = ['capture']\n"

@@ -35,6 +35,21 @@ def test_help_is_quick(words: list[str]) -> None:
     assert "wiredoctor" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_machines_need_no_typesetting(form: str, tmp_path: Path) -> None:
+    """Rich takes longer to load than a small capture to analyse; so does a configuration that is not there."""
+    capture = Path(__file__).resolve().parents[2] / "captures" / "unauthorized-closes.pcap"
+    code = (
+        "import sys\nfrom wiredoctor.cli import main\n"
+        "try:\n    main()\nfinally:\n    print(sorted({m.partition('.')[0] for m in sys.modules} "
+        "& {'rich', 'tomllib', 'jinja2', 'scapy'}), file=sys.stderr)"
+    )
+    words = [sys.executable, "-c", code, "analyze", str(capture), "--format", form]
+    done = subprocess.run(words, capture_output=True, text=True, env=clean_environment(), cwd=tmp_path, check=False)
+    assert done.stderr.strip() == "[]"
+    assert "premature-close" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("command", "usage"), [("analyze", "CAPTURE..."), ("connections", "CAPTURE..."), ("explain", "RULE-OR-WORDS...")]
 )

@@ -17,7 +17,7 @@ from wiredoctor.report.left_out import Ignore
 OWN, SHARED = "wiredoctor.toml", "pyproject.toml"
 
 KEYS = ("select", "ignore", "min-confidence", "fail-on", "baseline", "thresholds")
-_OURS = re.compile(r"\btool\s*\.\s*[\"']?wiredoctor\b|^\s*[\"']?wiredoctor[\"']?\s*[=.]", re.MULTILINE)
+_OURS = re.compile(r"\btool[\"']?\s*\.\s*[\"']?wiredoctor\b|^\s*(\[\s*tool\s*\]|tool\s*=)", re.MULTILINE)
 """What a pyproject.toml must hold that is worth parsing."""
 
 ENTRY = ("rule", "kind", "client", "server", "target", "reason", "until")
