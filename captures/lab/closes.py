@@ -1,4 +1,4 @@
-"""Closes that were not announced, and their twins that were."""
+"""Closes that were not announced, and their twins that were; NTLM, which needs its connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ REFUSAL = (
     b"Content-Type: text/plain\r\nContent-Length: 25\r\n{more}\r\nPlease say who you are.\r\n"
 )
 SILENT, ANNOUNCED = (REFUSAL.replace(b"{more}", more) for more in (b"", b"Connection: close\r\n"))
-CLOSE = {"do": "close"}
+CLOSE, WAIT, READ = {"do": "close"}, {"do": "wait"}, {"read": ["GET"]}
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"
 UNAUTHORIZED = Connection((Exchange("GET", "/report", 401, 25),), closed_by="server", repeat=3)
 REQUEST = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
 
@@ -40,8 +41,7 @@ def unauthorized_closes(lab: Lab) -> None:
 def second_exchange_closes(lab: Lab) -> None:
     """As unauthorized-closes, but a GET has been answered on the connection before. The client waits for the
     server's close and sends nothing more."""
-    fine = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"
-    raw_server(lab, [[fine], [SILENT, CLOSE]])
+    raw_server(lab, [[FINE], [SILENT, CLOSE]])
     raw_client(lab, [[REQUEST, {"read": ["GET"]}, 0.05, REQUEST, {"read": ["GET"]}, {"do": "wait"}, 0.2]] * 2)
 
 
@@ -74,3 +74,46 @@ def nginx_connection_close(lab: Lab) -> None:
     site(lab, small=700, large=20_000)
     nginx(lab, "keepalive_timeout 0;")
     curl(lab, "http://10.9.0.2/small.txt", "http://10.9.0.2/large.txt")
+
+
+CHALLENGE = (
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\nContent-Length: 7\r\nWWW-Authenticate: NTLM%s\r\n\r\ndenied\n"
+)
+TOKEN = b" TlRMTVNTUAACAAAABgAGADgAAAAFgokCASNFZ4mrze8AAAAAAAAAAAAAAAA+AAAABgGxHQAAAA9MAEEAQgA="
+HANDSHAKE = tuple(
+    REQUEST.replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n")
+    for fields in (
+        b"",
+        b"Authorization: NTLM TlRMTVNTUAABAAAAB4IIAAAAAAAAAAAAAAAAAAAAAAA=\r\n",
+        b"Authorization: NTLM TlRMTVNTUAADAAAAGAAYAEgAAAAYABgAYAAAAAAAAAA=\r\n",
+    )
+)
+REFUSED = Exchange("GET", "/report", 401, 7)
+
+
+@recording(
+    title="A connection is closed in the middle of an NTLM handshake",
+    at="client",
+    software=("python",),
+    connections=(Connection((REFUSED, REFUSED), closed_by="server"),),
+    finds=(Find("auth-connection-closed", None, "server", 0),),
+    must_not={"premature-close": "it is said more exactly"},
+)
+def ntlm_closed(lab: Lab) -> None:
+    """A hand-written server answers NTLM's second step with a challenge and closes the connection on which the third
+    had to come, without saying so."""
+    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]])
+    raw_client(lab, [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT]])
+
+
+@recording(
+    title="An NTLM handshake on one connection, as it should be",
+    at="client",
+    software=("python",),
+    connections=(Connection((REFUSED, REFUSED, get("/report", 5))),),
+    must_not={"auth-connection-closed": "the connection was kept", "repeated-auth-challenge": "NTLM needs two challenges"},
+)
+def ntlm_kept(lab: Lab) -> None:
+    """The healthy twin of ntlm-closed."""
+    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN], [FINE]])
+    raw_client(lab, [[step for request in HANDSHAKE for step in (request, READ, 0.02)]])

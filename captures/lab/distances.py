@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sys
 
+from closes import CLOSE, SILENT
+from framing import ROWS, SIZE
 from impairments import Conditions
 from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, node, raw_client, raw_server, recording, site
 from stalls import BODY, HEAD, REQUEST
@@ -117,3 +119,32 @@ def node_rtt_120(lab: Lab) -> None:
     url = "http://10.9.0.2:8080"
     announced = ["-H", "Expect: 100-continue", "-d", "e" * 3_000, f"{url}/announced"]
     curl(lab, *announced, *again, "-H", "Expect:", "--data-binary", f"@{form}", f"{url}/form", *again, f"{url}/stream/6/130")
+
+
+@recording(
+    title="A 401 that closes without saying so, over a round trip of 120 ms",
+    at=EVERYWHERE,
+    software=("python", "requests"),
+    connections=(Connection((Exchange("GET", "/report", 401, 25),), closed_by="server", repeat=2),),
+    finds=tuple(Find("premature-close", None, "server", number) for number in range(2)),
+    wire=Conditions(0.060),
+)
+def unauthorized_rtt_120(lab: Lab) -> None:
+    """As unauthorized-closes, over a wire, twice."""
+    raw_server(lab, [[SILENT, CLOSE]])
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "0.3", *["http://10.9.0.2:8080/report"] * 2)
+
+
+@recording(
+    title="A stream without chunks, over a round trip of 120 ms",
+    at=EVERYWHERE,
+    software=("python", "curl"),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server"),),
+    finds=(Find("unchunked-streaming", None, "server", 0),),
+    wire=Conditions(0.060),
+)
+def unchunked_rtt_120(lab: Lab) -> None:
+    """As unchunked-stream, with pauses of 600 ms between the pieces: longer than two round trips."""
+    pieces = [step for rows in ROWS for step in (rows, 0.6)]
+    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nConnection: close\r\n\r\n", *pieces, CLOSE]])
+    curl(lab, "http://10.9.0.2:8080/rows.csv")

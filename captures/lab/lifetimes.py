@@ -9,7 +9,6 @@ from impairments import Conditions, Loss
 from scenario import (
     PEERS,
     Connection,
-    Exchange,
     Find,
     Lab,
     apache,
@@ -208,44 +207,16 @@ def client_gives_up_download(lab: Lab) -> None:
     curl(lab, "--max-time", "2", "http://10.9.0.2:8080/stream/40/150", check=False)
 
 
-CHALLENGE = (
-    b"HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\nContent-Length: 7\r\nWWW-Authenticate: NTLM%s\r\n\r\ndenied\n"
-)
-TOKEN = b" TlRMTVNTUAACAAAABgAGADgAAAAFgokCASNFZ4mrze8AAAAAAAAAAAAAAAA+AAAABgGxHQAAAA9MAEEAQgA="
-HANDSHAKE = tuple(
-    REQUEST.replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n")
-    for fields in (
-        b"",
-        b"Authorization: NTLM TlRMTVNTUAABAAAAB4IIAAAAAAAAAAAAAAAAAAAAAAA=\r\n",
-        b"Authorization: NTLM TlRMTVNTUAADAAAAGAAYAEgAAAAYABgAYAAAAAAAAAA=\r\n",
-    )
-)
-REFUSED = Exchange("GET", "/report", 401, 7)
-
-
 @recording(
-    title="A connection is closed in the middle of an NTLM handshake",
-    at="client",
+    title="A client closes with half of a response unread: its kernel resets the connection",
+    at="server",
     software=("python",),
-    connections=(Connection((REFUSED, REFUSED), closed_by="server"),),
-    finds=(Find("auth-connection-closed", None, "server", 0),),
-    must_not={"premature-close": "it is said more exactly"},
+    connections=(Connection((get("/report", 20_000),)),),
+    finds=(Find("client-abort", None, "client", 0),),
+    must_not={"truncated-response": "the client closed first", "zero-window-stall": "the server had sent all that it had"},
+    unassembled=True,
 )
-def ntlm_closed(lab: Lab) -> None:
-    """A hand-written server answers NTLM's second step with a challenge and closes the connection on which the third
-    had to come, without saying so."""
-    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]])
-    raw_client(lab, [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT]])
-
-
-@recording(
-    title="An NTLM handshake on one connection, as it should be",
-    at="client",
-    software=("python",),
-    connections=(Connection((REFUSED, REFUSED, get("/report", 5))),),
-    must_not={"auth-connection-closed": "the connection was kept", "repeated-auth-challenge": "NTLM needs two challenges"},
-)
-def ntlm_kept(lab: Lab) -> None:
-    """The healthy twin of ntlm-closed."""
-    raw_server(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN], [FINE]])
-    raw_client(lab, [[step for request in HANDSHAKE for step in (request, READ, 0.02)]])
+def client_resets(lab: Lab) -> None:
+    """A hand-written server has sent 20,000 of 50,000 bytes when the client, which has read none of them, closes."""
+    raw_server(lab, [[HEAD + b"t" * 20_000, 2.0, b"t" * 30_000]])
+    raw_client(lab, [[REQUEST, 0.5]])

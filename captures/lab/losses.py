@@ -19,7 +19,7 @@ INNOCENT = {
 
 @recording(
     title="A response is lost and sent again after a timeout",
-    at=("middle", "server"),
+    at=("client", "middle", "server"),
     software=("python",),
     connections=(Connection((get("/report", 300, repeat=3),)),),
     finds=TIMEOUT,
@@ -28,7 +28,23 @@ INNOCENT = {
 )
 def lost_response(lab: Lab) -> None:
     """Three GETs on one connection over a round trip of 20 ms; the second response is a single segment and lost
-    before it comes to the client. Nothing follows that could tell: a timer has to expire."""
+    before it comes to the client. Nothing follows that could tell: a timer has to expire. The client's own timer runs
+    too, and it repeats its request; at the client that is all that can be seen."""
+    raw_server(lab, [[SMALL]])
+    raw_client(lab, THREE_GETS)
+
+
+@recording(
+    title="A response is lost twice",
+    at=("middle", "server"),
+    software=("python",),
+    connections=(Connection((get("/report", 300, repeat=3),)),),
+    finds=TIMEOUT,
+    must_not=INNOCENT,
+    wire=Conditions(0.010, lose=(Loss.of("server", "data", 2, 3),)),
+)
+def lost_twice(lab: Lab) -> None:
+    """As lost-response, but its first repetition is lost as well: one hole, one silence."""
     raw_server(lab, [[SMALL]])
     raw_client(lab, THREE_GETS)
 

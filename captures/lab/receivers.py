@@ -109,6 +109,39 @@ def client_two_sends_nodelay(lab: Lab) -> None:
 
 
 @recording(
+    title="The small end of a response waits behind a small head, and a receiver delays its ACKs by 200 ms",
+    at=BOTH_ENDS,
+    software=("python",),
+    connections=(Connection((get("/report", 1_748, repeat=5),)),),
+    finds=(Find("nagle-delayed-ack", "tail", "server", 0, 5, measured=True),),
+    wire=Conditions(ack_delay={"client": 0.2}),
+)
+def tail_200_ms(lab: Lab) -> None:
+    """Three writes for each of five responses: the head, a full segment, and 300 bytes. Linux lets the full segment go
+    at once, but not the small one, because the small head is not acknowledged yet."""
+    patient(lab.server)
+    head = HEAD.replace(b" 300\r", b" 1748\r")
+    raw_server(lab, [[head, b"b" * 1_448, BODY]])
+    raw_client(lab, GETS)
+
+
+@recording(
+    title="Head and body apart, a receiver that delays its ACKs by 500 ms, and a sender that loses patience",
+    at=BOTH_ENDS,
+    software=("python",),
+    connections=(Connection((get("/report", 300, repeat=3),)),),
+    finds=(Find("nagle-delayed-ack", "probe-released", "server", 0, 3),),
+    must_not={"retransmission-stall": "nothing was sent twice"},
+    wire=Conditions(ack_delay={"client": 0.5}),
+)
+def probe_released(lab: Lab) -> None:
+    """As receiver-500-ms, but the server is Linux with its defaults: after 200 ms its tail loss probe sends the body that
+    Nagle's algorithm had held."""
+    raw_server(lab, [[HEAD, BODY]])
+    raw_client(lab, [GETS[0][:9]])
+
+
+@recording(
     title="An initial congestion window of one segment, and a receiver that delays its ACKs by 200 ms, twice",
     at=BOTH_ENDS,
     software=("python",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scenario import Connection, Find, Lab, curl, get, nginx, recording, site
+from scenario import Connection, Find, Lab, curl, get, nginx, recording, site, unanswered
 from static_servers import FOUR, SIZES, URLS
 
 ANSWERS = tuple(replace(exchange, method="", target="") for exchange in FOUR)
@@ -23,6 +23,23 @@ ANSWERS = tuple(replace(exchange, method="", target="") for exchange in FOUR)
 def one_sided(lab: Lab) -> None:
     """Four GETs by curl from nginx, as in nginx-curl; the capture filter lets only the server's packets through.
     That the client closed first cannot be seen."""
+    site(lab, **SIZES)
+    nginx(lab)
+    curl(lab, *URLS)
+
+
+@recording(
+    title="Only what the client sent was captured",
+    at="client",
+    software=("nginx", "curl"),
+    connections=(Connection(tuple(unanswered("GET", exchange.target) for exchange in FOUR)),),
+    finds=(Find("one-sided"),),
+    must_not={"no-response": "responses are not in the recording", "client-abort": "the client had all it wanted"},
+    expression="tcp and src host 10.9.0.1",
+    whole=False,
+)
+def one_sided_requests(lab: Lab) -> None:
+    """The other half of a conversation as in one-sided."""
     site(lab, **SIZES)
     nginx(lab)
     curl(lab, *URLS)

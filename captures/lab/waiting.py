@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impairments import Conditions
-from scenario import Connection, Exchange, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site
+from scenario import Connection, Exchange, Find, Lab, curl, get, nginx, node, raw_client, raw_server, recording, site
 from stalls import BODY, HEAD, REQUEST
 
 FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nfine\n"
@@ -45,6 +45,24 @@ def slow_reader(lab: Lab) -> None:
     site(lab, large=200_000)
     nginx(lab)
     raw_client(lab, [[b"GET /large.txt HTTP/1.1\r\nHost: 10.9.0.2\r\n\r\n", 1.5, {"read": ["GET"]}]], 80)
+
+
+@recording(
+    title="A server that does not read an upload for 1.5 seconds; recorded with a snap length of 400 bytes",
+    at=("client", "server"),
+    software=("node", "curl"),
+    connections=(Connection((Exchange("POST", "/lazy/1500", 200, 0, request_body=400_000),)),),
+    finds=(Find("zero-window-stall", None, "server", 0, measured=True),),
+    must_not={"slow-response": "the server had no body to answer", "capture-loss": "only cut", "tinygrams": "segments are long"},
+    options=("-s", "400"),
+    whole=False,
+)
+def lazy_server(lab: Lab) -> None:
+    """curl posts 400 kB to node, whose application begins to read after 1.5 s."""
+    node(lab, "node_app.js")
+    form = lab.folder / "form"
+    form.write_bytes(b"u" * 400_000)
+    curl(lab, "-H", "Expect:", "--data-binary", f"@{form}", "http://10.9.0.2:8080/lazy/1500")
 
 
 @recording(

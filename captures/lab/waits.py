@@ -68,7 +68,7 @@ def nagle(path: Path, number: int, side: str) -> list[Wait]:
     found: list[Wait] = []
     prompt: dict[str, list[float]] = {}
     for held in _held(segments(path)[number], side):
-        kind = "head-body-split" if _ends_head(path, held.data.frame) else "write-write-read"
+        kind = _kind(path, held.data)
         before = prompt.setdefault(kind, [])
         if held.wait < AT_ONCE:
             before.append(max(0.0, held.lateness))
@@ -77,10 +77,13 @@ def nagle(path: Path, number: int, side: str) -> list[Wait]:
     return found
 
 
-def _ends_head(path: Path, frame: int) -> bool:
-    """Whether the payload of this packet ends with an empty line (no body here does)."""
-    [[payload]] = fields(path, f"frame.number == {frame}", "tcp.payload")
-    return payload.endswith("0d0a0d0a")
+def _kind(path: Path, data: Segment) -> str:
+    """What waited, by what went before: a head (its payload ends with an empty line; no body here does), a full segment, or
+    another piece."""
+    [[payload]] = fields(path, f"frame.number == {data.frame}", "tcp.payload")
+    if payload.endswith("0d0a0d0a"):
+        return "head-body-split"
+    return "tail" if data.length >= FULL else "write-write-read"
 
 
 def delayed_acks(path: Path, number: int, side: str) -> list[Wait]:
@@ -112,7 +115,7 @@ def expecting(path: Path, number: int, side: str) -> list[Wait]:
 
 
 def closed_window(path: Path, number: int, side: str) -> list[Wait]:
-    """From each announcement of a window of 0 by this side to the one that opens it again."""
+    """From each announcement of a window of 0 by this side to the one that opens it again, where it took 100 ms or more."""
     stream = segments(path)[number]
     receiver_is_client = side == "client"
     since: float | None = None
@@ -124,26 +127,27 @@ def closed_window(path: Path, number: int, side: str) -> list[Wait]:
             elif segment.window and since is not None:
                 found.append(Wait(None, segment.time - since))
                 since = None
-    return found
+    return [wait for wait in found if wait.delay >= 0.1]
 
 
 def repeated(path: Path, number: int, side: str) -> list[Wait]:
-    """From the last progress (new data, or an ACK that advances) to each retransmission of a hole that came 150 ms or
-    more after it; *fast* behind three duplicate ACKs."""
+    """From the last progress (new data, or an ACK that advances) to the retransmission that was then acknowledged, where
+    that is 150 ms or more; *fast* behind three duplicate ACKs."""
     del side
     found: list[Wait] = []
     highest: dict[int, int] = {}
     acknowledged: dict[int, int] = {}
     duplicates: dict[int, int] = {}
-    progress: float | None = None
+    progress = 0.0
+    again: dict[int, Wait] = {}
     for segment in segments(path)[number]:
         new = segment.length > 0 and segment.end > highest.get(segment.port, -1)
         advances = segment.ack > acknowledged.get(segment.port, -1)
-        missing = segment.length > 0 and not new and segment.end > acknowledged.get(segment.to_port, -1)
-        if missing and progress is not None and segment.time - progress >= 0.15:
+        if segment.length and not new and segment.end > acknowledged.get(segment.to_port, -1):
             kind = "fast" if duplicates.get(segment.to_port, 0) >= 3 else "timeout"
-            found.append(Wait(kind, segment.time - progress))
-            progress = None
+            again[segment.port] = Wait(kind, segment.time - progress)
+        if advances and (repair := again.pop(segment.to_port, None)) and repair.delay >= 0.15:
+            found.append(repair)
         duplicates[segment.port] = 0 if advances else duplicates.get(segment.port, 0) + segment.pure_ack
         highest[segment.port] = max(highest.get(segment.port, -1), segment.end)
         acknowledged[segment.port] = max(acknowledged.get(segment.port, -1), segment.ack)

@@ -21,6 +21,7 @@ function die(response, count) {
   setTimeout(() => process.exit(1), count * 50 - 25);
 }
 
+// POST /lazy/PAUSE: the application begins to read the body after PAUSE milliseconds
 const server = http.createServer((request, response) => {
   const [, what, count, pause] = request.url.split('/');
   if (what === 'stream') {
@@ -31,7 +32,8 @@ const server = http.createServer((request, response) => {
     die(response, Number(count));
     return;
   }
-  request.on('data', () => {});
+  if (what === 'lazy') setTimeout(() => request.on('data', () => {}), Number(count));
+  else request.on('data', () => {});
   request.on('end', () => {
     const size = what === 'bytes' ? Number(count) : 0;
     response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': size });
