@@ -136,6 +136,14 @@ def test_a_project_that_is_merely_called_so(tmp_path: Path, monkeypatch: pytest.
     assert nearest(tmp_path) is None
 
 
+def test_a_current_folder_that_is_gone(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run("analyze", "/trace.pcap").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+
+
 def test_it_reaches_the_analysis(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.wiredoctor]\nselect = ['stalls']\nignore = ['capture']\n"

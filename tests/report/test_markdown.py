@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from io import BytesIO
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from tests.report.examples import HOSTILE, capture, capture_loss, finding, hostile_finding, report
 from tests.report.test_text import busy
 from wiredoctor.findings import Evidence, LeftOut, Report
 from wiredoctor.report.markdown import MOST_BYTES, block, code, escaped, write
+from wiredoctor.report.words import clean
 
 
 def page(one: Report, **options: Any) -> str:
@@ -145,6 +148,12 @@ def test_whatever_the_text_nothing_gets_out(text: str) -> None:
     assert span.endswith(fence[0])
     inside = span[len(fence[0]) : -len(fence[0])]
     assert fence[0] not in re.findall(r"`+", inside)
+
+
+@given(st.text() | st.text("\\`*_{}[]()<>#+-=.!|~&$@:/ 1aw\t", max_size=30))
+def test_whatever_the_text_it_is_shown_as_it_is(text: str) -> None:
+    shown = html.unescape(MarkdownIt("commonmark").enable("table").render(escaped(text))).replace("\u200b", "")
+    assert shown == (f"<p>{clean(text).strip()}</p>\n" if clean(text).strip() else "")
 
 
 def test_a_hostile_finding() -> None:

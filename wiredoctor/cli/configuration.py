@@ -44,13 +44,21 @@ def configuration(path: str | None, catalogue: Catalogue) -> Configuration:
 
     Says a line for each entry that has expired. Raises UsageError, in a line, on everything that is wrong.
     """
-    file = _given(path) if path is not None else nearest(Path.cwd())
+    file = _given(path) if path is not None else nearest(_here())
     if file is None:
         return Configuration()
     read = read_table(_table(file) or {}, str(path or _short(file)), catalogue, datetime.now().astimezone().date())
     for line in read.expired:
         say(line)
     return read
+
+
+def _here() -> Path:
+    """The current folder; the root where it is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
 
 
 def _given(path: str) -> Path:
