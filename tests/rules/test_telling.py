@@ -16,6 +16,8 @@ from tests.rules.test_settle import candidate, candidates, module, settled
         (11, "segments", "held 11 segments back"),
         (1, "requests", "held 1 request back"),
         (1, "of 5 connections", "held 1 of 5 connections back"),
+        (1, "of 1 connections are", "held 1 of 1 connections are back"),
+        (1, "bytes were held", "held 1 byte was held back"),
         (1, "ms", "held 1 ms back"),
     ],
 )

@@ -143,13 +143,15 @@ def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
 
 
 _ONE = re.compile(
-    r"(?<![\w.,:])1 (byte|packet|segment|connection|exchange|request|response|burst|chunk|event|pause|place|write)s\b"
+    r"(?<![\w.,:])(?<!\bof )1 (byte|packet|segment|connection|exchange|request|response|burst|chunk|event|pause|place|write)s\b"
+    r"( are\b| were\b| have\b)?"
 )
+_SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
 
 
 def _numbered(text: str) -> str:
-    """ "1 bytes" -> "1 byte": templates are written for many."""
-    return _ONE.sub(r"1 \1", text) if "1 " in text else text
+    """ "1 bytes were" -> "1 byte was": templates are written for many. ("1 of 1 connections" is as good as it gets.)"""
+    return _ONE.sub(lambda m: f"1 {m[1]}{_SINGULAR[m[2] or '']}", text) if "1 " in text else text
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
