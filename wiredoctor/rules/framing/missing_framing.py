@@ -78,7 +78,9 @@ WAITING = Threshold("1 s", "a server that ends a response by closing does it at 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response without framing that claims to be persistent."""
     c = pl.col
+    left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
     left_waiting = (c("waited") >= WAITING.value) & (c("response_content_type") != "text/event-stream")
+    left_waiting = left_waiting & (left_open | c("closer").is_not_null())
     closed = (c("waited") < WAITING.value) & (c("closer") == "server")
     after = c("closed_at") >= c("response_start")
     return _with_close(exchanges.filter(_unframed())).filter(after & (left_waiting | closed)).select(

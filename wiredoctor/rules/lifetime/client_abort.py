@@ -31,7 +31,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import FRAMING_ERRORS, closed_against_request, patience
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_word, confidence, evidence
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -76,27 +76,37 @@ _ENDLESS = ("text/event-stream", "multipart/x-mixed-replace")
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per response that its client did not wait for."""
+    """A row per exchange in which the client closed before it had acknowledged the whole response, or before that was whole.
+
+    Most of them are nobody's fault: `judge` looks closer, which costs an epoch without such rows nothing.
+    """
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
-    due = closed & (_begun() | (c("request_end_reason") == "complete")) & ~_endless()
-    rows = exchanges.filter(due & _by_the_client() & (_reset() | _left()))
+    taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
+    return exchanges.filter(closed & ~taken).with_columns(c("request_frame").alias("frame"))
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """The clients that gave up."""
+    c = pl.col
+    due = (_begun() | (c("request_end_reason") == "complete")) & ~_endless()
     wait = c("client_close_time") - c("request_start")
     late = c("client_rst_frame") != c("client_close_frame")
     return (
-        rows.with_columns(
+        rows.filter(due & _by_the_client() & (_reset() | _left()))
+        .with_columns(
             pl.coalesce(_timeout(wait), _timeout(c("client_close_time") - c("request_end"))).alias("timeout"),
             pl.when(late).then("client_rst_frame").alias("late_frame"),
             wait.alias("wait"),
+            _had().alias("had"),
         )
-        .with_columns(_had().alias("had"))
         .select(
             "connection",
             "exchange",
             pl.lit(None, pl.String).alias("kind"),
             pl.lit("client").alias("side"),
             confidence(_may_wait()).alias("confidence"),
-            c("request_frame").alias("frame"),
+            "frame",
             c("request_start").alias("start"),
             c("client_close_time").alias("end"),
             pl.lit(None, pl.Int64).alias("delay"),
@@ -111,7 +121,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
                 ("late_frame", "client_rst_time", "the client's RST: its socket is closed, nobody takes the response"),
             ),
         )
-    )
+    ), None
 
 
 def _begun() -> pl.Expr:
@@ -135,7 +145,8 @@ def _by_the_client() -> pl.Expr:
     """The server had not closed before. Nothing acknowledges an RST: of two resets the one captured first counts."""
     c = pl.col
     reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
-    return ~server_closed_first() & ~closed_against_request() & ~reset
+    knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
+    return ~knew & ~closed_against_request() & ~reset
 
 
 def _reset() -> pl.Expr:

@@ -163,7 +163,7 @@ def _texts() -> list[pl.Expr]:
     return [
         pl.when(c("idle").is_null()).then(pl.format("a time that is not known: {}", first)).alias("idle_unknown"),
         pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN)).alias("unaware"),
-        pl.when(known).then(pl.lit("The server closed it after ")).alias("closed_after"),
+        pl.when(known).then(pl.lit("The server closed it after ")).otherwise(pl.lit("")).alias("closed_after"),
         means.alias("limit_means"),
         named.alias("limit_named"),
     ]

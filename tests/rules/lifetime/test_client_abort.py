@@ -1,0 +1,168 @@
+"""client-abort on exchanges made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S, answered
+from tests.rules.lifetime.lost import candidates
+
+DUE = {
+    "has_response": False,
+    "response_frame": None,
+    "response_start": None,
+    "response_end": None,
+    "response_status": None,
+    "response_framing": "none",
+    "persistent": False,
+    "request_offset": 0,
+    "request_end_offset": 100,
+    "request_ack": 0,
+}
+"""A request at 10 ms, and nothing of a response."""
+
+PART = {
+    "response_end_reason": "capture-end",
+    "response_offset": 0,
+    "response_end_offset": 42,
+    "request_offset": 0,
+    "request_end_offset": 100,
+    "request_ack": 0,
+}
+"""Half of a response, from 20 to 30 ms."""
+
+
+def closes(at: int, *, rst: bool, ack: int | None = 0) -> dict[str, Any]:
+    close = {"client_close_frame": 7, "client_close_time": at, "client_close_ack": ack, "client_close_rst": int(rst)}
+    return close | ({"client_rst_frame": 7, "client_rst_time": at, "client_rst_ack": ack} if rst else {})
+
+
+def aborts(*parts: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
+    row: dict[str, Any] = {}
+    for part in parts:
+        row |= part
+    return candidates("client-abort", answered(**row | changes))
+
+
+def test_rst_before_the_response() -> None:
+    [abort] = aborts(DUE, closes(500 * MS, rst=True))
+    assert (abort["side"], abort["confidence"], abort["had"]) == ("client", "high", "it had nothing of the response")
+    assert [e["frame"] for e in abort["evidence"]] == [4, 7]
+
+
+def test_rst_in_the_middle_of_the_response() -> None:
+    assert [c["confidence"] for c in aborts(PART, closes(500 * MS, rst=True, ack=42))] == ["high"]
+    assert len(aborts(PART, closes(500 * MS, rst=True, ack=None))) == 1
+
+
+@pytest.mark.parametrize(("ack", "speaks"), [(41, True), (42, False), (None, False), (-1, False)])
+def test_rst_after_a_response_that_was_captured_whole(ack: int | None, speaks: bool) -> None:
+    """Its ACK number says whether the client had it; without one, or with a senseless one, the response counts as taken."""
+    assert bool(aborts(PART, closes(500 * MS, rst=True, ack=ack), response_end_reason="complete")) is speaks
+
+
+SERVER_FIN = {"server_close_frame": 8, "server_close_time": 600 * MS, "server_close_offset": 0, "server_close_rst": 0}
+
+
+@pytest.mark.parametrize(
+    ("at", "changes", "confidence"),
+    [
+        pytest.param(500 * MS, SERVER_FIN, "high", id="the server closes too"),
+        pytest.param(500 * MS, {"client_rst_frame": 9, "client_rst_time": 1 * S}, "high", id="the client's RST follows"),
+        pytest.param(1010 * MS, {"said_at": 1011 * MS}, "medium", id="a second after the request"),
+        pytest.param(1010 * MS - 1, {"said_at": 1011 * MS}, None, id="a little less"),
+        pytest.param(500 * MS, {"said_at": 5500 * MS}, "medium", id="nothing for five seconds"),
+        pytest.param(500 * MS, {"said_at": 5500 * MS - 1}, None, id="a little less than five seconds"),
+    ],
+)
+def test_fin_before_the_response(at: int, changes: dict[str, Any], confidence: str | None) -> None:
+    found = aborts(DUE, closes(at, rst=False), {"at_capture_end": True}, changes)
+    assert [c["confidence"] for c in found] == ([confidence] if confidence else [])
+
+
+def test_a_half_closed_client_that_still_receives() -> None:
+    late = {"response_end": 4 * S, "said_at": 60 * S}
+    assert aborts(PART, closes(1500 * MS, rst=False), late) == []
+    assert len(aborts(PART, closes(1500 * MS, rst=False), late | {"response_end": 30 * MS})) == 1
+
+
+REFUSED = {"client_rst_frame": 9, "client_rst_time": 40 * MS, "client_rst_ack": None, "response_end_reason": "complete"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "speaks"),
+    [
+        pytest.param({}, True, id="answered by an RST"),
+        pytest.param({"client_rst_ack": 41}, True, id="whose ACK number is before the end"),
+        pytest.param({"client_rst_ack": 42}, False, id="whose ACK number is the end"),
+        pytest.param({"client_rst_time": 19 * MS}, False, id="before the response"),
+        pytest.param({"client_rst_time": 30 * MS + 1 * S}, True, id="a second after the response"),
+        pytest.param({"client_rst_time": 30 * MS + 1 * S + 1}, False, id="later: an answer to something else"),
+        pytest.param({"client_rst_frame": None, "client_rst_time": None}, False, id="a half-close: the response was taken"),
+        pytest.param({"client_close_ack": 42}, False, id="the FIN acknowledges the response"),
+    ],
+)
+def test_fin_before_a_response_that_was_captured_whole(changes: dict[str, Any], speaks: bool) -> None:
+    assert bool(aborts(PART, closes(15 * MS, rst=False), REFUSED, changes)) is speaks
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"request_end_reason": "rst"}, id="no response was due"),
+        pytest.param({"both_directions": False}, id="one direction was captured"),
+        pytest.param({"has_request": False}, id="no request"),
+        pytest.param({"upgraded": True}, id="an upgrade"),
+        pytest.param({"client_close_frame": 4}, id="an RST that is not behind the request"),
+        pytest.param({"client_close_ack": 10}, id="it had received something that is no response"),
+        pytest.param(SERVER_FIN | {"server_close_offset": 10}, id="something came that is no response"),
+        pytest.param(SERVER_FIN | {"server_close_ack": 0}, id="the server had closed before the request: keep-alive-race"),
+        pytest.param(SERVER_FIN | {"server_close_rst": 1, "server_close_frame": 6}, id="the server reset first"),
+    ],
+)
+def test_silent(changes: dict[str, Any]) -> None:
+    assert aborts(DUE, closes(500 * MS, rst=True), changes) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"response_content_type": "text/event-stream"}, id="event stream"),
+        pytest.param({"response_content_type": "multipart/x-mixed-replace"}, id="camera"),
+        pytest.param({"response_framing": "tunnel"}, id="tunnel"),
+        pytest.param({"response_framing": "close-delimited", "persistent": True}, id="missing-framing"),
+        pytest.param({"response_end_reason": "error"}, id="a framing error"),
+        pytest.param({"response_end_reason": "hole"}, id="a hole in the capture"),
+        pytest.param(SERVER_FIN | {"server_close_offset": 41}, id="the server closed, and the client knew"),
+    ],
+)
+def test_silent_in_the_middle_of_a_response(changes: dict[str, Any]) -> None:
+    assert aborts(PART, closes(500 * MS, rst=True, ack=42), changes) == []
+
+
+@pytest.mark.parametrize(
+    ("wait", "timeout"),
+    [
+        (30 * S, 30),
+        (30 * S + 200 * MS, 30),
+        (30 * S + 200 * MS + 1, None),
+        (30 * S - 200 * MS, 30),
+        (1 * S + 20 * MS, 1),
+        (1 * S + 21 * MS, None),
+        (4 * S, None),
+        (600 * S, 600),
+        (300 * MS, None),
+    ],
+)
+def test_the_timeout_is_named(wait: int, timeout: int | None) -> None:
+    [abort] = aborts(DUE, closes(10 * MS + wait, rst=True))
+    assert abort["timeout_named"] == (f": a timeout of {timeout} s" if timeout else "")
+
+
+def test_the_timeout_may_count_from_the_last_byte_of_the_request() -> None:
+    [abort] = aborts(DUE, closes(10 * S, rst=True), request_end=5 * S)
+    assert "5 s" in abort["timeout_named"] or "10 s" in abort["timeout_named"]
+    [abort] = aborts(DUE, closes(9 * S, rst=True), request_end=4 * S)
+    assert "5 s" in abort["timeout_named"]

@@ -1,0 +1,148 @@
+"""idle-close on exchanges made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S, answered, connection
+from tests.rules.lifetime.lost import candidates
+
+
+def closing(number: int, after: int, **changes: Any) -> dict[str, Any]:
+    """Connection `number`, whose last response ended at 30 ms + its number in seconds, closed by the server after a rest."""
+    end = 30 * MS + number * S
+    close = {
+        "connection": number,
+        "request_frame": 10 * number,
+        "response_last_frame": 10 * number + 1,
+        "response_end": end,
+        "server_close_frame": 10 * number + 2,
+        "server_close_time": end + after,
+        "server_close_ack": 100,
+        "server_close_offset": 40,
+        "server_close_rst": 0,
+    }
+    return answered(**close | changes)
+
+
+def used(number: int, after: int, **changes: Any) -> dict[str, Any]:
+    """Connection `number`, used again after a rest, as the server saw it."""
+    again = {"connection": number, "exchange": 1, "request_frame": 10 * number, "request_start": 60 * S, "rtt_server": 0}
+    return answered(**again | {"previous_end": 60 * S - after} | changes)
+
+
+def summaries(*exchanges: dict[str, Any], connections: dict[int, dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    given = connections or {}
+    known = [connection(**{"connection": n, "history": "ShADdf"} | given.get(n, {})) for n in range(1, 10)]
+    return candidates("idle-close", *exchanges, connections=known)
+
+
+def test_one_finding_per_server_with_what_was_observed() -> None:
+    [idle] = summaries(closing(1, 4 * S), closing(2, 5 * S), closing(3, 7 * S))
+    assert (idle["kind"], idle["side"], idle["server"], idle["client"]) == (None, "server", "10.0.0.2:80", None)
+    assert [idle[n].total_seconds() for n in ("limit", "shortest", "longest")] == [5.0, 4.0, 7.0]
+    assert (idle["closes"], idle["connection"], idle["frame"]) == (3, None, 12)
+    assert [e["frame"] for e in idle["evidence"]] == [11, 21, 31, 12, 22, 32]
+
+
+def test_servers_are_kept_apart() -> None:
+    found = summaries(closing(1, 5 * S), closing(2, 60 * S), connections={2: {"server": "10.0.0.3:80"}})
+    assert [(f["server"], f["closes"]) for f in found] == [("10.0.0.2:80", 1), ("10.0.0.3:80", 1)]
+
+
+@pytest.mark.parametrize(("after", "speaks"), [(1 * S, False), (1 * S + 1, True)])
+def test_edges_of_the_rest(after: int, speaks: bool) -> None:
+    assert bool(summaries(closing(1, after))) is speaks
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"persistent": False}, id="the close was announced"),
+        pytest.param({"last": False}, id="a request followed"),
+        pytest.param({"upgraded": True}, id="a tunnel"),
+        pytest.param({"response_framing": "close-delimited"}, id="the body ends with the connection"),
+        pytest.param({"response_end_reason": "fin"}, id="truncated"),
+        pytest.param({"request_end_reason": "rst"}, id="request not complete"),
+        pytest.param({"response_status": 100}, id="only an interim response"),
+        pytest.param({"has_request": False}, id="an answer without a request"),
+        pytest.param({"has_response": False}, id="no answer"),
+        pytest.param({"client_close_frame": 3, "client_close_ack": 40, "client_close_rst": 0}, id="the client closed as well"),
+    ],
+)
+def test_silent(changes: dict[str, Any]) -> None:
+    assert summaries(closing(1, 5 * S, **changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "default"),
+    [
+        (5 * S, "Apache"),
+        (4_500 * MS, "Apache"),
+        (4_499 * MS, ""),
+        (1_800 * MS, "gunicorn"),
+        (1_799 * MS, ""),
+        (61 * S, "AWS"),
+        (65 * S, "Puma"),
+        (75 * S, "nginx"),
+        (118 * S, "IIS"),
+        (130 * S, ""),
+        (4 * S, ""),
+    ],
+)
+def test_whose_default_it_is(after: int, default: str) -> None:
+    [idle] = summaries(closing(1, after))
+    assert idle["usual"] == "" if not default else default in idle["usual"]
+
+
+def kind(*exchanges: dict[str, Any], connections: dict[int, dict[str, Any]] | None = None) -> tuple[str | None, str | None]:
+    [idle] = summaries(*exchanges, connections=connections)
+    return idle["kind"], idle["client"]
+
+
+def test_inverted_by_a_rest_that_was_longer_than_the_limit() -> None:
+    assert kind(closing(1, 5 * S), used(2, 5 * S + 1)) == ("inverted", "10.0.0.1")
+    assert kind(closing(1, 5 * S), used(2, 5 * S)) == (None, None)
+    assert kind(closing(1, 5 * S), used(2, 5 * S - 19 * MS, rtt_server=20 * MS)) == ("inverted", "10.0.0.1")
+
+
+def test_only_another_connection_of_the_pair_counts() -> None:
+    assert kind(closing(1, 5 * S), used(1, 6 * S)) == (None, None)
+    assert kind(closing(1, 5 * S), closing(3, 5 * S), used(1, 6 * S)) == ("inverted", "10.0.0.1")
+    assert kind(closing(1, 5 * S), used(2, 6 * S), connections={2: {"client_host": "10.0.0.9"}}) == (None, None)
+    assert kind(closing(1, 5 * S), used(2, 6 * S), connections={2: {"server": "10.0.0.3:80"}}) == (None, None)
+
+
+def test_only_a_limit_can_be_survived() -> None:
+    """Nobody's default, met at one moment: the server was stopped. Rests that differ much: it needed room."""
+    assert kind(closing(1, 3300 * MS), used(2, 6 * S)) == (None, None)
+    assert kind(closing(1, 3300 * MS), closing(3, 3300 * MS), used(2, 6 * S)) == ("inverted", "10.0.0.1")
+    together = closing(3, 1300 * MS)
+    assert together["server_close_time"] == closing(1, 3300 * MS)["server_close_time"]
+    assert kind(closing(1, 3300 * MS), closing(3, 1300 * MS), used(2, 6 * S)) == (None, None)
+    assert kind(closing(1, 5 * S), closing(3, 6 * S), used(2, 6 * S)) == ("inverted", "10.0.0.1")
+    assert kind(closing(1, 5 * S), closing(3, 6300 * MS), used(2, 6 * S)) == (None, None)
+
+
+def test_inverted_by_fins_that_came_late_on_two_connections() -> None:
+    late = {"history": "ShADdfF"}
+    assert kind(closing(1, 5 * S), closing(2, 5 * S), connections={1: late, 2: late}) == ("inverted", "10.0.0.1")
+    assert kind(closing(1, 5 * S), closing(2, 5 * S), connections={1: late}) == (None, None)
+    answer = {"client_close_frame": 4, "client_close_ack": 41, "client_close_rst": 0}
+    assert kind(closing(1, 5 * S), closing(2, 5 * S, **answer), connections={1: late, 2: late}) == (None, None)
+    other = late | {"client_host": "10.0.0.9"}
+    assert kind(closing(1, 5 * S), closing(2, 5 * S), connections={1: late, 2: other}) == (None, None)
+
+
+def test_two_clients_that_keep_connections_longer() -> None:
+    other = {n: {"client_host": "10.0.0.9"} for n in (3, 4)}
+    [idle] = summaries(closing(1, 5 * S), used(2, 6 * S), closing(3, 5 * S), used(4, 7 * S), connections=other)
+    assert (idle["kind"], idle["client"], idle["inverted_clients"]) == ("inverted", None, "2 clients keep idle connections")
+
+
+def test_confidence() -> None:
+    assert [c["confidence"] for c in summaries(closing(1, 5 * S, handshake=False))] == ["medium"]
+    assert [c["confidence"] for c in summaries(closing(1, 5 * S, handshake=False), closing(2, 5 * S))] == ["high"]
+    assert [c["confidence"] for c in summaries(closing(1, 5 * S, hole_before=True))] == ["low"]

@@ -1,0 +1,124 @@
+"""keep-alive-race on exchanges made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S
+from tests.rules.lifetime.lost import FIN, candidates, request
+
+RST = {"server_close_rst": 1, "server_close_ack": None, "server_close_frame": 10, "server_close_time": 8 * S + 10 * MS}
+"""An RST without ACK flag behind the request, with the sequence number that it asks for."""
+
+
+def race(**changes: Any) -> list[dict[str, Any]]:
+    return candidates("keep-alive-race", request(**FIN | changes))
+
+
+def kinds(**changes: Any) -> list[str]:
+    return [c["kind"] for c in race(**changes)]
+
+
+def test_the_ack_number_of_the_request_says_what_the_client_knew() -> None:
+    assert kinds(request_ack=500) == ["race"]
+    assert kinds(request_ack=501) == ["stale-pool"]
+    assert kinds(request_ack=None) == ["race"]
+
+
+def test_the_fin_must_not_have_seen_a_byte_of_the_request() -> None:
+    assert kinds(server_close_ack=100) == ["race"]
+    assert kinds(server_close_ack=99) == ["race"]
+    assert kinds(server_close_ack=101) == []
+    assert kinds(server_close_ack=None) == []
+
+
+def test_an_rst_with_ack_flag_counts_as_a_fin_that_nobody_can_know_of() -> None:
+    assert kinds(server_close_rst=1, request_ack=501) == ["race"]
+
+
+def test_a_forgotten_connection() -> None:
+    [lost] = race(**RST)
+    assert (lost["kind"], lost["side"], lost["limit"]) == ("forgotten", "client", None)
+    assert [e["frame"] for e in lost["evidence"]] == [10, 9]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"server_close_offset": 501}, id="another sequence number"),
+        pytest.param({"server_close_frame": 8}, id="before the request"),
+        pytest.param({"previous_end": 7 * S + 1}, id="a rest of less than a second"),
+        pytest.param({"previous_end": 7 * S, "rtt_client": 1}, id="a rest of less than a second, at the client"),
+        pytest.param({"previous_end": None}, id="first request: nothing to forget"),
+        pytest.param({"client_close_frame": 9, "client_close_time": 8 * S, "client_close_rst": 0}, id="the client closed before"),
+    ],
+)
+def test_not_forgotten(changes: dict[str, Any]) -> None:
+    assert kinds(**RST | changes) == []
+
+
+def test_edge_of_the_rest() -> None:
+    assert kinds(**RST | {"previous_end": 7 * S}) == ["forgotten"]
+    assert kinds(**RST | {"previous_end": 7 * S - 20 * MS, "rtt_client": 20 * MS}) == ["forgotten"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"has_response": True}, id="answered"),
+        pytest.param({"has_request": False}, id="no request"),
+        pytest.param({"upgraded": True}, id="behind an upgrade"),
+        pytest.param({"server_close_frame": None, "server_close_ack": None, "server_close_time": None}, id="nobody closed"),
+        pytest.param({"server_close_contradicted": True}, id="a forged FIN: the server goes on"),
+        pytest.param({"hole_before": True, "server_close_ack": 99}, id="far behind the close, in a capture with holes"),
+    ],
+)
+def test_silent(changes: dict[str, Any]) -> None:
+    assert kinds(**changes) == []
+
+
+def test_how_long_it_had_rested_is_what_the_client_saw() -> None:
+    [lost] = race(rtt_client=20 * MS)
+    assert lost["idle"].total_seconds() == pytest.approx(5.98)
+    assert lost["limit"].total_seconds() == 5.0
+    assert "5 s is the default of Apache" in lost["limit_means"]
+
+
+def test_a_close_right_after_the_response_is_no_idle_limit() -> None:
+    assert "premature-close" in race(server_close_time=3 * S)[0]["limit_means"]
+    assert "idle limit" in race(server_close_time=3 * S + 1)[0]["limit_means"]
+    assert "premature-close" not in race(server_close_time=3 * S + 1)[0]["limit_means"]
+
+
+def test_a_connection_that_was_not_used_before() -> None:
+    [lost] = race(previous_end=None)
+    assert (lost["idle"], lost["limit"], lost["closed_after"]) == (None, None, "")
+    assert "not been used" in lost["idle_unknown"]
+    assert "began later" in race(previous_end=None, handshake=False)[0]["idle_unknown"]
+
+
+def test_the_rst_is_shown_where_it_must_be_seen() -> None:
+    reset = {"server_rst_frame": 12, "server_rst_time": 8 * S + 10 * MS}
+    assert [e["frame"] for e in race(**reset)[0]["evidence"]] == [8, 9, 12]
+    late = {"request_start": 8 * S + 1, "request_end": 8 * S + 1}
+    assert [e["frame"] for e in race(**reset | late)[0]["evidence"]] == [8, 9]
+    same = {"server_close_rst": 1, "server_rst_frame": 8, "server_rst_time": 7 * S}
+    assert [e["frame"] for e in race(**same)[0]["evidence"]] == [8, 9]
+
+
+@pytest.mark.parametrize(
+    ("changes", "confidence"),
+    [
+        ({}, "high"),
+        ({"handshake": False}, "medium"),
+        ({"hole_before": True}, "low"),
+        ({"at_capture_end": True, "said_at": 8 * S}, "high"),
+        (RST | {"at_capture_end": True, "said_at": 9 * S + 10 * MS}, "high"),
+        (RST | {"at_capture_end": True, "said_at": 9 * S + 10 * MS - 1}, "medium"),
+        (RST | {"at_capture_end": True, "said_at": 9 * S + 10 * MS, "rtt_client": 501 * MS, "rtt_server": 0}, "medium"),
+    ],
+)
+def test_confidence(changes: dict[str, Any], confidence: str) -> None:
+    assert [c["confidence"] for c in race(**changes)] == [confidence]

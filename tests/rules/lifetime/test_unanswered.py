@@ -1,0 +1,149 @@
+"""no-response, truncated-response and auth-connection-closed on exchanges made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S, answered
+from tests.rules.lifetime.lost import TRUNCATED, candidates, request
+
+CLOSED = {
+    "server_close_frame": 10,
+    "server_close_time": 8 * S + 30 * MS,
+    "server_close_ack": 200,
+    "server_close_offset": 500,
+    "server_close_rst": 0,
+}
+"""A FIN behind the request, that acknowledges it."""
+
+CLIENT_FIN = {"client_close_frame": 11, "client_close_time": 9 * S, "client_close_ack": 501, "client_close_rst": 0}
+
+
+def unanswered(**changes: Any) -> list[dict[str, Any]]:
+    return candidates("no-response", request(**CLOSED | changes))
+
+
+def test_a_request_that_was_received_and_not_answered() -> None:
+    [lost] = unanswered()
+    assert (lost["side"], lost["close"], lost["wait"].total_seconds(), lost["interim_only"]) == ("server", "FIN", 0.03, "")
+    assert len(unanswered(server_close_rst=1)) == 1
+    assert len(unanswered(**CLIENT_FIN)) == 1
+    assert len(unanswered(previous_end=None)) == 1
+
+
+def test_an_interim_response_is_no_answer() -> None:
+    interim = {"has_response": True, "response_status": 100, "response_end_offset": 525, "server_close_offset": 525}
+    assert [c["interim_only"] for c in unanswered(**interim)] == [" (but for an interim 100)"]
+    assert unanswered(**interim | {"server_close_offset": 526}) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"server_close_ack": 199}, id="the close does not acknowledge the last byte"),
+        pytest.param({"server_close_ack": None, "server_close_rst": 1}, id="RST without ACK flag"),
+        pytest.param({"server_close_offset": 501}, id="something came behind the request"),
+        pytest.param({"request_end_reason": "fin"}, id="the request was not complete"),
+        pytest.param({"has_response": True, "response_status": 200}, id="answered"),
+        pytest.param({"previous_end": 8 * S + 1}, id="pipelined"),
+        pytest.param({"upgraded": True}, id="after an upgrade"),
+        pytest.param({"server_close_contradicted": True}, id="a forged FIN"),
+        pytest.param(CLIENT_FIN | {"client_close_ack": 500}, id="FINs cross"),
+        pytest.param(CLIENT_FIN | {"client_close_ack": None, "client_close_rst": 1}, id="the client reset it"),
+        pytest.param({"hole_before": True, "server_close_ack": 201}, id="what it acknowledges besides may be a FIN"),
+    ],
+)
+def test_no_response_is_silent(changes: dict[str, Any]) -> None:
+    assert unanswered(**changes) == []
+
+
+def truncated(**changes: Any) -> list[dict[str, Any]]:
+    return candidates("truncated-response", answered(**TRUNCATED | changes))
+
+
+def test_fewer_bytes_than_announced() -> None:
+    [cut] = truncated()
+    assert (cut["due"], cut["came"], cut["side"]) == (20, 2, "server")
+    assert [len(truncated(server_close_offset=40 + n)) for n in (19, 20, 21)] == [1, 0, 0]
+    assert len(truncated(response_end_reason="rst", server_close_rst=1)) == 1
+
+
+def test_what_the_capture_lacks_is_not_missing() -> None:
+    assert truncated(response_has_hole=True, response_body_bytes=2, server_close_offset=60) == []
+    assert [c["came"] for c in truncated(response_has_hole=True, response_body_bytes=2, server_close_offset=59)] == [19]
+
+
+def test_the_last_chunk_is_missing() -> None:
+    chunked = {"response_framing": "chunked", "response_body_due": None}
+    assert [(c["due"], c["came"]) for c in truncated(**chunked)] == [(None, 2)]
+    assert truncated(**chunked | {"response_has_hole": True}) == []
+
+
+def test_the_head_breaks_off() -> None:
+    head = {"response_framing": "none", "response_body_due": None, "server_close_offset": 28}
+    assert [(c["due"], c["came"]) for c in truncated(**head)] == [(None, 28)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"response_end_reason": "complete"}, id="complete"),
+        pytest.param({"response_end_reason": "capture-end"}, id="the capture ended"),
+        pytest.param({"response_end_reason": "hole"}, id="a hole"),
+        pytest.param({"response_end_reason": "error"}, id="a framing error"),
+        pytest.param({"response_framing": "close-delimited"}, id="nobody knows where it ends"),
+        pytest.param({"has_request": False}, id="nobody had asked"),
+        pytest.param({"upgraded": True}, id="an upgrade"),
+        pytest.param({"server_close_time": 19 * MS}, id="a FIN before the response"),
+        pytest.param({"server_close_frame": None}, id="the client's RST ended it"),
+        pytest.param({"client_close_frame": 5, "client_close_ack": 10, "client_close_rst": 0}, id="the client closed before"),
+    ],
+)
+def test_truncated_response_is_silent(changes: dict[str, Any]) -> None:
+    assert truncated(**changes) == []
+
+
+CHALLENGE = {
+    "response_status": 401,
+    "response_auth_scheme": "ntlm",
+    "response_auth_token": True,
+    "server_close_frame": 6,
+    "server_close_time": 40 * MS,
+    "server_close_ack": 100,
+    "server_close_offset": 42,
+    "server_close_rst": 0,
+}
+
+
+def challenged(**changes: Any) -> list[dict[str, Any]]:
+    return candidates("auth-connection-closed", answered(**CHALLENGE | changes))
+
+
+def test_the_connection_of_a_challenge_is_closed() -> None:
+    assert [(c["scheme"], c["announced"]) for c in challenged()] == [("ntlm", "")]
+    assert len(challenged(response_status=407, response_auth_scheme="negotiate")) == 1
+    assert len(challenged(last=False)) == 1
+    announced = challenged(response_connection_close=True, persistent=False)
+    assert ["Connection: close" in c["announced"] for c in announced] == [True]
+
+
+@pytest.mark.parametrize(("gap", "speaks"), [(0, True), (1 * S, True), (1 * S + 1, False)])
+def test_edges_of_the_time_after_the_challenge(gap: int, speaks: bool) -> None:
+    assert bool(challenged(server_close_time=30 * MS + gap)) is speaks
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"response_auth_token": False}, id="no token"),
+        pytest.param({"response_status": 200}, id="the handshake is over"),
+        pytest.param({"has_request": False}, id="no request"),
+        pytest.param({"server_close_frame": None, "server_close_time": None}, id="nobody closed"),
+        pytest.param({"server_close_time": 19 * MS}, id="a FIN before the response"),
+        pytest.param({"client_close_frame": 5, "client_close_ack": 10, "client_close_rst": 0}, id="the client closed before"),
+    ],
+)
+def test_auth_connection_closed_is_silent(changes: dict[str, Any]) -> None:
+    assert challenged(**changes) == []
