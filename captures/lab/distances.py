@@ -64,14 +64,12 @@ def _pages(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx and requests over a round trip of 20 ms; recorded with a snap length of 400 bytes",
+    title="nginx and requests over a round trip of 20 ms",
     at="client",
     software=("nginx", "requests"),
     connections=(Connection(PAGES),),
     must_not=HEALTHY,
     wire=Conditions(0.010),
-    options=("-s", "400"),
-    whole=False,
 )
 def nginx_rtt_20(lab: Lab) -> None:
     """Five GETs of a Session, the last of 40 kB: slow start takes some round trips."""
@@ -79,14 +77,12 @@ def nginx_rtt_20(lab: Lab) -> None:
 
 
 @recording(
-    title="nginx and requests over a round trip of 150 ms; recorded with a snap length of 400 bytes",
+    title="nginx and requests over a round trip of 150 ms",
     at=("client", "server"),
     software=("nginx", "requests"),
     connections=(Connection(PAGES),),
     must_not=HEALTHY,
     wire=Conditions(0.075),
-    options=("-s", "400"),
-    whole=False,
 )
 def nginx_rtt_150(lab: Lab) -> None:
     """As nginx-rtt-20, with 75 ms in each direction."""

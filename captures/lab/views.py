@@ -74,7 +74,7 @@ def encrypted(lab: Lab) -> None:
     options=("-s", "400"),
     whole=False,
 )
-def offload(lab: Lab) -> None:
+def offload_snapped(lab: Lab) -> None:
     """Two GETs by curl from nginx, the second of 300 kB, with TSO, GSO and GRO on, as on any server of today."""
     site(lab, **SIZES, large=300_000)
     nginx(lab)

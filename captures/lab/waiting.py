@@ -39,7 +39,7 @@ def expect_unanswered(lab: Lab) -> None:
     options=("-s", "400"),
     whole=False,
 )
-def slow_reader(lab: Lab) -> None:
+def slow_reader_snapped(lab: Lab) -> None:
     """A GET of 200 kB from nginx by a hand-written client that rests for 1.5 s before it reads: its receive buffer
     fills, its window closes."""
     site(lab, large=200_000)
@@ -57,7 +57,7 @@ def slow_reader(lab: Lab) -> None:
     options=("-s", "400"),
     whole=False,
 )
-def lazy_server(lab: Lab) -> None:
+def lazy_server_snapped(lab: Lab) -> None:
     """curl posts 400 kB to node, whose application begins to read after 1.5 s."""
     node(lab, "node_app.js")
     form = lab.folder / "form"
