@@ -15,7 +15,7 @@ from wiredoctor.capture import Capture, Records
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENTS
+from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENTS, SMALL, Columns
 
 FINISHED_AT_ONCE = 16_384
 """Connections that are open at the end of the capture, of which a flood leaves hundreds of thousands: their rows are made
@@ -24,6 +24,9 @@ in Python, at 2 kB each."""
 Progress = Callable[[float], None]
 Found = dict[str, pl.DataFrame]
 """Candidates of an epoch: rule name -> rows."""
+
+Tables = dict[str, pl.DataFrame | pl.LazyFrame]
+"""What the rules see of an epoch: name of a table -> rows."""
 
 
 @dataclass
@@ -74,12 +77,26 @@ class Analysis:
 
     def run(self, epoch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
         """All epochs, and what only the end of the capture can tell. `judge` is handed the candidates of each epoch."""
+        waiting: Tables = {}
         for records in self.capture.epochs(epoch_packets):
-            self.found.append(judge(self._epoch(records)))
+            if waiting:
+                self.found[-1] |= rules.find_candidates(self._others, waiting)
+            tables = self._epoch(records)
+            waiting = tables if rules.are_few(tables) else {}
+            self.found.append(judge(rules.find_candidates(self._remembering if waiting else self.modules, tables)))
             progress(self.capture.position / max(self.capture.size, 1))
-        self.found.append(judge(self._last()))
+        self.found.append(judge(self._last(waiting)))
 
-    def _epoch(self, records: Records) -> Found:
+    @property
+    def _remembering(self) -> dict[str, RuleModule]:
+        """The rules that judge a row by those before it, and must see them in the order in which they were told."""
+        return {name: module for name, module in self.modules.items() if module.judge is not None}
+
+    @property
+    def _others(self) -> dict[str, RuleModule]:
+        return {name: module for name, module in self.modules.items() if module.judge is None}
+
+    def _epoch(self, records: Records) -> Tables:
         packets, _ = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
         time = records.columns["time"]
         self.clock, self.last_time = max(self.clock, int(time.max())), int(time[-1])
@@ -93,33 +110,36 @@ class Analysis:
             self.payload, self.connecting.facts(), self.clock, retired, self.reading,
         )  # fmt: skip
         self.duplicates += analysed.duplicates
-        segments = SEGMENTS.lazy(analysed.segments) if analysed.segments else None
-        found = self._find(heard, self._connection_rows(retired), segments)
+        segments = _segments(analysed.segments) if analysed.segments else None
+        tables = self._tables(heard, self._connection_rows(retired), segments)
         http.forget(retired, self.reading)
         tcp.release(retired, self.connecting)
-        return found
+        return tables
 
-    def _last(self) -> Found:
+    def _last(self, waiting: Tables) -> Found:
+        """Candidates of the end of the capture, and those of a small epoch before it that wait: it is running the rules that
+        a small capture takes longest for."""
         facts, slots = self.connecting.facts(), tcp.open_slots(self.connecting)
         found: dict[str, list[pl.DataFrame]] = {}
         for first in range(0, max(len(slots), 1), FINISHED_AT_ONCE):
             some = slots[first : first + FINISHED_AT_ONCE]
             heard = http.finish(some, self.payload, facts, self.clock, self.reading)
-            for name, rows in self._find(heard, self._connection_rows(some), None).items():
+            tables = self._tables(heard, self._connection_rows(some), None)
+            own = rules.find_candidates(self._remembering, tables)
+            own |= rules.find_candidates(self._others, _joined(waiting, tables))
+            for name, rows in own.items():
                 found.setdefault(name, []).append(rows)
+            waiting = {}
             http.forget(some, self.reading)
         return {name: pl.concat(rows) for name, rows in found.items()}
 
-    def _find(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.LazyFrame | None) -> Found:
-        tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
-            "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
-        }  # fmt: skip
-        if segments is not None:
-            tables["segments"] = segments
-        found = rules.find_candidates(self.modules, tables)
+    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
         self.exchanges.add(heard.exchanges)
         self.connections.add(connections)
-        return found
+        tables: Tables = {
+            "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
+        }  # fmt: skip
+        return tables if segments is None else tables | {"segments": segments}
 
     def _connection_rows(self, slots: list[int]) -> pl.DataFrame:
         rows = tcp.connection_rows(slots, http.heard(slots, self.reading), self.connecting)
@@ -144,3 +164,18 @@ class Analysis:
             not_analysed=dict(sorted(self.decoding.not_analysed.items(), key=lambda item: (-item[1], item[0]))),
             duplicates=self.duplicates, damage=c.damage,
         )  # fmt: skip
+
+
+def _segments(columns: Columns) -> pl.DataFrame | pl.LazyFrame:
+    """Of many rows a column is made when a rule asks for it; with few there is nothing to save by that."""
+    return SEGMENTS.frame(columns) if len(columns["frame"]) <= SMALL else SEGMENTS.lazy(columns)
+
+
+def _joined(first: Tables, second: Tables) -> Tables:
+    """The rows of both."""
+    joined: Tables = {**first, **second}
+    for name, rows in second.items():
+        before = first.get(name)
+        if isinstance(before, pl.DataFrame) and isinstance(rows, pl.DataFrame) and before.height:
+            joined[name] = pl.concat([before, rows]) if rows.height else before
+    return joined

@@ -22,6 +22,7 @@ from wiredoctor.capture import EPOCH, Capture, CaptureError, open_capture
 from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, configured, total_delay
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder, Joined, Spill
+from wiredoctor.tables import SMALL
 
 Rows = Spill | Joined
 
@@ -137,7 +138,8 @@ def _settle(
         "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
     }  # fmt: skip
     candidates: dict[str, list[pl.DataFrame]] = {}
-    for epoch in [*found, judge(rules.find_summaries(modules, scans))]:
+    few = connections.rows + exchanges.rows <= SMALL
+    for epoch in [*found, judge(rules.find_summaries(modules, scans, few=few))]:
         for name, rows in epoch.items():
             candidates.setdefault(name, []).append(rows)
     whole = {name: pl.concat(frames) for name, frames in candidates.items()}

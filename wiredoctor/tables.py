@@ -120,8 +120,6 @@ class Table:
 
     def lazy(self, columns: Mapping[str, Any], whole: Collection[str] = ()) -> pl.LazyFrame:
         """The same, where a column costs something only when it is asked for. `whole` columns hold no sentinel."""
-        if _is_small(columns):
-            return self._small(columns).lazy()
         series: list[pl.Series] = []
         fix: list[pl.Expr] = []
         for c, sentinel in zip(self.columns, self._sentinels, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import pipeline
-from wiredoctor.analysis import Analysis, Found
+from wiredoctor.analysis import Analysis, Tables
 from wiredoctor.capture import open_capture
 from wiredoctor.capture.model import Records
 from wiredoctor.report import json as report_json
@@ -46,13 +46,13 @@ class Watched(Analysis):
         self.reading.keep_messages, self.reading.keep_bursts = messages, True
         self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
 
-    def _find(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.LazyFrame | None) -> Found:
+    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
         for name in ("messages", "bursts", "exchanges"):
             self.seen[name].append(getattr(heard, name))
         self.seen["connections"].append(connections)
         if segments is not None:
-            self.seen["segments"].append(segments.collect())
-        return {}
+            self.seen["segments"].append(segments.lazy().collect())
+        return super()._tables(heard, connections, segments)
 
 
 def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = True) -> dict[str, pl.DataFrame]:

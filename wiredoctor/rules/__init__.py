@@ -7,13 +7,14 @@ cause, one finding.
 
 from __future__ import annotations
 
-from wiredoctor.rules.candidates import find_candidates, find_summaries, judge
+from wiredoctor.rules.candidates import are_few, find_candidates, find_summaries, judge
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, set_thresholds, with_causes
 from wiredoctor.rules.settle import settle
 
 __all__ = [
     "RuleError",
     "RuleModule",
+    "are_few",
     "catalogue",
     "find_candidates",
     "find_summaries",

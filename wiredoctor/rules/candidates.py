@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.rules.modules import RuleModule
-from wiredoctor.tables import TABLES
+from wiredoctor.tables import SMALL, TABLES
 
 
 def find_candidates(
@@ -21,14 +21,24 @@ def find_candidates(
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in modules.values() if not m.rule.summary and m.tables[0] in present]
-    return _find(running, {name: _lazy(tables, name) for m in running for name in m.tables})
+    return _find(running, {name: _lazy(tables, name) for m in running for name in m.tables}, few=are_few(tables))
 
 
-def find_summaries(modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
-    """Candidates of the summary rules, once at the end, over the whole tables (lazily scanned); missing ones are empty."""
+def are_few(tables: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> bool:
+    """Whether all rows are sooner looked at than it is planned how."""
+    return all(isinstance(frame, pl.DataFrame) and frame.height <= SMALL for frame in tables.values())
+
+
+def find_summaries(
+    modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False
+) -> dict[str, pl.DataFrame]:
+    """Candidates of the summary rules, once at the end, over the whole tables (lazily scanned); missing ones are empty.
+
+    `few`: as of `are_few`.
+    """
     running = [m for m in modules.values() if m.rule.summary]
     lazy = {name: scan[name] if name in scan else TABLES[name].empty().lazy() for m in running for name in m.tables}
-    return _find(running, lazy)
+    return _find(running, lazy, few=few)
 
 
 def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
@@ -51,8 +61,9 @@ def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.La
     return (tables[name] if name in tables else TABLES[name].empty()).lazy()
 
 
-def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame]) -> dict[str, pl.DataFrame]:
+def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> dict[str, pl.DataFrame]:
     if not running:
         return {}
-    found = pl.collect_all([m.find(*(lazy[t] for t in m.tables)) for m in running])
+    planning = pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
+    found = pl.collect_all([m.find(*(lazy[t] for t in m.tables)) for m in running], optimizations=planning)
     return {m.name: rows for m, rows in zip(running, found, strict=True) if rows.height}
