@@ -204,11 +204,9 @@ def _connection(
                 columns[f"{name}_close_{field}"] = np.where(later | before_next, -1 if field == "rst" else NEVER, values)
     goes_on = facts["side_high"][server] > facts["side_fin_offset"][server] + 1
     columns["server_close_contradicted"] = (columns["server_close_rst"] == 0) & goes_on
-    # a request that came when all was over is answered by an RST of its own
-    late = (deadline != NEVER) & (columns["request_start"] > deadline)
-    known = np.where(late, columns["request_end"] + patience, deadline)
+    # an RST that answers a request from after the deadline is not in time: such a row may be said before it comes
     rst_frame, rst_time = facts["side_rst_frame"][server], facts["side_rst_time"][server]
-    of_this = (deadline != NEVER) & (rst_time <= known) & ((frame == NEVER) | (rst_frame < frame))
+    of_this = (deadline != NEVER) & (rst_time <= deadline) & ((frame == NEVER) | (rst_frame < frame))
     columns["server_rst_frame"] = np.where(of_this, rst_frame, NEVER)
     columns["server_rst_time"] = np.where(of_this, rst_time, NEVER)
     rst_frame, rst_time = facts["side_rst_frame"][client], facts["side_rst_time"][client]
