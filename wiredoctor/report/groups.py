@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from wiredoctor.findings import SEVERITIES, Confidence, Finding
 
@@ -14,23 +15,23 @@ class Group:
 
     findings: tuple[Finding, ...]
 
-    @property
+    @cached_property
     def worst(self) -> Finding:
         """The one that cost most; of equals the first."""
         return max(self.findings, key=lambda f: (f.delay or 0.0, -f.elapsed))
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many events."""
         return sum(f.count for f in self.findings)
 
-    @property
+    @cached_property
     def delay(self) -> float | None:
         """Seconds in all; None where none of them cost time."""
         delays = [f.delay for f in self.findings if f.delay is not None]
         return sum(delays) if delays else None
 
-    @property
+    @cached_property
     def confidence(self) -> Confidence:
         """That of the last: each one makes the next surer."""
         return max(self.findings, key=lambda f: f.elapsed).confidence
