@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from tests.rules.test_settle import candidate, candidates, module, settled
+from wiredoctor.findings import Advice
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,12 @@ def test_a_thousand_and_one_are_many() -> None:
     rule = module("a", message="{number:,} bytes")
     [finding] = settled([rule], {"a": candidates(candidate(number=2001), number=pl.Int64())})
     assert finding.message == "2,001 bytes"
+
+
+def test_a_name_that_is_empty_leaves_no_gap() -> None:
+    rule = module("a", message="one {hint} two. {hint}", remedy="mend it. {hint}", advice=(Advice("server", "", "Soon."),))
+    [finding] = settled([rule], {"a": candidates(candidate(hint=""), hint=pl.String())})
+    assert (finding.message, finding.remedy) == ("one two.", "mend it. Soon.")
 
 
 def test_a_target_that_fills_a_page_is_short_in_texts_and_whole_in_the_finding() -> None:

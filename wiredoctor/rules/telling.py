@@ -112,7 +112,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         severity=by_kind(module.rule.severity, values["kind"]),
         confidence=values["confidence"],
         title=_numbered(texts.title.format_map(written)),
-        message=_numbered(texts.message.format_map(written)),
+        message=_spaced(_numbered(texts.message.format_map(written))),
         client=values["client"],
         server=values["server"],
         capture=file,
@@ -126,7 +126,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         count=1,
         measures=dict(_measures(values, texts.measured, times)),
         evidence=evidence,
-        remedy=texts.remedy.format_map(written) + _advice(module.rule.advice, side, values),
+        remedy=_spaced(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values)),
         references=module.rule.references,
         display_filter=texts.display_filter.format_map(written),
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
@@ -152,6 +152,11 @@ _SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
 def _numbered(text: str) -> str:
     """ "1 bytes were" -> "1 byte was": templates are written for many. ("1 of 1 connections" is as good as it gets.)"""
     return _ONE.sub(lambda m: f"1 {m[1]}{_SINGULAR[m[2] or '']}", text) if "1 " in text else text
+
+
+def _spaced(text: str) -> str:
+    """Names that are empty leave no gap."""
+    return " ".join(text.split()) if "  " in text else text.strip()
 
 
 def _side(values: Mapping[str, Any]) -> Side | None:
