@@ -1,0 +1,76 @@
+"""What an ordinary run loads: a small capture pays for what it needs, and not for what others may need.
+
+No clock is looked at: the modules that are loaded say it, on any machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CAPTURES = Path(__file__).resolve().parent.parent / "captures"
+
+RUN = """
+import sys
+import numpy, polars, typer, rich
+before = set(sys.modules)
+sys.argv = ["wiredoctor", *sys.argv[1:]]
+from wiredoctor.cli import main
+try:
+    main()
+finally:
+    print("loaded:", *(set(sys.modules) - before), file=sys.stderr)
+"""
+
+RARE = {
+    "another format": ["wiredoctor.capture.pcapng", "wiredoctor.capture.packets", "wiredoctor.capture.spool"],
+    "packets off the fast path": ["wiredoctor.decode.general", "wiredoctor.decode.general_link", "dpkt", "scapy"],
+    "another command": [f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "rules", "explain", "schema")],
+    "another report": [f"wiredoctor.report.{name}" for name in ("text", "markdown", "rows", "schema", "manual")],
+    "a second process": ["wiredoctor.shares", "multiprocessing.pool", "concurrent.futures"],
+    "conversion of parameters": ["pydantic"],
+    "other ways to hand over tables": ["pandas", "pyarrow"],
+}
+"""What is not loaded for a pcap file whose report is JSON, by what it would be for."""
+
+
+def loaded(*words: str) -> set[str]:
+    """The modules that a command line loads, besides those of the libraries that every run imports."""
+    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=False, cwd=CAPTURES)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.rpartition("loaded:")[2].split())
+
+
+@pytest.fixture(scope="module")
+def ordinary() -> set[str]:
+    return loaded("analyze", "server-head-body-split.pcap", "--format", "json")
+
+
+@pytest.mark.parametrize("purpose", RARE)
+def test_what_is_rarely_needed_is_not_loaded(ordinary: set[str], purpose: str) -> None:
+    assert not ordinary & set(RARE[purpose])
+
+
+def test_what_is_needed_is_loaded(ordinary: set[str]) -> None:
+    """Else the test above would hold for a run that does nothing."""
+    assert {"wiredoctor.capture.pcap", "wiredoctor.rules.telling", "wiredoctor.report.json"} <= ordinary
+
+
+def test_the_names_are_those_of_modules_that_exist() -> None:
+    package = CAPTURES.parent / "wiredoctor"
+    own = [name for names in RARE.values() for name in names if name.startswith("wiredoctor.")]
+    missing = [name for name in own if not package.parent.joinpath(*name.split(".")).with_suffix(".py").exists()]
+    assert not missing
+
+
+def test_another_command_loads_its_own() -> None:
+    assert "wiredoctor.cli.connections" in loaded("connections", "server-head-body-split.pcap")
+
+
+def test_help_loads_no_analysis() -> None:
+    found = loaded("--help")
+    assert "wiredoctor.cli.schema" in found
+    assert not {"wiredoctor.pipeline", "wiredoctor.rules", "wiredoctor.decode"} & found
