@@ -1,6 +1,6 @@
 """Times without forward progress that a retransmission ended, told at the ACK that shows it.
 
-Forward progress is new data or an ACK that advances. R, a retransmission of the bytes that the other side's ACK waits
+Forward progress is new data (or a FIN) or an ACK that advances. R, a retransmission of the bytes that the other side's ACK waits
 for, may end a time without it; A is the first ACK after R that advances. A first copy from below the highest byte seen
 counts like a retransmission when an ACK waits for it: the loss lies before the capture point.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wiredoctor.scan import Groups
-from wiredoctor.tables import MILLISECOND, NEVER, RST, SYN, Array, Columns
+from wiredoctor.tables import FIN, MILLISECOND, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.acks import Acks
 from wiredoctor.tcp.sparse import columns
 from wiredoctor.tcp.state import TcpState
@@ -57,7 +57,8 @@ class Stall:
 
 def recover(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState) -> None:
     """Adds the columns of `_KINDS` to the segments `s`."""
-    progress = np.flatnonzero((s["new_bytes"] > 0) | (s["acked_bytes"] > 0))
+    fin = ((s["flags"] & FIN) != 0) & ~s["retransmission"]
+    progress = np.flatnonzero((s["new_bytes"] > 0) | (s["acked_bytes"] > 0) | fin)
     tries = _tries(s, acks)
     before = np.searchsorted(progress, tries) - 1
     row = progress[np.maximum(before, 0)] if len(progress) else np.zeros_like(tries)
@@ -91,7 +92,7 @@ def recover(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpStat
 
 def _tries(s: Columns, acks: Acks) -> Array:
     """Rows that bring again, or late, the byte that the other side's ACK waits for."""
-    rows = np.flatnonzero(s["retransmission"] | s["fills_hole"] | s["overlap"])
+    rows = np.flatnonzero(s["retransmission"] | s["fills_hole"])
     start, length = s["offset"][rows], s["length"][rows].astype(np.int64)
     waits = acks.other[rows]
     covers = (start <= waits) & (waits < start + length)
@@ -102,8 +103,12 @@ def _tries(s: Columns, acks: Acks) -> Array:
 
 
 def _duplicates(s: Columns, groups: Groups, index: Array, state: TcpState) -> Array:
-    """Rows of duplicate ACKs without those that a mirror port doubled: like the packet just before, at the same time."""
-    rows = np.flatnonzero(s["duplicate_ack"])
+    """Rows of duplicate ACKs without those that a mirror port doubled: like the packet just before, at the same time.
+
+    With SACK blocks their window may change: Linux widens it while it holds data behind a hole (RFC 6675 section 2).
+    """
+    selective = s["sack"] & ~s["dsack"] & s["pure_ack"] & (s["acked_bytes"] <= 0)
+    rows = np.flatnonzero(s["duplicate_ack"] | selective)
     if not len(rows):
         return rows
     c, slot = state.connections, index[rows]

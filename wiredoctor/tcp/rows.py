@@ -39,7 +39,7 @@ def connection_rows(slots: list[int], heard: dict[int, tuple[int, str, int]], st
         "handshake": d["syn_seen"] & s["syn_seen"], "rtt_client": d["rtt"], "rtt_server": s["rtt"],
         "client_unseen_bytes": d["unseen_bytes"], "server_unseen_bytes": s["unseen_bytes"],
         "unseen_places": c["unseen_places"], "unseen_frame": c["unseen_frame"], "unseen_time": c["unseen_time"],
-        "one_sided": _one_sided(c, d, s),
+        "one_sided": _one_sided(c, sides, (d, s), state),
         "super_segments": c["super_segments"], "super_frame": c["super_frame"], "super_time": c["super_time"],
         "super_mss": c["super_mss"],
         "protocol": [protocol for _, protocol, _ in spoken], "history": _histories(sides, state),
@@ -48,11 +48,20 @@ def connection_rows(slots: list[int], heard: dict[int, tuple[int, str, int]], st
     }  # fmt: skip
 
 
-def _one_sided(c: Columns, client: Columns, server: Columns) -> Array:
-    """Packets of one side alone, that yet acknowledge something of the other (more than the SYN, where a SYN-ACK came first)."""
+def _one_sided(c: Columns, sides: tuple[Array, Array], both: tuple[Columns, Columns], state: TcpState) -> Array:
+    """Packets of one side alone, though they show that the other one answered.
+
+    Its acknowledgements advance, or acknowledge the answer to its SYN; or, in the middle of a connection, it goes on with
+    new data and never repeats itself.
+    """
+    client, server = both
     alone = (client["packets"] == 0) != (server["packets"] == 0)
-    acknowledged = np.where(client["packets"] > 0, client["acknowledged"], server["acknowledged"])
-    return alone & (acknowledged != NEVER) & ((acknowledged > 0) | (c["answer_frame"] != c["first_frame"]))
+    seen = client["packets"] > 0
+    acknowledged, packets, size = (np.where(seen, client[name], server[name]) for name in ("acknowledged", "packets", "bytes"))
+    repeats = state.letters[np.where(seen, *sides), LETTERS.index("T")] != NEVER
+    begun = (c["syn_frame"] == NEVER) & (c["answer_frame"] == NEVER)
+    goes_on = begun & (packets >= 3) & (size > 0) & ~repeats
+    return alone & (acknowledged != NEVER) & ((acknowledged > 0) | (c["syn_frame"] != NEVER) | goes_on)
 
 
 def _client_directions(slots: Array, heard: Array, state: TcpState) -> Array:

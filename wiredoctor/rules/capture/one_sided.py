@@ -9,11 +9,12 @@ Why it hurts
     connections are hardly judged.
 
 How it is proved
-    The acknowledgement numbers of the side that is seen advance, or its first packet is no SYN and acknowledges something; and
-    there is not one packet of the other side.
+    There is not one packet of the other side, and yet the acknowledgement numbers of the side that is seen advance, or
+    acknowledge the answer to its SYN; or it sends on and on from the middle of a connection and never has to repeat itself.
 
 What it is not
-    A SYN that nobody answers. A connection of which the capture lacks some packets only.
+    A SYN that nobody answers. A last packet at the edge of the capture, a side that sends to a peer that is gone. A connection
+    of which the capture lacks some packets only.
 
 What to do
     Capture where both directions pass.

@@ -34,7 +34,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.words import DURATION, duration
-from wiredoctor.tables import SERVER
+from wiredoctor.tables import MILLISECOND, SERVER
 
 _REMEDY = (
     "Find where packets are lost between client and server: error and drop counters of the interfaces (ip -s link, ethtool -S), "
@@ -72,6 +72,10 @@ RULE = Rule(
 MIN_GAP = Threshold(
     "150 ms", "below the shortest common retransmission timers (200 ms Linux); times below 50 ms are never looked at"
 )
+MAX_ANSWER = Threshold(
+    "5 s",
+    "an ACK takes a round trip and a timer below 500 ms; what comes later than the slowest paths allow answers something else",
+)
 DUPLICATE_ACKS = Threshold("3 ACKs", "so many make a sender retransmit before its timer (RFC 5681 section 3.2)")
 
 
@@ -79,11 +83,14 @@ def find(segments: pl.LazyFrame) -> pl.LazyFrame:
     """A row per ACK that shows that a retransmission ended a time without forward progress."""
     c = pl.col
     gap = c("resent_time") - c("stall_time")
-    kind = pl.when(c("stall_duplicate_acks") >= DUPLICATE_ACKS.value).then(pl.lit("fast")).otherwise(pl.lit("timeout"))
+    # a second try comes by the timer
+    told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("stall_tries") == 1)
+    kind = pl.when(told).then(pl.lit("fast")).otherwise(pl.lit("timeout"))
+    answered = c("time") - c("resent_time") <= MAX_ANSWER.value
     earlier = c("first_try_frame") != c("resent_frame")
     return (
         segments.filter(c("ends_stall"))
-        .filter((gap >= MIN_GAP.value) & _somebody_waited())
+        .filter((gap >= MIN_GAP.value) & answered & _somebody_waited())
         .with_columns(pl.when(earlier).then("first_try_frame").alias("first_try_frame"))
         .select(
             "connection",
@@ -113,7 +120,9 @@ def find(segments: pl.LazyFrame) -> pl.LazyFrame:
 
 def _early() -> pl.Expr:
     """The ACK came before one could have answered the retransmission: the receiver had the data without it."""
-    return (pl.col("time") - pl.col("resent_time") < pl.col("rtt_own")).fill_null(False)
+    rtt = pl.col("rtt_own")
+    earliest = rtt - pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)
+    return (pl.col("time") - pl.col("resent_time") < earliest).fill_null(False)
 
 
 def _somebody_waited() -> pl.Expr:
