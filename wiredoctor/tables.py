@@ -333,12 +333,12 @@ SEGMENTS = Table(
         _c("retransmission_since", BOOL, "", "either side retransmitted between D and this packet"),
         _c("window_short_since", BOOL, "", "at some time since D the receiver's window had no room for a full segment"),
         _c("nagle_off", BOOL, "", "Nagle is proved off for this side by packets up to this one"),
-        _n(
+        _c(
             "probe_frame",
             I64,
             "",
             "S of the other side that this packet acknowledges first, together with D: both small, S at least 200 ms and a "
-            "round trip after D, which was alone in flight, and nothing retransmitted since",
+            "round trip after D, which was alone in flight, and nothing retransmitted since; 0 for all other packets",
         ),
         # a time without forward progress (new data, or an ACK that advances) that a retransmission of the other side ended
         _c(

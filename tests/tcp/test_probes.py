@@ -12,7 +12,7 @@ D = "0.030 > P. 1:101(100) ack 1\n"
 
 def probes(text: str) -> list[tuple[int, int]]:
     """(frame of the ACK, frame of S)."""
-    return [(row["frame"], row["probe_frame"]) for row in see(HANDSHAKE + text).segments if row["probe_frame"] is not None]
+    return [(row["frame"], row["probe_frame"]) for row in see(HANDSHAKE + text).segments if row["probe_frame"]]
 
 
 def test_both_acknowledged_at_once() -> None:

@@ -40,10 +40,10 @@ def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     c = pl.col
     late = c("ack_before_delay").is_between(shortest, longest)
     prompt = c("ack_before_delay") <= quick
-    waited = (_next_after_ack() & (late | (prompt & _comparable()))).fill_null(False)
+    lateness = c("time") - c("data_before_time") - c("rtt_own") - c("rtt_other")
+    waited = (_next_after_ack() & (late | (prompt & _comparable(lateness >= quick)))).fill_null(False)
     probe = _probe().fill_null(False)
-    one_round_trip = c("rtt_own") + c("rtt_other")
-    return segments.filter(waited | probe | c("probe_frame").is_not_null()).select(
+    return segments.filter(_in_question(), waited | probe | (c("probe_frame") > 0)).select(
         *("connection", "exchange", "direction", "endpoint", "role", "http", "message", "handshake", "mss"),
         pl.lit(None, pl.String).alias("side"),
         _cap().alias("confidence"),
@@ -70,7 +70,7 @@ def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         _narrow().alias("narrow"),
         _after_ack().is_between(-MILLISECOND, AT_ONCE).fill_null(False).alias("sharp"),
         _wide().alias("wide"),
-        (c("time") - c("data_before_time") - one_round_trip).clip(0).alias("lateness"),
+        lateness.clip(0).alias("lateness"),
         c("data_before_length").alias("sent_bytes"),
         c("length").alias("held_bytes"),
     )
@@ -99,15 +99,26 @@ def timer(ack_delay: pl.Expr) -> pl.Expr:
 
 def _new() -> pl.Expr:
     """It brings new bytes, only new ones, and in their order."""
+    return (pl.col("new_bytes") > 0) & _in_order()
+
+
+def _in_order() -> pl.Expr:
     c = pl.col
-    odd = c("retransmission") | c("overlap") | c("fills_hole") | c("opens_hole") | c("keep_alive_probe")
-    return (c("new_bytes") > 0) & ~odd
+    return ~(c("retransmission") | c("overlap") | c("fills_hole") | c("opens_hole") | c("keep_alive_probe"))
 
 
 def _undisturbed() -> pl.Expr:
     """Between D, which was the last in flight, and this segment there was neither data from the other side nor a copy."""
     c = pl.col
     return c("data_before_last_in_flight") & ~c("other_data_since") & ~c("retransmission_since")
+
+
+def _in_question() -> pl.Expr:
+    """What can be one of these rows, by columns that the table has as they are: all others are made for these rows only."""
+    c = pl.col
+    after_ack = c("quiet_since_ack") & (c("owes") | ~c("http"))
+    sent = (c("small_start") | c("full")) & _in_order() & _undisturbed()
+    return (sent & (after_ack | (c("small_start") & c("data_before_small")))) | (c("probe_frame") > 0)
 
 
 def _next_after_ack() -> pl.Expr:
@@ -126,10 +137,13 @@ def _probe() -> pl.Expr:
     return held & wait & c("ack_before_frame").is_null() & _new() & _undisturbed() & _had_room()
 
 
-def _comparable() -> pl.Expr:
-    """S shows how late such a segment is by itself, when its D was acknowledged at once."""
+def _comparable(is_late: pl.Expr) -> pl.Expr:
+    """S shows how late such a segment is by itself, when its D was acknowledged at once.
+
+    Behind a full D only where it is late: every download has such an S that is not.
+    """
     c = pl.col
-    part = _head_only() | c("data_before_small") | (c("data_before_full") & c("ends_message"))
+    part = _head_only() | c("data_before_small") | (c("data_before_full") & c("ends_message") & is_late)
     return c("http") & c("small_start") & ~c("nagle_off") & part
 
 

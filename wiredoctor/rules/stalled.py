@@ -74,7 +74,7 @@ class Stalls:
     def _judge(self, candidates: pl.DataFrame) -> Iterator[Verdict]:
         for index, values in enumerate(candidates.select(Row._fields).iter_rows()):
             row = Row(*values)
-            if row.answers is not None:
+            if row.answers:
                 asked = self._sides[(row.connection, 1 - row.direction)].probes.pop(row.answers, None)
                 if asked is not None:
                     yield from self._probed(*asked, candidates.row(index, named=True))

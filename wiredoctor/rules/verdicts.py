@@ -47,7 +47,7 @@ class Row(NamedTuple):
     waited: bool
     prompt: bool
     probe: bool
-    answers: int | None
+    answers: int
     part: str | None
     ends: bool
     small: bool
@@ -80,6 +80,8 @@ def said(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
     """The candidates that are stalls, with what the verdicts say. Columns more: `answer_frame` and `answer_time` of the ACK
     of a probe, null for all others; `ack_delay`, what `delay` was, in nanoseconds; `prompt_before` of the verdict.
     """
+    if not verdicts and candidates.height:
+        return candidates.clear()
     answer = {"answer_frame": pl.Int64(), "answer_time": pl.Int64()}
     old = [v for v in verdicts if v.row is not None]
     new = [v for v in verdicts if v.row is None]

@@ -80,7 +80,7 @@ def find_probes(s: Columns, groups: Groups, index: Array, acks: Acks, state: Tcp
     Linux' tail loss probe sends new data that Nagle's algorithm holds back when the ACK of the only segment in flight does
     not come (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c).
     """
-    found = np.full(len(index), NEVER, dtype=np.int64)
+    found = np.zeros(len(index), dtype=np.int64)
     _pending_probes(s, groups, index, acks, found, state)
     gap = s["time"] - s["data_before_time"]
     late = s["small_start"] & s["data_before_small"] & (gap >= PROBE) & (s["data_before_frame"] != NEVER)

@@ -92,7 +92,11 @@ def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.Da
     """The stalls among them that small writes do not explain; `state` is what earlier rows said."""
     limits = stalled.Limits(MIN_ACK_DELAY.value, 1, ENDPOINTS.value, SIDES.value)
     memory = state or stalled.Stalls("whole", limits)
-    found = said(candidates, memory.judge(candidates))
+    late = candidates.filter(pl.col("waited") & ~pl.col("prompt"))
+    verdicts = memory.judge(late)
+    found = said(late, verdicts)
+    if not verdicts and candidates.height:
+        return found, memory
     found = found.with_columns(*releases.texts(), *_limit(), _evidence())
     return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory
 

@@ -148,7 +148,10 @@ def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.Da
     """The stalls among them, with kind, delay and confidence as far as earlier rows say; `state` is what they said."""
     limits = stalled.Limits(MIN_ACK_DELAY.value, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or stalled.Stalls("nagle", limits)
-    found = said(candidates, memory.judge(candidates))
+    verdicts = memory.judge(candidates)
+    found = said(candidates, verdicts)
+    if not verdicts and candidates.height:
+        return found, memory
     texts = [*releases.texts(), _what().alias("what"), _before().alias("before"), _doubt().alias("doubt"), _evidence()]
     return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
