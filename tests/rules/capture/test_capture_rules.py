@@ -1,4 +1,4 @@
-"""capture-loss and damaged-file on tables made by hand."""
+"""Rules about the capture on tables made by hand."""
 
 from __future__ import annotations
 
@@ -50,3 +50,40 @@ def test_a_damaged_file() -> None:
 def test_a_file_without_a_readable_packet() -> None:
     [damage] = found("damaged-file", rows("captures", {"capture": "a.pcap", "damage": "no packet record is readable"}))
     assert damage["evidence"] == []
+
+
+def test_one_sided_connections_are_counted() -> None:
+    table = rows(
+        "connections",
+        connection(),
+        connection(connection=1, one_sided=True, server_packets=0, first_frame=9, start=4 * S),
+        connection(connection=2, one_sided=True, client_packets=0, first_frame=7, start=3 * S),
+        connection(connection=3, one_sided=True, client_packets=0, first_frame=8, start=3 * S),
+    )
+    [one] = found("one-sided", table)
+    assert (one["one_sided"], one["connections"], one["client_only"], one["server_only"]) == (3, 4, 1, 2)
+    assert [e["frame"] for e in one["evidence"]] == [7, 8, 9]
+    assert (one["frame"], one["start"], one["first_connection"]) == (7, 3 * S, 1)
+    assert found("one-sided", rows("connections", connection())) == []
+
+
+def test_offloaded_segments_are_counted() -> None:
+    table = rows(
+        "connections",
+        connection(),
+        connection(connection=1, super_segments=4, super_frame=20, super_time=2 * S, super_mss=1460),
+        connection(connection=2, super_segments=1, super_frame=10, super_time=1 * S, super_mss=1380),
+    )
+    [one] = found("offload", table)
+    assert (one["super_segments"], one["touched"], one["connections"]) == (5, 2, 3)
+    assert (one["first_connection"], one["first_mss"]) == (2, 1380)
+    assert [e["frame"] for e in one["evidence"]] == [10, 20]
+    assert found("offload", rows("connections", connection())) == []
+
+
+def test_encrypted_connections_are_counted() -> None:
+    many = [connection(connection=i, protocol="tls", first_frame=100 - i, start=i) for i in range(9)]
+    [one] = found("encrypted", rows("connections", *many, connection(connection=9)))
+    assert (one["encrypted"], one["connections"], one["first_connection"]) == (9, 10, 0)
+    assert [e["frame"] for e in one["evidence"]] == [92, 93, 94, 95, 96]
+    assert found("encrypted", rows("connections", connection())) == []

@@ -1,0 +1,86 @@
+"""retransmission-stall on rows made by hand: who waited, how sure it is, and both edges of each limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S, found, rows
+
+
+def stalls(**changes: Any) -> list[dict[str, Any]]:
+    """A response segment, lost behind the capture point and sent again after 210 ms; the client is 10 ms away."""
+    row = {
+        "frame": 9, "time": 240 * MS, "connection": 0, "direction": 0, "role": 0, "http": True, "handshake": True,
+        "rtt_own": 10 * MS, "rtt_other": 0, "pure_ack": True, "acked_bytes": 100, "ends_stall": True, "stall_frame": 5,
+        "stall_time": 20 * MS, "stall_tries": 1, "first_try_frame": 8, "first_try_time": 230 * MS, "resent_frame": 8,
+        "resent_time": 230 * MS, "resent_bytes": 100,
+    }  # fmt: skip
+    return found("retransmission-stall", rows("segments", row | changes))
+
+
+def test_a_stall() -> None:
+    [stall] = stalls()
+    assert (stall["kind"], stall["side"], stall["delay"], stall["confidence"]) == ("timeout", None, 210 * MS, "high")
+    assert [e["frame"] for e in stall["evidence"]] == [5, 8, 9]
+    assert (stall["start"], stall["end"]) == (20 * MS, 230 * MS)
+
+
+def test_an_earlier_try_is_evidence() -> None:
+    [stall] = stalls(first_try_frame=6, first_try_time=120 * MS, stall_tries=2)
+    assert [e["frame"] for e in stall["evidence"]] == [5, 6, 8, 9]
+    assert "2 times" in stall["again"]
+
+
+@pytest.mark.parametrize(("gap", "speaks"), [(150 * MS - 1, False), (150 * MS, True)])
+def test_edges_of_the_gap(gap: int, speaks: bool) -> None:
+    assert bool(stalls(stall_time=230 * MS - gap)) is speaks
+
+
+@pytest.mark.parametrize(("after", "speaks"), [(5 * S, True), (5 * S + 1, False)])
+def test_edges_of_the_answer(after: int, speaks: bool) -> None:
+    assert bool(stalls(time=230 * MS + after)) is speaks
+
+
+@pytest.mark.parametrize(("acks", "tries", "kind"), [(2, 1, "timeout"), (3, 1, "fast"), (3, 2, "timeout")])
+def test_kinds(acks: int, tries: int, kind: str) -> None:
+    assert [s["kind"] for s in stalls(stall_duplicate_acks=acks, stall_tries=tries)] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("changes", "speaks"),
+    [
+        pytest.param({"dsack": True}, False, id="D-SACK, and nothing was due"),
+        pytest.param({"dsack": True, "owes": True}, True, id="D-SACK, and an answer was due"),
+        pytest.param({"dsack": True, "owes": True, "http": False}, False, id="D-SACK, and nobody knows what was due"),
+        pytest.param({"time": 238 * MS}, False, id="too early to be the answer"),
+        pytest.param({"time": 239 * MS}, True, id="just late enough"),
+        pytest.param({"time": 238 * MS, "owes": True}, False, id="too early, and no answer yet"),
+        pytest.param({"time": 238 * MS, "owes": True, "new_bytes": 50}, True, id="too early, but it brings the answer"),
+        pytest.param({"time": 238 * MS, "rtt_own": None}, True, id="the round trip is unknown"),
+    ],
+)
+def test_somebody_waited(changes: dict[str, Any], speaks: bool) -> None:
+    assert bool(stalls(**changes)) is speaks
+
+
+@pytest.mark.parametrize(
+    ("changes", "confidence"),
+    [
+        ({}, "high"),
+        ({"handshake": False}, "medium"),
+        ({"rtt_own": None}, "medium"),
+        ({"acks_unseen": 5}, "low"),
+        ({"opens_hole": True}, "low"),
+    ],
+)
+def test_confidence(changes: dict[str, Any], confidence: str) -> None:
+    assert [s["confidence"] for s in stalls(**changes)] == [confidence]
+
+
+def test_what_was_lost() -> None:
+    assert stalls()[0]["lost"] == "a segment of the response, or its acknowledgement, was lost"
+    assert stalls(role=1)[0]["lost"] == "the request or its answer was lost"
+    assert stalls(http=False)[0]["lost"].startswith("a segment of the data")
+    assert "before it came to the capture point" in stalls(resent_late=True)[0]["lost"]

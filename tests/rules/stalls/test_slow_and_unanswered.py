@@ -1,0 +1,104 @@
+"""slow-response and expect-continue-stall on exchanges made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S, answered, found, rows
+
+
+def slow(wait: int = 2 * S, **changes: Any) -> list[dict[str, Any]]:
+    """The request ends at 10 ms, the server is 10 ms away, and thinks for so long."""
+    times = {"response_start": 20 * MS + wait, "response_end": 30 * MS + wait}
+    return found("slow-response", rows("exchanges", answered(**times | changes)))
+
+
+def test_a_slow_response() -> None:
+    [one] = slow()
+    assert (one["side"], one["delay"], one["confidence"], one["frame"]) == ("server", 2 * S, "high", 5)
+    assert (one["start"], one["end"]) == (10 * MS, 20 * MS + 2 * S)
+
+
+@pytest.mark.parametrize(("wait", "speaks"), [(S - 1, False), (S, True)])
+def test_edges_of_the_wait(wait: int, speaks: bool) -> None:
+    assert bool(slow(wait)) is speaks
+
+
+def test_a_pipelined_request_counts_from_the_end_of_the_response_before() -> None:
+    assert [s["delay"] for s in slow(3 * S, previous_end=1 * S)] == [2 * S + 20 * MS]
+    assert slow(3 * S, previous_end=2 * S + 20 * MS + 1) == []
+    assert [s["delay"] for s in slow(3 * S, previous_end=5 * MS)] == [3 * S]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"rtt_server": None}, id="the round trip is unknown"),
+        pytest.param({"has_request": False}, id="no request"),
+        pytest.param({"has_response": False}, id="no response"),
+        pytest.param({"request_end_reason": "hole"}, id="nobody knows when the request ended"),
+        pytest.param({"response_status": 100}, id="an interim response alone"),
+        pytest.param({"interim": [103]}, id="early hints"),
+        pytest.param({"interim": [100, 102]}, id="100, then 102"),
+    ],
+)
+def test_silent(changes: dict[str, Any]) -> None:
+    assert slow(**changes) == []
+
+
+def test_what_does_not_matter() -> None:
+    assert len(slow(interim=[100])) == 1
+    assert len(slow(response_status=101)) == 1
+
+
+def unanswered(wait: int = 1 * S, **changes: Any) -> list[dict[str, Any]]:
+    """The head leaves at 10 ms, the body so much later."""
+    row = {
+        "request_expect_continue": True, "request_last_body_time": 10 * MS + wait, "request_end": 10 * MS + wait,
+        "request_body_bytes": 500, "response_start": 20 * MS + wait, "response_end": 30 * MS + wait,
+    }  # fmt: skip
+    return found("expect-continue-stall", rows("exchanges", answered(**row | changes)))
+
+
+def test_a_body_that_waited() -> None:
+    [one] = unanswered()
+    assert (one["side"], one["delay"], one["body_bytes"]) == ("client", 1 * S, 500)
+    assert [e["time"] for e in one["evidence"]] == [10 * MS, 10 * MS + 1 * S]
+    assert len(unanswered(has_response=False, response_start=None, response_end=None)) == 1
+
+
+@pytest.mark.parametrize(("wait", "speaks"), [(250 * MS - 1, False), (250 * MS, True)])
+def test_edges_of_the_patience(wait: int, speaks: bool) -> None:
+    assert bool(unanswered(wait)) is speaks
+
+
+@pytest.mark.parametrize(("size", "speaks"), [(0, False), (1, True), (14_600, True), (14_601, False)])
+def test_edges_of_the_body(size: int, speaks: bool) -> None:
+    assert bool(unanswered(request_body_bytes=size)) is speaks
+
+
+@pytest.mark.parametrize(
+    ("wait", "whose"), [(351, ".NET Framework"), (1_003, "curl"), (3_001, "Apache HttpClient"), (600, ""), (2_000, "")]
+)
+def test_whose_patience_it_is(wait: int, whose: str) -> None:
+    timer = unanswered(wait * MS)[0]["timer"]
+    assert whose in timer
+    assert bool(timer) is bool(whose)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"request_expect_continue": False}, id="nobody expected anything"),
+        pytest.param({"interim": [100]}, id="100 came"),
+        pytest.param({"interim": [102]}, id="102 came"),
+        pytest.param({"request_version": "HTTP/1.0"}, id="HTTP/1.0 knows no expectation"),
+        pytest.param({"response_start": 1 * S}, id="the final response came before the body"),
+        pytest.param({"both_directions": False}, id="the other direction was not captured"),
+        pytest.param({"request_last_body_time": None}, id="no body"),
+    ],
+)
+def test_silent_too(changes: dict[str, Any]) -> None:
+    assert unanswered(**changes) == []
