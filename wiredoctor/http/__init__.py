@@ -23,7 +23,11 @@ from wiredoctor.http.message import BY_FIN
 from wiredoctor.http.messages import message_table
 from wiredoctor.http.modes import OFF
 from wiredoctor.http.payload import Payload
-from wiredoctor.http.walk import Walk, flows, flush, read_both, retry
+from wiredoctor.http.plain import Plain
+from wiredoctor.http.plain import read as read_plain
+from wiredoctor.http.rows import rows_of
+from wiredoctor.http.templates import RequestTemplates
+from wiredoctor.http.walk import Walk, flow_of, flush, read_both, retry
 from wiredoctor.scan import Groups
 from wiredoctor.tables import BURSTS, FIN, NEVER, RST, SECOND, Array, Columns
 
@@ -36,7 +40,7 @@ class HttpState:
 
     keep_messages: bool = False
     keep_bursts: bool = False
-    parser: HeadParser = field(default_factory=HeadParser)
+    templates: RequestTemplates = field(default_factory=lambda: RequestTemplates(HeadParser()))
     conversations: dict[int, Conversation] = field(default_factory=dict[int, Conversation])
     speaking: list[Conversation] = field(default_factory=list[Conversation])
     stalled: set[int] = field(default_factory=set[int])
@@ -65,18 +69,23 @@ def read(
     """
     spoken = Spoken(messages=[] if state.keep_messages else None)
     rows: Columns = {}
+    plain: Plain | None = None
     touched: list[Conversation] = []
     due: list[int] = []
     if s:
         every = np.ones(len(s["frame"]), dtype=bool)
-        new = flows(s, groups, pieces, data)
-        walk = Walk(s, groups, new, _by_row(pieces), acknowledged, facts["side_syn_seen"], payload, every)
-        touched = _walk(walk, spoken, state)
+        walk = Walk(
+            s, groups, flow_of(s, groups, pieces, data), _by_row(pieces), acknowledged, facts["side_syn_seen"], payload, every
+        )
+        touched, plain = _walk(walk, spoken, state)
         for conversation in touched:
             conversation.tentative()
         client, heard_frame = _roles(s, groups, state)
         endpoint, lower_port = _endpoints(s["slot"][groups.first], facts)
-        annotate(s, groups, walk.in_order, spoken.intervals, client, heard_frame, endpoint, lower_port, state.last)
+        intervals = np.array(spoken.intervals, dtype=np.int64).reshape(-1, 7)
+        if plain is not None:
+            intervals = np.concatenate((plain.intervals, intervals))
+        annotate(s, groups, walk.in_order, intervals, client, heard_frame, endpoint, lower_port, state.last)
         lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = _watch(s, facts, state)
@@ -102,7 +111,7 @@ def read(
         # what an epoch said is not held by connections that stay open for long
         conversation.spoken = _NOTHING
     state.speaking.clear()
-    return _tables(spoken, bursts, facts, clock, state, (s, groups) if s else None)
+    return _tables(spoken, bursts, facts, clock, state, (s, groups) if s else None, plain)
 
 
 def finish(open_slots: list[int], payload: Payload, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
@@ -149,27 +158,29 @@ def _by_row(pieces: list[tuple[int, int, int]]) -> dict[int, list[tuple[int, int
     return found
 
 
-def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> list[Conversation]:
+def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> tuple[list[Conversation], Plain | None]:
     """Visits the connections that got payload."""
-    s, groups = walk.s, walk.groups
-    touched: list[Conversation] = []
-    some = np.diff(walk.flows[0].bounds) + np.diff(walk.flows[1].bounds) > 0
+    s, groups, bounds = walk.s, walk.groups, walk.flow.bounds
+    some = np.diff(bounds[0]) + np.diff(bounds[1]) > 0
     if state.stalled:
         # without payload there may be the ACK that says that a hole will not be filled
         some |= np.isin(s["slot"][groups.first], list(state.stalled))
     slots = s["slot"][groups.first].tolist()
     ids = s["connection"][groups.first].tolist()
+    visited: list[tuple[Conversation, int]] = []
     for group in np.flatnonzero(some).tolist():
         slot = slots[group]
         conversation = state.conversations.get(slot)
         if conversation is None:
-            conversation = state.conversations[slot] = Conversation(ids[group], slot, state.parser)
+            conversation = state.conversations[slot] = Conversation(ids[group], slot, state.templates.parser)
         if all(reader.mode == OFF for reader in conversation.readers):
             continue
         _listen(conversation, spoken, state)
+        visited.append((conversation, group))
+    plain = read_plain(walk, visited, state.templates) if spoken.messages is None else None
+    for conversation, group in visited:
         walk.visit(conversation, group)
-        touched.append(conversation)
-    return touched
+    return [conversation for conversation, _ in visited], plain
 
 
 def _stalls(conversation: Conversation) -> bool:
@@ -286,8 +297,9 @@ def _burst_table(rows: Columns, closed: list[dict[str, int]], state: HttpState) 
 
 def _tables(
     spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState,
-    epoch: tuple[Columns, Groups] | None = None,
+    epoch: tuple[Columns, Groups] | None = None, plain: Plain | None = None,
 ) -> Heard:  # fmt: skip
-    exchanges = exchange_table(spoken.said, facts, clock, state.bursts, epoch)
+    rows, interim = rows_of(spoken.said), {i: x.interim for i, (_, x, *_) in enumerate(spoken.said) if x.interim}
+    exchanges = exchange_table(rows if plain is None else rows + plain.rows, interim, facts, clock, state.bursts, epoch)
     messages = message_table(spoken.messages or [])
     return Heard(bursts, messages, exchanges)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,10 +44,12 @@ class LastData:
 
 
 def annotate(
-    s: Columns, groups: Groups, in_order: Array, intervals: array[int],
+    s: Columns, groups: Groups, in_order: Array, intervals: Array,
     client: Array, heard: Array, endpoint: Array, lower: Array, last: LastData,
 ) -> None:  # fmt: skip
     """Adds the HTTP columns to the segments `s`.
+
+    `intervals` (m, 7) as in Spoken.
 
     Per group: `client` (k,) the direction of the HTTP client and `heard` (k,) the frame of its first head, -1 and NEVER
     without one; `endpoint` (k, 2) a hash of the address and port that sends in direction 0 and in direction 1; `lower` (k,)
@@ -64,7 +65,7 @@ def annotate(
     s["role"] = np.where((s["role"] == NONE) & s["http"], guess, s["role"]).astype(np.int8)
     server = np.where(s["role"] == NONE, lower[groups.number], np.where(s["role"] == SERVER, direction, 1 - direction))
     s["endpoint"] = endpoint[groups.number, server]
-    rows = np.flatnonzero((s["new_bytes"] > 0) & in_order) if intervals else np.empty(0, dtype=np.int64)
+    rows = np.flatnonzero((s["new_bytes"] > 0) & in_order) if len(intervals) else np.empty(0, dtype=np.int64)
     s["message"] = np.full(n, NEVER, dtype=np.int64)
     s["exchange"] = np.full(n, NONE, dtype=np.int32)
     last_message = np.full(n, NEVER, dtype=np.int64)
@@ -85,9 +86,8 @@ def annotate(
     last.ends_message[side[has]] = s["ends_message"][has]
 
 
-def _locate(s: Columns, rows: Array, side: Array, intervals: array[int], last_message: Array) -> None:
-    table = np.frombuffer(intervals, dtype=np.int64).reshape(-1, 7)
-    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+def _locate(s: Columns, rows: Array, side: Array, intervals: Array, last_message: Array) -> None:
+    table = intervals[np.lexsort((intervals[:, 1], intervals[:, 0]))]
     sides, rank_of = np.unique(table[:, 0], return_inverse=True)
     keys = (rank_of.ravel() << 45) + np.clip(table[:, 1], -_FAR, _FAR) + _FAR
     rank = np.minimum(np.searchsorted(sides, side), len(sides) - 1)
@@ -117,12 +117,12 @@ def _locate(s: Columns, rows: Array, side: Array, intervals: array[int], last_me
     s["in_body"][rows[spans]] |= table[first[spans], 3] > table[first[spans], 2]
 
 
-def _outstanding(s: Columns, groups: Groups, intervals: array[int], client: Array, last: LastData) -> Array:
+def _outstanding(s: Columns, groups: Groups, intervals: Array, client: Array, last: LastData) -> Array:
     """Requests that had ended before each row and were not answered to the end."""
     slot = s["slot"]
     change = np.zeros(len(slot), dtype=np.int64)
-    if intervals and len(slot):
-        events = np.frombuffer(intervals, dtype=np.int64).reshape(-1, 7)[:, [0, 6]]
+    if len(intervals) and len(slot):
+        events = intervals[:, [0, 6]]
         events = events[events[:, 1] != NEVER]
         lowest = int(s["frame"].min())
         where = np.full(int(s["frame"].max()) - lowest + 1, -1, dtype=np.int64)

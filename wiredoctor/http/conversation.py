@@ -221,11 +221,12 @@ class Conversation:
         exchange = open_.popleft()
         while open_ and exchange.request_done and exchange.response_done:
             following = open_.popleft()
-            self._say(exchange, False, following.request if following.request_line is not None else following.response)
+            self.say(exchange, False, following.request if following.request_line is not None else following.response)
             exchange = following
         open_.appendleft(exchange)
 
-    def _say(self, exchange: Exchange, at_capture_end: bool, following: Record) -> None:
+    def say(self, exchange: Exchange, at_capture_end: bool, following: Record) -> None:
+        """Nothing can change an exchange any more; `following` is the first record of the one behind it."""
         self.spoken.said.append((self, exchange, at_capture_end, following, self.previous_end))
         self.previous_end = max(exchange.request[4], exchange.response[4])
 
@@ -242,7 +243,7 @@ class Conversation:
                 exchange.response_fields = last.fields
                 exchange.interim.pop()
             following = ABSENT if not self.open else self.open[0].request if self.open[0].request_line else self.open[0].response
-            self._say(exchange, at_capture_end, following)
+            self.say(exchange, at_capture_end, following)
         self.awaiting.clear()
 
     def tentative(self) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.http.bursts import BurstState
-from wiredoctor.http.conversation import Said
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import is_persistent
-from wiredoctor.http.head import RequestLine, StatusLine
-from wiredoctor.http.message import ABSENT, RECORD, Exchange, Record
+from wiredoctor.http.head import StatusLine
+from wiredoctor.http.message import RECORD
+from wiredoctor.http.rows import Rows, distinct
 from wiredoctor.scan import Groups
 from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, Array, Columns
 
@@ -27,61 +27,58 @@ _RESPONSE_NUMBERS = ("keep_alive_timeout", "keep_alive_max")
 class FieldTable:
     """The Fields of some messages as columns: each different one once, and which one each message has."""
 
-    def __init__(self, fields: list[Fields | None], none: Fields) -> None:
-        different = {f.number: f for f in fields if f is not None} or {none.number: none}
-        numbers = np.array(sorted(different), dtype=np.int64)
-        self._distinct = [different[n] for n in numbers.tolist()]
-        wanted = np.array([numbers[0] if f is None else f.number for f in fields], dtype=np.int64)
-        self._index: Array = np.searchsorted(numbers, wanted)
+    def __init__(self, fields: Sequence[Fields | None]) -> None:
+        different, self._index = distinct(fields)
+        self._different = [Fields(NEVER) if f is None else f for f in different]
         self._series = pl.Series(self._index)
 
     def text(self, name: str) -> pl.Series:
         """A text column."""
-        return pl.Series(name, [getattr(f, name) for f in self._distinct], dtype=pl.String).gather(self._series)
+        return pl.Series(name, [getattr(f, name) for f in self._different], dtype=pl.String).gather(self._series)
 
     def values(self, name: str, dtype: type) -> Array:
         """A flag or number column."""
-        distinct: Array = np.array([getattr(f, name) for f in self._distinct], dtype=dtype)
-        return distinct[self._index]
+        different: Array = np.array([getattr(f, name) for f in self._different], dtype=dtype)
+        return different[self._index]
 
     def codings(self) -> Array:
         """Whether a transfer coding other than identity is applied."""
-        return np.array([bool(f.transfer_codings) for f in self._distinct], dtype=bool)[self._index]
+        return np.array([bool(f.transfer_codings) for f in self._different], dtype=bool)[self._index]
 
 
 def exchange_table(
-    said: list[Said], facts: dict[str, Array], clock: int, bursts: BurstState, epoch: tuple[Columns, Groups] | None = None
-) -> pl.DataFrame:
-    """One row per exchange, with the connection's facts as of when it was said. `epoch`: its segments, if it has any."""
-    if not said:
+    rows: Rows, interim: dict[int, list[int]], facts: dict[str, Array], clock: int, bursts: BurstState,
+    epoch: tuple[Columns, Groups] | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """One row per exchange, with the connection's facts as of when it was said.
+
+    `interim`: status codes of interim responses, by row. `epoch`: its segments, if it has any.
+    """
+    n = len(rows.slot)
+    if not n:
         return EXCHANGES.empty()
     columns: dict[str, Any] = {}
-    conversations, exchanges, at_end, following, previous_end = zip(*said, strict=True)
-    slot = np.array([c.slot for c in conversations], dtype=np.int64)
-    columns["connection"] = np.array([c.connection for c in conversations], dtype=np.int64)
-    columns["exchange"] = np.array([x.index for x in exchanges], dtype=np.int32)
-    columns["has_request"] = np.array([x.request is not ABSENT for x in exchanges], dtype=bool)
-    columns["has_response"] = np.array([x.response is not ABSENT for x in exchanges], dtype=bool)
-    request_fields, response_fields = [x.request_fields for x in exchanges], [x.response_fields for x in exchanges]
-    message_columns(columns, "request", [x.request for x in exchanges], [x.request_line for x in exchanges], request_fields)
-    message_columns(columns, "response", [x.response for x in exchanges], [x.response_line for x in exchanges], response_fields)
-    interim = {i: x.interim for i, x in enumerate(exchanges) if x.interim}
-    columns["interim"] = _lists(interim, len(said), pl.UInt16())
-    columns["persistent"] = np.array([_persistent(x) for x in exchanges], dtype=bool)
-    columns["upgraded"] = np.array([x.upgraded for x in exchanges], dtype=bool)
+    slot, client, following = rows.slot, rows.client, rows.following
+    columns["connection"], columns["exchange"] = rows.connection, rows.index.astype(np.int32)
+    columns["has_request"], columns["has_response"] = rows.request[:, 0] != NEVER, rows.response[:, 0] != NEVER
+    columns["previous_end"], columns["upgraded"] = rows.previous_end, rows.upgraded
+    columns["at_capture_end"] = rows.at_capture_end
+    message_columns(columns, "request", rows.request, rows.request_fields)
+    message_columns(columns, "response", rows.response, rows.response_fields)
+    columns["request_method"], columns["request_target"] = rows.methods, rows.targets
+    columns["request_version"] = rows.versions
+    status_columns(columns, rows.status_lines)
+    columns["interim"] = _lists(interim, n, pl.UInt16())
+    columns["persistent"] = _persistent(rows)
     _bursts(columns, bursts)
     _timing(columns)
-    client = np.array([c.client for c in conversations], dtype=np.int64)
-    columns["at_capture_end"] = np.array(at_end, dtype=bool)
-    columns["previous_end"] = np.array(previous_end, dtype=np.int64)
     columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
-    frame = np.array([f[1] for f in following], dtype=np.int64)
+    frame = following[:, 1]
     if epoch is not None:
         ended = np.maximum(columns["request_last_frame"], columns["response_last_frame"])
         _round_trips(columns, np.where(frame == NEVER, NEVER, np.maximum(frame, ended)), slot, client, *epoch)
-    start = np.array([f[3] for f in following], dtype=np.int64)
-    further = np.array([f[0] & 1 for f in following]) == client
-    _connection(columns, (frame, start, further), slot, 2 * slot + client, facts, clock)
+    further = (following[:, 0] & 1) == client
+    _connection(columns, (frame, following[:, 3], further), slot, 2 * slot + client, facts, clock)
     return EXCHANGES.frame(columns)
 
 
@@ -98,47 +95,57 @@ def _round_trips(columns: dict[str, Any], frame: Array, slot: Array, client: Arr
     columns["rtt_server"][use] = np.where(own, s["rtt_other"][row], s["rtt_own"][row])
 
 
-def message_columns(
-    columns: dict[str, Any], side: str, records: list[Record], lines: list[Any], fields: list[Fields | None]
-) -> None:
-    """Adds the columns of the messages of one side; ABSENT records are messages that were not captured."""
-    flat = np.fromiter(chain.from_iterable(records), np.int64, len(RECORD) * len(records))
-    numbers = flat.reshape(-1, len(RECORD))
-    there = numbers[:, 0] != NEVER
+def message_columns(columns: dict[str, Any], side: str, records: Array, fields: Sequence[Fields | None]) -> None:
+    """Adds the columns of the messages of one side, their start lines' excepted.
+
+    `records` (n, 16) in the order of RECORD; ABSENT ones are messages that were not captured.
+    """
+    there = records[:, 0] != NEVER
     whole = bool(there.all())
     for i, name in enumerate(RECORD):
-        columns[f"{side}_{name}"] = np.ascontiguousarray(numbers[:, i])
+        columns[f"{side}_{name}"] = np.ascontiguousarray(records[:, i])
     for name, labels in (("framing", FRAMINGS), ("end_reason", END_REASONS)):
         columns[f"{side}_{name}"] = pl.Series(labels, dtype=pl.String).gather(pl.Series(columns[f"{side}_{name}"]))
     columns[f"{side}_has_hole"] = columns[f"{side}_has_hole"] == 1
     request = side == "request"
-    table = FieldTable(fields, Fields(NEVER))
+    table = FieldTable(fields)
     for name in (*_TEXTS, *(_REQUEST_TEXTS if request else _RESPONSE_TEXTS)):
         columns[f"{side}_{name}"] = table.text(name) if whole else _blank(table.text(name), there)
     for name in (*_FLAGS, *(_REQUEST_FLAGS if request else _RESPONSE_FLAGS)):
         columns[f"{side}_{name}"] = table.values(name, bool) & there
     columns[f"{side}_has_transfer_encoding"] = table.codings() & there
-    nothing = RequestLine("", "", "") if request else StatusLine("", -1, "")
-    first, second, third = zip(*[nothing if line is None else line for line in lines], strict=True)
-    if request:
-        columns["request_method"], columns["request_target"], columns["request_version"] = list(first), list(second), list(third)
-        return
-    columns["response_version"], columns["response_reason"] = list(first), list(third)
-    columns["response_status"] = np.array(second, dtype=np.int32)
-    for name in _RESPONSE_NUMBERS:
-        columns[f"response_{name}"] = np.where(there, table.values(name, int), -1)
+    for name in () if request else _RESPONSE_NUMBERS:
+        columns[f"{side}_{name}"] = np.where(there, table.values(name, int), -1)
+
+
+def status_columns(columns: dict[str, Any], lines: Sequence[StatusLine | None]) -> None:
+    """Adds what the status lines of responses say."""
+    different, which = distinct(lines)
+    index = pl.Series(which)
+    texts = [line or StatusLine("", -1, "") for line in different]
+    columns["response_version"] = pl.Series([line.version for line in texts], dtype=pl.String).gather(index)
+    columns["response_reason"] = pl.Series([line.reason for line in texts], dtype=pl.String).gather(index)
+    columns["response_status"] = np.array([line.status for line in texts], dtype=np.int32)[which]
 
 
 def _blank(text: pl.Series, there: Array) -> pl.Series:
     return text.zip_with(pl.Series(there), pl.Series([""], dtype=pl.String).new_from_index(0, len(text)))
 
 
-def _persistent(exchange: Exchange) -> bool:
-    response, answered = exchange.response_fields, exchange.response_line
+def _persistent(rows: Rows) -> Array:
+    """RFC 9112 section 9.3; False where there is no response."""
+    heads = (map(id, rows.request_fields), rows.versions, map(id, rows.response_fields), map(id, rows.status_lines))
+    kinds = list(zip(*heads, strict=True))
+    first = dict(zip(reversed(kinds), range(len(kinds) - 1, -1, -1), strict=True))
+    answer = {kind: _persists(rows, i) for kind, i in first.items()}
+    return np.array([answer[kind] for kind in kinds], dtype=bool)
+
+
+def _persists(rows: Rows, i: int) -> bool:
+    response, answered = rows.response_fields[i], rows.status_lines[i]
     if response is None or answered is None:
         return False
-    version = "" if exchange.request_line is None else exchange.request_line.version
-    return is_persistent(version, exchange.request_fields, answered.version, response)
+    return is_persistent(rows.versions[i], rows.request_fields[i], answered.version, response)
 
 
 def _bursts(columns: dict[str, Any], bursts: BurstState) -> None:

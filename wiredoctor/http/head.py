@@ -90,6 +90,10 @@ class HeadParser:
                 self._forget()
         return fields
 
+    def says(self, line: bytes) -> bool:
+        """Whether a line of a head that was parsed says something of interest."""
+        return self._lines.get(line, 1) != 0
+
     def _number(self, line: bytes) -> int:
         name = line.partition(b":")[0]
         interesting = self._names.get(name)

@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.http.conversation import Conversation
-from wiredoctor.http.exchanges import message_columns
-from wiredoctor.http.head import RequestLine
+from wiredoctor.http.exchanges import message_columns, status_columns
+from wiredoctor.http.head import RequestLine, StatusLine
 from wiredoctor.http.message import Message
+from wiredoctor.http.rows import numbers
 from wiredoctor.tables import CLIENT, MESSAGES, NONE, SERVER
 
 
@@ -26,7 +27,13 @@ def message_table(ended: list[tuple[Conversation, Message]]) -> pl.DataFrame:
 def _frame(some: list[tuple[Conversation, Message]], side: str, role: int) -> pl.DataFrame:
     prefixed: dict[str, Any] = {}
     messages = [m for _, m in some]
-    message_columns(prefixed, side, [m.record() for m in messages], [m.line for m in messages], [m.fields for m in messages])
+    message_columns(prefixed, side, numbers([m.record() for m in messages]), [m.fields for m in messages])
+    if role == CLIENT:
+        asked = [m.line for m in messages if isinstance(m.line, RequestLine)]
+        for i, name in enumerate(RequestLine._fields):
+            prefixed[f"request_{name}"] = [line[i] for line in asked]
+    else:
+        status_columns(prefixed, [m.line for m in messages if isinstance(m.line, StatusLine)])
     columns = {name.removeprefix(f"{side}_"): values for name, values in prefixed.items()}
     columns["connection"] = [c.connection for c, _ in some]
     columns["direction"] = [m.id & 1 for m in messages]

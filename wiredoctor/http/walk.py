@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -15,104 +15,117 @@ from wiredoctor.http.payload import Payload
 from wiredoctor.scan import Groups
 from wiredoctor.tables import SCRATCH, Array, Columns
 
-_METHOD_STARTS = np.array(sorted({int.from_bytes((m + b" ")[:4], "little") for m in KNOWN_METHODS}), dtype=np.uint32)
-_STATUS_START = int.from_bytes(b"HTTP", "little")
+METHOD_STARTS = frozenset(int.from_bytes((m + b" ")[:4], "little") for m in KNOWN_METHODS)
+STATUS_START = int.from_bytes(b"HTTP", "little")
 
 
 @dataclass
 class Flow:
-    """New bytes of one direction of all connections: rows of segments (m,), their items, and where each group begins (k + 1,).
+    """New bytes of all connections: rows of segments with payload (m,), those of direction 0 first, and what they bring.
 
-    `odd` (k,): the group's rows do not simply follow each other, or are not wholly captured."""
+    `bounds`: per direction where each group begins (k + 1,). `odd`: per direction and group whether its rows do not simply
+    follow each other, or are not wholly captured. `word`: the first four bytes of each row, little end first; 0 where they
+    are not in the file.
+    """
 
     rows: Array
-    items: Items
-    bounds: list[int]
-    odd: list[bool]
+    start: Array
+    end: Array
+    at: Array
+    time: Array
+    frame: Array
+    ack: Array
+    word: Array
+    bounds: tuple[list[int], list[int]]
+    odd: tuple[list[bool], list[bool]]
+
+    def items(self, first: int, stop: int) -> Items:
+        """Some of the rows, of one connection and direction, for a reader."""
+        some = slice(first, stop)
+        columns = (self.start, self.end, self.at, self.time, self.frame, self.ack)
+        items = Items(*(column[some].tolist() for column in columns))
+        items.look_for_heads = partial(_heads, self.word[some], self.at[some])
+        return items
 
 
-def flows(s: Columns, groups: Groups, pieces: list[tuple[int, int, int]], data: Array) -> tuple[Flow, Flow]:
+def flow_of(s: Columns, groups: Groups, pieces: list[tuple[int, int, int]], data: Array) -> Flow:
     """The new bytes of both directions."""
-    result: list[Flow] = []
     has = s["new_bytes"] > 0
-    skipped = s["new_start"] - s["offset"]
-    odd = s["opens_hole"] | s["fills_hole"] | (skipped != 0) | (s["captured"] - skipped < s["new_bytes"])
-    for row, _, _ in pieces:
-        odd[row] = True
-    for d in (0, 1):
-        rows = np.flatnonzero(has & (s["direction"] == d))
-        number = groups.number[rows]
-        start = s["new_start"][rows]
-        end = start + s["new_bytes"][rows]
-        at = s["payload"][rows] + skipped[rows]
-        strange = odd[rows].copy()
-        strange[1:] |= (number[1:] == number[:-1]) & (start[1:] != end[:-1])
-        bounds = np.searchsorted(number, np.arange(groups.count + 1))
-        items = Items(
-            start.tolist(),
-            end.tolist(),
-            at.tolist(),
-            s["time"][rows].tolist(),
-            s["frame"][rows].tolist(),
-            s["ack"][rows].tolist(),
-        )
-        items.look_for_heads = _head_finder(data, at)
-        strange_groups = np.bincount(number[strange], minlength=groups.count) > 0
-        result.append(Flow(rows, items, bounds.tolist(), strange_groups.tolist()))
-    return result[0], result[1]
+    rows = np.concatenate([np.flatnonzero(has & (s["direction"] == d)) for d in (0, 1)])
+    skipped = s["new_start"][rows] - s["offset"][rows]
+    new = s["new_bytes"][rows]
+    strange = s["opens_hole"][rows] | s["fills_hole"][rows] | (skipped != 0) | (s["captured"][rows] - skipped < new)
+    if pieces:
+        strange |= np.isin(rows, [row for row, _, _ in pieces])
+    # rows of direction 1 stand behind those of direction 0
+    place = groups.number[rows] + np.where(s["direction"][rows] == 1, groups.count, 0)
+    start = s["new_start"][rows]
+    end = start + new
+    strange[1:] |= (place[1:] == place[:-1]) & (start[1:] != end[:-1])
+    at = s["payload"][rows] + skipped
+    bounds = np.searchsorted(place, np.arange(2 * groups.count + 1)).tolist()
+    odd = (np.bincount(place[strange], minlength=2 * groups.count) > 0).tolist()
+    k = groups.count
+    return Flow(
+        rows, start, end, at, s["time"][rows], s["frame"][rows], s["ack"][rows], _words(data, at),
+        (bounds[: k + 1], bounds[k:]), (odd[:k], odd[k:]),
+    )  # fmt: skip
 
 
-def _head_finder(data: Array, at: Array) -> Callable[[], list[int]]:
-    """Positions of items that begin like a request or a status line; what lies in the scratch buffer always may."""
+def _words(data: Array, at: Array) -> Array:
+    """The four bytes at each place of the file, little end first; 0 where they are not in it."""
+    if len(data) < 4:
+        return np.zeros(len(at), dtype=np.uint32)
+    in_file = at <= min(SCRATCH, len(data)) - 4
+    # one overlapping word per byte of the file
+    words: Array = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
+    return np.where(in_file, words[np.where(in_file, at, 0)], np.uint32(0))
 
-    def find() -> list[int]:
-        in_file = at < min(SCRATCH, max(len(data) - 4, 0))
-        where = np.where(in_file, at, 0)
-        word = np.zeros(len(at), dtype=np.uint32)
-        if len(data) >= 4:
-            for i in range(4):
-                word |= data[where + i].astype(np.uint32) << np.uint32(8 * i)
-        like = (word == _STATUS_START) | np.isin(word, _METHOD_STARTS) | (at >= SCRATCH)
-        return np.flatnonzero(like).tolist()
 
-    return find
+def _heads(word: Array, at: Array) -> list[int]:
+    """Positions that begin like a request or a status line; what lies in the scratch buffer always may."""
+    return np.flatnonzero((word == STATUS_START) | np.isin(word, list(METHOD_STARTS)) | (at >= SCRATCH)).tolist()
+
+
+NO_ITEMS = Items()
 
 
 @dataclass
 class Walk:
-    """One epoch's walk: `in_order` (n,) tells of each row whether its bytes came when all before them were there."""
+    """One epoch's walk: `in_order` (n,) tells of each row whether its bytes came when all before them were there.
+
+    `done`: per direction and group the first row of the flow that has not been read, where reading has begun.
+    """
 
     s: Columns
     groups: Groups
-    flows: tuple[Flow, Flow]
+    flow: Flow
     pieces: dict[int, list[tuple[int, int]]]
     acknowledged: tuple[Array, Array]
     syn_seen: Array
     read: Payload
     in_order: Array
+    done: tuple[dict[int, int], dict[int, int]] = field(default_factory=lambda: ({}, {}))
 
     def visit(self, conversation: Conversation, group: int) -> None:
         """Reads what one connection got in this epoch."""
         ranges: list[tuple[Items, int, int]] = []
         for direction in (0, 1):
-            flow = self.flows[direction]
-            reader = conversation.readers[direction]
-            first, stop = flow.bounds[group], flow.bounds[group + 1]
+            flow, reader = self.flow, conversation.readers[direction]
+            bounds = flow.bounds[direction]
+            first, stop = self.done[direction].get(group, bounds[group]), bounds[group + 1]
             assembler = reader.assembler
             if assembler.reached is None and self.syn_seen[2 * conversation.slot + direction]:
                 assembler.reached = 0  # the first byte may have been overtaken
-            if reader.mode == OFF:
-                ranges.append((flow.items, stop, stop))
-                continue
-            simple = not flow.odd[group] and not assembler.waiting and reader.leftover is None
-            if simple and first < stop and assembler.reached in (None, flow.items.start[first]):
-                assembler.reached = flow.items.end[stop - 1]
-                ranges.append((flow.items, first, stop))
-            elif first < stop or reader.leftover is not None or assembler.waiting:
-                items = self._assemble(conversation, direction, group, first, stop)
-                ranges.append((items, 0, len(items.start)))
+            simple = not flow.odd[direction][group] and not assembler.waiting and reader.leftover is None
+            if reader.mode == OFF or (first == stop and reader.leftover is None and not assembler.waiting):
+                items = NO_ITEMS
+            elif simple and assembler.reached in (None, int(flow.start[first])):
+                assembler.reached = int(flow.end[stop - 1])
+                items = flow.items(first, stop)
             else:
-                ranges.append((flow.items, stop, stop))
+                items = self._assemble(conversation, direction, group, first, stop)
+            ranges.append((items, 0, len(items.start)))
         read_both(conversation, ranges, self.read)
 
     def _assemble(self, conversation: Conversation, direction: int, group: int, first: int, stop: int) -> Items:
@@ -121,12 +134,10 @@ class Walk:
         items = reader.leftover or Items(shuffled=True)
         reader.leftover = None
         assembler = reader.assembler
-        flow, s = self.flows[direction], self.s
-
+        s, new = self.s, self.flow.items(first, stop)
         self._hear(assembler, direction, group)
-        for i in range(first, stop):
-            row = int(flow.rows[i])
-            start, end, at, time, frame, ack = flow.items.item(i)
+        for i, row in enumerate(self.flow.rows[first:stop].tolist()):
+            start, end, at, time, frame, ack = new.item(i)
             assembler.look(int(s["clock"][row]), items)
             there = int(s["captured"][row]) - (start - int(s["offset"][row]))
             ordered = True

@@ -1,0 +1,311 @@
+"""Plain exchanges, column by column: most of the traffic, read without an object per message.
+
+Plain is a request without a body in one packet, and a final response whose head lies in one packet and whose body has a
+length, each behind the one before. The first exchange of a connection that is anything else, and all behind it in the
+epoch, is left to the readers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wiredoctor.http import bodies, quick
+from wiredoctor.http.conversation import Conversation
+from wiredoctor.http.fields import Fields
+from wiredoctor.http.framing import LENGTH, NO_BODY
+from wiredoctor.http.head import RequestLine, StatusLine
+from wiredoctor.http.message import COMPLETE, INDEX_BITS, RECORD, Exchange, Record
+from wiredoctor.http.modes import BODY, HEAD, REQUEST
+from wiredoctor.http.payload import FIRST_LOOK
+from wiredoctor.http.rows import Rows, distinct
+from wiredoctor.http.templates import PlainRequest, RequestTemplates
+from wiredoctor.http.walk import METHOD_STARTS, STATUS_START, Walk
+from wiredoctor.tables import NEVER, SCRATCH, Array
+
+Answer = tuple[StatusLine, Fields]
+
+UNFINISHED = 32
+"""Packets in which the rest of an exchange of the epoch before is looked for."""
+
+_LAST, _END, _HEAD = RECORD.index("last_frame"), RECORD.index("end"), RECORD.index("head_bytes")
+_OFFSET, _BEHIND = RECORD.index("offset"), RECORD.index("end_offset")
+
+
+@dataclass
+class Plain:
+    """Plain exchanges that are over, connection by connection, and where their messages lie: `intervals` (m, 7) as in Spoken."""
+
+    rows: Rows
+    intervals: Array
+
+
+@dataclass
+class _Run:
+    """Exchanges of one connection that may be plain: the first row of both sides, and their place among all pairs."""
+
+    conversation: Conversation
+    group: int
+    client: int
+    begin: int
+    stop: int = 0
+
+
+@dataclass
+class _Pairs:
+    """Requests and responses that may be plain: their rows in the flow, and the row behind each response's body."""
+
+    asked: list[PlainRequest] = field(default_factory=list[PlainRequest])
+    answers: list[Answer] = field(default_factory=list[Answer])
+    head_bytes: list[int] = field(default_factory=list[int])
+    request: list[int] = field(default_factory=list[int])
+    response: list[int] = field(default_factory=list[int])
+    behind: list[int] = field(default_factory=list[int])
+    runs: list[_Run] = field(default_factory=list[_Run])
+
+
+def read(walk: Walk, visited: list[tuple[Conversation, int]], templates: RequestTemplates) -> Plain | None:
+    """Reads what is plain of the connections that got payload; what it read is done for `walk`, the rest is not."""
+    flow = walk.flow
+    heads = np.flatnonzero(flow.word == STATUS_START)
+    pairs = _Pairs()
+    for conversation, group in visited:
+        client = _asks(walk, conversation, group)
+        if client >= 0 and _goes_on(walk, conversation, group, client):
+            first, stop = walk.done[1 - client][group], flow.bounds[1 - client][group + 1]
+            low, high = np.searchsorted(heads, (first, stop)).tolist()
+            _look(walk, _Run(conversation, group, client, len(pairs.request)), heads[low:high], pairs, templates)
+    if not pairs.request:
+        return None
+    return _columns(walk, pairs)
+
+
+def _asks(walk: Walk, conversation: Conversation, group: int) -> int:
+    """The direction of the client of a connection of which something may be plain; -1 for any other."""
+    flow, client = walk.flow, conversation.client
+    bounds = [(flow.bounds[d][group], flow.bounds[d][group + 1]) for d in (0, 1)]
+    if any(first == stop or flow.odd[d][group] for d, (first, stop) in enumerate(bounds)):
+        return -1
+    if client < 0:
+        client = 0 if flow.word[bounds[1][0]] == STATUS_START else 1
+        if int(flow.word[bounds[client][0]]) not in METHOD_STARTS:
+            return -1
+    for direction, reader in enumerate(conversation.readers):
+        start, reached = int(flow.start[bounds[direction][0]]), reader.assembler.reached
+        if reached is None and walk.syn_seen[2 * conversation.slot + direction]:
+            reached = 0
+        if reached not in (None, start) or reader.pos not in (NEVER, start):
+            return -1
+        unclear = reader.partial or reader.seeking or reader.lost or reader.paused or reader.leftover is not None
+        if unclear or reader.assembler.waiting or (reader.mode != HEAD and not (reader.mode == BODY and direction != client)):
+            return -1
+    return client
+
+
+def _goes_on(walk: Walk, conversation: Conversation, group: int, client: int) -> bool:
+    """Reads the rest of an exchange that the epoch before left open; whether nothing is open then."""
+    flow, server = walk.flow, 1 - client
+    first, stop = flow.bounds[server][group], flow.bounds[server][group + 1]
+    reader, done = conversation.readers[server], 0
+    if reader.mode == BODY or conversation.awaiting:
+        if reader.message is not None and reader.message.framing != LENGTH:
+            return False
+        items = flow.items(first, min(first + UNFINISHED, stop))
+        size = len(items.start)
+        if reader.mode == BODY:
+            done = bodies.sized(reader, items, 0, size)
+        if reader.mode == HEAD and conversation.awaiting and reader.kind is not None:
+            done = quick.responses(reader, items, done, size, walk.read.file, conversation.parser)
+        if done:
+            reader.assembler.reached = items.end[done - 1]
+    walk.done[client][group], walk.done[server][group] = flow.bounds[client][group], first + done
+    conversation.say_finished()
+    at_rest = all(exchange.request_done and exchange.response_done for exchange in conversation.open)
+    return at_rest and reader.mode == HEAD and not conversation.awaiting and len(conversation.open) < 2
+
+
+def _look(walk: Walk, run: _Run, heads: Array, pairs: _Pairs, templates: RequestTemplates) -> None:
+    """Reads heads of both sides as long as they may be plain. `heads`: rows of the server that begin like a status line."""
+    flow, file, group = walk.flow, walk.read.file, run.group
+    first, stop = walk.done[run.client][group], flow.bounds[run.client][group + 1]
+    most = min(stop - first, len(heads))
+    if not most or heads[0] != walk.done[1 - run.client][group]:
+        return
+    asked = pairs.asked
+    at, size = flow.at[first : first + most], flow.end[first : first + most] - flow.start[first : first + most]
+    for place, length in zip(at.tolist(), size.tolist(), strict=True):
+        request = templates.read(file[place : place + length]) if length <= FIRST_LOOK and place < SCRATCH else None
+        if request is None:
+            break
+        asked.append(request)
+    rows = heads[: len(asked) - run.begin]
+    at, size = flow.at[rows], np.minimum(flow.end[rows] - flow.start[rows], FIRST_LOOK)
+    answers, head_bytes = pairs.answers, pairs.head_bytes
+    known, parse = templates.parser.known_response, templates.parser.response
+    for place, length in zip(at.tolist(), size.tolist(), strict=True):
+        data = file[place : place + length]
+        head = data[: data.find(b"\r\n\r\n") + 4]
+        answer = known(head)
+        if answer is None:
+            # without its end it has but three bytes of a head
+            answer = None if len(head) < 4 or b"\n\n" in head else parse(head)
+            if answer is None:
+                break
+        answers.append(answer)
+        head_bytes.append(len(head))
+    run.stop = len(answers)
+    found = run.stop - run.begin
+    del asked[run.stop :]
+    pairs.request.extend(range(first, first + found))
+    ends = [*heads[: found + 1].tolist(), flow.bounds[1 - run.client][group + 1]]
+    pairs.response.extend(ends[:found])
+    pairs.behind.extend(ends[1 : found + 1])
+    if found:
+        pairs.runs.append(run)
+
+
+def _columns(walk: Walk, pairs: _Pairs) -> Plain | None:
+    """Keeps the pairs of each connection up to the first that is not plain."""
+    flow = walk.flow
+    request, response, behind = (np.array(rows, dtype=np.int64) for rows in (pairs.request, pairs.response, pairs.behind))
+    some, which = distinct(pairs.answers)
+    status = np.array([line.status for line, _ in some])[which]
+    length = np.array([NEVER if fields.plain_length is None else fields.plain_length for _, fields in some])[which]
+    bodiless = (status == 204) | (status == 304) | np.array([method == "HEAD" for method, _, _ in pairs.asked])
+    body = np.where(bodiless, 0, length)
+    head = np.array(pairs.head_bytes, dtype=np.int64)
+    last = behind - 1
+    plain = (status >= 200) & (body >= 0) & (flow.start[response] + head + body == flow.end[last])
+    plain &= (flow.ack[response] > flow.start[request]) & (flow.frame[response] > flow.frame[request])
+    begin = np.array([run.begin for run in pairs.runs])
+    run = np.repeat(np.arange(len(begin)), [run.stop - run.begin for run in pairs.runs])
+    faults = np.cumsum(~plain)
+    kept = np.flatnonzero(faults == (faults - ~plain)[begin][run])
+    if not len(kept):
+        return None
+    chosen = _Chosen(kept, run[kept], request[kept], response[kept], last[kept], head[kept], body[kept], bodiless[kept])
+    return _settle(walk, pairs, chosen)
+
+
+@dataclass
+class _Chosen:
+    """The pairs (p,) that are plain: their place among all pairs, their run, and their rows in the flow."""
+
+    pair: Array
+    run: Array
+    request: Array
+    response: Array
+    last: Array
+    head: Array
+    body: Array
+    bodiless: Array
+
+    def records(self, walk: Walk, request_id: Array, response_id: Array) -> tuple[Array, Array]:
+        """Requests and responses (p, 16), in the order of RECORD."""
+        flow, q, r, last = walk.flow, self.request, self.response, self.last
+        size = flow.end[q] - flow.start[q]
+        asked = (
+            request_id, flow.frame[q], flow.frame[q], flow.time[q], flow.time[q], size, 0, NEVER, NO_BODY, COMPLETE, NEVER,
+            0, -1, flow.start[q], flow.end[q], flow.ack[q],
+        )  # fmt: skip
+        end = flow.time[last]
+        answered = (
+            response_id, flow.frame[r], flow.frame[last], flow.time[r], end, self.head, self.body,
+            np.where(self.bodiless, NEVER, self.body), np.where(self.bodiless, NO_BODY, LENGTH), COMPLETE,
+            np.where(self.body > 0, end, NEVER), 0, -1, flow.start[r], flow.end[last], flow.ack[r],
+        )  # fmt: skip
+        return _table(len(q), asked), _table(len(q), answered)
+
+
+def _table(rows: int, columns: tuple[Array | int, ...]) -> Array:
+    table = np.empty((len(columns), rows), dtype=np.int64)
+    for i, column in enumerate(columns):
+        table[i] = column
+    return table.T
+
+
+def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
+    """Numbers what was chosen, and leaves each connection as if its readers had read it."""
+    n = len(chosen.run)
+    first = np.flatnonzero(np.append(True, chosen.run[1:] != chosen.run[:-1]))
+    final = np.append(first[1:], n) - 1
+    chosen_runs: list[int] = chosen.run[first].tolist()
+    runs = [pairs.runs[i] for i in chosen_runs]
+    group = np.repeat(np.arange(len(first)), final - first + 1)
+    rank = np.arange(n) - first[group]
+    facts = np.array([_facts(run) for run in runs], dtype=np.int64)[group]
+    connection, slot, client, index, asked, answered = facts.T
+    index = index + rank
+    base = connection << INDEX_BITS
+    request_id = base | ((asked + rank) & 0x1FFFFFF) << 1 | client
+    response_id = base | ((answered + rank) & 0x1FFFFFF) << 1 | 1 - client
+    request, response = chosen.records(walk, request_id, response_id)
+    intervals = _intervals(request, response, 2 * slot + client, index)
+    ended = np.maximum(request[:, _END], response[:, _END])
+    previous_end = np.empty(n, dtype=np.int64)
+    previous_end[1:] = ended[:-1]
+    for run, a, z, asking, answering in zip(
+        runs, first.tolist(), final.tolist(), request[first].tolist(), request[final].tolist(), strict=True
+    ):
+        previous_end[a] = _hand_over(run, z - a + 1, tuple(asking))
+        last = _exchange(pairs, int(chosen.pair[z]), int(index[z]), tuple(answering), tuple(response[z].tolist()))
+        run.conversation.open.append(last)
+        if z > a:
+            run.conversation.previous_end = int(ended[z - 1])
+        _leave(walk, run, last, z - a + 1, int(chosen.last[z]) + 1)
+    # the last one of each connection is said when another follows it
+    said = np.flatnonzero(np.isin(np.arange(n), final, invert=True))
+    places: list[int] = chosen.pair[said].tolist()
+    asked, answers = [pairs.asked[i] for i in places], [pairs.answers[i] for i in places]
+    no = np.zeros(len(said), dtype=bool)
+    rows = Rows(
+        request[said], response[said],
+        [method for method, _, _ in asked], [target for _, target, _ in asked], ["HTTP/1.1"] * len(said),
+        [line for line, _ in answers], [fields for _, _, fields in asked], [fields for _, fields in answers],
+        slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous_end[said], no, no,
+    )  # fmt: skip
+    return Plain(rows, intervals)
+
+
+def _facts(run: _Run) -> tuple[int, ...]:
+    c, client = run.conversation, run.client
+    return c.connection, c.slot, client, c.next_index, c.readers[client].count, c.readers[1 - client].count
+
+
+def _intervals(request: Array, response: Array, side: Array, index: Array) -> Array:
+    """Where the messages lie, (2 p, 7) as in Spoken."""
+    asked = (side, request[:, _OFFSET], request[:, _BEHIND], request[:, _BEHIND], request[:, 0], index, request[:, _LAST])
+    head_end = response[:, _OFFSET] + response[:, _HEAD]
+    answered = (side ^ 1, response[:, _OFFSET], head_end, response[:, _BEHIND], response[:, 0], index, response[:, _LAST])
+    return np.concatenate((_table(len(index), asked), _table(len(index), answered)))
+
+
+def _hand_over(run: _Run, count: int, following: Record) -> int:
+    """Says the exchange before the plain ones, which the first of these follows; returns when that before was over."""
+    conversation = run.conversation
+    if conversation.client < 0:
+        conversation.take_kind(run.client, REQUEST, following[1])
+    if conversation.open:
+        conversation.say(conversation.open.popleft(), False, following)
+    conversation.next_index += count
+    return conversation.previous_end
+
+
+def _exchange(pairs: _Pairs, pair: int, index: int, request: Record, response: Record) -> Exchange:
+    method, target, fields = pairs.asked[pair]
+    exchange = Exchange(index, RequestLine(method, target, "HTTP/1.1"), fields, request[_OFFSET])
+    exchange.response_line, exchange.response_fields = pairs.answers[pair]
+    exchange.request, exchange.response = request, response
+    exchange.request_done = exchange.response_done = True
+    return exchange
+
+
+def _leave(walk: Walk, run: _Run, last: Exchange, count: int, behind: int) -> None:
+    """The readers stand behind the last plain exchange; `behind` is the row of the server's flow that comes next."""
+    for direction, record in ((run.client, last.request), (1 - run.client, last.response)):
+        reader = run.conversation.readers[direction]
+        reader.pos = reader.assembler.reached = record[_BEHIND]
+        reader.count += count
+    walk.done[run.client][run.group] += count
+    walk.done[1 - run.client][run.group] = behind
