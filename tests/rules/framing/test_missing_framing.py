@@ -81,3 +81,15 @@ def test_confidence() -> None:
     assert [c["confidence"] for c in closed_after(0)] == ["high"]
     assert [c["confidence"] for c in closed_after(0, handshake=False)] == ["medium"]
     assert [c["confidence"] for c in closed_after(0, hole_before=True)] == ["low"]
+
+
+def test_silent_where_another_framing_is_meant() -> None:
+    """Transfer-Encoding that does not end in chunked: unfinished-transfer-coding."""
+    assert closed_after(5 * S, response_has_transfer_encoding=True) == []
+
+
+def test_silent_where_who_closed_is_not_known() -> None:
+    """The server acknowledges what the capture lacks, perhaps the client's FIN; or its own FIN was forged."""
+    assert closed_after(5 * S, hole_before=True, request_end_offset=29) == []
+    assert len(closed_after(5 * S, hole_before=True, request_end_offset=30)) == 1
+    assert closed_after(5 * S, server_close_contradicted=True) == []

@@ -51,7 +51,7 @@ _REPEAT = "Let the client repeat requests that are idempotent when a connection 
 RULE = Rule(
     severity="error",
     title={
-        "race": "A request was lost: the server closed the idle connection while it was on its way",
+        "race": "A request was lost: the server had closed the connection while it was on its way",
         "stale-pool": "A request was lost: the client used a connection that it knew to be closed",
         "forgotten": "A request was lost: the server no longer knew the idle connection",
     },

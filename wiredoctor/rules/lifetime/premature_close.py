@@ -31,13 +31,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import FRAMING_ERRORS, SELF_FRAMED, undecided
 from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
-
-_FRAMING_ERRORS = (
-    *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
-    *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
-)
 
 RULE = Rule(
     severity="warning",
@@ -64,7 +60,7 @@ RULE = Rule(
     explained_by=(
         ("auth-connection-closed", "connection"),
         ("reset-destroys-response", "connection"),
-        *((name, "connection") for name in _FRAMING_ERRORS),
+        *((name, "connection") for name in FRAMING_ERRORS),
     ),
     advice=(
         Advice("server", "IIS|Microsoft", "IIS: look for ISAPI filters and modules that end the request by themselves."),
@@ -74,6 +70,7 @@ RULE = Rule(
         Advice(
             "server", "gunicorn", "gunicorn: use --worker-class gthread with --keep-alive; its sync worker keeps nothing open."
         ),
+        Advice("server", "Python/", "Python's http.server: a handler that sets close_connection has to send Connection: close."),
     ),
 )
 
@@ -85,7 +82,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per exchange after which the server closed though nobody had said so."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
-    self_framed = c("response_framing").is_in(["none", "content-length", "chunked"])
+    self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
     # a FIN or RST from before the response is forged, or of a connection before this one
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last")
@@ -96,7 +93,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence(_undecided()).alias("confidence"),
+        confidence(undecided("server_close_time", DECIDED.value)).alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         c("server_close_time").alias("end"),
@@ -120,16 +117,9 @@ _UNAUTHORIZED = (
 )
 _UNAUTHORIZED_CURE = (
     "If an ISAPI filter answers from OnPreprocHeaders: SF_STATUS_REQ_FINISHED_KEEP_CONN closes like SF_STATUS_REQ_FINISHED, so "
-    "add Connection: close to that 401, or authenticate in an HTTP module (integrated mode). "
+    "add Connection: close to that 401 (which helps behind a reverse proxy, too), or authenticate in an HTTP module (integrated "
+    "mode). "
 )
-
-
-def _undecided() -> pl.Expr:
-    """The capture ended so soon after the close that a request could still have been on its way."""
-    c = pl.col
-    round_trip = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
-    patience = pl.max_horizontal(pl.lit(DECIDED.value), 2 * round_trip)
-    return c("at_capture_end") & (c("said_at") - c("server_close_time") < patience)
 
 
 def _close_note(gap: pl.Expr) -> pl.Expr:
