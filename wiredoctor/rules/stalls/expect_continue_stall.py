@@ -5,12 +5,13 @@ What it means
     sent the body when its patience was at an end: curl, Go and .NET wait 1 s, the .NET Framework 350 ms, Apache HttpClient 3 s.
 
 Why it hurts
-    Every such request takes that time longer. HTTP clients send Expect on their own (curl for large bodies, the .NET Framework
-    for every POST), so that nobody looks for it.
+    Every such request takes that time longer. HTTP clients send Expect on their own (curl does for large bodies), so that
+    nobody looks for it.
 
 How it is proved
     The request says Expect: 100-continue, no interim response was seen, and its body came at least 250 ms after its head,
-    though it is short enough to be sent at once.
+    though it is short enough to be sent at once. When a longer body began
+    is not known, and nothing is said of it.
 
 What it is not
     A server that answers 100, be it late. A final response before the body. An upload that takes its time, a body that was
@@ -36,7 +37,7 @@ RULE = Rule(
     severity="warning",
     title="The client waited {wait} for a 100 Continue that did not come",
     message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
-    "{body_bytes:,} bytes of the body after {wait}{timer}. The server would have taken them at once.",
+    "{body_bytes:,} bytes of the body after {wait}{timer}.",
     remedy="Let the client send its body without waiting, or the server (or the proxy before it) answer 100 (Continue). ",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),

@@ -2,15 +2,15 @@
 
 What it means
     A segment or its acknowledgement was lost, and the connection stood still until the sender noticed. Its
-    retransmission timer told it (kind timeout): 200 ms at the least on Linux, 300 ms on Windows, doubled with each
-    try (RFC 6298). Or three duplicate ACKs did (kind fast, RFC 5681), which takes a round trip.
+    retransmission timer told it (kind timeout): 200 ms at the least on Linux, and doubled with each try
+    (RFC 6298). Or three duplicate ACKs did (kind fast, RFC 5681), which takes a round trip.
 
 Why it hurts
     A lost packet costs an exchange that would have taken a few milliseconds the whole timer. Short exchanges suffer
     most: after the last segment of a message nothing follows that could bring duplicate ACKs.
 
 How it is proved
-    From the last forward progress (new data, or an ACK that advances) to the retransmission that was then acknowledged
+    From the last forward progress (new data, a FIN, or an ACK that advances) to the retransmission that was then acknowledged
     nothing new was seen for at least 150 ms. Several tries are one stall. A first copy that comes late counts like a
     retransmission when the other side's ACK was waiting for it: the loss lies before the capture point.
 
