@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENT
 FINISHED_AT_ONCE = 16_384
 """Connections that are open at the end of the capture, of which a flood leaves hundreds of thousands: their rows are made
 in Python, at 2 kB each."""
+
+TOGETHER = 4
+"""Epochs whose exchanges, messages, bursts and connections are shown to the rules at once: planning a query takes longer
+than running it over those of one epoch."""
 
 Progress = Callable[[float], None]
 Found = dict[str, pl.DataFrame]
@@ -77,24 +82,25 @@ class Analysis:
 
     def run(self, epoch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
         """All epochs, and what only the end of the capture can tell. `judge` is handed the candidates of each epoch."""
-        waiting: Tables = {}
-        for records in self.capture.epochs(epoch_packets):
-            if waiting:
-                self.found[-1] |= rules.find_candidates(self._others, waiting)
+        waiting: list[Tables] = []
+        for number, records in enumerate(self.capture.epochs(epoch_packets), start=1):
             tables = self._epoch(records)
-            waiting = tables if rules.are_few(tables) else {}
-            self.found.append(judge(rules.find_candidates(self._remembering if waiting else self.modules, tables)))
+            found = rules.find_candidates(self._of_segments, tables)
+            waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
+            if number % TOGETHER == 0:
+                found |= rules.find_candidates(self._others, _joined(waiting))
+                waiting.clear()
+            self.found.append(judge(found))
             progress(self.capture.position / max(self.capture.size, 1))
         self.found.append(judge(self._last(waiting)))
 
-    @property
-    def _remembering(self) -> dict[str, RuleModule]:
-        """The rules that judge a row by those before it, and must see them in the order in which they were told."""
-        return {name: module for name, module in self.modules.items() if module.judge is not None}
+    @cached_property
+    def _of_segments(self) -> dict[str, RuleModule]:
+        return {name: module for name, module in self.modules.items() if "segments" in module.tables}
 
-    @property
+    @cached_property
     def _others(self) -> dict[str, RuleModule]:
-        return {name: module for name, module in self.modules.items() if module.judge is None}
+        return {name: module for name, module in self.modules.items() if name not in self._of_segments}
 
     def _epoch(self, records: Records) -> Tables:
         packets, _ = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
@@ -116,20 +122,17 @@ class Analysis:
         tcp.release(retired, self.connecting)
         return tables
 
-    def _last(self, waiting: Tables) -> Found:
-        """Candidates of the end of the capture, and those of a small epoch before it that wait: it is running the rules that
-        a small capture takes longest for."""
+    def _last(self, waiting: list[Tables]) -> Found:
+        """Candidates of what waits for its rules, and of the end of the capture."""
         facts, slots = self.connecting.facts(), tcp.open_slots(self.connecting)
         found: dict[str, list[pl.DataFrame]] = {}
         for first in range(0, max(len(slots), 1), FINISHED_AT_ONCE):
             some = slots[first : first + FINISHED_AT_ONCE]
             heard = http.finish(some, self.payload, facts, self.clock, self.reading)
-            tables = self._tables(heard, self._connection_rows(some), None)
-            own = rules.find_candidates(self._remembering, tables)
-            own |= rules.find_candidates(self._others, _joined(waiting, tables))
-            for name, rows in own.items():
+            waiting.append(self._tables(heard, self._connection_rows(some), None))
+            for name, rows in rules.find_candidates(self._others, _joined(waiting)).items():
                 found.setdefault(name, []).append(rows)
-            waiting = {}
+            waiting.clear()
             http.forget(some, self.reading)
         return {name: pl.concat(rows) for name, rows in found.items()}
 
@@ -171,11 +174,10 @@ def _segments(columns: Columns) -> pl.DataFrame | pl.LazyFrame:
     return SEGMENTS.frame(columns) if len(columns["frame"]) <= SMALL else SEGMENTS.lazy(columns)
 
 
-def _joined(first: Tables, second: Tables) -> Tables:
-    """The rows of both."""
-    joined: Tables = {**first, **second}
-    for name, rows in second.items():
-        before = first.get(name)
-        if isinstance(before, pl.DataFrame) and isinstance(rows, pl.DataFrame) and before.height:
-            joined[name] = pl.concat([before, rows]) if rows.height else before
+def _joined(parts: list[Tables]) -> Tables:
+    """The rows of all parts."""
+    joined: Tables = {}
+    for name in parts[0]:
+        frames = [rows for part in parts if isinstance(rows := part[name], pl.DataFrame)]
+        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1])
     return joined
