@@ -222,10 +222,17 @@ def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> list[int]:
         if slot in state.conversations:
             rtt = sum(max(int(facts["side_rtt"][2 * slot + d]), 0) for d in (0, 1))
             time, deadline = int(s["time"][row]), state.deadlines.get(slot, NEVER)
-            if NEVER < deadline <= time:
+            if NEVER < deadline <= time and _ended_by(facts, slot, state.conversations[slot].client, deadline):
                 due.append(slot)
             state.deadlines[slot] = max(time + max(SECOND, 2 * rtt), deadline)
     return due
+
+
+def _ended_by(facts: dict[str, Array], slot: int, client: int, deadline: int) -> bool:
+    """Whether the server's direction had ended when a deadline was over: what came later is not known then."""
+    server = 2 * slot + 1 - client
+    times = (facts["side_fin_time"][server], facts["side_rst_time"][server], facts["side_rst_time"][server ^ 1])
+    return client >= 0 and any(NEVER < time <= deadline for time in times)
 
 
 def _close(slot: int, facts: dict[str, Array], payload: Payload, spoken: Spoken, state: HttpState) -> None:

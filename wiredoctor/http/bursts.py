@@ -45,7 +45,9 @@ class BurstState:
 
 def find_bursts(s: Columns, state: BurstState) -> Columns:
     """Bursts that are over, as tables.BURSTS; pauses are added up in the state."""
-    rows = np.flatnonzero(s["in_body"] & (s["message"] != NEVER))
+    body = s["in_body"] & (s["message"] != NEVER)
+    s = _overtaken(s, body, state)
+    rows = np.flatnonzero(body)
     if not len(rows):
         return {}
     rows = rows[np.argsort(s["direction"][rows], kind="stable")]
@@ -75,6 +77,34 @@ def find_bursts(s: Columns, state: BurstState) -> Columns:
     for i in np.flatnonzero(goes_on).tolist():
         state.open[int(table["_side"][i])] = {name: int(values[i]) for name, values in table.items() if name[0] != "_"}
     return {name: _with(over, name, values[~goes_on]) for name, values in table.items() if name[0] != "_"}
+
+
+def _overtaken(s: Columns, body: Array, state: BurstState) -> Columns:
+    """Adds to `body` (n,) what goes on with a body but overtook a piece of it: it belongs to no message yet, and ends a
+    pause all the same. Returns the segments with its message, exchange and bytes."""
+    fast = s["opens_hole"] & (s["message"] == NEVER) & (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"]
+    fast = np.flatnonzero(fast & (s["new_bytes"] > 0))
+    if not len(fast):
+        return s
+    order = 2 * s["slot"] + s["direction"]
+    known = np.flatnonzero(body)
+    known = known[np.argsort(order[known], kind="stable")]
+    keys = order[known] * len(order) + known
+    message, exchange, size = s["message"].copy(), s["exchange"].copy(), s["body_bytes"].copy()
+    for row, side, key in zip(fast.tolist(), order[fast].tolist(), (order[fast] * len(order) + fast).tolist(), strict=True):
+        at = int(np.searchsorted(keys, key)) - 1
+        last = int(known[at]) if at >= 0 and int(order[known[at]]) == side else -1
+        earlier = state.open.get(side)
+        if last >= 0:
+            begun = int(message[last]), int(exchange[last])
+        elif earlier is not None:
+            begun = earlier["message"], earlier["exchange"]
+        else:
+            continue
+        if begun[0] == s["data_before_message"][row]:
+            message[row], exchange[row] = begun
+            size[row], body[row] = s["new_bytes"][row], True
+    return {**s, "message": message, "exchange": exchange, "body_bytes": size}
 
 
 def _with(rows: list[dict[str, int]], name: str, values: Array) -> Array:
