@@ -91,7 +91,7 @@ class DelayedAcks:
         """Notes a segment that reaches the receiver at this time."""
         if not segment.payload:
             return
-        owed = self._owed.setdefault(segment.ports[::-1], _Owed(now + self._seconds))
+        owed = self._owed.setdefault((segment.ports[1], segment.ports[0]), _Owed(now + self._seconds))
         owed.full += segment.payload >= FULL
         if owed.full >= 2:
             owed.deadline = now

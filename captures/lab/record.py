@@ -136,9 +136,16 @@ def _recorder(
             yield None
             until_quiet(path)
         return
-    how = {"interface": scenario.interface, "expression": scenario.expression, "ring": scenario.ring}
-    more = {"options": scenario.options, "may_lose": scenario.loses, "pcapng": scenario.suffix == "pcapng"}
-    with tcpdump(host, path, **how, **more) as captured:
+    with tcpdump(
+        host,
+        path,
+        interface=scenario.interface,
+        expression=scenario.expression,
+        ring=scenario.ring,
+        options=scenario.options,
+        pcapng=scenario.suffix == "pcapng",
+        may_lose=scenario.loses,
+    ) as captured:
         yield captured.process
 
 

@@ -29,7 +29,7 @@ from packet import Segment, segment
 POINTS = ("client", "middle", "server")
 """Where a wire can record: at its ends as the hosts there see it (behind held ACKs), and half-way."""
 
-OTHER = dict(zip(SIDES, reversed(SIDES), strict=True))
+OTHER: dict[str, str] = dict(zip(SIDES, reversed(SIDES), strict=True))
 
 LASTS = 120.0
 """Seconds after which a wire carries nothing any more."""
