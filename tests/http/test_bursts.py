@@ -32,3 +32,25 @@ def test_a_burst_that_a_pause_ends_in_a_later_epoch_is_told(epoch_packets: int, 
     bursts = tables(path, epoch_packets)["bursts"]
     told = bursts.select("index", "first_frame", "last_frame", "bytes", "segments", "pause").rows()
     assert told == [(0, 5, 5, 10, 1, None), (1, 7, 8, 20, 2, 100_000_000), (2, 10, 10, 5, 1, 169_000_000)]
+
+
+OVERTAKEN = (
+    HANDSHAKE
+    + r"""
+    0.020 > P. "GET / HTTP/1.1\r\n\r\n"
+    0.030 < P. "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    0.040 > .
+    0.130 < P. 68:78(10) "5\r\nagain\r\n"
+    0.1301 < P. 58:68(10) "5\r\nworld\r\n"
+    0.141 > .
+    """
+)
+
+
+@pytest.mark.parametrize("epoch_packets", [1, 2, 3, WHOLE])
+def test_a_segment_that_overtakes_another_ends_the_pause(epoch_packets: int, tmp_path: Path) -> None:
+    path = tmp_path / "stream.pcap"
+    path.write_bytes(to_pcap(ladder_packets(OVERTAKEN)))
+    bursts = tables(path, epoch_packets)["bursts"]
+    told = bursts.select("index", "exchange", "first_frame", "last_frame", "bytes", "pause", "pause_application").rows()
+    assert told == [(0, 0, 5, 5, 10, None, False), (1, 0, 7, 8, 20, 100_000_000, True)]

@@ -82,17 +82,18 @@ def find_bursts(s: Columns, state: BurstState) -> Columns:
 def _overtaken(s: Columns, body: Array, state: BurstState) -> Columns:
     """Adds to `body` (n,) what goes on with a body but overtook a piece of it: it belongs to no message yet, and ends a
     pause all the same. Returns the segments with its message, exchange and bytes."""
-    fast = s["opens_hole"] & (s["message"] == NEVER) & (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"]
-    fast = np.flatnonzero(fast & (s["new_bytes"] > 0))
-    if not len(fast):
+    ahead = s["opens_hole"] & (s["message"] == NEVER) & (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"]
+    fast: list[int] = np.flatnonzero(ahead & (s["new_bytes"] > 0)).tolist()
+    if not fast:
         return s
     order = 2 * s["slot"] + s["direction"]
     known = np.flatnonzero(body)
     known = known[np.argsort(order[known], kind="stable")]
     keys = order[known] * len(order) + known
     message, exchange, size = s["message"].copy(), s["exchange"].copy(), s["body_bytes"].copy()
-    for row, side, key in zip(fast.tolist(), order[fast].tolist(), (order[fast] * len(order) + fast).tolist(), strict=True):
-        at = int(np.searchsorted(keys, key)) - 1
+    sides: list[int] = order[fast].tolist()
+    for row, side in zip(fast, sides, strict=True):
+        at = int(np.searchsorted(keys, side * len(order) + row)) - 1
         last = int(known[at]) if at >= 0 and int(order[known[at]]) == side else -1
         earlier = state.open.get(side)
         if last >= 0:

@@ -18,7 +18,7 @@ AT_ONCE = 3 * MILLISECOND // 2
 
 _TIMERS = (
     (8, 12, "10 ms is the timer of Windows' datacenter profile"),
-    (39, 51, "40 to 50 ms is the timer of Linux, FreeBSD, and Windows 10 and later"),
+    (35, 51, "40 to 50 ms is the timer of Linux, FreeBSD, and Windows 10 and later"),
     (98, 190, "100 to 200 ms is the timer of macOS and Solaris; Windows before 10 waits up to 200 ms"),
     (190, 220, "200 ms is the timer of Windows before 10, and the longest of macOS"),
     (220, 511, "RFC 9293 allows any delay below 500 ms"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.ladders import check
 from tests.rules.frames import MS, found, held, rows
 
 RULE = "nagle-delayed-ack"
@@ -409,3 +410,50 @@ def test_an_answer_in_a_later_epoch() -> None:
 def test_what_was_fast_before_is_told() -> None:
     assert "at once" not in stalls(held())[0]["before"]
     assert "at once" in stalls(prompt_ack(3, 0), held())[0]["before"]
+
+
+# Captures that begin in the middle of a connection
+
+RELEASED_ALIKE = r"""
+  0.000  >  .
+  0.000  <  .
+  0.000  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.010  <  .
+  0.011  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  0.011  >  .
+  0.022  <  P.   "hello"
+  0.022  >  .
+  repeat 3
+  +0.005 >  P.   "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+  +0.011 <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  +0.041 >  .
+  +0.010 <  P.   "hello"
+  end
+  => nagle-delayed-ack, side server, kind head-body-split, confidence medium, delay 0.041, frames 14 15 16
+  => nagle-delayed-ack, side server, kind head-body-split, confidence medium, delay 0.041, frames 18 19 20
+"""
+
+WRITTEN_AT_WILL = r"""
+  0.000  >  .
+  0.000  <  .
+  0.000  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.080  <  P.   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+  0.080  >  .
+  0.130  <  P.   "3\r\nabc\r\n"
+  0.171  >  .
+  0.177  <  P.   "3\r\nabc\r\n"
+  0.218  >  .
+  0.272  <  P.   "3\r\nabc\r\n"
+  0.313  >  .
+  0.392  <  P.   "3\r\nabc\r\n"
+  0.433  >  .
+  0.461  <  P.   "3\r\nabc\r\n"
+  => nothing
+"""
+"""A server that writes when it has something; what its round trip is taken to be is the time that it thought."""
+
+
+@pytest.mark.parametrize("text", [RELEASED_ALIKE, WRITTEN_AT_WILL])
+@pytest.mark.parametrize("epoch_packets", [1, 3, 100])
+def test_without_handshake(text: str, epoch_packets: int) -> None:
+    check(text, epoch_packets=epoch_packets)
