@@ -179,5 +179,5 @@ def _joined(parts: list[Tables]) -> Tables:
     joined: Tables = {}
     for name in parts[0]:
         frames = [rows for part in parts if isinstance(rows := part[name], pl.DataFrame)]
-        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1])
+        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=True)
     return joined
