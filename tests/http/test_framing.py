@@ -98,11 +98,17 @@ CUT_SHORT = [
         (r"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n", BODY, "content-length 5"),
         (r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", r'"a\r\nhello"', "chunked 5"),
         (r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", r'"5\r\nhello\r\n"', "chunked 5"),
-        (r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", r'"5\r\nhello\r\n0\r\n"', "chunked 5"),
     ],
 )
 def test_a_response_that_is_cut_short(head: str, body: str, seen: str, close: str, reason: str) -> None:
     assert briefs(answer(head, body) + close) == [f"GET / -> 200 {seen} {reason}"]
+
+
+@pytest.mark.parametrize(("close", "reason"), [(close, "complete") for close, _ in CUT_SHORT[:3]] + [CUT_SHORT[3]])
+def test_a_last_chunk_without_the_end_of_its_trailer_section(close: str, reason: str) -> None:
+    """RFC 9112 section 8: with the zero-sized chunk a chunked message is complete."""
+    head = r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+    assert briefs(answer(head, r'"5\r\nhello\r\n0\r\n"') + close) == [f"GET / -> 200 chunked 5 {reason}"]
 
 
 @pytest.mark.parametrize(("close", "reason"), CUT_SHORT)

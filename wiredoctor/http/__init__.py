@@ -83,9 +83,11 @@ def read(
         client, heard_frame = _roles(s, groups, state)
         endpoint, lower_port = _endpoints(s["slot"][groups.first], facts)
         intervals = np.array(spoken.intervals, dtype=np.int64).reshape(-1, 7)
+        event_streams = spoken.event_streams
         if plain is not None:
+            event_streams = event_streams + plain.event_streams
             intervals = np.concatenate((plain.intervals, intervals))
-        annotate(s, groups, walk.in_order, intervals, client, heard_frame, endpoint, lower_port, state.last)
+        annotate(s, groups, walk.in_order, intervals, client, heard_frame, endpoint, lower_port, state.last, event_streams)
         lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = _watch(s, facts, state)
@@ -306,7 +308,8 @@ def _tables(
     spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState,
     epoch: tuple[Columns, Groups] | None = None, plain: Plain | None = None,
 ) -> Heard:  # fmt: skip
-    rows, interim = rows_of(spoken.said), {i: x.interim for i, (_, x, *_) in enumerate(spoken.said) if x.interim}
-    exchanges = exchange_table(rows if plain is None else rows + plain.rows, interim, facts, clock, state.bursts, epoch)
+    rows = rows_of(spoken.said)
+    some = {i: x for i, (_, x, *_) in enumerate(spoken.said) if x.interim or x.parts}
+    exchanges = exchange_table(rows if plain is None else rows + plain.rows, some, facts, clock, state.bursts, epoch)
     messages = message_table(spoken.messages or [])
     return Heard(bursts, messages, exchanges)

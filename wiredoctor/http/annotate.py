@@ -45,7 +45,7 @@ class LastData:
 
 def annotate(
     s: Columns, groups: Groups, in_order: Array, intervals: Array,
-    client: Array, heard: Array, endpoint: Array, lower: Array, last: LastData,
+    client: Array, heard: Array, endpoint: Array, lower: Array, last: LastData, event_streams: list[int],
 ) -> None:  # fmt: skip
     """Adds the HTTP columns to the segments `s`.
 
@@ -53,7 +53,7 @@ def annotate(
 
     Per group: `client` (k,) the direction of the HTTP client and `heard` (k,) the frame of its first head, -1 and NEVER
     without one; `endpoint` (k, 2) a hash of the address and port that sends in direction 0 and in direction 1; `lower` (k,)
-    the direction that the lower port sends in.
+    the direction that the lower port sends in. `event_streams`: ids of messages that are meant to arrive piece by piece.
     """
     n = len(s["frame"])
     slot, direction = s["slot"], s["direction"]
@@ -74,6 +74,7 @@ def annotate(
         s[name] = np.zeros(n, dtype=bool)
     if len(rows):
         _locate(s, rows, side[rows], intervals, last_message)
+    s["event_stream"] = np.isin(s["message"], event_streams) if event_streams else np.zeros(n, dtype=bool)
     data = s["data_before_row"]
     s["data_before_message"] = fill(last_message, data, last.message[side])
     s["data_before_ends_head"] = fill(s["ends_head"], data, last.ends_head[side])

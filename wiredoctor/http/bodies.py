@@ -10,6 +10,7 @@ from wiredoctor.http.items import HOLE, Items
 from wiredoctor.http.message import COMPLETE, ERROR, IN_HOLE
 from wiredoctor.http.modes import BODY, CHUNK_END, CHUNK_SIZE
 from wiredoctor.http.payload import FIRST_LOOK, Payload
+from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.http.reader import Reader
@@ -35,6 +36,9 @@ def _take(reader: Reader, items: Items, i: int, stop: int, upto: int) -> None:
     message.body_bytes += size
     if last is None:
         return
+    if size and message.body_frame == NEVER:
+        first = next(k for k in range(i, stop) if items.at[k] != HOLE)
+        message.body_frame, message.body_time = items.frame[first], items.time[first]
     message.reaches(items.frame[last], items.time[last])
     if size:
         message.last_body_time = max(message.last_body_time, items.time[last])

@@ -26,16 +26,18 @@ class Spoken:
 
     intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
     offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
-    said: the exchanges that are over, whether only the capture's end says so, and the record of the request behind it (of the
-    response, where nobody had asked for that), and when the exchange before it was over.
+    said: the exchanges that are over, whether only the capture's end says so, the record of the request behind it (of the
+    response, where nobody had asked for that), when the exchange before it was over, and whether that said Connection: close.
+    event_streams: ids of responses that are meant to arrive piece by piece.
     """
 
     intervals: array[int] = field(default_factory=_numbers)
     said: list[Said] = field(default_factory=list["Said"])
     messages: list[tuple[Conversation, Message]] | None = None
+    event_streams: list[int] = field(default_factory=list[int])
 
 
-Said = tuple["Conversation", Exchange, bool, Record, int]
+Said = tuple["Conversation", Exchange, bool, Record, int, bool]
 
 
 class Conversation:
@@ -50,6 +52,7 @@ class Conversation:
         "next_index",
         "open",
         "parser",
+        "previous_close",
         "previous_end",
         "protocol",
         "readers",
@@ -65,7 +68,7 @@ class Conversation:
         self.open: deque[Exchange] = deque()
         self.awaiting: deque[Exchange] = deque()
         self.next_index = 0
-        self.previous_end = NEVER
+        self.previous_end, self.previous_close = NEVER, False
         self.client = -1
         self.heard_frame = NEVER
         self.protocol = "unknown"
@@ -169,17 +172,22 @@ class Conversation:
         counts = exchange.request_line is not None and (reader.kind == REQUEST or exchange.response_line is message.line)
         ended = message.last_frame if counts else NEVER
         spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index, ended))
+        if message.fields.event_stream:
+            spoken.event_streams.append(message.id)
         if spoken.messages is not None:
             spoken.messages.append((self, message))
         line = message.line
         if isinstance(line, RequestLine):
             exchange.request, exchange.request_done = message.record(), True
+            if message.body_bytes:
+                exchange.parts = message.head_last_frame, message.head_time, message.body_frame, message.body_time
             if switches(line, message.fields) and not self.forced:
                 reader.paused, reader.pause_time = True, message.end
         elif exchange.response_line is not line:
             if exchange.interim is None:
                 exchange.interim = []
             exchange.interim.append(line.status)
+            exchange.interim_times.append(message.start)
             exchange.interim_end = message
         else:
             exchange.response, exchange.response_done = message.record(), True
@@ -227,8 +235,9 @@ class Conversation:
 
     def say(self, exchange: Exchange, at_capture_end: bool, following: Record) -> None:
         """Nothing can change an exchange any more; `following` is the first record of the one behind it."""
-        self.spoken.said.append((self, exchange, at_capture_end, following, self.previous_end))
+        self.spoken.said.append((self, exchange, at_capture_end, following, self.previous_end, self.previous_close))
         self.previous_end = max(exchange.request[4], exchange.response[4])
+        self.previous_close = exchange.response_fields is not None and exchange.response_fields.connection_close
 
     def end(self, reasons: tuple[int, int], at_capture_end: bool) -> None:
         """The connection, or the capture, is over. `reasons`: why each direction ended, an index of tables.END_REASONS."""
@@ -242,6 +251,7 @@ class Conversation:
                 exchange.response, exchange.response_line = last.record(), last.line
                 exchange.response_fields = last.fields
                 exchange.interim.pop()
+                exchange.interim_times.pop()
             following = ABSENT if not self.open else self.open[0].request if self.open[0].request_line else self.open[0].response
             self.say(exchange, at_capture_end, following)
         self.awaiting.clear()
@@ -254,6 +264,8 @@ class Conversation:
             side = 2 * self.slot + reader.direction
             if message is not None and message.exchange is not None:
                 intervals.extend((side, message.offset, message.head_end, NO_END, message.id, message.exchange.index, NEVER))
+                if message.fields.event_stream:
+                    self.spoken.event_streams.append(message.id)
             elif reader.mode == HEAD and reader.partial:
                 self.head_so_far(reader, NO_END)
 

@@ -12,7 +12,7 @@ from wiredoctor.http.bursts import BurstState
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import is_persistent
 from wiredoctor.http.head import StatusLine
-from wiredoctor.http.message import RECORD
+from wiredoctor.http.message import RECORD, Exchange
 from wiredoctor.http.rows import Rows, distinct
 from wiredoctor.scan import Groups
 from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, Array, Columns
@@ -21,6 +21,8 @@ _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
 _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
 _REQUEST_TEXTS, _REQUEST_FLAGS = ("host", "user_agent", "referer"), ("expect_continue", "has_credentials")
 _RESPONSE_TEXTS, _RESPONSE_FLAGS = ("server", "auth_scheme", "accel_buffering"), ("auth_token",)
+_PARTS = ("head_last_frame", "head_time", "body_frame", "body_time")
+"""Of requests with a body, in the order of message.Parts."""
 _RESPONSE_NUMBERS = ("keep_alive_timeout", "keep_alive_max")
 
 
@@ -47,12 +49,12 @@ class FieldTable:
 
 
 def exchange_table(
-    rows: Rows, interim: dict[int, list[int]], facts: dict[str, Array], clock: int, bursts: BurstState,
+    rows: Rows, some: dict[int, Exchange], facts: dict[str, Array], clock: int, bursts: BurstState,
     epoch: tuple[Columns, Groups] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """One row per exchange, with the connection's facts as of when it was said.
 
-    `interim`: status codes of interim responses, by row. `epoch`: its segments, if it has any.
+    `some`: by row, the exchanges with interim responses or a body in the request. `epoch`: its segments, if it has any.
     """
     n = len(rows.slot)
     if not n:
@@ -61,14 +63,20 @@ def exchange_table(
     slot, client, following = rows.slot, rows.client, rows.following
     columns["connection"], columns["exchange"] = rows.connection, rows.index.astype(np.int32)
     columns["has_request"], columns["has_response"] = rows.request[:, 0] != NEVER, rows.response[:, 0] != NEVER
-    columns["previous_end"], columns["upgraded"] = rows.previous_end, rows.upgraded
+    columns["previous_end"], columns["previous_close"] = rows.previous_end, rows.previous_close
+    columns["upgraded"] = rows.upgraded
     columns["at_capture_end"] = rows.at_capture_end
     message_columns(columns, "request", rows.request, rows.request_fields)
     message_columns(columns, "response", rows.response, rows.response_fields)
     columns["request_method"], columns["request_target"] = rows.methods, rows.targets
     columns["request_version"] = rows.versions
     status_columns(columns, rows.status_lines)
-    columns["interim"] = _lists(interim, n, pl.UInt16())
+    columns["interim"] = _lists({i: x.interim for i, x in some.items() if x.interim}, n, pl.UInt16())
+    columns["interim_times"] = _lists({i: x.interim_times for i, x in some.items() if x.interim_times}, n, pl.Int64())
+    parts = np.full((n, len(_PARTS)), NEVER, dtype=np.int64)
+    for i, exchange in some.items():
+        parts[i] = exchange.parts or NEVER
+    columns |= {f"request_{name}": parts[:, k].copy() for k, name in enumerate(_PARTS)}
     columns["persistent"] = _persistent(rows)
     _bursts(columns, bursts)
     _timing(columns)

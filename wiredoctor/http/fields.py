@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
+"""HTML standard, server-sent events; newline-delimited JSON; server push of images."""
+
 Line = tuple[bytes, str]
 """Lower-case name and value of a field line that says something of interest."""
 
@@ -37,6 +40,8 @@ class Fields:
     auth_token: bool = False
     accel_buffering: str = ""
 
+    event_stream: bool = False
+    """A media type whose parts are meant to arrive one by one."""
     plain: bool = False
     """Of a request: no body, and no wish to change the protocol."""
     plain_length: int | None = None
@@ -96,6 +101,7 @@ def _credentials(fields: Fields, _: list[str]) -> None:
 
 def _content_type(fields: Fields, values: list[str]) -> None:
     fields.content_type = values[0].partition(";")[0].strip().lower()
+    fields.event_stream = fields.content_type in EVENT_STREAMS
 
 
 def _challenge(fields: Fields, values: list[str]) -> None:

@@ -25,6 +25,7 @@ class Message:
     __slots__ = (
         *("id", "offset", "frame", "start", "last_frame", "end", "head_end", "head_bytes", "body_bytes", "due"),
         *("framing", "reason", "last_body_time", "has_hole", "chunks", "end_offset", "ack", "line", "fields", "exchange"),
+        *("head_last_frame", "head_time", "body_frame", "body_time"),
     )
 
     def __init__(self, number: int, offset: int, frame: int, start: int, line: RequestLine | StatusLine, fields: Fields) -> None:
@@ -34,6 +35,7 @@ class Message:
         self.last_frame, self.end = frame, start
         self.head_end = self.head_bytes = self.body_bytes = 0
         self.due = self.last_body_time = self.end_offset = self.ack = NEVER
+        self.head_last_frame = self.head_time = self.body_frame = self.body_time = NEVER
         self.framing, self.reason = NO_BODY, COMPLETE
         self.has_hole, self.chunks = False, -1
         self.exchange: Exchange | None = None
@@ -58,11 +60,17 @@ ABSENT: Record = (NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 0, 0, 
 """The record of a message that was not captured."""
 
 
+Parts = tuple[int, int, int, int]
+"""Of a request with a body: packet and time that completed its head, packet and time of its first body byte."""
+
+
 class Exchange:
     """A request and its responses while something can still be added. Records are there once a message has ended."""
 
-    __slots__ = ("index", "interim", "interim_end", "request", "request_done", "request_fields", "request_line",
-                 "request_offset", "response", "response_done", "response_fields", "response_line", "upgraded")  # fmt: skip
+    __slots__ = (
+        *("index", "interim", "interim_end", "interim_times", "parts", "request", "request_done", "request_fields"),
+        *("request_line", "request_offset", "response", "response_done", "response_fields", "response_line", "upgraded"),
+    )
 
     def __init__(self, index: int, line: RequestLine | None, fields: Fields | None, offset: int) -> None:
         self.index = index
@@ -74,4 +82,6 @@ class Exchange:
         self.request: Record = ABSENT
         self.response: Record = ABSENT
         self.interim: list[int] | None = None
+        self.interim_times: list[int] = []
+        self.parts: Parts | None = None
         self.interim_end: Message | None = None

@@ -35,10 +35,11 @@ _OFFSET, _BEHIND = RECORD.index("offset"), RECORD.index("end_offset")
 
 @dataclass
 class Plain:
-    """Plain exchanges that are over, connection by connection, and where their messages lie: `intervals` (m, 7) as in Spoken."""
+    """Plain exchanges that are over, connection by connection; `intervals` (m, 7) and `event_streams` as in Spoken."""
 
     rows: Rows
     intervals: Array
+    event_streams: list[int]
 
 
 @dataclass
@@ -184,7 +185,10 @@ def _columns(walk: Walk, pairs: _Pairs) -> Plain | None:
     kept = np.flatnonzero(faults == (faults - ~plain)[begin][run])
     if not len(kept):
         return None
-    chosen = _Chosen(kept, run[kept], request[kept], response[kept], last[kept], head[kept], body[kept], bodiless[kept])
+    closes = np.array([fields.connection_close for _, fields in some])[which]
+    streams = np.array([fields.event_stream for _, fields in some])[which]
+    columns = (run, request, response, last, head, body, bodiless, closes, streams)
+    chosen = _Chosen(kept, *(column[kept] for column in columns))
     return _settle(walk, pairs, chosen)
 
 
@@ -200,6 +204,8 @@ class _Chosen:
     head: Array
     body: Array
     bodiless: Array
+    closes: Array
+    streams: Array
 
     def records(self, walk: Walk, request_id: Array, response_id: Array) -> tuple[Array, Array]:
         """Requests and responses (p, 16), in the order of RECORD."""
@@ -243,16 +249,15 @@ def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
     request, response = chosen.records(walk, request_id, response_id)
     intervals = _intervals(request, response, 2 * slot + client, index)
     ended = np.maximum(request[:, _END], response[:, _END])
-    previous_end = np.empty(n, dtype=np.int64)
-    previous_end[1:] = ended[:-1]
+    previous_end, previous_close = np.roll(ended, 1), np.roll(chosen.closes, 1)
     for run, a, z, asking, answering in zip(
         runs, first.tolist(), final.tolist(), request[first].tolist(), request[final].tolist(), strict=True
     ):
-        previous_end[a] = _hand_over(run, z - a + 1, tuple(asking))
+        previous_end[a], previous_close[a] = _hand_over(run, z - a + 1, tuple(asking))
         last = _exchange(pairs, int(chosen.pair[z]), int(index[z]), tuple(answering), tuple(response[z].tolist()))
         run.conversation.open.append(last)
         if z > a:
-            run.conversation.previous_end = int(ended[z - 1])
+            run.conversation.previous_end, run.conversation.previous_close = int(ended[z - 1]), bool(chosen.closes[z - 1])
         _leave(walk, run, last, z - a + 1, int(chosen.last[z]) + 1)
     # the last one of each connection is said when another follows it
     said = np.flatnonzero(np.isin(np.arange(n), final, invert=True))
@@ -263,9 +268,10 @@ def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
         request[said], response[said],
         [method for method, _, _ in asked], [target for _, target, _ in asked], ["HTTP/1.1"] * len(said),
         [line for line, _ in answers], [fields for _, _, fields in asked], [fields for _, fields in answers],
-        slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous_end[said], no, no,
+        slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous_end[said],
+        previous_close[said], no, no,
     )  # fmt: skip
-    return Plain(rows, intervals)
+    return Plain(rows, intervals, response[chosen.streams, 0].tolist())
 
 
 def _facts(run: _Run) -> tuple[int, ...]:
@@ -281,15 +287,16 @@ def _intervals(request: Array, response: Array, side: Array, index: Array) -> Ar
     return np.concatenate((_table(len(index), asked), _table(len(index), answered)))
 
 
-def _hand_over(run: _Run, count: int, following: Record) -> int:
-    """Says the exchange before the plain ones, which the first of these follows; returns when that before was over."""
+def _hand_over(run: _Run, count: int, following: Record) -> tuple[int, bool]:
+    """Says the exchange before the plain ones, which the first of these follows; returns when that before was over, and
+    whether it said Connection: close."""
     conversation = run.conversation
     if conversation.client < 0:
         conversation.take_kind(run.client, REQUEST, following[1])
     if conversation.open:
         conversation.say(conversation.open.popleft(), False, following)
     conversation.next_index += count
-    return conversation.previous_end
+    return conversation.previous_end, conversation.previous_close
 
 
 def _exchange(pairs: _Pairs, pair: int, index: int, request: Record, response: Record) -> Exchange:

@@ -17,7 +17,7 @@ from wiredoctor.http.head import (
     may_become_response,
 )
 from wiredoctor.http.items import Assembler, Items
-from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Exchange, Message
+from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Exchange, Message
 from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, NO_END, OFF, REQUEST, RESPONSE, SEEK
 from wiredoctor.http.payload import FIRST_LOOK, Payload
 from wiredoctor.tables import NEVER
@@ -193,6 +193,7 @@ class Reader:
         head_end = begin + len(head)
         message.head_end, message.head_bytes, message.ack = head_end, len(head), items.ack[i]
         message.reaches(items.frame[i], items.time[i])
+        message.head_last_frame, message.head_time = message.last_frame, message.end
         self.message, self.pos = message, head_end
         self.partial, self.seeking = b"", False
         self._begin(message, items.ack[i])
@@ -351,7 +352,8 @@ class Reader:
             self._cut_head(reason)
             self.partial = b""
         elif self.message is not None:
-            whole = self.mode == CLOSE and reason == BY_FIN
+            # behind the last chunk only the end of the trailer section can be missing
+            whole = (self.mode == CLOSE and reason == BY_FIN) or (self.in_trailer and reason in (BY_FIN, BY_RST))
             self.finish(COMPLETE if whole else reason)
         if reason != AT_CAPTURE_END:
             self.mode = HEAD if self.mode == CLOSE else self.mode

@@ -23,7 +23,7 @@ class Rows:
     """Exchanges (n,): `request` and `response` (n, 16) in the order of RECORD, what their heads say, and where they were.
 
     `following` (n, 4): the first four numbers of the message that came next. `previous_end`: when the exchange before was
-    over.
+    over; `previous_close`: whether its response said that the connection would close.
     """
 
     request: Array
@@ -40,6 +40,7 @@ class Rows:
     index: Array
     following: Array
     previous_end: Array
+    previous_close: Array
     upgraded: Array
     at_capture_end: Array
 
@@ -57,7 +58,7 @@ def rows_of(said: list[Said]) -> Rows:
     exchanges = [x for _, x, *_ in said]
     lines = [x.request_line or ("", "", "") for x in exchanges]
     conversations = [c for c, *_ in said]
-    following = [number for *_, record, _ in said for number in record[:4]]
+    following = [number for *_, record, _, _ in said for number in record[:4]]
     return Rows(
         numbers([x.request for x in exchanges]), numbers([x.response for x in exchanges]),
         [method for method, _, _ in lines], [target for _, target, _ in lines], [version for _, _, version in lines],
@@ -65,7 +66,8 @@ def rows_of(said: list[Said]) -> Rows:
         [x.request_fields for x in exchanges], [x.response_fields for x in exchanges],
         whole([c.slot for c in conversations]), whole([c.connection for c in conversations]),
         whole([c.client for c in conversations]), whole([x.index for x in exchanges]),
-        whole(following).reshape(-1, 4), whole([end for *_, end in said]),
+        whole(following).reshape(-1, 4), whole([end for *_, end, _ in said]),
+        np.array([close for *_, close in said], dtype=bool),
         np.array([x.upgraded for x in exchanges], dtype=bool), np.array([at_end for _, _, at_end, *_ in said], dtype=bool),
     )  # fmt: skip
 

@@ -21,7 +21,6 @@ from wiredoctor.tcp.lifecycle import expired, follow, open_slots, release
 from wiredoctor.tcp.recovery import recover
 from wiredoctor.tcp.rows import connection_rows
 from wiredoctor.tcp.runs import follow_runs
-from wiredoctor.tcp.sparse import blank
 from wiredoctor.tcp.state import TcpState
 
 __all__ = ["Analysed", "TcpState", "analyse", "connection_rows", "expired", "open_slots", "release"]
@@ -78,7 +77,6 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     recover(table, groups, slot, matched, state)
     find_closures(table, groups, slot, agreement, state)
     follow_runs(table, slot, state)
-    table["event_stream"] = blank(len(slot), "?", 0)
     follow(table, groups, slot, rows["clock"], state)
     return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)
 
