@@ -21,7 +21,9 @@ def find_candidates(
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in modules.values() if not m.rule.summary and m.tables[0] in present]
-    return _find(running, {name: _lazy(tables, name) for m in running for name in m.tables}, few=are_few(tables))
+    lazy = {name: _lazy(tables, name) for m in running for name in m.tables}
+    few = are_few(tables)
+    return _find(_promising(running, lazy, few=few), lazy, few=few)
 
 
 def are_few(tables: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> bool:
@@ -61,9 +63,27 @@ def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.La
     return (tables[name] if name in tables else TABLES[name].empty()).lazy()
 
 
+def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> list[RuleModule]:
+    """The rules that may have a candidate, told by one query per table: planning one for each rule takes longer."""
+    screens: dict[str, dict[str, pl.Expr]] = {}
+    for m in running:
+        if m.screen is not None:
+            screens.setdefault(m.tables[0], {})[m.name] = m.screen().any()
+    if not screens:
+        return running
+    queries = [lazy[table].select(**expressions) for table, expressions in screens.items()]
+    found: dict[str, bool] = {}
+    for answer in pl.collect_all(queries, optimizations=_planning(few)):
+        found |= answer.row(0, named=True)
+    return [m for m in running if found.get(m.name, True)]
+
+
+def _planning(few: bool) -> pl.QueryOptFlags:
+    return pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
+
+
 def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> dict[str, pl.DataFrame]:
     if not running:
         return {}
-    planning = pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
-    found = pl.collect_all([m.find(*(lazy[t] for t in m.tables)) for m in running], optimizations=planning)
+    found = pl.collect_all([m.find(*(lazy[t] for t in m.tables)) for m in running], optimizations=_planning(few))
     return {m.name: rows for m, rows in zip(running, found, strict=True) if rows.height}

@@ -20,6 +20,8 @@ from wiredoctor.findings import Rule, Threshold
 from wiredoctor.tables import TABLES
 
 Find = Callable[..., pl.LazyFrame]
+Screen = Callable[[], pl.Expr]
+"""A cheap expression over the first table: true on some row wherever `find` has a row."""
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
 
 HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
@@ -46,6 +48,7 @@ class RuleModule(NamedTuple):
     find: Find
     judge: Judge | None
     tables: tuple[str, ...]
+    screen: Screen | None = None
 
 
 @cache
@@ -106,6 +109,7 @@ def _describe(module: ModuleType) -> RuleModule:
         find=cast(Find, find),
         judge=getattr(module, "judge", None),
         tables=tables,
+        screen=getattr(module, "screen", None),
     )
 
 

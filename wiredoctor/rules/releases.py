@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.words import DURATION
+from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import MILLISECOND
 
 PROBE = 200 * MILLISECOND
@@ -86,6 +86,16 @@ def texts() -> list[pl.Expr]:
         pl.col("ack_delay").cast(DURATION),
         pl.col("release").clip(0).cast(DURATION),
     ]
+
+
+def ack_note() -> pl.Expr:
+    """The note of K: how long it was delayed, and what else lies between D and K where the capture was not taken at the
+    receiver."""
+    delay = pl.col("ack_delay")
+    way = pl.col("ack_before_time") - pl.col("start") - delay
+    note = pl.format("K, its ACK: a pure one, delayed by {}", duration(delay))
+    far = pl.format(", besides {} for the way to the receiver and back", duration(way))
+    return note + pl.when(100 * way >= delay).then(far).otherwise(pl.lit("")).fill_null("")
 
 
 def timer(ack_delay: pl.Expr) -> pl.Expr:

@@ -148,10 +148,18 @@ _ONE = re.compile(
 )
 _SINGULAR = {"": "", " are": " is", " were": " was", " have": " has"}
 
+_ONLY = re.compile(r"(?<![\w.,:])1 of 1 (connection|exchange|response)s\b")
+
 
 def _numbered(text: str) -> str:
-    """ "1 bytes were" -> "1 byte was": templates are written for many. ("1 of 1 connections" is as good as it gets.)"""
-    return _ONE.sub(lambda m: f"1 {m[1]}{_SINGULAR[m[2] or '']}", text) if "1 " in text else text
+    """ "1 bytes were" -> "1 byte was", "1 of 1 connections" -> "the only connection": templates are written for many.
+
+    A verb behind "3 of 5 connections" stays as it is: templates have none there.
+    """
+    if "1 " not in text:
+        return text
+    text = _ONLY.sub(lambda m: f"the only {m[1]}", text)
+    return _ONE.sub(lambda m: f"1 {m[1]}{_SINGULAR[m[2] or '']}", text)
 
 
 def _spaced(text: str) -> str:

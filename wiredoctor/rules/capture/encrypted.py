@@ -29,9 +29,9 @@ from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
 
 RULE = Rule(
     severity="note",
-    title="{encrypted:,} of {connections:,} connections are encrypted (TLS)",
-    message="{encrypted:,} of {connections:,} connections carry TLS and were not decrypted. Stalls and connects are judged on "
-    "them all the same; HTTP and closes are not.",
+    title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
+    message="TLS on {encrypted:,} of {connections:,} connections was not decrypted. Stalls and connects are judged there all the "
+    "same; HTTP and closes are not.",
     remedy="To have HTTP judged, capture where it is not encrypted: behind the proxy or balancer at which TLS ends, or on the "
     "loopback device of the host where it does.",
     display_filter="tls && tcp.stream == {first_connection}",

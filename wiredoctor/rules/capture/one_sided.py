@@ -33,9 +33,9 @@ from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
 RULE = Rule(
     severity="warning",
     title="Only one direction was captured of {one_sided:,} of {connections:,} connections",
-    message="Of {one_sided:,} of {connections:,} connections the capture has the packets of one side only: {client_only:,} with "
-    "those of the client, {server_only:,} with those of the server. What the other side said is not in it, and these connections "
-    "are hardly judged.",
+    message="The capture has the packets of one side only of {one_sided:,} of {connections:,} connections (of the client's side: "
+    "{client_only:,}, of the server's: {server_only:,}). What the other side said is not in it, so that hardly anything can be "
+    "judged there.",
     remedy="Capture where both directions pass: mirror both of them (SPAN port with rx and tx), on the host itself, or on both "
     "paths where routing is asymmetric; and see that the capture filter names hosts or ports without src or dst.",
     display_filter="tcp.stream == {first_connection}",

@@ -57,6 +57,11 @@ RULE = Rule(
 )
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("response_framing") == "close-delimited"
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response whose end is the connection's, as it was announced."""
     c = pl.col

@@ -75,6 +75,11 @@ RULE = Rule(
 WAITING = Threshold("1 s", "a server that ends a response by closing does it at once; a second is longer than any round trip")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("response_framing") == "close-delimited"
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response without framing that claims to be persistent."""
     c = pl.col

@@ -69,6 +69,11 @@ RULE = Rule(
 IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection that is closed later was not used any more")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("server_close_frame").is_not_null()
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per challenge after which the connection was closed."""
     c = pl.col

@@ -75,6 +75,11 @@ _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 _ENDLESS = ("text/event-stream", "multipart/x-mixed-replace")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("client_close_frame").is_not_null()
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per exchange in which the client closed before it had acknowledged the whole response, or before that was whole.
 

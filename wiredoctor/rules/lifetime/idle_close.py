@@ -120,7 +120,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("server_close_time").min().alias("first_close"),
         c("guessed").all(),
         c("doubtful").all(),
-        _shown(("response_last_frame", "response_end", pl.lit("a response ends, and the connection is left open")),
+        _shown(("response_last_frame", "response_end", _left_open_note()),
                ("server_close_frame", "server_close_time", c("note"))),
     )  # fmt: skip
     servers = servers.join(_inverted(rows, closes, servers), on="server", how="left")
@@ -143,7 +143,10 @@ def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -
         .join(late, on=pair)
         .filter((c("pair_closes") > 1) | ~c("connection").is_in(c("closed")))
         .group_by(pair)
-        .agg(c("used_after").max().alias("survived"), c("request_frame", "request_start").sort_by("used_after").last())
+        .agg(
+            c("used_after").max().alias("survived"),
+            c("connection", "request_frame", "request_start").sort_by("used_after").last(),
+        )
     )
     who = late.join(survivals, on=pair, how="left").filter((c("late") >= LATE.value) | c("survived").is_not_null())
     return who.group_by("server").agg(
@@ -151,7 +154,7 @@ def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -
         c("client_host").sort().first().alias("client_host"),
         c("survived").max(),
         c("late").max(),
-        c("request_frame", "request_start").sort_by("survived", nulls_last=False).last(),
+        c("connection", "request_frame", "request_start").sort_by("survived", nulls_last=False).last(),
     )
 
 
@@ -169,9 +172,8 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
     survived = pl.format("a connection was used again after {} of rest.", duration(c("survived")))
     late = pl.format("on {} connections its FIN came more than a second after the server's.", "late")
     one = pl.when(c("clients") == 1)
-    use = packet(
-        "request_frame", "request_start", pl.format("another connection is used again, after {}", duration(c("survived")))
-    )
+    again = pl.format("connection {} is used again, after {}", "connection", duration(c("survived")))
+    use = packet("request_frame", "request_start", again)
     shown = pl.when(c("survived").is_not_null()).then(pl.concat_list(c("evidence"), use)).otherwise("evidence")
     confident = pl.when("doubtful").then(pl.lit("low")).when("guessed").then(pl.lit("medium")).otherwise(pl.lit("high"))
     return servers.select(
@@ -199,8 +201,13 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _left_open_note() -> pl.Expr:
+    return pl.format("connection {}: a response ends, and it is left open", "connection")
+
+
 def _note() -> pl.Expr:
-    return pl.format("the server's {}, {} later", close_word("server_close_rst"), duration(pl.col("closed_after")))
+    closed = (close_word("server_close_rst"), duration(pl.col("closed_after")))
+    return pl.format("connection {}: the server's {}, {} later", "connection", *closed)
 
 
 def _shown(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:

@@ -93,6 +93,11 @@ DECIDED = Threshold("1 s", "so long (or two round trips) a FIN may be captured a
 IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("server_close_frame").is_not_null()
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that met a closed connection."""
     c = pl.col

@@ -78,6 +78,11 @@ IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what 
 DECIDED = Threshold("1 s", "so long (or two round trips) a request may still be on its way that makes this a keep-alive-race")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("server_close_frame").is_not_null()
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per exchange after which the server closed though nobody had said so."""
     c = pl.col

@@ -62,6 +62,11 @@ RULE = Rule(
 )
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("server_close_frame").is_not_null()
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response that was cut off by its sender."""
     c = pl.col

@@ -61,6 +61,11 @@ SIDES = Threshold("16384 connection sides", "bounds the memory for runs that hol
 _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "boundary", "length")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("small_run") >= MIN_SEGMENTS.value
+
+
 def find(segments: pl.LazyFrame) -> pl.LazyFrame:
     """A row per small segment that may prove a run (see `judge`), and per one that begins another message within a run."""
     c = pl.col

@@ -40,7 +40,6 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules import releases, stalled
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.verdicts import JUDGED_ONLY, said
-from wiredoctor.rules.words import duration
 
 RULE = Rule(
     severity="warning",
@@ -117,10 +116,9 @@ def _limit() -> list[pl.Expr]:
 
 def _evidence() -> pl.Expr:
     first = pl.format("D, the data: {} bytes leave; {} are on their way, and there is more to send", "sent_bytes", "in_flight")
-    acked = pl.format("K, its ACK: a pure one, delayed by {}", duration(pl.col("ack_delay")))
     freed = pl.format("S, what had to wait: {} bytes, sent as K arrives", "held_bytes")
     return evidence(
         ("frame", "start", first),
-        ("ack_before_frame", "ack_before_time", acked),
+        ("ack_before_frame", "ack_before_time", releases.ack_note()),
         ("held_frame", "end", freed),
     )

@@ -49,7 +49,6 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules import releases, stalled
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.verdicts import JUDGED_ONLY, said
-from wiredoctor.rules.words import duration
 from wiredoctor.tables import SERVER
 
 _WHY = (
@@ -175,13 +174,12 @@ def _doubt() -> pl.Expr:
 
 def _evidence() -> pl.Expr:
     first = pl.format("D, the data: {} bytes leave; there is more to say", "sent_bytes")
-    acked = pl.format("K, its ACK: a pure one, delayed by {}", duration(pl.col("ack_delay")))
     freed = pl.format("S, what was held back: {} bytes, sent as K arrives", "held_bytes")
     probed = pl.format("S, what was held back: {} bytes, sent by a timer", "held_bytes")
     by_timer = pl.col("kind") == "probe-released"
     return evidence(
         ("frame", "start", first),
-        ("ack_before_frame", "ack_before_time", acked),
+        ("ack_before_frame", "ack_before_time", releases.ack_note()),
         ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
         ("answer_frame", "answer_time", "the first ACK of D, and of S with it"),
     )

@@ -79,6 +79,11 @@ MAX_ANSWER = Threshold(
 DUPLICATE_ACKS = Threshold("3 ACKs", "so many make a sender retransmit before its timer (RFC 5681 section 3.2)")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("ends_stall")
+
+
 def find(segments: pl.LazyFrame) -> pl.LazyFrame:
     """A row per ACK that shows that a retransmission ended a time without forward progress."""
     c = pl.col

@@ -57,6 +57,11 @@ RULE = Rule(
 MIN_WAIT = Threshold("1 s", "what users notice as waiting; faster answers are nobody's complaint")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response that began late."""
     c = pl.col

@@ -53,6 +53,11 @@ RULE = Rule(
 MIN_WAIT = Threshold("100 ms", "shorter pauses are the scheduling of a busy receiver; below 20 ms none is looked at")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("after_closed_window")
+
+
 def find(segments: pl.LazyFrame) -> pl.LazyFrame:
     """A row per first segment after a closed window that kept its sender waiting."""
     c = pl.col

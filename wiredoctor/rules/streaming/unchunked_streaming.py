@@ -70,6 +70,11 @@ MIN_PAUSE = Threshold(
 )
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("response_application_pauses") > 0
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per pause of a streamed body (the first three); they are one candidate unless a stall explains each."""
     c = pl.col

@@ -1,0 +1,42 @@
+"""A rule that is not run for want of a promising row would have found nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import wiredoctor
+from wiredoctor.rules import RuleModule, candidates, catalogue
+
+CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap*"))
+SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
+
+
+def test_rules_over_exchanges_are_screened() -> None:
+    """So that what they cost does not grow with their number."""
+    unscreened = [n for n, m in catalogue().items() if m.tables[0] == "exchanges" and not m.rule.summary and n not in SCREENED]
+    assert unscreened == []
+
+
+def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    speaking: set[str] = set()
+
+    def all_of_them(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> list[RuleModule]:
+        del few
+        for module in running:
+            if module.screen is None:
+                continue
+            first, *others = (lazy[table] for table in module.tables)
+            hopeless = first.filter(~module.screen().fill_null(value=False))
+            assert module.find(hopeless, *others).collect().height == 0, module.name
+            if module.find(first, *others).collect().height:
+                speaking.add(module.name)
+        return running
+
+    monkeypatch.setattr(candidates, "_promising", all_of_them)
+    for path in CAPTURES:
+        wiredoctor.analyze(path)
+    assert len(speaking) > len(SCREENED) // 2
