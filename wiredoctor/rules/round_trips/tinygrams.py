@@ -63,7 +63,7 @@ _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "boundary", "length
 
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
-    return pl.col("small_run") >= MIN_SEGMENTS.value
+    return pl.col("small_run") >= 2
 
 
 def find(segments: pl.LazyFrame) -> pl.LazyFrame:
