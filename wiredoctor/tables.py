@@ -526,7 +526,7 @@ EXCHANGES = Table(
         *_side("response", (_n("message", I64, "", "message id"), *_MESSAGE, *_RESPONSE_ONLY, *_RESPONSE_BURSTS)),
         _n("request_head_last_frame", I64, "", "packet that completed the head of a request with a body; none without a body"),
         _n("request_head_time", I64, "ns", "its time"),
-        _n("request_body_frame", I64, "", "packet with the first byte of the request's body"),
+        _n("request_body_frame", I64, "", "first packet with body bytes of the request"),
         _n("request_body_time", I64, "ns", "its time"),
         _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
         _c("interim_times", LIST64, "ns", "when each of them began"),

@@ -37,7 +37,8 @@ def _take(reader: Reader, items: Items, i: int, stop: int, upto: int) -> None:
     if last is None:
         return
     if size and message.body_frame == NEVER:
-        first = next(k for k in range(i, stop) if items.at[k] != HOLE)
+        there = (k for k in range(i, stop) if items.at[k] != HOLE)
+        first = min(there, key=items.frame.__getitem__) if items.shuffled else next(there)
         message.body_frame, message.body_time = items.frame[first], items.time[first]
     message.reaches(items.frame[last], items.time[last])
     if size:

@@ -142,9 +142,11 @@ class Conversation:
             # behind a hole answers are missing: this one belongs to the newest request that the server had seen
             reader.lost = False
             while len(awaiting) > 1 and _asked(awaiting[1], ack):
-                awaiting.popleft().response_done = True
+                passed = awaiting.popleft()
+                passed.response_done = True
                 side = 2 * self.slot + reader.direction
-                self.spoken.intervals.extend((side, NO_END, NO_END, NO_END, NEVER, NONE, frame))
+                settled = _settled(passed, frame) if passed.request_done else NEVER
+                self.spoken.intervals.extend((side, NO_END, NO_END, NO_END, NEVER, NONE, settled))
         if not (awaiting and _asked(awaiting[0], ack)):
             self.readers[self.client].announce(ack)
         if awaiting and _asked(awaiting[0], ack):
@@ -169,8 +171,13 @@ class Conversation:
             return
         spoken = self.spoken
         side = 2 * self.slot + reader.direction
-        counts = exchange.request_line is not None and (reader.kind == REQUEST or exchange.response_line is message.line)
-        ended = message.last_frame if counts else NEVER
+        # a request that ends behind its response is never outstanding
+        if reader.kind == REQUEST:
+            ended = NEVER if exchange.response_done else message.last_frame
+        elif exchange.response_line is message.line and exchange.request_done:
+            ended = _settled(exchange, message.last_frame)
+        else:
+            ended = NEVER
         spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index, ended))
         if message.fields.event_stream:
             spoken.event_streams.append(message.id)
@@ -285,6 +292,11 @@ def switches(line: RequestLine, fields: Fields) -> bool:
 def _asked(exchange: Exchange, ack: int) -> bool:
     """Whether the server had seen this request when it acknowledged `ack` (NEVER: not known, taken for yes)."""
     return ack == NEVER or exchange.request_offset < ack
+
+
+def _settled(exchange: Exchange, answered: int) -> int:
+    """The frame from which on a request that has ended is outstanding no more; NEVER where it was not captured."""
+    return NEVER if exchange.request_line is None else max(exchange.request[2], answered)
 
 
 def close_reason(facts: Mapping[str, Array], slot: int, direction: int) -> int | None:

@@ -85,7 +85,8 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
     while i < stop and awaiting:
         start, at = starts[i], places[i]
         exchange = awaiting[0]
-        if start != pos or at < 0 or exchange.request_offset >= acks[i] or exchange.request_line is None:
+        known_request = exchange.request_line is not None and exchange.request_done
+        if start != pos or at < 0 or exchange.request_offset >= acks[i] or not known_request:
             break
         size = ends[i] - start
         data = file[at : at + (size if size < FIRST_LOOK else FIRST_LOOK)]
@@ -114,7 +115,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
         )  # fmt: skip
         exchange.response_done = True
         awaiting.popleft()
-        intervals.extend((side, start, start + head_end, until, number, exchange.index, last))
+        intervals.extend((side, start, start + head_end, until, number, exchange.index, max(last, exchange.request[2])))
         count += 1
         pos = until
         i = k + (ends[k] == until)

@@ -54,18 +54,20 @@ def test_what_does_not_matter() -> None:
 
 
 def unanswered(wait: int = 1 * S, **changes: Any) -> list[dict[str, Any]]:
-    """The head leaves at 10 ms, the body so much later."""
+    """The head leaves at 10 ms, the body begins so much later and takes 40 ms."""
     row = {
-        "request_expect_continue": True, "request_last_body_time": 10 * MS + wait, "request_end": 10 * MS + wait,
-        "request_body_bytes": 500, "response_start": 20 * MS + wait, "response_end": 30 * MS + wait,
+        "request_expect_continue": True, "request_head_last_frame": 4, "request_head_time": 10 * MS,
+        "request_body_frame": 6, "request_body_time": 10 * MS + wait,
+        "request_last_body_time": 50 * MS + wait, "request_end": 50 * MS + wait, "request_body_bytes": 5_000_000,
+        "response_start": 60 * MS + wait, "response_end": 70 * MS + wait,
     }  # fmt: skip
     return found("expect-continue-stall", rows("exchanges", answered(**row | changes)))
 
 
 def test_a_body_that_waited() -> None:
     [one] = unanswered()
-    assert (one["side"], one["delay"], one["body_bytes"]) == ("client", 1 * S, 500)
-    assert [e["time"] for e in one["evidence"]] == [10 * MS, 10 * MS + 1 * S]
+    assert (one["side"], one["delay"], one["body_bytes"], one["confidence"]) == ("client", 1 * S, 5_000_000, "high")
+    assert [(e["frame"], e["time"]) for e in one["evidence"]] == [(4, 10 * MS), (6, 10 * MS + 1 * S)]
     assert len(unanswered(has_response=False, response_start=None, response_end=None)) == 1
 
 
@@ -74,9 +76,10 @@ def test_edges_of_the_patience(wait: int, speaks: bool) -> None:
     assert bool(unanswered(wait)) is speaks
 
 
-@pytest.mark.parametrize(("size", "speaks"), [(0, False), (1, True), (14_600, True), (14_601, False)])
-def test_edges_of_the_body(size: int, speaks: bool) -> None:
-    assert bool(unanswered(request_body_bytes=size)) is speaks
+@pytest.mark.parametrize(("gap", "speaks"), [(-1, False), (0, True), (1, True)])
+def test_edges_of_the_final_response(gap: int, speaks: bool) -> None:
+    """From the response on, the client knows that there is nothing to wait for."""
+    assert bool(unanswered(response_start=10 * MS + 1 * S + gap)) is speaks
 
 
 @pytest.mark.parametrize(
@@ -89,15 +92,26 @@ def test_whose_patience_it_is(wait: int, whose: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "confidence"),
+    [
+        ({"handshake": False}, "medium"),
+        ({"hole_before": True}, "low"),
+        ({"request_has_hole": True}, "low"),
+    ],
+)
+def test_confidence(changes: dict[str, Any], confidence: str) -> None:
+    assert [c["confidence"] for c in unanswered(**changes)] == [confidence]
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         pytest.param({"request_expect_continue": False}, id="nobody expected anything"),
         pytest.param({"interim": [100]}, id="100 came"),
         pytest.param({"interim": [102]}, id="102 came"),
         pytest.param({"request_version": "HTTP/1.0"}, id="HTTP/1.0 knows no expectation"),
-        pytest.param({"response_start": 1 * S}, id="the final response came before the body"),
         pytest.param({"both_directions": False}, id="the other direction was not captured"),
-        pytest.param({"request_last_body_time": None}, id="no body"),
+        pytest.param({"request_body_time": None}, id="no body"),
     ],
 )
 def test_silent_too(changes: dict[str, Any]) -> None:
