@@ -85,8 +85,8 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
     while i < stop and awaiting:
         start, at = starts[i], places[i]
         exchange = awaiting[0]
-        known_request = exchange.request_line is not None and exchange.request_done
-        if start != pos or at < 0 or exchange.request_offset >= acks[i] or not known_request:
+        asked = exchange.request_line
+        if start != pos or at < 0 or exchange.request_offset >= acks[i] or asked is None or not exchange.request_done:
             break
         size = ends[i] - start
         data = file[at : at + (size if size < FIRST_LOOK else FIRST_LOOK)]
@@ -95,7 +95,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
         if known is None:
             break
         line, fields = known
-        if exchange.request_line.method == "HEAD" or line.status in (204, 304):
+        if asked.method == "HEAD" or line.status in (204, 304):
             due, how, body = NEVER, NO_BODY, 0
         elif fields.plain_length is not None:
             due = body = fields.plain_length

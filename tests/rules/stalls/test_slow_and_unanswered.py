@@ -40,16 +40,47 @@ def test_a_pipelined_request_counts_from_the_end_of_the_response_before() -> Non
         pytest.param({"has_response": False}, id="no response"),
         pytest.param({"request_end_reason": "hole"}, id="nobody knows when the request ended"),
         pytest.param({"response_status": 100}, id="an interim response alone"),
-        pytest.param({"interim": [103]}, id="early hints"),
-        pytest.param({"interim": [100, 102]}, id="100, then 102"),
     ],
 )
 def test_silent(changes: dict[str, Any]) -> None:
     assert slow(**changes) == []
 
 
+def hinted(*signs: tuple[int, int], **changes: Any) -> list[dict[str, Any]]:
+    """The response begins at 2.02 s, behind interim responses of this status at these times."""
+    return slow(interim=[status for status, _ in signs], interim_times=[time for _, time in signs], **changes)
+
+
+def test_the_wait_after_the_last_sign_counts() -> None:
+    [one] = hinted((103, 500 * MS), (102, 900 * MS))
+    assert (one["start"], one["delay"]) == (900 * MS, 1120 * MS)
+    assert "interim response (102)" in one["since"]
+    assert "interim 102" in one["evidence"][-1]["note"]
+    assert one["uncounted"] == ""
+
+
+@pytest.mark.parametrize(("sign", "speaks"), [(1020 * MS, True), (1020 * MS + 1, False)])
+def test_edges_of_the_wait_after_a_sign(sign: int, speaks: bool) -> None:
+    assert bool(hinted((103, sign))) is speaks
+
+
+def test_a_sign_before_the_request_was_complete_says_nothing_of_the_answer() -> None:
+    assert [s["delay"] for s in hinted((103, 10 * MS))] == [2 * S]
+    assert "interim" not in hinted((103, 10 * MS))[0]["since"]
+
+
+def test_of_two_things_that_free_the_server_the_later_counts() -> None:
+    assert [s["delay"] for s in hinted((103, 300 * MS), previous_end=700 * MS)] == [1320 * MS]
+    assert [s["delay"] for s in hinted((103, 700 * MS), previous_end=300 * MS)] == [1320 * MS]
+
+
+def test_100_is_no_sign_of_the_answer() -> None:
+    assert [s["delay"] for s in hinted((100, 1900 * MS))] == [2 * S]
+    assert hinted((103, 300 * MS), (100, 1900 * MS)) == []
+
+
 def test_what_does_not_matter() -> None:
-    assert len(slow(interim=[100])) == 1
+    assert "round trip" in slow()[0]["uncounted"]
     assert len(slow(response_status=101)) == 1
 
 

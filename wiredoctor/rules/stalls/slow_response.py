@@ -10,11 +10,13 @@ Why it hurts
 
 How it is proved
     First byte of the response, less the last byte of the request, less the round trip between capture point and server is
-    at least 1 s. Of pipelined requests the time counts from when the response before it was over.
+    at least 1 s. Of pipelined requests the time counts from when the response before it was over, and where the server was
+    heard in between with an interim response such as 102 or 103, from the last of these.
 
 What it is not
     A stall of the connection: where one is found in that time, it is the one reported. An upload that takes long. A
-    response that takes long once it has begun, as a stream of events does. An answer that an interim response had announced.
+    response that takes long once it has begun, as a stream of events does. A server that says every half second that it is
+    still at work.
 
 What to do
     Look into the server: its access log with times, a trace of the request, the slow query log of its database.
@@ -34,8 +36,8 @@ from wiredoctor.rules.words import DURATION, duration
 RULE = Rule(
     severity="note",
     title="The server thought for {wait} before it answered {request}",
-    message="The request was complete and the connection free; the response ({status}) began {wait} later, the round trip to the "
-    "server ({round_trip}) not counted. Nothing was lost or held back in between: the time was spent in the server or behind it.",
+    message="{since}; the response ({status}) began {wait} later{uncounted}. Nothing was lost or held back in between: the time "
+    "was spent in the server or behind it.",
     remedy="Find out what the server does in that time: time the request in its access log, trace it through the services that "
     "it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), nothing is wrong.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
@@ -65,18 +67,21 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response that began late."""
     c = pl.col
-    begin = pl.max_horizontal("request_end", "previous_end")
+    begin = pl.max_horizontal("request_end", "previous_end", "heard")
     # a response behind another one has the same way as that
-    wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
+    wait = pl.min_horizontal(
+        c("response_start") - c("request_end") - c("rtt_server"),
+        c("response_start") - c("previous_end"),
+        c("response_start") - c("heard"),
+    )
     return (
         exchanges.filter(c("response_start") - c("request_end") >= MIN_WAIT.value)
+        .with_columns(_heard())
         .filter((wait >= MIN_WAIT.value) & c("rtt_server").is_not_null())
         .filter(
             c("has_request"),
             c("has_response"),
             (c("request_end_reason") == "complete") & ((c("response_status") >= 200) | (c("response_status") == 101)),
-            # any other interim response was the first byte of an answer, and when it came is not known
-            c("interim").list.len() == (c("interim").list.first() == 100).fill_null(False),
         )
         .select(
             "connection",
@@ -89,10 +94,39 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             c("response_start").alias("end"),
             wait.alias("delay"),
             wait.cast(DURATION).alias("wait"),
-            c("rtt_server").cast(DURATION).alias("round_trip"),
+            _since(begin).alias("since"),
+            _uncounted(begin).alias("uncounted"),
             evidence(
                 ("request_last_frame", "request_end", "the last byte of the request"),
-                ("response_frame", "response_start", pl.format("the first byte of the response, {} later", duration(wait))),
+                ("response_frame", "response_start", _answer_note(begin, wait)),
             ),
         )
     )
+
+
+def _heard() -> pl.Expr:
+    """When the server was last heard of behind the request. A 100 says that the body may come, nothing of the answer."""
+    c = pl.col
+    told = c("interim").list.set_difference([100]).list.len() > 0
+    last = c("interim_times").list.last()
+    return pl.when(told & (last > c("request_end"))).then(last).alias("heard")
+
+
+def _was_heard(begin: pl.Expr) -> pl.Expr:
+    return (begin == pl.col("heard")).fill_null(False)
+
+
+def _since(begin: pl.Expr) -> pl.Expr:
+    free = pl.lit("The request was complete and the connection free")
+    heard = pl.format("The request was complete, and the server had sent an interim response ({})", pl.col("interim").list.last())
+    return pl.when(_was_heard(begin)).then(heard).otherwise(free)
+
+
+def _uncounted(begin: pl.Expr) -> pl.Expr:
+    round_trip = pl.format(", the round trip to the server ({}) not counted", duration(pl.col("rtt_server")))
+    return pl.when(begin == pl.col("request_end")).then(round_trip).otherwise(pl.lit(""))
+
+
+def _answer_note(begin: pl.Expr, wait: pl.Expr) -> pl.Expr:
+    behind = pl.when(_was_heard(begin)).then(pl.format(" than the interim {}", pl.col("interim").list.last()))
+    return pl.format("the first byte of the response, {} later{}", duration(wait), behind.otherwise(pl.lit("")))
