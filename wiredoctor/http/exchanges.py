@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.http.bursts import BurstState
-from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import is_persistent
-from wiredoctor.http.head import StatusLine
 from wiredoctor.http.message import RECORD, Exchange
-from wiredoctor.http.rows import Rows, distinct
+from wiredoctor.http.rows import Answer, Asked, Coded, Rows
 from wiredoctor.scan import Groups
 from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, Array, Columns
 
@@ -24,28 +22,6 @@ _RESPONSE_TEXTS, _RESPONSE_FLAGS = ("server", "auth_scheme", "accel_buffering"),
 _PARTS = ("head_last_frame", "head_time", "body_frame", "body_time")
 """Of requests with a body, in the order of message.Parts."""
 _RESPONSE_NUMBERS = ("keep_alive_timeout", "keep_alive_max")
-
-
-class FieldTable:
-    """The Fields of some messages as columns: each different one once, and which one each message has."""
-
-    def __init__(self, fields: Sequence[Fields | None]) -> None:
-        different, self._index = distinct(fields)
-        self._different = [Fields(NEVER) if f is None else f for f in different]
-        self._series = pl.Series(self._index)
-
-    def text(self, name: str) -> pl.Series:
-        """A text column."""
-        return pl.Series(name, [getattr(f, name) for f in self._different], dtype=pl.String).gather(self._series)
-
-    def values(self, name: str, dtype: type) -> Array:
-        """A flag or number column."""
-        different: Array = np.array([getattr(f, name) for f in self._different], dtype=dtype)
-        return different[self._index]
-
-    def codings(self) -> Array:
-        """Whether a transfer coding other than identity is applied."""
-        return np.array([bool(f.transfer_codings) for f in self._different], dtype=bool)[self._index]
 
 
 def exchange_table(
@@ -66,11 +42,8 @@ def exchange_table(
     columns["previous_end"], columns["previous_close"] = rows.previous_end, rows.previous_close
     columns["upgraded"] = rows.upgraded
     columns["at_capture_end"] = rows.at_capture_end
-    message_columns(columns, "request", rows.request, rows.request_fields)
-    message_columns(columns, "response", rows.response, rows.response_fields)
-    columns["request_method"], columns["request_target"] = rows.methods, rows.targets
-    columns["request_version"] = rows.versions
-    status_columns(columns, rows.status_lines)
+    request_columns(columns, rows.request, rows.targets, rows.asked)
+    response_columns(columns, rows.response, rows.answered)
     columns["interim"] = _lists({i: x.interim for i, x in some.items() if x.interim}, n, pl.UInt16())
     columns["interim_times"] = _lists({i: x.interim_times for i, x in some.items() if x.interim_times}, n, pl.Int64())
     parts = np.full((n, len(_PARTS)), NEVER, dtype=np.int64)
@@ -103,37 +76,49 @@ def _round_trips(columns: dict[str, Any], frame: Array, slot: Array, client: Arr
     columns["rtt_server"][use] = np.where(own, s["rtt_other"][row], s["rtt_own"][row])
 
 
-def message_columns(columns: dict[str, Any], side: str, records: Array, fields: Sequence[Fields | None]) -> None:
-    """Adds the columns of the messages of one side, their start lines' excepted.
+def request_columns(columns: dict[str, Any], records: Array, targets: list[str], asked: Coded[Asked]) -> None:
+    """Adds the columns of requests. `records` (n, 16) in the order of RECORD; ABSENT ones were not captured."""
+    _message_columns(columns, "request", records, asked)
+    columns["request_method"], columns["request_target"] = asked.text(lambda kind: kind[0]), targets
+    columns["request_version"] = asked.text(lambda kind: kind[1])
 
-    `records` (n, 16) in the order of RECORD; ABSENT ones are messages that were not captured.
-    """
+
+def response_columns(columns: dict[str, Any], records: Array, answered: Coded[Answer]) -> None:
+    """Adds the columns of responses, likewise."""
+    _message_columns(columns, "response", records, answered)
+    there = records[:, 0] != NEVER
+    for name in _RESPONSE_NUMBERS:
+        columns[f"response_{name}"] = np.where(there, answered.values(_reading(name, -1), int), -1)
+    columns["response_version"] = answered.text(lambda kind: kind[0].version if kind[0] else "")
+    columns["response_reason"] = answered.text(lambda kind: kind[0].reason if kind[0] else "")
+    columns["response_status"] = answered.values(lambda kind: kind[0].status if kind[0] else -1, np.int32)
+
+
+def _message_columns(columns: dict[str, Any], side: str, records: Array, heads: Coded[Any]) -> None:
     there = records[:, 0] != NEVER
     whole = bool(there.all())
     for i, name in enumerate(RECORD):
         columns[f"{side}_{name}"] = np.ascontiguousarray(records[:, i])
     for name, labels in (("framing", FRAMINGS), ("end_reason", END_REASONS)):
-        columns[f"{side}_{name}"] = pl.Series(labels, dtype=pl.String).gather(pl.Series(columns[f"{side}_{name}"]))
+        columns[f"{side}_{name}"] = Coded(list(labels), columns[f"{side}_{name}"]).text(str)
     columns[f"{side}_has_hole"] = columns[f"{side}_has_hole"] == 1
     request = side == "request"
-    table = FieldTable(fields)
     for name in (*_TEXTS, *(_REQUEST_TEXTS if request else _RESPONSE_TEXTS)):
-        columns[f"{side}_{name}"] = table.text(name) if whole else _blank(table.text(name), there)
+        text = heads.text(_reading(name, ""))
+        columns[f"{side}_{name}"] = text if whole else _blank(text, there)
     for name in (*_FLAGS, *(_REQUEST_FLAGS if request else _RESPONSE_FLAGS)):
-        columns[f"{side}_{name}"] = table.values(name, bool) & there
-    columns[f"{side}_has_transfer_encoding"] = table.codings() & there
-    for name in () if request else _RESPONSE_NUMBERS:
-        columns[f"{side}_{name}"] = np.where(there, table.values(name, int), -1)
+        columns[f"{side}_{name}"] = heads.values(_reading(name, empty=False), bool) & there
+    coded = _reading("transfer_codings", ())
+    columns[f"{side}_has_transfer_encoding"] = heads.values(lambda kind: bool(coded(kind)), bool) & there
 
 
-def status_columns(columns: dict[str, Any], lines: Sequence[StatusLine | None]) -> None:
-    """Adds what the status lines of responses say."""
-    different, which = distinct(lines)
-    index = pl.Series(which)
-    texts = [line or StatusLine("", -1, "") for line in different]
-    columns["response_version"] = pl.Series([line.version for line in texts], dtype=pl.String).gather(index)
-    columns["response_reason"] = pl.Series([line.reason for line in texts], dtype=pl.String).gather(index)
-    columns["response_status"] = np.array([line.status for line in texts], dtype=np.int32)[which]
+def _reading(name: str, empty: object) -> Callable[[Any], Any]:
+    """What the fields of a head say under a name."""
+
+    def read(kind: tuple[Any, ...]) -> Any:
+        return empty if kind[-1] is None else getattr(kind[-1], name)
+
+    return read
 
 
 def _blank(text: pl.Series, there: Array) -> pl.Series:
@@ -142,18 +127,15 @@ def _blank(text: pl.Series, there: Array) -> pl.Series:
 
 def _persistent(rows: Rows) -> Array:
     """RFC 9112 section 9.3; False where there is no response."""
-    heads = (map(id, rows.request_fields), rows.versions, map(id, rows.response_fields), map(id, rows.status_lines))
-    kinds = list(zip(*heads, strict=True))
-    first = dict(zip(reversed(kinds), range(len(kinds) - 1, -1, -1), strict=True))
-    answer = {kind: _persists(rows, i) for kind, i in first.items()}
-    return np.array([answer[kind] for kind in kinds], dtype=bool)
+    asked, answered = rows.asked, rows.answered
+    pairs, which = np.unique(asked.which * len(answered.kinds) + answered.which, return_inverse=True)
+    places: list[tuple[int, int]] = [divmod(pair, len(answered.kinds)) for pair in pairs.tolist()]
+    return np.array([_persists(asked.kinds[i], answered.kinds[j]) for i, j in places], dtype=bool)[which]
 
 
-def _persists(rows: Rows, i: int) -> bool:
-    response, answered = rows.response_fields[i], rows.status_lines[i]
-    if response is None or answered is None:
-        return False
-    return is_persistent(rows.versions[i], rows.request_fields[i], answered.version, response)
+def _persists(asked: Asked, answered: Answer) -> bool:
+    line, fields = answered
+    return line is not None and fields is not None and is_persistent(asked[1], asked[2], line.version, fields)
 
 
 def _bursts(columns: dict[str, Any], bursts: BurstState) -> None:

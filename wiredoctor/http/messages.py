@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.http.conversation import Conversation
-from wiredoctor.http.exchanges import message_columns, status_columns
+from wiredoctor.http.exchanges import request_columns, response_columns
 from wiredoctor.http.head import RequestLine, StatusLine
 from wiredoctor.http.message import Message
-from wiredoctor.http.rows import numbers
+from wiredoctor.http.rows import Asked, Coded, each, numbers
 from wiredoctor.tables import CLIENT, MESSAGES, NONE, SERVER
 
 
@@ -27,13 +27,13 @@ def message_table(ended: list[tuple[Conversation, Message]]) -> pl.DataFrame:
 def _frame(some: list[tuple[Conversation, Message]], side: str, role: int) -> pl.DataFrame:
     prefixed: dict[str, Any] = {}
     messages = [m for _, m in some]
-    message_columns(prefixed, side, numbers([m.record() for m in messages]), [m.fields for m in messages])
+    records = numbers([m.record() for m in messages])
     if role == CLIENT:
-        asked = [m.line for m in messages if isinstance(m.line, RequestLine)]
-        for i, name in enumerate(RequestLine._fields):
-            prefixed[f"request_{name}"] = [line[i] for line in asked]
+        asked = [(m.line, m.fields) for m in messages if isinstance(m.line, RequestLine)]
+        heads: Coded[Asked] = each([(line.method, line.version, fields) for line, fields in asked])
+        request_columns(prefixed, records, [line.target for line, _ in asked], heads)
     else:
-        status_columns(prefixed, [m.line for m in messages if isinstance(m.line, StatusLine)])
+        response_columns(prefixed, records, each([(m.line, m.fields) for m in messages if isinstance(m.line, StatusLine)]))
     columns = {name.removeprefix(f"{side}_"): values for name, values in prefixed.items()}
     columns["connection"] = [c.connection for c, _ in some]
     columns["direction"] = [m.id & 1 for m in messages]

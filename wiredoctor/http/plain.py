@@ -7,7 +7,9 @@ epoch, is left to the readers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,18 +21,21 @@ from wiredoctor.http.head import RequestLine, StatusLine
 from wiredoctor.http.message import COMPLETE, INDEX_BITS, RECORD, Exchange, Record
 from wiredoctor.http.modes import BODY, HEAD, REQUEST
 from wiredoctor.http.payload import FIRST_LOOK
-from wiredoctor.http.rows import Rows, distinct
+from wiredoctor.http.rows import Answer, Asked, Coded, Rows
 from wiredoctor.http.templates import PlainRequest, RequestTemplates
 from wiredoctor.http.walk import METHOD_STARTS, STATUS_START, Walk
 from wiredoctor.tables import NEVER, SCRATCH, Array
 
-Answer = tuple[StatusLine, Fields]
-
+SHORT_HEAD = 512
+"""Bytes in which most response heads end: what is behind them is not fetched."""
 UNFINISHED = 32
 """Packets in which the rest of an exchange of the epoch before is looked for."""
 
 _LAST, _END, _HEAD = RECORD.index("last_frame"), RECORD.index("end"), RECORD.index("head_bytes")
 _OFFSET, _BEHIND = RECORD.index("offset"), RECORD.index("end_offset")
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -57,8 +62,9 @@ class _Run:
 class _Pairs:
     """Requests and responses that may be plain: their rows in the flow, and the row behind each response's body."""
 
+    kinds: list[Asked]
     asked: list[PlainRequest] = field(default_factory=list[PlainRequest])
-    answers: list[Answer] = field(default_factory=list[Answer])
+    answers: list[tuple[StatusLine, Fields]] = field(default_factory=list[tuple[StatusLine, Fields]])
     head_bytes: list[int] = field(default_factory=list[int])
     request: list[int] = field(default_factory=list[int])
     response: list[int] = field(default_factory=list[int])
@@ -70,7 +76,8 @@ def read(walk: Walk, visited: list[tuple[Conversation, int]], templates: Request
     """Reads what is plain of the connections that got payload; what it read is done for `walk`, the rest is not."""
     flow = walk.flow
     heads = np.flatnonzero(flow.word == STATUS_START)
-    pairs = _Pairs()
+    templates.new_kinds()
+    pairs = _Pairs(templates.kinds)
     for conversation, group in visited:
         client = _asks(walk, conversation, group)
         if client >= 0 and _goes_on(walk, conversation, group, client):
@@ -141,12 +148,15 @@ def _look(walk: Walk, run: _Run, heads: Array, pairs: _Pairs, templates: Request
             break
         asked.append(request)
     rows = heads[: len(asked) - run.begin]
-    at, size = flow.at[rows], np.minimum(flow.end[rows] - flow.start[rows], FIRST_LOOK)
+    at, size = flow.at[rows], flow.end[rows] - flow.start[rows]
     answers, head_bytes = pairs.answers, pairs.head_bytes
     known, parse = templates.parser.known_response, templates.parser.response
     for place, length in zip(at.tolist(), size.tolist(), strict=True):
-        data = file[place : place + length]
+        data = file[place : place + (length if length < SHORT_HEAD else SHORT_HEAD)]
         head = data[: data.find(b"\r\n\r\n") + 4]
+        if len(head) < 4 and length > SHORT_HEAD:
+            data = file[place : place + min(length, FIRST_LOOK)]
+            head = data[: data.find(b"\r\n\r\n") + 4]
         answer = known(head)
         if answer is None:
             # without its end it has but three bytes of a head
@@ -166,14 +176,23 @@ def _look(walk: Walk, run: _Run, heads: Array, pairs: _Pairs, templates: Request
         pairs.runs.append(run)
 
 
+def _distinct(some: Sequence[T]) -> tuple[list[T], Array]:
+    """The different objects among some, in the order of their first places, and which of them each is (n,)."""
+    places: dict[int, int] = {}
+    which = np.array([places.setdefault(id(one), len(places)) for one in some])
+    first = np.unique(which, return_index=True)[1]
+    return [some[i] for i in first.tolist()], which
+
+
 def _columns(walk: Walk, pairs: _Pairs) -> Plain | None:
     """Keeps the pairs of each connection up to the first that is not plain."""
     flow = walk.flow
     request, response, behind = (np.array(rows, dtype=np.int64) for rows in (pairs.request, pairs.response, pairs.behind))
-    some, which = distinct(pairs.answers)
+    some, which = _distinct(pairs.answers)
     status = np.array([line.status for line, _ in some])[which]
     length = np.array([NEVER if fields.plain_length is None else fields.plain_length for _, fields in some])[which]
-    bodiless = (status == 204) | (status == 304) | np.array([method == "HEAD" for method, _, _ in pairs.asked])
+    asked = Coded(pairs.kinds, np.array([kind for kind, _ in pairs.asked]))
+    bodiless = (status == 204) | (status == 304) | asked.values(lambda kind: kind[0] == "HEAD", bool)
     body = np.where(bodiless, 0, length)
     head = np.array(pairs.head_bytes, dtype=np.int64)
     last = behind - 1
@@ -188,7 +207,8 @@ def _columns(walk: Walk, pairs: _Pairs) -> Plain | None:
     closes = np.array([fields.connection_close for _, fields in some])[which]
     streams = np.array([fields.event_stream for _, fields in some])[which]
     columns = (run, request, response, last, head, body, bodiless, closes, streams)
-    chosen = _Chosen(kept, *(column[kept] for column in columns))
+    answers: Coded[Answer] = Coded(list(some), which)
+    chosen = _Chosen(asked, answers, kept, *(column[kept] for column in columns))
     return _settle(walk, pairs, chosen)
 
 
@@ -196,6 +216,8 @@ def _columns(walk: Walk, pairs: _Pairs) -> Plain | None:
 class _Chosen:
     """The pairs (p,) that are plain: their place among all pairs, their run, and their rows in the flow."""
 
+    asked: Coded[Asked]
+    answered: Coded[Answer]
     pair: Array
     run: Array
     request: Array
@@ -261,13 +283,12 @@ def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
         _leave(walk, run, last, z - a + 1, int(chosen.last[z]) + 1)
     # the last one of each connection is said when another follows it
     said = np.flatnonzero(np.isin(np.arange(n), final, invert=True))
-    places: list[int] = chosen.pair[said].tolist()
-    asked, answers = [pairs.asked[i] for i in places], [pairs.answers[i] for i in places]
+    pair = chosen.pair[said]
+    places: list[int] = pair.tolist()
     no = np.zeros(len(said), dtype=bool)
     rows = Rows(
         request[said], response[said],
-        [method for method, _, _ in asked], [target for _, target, _ in asked], ["HTTP/1.1"] * len(said),
-        [line for line, _ in answers], [fields for _, _, fields in asked], [fields for _, fields in answers],
+        [pairs.asked[i][1] for i in places], chosen.asked.only(pair), chosen.answered.only(pair),
         slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous_end[said],
         previous_close[said], no, no,
     )  # fmt: skip
@@ -300,7 +321,8 @@ def _hand_over(run: _Run, count: int, following: Record) -> tuple[int, bool]:
 
 
 def _exchange(pairs: _Pairs, pair: int, index: int, request: Record, response: Record) -> Exchange:
-    method, target, fields = pairs.asked[pair]
+    kind, target = pairs.asked[pair]
+    method, _, fields = pairs.kinds[kind]
     exchange = Exchange(index, RequestLine(method, target, "HTTP/1.1"), fields, request[_OFFSET])
     exchange.response_line, exchange.response_fields = pairs.answers[pair]
     exchange.request, exchange.response = request, response

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import polars as pl
 
 from wiredoctor.http.conversation import Said
 from wiredoctor.http.fields import Fields
@@ -16,6 +17,37 @@ from wiredoctor.http.message import RECORD, Record
 from wiredoctor.tables import Array
 
 T = TypeVar("T")
+
+Asked = tuple[str, str, Fields | None]
+"""Method, version and fields of a request; empty and None where it was not captured."""
+Answer = tuple[StatusLine | None, Fields | None]
+"""Status line and fields of a response."""
+
+
+@dataclass
+class Coded(Generic[T]):
+    """Rows that have few different values: these, and which of them each row has (n,)."""
+
+    kinds: list[T]
+    which: Array
+
+    def __add__(self, other: Coded[T]) -> Coded[T]:
+        """These rows and those behind them."""
+        return Coded(self.kinds + other.kinds, np.concatenate((self.which, other.which + len(self.kinds))))
+
+    def text(self, read: Callable[[T], str]) -> pl.Series:
+        """A text of each row."""
+        return pl.Series([read(kind) for kind in self.kinds], dtype=pl.String).gather(pl.Series(self.which))
+
+    def values(self, read: Callable[[T], Any], dtype: type) -> Array:
+        """A flag or number of each row."""
+        kinds: Array = np.array([read(kind) for kind in self.kinds], dtype=dtype)
+        return kinds[self.which]
+
+    def only(self, rows: Array) -> Coded[T]:
+        """Some of the rows."""
+        some, which = np.unique(self.which[rows], return_inverse=True)
+        return Coded([self.kinds[i] for i in some.tolist()], which)
 
 
 @dataclass
@@ -28,12 +60,9 @@ class Rows:
 
     request: Array
     response: Array
-    methods: list[str]
     targets: list[str]
-    versions: list[str]
-    status_lines: list[StatusLine | None]
-    request_fields: list[Fields | None]
-    response_fields: list[Fields | None]
+    asked: Coded[Asked]
+    answered: Coded[Answer]
     slot: Array
     connection: Array
     client: Array
@@ -49,21 +78,21 @@ class Rows:
         joined: dict[str, Any] = {}
         for name, mine in vars(self).items():
             more = getattr(other, name)
-            joined[name] = mine + more if isinstance(mine, list) else np.concatenate((mine, more))
+            joined[name] = mine + more if isinstance(mine, (list, Coded)) else np.concatenate((mine, more))
         return Rows(**joined)
 
 
 def rows_of(said: list[Said]) -> Rows:
     """What the readers said, as rows."""
     exchanges = [x for _, x, *_ in said]
-    lines = [x.request_line or ("", "", "") for x in exchanges]
+    lines = [tuple(x.request_line or ("", "", "")) for x in exchanges]
     conversations = [c for c, *_ in said]
     following = [number for *_, record, _, _ in said for number in record[:4]]
     return Rows(
         numbers([x.request for x in exchanges]), numbers([x.response for x in exchanges]),
-        [method for method, _, _ in lines], [target for _, target, _ in lines], [version for _, _, version in lines],
-        [x.response_line for x in exchanges],
-        [x.request_fields for x in exchanges], [x.response_fields for x in exchanges],
+        [target for _, target, _ in lines],
+        each([(method, version, x.request_fields) for (method, _, version), x in zip(lines, exchanges, strict=True)]),
+        each([(x.response_line, x.response_fields) for x in exchanges]),
         whole([c.slot for c in conversations]), whole([c.connection for c in conversations]),
         whole([c.client for c in conversations]), whole([x.index for x in exchanges]),
         whole(following).reshape(-1, 4), whole([end for *_, end, _ in said]),
@@ -83,9 +112,6 @@ def whole(values: Sequence[int]) -> Array:
     return np.array(values, dtype=np.int64)
 
 
-def distinct(some: Sequence[T]) -> tuple[list[T], Array]:
-    """The different objects among some, in the order of their first places, and which of them each is (n,)."""
-    places: dict[int, int] = {}
-    which = whole([places.setdefault(id(one), len(places)) for one in some])
-    first = np.unique(which, return_index=True)[1]
-    return [some[i] for i in first.tolist()], which
+def each(some: list[T]) -> Coded[T]:
+    """Rows of which each has its own value."""
+    return Coded(some, np.arange(len(some)))

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.head import KNOWN_METHODS, LONGEST, MOST_LINES, HeadParser
+from wiredoctor.http.rows import Asked
 
 SHAPES = 512
 """Shapes of heads that are remembered; more of them only lose speed."""
 
 METHODS = {method: method.decode("ascii") for method in KNOWN_METHODS if method != b"CONNECT"}
 
-PlainRequest = tuple[str, str, Fields]
-"""Method, target and fields of a request of HTTP/1.1 that has no body and wishes no other protocol."""
+PlainRequest = tuple[int, str]
+"""Kind (an index of RequestTemplates.kinds) and target of a request of HTTP/1.1 that has no body and wishes no other protocol."""
 
 
 @dataclass
@@ -27,9 +28,14 @@ class _Shape:
 
 @dataclass
 class RequestTemplates:
-    """Reads plain request heads. `parts` is what was the same in the heads of the newest shape, `end` what was behind that."""
+    """Reads plain request heads. `parts` is what was the same in the heads of the newest shape, `end` what was behind that.
+
+    `kinds`: what the requests read so far were, but for their targets.
+    """
 
     parser: HeadParser
+    kinds: list[Asked] = field(default_factory=list[Asked])
+    _known: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     _parts: list[tuple[bytes, int]] = field(default_factory=list[tuple[bytes, int]])
     _end: bytes = b""
     _fields: Fields | None = None
@@ -54,7 +60,16 @@ class RequestTemplates:
             fields = self._other(data)
             if fields is None:
                 return None
-        return method, line[1].decode("latin-1"), fields
+        kind = self._known.get((method, fields.number))
+        if kind is None:
+            kind = self._known[method, fields.number] = len(self.kinds)
+            self.kinds.append((method, "HTTP/1.1", fields))
+        return kind, line[1].decode("latin-1")
+
+    def new_kinds(self) -> None:
+        """Begins to count kinds anew, so that they are few."""
+        self.kinds = []
+        self._known.clear()
 
     def _other(self, data: bytes) -> Fields | None:
         """A head that is not like the one before: its fields if it is plain, and from now on its shape is the newest."""
