@@ -82,6 +82,36 @@ def test_fin_before_the_response(at: int, changes: dict[str, Any], confidence: s
     assert [c["confidence"] for c in found] == ([confidence] if confidence else [])
 
 
+@pytest.mark.parametrize(
+    ("at", "changes", "speaks"),
+    [
+        pytest.param(60 * MS, {}, False, id="50 ms after the request"),
+        pytest.param(60 * MS + 1, {}, True, id="a little later"),
+        pytest.param(60 * MS, {"client_rst_frame": 9, "client_rst_time": 1 * S}, True, id="and something met a closed socket"),
+        pytest.param(60 * MS, {"server_close_rst": 1}, True, id="and the server reset"),
+    ],
+)
+def test_fin_with_the_request(at: int, changes: dict[str, Any], speaks: bool) -> None:
+    assert bool(aborts(DUE, SERVER_FIN, closes(at, rst=False), changes)) is speaks
+
+
+@pytest.mark.parametrize(
+    ("late", "changes", "speaks"),
+    [
+        pytest.param(50 * MS, {}, False, id="50 ms"),
+        pytest.param(50 * MS + 1, {}, True, id="a little later"),
+        pytest.param(50 * MS, {"server_close_offset": 43}, True, id="more came"),
+        pytest.param(50 * MS, {"server_close_frame": None, "server_close_offset": None, "said_at": 60 * S}, True, id="open"),
+    ],
+)
+@pytest.mark.parametrize("rtt_client", [0, 20 * MS])
+def test_fin_on_what_it_had_just_read(late: int, changes: dict[str, Any], speaks: bool, rtt_client: int) -> None:
+    """The capture point sees the FIN a round trip later."""
+    fin = closes(30 * MS + rtt_client + late, rst=False, ack=42)
+    row = {"response_end_reason": "fin", "rtt_client": rtt_client, "server_close_offset": 42}
+    assert bool(aborts(PART, SERVER_FIN, fin, row, changes)) is speaks
+
+
 def test_a_half_closed_client_that_still_receives() -> None:
     late = {"response_end": 4 * S, "said_at": 60 * S}
     assert aborts(PART, closes(1500 * MS, rst=False), late) == []

@@ -14,7 +14,9 @@ How it is proved
     for nothing.
 
 What it is not
-    A half-close: a client may send FIN and still wait for the response, which then comes and is acknowledged. A close that the
+    A half-close: a client may send FIN and still wait for the response, which then comes and is acknowledged; a FIN right
+    behind the request that the server answers with its own and nothing else. A response that is shorter than it says, where the
+    client closed on what it had just read and the server had nothing to add: the client was not impatient. A close that the
     server began. Event streams, multipart/x-mixed-replace and tunnels, which have no other end. A server that reset the
     connection first, or that had closed it before the request came: keep-alive-race.
 
@@ -64,6 +66,7 @@ RULE = Rule(
 )
 
 HALF_CLOSE = Threshold("1 s", "who half-closes does so with the request; a FIN that comes later is an end of patience")
+AT_ONCE = Threshold("50 ms", "who closes so soon after the request, or after all that came, has not run out of patience")
 STILL_WAITING = Threshold("5 s", "a half-closed client still waits; who got nothing for so long after its FIN has gone")
 REFUSED = Threshold("1 s", "an RST within that time (or two round trips) of the response answers the response")
 TIMEOUT_SHARE = Threshold("2 %", "timers fire late by little; what lies nearer to a round number is no chance")
@@ -177,7 +180,21 @@ def _left() -> pl.Expr:
     )
     refused = (c("client_rst_ack").is_null() | (c("client_rst_ack") < c("response_end_offset"))) & answers
     before = c("client_close_ack").is_null() | (c("client_close_ack") < c("response_end_offset"))
-    return (c("client_close_rst") == 0) & ((_unfinished() & gone) | (_whole() & before & refused)).fill_null(False)
+    impatient = _unfinished() & gone & ~_at_once()
+    return (c("client_close_rst") == 0) & (impatient | (_whole() & before & refused)).fill_null(False)
+
+
+def _at_once() -> pl.Expr:
+    """The FIN came with the request, or with what the client had just read; the server had no more to say, or nothing."""
+    c = pl.col
+    asked = c("client_close_time") - c("request_end")
+    read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
+    since = pl.when(_begun()).then(read).otherwise(asked)
+    # it acknowledges all that the server ever sent
+    all_of_it = (c("client_close_ack") >= c("server_close_offset")) & (c("server_close_rst") == 0)
+    nobody_sent = c("server_close_frame").is_null() & ~_begun()
+    taken = (all_of_it | nobody_sent) & c("client_rst_frame").is_null()
+    return (taken & (since <= AT_ONCE.value)).fill_null(False)
 
 
 def _unfinished() -> pl.Expr:
@@ -234,9 +251,13 @@ def _timeout_texts() -> list[pl.Expr]:
     timeout = pl.col("timeout")
     nothing = pl.lit("")
     known = pl.when(timeout.is_not_null())
+    # where the response was coming, the time may be a chance
+    sure = pl.when(timeout.is_not_null() & ~_begun())
     return [
-        known.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
-        known.then(pl.format(" That is close to {} s: a timeout of the client ran out.", timeout))
+        sure.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
+        sure.then(pl.format(" That is close to {} s: a timeout of the client ran out.", timeout))
+        .when(timeout.is_not_null())
+        .then(pl.format(" That is close to {} s: a timeout for the whole of it may have run out.", timeout))
         .otherwise(nothing)
         .alias("timeout_means"),
         known.then(pl.format(" Look for a timeout of {} s in the client.", timeout)).otherwise(nothing).alias("timeout_where"),
