@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.rules.frames import S, connection, found, rows
 
 
@@ -21,6 +25,20 @@ def test_bytes_that_were_acknowledged_but_not_captured() -> None:
     assert (loss["frame"], loss["start"], loss["connection"], loss["side"]) == (20, 2 * S, None, None)
 
 
+@pytest.mark.parametrize(
+    ("changes", "speaks"),
+    [
+        pytest.param({}, False, id="a probe may have been the first packet"),
+        pytest.param({"server_unseen_bytes": 1, "unseen_places": 2}, False, id="one of each side"),
+        pytest.param({"handshake": True}, True, id="the number was known"),
+        pytest.param({"client_unseen_bytes": 2}, True, id="two bytes are no probe"),
+    ],
+)
+def test_a_keep_alive_probe_is_no_loss(changes: dict[str, Any], speaks: bool) -> None:
+    probe = {"handshake": False, "unseen_frame": 2, "unseen_time": S, "unseen_places": 1, "client_unseen_bytes": 1}
+    assert bool(found("capture-loss", rows("connections", connection(**probe | changes)))) is speaks
+
+
 def test_a_share_is_said_only_of_a_part() -> None:
     one = connection(unseen_frame=30, unseen_time=3 * S, unseen_places=1, client_unseen_bytes=10)
     [loss] = found("capture-loss", rows("connections", one))
@@ -29,7 +47,7 @@ def test_a_share_is_said_only_of_a_part() -> None:
 
 def test_at_most_five_places_are_shown() -> None:
     many = [
-        connection(connection=i, unseen_frame=100 - i, unseen_time=i, unseen_places=1, client_unseen_bytes=1) for i in range(9)
+        connection(connection=i, unseen_frame=100 - i, unseen_time=i, unseen_places=1, client_unseen_bytes=9) for i in range(9)
     ]
     [loss] = found("capture-loss", rows("connections", *many))
     assert [e["frame"] for e in loss["evidence"]] == [92, 93, 94, 95, 96]
@@ -44,12 +62,20 @@ def test_a_damaged_file() -> None:
     assert found("damaged-file", rows("captures", whole)) == []
     [damage] = found("damaged-file", rows("captures", whole | {"damage": "the file ends inside packet 8."}))
     assert (damage["damage"], damage["packets"], damage["start"]) == ("The file ends inside packet 8", 7, 3 * S)
+    assert damage["how_far"] == "to its end"
+    assert damage["cure"].startswith("Copy the file again")
     assert [e["frame"] for e in damage["evidence"]] == [7]
 
 
 def test_a_file_without_a_readable_packet() -> None:
     [damage] = found("damaged-file", rows("captures", {"capture": "a.pcap", "damage": "no packet record is readable"}))
-    assert damage["evidence"] == []
+    assert (damage["evidence"], damage["how_far"]) == ([], "at all")
+
+
+def test_a_file_of_a_link_type_that_nobody_knows() -> None:
+    unknown = {"capture": "a.pcap", "damage": "packets of link type 282 cannot be read (offset 20: unknown link type)"}
+    [damage] = found("damaged-file", rows("captures", unknown))
+    assert damage["cure"].startswith("Convert the file")
 
 
 def test_one_sided_connections_are_counted() -> None:

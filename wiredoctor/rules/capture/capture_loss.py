@@ -14,7 +14,7 @@ How it is proved
 
 What it is not
     A loss on the network: what was lost there is sent again. A capture of one direction only. The part of a connection from
-    before the capture began.
+    before the capture began, nor the probe (one old byte, or none) by which a connection that rested then may begin here.
 
 What to do
     Capture with a larger buffer and a snap length that fits, and only what is needed.
@@ -51,7 +51,10 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where anything is missing."""
     c = pl.col
     missing = c("client_unseen_bytes") + c("server_unseen_bytes")
-    touched = (missing > 0) & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
+    one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
+    # nothing tells a keep-alive probe from the ACK that it resembles, where it is the first packet of its side
+    lost = (missing > 0) & ~(one_byte & ~c("handshake"))
+    touched = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     note = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
     place = packet("unseen_frame", "unseen_time", note).filter(touched)
     return connections.select(

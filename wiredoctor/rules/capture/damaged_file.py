@@ -29,10 +29,9 @@ from wiredoctor.rules.proof import evidence, of_the_capture
 
 RULE = Rule(
     severity="warning",
-    title="The capture file is damaged: only its first {packets:,} packets could be read",
-    message="{damage}. The {packets:,} packets before that were analysed; what may come after them is unknown.",
-    remedy="Copy the file again, or let capinfos and editcap (Wireshark) save what can be saved. When capturing again, end the "
-    "capturing program with an interrupt and see that the disk has room.",
+    title="The capture file could not be read {how_far}",
+    message="{damage}. Packets analysed before that: {packets:,}; what may come after them is unknown.",
+    remedy="{cure}",
     display_filter="frame.number <= {last_frame}",
     references=(
         Reference("pcap file format", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap/"),
@@ -40,6 +39,13 @@ RULE = Rule(
     ),
     summary=True,
 )
+
+
+_COPY = (
+    "Copy the file again, or let capinfos and editcap (Wireshark) save what can be saved. When capturing again, end the "
+    "capturing program with an interrupt and see that the disk has room."
+)
+_CONVERT = "Convert the file to a link type that is known (Ethernet, raw IP), or capture on an interface that has one."
 
 
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
@@ -54,6 +60,11 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("last_time").alias("start"),
             pl.col("last_time").alias("end"),
             "packets",
+            pl.when(pl.col("packets") > 0).then(pl.lit("to its end")).otherwise(pl.lit("at all")).alias("how_far"),
+            pl.when(pl.col("damage").str.contains("link type", literal=True))
+            .then(pl.lit(_CONVERT))
+            .otherwise(pl.lit(_COPY))
+            .alias("cure"),
             _sentence(pl.col("damage").str.strip_chars_end(". ")).alias("damage"),
             evidence(("last_read", "last_time", "the last packet that could be read")),
         )
