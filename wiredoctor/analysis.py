@@ -22,7 +22,7 @@ FINISHED_AT_ONCE = 16_384
 """Connections that are open at the end of the capture, of which a flood leaves hundreds of thousands: their rows are made
 in Python, at 2 kB each."""
 
-TOGETHER = 4
+TOGETHER = 2
 """Epochs whose exchanges, messages, bursts and connections are shown to the rules at once: planning a query takes longer
 than running it over those of one epoch."""
 
