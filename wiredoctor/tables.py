@@ -536,7 +536,14 @@ EXCHANGES = Table(
         _n("server_time", I64, "ns", "response start - request end, at least 0"),
         _n("response_time", I64, "ns", "response end - response start"),
         _n("previous_end", I64, "ns", "when the exchange before it on the connection was over; none for the first"),
-        _c("previous_close", BOOL, "", "the response before it on the connection said Connection: close"),
+        _n("previous_end_offset", I64, "bytes", "offset of the server's stream behind the last response before it; none without"),
+        _c(
+            "previous_close",
+            BOOL,
+            "",
+            "the last response before it on the connection announced the close: Connection: close, HTTP/1.0 without keep-alive, "
+            "or a body that runs to the close",
+        ),
         # the connection, as of when the row was said
         _c("last", BOOL, "", "no further request was seen on the connection"),
         _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),

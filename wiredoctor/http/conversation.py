@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wiredoctor.http.fields import Fields
-from wiredoctor.http.framing import TUNNEL
+from wiredoctor.http.framing import TUNNEL, UNTIL_CLOSE, announces_close
 from wiredoctor.http.head import HeadParser, RequestLine, StatusLine
 from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, BY_FIN, BY_RST, IN_HOLE, Exchange, Message, Record
 from wiredoctor.http.modes import HEAD, NO_END, OFF, REQUEST, RESPONSE
@@ -27,7 +27,7 @@ class Spoken:
     intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
     offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
     said: the exchanges that are over, whether only the capture's end says so, the record of the request behind it (of the
-    response, where nobody had asked for that), when the exchange before it was over, and whether that said Connection: close.
+    response, where nobody had asked for that), and what there was before it.
     event_streams: ids of responses that are meant to arrive piece by piece.
     """
 
@@ -37,7 +37,13 @@ class Spoken:
     event_streams: list[int] = field(default_factory=list[int])
 
 
-Said = tuple["Conversation", Exchange, bool, Record, int, bool]
+Previous = tuple[int, int, int]
+"""Before an exchange: when the one before it was over, and of the last response whether it announced the close (0 or 1), and
+its end in the server's stream."""
+
+NOTHING_BEFORE: Previous = (NEVER, 0, NEVER)
+
+Said = tuple["Conversation", Exchange, bool, Record, Previous]
 
 
 class Conversation:
@@ -52,8 +58,7 @@ class Conversation:
         "next_index",
         "open",
         "parser",
-        "previous_close",
-        "previous_end",
+        "previous",
         "protocol",
         "readers",
         "slot",
@@ -68,7 +73,7 @@ class Conversation:
         self.open: deque[Exchange] = deque()
         self.awaiting: deque[Exchange] = deque()
         self.next_index = 0
-        self.previous_end, self.previous_close = NEVER, False
+        self.previous: Previous = NOTHING_BEFORE
         self.client = -1
         self.heard_frame = NEVER
         self.protocol = "unknown"
@@ -242,9 +247,13 @@ class Conversation:
 
     def say(self, exchange: Exchange, at_capture_end: bool, following: Record) -> None:
         """Nothing can change an exchange any more; `following` is the first record of the one behind it."""
-        self.spoken.said.append((self, exchange, at_capture_end, following, self.previous_end, self.previous_close))
-        self.previous_end = max(exchange.request[4], exchange.response[4])
-        self.previous_close = exchange.response_fields is not None and exchange.response_fields.connection_close
+        self.spoken.said.append((self, exchange, at_capture_end, following, self.previous))
+        over = max(exchange.request[4], exchange.response[4])
+        if exchange.response_fields is None or exchange.response_line is None:
+            self.previous = max(self.previous[0], over), *self.previous[1:]
+            return
+        closes = announces_close(exchange.response_line.version, exchange.response_fields)
+        self.previous = over, int(closes or exchange.response[8] == UNTIL_CLOSE), exchange.response[14]
 
     def end(self, reasons: tuple[int, int], at_capture_end: bool) -> None:
         """The connection, or the capture, is over. `reasons`: why each direction ended, an index of tables.END_REASONS."""

@@ -39,7 +39,8 @@ def exchange_table(
     slot, client, following = rows.slot, rows.client, rows.following
     columns["connection"], columns["exchange"] = rows.connection, rows.index.astype(np.int32)
     columns["has_request"], columns["has_response"] = rows.request[:, 0] != NEVER, rows.response[:, 0] != NEVER
-    columns["previous_end"], columns["previous_close"] = rows.previous_end, rows.previous_close
+    columns["previous_end"], columns["previous_end_offset"] = rows.previous[:, 0].copy(), rows.previous[:, 2].copy()
+    columns["previous_close"] = rows.previous[:, 1] == 1
     columns["upgraded"] = rows.upgraded
     columns["at_capture_end"] = rows.at_capture_end
     request_columns(columns, rows.request, rows.targets, rows.asked)

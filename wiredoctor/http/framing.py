@@ -42,6 +42,11 @@ def _by_fields(fields: Fields, silent: int, unfinished: int) -> int:
     return silent
 
 
+def announces_close(version: str, response: Fields) -> bool:
+    """Whether a response says by itself that the connection will close behind it, RFC 9112 section 9.3."""
+    return response.connection_close or (version < "HTTP/1.1" and not response.connection_keep_alive)
+
+
 def is_persistent(request_version: str, request: Fields | None, response_version: str, response: Fields) -> bool:
     """RFC 9112 section 9.3, as both sides see it; an unseen request is taken for one that asks for nothing special."""
     if response.connection_close or (request is not None and request.connection_close):

@@ -14,9 +14,9 @@ from typing import TypeVar
 import numpy as np
 
 from wiredoctor.http import bodies, quick
-from wiredoctor.http.conversation import Conversation
+from wiredoctor.http.conversation import Conversation, Previous
 from wiredoctor.http.fields import Fields
-from wiredoctor.http.framing import LENGTH, NO_BODY
+from wiredoctor.http.framing import LENGTH, NO_BODY, announces_close
 from wiredoctor.http.head import RequestLine, StatusLine
 from wiredoctor.http.message import COMPLETE, INDEX_BITS, RECORD, Exchange, Record
 from wiredoctor.http.modes import BODY, HEAD, REQUEST
@@ -204,7 +204,7 @@ def _columns(walk: Walk, pairs: _Pairs) -> Plain | None:
     kept = np.flatnonzero(faults == (faults - ~plain)[begin][run])
     if not len(kept):
         return None
-    closes = np.array([fields.connection_close for _, fields in some])[which]
+    closes = np.array([announces_close(line.version, fields) for line, fields in some])[which]
     streams = np.array([fields.event_stream for _, fields in some])[which]
     columns = (run, request, response, last, head, body, bodiless, closes, streams)
     answers: Coded[Answer] = Coded(list(some), which)
@@ -271,15 +271,17 @@ def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
     request, response = chosen.records(walk, request_id, response_id)
     intervals = _intervals(request, response, 2 * slot + client, index)
     ended = np.maximum(request[:, _END], response[:, _END])
-    previous_end, previous_close = np.roll(ended, 1), np.roll(chosen.closes, 1)
+    before = _table(n, (ended, chosen.closes, response[:, _BEHIND]))
+    previous = np.roll(before, 1, axis=0)
     for run, a, z, asking, answering in zip(
         runs, first.tolist(), final.tolist(), request[first].tolist(), request[final].tolist(), strict=True
     ):
-        previous_end[a], previous_close[a] = _hand_over(run, z - a + 1, tuple(asking))
+        previous[a] = _hand_over(run, z - a + 1, tuple(asking))
         last = _exchange(pairs, int(chosen.pair[z]), int(index[z]), tuple(answering), tuple(response[z].tolist()))
         run.conversation.open.append(last)
         if z > a:
-            run.conversation.previous_end, run.conversation.previous_close = int(ended[z - 1]), bool(chosen.closes[z - 1])
+            end, close, offset = before[z - 1].tolist()
+            run.conversation.previous = end, close, offset
         _leave(walk, run, last, z - a + 1, int(chosen.last[z]) + 1)
     # the last one of each connection is said when another follows it
     said = np.flatnonzero(np.isin(np.arange(n), final, invert=True))
@@ -289,8 +291,8 @@ def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
     rows = Rows(
         request[said], response[said],
         [pairs.asked[i][1] for i in places], chosen.asked.only(pair), chosen.answered.only(pair),
-        slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous_end[said],
-        previous_close[said], no, no,
+        slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous[said],
+        no, no,
     )  # fmt: skip
     return Plain(rows, intervals, response[chosen.streams, 0].tolist())
 
@@ -308,16 +310,15 @@ def _intervals(request: Array, response: Array, side: Array, index: Array) -> Ar
     return np.concatenate((_table(len(index), asked), _table(len(index), answered)))
 
 
-def _hand_over(run: _Run, count: int, following: Record) -> tuple[int, bool]:
-    """Says the exchange before the plain ones, which the first of these follows; returns when that before was over, and
-    whether it said Connection: close."""
+def _hand_over(run: _Run, count: int, following: Record) -> Previous:
+    """Says the exchange before the plain ones, which the first of these follows; returns what was before that."""
     conversation = run.conversation
     if conversation.client < 0:
         conversation.take_kind(run.client, REQUEST, following[1])
     if conversation.open:
         conversation.say(conversation.open.popleft(), False, following)
     conversation.next_index += count
-    return conversation.previous_end, conversation.previous_close
+    return conversation.previous
 
 
 def _exchange(pairs: _Pairs, pair: int, index: int, request: Record, response: Record) -> Exchange:

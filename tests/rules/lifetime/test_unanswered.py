@@ -33,6 +33,13 @@ def test_a_request_that_was_received_and_not_answered() -> None:
     assert len(unanswered(previous_end=None)) == 1
 
 
+def test_a_pipelined_request() -> None:
+    """It left before the response to the one before it had come; behind that, nothing came."""
+    pipelined = {"previous_end": 8 * S + 1, "request_ack": 0}
+    assert len(unanswered(**pipelined, previous_end_offset=500)) == 1
+    assert unanswered(**pipelined, previous_end_offset=499) == []
+
+
 def test_an_interim_response_is_no_answer() -> None:
     interim = {"has_response": True, "response_status": 100, "response_end_offset": 525, "server_close_offset": 525}
     assert [c["interim_only"] for c in unanswered(**interim)] == [" (but for an interim 100)"]
@@ -47,7 +54,8 @@ def test_an_interim_response_is_no_answer() -> None:
         pytest.param({"server_close_offset": 501}, id="something came behind the request"),
         pytest.param({"request_end_reason": "fin"}, id="the request was not complete"),
         pytest.param({"has_response": True, "response_status": 200}, id="answered"),
-        pytest.param({"previous_end": 8 * S + 1}, id="pipelined"),
+        pytest.param({"previous_close": True}, id="behind a response that announced the close"),
+        pytest.param({"previous_close": True, "previous_end": 8 * S + 1}, id="pipelined behind it"),
         pytest.param({"upgraded": True}, id="after an upgrade"),
         pytest.param({"server_close_contradicted": True}, id="a forged FIN"),
         pytest.param(CLIENT_FIN | {"client_close_ack": 500}, id="FINs cross"),

@@ -14,7 +14,7 @@ How it is proved
 
 What it is not
     A request that met a closed connection: keep-alive-race. A response that broke off: truncated-response. A client
-    that gave up first: client-abort. Requests that were pipelined behind one whose answer closed the connection.
+    that gave up first: client-abort. A request behind an answer that had announced the close, be it pipelined or not.
 
 What to do
     Look into the server's log at that time: a crash, a worker that was killed, a limit that was exceeded.
@@ -63,15 +63,16 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that was received and not answered."""
     c = pl.col
     asked = c("has_request") & (c("request_end_reason") == "complete") & c("server_close_frame").is_not_null() & ~c("upgraded")
-    # of a final response nothing was sent, behind what the client had when it asked or behind an interim one
+    # of a final response nothing was sent, behind the responses before it, what the client had when it asked, or an interim one
     interim = c("has_response") & (c("response_status") < 200)
-    sent = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
+    before = pl.max_horizontal("request_ack", "previous_end_offset")
+    sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
     nothing = (~c("has_response") | interim) & (c("server_close_offset") <= sent)
-    # a pipelined request may lie behind an answer that announced the close: its client has to repeat it
-    alone = c("previous_end").is_null() | (c("request_start") >= c("previous_end"))
+    # who asks behind an answer that announced the close has to repeat it on another connection
+    promised = ~c("previous_close")
     wait = (c("server_close_time") - c("request_end")).clip(0)
     said = pl.when(interim).then(pl.format(" (but for an interim {})", "response_status")).otherwise(pl.lit(""))
-    return exchanges.filter(asked & nothing & alone & request_taken() & server_closed_first()).select(
+    return exchanges.filter(asked & nothing & promised & request_taken() & server_closed_first()).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
