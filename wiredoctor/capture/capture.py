@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Literal
 
-EPOCH = 128_000
+EPOCH = 100_000
 """Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays below 450 MB."""
 
 
