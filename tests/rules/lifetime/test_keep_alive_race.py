@@ -64,6 +64,28 @@ def test_edge_of_the_rest() -> None:
     assert kinds(**RST | {"previous_end": 7 * S - 20 * MS, "rtt_client": 20 * MS}) == ["forgotten"]
 
 
+def test_a_close_that_the_response_before_had_announced() -> None:
+    """The client had that response for 6 s: it did not heed it, whether or not the FIN had arrived."""
+    announced = {"previous_close": True, "rtt_client": 20 * MS}
+    [crossed] = race(**announced)
+    assert crossed["kind"] == "race"
+    assert "announced the close" in crossed["unaware"]
+    assert "could not know" not in crossed["unaware"]
+    assert "could not know" in race()[0]["unaware"]
+    assert "idle limit" not in crossed["limit_means"] + crossed["shorter"]
+    assert "idle limit" in race()[0]["shorter"]
+    assert kinds(**announced, request_ack=501) == ["stale-pool"]
+    assert kinds(**announced | RST) == []
+
+
+@pytest.mark.parametrize(("rest", "speaks"), [(-1, False), (0, True)])
+def test_edges_of_what_the_client_could_know(rest: int, speaks: bool) -> None:
+    """The response, 20 ms from the client, ends at 2 s."""
+    sent = {"request_start": 2 * S + 20 * MS + rest, "request_end": 8 * S, "rtt_client": 20 * MS}
+    assert bool(race(**sent, previous_close=True)) is speaks
+    assert race(**sent)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

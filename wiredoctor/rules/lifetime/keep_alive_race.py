@@ -21,7 +21,8 @@ How it is proved
 
 What it is not
     A server that had received the request and closed without an answer: that is no-response. A connection that was closed
-    while idle and not used again: idle-close.
+    while idle and not used again: idle-close. A request that was pipelined before the client could know that the response
+    before it announced the close: it has to be repeated on another connection. Where the client did know, it is told so.
 
 What to do
     Let the client's pool give up idle connections sooner than the server does, and repeat requests that are safe to repeat.
@@ -42,7 +43,7 @@ from wiredoctor.rules.words import DURATION, duration
 _IDLE = "The connection had been idle for {idle}{idle_unknown}."
 _CLOSED = " {closed_after}{limit}{limit_means}"
 _SHORTER = (
-    "Make the idle limit of the client's pool shorter than that of the server{limit_named}; where the client is a proxy or a "
+    "Make the idle limit of the client's pool shorter than that of the server{}; where the client is a proxy or a "
     "balancer, make the limit of the server behind it the longer one (AWS application load balancers and nginx's upstream "
     "keepalive_timeout keep connections for 60 s). "
 )
@@ -57,7 +58,7 @@ RULE = Rule(
     },
     message={
         "race": "{request} was sent on a connection that the server had closed: its {close} acknowledges nothing of that "
-        "request, {unaware}, so the client could not know. Nobody answered it. " + _IDLE + _CLOSED,
+        "request, {unaware}. Nobody answered it. " + _IDLE + _CLOSED,
         "stale-pool": "{request} was sent {known_for} after the server's FIN, on the same connection, and acknowledges "
         "that FIN: the client's kernel had received it, but its pool did not look before it used the connection again. Nobody "
         "answered it. " + _IDLE + _CLOSED,
@@ -66,10 +67,9 @@ RULE = Rule(
         "forgotten the connection without saying so. " + _IDLE + " The limit that it met is at most that long.",
     },
     remedy={
-        "race": _SHORTER + _REPEAT,
+        "race": "{shorter}" + _REPEAT,
         "stale-pool": "Let the pool look at a connection before it uses it again: one that is readable while idle has ended. "
-        + _SHORTER
-        + _REPEAT,
+        "{shorter}" + _REPEAT,
         "forgotten": "Make the idle limit of the client's pool shorter than that of the server and of everything between them "
         "(balancer, NAT, firewall), or let the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
         "system's default of two hours is too long). " + _REPEAT,
@@ -104,6 +104,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     lost = c("has_request") & ~c("has_response") & ~c("upgraded") & c("server_close_frame").is_not_null()
     # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
     lost = lost & ~(c("hole_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
+    # pipelined behind a response that announced the close: the server has not broken a promise, nor has the client known
+    lost = lost & ~(c("previous_close") & (rest() < 0).fill_null(False))
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     kind = pl.when(closed_against_request()).then(pl.when(covers).then(pl.lit("stale-pool")).otherwise(pl.lit("race")))
     rows = (
@@ -148,7 +150,7 @@ def _forgotten() -> pl.Expr:
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (rest() >= REST.value)
     first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
-    return (alone & answers & first).fill_null(False)
+    return (alone & answers & first & ~c("previous_close")).fill_null(False)
 
 
 def _texts() -> list[pl.Expr]:
@@ -156,7 +158,9 @@ def _texts() -> list[pl.Expr]:
     c = pl.col
     soon = c("limit") <= IMMEDIATE.value
     means = (
-        pl.when(soon)
+        pl.when("previous_close")
+        .then(pl.lit(" of rest, as the response before had announced (Connection: close, or what means the same)."))
+        .when(soon)
         .then(pl.lit(" after the response before: that is no idle limit, but a close that nothing announced (premature-close)."))
         .when(c("limit").is_not_null())
         .then(pl.format(" of rest, which seems to be its idle limit{}.", usual(c("limit"))))
@@ -164,18 +168,25 @@ def _texts() -> list[pl.Expr]:
     )
     known = c("limit").is_not_null()
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
-    named = pl.when(known & ~soon).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
+    named = (
+        pl.when(known & ~soon & ~c("previous_close")).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
+    )
     return [
         pl.when(c("idle").is_null()).then(pl.format("a time that is not known: {}", first)).alias("idle_unknown"),
-        pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN)).alias("unaware"),
+        (
+            pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
+            + pl.when("previous_close").then(pl.lit(_WARNED)).otherwise(pl.lit(", so the client could not know"))
+        ).alias("unaware"),
         pl.when(known).then(pl.lit("The server closed it after ")).otherwise(pl.lit("")).alias("closed_after"),
         means.alias("limit_means"),
-        named.alias("limit_named"),
+        pl.when("previous_close").then(pl.lit(_HEED)).otherwise(pl.format(_SHORTER, named)).alias("shorter"),
     ]
 
 
 _FIN_UNSEEN = "and the request does not acknowledge the FIN"
 _RST_UNSEEN = "and where an RST has arrived, no request is sent any more"
+_WARNED = "; but the response before it, which the client had, announced the close"
+_HEED = "Let the client give up a connection whose response says Connection: close. "
 
 
 def _close_note() -> pl.Expr:
