@@ -45,7 +45,17 @@ def test_edges_of_the_answer(after: int, speaks: bool) -> None:
 
 @pytest.mark.parametrize(("acks", "tries", "kind"), [(2, 1, "timeout"), (3, 1, "fast"), (3, 2, "timeout")])
 def test_kinds(acks: int, tries: int, kind: str) -> None:
-    assert [s["kind"] for s in stalls(stall_duplicate_acks=acks, stall_tries=tries)] == [kind]
+    far = {"rtt_own": 10 * MS, "rtt_other": 50 * MS}
+    assert [s["kind"] for s in stalls(stall_duplicate_acks=acks, stall_tries=tries, **far)] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("rtt_other", "kind"), [(43 * MS - MS // 2, "fast"), (43 * MS - MS // 2 - 1, "timeout"), (None, "fast"), (0, "timeout")]
+)
+def test_a_timer_is_later_than_duplicate_acks(rtt_other: int | None, kind: str) -> None:
+    """210 ms are four round trips of 52.5 ms."""
+    [stall] = stalls(stall_duplicate_acks=9, rtt_own=10 * MS, rtt_other=rtt_other)
+    assert stall["kind"] == kind
 
 
 @pytest.mark.parametrize(

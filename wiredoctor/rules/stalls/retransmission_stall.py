@@ -3,7 +3,7 @@
 What it means
     A segment or its acknowledgement was lost, and the connection stood still until the sender noticed. Its
     retransmission timer told it (kind timeout): 200 ms at the least on Linux, and doubled with each try
-    (RFC 6298). Or three duplicate ACKs did (kind fast, RFC 5681), which takes a round trip.
+    (RFC 6298). Or three duplicate ACKs did (kind fast, RFC 5681), which takes a round trip, or a few when queues are full.
 
 Why it hurts
     A lost packet costs an exchange that would have taken a few milliseconds the whole timer. Short exchanges suffer
@@ -77,6 +77,9 @@ MAX_ANSWER = Threshold(
     "an ACK takes a round trip and a timer below 500 ms; what comes later than the slowest paths allow answers something else",
 )
 DUPLICATE_ACKS = Threshold("3 ACKs", "so many make a sender retransmit before its timer (RFC 5681 section 3.2)")
+FAST = Threshold("4 round trips", "duplicate ACKs mend a loss in one, or in some more with full queues; later it was the timer")
+    "4 round trips", "duplicate ACKs mend a loss in one, or in some more where queues are full; later it was the timer"
+)
 
 
 def screen() -> pl.Expr:
@@ -88,8 +91,9 @@ def find(segments: pl.LazyFrame) -> pl.LazyFrame:
     """A row per ACK that shows that a retransmission ended a time without forward progress."""
     c = pl.col
     gap = c("resent_time") - c("stall_time")
-    # a second try comes by the timer
-    told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("stall_tries") == 1)
+    # a second try comes by the timer, and so does one that is much later than the duplicate ACKs
+    soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_other"))).fill_null(True)
+    told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("stall_tries") == 1) & soon
     kind = pl.when(told).then(pl.lit("fast")).otherwise(pl.lit("timeout"))
     answered = c("time") - c("resent_time") <= MAX_ANSWER.value
     earlier = c("first_try_frame") != c("resent_frame")
