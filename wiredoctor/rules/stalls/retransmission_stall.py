@@ -78,8 +78,6 @@ MAX_ANSWER = Threshold(
 )
 DUPLICATE_ACKS = Threshold("3 ACKs", "so many make a sender retransmit before its timer (RFC 5681 section 3.2)")
 FAST = Threshold("4 round trips", "duplicate ACKs mend a loss in one, or in some more with full queues; later it was the timer")
-    "4 round trips", "duplicate ACKs mend a loss in one, or in some more where queues are full; later it was the timer"
-)
 
 
 def screen() -> pl.Expr:
