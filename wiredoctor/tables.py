@@ -379,7 +379,12 @@ SEGMENTS = Table(
         _n("small_run_frame", I64, "", "the first of them"),
         _n("small_run_time", I64, "ns", "its time"),
         # what it carries
-        _c("event_stream", BOOL, "", "its message is text/event-stream, application/x-ndjson or multipart/x-mixed-replace"),
+        _c(
+            "event_stream",
+            BOOL,
+            "",
+            "carries body of a message that is text/event-stream, application/x-ndjson or multipart/x-mixed-replace",
+        ),
         _c("http", BOOL, "", "the connection has spoken HTTP so far"),
         _n("message", I64, "", "the message its first new byte belongs to; none when it came out of order or belongs to none"),
         _n("exchange", I32, "", "index of that message's exchange in its connection"),

@@ -74,7 +74,8 @@ def annotate(
         s[name] = np.zeros(n, dtype=bool)
     if len(rows):
         _locate(s, rows, side[rows], intervals, last_message)
-    s["event_stream"] = np.isin(s["message"], event_streams) if event_streams else np.zeros(n, dtype=bool)
+    # what a head will say is not known while it is sent
+    s["event_stream"] = s["in_body"] & np.isin(s["message"], event_streams) if event_streams else np.zeros(n, dtype=bool)
     data = s["data_before_row"]
     s["data_before_message"] = fill(last_message, data, last.message[side])
     s["data_before_ends_head"] = fill(s["ends_head"], data, last.ends_head[side])

@@ -133,7 +133,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         pl.max_horizontal("request_end", "server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         "close",
-        c("idle", "limit").cast(DURATION),
+        c("idle").cast(DURATION),
         (c("request_start") - c("server_close_time")).clip(0).cast(DURATION).alias("known_for"),
         *_texts(),
         evidence(
@@ -157,27 +157,34 @@ def _texts() -> list[pl.Expr]:
     """What the message says only where it is known: how long the connection rested, and what that means."""
     c = pl.col
     soon = c("limit") <= IMMEDIATE.value
+    # a FIN in the last segment of the response
+    together = c("limit") == 0
+    behind = pl.when(together).then(pl.lit("together with")).otherwise(pl.lit(" after")) + pl.lit(" the response before")
     means = (
         pl.when("previous_close")
-        .then(pl.lit(" of rest, as the response before had announced (Connection: close, or what means the same)."))
+        .then(behind + pl.lit(", which had announced that (Connection: close, or what means the same)."))
         .when(soon)
-        .then(pl.lit(" after the response before: that is no idle limit, but a close that nothing announced (premature-close)."))
+        .then(behind + pl.lit(": that is no idle limit, but a close that nothing announced (premature-close)."))
         .when(c("limit").is_not_null())
         .then(pl.format(" of rest, which seems to be its idle limit{}.", usual(c("limit"))))
         .otherwise(pl.lit(""))
     )
     known = c("limit").is_not_null()
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
-    named = (
-        pl.when(known & ~soon & ~c("previous_close")).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
-    )
+    named = pl.when(known & ~soon).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
     return [
         pl.when(c("idle").is_null()).then(pl.format("a time that is not known: {}", first)).alias("idle_unknown"),
         (
             pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
             + pl.when("previous_close").then(pl.lit(_WARNED)).otherwise(pl.lit(", so the client could not know"))
         ).alias("unaware"),
-        pl.when(known).then(pl.lit("The server closed it after ")).otherwise(pl.lit("")).alias("closed_after"),
+        pl.when(known & (soon | c("previous_close")))
+        .then(pl.lit("The server closed it "))
+        .when(known)
+        .then(pl.lit("The server closed it after "))
+        .otherwise(pl.lit(""))
+        .alias("closed_after"),
+        pl.when(~together).then("limit").cast(DURATION).alias("limit"),
         means.alias("limit_means"),
         pl.when("previous_close").then(pl.lit(_HEED)).otherwise(pl.format(_SHORTER, named)).alias("shorter"),
     ]
