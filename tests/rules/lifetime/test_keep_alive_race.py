@@ -8,6 +8,7 @@ import pytest
 
 from tests.rules.frames import MS, S
 from tests.rules.lifetime.lost import FIN, candidates, request
+from wiredoctor.durations import duration_text
 
 RST = {"server_close_rst": 1, "server_close_ack": None, "server_close_frame": 10, "server_close_time": 8 * S + 10 * MS}
 """An RST without ACK flag behind the request, with the sequence number that it asks for."""
@@ -112,6 +113,22 @@ def test_a_close_right_after_the_response_is_no_idle_limit() -> None:
     assert "premature-close" in race(server_close_time=3 * S)[0]["limit_means"]
     assert "idle limit" in race(server_close_time=3 * S + 1)[0]["limit_means"]
     assert "premature-close" not in race(server_close_time=3 * S + 1)[0]["limit_means"]
+
+
+@pytest.mark.parametrize(
+    ("at", "announced", "said"),
+    [
+        (2 * S, False, "it together with the response before: that is no idle limit"),
+        (2 * S + MS, False, "it 1 ms after the response before: that is no idle limit"),
+        (2 * S + MS, True, "it 1 ms after the response before, which had announced that"),
+        (7 * S, True, "it 5 s after the response before, which had announced that"),
+        (7 * S, False, "it after 5 s of rest, which seems to be its idle limit"),
+    ],
+)
+def test_when_the_server_closed_is_a_sentence(at: int, announced: bool, said: str) -> None:
+    [lost] = race(server_close_time=at, previous_close=announced)
+    limit = duration_text(round(lost["limit"].total_seconds() * S)) if lost["limit"] else ""
+    assert f"{lost['closed_after']}{limit}{lost['limit_means']}".startswith(f"The server closed {said}")
 
 
 def test_a_connection_that_was_not_used_before() -> None:
