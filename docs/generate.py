@@ -1,12 +1,16 @@
-"""Writes the pages that are made from the source: the tables, and a page per rule.
+"""Writes what is made from the source: the tables, a page per rule, and the README's list of rules.
 
     python docs/generate.py
+    python docs/generate.py --output
 
-tests/test_docs.py fails while they are not current.
+The second also runs every command that a page shows and writes what it prints now. It says which pages have changed:
+what is written there about the output may have to change, too. tests/test_docs.py fails while anything is not current.
 """
 
 from __future__ import annotations
 
+import re
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +22,15 @@ from wiredoctor.tables import TABLES, Column, Table
 
 DOCS = Path(__file__).resolve().parent
 CAPTURES = DOCS.parent / "captures"
+README = DOCS.parent / "README.md"
+
+LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/rules/([a-z0-9-]+)\.md\) \|.*\| (.*) \|\n", re.MULTILINE)
+"""A rule in the list of README.md: its name, and what a user sees of it, which is written by hand."""
+UNSEEN = "?"
+"""Stands there until somebody has written it."""
+
+FAMILIES = ("stalls", "lifetime", "streaming", "framing", "round-trips", "capture")
+"""As a reader asks: who waited, who was cut off. What is about the capture itself comes last."""
 
 TABLES_HEAD = """\
 # The tables
@@ -45,6 +58,8 @@ reports and in JSON as it is named here; a family stands for all its rules.
 
 Errors are requests that failed, or data that was lost or cannot be read safely. Warnings are users who wait, or what the next
 load will break. Notes are worth knowing.
+
+[Field stories](../stories/README.md) show some of them at work. [Writing a rule](../writing-a-rule.md) tells how to add one.
 """
 
 
@@ -80,6 +95,15 @@ def rules_page(rules: Iterable[RuleModule]) -> str:
     """The list of all rules."""
     lines = [_row(m.family, f"[`{m.name}`]({m.name}.md)", _severities(m.rule), m.doc.partition("\n")[0]) for m in rules]
     return "\n".join([RULES_HEAD, *_header("family", "rule", "severity", "what it finds"), *lines, ""])
+
+
+def with_list(readme: str, rules: Iterable[RuleModule]) -> str:
+    """README.md with a line for each rule; what a user sees stays as it is written there."""
+    seen = dict(LISTED.findall(readme))
+    ordered = sorted(rules, key=lambda m: FAMILIES.index(m.family) if m.family in FAMILIES else len(FAMILIES))
+    lines = [_row(f"[`{m.name}`](docs/rules/{m.name}.md)", m.doc.partition("\n")[0], seen.get(m.name, UNSEEN)) for m in ordered]
+    first, *_, last = LISTED.finditer(readme)
+    return readme[: first.start()] + "".join(f"{line}\n" for line in lines) + readme[last.end() :]
 
 
 def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
@@ -154,6 +178,7 @@ def _row(*cells: str) -> str:
 
 def main() -> None:
     """Writes all pages, and removes pages of rules that are gone."""
+
     made = pages()
     for path, text in made.items():
         (DOCS / path).parent.mkdir(exist_ok=True)
@@ -161,6 +186,12 @@ def main() -> None:
     for page in (DOCS / "rules").glob("*.md"):
         if page.relative_to(DOCS) not in made:
             page.unlink()
+    README.write_text(with_list(README.read_text("utf-8"), catalogue().values()), "utf-8")
+    if "--output" in sys.argv[1:]:
+        # beside this file, which only a script finds
+        from shown import refresh
+
+        refresh()
 
 
 if __name__ == "__main__":

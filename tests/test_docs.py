@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
-import os
 import re
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -17,32 +14,37 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner
 
+from tests.ladders import check, ladders_in
+from tests.rules import test_every_rule as every_rule
+from wiredoctor.capture import EPOCH
+from wiredoctor.capture.lanes import LANES
 from wiredoctor.cli.app import application
 from wiredoctor.cli.exits import Exit
-from wiredoctor.rules import catalogue
+from wiredoctor.rules import RuleModule, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
-
-WIDTH = 80
-"""Columns of the output that the documents show."""
-
-GAP = "[...]"
-"""Stands for one or more paragraphs that are left out."""
-
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = ("analyze", "exchanges", "connections", "rules", "explain", "schema")
+
+
+def script(stem: str) -> ModuleType:
+    """A Python file of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(stem, DOCS / f"{stem}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+output = script("shown")
+blocks, FENCE, GAP, PAGES, LESSON = output.blocks, output.FENCE, output.GAP, output.PAGES, output.LESSON
+STORIES = [page for page in PAGES if page.parent.name == "stories" and page.name != "README.md"]
 
 
 def name(path: Path) -> str:
     """A page's path in the project."""
     return path.relative_to(ROOT).as_posix()
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of that language."""
-    return [text for lang, text in FENCE.findall(page.read_text("utf-8")) if lang == language]
 
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=name)
@@ -51,21 +53,20 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 # pages that are made from the source
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_made_pages_are_current() -> None:
-    made = generator().pages()
+    made = script("generate").pages()
     stale = [str(path) for path, text in made.items() if not (DOCS / path).exists() or (DOCS / path).read_text("utf-8") != text]
     assert not stale, f"run python docs/generate.py: {', '.join(stale)}"
     gone = {p.relative_to(DOCS) for p in (DOCS / "rules").glob("*.md")} - made.keys()
     assert not gone, f"run python docs/generate.py: {', '.join(map(str, gone))}"
+
+
+def test_the_readme_lists_the_rules() -> None:
+    generate, readme = script("generate"), (ROOT / "README.md").read_text("utf-8")
+    assert readme == generate.with_list(readme, catalogue().values()), "run python docs/generate.py"
+    listed = dict(generate.LISTED.findall(readme))
+    assert sorted(listed) == sorted(catalogue())
+    assert generate.UNSEEN not in listed.values(), "say in README.md what a user sees of it"
 
 
 def test_every_rule_has_a_page_with_its_whole_manual() -> None:
@@ -78,58 +79,22 @@ def test_every_rule_has_a_page_with_its_whole_manual() -> None:
 # output
 
 
-def shown(page: Path) -> Iterator[tuple[str, str]]:
-    """(command, output) of each console block."""
-    for block in blocks(page, "console"):
-        first, _, output = block.partition("\n")
-        assert first.startswith("$ "), first
-        yield first.removeprefix("$ "), output
+SHOWN = [(page, command, text) for page in PAGES for command, text in output.shown(page)]
 
 
-def paragraphs(text: str) -> list[str]:
-    return text.strip("\n").split("\n\n")
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the rule of docs/writing-a-rule.md is installed."""
+    folder = tmp_path_factory.mktemp("lesson")
+    output.install_lesson(folder)
+    return folder
 
 
-def differs(shown: str, real: str) -> str | None:
-    """The first paragraph shown that the real output does not have in its place; None where all is real."""
-    rest = paragraphs(real)
-    gap = False
-    for paragraph in paragraphs(shown):
-        if paragraph == GAP:
-            gap = True
-            continue
-        skip = rest.index(paragraph) if gap and paragraph in rest else 0
-        if rest[skip : skip + 1] != [paragraph] or (gap and not skip):
-            return paragraph
-        rest, gap = rest[skip + 1 :], False
-    return None if bool(rest) == gap else f"{GAP} at the end"
-
-
-def run(command: str) -> str:
-    """What a command of wiredoctor prints, from the root of the project."""
-    program, *words = shlex.split(command)
-    assert program == "wiredoctor"
-    environment = {**os.environ, "COLUMNS": str(WIDTH), "PYTHONUTF8": "1", "NO_COLOR": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "wiredoctor", *words],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == Exit.DONE, done.stderr
-    return done.stdout
-
-
-SHOWN = [(page, command, output) for page in PAGES for command, output in shown(page)]
-
-
-@pytest.mark.parametrize(("page", "command", "output"), SHOWN, ids=lambda x: name(x) if isinstance(x, Path) else x[:60])
-def test_output_is_real(page: Path, command: str, output: str) -> None:
-    real = run(command)
-    wrong = differs(output, real)
-    assert wrong is None, f"{name(page)} shows\n{wrong}\nbut `{command}` prints\n\n{real}"
+@pytest.mark.parametrize(("page", "command", "text"), SHOWN, ids=lambda x: name(x) if isinstance(x, Path) else x[:60])
+def test_output_is_real(page: Path, command: str, text: str, lesson: Path) -> None:
+    real = output.run(command, lesson if page == LESSON else None)
+    wrong = output.differs(text, real)
+    assert wrong is None, f"run python docs/generate.py --output; {name(page)} shows\n{wrong}\nbut `{command}` prints\n\n{real}"
 
 
 def test_the_readme_shows_a_diagnosis() -> None:
@@ -137,7 +102,7 @@ def test_the_readme_shows_a_diagnosis() -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "right"),
+    ("text", "right"),
     [
         ("a\n\nb\n\nc\n", True),
         ("a\n\n[...]\n\nc\n", True),
@@ -151,8 +116,34 @@ def test_the_readme_shows_a_diagnosis() -> None:
         ("c\n\n[...]\n", False),
     ],
 )
-def test_a_made_up_output_is_seen(output: str, right: bool) -> None:
-    assert (differs(output, "a\n\nb\n\nc\n") is None) == right
+def test_a_made_up_output_is_seen(text: str, right: bool) -> None:
+    assert (output.differs(text, "a\n\nb\n\nc\n") is None) == right
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("one a\n\ntwo b\n", "one A\n\ntwo B\n\nthree c\n"),
+        ("one a\n\n[...]\n", "one A\n\n[...]\n"),
+        ("one a\n\n[...]\n\nthree x y\n", "one A\n\n[...]\n\nthree c\n"),
+        ("[...]\n\ntwo b\n\n[...]\n", "[...]\n\ntwo B\n\n[...]\n"),
+        ("[...]\n\none a\n\n[...]\n", "one A\n\n[...]\n"),
+        ("gone\n\n[...]\n\nthree c\n\nfour\n\nfive\n", "one A\n\n[...]\n\nthree c\n"),
+    ],
+)
+def test_output_is_refreshed_with_its_gaps(old: str, new: str) -> None:
+    real = "one A\n\ntwo B\n\nthree c\n"
+    assert output.refreshed(old, real) == new
+    assert output.differs(new, real) is None
+
+
+def test_an_exit_code_is_output() -> None:
+    failing = "wiredoctor analyze captures/unauthorized-closes.pcap --select premature-close --quiet --fail-on warning"
+    assert output.run(f"{failing} > /dev/null; echo $?") == "1\n"
+    assert output.run(f"{failing}; echo $?").endswith("\n1\n")
+    assert output.run("wiredoctor rules > /dev/null") == ""
+    with pytest.raises(AssertionError, match="exit code 1"):
+        output.run(failing)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "pycon")], ids=name)
@@ -182,7 +173,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     lines = [line for block in code for line in block.splitlines() if "wiredoctor " in line]
     lines += re.findall(r"`([^`\n]*wiredoctor [^`\n]*)`", FENCE.sub("", text))
     for line in lines:
-        for part in re.split(r" && | \| ", line.partition(" #")[0]):
+        for part in re.split(r" && | \| |; | > ", line.partition(" #")[0]):
             before, program, after = part.partition("wiredoctor ")
             if program and before.strip() in ("", "$", ".venv/bin/"):
                 yield after.split()
@@ -246,12 +237,76 @@ def test_the_reference_has_every_exit_code() -> None:
     assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == [str(int(code)) for code in Exit]
 
 
+# stories
+
+
+def test_there_are_five_stories_and_an_index() -> None:
+    index = (DOCS / "stories" / "README.md").read_text("utf-8")
+    assert len(STORIES) == 5
+    assert [s.name for s in STORIES if f"]({s.name})" not in index] == []
+
+
+@pytest.mark.parametrize("page", STORIES, ids=name)
+def test_a_story_goes_from_symptom_to_fix(page: Path) -> None:
+    headings = ["## The symptom", "## The command", "## How to read the proof", "## What to change", "## Is it gone?"]
+    assert [line for line in page.read_text("utf-8").splitlines() if line in headings] == headings
+    commands = [command for command, _ in output.shown(page)]
+    assert re.fullmatch(r"wiredoctor analyze captures/\S+", commands[0])
+    codes = [text.strip().splitlines()[-1] for command, text in output.shown(page) if " --fail-on " in command]
+    assert codes[-1] == "0"
+    assert codes[:-1] == ["1"] * (len(codes) - 1)
+
+
+@pytest.mark.parametrize("page", STORIES, ids=name)
+def test_frames_that_a_story_speaks_of_are_in_its_output(page: Path) -> None:
+    said = set(re.findall(r"\b[Ff]rame (\d+)", FENCE.sub("", page.read_text("utf-8"))))
+    shown = {frame for _, text in output.shown(page) for frame in re.findall(r"^  frame +(\d+) ", text, re.MULTILINE)}
+    assert said <= shown
+
+
+# the rule of docs/writing-a-rule.md
+
+
+@pytest.fixture
+def taught(lesson: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RuleModule]:
+    """The rule, found among all others."""
+    before = set(catalogue())
+    monkeypatch.syspath_prepend(str(lesson))
+    catalogue.cache_clear()
+    (new,) = set(catalogue()) - before
+    yield catalogue()[new]
+    catalogue.cache_clear()
+    for module in [m for m in sys.modules if m.split(".")[0] == "house_rules"]:
+        del sys.modules[module]
+
+
+def test_the_rule_of_the_lesson_keeps_to_what_all_rules_keep_to(taught: RuleModule) -> None:
+    assert (taught.name, taught.family) == ("short-keep-alive", "lifetime")
+    every_rule.test_candidates_have_all_names_of_the_texts(taught)
+    every_rule.test_texts_are_ascii_and_speak_of_the_same_kinds(taught)
+    every_rule.test_the_manual_page_is_whole(taught)
+    every_rule.test_what_explains_is_scoped(taught)
+
+
+@pytest.mark.parametrize("at", ["client", "middle", "server"])
+@pytest.mark.parametrize("epoch_packets", [1, 1000])
+def test_the_ladders_of_the_lesson(taught: RuleModule, tmp_path: Path, at: str, epoch_packets: int) -> None:
+    file = tmp_path / "ladders.txt"
+    file.write_text("\n".join(blocks(LESSON, "ladder")), "utf-8")
+    ladders = list(ladders_in(file))
+    assert [title.partition(":")[0] for title, _ in ladders] == ["speaks", "silent", "silent", "silent"]
+    for _, text in ladders:
+        check(text, at, epoch_packets=epoch_packets)
+
+
 # the rest
 
+LINKED = [*PAGES, ROOT / "captures" / "README.md", *sorted((ROOT / "tests").rglob("*.md"))]
 
-@each_page
+
+@pytest.mark.parametrize("page", LINKED, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text("utf-8"))):
         if re.match(r"https?:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -260,20 +315,35 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(file), target
 
 
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set[Path](), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        targets = re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text("utf-8"))
+        waiting += [(page.parent / target).resolve() for target in targets if not re.match(r"https?:", target)]
+    assert set(PAGES) <= reached
+
+
 def anchors(page: Path) -> set[str]:
     """Of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
-def test_the_readme_lists_the_rules_that_exist() -> None:
-    table = re.findall(r"^\| \[`([a-z-]+)`\]\(docs/rules/\1\.md\)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
-    assert sorted(table) == sorted(catalogue())
+def test_how_it_works_has_the_numbers_of_the_source() -> None:
+    text = " ".join((DOCS / "how-it-works.md").read_text("utf-8").split())
+    assert f"epochs of at most {EPOCH:,} packets" in text
+    assert f"guesses {LANES} places" in text
 
 
 def test_the_readme_begins_with_two_commands_for_a_fresh_clone() -> None:
     first_screen = (ROOT / "README.md").read_text("utf-8").partition("\n## ")[0]
     commands = [text.strip() for language, text in FENCE.findall(first_screen) if language == "sh"]
+    problem = first_screen.split("\n\n")[1]
+    assert len(problem.splitlines()) == 2
     assert len(commands) == 2
     assert all(c.startswith("python3 -m venv .venv && .venv/bin/pip install ") for c in commands)
     assert " && .venv/bin/wiredoctor analyze captures/" in commands[0]

@@ -1,0 +1,151 @@
+"""The output that the documents show: what a command prints, and whether a page still shows that.
+
+A console block is a command and what it prints; `[...]` in a paragraph of its own stands for paragraphs left out. A
+command may end with `> /dev/null` and with `; echo $?`, in this order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+
+LESSON = DOCS / "writing-a-rule.md"
+"""Its commands run where the rule that it builds is installed."""
+
+WIDTH = 80
+"""Columns of the output that the documents show."""
+
+GAP = "[...]"
+"""Stands for one or more paragraphs that are left out."""
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+STATUS, SILENT = "; echo $?", " > /dev/null"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of that language."""
+    return [text for lang, text in FENCE.findall(page.read_text("utf-8")) if lang == language]
+
+
+def shown(page: Path) -> Iterator[tuple[str, str]]:
+    """(command, output) of each console block."""
+    yield from map(_parts, blocks(page, "console"))
+
+
+def _parts(block: str) -> tuple[str, str]:
+    first, _, output = block.partition("\n")
+    assert first.startswith("$ "), first
+    return first.removeprefix("$ "), output
+
+
+def run(command: str, packages: Path | None = None) -> str:
+    """What a command of wiredoctor prints, from the root of the project; `packages`: a folder of more to import."""
+    before, asked, _ = command.partition(STATUS)
+    before, silent, _ = before.partition(SILENT)
+    program, *words = shlex.split(before)
+    assert program == "wiredoctor", command
+    path = os.pathsep.join(filter(None, (str(packages or ""), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "wiredoctor", *words],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": str(WIDTH), "PYTHONUTF8": "1", "NO_COLOR": "1", "PYTHONPATH": path},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    assert asked or done.returncode == 0, f"{command}: exit code {done.returncode}"
+    return ("" if silent else done.stdout) + (f"{done.returncode}\n" if asked else "")
+
+
+def paragraphs(text: str) -> list[str]:
+    """What blank lines part."""
+    return text.strip("\n").split("\n\n")
+
+
+def differs(shown: str, real: str) -> str | None:
+    """The first paragraph shown that the real output does not have in its place; None where all is real."""
+    rest = paragraphs(real)
+    gap = False
+    for paragraph in paragraphs(shown):
+        if paragraph == GAP:
+            gap = True
+            continue
+        skip = rest.index(paragraph) if gap and paragraph in rest else 0
+        if rest[skip : skip + 1] != [paragraph] or (gap and not skip):
+            return paragraph
+        rest, gap = rest[skip + 1 :], False
+    return None if bool(rest) == gap else f"{GAP} at the end"
+
+
+def refreshed(shown: str, real: str) -> str:
+    """The real output, with gaps for the paragraphs that are not shown: of each that is, the one most like it stays."""
+    old, new, made = paragraphs(shown), paragraphs(real), list[str]()
+    at, gap = 0, False
+    for paragraph in old:
+        if paragraph == GAP:
+            gap = True
+            continue
+        place = max(range(at, len(new)), key=lambda i: _likeness(paragraph, new[i]), default=at) if gap else at
+        made += [GAP] if place > at else []
+        made += new[place : place + 1]
+        at, gap = place + 1, False
+    rest = new[at:]
+    made += ([GAP] if gap else rest) if rest else []
+    return "\n\n".join(made) + "\n"
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio()
+
+
+def install_lesson(folder: Path) -> None:
+    """The package that docs/writing-a-rule.md builds, as if it were installed in a folder of its own."""
+    (project,) = blocks(LESSON, "toml")
+    about = tomllib.loads(project)["project"]
+    points = about["entry-points"]["wiredoctor.rules"]
+    (module,) = points.values()
+    file = folder.joinpath(*module.split(".")).with_suffix(".py")
+    file.parent.mkdir(parents=True)
+    code = [("\n" if block.startswith("def ") else "") + block for block in blocks(LESSON, "python")]
+    file.write_text("\n".join(code), "utf-8")
+    info = folder / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
+    (info / "entry_points.txt").write_text("[wiredoctor.rules]\n" + "".join(f"{n} = {m}\n" for n, m in points.items()))
+
+
+def refresh() -> None:
+    """Writes what the commands print now into all pages, and says what has changed."""
+    with TemporaryDirectory() as folder:
+        if LESSON.exists():
+            install_lesson(Path(folder))
+        for page in PAGES:
+            text = page.read_text("utf-8")
+            made = _renewed(text, Path(folder) if page == LESSON else None)
+            if made != text:
+                page.write_text(made, "utf-8")
+                sys.stderr.write(f"{page.relative_to(ROOT)}: output has changed, read what is said about it\n")
+
+
+def _renewed(text: str, packages: Path | None) -> str:
+    def block(match: re.Match[str]) -> str:
+        if match[1] != "console":
+            return match[0]
+        command, output = _parts(match[2])
+        real = run(command, packages)
+        return match[0] if differs(output, real) is None else f"```console\n$ {command}\n{refreshed(output, real)}```"
+
+    return FENCE.sub(block, text)
