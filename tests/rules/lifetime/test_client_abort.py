@@ -107,7 +107,7 @@ def test_fin_with_the_request(at: int, changes: dict[str, Any], speaks: bool) ->
 @pytest.mark.parametrize("rtt_client", [0, 20 * MS])
 def test_fin_on_what_it_had_just_read(late: int, changes: dict[str, Any], speaks: bool, rtt_client: int) -> None:
     """The capture point sees the FIN a round trip later."""
-    fin = closes(30 * MS + rtt_client + late, rst=False, ack=42)
+    fin = closes(20 * MS + rtt_client + late, rst=False, ack=42)
     row = {"response_end_reason": "fin", "rtt_client": rtt_client, "server_close_offset": 42}
     assert bool(aborts(PART, SERVER_FIN, fin, row, changes)) is speaks
 

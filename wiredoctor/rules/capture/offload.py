@@ -50,7 +50,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     touched = c("super_segments") > 0
     order = c("super_frame").filter(touched)
-    note = pl.format("connection {}: the first of {} segments above the MSS", "connection", "super_segments")
+    note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)
     return connections.select(
         *of_the_capture(),

@@ -33,9 +33,8 @@ from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
 RULE = Rule(
     severity="warning",
     title="Only one direction was captured of {one_sided:,} of {connections:,} connections",
-    message="The capture has the packets of one side only of {one_sided:,} of {connections:,} connections (of the client's side: "
-    "{client_only:,}, of the server's: {server_only:,}). What the other side said is not in it, so that hardly anything can be "
-    "judged there.",
+    message="Only one side was captured of {one_sided:,} of {connections:,} connections (the client's: {client_only:,}, the "
+    "server's: {server_only:,}). What the other side said is not in the capture, so that hardly anything can be judged there.",
     remedy="Capture where both directions pass: mirror both of them (SPAN port with rx and tx), on the host itself, or on both "
     "paths where routing is asymmetric; and see that the capture filter names hosts or ports without src or dst.",
     display_filter="tcp.stream == {first_connection}",

@@ -66,7 +66,7 @@ RULE = Rule(
 )
 
 HALF_CLOSE = Threshold("1 s", "who half-closes does so with the request; a FIN that comes later is an end of patience")
-AT_ONCE = Threshold("50 ms", "who closes so soon after the request, or after all that came, has not run out of patience")
+AT_ONCE = Threshold("50 ms", "who closes so soon after the request, or on a response that had just begun, was not impatient")
 STILL_WAITING = Threshold("5 s", "a half-closed client still waits; who got nothing for so long after its FIN has gone")
 REFUSED = Threshold("1 s", "an RST within that time (or two round trips) of the response answers the response")
 TIMEOUT_SHARE = Threshold("2 %", "timers fire late by little; what lies nearer to a round number is no chance")
@@ -185,10 +185,13 @@ def _left() -> pl.Expr:
 
 
 def _at_once() -> pl.Expr:
-    """The FIN came with the request, or with what the client had just read; the server had no more to say, or nothing."""
+    """The FIN came with the request, or as the response began, and the server had no more to say, or nothing.
+
+    Later in a response the time since its last byte says nothing: a timeout runs out between two pieces, too.
+    """
     c = pl.col
     asked = c("client_close_time") - c("request_end")
-    read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
+    read = c("client_close_time") - c("response_start") - c("rtt_client").fill_null(0)
     since = pl.when(_begun()).then(read).otherwise(asked)
     # it acknowledges all that the server ever sent
     all_of_it = (c("client_close_ack") >= c("server_close_offset")) & (c("server_close_rst") == 0)
@@ -220,11 +223,16 @@ def _may_wait() -> pl.Expr:
 # words
 
 
+def _had_nothing() -> pl.Expr:
+    """Nothing of the response had come when the client closed."""
+    return ~_begun() | (pl.col("response_start") > pl.col("client_close_time"))
+
+
 def _had() -> pl.Expr:
     """What the client had by then."""
-    part = pl.format("it had not the whole of the {} ({} bytes of body were seen)", "response_status", "response_body_bytes")
+    part = pl.format("it had only a part of the {} ({} bytes of body were seen)", "response_status", "response_body_bytes")
     return (
-        pl.when(~_begun())
+        pl.when(_had_nothing())
         .then(pl.lit("it had nothing of the response"))
         .when(_whole())
         .then(pl.format("it had not acknowledged the whole of the {}, and never did", "response_status"))
@@ -252,7 +260,7 @@ def _timeout_texts() -> list[pl.Expr]:
     nothing = pl.lit("")
     known = pl.when(timeout.is_not_null())
     # where the response was coming, the time may be a chance
-    sure = pl.when(timeout.is_not_null() & ~_begun())
+    sure = pl.when(timeout.is_not_null() & _had_nothing())
     return [
         sure.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
         sure.then(pl.format(" That is close to {} s: a timeout of the client ran out.", timeout))
