@@ -3,8 +3,9 @@
     python docs/generate.py
     python docs/generate.py --output
 
-The second also runs every command that a page shows and writes what it prints now. It says which pages have changed:
-what is written there about the output may have to change, too. tests/test_docs.py fails while anything is not current.
+The second also runs every command and every Python example of the pages, and writes what they print now. It says which
+pages have changed: what is written there about the output may have to change, too. tests/test_docs.py fails while
+anything is not current.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ command may end with `> /dev/null` and with `; echo $?`, in this order.
 
 from __future__ import annotations
 
+import contextlib
+import doctest
 import os
 import re
 import shlex
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -134,7 +137,7 @@ def refresh() -> None:
             install_lesson(Path(folder))
         for page in PAGES:
             text = page.read_text("utf-8")
-            made = _renewed(text, Path(folder) if page == LESSON else None)
+            made = renewed_examples(_renewed(text, Path(folder) if page == LESSON else None))
             if made != text:
                 page.write_text(made, "utf-8")
                 sys.stderr.write(f"{page.relative_to(ROOT)}: output has changed, read what is said about it\n")
@@ -149,3 +152,31 @@ def _renewed(text: str, packages: Path | None) -> str:
         return match[0] if differs(output, real) is None else f"```console\n$ {command}\n{refreshed(output, real)}```"
 
     return FENCE.sub(block, text)
+
+
+class _Runner(doctest.DocTestRunner):
+    """Keeps what examples gave that was not expected of them."""
+
+    def __init__(self) -> None:
+        super().__init__(verbose=False)
+        self.unexpected: list[tuple[doctest.Example, str]] = []
+
+    def report_failure(self, out: Any, test: doctest.DocTest, example: doctest.Example, got: str) -> None:  # noqa: ARG002
+        self.unexpected.append((example, got))
+
+
+def renewed_examples(text: str) -> str:
+    """The page with what its Python examples give now; raises what an example raises."""
+    test = doctest.DocTestParser().get_doctest(text, {}, "page", None, 0)
+    runner = _Runner()
+    with contextlib.chdir(ROOT):
+        runner.run(test, out=_raised)
+    lines = text.splitlines(keepends=True)
+    for example, got in reversed(runner.unexpected):
+        first = example.lineno + example.source.count("\n")
+        lines[first : first + example.want.count("\n")] = got.splitlines(keepends=True)
+    return "".join(lines)
+
+
+def _raised(text: str) -> None:
+    raise AssertionError(text)

@@ -69,6 +69,11 @@ def test_the_readme_lists_the_rules() -> None:
     assert generate.UNSEEN not in listed.values(), "say in README.md what a user sees of it"
 
 
+def test_the_changelog_names_every_rule() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert [rule for rule in catalogue() if f"`{rule}`" not in text] == []
+
+
 def test_every_rule_has_a_page_with_its_whole_manual() -> None:
     for rule in catalogue().values():
         page = " ".join((DOCS / "rules" / f"{rule.name}.md").read_text("utf-8").split())
@@ -144,6 +149,15 @@ def test_an_exit_code_is_output() -> None:
     assert output.run("wiredoctor rules > /dev/null") == ""
     with pytest.raises(AssertionError, match="exit code 1"):
         output.run(failing)
+
+
+def test_python_examples_are_renewed() -> None:
+    page = "Text.\n\n>>> x = 2\n>>> x + 1\n5\n>>> for i in range(x):\n...     print(i)\n0\n\nMore.\n"
+    now = page.replace("5\n", "3\n").replace("0\n", "0\n1\n")
+    assert output.renewed_examples(page) == now
+    assert output.renewed_examples(now) == now
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        output.renewed_examples(">>> 1 / 0\n1\n")
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "pycon")], ids=name)
