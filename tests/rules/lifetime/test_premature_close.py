@@ -30,6 +30,16 @@ def test_the_server_closes_what_it_left_open() -> None:
     assert [len(closes(response_framing=f)) for f in ("none", "chunked")] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("at", "moment", "note"),
+    [(30 * MS, "together with", "together with the end"), (31 * MS, " after", "1 ms after the end")],
+)
+def test_a_fin_in_the_last_segment_comes_together_with_the_response(at: int, moment: str, note: str) -> None:
+    [close] = closes(server_close_time=at)
+    assert close["moment"] == moment
+    assert note in close["evidence"][-1]["note"]
+
+
 def test_a_401_has_its_own_hint() -> None:
     assert "401" in closes(response_status=401)[0]["hint"]
     assert closes()[0]["hint"] == ""

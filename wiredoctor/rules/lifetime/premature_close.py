@@ -38,7 +38,7 @@ from wiredoctor.rules.words import DURATION, duration
 RULE = Rule(
     severity="warning",
     title="The server closed a connection that was expected to be kept alive, after a {status}",
-    message="The server answered {request} with {status} and closed the connection {gap} after the end of that response, with "
+    message="The server answered {request} with {status} and closed the connection {gap}{moment} the end of that response, with "
     "{close}. Nothing had announced it: request ({request_version}) and response ({response_version}) leave it open, and "
     "the header field Connection: close is missing from the response. A client that sends its next request at that "
     'moment loses it: "A connection that was expected to be kept alive was closed by the server."{hint}',
@@ -103,7 +103,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("request_start").alias("start"),
         c("server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
-        gap.clip(0).cast(DURATION).alias("gap"),
+        pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),
+        pl.when(gap > 0).then(pl.lit(" after")).otherwise(pl.lit("together with")).alias("moment"),
         close_word("server_close_rst").alias("close"),
         c("request_version", "response_version"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED)).otherwise(pl.lit("")).alias("hint"),
@@ -128,4 +129,6 @@ _UNAUTHORIZED_CURE = (
 
 
 def _close_note(gap: pl.Expr) -> pl.Expr:
-    return pl.format("the server's {}, {} after the end of the response", close_word("server_close_rst"), duration(gap.clip(0)))
+    closer = close_word("server_close_rst")
+    later = pl.format("the server's {}, {} after the end of the response", closer, duration(gap))
+    return pl.when(gap > 0).then(later).otherwise(pl.format("the server's {}, together with the end of the response", closer))
