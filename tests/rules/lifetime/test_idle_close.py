@@ -42,7 +42,8 @@ def summaries(*exchanges: dict[str, Any], connections: dict[int, dict[str, Any]]
 def test_one_finding_per_server_with_what_was_observed() -> None:
     [idle] = summaries(closing(1, 4 * S), closing(2, 5 * S), closing(3, 7 * S))
     assert (idle["kind"], idle["side"], idle["server"], idle["client"]) == (None, "server", "10.0.0.2:80", None)
-    assert [idle[n].total_seconds() for n in ("limit", "shortest", "longest")] == [5.0, 4.0, 7.0]
+    assert [idle[n].total_seconds() for n in ("limit", "shortest", "longest", "least")] == [5.0, 4.0, 7.0, 4.0]
+    assert idle["from_"] == " (median; shortest "
     assert (idle["closes"], idle["connection"], idle["frame"]) == (3, None, 12)
     assert [e["frame"] for e in idle["evidence"]] == [11, 21, 31, 12, 22, 32]
 
@@ -50,6 +51,7 @@ def test_one_finding_per_server_with_what_was_observed() -> None:
 def test_servers_are_kept_apart() -> None:
     found = summaries(closing(1, 5 * S), closing(2, 60 * S), connections={2: {"server": "10.0.0.3:80"}})
     assert [(f["server"], f["closes"]) for f in found] == [("10.0.0.2:80", 1), ("10.0.0.3:80", 1)]
+    assert [(f["from_"], f["shortest"], f["least"].total_seconds()) for f in found] == [("", None, 5.0), ("", None, 60.0)]
 
 
 @pytest.mark.parametrize(("after", "speaks"), [(1 * S, False), (1 * S + 1, True)])

@@ -38,9 +38,12 @@ from wiredoctor.rules.proof import EVIDENCE, close_word, packet, server_closed_f
 from wiredoctor.rules.words import DURATION, duration
 
 _OBSERVED = (
-    "{server} closed {closes:,} idle {connection_word}, {limit} after the last response (median; shortest {shortest}, longest "
-    "{longest}){usual}. "
+    "{server} closed {closes:,} idle {connection_word}, {limit} after the last response"
+    "{from_}{shortest}{to}{longest}{closing}{usual}. "
 )
+
+_SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
+"""What stands around the shortest and the longest time, where there was more than one."""
 
 RULE = Rule(
     severity={None: "note", "inverted": "warning"},
@@ -51,8 +54,8 @@ RULE = Rule(
     },
     remedy={
         None: "Nothing has to change as long as every client, proxy and balancer gives up idle connections sooner than after "
-        "{shortest}.",
-        "inverted": "Make the idle limit of the client's pool shorter than {shortest}, or that of the server longer than the "
+        "{least}.",
+        "inverted": "Make the idle limit of the client's pool shorter than {least}, or that of the server longer than the "
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. Where the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
@@ -172,6 +175,7 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
     survived = pl.format("a connection was used again after {} of rest.", duration(c("survived")))
     late = pl.format("on {} connections its FIN came more than a second after the server's.", "late")
     one = pl.when(c("clients") == 1)
+    several = c("closes") > 1
     again = pl.format("connection {} is used again, after {}", "connection", duration(c("survived")))
     use = packet("request_frame", "request_start", again)
     shown = pl.when(c("survived").is_not_null()).then(pl.concat_list(c("evidence"), use)).otherwise("evidence")
@@ -188,7 +192,10 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.Int64).alias("delay"),
         one.then("client_host").alias("client"),
         "server",
-        c("limit", "shortest", "longest").cast(DURATION),
+        c("limit").cast(DURATION),
+        c("shortest").cast(DURATION).alias("least"),
+        *(pl.when(several).then(name).cast(DURATION).alias(name) for name in ("shortest", "longest")),
+        *(pl.when(several).then(pl.lit(text)).otherwise(pl.lit("")).alias(name) for name, text in _SPREAD.items()),
         "closes",
         pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
         usual(c("limit")).alias("usual"),
