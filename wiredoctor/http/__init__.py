@@ -14,7 +14,7 @@ import polars as pl
 
 from wiredoctor.http.annotate import LastData, annotate
 from wiredoctor.http.bursts import BurstState, find_bursts
-from wiredoctor.http.conversation import AT_CAPTURE_END, IN_HOLE, Conversation, Spoken, close_reason
+from wiredoctor.http.conversation import AT_CAPTURE_END, FOREVER, IN_HOLE, Conversation, Spoken, close_reason
 from wiredoctor.http.effective_mss import PathState, lower
 from wiredoctor.http.exchanges import exchange_table
 from wiredoctor.http.head import HeadParser
@@ -71,7 +71,7 @@ def read(
     rows: Columns = {}
     plain: Plain | None = None
     touched: list[Conversation] = []
-    due: list[int] = []
+    due: list[tuple[int, int]] = []
     if s:
         every = np.ones(len(s["frame"]), dtype=bool)
         walk = Walk(
@@ -100,11 +100,11 @@ def read(
     state.stalled = {c.slot for c in touched if _stalls(c)}
     for conversation in touched:
         conversation.say_finished()
-    for slot in [x for x, deadline in state.deadlines.items() if deadline <= clock]:
+    over = [(slot, deadline) for slot, deadline in state.deadlines.items() if deadline <= clock]
+    for slot, deadline in due + over:
+        _close(slot, deadline, facts, payload, spoken, state)
+    for slot, _ in over:
         del state.deadlines[slot]
-        due.append(slot)
-    for slot in due:
-        _close(slot, facts, payload, spoken, state)
     for slot in retired:
         _end(slot, facts, payload, spoken, state, last_reason=IN_HOLE)
     _answered_late(spoken.intervals[told:], state)
@@ -216,36 +216,32 @@ def _answered_late(intervals: array[int], state: HttpState) -> None:
             state.last.outstanding[side >> 1] += 1 if side & 1 == conversation.client else -1
 
 
-def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> list[int]:
-    """A FIN or RST: what the connection said is decided max(1 s, 2 rtt) later. Returns the slots where that has passed."""
-    due: list[int] = []
+def _watch(s: Columns, facts: dict[str, Array], state: HttpState) -> list[tuple[int, int]]:
+    """A FIN or RST: what the connection said is decided max(1 s, 2 rtt) later. Returns slots where that had passed when
+    another came, and the deadlines that were over."""
+    due: list[tuple[int, int]] = []
     for row in np.flatnonzero((s["flags"] & (FIN | RST)) != 0).tolist():
         slot = int(s["slot"][row])
         if slot in state.conversations:
             rtt = sum(max(int(facts["side_rtt"][2 * slot + d]), 0) for d in (0, 1))
             time, deadline = int(s["time"][row]), state.deadlines.get(slot, NEVER)
-            if NEVER < deadline <= time and _ended_by(facts, slot, state.conversations[slot].client, deadline):
-                due.append(slot)
+            if NEVER < deadline <= time:
+                due.append((slot, deadline))
             state.deadlines[slot] = max(time + max(SECOND, 2 * rtt), deadline)
     return due
 
 
-def _ended_by(facts: dict[str, Array], slot: int, client: int, deadline: int) -> bool:
-    """Whether the server's direction had ended when a deadline was over: what came later is not known then."""
-    server = 2 * slot + 1 - client
-    times = (facts["side_fin_time"][server], facts["side_rst_time"][server], facts["side_rst_time"][server ^ 1])
-    return client >= 0 and any(NEVER < time <= deadline for time in times)
-
-
-def _close(slot: int, facts: dict[str, Array], payload: Payload, spoken: Spoken, state: HttpState) -> None:
+def _close(
+    slot: int, deadline: int, facts: dict[str, Array], payload: Payload, spoken: Spoken, state: HttpState
+) -> None:  # fmt: skip
     """The time after a close is over. A half-close of the client leaves the response open (RFC 9112 section 9.6)."""
     conversation = state.conversations.get(slot)
     if conversation is None or conversation.client < 0:
         return
     server = 1 - conversation.client
-    if close_reason(facts, slot, server) is None or not _whole(conversation, server, facts):
+    if close_reason(facts, slot, server, deadline) is None or not _whole(conversation, server, facts):
         return
-    _end(slot, facts, payload, spoken, state, last_reason=AT_CAPTURE_END, keep=True)
+    _end(slot, facts, payload, spoken, state, AT_CAPTURE_END, deadline)
 
 
 def _whole(conversation: Conversation, direction: int, facts: dict[str, Array]) -> bool:
@@ -260,22 +256,24 @@ def _whole(conversation: Conversation, direction: int, facts: dict[str, Array]) 
 
 def _end(
     slot: int, facts: dict[str, Array], payload: Payload, spoken: Spoken, state: HttpState,
-    last_reason: int, keep: bool = False,
+    last_reason: int, deadline: int = FOREVER,
 ) -> None:  # fmt: skip
-    """Ends what is open on a connection; with `keep` it may go on (a close that was none)."""
+    """Ends what is open on a connection. With a `deadline` it may go on: only what was over by then ends (whatever else an
+    epoch brought), and a direction that was not closed by then stays open."""
     conversation = state.conversations.get(slot)
     if conversation is None:
         return
     _listen(conversation, spoken, state)
     flush(conversation, payload)
-    reasons: list[int] = []
+    reasons: list[int | None] = []
     for direction in (0, 1):
-        reason = close_reason(facts, slot, direction)
+        reason = close_reason(facts, slot, direction, deadline)
         if reason == BY_FIN:
             _tail(conversation, direction, int(facts["side_fin_offset"][2 * slot + direction]), payload)
-        reasons.append(last_reason if reason is None else reason)
+        reasons.append(last_reason if reason is None and deadline == FOREVER else reason)
     conversation.say_finished()
-    conversation.end((reasons[0], reasons[1]), at_capture_end=last_reason == AT_CAPTURE_END and not keep)
+    at_capture_end = last_reason == AT_CAPTURE_END and deadline == FOREVER
+    conversation.end((reasons[0], reasons[1]), at_capture_end, deadline)
     conversation.forced = False
 
 

@@ -27,7 +27,8 @@ class Spoken:
     intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
     offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
     said: the exchanges that are over, whether only the capture's end says so, the record of the request behind it (of the
-    response, where nobody had asked for that), and what there was before it.
+    response, where nobody had asked for that), what there was before it, and
+    the deadline behind a close at which it was decided (else NEVER).
     event_streams: ids of responses that are meant to arrive piece by piece.
     """
 
@@ -43,7 +44,10 @@ its end in the server's stream."""
 
 NOTHING_BEFORE: Previous = (NEVER, 0, NEVER)
 
-Said = tuple["Conversation", Exchange, bool, Record, Previous]
+Said = tuple["Conversation", Exchange, bool, Record, Previous, int]
+
+FOREVER = 1 << 62
+"""Later than any time."""
 
 
 class Conversation:
@@ -241,13 +245,14 @@ class Conversation:
         exchange = open_.popleft()
         while open_ and exchange.request_done and exchange.response_done:
             following = open_.popleft()
-            self.say(exchange, False, following.request if following.request_line is not None else following.response)
+            self.say(exchange, False, following.first())
             exchange = following
         open_.appendleft(exchange)
 
-    def say(self, exchange: Exchange, at_capture_end: bool, following: Record) -> None:
-        """Nothing can change an exchange any more; `following` is the first record of the one behind it."""
-        self.spoken.said.append((self, exchange, at_capture_end, following, self.previous))
+    def say(self, exchange: Exchange, at_capture_end: bool, following: Record, decided: int = NEVER) -> None:
+        """Nothing can change an exchange any more; `following` is the first record of the one behind it, `decided` the end
+        of the time after a close in which something could have."""
+        self.spoken.said.append((self, exchange, at_capture_end, following, self.previous, decided))
         over = max(exchange.request[4], exchange.response[4])
         if exchange.response_fields is None or exchange.response_line is None:
             self.previous = max(self.previous[0], over), *self.previous[1:]
@@ -255,22 +260,26 @@ class Conversation:
         closes = announces_close(exchange.response_line.version, exchange.response_fields)
         self.previous = over, int(closes or exchange.response[8] == UNTIL_CLOSE), exchange.response[14]
 
-    def end(self, reasons: tuple[int, int], at_capture_end: bool) -> None:
-        """The connection, or the capture, is over. `reasons`: why each direction ended, an index of tables.END_REASONS."""
+    def end(self, reasons: tuple[int | None, int | None], at_capture_end: bool, deadline: int = FOREVER) -> None:
+        """The connection, or the capture, is over, as far as it had begun by the `deadline`.
+
+        `reasons`: why each direction ended, an index of tables.END_REASONS; None where it has not.
+        """
         for direction in (self.client, 1 - self.client) if self.client >= 0 else (0, 1):
-            self.readers[direction].close(reasons[direction])
-        while self.open:
+            reader, reason = self.readers[direction], reasons[direction]
+            if reason is not None and reader.began() <= deadline:
+                reader.close(reason)
+        while self.open and self.open[0].over_by(deadline):
             exchange = self.open.popleft()
-            last = exchange.interim_end
-            if exchange.response is ABSENT and exchange.interim and last is not None and isinstance(last.line, StatusLine):
-                # an interim response that no final one followed is what there is of the response
-                exchange.response, exchange.response_line = last.record(), last.line
-                exchange.response_fields = last.fields
-                exchange.interim.pop()
-                exchange.interim_times.pop()
-            following = ABSENT if not self.open else self.open[0].request if self.open[0].request_line else self.open[0].response
-            self.say(exchange, at_capture_end, following)
-        self.awaiting.clear()
+            _settle_for_interim(exchange)
+            behind = self.open[0].first() if self.open else ABSENT
+            following = behind if behind[3] <= deadline else ABSENT
+            self.say(exchange, at_capture_end, following, NEVER if deadline == FOREVER else deadline)
+        if not self.open:
+            self.awaiting.clear()
+        else:
+            still = {id(exchange) for exchange in self.open}
+            self.awaiting = deque(exchange for exchange in self.awaiting if id(exchange) in still)
 
     def tentative(self) -> None:
         """Tells where messages that are not at their end lie, a head that is not all there included."""
@@ -308,13 +317,23 @@ def _settled(exchange: Exchange, answered: int) -> int:
     return NEVER if exchange.request_line is None else max(exchange.request[2], answered)
 
 
-def close_reason(facts: Mapping[str, Array], slot: int, direction: int) -> int | None:
-    """Why a direction ended: its own FIN, or an RST of either side; None while it has not."""
+def _settle_for_interim(exchange: Exchange) -> None:
+    """An interim response that no final one followed is what there is of the response."""
+    last = exchange.interim_end
+    if exchange.response is ABSENT and exchange.interim and last is not None and isinstance(last.line, StatusLine):
+        exchange.response, exchange.response_line = last.record(), last.line
+        exchange.response_fields = last.fields
+        exchange.interim.pop()
+        exchange.interim_times.pop()
+
+
+def close_reason(facts: Mapping[str, Array], slot: int, direction: int, deadline: int = FOREVER) -> int | None:
+    """Why a direction ended: its own FIN, or an RST of either side; None while it has not, or not by the `deadline`."""
     side = 2 * slot + direction
-    fin, rst = facts["side_fin_frame"], facts["side_rst_frame"]
-    if fin[side] != NEVER:
+    fin, rst = facts["side_fin_time"], facts["side_rst_time"]
+    if NEVER < fin[side] <= deadline:
         return BY_FIN
-    if rst[side] != NEVER or rst[side ^ 1] != NEVER:
+    if NEVER < rst[side] <= deadline or NEVER < rst[side ^ 1] <= deadline:
         return BY_RST
     return None
 

@@ -60,7 +60,7 @@ def exchange_table(
         ended = np.maximum(columns["request_last_frame"], columns["response_last_frame"])
         _round_trips(columns, np.where(frame == NEVER, NEVER, np.maximum(frame, ended)), slot, client, *epoch)
     further = (following[:, 0] & 1) == client
-    _connection(columns, (frame, following[:, 3], further), slot, 2 * slot + client, facts, clock)
+    _connection(columns, (frame, following[:, 3], further), rows.decided, slot, 2 * slot + client, facts, clock)
     return EXCHANGES.frame(columns)
 
 
@@ -174,12 +174,12 @@ def _timing(columns: dict[str, Any]) -> None:
 
 
 def _connection(
-    columns: dict[str, Any], following: tuple[Array, Array, Array], slot: Array, client: Array,
+    columns: dict[str, Any], following: tuple[Array, Array, Array], decided: Array, slot: Array, client: Array,
     facts: dict[str, Array], clock: int,
 ) -> None:  # fmt: skip
     """The connection as of when nothing more could change the exchange: its close, but nothing later than the patience.
 
-    `following`: frame and start of the next exchange, and whether that begins with a request.
+    `following`: frame and start of the next exchange, and whether that begins with a request. `decided` as in Rows.
     """
     frame, start, further = following
     server = client ^ 1
@@ -194,6 +194,10 @@ def _connection(
         close[name]["rst"] = np.where(close[name]["frame"] == NEVER, -1, np.where(fin, 0, 1))
     closed = close["server"]["time"]
     deadline = np.where(closed == NEVER, NEVER, closed + patience)
+    last = (start == NEVER) | ~further | ((deadline != NEVER) & (start > deadline))
+    # what began when all was over has a deadline of its own: that of the FIN or RST that answered it
+    began: Array = np.where(columns["has_request"], columns["request_start"], columns["response_start"])
+    deadline = np.where((deadline != NEVER) & (began > deadline), decided, deadline)
     for name in ("client", "server"):
         later = (deadline != NEVER) & (close[name]["time"] > deadline)
         before_next = (frame != NEVER) & (close[name]["frame"] > frame)
@@ -202,16 +206,15 @@ def _connection(
                 columns[f"{name}_close_{field}"] = np.where(later | before_next, -1 if field == "rst" else NEVER, values)
     goes_on = facts["side_high"][server] > facts["side_fin_offset"][server] + 1
     columns["server_close_contradicted"] = (columns["server_close_rst"] == 0) & goes_on
-    # an RST that answers a request from after the deadline is not in time: such a row may be said before it comes
     rst_frame, rst_time = facts["side_rst_frame"][server], facts["side_rst_time"][server]
-    of_this = (deadline != NEVER) & (rst_time <= deadline) & ((frame == NEVER) | (rst_frame < frame))
+    of_this = ((deadline == NEVER) | (rst_time <= deadline)) & ((frame == NEVER) | (rst_frame < frame))
     columns["server_rst_frame"] = np.where(of_this, rst_frame, NEVER)
     columns["server_rst_time"] = np.where(of_this, rst_time, NEVER)
     rst_frame, rst_time = facts["side_rst_frame"][client], facts["side_rst_time"][client]
     of_this = ((deadline == NEVER) | (rst_time <= deadline)) & ((frame == NEVER) | (rst_frame < frame))
     for name in ("frame", "time", "ack"):
         columns[f"client_rst_{name}"] = np.where(of_this, facts[f"side_rst_{name}"][client], NEVER)
-    columns["last"] = (start == NEVER) | ~further | ((deadline != NEVER) & (start > deadline))
+    columns["last"] = last
     columns["handshake"] = facts["side_syn_seen"][client] & facts["side_syn_seen"][server]
     columns["both_directions"] = (facts["side_packets"][client] > 0) & (facts["side_packets"][server] > 0)
     known = np.maximum(columns["request_end"], columns["response_end"])

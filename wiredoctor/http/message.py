@@ -85,3 +85,11 @@ class Exchange:
         self.interim_times: list[int] = []
         self.parts: Parts | None = None
         self.interim_end: Message | None = None
+
+    def first(self) -> Record:
+        """The record of the request, or of the response where nobody had asked for it."""
+        return self.response if self.request_line is None else self.request
+
+    def over_by(self, deadline: int) -> bool:
+        """Whether the request had ended by then, so that only a response can be missing."""
+        return self.request_done and self.first()[3] <= deadline and self.request[4] <= deadline

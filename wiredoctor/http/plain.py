@@ -292,7 +292,7 @@ def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
         request[said], response[said],
         [pairs.asked[i][1] for i in places], chosen.asked.only(pair), chosen.answered.only(pair),
         slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous[said],
-        no, no,
+        np.full(len(said), NEVER), no, no,
     )  # fmt: skip
     return Plain(rows, intervals, response[chosen.streams, 0].tolist())
 

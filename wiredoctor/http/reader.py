@@ -346,6 +346,12 @@ class Reader:
             self._request(message, message.line)
         self.finish(reason)
 
+    def began(self) -> int:
+        """When what is unfinished began; NEVER where nothing is."""
+        if self.message is not None:
+            return self.message.start
+        return self.partial_time if self.mode == HEAD and self.partial else NEVER
+
     def close(self, reason: int) -> None:
         """No more bytes will come: the stream ended (FIN, RST) or the capture did."""
         if self.mode == HEAD and self.partial:

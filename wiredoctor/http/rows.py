@@ -55,7 +55,7 @@ class Rows:
     """Exchanges (n,): `request` and `response` (n, 16) in the order of RECORD, what their heads say, and where they were.
 
     `following` (n, 4): the first four numbers of the message that came next. `previous` (n, 3) as in
-    conversation.Previous.
+    conversation.Previous. `decided`: the deadline behind a close at which it was said, NEVER where something else was the reason.
     """
 
     request: Array
@@ -69,6 +69,7 @@ class Rows:
     index: Array
     following: Array
     previous: Array
+    decided: Array
     upgraded: Array
     at_capture_end: Array
 
@@ -86,7 +87,7 @@ def rows_of(said: list[Said]) -> Rows:
     exchanges = [x for _, x, *_ in said]
     lines = [tuple(x.request_line or ("", "", "")) for x in exchanges]
     conversations = [c for c, *_ in said]
-    following = [number for *_, record, _ in said for number in record[:4]]
+    following = [number for *_, record, _, _ in said for number in record[:4]]
     return Rows(
         numbers([x.request for x in exchanges]), numbers([x.response for x in exchanges]),
         [target for _, target, _ in lines],
@@ -94,7 +95,8 @@ def rows_of(said: list[Said]) -> Rows:
         each([(x.response_line, x.response_fields) for x in exchanges]),
         whole([c.slot for c in conversations]), whole([c.connection for c in conversations]),
         whole([c.client for c in conversations]), whole([x.index for x in exchanges]),
-        whole(following).reshape(-1, 4), whole([number for *_, previous in said for number in previous]).reshape(-1, 3),
+        whole(following).reshape(-1, 4), whole([number for *_, previous, _ in said for number in previous]).reshape(-1, 3),
+        whole([decided for *_, decided in said]),
         np.array([x.upgraded for x in exchanges], dtype=bool), np.array([at_end for _, _, at_end, *_ in said], dtype=bool),
     )  # fmt: skip
 

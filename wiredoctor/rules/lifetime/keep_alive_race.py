@@ -36,7 +36,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.closes import POOLS, closed_against_request, patience, rest, undecided, usual
+from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided, usual
 from wiredoctor.rules.proof import close_word, confidence, evidence
 from wiredoctor.rules.words import DURATION, duration
 
@@ -118,9 +118,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         )
         .with_columns(pl.when(c("kind") != "forgotten").then("limit").alias("limit"))
     )
-    # of a request that came when all was over, the RST is not in every row
-    in_time = c("request_start") <= c("server_close_time") + patience(DECIDED.value)
-    reset = pl.when((c("server_rst_frame") != c("server_close_frame")) & in_time).then("server_rst_frame").alias("reset_frame")
+    reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame")
     forgotten = c("kind") == "forgotten"
     return rows.with_columns(reset).select(
         "connection",
