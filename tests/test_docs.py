@@ -361,4 +361,4 @@ def test_the_readme_begins_with_two_commands_for_a_fresh_clone() -> None:
     assert len(commands) == 2
     assert all(c.startswith("python3 -m venv .venv && .venv/bin/pip install ") for c in commands)
     assert " && .venv/bin/wiredoctor analyze captures/" in commands[0]
-    assert commands[1].endswith("&& .venv/bin/python -m pytest")
+    assert commands[1].endswith("&& .venv/bin/python -m pytest -n auto")
