@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.captures.papers import PATHS
-from tests.ladders import to_pcap
+from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
 from tests.pipeline.ladders import FILES, together
@@ -94,3 +94,78 @@ def test_ladders(file: Path, tmp_path: Path) -> None:
     expected = tables(path, messages=False)
     assert_same(expected, tables(path, 2, messages=False))
     assert_same(expected, tables(path, 9, messages=False))
+
+
+STRANGE = {
+    "bytes of no message that overtake each other": """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   1:1461
+  0.012  >  P.   1461:1462
+  0.013  >  P.   1463:1464
+  0.0131 >  P.   1462:1463
+  0.014  >  P.   1464:1465
+  0.015  >  P.   x*1460
+  0.025  <  .
+""",
+    "a response in two segments is the first that is understood, and nobody knows who the client is": """
+  0.0010 >  P.   "Content-Length: 0\\r\\n\\r\\n"
+  0.0020 >  P.   x*3
+  0.0520 >  P.   "HTTP/1.1 200 OK\\r\\n"
+  0.0523 >  P.   "\\r\\n"
+  0.0526 <  P.   "G"
+""",
+    "the final response is whole before the request is, twice": """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "POST /u HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\n\\r\\n"
+  0.022  <  P.   "HTTP/1.1 401 No\\r\\nContent-Length: 2\\r\\n\\r\\nno"
+  0.422  >  P.   "hello"
+  0.433  <  .
+  0.511  >  P.   "POST /u HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\n\\r\\n"
+  0.522  <  P.   "HTTP/1.1 401 No\\r\\nContent-Length: 2\\r\\n\\r\\nno"
+  0.922  >  P.   "hello"
+  0.933  <  .
+  1.000  >  P.   "GET /u HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  1.011  <  .
+  1.100  <  P.   "HTTP/1.1 401 No\\r\\nContent-Length: 2\\r\\n\\r\\nno"
+  1.100  >  .
+""",
+    "the client goes on with its request when the server has long closed": """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "POST /u HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 10\\r\\n\\r\\nhello"
+  0.022  <  F.   "HTTP/1.1 413 No\\r\\nContent-Length: 2\\r\\n\\r\\nno"
+  3.000  >  P.   "world"
+  3.011  >  P.   "GET /b HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  9.000  >  F.
+  connection 2, start 2
+  0.000  >  S    win 64240 mss 1460
+  5.000  <  S.   win 64240 mss 1460
+  5.000  >  .
+""",
+    "a half-close, the answer much later, and a reset that refuses it": """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  FP.  "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  3.000  <  FP.  "HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\nok"
+  3.500  >  R.
+  connection 2, start 2
+  0.000  >  S    win 64240 mss 1460
+  5.000  <  S.   win 64240 mss 1460
+  5.000  >  .
+""",
+}
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
+def test_strange_conversations(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "strange.pcap"
+    path.write_bytes(to_pcap(ladder_packets(text)))
+    expected = tables(path, messages=False)
+    for epoch in range(1, 6):
+        assert_same(expected, tables(path, epoch, messages=False))

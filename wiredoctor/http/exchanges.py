@@ -196,7 +196,9 @@ def _connection(
     deadline = np.where(closed == NEVER, NEVER, closed + patience)
     last = (start == NEVER) | ~further | ((deadline != NEVER) & (start > deadline))
     # what began when all was over has a deadline of its own: that of the FIN or RST that answered it
-    began: Array = np.where(columns["has_request"], columns["request_start"], columns["response_start"])
+    unasked: Array = ~columns["has_request"]
+    began: Array = columns["request_start"].copy()
+    began[unasked] = columns["response_start"][unasked]
     deadline = np.where((deadline != NEVER) & (began > deadline), decided, deadline)
     for name in ("client", "server"):
         later = (deadline != NEVER) & (close[name]["time"] > deadline)

@@ -20,10 +20,13 @@ from wiredoctor.http.items import Assembler, Items
 from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Exchange, Message
 from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, NO_END, OFF, REQUEST, RESPONSE, SEEK
 from wiredoctor.http.payload import FIRST_LOOK, Payload
-from wiredoctor.tables import NEVER
+from wiredoctor.tables import NEVER, SCRATCH
 
 if TYPE_CHECKING:
     from wiredoctor.http.conversation import Conversation
+
+STARTS = frozenset((method + b" ")[:4] for method in KNOWN_METHODS) | {b"HTTP"}
+"""First bytes of a head with a known method, or of a status line."""
 
 MAX_HEAD = 1 << 18
 """Bytes of a head: common servers accept 8 to 64 KiB, and nothing sane sends 256."""
@@ -90,7 +93,7 @@ class Reader:
             elif mode == CLOSE:
                 i = bodies.all_of(self, items, i, stop)
             elif mode == SEEK:
-                i = self._seek(items, i, stop)
+                i = self._seek(items, i, stop, read)
             elif mode == OFF:
                 self.pos = items.end[stop - 1]
                 i = stop
@@ -184,7 +187,7 @@ class Reader:
         else:
             frame, time = items.frame[i], items.time[i]
         if first:
-            conversation.heard(frame)
+            conversation.heard(items.frame[i])
         if first or (kind == RESPONSE and conversation.must_wait(items.ack[i])):
             if not self.paused:
                 self.paused, self.pause_time = True, items.time[i]
@@ -296,7 +299,7 @@ class Reader:
         self.pos = items.end[i]
         return i + 1
 
-    def _seek(self, items: Items, i: int, stop: int) -> int:
+    def _seek(self, items: Items, i: int, stop: int, read: Payload) -> int:
         if items.start[i] < self.pos:
             return i + 1  # its beginning was read: what is left of it is behind what could not be read
         if items.heads is None and items.look_for_heads is not None:
@@ -308,7 +311,7 @@ class Reader:
                 self.pos = items.end[stop - 1]
                 return stop
             i = heads[k]
-        elif items.at[i] < 0:
+        elif items.at[i] < 0 or (items.at[i] < SCRATCH and read(items.at[i], 4) not in STARTS):
             return i + 1
         self.pos, self.mode, self.seeking = items.start[i], HEAD, True
         return i
