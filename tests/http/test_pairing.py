@@ -161,3 +161,35 @@ def test_an_answer_to_a_head_whose_end_comes_later(epoch_packets: int) -> None:
     """
     expected = ["GET /a -> 400 content-length 0 complete", "GET /b -> 200 content-length 2 complete"]
     assert briefs(talk, epoch_packets=epoch_packets) == expected
+
+
+CLOSES = r'"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"'
+OLD = r'"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"'
+OLD_KEPT = r'"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"'
+
+
+@EPOCHS
+@pytest.mark.parametrize(
+    ("answer", "size", "closes"), [(OK.format(200), 40, False), (CLOSES, 59, True), (OLD, 40, True), (OLD_KEPT, 64, False)]
+)
+def test_what_was_before(answer: str, size: int, closes: bool, epoch_packets: int) -> None:
+    """Of the first answer, also for a request behind one that nobody answered."""
+    talk = rf"""
+        0.020 > P. {GET.format("a")}
+        0.030 < P. {answer}
+        0.040 > P. {GET.format("b")}
+        0.050 > P. {GET.format("c")}
+    """
+    found = exchanges(talk, epoch_packets=epoch_packets)
+    assert [e["previous_end"] for e in found] == [None, 30_000_000, 40_000_000]
+    assert [e["previous_end_offset"] for e in found] == [None, size, size]
+    assert [e["previous_close"] for e in found] == [False, closes, closes]
+
+
+@EPOCHS
+def test_a_body_that_runs_to_the_close_announces_it(epoch_packets: int) -> None:
+    talk = rf"""
+        0.020 > P. {GET.format("a")} + {GET.format("b")}
+        0.030 < FP. "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nok"
+    """
+    assert [e["previous_close"] for e in exchanges(talk, epoch_packets=epoch_packets)] == [False, True]
