@@ -154,7 +154,7 @@ class Conversation:
                 passed = awaiting.popleft()
                 passed.response_done = True
                 side = 2 * self.slot + reader.direction
-                settled = _settled(passed, frame) if passed.request_done else NEVER
+                settled = passed.settled(frame) if passed.request_done else NEVER
                 self.spoken.intervals.extend((side, NO_END, NO_END, NO_END, NEVER, NONE, settled))
         if not (awaiting and _asked(awaiting[0], ack)):
             self.readers[self.client].announce(ack)
@@ -184,7 +184,7 @@ class Conversation:
         if reader.kind == REQUEST:
             ended = NEVER if exchange.response_done else message.last_frame
         elif exchange.response_line is message.line and exchange.request_done:
-            ended = _settled(exchange, message.last_frame)
+            ended = exchange.settled(message.last_frame)
         else:
             ended = NEVER
         spoken.intervals.extend((side, message.offset, message.head_end, end, message.id, exchange.index, ended))
@@ -271,7 +271,7 @@ class Conversation:
                 reader.close(reason)
         while self.open and self.open[0].over_by(deadline):
             exchange = self.open.popleft()
-            _settle_for_interim(exchange)
+            exchange.settle_for_interim()
             behind = self.open[0].first() if self.open else ABSENT
             following = behind if behind[3] <= deadline else ABSENT
             self.say(exchange, at_capture_end, following, NEVER if deadline == FOREVER else deadline)
@@ -310,21 +310,6 @@ def switches(line: RequestLine, fields: Fields) -> bool:
 def _asked(exchange: Exchange, ack: int) -> bool:
     """Whether the server had seen this request when it acknowledged `ack` (NEVER: not known, taken for yes)."""
     return ack == NEVER or exchange.request_offset < ack
-
-
-def _settled(exchange: Exchange, answered: int) -> int:
-    """The frame from which on a request that has ended is outstanding no more; NEVER where it was not captured."""
-    return NEVER if exchange.request_line is None else max(exchange.request[2], answered)
-
-
-def _settle_for_interim(exchange: Exchange) -> None:
-    """An interim response that no final one followed is what there is of the response."""
-    last = exchange.interim_end
-    if exchange.response is ABSENT and exchange.interim and last is not None and isinstance(last.line, StatusLine):
-        exchange.response, exchange.response_line = last.record(), last.line
-        exchange.response_fields = last.fields
-        exchange.interim.pop()
-        exchange.interim_times.pop()
 
 
 def close_reason(facts: Mapping[str, Array], slot: int, direction: int, deadline: int = FOREVER) -> int | None:

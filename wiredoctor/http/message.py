@@ -93,3 +93,15 @@ class Exchange:
     def over_by(self, deadline: int) -> bool:
         """Whether the request had ended by then, so that only a response can be missing."""
         return self.request_done and self.first()[3] <= deadline and self.request[4] <= deadline
+
+    def settled(self, answered: int) -> int:
+        """The frame from which on a request that has ended is outstanding no more; NEVER where it was not captured."""
+        return NEVER if self.request_line is None else max(self.request[2], answered)
+
+    def settle_for_interim(self) -> None:
+        """An interim response that no final one followed is what there is of the response."""
+        last = self.interim_end
+        if self.response is ABSENT and self.interim and last is not None and isinstance(last.line, StatusLine):
+            self.response, self.response_line, self.response_fields = last.record(), last.line, last.fields
+            self.interim.pop()
+            self.interim_times.pop()
