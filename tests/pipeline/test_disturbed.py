@@ -100,6 +100,10 @@ def in_pieces(packet: Packet) -> list[Packet]:
     ]
 
 
+SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4)}
+"""Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end."""
+
+
 @EACH
 def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> None:
     def serious(packets: Sequence[Packet]) -> Counter[str]:
@@ -108,7 +112,9 @@ def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> 
         return Counter(f.rule for f in wiredoctor.analyze(path).findings if f.severity != "note")
 
     split = [part for packet in together(file) for part in in_pieces(packet)]
-    assert not serious(shuffled(split, Random(1))) - serious(split)
+    expected = serious(split)
+    for seed in SEEDS.get(file.stem, (1,)):
+        assert not serious(shuffled(split, Random(seed))) - expected
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -80,7 +80,8 @@ def annotate(
     s["data_before_message"] = fill(last_message, data, last.message[side])
     s["data_before_ends_head"] = fill(s["ends_head"], data, last.ends_head[side])
     s["data_before_ends_message"] = fill(s["ends_message"], data, last.ends_message[side])
-    unfinished = (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"]
+    # what filled a hole ends where it does because other bytes were there, whatever they end
+    unfinished = (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"] & s["data_before_last_in_flight"]
     s["owes"] = unfinished | ~s["http"] | (_outstanding(s, groups, intervals, client, last) > 0)
     has = np.flatnonzero(s["new_bytes"] > 0)
     last.message[side[has]] = last_message[has]

@@ -16,6 +16,7 @@ def stalls(**changes: Any) -> list[dict[str, Any]]:
     row = {
         "frame": 9, "time": 532 * MS, "connection": 0, "direction": 1, "role": 1, "http": True, "handshake": True,
         "rtt_own": 10 * MS, "rtt_other": 0, "length": 1460, "new_bytes": 1460, "after_closed_window": True,
+        "data_before_last_in_flight": True,
         "closed_frame": 6, "closed_time": 22 * MS, "closed_window": 0, "opened_frame": 8, "opened_time": 522 * MS,
     }  # fmt: skip
     return found("zero-window-stall", rows("segments", row | changes))
@@ -25,6 +26,11 @@ def test_a_stall() -> None:
     [stall] = stalls()
     assert (stall["direction"], stall["delay"], stall["confidence"]) == (0, 500 * MS, "high")
     assert [e["frame"] for e in stall["evidence"]] == [6, 8, 9]
+
+
+def test_what_filled_a_hole_says_nothing_of_the_end_of_the_message() -> None:
+    assert stalls(data_before_last_in_flight=False) == []
+    assert len(stalls(data_before_last_in_flight=False, **PROBED)) == 1
 
 
 @pytest.mark.parametrize(("closed", "speaks"), [(100 * MS - 1, False), (100 * MS, True)])

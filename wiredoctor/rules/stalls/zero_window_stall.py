@@ -107,9 +107,14 @@ def _at_once() -> pl.Expr:
 
 
 def _had_data() -> pl.Expr:
-    """What the sender had sent before was not the end of a message, nor did the receiver say something in between."""
+    """What the sender had sent before was not the end of a message, nor did the receiver say something in between.
+
+    Where that filled a hole, the message may have ended with what came before it: then only probes show that there was more.
+    """
     c = pl.col
-    return pl.when(c("http")).then(~c("data_before_ends_message")).otherwise(~c("other_data_since"))
+    known = c("data_before_last_in_flight") | (c("window_probes") > 0)
+    unfinished = known & ~c("data_before_ends_message")
+    return pl.when(c("http")).then(unfinished).otherwise(~c("other_data_since"))
 
 
 def _confidence() -> pl.Expr:
