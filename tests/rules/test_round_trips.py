@@ -13,6 +13,7 @@ REQUEST = '"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
 HEAD = '"HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\n"'
 ANSWER = '"HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"'
 LARGE = '"HTTP/1.1 200 OK\\r\\nContent-Length: 4339\\r\\n\\r\\n" + x*1419'
+LONGER = LARGE.replace("4339", "4344")
 EXPECTING = '"POST /u HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\nExpect: 100-continue\\r\\n\\r\\n"'
 STREAM = '"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\n\\r\\n<html>"'
 
@@ -44,7 +45,7 @@ WAITS: dict[str, tuple[tuple[Line, ...], str]] = {
         "delayed-ack-stall, side server, delay 0.200\n=> delayed-ack-stall, side server, delay 0.200",
     ),
     "a client that does not read": (
-        (*asked(window=4380), (0.011, 2, f"<  .  {LARGE.replace('4339', '4344')}"), (0.011, 2, "<  .  1461:2921(1460)"), (0.011, 2, "<  P. 2921:4381(1460)"),
+        (*asked(window=4380), (0.011, 2, f"<  .  {LONGER}"), (0.011, 2, "<  .  1461:2921(1460)"), (0.011, 2, "<  P. 2921:4381(1460)"),
          (0.011, 2, ">  .  ack 4381 win 0"), (0.511, 2, ">  .  ack 4381 win 4380"), (0.511, 3, '<  P. "hello"'),
          (0.511, 3, ">  .")),
         "zero-window-stall, side client, delay 0.500",
