@@ -51,7 +51,8 @@ WARNING  Nagle's algorithm met a delayed ACK  200 ms
     sockets. In nginx: tcp_nodelay on (the default) and tcp_nopush with
     sendfile.
   Wireshark: tcp.stream == 3 && frame.number in {5, 6, 7}
-  See: RFC 1122 section 4.2.3.4  https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4
+  See: RFC 1122 section 4.2.3.4
+    https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4
 
 What was read
   trace.pcap
@@ -78,7 +79,7 @@ def test_width_changes_nothing_but_line_breaks_and_bars() -> None:
 @pytest.mark.parametrize("width", [40, 80, 100, 160])
 def test_lines_keep_to_the_width_but_for_what_is_copied(width: int) -> None:
     for line in page(busy([finding(), hostile_finding(), capture_loss()]), width).splitlines():
-        copied = line.startswith(("  Wireshark: ", "  See: "))
+        copied = line.startswith(("  Wireshark: ", "    https://"))
         drawn = "|=" in line
         assert len(line) <= width or copied or drawn, line
         assert line == line.rstrip()

@@ -45,8 +45,9 @@ WAITS: dict[str, tuple[tuple[Line, ...], str]] = {
         "delayed-ack-stall, side server, delay 0.200\n=> delayed-ack-stall, side server, delay 0.200",
     ),
     "a client that does not read": (
-        (*asked(window=4380), (0.011, 2, f"<  .  {LONGER}"), (0.011, 2, "<  .  1461:2921(1460)"), (0.011, 2, "<  P. 2921:4381(1460)"),
-         (0.011, 2, ">  .  ack 4381 win 0"), (0.511, 2, ">  .  ack 4381 win 4380"), (0.511, 3, '<  P. "hello"'),
+        (*asked(window=4380), (0.011, 2, f"<  .  {LONGER}"), (0.011, 2, "<  .  1461:2921(1460)"),
+         (0.011, 2, "<  P. 2921:4381(1460)"), (0.011, 2, ">  .  ack 4381 win 0"),
+         (0.511, 2, ">  .  ack 4381 win 4380"), (0.511, 3, '<  P. "hello"'),
          (0.511, 3, ">  .")),
         "zero-window-stall, side client, delay 0.500",
     ),

@@ -89,7 +89,13 @@ def _write_group(writer: Writer, group: Group, *, several: bool, everything: boo
     if worst.display_filter:
         writer.unbroken(("Wireshark: ", "bold"), worst.display_filter, indent=2)
     for reference in worst.references[:1]:
-        writer.unbroken(("See: ", "bold"), reference.title, f"  {reference.url}" if reference.url else "", indent=2)
+        fits = len(f"  See: {reference.title}  {reference.url}") <= writer.width
+        if fits and reference.url:
+            writer.unbroken(("See: ", "bold"), reference.title, f"  {reference.url}", indent=2)
+        else:
+            writer.paragraph(("See: ", "bold"), reference.title, indent=2, hang=2)
+            if reference.url:
+                writer.unbroken(reference.url, indent=4)
 
 
 def _extent(group: Group) -> str:
