@@ -48,7 +48,7 @@ def idle_close(lab: Lab) -> None:
 
 
 @recording(
-    title="Apache closes an idle connection after the 5 seconds that it had announced",
+    title="Apache closes an idle connection after its 5 seconds",
     at="client",
     software=("apache2", "python"),
     connections=(Connection((get("/a.txt", 300, repeat=2),), closed_by="server"),),
