@@ -24,6 +24,7 @@ from wiredoctor.analysis import Analysis, Found, Progress
 from wiredoctor.capture import Capture
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Joined, Spill
+from wiredoctor.tables import MESSAGE_BITS
 
 
 @dataclass
@@ -153,8 +154,7 @@ def renumbered(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.La
     fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
     for name in ("request_message", "response_message"):
         if name in names:
-            # message id: connection << 26 | index << 1 | direction
-            message, low = pl.col(name), 1 << 26
+            message, low = pl.col(name), 1 << MESSAGE_BITS
             fresh.append((ids.gather(message // low) * low + message % low).alias(name))
     return rows.with_columns(fresh)
 

@@ -31,6 +31,10 @@ Columns = dict[str, Array]
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
 """Control bits of the TCP header, RFC 9293 section 3.1."""
 
+MESSAGE_BITS = 26
+"""Message id = connection << MESSAGE_BITS | index in its direction << 1 | direction: unique, ascending in a direction, and the
+same wherever an epoch ends. A direction with more than 33 million messages starts again at 0."""
+
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 """In nanoseconds."""

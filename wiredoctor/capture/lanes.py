@@ -17,7 +17,7 @@ from wiredoctor.tables import Array
 LANES = 256
 """Places followed at once: fewer cost more steps, more cost more guesses."""
 WINDOW = 4096
-"""Bytes searched for each guess: more than five ordinary packets."""
+"""Bytes searched for each guess: more than two full-sized Ethernet frames."""
 GUESSES = 4
 """Places in a window that are looked at more closely."""
 FROM = 16 * LANES

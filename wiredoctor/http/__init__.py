@@ -174,7 +174,7 @@ def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> tuple[list[Conversati
         slot = slots[group]
         conversation = state.conversations.get(slot)
         if conversation is None:
-            conversation = state.conversations[slot] = Conversation(ids[group], slot, state.templates.parser)
+            conversation = state.conversations[slot] = Conversation(ids[group], slot, state.templates)
         if all(reader.mode == OFF for reader in conversation.readers):
             continue
         _listen(conversation, spoken, state)

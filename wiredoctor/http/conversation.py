@@ -6,6 +6,7 @@ from array import array
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import TUNNEL, UNTIL_CLOSE, announces_close
@@ -14,6 +15,9 @@ from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, BY_FIN, BY_RST, IN_H
 from wiredoctor.http.modes import HEAD, NO_END, OFF, REQUEST, RESPONSE
 from wiredoctor.http.reader import Reader
 from wiredoctor.tables import NEVER, NONE, Array
+
+if TYPE_CHECKING:
+    from wiredoctor.http.templates import RequestTemplates
 
 
 def _numbers() -> array[int]:
@@ -61,18 +65,18 @@ class Conversation:
         "heard_frame",
         "next_index",
         "open",
-        "parser",
         "previous",
         "protocol",
         "readers",
         "slot",
         "spoken",
+        "templates",
         "unasked",
         "unread",
     )  # fmt: skip
 
-    def __init__(self, connection: int, slot: int, parser: HeadParser) -> None:
-        self.connection, self.slot, self.parser = connection, slot, parser
+    def __init__(self, connection: int, slot: int, templates: RequestTemplates) -> None:
+        self.connection, self.slot, self.templates = connection, slot, templates
         self.readers = (Reader(self, 0), Reader(self, 1))
         self.open: deque[Exchange] = deque()
         self.awaiting: deque[Exchange] = deque()
@@ -84,6 +88,11 @@ class Conversation:
         self.spoken = Spoken()
         self.forced = self.unread = False
         self.unasked: dict[int, int] = {}
+
+    @property
+    def parser(self) -> HeadParser:
+        """What reads heads that are not plain."""
+        return self.templates.parser
 
     def take_kind(self, direction: int, kind: int, frame: int) -> bool:
         """The first head decides which side is the client; False when that contradicts what the other side sent."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import NO_BODY
 from wiredoctor.http.head import RequestLine, StatusLine
-from wiredoctor.tables import NEVER
+from wiredoctor.tables import MESSAGE_BITS, NEVER, Array
 
 COMPLETE, BY_FIN, BY_RST, ERROR, IN_HOLE, AT_CAPTURE_END = range(6)
 """Indices of tables.END_REASONS."""
 
-INDEX_BITS = 26
-"""Message id = connection << 26 | index in its direction << 1 | direction: unique, ascending in a direction, and the
-same wherever an epoch ends. A direction with more than 33 million messages starts again at 0."""
+_INDEX = (1 << (MESSAGE_BITS - 1)) - 1
+
+Id = TypeVar("Id", int, Array)
+
+
+def message_id(connection: Id, index: Id, direction: Id) -> Id:
+    """The id of the message with this index (counted from 0) in its direction (0 or 1): see tables.MESSAGE_BITS."""
+    return connection << MESSAGE_BITS | (index & _INDEX) << 1 | direction
 
 
 Record = tuple[int, ...]

@@ -18,7 +18,7 @@ from wiredoctor.http.conversation import Conversation, Previous
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import LENGTH, NO_BODY, announces_close
 from wiredoctor.http.head import RequestLine, StatusLine
-from wiredoctor.http.message import COMPLETE, INDEX_BITS, RECORD, Exchange, Record
+from wiredoctor.http.message import COMPLETE, RECORD, Exchange, Record, message_id
 from wiredoctor.http.modes import BODY, HEAD, REQUEST
 from wiredoctor.http.payload import FIRST_LOOK
 from wiredoctor.http.rows import Answer, Asked, Coded, Rows
@@ -265,9 +265,8 @@ def _settle(walk: Walk, pairs: _Pairs, chosen: _Chosen) -> Plain:
     facts = np.array([_facts(run) for run in runs], dtype=np.int64)[group]
     connection, slot, client, index, asked, answered = facts.T
     index = index + rank
-    base = connection << INDEX_BITS
-    request_id = base | ((asked + rank) & 0x1FFFFFF) << 1 | client
-    response_id = base | ((answered + rank) & 0x1FFFFFF) << 1 | 1 - client
+    request_id = message_id(connection, asked + rank, client)
+    response_id = message_id(connection, answered + rank, 1 - client)
     request, response = chosen.records(walk, request_id, response_id)
     intervals = _intervals(request, response, 2 * slot + client, index)
     ended = np.maximum(request[:, _END], response[:, _END])

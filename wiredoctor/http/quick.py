@@ -7,62 +7,36 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from wiredoctor.http.framing import LENGTH, NO_BODY
-from wiredoctor.http.head import KNOWN_METHODS, HeadParser, RequestLine
+from wiredoctor.http.head import HeadParser, RequestLine
 from wiredoctor.http.items import Items
-from wiredoctor.http.message import COMPLETE, INDEX_BITS, Exchange
+from wiredoctor.http.message import COMPLETE, Exchange, message_id
 from wiredoctor.http.payload import FIRST_LOOK, SupportsSlices
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.http.reader import Reader
 
-_METHODS = {method: method.decode("ascii") for method in KNOWN_METHODS if method != b"CONNECT"}
 
-
-def requests(reader: Reader, items: Items, i: int, stop: int, file: SupportsSlices, parser: HeadParser) -> int:
+def requests(reader: Reader, items: Items, i: int, stop: int, file: SupportsSlices) -> int:
     """Reads plain requests from item `i` on; returns the first item that is none."""
     conversation = reader.conversation
     intervals, open_, awaiting = conversation.spoken.intervals, conversation.open, conversation.awaiting
-    side, identity = 2 * conversation.slot + reader.direction, conversation.connection << INDEX_BITS | reader.direction
+    side, connection, templates = 2 * conversation.slot + reader.direction, conversation.connection, conversation.templates
     starts, ends, places, frames, times, acks = items.start, items.end, items.at, items.frame, items.time, items.ack
     pos, index, count = reader.pos, conversation.next_index, reader.count
     while i < stop:
         start, end, at = starts[i], ends[i], places[i]
         size = end - start
-        if start != pos or at < 0 or size > FIRST_LOOK:
+        plain = templates.read(file[at : at + size]) if start == pos and at >= 0 and size <= FIRST_LOOK else None
+        if plain is None:
             break
-        data = file[at : at + size]
-        if data.find(b"\r\n\r\n") != size - 4:
-            break
-        lines = data.split(b"\r\n")
-        parts = lines[0].split(b" ")
-        method = _METHODS.get(parts[0])
-        if method is None or len(parts) != 3 or parts[2] != b"HTTP/1.1" or data.count(b"\n") != len(lines) - 1 or not parts[1]:
-            break
-        fields = parser.fields(lines[1:-2])
-        if not fields.plain:
-            break
+        method, version, fields = templates.kinds[plain[0]]
         frame, time = frames[i], times[i]
-        number = identity | (count & 0x1FFFFFF) << 1
-        exchange = Exchange(index, RequestLine(method, parts[1].decode("latin-1"), "HTTP/1.1"), fields, start)
+        number = message_id(connection, count, reader.direction)
+        exchange = Exchange(index, RequestLine(method, plain[1], version), fields, start)
         exchange.request = (
-            number,
-            frame,
-            frame,
-            time,
-            time,
-            size,
-            0,
-            NEVER,
-            NO_BODY,
-            COMPLETE,
-            NEVER,
-            0,
-            -1,
-            start,
-            end,
-            acks[i],
-        )
+            number, frame, frame, time, time, size, 0, NEVER, NO_BODY, COMPLETE, NEVER, 0, -1, start, end, acks[i],
+        )  # fmt: skip
         exchange.request_done = True
         open_.append(exchange)
         awaiting.append(exchange)
@@ -79,7 +53,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
     """Reads plain responses from item `i` on; returns the first item that is none."""
     conversation = reader.conversation
     intervals, awaiting, known_response = conversation.spoken.intervals, conversation.awaiting, parser.known_response
-    side, identity = 2 * conversation.slot + reader.direction, conversation.connection << INDEX_BITS | reader.direction
+    side, connection = 2 * conversation.slot + reader.direction, conversation.connection
     starts, ends, places, frames, times, acks = items.start, items.end, items.at, items.frame, items.time, items.ack
     pos, count = reader.pos, reader.count
     while i < stop and awaiting:
@@ -107,7 +81,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
         if k == stop or line.status < 200:
             break
         last, end = frames[k], times[k]
-        number = identity | (count & 0x1FFFFFF) << 1
+        number = message_id(connection, count, reader.direction)
         exchange.response_line, exchange.response_fields = line, fields
         exchange.response = (
             number, frames[i], last, times[i], end, head_end, body, due, how, COMPLETE, end if body else NEVER, 0, -1,

@@ -17,7 +17,7 @@ from wiredoctor.http.head import (
     may_become_response,
 )
 from wiredoctor.http.items import Assembler, Items
-from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, COMPLETE, ERROR, IN_HOLE, INDEX_BITS, Exchange, Message
+from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, COMPLETE, ERROR, IN_HOLE, Exchange, Message, message_id
 from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, NO_END, OFF, REQUEST, RESPONSE, SEEK
 from wiredoctor.http.payload import FIRST_LOOK, Payload
 from wiredoctor.tables import NEVER, SCRATCH
@@ -111,7 +111,7 @@ class Reader:
         if self.partial or self.seeking or self.lost or conversation.spoken.messages is not None:
             return i
         if self.kind == REQUEST:
-            return quick.requests(self, items, i, stop, read.file, parser)
+            return quick.requests(self, items, i, stop, read.file)
         if conversation.readers[1 - self.direction].paused:
             return i
         return quick.responses(self, items, i, stop, read.file, parser)
@@ -233,7 +233,7 @@ class Reader:
 
     def upcoming_id(self) -> int:
         """Id of the next message."""
-        return self.conversation.connection << INDEX_BITS | (self.count & 0x1FFFFFF) << 1 | self.direction
+        return message_id(self.conversation.connection, self.count, self.direction)
 
     def _next_id(self) -> int:
         number = self.upcoming_id()

@@ -8,6 +8,9 @@ from functools import cached_property
 
 from wiredoctor.findings import SEVERITIES, Confidence, Finding
 
+MOST_GROUPS = 10
+"""Paragraphs that a report for people has unless it is asked for all: the worst, as many as somebody reads."""
+
 
 @dataclass(frozen=True)
 class Group:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.groups import Group, grouped
+from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper
 from wiredoctor.report.phrases import (
@@ -30,8 +30,6 @@ from wiredoctor.report.words import clean, count, duration
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
-
-MOST_GROUPS = 10
 
 MOST_BYTES = 60_000
 """A comment on GitHub may have 65,536 characters."""

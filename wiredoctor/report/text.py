@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from wiredoctor.report.groups import Group, grouped
+from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
 from wiredoctor.report.phrases import (
     change,
@@ -27,8 +27,6 @@ from wiredoctor.report.words import count, duration
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
-
-MOST_GROUPS = 10
 
 
 def write(

@@ -53,3 +53,19 @@ def of_the_capture() -> list[pl.Expr]:
     """The first columns of a candidate that is about the capture, not about a connection."""
     nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "delay": pl.Int64()}
     return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]
+
+
+def counts(touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int) -> list[pl.Expr]:
+    """Over rows of `connections`: how many there are, the first that a fault touched, and the first `most` places as evidence.
+
+    `place` is the item of evidence of a connection, `frame` and `start` the columns of where and when it was touched first.
+    """
+    c = pl.col
+    order = c(frame).filter(touched)
+    return [
+        order.min().alias("frame"),
+        c(start).filter(touched).min().alias("start"),
+        pl.len().cast(pl.Int64).alias("connections"),
+        c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
+        place.filter(touched).sort_by(order).head(most).implode().cast(EVIDENCE).alias("evidence"),
+    ]

@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
+from wiredoctor.rules.proof import counts, of_the_capture, packet
 
 RULE = Rule(
     severity="warning",
@@ -56,19 +56,16 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     lost = (missing > 0) & ~(one_byte & ~c("handshake"))
     touched = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     note = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
-    place = packet("unseen_frame", "unseen_time", note).filter(touched)
+    place = packet("unseen_frame", "unseen_time", note)
     return connections.select(
         *of_the_capture(),
-        c("unseen_frame").filter(touched).min().alias("frame"),
-        c("unseen_time").filter(touched).min().alias("start"),
+        *counts(touched, place, "unseen_frame", "unseen_time", SHOWN.value),
         c("end").max().alias("end"),
         missing.filter(touched).sum().alias("missing_bytes"),
         c("unseen_places").filter(touched).sum().alias("places"),
         touched.sum().cast(pl.Int64).alias("touched"),
-        pl.len().cast(pl.Int64).alias("connections"),
         _places(c("unseen_places").filter(touched).sum()).alias("place_word"),
         pl.when(~touched.all()).then(pl.format(" ({} %)", (100 * touched.mean()).round(1))).otherwise(pl.lit("")).alias("part"),
-        place.sort_by(c("unseen_frame").filter(touched)).head(SHOWN.value).implode().cast(EVIDENCE).alias("evidence"),
     ).filter(c("touched") > 0)
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
+from wiredoctor.rules.proof import counts, of_the_capture, packet
 
 RULE = Rule(
     severity="note",
@@ -49,16 +49,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     place = packet("first_frame", "start", pl.format("connection {}, to {}", "connection", "server"))
     return connections.select(
         *of_the_capture(),
-        c("first_frame").filter(touched).min().alias("frame"),
-        c("start").filter(touched).min().alias("start"),
+        *counts(touched, place, "first_frame", "start", SHOWN.value),
         c("end").filter(touched).max().alias("end"),
         touched.sum().cast(pl.Int64).alias("encrypted"),
-        pl.len().cast(pl.Int64).alias("connections"),
-        c("connection").filter(touched).min().alias("first_connection"),
-        place.filter(touched)
-        .sort_by(c("first_frame").filter(touched))
-        .head(SHOWN.value)
-        .implode()
-        .cast(EVIDENCE)
-        .alias("evidence"),
     ).filter(c("encrypted") > 0)

@@ -27,7 +27,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
+from wiredoctor.rules.proof import counts, of_the_capture, packet
 
 RULE = Rule(
     severity="note",
@@ -54,13 +54,9 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     place = packet("super_frame", "super_time", note)
     return connections.select(
         *of_the_capture(),
-        order.min().alias("frame"),
-        c("super_time").filter(touched).min().alias("start"),
+        *counts(touched, place, "super_frame", "super_time", SHOWN.value),
         c("end").filter(touched).max().alias("end"),
         c("super_segments").sum().alias("super_segments"),
         touched.sum().cast(pl.Int64).alias("touched"),
-        pl.len().cast(pl.Int64).alias("connections"),
-        c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
         c("super_mss").filter(touched).sort_by(order).first().alias("first_mss"),
-        place.filter(touched).sort_by(order).head(SHOWN.value).implode().cast(EVIDENCE).alias("evidence"),
     ).filter(c("touched") > 0)

@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet
+from wiredoctor.rules.proof import counts, of_the_capture, packet
 
 RULE = Rule(
     severity="warning",
@@ -53,18 +53,9 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
     return connections.select(
         *of_the_capture(),
-        c("first_frame").filter(touched).min().alias("frame"),
-        c("start").filter(touched).min().alias("start"),
+        *counts(touched, place, "first_frame", "start", SHOWN.value),
         c("end").filter(touched).max().alias("end"),
         touched.sum().cast(pl.Int64).alias("one_sided"),
-        pl.len().cast(pl.Int64).alias("connections"),
         (touched & (c("client_packets") > 0)).sum().cast(pl.Int64).alias("client_only"),
         (touched & (c("server_packets") > 0)).sum().cast(pl.Int64).alias("server_only"),
-        c("connection").filter(touched).min().alias("first_connection"),
-        place.filter(touched)
-        .sort_by(c("first_frame").filter(touched))
-        .head(SHOWN.value)
-        .implode()
-        .cast(EVIDENCE)
-        .alias("evidence"),
     ).filter(c("one_sided") > 0)
