@@ -56,7 +56,7 @@ def of_the_capture() -> list[pl.Expr]:
 
 
 def counts(touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int) -> list[pl.Expr]:
-    """Over rows of `connections`: how many there are, the first that a fault touched, and the first `most` places as evidence.
+    """Over rows of `connections`: how many there are, where a fault touched the first, and the first `most` places as evidence.
 
     `place` is the item of evidence of a connection, `frame` and `start` the columns of where and when it was touched first.
     """
@@ -66,6 +66,5 @@ def counts(touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int) 
         order.min().alias("frame"),
         c(start).filter(touched).min().alias("start"),
         pl.len().cast(pl.Int64).alias("connections"),
-        c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
         place.filter(touched).sort_by(order).head(most).implode().cast(EVIDENCE).alias("evidence"),
     ]

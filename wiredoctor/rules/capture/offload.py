@@ -58,5 +58,6 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         c("end").filter(touched).max().alias("end"),
         c("super_segments").sum().alias("super_segments"),
         touched.sum().cast(pl.Int64).alias("touched"),
+        c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
         c("super_mss").filter(touched).sort_by(order).first().alias("first_mss"),
     ).filter(c("touched") > 0)
