@@ -16,7 +16,7 @@ from wiredoctor.capture import Capture, Records
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, SCRATCH, SEGMENTS, SMALL, Columns
+from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, ODDITIES, SCRATCH, SEGMENTS, SMALL, Columns
 
 FINISHED_AT_ONCE = 16_384
 """Connections that are open at the end of the capture, of which a flood leaves hundreds of thousands: their rows are made
@@ -103,7 +103,7 @@ class Analysis:
         return {name: module for name, module in self.modules.items() if name not in self._of_segments}
 
     def _epoch(self, records: Records) -> Tables:
-        packets, _ = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
+        packets, odd = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
         time = records.columns["time"]
         self.clock, self.last_time = max(self.clock, int(time.max())), int(time[-1])
         packets["clock"] = np.maximum.accumulate(time)[packets["frame"] - records.first_frame]
@@ -118,6 +118,8 @@ class Analysis:
         self.duplicates += analysed.duplicates
         segments = _segments(analysed.segments) if analysed.segments else None
         tables = self._tables(heard, self._connection_rows(retired), segments)
+        if odd:
+            tables["oddities"] = ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*odd, strict=True), strict=True)))
         http.forget(retired, self.reading)
         tcp.release(retired, self.connecting)
         return tables
@@ -141,6 +143,7 @@ class Analysis:
         self.connections.add(connections)
         tables: Tables = {
             "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
+            "oddities": ODDITIES.empty(),
         }  # fmt: skip
         return tables if segments is None else tables | {"segments": segments}
 

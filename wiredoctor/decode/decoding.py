@@ -43,7 +43,8 @@ def decode(
     if len(rows):
         more, odd = general_path(data, rows, first_frame, records, state)
         if state.share[1] > 1:
-            more = only_share(state.share, more)
+            # every share reads these packets: the first one tells what is odd about them
+            more, odd = only_share(state.share, more), odd if state.share[0] == 0 else []
         oddities = sorted(oddities + odd)
         columns = {name: np.concatenate([columns[name], more[name]]) for name in more}
         return _ordered(columns), oddities[:MAX_ODDITIES]

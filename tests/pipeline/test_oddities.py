@@ -1,0 +1,73 @@
+"""What is odd about packets reaches the rules that ask for it, once, whatever share of the connections saw it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.capture import files
+from tests.capture.files import Packet
+from tests.ladders import ladder_packets, to_pcap
+from wiredoctor.analysis import Analysis
+from wiredoctor.capture import open_capture
+from wiredoctor.findings import Rule
+from wiredoctor.rules import RuleModule
+from wiredoctor.spill import Folder
+
+LADDER = """
+0.000 > S mss 1460
+0.010 < S. mss 1460
+0.010 > .
+0.011 > P. "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+0.022 < P. "HTTP/1.1 204 No\\r\\n\\r\\n"
+"""
+IMPOSSIBLE = 0x30
+"""A data offset of 12 bytes, in the upper half of its byte: less than any TCP header has."""
+DATA_OFFSET = 14 + 20 + 12
+THREE_TAGS = bytes.fromhex("8100000181000002810000030800")
+
+
+def frames(path: Path) -> list[bytes]:
+    with open_capture(path) as capture:
+        [records] = list(capture.epochs())
+        columns = records.columns
+        return [capture.data[a : a + n].tobytes() for a, n in zip(columns["offset"], columns["captured"], strict=True)]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """The third and the fourth packet have an impossible data offset; the fourth goes through the general path (three tags)."""
+    path = tmp_path / "x.pcap"
+    path.write_bytes(to_pcap(ladder_packets(LADDER)))
+    made = [bytearray(frame) for frame in frames(path)]
+    for frame in made[2:4]:
+        frame[DATA_OFFSET] = IMPOSSIBLE
+    made[3][12:14] = THREE_TAGS
+    path.write_bytes(files.pcap([Packet(i * 1_000, bytes(frame), len(frame)) for i, frame in enumerate(made)]))
+    return path
+
+
+def look(oddities: pl.LazyFrame) -> pl.LazyFrame:
+    return oddities
+
+
+def seen(path: Path, share: tuple[int, int], epoch: int) -> list[tuple[int, str]]:
+    rule = Rule(severity="note", title="", message="", remedy="", display_filter="", references=())
+    module = RuleModule("odd", "test", rule, "", {}, look, None, ("oddities",))
+    with open_capture(path) as capture:
+        analysis = Analysis(capture, {"odd": module}, Folder(), share)
+        analysis.run(epoch, lambda _: None, lambda found: found)
+    return [row[:2] for found in analysis.found if found for row in found["odd"].select("frame", "layer").rows()]
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 100])
+def test_a_rule_sees_them(odd: Path, epoch: int) -> None:
+    assert seen(odd, (0, 1), epoch) == [(3, "tcp"), (4, "tcp")]
+
+
+@pytest.mark.parametrize("shares", [2, 3])
+def test_shares_tell_each_of_them_once(odd: Path, shares: int) -> None:
+    told = [row for number in range(shares) for row in seen(odd, (number, shares), 100)]
+    assert sorted(told) == [(3, "tcp"), (4, "tcp")]
