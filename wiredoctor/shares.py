@@ -23,8 +23,7 @@ import polars as pl
 from wiredoctor.analysis import Analysis, Found, Progress
 from wiredoctor.capture import Capture
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Joined, Spill
-from wiredoctor.tables import MESSAGE_BITS
+from wiredoctor.spill import Folder, Joined, Spill, renumbered
 
 
 @dataclass
@@ -146,17 +145,6 @@ def ids(opened: list[array[int]]) -> list[pl.Series]:
     number = np.empty(len(order), dtype=np.int64)
     number[order] = np.arange(len(order))
     return [pl.Series(part) for part in np.split(number, np.cumsum([len(s) for s in shares])[:-1])]
-
-
-def renumbered(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
-    """Rows of a share with the ids of the whole capture, in the column `connection` and in the ids of messages."""
-    ids = pl.lit(number)
-    fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
-    for name in ("request_message", "response_message"):
-        if name in names:
-            message, low = pl.col(name), 1 << MESSAGE_BITS
-            fresh.append((ids.gather(message // low) * low + message % low).alias(name))
-    return rows.with_columns(fresh)
 
 
 def join_found(shares: list[list[Found]], numbers: list[pl.Series]) -> list[Found]:

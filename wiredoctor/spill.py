@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from wiredoctor.tables import Table
+from wiredoctor.tables import MESSAGE_BITS, Table
 
 HELD = 40_000
 """Rows of a table that wait in memory before they are written: about 20 MB of the widest table."""
@@ -85,3 +85,14 @@ class Joined:
     def scan(self) -> pl.LazyFrame:
         """All rows."""
         return pl.concat(self.parts)
+
+
+def renumbered(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:
+    """Rows of a share with the ids of the whole capture, in the column `connection` and in the ids of messages."""
+    ids = pl.lit(number)
+    fresh = [ids.gather(pl.col("connection")).alias("connection")] if "connection" in names else []
+    for name in ("request_message", "response_message"):
+        if name in names:
+            message, low = pl.col(name), 1 << MESSAGE_BITS
+            fresh.append((ids.gather(message // low) * low + message % low).alias(name))
+    return rows.with_columns(fresh)

@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import polars as pl
 
-from wiredoctor.http.conversation import Said
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.head import StatusLine
 from wiredoctor.http.message import RECORD, Record
+from wiredoctor.http.spoken import Said
 from wiredoctor.tables import Array
 
 T = TypeVar("T")

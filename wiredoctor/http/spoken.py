@@ -1,0 +1,44 @@
+"""What the conversations of an epoch have said, on its way to the tables."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wiredoctor.http.message import Exchange, Message, Record
+from wiredoctor.tables import NEVER
+
+if TYPE_CHECKING:
+    from wiredoctor.http.conversation import Conversation
+
+
+def _numbers() -> array[int]:
+    return array("q")
+
+
+@dataclass
+class Spoken:
+    """What an epoch adds, as flat arrays of 64-bit numbers.
+
+    intervals: where messages lie, seven numbers each: side (2 * slot + direction), first offset, offset behind the head,
+    offset behind the message, message id, exchange, and the frame that ended a request or a final response (else NEVER).
+    said: the exchanges that are over, whether only the capture's end says so, the record of the request behind it (of the
+    response, where nobody had asked for that), what there was before it, and
+    the deadline behind a close at which it was decided (else NEVER).
+    event_streams: ids of responses that are meant to arrive piece by piece.
+    """
+
+    intervals: array[int] = field(default_factory=_numbers)
+    said: list[Said] = field(default_factory=list["Said"])
+    messages: list[tuple[Conversation, Message]] | None = None
+    event_streams: list[int] = field(default_factory=list[int])
+
+
+Previous = tuple[int, int, int]
+"""Before an exchange: when the one before it was over, and of the last response whether it announced the close (0 or 1), and
+its end in the server's stream."""
+
+NOTHING_BEFORE: Previous = (NEVER, 0, NEVER)
+
+Said = tuple["Conversation", Exchange, bool, Record, Previous, int]
