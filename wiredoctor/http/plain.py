@@ -11,11 +11,13 @@ import numpy as np
 
 from wiredoctor.http import bodies, quick
 from wiredoctor.http.conversation import Conversation
+from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import LENGTH
+from wiredoctor.http.head import HeadParser, StatusLine
 from wiredoctor.http.modes import BODY, HEAD
 from wiredoctor.http.payload import FIRST_LOOK
 from wiredoctor.http.plain_rows import Pairs, Plain, Run, plain_rows
-from wiredoctor.http.templates import RequestTemplates
+from wiredoctor.http.templates import PlainRequest, RequestTemplates
 from wiredoctor.http.walk import METHOD_STARTS, STATUS_START, Walk
 from wiredoctor.tables import NEVER, SCRATCH, Array
 
@@ -88,42 +90,53 @@ def _goes_on(walk: Walk, conversation: Conversation, group: int, client: int) ->
 
 def _look(walk: Walk, run: Run, heads: Array, pairs: Pairs, templates: RequestTemplates) -> None:
     """Reads heads of both sides as long as they may be plain. `heads`: rows of the server that begin like a status line."""
-    flow, file, group = walk.flow, walk.read.file, run.group
-    first, stop = walk.done[run.client][group], flow.bounds[run.client][group + 1]
+    flow, server = walk.flow, 1 - run.client
+    first, stop = walk.done[run.client][run.group], flow.bounds[run.client][run.group + 1]
     most = min(stop - first, len(heads))
-    if not most or heads[0] != walk.done[1 - run.client][group]:
+    if not most or heads[0] != walk.done[server][run.group]:
         return
-    asked = pairs.asked
-    at, size = flow.at[first : first + most], flow.end[first : first + most] - flow.start[first : first + most]
-    for place, length in zip(at.tolist(), size.tolist(), strict=True):
-        request = templates.read(file[place : place + length]) if length <= FIRST_LOOK and place < SCRATCH else None
-        if request is None:
-            break
-        asked.append(request)
-    rows = heads[: len(asked) - run.begin]
-    at, size = flow.at[rows], flow.end[rows] - flow.start[rows]
-    answers, head_bytes = pairs.answers, pairs.head_bytes
-    known, parse = templates.parser.known_response, templates.parser.response
-    for place, length in zip(at.tolist(), size.tolist(), strict=True):
-        data = file[place : place + (length if length < SHORT_HEAD else SHORT_HEAD)]
-        head = data[: data.find(b"\r\n\r\n") + 4]
-        if len(head) < 4 and length > SHORT_HEAD:
-            data = file[place : place + min(length, FIRST_LOOK)]
-            head = data[: data.find(b"\r\n\r\n") + 4]
-        answer = known(head)
-        if answer is None:
-            # without its end it has but three bytes of a head
-            answer = None if len(head) < 4 or b"\n\n" in head else parse(head)
-            if answer is None:
-                break
-        answers.append(answer)
-        head_bytes.append(len(head))
-    run.stop = len(answers)
-    found = run.stop - run.begin
-    del asked[run.stop :]
+    asked = _requests(walk, slice(first, first + most), templates)
+    answers = _responses(walk, heads[: len(asked)], templates.parser)
+    found = len(answers)
+    if not found:
+        return
+    pairs.asked.extend(asked[:found])
+    pairs.answers.extend(answer for answer, _ in answers)
+    pairs.head_bytes.extend(size for _, size in answers)
     pairs.request.extend(range(first, first + found))
-    ends = [*heads[: found + 1].tolist(), flow.bounds[1 - run.client][group + 1]]
+    ends = [*heads[: found + 1].tolist(), flow.bounds[server][run.group + 1]]
     pairs.response.extend(ends[:found])
     pairs.behind.extend(ends[1 : found + 1])
-    if found:
-        pairs.runs.append(run)
+    run.stop = len(pairs.request)
+    pairs.runs.append(run)
+
+
+def _requests(walk: Walk, rows: slice, templates: RequestTemplates) -> list[PlainRequest]:
+    """Plain requests, up to the first row that is none."""
+    flow, file, found = walk.flow, walk.read.file, list[PlainRequest]()
+    sizes = flow.end[rows] - flow.start[rows]
+    for at, size in zip(flow.at[rows].tolist(), sizes.tolist(), strict=True):
+        request = templates.read(file[at : at + size]) if size <= FIRST_LOOK and at < SCRATCH else None
+        if request is None:
+            break
+        found.append(request)
+    return found
+
+
+def _responses(walk: Walk, rows: Array, parser: HeadParser) -> list[tuple[tuple[StatusLine, Fields], int]]:
+    """Responses and the bytes of their heads, up to the first row in which no head ends."""
+    flow, file, known = walk.flow, walk.read.file, parser.known_response
+    found: list[tuple[tuple[StatusLine, Fields], int]] = []
+    sizes = flow.end[rows] - flow.start[rows]
+    for at, size in zip(flow.at[rows].tolist(), sizes.tolist(), strict=True):
+        data = file[at : at + (size if size < SHORT_HEAD else SHORT_HEAD)]
+        head = data[: data.find(b"\r\n\r\n") + 4]
+        if len(head) < 4 and size > SHORT_HEAD:
+            data = file[at : at + min(size, FIRST_LOOK)]
+            head = data[: data.find(b"\r\n\r\n") + 4]
+        # without its end it has but three bytes of a head
+        answer = known(head) or (None if len(head) < 4 or b"\n\n" in head else parser.response(head))
+        if answer is None:
+            break
+        found.append((answer, len(head)))
+    return found
