@@ -28,12 +28,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shares": {"analysis", "spill", "capture", "rules"},
     "pipeline": {"tables", "findings", "spill", "analysis", "shares", "wiredoctor"} | STAGES,
     "cli": {"pipeline", "report", "wiredoctor"},
+    "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
     "wiredoctor": {"findings", "pipeline"},
 }
 """Part -> the other parts that it may import; "wiredoctor" is the package's own __init__. `scan` is no stage but
 arithmetic on columns, shared by the two stages that look back along a connection. `analysis` (the stages in their order),
-`shares` (processes) and `spill` (finished rows) are the pipeline's own."""
+`shares` (processes) and `spill` (finished rows) are the pipeline's own. `testing` is for the tests of rules, also of other
+packages: it stands before the door, as `cli` does, and nothing imports it."""
 
 
 def part_of(path: Path) -> str:
@@ -93,6 +95,8 @@ WRONG = [
     ("report", "from wiredoctor.rules.words import duration"),
     ("cli", "import wiredoctor.rules"),
     ("capture", "from wiredoctor import pipeline"),
+    ("rules", "from wiredoctor.testing import check"),
+    ("testing", "from wiredoctor.tcp import scan"),
 ]
 
 
@@ -110,9 +114,9 @@ def test_a_right_arrow_is_not(part: str, source: str) -> None:
 
 
 NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
-"""Only capture/ and cli/ touch files, sockets and the clock, and pipeline its spill files."""
+"""Only capture/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what it feeds."""
 
-OUTSIDE = {"capture", "cli", "pipeline", "shares", "spill"}
+OUTSIDE = {"capture", "cli", "pipeline", "shares", "spill", "testing"}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""

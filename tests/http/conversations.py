@@ -8,7 +8,7 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-from tests.ladders.wire import ACK, FIN, PSH, SYN, Packet, Peers
+from wiredoctor.testing.wire import ACK, FIN, PSH, SYN, Packet, Peers
 
 PEERS = Peers("10.0.0.1:40001", "10.0.0.2:80", (4_294_967_000, 7))
 """The client's sequence numbers wrap early."""

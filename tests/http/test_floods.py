@@ -9,9 +9,9 @@ import pytest
 
 from tests.http.talk import HANDSHAKE, analyzed, exchanges, rows
 from tests.ladders import Packet, ladder_packets
-from tests.ladders.wire import ACK, SYN, Peers
 from wiredoctor import analysis
 from wiredoctor.http.head import REMEMBERED, HeadParser
+from wiredoctor.testing.wire import ACK, SYN, Peers
 
 INTERIM = r"HTTP/1.1 103 Early Hints\r\n\r\n"
 

@@ -8,8 +8,8 @@ import dpkt
 import pytest
 
 from tests.ladders import LadderError, ladder_packets, ladders_in, to_pcap
-from tests.ladders.expectations import expectations
-from tests.ladders.wire import frame_bytes
+from wiredoctor.testing.expectations import expectations
+from wiredoctor.testing.wire import frame_bytes
 
 HANDSHAKE = """
   0.000  >  S    0:0(0)  win 64240 mss 1460

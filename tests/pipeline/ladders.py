@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.ladders import Packet, ladder_packets, ladders_in
-from tests.ladders.wire import Peers
+from wiredoctor.testing.wire import Peers
 
 FILES = sorted((Path(__file__).parents[1] / "rules").glob("*/*.txt"))
 

@@ -13,10 +13,10 @@ import pytest
 import wiredoctor
 from tests.captures.papers import PATHS
 from tests.ladders import to_pcap
-from tests.ladders.wire import FIN, SYN, Packet
 from tests.pipeline import feeding
 from tests.pipeline.ladders import FILES, together
 from wiredoctor.pipeline import CaptureError
+from wiredoctor.testing.wire import FIN, SYN, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

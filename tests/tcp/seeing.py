@@ -53,7 +53,7 @@ def see(text: str, at: str | None = None, epochs: Sequence[int] = (1,)) -> Seen:
 
     It need not be possible: captures reorder packets, and attackers send what they like.
     """
-    with mock.patch("tests.ladders.notation.reject_the_impossible"):
+    with mock.patch("wiredoctor.testing.notation.reject_the_impossible"):
         packets = ladder_packets(text, at)
     return see_packets(packets, epochs)
 

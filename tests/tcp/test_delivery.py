@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.ladders import ladder_packets
-from tests.ladders.wire import ACK, PSH, SYN, Packet, Peers
 from tests.tcp.seeing import HANDSHAKE, MS, see, see_packets
+from wiredoctor.testing.wire import ACK, PSH, SYN, Packet, Peers
 
 KINDS = (
     *("retransmission", "fills_hole", "opens_hole", "overlap", "keep_alive_probe"),

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.ladders import Packet, ladder_packets
-from tests.ladders.wire import frame_bytes, to_pcap
 from tests.tcp.seeing import HANDSHAKE, Seen, see, see_packets
+from wiredoctor.testing.wire import frame_bytes, to_pcap
 
 DATA = "0.030 > P. 1:101(100) ack 1 id 7\n"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ladders.wire import ACK, SYN, Packet, Peers
 from tests.tcp.seeing import HANDSHAKE, see, see_packets
+from wiredoctor.testing.wire import ACK, SYN, Packet, Peers
 
 TALK = (
     HANDSHAKE

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.ladders.notation import LadderError, ladder_packets
-from tests.ladders.wire import Packet, to_pcap
+import wiredoctor
+from wiredoctor.findings import Finding
+from wiredoctor.testing.notation import LadderError, ladder_packets
+from wiredoctor.testing.wire import Packet, to_pcap
 
 
 @dataclass(frozen=True)
@@ -64,25 +66,50 @@ def _expected(line: str, frames: dict[int, int]) -> list[Expected]:
     return [Expected(rule, **given)] * count
 
 
+POINTS = ("client", "middle", "server")
+"""Where the conversation of a ladder can be captured."""
+
+EPOCHS = (1, 3)
+"""Packets at a time in which it is also fed: where an epoch ends must not matter."""
+
+
 def check(text: str, at: str | None = None, **how: Any) -> None:
-    """Fails unless exactly what the ladder says is found in it, captured at the client, in the middle, or at the server.
+    """Raises AssertionError unless exactly what the ladder says is found in it, captured at the client, in the middle, or
+    at the server.
 
-    `how` is handed to `wiredoctor.analyze`.
+    `how` is handed to `wiredoctor.analyze`: `select=["my-rule"]` holds the ladder to one rule only.
     """
-    import wiredoctor
-
     packets = ladder_packets(text, at)
     expected = expectations(text, packets)
+    found = _findings(packets, how)
+    left = list(found)
+    for one in expected:
+        match = next((f for f in left if one.fits(f)), None)
+        if match is None:
+            raise AssertionError(f"{one} was not found, but {_brief(found)}")
+        left.remove(match)
+    if left:
+        raise AssertionError(f"found besides: {_brief(left)}")
+
+
+def check_everywhere(text: str, **how: Any) -> None:
+    """`check` at every capture point, and fed in epochs of few packets."""
+    for at in POINTS:
+        check(text, at, **how)
+    for epoch_packets in EPOCHS:
+        check(text, None, **{"epoch_packets": epoch_packets, **how})
+
+
+def findings(text: str, at: str | None = None, **how: Any) -> list[Finding]:
+    """What is found in a ladder; it need not say what must be. `how` is handed to `wiredoctor.analyze`."""
+    return _findings(ladder_packets(text, at), how)
+
+
+def _findings(packets: list[Packet], how: dict[str, Any]) -> list[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ladder.pcap"
         path.write_bytes(to_pcap(packets))
-        findings = wiredoctor.analyze(str(path), **how).findings
-    left = list(findings)
-    for one in expected:
-        match = next((f for f in left if one.fits(f)), None)
-        assert match is not None, f"{one} was not found, but {_brief(findings)}"
-        left.remove(match)
-    assert left == [], f"found besides: {_brief(left)}"
+        return wiredoctor.analyze(path, **how).findings
 
 
 def _brief(findings: list[Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tests.ladders.wire import ACK, RST, SYN, Packet
+from wiredoctor.testing.wire import ACK, RST, SYN, Packet
 
 TOLERANCE = 1_000
 """Nanoseconds by which an answer may come too early: decimal fractions of seconds are written by people."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from tests.ladders.physics import LadderError, acknowledge, move, reject_the_impossible
-from tests.ladders.wire import FLAGS, Packet, Peers
+from wiredoctor.testing.physics import LadderError, acknowledge, move, reject_the_impossible
+from wiredoctor.testing.wire import FLAGS, Packet, Peers
 
 _PACKET = re.compile(r"(\+?)(\d+(?:\.\d+)?)\s+([<>])\s+([SFRPUEC.]+)(?:\s+(.*))?$")
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"(?:\*\d+)?|[A-Za-z]+\*\d+|\+|\d+:\d+\(\d+\)|\d+:\d+|[A-Za-z]+|\d+')
