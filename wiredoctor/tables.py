@@ -482,6 +482,8 @@ _REQUEST_ONLY = (
     _c("referer", TEXT, "", "Referer"),
     _c("expect_continue", BOOL, "", "says Expect: 100-continue"),
     _c("has_credentials", BOOL, "", "has Authorization or Proxy-Authorization"),
+    _c("credentials_scheme", TEXT, "", "scheme of that, in lower case"),
+    _n("credentials_user", I64, "", "checksum of the user's name in it; none but in Basic and Digest"),
 )
 
 _RESPONSE_ONLY = (
@@ -492,6 +494,7 @@ _RESPONSE_ONLY = (
     _n("keep_alive_max", I32, "", "max parameter of Keep-Alive"),
     _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate, in lower case"),
     _c("auth_token", BOOL, "", "that challenge carries a token"),
+    _c("auth_stale", BOOL, "", "a challenge says stale=true: Digest wants a new nonce, not new credentials"),
     _c("accel_buffering", TEXT, "", "X-Accel-Buffering"),
 )
 

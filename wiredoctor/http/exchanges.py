@@ -17,8 +17,9 @@ from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, A
 
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
 _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
-_REQUEST_TEXTS, _REQUEST_FLAGS = ("host", "user_agent", "referer"), ("expect_continue", "has_credentials")
-_RESPONSE_TEXTS, _RESPONSE_FLAGS = ("server", "auth_scheme", "accel_buffering"), ("auth_token",)
+_REQUEST_TEXTS = ("host", "user_agent", "referer", "credentials_scheme")
+_REQUEST_FLAGS = ("expect_continue", "has_credentials")
+_RESPONSE_TEXTS, _RESPONSE_FLAGS = ("server", "auth_scheme", "accel_buffering"), ("auth_token", "auth_stale")
 _PARTS = ("head_last_frame", "head_time", "body_frame", "body_time")
 """Of requests with a body, in the order of message.Parts."""
 _RESPONSE_NUMBERS = ("keep_alive_timeout", "keep_alive_max")
@@ -82,6 +83,8 @@ def request_columns(columns: dict[str, Any], records: Array, targets: list[str],
     _message_columns(columns, "request", records, asked)
     columns["request_method"], columns["request_target"] = asked.text(lambda kind: kind[0]), targets
     columns["request_version"] = asked.text(lambda kind: kind[1])
+    user = asked.values(_reading("credentials_user", NEVER), np.int64)
+    columns["request_credentials_user"] = np.where(records[:, 0] != NEVER, user, NEVER)
 
 
 def response_columns(columns: dict[str, Any], records: Array, answered: Coded[Answer]) -> None:

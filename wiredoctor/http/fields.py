@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from wiredoctor.tables import NEVER
 
 EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
 """HTML standard, server-sent events; newline-delimited JSON; server push of images."""
@@ -30,6 +34,8 @@ class Fields:
     user_agent: str = ""
     referer: str = ""
     has_credentials: bool = False
+    credentials_scheme: str = ""
+    credentials_user: int = NEVER
     server: str = ""
     via: str = ""
     content_type: str = ""
@@ -38,6 +44,7 @@ class Fields:
     keep_alive_max: int = -1
     auth_scheme: str = ""
     auth_token: bool = False
+    auth_stale: bool = False
     accel_buffering: str = ""
 
     event_stream: bool = False
@@ -95,8 +102,25 @@ def _expect(fields: Fields, values: list[str]) -> None:
     fields.expect_continue = "100-continue" in _list(values)
 
 
-def _credentials(fields: Fields, _: list[str]) -> None:
+_USERNAME = re.compile(r'\busername="([^"]*)"', re.IGNORECASE)
+_STALE = re.compile(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
+
+
+def _credentials(fields: Fields, values: list[str]) -> None:
+    """RFC 9110 section 11.4; of the user's name (RFC 7617 section 2, RFC 7616 section 3.4) no more than a checksum."""
     fields.has_credentials = True
+    scheme, _, rest = values[0].partition(" ")
+    fields.credentials_scheme = scheme.lower()
+    user = None
+    if fields.credentials_scheme == "basic":
+        try:
+            user = binascii.a2b_base64(rest.encode("latin-1")).partition(b":")[0]
+        except binascii.Error:
+            user = rest.encode("latin-1")
+    elif named := _USERNAME.search(rest) if fields.credentials_scheme == "digest" else None:
+        user = named[1].encode("latin-1")
+    if user is not None:
+        fields.credentials_user = binascii.crc32(user)
 
 
 def _content_type(fields: Fields, values: list[str]) -> None:
@@ -108,6 +132,7 @@ def _challenge(fields: Fields, values: list[str]) -> None:
     scheme, _, rest = values[0].partition(" ")
     fields.auth_scheme = scheme.lower()
     fields.auth_token = bool(rest.strip()) and scheme.lower() in ("ntlm", "negotiate")
+    fields.auth_stale = any(_STALE.search(value) for value in values)
 
 
 def _text(name: str, lower: bool = False) -> Callable[[Fields, list[str]], None]:

@@ -42,6 +42,7 @@ def _frame(some: list[tuple[Conversation, Message]], side: str, role: int) -> pl
     for column in MESSAGES.columns:
         if column.name not in columns:
             # what only the other side's messages have
-            empty: Any = "" if column.dtype == pl.String else False if column.dtype == pl.Boolean else NONE
+            blank = NONE if column.sentinel is None else column.sentinel
+            empty: Any = "" if column.dtype == pl.String else False if column.dtype == pl.Boolean else blank
             columns[column.name] = pl.Series([empty] * len(some), dtype=column.dtype)
     return MESSAGES.frame(columns)
