@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,6 +116,7 @@ class Rule(NamedTuple):
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
     explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
     scope: "time" (same connection, overlapping start..end), "exchange", "connection" or "endpoint" (the server).
+    caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     """
 
@@ -128,6 +129,7 @@ class Rule(NamedTuple):
     explained_by: tuple[tuple[str, str], ...] = ()
     advice: tuple[Advice, ...] = ()
     summary: bool = False
+    caused_by: tuple[tuple[str, str], ...] = ()
 
 
 CANDIDATE_COLUMNS = {
@@ -155,6 +157,13 @@ class Evidence(NamedTuple):
     frame: int
     elapsed: float
     note: str
+
+
+class Cause(NamedTuple):
+    """Another finding of the same capture: its rule, and the first frame of its evidence (0: it has none)."""
+
+    rule: str
+    frame: int
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,12 @@ class Finding:
     fingerprint: str
     client_software: str | None = None
     server_software: str | None = None
+    caused_by: tuple[Cause, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, Cause]:
+        """By what `caused_by` of another finding knows this one: its capture, its rule and its first frame."""
+        return self.capture, Cause(self.rule, self.evidence[0].frame if self.evidence else 0)
 
 
 @dataclass(frozen=True)
@@ -275,6 +290,30 @@ def rfc3339(nanoseconds: int) -> str:
     except OverflowError:
         moment, rest = (datetime.max, 999_999_999) if seconds > 0 else (datetime.min, 0)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".rjust(30, "0")
+
+
+T = TypeVar("T")
+
+
+def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
+    """Findings, or groups of them, in their order, but each cause before the first that it causes."""
+    holders: dict[tuple[str, Cause], int] = {}
+    for number, one in enumerate(ordered):
+        for finding in findings(one):
+            holders.setdefault(finding.place, number)
+    done: dict[int, None] = {}
+    for number in range(len(ordered)):
+        waiting, behind = [number], set[int]()
+        while waiting:
+            last = waiting[-1]
+            places = ((f.capture, cause) for f in findings(ordered[last]) for cause in f.caused_by)
+            causes = [holders[place] for place in places if place in holders] if last not in behind else []
+            behind.add(last)
+            if ahead := [cause for cause in causes if cause not in done and cause not in behind]:
+                waiting += reversed(ahead)
+            else:
+                done.setdefault(waiting.pop())
+    return [ordered[number] for number in done]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:

@@ -19,7 +19,7 @@ import wiredoctor
 from wiredoctor import rules
 from wiredoctor.analysis import Analysis, Found, Progress
 from wiredoctor.capture import EPOCH, Capture, CaptureError, open_capture
-from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, configured, total_delay
+from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, causes_first, configured, total_delay
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder, Joined, Spill
 from wiredoctor.tables import SMALL
@@ -160,6 +160,7 @@ def _report(done: list[_Done], checked: dict[str, Checked]) -> Report:
         report.limits.extend(one.limits)
         report.resources.append(one.folder)
     report.findings.sort(key=lambda finding: rank[finding.severity])
+    report.findings = causes_first(report.findings, lambda finding: (finding,))
     report.delay = total_delay(report.findings)
     if done:
         report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])

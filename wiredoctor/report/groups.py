@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from wiredoctor.findings import SEVERITIES, Confidence, Finding
+from wiredoctor.findings import SEVERITIES, Confidence, Finding, causes_first
 
 MOST_GROUPS = 10
 """Paragraphs that a report for people has unless it is asked for all: the worst, as many as somebody reads."""
@@ -46,11 +46,11 @@ class Group:
 
 
 def grouped(findings: Iterable[Finding]) -> list[Group]:
-    """The groups, worst first: by severity, then by time lost, then by number."""
+    """The groups, worst first: by severity, then by time lost, then by number; but a cause before what it causes."""
     groups: dict[tuple[str | None, ...], list[Finding]] = {}
     for f in findings:
         groups.setdefault((f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server), []).append(f)
-    return sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness)
+    return causes_first(sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness), lambda group: group.findings)
 
 
 def host(endpoint: str | None) -> str | None:

@@ -61,13 +61,11 @@ def times(group: Group) -> str:
 
 
 def standing(group: Group) -> str:
-    """Which rule says it and how surely."""
-    rule = group.worst.rule
-    return (
-        f"{rule} ({group.worst.kind}), {group.confidence} confidence"
-        if group.worst.kind
-        else f"{rule}, {group.confidence} confidence"
-    )
+    """Which rule says it, how surely, and of what it is a consequence: "keep-alive-race (race), high confidence"."""
+    worst = group.worst
+    rule = f"{worst.rule} ({worst.kind})" if worst.kind else worst.rule
+    after = ", ".join(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
+    return f"{rule}, {group.confidence} confidence" + (f", follows from {after}" if after else "")
 
 
 def ends(group: Group) -> str:

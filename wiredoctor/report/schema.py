@@ -117,6 +117,14 @@ FINDING = _object(
     fingerprint=_text("the same for one fault in different captures", pattern="^[0-9a-f]{16}$"),
     client_software=_or_null(_from_packet("User-Agent of the client; null where it said nothing")),
     server_software=_or_null(_from_packet("Server field of the server; null where it said nothing")),
+    caused_by=_list(
+        _object(
+            "another finding of the same capture",
+            rule=_text("its rule"),
+            frame=_whole("first frame of its evidence; 0 where it has none"),
+        ),
+        "the findings of which this one is a consequence; they come before it",
+    ),
 )
 
 CONNECTION = _object(

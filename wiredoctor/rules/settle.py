@@ -8,6 +8,7 @@ import polars as pl
 
 from wiredoctor.findings import Finding
 from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.places import with_exchanges
 from wiredoctor.rules.software import with_software
 
 _CORE = {
@@ -51,7 +52,8 @@ def settle(
     core = _core(candidates)
     if core.is_empty():
         return []
-    core = _with_endpoints(core, connections)
+    seen = pl.col("rule").is_in([name for name, module in modules.items() if module.tables[0] == "segments"])
+    core = with_exchanges(_with_endpoints(core, connections), seen, exchanges)
     core = core.filter(~pl.col("id").is_in(_explained(core, modules).implode()))
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     core = _without_overlaps(core)
@@ -61,7 +63,8 @@ def settle(
     parts = core.partition_by("rule", maintain_order=True)
     from wiredoctor.rules.telling import tell
 
-    return tell([(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts], file, first_time)
+    told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
+    return tell(told, _causes(parts, modules), file, first_time)
 
 
 def _core(candidates: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -122,6 +125,25 @@ def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> pl.Seri
     return pl.concat(gone).unique()
 
 
+def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule]) -> list[tuple[int, int]]:
+    """(id, id of a cause) of what is reported beside its cause: the first of each rule that shares the scope."""
+    pairs: set[tuple[int, int]] = set()
+    for mine in parts:
+        rule = str(mine["rule"][0])
+        for name, scope in modules[rule].rule.caused_by:
+            for cause in parts:
+                named = str(cause["rule"][0])
+                if named != rule and name in (named, modules[named].family):
+                    key = _KEYS[scope]
+                    first = cause.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
+                    pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
+    return sorted(pairs)
+
+
+_KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "endpoint": ["server"]}
+"""Scope -> the columns that what shares it has in common."""
+
+
 def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
     """The candidates that share these columns with a cause; null is shared with nobody."""
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
@@ -151,9 +173,7 @@ def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
 
 _SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
     "time": _same_time,
-    "exchange": _same("connection", "exchange"),
-    "connection": _same("connection"),
-    "endpoint": _same("server"),
+    **{scope: _same(*columns) for scope, columns in _KEYS.items()},
 }
 
 

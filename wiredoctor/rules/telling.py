@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -16,11 +17,13 @@ from wiredoctor.durations import duration_text
 from wiredoctor.findings import (
     SEVERITIES,
     Advice,
+    Cause,
     Evidence,
     Finding,
     Rule,
     Side,
     by_kind,
+    causes_first,
     fingerprint,
     mask_target,
     printable,
@@ -67,10 +70,21 @@ def _texts(rule: Rule, kind: str | None) -> _Texts:
     return _Texts(*texts, names=names, measured=tuple(sorted(names_in(texts[1]))))
 
 
-def tell(parts: Sequence[tuple[RuleModule, pl.DataFrame, pl.DataFrame]], file: str, first_time: int) -> list[Finding]:
-    """(rule, what settling made of its candidates, the candidates) for each rule -> findings, worst first."""
-    findings = [f for module, settled, candidates in parts for f in _tell_rule(module, settled, candidates, file, first_time)]
-    return sorted(findings, key=_order)
+def tell(
+    parts: Sequence[tuple[RuleModule, pl.DataFrame, pl.DataFrame]], causes: Sequence[tuple[int, int]], file: str, first_time: int
+) -> list[Finding]:
+    """(rule, what settling made of its candidates, the candidates) for each rule -> findings, worst first, causes before that.
+
+    `causes`: (id, id of a cause) of settled candidates.
+    """
+    told: dict[int, Finding] = {}
+    for module, settled, candidates in parts:
+        told |= zip(settled["id"], _tell_rule(module, settled, candidates, file, first_time), strict=True)
+    of: dict[int, list[Cause]] = {}
+    for number, cause in causes:
+        of.setdefault(number, []).append(told[cause].place[1])
+    findings = [replace(f, caused_by=tuple(of[number])) if number in of else f for number, f in told.items()]
+    return causes_first(sorted(findings, key=_order), lambda finding: (finding,))
 
 
 def _order(finding: Finding) -> tuple[Any, ...]:

@@ -85,6 +85,7 @@ RULE = Rule(
         ),
     ),
     explained_by=(("auth-connection-closed", "connection"),),
+    caused_by=(("premature-close", "connection"),),
     advice=POOLS,
 )
 

@@ -101,7 +101,8 @@ def find(segments: pl.LazyFrame) -> pl.LazyFrame:
         .with_columns(pl.when(earlier).then("first_try_frame").alias("first_try_frame"))
         .select(
             "connection",
-            "exchange",
+            # the ACK may be a request: settling finds what had waited
+            pl.lit(None, pl.Int32).alias("exchange"),
             kind.alias("kind"),
             pl.lit(None, pl.String).alias("side"),
             _confidence().alias("confidence"),
