@@ -87,7 +87,7 @@ def _explained(findings: list[Finding]) -> Iterator[str]:
     """Symptoms that are reported beside their cause, as the rules themselves say what explains them."""
     rules = catalogue()
     for effect in findings:
-        for name, scope in rules[effect.rule].rule.explained_by:
+        for name, scope in rules[effect.rule].rule.explained_by if effect.rule in rules else ():
             for cause in findings:
                 if cause.rule != effect.rule and name in (cause.rule, cause.family) and _share(scope, effect, cause):
                     yield f"{_place(effect)} beside {_place(cause)}, which explains it ({scope})"
@@ -102,7 +102,16 @@ def _share(scope: str, effect: Finding, cause: Finding) -> bool:
         return False
     if scope == "exchange":
         return effect.exchange is not None and effect.exchange == cause.exchange
-    return scope == "connection"
+    if scope == "time":
+        return _inside(effect, cause)
+    return True
+
+
+def _inside(effect: Finding, cause: Finding) -> bool:
+    """What the cause cost lies within what proves the effect, in one exchange."""
+    if not effect.delay or not cause.delay or effect.exchange is None or effect.exchange != cause.exchange:
+        return False
+    return effect.elapsed <= cause.elapsed and cause.elapsed + cause.delay <= effect.evidence[-1].elapsed
 
 
 def _delays_of_exchanges(report: Report) -> Iterator[str]:
