@@ -15,6 +15,7 @@ from wiredoctor.scan import Groups, before, group_rows, running_max
 from wiredoctor.tables import NEVER, RST, Array, Columns
 from wiredoctor.tcp import acks, delivery, handshake, nagle, segments, sequence
 from wiredoctor.tcp.closures import find_closures
+from wiredoctor.tcp.connects import follow_connects
 from wiredoctor.tcp.duplicates import second_copies
 from wiredoctor.tcp.flows import assign
 from wiredoctor.tcp.lifecycle import expired, follow, open_slots, release
@@ -76,6 +77,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     table["probe_frame"] = nagle.find_probes(table, groups, slot, matched, state)
     recover(table, groups, slot, matched, state)
     find_closures(table, groups, slot, agreement, state)
+    follow_connects(table, slot, matched, state)
     follow_runs(table, slot, state)
     follow(table, groups, slot, rows["clock"], state)
     return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)

@@ -55,6 +55,7 @@ def assign(packets: Columns, clock: Array, state: TcpState) -> Assignment:
             former = state.flows.get(name)
             if former is not None:
                 replaced.append(former)
+                state.connections["replaced_at"][former] = clock[first_row[connection]]
                 del state.flow_keys[former]
             state.flows[name] = slot
             state.flow_keys[slot] = name

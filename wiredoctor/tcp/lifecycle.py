@@ -7,6 +7,7 @@ import numpy as np
 from wiredoctor.scan import Groups
 from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.flows import RETAINED_PACKETS, RETENTION
+from wiredoctor.tcp.sparse import blank
 from wiredoctor.tcp.state import LETTERS, TcpState
 
 
@@ -24,8 +25,9 @@ def follow(s: Columns, groups: Groups, index: Array, clock: Array, state: TcpSta
     sides = (2 * slots[:, None] + np.arange(2)).ravel()
     d["packets"][sides] += np.bincount(local, minlength=len(sides))
     d["bytes"][sides] += np.bincount(local, weights=s["new_bytes"], minlength=len(sides)).astype(np.int64)
+    refusal = _without_refusals(s, index, state)
     for name, bit in (("fin", FIN), ("rst", RST)):
-        rows = np.flatnonzero(((s["flags"] & bit) != 0) & (d[f"{name}_frame"][side] == NEVER))[::-1]
+        rows = np.flatnonzero(((s["flags"] & bit) != 0) & (d[f"{name}_frame"][side] == NEVER) & ~refusal)[::-1]
         d[f"{name}_frame"][side[rows]] = s["frame"][rows]
         d[f"{name}_time"][side[rows]] = s["time"][rows]
         d[f"{name}_ack"][side[rows]] = s["ack"][rows]
@@ -37,6 +39,25 @@ def follow(s: Columns, groups: Groups, index: Array, clock: Array, state: TcpSta
     c["closed"][fresh] = True
     state.closing.extend(fresh.tolist())
     _history(s, side, state)
+
+
+def _without_refusals(s: Columns, index: Array, state: TcpState) -> Array:
+    """Rows that refused a SYN which was answered later: they closed nothing (Windows tries again with the same SYN)."""
+    c, d = state.connections, state.directions
+    rows = np.flatnonzero((s["flags"] & (SYN | RST)) != 0)
+    rows = rows[(c["refused_frame"][index[rows]] != NEVER) & (c["first_answer_frame"][index[rows]] != NEVER)]
+    refusal = blank(len(index), "?", 0)
+    if not len(rows):
+        return refusal
+    refusal = refusal.copy()
+    refusal[rows] = s["frame"][rows] < c["first_answer_frame"][index[rows]]
+    for slot in np.unique(index[rows]).tolist():
+        server = 2 * slot + 1 - int(c["client_direction"][slot])
+        if NEVER < d["rst_frame"][server] < c["first_answer_frame"][slot]:
+            c["closed"][slot] = False
+            for name in ("frame", "time", "ack", "offset"):
+                d[f"rst_{name}"][server] = NEVER
+    return refusal
 
 
 def _super_segments(s: Columns, side: Array, state: TcpState) -> None:
@@ -78,6 +99,8 @@ def expired(state: TcpState) -> list[int]:
     rest: list[int] = []
     clock, frame = state.connections["last_clock"], state.connections["last_frame"]
     for slot in state.closing:
+        if not state.connections["closed"][slot]:
+            continue  # what seemed to be its close was not
         late = state.clock - int(clock[slot]) >= RETENTION and state.frame - int(frame[slot]) >= RETAINED_PACKETS
         (over if late else rest).append(slot)
     state.closing = rest

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 from wiredoctor.tables import NEVER, Array, Columns
+from wiredoctor.tcp.connects import told_by_data
 from wiredoctor.tcp.state import LETTERS, TcpState
 
 _FAR = np.iinfo(np.int64).max
 _BOTH_CASES = [case for letter in LETTERS for case in (letter, letter.lower())]
 """The letters of a history, those of the client first, in the order of `_histories`."""
+
+_CONNECTS = ("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time",
+             "syn_extras", "first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time",
+             "answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time")  # fmt: skip
+"""Columns of tables.CONNECTIONS that are kept as they are told."""
 
 _Close = tuple[int, str, int, int]
 """Frame, kind, ACK and offset of the FIN, or of the RST where there was no FIN."""
@@ -40,11 +46,14 @@ def connection_rows(slots: list[int], heard: dict[int, tuple[int, str, int]], st
         "client_unseen_bytes": d["unseen_bytes"], "server_unseen_bytes": s["unseen_bytes"],
         "unseen_places": c["unseen_places"], "unseen_frame": c["unseen_frame"], "unseen_time": c["unseen_time"],
         "one_sided": _one_sided(c, sides, (d, s), state),
+        **{name: c[name] for name in _CONNECTS}, "connected": d["acknowledged"] != NEVER,
+        "data_rtt": told_by_data((d["data_rtt"], s["data_rtt"]), c["second_syn_time"]),
         "super_segments": c["super_segments"], "super_frame": c["super_frame"], "super_time": c["super_time"],
         "super_mss": c["super_mss"],
         "protocol": [protocol for _, protocol, _ in spoken], "history": _histories(sides, state),
         "closed_by": [who for who, _ in closes], "close": [how for _, how in closes],
-        "exchanges": [exchanges for _, _, exchanges in spoken], "said_at": np.full(len(index), state.clock, dtype=np.int64),
+        "exchanges": [exchanges for _, _, exchanges in spoken],
+        "said_at": np.where(c["replaced_at"] == NEVER, state.clock, c["replaced_at"]),
     }  # fmt: skip
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LETTERS = "SHADFRGTW"
 """History letters in the order of the columns of `TcpState.letters`; tables.CONNECTIONS says what they mean."""
 
+FAR = 1 << 62
+"""Longer than any time: what a minimum begins with."""
+
 _CONNECTION: dict[str, tuple[str, int]] = {
     "id": ("i8", NEVER),
     "swapped": ("?", 0),  # the first packet came from the greater of the two endpoints
@@ -30,6 +33,24 @@ _CONNECTION: dict[str, tuple[str, int]] = {
     "syn_frame": ("i8", NEVER),  # the first SYN, and the first SYN-ACK: from there on the role is known
     "answer_frame": ("i8", NEVER),
     "answered": ("i1", NONE),  # direction of the side that the SYN-ACK went to
+    "syns": ("i4", 0),  # SYNs of the client before it acknowledged an answer
+    "syn_time": ("i8", NEVER),  # the first three of them, and the newest
+    "second_syn_time": ("i8", NEVER),
+    "third_syn_time": ("i8", NEVER),
+    "last_syn_frame": ("i8", NEVER),
+    "last_syn_time": ("i8", NEVER),
+    "syn_extras": ("?", 0),  # the first one asked for ECN or carried data; the newest one did
+    "last_syn_extras": ("?", 0),
+    "first_answer_frame": ("i8", NEVER),  # first and newest SYN-ACK before the client acknowledged one
+    "first_answer_time": ("i8", NEVER),
+    "newest_answer_frame": ("i8", NEVER),
+    "newest_answer_time": ("i8", NEVER),
+    "answered_syn_frame": ("i8", NEVER),  # the SYN before that newest SYN-ACK
+    "answered_syn_time": ("i8", NEVER),
+    "answered_syn_extras": ("?", 0),
+    "refused_frame": ("i8", NEVER),  # the first RST that answered a SYN
+    "refused_time": ("i8", NEVER),
+    "replaced_at": ("i8", NEVER),  # watermark at the packet that used the ports for a new connection
     "first_frame": ("i8", NEVER),
     "last_frame": ("i8", NEVER),
     "first_time": ("i8", NEVER),
@@ -77,6 +98,7 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "edge": ("i8", NEVER),  # right edge of the window that this side announced last
     "window": ("i4", NONE),  # header field of that announcement
     "rtt": ("i8", NEVER),
+    "data_rtt": ("i8", FAR),  # the same without the handshake, where a SYN was repeated
     "timestamps": ("?", 0),
     "packets": ("i8", 0),
     "bytes": ("i8", 0),

@@ -55,13 +55,18 @@ def _pure_ack(of: Packet, packets: Sequence[Packet], time: int) -> Packet:
 
 
 def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:
-    """Nanoseconds from the capture point to (client, server) and back, as the handshake says; None without one."""
-    syn = next((p for p in packets if p.flags & SYN and p.side == 0), None)
-    answer = next((p for p in packets if p.flags & SYN and p.flags & ACK and p.side == 1), None)
-    if syn is None or answer is None:
+    """Nanoseconds from the capture point to (client, server) and back, as the handshake says; None without one.
+
+    Where SYNs or SYN-ACKs were sent again, the shortest time from the newest SYN to an answer counts.
+    """
+    syns = [p for p in packets if p.flags & SYN and p.side == 0]
+    answers = [p for p in packets if p.flags & SYN and p.flags & ACK and p.side == 1]
+    done = next((p for p in packets if p.side == 0 and p.flags & ACK and answers and p.time >= answers[0].time), None)
+    answer = next((p for p in reversed(answers) if done is None or p.time <= done.time), None)
+    waits = [a.time - max(asked) for a in answers if (asked := [p.time for p in syns if p.time <= a.time])]
+    if answer is None or not waits:
         return None
-    done = next((p for p in packets if p.side == 0 and p.time >= answer.time and p.flags & ACK), None)
-    return (done.time - answer.time if done else 0, answer.time - syn.time)
+    return (done.time - answer.time if done else 0, min(waits))
 
 
 def reject_the_impossible(packets: Sequence[Packet]) -> None:

@@ -1,0 +1,112 @@
+"""Connections that came late or not at all: many of them, and what ladders do not show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.rules.frames import MS, S, connection, found, rows
+
+
+def refused(number: int, client: str = "10.0.0.1", server: str = "10.0.0.2:80") -> dict[str, Any]:
+    """A connection that was refused."""
+    frame = 2 * number + 1
+    return connection(
+        connection=number, client=f"{client}:{40_000 + number % 20_000}", client_host=client, server=server, syns=1,
+        syn_frame=frame, syn_time=number * S, last_syn_frame=frame, last_syn_time=number * S, client_packets=1,
+        server_packets=1, refused_frame=frame + 1, refused_time=number * S + MS,
+    )  # fmt: skip
+
+
+def ports(count: int) -> list[dict[str, Any]]:
+    return [refused(n, server=f"10.0.0.2:{n + 1}") for n in range(count)]
+
+
+def clients(count: int) -> list[dict[str, Any]]:
+    return [refused(n, client=f"10.0.{n // 250}.{n % 250}", server="10.9.0.2:80") for n in range(count)]
+
+
+def failed(*connections: dict[str, Any]) -> list[dict[str, Any]]:
+    return found("connect-failed", rows("connections", *connections))
+
+
+def test_each_refusal_by_itself() -> None:
+    assert [(f["connection"], f["client"], f["server"]) for f in failed(refused(0), refused(1))] == [
+        (0, "10.0.0.1:40000", "10.0.0.2:80"),
+        (1, "10.0.0.1:40001", "10.0.0.2:80"),
+    ]
+
+
+@pytest.mark.parametrize(("count", "findings"), [(20, 20), (21, 1), (1000, 1)])
+def test_a_client_that_looks_for_open_ports_is_one_finding(count: int, findings: int) -> None:
+    told = failed(*ports(count))
+    assert len(told) == findings
+    if findings == 1:
+        assert (told[0]["connection"], told[0]["client"], told[0]["server"]) == (None, "10.0.0.1", None)
+        assert told[0]["where"] == f"{count} ports of 10.0.0.2"
+        assert "looks for open ports" in told[0]["many"]
+
+
+@pytest.mark.parametrize(("count", "findings"), [(20, 20), (21, 1), (1000, 1)])
+def test_a_server_that_refuses_many_clients_is_one_finding(count: int, findings: int) -> None:
+    told = failed(*clients(count))
+    assert len(told) == findings
+    if findings == 1:
+        assert (told[0]["connection"], told[0]["client"], told[0]["server"]) == (None, None, "10.9.0.2:80")
+        assert told[0]["whose"] == f"{count} clients"
+
+
+@pytest.mark.parametrize(("count", "findings"), [(100, 100), (101, 1)])
+def test_a_client_that_tries_for_ever_is_one_finding(count: int, findings: int) -> None:
+    told = failed(*(refused(n) for n in range(count)))
+    assert len(told) == findings
+    if findings == 1:
+        assert (told[0]["client"], told[0]["server"]) == ("10.0.0.1", "10.0.0.2:80")
+        assert (told[0]["start"], told[0]["end"]) == (0, 100 * S + MS)
+
+
+def test_a_scan_hides_no_other_client() -> None:
+    other = refused(5_000, client="10.0.0.9", server="10.0.0.2:443")
+    assert sorted(f["client"] for f in failed(*ports(1000), other)) == ["10.0.0.1", "10.0.0.9:45000"]
+
+
+def test_hosts_in_ipv6() -> None:
+    told = failed(*(refused(n, client="fd00::1", server=f"[fd00::2]:{n + 1}") for n in range(30)))
+    assert [f["where"] for f in told] == ["30 ports of fd00::2"]
+
+
+def retried(**changes: Any) -> dict[str, Any]:
+    """A SYN that was sent again after 1 s and answered 20 ms later."""
+    row = connection(
+        syns=2, syn_frame=1, syn_time=0, second_syn_time=S, last_syn_frame=2, last_syn_time=S, first_answer_frame=3,
+        first_answer_time=S + 20 * MS, newest_answer_frame=3, newest_answer_time=S + 20 * MS, answered_syn_frame=2,
+        answered_syn_time=S, connected=True, data_rtt=20 * MS,
+    )  # fmt: skip
+    return row | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "the first was lost"),
+        ({"refused_frame": 9, "refused_time": MS}, "refused by an RST (frame 9)"),
+        ({"first_answer_frame": 2, "first_answer_time": MS}, "answer to it (frame 2) was lost"),
+    ],
+)
+def test_what_became_of_the_first_syn(changes: dict[str, Any], words: str) -> None:
+    [retry] = found("connect-retry", rows("connections", retried(**changes)))
+    assert words in retry["cause"]
+    assert retry["plainer"] == ""
+
+
+def test_a_syn_that_asked_for_less_was_answered() -> None:
+    [retry] = found("connect-retry", rows("connections", retried(syn_extras=True)))
+    assert "without ECN" in retry["plainer"]
+    [retry] = found("connect-retry", rows("connections", retried(syn_extras=True, answered_syn_extras=True)))
+    assert retry["plainer"] == ""
+
+
+@pytest.mark.parametrize(("round_trip", "speaks"), [(999, True), (1000, False)])
+def test_a_path_longer_than_the_timer(round_trip: int, speaks: bool) -> None:
+    assert bool(found("connect-retry", rows("connections", retried(data_rtt=round_trip * MS)))) is speaks

@@ -1,0 +1,187 @@
+"""A connection could not be established.
+
+What it means
+    The client sent a SYN and got no connection. Refused: an RST came back at once, because nothing listens on that port, or
+    because a firewall says no in that way. Timed out: no answer came at all, however often the SYN was sent again.
+
+Why it hurts
+    Whatever needed the connection failed. A refusal is at least quick; without an answer clients wait for long (Linux for
+    more than two minutes, Windows 21 s), unless they have a limit of their own.
+
+How it is proved
+    Refused: an RST that acknowledges the SYN and nothing else, and no SYN-ACK before it or after it. Timed out: at least three
+    SYNs with the same sequence number, not a packet of the server, and nothing for 30 s after the last SYN (at the end of the
+    capture, or where the ports were used again: 3 s after the third; then less surely).
+
+What it is not
+    A SYN that was answered in the end: connect-retry. A SYN-ACK of which the client did not want to know any more. A capture in
+    which the answers of a host are missing: where one of its connections, or one of the client's, shows that the server's
+    packets were not captured, nothing is said of SYNs without an answer.
+
+What to do
+    Refused: start the service, or let the client use the port on which it listens. Timed out: see whether the server is there,
+    and which firewall on the way drops the packets.
+
+References
+    RFC 9293 sections 3.5 and 3.10.7, tcp(7).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.words import DURATION
+
+RULE = Rule(
+    severity="error",
+    title={
+        "refused": "Connection refused: {where}",
+        "timed-out": "No answer to connection attempts: {where}",
+    },
+    message={
+        "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
+        "connection.{many}",
+        "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: it is not "
+        "there, or something on the way drops the packets.{many}",
+    },
+    remedy={
+        "refused": "See whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
+        "listens on 127.0.0.1 alone refuses everybody else), whether the client has the right port, and whether a firewall "
+        "rejects it (an RST with another TTL than the server's other packets is not the server's).",
+        "timed-out": "See whether the server is up and has this address, whether the way to it exists (traceroute -T -p PORT), "
+        "and which firewall or security group drops the packets: a capture on the server shows whether the SYN arrives. Give "
+        "clients a connect timeout of a few seconds, so that they try the next address.",
+    },
+    display_filter="{filter}",
+    references=(
+        Reference("RFC 9293 section 3.5, establishing a connection", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.5"),
+        Reference(
+            "RFC 9293 section 3.5.2, reset generation", "https://www.rfc-editor.org/rfc/rfc9293.html#name-reset-generation"
+        ),
+        Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
+    ),
+    summary=True,
+)
+
+SYNS = Threshold("3 SYNs", "two may be lost on a bad path; one is all that some scanners send")
+PATIENCE = Threshold("30 s", "longer than any answer takes, and than the pauses between the first five SYNs of Linux")
+AT_THE_END = Threshold("3 s", "where the capture ends before that: longer than any round trip")
+MANY_SERVERS = Threshold("20 servers", "a client that fails at more addresses and ports looks for open ones: told as one")
+MANY_CLIENTS = Threshold("20 clients", "where more fail at one server, the server is what they have in common: told as one")
+MANY_TIMES = Threshold("100 connections", "more of one client to one server are told as one")
+
+
+def find(connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per connection that did not come about."""
+    c = pl.col
+    no_answer = (c("server_packets") == 0) & (c("client_packets") == c("syns"))
+    waited, since_third = c("said_at") - c("last_syn_time"), c("said_at") - c("third_syn_time")
+    enough = (waited >= PATIENCE.value) | (since_third >= AT_THE_END.value)
+    silence = (c("syns") >= SYNS.value) & no_answer & enough
+    refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
+    kind = pl.when(refused).then(pl.lit("refused")).otherwise(pl.lit("timed-out"))
+    last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
+    sure = refused | (waited >= PATIENCE.value)
+    failed = connections.filter((c("syns") > 0) & (refused | silence).fill_null(value=False))
+    return (
+        failed.with_columns(last.alias("last_syn_frame"), kind.alias("kind"), _host("server").alias("server_host"))
+        .join(_unseen(connections, "client_host"), on="client_host", how="left")
+        .join(_unseen(connections, "server_host"), on="server_host", how="left", suffix="_of_server")
+        .filter((c("kind") == "refused") | (c("unseen").is_null() & c("unseen_of_server").is_null()))
+        .select(
+            "connection",
+            pl.lit(None, pl.Int32).alias("exchange"),
+            "kind",
+            pl.when(c("kind") == "refused").then(pl.lit("server")).alias("side"),
+            pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
+            c("syn_frame").alias("frame"),
+            pl.coalesce("refused_frame", "last_syn_frame").alias("last_frame"),
+            c("syn_time").alias("start"),
+            pl.coalesce("refused_time", "last_syn_time").alias("end"),
+            pl.lit(None, pl.Int64).alias("delay"),
+            "client",
+            "server",
+            "client_host",
+            "server_host",
+            c("syns").cast(pl.Int64),
+            (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
+            evidence(
+                ("syn_frame", "syn_time", "the first SYN"),
+                ("refused_frame", "refused_time", "an RST that acknowledges the SYN"),
+                ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
+            ),
+        )
+    )
+
+
+def _host(endpoint: str) -> pl.Expr:
+    """An address without its port."""
+    return pl.col(endpoint).str.replace(r":\d+$", "").str.strip_chars("[]")
+
+
+def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
+    """Hosts with a connection of which the server's packets were not captured."""
+    blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
+    named = blind.select("client_host", _host("server").alias("server_host"))
+    return named.select(host).unique().with_columns(pl.lit(value=True).alias("unseen"))
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """Each failure by itself, unless they are many of one client, of one server, or of one pair."""
+    c = pl.col
+    found = rows.sort("frame").with_columns(
+        c("server").n_unique().over("client_host", "kind").alias("servers"),
+        c("client_host").n_unique().over("server", "kind").alias("clients"),
+        pl.len().over("client_host", "server", "kind").alias("times"),
+    )
+    searching, wanted = c("servers") > MANY_SERVERS.value, c("clients") > MANY_CLIENTS.value
+    often = c("times") > MANY_TIMES.value
+    nobody = pl.lit(None, pl.String)
+    client_key = pl.when(searching | (often & ~wanted)).then("client_host").otherwise(nobody)
+    server_key = pl.when(~searching & (wanted | often)).then("server").otherwise(nobody)
+    alone = pl.when(~(searching | wanted | often)).then("connection")
+    keys = [client_key.alias("client_key"), server_key.alias("server_key"), alone.alias("alone")]
+    groups = found.with_columns(keys).group_by("kind", "client_key", "server_key", "alone", maintain_order=True)
+    told = groups.agg(
+        c("connection", "exchange", "side", "confidence", "frame", "start", "delay", "evidence").first(),
+        c("client", "server", "client_host", "server_host", "syns", "lasted").first(),
+        c("end").max(),
+        pl.len().cast(pl.Int64).alias("failures"),
+        c("server").n_unique().alias("servers"),
+        c("server_host").n_unique().alias("server_hosts"),
+        c("client_host").n_unique().alias("clients"),
+    )
+    return _worded(told), None
+
+
+def _worded(told: pl.DataFrame) -> pl.DataFrame:
+    """Who failed where, in words; a finding of many connections names none."""
+    c = pl.col
+    one, several_servers, several_clients = c("alone").is_not_null(), c("servers") > 1, c("clients") > 1
+    ports = pl.format("{} ports of {}", "servers", "server_host")
+    where = (
+        pl.when(~several_servers)
+        .then("server")
+        .when(c("server_hosts") == 1)
+        .then(ports)
+        .when(c("server_hosts") == c("servers"))
+        .then(pl.format("{} hosts", "server_hosts"))
+        .otherwise(pl.format("{} ports of {} hosts", "servers", "server_hosts"))
+    )
+    whose = pl.when(several_clients).then(pl.format("{} clients", "clients")).otherwise("client_host")
+    scan = pl.lit(" A client that tries so many looks for open ports; if nobody scans, its configuration names wrong ones.")
+    more = pl.format(" {} connections failed like that; the first is shown.", "failures")
+    tries = pl.when(one & (c("syns") > 1)).then(pl.format(", {} times", "syns")).otherwise(pl.lit(""))
+    stream = pl.format("tcp.stream == {}", "connection")
+    return told.with_columns(
+        where.alias("where"),
+        whose.alias("whose"),
+        tries.alias("tries"),
+        pl.when(one).then(pl.lit("")).when(several_servers).then(more + scan).otherwise(more).alias("many"),
+        pl.when(one).then(stream).otherwise(pl.lit("tcp.flags.syn == 1 || tcp.flags.reset == 1")).alias("filter"),
+        pl.when(one).then("connection").alias("connection"),
+        pl.when(one).then("client").when(~several_clients).then("client_host").alias("client"),
+        pl.when(~several_servers).then("server").alias("server"),
+    )

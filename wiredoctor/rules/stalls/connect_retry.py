@@ -1,0 +1,122 @@
+"""A connection was established only after its SYN had been sent again.
+
+What it means
+    The client's first SYN, or what the server answered to it, did not arrive. TCP waits long before it sends a SYN again: 1 s on
+    Linux, Windows and macOS, then twice as long with each try (RFC 6298 section 2). Then it was answered.
+
+Why it hurts
+    Whoever needs the connection waits for a second, for three, or for seven: a time that no other lost packet costs. Users
+    see a page that now and then takes exactly that much longer.
+
+How it is proved
+    The same SYN (the same initial sequence number) came again 200 ms or more after the first, a later one was answered by a
+    SYN-ACK, and the client acknowledged that. Where a SYN-ACK was captured before, it was the answer that was lost.
+
+What it is not
+    A SYN with another sequence number: that is a new connection. Copies of one SYN that a mirror port made. A path whose
+    round trip is longer than the client's timer: there the SYN comes again though nothing is lost. A connection that was
+    never established: connect-failed.
+
+What to do
+    See whether the server drops SYNs because its queue of new connections is full; if not, find the loss between client and
+    server.
+
+References
+    RFC 9293 section 3.5, RFC 6298 section 2, listen(2), tcp(7).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.words import DURATION, duration
+
+RULE = Rule(
+    severity="warning",
+    title="A connection took {delay} longer because its SYN had to be sent again",
+    message="The client sent its SYN {syns} times until it was connected to {server}: {cause}. The time until the SYN that "
+    "helped is {lost_time}; the client's timer decides it (1 s on common systems, doubled with each try).{plainer}",
+    remedy="See first whether the server drops SYNs while it is busy: on Linux nstat -az TcpExtListenOverflows "
+    "TcpExtListenDrops counts connections for which the listen queue had no room (make net.core.somaxconn and the server's own "
+    "backlog larger, accept faster), and a full connection table of a firewall (nf_conntrack: table full in its log) does the "
+    "same. Where these counters stand still, packets are lost between client and server: captures from both ends show where.",
+    display_filter="tcp.stream == {connection} && tcp.flags.syn == 1",
+    references=(
+        Reference("RFC 6298 section 2, the retransmission timer", "https://www.rfc-editor.org/rfc/rfc6298.html#section-2"),
+        Reference("listen(2), backlog", "https://man7.org/linux/man-pages/man2/listen.2.html"),
+        Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
+    ),
+)
+
+MIN_WAIT = Threshold("200 ms", "below the timers of all common systems (1 s; Windows after a refusal 500 ms); copies come sooner")
+
+
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("syns") > 1
+
+
+def find(connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per connection whose SYN was repeated and in the end answered."""
+    c = pl.col
+    by_syn, by_answer = c("answered_syn_time") - c("syn_time"), c("newest_answer_time") - c("first_answer_time")
+    # the server's own timer may have sent the answer again just before the client's sent the SYN
+    delay = pl.when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
+    again = c("second_syn_time") - c("syn_time")
+    # a round trip longer than the timer: the SYN was repeated before its answer could be there
+    impatient = c("data_rtt") >= again
+    earlier = pl.when(c("first_answer_frame") != c("newest_answer_frame")).then("first_answer_frame")
+    answered = pl.when(c("answered_syn_frame") != c("syn_frame")).then("answered_syn_frame")
+    late = c("last_syn_time") - c("syn_time") >= MIN_WAIT.value
+    return (
+        connections.filter((c("syns") > 1) & c("connected") & late & (delay >= MIN_WAIT.value) & ~impatient)
+        .with_columns(earlier.alias("earlier_frame"), answered.alias("helpful_frame"))
+        .select(
+            "connection",
+            pl.lit(None, pl.Int32).alias("exchange"),
+            pl.lit(None, pl.String).alias("kind"),
+            pl.lit(None, pl.String).alias("side"),
+            pl.lit("high").alias("confidence"),
+            c("syn_frame").alias("frame"),
+            c("newest_answer_frame").alias("last_frame"),
+            c("syn_time").alias("start"),
+            (c("syn_time") + delay).alias("end"),
+            delay.alias("delay"),
+            delay.cast(DURATION).alias("lost_time"),
+            "syns",
+            _cause().alias("cause"),
+            _plainer().alias("plainer"),
+            evidence(
+                ("syn_frame", "syn_time", "the first SYN"),
+                ("refused_frame", "refused_time", "it is refused"),
+                ("earlier_frame", "first_answer_time", "a SYN-ACK that the client never acknowledged by itself"),
+                ("helpful_frame", "answered_syn_time", _again_note(by_syn)),
+                ("newest_answer_frame", "newest_answer_time", "its answer, which the client acknowledges"),
+            ),
+        )
+    )
+
+
+def _cause() -> pl.Expr:
+    """What became of the first SYN, as far as the capture can tell."""
+    answered = pl.format("the server's answer to it (frame {}) was lost on its way to the client", "first_answer_frame")
+    refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")
+    return (
+        pl.when(pl.col("refused_frame").is_not_null())
+        .then(refused)
+        .when(pl.col("earlier_frame").is_not_null())
+        .then(answered)
+        .otherwise(pl.lit("the first was lost, or dropped by the server or something before it, or its answer was lost"))
+    )
+
+
+def _plainer() -> pl.Expr:
+    asked_less = pl.col("syn_extras") & ~pl.col("answered_syn_extras")
+    told = " The SYN that was answered asked for less than the first: without ECN, or without data (TCP Fast Open). A middlebox "
+    return pl.when(asked_less).then(pl.lit(told + "may drop SYNs that ask for more.")).otherwise(pl.lit(""))
+
+
+def _again_note(waited: pl.Expr) -> pl.Expr:
+    return pl.format("the SYN again, {} after the first", duration(waited))
