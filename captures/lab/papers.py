@@ -10,9 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import evidence
+import sightings
 import waits
+from scenario import SEEN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from scenario import Connection, Exchange, Find, Scenario
@@ -22,21 +25,25 @@ class Mismatch(Exception):
     """The recording is not what it was meant to be: on a busy machine, record it again."""
 
 
-def expand(connections: tuple[Connection, ...]) -> list[Connection]:
+def expand(connections: Sequence[Connection]) -> list[Connection]:
     """One entry per connection."""
     return [connection for connection in connections for _ in range(connection.repeat)]
 
 
-def settled(connections: tuple[Connection, ...], path: Path) -> list[Connection]:
-    """The connections with those spelled out where either side might have closed first."""
+def settled(scenario: Scenario, path: Path) -> list[Connection]:
+    """The connections with all spelled out that only tshark can know: who closed first, how large a body was."""
+    if scenario.spread:
+        return sightings.connections(path)
+    connections = list(scenario.connections)
+    if any(exchange.response_body == SEEN for connection in connections for exchange in connection.exchanges):
+        connections = [
+            replace(one, repeat=1, exchanges=sightings.with_sizes(path, number, one))
+            for number, one in enumerate(expand(connections))
+        ]
     if all(connection.closed_by is not None for connection in connections):
-        return list(connections)
+        return connections
     streams = evidence.segments(path)
     return [replace(one, repeat=1, closed_by=evidence.closed_by(streams[i])) for i, one in enumerate(expand(connections))]
-
-
-def _expand_exchanges(connection: Connection) -> list[Exchange]:
-    return [exchange for exchange in connection.exchanges for _ in range(exchange.repeat)]
 
 
 def _equal(what: str, meant: object, seen: object) -> None:
@@ -47,12 +54,16 @@ def _equal(what: str, meant: object, seen: object) -> None:
 def check(scenario: Scenario, path: Path) -> None:
     """Raises Mismatch where tshark sees other connections, exchanges or bodies than were meant."""
     streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole and not scenario.unassembled)
+    if scenario.spread:
+        met = sightings.kinds(sightings.connections(path))
+        _equal("exchanges of any connection", sightings.kinds(scenario.connections), met)
+        return
     meant = expand(scenario.connections)
     _equal("connections", len(meant), len(streams))
     lost = any(find.rule == "capture-loss" for find in scenario.finds)
     _equal("acknowledged but not captured", lost, evidence.acknowledges_unseen(path))
     for number, connection in enumerate(meant):
-        exchanges = _expand_exchanges(connection)
+        exchanges = sightings.each(connection)
         seen = heads.get(number) or evidence.Heads([], [], [])
         _equal(f"methods of {number}", [e.method for e in exchanges if e.method], seen.methods)
         _equal(f"targets of {number}", [e.target for e in exchanges if e.target], seen.targets)
@@ -68,7 +79,8 @@ def _check_bodies(path: Path, number: int, exchanges: list[Exchange]) -> None:
     answered = [exchange for exchange in exchanges if exchange.status]
     requests, responses = evidence.bodies(path, number, len(answered))
     _equal(f"request bodies of {number}", [e.request_body for e in answered], [b.size for b in requests])
-    _equal(f"response bodies of {number}", [e.response_body for e in answered], [b.size for b in responses])
+    sizes = [b.size if e.response_body == SEEN else e.response_body for e, b in zip(answered, responses, strict=True)]
+    _equal(f"response bodies of {number}", sizes, [b.size for b in responses])
     _equal(f"framings of {number}", [e.response_framing for e in answered], [b.framing for b in responses])
 
 
@@ -92,7 +104,7 @@ def write(scenario: Scenario, path: Path, at: str, software: list[str]) -> None:
     if scenario.must_not:
         lines += ["must_not = [", *(f"    {_text(rule)},  # {why}" for rule, why in scenario.must_not.items()), "]"]
     lines += ["", "[packets]", f"count = {evidence.packets(path)}"]
-    for connection in settled(scenario.connections, path):
+    for connection in settled(scenario, path):
         lines += _connection(connection)
     for find in scenario.finds:
         lines += _find(find, path)
@@ -131,7 +143,12 @@ def _exchange(exchange: Exchange) -> str:
 
 def _find(find: Find, path: Path) -> list[str]:
     lines = ["", "[[find]]", f"rule = {_text(find.rule)}"]
-    values = {"kind": find.kind, "side": find.side, "severity": "note" if find.note else None}
+    values = {
+        "kind": find.kind,
+        "side": find.side,
+        "severity": "note" if find.note else None,
+        "confidence": find.confidence,
+    }
     lines += [f"{name} = {_text(value)}" for name, value in values.items() if value]
     if find.connection is not None:
         lines.append(f"connection = {find.connection}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import applications
+import asynchronous
 import closes
 import damage
 import distances
@@ -25,9 +26,11 @@ import lifetimes
 import losses
 import papers
 import receivers
+import small_servers
 import software
 import stalls
 import static_servers
+import threaded
 import views
 import waiting
 from network import Host, cable, tcpdump, until_quiet
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 CAPTURES = Path(__file__).resolve().parents[1]
 RECORDINGS = (
     static_servers,
+    small_servers,
+    asynchronous,
+    threaded,
     applications,
     stalls,
     receivers,

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 PEERS = Path(__file__).resolve().parent / "peers"
 
 
+SEEN = -1
+"""The size of a body that was compressed or invented on the way: the papers have it from tshark."""
+
+
 @dataclass(frozen=True)
 class Exchange:
     """A request and its response as they were meant to be; `repeat` stands for that many alike.
 
-    Body sizes are in bytes of content, without chunk framing; None where the recording lacks a part of the body.
-    The status is None where no response came.
+    Body sizes are in bytes of content, without chunk framing; None where the recording lacks a part of the body, and
+    SEEN where no script knows the size. The status is None where no response came.
     """
 
     method: str
@@ -68,6 +72,8 @@ class Find:
     count: int = 1
     measured: bool = False
     note: bool = False
+    confidence: str | None = None
+    """At most: where something that proves it cannot be seen."""
 
 
 @dataclass
@@ -105,6 +111,10 @@ class Scenario:
     loses: bool = False
     options: tuple[str, ...] = ()
     mend: Callable[[Path], None] | None = None
+    spread: bool = False
+    """The client opens connections and orders requests as it likes: the papers have both from tshark, and `connections`
+    only says which exchanges there must be, however often each, and nothing else."""
+
     whole: bool = True
     """The bodies are in the recording from the first to the last byte."""
 
@@ -240,9 +250,9 @@ def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *, nodelay: boo
     lab.server.wait_for_listener(port)
 
 
-def raw_client(lab: Lab, connections: list[Steps], port: int = 8080, *, nodelay: bool = False) -> None:
+def raw_client(lab: Lab, connections: list[Steps], port: int = 8080, *, address: str = "10.9.0.2", nodelay: bool = False) -> None:
     """Runs peers/raw_client.py: one connection after the other, each with its steps."""
-    words = [sys.executable, str(PEERS / "raw_client.py"), lab.server.address, str(port), _json(connections)]
+    words = [sys.executable, str(PEERS / "raw_client.py"), address, str(port), _json(connections)]
     lab.client.run(*words, *(["nodelay"] if nodelay else []))
 
 

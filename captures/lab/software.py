@@ -19,8 +19,12 @@ class Program:
 
 
 def _module(name: str) -> Program:
-    code = f"import {name}; print({name}.__version__)"
+    code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
     return Program((sys.executable, "-c", code), f"pip install {name}", f"{name} {{version}}")
+
+
+def _package(name: str, *version: str, package: str = "", label: str = "") -> Program:
+    return Program((name, *version), f"apt-get install {package or name}", f"{label or name} {{version}}")
 
 
 LAB = ("tcpdump", "tshark", "editcap", "dumpcap", "ip", "ss", "ethtool")
@@ -43,8 +47,39 @@ PROGRAMS = {
     "java": Program(("java", "-version"), "apt-get install openjdk-17-jdk-headless", "OpenJDK {version}, com.sun.net.httpserver"),
     "perl": Program(("perl", "-MHTTP::Tiny", "-e", "print $HTTP::Tiny::VERSION"), "apt-get install perl", "HTTP::Tiny {version}"),
     "python": Program((sys.executable, "--version"), "apt-get install python3", "Python {version}"),
-    "requests": _module("requests"),
-    "gunicorn": _module("gunicorn"),
+    "lighttpd": _package("lighttpd", "-v"),
+    "haproxy": _package("haproxy", "-v", label="HAProxy"),
+    "varnish": _package("varnishd", "-V", package="varnish", label="Varnish"),
+    "squid": _package("squid", "-v", label="Squid"),
+    "caddy": _package("caddy", "version", label="Caddy"),
+    "go": _package("go", "version", package="golang-go", label="Go"),
+    "php": _package("php", "-v", package="php-cli", label="PHP"),
+    "jetty": Program(("sh", "-c", "ls /usr/share/jetty9/lib/jetty-server-*.jar"), "apt-get install jetty9", "Jetty {version}"),
+    "tomcat": Program(("sh", "/usr/share/tomcat10/bin/version.sh"), "apt-get install tomcat10", "Tomcat {version}"),
+    "java-client": Program(("java", "-version"), "apt-get install openjdk-17-jdk-headless", "OpenJDK {version}, java.net.http"),
+    "chromium": _package("chromium", "--version", label="Chromium"),
+    "wget": _package("wget", "--version", label="Wget"),
+    "wrk": Program(("sh", "-c", "wrk -v || true"), "apt-get install wrk", "wrk {version}"),
+    "undici": Program(("node", "-p", "process.versions.undici"), "apt-get install nodejs", "undici {version} (node's fetch)"),
+    "ssh": Program(("ssh", "-V"), "apt-get install openssh-server openssh-client", "OpenSSH {version}"),
+    "redis-server": _package("redis-server", "--version", label="Redis"),
+    "postgres": _package("postgres", "--version", package="postgresql", label="PostgreSQL"),
+    **{
+        name: _module(name)
+        for name in (
+            "requests",
+            "urllib3",
+            "httpx",
+            "aiohttp",
+            "redis",
+            "gunicorn",
+            "waitress",
+            "uvicorn",
+            "hypercorn",
+            "werkzeug",
+            "websockets",
+        )
+    },
 }
 
 

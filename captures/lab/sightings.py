@@ -1,0 +1,62 @@
+"""Exchanges as tshark sees them, for traffic whose client decides on its own how many connections it opens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import evidence
+from scenario import SEEN, Connection, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def each(connection: Connection) -> list[Exchange]:
+    """One entry per exchange."""
+    return [exchange for exchange in connection.exchanges for _ in range(exchange.repeat)]
+
+
+def with_sizes(path: Path, number: int, connection: Connection) -> tuple[Exchange, ...]:
+    """The exchanges of a connection with the body sizes that no script knew."""
+    exchanges = each(connection)
+    _, responses = evidence.bodies(path, number, len([exchange for exchange in exchanges if exchange.status]))
+    return _alike(
+        replace(exchange, repeat=1, response_body=body.size) if exchange.response_body == SEEN else replace(exchange, repeat=1)
+        for exchange, body in zip(exchanges, responses, strict=True)
+    )
+
+
+def connections(path: Path) -> list[Connection]:
+    """All connections, in the order of tcp.stream, with their exchanges and who closed them first."""
+    heads = evidence.heads(path, whole=False)
+    return [
+        Connection(_exchanges(path, number, heads.get(number)), closed_by=evidence.closed_by(stream))
+        for number, stream in sorted(evidence.segments(path).items())
+    ]
+
+
+def kinds(connections: Iterable[Connection]) -> set[Exchange]:
+    """The different exchanges that there are."""
+    return {replace(exchange, repeat=1) for connection in connections for exchange in connection.exchanges}
+
+
+def _exchanges(path: Path, number: int, heads: evidence.Heads | None) -> tuple[Exchange, ...]:
+    """Requests with their final responses in order; those at the end may have none."""
+    if not heads:
+        return ()
+    statuses = [status for status in heads.statuses if status >= 200]
+    requests, responses = evidence.bodies(path, number, len(statuses))
+    answered = [
+        Exchange(method, target, body.status, body.size, body.framing, request.size)
+        for method, target, request, body in zip(heads.methods, heads.targets, requests, responses, strict=False)
+    ]
+    unanswered = zip(heads.methods[len(statuses) :], heads.targets[len(statuses) :], strict=True)
+    return _alike([*answered, *(Exchange(method, target, None, None, "") for method, target in unanswered)])
+
+
+def _alike(exchanges: Iterable[Exchange]) -> tuple[Exchange, ...]:
+    """Neighbours that are alike become one entry."""
+    return tuple(replace(exchange, repeat=len(list(alike))) for exchange, alike in groupby(exchanges))

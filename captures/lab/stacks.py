@@ -1,0 +1,215 @@
+"""Starts the servers and the clients of many stacks, with their defaults wherever nothing else is said."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from scenario import PEERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from network import Host
+    from scenario import Lab
+
+PAUSE = "0.01"
+"""Seconds between the exchanges of a client."""
+
+V4, V6 = "http://10.9.0.2:8080", "http://[fd00:9::2]:8080"
+"""Where applications listen."""
+
+Wanted = tuple[str, str, str]
+"""Method, body and path of a request; the body as in peers/requests_of.py."""
+
+
+def gets(*paths: str) -> list[Wanted]:
+    """A GET of each path."""
+    return [("GET", "", path) for path in paths]
+
+
+def words(base: str, wanted: list[Wanted]) -> list[str]:
+    """What the clients of peers/ are told."""
+    return [PAUSE, *(word for method, body, path in wanted for word in (method, body, base + path))]
+
+
+def python_client(lab: Lab, name: str, wanted: list[Wanted], base: str = V4) -> None:
+    """Runs peers/NAME_client.py."""
+    lab.client.run(sys.executable, str(PEERS / f"{name}_client.py"), *words(base, wanted))
+
+
+def node_fetch(lab: Lab, wanted: list[Wanted], base: str = V4) -> None:
+    """Requests with node's fetch."""
+    lab.client.run("node", str(PEERS / "fetch.mjs"), *words(base, wanted))
+
+
+def java_client(lab: Lab, wanted: list[Wanted], base: str = V4) -> None:
+    """Requests with java.net.http."""
+    lab.client.run("java", str(PEERS / "HttpClientCaller.java"), *words(base, wanted))
+
+
+def go_client(lab: Lab, wanted: list[Wanted], base: str = V4) -> None:
+    """Requests with Go's net/http."""
+    lab.client.run(str(_built(lab, "go_client")), *words(base, wanted))
+
+
+def python_app(lab: Lab, name: str, *more: str) -> None:
+    """Starts peers/NAME_app.py on the server."""
+    lab.server.start(sys.executable, str(PEERS / f"{name}_app.py"), *more, stdout=-3, stderr=-3)
+    lab.server.wait_for_listener(int(more[-1]))
+
+
+def asgi(lab: Lab, server: str, *more: str, address: str = "0.0.0.0", port: int = 8080) -> None:
+    """Starts uvicorn or hypercorn with peers/asgi_app.py."""
+    where = ["--bind", f"{address}:{port}"] if server == "hypercorn" else ["--host", address.strip("[]"), "--port", str(port)]
+    begin = [sys.executable, "-m", server, *where, *more, "asgi_app:application"]
+    lab.server.start(*begin, cwd=PEERS, stdout=-3, stderr=-3)
+    lab.server.wait_for_listener(port)
+
+
+def jvm(lab: Lab, program: str, classes: str, *more: str) -> None:
+    """Starts a server of peers/ in Java on port 8080, with these libraries, and asks it over the loopback interface once: the
+    first request has to wait for classes that are loaded."""
+    environment = {**os.environ, "CATALINA_BASE": str(lab.folder)}
+    command = ("java", "-cp", classes, str(PEERS / f"{program}.java"), "8080", *more)
+    lab.server.start(*command, cwd=lab.folder, stdout=-3, stderr=-3, env=environment)
+    lab.server.wait_for_listener(8080)
+    expecting = ("-H", "Expect: 100-continue", "-d", "warm")
+    for words in (expecting, ("-X", "GET")):
+        lab.server.run("curl", "-sS", "-o", "/dev/null", "--max-time", "20", *words, "http://127.0.0.1:8080/upload")
+
+
+def jetty(lab: Lab) -> None:
+    """Starts Jetty, embedded."""
+    jvm(lab, "JettyServer", "/usr/share/jetty9/lib/*")
+
+
+def tomcat(lab: Lab) -> None:
+    """Starts Tomcat, embedded."""
+    jvm(lab, "TomcatServer", "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/tomcat-juli.jar", str(lab.folder))
+
+
+def go_server(lab: Lab) -> None:
+    """Starts the application in Go."""
+    lab.server.start(str(_built(lab, "go_server")), "8080")
+    lab.server.wait_for_listener(8080)
+
+
+def _built(lab: Lab, program: str) -> Path:
+    binary = lab.folder / program
+    environment = {**os.environ, "GOCACHE": str(lab.folder / "go-cache"), "CGO_ENABLED": "0"}
+    lab.client.run("go", "build", "-o", str(binary), str(PEERS / f"{program}.go"), env=environment)
+    return binary
+
+
+def php(lab: Lab) -> None:
+    """Starts PHP's built-in server."""
+    lab.server.start("php", "-S", "0.0.0.0:8080", str(PEERS / "php_app.php"), stdout=-3, stderr=-3)
+    lab.server.wait_for_listener(8080)
+
+
+LIGHTTPD = """\
+server.document-root = "{folder}/site"
+server.bind = "0.0.0.0"
+server.port = {port}
+$SERVER["socket"] == "[::]:{port}" {{ }}
+server.modules = ({modules})
+mimetype.assign = (".txt" => "text/plain", ".html" => "text/html")
+index-file.names = ("index.txt")
+{more}
+"""
+
+
+def lighttpd(lab: Lab, more: str = "", modules: str = "", port: int = 80) -> None:
+    """Starts lighttpd with the pages of `site`."""
+    conf = lab.folder / "lighttpd.conf"
+    conf.write_text(LIGHTTPD.format(folder=lab.folder, more=more, modules=modules, port=port))
+    lab.server.start("lighttpd", "-D", "-f", str(conf), stderr=-3)
+    lab.server.wait_for_listener(port)
+
+
+CADDY = """\
+{{
+    admin off
+    auto_https off
+}}
+:80 {{
+    root * {folder}/site
+    {more}
+    file_server
+}}
+"""
+
+
+def caddy(lab: Lab, more: str = "") -> None:
+    """Starts Caddy with the pages of `site`."""
+    conf = lab.folder / "Caddyfile"
+    conf.write_text(CADDY.format(folder=lab.folder, more=more))
+    environment = {**os.environ, "HOME": str(lab.folder), "XDG_DATA_HOME": str(lab.folder), "XDG_CONFIG_HOME": str(lab.folder)}
+    command = ("caddy", "run", "--config", str(conf), "--adapter", "caddyfile")
+    lab.server.start(*command, stdout=-3, stderr=-3, env=environment)
+    lab.server.wait_for_listener(80)
+
+
+HAPROXY = """\
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend in
+    bind :::80 v4v6
+    default_backend application
+backend application
+    {backend}
+"""
+
+
+def haproxy(lab: Lab, backend: str) -> None:
+    """Starts HAProxy on port 80 before this backend."""
+    conf = lab.folder / "haproxy.cfg"
+    conf.write_text(HAPROXY.format(backend=backend))
+    lab.server.start("haproxy", "-db", "-q", "-f", str(conf))
+    lab.server.wait_for_listener(80)
+
+
+def varnish(lab: Lab, backend: str) -> None:
+    """Starts Varnish on port 80 before a backend, given as HOST:PORT."""
+    where = str(lab.folder / "varnish")
+    lab.server.start("varnishd", "-F", "-n", where, "-a", ":80", "-b", backend, "-j", "none", stdout=-3, stderr=-3)
+    lab.server.wait_for_listener(80)
+
+
+SQUID = """\
+http_port 3128
+http_access allow all
+cache deny all
+shutdown_lifetime 0 seconds
+pid_filename none
+access_log none
+cache_log {folder}/squid.log
+coredump_dir {folder}
+logfile_rotate 0
+visible_hostname proxy.lab
+icp_port 0
+pinger_enable off
+"""
+
+
+def squid(lab: Lab) -> None:
+    """Starts Squid as a forward proxy on port 3128."""
+    conf = lab.folder / "squid.conf"
+    conf.write_text(SQUID.format(folder=lab.folder))
+    lab.folder.chmod(0o777)
+    lab.server.start("squid", "-N", "-f", str(conf), stdout=-3, stderr=-3)
+    lab.server.wait_for_listener(3128)
+
+
+def chromium(host: Host, folder: Path, url: str, *more: str) -> None:
+    """Loads a page with Chromium, without a window, until its load event and a little more, and ends it."""
+    switches = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions")
+    profile = f"--user-data-dir={folder / 'chromium'}"
+    environment = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    host.run("chromium", *switches, *quiet, profile, *more, "--dump-dom", url, env=environment)
