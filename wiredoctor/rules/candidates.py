@@ -40,7 +40,7 @@ def find_summaries(
     """
     running = [m for m in modules.values() if m.rule.summary]
     lazy = {name: scan[name] if name in scan else TABLES[name].empty().lazy() for m in running for name in m.tables}
-    return _find(running, lazy, few=few)
+    return _find(_promising(running, lazy, few=few), lazy, few=few)
 
 
 def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:

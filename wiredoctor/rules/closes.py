@@ -16,6 +16,9 @@ FRAMING_ERRORS = (
 SELF_FRAMED = ("none", "content-length", "chunked")
 """Framings by which a message marks its own end, RFC 9112 section 6.3."""
 
+ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
+"""Media types of streams, whose parts come one by one and which rest between them."""
+
 _IDLE_LIMITS = (
     (2, "gunicorn (--keep-alive)"),
     (5, "Apache httpd (KeepAliveTimeout), Node (server.keepAliveTimeout), uvicorn, hypercorn and lighttpd"),

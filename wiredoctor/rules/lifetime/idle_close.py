@@ -81,6 +81,11 @@ APART = Threshold("100 ms", "closes that come together may be one stop of the se
 SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("last") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that the server closed while idle (`closing`), and per use of one after a rest (not `closing`)."""
     c = pl.col

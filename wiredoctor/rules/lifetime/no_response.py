@@ -45,6 +45,7 @@ RULE = Rule(
         Reference("RFC 9110 section 15.6, server errors", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.6"),
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
     ),
+    explained_by=(("reset-destroys-response", "connection"),),
     advice=(
         Advice("server", "nginx", "nginx: return 444 closes without an answer on purpose."),
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),

@@ -48,6 +48,7 @@ RULE = Rule(
         ("invalid-chunk", "exchange"),
         ("conflicting-framing", "exchange"),
         ("unfinished-transfer-coding", "exchange"),
+        ("reset-destroys-response", "exchange"),
     ),
     advice=(
         Advice(

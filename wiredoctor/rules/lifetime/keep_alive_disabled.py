@@ -1,0 +1,143 @@
+"""The server closes the connection after every response, and says so.
+
+What it means
+    Every response says Connection: close, though the clients, which speak HTTP/1.1, would have kept the connection: keep-alive is
+    switched off in the server or in a proxy before it, or the server cannot do it.
+
+Why it hurts
+    Each request needs a connection of its own: a handshake (two round trips before the first byte of the response instead of
+    one), for HTTPS another one or two, and the slow start of a new connection. Both sides keep the state of the closed ones for a
+    while, and run out of ports under load.
+
+How it is proved
+    Three or more HTTP/1.1 exchanges of a client and a server, each on a connection of its own, whose handshake was seen; the
+    client did not ask to close, and every response says Connection: close.
+
+What it is not
+    A client that asks for the close: no-connection-reuse. HTTP/1.0: http10-downgrade. Errors after which servers close whatever
+    was agreed on (400, 408, 413, 500, ...). A last response after many, with which a server ends a connection.
+
+What to do
+    Turn keep-alive on, or let a proxy that has it on stand before the server.
+
+References
+    RFC 9112 sections 9.3 and 9.6, nginx's keepalive_timeout, Apache's KeepAlive, gunicorn's design.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import ENDLESS
+from wiredoctor.rules.proof import EVIDENCE, packet
+
+RULE = Rule(
+    severity="warning",
+    title="The server closes the connection after every response: {exchanges:,} requests needed {exchanges:,} connections",
+    message="Each of {exchanges:,} exchanges of {client} with {server} had a connection of its own: every response says "
+    "Connection: close, though the client did not ask for that. {wasted:,} handshakes took {delay}; the slow start of new "
+    "connections comes on top of that.",
+    remedy="Turn keep-alive on in the server, or in the proxy or balancer that talks to the client. Some servers close after "
+    "every response by design (gunicorn's sync worker, Flask's development server): use another worker or server, or put a "
+    "proxy with keep-alive before them.",
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
+        Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
+        Reference("nginx, keepalive_timeout", "https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_timeout"),
+        Reference("Apache httpd, KeepAlive", "https://httpd.apache.org/docs/2.4/mod/core.html#keepalive"),
+        Reference("gunicorn, design: sync workers", "https://docs.gunicorn.org/en/stable/design.html#sync-workers"),
+    ),
+    explained_by=(("http10-downgrade", "endpoint"),),
+    advice=(
+        Advice("server", "nginx", "nginx: keepalive_timeout is 0 there; 75 s is the default."),
+        Advice("server", "Apache(?!-Coyote)", "Apache httpd: KeepAlive On (the default)."),
+        Advice("server", "Apache-Coyote|Tomcat", "Tomcat: maxKeepAliveRequests must not be 1."),
+        Advice("server", "IIS|Microsoft", 'IIS: "Enable HTTP keep-alive" (HTTP response headers, common headers).'),
+        Advice(
+            "server",
+            "gunicorn",
+            "gunicorn: its default worker (sync) keeps nothing open, by design; --worker-class gthread does, with --keep-alive.",
+        ),
+        Advice(
+            "server",
+            "Werkzeug",
+            "This is Flask's development server (Werkzeug), which is so by design and not meant for production.",
+        ),
+        Advice("server", "Python/.*BaseHTTP|SimpleHTTP|WSGIServer", 'Python\'s http.server: protocol_version = "HTTP/1.1".'),
+    ),
+    summary=True,
+)
+
+ENOUGH = Threshold("3 exchanges", "one may be the last of a connection that has served enough, two a coincidence")
+SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+
+_ERRORS = (400, 408, 411, 413, 414, 417, 431, 500, 501, 503)
+"""Statuses behind which servers close whatever was agreed on (Apache: 400, 408, 411, 413, 414, 500, 501, 503)."""
+
+
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    closes = pl.col("response_connection_close") & ~pl.col("request_connection_close")
+    return closes.sum() >= ENOUGH.value
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per client host and server between which every response closes its connection."""
+    c = pl.col
+    asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
+    answered = (c("response_status") >= 200) & ~c("response_status").is_in(_ERRORS)
+    pair = ["client_host", "server"]
+    rows = (
+        exchanges.filter(asked & answered & ~c("response_content_type").is_in(ENDLESS))
+        .group_by("connection")
+        .agg(
+            pl.len().alias("answers"),
+            c("response_connection_close").all().alias("closes"),
+            c("response_frame", "response_start", "response_end", "response_status", "hole_before").last(),
+        )
+        .join(connections.select("connection", "start", "handshake", "rtt_client", "rtt_server", *pair), on="connection")
+    )
+    seen = c("handshake")
+    handshakes = (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)).filter(seen)
+    pairs = rows.group_by(pair).agg(
+        (c("closes") & (c("answers") == 1)).all().alias("every"),
+        seen.sum().cast(pl.Int64).alias("exchanges"),
+        c("response_frame").filter(seen).min().alias("frame"),
+        c("start").filter(seen).min(),
+        c("response_end").filter(seen).max().alias("end"),
+        handshakes.sort_by(c("start").filter(seen)).slice(1).sum().alias("delay"),
+        c("hole_before").filter(seen).any().alias("doubtful"),
+        packet("response_frame", "response_start", _note())
+        .filter(seen)
+        .sort_by(c("response_frame").filter(seen))
+        .head(SHOWN.value)
+        .implode()
+        .cast(EVIDENCE)
+        .alias("evidence"),
+    )
+    return (
+        pairs.filter(c("every") & (c("exchanges") >= ENOUGH.value))
+        .select(
+            pl.lit(None, pl.Int64).alias("connection"),
+            pl.lit(None, pl.Int32).alias("exchange"),
+            pl.lit(None, pl.String).alias("kind"),
+            pl.lit("server").alias("side"),
+            pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
+            "frame",
+            "start",
+            "end",
+            "delay",
+            c("client_host").alias("client"),
+            "server",
+            "exchanges",
+            (c("exchanges") - 1).alias("wasted"),
+            "evidence",
+        )
+        .sort("frame")
+    )
+
+
+def _note() -> pl.Expr:
+    return pl.format("connection {}: the {} says Connection: close", "connection", "response_status")

@@ -1,0 +1,144 @@
+"""The response said that the connection closes, and then it stayed open.
+
+What it means
+    A response with Connection: close is the last one of its connection; the server closes when it has sent it. Here it did not
+    for more than five seconds, and the client waited.
+
+    Kinds: close-delimited, the close is also the end of the body: the client could not know that it had all of it.
+
+Why it hurts
+    The connection is of no use to anybody any more, and holds a socket, a port and often a worker on both sides. Clients that
+    wait for the close (HTTP/1.0 ones, some proxies) wait that long. Where the close ends the body, every client does, and the
+    user with it.
+
+How it is proved
+    The response is complete, marks its own end (Content-Length or chunked) and says Connection: close; neither side sent FIN or
+    RST within five seconds. close-delimited: the server's close came five seconds or more after the last byte of the body, and
+    the client had not closed before.
+
+What it is not
+    A response that leaves the connection open: idle-close. One without any end, that did not announce the close either:
+    missing-framing. Event streams and tunnels, which rest between two events. A capture that ends before the time is over.
+
+What to do
+    Let the server close at once: shut down the sending side, read what still comes, close.
+
+References
+    RFC 9112 section 9.6, RFC 9112 section 6.3.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import ENDLESS, FRAMING_ERRORS, SELF_FRAMED
+from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.words import DURATION, duration
+
+RULE = Rule(
+    severity={None: "warning", "close-delimited": "warning"},
+    title={
+        None: "The server said Connection: close, and left the connection open for {waited}",
+        "close-delimited": "The client waited {waited} for the close that ends the {status}",
+    },
+    message={
+        None: "The {status} to {request} is complete and says Connection: close, but the server did not close: the connection "
+        "stayed open for {waited} after it, until {until}. Nobody can use it any more, and it holds resources on both sides.",
+        "close-delimited": "The {status} to {request} ends where its connection does, and the server closed that {waited} after "
+        "the last of {body_bytes:,} bytes of the body. All that time the client could not know that it had the whole of it.",
+    },
+    remedy={
+        None: "Let the server close right after the response: shut down its sending side, read what still comes for a short "
+        "time, close. Look for what keeps the socket open: a worker that waits for the client to close first, or a child process "
+        "that has inherited it (close-on-exec).",
+        "close-delimited": "Let the server send Content-Length, or Transfer-Encoding: chunked, so that nobody has to wait for "
+        "the close; and let it close when it has written the last byte. Look for what keeps the socket open: work that is done "
+        "after the last write, or a child process that has inherited it (close-on-exec).",
+    },
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
+        Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
+    ),
+    explained_by=tuple((name, "connection") for name in FRAMING_ERRORS),
+    advice=(
+        Advice("server", "IIS|Microsoft", "IIS: look for ISAPI extensions and modules that go on after the last write."),
+        Advice("server", "PHP", "PHP: fastcgi_finish_request() ends the response before what is done after it."),
+    ),
+)
+
+LINGERS = Threshold("5 s", "longer than any round trip, and than a server needs to see that all was received")
+
+
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    late = pl.col("said_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
+    return late & ~pl.col("persistent")
+
+
+def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per connection that should have been closed and was not."""
+    c = pl.col
+    answered = c("has_request") & c("has_response") & ~c("upgraded") & c("last") & c("both_directions") & ~c("persistent")
+    final = (c("response_status") >= 200) & (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
+    left = c("client_close_time").is_null() | (c("client_close_time") - c("response_end") - _way() > LINGERS.value)
+    announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
+    lingers = announced & left & (c("closed_at") - c("response_end") > LINGERS.value)
+    delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
+    waited = delimited & ~c("response_content_type").is_in(ENDLESS) & (c("server_close_time") - c("last_byte") >= LINGERS.value)
+    first = pl.min_horizontal("server_close_time", "client_close_time")
+    rows = exchanges.filter(answered & final).with_columns(
+        pl.coalesce(first, "said_at").alias("closed_at"),
+        pl.coalesce("response_last_body_time", "response_start").alias("last_byte"),
+    )
+    return _told(rows.filter(lingers | waited))
+
+
+def _way() -> pl.Expr:
+    """What a packet to the client and the answer to it need."""
+    return pl.col("rtt_client").fill_null(0)
+
+
+def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """What a candidate has."""
+    c = pl.col
+    delimited = c("response_framing") == "close-delimited"
+    start = pl.when(delimited).then("last_byte").otherwise("response_end")
+    waited = pl.when(delimited).then("server_close_time").otherwise("closed_at") - start
+    by_server = (c("server_close_time") == c("closed_at")).fill_null(False)
+    by_client = (c("client_close_time") == c("closed_at")).fill_null(False) & ~by_server & ~delimited
+    frame = pl.when(by_server | delimited).then("server_close_frame").when(by_client).then("client_close_frame")
+    who = pl.when(by_server | delimited).then(pl.format("the server's {}", close_word("server_close_rst")))
+    until = who.when(by_client).then(pl.format("the client's {}", close_word("client_close_rst")))
+    rows = rows.with_columns(
+        waited.alias("waited"),
+        until.otherwise(pl.lit("the end of the capture")).alias("until"),
+        frame.alias("close_frame"),
+        pl.when(~delimited).then("response_last_frame").alias("end_frame"),
+        start.alias("start"),
+    )
+    return rows.select(
+        "connection",
+        "exchange",
+        pl.when(delimited).then(pl.lit("close-delimited")).alias("kind"),
+        pl.lit("server").alias("side"),
+        confidence().alias("confidence"),
+        c("response_frame").alias("frame"),
+        "start",
+        (c("start") + c("waited")).alias("end"),
+        pl.when(delimited).then("waited").alias("delay"),
+        c("waited").cast(DURATION),
+        c("response_body_bytes").fill_null(0).alias("body_bytes"),
+        "until",
+        evidence(
+            ("response_frame", "response_start", _head_note(delimited)),
+            ("end_frame", "response_end", "it ends here"),
+            ("close_frame", "closed_at", pl.format("{}, {} later", "until", duration(c("waited")))),
+        ),
+    )
+
+
+def _head_note(delimited: pl.Expr) -> pl.Expr:
+    ends = pl.lit("the head: no Content-Length, no Transfer-Encoding; the close is the end of the body")
+    return pl.when(delimited).then(ends).otherwise(pl.lit("the head: Connection: close"))

@@ -1,0 +1,194 @@
+"""The client opens a new connection for every request, though it could use the one before again.
+
+What it means
+    One exchange after the other, each on a connection of its own. The server would have kept the connection; the client closed
+    it, or left it alone, and opened another.
+
+    Kinds: asked, the requests themselves say Connection: close, so that the client could have it otherwise.
+
+Why it hurts
+    Each request waits for a handshake (a round trip; with TLS two or three), and begins with the slow start of a new connection.
+    Ports and sockets are used up under load.
+
+How it is proved
+    Three or more exchanges of a client and a server, from the SYN to the last byte of the response without overlap; each is the
+    only one on its connection; request and response leave that open (asked: the request says Connection: close); and when the
+    next SYN came the server had not closed it.
+
+What it is not
+    Connections side by side, as browsers and pools open them. A server that closes after each response: keep-alive-disabled,
+    premature-close. HTTP/1.0 without keep-alive. Requests that are further apart than idle connections are kept.
+
+What to do
+    Let the client keep a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
+
+References
+    RFC 9112 section 9.3, requests' Session, .NET's guidelines for HttpClient, nginx's upstream keepalive.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import SELF_FRAMED
+from wiredoctor.rules.proof import EVIDENCE, packet, server_closed_first
+from wiredoctor.tables import SECOND
+
+_EACH = "{client} sent {exchanges:,} requests to {server} one after the other, each on a new connection"
+_COST = " {wasted:,} handshakes took {delay}; the slow start of new connections comes on top of that."
+
+RULE = Rule(
+    severity={None: "warning", "asked": "note"},
+    title={
+        None: "The client opens a connection for every request: {exchanges:,} for {exchanges:,}",
+        "asked": "The client asks for a connection per request: {exchanges:,} say Connection: close",
+    },
+    message={
+        None: _EACH + ", though request and response had left the one before open. It closed it, or left it alone." + _COST,
+        "asked": _EACH + ": its requests say Connection: close." + _COST,
+    },
+    remedy={
+        None: "Let the client use a connection again: one session, agent or client object for all requests instead of one for "
+        "each, with a pool large enough; and let it read every response to its end before it goes on.",
+        "asked": "Let the client leave Connection: close out of its requests, and keep a pool. Where the client is a reverse "
+        'proxy: nginx closes towards its upstreams unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
+        "keepalive in the upstream block (releases of 2026 do so by default).",
+    },
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
+        Reference("requests, Session objects", "https://requests.readthedocs.io/en/latest/user/advanced/#session-objects"),
+        Reference(
+            "Microsoft, guidelines for using HttpClient",
+            "https://learn.microsoft.com/en-us/dotnet/fundamentals/networking/http/httpclient-guidelines",
+        ),
+        Reference("nginx, upstream keepalive", "https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive"),
+    ),
+    advice=(
+        Advice("client", "python-requests", "requests: one requests.Session; requests.get() makes one for each call."),
+        Advice("client", "Python-urllib", "Python's urllib.request cannot: use http.client, urllib3, requests or httpx."),
+        Advice("client", "python-httpx", "httpx: one httpx.Client; httpx.get() makes one for each call."),
+        Advice("client", "aiohttp", "aiohttp: one ClientSession for all requests."),
+        Advice("client", "curl", "curl: several URLs in one command; libcurl: one handle for all transfers."),
+        Advice("client", "^Go-http-client", "Go: read the body to its end and close it, and use one http.Client."),
+        Advice("client", "node|axios|undici", "Node before release 19: an http.Agent with keepAlive: true."),
+        Advice("client", "^Java/", "Java's HttpURLConnection: read the stream to its end, the error stream as well."),
+        Advice("client", "Apache-HttpClient", "Apache HttpClient: one CloseableHttpClient; consume every entity."),
+        Advice("client", "okhttp", "OkHttp: one OkHttpClient, and close every response body."),
+        Advice("client", "ApacheBench", "ab: the option -k."),
+        Advice(
+            "client",
+            r"^$|\.NET|MS Web Services|WinHttp",
+            "If the client is .NET: one HttpClient for all requests (or IHttpClientFactory), and KeepAlive = true.",
+        ),
+    ),
+    summary=True,
+)
+
+ENOUGH = Threshold("3 exchanges", "two connections in a row may be two programs")
+KEPT = Threshold("60 s", "AWS application load balancers and nginx's upstream module keep idle connections that long")
+IMMEDIATE = Threshold("1 s", "what the server closes so soon was not the client's to use again: premature-close")
+SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+
+
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    alone = pl.col("last") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
+    return alone.sum() >= ENOUGH.value
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per connection: the time that it was in use, and whether (`kind`) it was given up after one exchange."""
+    c = pl.col
+    whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
+    single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0) & (c("exchanges") == 1)
+    closed = pl.when(server_closed_first()).then("server_close_time")
+    soon = (closed - c("response_end") <= IMMEDIATE.value).fill_null(False)
+    kept = c("persistent") & c("response_framing").is_in(SELF_FRAMED) & ~soon
+    asked = c("request_connection_close") & (c("response_version") == "HTTP/1.1")
+    rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+    known = connections.select(
+        *("connection", "client_host", "server", "first_frame", "exchanges"),
+        c("start").alias("opened"),
+        c("end").alias("ended"),
+        rtt.alias("rtt"),
+    )
+    rows = exchanges.filter(c("last")).join(known, on="connection")
+    return rows.select(
+        "connection",
+        "exchange",
+        pl.when(single & kept).then(pl.lit("kept")).when(single & asked).then(pl.lit("asked")).alias("kind"),
+        c("first_frame").alias("frame"),
+        "opened",
+        pl.coalesce("response_end", "ended").alias("over"),
+        pl.min_horizontal(c("response_keep_alive_timeout").cast(pl.Int64) * SECOND, pl.lit(KEPT.value)).alias("keeps"),
+        closed.alias("closed"),
+        "rtt",
+        "client_host",
+        "server",
+        c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
+        c("hole_before").alias("doubtful"),
+    )
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """A row per client host, server and kind with exchanges that followed each other."""
+    c = pl.col
+    pair = ["client_host", "server"]
+    rows = rows.sort("opened", "frame", "exchange").unique("connection", keep="last", maintain_order=True)
+    before = {name: c(name).shift(1).over(pair) for name in ("kind", "over", "keeps", "closed")}
+    free = c("opened") >= c("over").cum_max().shift(1).over(pair)
+    usable = before["closed"].is_null() | (before["closed"] > c("opened")) | (c("kind") == "asked")
+    follows = (c("kind") == before["kind"]) & free & usable & (c("opened") - before["over"] <= before["keeps"])
+    rows = rows.with_columns(follows.fill_null(False).alias("follows")).with_columns(
+        (~c("follows")).cum_sum().over(pair).alias("run"), c("opened").alias("start")
+    )
+    asked = c("kind") == "asked"
+    runs = rows.filter(c("kind").is_not_null() & (pl.len().over(*pair, "run") >= ENOUGH.value)).with_columns(
+        pl.when(asked).then("request_frame").alias("asked_frame"),
+        pl.when(~asked).then("response_last_frame").alias("left_frame"),
+        pl.when(~asked).then("client_close_frame").alias("closed_frame"),
+    )
+    return _told(runs.group_by(*pair, "kind").agg(*_counts())).sort("frame"), None
+
+
+def _counts() -> list[pl.Expr]:
+    c = pl.col
+    shown = (
+        packet("frame", "start", pl.format("connection {} is opened", "connection")),
+        packet("asked_frame", "request_start", pl.format("connection {}: the request says Connection: close", "connection")),
+        packet("left_frame", "response_end", pl.format("connection {}: the response ends, and leaves it open", "connection")),
+        packet("closed_frame", "client_close_time", pl.format("connection {}: the client closes it", "connection")),
+    )
+    return [
+        pl.len().cast(pl.Int64).alias("exchanges"),
+        c("rtt").filter("follows").sum().alias("delay"),
+        c("follows").sum().cast(pl.Int64).alias("wasted"),
+        c("frame").min().alias("first"),
+        c("start").min(),
+        c("over").max().alias("end"),
+        c("doubtful").any(),
+        pl.concat_list(item.sort_by("frame").head(SHOWN.value).implode() for item in shown).alias("evidence"),
+    ]
+
+
+def _told(pairs: pl.DataFrame) -> pl.DataFrame:
+    """What a candidate has."""
+    c = pl.col
+    return pairs.select(
+        pl.lit(None, pl.Int64).alias("connection"),
+        pl.lit(None, pl.Int32).alias("exchange"),
+        pl.when(c("kind") == "asked").then("kind").alias("kind"),
+        pl.lit("client").alias("side"),
+        pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
+        c("first").alias("frame"),
+        "start",
+        "end",
+        "delay",
+        c("client_host").alias("client"),
+        "server",
+        "exchanges",
+        "wasted",
+        c("evidence").list.filter(pl.element().struct.field("frame").is_not_null()).cast(EVIDENCE),
+    )

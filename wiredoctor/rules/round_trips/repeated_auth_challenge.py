@@ -1,0 +1,176 @@
+"""The client is asked for its credentials again and again, though they had been accepted.
+
+What it means
+    A client may not know that it has to say who it is: its first request gets a 401 (a proxy's 407), and is repeated with
+    credentials. From then on it could send them at once (pre-authentication). Here it waits to be asked, each time.
+
+Why it hurts
+    Every request takes two round trips instead of one, and an upload is sent twice. The server's log is full of 401s, among which
+    nobody sees the real ones.
+
+How it is proved
+    Three or more requests without credentials got a 401 or 407 and came again with credentials, after that user's credentials had
+    been accepted by the same server for the same path or one above it. NTLM and Negotiate authenticate a connection and must
+    challenge each new one: with them only challenges on a connection count on which credentials had been accepted before.
+
+What it is not
+    The first challenge of a client, a connection (NTLM, Negotiate), a user or a part of the site. A Digest challenge that says
+    stale=true: the server wants a new nonce. Credentials that are refused.
+
+What to do
+    Turn pre-authentication on in the client.
+
+References
+    RFC 9110 section 11.6, RFC 7617 section 2.2, RFC 7616 section 3.6, RFC 4559 section 6, Microsoft's
+    HttpWebRequest.PreAuthenticate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.challenges import BOUND, REFUSED, Pair, Row
+from wiredoctor.rules.proof import EVIDENCE
+
+RULE = Rule(
+    severity="warning",
+    title="The client waits to be asked for its credentials: {requests:,} requests were sent twice",
+    message="{client} sent {requests:,} requests to {server} without credentials, got a {challenge} each time, and repeated them "
+    "with credentials ({scheme}), though these had been accepted before. The needless exchanges took {delay}. Only the first of "
+    "its requests has to be refused.",
+    remedy="Turn pre-authentication on in the client, so that it sends its credentials at once where they have been accepted. "
+    "{connection_bound}",
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9110 section 11.6, authentication", "https://www.rfc-editor.org/rfc/rfc9110.html#section-11.6"),
+        Reference("RFC 7617 section 2.2, reusing credentials", "https://www.rfc-editor.org/rfc/rfc7617.html#section-2.2"),
+        Reference("RFC 7616 section 3.6, Digest: operation", "https://www.rfc-editor.org/rfc/rfc7616.html#section-3.6"),
+        Reference("RFC 4559 section 6, Negotiate", "https://www.rfc-editor.org/rfc/rfc4559.html#section-6"),
+        Reference(
+            "Microsoft, HttpWebRequest.PreAuthenticate",
+            "https://learn.microsoft.com/en-us/dotnet/api/system.net.httpwebrequest.preauthenticate",
+        ),
+    ),
+    advice=(
+        Advice("client", "curl", "curl: --basic instead of --anyauth; libcurl: CURLAUTH_BASIC instead of CURLAUTH_ANY."),
+        Advice("client", "^Wget", "wget: --auth-no-challenge."),
+        Advice("client", "^git/", "git: http.proactiveAuth (from 2.46 on), or credentials kept by one process."),
+        Advice("client", "Python-urllib", "Python's urllib.request: HTTPPasswordMgrWithPriorAuth."),
+        Advice("client", "python-requests", "requests: auth on the Session; HTTPDigestAuth keeps its nonce only as one object."),
+        Advice("client", "Apache-HttpClient", "Apache HttpClient: an AuthCache in the context that all requests share."),
+        Advice(
+            "client",
+            r"^$|\.NET|MS Web Services|WinHttp",
+            "If the client is .NET: PreAuthenticate = true (HttpClientHandler, SocketsHttpHandler, HttpWebRequest), with the "
+            "same handler, or ConnectionGroupName, for all requests.",
+        ),
+    ),
+    summary=True,
+)
+
+ENOUGH = Threshold("3 requests", "two may be two programs, or two parts of a site")
+SHOWN = Threshold("3 requests", "enough to look at; the counts say the rest")
+_CONNECTION_BOUND = (
+    "NTLM and Negotiate authenticate a connection: look for a server that asks for each request (IIS: authPersistSingleRequest, "
+    "authPersistNonNTLM), and for a proxy that shares its connections between clients."
+)
+
+
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return _refused().sum() >= ENOUGH.value
+
+
+def _refused() -> pl.Expr:
+    c = pl.col
+    return c("response_status").is_in(REFUSED) & ~c("request_has_credentials") & c("has_request") & ~c("response_auth_stale")
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per request that has credentials, or was refused for want of them, and got its response."""
+    c = pl.col
+    answered = c("has_request") & (c("response_status") >= 200)
+    unnamed = c("request_has_credentials") & (c("request_credentials_scheme") == "")
+    rows = exchanges.filter(answered & (c("request_has_credentials") | _refused())).select(
+        "connection",
+        c("request_host").alias("host"),
+        c("request_method").alias("method"),
+        c("request_target").alias("target"),
+        pl.when(unnamed).then(pl.lit("unknown")).otherwise("request_credentials_scheme").alias("scheme"),
+        c("request_credentials_user").alias("user"),
+        c("response_status").alias("status"),
+        *("request_frame", "request_start", "response_frame", "response_start", "response_end"),
+        c("rtt_client").fill_null(0),
+        c("hole_before").alias("doubtful"),
+        c("request_frame").alias("frame"),
+    )
+    known = connections.select("connection", "client_host", "server")
+    return rows.join(known, on="connection").select(*Row._fields, "frame")
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """A row per client host and server between which requests were needlessly sent twice."""
+    host = ["client_host", "server"]
+    refused = rows.filter(pl.col("scheme") == "", pl.col("status").is_in(REFUSED)).group_by(host).len()
+    some = rows.join(refused.filter(pl.col("len") >= ENOUGH.value), on=host, how="semi").select(Row._fields)
+    pairs: dict[tuple[str, str], Pair] = {}
+    for values in some.iter_rows():
+        row = Row(*values)
+        pairs.setdefault((row.client_host, row.server), Pair()).follow(row)
+    told = [_told(pair.repeated) for pair in pairs.values() if len(pair.repeated) >= ENOUGH.value]
+    return pl.DataFrame(sorted(told, key=lambda row: row["frame"]), schema=_SCHEMA), None
+
+
+# words
+
+_NAMES = {"basic": "Basic", "digest": "Digest", "ntlm": "NTLM", "negotiate": "Negotiate", "bearer": "Bearer"}
+
+_SCHEMA = {
+    "connection": pl.Int64(),
+    "exchange": pl.Int32(),
+    "kind": pl.String(),
+    "side": pl.String(),
+    "confidence": pl.String(),
+    "frame": pl.Int64(),
+    "start": pl.Int64(),
+    "end": pl.Int64(),
+    "delay": pl.Int64(),
+    "client": pl.String(),
+    "server": pl.String(),
+    "requests": pl.Int64(),
+    "challenge": pl.Int64(),
+    "scheme": pl.String(),
+    "connection_bound": pl.String(),
+    "evidence": EVIDENCE,
+}
+
+
+def _told(repeated: list[tuple[Row, Row]]) -> dict[str, Any]:
+    """What a candidate has."""
+    first, last = repeated[0][0], repeated[-1]
+    scheme = last[1].scheme
+    return {
+        "side": "client",
+        "confidence": "low" if any(a.doubtful or b.doubtful for a, b in repeated) else "high",
+        "frame": first.request_frame,
+        "start": first.request_start,
+        "end": last[1].response_end,
+        "delay": sum(refused.response_end - refused.request_start + refused.rtt_client for refused, _ in repeated),
+        "client": first.client_host,
+        "server": first.server,
+        "requests": len(repeated),
+        "challenge": last[0].status,
+        "scheme": _NAMES.get(scheme, scheme),
+        "connection_bound": _CONNECTION_BOUND if scheme in BOUND else "",
+        "evidence": [item for pair in repeated[: SHOWN.value] for item in _shown(*pair)],
+    }
+
+
+def _shown(refused: Row, again: Row) -> Iterator[dict[str, Any]]:
+    yield {"frame": refused.request_frame, "time": refused.request_start, "note": "the request without credentials"}
+    yield {"frame": refused.response_frame, "time": refused.response_start, "note": f"the {refused.status}"}
+    yield {"frame": again.request_frame, "time": again.request_start, "note": "the request again, with credentials"}
