@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 REFUSED = (401, 407)
 """Statuses that ask for credentials, RFC 9110 sections 15.5.2 and 15.5.8."""

@@ -10,7 +10,8 @@ Why it hurts
 
 How it is proved
     The last response on the connection is complete, leaves it open and says Keep-Alive: timeout=N; the server's FIN or RST came
-    more than a second after it, less than N - 1 seconds after it, with no request in between, and before any of the client.
+    more than a second after its end, less than N - 1 seconds after its beginning, with no request in between, and before any of
+    the client. (A server counts from when it has written the response, and that may wait in its buffers.)
 
 What it is not
     A close after the announced time: idle-close. A close within a second: premature-close. A server that counts requests: max=0
@@ -74,7 +75,9 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     idle = c("server_close_time") - c("response_end")
     promised = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
-    early = (idle > IDLE.value) & (idle < promised - EARLY.value) & c("last")
+    # the server may have handed its last byte to its kernel long before that was on the wire, and counts from then
+    longest = c("server_close_time") - c("response_start")
+    early = (idle > IDLE.value) & (longest < promised - EARLY.value) & c("last")
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED) & c("has_request")
     most = c("response_keep_alive_max")

@@ -31,7 +31,7 @@ from wiredoctor.rules.proof import EVIDENCE, packet
 
 RULE = Rule(
     severity="note",
-    title="The server answers HTTP/1.1 in HTTP/1.0",
+    title="The server answers requests of HTTP/1.1 in HTTP/1.0",
     message="{server} answered {downgraded:,} of {requests:,} HTTP/1.1 requests with HTTP/1.0. {kept}HTTP/1.0 has no chunked "
     "coding: a response whose length is not known in advance ends with its connection, and nothing between can pass it on piece "
     "by piece and keep the connection.",
@@ -93,7 +93,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         )
         .filter(c("downgraded") > 0)
     )
-    kept = pl.format("{} of these responses kept their connection, because both sides asked for that. ", "persistent")
+    kept = pl.format("{} of these responses left the connection open, because both sides asked for that. ", "persistent")
     return servers.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
@@ -109,7 +109,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         "downgraded",
         pl.when(c("persistent") > 0)
         .then(kept)
-        .otherwise(pl.lit("Their connections are closed after each response. "))
+        .otherwise(pl.lit("Each of these responses is the last of its connection. "))
         .alias("kept"),
         "evidence",
     ).sort("frame")
