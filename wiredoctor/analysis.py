@@ -143,7 +143,7 @@ class Analysis:
         self.connections.add(connections)
         tables: Tables = {
             "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
-            "oddities": ODDITIES.empty(),
+            "faults": heard.faults, "oddities": ODDITIES.empty(),
         }  # fmt: skip
         return tables if segments is None else tables | {"segments": segments}
 

@@ -244,6 +244,46 @@ ODDITIES = Table(
     ),
 )
 
+FAULTS = Table(
+    "faults",
+    "a message that breaks its framing (RFC 9112 section 6) or the grammar of its head: said when that was seen, of each side "
+    "of a connection one of the framing, and one of each kind of the grammar before it",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("exchange", I32, "", "index of the exchange in its connection"),
+        _c("role", I8, "", "role of the sender: 0 client, 1 server"),
+        _c(
+            "fault",
+            TEXT,
+            "",
+            "of the framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, chunked-to-http10, "
+            "unframed-request-body, unfinished-transfer-coding; of the grammar: bare-lf, space-before-colon, folding, "
+            "control-byte, content-length",
+        ),
+        _c("frame", I64, "", "packet that shows it"),
+        _c("time", I64, "ns", "its time"),
+        _c("offset", I64, "bytes", "stream offset of the bytes that show it (of a head: of the message)"),
+        _c(
+            "shown",
+            TEXT,
+            "",
+            "these bytes, as far as 32 of them say; of a head the fields that frame the body, or the name of the field at fault",
+        ),
+        _c("message_frame", I64, "", "packet with the first byte of the message"),
+        _c("message_time", I64, "ns", "its time"),
+        _c("version", TEXT, "", "HTTP version of the message"),
+        _n("status", I32, "", "status code, where it is a response (an interim one, too)"),
+        _n("body_due", I64, "bytes", "Content-Length, where it frames the body"),
+        _n("request_frame", I64, "", "packet with the first byte of the request of the exchange; none where it was not captured"),
+        _n("request_time", I64, "ns", "its time"),
+        _c("request_method", TEXT, "", "its method"),
+        _c("request_version", TEXT, "", "its HTTP version"),
+        _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),
+        _c("both_directions", BOOL, "", "packets of both directions were seen"),
+        _c("behind_hole", BOOL, "", "bytes are missing in the message, or somewhere on the connection before it"),
+    ),
+)
+
 SEGMENTS = Table(
     "segments",
     "a TCP packet with what its connection's past says about it; second copies of a packet are left out",
@@ -659,4 +699,4 @@ CONNECTIONS = Table(
     ),
 )
 
-TABLES = {t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, BURSTS, MESSAGES, EXCHANGES, CONNECTIONS)}
+TABLES = {t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, BURSTS, MESSAGES, FAULTS, EXCHANGES, CONNECTIONS)}

@@ -18,6 +18,7 @@ from wiredoctor.http.bursts import find_bursts
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.effective_mss import lower
 from wiredoctor.http.exchanges import exchange_table
+from wiredoctor.http.faults import fault_table
 from wiredoctor.http.message import AT_CAPTURE_END, IN_HOLE
 from wiredoctor.http.messages import message_table
 from wiredoctor.http.modes import OFF
@@ -36,10 +37,11 @@ __all__ = ["Heard", "HttpState", "finish", "forget", "heard", "read"]
 
 @dataclass
 class Heard:
-    """What an epoch adds: finished rows of bursts, messages and exchanges (tables of these names)."""
+    """What an epoch adds: finished rows of bursts, messages, faults and exchanges (tables of these names)."""
 
     bursts: pl.DataFrame
     messages: pl.DataFrame
+    faults: pl.DataFrame
     exchanges: pl.DataFrame
 
 
@@ -211,4 +213,4 @@ def _tables(
     some = {i: x for i, (_, x, *_) in enumerate(spoken.said) if x.interim or x.parts}
     exchanges = exchange_table(rows if plain is None else rows + plain.rows, some, facts, clock, state.bursts, epoch)
     messages = message_table(spoken.messages or [])
-    return Heard(bursts, messages, exchanges)
+    return Heard(bursts, messages, fault_table(spoken.faults, facts), exchanges)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from wiredoctor.http import framing
+from wiredoctor.http import faults, framing
 from wiredoctor.http.items import HOLE, Items
 from wiredoctor.http.message import COMPLETE, ERROR, IN_HOLE
 from wiredoctor.http.modes import BODY, CHUNK_END, CHUNK_SIZE
@@ -84,12 +84,16 @@ def chunk_line(reader: Reader, items: Items, i: int, read: Payload) -> int:
     begin = max(reader.pos, items.start[i])
     size = items.end[i] - begin
     data = read(items.at[i] + begin - items.start[i], min(size, FIRST_LOOK))
+    if reader.mode == CHUNK_END and not _ends(reader, items, i, begin, (reader.partial + data[:2])[:2]):
+        return i
     newline = data.find(b"\n")
     if newline < 0:
         reader.partial += data
         reader.pos = begin + len(data)
         _touch(reader, items, i)
-        if len(reader.partial) > MAX_LINE:
+        if reader.mode == CHUNK_SIZE and not reader.in_trailer and not _may_be_size(reader.partial):
+            _break(reader, items, i, reader.partial, reader.pos - len(reader.partial))
+        elif len(reader.partial) > MAX_LINE:
             reader.finish(ERROR)
             reader.lose()
         return i + (reader.pos >= items.end[i])
@@ -97,29 +101,51 @@ def chunk_line(reader: Reader, items: Items, i: int, read: Payload) -> int:
     reader.partial = b""
     reader.pos = begin + newline + 1
     _touch(reader, items, i)
-    _line(reader, line.removesuffix(b"\r"))
+    _line(reader, items, i, line)
     return i + (reader.pos >= items.end[i])
 
 
-def _line(reader: Reader, line: bytes) -> None:
+def _ends(reader: Reader, items: Items, i: int, begin: int, end: bytes) -> bool:
+    """Whether a chunk is followed by CRLF, as far as its first bytes say; where it is not, the reader is lost, unless it is
+    LF alone."""
+    if end in (b"\r", b"\r\n"):
+        return True
+    _touch(reader, items, i)
+    offset = begin - len(reader.partial)
+    if end[:1] == b"\n":
+        faults.in_chunks(reader, end, items.frame[i], items.time[i], offset)
+        return True
+    reader.pos = begin
+    _break(reader, items, i, end, offset)
+    return False
+
+
+def _may_be_size(line: bytes) -> bool:
+    """Whether a line that is not at its end may be a chunk-size line."""
+    return not line[:FIRST_LOOK].partition(b";")[0].strip(b"0123456789abcdefABCDEF \t\r")
+
+
+def _break(reader: Reader, items: Items, i: int, line: bytes, offset: int) -> None:
+    """These bytes are no part of the framing: where the message ends is unknown."""
+    faults.in_chunks(reader, line, items.frame[i], items.time[i], offset)
+    reader.finish(ERROR)
+    reader.lose()
+
+
+def _line(reader: Reader, items: Items, i: int, whole: bytes) -> None:
     """chunk-size [ chunk-ext ] CRLF, or a trailer field, or the empty line at the end (RFC 9112 section 7.1)."""
-    message = reader.message
+    message, line = reader.message, whole.removesuffix(b"\r")
     if message is None:
         reader.lose()
     elif reader.mode == CHUNK_END:
-        if line:
-            reader.finish(ERROR)
-            reader.lose()
-        else:
-            reader.mode = CHUNK_SIZE
+        reader.mode = CHUNK_SIZE
     elif reader.in_trailer:
         if not line:
             reader.finish(COMPLETE)
     else:
         digits = line.partition(b";")[0].strip(b" \t")
-        if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
-            reader.finish(ERROR)
-            reader.lose()
+        if not digits or len(digits.lstrip(b"0")) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+            _break(reader, items, i, line, reader.pos - len(whole) - 1)
         elif (size := int(digits, 16)) == 0:
             reader.in_trailer = True
         else:

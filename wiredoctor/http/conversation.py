@@ -16,6 +16,7 @@ from wiredoctor.http.spoken import NOTHING_BEFORE, Previous, Spoken
 from wiredoctor.tables import NEVER, NONE, Array
 
 if TYPE_CHECKING:
+    from wiredoctor.http.faults import Fault
     from wiredoctor.http.templates import RequestTemplates
 
 FOREVER = 1 << 62
@@ -29,6 +30,7 @@ class Conversation:
         "awaiting",
         "client",
         "connection",
+        "doubted",
         "forced",
         "heard_frame",
         "next_index",
@@ -56,6 +58,7 @@ class Conversation:
         self.spoken = Spoken()
         self.forced = self.unread = False
         self.unasked: dict[int, int] = {}
+        self.doubted: list[Fault] = []
 
     @property
     def parser(self) -> HeadParser:
@@ -124,6 +127,7 @@ class Conversation:
         awaiting = self.awaiting
         reader = self.readers[1 - self.client]
         self.heard(frame)
+        self.believe()
         if reader.lost:
             # behind a hole answers are missing: this one belongs to the newest request that the server had seen
             reader.lost = False
@@ -148,6 +152,12 @@ class Conversation:
             exchange.response_line, exchange.response_fields = line, fields
             awaiting.popleft()
         return exchange
+
+    def believe(self) -> None:
+        """Nothing speaks against it that what is wrong with the requests is wrong with HTTP."""
+        if self.doubted:
+            self.spoken.faults += self.doubted
+            self.doubted = []
 
     def message_ends(self, reader: Reader, message: Message, end: int) -> None:
         """A message is whole, or will never be."""
@@ -252,6 +262,8 @@ class Conversation:
             behind = self.open[0].first() if self.open else ABSENT
             following = behind if behind[3] <= deadline else ABSENT
             self.say(exchange, at_capture_end, following, NEVER if deadline == FOREVER else deadline)
+        if deadline == FOREVER and self.doubted and self.readers[1 - self.client].pos == NEVER:
+            self.believe()
         if not self.open:
             self.awaiting.clear()
         else:

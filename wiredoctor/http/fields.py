@@ -12,8 +12,15 @@ from wiredoctor.tables import NEVER
 EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
 """HTML standard, server-sent events; newline-delimited JSON; server push of images."""
 
-Line = tuple[bytes, str]
-"""Lower-case name and value of a field line that says something of interest."""
+Line = tuple[bytes, str, int]
+"""Lower-case name and value of a field line that says something of interest, and what is wrong with its grammar (bits); the name
+is empty where only that is of interest."""
+
+BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER = 1, 2, 4, 8, 16
+"""Bits: what in a head breaks the grammar of RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
+
+CONTROLS = bytes((*range(9), *range(10, 32), 127))
+"""Bytes that no line may hold, CR among them: only the tab may (RFC 9110 section 5.5)."""
 
 
 @dataclass(slots=True)
@@ -23,6 +30,7 @@ class Fields:
     number: int
     content_length: int | None = None
     bad_content_length: bool = False
+    lengths_differ: bool = False
     has_content_length: bool = False
     transfer_codings: tuple[str, ...] = ()
     connection_close: bool = False
@@ -47,12 +55,19 @@ class Fields:
     auth_stale: bool = False
     accel_buffering: str = ""
 
+    malformed: int = 0
+    """Bits such as BARE_LF."""
     event_stream: bool = False
     """A media type whose parts are meant to arrive one by one."""
     plain: bool = False
-    """Of a request: no body, and no wish to change the protocol."""
+    """Of a request: well-formed, no body, and no wish to change the protocol."""
     plain_length: int | None = None
     """Content-Length where nothing else frames the body."""
+
+    @property
+    def suspect(self) -> bool:
+        """May have a fault that is told."""
+        return bool(self.malformed or self.transfer_codings) or self.bad_content_length
 
     @property
     def framed(self) -> bool:
@@ -65,13 +80,18 @@ def _list(values: list[str]) -> list[str]:
 
 
 def _content_length(fields: Fields, values: list[str]) -> None:
-    """RFC 9112 section 6.3 rule 5: a list of identical values counts as one; anything else is invalid."""
+    """RFC 9112 section 6.3 rule 5: a list of the same number counts as one; anything else is invalid."""
     items = {item.strip() for value in values for item in value.split(",")}
-    text = next(iter(items))
+    numbers = {item.lstrip("0") or "0" for item in items if item.isascii() and item.isdigit()}
+    text = next(iter(numbers), "")
+    whole = all(item.isascii() and item.isdigit() for item in items)
     # nineteen digits fit 64 bits; more is no length of anything
-    good = len(items) == 1 and text.isascii() and text.isdigit() and len(text.lstrip("0")) <= 18
+    good = whole and len(numbers) == 1 and len(text) <= 18
     fields.has_content_length = True
     fields.content_length, fields.bad_content_length = int(text) if good else None, not good
+    fields.lengths_differ = len(numbers | {item for item in items if item and not item.isdigit()}) > 1
+    if not whole and not fields.lengths_differ:
+        fields.malformed |= NO_NUMBER
 
 
 def _transfer_encoding(fields: Fields, values: list[str]) -> None:
@@ -168,20 +188,30 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
 def field_line(line: bytes) -> Line | None:
     """A field line of interest, None for any other."""
     name, colon, value = line.partition(b":")
+    wrong = CONTROL_BYTE if has_controls(line) else 0
+    if colon and name.endswith((b" ", b"\t")):
+        wrong |= SPACE_BEFORE_COLON
     key = name.strip(b" \t").lower()
     if not colon or key not in READERS:
-        return None
-    return key, value.strip(b" \t").decode("latin-1")
+        return (b"", "", wrong) if wrong else None
+    return key, value.strip(b" \t").decode("latin-1"), wrong
+
+
+def has_controls(line: bytes) -> bool:
+    """Whether a line, without its end, holds bytes that no line may."""
+    return len(line.translate(None, CONTROLS)) != len(line)
 
 
 def collect(lines: list[Line], number: int) -> Fields:
     """Field lines of one head -> Fields; several lines of one name are a list (RFC 9110 section 5.3)."""
     values: dict[bytes, list[str]] = {}
-    for name, value in lines:
-        values.setdefault(name, []).append(value)
     fields = Fields(number)
+    for name, value, wrong in lines:
+        fields.malformed |= wrong
+        if name:
+            values.setdefault(name, []).append(value)
     for key, texts in values.items():
         READERS[key](fields, texts)
-    fields.plain = not fields.framed and not fields.upgrade
-    fields.plain_length = None if fields.transfer_codings else fields.content_length
+    fields.plain = not fields.framed and not fields.upgrade and not fields.malformed
+    fields.plain_length = None if fields.transfer_codings or fields.malformed else fields.content_length
     return fields

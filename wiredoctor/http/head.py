@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from wiredoctor.http.fields import READERS, Fields, Line, collect, field_line
+from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, FOLDING, READERS, Fields, Line, collect, field_line, has_controls
 
 REMEMBERED = 8192
 """Field lines and sets of fields kept; a capture with more different ones only loses speed."""
@@ -65,7 +65,7 @@ class HeadParser:
     met: int = 0
     _lines: dict[bytes, int] = field(default_factory=dict[bytes, int])
     _names: dict[bytes, bool] = field(default_factory=dict[bytes, bool])
-    _entries: list[Line] = field(default_factory=lambda: [(b"", "")])
+    _entries: list[Line] = field(default_factory=lambda: [(b"", "", 0)])
     _sets: dict[tuple[int, ...], Fields] = field(default_factory=dict[tuple[int, ...], Fields])
     _statuses: dict[bytes, StatusLine | None] = field(default_factory=dict[bytes, StatusLine | None])
     _responses: dict[bytes, tuple[StatusLine, Fields]] = field(default_factory=dict[bytes, tuple[StatusLine, Fields]])
@@ -74,12 +74,14 @@ class HeadParser:
         """Field lines (without the start line and the empty line) -> Fields."""
         numbers = list(map(self._lines.get, lines))
         if None in numbers:
+            unknown = [i for i, number in enumerate(numbers) if number is None]
+            if any(lines[i].startswith((b" ", b"\t")) for i in unknown):
+                return self._broken(self.fields(unfolded(lines)), FOLDING)
             if len(lines) > MOST_LINES or len(max(lines, key=len)) > LONGEST:
                 self.met += 1
                 return collect([entry for entry in map(field_line, lines) if entry is not None], self.met - 1)
-            for i, known in enumerate(numbers):
-                if known is None:
-                    numbers[i] = self._number(lines[i])
+            for i in unknown:
+                numbers[i] = self._number(lines[i])
         key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
@@ -89,6 +91,11 @@ class HeadParser:
             if len(self._sets) >= REMEMBERED or len(self._entries) >= REMEMBERED:
                 self._forget()
         return fields
+
+    def _broken(self, fields: Fields, wrong: int) -> Fields:
+        """The fields of a head that breaks the grammar, which its lines alone do not tell."""
+        self.met += 1
+        return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong, plain=False, plain_length=None)
 
     def says(self, line: bytes) -> bool:
         """Whether a line of a head that was parsed says something of interest."""
@@ -100,8 +107,8 @@ class HeadParser:
         if interesting is None:
             if len(self._names) >= REMEMBERED:
                 self._names.clear()
-            interesting = self._names[name] = name.strip(b" \t").lower() in READERS
-        entry = field_line(line) if interesting else None
+            interesting = self._names[name] = name.strip(b" \t").lower() in READERS or name.endswith((b" ", b"\t"))
+        entry = field_line(line) if interesting or has_controls(line) else None
         if len(self._lines) >= 2 * REMEMBERED:
             # lines that differ in every head, such as request ids, must not push out the others
             self._lines = {known: number for known, number in self._lines.items() if number}
@@ -131,7 +138,8 @@ class HeadParser:
             return found
 
     def response(self, head: bytes) -> tuple[StatusLine, Fields] | None:
-        """A whole response head with its empty line; None where the first line is no status line."""
+        """A whole response head with its empty line; None where the first line is no status line. One that breaks the
+        grammar is not remembered."""
         known = self._responses.get(head)
         if known is not None:
             return known
@@ -139,8 +147,8 @@ class HeadParser:
         status = self.status(lines[0])
         if status is None:
             return None
-        result = status, self.fields(lines[1:])
-        if len(head) > LONGEST:
+        result = status, self._fields_of(head, lines)
+        if len(head) > LONGEST or result[1].malformed:
             return result
         if len(self._responses) >= REMEMBERED:
             self._responses.clear()
@@ -156,7 +164,14 @@ class HeadParser:
         """A whole request head with its empty line; None where the first line is no request line."""
         lines = head_lines(head)
         request = request_line(lines[0])
-        return None if request is None else (request, self.fields(lines[1:]))
+        return None if request is None else (request, self._fields_of(head, lines))
+
+    def _fields_of(self, head: bytes, lines: list[bytes]) -> Fields:
+        fields = self.fields(lines[1:])
+        wrong = BARE_LF if head.count(b"\n") != head.count(b"\r\n") else 0
+        if has_controls(lines[0]):
+            wrong |= CONTROL_BYTE
+        return self._broken(fields, wrong) if wrong else fields
 
 
 def head_lines(head: bytes) -> list[bytes]:
@@ -167,6 +182,17 @@ def head_lines(head: bytes) -> list[bytes]:
     while len(lines) > 1 and not lines[-1]:
         lines.pop()
     return lines
+
+
+def unfolded(lines: list[bytes]) -> list[bytes]:
+    """Field lines with what was folded joined by a space, RFC 9112 section 5.2; before the first one it is ignored."""
+    whole: list[list[bytes]] = []
+    for line in lines:
+        if not line.startswith((b" ", b"\t")):
+            whole.append([line])
+        elif whole:
+            whole[-1].append(line.strip(b" \t"))
+    return [b" ".join(parts) for parts in whole]
 
 
 def request_line(line: bytes) -> RequestLine | None:

@@ -134,9 +134,11 @@ def _responses(walk: Walk, rows: Array, parser: HeadParser) -> list[tuple[tuple[
         if len(head) < 4 and size > SHORT_HEAD:
             data = file[at : at + min(size, FIRST_LOOK)]
             head = data[: data.find(b"\r\n\r\n") + 4]
-        # without its end it has but three bytes of a head
-        answer = known(head) or (None if len(head) < 4 or b"\n\n" in head else parser.response(head))
+        answer = known(head)
         if answer is None:
-            break
+            # without its end it has but three bytes of a head
+            answer = None if len(head) < 4 or b"\n\n" in head else parser.response(head)
+            if answer is None or answer[1].malformed:
+                break
         found.append((answer, len(head)))
     return found

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from wiredoctor.http.conversation import Conversation
+from wiredoctor.http.faults import Behind
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import LENGTH, NO_BODY, announces_close
 from wiredoctor.http.head import RequestLine, StatusLine
@@ -219,6 +220,7 @@ def _leave(walk: Walk, run: Run, last: Exchange, count: int, behind: int) -> Non
     for direction, record in ((run.client, last.request), (1 - run.client, last.response)):
         reader = run.conversation.readers[direction]
         reader.pos = reader.assembler.reached = record[_BEHIND]
+        reader.behind, reader.unsure = Behind(last, record[_BEHIND]), False
         reader.count += count
     walk.done[run.client][run.group] += count
     walk.done[1 - run.client][run.group] = behind

@@ -6,6 +6,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from wiredoctor.http.faults import Behind
 from wiredoctor.http.framing import LENGTH, NO_BODY
 from wiredoctor.http.head import HeadParser, RequestLine
 from wiredoctor.http.items import Items
@@ -45,6 +46,8 @@ def requests(reader: Reader, items: Items, i: int, stop: int, file: SupportsSlic
         index += 1
         count += 1
         i += 1
+    if count != reader.count:
+        reader.behind, reader.unsure = Behind(open_[-1], pos), False
     reader.pos, conversation.next_index, reader.count = pos, index, count
     return i
 
@@ -55,7 +58,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
     intervals, awaiting, known_response = conversation.spoken.intervals, conversation.awaiting, parser.known_response
     side, connection = 2 * conversation.slot + reader.direction, conversation.connection
     starts, ends, places, frames, times, acks = items.start, items.end, items.at, items.frame, items.time, items.ack
-    pos, count = reader.pos, reader.count
+    pos, count, answered = reader.pos, reader.count, None
     while i < stop and awaiting:
         start, at = starts[i], places[i]
         exchange = awaiting[0]
@@ -88,6 +91,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
             start, until, acks[i],
         )  # fmt: skip
         exchange.response_done = True
+        answered = exchange
         awaiting.popleft()
         if fields.event_stream:
             conversation.spoken.event_streams.append(number)
@@ -95,5 +99,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
         count += 1
         pos = until
         i = k + (ends[k] == until)
+    if answered is not None:
+        reader.behind, reader.unsure = Behind(answered, pos), False
     reader.pos, reader.count = pos, count
     return i

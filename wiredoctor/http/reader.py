@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from wiredoctor.http import bodies, framing, quick
+from wiredoctor.http import bodies, faults, framing, quick
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.head import (
     KNOWN_METHODS,
@@ -38,13 +38,16 @@ class Reader:
     __slots__ = (
         "announced",
         "assembler",
+        "behind",
         "conversation",
         "count",
         "direction",
+        "faulted",
         "in_trailer",
         "kind",
         "leftover",
         "lost",
+        "malformed",
         "message",
         "mode",
         "partial",
@@ -55,6 +58,7 @@ class Reader:
         "paused",
         "pos",
         "seeking",
+        "unsure",
         "until",
     )  # fmt: skip
 
@@ -73,6 +77,9 @@ class Reader:
         self.leftover: Items | None = None
         self.announced: Exchange | None = None
         self.assembler = Assembler()
+        self.behind: faults.Behind | None = None
+        self.faulted = self.unsure = False
+        self.malformed = 0
 
     def run(self, items: Items, i: int, stop: int, read: Payload, parser: HeadParser) -> int:
         """Walks items[i:stop]; returns the index of the first item that is not wholly used (stop, or where it paused)."""
@@ -141,6 +148,8 @@ class Reader:
         if not answers and data[:1] in (b"\r", b"\n"):
             # RFC 9112 section 2.2: a server should ignore an empty line in front of a request line
             stripped = data.lstrip(b"\r\n")
+            if self.behind is not None and self.behind.end == begin:
+                self.behind = self.behind._replace(end=begin + len(data) - len(stripped))
             begin += len(data) - len(stripped)
             known -= len(data) - len(stripped)
             data = stripped
@@ -153,12 +162,20 @@ class Reader:
         head_end = find_head_end(data, max(known - 3, 0))
         if head_end >= 0:
             return self._complete_head(data[:head_end], items, i, begin, parser)
-        if len(data) >= MAX_HEAD or not self._plausible(data):
+        plausible = self._plausible(data)
+        if not plausible:
+            self._look_behind(data, items, i, begin)
+        if len(data) >= MAX_HEAD or not plausible:
             return self._not_http(data, items, i)
         if not self.partial:
             self.partial_offset, self.partial_frame, self.partial_time = begin, items.frame[i], items.time[i]
         self.partial, self.pos = data, items.end[i]
         return i + 1
+
+    def _look_behind(self, data: bytes, items: Items, i: int, begin: int) -> None:
+        """Bytes that begin no message may be too many of the one before."""
+        frame, time = (self.partial_frame, self.partial_time) if self.partial else (items.frame[i], items.time[i])
+        faults.behind(self, data, frame, time, begin)
 
     def _plausible(self, data: bytes) -> bool:
         if b"\n" in self.partial[:FIRST_LOOK]:
@@ -176,6 +193,8 @@ class Reader:
             parsed, kind = parser.response(head), RESPONSE
         else:
             parsed, kind = parser.request(head), REQUEST
+        if parsed is None:
+            self._look_behind(head, items, i, begin)
         if parsed is None or (self.seeking and kind == REQUEST and parsed[0][0].encode() not in KNOWN_METHODS):
             return self._not_http(head, items, i)
         conversation = self.conversation
@@ -198,22 +217,26 @@ class Reader:
         message.reaches(items.frame[i], items.time[i])
         message.head_last_frame, message.head_time = message.last_frame, message.end
         self.message, self.pos = message, head_end
+        self.unsure = self.seeking
         self.partial, self.seeking = b"", False
-        self._begin(message, items.ack[i])
+        self._begin(message, items.ack[i], head)
         return i + (head_end >= items.end[i])
 
-    def _begin(self, message: Message, ack: int) -> None:
+    def _begin(self, message: Message, ack: int, head: bytes) -> None:
         """Finds the exchange of a message, and what follows its head."""
         line = message.line
         if isinstance(line, RequestLine):
             self._request(message, line)
-            self._frame_body(message, framing.request_framing(message.fields))
+            how = framing.request_framing(message.fields)
         else:
             exchange = message.exchange = self.conversation.response_begins(line, message.fields, ack, message.last_frame)
             if exchange.response_line is line:
                 exchange.response = message.record()
             method = None if exchange.request_line is None else exchange.request_line.method
-            self._frame_body(message, framing.response_framing(line.status, method, message.fields))
+            how = framing.response_framing(line.status, method, message.fields)
+        if message.fields.suspect:
+            faults.in_head(self, message, head, how)
+        self._frame_body(message, how)
 
     def _request(self, message: Message, line: RequestLine) -> None:
         exchange = self.announced or self.conversation.request_begins(line, message.fields, message.offset)
@@ -326,7 +349,11 @@ class Reader:
         message.reason = reason
         self.message = None
         self.mode, self.partial = HEAD, b""
+        exchange = message.exchange
         self.conversation.message_ends(self, message, self.pos)
+        if exchange is not None:
+            interim = isinstance(message.line, StatusLine) and exchange.response_line is not message.line
+            self.behind = faults.Behind(exchange, self.pos, message if interim else None)
 
     def _cut_head(self, reason: int) -> None:
         """A head that breaks off: listed with what there is of it, when its first line can be read."""
@@ -336,6 +363,8 @@ class Reader:
         parsed: tuple[RequestLine | StatusLine, Fields] | None
         response = self.kind == RESPONSE or (self.kind is None and head[:5] == b"HTTP/")
         parsed = parser.response(head) if response else parser.request(head)
+        if parsed is None and reason != IN_HOLE:
+            faults.behind(self, self.partial, self.partial_frame, self.partial_time, self.partial_offset)
         if parsed is None or (
             self.kind is None and not self.conversation.take_kind(self.direction, int(response), self.partial_frame)
         ):

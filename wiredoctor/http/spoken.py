@@ -11,6 +11,7 @@ from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.http.conversation import Conversation
+    from wiredoctor.http.faults import Fault
 
 
 def _numbers() -> array[int]:
@@ -27,12 +28,14 @@ class Spoken:
     response, where nobody had asked for that), what there was before it, and
     the deadline behind a close at which it was decided (else NEVER).
     event_streams: ids of responses that are meant to arrive piece by piece.
+    faults: of framing and grammar.
     """
 
     intervals: array[int] = field(default_factory=_numbers)
     said: list[Said] = field(default_factory=list["Said"])
     messages: list[tuple[Conversation, Message]] | None = None
     event_streams: list[int] = field(default_factory=list[int])
+    faults: list[Fault] = field(default_factory=list["Fault"])
 
 
 Previous = tuple[int, int, int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wiredoctor.http.fields import Fields
+from wiredoctor.http.fields import CONTROLS, Fields, has_controls
 from wiredoctor.http.head import KNOWN_METHODS, LONGEST, MOST_LINES, HeadParser
 from wiredoctor.http.rows import Asked
 
@@ -48,13 +48,16 @@ class RequestTemplates:
         for part, size in self._parts:
             if not data.startswith(part, at):
                 break
-            at = data.find(b"\n", at + size) - 1
+            start = at + size
+            at = data.find(b"\n", start) - 1
+            if len(data[start:at].translate(None, CONTROLS)) != at - start:
+                return None
         else:
             if data[at:] == self._end:
                 fields = self._fields
         line = data[:line_end].split(b" ")
         method = METHODS.get(line[0])
-        if method is None or len(line) != 3 or line[2] != b"HTTP/1.1" or not line[1] or b"\n" in line[1]:
+        if method is None or len(line) != 3 or line[2] != b"HTTP/1.1" or not line[1] or has_controls(line[1]):
             return None
         if fields is None:
             fields = self._other(data)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from wiredoctor.findings import Report
 
-_ABOUT_HTTP = ("exchanges", "messages", "bursts")
+_ABOUT_HTTP = ("exchanges", "messages", "bursts", "faults")
 """Tables that have rows only where HTTP was seen."""
 
 Thing = Literal["connections", "exchanges", "rules"]

@@ -1,0 +1,250 @@
+"""What breaks the framing of a message or the grammar of its head: told when it is seen, judged by rules.
+
+Behind such a fault the end of a message is unknown, so of each side only the first is told. Nothing is told of a message
+that was found by looking for a head in the middle of a stream: it may be part of a body.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from wiredoctor.http import framing
+from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_NUMBER, SPACE_BEFORE_COLON
+from wiredoctor.http.head import KNOWN_METHODS, RequestLine, StatusLine
+from wiredoctor.http.message import COMPLETE, RECORD, Exchange, Message, Record
+from wiredoctor.http.modes import REQUEST, RESPONSE
+from wiredoctor.tables import CLIENT, FAULTS, NEVER, NONE, SERVER, Array
+
+if TYPE_CHECKING:
+    from wiredoctor.http.conversation import Conversation
+    from wiredoctor.http.reader import Reader
+
+KINDS = {
+    BARE_LF: "bare-lf",
+    SPACE_BEFORE_COLON: "space-before-colon",
+    FOLDING: "folding",
+    CONTROL_BYTE: "control-byte",
+    NO_NUMBER: "content-length",
+}
+"""Bits of Fields.malformed and what they are called, in the order in which one head is said to have them."""
+
+MOST_SHOWN = 32
+"""Bytes of the capture that a fault shows."""
+
+_FRAME, _START, _DUE = RECORD.index("frame"), RECORD.index("start"), RECORD.index("body_due")
+_FRAMING, _REASON, _HOLE = RECORD.index("framing"), RECORD.index("end_reason"), RECORD.index("has_hole")
+
+
+class Behind(NamedTuple):
+    """What lies in front of `end`, where the next message of a side is to begin: a message of an exchange, `interim` where
+    that was an interim response."""
+
+    exchange: Exchange
+    end: int
+    interim: Message | None = None
+
+
+class Fault(NamedTuple):
+    """A fault of a message, whose record and version stand beside it; `frame` and `time` of the packet that shows it,
+    `offset` of the bytes that do, and these."""
+
+    name: str
+    conversation: Conversation
+    role: int
+    exchange: Exchange
+    record: Record
+    version: str
+    status: int
+    frame: int
+    time: int
+    offset: int
+    shown: str
+
+
+def in_head(reader: Reader, message: Message, head: bytes, how: int) -> None:
+    """What the head of a message that has just begun says of its framing and of its grammar; `how`: its framing."""
+    fields, exchange = message.fields, message.exchange
+    if reader.faulted or reader.unsure or exchange is None:
+        return
+    name = _contradiction(message, exchange, how)
+    if name:
+        _tell(reader, exchange, message, name, message.head_last_frame, message.head_time, message.offset, _framing_lines(head))
+    elif fields.malformed & ~reader.malformed:
+        fresh = fields.malformed & ~reader.malformed
+        reader.malformed |= fresh
+        for bit, kind in KINDS.items():
+            if fresh & bit:
+                place = message.head_last_frame, message.head_time, message.offset
+                _say(reader, _fault(reader, exchange, message, kind, *place, _place(head, bit)))
+    reader.faulted |= how == framing.BROKEN
+
+
+def _contradiction(message: Message, exchange: Exchange, how: int) -> str:
+    """The error in the fields that frame a message; of a response that has no body they frame nothing."""
+    fields, asked = message.fields, exchange.request_line
+    response = isinstance(message.line, StatusLine)
+    if response and (how in (framing.NO_BODY, framing.TUNNEL) or (asked is not None and asked.method == "CONNECT")):
+        return ""
+    codings = fields.transfer_codings
+    if fields.lengths_differ or (fields.has_content_length and codings):
+        return "conflicting-framing"
+    if codings and (codings[-1] != "chunked" or codings.count("chunked") > 1):
+        return "unfinished-transfer-coding"
+    if response and codings and asked is not None and asked.version < "HTTP/1.1":
+        return "chunked-to-http10"
+    return ""
+
+
+def in_chunks(reader: Reader, line: bytes, frame: int, time: int, offset: int) -> None:
+    """A line that is no chunk size, or bytes behind a chunk that are no CRLF.
+
+    The answer to a HEAD that was not captured says how it would be framed, and another response follows it.
+    """
+    message = reader.message
+    if message is None or message.exchange is None or reader.faulted or reader.unsure:
+        return
+    if reader.kind == RESPONSE and (message.exchange.request_line is None or line[:5] == b"HTTP/"):
+        return
+    _tell(reader, message.exchange, message, "invalid-chunk", frame, time, offset, _shown(line))
+
+
+def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int) -> None:
+    """Bytes at `offset` begin no message: are they of the message that ended there?"""
+    last = reader.behind
+    if last is None or last.end != offset or reader.faulted or reader.unsure or _begins(reader, data):
+        return
+    exchange, asked = last.exchange, last.exchange.request_line
+    switching = exchange.upgraded or (asked is not None and asked.method == "CONNECT")
+    if last.interim is not None:
+        message, name = last.interim, "body-not-allowed"
+    elif reader.kind == RESPONSE:
+        message, name = exchange.response, _behind_response(exchange)
+    else:
+        message, name = exchange.request, _behind_request(exchange)
+        switching |= exchange.request_fields is not None and bool(exchange.request_fields.upgrade)
+    if name and not switching:
+        _tell(reader, exchange, message, name, frame, time, offset, _shown(data))
+
+
+def _behind_response(exchange: Exchange) -> str:
+    line, asked, record = exchange.response_line, exchange.request_line, exchange.response
+    if line is None or record[_REASON] != COMPLETE:
+        return ""
+    if record[_FRAMING] == framing.NO_BODY:
+        return "body-not-allowed"
+    # without its request it may be the answer to HEAD, which the next response follows
+    return "excess-body" if record[_FRAMING] == framing.LENGTH and asked is not None else ""
+
+
+def _behind_request(exchange: Exchange) -> str:
+    fields, record = exchange.request_fields, exchange.request
+    if fields is None or record[_REASON] != COMPLETE:
+        return ""
+    if record[_FRAMING] == framing.NO_BODY:
+        return "unframed-request-body"
+    return "excess-body" if record[_FRAMING] == framing.LENGTH else ""
+
+
+def _begins(reader: Reader, data: bytes) -> bool:
+    """Whether bytes look like the beginning of a message after all: of another version, say, or one that is cut off."""
+    if reader.kind == RESPONSE:
+        return data[:5] == b"HTTP/"[: len(data)]
+    return is_method(data)
+
+
+def is_method(data: bytes) -> bool:
+    """Whether bytes begin like a request with a known method, as far as they go."""
+    method, space, _ = data[:41].partition(b" ")
+    return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
+
+
+def _tell(
+    reader: Reader, exchange: Exchange, message: Message | Record, name: str, frame: int, time: int, offset: int, shown: str
+) -> None:
+    """An error: nothing more is told of this side."""
+    reader.faulted = True
+    _say(reader, _fault(reader, exchange, message, name, frame, time, offset, shown))
+
+
+def _fault(
+    reader: Reader, exchange: Exchange, message: Message | Record, name: str, frame: int, time: int, offset: int, shown: str
+) -> Fault:
+    if isinstance(message, Message):
+        line, record = message.line, message.record()
+    else:
+        line, record = exchange.response_line if reader.kind == RESPONSE else exchange.request_line, message
+    role = CLIENT if reader.kind == REQUEST else SERVER
+    status = line.status if isinstance(line, StatusLine) else NONE
+    version = "" if line is None else line.version
+    return Fault(name, reader.conversation, role, exchange, record, version, status, frame, time, offset, shown)
+
+
+def _say(reader: Reader, fault: Fault) -> None:
+    """Bytes behind a request may be of a protocol that only begins like HTTP: the other side has to say that it is none."""
+    conversation = reader.conversation
+    if reader.kind == REQUEST and not conversation.readers[1 - reader.direction].count:
+        conversation.doubted.append(fault)
+    else:
+        conversation.spoken.faults.append(fault)
+
+
+def _shown(data: bytes) -> str:
+    return data[:MOST_SHOWN].decode("latin-1")
+
+
+def _framing_lines(head: bytes) -> str:
+    """The fields of a head that frame its body."""
+    lines = [line.strip(b"\r") for line in head.split(b"\n")[1:]]
+    names = (b"content-length", b"transfer-encoding")
+    return "; ".join(_shown(line) for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names)
+
+
+def _place(head: bytes, kind: int) -> str:
+    """Where in a head its grammar is broken: the name of a field, or the start line; of Content-Length the value."""
+    start, *lines = head.removesuffix(b"\n").split(b"\n")
+    if kind == NO_NUMBER:
+        return _framing_lines(head)
+    if kind == CONTROL_BYTE and start.removesuffix(b"\r").translate(None, CONTROLS) != start.removesuffix(b"\r"):
+        return "the start line"
+    if kind == BARE_LF and not start.endswith(b"\r"):
+        return "the start line"
+    name = b""
+    for line in lines:
+        folded = line.startswith((b" ", b"\t"))
+        name = name if folded else line.partition(b":")[0]
+        text = line.removesuffix(b"\r")
+        wrong = {
+            BARE_LF: not line.endswith(b"\r"),
+            FOLDING: folded,
+            SPACE_BEFORE_COLON: not folded and b":" in line and name.endswith((b" ", b"\t")),
+            CONTROL_BYTE: text.translate(None, CONTROLS) != text,
+        }
+        if wrong[kind]:
+            break
+    return _shown(name.rstrip(b" \t\r")) or "the empty line"
+
+
+def fault_table(faults: list[Fault], facts: dict[str, Array]) -> pl.DataFrame:
+    """One row per fault, with the connection's facts as of then."""
+    if not faults:
+        return FAULTS.empty()
+    rows: list[dict[str, Any]] = []
+    for fault in faults:
+        conversation, record, exchange = fault.conversation, fault.record, fault.exchange
+        slot, side = conversation.slot, 2 * conversation.slot
+        unseen = int(facts["unseen_frame"][slot]) != NEVER and int(facts["unseen_time"][slot]) <= fault.time
+        asked: RequestLine | None = exchange.request_line
+        rows.append({
+            "connection": conversation.connection, "exchange": exchange.index, "role": fault.role, "fault": fault.name,
+            "frame": fault.frame, "time": fault.time, "offset": fault.offset, "shown": fault.shown,
+            "message_frame": record[_FRAME], "message_time": record[_START], "version": fault.version,
+            "status": fault.status, "body_due": record[_DUE],
+            "request_frame": exchange.request[_FRAME], "request_time": exchange.request[_START],
+            "request_method": "" if asked is None else asked.method, "request_version": "" if asked is None else asked.version,
+            "handshake": bool(facts["side_syn_seen"][side] and facts["side_syn_seen"][side + 1]),
+            "both_directions": bool(facts["side_packets"][side] > 0 and facts["side_packets"][side + 1] > 0),
+            "behind_hole": unseen or bool(record[_HOLE]),
+        })  # fmt: skip
+    return FAULTS.frame({column.name: [row[column.name] for row in rows] for column in FAULTS.columns})

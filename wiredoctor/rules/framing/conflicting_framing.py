@@ -1,0 +1,61 @@
+"""A message says in two ways that differ where it ends.
+
+What it means
+    A head has both Content-Length and Transfer-Encoding, or more than one Content-Length, which differ. A message has one end;
+    these fields name two.
+
+Why it hurts
+    Who reads it decides which of them counts, and two readers in a row may decide differently: a proxy sees one request, the
+    server behind it two. That is how requests are smuggled past access rules and into the connections of other users. Careful
+    servers answer with 400, careful clients report an invalid response, and both close the connection.
+
+How it is proved
+    The fields stand in the head.
+
+What it is not
+    The same number twice, as two fields or as a list (RFC 9110 section 8.6). Transfer-Encoding: identity, which counts as if it
+    were not there. The answers to HEAD and CONNECT, 1xx, 204 and 304: there the fields do not frame anything.
+
+What to do
+    Send one of them only: Transfer-Encoding: chunked, or one Content-Length.
+
+References
+    RFC 9112 sections 6.1, 6.2, 6.3 and 11.2. RFC 9110 section 8.6.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.faulty import SMUGGLING, faulty, whose
+
+RULE = Rule(
+    severity="error",
+    title="The {what} says in two ways that differ where it ends",
+    message='The head of the {what} has the fields "{shown}", and a message can have one end only. RFC 9112 lets '
+    "Transfer-Encoding win over Content-Length, and calls lengths that differ invalid; who reads it otherwise takes the rest for "
+    "another {what}. Careful readers refuse it and close the connection.",
+    remedy="Let one place frame the message: the server, the framework or the HTTP library. Both fields together come from "
+    "programs that set Content-Length by hand on what is then sent in chunks, and from proxies and gateways that copy "
+    "Transfer-Encoding or Content-Length from the message that they received: Transfer-Encoding belongs to one connection and "
+    "must not be copied.",
+    display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
+        Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
+        Reference("RFC 9112 section 11.2, request smuggling", "https://www.rfc-editor.org/rfc/rfc9112.html#section-11.2"),
+    ),
+    advice=(
+        Advice("client", "", SMUGGLING),
+        Advice("client", r"\.NET|MS Web Services", ".NET: set either ContentLength or SendChunked."),
+        Advice("client", "python-requests|urllib3", "requests: with a generator as data it chunks; leave Content-Length out."),
+        Advice("client", "^node|axios|undici", "Node: with Content-Length among the headers of a stream nothing else is needed."),
+    ),
+)
+
+
+def find(faults: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per message whose fields contradict each other."""
+    head = pl.format("the head of the {}: {}", whose(), "shown")
+    return faulty(faults, "conflicting-framing", pl.format("the {} begins", whose()), head, pl.col("shown"))
