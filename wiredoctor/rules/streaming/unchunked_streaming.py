@@ -47,7 +47,7 @@ RULE = Rule(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
     ),
-    explained_by=(("stalls", "time"),),
+    explained_by=(("stalls", "time"), ("unfinished-transfer-coding", "exchange")),
     advice=(
         Advice(
             "server",
