@@ -41,7 +41,7 @@ wiredoctor turns packets into columns and columns into tables; every finding is 
 
 The [Python API](getting-started.md#from-python) gives two of them as Polars frames: [`connections`](#connections) and
 [`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
-`exchanges`, `connections` and `captures`. The others are what the stages hand to each other.
+`exchanges`, `faults`, `connections` and `captures`. The others are what the stages hand to each other.
 
 - Times are whole nanoseconds since the first packet of the capture.
 - Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
