@@ -33,14 +33,14 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.faulty import SMUGGLING, candidates, whose
 from wiredoctor.rules.memory import Recent
 
-_TITLES = {
+_TITLES: dict[str | None, str] = {
     "bare-lf": "A line in the head of a {what} ends with LF alone",
     "space-before-colon": "Blanks stand before the colon of a field in a {what}",
     "folding": "A field in a {what} is folded over two lines",
     "control-byte": "The head of a {what} holds a control character",
     "content-length": "The Content-Length of a {what} is no number",
 }
-_WHAT = {
+_WHAT: dict[str | None, str] = {
     "bare-lf": "a line ends with LF and not with CRLF ({place}). Many readers accept that, others refuse the {what}, and some do "
     "not see the line's end at all.",
     "space-before-colon": "blanks stand between the name {place} and its colon. Servers must refuse such a request, proxies must "
@@ -52,7 +52,7 @@ _WHAT = {
     "content-length": 'it says "{place}", which is no number. The end of the message is unknown: a server has to answer such a '
     "request with 400 and close, a client has to throw away such a response.",
 }
-_REMEDIES = {
+_REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads by themselves often print a newline "
     "only.",
     "space-before-colon": "Put the colon right behind the name.",
