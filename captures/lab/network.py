@@ -118,16 +118,36 @@ def cable(conditions: Conditions | None = None, *, offload: bool = False) -> Ite
         yield client, server, strung
 
 
-def _configure(host: Host, peer: Host, *, offload: bool) -> None:
+PROXY_FRONT = "10.9.1.2"
+"""The address at which a proxy on the client can be reached by a user before it."""
+
+
+@contextmanager
+def user_before(proxy: Host) -> Iterator[Host]:
+    """A user (10.9.1.1), joined to a host between it and the server by a veth pair of its own; gone at the end."""
+    user = Host(f"wd{os.getpid()}u", "10.9.1.1", "fd00:9:1::1", "02:00:0a:09:01:01")
+    front = Host(proxy.name, PROXY_FRONT, "fd00:9:1::2", "02:00:0a:09:01:02")
+    with ExitStack() as cleanup:
+        _ip("netns", "add", user.name)
+        cleanup.callback(_ip, "netns", "del", user.name)
+        cleanup.callback(user.stop_all)
+        _ip("link", "add", "eth0", "netns", user.name, "type", "veth", "peer", "name", "eth1", "netns", proxy.name)
+        _configure(user, front, offload=False)
+        _configure(front, user, offload=False, interface="eth1")
+        time.sleep(0.2)
+        yield user
+
+
+def _configure(host: Host, peer: Host, *, offload: bool, interface: str = "eth0") -> None:
     host.run("ip", "link", "set", "lo", "up")
-    host.run("ip", "link", "set", "eth0", "address", host.mac)
+    host.run("ip", "link", "set", interface, "address", host.mac)
     for feature in () if offload else OFFLOADS:
-        host.run("ethtool", "-K", "eth0", feature, "off", check=False)
-    host.run("ip", "link", "set", "eth0", "up")
-    host.run("ip", "address", "add", f"{host.address}/24", "dev", "eth0")
-    host.run("ip", "-6", "address", "add", f"{host.address6}/64", "dev", "eth0", "nodad")
+        host.run("ethtool", "-K", interface, feature, "off", check=False)
+    host.run("ip", "link", "set", interface, "up")
+    host.run("ip", "address", "add", f"{host.address}/24", "dev", interface)
+    host.run("ip", "-6", "address", "add", f"{host.address6}/64", "dev", interface, "nodad")
     for address in (peer.address, peer.address6):
-        host.run("ip", "neighbor", "replace", address, "lladdr", peer.mac, "dev", "eth0")
+        host.run("ip", "neighbor", "replace", address, "lladdr", peer.mac, "dev", interface)
 
 
 @dataclass

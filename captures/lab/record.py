@@ -21,10 +21,15 @@ import asynchronous
 import closes
 import damage
 import distances
+import far_ends
+import far_round_trips
+import far_streams
 import framing
 import lifetimes
 import losses
+import pages
 import papers
+import proxies
 import receivers
 import small_servers
 import software
@@ -33,7 +38,7 @@ import static_servers
 import threaded
 import views
 import waiting
-from network import Host, cable, tcpdump, until_quiet
+from network import Host, cable, tcpdump, until_quiet, user_before
 from scenario import SCENARIOS, Lab, Scenario
 
 if TYPE_CHECKING:
@@ -57,6 +62,11 @@ RECORDINGS = (
     closes,
     lifetimes,
     framing,
+    far_ends,
+    far_streams,
+    far_round_trips,
+    pages,
+    proxies,
     views,
     damage,
 )
@@ -115,12 +125,14 @@ def _record(scenario: Scenario, into: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as name, cable(scenario.wire, offload=scenario.offload) as (client, server, wire):
         folder = Path(name)
         paths = {point: folder / f"{stem}.{scenario.suffix}" for point, stem in scenario.captures}
+        hosts = {"client": client, "proxy": client}
         with ExitStack() as recorders:
+            user = recorders.enter_context(user_before(client)) if scenario.proxied else None
             processes = [
-                recorders.enter_context(_recorder(scenario, point, path, client if point == "client" else server, wire))
+                recorders.enter_context(_recorder(scenario, point, path, hosts.get(point, server), wire))
                 for point, path in paths.items()
             ]
-            scenario.traffic(Lab(client, server, folder, next((process for process in processes if process), None)))
+            scenario.traffic(Lab(client, server, folder, next((process for process in processes if process), None), user))
         for point, path in paths.items():
             if scenario.mend:
                 scenario.mend(path)

@@ -86,6 +86,9 @@ class Lab:
     recorder: subprocess.Popen[bytes] | None
     """tcpdump or dumpcap; absent where only the wire records."""
 
+    user: Host | None = None
+    """Where the client is a proxy: who is before it."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -105,6 +108,9 @@ class Scenario:
     expression: str = "tcp"
     wire: Conditions | None = None
     """Absent: a veth pair, which does nothing to the packets."""
+
+    proxied: bool = False
+    """The client is a proxy, with a user before it, and recorded on both sides: `at` is "proxy"."""
 
     offload: bool = False
     ring: tuple[str, ...] = RING
@@ -224,7 +230,8 @@ Steps = list[Any]
 """What a hand-written peer does: bytes are written in one send, a number is a pause in seconds, words are said in peers/."""
 
 
-def _json(steps: Any) -> str:
+def steps_as_json(steps: Any) -> str:
+    """What peers/ read from the command line or a file."""
     return json.dumps(steps, default=lambda piece: piece.decode("latin-1"))
 
 
@@ -241,18 +248,18 @@ def patient(host: Host) -> None:
     host.run("sysctl", "-qw", "net.ipv4.tcp_rto_min_us=1000000", "net.ipv4.tcp_early_retrans=0")
 
 
-def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *, nodelay: bool = False) -> None:
+def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *options: str, nodelay: bool = False) -> None:
     """Starts peers/raw_server.py: each request of a connection is answered by the next of `answers`, the last one for ever."""
-    script = lab.folder / "answers.json"
-    script.write_text(_json(answers))
+    script = lab.folder / f"answers-{port}.json"
+    script.write_text(steps_as_json(answers))
     words = [sys.executable, str(PEERS / "raw_server.py"), str(port), str(script)]
-    lab.server.start(*words, *(["nodelay"] if nodelay else []))
+    lab.server.start(*words, *options, *(["nodelay"] if nodelay else []))
     lab.server.wait_for_listener(port)
 
 
 def raw_client(lab: Lab, connections: list[Steps], port: int = 8080, *, address: str = "10.9.0.2", nodelay: bool = False) -> None:
     """Runs peers/raw_client.py: one connection after the other, each with its steps."""
-    words = [sys.executable, str(PEERS / "raw_client.py"), address, str(port), _json(connections)]
+    words = [sys.executable, str(PEERS / "raw_client.py"), address, str(port), steps_as_json(connections)]
     lab.client.run(*words, *(["nodelay"] if nodelay else []))
 
 

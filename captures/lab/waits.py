@@ -156,6 +156,43 @@ def repeated(path: Path, number: int, side: str) -> list[Wait]:
     return found
 
 
+def _until_the_close(path: Path, number: int) -> float:
+    """From the last byte of a body that ends with its connection to the server's FIN."""
+    stream = segments(path)[number]
+    from_server = [segment for segment in stream if segment.port != client_port(stream)]
+    last = max((segment for segment in from_server if segment.length), key=lambda segment: segment.time)
+    return next(segment for segment in from_server if segment.flags & FIN).time - last.time
+
+
+def late_end(path: Path, number: int, side: str) -> list[Wait]:
+    """How long a client waited for the announced close that ends a body."""
+    del side
+    return [Wait("close-delimited", _until_the_close(path, number))]
+
+
+def unknown_end(path: Path, number: int, side: str) -> list[Wait]:
+    """How long a client waited for a close that nothing had announced, and that ends a body."""
+    del side
+    return [Wait("left-waiting", _until_the_close(path, number))]
+
+
+def handshakes(path: Path) -> list[Wait]:
+    """What the handshakes of all connections after the first took, in sum."""
+    opened = [stream[2].time - stream[0].time for stream in segments(path).values()]
+    return [Wait(None, sum(opened[1:]))]
+
+
+def challenges(path: Path) -> list[Wait]:
+    """What the refused exchanges of the first connection took after its first, in sum, as its client saw it. Each
+    message is one segment."""
+    stream = segments(path)[0]
+    to_client = round_trip(stream, client_port(stream))
+    refused = {int(frame) for [frame] in fields(path, "tcp.stream == 0 && http.response.code == 401", "frame.number")}
+    data = [segment for segment in stream if segment.length]
+    took = [answer.time - request.time + to_client for request, answer in pairwise(data) if answer.frame in refused]
+    return [Wait(None, sum(took[1:]))]
+
+
 MEASURES: dict[str, Callable[[Path, int, str], list[Wait]]] = {
     "nagle-delayed-ack": nagle,
     "delayed-ack-stall": delayed_acks,
@@ -163,5 +200,14 @@ MEASURES: dict[str, Callable[[Path, int, str], list[Wait]]] = {
     "expect-continue-stall": expecting,
     "zero-window-stall": closed_window,
     "retransmission-stall": repeated,
+    "lingering-close": late_end,
+    "missing-framing": unknown_end,
 }
 """Rule -> what measures its delays, given a recording, the number of a connection and the side that is to blame."""
+
+SUMMARIES: dict[str, Callable[[Path], list[Wait]]] = {
+    "keep-alive-disabled": handshakes,
+    "no-connection-reuse": handshakes,
+    "repeated-auth-challenge": challenges,
+}
+"""As MEASURES, for what is said of an endpoint, which is the only one of the recording."""

@@ -24,7 +24,7 @@ EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 def test_there_are_captures() -> None:
-    assert len(PATHS) >= 60
+    assert len(PATHS) >= 250
 
 
 def test_each_capture_has_papers_and_each_paper_a_capture() -> None:
@@ -39,7 +39,7 @@ def test_the_collection_is_small() -> None:
 @EACH
 def test_papers_say_where_it_comes_from(path: Path) -> None:
     papers = read(path).content
-    assert papers["at"] in ("client", "middle", "server", "any")
+    assert papers["at"] in ("client", "middle", "server", "proxy", "any")
     recorded = path.stem, path.stem.removesuffix(f"-{papers['at']}")
     assert papers["script"] in {f"captures/lab/record.py {name}" for name in recorded}
     assert papers["title"]

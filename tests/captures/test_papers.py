@@ -109,19 +109,3 @@ def test_delays(path: Path, find: dict[str, list[float]]) -> None:
     """The papers have the delays from tshark's time stamps."""
     delays = [f.delay for f in in_order(report_of(path)) if of_finding(f) == key(find)]
     assert delays == pytest.approx(find["delays"], **EXACT_TO)
-
-
-def _conversations() -> list[list[Path]]:
-    """Captures of one conversation at several points."""
-    recordings: dict[str, list[Path]] = {}
-    for path in PATHS:
-        recordings.setdefault(read(path).content["script"], []).append(path)
-    return [paths for paths in recordings.values() if len(paths) > 1]
-
-
-@pytest.mark.parametrize("paths", _conversations(), ids=lambda paths: read(paths[0]).content["script"].split()[-1])
-def test_a_conversation_is_judged_alike_wherever_it_was_captured(paths: list[Path]) -> None:
-    first, *others = (in_order(report_of(path)) for path in paths)
-    for other in others:
-        assert [of_finding(f) for f in other] == [of_finding(f) for f in first]
-        assert [f.delay for f in other] == [f.delay and pytest.approx(f.delay, **EXACT_TO) for f in first]

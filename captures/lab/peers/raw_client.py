@@ -4,7 +4,7 @@
 
 CONNECTIONS is JSON: a list of connections, one after the other, each a list of steps: a text is one send, a number is a
 pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"do": "wait"} waits until
-the server closes or resets. At the end of its steps the client closes.
+the server closes or resets. At the end of its steps, and when the server will not have what it writes, the client closes.
 """
 
 import contextlib
@@ -33,7 +33,10 @@ def play(address, steps):
         stream = Stream(socket.SocketIO(connection, "r"))
         for step in steps:
             if isinstance(step, str):
-                connection.sendall(step.encode("latin-1"))
+                try:
+                    connection.sendall(step.encode("latin-1"))
+                except (BrokenPipeError, ConnectionResetError):
+                    return
             elif isinstance(step, dict) and "read" in step:
                 for method in step["read"]:
                     response = http.client.HTTPResponse(stream, method=method)

@@ -1,9 +1,11 @@
 """A server that writes exactly what it is told, send by send, so that its faults are the ones wanted.
 
-    raw_server.py PORT ANSWERS [nodelay]
+    raw_server.py PORT ANSWERS [nodelay] [early]
 
 ANSWERS is a JSON file: a list of answers, one per request of a connection, the last one repeated. An answer is a list of
-steps: a text is one send, a number is a pause in seconds, {"do": "close"} closes the connection and {"do": "reset"} resets it.
+steps: a text is one send, a number is a pause in seconds, {"do": "close"} closes the connection, {"do": "reset"} resets it and
+{"do": "forget"} drops it without a word, as after a restart. `early`: answers as soon as the head of a request is read, and
+never reads its body.
 """
 
 import contextlib
@@ -14,6 +16,9 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+TCP_REPAIR = 19
+"""linux/tcp.h: a connection that is closed while under repair ends without FIN or RST (needs CAP_NET_ADMIN)."""
 
 
 def request(reader):
@@ -27,7 +32,8 @@ def request(reader):
         if name.lower() == b"content-length":
             length = int(value)
         line = reader.readline()
-    reader.read(length)
+    if "early" not in sys.argv[3:]:
+        reader.read(length)
     return True
 
 
@@ -39,6 +45,8 @@ def play(connection, steps):
         elif isinstance(step, dict):
             if step["do"] == "reset":
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if step["do"] == "forget":
+                connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
             return False
         else:
             time.sleep(step)

@@ -1,0 +1,146 @@
+"""Streams, pages and what ends them, seen from everywhere."""
+
+from __future__ import annotations
+
+from everywhere import everywhere
+from framing import ROWS, SIZE
+from lifetimes import CLOSE, READ, WAIT
+from scenario import Connection, Find, Lab, Steps, get, raw_client, raw_server
+
+ASK = b"GET /rows.csv HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n\r\n"
+CSV, EVENTS = b"text/csv", b"text/event-stream"
+UNFRAMED, CHUNKED = b"Connection: close", b"Transfer-Encoding: chunked"
+BODY = b"".join(ROWS)
+LAST = b"0\r\n\r\n"
+EVENT = [b'id: %d\ndata: {"price": %d}\n\n' % (number, 100 + number) for number in range(6)]
+EVENT_BYTES = sum(map(len, EVENT))
+
+
+def chunk(content: bytes) -> bytes:
+    """A chunk without extensions (RFC 9112 section 7.1)."""
+    return b"%x\r\n%s\r\n" % (len(content), content)
+
+
+def _paused(pieces: list[bytes], pause: float) -> Steps:
+    return [step for piece in pieces for step in (piece, pause)]
+
+
+@everywhere(
+    title="A stream without chunks",
+    rtts=(20,),
+    software=("python",),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server"),),
+    finds=(Find("unchunked-streaming", None, "server", 0),),
+    must_not={"close-delimited": "that it streams is more", "premature-close": "the close was announced"},
+)
+def unchunked(lab: Lab, rtt: float) -> None:
+    """As unchunked-stream, with pauses of 300 ms between the pieces."""
+    del rtt
+    raw_server(lab, [[HEAD % (CSV, UNFRAMED), *_paused(ROWS, 0.3), CLOSE]])
+    raw_client(lab, [[ASK, READ, WAIT]])
+
+
+@everywhere(
+    title="The same stream in chunks",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),)),),
+    must_not={"unchunked-streaming": "it is chunked", "buffered-stream": "its pieces come as they are written"},
+)
+def in_chunks(lab: Lab, rtt: float) -> None:
+    """What mends unchunked: the same pieces and pauses, with Transfer-Encoding: chunked, on a connection that is kept."""
+    del rtt
+    raw_server(lab, [[HEAD % (CSV, CHUNKED), *_paused([*map(chunk, ROWS)], 0.3), LAST]])
+    raw_client(lab, [[ASK, READ, 0.02]])
+
+
+@everywhere(
+    title="A stream of events that is held back and comes in one piece",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", EVENT_BYTES, response_framing="chunked"),)),),
+    finds=(Find("buffered-stream", "event-stream", "server", 0),),
+    must_not={"slow-response": "it took less than a second"},
+)
+def events_held(lab: Lab, rtt: float) -> None:
+    """Six events, text/event-stream in chunks, which something on the server's side collects: 900 ms after the request all
+    come in one send."""
+    del rtt
+    raw_server(lab, [[0.9, HEAD % (EVENTS, CHUNKED) + b"".join(map(chunk, EVENT)) + LAST]])
+    raw_client(lab, [[ASK, READ, 0.02]])
+
+
+@everywhere(
+    title="A stream of events that come one by one",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", EVENT_BYTES, response_framing="chunked"),)),),
+    must_not={"buffered-stream": "each event comes when it is written", "tiny-chunks": "these are events"},
+)
+def events_one_by_one(lab: Lab, rtt: float) -> None:
+    """What mends events-held: the same events, 150 ms apart."""
+    del rtt
+    raw_server(lab, [[HEAD % (EVENTS, CHUNKED), *_paused([*map(chunk, EVENT)], 0.15), LAST]])
+    raw_client(lab, [[ASK, READ, 0.02]])
+
+
+@everywhere(
+    title="No framing, and the connection stays open: the client waits 2 s for an end",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server"),),
+    finds=(Find("missing-framing", "left-waiting", "server", 0, measured=True),),
+    must_not={"unchunked-streaming": "the body came at once", "premature-close": "nothing else could end the response"},
+)
+def no_end(lab: Lab, rtt: float) -> None:
+    """A response of HTTP/1.1 with neither Content-Length, Transfer-Encoding nor Connection: close. Head and body leave in one
+    send; the server closes 2 s later."""
+    del rtt
+    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + BODY, 2.0, CLOSE]])
+    raw_client(lab, [[ASK, READ]])
+
+
+FIVE_CHUNKS = HEAD % (CSV, CHUNKED + b"\r\nConnection: close") + b"".join(map(chunk, ROWS)) + LAST
+
+
+@everywhere(
+    title="The connection lingers for 6 s after the last chunk",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),), closed_by="server"),),
+    finds=(Find("lingering-close", None, "server", 0),),
+    must_not={"premature-close": "the close was announced", "idle-close": "the close was announced"},
+)
+def lingers(lab: Lab, rtt: float) -> None:
+    """A response in chunks says Connection: close. The client has its end, and waits for the close that was announced; the
+    server closes 6 s later."""
+    del rtt
+    raw_server(lab, [[FIVE_CHUNKS, 6.0, CLOSE]])
+    raw_client(lab, [[ASK, READ, WAIT]])
+
+
+@everywhere(
+    title="The close comes with the last chunk",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),), closed_by="server"),),
+    must_not={"lingering-close": "the server closed at once", "premature-close": "the close was announced"},
+)
+def closes_with_the_last_chunk(lab: Lab, rtt: float) -> None:
+    """What mends lingers."""
+    del rtt
+    raw_server(lab, [[FIVE_CHUNKS, CLOSE]])
+    raw_client(lab, [[ASK, READ, WAIT]])
+
+
+@everywhere(
+    title="A body that ends with the connection, and a connection that ends 6 s later",
+    software=("python",),
+    connections=(Connection((get("/rows.csv", SIZE, response_framing="close-delimited"),), closed_by="server"),),
+    finds=(
+        Find("lingering-close", "close-delimited", "server", 0, measured=True),
+        Find("close-delimited", None, "server", 0, note=True),
+    ),
+    must_not={"premature-close": "the close was announced", "missing-framing": "the close was announced"},
+)
+def lingers_unframed(lab: Lab, rtt: float) -> None:
+    """A response says Connection: close and has neither Content-Length nor Transfer-Encoding: the client waits for the close to
+    know that it has all, and the server closes 6 s after the last byte."""
+    del rtt
+    raw_server(lab, [[HEAD % (CSV, UNFRAMED) + BODY, 6.0, CLOSE]])
+    raw_client(lab, [[ASK, READ]])

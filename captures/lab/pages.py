@@ -1,0 +1,66 @@
+"""Pages whose sub-resources wait for their end, and what mends it: with node and a client that does what browsers do."""
+
+from __future__ import annotations
+
+import sys
+
+from everywhere import everywhere
+from scenario import PEERS, Connection, Find, Lab, get, recording
+
+PAGE_BYTES, ASSET_BYTES = 852, 500
+PAGE = "http://10.9.0.2:8080/page/800"
+ASSETS = tuple(Connection((get(f"/asset/50/{name}", ASSET_BYTES),)) for name in ("style.css", "script.js"))
+CHUNKED, UNFRAMED = {"response_framing": "chunked"}, {"response_framing": "close-delimited"}
+
+
+def page_server(lab: Lab, *options: str) -> None:
+    """Starts peers/node_pages.js on port 8080 of the server."""
+    lab.server.start("node", str(PEERS / "node_pages.js"), "8080", *options)
+    lab.server.wait_for_listener(8080)
+
+
+@everywhere(
+    title="A page comes after 800 ms in one piece, and its sub-resources begin only then",
+    software=("node", "python"),
+    connections=(Connection((get("/page/800/whole", PAGE_BYTES),), closed_by=None), *ASSETS),
+    finds=(Find("late-flush", None, "server", note=True),),
+    must_not={"slow-response": "it took less than a second", "no-connection-reuse": "the sub-resources overlap"},
+)
+def page_whole(lab: Lab, rtt: float) -> None:
+    """node writes the page when all of it is ready. What is named in its head is asked for when the page has come: a
+    style sheet and a script, at the same time."""
+    del rtt
+    page_server(lab)
+    lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/whole")
+
+
+@everywhere(
+    title="The head of a page is flushed at once, and its sub-resources come while the page is made",
+    software=("node", "python"),
+    connections=(Connection((get("/page/800/flushed", PAGE_BYTES, **CHUNKED),), closed_by=None), *ASSETS),
+    must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
+)
+def page_flushed(lab: Lab, rtt: float) -> None:
+    """What mends page-whole: node writes the head of the page as its first chunk and the rest 800 ms later."""
+    del rtt
+    page_server(lab)
+    lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")
+
+
+@recording(
+    title="Keep-alive is off, and the page that is flushed is not chunked",
+    at="client",
+    software=("node", "python"),
+    connections=(
+        Connection((get("/page/800/flushed", PAGE_BYTES, **UNFRAMED),), closed_by=None),
+        *(Connection(asset.exchanges, closed_by=None) for asset in ASSETS),
+    ),
+    finds=(Find("unchunked-streaming", None, "server", 0), Find("keep-alive-disabled", None, "server", measured=True)),
+    must_not={"late-flush": "the sub-resources overlap with the page", "premature-close": "closes were announced"},
+)
+def page_keep_alive_off(lab: Lab) -> None:
+    """A server on which keep-alive was switched off says Connection: close with every response, and neither chunks nor says where
+    the page ends. IIS 7.5 does so and does not run here: node is told to do the same. The browser reads until the
+    close and copes: the sub-resources begin with the flush."""
+    page_server(lab, "close")
+    lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")

@@ -1,0 +1,76 @@
+"""One conversation is judged alike at the client, in the middle and at the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.captures.papers import PATHS, read
+from tests.captures.test_papers import EXACT_TO, in_order, report_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wiredoctor.findings import Finding
+
+POINTS = ("client", "middle", "server")
+
+
+def _points() -> dict[str, dict[str, Path]]:
+    """Conversation -> point -> capture, where there are several."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in PATHS:
+        name, _, point = path.stem.rpartition("-")
+        if point in POINTS and read(path).content["at"] == point:
+            found.setdefault(name, {})[point] = path
+    return {name: points for name, points in found.items() if len(points) > 1}
+
+
+CONVERSATIONS = _points()
+
+
+def judged(finding: Finding) -> dict[str, object]:
+    """What must not depend on the capture point: all but frames, times of evidence, and the split of the round trip."""
+    return {
+        "rule": finding.rule,
+        "kind": finding.kind,
+        "side": finding.side,
+        "severity": finding.severity,
+        "confidence": finding.confidence,
+        "connection": finding.connection,
+        "exchange": finding.exchange,
+        "client": finding.client,
+        "server": finding.server,
+    }
+
+
+def told(path: Path) -> list[Finding]:
+    """What was found, without what is said of the capture itself."""
+    found = [finding for finding in in_order(report_of(path)) if finding.family != "capture"]
+    return sorted(found, key=lambda f: (f.rule, f.kind or "", -1 if f.connection is None else f.connection, f.exchange or 0))
+
+
+def test_there_are_conversations_at_three_points() -> None:
+    assert sum(len(points) == len(POINTS) for points in CONVERSATIONS.values()) >= 60
+
+
+def test_a_conversation_has_the_same_papers_at_each_point() -> None:
+    """Or the captures are not of one conversation."""
+    for points in CONVERSATIONS.values():
+        assert len({read(path).content["script"] for path in points.values()}) == 1
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_the_same_is_found_at_each_point(name: str) -> None:
+    first, *others = map(told, CONVERSATIONS[name].values())
+    for other in others:
+        assert [judged(finding) for finding in other] == [judged(finding) for finding in first]
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_delays_are_the_same_at_each_point(name: str) -> None:
+    first, *others = map(told, CONVERSATIONS[name].values())
+    meant = [finding.delay and pytest.approx(finding.delay, **EXACT_TO) for finding in first]
+    for other in others:
+        assert [finding.delay for finding in other] == meant
