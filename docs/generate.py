@@ -30,6 +30,9 @@ LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/rules/([a-z0-9-]+)\.md\) \|.*\|
 UNSEEN = "?"
 """Stands there until somebody has written it."""
 
+POINT = re.compile(r"-(client|middle|server)(?=\.pcap)")
+"""Where one conversation was captured, in the name of the capture."""
+
 FAMILIES = ("stalls", "lifetime", "streaming", "framing", "round-trips", "capture")
 """As a reader asks: who waited, who was cut off. What is about the capture itself comes last."""
 
@@ -153,9 +156,17 @@ def _thresholds(module: RuleModule) -> list[str]:
 
 
 def _recorded(captures: list[str]) -> list[str]:
-    if not captures:
-        return []
-    return ["", "## Recorded examples", "", *(f"- [`captures/{name}`](../../captures/{name})" for name in captures)]
+    """A line per conversation: those that were captured at several points are linked with the others named."""
+    conversations: dict[str, list[str]] = {}
+    for name in captures:
+        conversations.setdefault(POINT.sub("", name), []).append(name)
+    lines = [f"- [`captures/{first}`](../../captures/{first}){_also(others)}" for first, *others in conversations.values()]
+    return ["", "## Recorded examples", "", *lines] if lines else []
+
+
+def _also(others: list[str]) -> str:
+    points = [match[1] for name in others if (match := POINT.search(name))]
+    return f" (and `-{'`, `-'.join(points)}`)" if points else ""
 
 
 def recordings() -> dict[str, list[str]]:
