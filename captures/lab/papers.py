@@ -7,7 +7,7 @@ import tomllib
 from collections import Counter
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import evidence
 import sightings
@@ -161,21 +161,35 @@ def _find(find: Find, path: Path) -> list[str]:
 
 
 def list_all(captures: Path) -> None:
-    """Writes the table of captures into their README.md: a line each, from the papers."""
+    """Writes the table of captures into their README.md: a line for each conversation, from the papers."""
     files = sorted(path for path in captures.iterdir() if path.suffix in (".pcap", ".pcapng"))
     readme = captures / "README.md"
     lines = readme.read_text().splitlines()
     rule = next(i for i, line in enumerate(lines) if line.startswith("| ---")) + 1
     below = next(i for i in range(rule, len(lines)) if not lines[i].startswith("|"))
-    readme.write_text("\n".join([*lines[:rule], *map(_row, files), *lines[below:]]) + "\n")
+    readme.write_text("\n".join([*lines[:rule], *_rows(files), *lines[below:]]) + "\n")
 
 
-def _row(path: Path) -> str:
-    content = tomllib.loads(path.with_suffix(".toml").read_text())
+def _rows(files: list[Path]) -> list[str]:
+    """Captures of one conversation at several points share a line, where the same is to be found."""
+    alike: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for path in files:
+        content = tomllib.loads(path.with_suffix(".toml").read_text())
+        point = content["at"]
+        name = path.name.replace(f"-{point}.", "-*.") if path.stem.endswith(f"-{point}") else path.name
+        alike.setdefault((name, content["title"], _found(content)), []).append((path.name, point))
+    return [
+        f"| `{names[0] if len(names) == 1 else name}` | {title} | {', '.join(points)} | {found} |"
+        for (name, title, found), captured in alike.items()
+        for names, points in [zip(*captured, strict=True)]
+    ]
+
+
+def _found(content: dict[str, Any]) -> str:
     finds = Counter[str]()
     for find in content.get("find", []):
         kind = f" *{find['kind']}*" if "kind" in find else ""
         note = " (note)" if "severity" in find else ""
         finds[f"`{find['rule']}`{kind}{note}"] += find["count"]
     found = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in finds.items())
-    return f"| `{path.name}` | {content['title']} | {content['at']} | {found or 'nothing'} |"
+    return found or "nothing"

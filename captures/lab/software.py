@@ -41,8 +41,6 @@ PROGRAMS = {
     "nginx": Program(("nginx", "-v"), "apt-get install nginx-light", "nginx {version}"),
     "apache2": Program(("apache2", "-v"), "apt-get install apache2", "Apache httpd {version}"),
     "curl": Program(("curl", "--version"), "apt-get install curl", "curl {version}"),
-    "haproxy": Program(("haproxy", "-v"), "apt-get install haproxy", "HAProxy {version}"),
-    "varnish": Program(("varnishd", "-V"), "apt-get install varnish", "Varnish {version}"),
     "ab": Program(("ab", "-V"), "apt-get install apache2-utils", "ab {version}"),
     "node": Program(("node", "--version"), "apt-get install nodejs", "node {version}"),
     "openssl": Program(("openssl", "version"), "apt-get install openssl", "OpenSSL {version}"),
