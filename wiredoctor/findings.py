@@ -98,12 +98,14 @@ class Advice(NamedTuple):
     """A sentence that a remedy ends with, where the side that has to change something is `side` and runs `software`.
 
     `software` is a regular expression, searched without regard to case in the response's Server (side server) or in
-    the request's User-Agent (side client); "" always matches, "^$" where nothing is known.
+    the request's User-Agent (side client); "" always matches, "^$" where nothing is known. `where` may name a column of
+    the candidates: the advice is given where that holds something (not null, 0, false or empty).
     """
 
     side: Side
     software: str
     text: str
+    where: str = ""
 
 
 class Rule(NamedTuple):

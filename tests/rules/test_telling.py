@@ -53,3 +53,18 @@ def test_a_target_that_fills_a_page_is_short_in_texts_and_whole_in_the_finding()
     [finding] = settled([rule], {"a": candidates(candidate())}, exchanges=exchanges)
     assert len(finding.message) == 100 + len(" was lost")
     assert finding.request == "GET /" + "a" * 5000
+
+
+def test_advice_that_depends_on_a_column() -> None:
+    rule = module("a", advice=(Advice("server", "", "Always."), Advice("server", "", "Sometimes.", "found")))
+    given = [candidate(frame=n, found=found) for n, found in enumerate((True, False, None), start=5)]
+    told = settled([rule], {"a": candidates(*given, found=pl.Boolean())})
+    assert [finding.remedy.removeprefix("mend it").strip(" .") for finding in told] == ["Always. Sometimes", "Always", "Always"]
+
+
+@pytest.mark.parametrize(("limit", "said"), [(5_000_000_000, "; 5 s is the default of"), (7_000_000_000, ""), (None, "")])
+def test_whose_default_an_idle_limit_is(limit: int | None, said: str) -> None:
+    rule = module("a", message="a limit{usual}")
+    [finding] = settled([rule], {"a": candidates(candidate(idle_limit=limit), idle_limit=pl.Int64())})
+    assert finding.message.startswith(f"a limit{said}")
+    assert (finding.message == "a limit") == (not said)

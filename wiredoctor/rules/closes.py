@@ -5,7 +5,6 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice
-from wiredoctor.tables import SECOND
 
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
@@ -19,60 +18,38 @@ SELF_FRAMED = ("none", "content-length", "chunked")
 ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
 """Media types of streams, whose parts come one by one and which rest between them."""
 
-_IDLE_LIMITS = (
-    (2, "gunicorn (--keep-alive)"),
-    (5, "Apache httpd (KeepAliveTimeout), Node (server.keepAliveTimeout), uvicorn, hypercorn and lighttpd"),
-    (6, "recent releases of Node (server.keepAliveTimeout of 5 s and a buffer of 1 s)"),
-    (10, "Bun"),
-    (20, "Tomcat as it is shipped (connectionTimeout in server.xml)"),
-    (30, "Jetty (idleTimeout)"),
-    (60, "AWS application load balancers (idle timeout), and of Tomcat without a setting (keepAliveTimeout)"),
-    (65, "Puma (persistent_timeout)"),
-    (75, "nginx (keepalive_timeout) and aiohttp's run_app (keepalive_timeout)"),
-    (90, "Heroku's router"),
-    (120, "IIS (connectionTimeout) and waitress (channel_timeout)"),
-    (180, "Traefik (idleTimeout of the entry point)"),
-    (300, "Caddy (idle_timeout)"),
-    (3600, "Envoy (idle_timeout)"),
-)
-"""Seconds after which servers close an idle connection by default, and whose default that is."""
-
 POOLS = (
-    Advice("client", "^Go-http-client", "Go: http.Transport.IdleConnTimeout (90 s by default)."),
-    Advice("client", "curl", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default)."),
-    Advice("client", "okhttp", "OkHttp: the keepAliveDuration of its ConnectionPool (5 minutes by default)."),
-    Advice("client", "undici|^node$", "Node's fetch: the keepAliveTimeout of undici's Agent (4 s by default)."),
-    Advice("client", "axios|node-fetch|superagent", "Node: an http.Agent whose timeout is shorter drops idle sockets in time."),
-    Advice("client", "Apache-HttpClient", "Apache HttpClient 5: RequestConfig.setConnectionKeepAlive (3 minutes by default)."),
-    Advice("client", "Java-http-client", "Java's HttpClient: the system property jdk.httpclient.keepalive.timeout."),
-    Advice("client", "python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default."),
-    Advice("client", "aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default."),
+    Advice("client", "^Go-http-client", "Go: http.Transport.IdleConnTimeout (90 s by default).", "pool_limit"),
+    Advice("client", "curl", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default).", "pool_limit"),
+    Advice("client", "okhttp", "OkHttp: the keepAliveDuration of its ConnectionPool (5 minutes by default).", "pool_limit"),
+    Advice("client", "undici|^node$", "Node's fetch: the keepAliveTimeout of undici's Agent (4 s by default).", "pool_limit"),
+    Advice(
+        "client",
+        "axios|node-fetch|superagent",
+        "Node: an http.Agent whose timeout is shorter drops idle sockets in time.",
+        "pool_limit",
+    ),
+    Advice(
+        "client",
+        "Apache-HttpClient",
+        "Apache HttpClient 5: RequestConfig.setConnectionKeepAlive (3 minutes by default).",
+        "pool_limit",
+    ),
+    Advice(
+        "client", "Java-http-client", "Java's HttpClient: the system property jdk.httpclient.keepalive.timeout.", "pool_limit"
+    ),
+    Advice("client", "python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default.", "pool_limit"),
+    Advice("client", "aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default.", "pool_limit"),
     Advice("client", "python-requests|urllib3", "requests and urllib3: an adapter with urllib3's Retry repeats what was lost."),
     Advice(
         "client",
         r"^$|\.NET|MS Web Services|WinHttp",
         "If the client is .NET, which sends no User-Agent by itself: SocketsHttpHandler.PooledConnectionIdleTimeout, in the .NET "
         "Framework ServicePoint.MaxIdleTime; KeepAlive = false is the last resort.",
+        "pool_limit",
     ),
 )
-"""Where the idle limit of a client's pool is set."""
-
-
-def usual(limit: pl.Expr) -> pl.Expr:
-    """Whose default this idle limit (ns) is: "; 5 s is the default of Apache httpd, ...", or "" where it is nobody's."""
-    return limit.map_batches(_usual, return_dtype=pl.String, is_elementwise=True)
-
-
-def _usual(limits: pl.Series) -> pl.Series:
-    return pl.Series(limits.name, [_default(n) for n in limits.cast(pl.Int64).to_list()], dtype=pl.String)
-
-
-def _default(limit: int | None) -> str:
-    """Timers fire late; they seem to fire early where the end of the response was still in the server's buffers."""
-    if limit is None:
-        return ""
-    near = [(s, whose) for s, whose in _IDLE_LIMITS if abs(limit - s * SECOND) <= max(s / 50, min(s / 10, 0.5)) * SECOND]
-    return "".join(f"; {s} s is the default of {whose}" for s, whose in near[:1])
+"""Where the idle limit of a client's pool is set: of use where it was an idle limit that was met."""
 
 
 def patience(at_least: int) -> pl.Expr:

@@ -30,15 +30,17 @@ from wiredoctor.findings import (
     rfc3339,
     shorten,
 )
+from wiredoctor.rules.defaults import usual
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import SECOND
 
 GIVEN_NAMES = (
     *("client", "server", "side", "peer", "request", "status", "server_software", "client_software"),
-    *("connection", "exchange", "kind", "delay", "frames", "first_frame", "last_frame"),
+    *("connection", "exchange", "kind", "delay", "frames", "first_frame", "last_frame", "usual"),
 )
-"""Names that every template may use without a column of its candidates."""
+"""Names that every template may use without a column of its candidates. `usual` says whose default the idle limit in the
+column `idle_limit` (ns) is, as far as the Server field allows."""
 
 
 MOST_REQUEST = 100
@@ -199,6 +201,7 @@ def _given(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> d
         "frames": ", ".join(str(f) for f in frames),
         "first_frame": min(frames, default=values["frame"]),
         "last_frame": max(frames, default=values["frame"]),
+        "usual": usual(values.get("idle_limit"), values["server_software"] or ""),
     }
 
 
@@ -226,7 +229,8 @@ def _measures(values: Mapping[str, Any], names: Sequence[str], times: set[str]) 
 
 def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, Any]) -> str:
     """The advice that fits the software of the side that has to change something, each with a space before it."""
-    return _fitting(advice, side, values["server_software"] if side == "server" else values["client_software"])
+    fitting = tuple(a for a in advice if not a.where or values[a.where])
+    return _fitting(fitting, side, values["server_software"] if side == "server" else values["client_software"])
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.rules.frames import MS, S, answered, connection
 from tests.rules.lifetime.lost import candidates
+from wiredoctor.rules.defaults import usual
 
 
 def closing(number: int, after: int, **changes: Any) -> dict[str, Any]:
@@ -96,7 +97,28 @@ def test_silent(changes: dict[str, Any]) -> None:
 )
 def test_whose_default_it_is(after: int, default: str) -> None:
     [idle] = summaries(closing(1, after))
-    assert idle["usual"] == "" if not default else default in idle["usual"]
+    said = usual(idle["idle_limit"], "")
+    assert said == "" if not default else default in said
+
+
+@pytest.mark.parametrize(
+    ("after", "server", "said"),
+    [
+        (2, "nginx/1.22.1", ""),
+        (2, "gunicorn", "; 2 s is the default of gunicorn (--keep-alive)"),
+        (5, "Apache/2.4.57 (Debian)", "; 5 s is the default of Apache httpd (KeepAliveTimeout)"),
+        (5, "Apache-Coyote/1.1", ""),
+        (5, "uvicorn", "; 5 s is the default of uvicorn"),
+        (20, "Apache-Coyote/1.1", "; 20 s is the default of Tomcat as it is shipped (connectionTimeout in server.xml)"),
+        (60, "nginx", "; 60 s is the default of AWS application load balancers (idle timeout)"),
+        (75, "Python/3.11 aiohttp/3.9.1", "; 75 s is the default of aiohttp's run_app (keepalive_timeout)"),
+        (75, "", "; 75 s is the default of nginx (keepalive_timeout) and of aiohttp's run_app (keepalive_timeout)"),
+        (120, "Microsoft-IIS/10.0", "; 120 s is the default of IIS (connectionTimeout)"),
+        (5, "something of our own", ""),
+    ],
+)
+def test_the_default_of_another_product_is_not_named(after: int, server: str, said: str) -> None:
+    assert usual(after * S, server) == said
 
 
 def kind(*exchanges: dict[str, Any], connections: dict[int, dict[str, Any]] | None = None) -> tuple[str | None, str | None]:

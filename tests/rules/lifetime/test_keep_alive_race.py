@@ -106,13 +106,20 @@ def test_how_long_it_had_rested_is_what_the_client_saw() -> None:
     [lost] = race(rtt_client=20 * MS)
     assert lost["idle"].total_seconds() == pytest.approx(5.98)
     assert lost["limit"].total_seconds() == 5.0
-    assert "5 s is the default of Apache" in lost["limit_means"]
+    assert lost["idle_limit"] == 5 * S
 
 
 def test_a_close_right_after_the_response_is_no_idle_limit() -> None:
     assert "premature-close" in race(server_close_time=3 * S)[0]["limit_means"]
     assert "idle limit" in race(server_close_time=3 * S + 1)[0]["limit_means"]
     assert "premature-close" not in race(server_close_time=3 * S + 1)[0]["limit_means"]
+
+
+def test_the_limit_of_the_pool_is_of_use_where_an_idle_limit_was_met() -> None:
+    assert [lost["pool_limit"] for lost in (race() + race(previous_end=None) + race(**RST))] == [True, True, True]
+    for other in (race(server_close_time=3 * S), race(previous_close=True)):
+        assert (other[0]["pool_limit"], other[0]["idle_limit"]) == (False, None)
+        assert "pool" not in other[0]["shorter"]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,15 @@ def test_a_pipelined_request() -> None:
     assert unanswered(**pipelined, previous_end_offset=499) == []
 
 
+def test_a_pipeline_is_told_once() -> None:
+    """Requests 1, 2 and 3 of the first connection, and one of another."""
+    lost = [request(**CLOSED, exchange=n, request_frame=8 + n) for n in (1, 2, 3)]
+    other = request(**CLOSED, connection=1)
+    found = candidates("no-response", *lost, other)
+    assert [(c["connection"], c["exchange"], c["requests"]) for c in found] == [(0, 1, 3), (1, 1, 1)]
+    assert [c["behind"] for c in found] == [" Lost with it, behind it in the pipeline: 2 requests.", ""]
+
+
 def test_an_interim_response_is_no_answer() -> None:
     interim = {"has_response": True, "response_status": 100, "response_end_offset": 525, "server_close_offset": 525}
     assert [c["interim_only"] for c in unanswered(**interim)] == [" (but for an interim 100)"]

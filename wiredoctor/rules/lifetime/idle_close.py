@@ -33,7 +33,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.closes import POOLS, SELF_FRAMED, usual
+from wiredoctor.rules.closes import POOLS, SELF_FRAMED
+from wiredoctor.rules.defaults import is_usual
 from wiredoctor.rules.proof import EVIDENCE, close_word, packet, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
@@ -170,7 +171,7 @@ def _is_limit() -> pl.Expr:
     """These idle times are a limit, and no stop of the server: alike, and met at two moments or somebody's default."""
     c = pl.col
     alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
-    return alike & ((c("end") - c("first_close") > APART.value) | (usual(c("limit")) != ""))
+    return alike & ((c("end") - c("first_close") > APART.value) | is_usual(c("limit")))
 
 
 def _told(servers: pl.DataFrame) -> pl.DataFrame:
@@ -203,7 +204,8 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
         *(pl.when(several).then(pl.lit(text)).otherwise(pl.lit("")).alias(name) for name, text in _SPREAD.items()),
         "closes",
         pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
-        usual(c("limit")).alias("usual"),
+        c("limit").alias("idle_limit"),
+        pl.lit(value=True).alias("pool_limit"),
         pl.when(inverted).then(pl.lit("; a client keeps them longer")).otherwise(pl.lit("")).alias("longer"),
         one.then(pl.format("The client {} keeps idle connections", "client_host"))
         .otherwise(pl.format("{} clients keep idle connections", "clients"))

@@ -36,12 +36,12 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided, usual
+from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
 from wiredoctor.rules.proof import close_word, confidence, evidence
 from wiredoctor.rules.words import DURATION, duration
 
 _IDLE = "The connection had been idle for {idle}{idle_unknown}."
-_CLOSED = " {closed_after}{limit}{limit_means}"
+_CLOSED = " {closed_after}{limit}{limit_means}{usual}{stop}"
 _SHORTER = (
     "Make the idle limit of the client's pool shorter than that of the server{}; where the client is a proxy or a "
     "balancer, make the limit of the server behind it the longer one (AWS application load balancers and nginx's upstream "
@@ -161,14 +161,15 @@ def _texts() -> list[pl.Expr]:
     behind = pl.when(together).then(pl.lit("together with")).otherwise(pl.lit(" after")) + pl.lit(" the response before")
     means = (
         pl.when("previous_close")
-        .then(behind + pl.lit(", which had announced that (Connection: close, or what means the same)."))
+        .then(behind + pl.lit(", which had announced that (Connection: close, or what means the same)"))
         .when(soon)
-        .then(behind + pl.lit(": that is no idle limit, but a close that nothing announced (premature-close)."))
+        .then(behind + pl.lit(": that is no idle limit, but a close that nothing announced (premature-close)"))
         .when(c("limit").is_not_null())
-        .then(pl.format(" of rest, which seems to be its idle limit{}.", usual(c("limit"))))
+        .then(pl.lit(" of rest, which seems to be its idle limit"))
         .otherwise(pl.lit(""))
     )
     known = c("limit").is_not_null()
+    idle = ~soon.fill_null(False) & ~c("previous_close")
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
     named = pl.when(known & ~soon).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
     return [
@@ -185,13 +186,22 @@ def _texts() -> list[pl.Expr]:
         .alias("closed_after"),
         pl.when(~together).then("limit").cast(DURATION).alias("limit"),
         means.alias("limit_means"),
-        pl.when("previous_close").then(pl.lit(_HEED)).otherwise(pl.format(_SHORTER, named)).alias("shorter"),
+        pl.when(known).then(pl.lit(".")).otherwise(pl.lit("")).alias("stop"),
+        pl.when(idle).then("limit").alias("idle_limit"),
+        idle.alias("pool_limit"),
+        pl.when("previous_close")
+        .then(pl.lit(_HEED))
+        .when(idle)
+        .then(pl.format(_SHORTER, named))
+        .otherwise(pl.lit(_ANNOUNCE))
+        .alias("shorter"),
     ]
 
 
 _FIN_UNSEEN = "and the request does not acknowledge the FIN"
 _RST_UNSEEN = "and where an RST has arrived, no request is sent any more"
 _WARNED = "; but the response before it, which the client had, announced the close"
+_ANNOUNCE = "Let the server say Connection: close with the response after which it closes. "
 _HEED = "Let the client give up a connection whose response says Connection: close. "
 
 

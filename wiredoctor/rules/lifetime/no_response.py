@@ -36,7 +36,7 @@ RULE = Rule(
     severity="error",
     title="The server closed the connection without an answer, {wait} after the request",
     message="The server received {request} whole (its {close} acknowledges the last byte) and closed the connection {wait} "
-    "later without a byte of a response{interim_only}. The client cannot know whether the request was carried out.",
+    "later without a byte of a response{interim_only}.{behind} The client cannot know whether the request was carried out.",
     remedy="Look into the server's log at that time, and into that of the program behind it: a crash, a worker that was killed "
     "for taking too long or too much memory, or a rule that drops requests on purpose. A server that cannot answer should say so "
     "with a status (500, 503, 504) before it closes.",
@@ -73,7 +73,14 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     promised = ~c("previous_close")
     wait = (c("server_close_time") - c("request_end")).clip(0)
     said = pl.when(interim).then(pl.format(" (but for an interim {})", "response_status")).otherwise(pl.lit(""))
-    return exchanges.filter(asked & nothing & promised & request_taken() & server_closed_first()).select(
+    lost = exchanges.filter(asked & nothing & promised & request_taken() & server_closed_first())
+    # of a pipeline all that was not answered is told with the first of it
+    together = lost.with_columns(
+        pl.len().over("connection").alias("requests"), c("exchange").min().over("connection").alias("first")
+    )
+    others = c("requests") - 1
+    behind = pl.when(others > 0).then(pl.format(" Lost with it, behind it in the pipeline: {} requests.", others))
+    return together.filter(c("exchange") == c("first")).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
@@ -86,6 +93,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         wait.cast(DURATION).alias("wait"),
         close_word("server_close_rst").alias("close"),
         said.alias("interim_only"),
+        behind.otherwise(pl.lit("")).alias("behind"),
+        "requests",
         evidence(
             ("request_last_frame", "request_end", "the request ends"),
             ("server_close_frame", "server_close_time", _close_note(wait)),

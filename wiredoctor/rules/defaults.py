@@ -1,0 +1,80 @@
+"""After how long servers close idle connections by default: whose default an idle limit that was observed is."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from wiredoctor.tables import SECOND
+
+ANY = ""
+"""Of an intermediary that hands on the Server field of what stands behind it."""
+
+_IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
+    (2, (("gunicorn", "gunicorn (--keep-alive)"),)),
+    (
+        5,
+        (
+            (r"Apache(?!-Coyote|-Tomcat)", "Apache httpd (KeepAliveTimeout)"),
+            (r"node|express", "Node (server.keepAliveTimeout)"),
+            ("uvicorn", "uvicorn"),
+            ("hypercorn", "hypercorn"),
+            ("lighttpd", "lighttpd"),
+        ),
+    ),
+    (6, ((r"node|express", "recent releases of Node (server.keepAliveTimeout of 5 s and a buffer of 1 s)"),)),
+    (10, (("bun", "Bun"),)),
+    (20, ((r"Apache-Coyote|Tomcat", "Tomcat as it is shipped (connectionTimeout in server.xml)"),)),
+    (30, (("jetty", "Jetty (idleTimeout)"),)),
+    (
+        60,
+        (
+            (ANY, "AWS application load balancers (idle timeout)"),
+            (r"Apache-Coyote|Tomcat", "Tomcat without a setting (keepAliveTimeout)"),
+        ),
+    ),
+    (65, (("puma", "Puma (persistent_timeout)"),)),
+    (
+        75,
+        ((r"nginx|openresty|tengine", "nginx (keepalive_timeout)"), ("aiohttp", "aiohttp's run_app (keepalive_timeout)")),
+    ),
+    (90, ((ANY, "Heroku's router"),)),
+    (120, ((r"IIS|Microsoft-HTTPAPI", "IIS (connectionTimeout)"), ("waitress", "waitress (channel_timeout)"))),
+    (180, ((ANY, "Traefik (idleTimeout of the entry point)"),)),
+    (300, (("caddy", "Caddy (idle_timeout)"),)),
+    (3600, (("envoy", "Envoy (idle_timeout)"),)),
+)
+"""Seconds after which servers close an idle connection by default; of each the pattern of its Server field, and its name."""
+
+
+def usual(limit: int | None, server: str) -> str:
+    """Whose default this idle limit (ns) is: "; 5 s is the default of Apache httpd (...)", or "" where it is nobody's.
+
+    `server` is what the Server field says: the default of another product is not named. Where it says nothing, all are.
+    """
+    whose = [(s, name) for s, pattern, name in _near(limit) if not server or re.search(pattern, server, re.IGNORECASE)]
+    if not whose:
+        return ""
+    names = [name for _, name in whose]
+    listed = " and of ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f"; {whose[0][0]} s is the default of {listed}"
+
+
+def is_usual(limit: pl.Expr) -> pl.Expr:
+    """Whether this idle limit (ns) is anybody's default."""
+
+    def near(limits: pl.Series) -> pl.Series:
+        return pl.Series(limits.name, [bool(_near(n)) for n in limits.cast(pl.Int64).to_list()], dtype=pl.Boolean)
+
+    return limit.map_batches(near, return_dtype=pl.Boolean, is_elementwise=True)
+
+
+def _near(limit: int | None) -> list[tuple[int, str, str]]:
+    """Timers fire late; they seem to fire early where the end of the response was still in the server's buffers."""
+    if limit is None:
+        return []
+    for s, products in _IDLE_LIMITS:
+        if abs(limit - s * SECOND) <= max(s / 50, min(s / 10, 0.5)) * SECOND:
+            return [(s, pattern, name) for pattern, name in products]
+    return []
