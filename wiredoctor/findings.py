@@ -238,7 +238,7 @@ class CaptureSummary:
 
 
 class Checked(NamedTuple):
-    """A rule that was asked for: its family, and the table that it looks at first."""
+    """A rule: its family, and the table that it looks at first."""
 
     family: str
     table: str
@@ -249,7 +249,7 @@ class Report:
     """What an analysis found. `connections` and `exchanges` are Polars frames with the columns of tables.CONNECTIONS
     and tables.EXCHANGES, and `capture` (the file) in front.
 
-    `checked`: the rules that were asked for, by name. `left_out`: what was found and is not here.
+    `checked`: the rules that were asked for, by name. `unasked`: the others. `left_out`: what was found and is not here.
     """
 
     version: str
@@ -260,6 +260,7 @@ class Report:
     exchange_count: int = 0
     limits: list[str] = field(default_factory=list[str])
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
+    unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     scan_connections: Callable[[], pl.LazyFrame] | None = None
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None

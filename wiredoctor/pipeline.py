@@ -63,7 +63,8 @@ def analyze(
                 if on_error is None:
                     raise
                 on_error(str(error))
-    return _report(done, {name: Checked(module.family, module.tables[0]) for name, module in chosen.items()})
+    every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items()}
+    return _report(done, {n: c for n, c in every.items() if n in chosen}, {n: c for n, c in every.items() if n not in chosen})
 
 
 @dataclass
@@ -149,9 +150,9 @@ def _settle(
     )
 
 
-def _report(done: list[_Done], checked: dict[str, Checked]) -> Report:
+def _report(done: list[_Done], checked: dict[str, Checked], unasked: dict[str, Checked]) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    report = Report(version=wiredoctor.__version__, checked=checked)
+    report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked)
     for one in done:
         report.captures.append(one.summary)
         report.findings.extend(one.findings)

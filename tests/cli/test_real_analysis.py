@@ -121,12 +121,13 @@ def test_filters_change_neither_ids_nor_findings(trace: Path) -> None:
     )
     assert shown["findings"] == everything["findings"]
     assert hidden["findings"] == []
-    hidden["summary"] |= {"healthy": [], "not_judged": []}
+    hidden["summary"] |= {"checked": [], "healthy": [], "not_judged": []}
     assert hidden["summary"] == {
         "connections": 0,
         "exchanges": 0,
         "findings": {"error": 0, "warning": 0, "note": 0},
         "delay": 0,
+        "checked": [],
         "healthy": [],
         "not_judged": [],
         "left_out": [],

@@ -165,6 +165,7 @@ def exchange(number: int, index: int = 0, **changes: Any) -> dict[str, Any]:
         "exchange": index,
         "has_request": True,
         "has_response": True,
+        "both_directions": True,
         "request_frame": 4 + 10 * number,
         "request_last_frame": 4 + 10 * number,
         "request_start": start,

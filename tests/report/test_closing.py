@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.report.examples import connection, exchange, finding, report, without_request, without_response
+from tests.report.examples import capture, connection, exchange, finding, report, without_request, without_response
 from tests.report.test_text import page
 from wiredoctor.findings import Checked, LeftOut, Report
-from wiredoctor.report.closing import healthy, not_judged
+from wiredoctor.report.closing import Looked, reach
+from wiredoctor.report.phrases import checked
 
 CHECKED = {
     "capture-loss": Checked("capture", "connections"),
@@ -18,9 +19,13 @@ CHECKED = {
 }
 
 
+def healthy(one: Report) -> list[str]:
+    return [*reach(one).healthy]
+
+
 def told(one: Report) -> list[tuple[str, int, str]]:
     """What could not be judged, by the first word of the reason."""
-    return [(n.what, n.count, n.reason.split()[0].strip(",:")) for n in not_judged(one)]
+    return [(n.what, n.count, n.reason.split()[0].strip(",:")) for n in reach(one).not_judged]
 
 
 def of(*connections: dict[str, Any], exchanges: int = 1, **changes: Any) -> Report:
@@ -50,7 +55,50 @@ def test_what_a_connection_hides() -> None:
         ("connections", 1, "HTTP/2"),
         ("connections", 1, "neither"),
     ]
-    assert told(of(connection(1, protocol="none", server_packets=0))) == [("connections", 1, "carried")]
+    assert told(of(connection(1, protocol="none", server_packets=0))) == [("connections", 1, "carried"), ("rules", 1, "what")]
+
+
+def test_of_an_open_connection_the_close_is_unknown() -> None:
+    still = connection(1, closed_by="", close="")
+    assert told(of(still, connection(2, protocol="tls", closed_by="", close=""))) == [
+        ("connections", 1, "TLS"),
+        ("connections", 1, "still"),
+    ]
+    cut = report([], [still], [exchange(1, response_end_reason="capture-end")])
+    assert told(cut) == [("connections", 1, "still"), ("exchanges", 1, "the")]
+
+
+def test_one_direction_is_no_proof_of_health() -> None:
+    half = report(
+        [], [connection(1, client_packets=0)], [exchange(1, **without_request(), both_directions=False)], checked=CHECKED
+    )
+    assert healthy(half) == ["capture-loss", "damaged-file"]
+    assert checked(reach(half)) == ["the capture itself"]
+    assert told(half)[-1] == ("rules", 3, "what")
+
+
+def test_what_was_checked_and_for_what() -> None:
+    some = [connection(1), connection(2), connection(3, protocol="tls"), connection(4, protocol="unknown", client_packets=0)]
+    one = of(*some, connection(5, protocol="none"), exchanges=7)
+    one.checked = {**CHECKED, "connect-failed": Checked("stalls", "connections"), "slow-response": Checked("stalls", "exchanges")}
+    assert checked(reach(one)) == [
+        "7 exchanges on 2 connections: stalls, connects, closes, streaming",
+        "1 TLS connection: stalls, connects",
+        "1 connection without data: connect-failed",
+        "the capture itself",
+    ]
+    assert reach(one).checked[0] == Looked("http", 2, 7, ("lifetime", "stalls", "streaming"), ())
+
+
+def test_a_family_that_was_asked_for_in_part_is_named_by_its_rules() -> None:
+    one = of(connection(1), exchanges=2, unasked={"slow-response": Checked("stalls", "exchanges")})
+    assert checked(reach(one))[0] == "2 exchanges on 1 connection: closes, streaming, nagle-delayed-ack"
+
+
+def test_without_packets() -> None:
+    empty = report([], captures=[capture(packets=0, first_time=None, last_time=None, not_analysed={})], checked=CHECKED)
+    assert page(empty).startswith("Nothing to diagnose: there are no packets.\n")
+    assert page(report([], checked=CHECKED)).startswith("Nothing to diagnose: no TCP connection was seen.\n")
 
 
 def test_what_the_capture_lacks() -> None:
@@ -79,12 +127,15 @@ def test_it_stands_in_the_text() -> None:
     assert text.endswith(
         """
 Checked and healthy
-  capture: capture-loss, damaged-file
-  lifetime: premature-close
-  stalls: nagle-delayed-ack
+  1 exchange on 1 connection: stalls, connects, closes, streaming
+  1 TLS connection: stalls, connects
+  the capture itself
+    capture: capture-loss, damaged-file
+    lifetime: premature-close
+    stalls: nagle-delayed-ack
 
 Not judged
-  1 of 2 connections: TLS, not decrypted: whatever HTTP is in it is not read
+  1 of 2 connections: TLS, not decrypted: HTTP in it, and how it was closed, were not judged
 
 Left out
   2 findings (tinygrams) ignored by the configuration: known since May

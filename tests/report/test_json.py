@@ -73,6 +73,9 @@ def test_top_and_captures() -> None:
         "exchanges": 0,
         "findings": {"error": 1, "warning": 2, "note": 0},
         "delay": 0.4,
+        "checked": [
+            {"what": "http", "connections": 1, "exchanges": 0, "families": ["stalls", "lifetime"], "rules": []},
+        ],
         "healthy": [],
         "not_judged": [{"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so that there was nothing to check"}],
         "left_out": [],

@@ -62,8 +62,9 @@ What was read
     not analysed: ARP, 3 packets
   5 TCP connections, 7 HTTP exchanges
 
-Checked and healthy
-  lifetime: premature-close
+Checked
+  7 exchanges on 5 connections: stalls, connects, closes
+  1 of 2 rules found nothing
 """
 
 
@@ -224,7 +225,21 @@ def test_unicode_changes_only_the_drawing() -> None:
 def test_nothing_found() -> None:
     text = page(busy([]))
     assert text.startswith("Nothing wrong was found.\n\nWhat was read\n")
-    assert text.endswith("\n\nChecked and healthy\n  stalls: nagle-delayed-ack\n  lifetime: premature-close\n")
+    assert text.endswith(
+        """
+
+Checked and healthy
+  7 exchanges on 5 connections: stalls, connects, closes
+    stalls: nagle-delayed-ack
+    lifetime: premature-close
+"""
+    )
+
+
+def test_rules_that_found_nothing_are_named_where_all_is_asked_for() -> None:
+    assert page(busy([finding()]), everything=True).endswith(
+        "\n\nChecked\n  7 exchanges on 5 connections: stalls, connects, closes\n    lifetime: premature-close\n"
+    )
 
 
 def test_nothing_to_look_at() -> None:

@@ -1,4 +1,4 @@
-"""How far a report reaches: which rules had something to look at and found nothing, what could not be judged and why."""
+"""How far a report reaches: what was checked for what, which rules found nothing, what could not be judged and why."""
 
 from __future__ import annotations
 
@@ -8,12 +8,30 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-    from wiredoctor.findings import Report
+    from wiredoctor.findings import Checked, Report
 
 _ABOUT_HTTP = ("exchanges", "messages", "bursts", "faults")
 """Tables that have rows only where HTTP was seen."""
 
+_CARRIED = ("http", "tls", "http2", "unknown")
+"""What connections with data carry."""
+
 Thing = Literal["connections", "exchanges", "rules"]
+Subject = Literal["http", "tls", "http2", "unknown", "none", "capture"]
+
+SUBJECTS: tuple[Subject, ...] = ("http", "tls", "http2", "unknown", "none", "capture")
+"""What can be checked: connections by what they carry (see tables.PROTOCOLS), and the captures themselves."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """So many connections, with so many exchanges, were checked by all rules of these families and by some of others."""
+
+    what: Subject
+    connections: int
+    exchanges: int
+    families: tuple[str, ...]
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -25,66 +43,127 @@ class NotJudged:
     reason: str
 
 
+@dataclass(frozen=True)
+class Reach:
+    """`checked`: what was looked at, and for what. `healthy`: the rules that had something to look at and found nothing, by
+    name, in the order of the rules. `not_judged`: connections, then exchanges, then rules."""
+
+    checked: tuple[Looked, ...]
+    healthy: tuple[str, ...]
+    not_judged: tuple[NotJudged, ...]
+
+
 _CONNECTIONS = {
-    "tls": "TLS, not decrypted: whatever HTTP is in it is not read",
-    "http2": "HTTP/2, which is not read",
-    "unknown": "neither HTTP/1.x nor TLS: only the timing was looked at",
+    "tls": "TLS, not decrypted: HTTP in it, and how it was closed, were not judged",
+    "http2": "HTTP/2, which is not read: only stalls and connects were looked at",
+    "unknown": "neither HTTP/1.x nor TLS: only stalls and connects were looked at",
     "none": "carried no data",
     "one_sided": "only one direction was captured: nothing that needs both was judged",
     "unseen": "bytes are missing from the capture: findings that touch such a place have low confidence",
     "late": "began before the capture, without the handshake: round trips are less sure, and confidence is medium at most",
+    "open": "still open when the capture ended: the close is not in it",
 }
 _EXCHANGES = {
     "unanswered": "no response in the capture",
     "unasked": "no request in the capture, which began later or lost it",
+    "unfinished": "the capture ended before the response did",
 }
 
 
-def healthy(report: Report) -> list[str]:
-    """The rules that had something to look at and found nothing, by name, in the order of the rules."""
+def reach(report: Report) -> Reach:
+    """How far the report reaches. Reads the tables of connections and of exchanges once."""
+    carried = _connections(report)
+    exchanges = _exchanges(report)
+    judged = exchanges.pop("judged", 0)
+    both = sum(carried[f"both_{name}"] for name in _CARRIED)
+    rows = {
+        **dict.fromkeys(_ABOUT_HTTP, judged),
+        "segments": both,
+        "connections": report.connection_count,
+        "captures": len(report.captures),
+        "oddities": len(report.captures),
+    }
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
-    return [name for name, rule in report.checked.items() if name not in found and _had_rows(report, rule.table)]
+    # of payload that is not HTTP only the stalls are judged
+    of_http = {**rows, "segments": carried["both_http"]}
+    had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http).get(r.table, len(report.captures))]
+    not_judged = [
+        *(NotJudged("connections", carried[name], why) for name, why in _CONNECTIONS.items() if carried[name]),
+        *(NotJudged("exchanges", exchanges[name], why) for name, why in _EXCHANGES.items() if exchanges.get(name)),
+    ]
+    if idle := len(report.checked) - len(had):
+        not_judged.append(NotJudged("rules", idle, f"{_nothing_for(report)}, so that there was nothing to check"))
+    return Reach(tuple(_looked(report, carried, judged)), tuple(name for name in had if name not in found), tuple(not_judged))
 
 
-def _had_rows(report: Report, table: str) -> bool:
-    if table in _ABOUT_HTTP:
-        return report.exchange_count > 0
-    return report.connection_count > 0 or table == "captures"
+def _nothing_for(report: Report) -> str:
+    if not report.connection_count:
+        return "no TCP connection was seen"
+    return "what they look at was not captured in both directions" if report.exchange_count else "no HTTP exchange was seen"
 
 
-def not_judged(report: Report) -> list[NotJudged]:
-    """What could not be judged, or not fully: connections, then exchanges, then rules."""
-    idle = sum(not _had_rows(report, rule.table) for rule in report.checked.values())
-    why = "no HTTP exchange was seen" if report.connection_count else "no TCP connection was seen"
-    places = _of_connections(report) + _of_exchanges(report)
-    return [*places, NotJudged("rules", idle, f"{why}, so that there was nothing to check")] if idle else places
+def _looked(report: Report, carried: dict[str, int], exchanges: int) -> list[Looked]:
+    """What was checked, where it was checked for anything."""
+
+    partly = {rule.family for rule in report.unasked.values()}
+
+    def about(what: Subject, connections: int, rules: dict[str, Checked], *, named: bool = False) -> Looked:
+        whole = dict.fromkeys(rule.family for rule in rules.values() if not named and rule.family not in partly)
+        some = tuple(name for name, rule in rules.items() if rule.family not in whole)
+        return Looked(what, connections, exchanges if what == "http" else 0, tuple(whole), some)
+
+    asked = report.checked
+    capture = {name: rule for name, rule in asked.items() if rule.family == "capture"}
+    timing = {name: rule for name, rule in asked.items() if rule.family == "stalls" and rule.table not in _ABOUT_HTTP}
+    connects = {name: rule for name, rule in timing.items() if rule.table == "connections"}
+    looked = [
+        about("http", carried["both_http"], {name: rule for name, rule in asked.items() if name not in capture}),
+        about("tls", carried["both_tls"], timing),
+        about("http2", carried["both_http2"], timing),
+        about("unknown", carried["both_unknown"], timing),
+        about("none", carried["none"], connects, named=True),
+    ]
+    if report.captures:
+        looked.append(about("capture", report.connection_count, capture))
+    return [one for one in looked if (one.connections or one.what == "capture") and (one.families or one.rules)]
 
 
-def _of_connections(report: Report) -> list[NotJudged]:
+def _connections(report: Report) -> dict[str, int]:
+    """How many there are of each reason of _CONNECTIONS, and of each protocol those of which both directions were captured."""
+    names = [*_CONNECTIONS, *(f"both_{name}" for name in _CARRIED)]
     if report.scan_connections is None or not report.connection_count:
-        return []
+        return dict.fromkeys(names, 0)
     import polars as pl
 
     c = pl.col
+    protocols = {name: c("protocol") == name for name in (*_CARRIED, "none")}
     one_sided = (c("client_packets") == 0) | (c("server_packets") == 0)
     flags = {
-        **{name: c("protocol") == name for name in ("tls", "http2", "unknown", "none")},
+        **protocols,
+        **{f"both_{name}": protocols[name] & ~one_sided for name in _CARRIED},
         "one_sided": one_sided & (c("protocol") != "none"),
         "unseen": ~one_sided & (c("client_unseen_bytes") + c("server_unseen_bytes") > 0),
-        "late": ~one_sided & ~c("handshake") & (c("protocol") == "http"),
+        "late": ~one_sided & ~c("handshake") & (c("protocol") != "none"),
+        "open": ~one_sided & (c("closed_by") == "") & (c("protocol") == "http"),
     }
-    return _counted("connections", report.scan_connections(), flags, _CONNECTIONS)
+    return dict.fromkeys(names, 0) | _counts(report.scan_connections(), flags)
 
 
-def _of_exchanges(report: Report) -> list[NotJudged]:
+def _exchanges(report: Report) -> dict[str, int]:
+    """How many there are of each reason of _EXCHANGES, and `judged`: how many can be judged at all."""
     if report.scan_exchanges is None or not report.exchange_count:
-        return []
+        return {}
     import polars as pl
 
-    flags = {"unanswered": ~pl.col("has_response"), "unasked": ~pl.col("has_request")}
-    return _counted("exchanges", report.scan_exchanges(), flags, _EXCHANGES)
+    c = pl.col
+    flags = {
+        "judged": c("both_directions"),
+        "unanswered": ~c("has_response"),
+        "unasked": ~c("has_request"),
+        "unfinished": c("has_response") & (c("response_end_reason") == "capture-end"),
+    }
+    return _counts(report.scan_exchanges(), flags)
 
 
-def _counted(what: Thing, table: pl.LazyFrame, flags: dict[str, pl.Expr], reasons: dict[str, str]) -> list[NotJudged]:
-    counts = table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
-    return [NotJudged(what, counts[name], reason) for name, reason in reasons.items() if counts[name]]
+def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, int]:
+    return table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)

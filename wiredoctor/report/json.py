@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import SEVERITIES, printable
-from wiredoctor.report.closing import healthy, not_judged
+from wiredoctor.report.closing import reach
 from wiredoctor.report.ordered import Sink, Spool, in_memory
 
 if TYPE_CHECKING:
@@ -137,13 +138,15 @@ def _summary(report: Report) -> dict[str, Any]:
     counts = dict.fromkeys(SEVERITIES, 0)
     for one in report.findings:
         counts[one.severity] += 1
+    far = reach(report)
     return {
         "connections": report.connection_count,
         "exchanges": report.exchange_count,
         "findings": counts,
         "delay": report.delay,
-        "healthy": healthy(report),
-        "not_judged": [{"what": n.what, "count": n.count, "reason": n.reason} for n in not_judged(report)],
+        "checked": [asdict(one) for one in far.checked],
+        "healthy": far.healthy,
+        "not_judged": [asdict(one) for one in far.not_judged],
         "left_out": [
             {"by": one.by, "reason": one.reason, "findings": one.findings, "rules": [*one.rules]} for one in report.left_out
         ],

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from wiredoctor.report.closing import reach
 from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper
 from wiredoctor.report.phrases import (
     change,
+    checked,
     ends,
     example,
     facts,
@@ -20,6 +22,7 @@ from wiredoctor.report.phrases import (
     not_analysed,
     nothing,
     reasons,
+    rest,
     standing,
     times,
     totals,
@@ -129,8 +132,11 @@ def _closing(report: Report, shown: str) -> Iterator[str]:
         yield from (f"  - {escaped(line)}" for line in _of_capture(capture))
     yield f"- {escaped(totals(report, shown))}"
     yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits)
-    yield from (f"- Checked and healthy: {escaped(line)}" for line in well(report))
-    yield from (f"- Not judged: {escaped(line)}" for line in reasons(report))
+    far = reach(report)
+    yield from (f"- Checked: {escaped(line)}" for line in checked(far))
+    healthy = [rest(report, far)] if report.findings else well(report, far)
+    yield from (f"  - {escaped(line)}" for line in healthy)
+    yield from (f"- Not judged: {escaped(line)}" for line in reasons(report, far))
     yield from (f"- Left out: {escaped(line)}" for line in known(report))
     yield ""
     yield "</details>"

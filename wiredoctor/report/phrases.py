@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from wiredoctor.findings import SEVERITIES
-from wiredoctor.report.closing import healthy, not_judged
+from wiredoctor.report.closing import Looked, Reach
 from wiredoctor.report.groups import Group, host
 from wiredoctor.report.words import count, duration, shorten, size
 
@@ -49,7 +49,8 @@ def nothing(report: Report, shown: str = "") -> str:
     """A report without findings, in a sentence."""
     scope = f" ({shown})" if shown else ""
     if not report.connection_count:
-        return f"Nothing to diagnose: no TCP connection was seen{scope}."
+        empty = report.captures and not any(capture.packets for capture in report.captures)
+        return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope}."
     left = sum(one.findings for one in report.left_out)
     wrong = f"Nothing was found but {count(left, 'finding')} left out below" if left else "Nothing wrong was found"
     return f"{wrong}{'' if report.exchange_count else ', but no HTTP exchange was seen'}{scope}."
@@ -131,18 +132,56 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
     return lines
 
 
-def well(report: Report) -> list[str]:
-    """The healthy rules, a line for each family: "lifetime: idle-close, premature-close"."""
+def checked(reach: Reach) -> list[str]:
+    """What was looked at and for what, a line each: "12 exchanges on 3 connections: stalls, connects, closes"."""
+    return [_looked(one) for one in reach.checked]
+
+
+_WORDS = {
+    "stalls": "stalls, connects",
+    "lifetime": "closes",
+    "streaming": "streaming",
+    "framing": "framing",
+    "round-trips": "round trips",
+}
+"""What a family is about, for people, in the order in which they ask."""
+
+_SUBJECTS = {
+    "tls": ("TLS connection", ""),
+    "http2": ("HTTP/2 connection", ""),
+    "unknown": ("other connection", " (neither HTTP/1.x nor TLS)"),
+    "none": ("connection", " without data"),
+}
+
+
+def _looked(one: Looked) -> str:
+    families = sorted(one.families, key=lambda family: [*_WORDS, family].index(family))
+    what = ", ".join([*(_WORDS.get(family, family) for family in families), *one.rules])
+    if one.what == "capture":
+        return "the capture itself" + (f": {', '.join(one.rules)}" if one.rules else "")
+    if one.what == "http":
+        return f"{count(one.exchanges, 'exchange')} on {count(one.connections, 'connection')}: {what}"
+    noun, more = _SUBJECTS[one.what]
+    return f"{count(one.connections, noun)}{more}: {what}"
+
+
+def well(report: Report, reach: Reach) -> list[str]:
+    """The rules that found nothing, a line for each family: "lifetime: idle-close, premature-close"."""
     families: dict[str, list[str]] = {}
-    for rule in healthy(report):
+    for rule in reach.healthy:
         families.setdefault(report.checked[rule].family, []).append(rule)
     return [f"{family}: {', '.join(rules)}" for family, rules in families.items()]
 
 
-def reasons(report: Report) -> list[str]:
+def rest(report: Report, reach: Reach) -> str:
+    """How many rules found nothing: "41 of 44 rules found nothing"."""
+    return f"{len(reach.healthy):,} of {count(len(report.checked), 'rule')} found nothing"
+
+
+def reasons(report: Report, reach: Reach) -> list[str]:
     """What could not be judged, a line each: "2 of 5 connections: TLS, not decrypted ..."."""
     whole = {"connections": report.connection_count, "exchanges": report.exchange_count, "rules": len(report.checked)}
-    return [f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}" for one in not_judged(report)]
+    return [f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}" for one in reach.not_judged]
 
 
 def known(report: Report) -> list[str]:

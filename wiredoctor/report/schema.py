@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wiredoctor.findings import CONFIDENCES, LEFT_OUT_BY, SEVERITIES
+from wiredoctor.report.closing import SUBJECTS
 from wiredoctor.report.json import SCHEMA_VERSION
 from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
 
@@ -222,6 +223,17 @@ _SUMMARY = _object(
     exchanges=_whole("HTTP exchanges"),
     findings=_object("how many of each severity", **{s: _whole(f"findings that are {s}s") for s in SEVERITIES}),
     delay=_seconds("all delays, overlaps counted once", least=0),
+    checked=_list(
+        _object(
+            "what was looked at, and for what",
+            what=_one_of("connections by what they carried, captured in both directions; or the captures themselves", SUBJECTS),
+            connections=_whole("how many connections"),
+            exchanges=_whole("with how many HTTP exchanges"),
+            families=_list(_text("name of a family"), "families of which all rules that apply were asked for"),
+            rules=_list(_text("name of a rule"), "the rules of other families"),
+        ),
+        "how far this report reaches",
+    ),
     healthy=_list(_text("name of a rule"), "rules that had something to look at and found nothing"),
     not_judged=_list(
         _object(

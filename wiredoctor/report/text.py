@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from wiredoctor.report.closing import reach
 from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
 from wiredoctor.report.phrases import (
     change,
+    checked,
     ends,
     example,
     facts,
@@ -17,6 +19,7 @@ from wiredoctor.report.phrases import (
     not_analysed,
     nothing,
     reasons,
+    rest,
     standing,
     times,
     totals,
@@ -52,7 +55,7 @@ def write(
     if not groups:
         writer.paragraph((nothing(report, shown), "bold"))
     _write_read(writer, report, shown)
-    _write_reach(writer, report)
+    _write_reach(writer, report, named=everything or not groups)
 
 
 def _write_groups(writer: Writer, report: Report, groups: list[Group], *, everything: bool) -> None:
@@ -125,12 +128,19 @@ def _write_capture(writer: Writer, capture: CaptureSummary) -> None:
         writer.paragraph(("damaged: ", "bold"), capture.damage, indent=4, hang=2)
 
 
-def _write_reach(writer: Writer, report: Report) -> None:
-    """What is healthy, what could not be judged, what is known."""
-    parts = (("Checked and healthy", well(report)), ("Not judged", reasons(report)), ("Left out", known(report)))
-    for title, lines in parts:
-        if lines:
-            writer.blank()
-            writer.paragraph((title, "bold"))
-            for line in lines:
-                writer.paragraph(line, indent=2, hang=2)
+def _write_reach(writer: Writer, report: Report, *, named: bool) -> None:
+    """What was checked, what could not be judged, what is known. `named`: the rules that found nothing are named."""
+    far = reach(report)
+    _write_part(writer, "Checked" if report.findings else "Checked and healthy", checked(far))
+    for line in well(report, far) if named else [rest(report, far)]:
+        writer.paragraph(line, indent=4 if named else 2, hang=2)
+    _write_part(writer, "Not judged", reasons(report, far))
+    _write_part(writer, "Left out", known(report))
+
+
+def _write_part(writer: Writer, title: str, lines: list[str]) -> None:
+    if lines:
+        writer.blank()
+        writer.paragraph((title, "bold"))
+        for line in lines:
+            writer.paragraph(line, indent=2, hang=2)
