@@ -546,6 +546,31 @@ _RESPONSE_BURSTS = (
     _c("pause_times", LIST64, "ns", "times of `pause_frames`"),
 )
 
+_RESPONSE_PIECES = (
+    _n("body_frame", I64, "", "first packet with body bytes of a chunked response or an event stream; none for others"),
+    _n("body_time", I64, "ns", "its time"),
+    _n("median_chunk", I32, "bytes", "size of the data chunk in the middle, where chunked; chunks above 1,024 count as 1,024"),
+    _c("chunk_lines_alone", I32, "", "lines before data chunks that came in a packet without content"),
+    _c("chunks_end_lines", BOOL, "", "chunked, and every data chunk ended with a newline"),
+    _c("early_chunks", I32, "", "data chunks that began before the first gap of 10 ms in the body, at most 2"),
+    _n(
+        "events",
+        I64,
+        "",
+        "events of text/event-stream, application/x-ndjson or multipart/x-mixed-replace; none for others, behind a hole, "
+        "out of order, or compressed",
+    ),
+    _c("first_events", I32, "", "of these, those that ended before the first gap of 10 ms in the body"),
+    _c(
+        "held_bursts",
+        I32,
+        "",
+        "bursts behind an application's pause of at least 500 ms with three events or more before the first gap of 10 ms",
+    ),
+    _c("held_frames", LIST64, "", "of the first three of them: last packet before, first packet (6 frames at most)"),
+    _c("held_times", LIST64, "ns", "times of `held_frames`"),
+)
+
 MESSAGES = Table(
     "messages",
     "a request, a response or an interim response, with what there is of it",
@@ -575,7 +600,9 @@ EXCHANGES = Table(
         _c("has_request", BOOL, "", "the request was captured; else its columns are null or empty"),
         _c("has_response", BOOL, "", "a final response was captured (or the interim one that came alone)"),
         *_side("request", (_n("message", I64, "", "message id"), *_MESSAGE, *_REQUEST_ONLY)),
-        *_side("response", (_n("message", I64, "", "message id"), *_MESSAGE, *_RESPONSE_ONLY, *_RESPONSE_BURSTS)),
+        *_side(
+            "response", (_n("message", I64, "", "message id"), *_MESSAGE, *_RESPONSE_ONLY, *_RESPONSE_BURSTS, *_RESPONSE_PIECES)
+        ),
         _n("request_head_last_frame", I64, "", "packet that completed the head of a request with a body; none without a body"),
         _n("request_head_time", I64, "ns", "its time"),
         _n("request_body_frame", I64, "", "first packet with body bytes of the request"),
@@ -596,6 +623,7 @@ EXCHANGES = Table(
             "the last response before it on the connection announced the close: Connection: close, HTTP/1.0 without keep-alive, "
             "or a body that runs to the close",
         ),
+        _c("endpoint", I64, "", "hash of the server's address and port, the same on all its connections"),
         # the connection, as of when the row was said
         _c("last", BOOL, "", "no further request was seen on the connection"),
         _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),

@@ -17,6 +17,7 @@ from wiredoctor.http.annotate import annotate
 from wiredoctor.http.bursts import find_bursts
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.effective_mss import lower
+from wiredoctor.http.endpoints import endpoint_hash
 from wiredoctor.http.exchanges import exchange_table
 from wiredoctor.http.faults import fault_table
 from wiredoctor.http.message import AT_CAPTURE_END, IN_HOLE
@@ -53,7 +54,7 @@ def read(
 
     `facts` are TCP's arrays by slot, `clock` the watermark, `retired` the slots that no packet will come for any more.
     """
-    spoken = Spoken(messages=[] if state.keep_messages else None)
+    spoken = _spoken(state)
     rows: Columns = {}
     plain: Plain | None = None
     touched: list[Conversation] = []
@@ -104,7 +105,7 @@ def read(
 
 def finish(open_slots: list[int], payload: Payload, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
     """The capture is over: what is open in these slots, which are in the order of their connections, ends here."""
-    spoken = Spoken(messages=[] if state.keep_messages else None)
+    spoken = _spoken(state)
     slots = [slot for slot in open_slots if slot in state.conversations]
     for slot in slots:
         endings.end(slot, facts, payload, spoken, state, last_reason=AT_CAPTURE_END)
@@ -131,6 +132,11 @@ def forget(slots: list[int], state: HttpState) -> None:
 
 
 _NOTHING = Spoken()
+
+
+def _spoken(state: HttpState) -> Spoken:
+    """For what an epoch will say."""
+    return Spoken(messages=[] if state.keep_messages else None, pieces=state.bursts.pieces, streams=state.bursts.streams)
 
 
 def _by_row(pieces: list[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
@@ -179,13 +185,8 @@ def _roles(s: Columns, groups: Groups, state: HttpState) -> tuple[Array, Array]:
 def _endpoints(slots: Array, facts: dict[str, Array]) -> tuple[Array, Array]:
     """Hashes of address and port per slot and direction (k, 2), and the direction of the lower port (k,)."""
     side = 2 * slots[:, None] + np.arange(2)
-    with np.errstate(over="ignore"):
-        mixed = facts["side_port"][side].astype(np.uint64)
-        for name in ("side_address_high", "side_address_low"):
-            mixed = (mixed ^ facts[name][side]) * np.uint64(0x9E3779B97F4A7C15)
-            mixed ^= mixed >> np.uint64(32)
     lower = facts["side_port"][side[:, 1]] <= facts["side_port"][side[:, 0]]
-    return mixed.view(np.int64), lower.astype(np.int64)
+    return endpoint_hash(side, facts), lower.astype(np.int64)
 
 
 def _answered_late(intervals: array[int], state: HttpState) -> None:

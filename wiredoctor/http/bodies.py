@@ -13,18 +13,21 @@ from wiredoctor.http.payload import FIRST_LOOK, Payload
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
+    from wiredoctor.http.pieces import Pieces
     from wiredoctor.http.reader import Reader
 
 MAX_LINE = 1 << 14
 """Bytes of a chunk-size or trailer line."""
 
 
-def _take(reader: Reader, items: Items, i: int, stop: int, upto: int) -> None:
+def _take(reader: Reader, items: Items, i: int, stop: int, upto: int, read: Payload) -> None:
     """Counts body bytes of items[i:stop] from `pos` up to the stream offset `upto`."""
     message = reader.message
     if message is None or stop <= i:
         return
     begin = max(reader.pos, items.start[i])
+    if message.pieces is not None and message.pieces.watching:
+        _watch(message.pieces, items, i, stop, begin, upto, read)
     size = upto - begin
     last: int | None = stop - 1
     for k in items.holes[bisect_left(items.holes, i) : bisect_left(items.holes, stop)] if items.holes else ():
@@ -45,21 +48,35 @@ def _take(reader: Reader, items: Items, i: int, stop: int, upto: int) -> None:
         message.last_body_time = max(message.last_body_time, items.time[last])
 
 
-def all_of(reader: Reader, items: Items, i: int, stop: int) -> int:
+def _watch(pieces: Pieces, items: Items, i: int, stop: int, begin: int, upto: int, read: Payload) -> None:
+    """Tells when the content of items[i:stop] from `begin` up to `upto` came, and what it is where that is asked for."""
+    for k in range(i, stop):
+        if not pieces.watching:
+            return
+        if items.at[k] != HOLE:
+            pieces.comes(items.frame[k], items.time[k])
+        if items.at[k] < 0:
+            pieces.lose()
+        elif pieces.counter is not None:
+            start = max(items.start[k], begin)
+            pieces.content(read(items.at[k] + start - items.start[k], min(items.end[k], upto) - start))
+
+
+def all_of(reader: Reader, items: Items, i: int, stop: int, read: Payload) -> int:
     """Everything there is belongs to the body."""
     end = items.end[stop - 1]
-    _take(reader, items, i, stop, end)
+    _take(reader, items, i, stop, end, read)
     reader.pos = end
     return stop
 
 
-def sized(reader: Reader, items: Items, i: int, stop: int) -> int:
+def sized(reader: Reader, items: Items, i: int, stop: int, read: Payload) -> int:
     """Body bytes up to `reader.until`: a body with a length, or a chunk."""
     until = reader.until
     k = bisect_left(items.end, until, i, stop)
     if k == stop:
-        return all_of(reader, items, i, stop)
-    _take(reader, items, i, k + 1, until)
+        return all_of(reader, items, i, stop, read)
+    _take(reader, items, i, k + 1, until, read)
     reader.pos = until
     ends_in_hole = items.at[k] < 0
     if reader.message is not None and reader.message.framing == framing.CHUNKED:
@@ -68,6 +85,9 @@ def sized(reader: Reader, items: Items, i: int, stop: int) -> int:
             reader.lose()
         else:
             reader.mode = CHUNK_END
+            pieces = reader.message.pieces
+            if pieces is not None and pieces.lines:
+                pieces.lines = not ends_in_hole and read(items.at[k] + until - 1 - items.start[k], 1) == b"\n"
     else:
         reader.finish(COMPLETE)
         if ends_in_hole and items.end[k] > until:
@@ -149,13 +169,19 @@ def _line(reader: Reader, items: Items, i: int, whole: bytes) -> None:
         elif (size := int(digits, 16)) == 0:
             reader.in_trailer = True
         else:
+            if message.pieces is not None:
+                content_end = reader.until if message.chunks else message.head_end
+                message.pieces.chunk(size, alone=items.start[i] >= content_end and items.end[i] == reader.pos)
             message.chunks += 1
             reader.mode, reader.until = BODY, reader.pos + size
 
 
 def _touch(reader: Reader, items: Items, i: int) -> None:
-    if reader.message is not None:
-        reader.message.reaches(items.frame[i], items.time[i])
+    message = reader.message
+    if message is not None:
+        message.reaches(items.frame[i], items.time[i])
+        if message.pieces is not None and message.pieces.watching:
+            message.pieces.comes(items.frame[i], items.time[i])
 
 
 def _hole(reader: Reader) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wiredoctor.http.pieces import Pieces
 from wiredoctor.scan import Groups, group_rows
 from wiredoctor.tables import MILLISECOND, NEVER, SERVER, Array, Columns
 
@@ -13,6 +14,8 @@ SHORTEST_PAUSE = 10 * MILLISECOND
 """Gaps below this, or below two round trips, are within a burst."""
 TOLD_PAUSE = 50 * MILLISECOND
 """Application pauses from this on are counted per response (`unchunked-streaming`)."""
+LONG_PAUSE = 500 * MILLISECOND
+"""Application pauses from this on are told to the pieces of event streams (`buffered-stream`)."""
 ACK_TIMER = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so that a longer pause was not one's."""
 
@@ -32,10 +35,15 @@ class Pauses:
 
 @dataclass
 class BurstState:
-    """Per side the burst that may go on, as a row of tables.BURSTS; per message with a pause what its pauses add up to."""
+    """Per side the burst that may go on, as a row of tables.BURSTS; per message with a pause what its pauses add up to.
+
+    `pieces` and `streams` as in Spoken.
+    """
 
     open: dict[int, dict[str, int]] = field(default_factory=dict[int, "dict[str, int]"])
     pauses: dict[int, Pauses] = field(default_factory=dict[int, Pauses])
+    pieces: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
+    streams: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
 
     def close(self, slots: list[int]) -> list[dict[str, int]]:
         """Bursts of finished connections."""
@@ -66,6 +74,8 @@ def find_bursts(s: Columns, state: BurstState) -> Columns:
     why = _reasons(s, rows, gap)
     for i in np.flatnonzero(pause & (s["role"][rows] == SERVER)).tolist():
         _note(s, int(rows[i]), int(gap[i]), all(bool(reason[i]) for reason in why), state)
+    for pieces in state.streams.values():
+        pieces.settle()
     begins = pause | ~same
     table = _table(s, rows, side, begins, sides, gap, pause, why, before)
     over = [b for b, new in zip(before, begins[first].tolist(), strict=True) if b is not None and new]
@@ -131,6 +141,9 @@ def _note(s: Columns, row: int, gap: int, application: bool, state: BurstState) 
         if len(pauses.frames) < 6:
             pauses.frames += [int(s["data_before_frame"][row]), int(s["frame"][row])]
             pauses.times += [int(s["data_before_time"][row]), int(s["time"][row])]
+        pieces = state.streams.get(int(s["message"][row])) if gap >= LONG_PAUSE else None
+        if pieces is not None:
+            pieces.paused(int(s["frame"][row]), (int(s["data_before_frame"][row]), int(s["data_before_time"][row])))
 
 
 def _table(

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wiredoctor.http.arrivals import add_arrivals, lists
 from wiredoctor.http.bursts import BurstState
+from wiredoctor.http.endpoints import endpoint_hash
 from wiredoctor.http.framing import is_persistent
 from wiredoctor.http.message import RECORD, Exchange
 from wiredoctor.http.rows import Answer, Asked, Coded, Rows
@@ -43,17 +45,18 @@ def exchange_table(
     columns["previous_end"], columns["previous_end_offset"] = rows.previous[:, 0].copy(), rows.previous[:, 2].copy()
     columns["previous_close"] = rows.previous[:, 1] == 1
     columns["upgraded"] = rows.upgraded
+    columns["endpoint"] = endpoint_hash(2 * slot + 1 - client, facts)
     columns["at_capture_end"] = rows.at_capture_end
     request_columns(columns, rows.request, rows.targets, rows.asked)
     response_columns(columns, rows.response, rows.answered)
-    columns["interim"] = _lists({i: x.interim for i, x in some.items() if x.interim}, n, pl.UInt16())
-    columns["interim_times"] = _lists({i: x.interim_times for i, x in some.items() if x.interim_times}, n, pl.Int64())
+    columns["interim"] = lists({i: x.interim for i, x in some.items() if x.interim}, n, pl.UInt16())
+    columns["interim_times"] = lists({i: x.interim_times for i, x in some.items() if x.interim_times}, n, pl.Int64())
     parts = np.full((n, len(_PARTS)), NEVER, dtype=np.int64)
     for i, exchange in some.items():
         parts[i] = exchange.parts or NEVER
     columns |= {f"request_{name}": parts[:, k].copy() for k, name in enumerate(_PARTS)}
     columns["persistent"] = _persistent(rows)
-    _bursts(columns, bursts)
+    add_arrivals(columns, bursts)
     _timing(columns)
     columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
     frame = following[:, 1]
@@ -140,32 +143,6 @@ def _persistent(rows: Rows) -> Array:
 def _persists(asked: Asked, answered: Answer) -> bool:
     line, fields = answered
     return line is not None and fields is not None and is_persistent(asked[1], asked[2], line.version, fields)
-
-
-def _bursts(columns: dict[str, Any], bursts: BurstState) -> None:
-    ids = columns["response_message"]
-    n = len(ids)
-    columns["response_bursts"] = (columns["response_body_bytes"] > 0).astype(np.int32)
-    application, paused = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int64)
-    frames: dict[int, list[int]] = {}
-    times: dict[int, list[int]] = {}
-    if bursts.pauses:
-        for i in np.flatnonzero(np.isin(ids, list(bursts.pauses))).tolist():
-            found = bursts.pauses.pop(int(ids[i]), None)
-            if found is not None:
-                columns["response_bursts"][i], application[i], paused[i] = found.bursts, found.application, found.paused
-                frames[i], times[i] = found.frames, found.times
-    columns["response_application_pauses"], columns["response_paused"] = application, paused
-    columns["response_pause_frames"] = _lists(frames, n, pl.Int64())
-    columns["response_pause_times"] = _lists(times, n, pl.Int64())
-
-
-def _lists(some: dict[int, list[int]], rows: int, inner: pl.DataType) -> pl.Series:
-    """A column of lists that are empty but for some rows: Polars makes lists from Python objects one by one, at 10 us each."""
-    distinct = pl.Series([[], *some.values()], dtype=pl.List(inner))
-    index = np.zeros(rows, dtype=np.int64)
-    index[list(some)] = np.arange(1, len(some) + 1)
-    return distinct.gather(pl.Series(index))
 
 
 def _timing(columns: dict[str, Any]) -> None:

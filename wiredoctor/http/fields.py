@@ -62,7 +62,7 @@ class Fields:
     plain: bool = False
     """Of a request: well-formed, no body, and no wish to change the protocol."""
     plain_length: int | None = None
-    """Content-Length where nothing else frames the body."""
+    """Content-Length where nothing else frames the body, and only its length matters."""
 
     @property
     def suspect(self) -> bool:
@@ -213,5 +213,6 @@ def collect(lines: list[Line], number: int) -> Fields:
     for key, texts in values.items():
         READERS[key](fields, texts)
     fields.plain = not fields.framed and not fields.upgrade and not fields.malformed
-    fields.plain_length = None if fields.transfer_codings or fields.malformed else fields.content_length
+    plain = not (fields.transfer_codings or fields.malformed or fields.event_stream)
+    fields.plain_length = fields.content_length if plain else None
     return fields

@@ -7,6 +7,7 @@ from typing import TypeVar
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import NO_BODY
 from wiredoctor.http.head import RequestLine, StatusLine
+from wiredoctor.http.pieces import Pieces
 from wiredoctor.tables import MESSAGE_BITS, NEVER, Array
 
 COMPLETE, BY_FIN, BY_RST, ERROR, IN_HOLE, AT_CAPTURE_END = range(6)
@@ -32,7 +33,7 @@ class Message:
     __slots__ = (
         *("id", "offset", "frame", "start", "last_frame", "end", "head_end", "head_bytes", "body_bytes", "due"),
         *("framing", "reason", "last_body_time", "has_hole", "chunks", "end_offset", "ack", "line", "fields", "exchange"),
-        *("head_last_frame", "head_time", "body_frame", "body_time"),
+        *("head_last_frame", "head_time", "body_frame", "body_time", "pieces"),
     )
 
     def __init__(self, number: int, offset: int, frame: int, start: int, line: RequestLine | StatusLine, fields: Fields) -> None:
@@ -46,6 +47,7 @@ class Message:
         self.framing, self.reason = NO_BODY, COMPLETE
         self.has_hole, self.chunks = False, -1
         self.exchange: Exchange | None = None
+        self.pieces: Pieces | None = None
 
     def reaches(self, frame: int, time: int) -> None:
         """A packet brings a part of it. The last missing byte may have come earlier than the first: packets out of order."""

@@ -77,7 +77,7 @@ def _goes_on(walk: Walk, conversation: Conversation, group: int, client: int) ->
         items = flow.items(first, min(first + UNFINISHED, stop))
         size = len(items.start)
         if reader.mode == BODY:
-            done = bodies.sized(reader, items, 0, size)
+            done = bodies.sized(reader, items, 0, size, walk.read)
         if reader.mode == HEAD and conversation.awaiting and reader.kind is not None:
             done = quick.responses(reader, items, done, size, walk.read.file, conversation.parser)
         if done:

@@ -94,11 +94,11 @@ class Reader:
                 if self.paused:
                     return i
             elif mode == BODY:
-                i = bodies.sized(self, items, i, stop)
+                i = bodies.sized(self, items, i, stop, read)
                 if self.paused:
                     return i
             elif mode == CLOSE:
-                i = bodies.all_of(self, items, i, stop)
+                i = bodies.all_of(self, items, i, stop, read)
             elif mode == SEEK:
                 i = self._seek(items, i, stop, read)
             elif mode == OFF:
@@ -237,6 +237,8 @@ class Reader:
         if message.fields.suspect:
             faults.in_head(self, message, head, how)
         self._frame_body(message, how)
+        if self.kind == RESPONSE and self.message is message:
+            message.pieces = self.conversation.spoken.watched(message)
 
     def _request(self, message: Message, line: RequestLine) -> None:
         exchange = self.announced or self.conversation.request_begins(line, message.fields, message.offset)

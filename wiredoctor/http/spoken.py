@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wiredoctor.http.message import Exchange, Message, Record
+from wiredoctor.http.pieces import Pieces, pieces_of
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Spoken:
     the deadline behind a close at which it was decided (else NEVER).
     event_streams: ids of responses that are meant to arrive piece by piece.
     faults: of framing and grammar.
+    pieces: by id the responses whose pieces are watched, until their exchange is said; streams: those of them whose events
+    are counted.
     """
 
     intervals: array[int] = field(default_factory=_numbers)
@@ -36,6 +39,17 @@ class Spoken:
     messages: list[tuple[Conversation, Message]] | None = None
     event_streams: list[int] = field(default_factory=list[int])
     faults: list[Fault] = field(default_factory=list["Fault"])
+    pieces: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
+    streams: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
+
+    def watched(self, message: Message) -> Pieces | None:
+        """What is to be told of the pieces of a response whose body begins; None where they mean nothing."""
+        pieces = pieces_of(message.fields, message.framing)
+        if pieces is not None:
+            self.pieces[message.id] = pieces
+            if pieces.counter is not None:
+                self.streams[message.id] = pieces
+        return pieces
 
 
 Previous = tuple[int, int, int]

@@ -1,0 +1,222 @@
+"""A page was sent as a whole at its end, and only then could the client ask for what belongs to it.
+
+What it means
+    The server took its time for an HTML page and sent all of it at once. Its first lines, which name style sheets and scripts,
+    would have been ready much earlier: the client could have fetched these while the server was still at work on the rest.
+
+Why it hurts
+    The time of the server and the time of the page's own files are added up, where they could have overlapped: the page
+    is there later by the shorter of the two.
+
+How it is proved
+    The first byte of an HTML response came 500 ms or more after the request, its body in one burst, and the same client host
+    began two GETs or more within a second after its end whose Referer is that page. One finding per page, over all connections.
+
+What it is not
+    A page that comes in several bursts: it is flushed. A fast page. Requests of another client, later ones, and those whose
+    Referer names only the site.
+
+What to do
+    Flush the head of the page before the slow work begins, and let nothing on the way collect it; or send 103 Early Hints.
+
+References
+    RFC 8297. RFC 9110 section 10.1.3. nginx, proxy_buffering.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule, Threshold, mask_target
+from wiredoctor.rules.proof import EVIDENCE
+from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import MILLISECOND, SECOND
+
+RULE = Rule(
+    severity="note",
+    title="The page {page} is sent as a whole after {wait}: what belongs to it has to wait",
+    message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client ask for what "
+    "belongs to it: {requests} GETs within a second of its end name it as their Referer. An early flush of the page's head would "
+    "let them overlap with the work of the server.",
+    remedy="Send the head of the page (up to its style sheets and scripts) before the slow work begins, and flush it; or answer "
+    "with 103 Early Hints first. Compression and proxies must pass on what is flushed: nginx proxy_buffering off (or "
+    "X-Accel-Buffering: no in the response), Apache httpd flushpackets=on.",
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 8297, An HTTP status code for indicating hints (103)", "https://www.rfc-editor.org/rfc/rfc8297.html"),
+        Reference("RFC 9110 section 10.1.3, Referer", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.3"),
+        Reference("nginx, proxy_buffering", "https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering"),
+    ),
+    advice=(
+        Advice(
+            "server",
+            "IIS|Microsoft|ASP",
+            "ASP.NET: Response.Flush() behind the head of the page. IIS chunks what is flushed only while HTTP keep-alive is on, "
+            "and dynamic compression may collect it.",
+        ),
+        Advice("server", "PHP|Apache|nginx", "If it is PHP: output_buffering off (or ob_flush()), then flush()."),
+        Advice("server", "gunicorn|uvicorn|hypercorn|waitress|Werkzeug|Python", "Python: a streaming response (a generator)."),
+        Advice("server", "Apache-Coyote|Tomcat|Jetty|Java", "Java: flushBuffer() on the response."),
+        Advice("server", "Express|^$", "If it is Node: res.write() of the head, then the rest."),
+    ),
+    summary=True,
+)
+
+MIN_WAIT = Threshold("500 ms", "to the first byte: what an early flush can gain is less than that")
+SOON = Threshold("1 s", "what a page needs is asked for as soon as the page is there; later requests may be somebody's click")
+MIN_REQUESTS = Threshold("2 requests", "one may be anything, as the site's icon")
+SHOWN = Threshold("2 loads", "of which the packets are shown; the counts say the rest")
+
+HTML = ("text/html", "application/xhtml+xml")
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per load of a page, with what was asked for behind it."""
+    c = pl.col
+    wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
+    whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
+    pages = exchanges.filter(
+        (c("response_start") - c("request_end") >= MIN_WAIT.value)
+        & whole
+        & c("response_content_type").is_in(HTML)
+        & c("rtt_server").is_not_null()
+        & (wait >= MIN_WAIT.value)
+    ).select(
+        "connection",
+        wait.alias("wait"),
+        *("request_method", "request_host", "request_target", "request_last_frame", "request_end"),
+        *("response_frame", "response_start", "response_last_frame", "response_end", "handshake"),
+        c("rtt_client").fill_null(0).alias("way"),
+        (c("hole_before") | c("response_has_hole")).alias("doubtful"),
+    )
+    hosts = connections.select("connection", "client_host", "server")
+    # a load and a request of the same second or of the next may belong together
+    seconds = pl.concat_list(c("response_end") // SECOND, c("response_end") // SECOND + 1)
+    loads = pages.join(hosts, on="connection").with_columns(seconds.alias("second")).explode("second")
+    asked = (
+        exchanges.filter((c("request_method") == "GET") & (c("request_referer") != ""))
+        .select("connection", "request_referer", "request_frame", "request_start", (c("request_start") // SECOND).alias("second"))
+        .join(loads.select("second").unique(), on="second", how="semi")
+        .join(hosts.select("connection", "client_host"), on="connection")
+        .drop("connection")
+    )
+    # the client has the page when its end has passed, and half the way back
+    after = c("asked_start") - c("response_end") - c("way")
+    asked_then = (after >= -pl.max_horizontal(pl.lit(MILLISECOND), c("way") // 10)) & (c("asked_start") > c("response_end"))
+    return (
+        loads.join(asked.rename({"request_frame": "asked_frame", "request_start": "asked_start"}), on=["client_host", "second"])
+        .filter(asked_then & (after <= SOON.value))
+        .with_columns(frame=c("response_frame"))
+    )
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """One finding per page."""
+    c = pl.col
+    named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
+    key = ["connection", "response_frame"]
+    loads = (
+        rows.filter(pl.Series(named, dtype=pl.Boolean))
+        .sort("asked_frame")
+        .group_by(key, maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("requests"),
+            c("asked_frame").first(),
+            c("asked_start").first(),
+            c("asked_frame").get(1, null_on_oob=True).alias("second_frame"),
+            c("asked_start").get(1, null_on_oob=True).alias("second_start"),
+            c("wait", "request_host", "request_target", "request_last_frame", "request_end", "response_start").first(),
+            c("response_last_frame", "response_end", "handshake", "doubtful", "server").first(),
+        )
+        .filter(c("requests") >= MIN_REQUESTS.value)
+        .sort("response_frame")
+    )
+    texts = [mask_target(f"{host}{_path(target).partition('?')[0]}") for host, target in _places(loads)]
+    pages = loads.with_columns(pl.Series("page", texts, dtype=pl.String)).group_by("server", "page", maintain_order=True)
+    found = pages.agg(
+        c("wait").median().cast(pl.Int64),
+        pl.len().cast(pl.Int64).alias("loads"),
+        c("requests").median().cast(pl.Int64),
+        c("response_frame").first().alias("frame"),
+        c("request_end").first().alias("start"),
+        c("response_end").last().alias("end"),
+        c("handshake").any(),
+        c("doubtful").all(),
+        pl.concat_list(*(item.head(SHOWN.value).implode() for item in _proof())).cast(EVIDENCE).alias("evidence"),
+    )
+    return found.select(*_candidate(), "page", c("wait").cast(DURATION), "requests", _times().alias("times")).sort("frame"), None
+
+
+def _places(loads: pl.DataFrame) -> list[tuple[Any, ...]]:
+    return loads.select("request_host", "request_target").rows()
+
+
+def _candidate() -> list[pl.Expr]:
+    c = pl.col
+    sure = pl.when("doubtful").then(pl.lit("low")).when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))
+    nothing = {"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "delay": pl.Int64()}
+    return [
+        *(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()),
+        pl.lit("server").alias("side"),
+        sure.alias("confidence"),
+        *(c(name) for name in ("frame", "start", "end", "server", "evidence")),
+    ]
+
+
+def _times() -> pl.Expr:
+    several = pl.format(" (the median of {} loads)", "loads")
+    return pl.when(pl.col("loads") > 1).then(several).otherwise(pl.lit(""))
+
+
+def _proof() -> list[pl.Expr]:
+    c = pl.col
+    later = pl.format("the first byte of the page, {} later", duration(c("wait")))
+    soon = pl.format("a GET whose Referer is the page, {} after its end", duration(c("asked_start") - c("response_end")))
+    return [
+        _packet("request_last_frame", "request_end", pl.lit("the request for the page")),
+        _packet("response_frame", "response_start", later),
+        _packet("response_last_frame", "response_end", pl.lit("the end of the page, in the same burst")),
+        _packet("asked_frame", "asked_start", soon),
+        _packet("second_frame", "second_start", pl.lit("another one")),
+    ]
+
+
+def _packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
+    return pl.struct(pl.col(frame).alias("frame"), pl.col(time).alias("time"), note.alias("note"))
+
+
+def _names(referer: str, host: str, target: str) -> bool:
+    """Whether a Referer (an absolute URL without fragment, RFC 9110 section 10.1.3) is the page of this Host and target."""
+    scheme, mark, rest = referer.partition("://")
+    if not mark or scheme.lower() not in ("http", "https"):
+        return False
+    place, path = _split(rest)
+    return (_host(place), path) == (_host(_authority(host, target)), _path(target))
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """Authority, and path with query; an empty path is `/`."""
+    end = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
+    path = rest[end:]
+    return rest[:end], path if path.startswith("/") else f"/{path}"
+
+
+def _authority(host: str, target: str) -> str:
+    """Of a request: its Host, or what the target says where it is a whole URL (RFC 9112 section 3.2.2)."""
+    return _split(target.partition("://")[2])[0] if _is_url(target) else host
+
+
+def _path(target: str) -> str:
+    return _split(target.partition("://")[2])[1] if _is_url(target) else target
+
+
+def _is_url(target: str) -> bool:
+    return target[:7].lower() == "http://" or target[:8].lower() == "https://"
+
+
+def _host(authority: str) -> str:
+    """Without user information and the ports that go without saying."""
+    name = authority.rpartition("@")[2].lower()
+    return name.removesuffix(":80").removesuffix(":443")
