@@ -14,7 +14,8 @@ How it is proved
 
 What it is not
     An event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace), whose events are meant to leave one by
-    one. A few small chunks among large ones, as at the end of a response.
+    one, and any other stream whose chunks come with pauses of 50 ms or more: there is something to be read in each. A few
+    small chunks among large ones, as at the end of a response.
 
 What to do
     Put a buffer of some kilobytes between the program and the response, and flush it where a reader can use what there is. Write
@@ -66,13 +67,15 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response."""
     c = pl.col
+    # to buffer these would be the fault that buffered-stream is about
+    flushed = 2 * c("response_application_pauses") >= c("response_chunks")
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_alone") >= MIN_ALONE.value
     median = pl.format("Their median is {} bytes.", "response_median_chunk")
     lines = pl.format("{} lines that say how long a chunk is came in packets without content.", "response_chunk_lines_alone")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
-        .filter((tiny | alone) & ~c("response_content_type").is_in(EVENT_STREAMS) & ~c("upgraded"))
+        .filter((tiny | alone) & ~flushed & ~c("response_content_type").is_in(EVENT_STREAMS) & ~c("upgraded"))
         .select(
             "connection",
             "exchange",
