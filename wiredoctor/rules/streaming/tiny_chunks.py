@@ -15,7 +15,8 @@ How it is proved
 What it is not
     An event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace), whose events are meant to leave one by
     one, and any other stream whose chunks come with pauses of 50 ms or more: there is something to be read in each. A few
-    small chunks among large ones, as at the end of a response.
+    small chunks among large ones, as at the end of a response. Where each chunk left at once in a packet of its own,
+    tinygrams says so instead.
 
 What to do
     Put a buffer of some kilobytes between the program and the response, and flush it where a reader can use what there is. Write
@@ -34,12 +35,13 @@ from wiredoctor.rules.proof import confidence, evidence
 
 RULE = Rule(
     severity="note",
-    title="The response to {request} came in tiny chunks",
-    message="The body of the {status} to {request} ({body_bytes:,} bytes) came in {chunks:,} chunks. {median_note} {alone_note}",
+    title="The response{to}{request} came in tiny chunks",
+    message="The body of the {status}{to}{request} ({body_bytes:,} bytes) came in {chunks:,} chunks. {median_note} {alone_note}",
     remedy="Put a buffer of some kilobytes between the program and the response (a buffered writer), and flush it only where "
     "the reader can use what there is. Write the size line, the data and the end of a chunk in one call (writev, TCP_CORK).",
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),),
+    explained_by=(("tinygrams", "exchange"),),
     advice=(
         Advice("server", "^$", "If it is Node: collect what belongs together in one res.write()."),
         Advice(
@@ -86,6 +88,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             c("response_start").alias("start"),
             c("response_end").alias("end"),
             pl.lit(None, pl.Int64).alias("delay"),
+            pl.when("has_request").then(pl.lit(" to ")).otherwise(pl.lit("")).alias("to"),
             c("response_body_bytes").alias("body_bytes"),
             c("response_chunks").alias("chunks"),
             c("response_median_chunk").alias("median"),
