@@ -93,6 +93,8 @@ def test_what_was_checked_and_for_what() -> None:
 def test_a_family_that_was_asked_for_in_part_is_named_by_its_rules() -> None:
     one = of(connection(1), exchanges=2, unasked={"slow-response": Checked("stalls", "exchanges")})
     assert checked(reach(one))[0] == "2 exchanges on 1 connection: closes, streaming, nagle-delayed-ack"
+    one.checked = {"nagle-delayed-ack": CHECKED["nagle-delayed-ack"]}
+    assert page(one).endswith("Checked and healthy\n  2 exchanges on 1 connection: nagle-delayed-ack\n")
 
 
 def test_without_packets() -> None:
@@ -130,6 +132,7 @@ Checked and healthy
   1 exchange on 1 connection: stalls, connects, closes, streaming
   1 TLS connection: stalls, connects
   the capture itself
+  4 of 5 rules found nothing:
     capture: capture-loss, damaged-file
     lifetime: premature-close
     stalls: nagle-delayed-ack

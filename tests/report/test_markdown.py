@@ -63,7 +63,7 @@ See: [RFC 1122 section 4.2.3.4](<https://www.rfc-editor.org/rfc/rfc1122#section-
   - not analysed: ARP, 3 packets
 - 5 TCP connections, 7 HTTP exchanges
 - Checked: 7 exchanges on 5 connections: stalls, connects, closes
-  - 1 of 2 rules found nothing
+- 1 of 2 rules found nothing
 
 </details>
 """  # noqa: W291

@@ -230,6 +230,7 @@ def test_nothing_found() -> None:
 
 Checked and healthy
   7 exchanges on 5 connections: stalls, connects, closes
+  2 of 2 rules found nothing:
     stalls: nagle-delayed-ack
     lifetime: premature-close
 """
@@ -238,7 +239,13 @@ Checked and healthy
 
 def test_rules_that_found_nothing_are_named_where_all_is_asked_for() -> None:
     assert page(busy([finding()]), everything=True).endswith(
-        "\n\nChecked\n  7 exchanges on 5 connections: stalls, connects, closes\n    lifetime: premature-close\n"
+        """
+
+Checked
+  7 exchanges on 5 connections: stalls, connects, closes
+  1 of 2 rules found nothing:
+    lifetime: premature-close
+"""
     )
 
 

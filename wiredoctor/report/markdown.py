@@ -134,8 +134,10 @@ def _closing(report: Report, shown: str) -> Iterator[str]:
     yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits)
     far = reach(report)
     yield from (f"- Checked: {escaped(line)}" for line in checked(far))
-    healthy = [rest(report, far)] if report.findings else well(report, far)
-    yield from (f"  - {escaped(line)}" for line in healthy)
+    if quiet_rules := rest(report, far):
+        named = [] if report.findings else well(report, far)
+        yield f"- {quiet_rules}{':' if named else ''}"
+        yield from (f"  - {escaped(line)}" for line in named)
     yield from (f"- Not judged: {escaped(line)}" for line in reasons(report, far))
     yield from (f"- Left out: {escaped(line)}" for line in known(report))
     yield ""

@@ -132,8 +132,10 @@ def _write_reach(writer: Writer, report: Report, *, named: bool) -> None:
     """What was checked, what could not be judged, what is known. `named`: the rules that found nothing are named."""
     far = reach(report)
     _write_part(writer, "Checked" if report.findings else "Checked and healthy", checked(far))
-    for line in well(report, far) if named else [rest(report, far)]:
-        writer.paragraph(line, indent=4 if named else 2, hang=2)
+    if quiet_rules := rest(report, far):
+        writer.paragraph(f"{quiet_rules}{':' if named and far.healthy else ''}", indent=2, hang=2)
+        for line in well(report, far) if named else []:
+            writer.paragraph(line, indent=4, hang=2)
     _write_part(writer, "Not judged", reasons(report, far))
     _write_part(writer, "Left out", known(report))
 
