@@ -125,10 +125,14 @@ def test_closed_streams() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
 @pytest.mark.parametrize(
-    ("ends", "code"), [("SIGINT", 130), ("SIGINT SIGINT", 130), ("SIGTERM", 143), ("SIGHUP SIGTERM", 129), ("SIGKILL", -9)]
+    ("ends", "codes"),
+    [("SIGINT", {130}), ("SIGINT SIGINT", {130}), ("SIGTERM", {143}), ("SIGHUP SIGTERM", {129, 143}), ("SIGKILL", {-9})],
 )
-def test_a_signal_leaves_nothing_behind(ends: str, code: int, tmp_path: Path) -> None:
-    """No process, no folder, no traceback; also where the process has no time to clean up, for its workers have."""
+def test_a_signal_leaves_nothing_behind(ends: str, codes: set[int], tmp_path: Path) -> None:
+    """No process, no folder, no traceback; also where the process has no time to clean up, for its workers have.
+
+    Of two signals at once either may come first: each is delivered to whichever thread is free.
+    """
     capture, temporary = tmp_path / "large.pcap", tmp_path / "temporary"
     temporary.mkdir()
     record = struct.pack("<IIII", 1, 0, 1500, 1500) + bytes(1500)
@@ -146,5 +150,6 @@ def test_a_signal_leaves_nothing_behind(ends: str, code: int, tmp_path: Path) ->
     for name in ends.split():
         process.send_signal(signal.Signals[name])
     output, errors = process.communicate(timeout=60)  # the worker holds both pipes
-    assert (process.returncode, output, errors) == (code, b"", b"")
+    assert process.returncode in codes
+    assert (output, errors) == (b"", b"")
     assert list(temporary.iterdir()) == []

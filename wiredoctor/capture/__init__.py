@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from wiredoctor.capture.capture import EPOCH, Capture
 from wiredoctor.capture.model import CaptureError, Interface, Records
-from wiredoctor.capture.opening import open_capture
+from wiredoctor.capture.opening import open_capture, open_merged
 
-__all__ = ["EPOCH", "Capture", "CaptureError", "Interface", "Records", "open_capture"]
+__all__ = ["EPOCH", "Capture", "CaptureError", "Interface", "Records", "open_capture", "open_merged"]

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wiredoctor.capture import pcap
 from wiredoctor.capture.linktypes import link_type_name
-from wiredoctor.capture.model import CaptureError, Interface, Records
+from wiredoctor.capture.model import CaptureError, Interface, Reader, Records, Source
 from wiredoctor.tables import Array, Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
-    from typing import BinaryIO, Literal
+    from typing import Literal
 
 EPOCH = 100_000
 """Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays below 450 MB."""
@@ -27,44 +27,32 @@ _PCAPNG = b"\x0a\x0d\x0d\x0a"
 """Type of a section header block, with which a pcapng file begins; the same in both byte orders."""
 
 
-class _Reader(Protocol):
-    """A file format: where reading stands, and the next packets from there."""
-
-    position: int
-    packets: int
-    damage: str | None
-    interfaces: list[Interface]
-
-    @property
-    def format(self) -> Literal["pcap", "pcapng"]: ...
-
-    @property
-    def first_time(self) -> int | None: ...
-
-    @property
-    def done(self) -> bool: ...
-
-    def read(self, packets: int) -> Columns: ...
-
-
 class Capture:
-    """An open capture file. Use it as a context manager; `data` stays valid as long as anything refers to it."""
+    """A capture file that is open, or several as one. Use it as a context manager; `data` stays valid as long as anything
+    refers to it.
 
-    def __init__(self, file: BinaryIO, name: str, size: int, lost: str | None = None) -> None:
+    `name` is what reports call it. Raises CaptureError where not one packet can be read.
+    """
+
+    def __init__(self, sources: Sequence[Source], name: str) -> None:
         self.file = name
-        self.size = size
-        self._file = file
-        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.size = sum(source.size for source in sources)
+        self._sources = sources
+        self._map, places = _mapped(sources)
         self.data: Array = np.frombuffer(self._map, np.uint8)
-        self._lost = lost
-        self._released = 0
+        self._lost = sources[0].lost if len(sources) == 1 else None
         self._frames = 0
-        self._reader = _reader(self.data, name)
+        readers = [
+            _reader(self.data[place.start : place.stop], source.name) for place, source in zip(places, sources, strict=True)
+        ]
+        self._readers = list(zip(readers, (place.start for place in places), strict=True))
+        self._released = [place.start for place in places]
+        self._reader = readers[0] if len(readers) == 1 else _merged(self._readers, sources)
         self._ahead: Columns | None = None
         if not self._reader.done:
             self._ahead = self._next(1)
             if self._reader.damage is not None and not self._reader.packets:
-                raise CaptureError(f"{name}: not one packet can be read: {lost or self._reader.damage}")
+                raise CaptureError(f"{name}: not one packet can be read: {self._lost or self._reader.damage}")
 
     @property
     def buffer(self) -> mmap.mmap:
@@ -74,7 +62,7 @@ class Capture:
     @property
     def reopens(self) -> bool:
         """Whether opening the name again gives the same packets: not for what was spooled from a pipe."""
-        return self._lost is None and os.path.isfile(self.file)
+        return all(source.lost is None and os.path.isfile(source.name) for source in self._sources)
 
     @property
     def format(self) -> Literal["pcap", "pcapng"]:
@@ -138,15 +126,19 @@ class Capture:
 
     def _release(self) -> None:
         """Pages behind the epoch count as resident memory until they are given back."""
-        end = self._reader.position - self._reader.position % mmap.PAGESIZE
-        if hasattr(mmap, "MADV_DONTNEED") and end > self._released:
-            with contextlib.suppress(OSError, ValueError):
-                self._map.madvise(mmap.MADV_DONTNEED, self._released, end - self._released)
-            self._released = end
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        for i, (reader, begin) in enumerate(self._readers):
+            end = begin + reader.position - reader.position % mmap.PAGESIZE
+            if end > self._released[i]:
+                with contextlib.suppress(OSError, ValueError):
+                    self._map.madvise(mmap.MADV_DONTNEED, self._released[i], end - self._released[i])
+                self._released[i] = end
 
     def close(self) -> None:
         """Closes the file. The memory stays mapped while arrays refer to it."""
-        self._file.close()
+        for source in self._sources:
+            source.file.close()
 
     def __enter__(self) -> Capture:
         return self
@@ -168,7 +160,24 @@ def _is_pcapng(head: bytes) -> bool:
     return pcapng.section_order(np.frombuffer(head[:12], np.uint8), 0) is not None
 
 
-def _reader(data: Array, name: str) -> _Reader:
+def _mapped(sources: Sequence[Source]) -> tuple[mmap.mmap, list[range]]:
+    """The files as a buffer, and where in it each lies."""
+    if len(sources) == 1:
+        whole = mmap.mmap(sources[0].file.fileno(), 0, access=mmap.ACCESS_READ)
+        return whole, [range(len(whole))]
+    from wiredoctor.capture.mapping import map_files
+
+    return map_files([source.file for source in sources])
+
+
+def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source]) -> Reader:
+    from wiredoctor.capture.merging import MergedReader, Part
+
+    parts = zip(readers, sources, strict=True)
+    return MergedReader([Part(reader, begin, source.name, source.lost) for (reader, begin), source in parts])
+
+
+def _reader(data: Array, name: str) -> Reader:
     """The reader of the file's format; what the other formats need is not loaded."""
     head = data[:64].tobytes()
     if pcap.byte_order(head) is not None:

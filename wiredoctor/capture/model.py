@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from typing import BinaryIO, Literal
+
     from wiredoctor.tables import Columns
 
 MAX_PACKET = 262_144
@@ -32,9 +34,61 @@ class Interface(NamedTuple):
     seconds: int = 0
 
 
+class Source(NamedTuple):
+    """A capture file that is open and can be mapped. `size`: bytes as given; `lost`: what is missing at its end, and why."""
+
+    file: BinaryIO
+    name: str
+    size: int
+    lost: str | None = None
+
+
 @dataclass
 class Records:
     """An epoch of packet records: tables.RECORDS columns; their frame numbers are first_frame, first_frame + 1, ..."""
 
     first_frame: int
     columns: Columns
+
+
+class Reader(Protocol):
+    """A file format: where reading stands, and the next packets from there."""
+
+    @property
+    def position(self) -> int:
+        """Bytes that have been read."""
+        ...
+
+    @property
+    def packets(self) -> int:
+        """Packets that have been read."""
+        ...
+
+    @property
+    def damage(self) -> str | None:
+        """What could not be read and where; None while all could."""
+        ...
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        """Where packets were captured; grows while a pcapng file is being read."""
+        ...
+
+    @property
+    def format(self) -> Literal["pcap", "pcapng"]:
+        """The file format."""
+        ...
+
+    @property
+    def first_time(self) -> int | None:
+        """Nanoseconds since 1970 of the first packet with a time stamp; None before it is read."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Nothing more can be read: the end, or damage."""
+        ...
+
+    def read(self, packets: int) -> Columns:
+        """tables.RECORDS columns of at most so many next packets."""
+        ...

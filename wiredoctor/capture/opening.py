@@ -8,9 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from wiredoctor.capture.capture import Capture, is_capture
-from wiredoctor.capture.model import CaptureError
+from wiredoctor.capture.model import CaptureError, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
 STANDARD_INPUT = "-"
@@ -23,7 +24,38 @@ def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) 
     None: nine tenths of what is free there. What goes beyond is left out, and `damage` says so.
     Raises CaptureError, one line that says what and where.
     """
-    name = os.fspath(path)
+    return _capture([_source(os.fspath(path), max_spool)], os.fspath(path))
+
+
+def open_merged(paths: Sequence[str], name: str, on_error: Callable[[str], None], *, max_spool: int | None = None) -> Capture:
+    """Opens several captures as one, called `name`: their packets in order of time, as mergecap(1) puts them.
+
+    What cannot be read is told to `on_error`, in one line, and left out. Raises CaptureError when nothing is left.
+    """
+    sources: list[Source] = []
+    for path in paths:
+        try:
+            source = _source(path, max_spool)
+            # tells what is no capture, or has no packet that could be read, before the others are put beside it
+            with _capture([source._replace(file=os.fdopen(os.dup(source.file.fileno()), "rb"))], path):
+                sources.append(source)
+        except CaptureError as error:
+            on_error(str(error))
+    if not sources:
+        raise CaptureError(f"{name}: none of these files can be read")
+    return _capture(sources, name)
+
+
+def _capture(sources: Sequence[Source], name: str) -> Capture:
+    try:
+        return Capture(sources, name)
+    except BaseException:
+        for source in sources:
+            source.file.close()
+        raise
+
+
+def _source(name: str, max_spool: int | None) -> Source:
     try:
         if name == STANDARD_INPUT:
             if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - the shell's <&-
@@ -46,7 +78,7 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _open(file: BinaryIO, name: str, max_spool: int | None) -> Capture:
+def _open(file: BinaryIO, name: str, max_spool: int | None) -> Source:
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -56,7 +88,7 @@ def _open(file: BinaryIO, name: str, max_spool: int | None) -> Capture:
         head = os.pread(file.fileno(), 64, 0)
         if not is_capture(head) and _is_compressed(head):
             return _spooled(file, name, status.st_size, max_spool)
-        return Capture(file, name, status.st_size)
+        return Source(file, name, status.st_size)
     except BaseException:
         file.close()
         raise
@@ -68,13 +100,9 @@ def _is_compressed(head: bytes) -> bool:
     return compression(head) is not None
 
 
-def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | None) -> Capture:
+def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | None) -> Source:
     """size: bytes of the input as given, where it is a file."""
     from wiredoctor.capture.spool import spool
 
     file, lost = spool(source, name, is_capture, max_spool)
-    try:
-        return Capture(file, name, size if size is not None else file.tell(), lost)
-    except BaseException:
-        file.close()
-        raise
+    return Source(file, name, size if size is not None else file.tell(), lost)
