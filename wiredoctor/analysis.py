@@ -168,7 +168,7 @@ class Analysis:
             first_time=None if first is None else rfc3339(first),
             last_time=None if first is None else rfc3339(first + (self.last_time or 0)),
             not_analysed=dict(sorted(self.decoding.not_analysed.items(), key=lambda item: (-item[1], item[0]))),
-            duplicates=self.duplicates, damage=c.damage,
+            duplicates=self.duplicates, damage=c.damage, files=c.files,
         )  # fmt: skip
 
 

@@ -235,6 +235,8 @@ class CaptureSummary:
     not_analysed: dict[str, int]
     duplicates: int = 0
     damage: str | None = None
+    files: tuple[str, ...] = ()
+    """Where several files were read as one capture: these, in order."""
 
 
 class Checked(NamedTuple):

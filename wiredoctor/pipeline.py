@@ -18,7 +18,7 @@ import polars as pl
 import wiredoctor
 from wiredoctor import rules
 from wiredoctor.analysis import Analysis, Found, Progress
-from wiredoctor.capture import EPOCH, Capture, CaptureError, open_capture
+from wiredoctor.capture import EPOCH, Capture, CaptureError, Input, inputs, open_capture, open_merged
 from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, causes_first, configured, total_delay
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder, Joined, Spill
@@ -39,11 +39,15 @@ def analyze(
     thresholds: Mapping[str, Mapping[str, str | int]] | None = None,
     epoch_packets: int = EPOCH,
     jobs: int = 1,
+    merge: bool = False,
     progress: Progress | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> Report:
     """Reads captures and says what is wrong in them; each is a capture of its own, with ids and frames from its start.
 
+    A folder stands for the captures in it. The files of a rotation (tcpdump -C and -W, dumpcap -b) are one capture, whose
+    connections may run from file to file; with `merge` all files are one, their packets in order of time: frames and ids
+    are those that mergecap(1) gives.
     `select` and `ignore` name rules or families; `thresholds` has limits that are not to be the default, by rule and
     name: {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. A name that does not exist and a limit that is none raise
     ValueError. An input that cannot be read raises CaptureError, or, with `on_error`, is told to it in one line and left
@@ -55,16 +59,22 @@ def analyze(
     modules = rules.with_causes(chosen, everything)
     done: list[_Done] = []
     with _without_collector(), configured(set_thresholds(everything, thresholds or {})):
-        for number, path in enumerate(paths):
+        failed = on_error or _raise
+        captures = inputs(paths, failed, merge=merge)
+        for number, capture in enumerate(captures):
             try:
-                tell = _part(progress, number, len(paths))
-                done.append(_one(path, modules, list(chosen), epoch_packets, 1 if done else jobs, tell))
+                tell = _part(progress, number, len(captures))
+                done.append(_one(capture, modules, list(chosen), epoch_packets, 1 if done else jobs, tell, failed))
             except CaptureError as error:
                 if on_error is None:
                     raise
                 on_error(str(error))
     every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items()}
     return _report(done, {n: c for n, c in every.items() if n in chosen}, {n: c for n, c in every.items() if n not in chosen})
+
+
+def _raise(line: str) -> None:
+    raise CaptureError(line)
 
 
 @dataclass
@@ -99,15 +109,24 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
     return tell
 
 
+def _nowhere(_: str) -> None:
+    """What is wrong was said when the capture was opened first."""
+
+
+def _open(what: Input, on_error: Callable[[str], None]) -> Capture:
+    return open_capture(what.name) if len(what.files) == 1 else open_merged(what.files, what.name, on_error)
+
+
 def _one(
-    path: str | os.PathLike[str],
+    what: Input,
     modules: Mapping[str, RuleModule],
     chosen: list[str],
     epoch_packets: int,
     jobs: int,
     tell: Progress,
+    on_error: Callable[[str], None],
 ) -> _Done:
-    with open_capture(path) as capture:
+    with _open(what, on_error) as capture:
         folder = Folder()
         memory: dict[str, Any] = {}
 
@@ -118,7 +137,7 @@ def _one(
             from wiredoctor import shares
 
             analysis, epochs, connections, exchanges = shares.analyse(
-                capture, lambda: open_capture(path), modules, folder, jobs, epoch_packets, tell
+                capture, lambda: _open(what, _nowhere), modules, folder, jobs, epoch_packets, tell
             )
             found = [judge(epoch) for epoch in epochs]
         else:

@@ -55,6 +55,11 @@ class Capture:
                 raise CaptureError(f"{name}: not one packet can be read: {self._lost or self._reader.damage}")
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files, where several are read as one."""
+        return tuple(source.name for source in self._sources) if len(self._sources) > 1 else ()
+
+    @property
     def buffer(self) -> mmap.mmap:
         """The file as a buffer whose slices are bytes."""
         return self._map

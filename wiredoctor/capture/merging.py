@@ -35,13 +35,13 @@ class Part(NamedTuple):
 class MergedReader:
     """Reads the packets of several files in runs.
 
-    At each step the file goes on whose next packet is the earliest; of equals, the one named first. What a file holds
+    At each step the file goes on whose next packet is the earliest; of equals, the one named last. What a file holds
     out of order stays behind the later packet that stands before it there. mergecap does the same, so that frame numbers
     and connection ids are those of the file that it writes from the same files in the same order.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._files = [_File(part) for part in parts]
+        self._files = [_File(part) for part in reversed(parts)]
         self._numbers: dict[tuple[int, int], int] = {}
         self.interfaces: list[Interface] = []
         self.packets = 0
@@ -58,7 +58,7 @@ class MergedReader:
     @property
     def damage(self) -> str | None:
         """What could not be read, of which file."""
-        said = [f"{file.part.name}: {file.part.damage}" for file in self._files if file.part.damage is not None]
+        said = [f"{file.part.name}: {file.part.damage}" for file in self._files[::-1] if file.part.damage is not None]
         return "; ".join(said) or None
 
     @property

@@ -60,6 +60,13 @@ def compression(head: bytes) -> str | None:
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
+def decompressed_head(source: Source) -> bytes:
+    """The first bytes of a file, of what is in it where it is compressed; less than 64 where there are no more."""
+    head = source.read(CHUNK) or b""
+    method = compression(head)
+    return head if method is None else _first(_chunks(method, _Pushback(head, source)), method)[0]
+
+
 def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], max_spool: int | None) -> tuple[BinaryIO, str | None]:
     """A temporary file with what `source` holds, decompressed, and what of it was lost on the way, and why.
 

@@ -20,6 +20,7 @@ from wiredoctor.cli.options import (
     End,
     Format,
     Hosts,
+    Merge,
     Ports,
     Quiet,
     Severity,
@@ -43,6 +44,7 @@ def analyze(
     format: Annotated[Format, typer.Option("--format", "-f", help="What to print on standard output.")] = Format.text,
     full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
     everything: Annotated[bool, typer.Option("--all", help='Text without "N more".')] = False,
+    merge: Merge = False,
     host: Hosts = None,
     port: Ports = None,
     connection: Connections = None,
@@ -88,7 +90,7 @@ def analyze(
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
     what = wanted(host, port, connection, begin, end, sure)
     request = requested(rules, read, what, select, ignore, baseline)
-    report, complete = run(captures, request, jobs=jobs, quiet=quiet, verbose=verbose)
+    report, complete = run(captures, request, jobs=jobs, quiet=quiet, verbose=verbose, merge=merge)
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(report, form, out, paper, full=full, everything=everything, quiet=quiet, shown=str(what))

@@ -16,6 +16,7 @@ from wiredoctor.cli.options import (
     End,
     Format,
     Hosts,
+    Merge,
     Ports,
     Quiet,
     TableFormat,
@@ -30,6 +31,7 @@ def exchanges(
     format: Annotated[
         TableFormat, typer.Option("--format", "-f", help="text, json, or jsonl (one object a line).")
     ] = TableFormat.text,
+    merge: Merge = False,
     host: Hosts = None,
     port: Ports = None,
     connection: Connections = None,
@@ -42,4 +44,5 @@ def exchanges(
 ) -> int:
     """Print every HTTP exchange on a line, with a bar that shows request, server and response time."""
     what = wanted(host, port, connection, begin, end)
-    return print_table("exchanges", captures, what, Format(format.value), color, config=config, quiet=quiet, verbose=verbose)
+    form = Format(format.value)
+    return print_table("exchanges", captures, what, form, color, config=config, merge=merge, quiet=quiet, verbose=verbose)

@@ -53,7 +53,15 @@ class Confidence(StrEnum):
     low = "low"
 
 
-Captures = Annotated[list[str], typer.Argument(metavar="CAPTURE", help="Capture files: pcap or pcapng.", show_default=False)]
+Captures = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CAPTURE",
+        help='Capture files (pcap or pcapng, plain or compressed), folders of them, "-" for standard input.',
+        show_default=False,
+    ),
+]
+Merge = Annotated[bool, typer.Option("--merge", help="Read all files as one capture, in order of time, as mergecap does.")]
 Hosts = Annotated[
     list[str] | None, typer.Option("--host", metavar="ADDRESS", help="Show only what concerns this address (repeatable).")
 ]

@@ -48,7 +48,13 @@ def requested(
 
 
 def run(
-    captures: Sequence[str], request: Request, *, jobs: int | None = None, quiet: bool = False, verbose: bool = False
+    captures: Sequence[str],
+    request: Request,
+    *,
+    jobs: int | None = None,
+    merge: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
 ) -> tuple[Report, bool]:
     """The report on the readable captures, reduced to what is wanted and not known, and whether all were readable.
 
@@ -67,7 +73,7 @@ def run(
 
         report = analyze(
             *captures, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
-            jobs=jobs, progress=bar, on_error=on_error,
+            jobs=jobs, merge=merge, progress=bar, on_error=on_error,
         )  # fmt: skip
         took = bar.seconds
     if verbose:

@@ -24,6 +24,7 @@ def print_table(
     color: Color,
     *,
     config: str | None,
+    merge: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
@@ -31,7 +32,7 @@ def print_table(
     from wiredoctor.pipeline import catalogue
 
     request = requested(catalogue(), configuration(config, catalogue()), wanted)
-    report, complete = run(captures, request, quiet=quiet, verbose=verbose)
+    report, complete = run(captures, request, merge=merge, quiet=quiet, verbose=verbose)
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(report, table, form, out, paper)

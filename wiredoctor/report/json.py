@@ -129,6 +129,7 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
         "first_time": capture.first_time,
         "last_time": capture.last_time,
         "not_analysed": [{"reason": r, "packets": n} for r, n in sorted(capture.not_analysed.items())],
+        "files": list(capture.files),
         "duplicates": capture.duplicates,
         "damage": capture.damage,
     }

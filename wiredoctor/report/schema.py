@@ -62,7 +62,7 @@ _ENDPOINT = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+)(:[0-9]+)?$|^[0-9A-Fa-f:.]+$"
 
 CAPTURE = _object(
     "a capture file that was read",
-    file=_text("the file as it was named on the command line"),
+    file=_text("the file as it was named on the command line, or what stands for several that were read as one"),
     format=_text("pcap or pcapng"),
     link_types=_list(_text("name of a link type"), "link types of its interfaces"),
     packets=_whole("packet records read"),
@@ -73,6 +73,7 @@ CAPTURE = _object(
         _object("packets left out", reason=_text("why they could not be analysed"), packets=_whole("how many", 1)),
         "what is in the file and was not analysed, by reason",
     ),
+    files=_list(_text("a file as it was named, or found in a folder"), "several files that were read as one capture; else empty"),
     duplicates=_whole("packets that were captured twice and left out"),
     damage=_or_null(_text("what of the file could not be read, and where; null when all could")),
 )

@@ -1,0 +1,89 @@
+"""Which files are one capture, and which captures a folder holds."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.capture import files
+from tests.capture.files import Packet
+from wiredoctor.capture import Input, inputs
+
+CONTENT = files.pcap([Packet(0, b"x" * 60, 60)])
+
+
+def never(line: str) -> None:
+    raise AssertionError(line)
+
+
+def read_as(*paths: str, merge: bool = False) -> list[tuple[str, ...]]:
+    return [capture.files for capture in inputs(paths, never, merge=merge)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["trace.pcap", "trace.pcap1", "trace.pcap2"],
+        ["trace.pcap0", "trace.pcap1"],
+        ["trace.pcap00", "trace.pcap01", "trace.pcap10"],
+        ["trace.pcap1.gz", "trace.pcap2.gz", "trace.pcap3"],
+        ["a/out_00001_20240131235959.pcapng", "a/out_00002_20240201000000.pcapng"],
+        ["out_00001_20240131235959", "out_00002_20240201000000"],
+        ["out_00001_20240131235959.pcap.zst", "out_00002_20240201000000.pcap.zst"],
+    ],
+)
+def test_a_rotation_is_one_capture(names: list[str]) -> None:
+    assert read_as(*names) == [tuple(names)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["client.pcap", "server.pcap"],
+        ["run1.pcap", "run2.pcap"],
+        ["a/trace.pcap0", "b/trace.pcap1"],
+        ["front.pcap0", "back.pcap1"],
+        ["a_00001_20240131235959.pcapng", "b_00002_20240201000000.pcapng"],
+        ["trace.pcap", "trace.pcapng1"],
+        ["7", "8"],
+        ["-", "trace.pcap"],
+    ],
+)
+def test_others_are_captures_of_their_own(names: list[str]) -> None:
+    assert read_as(*names) == [(name,) for name in names]
+
+
+def test_merge_makes_one_of_all() -> None:
+    assert read_as("client.pcap", "server.pcap", "trace.pcap0", merge=True) == [("client.pcap", "server.pcap", "trace.pcap0")]
+    assert read_as("client.pcap", merge=True) == [("client.pcap",)]
+
+
+def test_names() -> None:
+    assert inputs(["a.pcap"], never) == [Input("a.pcap", ("a.pcap",))]
+    assert inputs(["a.pcap", "b.pcap"], never, merge=True)[0].name == "a.pcap + b.pcap"
+    assert inputs(["a.pcap", "b.pcap", "c.pcap"], never, merge=True)[0].name == "a.pcap ... c.pcap (3 files)"
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    """Captures by content, numbers in order; the rest of the folder is passed over."""
+    for name in ("trace.pcap10", "trace.pcap9", "other.cap", "no-suffix"):
+        (tmp_path / name).write_bytes(CONTENT)
+    (tmp_path / "packed").write_bytes(gzip.compress(CONTENT))
+    (tmp_path / "text.txt").write_text("notes")
+    (tmp_path / "notes.gz").write_bytes(gzip.compress(b"notes" * 100))
+    (tmp_path / "empty.pcap").write_bytes(b"")
+    (tmp_path / ".hidden.pcap").write_bytes(CONTENT)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "deep.pcap").write_bytes(CONTENT)
+    found = [tuple(os.path.basename(file) for file in capture.files) for capture in inputs([tmp_path], never)]
+    assert sorted(found) == [("no-suffix",), ("other.cap",), ("packed",), ("trace.pcap9", "trace.pcap10")]
+
+
+def test_a_folder_without_captures(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "text.txt").write_text("notes")
+    assert inputs([tmp_path], said.append) == []
+    assert said == [f"{tmp_path}: no capture file in this folder"]
