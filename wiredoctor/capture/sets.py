@@ -67,7 +67,8 @@ def _order(name: str) -> tuple[str, int, str]:
 
 
 def _files(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None]) -> Iterator[str]:
-    for path in map(os.fspath, paths):
+    for named in paths:
+        path = os.fspath(named)
         if not os.path.isdir(path):
             yield path
             continue
