@@ -31,6 +31,7 @@ import pages
 import papers
 import proxies
 import receivers
+import reuse
 import small_servers
 import software
 import stalls
@@ -67,6 +68,7 @@ RECORDINGS = (
     far_round_trips,
     pages,
     proxies,
+    reuse,
     views,
     damage,
 )

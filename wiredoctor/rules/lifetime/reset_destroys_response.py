@@ -8,7 +8,7 @@ What it means
 Why it hurts
     The client sees "connection reset by peer" or "broken pipe" instead of the status that says what is wrong, and tries again. It
     depends on chance, on the client's system and on the distance whether the answer gets through. No setting needs to be wrong:
-    gunicorn's sync worker does it.
+    Python's http.server does it, and so did gunicorn's sync worker for long.
 
 How it is proved
     The packet with the head of the response does not acknowledge the whole request, or the request was never whole; the server's
@@ -55,8 +55,8 @@ RULE = Rule(
         Advice(
             "server",
             "gunicorn",
-            "gunicorn: the sync worker closes when the application has answered; let the application read wsgi.input, or put "
-            "nginx before it, which buffers requests.",
+            "gunicorn: the sync worker closes when the application has answered (recent releases read up to 64 kB before); let "
+            "the application read wsgi.input, or put nginx before it, which buffers requests.",
         ),
         Advice(
             "server", "nginx", "nginx: lingering_close on (the default), with a longer lingering_time where uploads are slow."
