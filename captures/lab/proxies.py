@@ -353,3 +353,49 @@ def behind_varnish_events_passed(lab: Lab) -> None:
     page_server(lab)
     _varnish(lab, stream=True)
     _user(lab, SUBSCRIBE, READ, 0.05)
+
+
+UNBUFFERED = "/events/6/150/unbuffered"
+
+
+@recording(
+    title="nginx asks in HTTP/1.0, and the application tells it not to buffer",
+    at="proxy",
+    software=("nginx", "node", "python"),
+    connections=(
+        Connection((get(UNBUFFERED, EVENTS, **CHUNKED),)),
+        Connection((get(UNBUFFERED, EVENTS, **UNFRAMED),), closed_by=None),
+    ),
+    finds=(Find("close-delimited", None, "server", 1, note=True),),
+    must_not={"buffered-stream": "each event is passed on when it comes"},
+    interface="any",
+    proxied=True,
+)
+def behind_nginx_events_unbuffered(lab: Lab) -> None:
+    """The other thing that mends behind-nginx-events-held, where nobody can change nginx: the application's response says
+    X-Accel-Buffering: no."""
+    page_server(lab)
+    _nginx(lab, more="")
+    _user(lab, SUBSCRIBE.replace(b"/150", b"/150/unbuffered"), READ, 0.05)
+
+
+ROWS_OF_JSON = sum(len(f'{{"id": {n}}}\n') for n in range(1, 9))
+
+
+@recording(
+    title="nginx asks in HTTP/1.0 and collects lines of JSON",
+    at="proxy",
+    software=("nginx", "node", "python"),
+    connections=(
+        Connection((get("/lines/8/100", ROWS_OF_JSON, **CHUNKED),)),
+        Connection((get("/lines/8/100", ROWS_OF_JSON, **UNFRAMED),), closed_by=None),
+    ),
+    finds=(HELD, Find("close-delimited", None, "server", 1, note=True)),
+    interface="any",
+    proxied=True,
+)
+def behind_nginx_lines_held(lab: Lab) -> None:
+    """As behind-nginx-events-held, with newline-delimited JSON: eight lines 100 ms apart, the first at once."""
+    page_server(lab)
+    _nginx(lab, more="")
+    _user(lab, SUBSCRIBE.replace(b"/events/6/150", b"/lines/8/100"), READ, 0.05)

@@ -24,6 +24,7 @@ import distances
 import far_ends
 import far_round_trips
 import far_streams
+import flushing
 import framing
 import lifetimes
 import losses
@@ -66,6 +67,7 @@ RECORDINGS = (
     far_ends,
     far_streams,
     far_round_trips,
+    flushing,
     pages,
     proxies,
     reuse,

@@ -26,9 +26,10 @@ function asset(response, pause, name) {
   setTimeout(() => response.end(`/*${' '.repeat(495)}*/\n`.slice(-500)), pause);
 }
 
-// GET /events/COUNT/PAUSE: that many events, PAUSE milliseconds apart, beginning after PAUSE
-function events(response, count, pause) {
+// GET /events/COUNT/PAUSE[/unbuffered]: that many events, PAUSE milliseconds apart, beginning after PAUSE
+function events(response, count, pause, how) {
   response.setHeader('Content-Type', 'text/event-stream');
+  if (how) response.setHeader('X-Accel-Buffering', 'no');
   let sent = 0;
   const next = () => {
     sent += 1;
@@ -41,13 +42,27 @@ function events(response, count, pause) {
   setTimeout(next, pause);
 }
 
+// GET /lines/COUNT/PAUSE: that many lines of JSON, PAUSE milliseconds apart
+function lines(response, count, pause) {
+  response.setHeader('Content-Type', 'application/x-ndjson');
+  let sent = 0;
+  const next = () => {
+    sent += 1;
+    response.write(`{"id": ${sent}}\n`);
+    if (sent < count) setTimeout(next, pause);
+    else response.end();
+  };
+  next();
+}
+
 http.createServer((request, response) => {
-  const [, what, first, second] = request.url.split('/');
+  const [, what, first, second, third] = request.url.split('/');
   if (closing) {
     response.shouldKeepAlive = false;
     response.useChunkedEncodingByDefault = false;
   }
   if (what === 'page') page(response, Number(first), second);
   else if (what === 'asset') asset(response, Number(first), second);
-  else events(response, Number(first), Number(second));
+  else if (what === 'lines') lines(response, Number(first), Number(second));
+  else events(response, Number(first), Number(second), third);
 }).listen(Number(process.argv[2]));

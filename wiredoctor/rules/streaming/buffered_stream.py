@@ -94,7 +94,8 @@ ENDPOINTS = Threshold("16384 servers", "of which it is remembered that they have
 MOST_NAMED = 80
 """Characters of a Server or Via field that are shown."""
 
-EVENT_STREAMS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
+EVENT_STREAMS = {"text/event-stream": "events", "application/x-ndjson": "lines", "multipart/x-mixed-replace": "parts"}
+"""Media types whose parts are meant to arrive one by one, and what these are called."""
 
 SWITCHES = (
     ("nginx|openresty|tengine", 'nginx: proxy_buffering off, proxy_http_version 1.1 and proxy_set_header Connection "" in that '
@@ -194,7 +195,7 @@ def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
     if row["response_events"] is None:
         return []
     at_first = _waited(row) and row["response_first_events"] >= MIN_EVENTS.value
-    events, word = row["response_events"], "parts" if row["response_content_type"].startswith("multipart/") else "events"
+    events, word = row["response_events"], EVENT_STREAMS[row["response_content_type"]]
     if row["response_bursts"] == 1:
         if not (at_first and row["whole"]):
             return []

@@ -1,0 +1,222 @@
+"""What is flushed and comes as it should, what something collects, and what is written in crumbs that are chunks."""
+
+from __future__ import annotations
+
+import sys
+
+from everywhere import everywhere
+from far_streams import CHUNKED, CSV, EVENT, EVENT_BYTES, EVENTS, HEAD, LAST, READ, chunk
+from scenario import PEERS, Connection, Find, Lab, curl, get, nginx, node, raw_client, raw_server, recording, site
+
+FRAMED = {"response_framing": "chunked"}
+ASK = b"GET /%s HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
+
+
+def _asked(lab: Lab, target: bytes) -> None:
+    raw_client(lab, [[ASK % target, READ, 0.02]])
+
+
+@everywhere(
+    title="Events 15, 50 and 130 ms apart, the first after 600 ms",
+    software=("python",),
+    connections=(Connection((get("/events", EVENT_BYTES, **FRAMED),) * 3),),
+    must_not={
+        "buffered-stream": "each event comes when it is written",
+        "tinygrams": "they are events",
+        "nagle-delayed-ack": "the application wrote late",
+    },
+)
+def events_fast(lab: Lab, rtt: float) -> None:
+    """Three GETs on one connection, each answered with six events, 15, 50 and 130 ms apart; the server waits 600 ms before
+    the first. TCP_NODELAY is set."""
+    del rtt
+    pieces = [*map(chunk, EVENT)]
+    answers = [
+        [0.6, HEAD % (EVENTS, CHUNKED) + pieces[0], *(step for piece in pieces[1:] for step in (pause, piece)), LAST]
+        for pause in (0.015, 0.05, 0.13)
+    ]
+    raw_server(lab, answers, nodelay=True)
+    raw_client(lab, [[step for _ in answers for step in (ASK % b"events", READ, 0.02)]])
+
+
+@recording(
+    title="A stream of events with pauses of 0.7 to 1.2 s",
+    at="server",
+    software=("python", "curl"),
+    connections=(Connection((get("/events", EVENT_BYTES, **FRAMED),)),),
+    must_not={"buffered-stream": "each event comes when it is written", "slow-response": "the pauses are the stream's"},
+)
+def events_with_pauses(lab: Lab) -> None:
+    """Six events, text/event-stream in chunks; the head goes out at once, the events after 0.7 to 1.2 s each."""
+    pauses = (0.7, 1.2, 0.9, 0.8, 1.1, 0.7)
+    steps = [step for event, pause in zip(EVENT, pauses, strict=True) for step in (pause, chunk(event))]
+    raw_server(lab, [[HEAD % (EVENTS, CHUNKED), *steps, LAST]])
+    curl(lab, "http://10.9.0.2:8080/events")
+
+
+@everywhere(
+    title="Events that come in blocks: three times four at once, 700 ms apart",
+    rtts=(20,),
+    software=("python",),
+    connections=(Connection((get("/events", 2 * EVENT_BYTES, **FRAMED),)),),
+    finds=(Find("buffered-stream", "event-stream", "server", 0),),
+    must_not={"slow-response": "the head came at once"},
+)
+def events_in_blocks(lab: Lab, rtt: float) -> None:
+    """Something collects events until it has four, which takes 700 ms. The head of the response passes at once."""
+    del rtt
+    twelve = [*map(chunk, EVENT * 2)]
+    steps = [step for first in (0, 4, 8) for step in (0.7, b"".join(twelve[first : first + 4]))]
+    raw_server(lab, [[HEAD % (EVENTS, CHUNKED), *steps, LAST]])
+    _asked(lab, b"events")
+
+
+PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 2000\r\n\r\n" + b"\xff" * 2000 + b"\r\n"
+PICTURES = 5
+CAMERA = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\nConnection: close\r\n\r\n"
+CLOSE = {"do": "close"}
+
+
+@recording(
+    title="Pictures of a camera come together, twice",
+    at="client",
+    software=("python", "curl"),
+    connections=(
+        Connection(
+            (get("/camera", PICTURES * len(PART) + 11, response_framing="close-delimited"),), closed_by="server", repeat=2
+        ),
+    ),
+    finds=tuple(
+        find
+        for number in range(2)
+        for find in (
+            Find("buffered-stream", "event-stream", "server", number),
+            Find("close-delimited", None, "server", number, note=True),
+        )
+    ),
+)
+def camera_held(lab: Lab) -> None:
+    """Five pictures, multipart/x-mixed-replace, which a server shows all at once 800 ms after the request; the body ends with
+    the connection, as that of many cameras."""
+    raw_server(lab, [[0.8, CAMERA + PART * PICTURES + b"--frame--\r\n", CLOSE]])
+    for _ in range(2):
+        curl(lab, "http://10.9.0.2:8080/camera")
+
+
+@recording(
+    title="Pictures of a camera, 120 ms apart",
+    at="client",
+    software=("python", "curl"),
+    connections=(
+        Connection((get("/camera", PICTURES * len(PART) + 11, response_framing="close-delimited"),), closed_by="server"),
+    ),
+    finds=(Find("unchunked-streaming", None, "server", 0),),
+    must_not={"buffered-stream": "each picture comes when it is written"},
+)
+def camera(lab: Lab) -> None:
+    """What mends camera-held: a picture is shown when it is there. It streams without chunks all the same."""
+    steps = [step for _ in range(PICTURES - 1) for step in (0.12, PART)]
+    raw_server(lab, [[0.6, CAMERA + PART, *steps, b"--frame--\r\n", CLOSE]])
+    curl(lab, "http://10.9.0.2:8080/camera")
+
+
+@recording(
+    title="A middleware collects what an application yields line by line, twice",
+    at="client",
+    software=("gunicorn", "curl"),
+    connections=(Connection((get("/lines/5", 5 * 40, **FRAMED),) * 2, closed_by="client"),),
+    finds=(Find("buffered-stream", "chunked", "server", 0, 2, note=True),),
+    must_not={"slow-response": "it took less than a second", "tiny-chunks": "they are five"},
+)
+def collected_lines(lab: Lab) -> None:
+    """gunicorn with threads. The application yields five lines 150 ms apart, a middleware makes a list of them before the
+    first is sent, and gunicorn makes a chunk of each."""
+    _flask_like(lab, "collected")
+    curl(lab, *["http://10.9.0.2:8000/lines/5"] * 2)
+
+
+@recording(
+    title="The same application without the middleware",
+    at="client",
+    software=("gunicorn", "curl"),
+    connections=(Connection((get("/lines/5", 5 * 40, **FRAMED),) * 2, closed_by="client"),),
+    must_not={"buffered-stream": "each line comes when it is yielded", "tiny-chunks": "they are five"},
+)
+def yielded_lines(lab: Lab) -> None:
+    """What mends collected-lines."""
+    _flask_like(lab, "application")
+    curl(lab, *["http://10.9.0.2:8000/lines/5"] * 2)
+
+
+def _flask_like(lab: Lab, name: str) -> None:
+    """Starts gunicorn with an application of peers/yielding.py."""
+    words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", "10.9.0.2:8000"]
+    lab.server.start(sys.executable, *words, f"yielding:{name}", stderr=-3)
+    lab.server.wait_for_listener(8000)
+
+
+@recording(
+    title="node writes forty pieces of 40 bytes, 25 ms apart",
+    at="server",
+    software=("node", "curl"),
+    connections=(Connection((get("/stream/40/25", 40 * 40, **FRAMED),)),),
+    finds=(Find("tiny-chunks", None, "server", 0, note=True),),
+    must_not={"tinygrams": "they are 25 ms apart", "buffered-stream": "each line comes when it is written"},
+)
+def forty_tiny_chunks(lab: Lab) -> None:
+    """node writes forty lines, 25 ms apart, text/plain, each of which becomes a chunk and a packet."""
+    node(lab, "node_app.js")
+    curl(lab, "http://10.9.0.2:8080/stream/40/25")
+
+
+LARGE = [b"%d" % (number % 10) * 1300 for number in range(12)]
+
+
+@recording(
+    title="A server writes size line, data and end of each chunk apart, without Nagle",
+    at="server",
+    software=("python", "curl"),
+    connections=(Connection((get("/rows.csv", sum(map(len, LARGE)), **FRAMED),) * 2),),
+    finds=(Find("tiny-chunks", None, "server", 0, 2, note=True),),
+    must_not={"tinygrams": "a third of an MSS on average", "nagle-delayed-ack": "TCP_NODELAY is set"},
+)
+def chunk_lines_alone(lab: Lab) -> None:
+    """Twelve chunks of 1,300 bytes; size line, data and CR LF are sends of their own, with TCP_NODELAY. Twice."""
+    steps = [step for data in LARGE for step in (b"%x\r\n" % len(data), data, b"\r\n")]
+    raw_server(lab, [[HEAD % (CSV, CHUNKED), *steps, LAST]], nodelay=True)
+    curl(lab, *["http://10.9.0.2:8080/rows.csv"] * 2)
+
+
+@recording(
+    title="nginx compresses a download of 200 kB, in chunks",
+    at="client",
+    software=("nginx", "curl"),
+    connections=(Connection((get("/a.txt", None, **FRAMED),) * 2),),
+    must_not={"tiny-chunks": "a chunk is as large as nginx' buffers", "buffered-stream": "it began at once"},
+    whole=False,
+)
+def gzip_download(lab: Lab) -> None:
+    """curl --compressed asks twice for a text of 200 kB, of which nginx makes chunks as its buffers fill."""
+    site(lab, a=200_000)
+    nginx(lab, "gzip on; gzip_types text/plain; gzip_min_length 0;")
+    curl(lab, "--compressed", *["http://10.9.0.2/a.txt"] * 2)
+
+
+MESSAGES = [b"\x00" + len(body).to_bytes(4, "big") + body for body in (b"\x0a\x0aprice %04d" % number for number in range(12))]
+TRAILER = b"\x80\x00\x00\x00\x0fgrpc-status:0\r\n"
+GRPC = b"application/grpc-web+proto"
+
+
+@recording(
+    title="A gRPC-Web stream: twelve messages, 90 ms apart",
+    at="client",
+    software=("python", "curl"),
+    connections=(Connection((get("/prices", len(b"".join(MESSAGES)) + len(TRAILER), **FRAMED),)),),
+    must_not={"tiny-chunks": "each message was waited for", "buffered-stream": "each message comes when it is written"},
+)
+def grpc_web(lab: Lab) -> None:
+    """A server-streaming call in the framing of gRPC-Web: length-prefixed messages in chunks of their own, and the trailer in
+    the body. The first message comes 700 ms after the request."""
+    steps = [step for message in MESSAGES[1:] for step in (0.09, chunk(message))]
+    raw_server(lab, [[0.7, HEAD % (GRPC, CHUNKED) + chunk(MESSAGES[0]), *steps, chunk(TRAILER) + LAST]], nodelay=True)
+    curl(lab, "http://10.9.0.2:8080/prices")
