@@ -14,9 +14,10 @@ CHUNKED, UNFRAMED = {"response_framing": "chunked"}, {"response_framing": "close
 
 
 def page_server(lab: Lab, *options: str) -> None:
-    """Starts peers/node_pages.js on port 8080 of the server."""
+    """Starts peers/node_pages.js on port 8080 of the server, and has it answer once out of sight: the first time is slow."""
     lab.server.start("node", str(PEERS / "node_pages.js"), "8080", *options)
     lab.server.wait_for_listener(8080)
+    lab.server.run("curl", "-sS", "http://127.0.0.1:8080/page/1/flushed")
 
 
 @everywhere(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import applications
 import asynchronous
 import closes
+import credentials
 import damage
 import distances
 import far_ends
@@ -62,6 +63,7 @@ RECORDINGS = (
     losses,
     waiting,
     closes,
+    credentials,
     lifetimes,
     framing,
     far_ends,

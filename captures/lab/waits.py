@@ -183,13 +183,13 @@ def handshakes(path: Path) -> list[Wait]:
 
 
 def challenges(path: Path) -> list[Wait]:
-    """What the refused exchanges of the first connection took after its first, in sum, as its client saw it. Each
-    message is one segment."""
-    stream = segments(path)[0]
-    to_client = round_trip(stream, client_port(stream))
-    refused = {int(frame) for [frame] in fields(path, "tcp.stream == 0 && http.response.code == 401", "frame.number")}
-    data = [segment for segment in stream if segment.length]
-    took = [answer.time - request.time + to_client for request, answer in pairwise(data) if answer.frame in refused]
+    """What refused exchanges took after the first of them, in sum, as their client saw it. Each message is one segment."""
+    refused = {int(frame) for [frame] in fields(path, "http.response.code == 401", "frame.number")}
+    took: list[float] = []
+    for stream in segments(path).values():
+        to_client = round_trip(stream, client_port(stream))
+        data = [segment for segment in stream if segment.length]
+        took += [answer.time - request.time + to_client for request, answer in pairwise(data) if answer.frame in refused]
     return [Wait(None, sum(took[1:]))]
 
 

@@ -86,6 +86,37 @@ def test_the_rules_that_there_are(words: str, first: str) -> None:
     assert find(catalogue(), words).entries[0].name == first
 
 
+@pytest.mark.parametrize(
+    ("complaint", "first"),
+    [
+        ("delay between two TCP packets of a response", "nagle-delayed-ack"),
+        ("every request takes 200 ms but only with keep-alive", "nagle-delayed-ack"),
+        ("HSE_IO_NODELAY", "nagle-delayed-ack"),
+        ("A connection that was expected to be kept alive was closed by the server", "premature-close"),
+        ("server closed the connection although keep-alive was expected", "premature-close"),
+        ("server closes the connection after 401", "premature-close"),
+        ("SF_STATUS_REQ_FINISHED_KEEP_CONN", "premature-close"),
+        ("PreAuthenticate is true but every request gets a 401", "repeated-auth-challenge"),
+        ("every request is sent twice", "repeated-auth-challenge"),
+        ("502 now and then", "keep-alive-race"),
+        ("request lost after idle time", "keep-alive-race"),
+        ("Response.Flush does nothing", "unchunked-streaming"),
+        ("Transfer-Encoding header is missing", "unchunked-streaming"),
+        ("chunked response stopped working behind load balancer", "buffered-stream"),
+        ("events arrive all at once", "buffered-stream"),
+        ("resources are downloaded only after the whole page", "late-flush"),
+        ("sub-resources start after the page has loaded", "late-flush"),
+        ("connection stays open after the last chunk", "lingering-close"),
+        ("Enable HTTP keep-alive", "keep-alive-disabled"),
+        ("download hangs at 100 %", "missing-framing"),
+        ("client reconnects for every request", "no-connection-reuse"),
+        ("413 connection reset during upload", "reset-destroys-response"),
+    ],
+)
+def test_complaints_of_the_stories(complaint: str, first: str) -> None:
+    assert find(catalogue(), complaint).entries[0].name == first
+
+
 def test_slow_names_the_rules_of_those_who_wait() -> None:
     found = find(catalogue(), "slow")
     assert "nagle-delayed-ack" in [e.name for e in found.entries[:4]]

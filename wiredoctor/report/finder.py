@@ -58,7 +58,7 @@ def find(entries: Mapping[str, E], words: str) -> Found[E]:
     if best == Where.NOWHERE:
         return Found([], sure=False)
     likely = [*SEARCHES, *entries]
-    ranked = sorted(rated, key=lambda name: (-rated[name], likely.index(name)))
+    ranked = sorted(rated, key=lambda name: (-rated[name], -_nearness(entries[name], wanted), likely.index(name)))
     sure = sum(rate >= Where.SEARCHED for rate in rated.values()) == 1
     least = _least(best, sure=sure)
     found = [entries[name] for name in ranked if rated[name] >= least]
@@ -77,7 +77,7 @@ def _rate(entry: Entry, wanted: str) -> Where:
         return Where.PART_OF_NAME
     if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry)):
         return Where.SEARCHED
-    if _has(_plain(f"{entry.family} {_titles(entry.rule)} {entry.doc.partition(chr(10))[0]}"), wanted):
+    if _has(_plain(f"{entry.family} {_titles(entry.rule)} {_first_line(entry)}"), wanted):
         return Where.TITLE
     page = _plain(f"{entry.name} {entry.family} {_titles(entry.rule)} {entry.doc} {' '.join(SEARCHES.get(entry.name, ()))}")
     if _has(page, wanted):
@@ -95,6 +95,21 @@ def _by_words(page: str, wanted: str) -> Where:
     return Where.SOME_WORDS if 2 * there > len(meant) else Where.NOWHERE
 
 
+def _nearness(entry: Entry, wanted: str) -> float:
+    """How much the words have in common with the one thing people say of this rule that is most like them; 0 to 1."""
+    meant = _stems(wanted)
+    said = [_stems(_plain(text)) for text in (*SEARCHES.get(entry.name, ()), *_each_title(entry.rule), _first_line(entry))]
+    return max(2 * len(meant & words) / (len(meant) + len(words)) for words in said if words)
+
+
+def _stems(text: str) -> set[str]:
+    return {_stem(word) for word in SMALL_WORDS.sub("", text).split()}
+
+
+def _first_line(entry: Entry) -> str:
+    return entry.doc.partition("\n")[0]
+
+
 def _stem(word: str) -> str:
     """closed, closes, closing -> clos: pages say it in another form."""
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
@@ -106,6 +121,10 @@ def _searched(entry: Entry) -> list[str]:
 
 def _titles(rule: Rule) -> str:
     return rule.title if isinstance(rule.title, str) else " ".join(f"{kind} {title}" for kind, title in rule.title.items())
+
+
+def _each_title(rule: Rule) -> list[str]:
+    return [rule.title] if isinstance(rule.title, str) else list(rule.title.values())
 
 
 def _has(text: str, words: str) -> bool:
