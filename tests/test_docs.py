@@ -39,7 +39,7 @@ def script(stem: str) -> ModuleType:
 
 output = script("shown")
 blocks, FENCE, GAP, PAGES, LESSON = output.blocks, output.FENCE, output.GAP, output.PAGES, output.LESSON
-STORIES = [page for page in PAGES if page.parent.name == "stories" and page.name != "README.md"]
+STORIES = [page for page in PAGES if page.parent == DOCS / "stories" and page.name != "README.md"]
 
 
 def name(path: Path) -> str:
