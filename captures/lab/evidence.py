@@ -193,8 +193,9 @@ def _request_body(client: _Bytes) -> Body:
 def _read(stream: _Bytes, method: str, unframed: str = "close-delimited") -> Body:
     response = http.client.HTTPResponse(stream, method=method)  # type: ignore[arg-type]
     response.begin()
-    tunnel = method == "CONNECT" and response.status < 300
-    if method == "HEAD" or tunnel or response.status in (204, 304) or response.status < 200:
+    if method == "CONNECT" and response.status < 300:
+        return Body(0, "tunnel", response.status)
+    if method == "HEAD" or response.status in (204, 304) or response.status < 200:
         return Body(0, "none", response.status)
     framed = response.length is not None or response.chunked
     if not framed and unframed == "none":

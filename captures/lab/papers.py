@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from collections import Counter
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import evidence
 import sightings
@@ -55,14 +53,14 @@ def check(scenario: Scenario, path: Path) -> None:
     """Raises Mismatch where tshark sees other connections, exchanges or bodies than were meant."""
     streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole and not scenario.unassembled)
     if scenario.spread:
-        met = sightings.kinds(sightings.connections(path))
-        _equal("exchanges of any connection", sightings.kinds(scenario.connections), met)
+        meant, met = sightings.kinds(scenario.connections), sightings.kinds(sightings.connections(path))
+        _equal("exchanges of any connection", *sightings.differences(meant, met))
         return
-    meant = expand(scenario.connections)
-    _equal("connections", len(meant), len(streams))
+    connections = expand(scenario.connections)
+    _equal("connections", len(connections), len(streams))
     lost = any(find.rule == "capture-loss" for find in scenario.finds)
     _equal("acknowledged but not captured", lost, evidence.acknowledges_unseen(path))
-    for number, connection in enumerate(meant):
+    for number, connection in enumerate(connections):
         exchanges = sightings.each(connection)
         seen = heads.get(number) or evidence.Heads([], [], [])
         _equal(f"methods of {number}", [e.method for e in exchanges if e.method], seen.methods)
@@ -158,38 +156,3 @@ def _find(find: Find, path: Path) -> list[str]:
     if find.measured:
         lines.append(f"delays = [{', '.join(f'{delay:.6f}' for delay in delays(find, path))}]")
     return lines
-
-
-def list_all(captures: Path) -> None:
-    """Writes the table of captures into their README.md: a line for each conversation, from the papers."""
-    files = sorted(path for path in captures.iterdir() if path.suffix in (".pcap", ".pcapng"))
-    readme = captures / "README.md"
-    lines = readme.read_text().splitlines()
-    rule = next(i for i, line in enumerate(lines) if line.startswith("| ---")) + 1
-    below = next(i for i in range(rule, len(lines)) if not lines[i].startswith("|"))
-    readme.write_text("\n".join([*lines[:rule], *_rows(files), *lines[below:]]) + "\n")
-
-
-def _rows(files: list[Path]) -> list[str]:
-    """Captures of one conversation at several points share a line, where the same is to be found."""
-    alike: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-    for path in files:
-        content = tomllib.loads(path.with_suffix(".toml").read_text())
-        point = content["at"]
-        name = path.name.replace(f"-{point}.", "-*.") if path.stem.endswith(f"-{point}") else path.name
-        alike.setdefault((name, content["title"], _found(content)), []).append((path.name, point))
-    return [
-        f"| `{names[0] if len(names) == 1 else name}` | {title} | {', '.join(points)} | {found} |"
-        for (name, title, found), captured in alike.items()
-        for names, points in [zip(*captured, strict=True)]
-    ]
-
-
-def _found(content: dict[str, Any]) -> str:
-    finds = Counter[str]()
-    for find in content.get("find", []):
-        kind = f" *{find['kind']}*" if "kind" in find else ""
-        note = " (note)" if "severity" in find else ""
-        finds[f"`{find['rule']}`{kind}{note}"] += find["count"]
-    found = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in finds.items())
-    return found or "nothing"

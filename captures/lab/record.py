@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import applications
 import asynchronous
+import browsers
 import closes
 import credentials
 import damage
@@ -28,9 +29,12 @@ import far_streams
 import flushing
 import framing
 import lifetimes
+import listing
 import losses
+import others
 import pages
 import papers
+import passing_on
 import proxies
 import receivers
 import reuse
@@ -56,6 +60,9 @@ RECORDINGS = (
     small_servers,
     asynchronous,
     threaded,
+    passing_on,
+    browsers,
+    others,
     applications,
     stalls,
     receivers,
@@ -99,7 +106,7 @@ def main() -> int:
         return 1
     worst = max(record(SCENARIOS[name], words.into) for name in wanted)
     if words.into == CAPTURES:
-        papers.list_all(CAPTURES)
+        listing.list_all(CAPTURES)
     return worst
 
 

@@ -184,6 +184,7 @@ http {{
   access_log off; default_type text/plain;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  {besides}
   server {{ listen 80; listen [::]:80; root {folder}/site; {more} }}
 }}
 """
@@ -204,10 +205,10 @@ ErrorDocument 404 "There is no such page."
 """
 
 
-def nginx(lab: Lab, more: str = "") -> None:
-    """Starts nginx on port 80 of the server, with these directives besides."""
+def nginx(lab: Lab, more: str = "", besides: str = "") -> None:
+    """Starts nginx on port 80 of the server, with these directives in its server and besides it."""
     conf = lab.folder / "nginx.conf"
-    conf.write_text(NGINX.format(folder=lab.folder, more=more))
+    conf.write_text(NGINX.format(folder=lab.folder, more=more, besides=besides))
     lab.server.start("nginx", "-c", str(conf))
     lab.server.wait_for_listener(80)
 

@@ -43,6 +43,13 @@ def kinds(connections: Iterable[Connection]) -> set[Exchange]:
     return {replace(exchange, repeat=1) for connection in connections for exchange in connection.exchanges}
 
 
+def differences(meant: set[Exchange], met: set[Exchange]) -> tuple[set[Exchange], set[Exchange]]:
+    """What was meant and not met, and what was met and not meant; a size that nobody knew may be any."""
+    free = {(one.method, one.target) for one in meant if one.response_body == SEEN}
+    freed = {replace(one, response_body=SEEN) if (one.method, one.target) in free else one for one in met}
+    return meant - freed, freed - meant
+
+
 def _exchanges(path: Path, number: int, heads: evidence.Heads | None) -> tuple[Exchange, ...]:
     """Requests with their final responses in order; those at the end may have none."""
     if not heads:

@@ -18,9 +18,9 @@ class Program:
     label: str = "{version}"
 
 
-def _module(name: str) -> Program:
+def _module(name: str, label: str = "") -> Program:
     code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
-    return Program((sys.executable, "-c", code), f"pip install {name}", f"{name} {{version}}")
+    return Program((sys.executable, "-c", code), f"pip install {name}", f"{label or name} {{version}}")
 
 
 def _package(name: str, *version: str, package: str = "", label: str = "") -> Program:
@@ -64,6 +64,7 @@ PROGRAMS = {
     "ssh": Program(("ssh", "-V"), "apt-get install openssh-server openssh-client", "OpenSSH {version}"),
     "redis-server": _package("redis-server", "--version", label="Redis"),
     "postgres": _package("postgres", "--version", package="postgresql", label="PostgreSQL"),
+    "redis": _module("redis", "redis-py"),
     **{
         name: _module(name)
         for name in (
@@ -71,13 +72,13 @@ PROGRAMS = {
             "urllib3",
             "httpx",
             "aiohttp",
-            "redis",
             "gunicorn",
             "waitress",
             "uvicorn",
             "hypercorn",
             "werkzeug",
             "websockets",
+            "aiosmtpd",
         )
     },
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import dpkt
@@ -25,6 +27,11 @@ EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 def test_there_are_captures() -> None:
     assert len(PATHS) >= 250
+
+
+def test_many_captures_are_healthy() -> None:
+    """Healthy: nothing is to be found, or only what nobody has to act on."""
+    assert sum(all("severity" in find for find in read(path).finds) for path in PATHS) >= 100
 
 
 def test_each_capture_has_papers_and_each_paper_a_capture() -> None:
@@ -56,6 +63,18 @@ def test_the_readme_lists_every_capture_with_its_title() -> None:
             listed += [(name.removesuffix("`").replace("*", point), title, point) for point in points.split(", ")]
     papers = {path: read(path).content for path in PATHS}
     assert sorted(listed) == sorted((path.name, content["title"], content["at"]) for path, content in papers.items())
+
+
+def test_the_readme_counts_the_recordings_of_each_software() -> None:
+    """Its second table: name without a version, recordings, and how many of these have nothing but notes."""
+    _, _, below = (CAPTURES / "README.md").read_text().partition("| software |")
+    rows = [row.strip("| ").split(" | ") for row in below.partition("\n\n")[0].splitlines()[2:]]
+    all_, healthy = Counter[str](), Counter[str]()
+    for papers in map(read, PATHS):
+        names = [re.sub(r" [0-9.]+", "", name, count=1) for name in papers.content["software"]]
+        all_.update(names)
+        healthy.update(names if all("severity" in find for find in papers.finds) else [])
+    assert {name: (int(many), int(well)) for name, many, well in rows} == {name: (all_[name], healthy[name]) for name in all_}
 
 
 @EACH

@@ -109,3 +109,13 @@ def test_delays(path: Path, find: dict[str, list[float]]) -> None:
     """The papers have the delays from tshark's time stamps."""
     delays = [f.delay for f in in_order(report_of(path)) if of_finding(f) == key(find)]
     assert delays == pytest.approx(find["delays"], **EXACT_TO)
+
+
+UNSURE = [(path, find) for path in PATHS for find in read(path).finds if "confidence" in find]
+SURENESS = ("low", "medium", "high")
+
+
+@pytest.mark.parametrize(("path", "find"), UNSURE, ids=lambda value: getattr(value, "stem", ""))
+def test_what_cannot_be_seen_is_said_less_surely(path: Path, find: dict[str, str]) -> None:
+    allowed = SURENESS[: SURENESS.index(find["confidence"]) + 1]
+    assert {f.confidence for f in report_of(path).findings if of_finding(f) == key(find)} <= set(allowed)

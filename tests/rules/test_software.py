@@ -80,3 +80,8 @@ def test_about_a_client_host_and_an_endpoint() -> None:
     )
     [one] = settled([module("a")], {"a": given}, exchanges=exchanges.lazy(), connections=rows("connections", *hosts).lazy())
     assert one.client_software == "curl/8"
+
+
+def test_where_nobody_speaks_http_no_http_server_is_guessed_at() -> None:
+    one = told([], exchange=None)
+    assert (one.exchange, one.server_software, one.remedy) == (None, None, "mend it")
