@@ -25,11 +25,12 @@ from wiredoctor.spill import Folder, Joined, Spill
 from wiredoctor.tables import SMALL
 
 Rows = Spill | Joined
+Catalogue = Mapping[str, RuleModule]
 
 SHARED_FROM = 32 << 20
 """Bytes of a capture from which on a second process repays its start."""
 
-__all__ = ["CaptureError", "analyze", "catalogue", "configured", "set_thresholds"]
+__all__ = ["CaptureError", "Catalogue", "analyze", "catalogue", "configured", "set_thresholds"]
 
 
 def analyze(
@@ -57,6 +58,7 @@ def analyze(
     everything = catalogue()
     chosen = rules.select(everything, select, ignore)
     modules = rules.with_causes(chosen, everything)
+    rules.begin(modules)
     done: list[_Done] = []
     with _without_collector(), configured(set_thresholds(everything, thresholds or {})):
         failed = on_error or _raise
@@ -69,8 +71,12 @@ def analyze(
                 if on_error is None:
                     raise
                 on_error(str(error))
-    every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items()}
-    return _report(done, {n: c for n, c in every.items() if n in chosen}, {n: c for n, c in every.items() if n not in chosen})
+    failed = rules.failures(modules)
+    every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items() if name not in failed}
+    checked, unasked = ({n: c for n, c in every.items() if (n in chosen) == asked} for asked in (True, False))
+    report = _report(done, checked, unasked)
+    report.limits.extend(f"rule {name} of {modules[name].source} is left out: {why}" for name, why in failed.items())
+    return report
 
 
 def _raise(line: str) -> None:
@@ -162,11 +168,16 @@ def _settle(
     for epoch in [*found, judge(rules.find_summaries(modules, scans, few=few))]:
         for name, rows in epoch.items():
             candidates.setdefault(name, []).append(rows)
-    whole = {name: pl.concat(frames) for name, frames in candidates.items()}
     first = capture.first_time or 0
-    return rules.settle(
-        modules, whole, scans["connections"], scans["exchanges"], file=capture.file, first_time=first, only=chosen
-    )
+    while True:
+        failed = rules.failures(modules)
+        whole = rules.joined(modules, candidates)
+        findings = rules.settle(
+            modules, whole, scans["connections"], scans["exchanges"], file=capture.file, first_time=first, only=chosen
+        )
+        if rules.failures(modules) == failed:
+            return findings
+        # what cannot be told explains nothing either
 
 
 def _report(done: list[_Done], checked: dict[str, Checked], unasked: dict[str, Checked]) -> Report:

@@ -22,7 +22,7 @@ import polars as pl
 
 from wiredoctor.analysis import Analysis, Found, Progress
 from wiredoctor.capture import Capture
-from wiredoctor.rules import RuleModule
+from wiredoctor.rules import RuleModule, failures, give_up
 from wiredoctor.spill import Folder, Joined, Spill, renumbered
 
 
@@ -36,6 +36,7 @@ class Result:
     exchanges: tuple[list[Path], int]
     duplicates: int
     limits: list[str]
+    failed: dict[str, str]
 
 
 @dataclass
@@ -97,6 +98,8 @@ def analyse(
         for worker in workers:
             worker.stop()
         raise
+    for result in results:
+        give_up(modules, result.failed)
     numbers = ids([analysis.opened, *(r.opened for r in results)])
     analysis.duplicates += sum(r.duplicates for r in results)
     return (
@@ -129,6 +132,7 @@ def _result(analysis: Analysis) -> Result:
     return Result(
         analysis.opened, analysis.found, (analysis.connections.files, analysis.connections.rows),
         (analysis.exchanges.files, analysis.exchanges.rows), analysis.duplicates, list(analysis.decoding.limits.values()),
+        failures(analysis.modules),
     )  # fmt: skip
 
 

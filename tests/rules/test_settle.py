@@ -184,7 +184,36 @@ def test_scope_exchange() -> None:
     assert told("exchange", candidate(), candidate()) == ["cause"]
     assert told("exchange", candidate(), candidate(exchange=1)) == ["cause", "effect"]
     assert told("exchange", candidate(), candidate(connection=1)) == ["cause", "effect"]
-    assert told("exchange", candidate(exchange=None), candidate(exchange=None)) == ["cause", "effect"]
+    nowhere = candidate(exchange=None, start=100 * S, end=101 * S)
+    assert told("exchange", nowhere, nowhere) == ["cause", "effect"]
+
+
+def test_a_stall_belongs_to_the_exchange_that_waited_for_it() -> None:
+    def place(start: int, end: int, tables: tuple[str, ...] = ("segments",), **changes: Any) -> int | None:
+        rule = module("a")._replace(tables=tables)
+        row = candidate(exchange=None, start=start * MS, end=end * MS, **changes)
+        spans = [(0, 20, 40), (1, 60, 80), (2, 62, 90), (3, 200, None)]
+        exchanges = rows(
+            "exchanges",
+            *(
+                answered(exchange=n, request_start=begin * MS, response_end=over and over * MS)
+                | ({} if over else {"response_end_reason": "capture-end"})
+                for n, begin, over in spans
+            ),
+        )
+        [finding] = settled([rule], {"a": candidates(row)}, exchanges=exchanges.lazy())
+        return finding.exchange
+
+    assert place(25, 35) == 0
+    assert place(40, 50) == 0  # its last byte was lost behind the capture point
+    assert place(41, 60) == 1  # its request was lost before the capture point
+    assert place(61, 75) == 2  # it was pipelined in that time
+    assert place(63, 75) == 1
+    assert place(85, 89) == 2
+    assert place(100, 150) is None
+    assert place(250, 350) == 3
+    assert place(25, 35, tables=("exchanges",)) is None
+    assert place(25, 35, connection=1) is None
 
 
 def test_scope_connection() -> None:

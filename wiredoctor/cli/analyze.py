@@ -28,6 +28,7 @@ from wiredoctor.cli.options import (
     wanted,
 )
 from wiredoctor.cli.outputs import Text, outputs, spool, write_file, write_stdout
+from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import requested, run
 
 if TYPE_CHECKING:
@@ -83,9 +84,7 @@ def analyze(
     files = outputs(output, captures)
     if full and Format.json not in (format, *(o.format for o in files)):
         raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
-    from wiredoctor.pipeline import catalogue
-
-    rules = catalogue()
+    rules = every_rule()
     read = configuration(config, rules)
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
     what = wanted(host, port, connection, begin, end, sure)

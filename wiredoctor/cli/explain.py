@@ -13,6 +13,7 @@ from wiredoctor.cli.configuration import check_thresholds, configuration
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import Color, Colors, Configurations, suggestion
 from wiredoctor.cli.outputs import Text, stdout_paper
+from wiredoctor.cli.rulebook import every_rule
 
 
 def _misspelt(word: str, rules: Collection[str]) -> str:
@@ -33,11 +34,11 @@ def explain(
 
     The words of an error message or of a complaint do too: "socket hang up", "40 ms". Several rules that fit are listed.
     """
-    from wiredoctor.pipeline import catalogue, configured
+    from wiredoctor.pipeline import configured
     from wiredoctor.report.finder import find
     from wiredoctor.report.manual import write_found, write_page
 
-    rules, wanted = catalogue(), " ".join(words)
+    rules, wanted = every_rule(), " ".join(words)
     found, sure = find(rules, wanted)
     misspelt = _misspelt(wanted, rules)
     if not found or misspelt:

@@ -8,14 +8,15 @@ from wiredoctor.cli.configuration import check_thresholds, configuration
 from wiredoctor.cli.exits import Exit
 from wiredoctor.cli.options import Color, Colors, Configurations
 from wiredoctor.cli.outputs import Text, stdout_paper
+from wiredoctor.cli.rulebook import every_rule
 
 
 def rules(config: Configurations = None, color: Colors = Color.auto) -> int:
     """List all rules by family, with the severities of their findings, and what is configured."""
-    from wiredoctor.pipeline import catalogue, configured
+    from wiredoctor.pipeline import configured
     from wiredoctor.report.manual import write_list
 
-    every = catalogue()
+    every = every_rule()
     read = configuration(config, every)
     wanted = {name for name, m in every.items() if not read.select or {name, m.family} & {*read.select}}
     ignored = {name for name, m in every.items() if name not in wanted or {name, m.family} & {*read.ignore}}

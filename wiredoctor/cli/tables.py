@@ -8,6 +8,7 @@ from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit
 from wiredoctor.cli.options import Color, Format
 from wiredoctor.cli.outputs import Text, spool, write_stdout
+from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import requested, run
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ def print_table(
     verbose: bool,
 ) -> int:
     """The table on standard output; says the exit code."""
-    from wiredoctor.pipeline import catalogue
-
-    request = requested(catalogue(), configuration(config, catalogue()), wanted)
+    rules = every_rule()
+    request = requested(rules, configuration(config, rules), wanted)
     report, complete = run(captures, request, merge=merge, quiet=quiet, verbose=verbose)
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:

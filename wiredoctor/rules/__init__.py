@@ -7,17 +7,22 @@ cause, one finding.
 
 from __future__ import annotations
 
-from wiredoctor.rules.candidates import are_few, find_candidates, find_summaries, judge
+from wiredoctor.rules.candidates import are_few, find_candidates, find_summaries, joined, judge
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, set_thresholds, with_causes
+from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.settle import settle
 
 __all__ = [
     "RuleError",
     "RuleModule",
     "are_few",
+    "begin",
     "catalogue",
+    "failures",
     "find_candidates",
     "find_summaries",
+    "give_up",
+    "joined",
     "judge",
     "select",
     "set_thresholds",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.plugins import at_work, collected, fit, guarded
 from wiredoctor.tables import SMALL, TABLES
 
 
@@ -20,7 +22,7 @@ def find_candidates(
     a lazy frame is taken to have rows. A rule runs when the first table it asks for has rows.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
-    running = [m for m in modules.values() if not m.rule.summary and m.tables[0] in present]
+    running = [m for m in at_work(modules.values()) if not m.rule.summary and m.tables[0] in present]
     lazy = {name: _lazy(tables, name) for m in running for name in m.tables}
     few = are_few(tables)
     return _find(_promising(running, lazy, few=few), lazy, few=few)
@@ -38,7 +40,7 @@ def find_summaries(
 
     `few`: as of `are_few`.
     """
-    running = [m for m in modules.values() if m.rule.summary]
+    running = [m for m in at_work(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else TABLES[name].empty().lazy() for m in running for name in m.tables}
     return _find(_promising(running, lazy, few=few), lazy, few=few)
 
@@ -50,13 +52,28 @@ def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], 
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
-        decide = modules[name].judge
-        if decide is not None:
-            order = "last_frame" if "last_frame" in rows.columns else "frame"
-            rows, state[name] = decide(rows.sort(order, maintain_order=True), state.get(name))  # noqa: PLW2901
-        if rows.height:
-            left[name] = rows
+        module = modules[name]
+        judged = guarded(module, partial(_judged, module, rows, state)) if at_work([module]) else None
+        if judged is not None and judged.height:
+            left[name] = judged
     return left
+
+
+def _judged(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
+    if module.judge is not None:
+        order = "last_frame" if "last_frame" in rows.columns else "frame"
+        rows, state[module.name] = module.judge(rows.sort(order, maintain_order=True), state.get(module.name))
+    return rows if module.plugin is None else fit(rows)
+
+
+def joined(modules: Mapping[str, RuleModule], parts: Mapping[str, list[pl.DataFrame]]) -> dict[str, pl.DataFrame]:
+    """Rule -> its candidates of all epochs; not of rules that have failed by now."""
+    whole: dict[str, pl.DataFrame] = {}
+    for name, frames in parts.items():
+        rows = guarded(modules[name], partial(pl.concat, frames)) if at_work([modules[name]]) else None
+        if rows is not None:
+            whole[name] = rows
+    return whole
 
 
 def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.LazyFrame:
@@ -66,16 +83,27 @@ def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.La
 def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> list[RuleModule]:
     """The rules that may have a candidate, told by one query per table: planning one for each rule takes longer."""
     screens: dict[str, dict[str, pl.Expr]] = {}
+    asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
     for m in running:
-        if m.screen is not None:
+        if m.screen is None:
+            continue
+        if m.plugin is None:
             screens.setdefault(m.tables[0], {})[m.name] = m.screen().any()
-    if not screens:
-        return running
-    queries = [lazy[table].select(**expressions) for table, expressions in screens.items()]
+        elif (query := guarded(m, partial(_screened, m, lazy))) is not None:
+            asked.append((m, query))
+    asked += [(None, lazy[table].select(**expressions)) for table, expressions in screens.items()]
+    if not asked:
+        return at_work(running)
     found: dict[str, bool] = {}
-    for answer in pl.collect_all(queries, optimizations=_planning(few)):
-        found |= answer.row(0, named=True)
-    return [m for m in running if found.get(m.name, True)]
+    for answer in collected(asked, _planning(few)):
+        if answer is not None:
+            found |= answer.row(0, named=True)
+    return [m for m in at_work(running) if found.get(m.name, True)]
+
+
+def _screened(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
+    assert module.screen is not None
+    return lazy[module.tables[0]].select(module.screen().any().alias(module.name))
 
 
 def _planning(few: bool) -> pl.QueryOptFlags:
@@ -83,7 +111,12 @@ def _planning(few: bool) -> pl.QueryOptFlags:
 
 
 def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> dict[str, pl.DataFrame]:
-    if not running:
+    asked: list[tuple[RuleModule, pl.LazyFrame]] = []
+    for m in running:
+        query = guarded(m, partial(m.find, *(lazy[t] for t in m.tables)))
+        if query is not None:
+            asked.append((m, query))
+    if not asked:
         return {}
-    found = pl.collect_all([m.find(*(lazy[t] for t in m.tables)) for m in running], optimizations=_planning(few))
-    return {m.name: rows for m, rows in zip(running, found, strict=True) if rows.height}
+    found = zip(asked, collected([*asked], _planning(few)), strict=True)
+    return {m.name: rows for (m, _), rows in found if rows is not None and rows.height}

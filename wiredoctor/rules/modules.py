@@ -5,11 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import EntryPoint, distributions
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
@@ -17,6 +15,7 @@ import polars as pl
 
 import wiredoctor.rules
 from wiredoctor.findings import Rule, Threshold
+from wiredoctor.rules.plugins import Plugin, added
 from wiredoctor.tables import TABLES
 
 Find = Callable[..., pl.LazyFrame]
@@ -26,11 +25,6 @@ Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
 
 HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
 """The headings of a rule's manual page, in this order, each on a line of its own."""
-
-ENTRY_POINTS = "wiredoctor.rules"
-"""Group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
-
-log = logging.getLogger("wiredoctor")
 
 
 class RuleError(ValueError):
@@ -49,28 +43,22 @@ class RuleModule(NamedTuple):
     judge: Judge | None
     tables: tuple[str, ...]
     screen: Screen | None = None
+    plugin: Plugin | None = None
+
+    @property
+    def source(self) -> str:
+        """The package that it comes from."""
+        return self.plugin.package if self.plugin else "wiredoctor"
 
 
 @cache
 def catalogue() -> dict[str, RuleModule]:
-    """Every rule there is, by name, in the order of families and names.
+    """Every rule there is, by name, in the order of families and names; then those of other packages, by name.
 
-    A rule of another package that cannot be loaded is reported by a line on the log `wiredoctor` and left out.
+    One of another package that cannot be used is reported by a line on the log `wiredoctor` and left out.
     """
-    modules = [_load(path) for path in sorted(_own_paths())]
-    for entry in sorted(_added(), key=lambda e: e.name):
-        try:
-            modules.append(_load(entry.value))
-        except Exception as error:  # noqa: BLE001  somebody else's code: whatever it raises, the analysis goes on
-            reason = " ".join(str(error).split())
-            log.error("rule %s (%s) cannot be used: %s: %s", entry.name, entry.value, type(error).__name__, reason)
-    return {m.name: m for m in modules}
-
-
-def _added() -> list[EntryPoint]:
-    """The entry points of other packages. Most packages have none, and need not be parsed, named and compared for that."""
-    having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
-    return list({(e.name, e.value): e for d in having for e in d.entry_points if e.group == ENTRY_POINTS}.values())
+    own = [_load(path) for path in sorted(_own_paths())]
+    return {m.name: m for m in [*own, *added(_load, own)]}
 
 
 def _own_paths() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from string import Formatter
@@ -32,6 +32,7 @@ from wiredoctor.findings import (
 )
 from wiredoctor.rules.defaults import usual
 from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.plugins import guarded
 from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import SECOND
 
@@ -81,10 +82,12 @@ def tell(
     """
     told: dict[int, Finding] = {}
     for module, settled, candidates in parts:
-        told |= zip(settled["id"], _tell_rule(module, settled, candidates, file, first_time), strict=True)
+        own = guarded(module, partial(_tell_all, module, settled, candidates, file, first_time))
+        told |= zip(settled["id"], own, strict=True) if own is not None else ()
     of: dict[int, list[Cause]] = {}
     for number, cause in causes:
-        of.setdefault(number, []).append(told[cause].place[1])
+        if cause in told:
+            of.setdefault(number, []).append(told[cause].place[1])
     findings = [replace(f, caused_by=tuple(of[number])) if number in of else f for number, f in told.items()]
     return causes_first(sorted(findings, key=_order), lambda finding: (finding,))
 
@@ -93,6 +96,10 @@ def _order(finding: Finding) -> tuple[Any, ...]:
     first = finding.evidence[0].frame if finding.evidence else 0
     connection = -1 if finding.connection is None else finding.connection
     return (SEVERITIES.index(finding.severity), -(finding.delay or 0.0), first, finding.rule, connection, finding.server or "")
+
+
+def _tell_all(module: RuleModule, settled: pl.DataFrame, candidates: pl.DataFrame, file: str, first_time: int) -> list[Finding]:
+    return [*_tell_rule(module, settled, candidates, file, first_time)]
 
 
 def _tell_rule(

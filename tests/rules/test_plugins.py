@@ -1,0 +1,180 @@
+"""Rules of other packages: whatever is wrong with one costs that rule, one line says which, and all else stays as it is."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wiredoctor
+from wiredoctor.findings import Report
+from wiredoctor.report.closing import reach
+from wiredoctor.rules import catalogue
+from wiredoctor.rules.plugins import ENTRY_POINTS, SCOPES
+from wiredoctor.testing import capture
+
+settling: Any = importlib.import_module("wiredoctor.rules.settle")
+
+SLOW = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  1.522  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  1.522  >  F.
+  1.533  <  F.
+"""
+
+GOOD = '''"""Every response."""
+import polars as pl
+from wiredoctor.findings import Rule
+from wiredoctor.rules.proof import evidence
+RULE = Rule(severity="note", title="A response", message="{status} after {wait}", remedy="None.", display_filter="")
+def find(exchanges):
+    return exchanges.select(
+        "connection", "exchange", kind=pl.lit(None, pl.String), side=pl.lit("server"), confidence=pl.lit("high"),
+        frame="response_frame", start="response_start", end="response_end", delay=pl.lit(None, pl.Int64),
+        wait=pl.col("server_time"), evidence=evidence(("response_frame", "response_start", "it")),
+    )
+'''
+SCREEN = GOOD + "def screen():\n    return "
+JUDGE = GOOD + "def judge(candidates, state):\n    return "
+
+BROKEN = {
+    "no_syntax": ("def find(:\n", "SyntaxError"),
+    "no_rule": ("", "no RULE"),
+    "no_import": ("import not_installed_anywhere\n" + GOOD, "not_installed_anywhere"),
+    "ends_the_import": ("raise RuntimeError('first line\\nsecond line')\n", "RuntimeError: first line"),
+    "unknown_table": (GOOD.replace("exchanges", "packet_bytes"), "packet_bytes"),
+    "unknown_severity": (GOOD.replace('"note"', '"fatal"'), "fatal"),
+    "unknown_scope": (GOOD.replace('filter=""', 'filter="", explained_by=(("stalls", "page"),)'), "page"),
+    "find_raises": (GOOD.replace("    return", "    1 / 0\n    return"), "ZeroDivisionError"),
+    "find_asks_for_too_much": (GOOD.replace('"server_time"', '"no_such_column"'), "no_such_column"),
+    "find_fails_late": (
+        GOOD.replace('"server_time")', '"server_time").map_elements(lambda n: 1 // 0, return_dtype=pl.Int64)'),
+        "",
+    ),
+    "no_evidence": (GOOD.replace(" evidence=evidence((", " proof=evidence(("), "evidence"),
+    "wrong_type": (GOOD.replace('frame="response_frame"', 'frame=pl.lit("first")'), ""),
+    "wrong_side": (GOOD.replace('pl.lit("server")', 'pl.lit("proxy")'), "proxy"),
+    "wrong_confidence": (GOOD.replace('pl.lit("high")', 'pl.lit("sure")'), "sure"),
+    "unknown_name": (GOOD.replace("{wait}", "{weight}"), "weight"),
+    "unknown_format": (GOOD.replace("{wait}", "{wait:nonsense}"), "ValueError"),
+    "screen_raises": (SCREEN + "1 / 0\n", "ZeroDivisionError"),
+    "screen_fails": (SCREEN + "pl.col('no_such_column')\n", "no_such_column"),
+    "judge_raises": (JUDGE + "1 / 0\n", "ZeroDivisionError"),
+    "judge_forgets": (JUDGE + "candidates\n", ""),
+    "explains_and_cannot_tell": (GOOD.replace("{wait}", "{weight}").replace('start="response', 'start="request'), "weight"),
+}
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """install(module path, source, package) makes an installed package that has this rule."""
+    packages: dict[str, list[str]] = {}
+
+    def put(module: str, source: str, package: str = "acme") -> None:
+        file = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+        packages.setdefault(package, []).append(f"{module.rpartition('.')[2]} = {module}\n")
+        about = tmp_path / f"{package}-1.0.dist-info"
+        about.mkdir(exist_ok=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{''.join(packages[package])}")
+        catalogue.cache_clear()
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield put
+    catalogue.cache_clear()
+    for name in [n for n in sys.modules if n.split(".")[0] in ("acme", "other")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def analysed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., tuple[Report, list[str]]]:
+    """The report of a slow response, and the lines that were said."""
+
+    def analyse(**how: Any) -> tuple[Report, list[str]]:
+        path = tmp_path / "slow.pcap"
+        path.write_bytes(capture(SLOW))
+        caplog.clear()
+        with caplog.at_level(logging.ERROR, "wiredoctor"):
+            report = wiredoctor.analyze(path, **how)
+        assert not any(r.exc_info for r in caplog.records)
+        return report, [r.getMessage() for r in caplog.records]
+
+    return analyse
+
+
+Install = Callable[..., None]
+Analyse = Callable[..., tuple[Report, list[str]]]
+
+
+def test_a_good_one_is_a_rule_like_any_other(install: Install, analysed: Analyse) -> None:
+    install("acme.timing.every_response", GOOD)
+    report, lines = analysed()
+    assert [f.rule for f in report.findings] == ["slow-response", "every-response"]
+    assert lines == report.limits == []
+    assert catalogue()["every-response"].source == "acme 1.0"
+    assert catalogue()["slow-response"].source == "wiredoctor"
+    assert report.checked["every-response"].family == "timing"
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("epoch_packets", [1, 1000])
+def test_a_broken_one_costs_itself_only(name: str, epoch_packets: int, install: Install, analysed: Analyse) -> None:
+    source, word = BROKEN[name]
+    family = "stalls" if name.startswith("explains") else "timing"
+    install(f"acme.{family}.{name}", source)
+    install("acme.timing.every_response", GOOD)
+    report, lines = analysed(epoch_packets=epoch_packets)
+    rule = name.replace("_", "-")
+    assert [f.rule for f in report.findings] == ["slow-response", "every-response"]
+    assert rule not in report.checked
+    assert rule not in reach(report).healthy
+    [line] = lines
+    assert "\n" not in line
+    assert "acme 1.0" in line
+    assert word in line
+    assert name in line.replace("-", "_")
+    assert [limit for limit in report.limits if rule in limit] == ([] if rule not in catalogue() else report.limits)
+
+
+def test_a_rule_that_failed_is_asked_again_in_the_next_analysis(install: Install, analysed: Analyse) -> None:
+    install("acme.timing.find_fails_late", BROKEN["find_fails_late"][0])
+    assert [len(analysed()[1]) for _ in range(2)] == [1, 1]
+
+
+def test_ours_cannot_be_replaced(install: Install, analysed: Analyse) -> None:
+    install("acme.stalls.slow_response", GOOD)
+    report, [line] = analysed()
+    assert [f.title for f in report.findings] == ["The server thought for 1.5 s before it answered GET /a"]
+    assert "slow-response of acme 1.0" in line
+    assert "wiredoctor has a rule of that name" in line
+
+
+def test_of_two_of_one_name_the_first_package_has_it(install: Install, analysed: Analyse) -> None:
+    install("acme.timing.every_response", GOOD)
+    install("other.timing.every_response", GOOD, "other")
+    report, [line] = analysed()
+    assert [f.rule for f in report.findings] == ["slow-response", "every-response"]
+    assert "every-response of other 1.0" in line
+    assert "acme 1.0 has a rule of that name" in line
+
+
+@pytest.mark.parametrize("module", ["acme.slow_response.every_response", "acme.timing.stalls", "acme.same.same"])
+def test_a_name_is_a_rule_or_a_family(module: str, install: Install, analysed: Analyse) -> None:
+    install(module, GOOD)
+    report, [line] = analysed()
+    assert [f.rule for f in report.findings] == ["slow-response"]
+    assert "one name" in line
+
+
+def test_what_can_be_shared_is_known_in_one_place() -> None:
+    assert set(SCOPES) | {"time"} == set(settling._SCOPES)
