@@ -10,6 +10,9 @@ RESPONSE = '"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"'
 PART = '"HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\nok"'
 UNFRAMED = '"HTTP/1.1 200 OK\\r\\n\\r\\nok"'
 ANNOUNCED = '"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\n\\r\\nok"'
+PROMISE = '"HTTP/1.1 200 OK\\r\\nKeep-Alive: timeout=9\\r\\nContent-Length: 2\\r\\n\\r\\nok"'
+LAST = '"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 2\\r\\n\\r\\nok"'
+UPLOAD = '"POST /a HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9000\\r\\n\\r\\n"'
 CHALLENGE = '"HTTP/1.1 401 No\\r\\nWWW-Authenticate: NTLM TlRMTVNTUAAC\\r\\nContent-Length: 2\\r\\n\\r\\nno"'
 REQUEST = '"GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
 
@@ -21,7 +24,7 @@ ASKED: tuple[Line, ...] = ((0, 0, ">  S  win 64240 mss 1460"), (0, 1, "<  S. win
 IDLE: tuple[Line, ...] = (*ASKED, (0.011, 2, f"<  P. {RESPONSE}"), (0.011, 2, ">  ."))
 LATER: tuple[Line, ...] = ((500, 0, "connection 2, start 500"), (0, 0, ">  S  win 64240 mss 1460"))
 
-ENDS: dict[str, tuple[tuple[Line, ...], str]] = {
+ENDS: dict[str, tuple[tuple[Line, ...], *tuple[str, ...]]] = {
     "race": (
         (*IDLE, (5.0108, 2, f">  P. {REQUEST}"), (5.011, 2, "<  F. 41:41(0) ack 29"), (5.011, 3, "<  R  41:41(0)")),
         "keep-alive-race, side client, kind race",
@@ -83,18 +86,64 @@ ENDS: dict[str, tuple[tuple[Line, ...], str]] = {
         (*ASKED, (0.011, 2, f"<  P. {ANNOUNCED}"), (0.012, 2, "<  F."), (0.012, 2, ">  F.")),
         "close-delimited, side server",
     ),
+    "a broken promise": (
+        (*ASKED, (0.011, 2, f"<  P. {PROMISE}"), (3.011, 2, "<  F."), (3.011, 2, ">  F.")),
+        "idle-timeout-broken-promise, side server, confidence high",
+    ),
+    "a kept promise": (
+        (*ASKED, (0.011, 2, f"<  P. {PROMISE}"), (9.011, 2, "<  F."), (9.011, 2, ">  F.")),
+        "idle-close, side server",
+    ),
+    "lingers": (
+        (*ASKED, (0.011, 2, f"<  P. {LAST}"), (0.011, 2, ">  ."), (5.012, 2, "<  F."), (5.012, 2, ">  F.")),
+        "lingering-close, side server, confidence high",
+    ),
+    "closes in time": (
+        (*ASKED, (0.011, 2, f"<  P. {LAST}"), (0.011, 2, ">  ."), (5.010, 2, ">  F."), (5.010, 3, "<  .")),
+        "nothing",
+    ),
+    "lingers until the client closes": (
+        (*ASKED, (0.011, 2, f"<  P. {LAST}"), (0.011, 2, ">  ."), (5.012, 2, ">  F."), (5.012, 3, "<  F."), (5.012, 3, ">  .")),
+        "lingering-close, side server, confidence high",
+    ),
+    "lingers before the end of the body": (
+        (*ASKED, (0.011, 2, f"<  P. {ANNOUNCED}"), (5.011, 2, "<  F."), (5.011, 2, ">  F.")),
+        "lingering-close, side server, kind close-delimited, delay 5.0",
+        "close-delimited, side server",
+    ),
+    "a reset upload": (
+        (
+            *ASKED[:3],
+            (0.001, 1, f">  P. {UPLOAD} + b*1000"),
+            (0.0015, 2, f"<  P. {LAST}"),
+            (0.0016, 2, "<  R."),
+            (0.0014, 2, ">  P. b*1000 ack 1"),
+        ),
+        "reset-destroys-response, side server, confidence high",
+    ),
+    "an upload that is reset after a FIN": (
+        (
+            *ASKED[:3],
+            (0.001, 1, f">  P. {UPLOAD} + b*1000"),
+            (0.0015, 2, f"<  P. {LAST} ack 1052"),
+            (0.0016, 2, "<  F. ack 1052"),
+            (0.0018, 2, ">  P. b*1000 ack 1"),
+            (0.0018, 3, "<  R  61:61(0)"),
+        ),
+        "reset-destroys-response, side server, confidence high",
+    ),
 }
 
 
-def ladder(lines: tuple[Line, ...], rtt: float, expected: str) -> str:
+def ladder(lines: tuple[Line, ...], rtt: float, *expected: str) -> str:
     """The text of a ladder: a connection, and one that shows that the capture goes on."""
     told = [rest if rest.startswith("connection") else f"{at + trips * rtt:.6f}  {rest}" for at, trips, rest in (*lines, *LATER)]
-    return "\n".join([*told, f"=> {expected}"])
+    return "\n".join([*told, *(f"=> {one}" for one in expected)])
 
 
 @pytest.mark.parametrize("at", ["client", "middle", "server"])
 @pytest.mark.parametrize("rtt", [0, 0.001, 0.02, 0.12])
 @pytest.mark.parametrize("name", ENDS)
 def test_how_it_ends(name: str, rtt: float, at: str) -> None:
-    lines, expected = ENDS[name]
-    check(ladder(lines, rtt, expected), at)
+    lines, *expected = ENDS[name]
+    check(ladder(lines, rtt, *expected), at)
