@@ -21,7 +21,15 @@ def report(capture: Path, jobs: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "name", ["apache-ab.pcap", "unauthorized-closes.pcap", "java-httpserver.pcapng", "unchunked-stream.pcapng"]
+    "name",
+    [
+        "apache-ab.pcap",
+        "unauthorized-closes.pcap",
+        "java-httpserver.pcapng",
+        "unchunked-stream.pcapng",
+        "gunicorn-sync-closes.pcap",
+        "requests-without-session.pcap",
+    ],
 )
 @pytest.mark.parametrize("jobs", [2, 3])
 def test_several_processes_give_the_report_of_one(name: str, jobs: int) -> None:
