@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor.tables import SECOND
 
 ANY = ""
-"""Of an intermediary that hands on the Server field of what stands behind it."""
+"""Of an intermediary that hands on the Server field of what stands behind it, be that any of the products below."""
 
 _IDLE_LIMITS: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (2, (("gunicorn", "gunicorn (--keep-alive)"),)),
@@ -53,12 +53,17 @@ def usual(limit: int | None, server: str) -> str:
 
     `server` is what the Server field says: the default of another product is not named. Where it says nothing, all are.
     """
-    whose = [(s, name) for s, pattern, name in _near(limit) if not server or re.search(pattern, server, re.IGNORECASE)]
+    whose = [(s, name) for s, pattern, name in _near(limit) if not server or _is(server, pattern)]
     if not whose:
         return ""
     names = [name for _, name in whose]
     listed = " and of ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     return f"; {whose[0][0]} s is the default of {listed}"
+
+
+def _is(server: str, pattern: str) -> bool:
+    patterns = [p for _, products in _IDLE_LIMITS for p, _ in products if p] if pattern == ANY else [pattern]
+    return any(re.search(p, server, re.IGNORECASE) for p in patterns)
 
 
 def is_usual(limit: pl.Expr) -> pl.Expr:

@@ -111,6 +111,13 @@ def test_whose_default_it_is(after: int, default: str) -> None:
         (5, "uvicorn", "; 5 s is the default of uvicorn"),
         (20, "Apache-Coyote/1.1", "; 20 s is the default of Tomcat as it is shipped (connectionTimeout in server.xml)"),
         (60, "nginx", "; 60 s is the default of AWS application load balancers (idle timeout)"),
+        (60, "Golfe2", ""),
+        (
+            60,
+            "",
+            "; 60 s is the default of AWS application load balancers (idle timeout) and of Tomcat without a setting "
+            "(keepAliveTimeout)",
+        ),
         (75, "Python/3.11 aiohttp/3.9.1", "; 75 s is the default of aiohttp's run_app (keepalive_timeout)"),
         (75, "", "; 75 s is the default of nginx (keepalive_timeout) and of aiohttp's run_app (keepalive_timeout)"),
         (120, "Microsoft-IIS/10.0", "; 120 s is the default of IIS (connectionTimeout)"),
