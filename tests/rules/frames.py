@@ -126,5 +126,6 @@ def found(rule: str, *frames: pl.DataFrame, state: dict[str, Any] | None = None)
     candidates = module.find(*lazy).collect()
     if module.judge is not None:
         memory = {} if state is None else state
-        candidates, memory[rule] = module.judge(candidates.sort("last_frame"), memory.get(rule))
+        order = "last_frame" if "last_frame" in candidates.columns else "frame"
+        candidates, memory[rule] = module.judge(candidates.sort(order), memory.get(rule))
     return candidates.to_dicts()

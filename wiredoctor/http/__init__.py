@@ -70,11 +70,9 @@ def read(
         client, heard_frame = _roles(s, groups, state)
         endpoint, lower_port = _endpoints(s["slot"][groups.first], facts)
         intervals = np.array(spoken.intervals, dtype=np.int64).reshape(-1, 7)
-        event_streams = spoken.event_streams
         if plain is not None:
-            event_streams = event_streams + plain.event_streams
             intervals = np.concatenate((plain.intervals, intervals))
-        annotate(s, groups, walk.in_order, intervals, client, heard_frame, endpoint, lower_port, state.last, event_streams)
+        annotate(s, groups, walk.in_order, intervals, client, heard_frame, endpoint, lower_port, state.last, spoken.event_streams)
         lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = endings.watch(s, facts, state)

@@ -29,11 +29,10 @@ T = TypeVar("T")
 
 @dataclass
 class Plain:
-    """Plain exchanges that are over, connection by connection; `intervals` (m, 7) and `event_streams` as in Spoken."""
+    """Plain exchanges that are over, connection by connection; `intervals` (m, 7) as in Spoken."""
 
     rows: Rows
     intervals: Array
-    event_streams: list[int]
 
 
 @dataclass
@@ -90,8 +89,7 @@ def plain_rows(walk: Walk, pairs: Pairs) -> Plain | None:
     if not len(kept):
         return None
     closes = np.array([announces_close(line.version, fields) for line, fields in some])[which]
-    streams = np.array([fields.event_stream for _, fields in some])[which]
-    columns = (run, request, response, last, head, body, bodiless, closes, streams)
+    columns = (run, request, response, last, head, body, bodiless, closes)
     answers: Coded[Answer] = Coded(list(some), which)
     chosen = _Chosen(asked, answers, kept, *(column[kept] for column in columns))
     return _settle(walk, pairs, chosen)
@@ -112,7 +110,6 @@ class _Chosen:
     body: Array
     bodiless: Array
     closes: Array
-    streams: Array
 
     def records(self, walk: Walk, request_id: Array, response_id: Array) -> tuple[Array, Array]:
         """Requests and responses (p, 16), in the order of RECORD."""
@@ -178,7 +175,7 @@ def _settle(walk: Walk, pairs: Pairs, chosen: _Chosen) -> Plain:
         slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous[said],
         np.full(len(said), NEVER), no, no,
     )  # fmt: skip
-    return Plain(rows, intervals, response[chosen.streams, 0].tolist())
+    return Plain(rows, intervals)
 
 
 def _facts(run: Run) -> tuple[int, ...]:

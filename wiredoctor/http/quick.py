@@ -93,8 +93,6 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
         exchange.response_done = True
         answered = exchange
         awaiting.popleft()
-        if fields.event_stream:
-            conversation.spoken.event_streams.append(number)
         intervals.extend((side, start, start + head_end, until, number, exchange.index, max(last, exchange.request[2])))
         count += 1
         pos = until

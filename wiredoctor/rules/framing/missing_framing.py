@@ -33,6 +33,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import ENDLESS
 from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
@@ -84,7 +85,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response without framing that claims to be persistent."""
     c = pl.col
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
-    left_waiting = (c("waited") >= WAITING.value) & (c("response_content_type") != "text/event-stream")
+    left_waiting = (c("waited") >= WAITING.value) & ~c("response_content_type").is_in(ENDLESS)
     left_waiting = left_waiting & (left_open | c("closer").is_not_null())
     closed = (c("waited") < WAITING.value) & (c("closer") == "server")
     after = c("closed_at") >= c("response_start")

@@ -31,6 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import ENDLESS
 from wiredoctor.rules.proof import confidence, evidence
 
 RULE = Rule(
@@ -57,8 +58,6 @@ RULE = Rule(
 MIN_CHUNKS = Threshold("10 chunks", "so many small chunks are a habit of the program; fewer are the end of something")
 TINY = Threshold("128 bytes", "as median; the framing of a smaller chunk is 5 % of it and more")
 MIN_ALONE = Threshold("5 lines", "once it may be where a full packet ended")
-EVENT_STREAMS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
-"""Media types whose parts are meant to leave one by one."""
 
 
 def screen() -> pl.Expr:
@@ -77,7 +76,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     lines = pl.format("{} lines that say how long a chunk is came in packets without content.", "response_chunk_lines_alone")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
-        .filter((tiny | alone) & ~flushed & ~c("response_content_type").is_in(EVENT_STREAMS) & ~c("upgraded"))
+        .filter((tiny | alone) & ~flushed & ~c("response_content_type").is_in(ENDLESS) & ~c("upgraded"))
         .select(
             "connection",
             "exchange",

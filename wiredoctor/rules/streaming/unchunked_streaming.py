@@ -80,7 +80,9 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     streamed = (c("response_bursts") >= MIN_BURSTS.value) & (c("response_application_pauses") > 0)
     unframed = (c("response_framing") == "close-delimited") & c("request_version").str.ends_with("1.1")
-    rows = exchanges.filter(c("has_request") & c("has_response") & ~c("upgraded") & unframed & streamed)
+    # where a round trip is unknown, slow start may be taken for bursts
+    known = c("rtt_client").is_not_null() & c("rtt_server").is_not_null()
+    rows = exchanges.filter(c("has_request") & c("has_response") & ~c("upgraded") & unframed & streamed & known)
     pauses = rows.with_columns(
         c("response_pause_frames").list.gather_every(2).alias("before"),
         c("response_pause_frames").list.gather_every(2, 1).alias("after"),
