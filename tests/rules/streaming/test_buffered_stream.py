@@ -103,7 +103,12 @@ def test_two_blocks_are_too_few_unless_the_first_burst_is_one() -> None:
     assert len(held(500 * MS, **two | {"response_first_events": 3})) == 1 + 3
 
 
-LINES: dict[str, Any] = {**HELD, "response_content_type": "text/plain", "response_chunks_end_lines": True, "response_events": None}
+LINES: dict[str, Any] = {
+    **HELD,
+    "response_content_type": "text/plain",
+    "response_chunks_end_lines": True,
+    "response_events": None,
+}
 
 
 def test_chunks_that_end_with_lines() -> None:
