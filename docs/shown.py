@@ -116,18 +116,24 @@ def _likeness(one: str, other: str) -> float:
 
 def install_lesson(folder: Path) -> None:
     """The package that docs/writing-a-rule.md builds, as if it were installed in a folder of its own."""
-    (project,) = blocks(LESSON, "toml")
-    about = tomllib.loads(project)["project"]
+    about = write_lesson(folder)
     points = about["entry-points"]["wiredoctor.rules"]
-    (module,) = points.values()
-    file = folder.joinpath(*module.split(".")).with_suffix(".py")
-    file.parent.mkdir(parents=True)
-    code = [("\n" if block.startswith("def ") else "") + block for block in blocks(LESSON, "python")]
-    file.write_text("\n".join(code), "utf-8")
     info = folder / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
     (info / "entry_points.txt").write_text("[wiredoctor.rules]\n" + "".join(f"{n} = {m}\n" for n, m in points.items()))
+
+
+def write_lesson(folder: Path) -> dict[str, Any]:
+    """The modules of that package, below a folder; returns [project] of its pyproject.toml."""
+    (project,) = blocks(LESSON, "toml")
+    about = tomllib.loads(project)["project"]
+    (module,) = about["entry-points"]["wiredoctor.rules"].values()
+    file = folder.joinpath(*module.split(".")).with_suffix(".py")
+    file.parent.mkdir(parents=True)
+    code = [("\n" if block.startswith("def ") else "") + block for block in blocks(LESSON, "python")]
+    file.write_text("\n".join(code), "utf-8")
+    return about
 
 
 def refresh() -> None:
