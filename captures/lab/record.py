@@ -23,6 +23,7 @@ import closes
 import credentials
 import damage
 import distances
+import far_clients
 import far_ends
 import far_round_trips
 import far_streams
@@ -63,6 +64,7 @@ RECORDINGS = (
     passing_on,
     browsers,
     others,
+    far_clients,
     applications,
     stalls,
     receivers,
