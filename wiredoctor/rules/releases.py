@@ -28,6 +28,11 @@ ticks whether or not data waits, so that a segment may wait for less; and in ste
 
 _WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
+_UNREAD = (
+    " The payload is not HTTP that can be read: where a message ends is not known, and that there was more to send is inferred "
+    "from what left as the ACK came."
+)
+
 _UNKNOWN_TIMER = "whose timer that is, is unknown; Linux' own grows to as much as 200 ms"
 
 
@@ -77,15 +82,22 @@ def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) 
 
 
 def texts() -> list[pl.Expr]:
-    """Columns that the texts of these rules share, for candidates that stay: `timer`, `receiver` (what helps there) and times."""
+    """Columns that the texts of these rules share, for candidates that stay: `timer`, `receiver` (what helps there), `unread`
+    (what is not known of payload that is not HTTP) and times."""
     whose = timer(pl.col("ack_delay"))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
     return [
         whose.alias("timer"),
         windows.alias("receiver"),
+        pl.when(pl.col("http")).then(pl.lit("")).otherwise(pl.lit(_UNREAD)).alias("unread"),
         pl.col("ack_delay").cast(DURATION),
         pl.col("release").clip(0).cast(DURATION),
     ]
+
+
+def data_note(told: pl.Expr) -> pl.Expr:
+    """The note of D: `told`, and that there was more to say, where that is known."""
+    return told + pl.when(pl.col("http")).then(pl.lit("; there is more to say")).otherwise(pl.lit(""))
 
 
 def ack_note() -> pl.Expr:

@@ -5,7 +5,8 @@ What it means
 
 Why it hurts
     HTTP on them is not judged: neither framing, nor closing, nor streaming. What TCP shows still is: connects, losses, closed
-    windows, data that waited for an acknowledgement (of which it is then not known what it was).
+    windows, data that waited for an acknowledgement (of which it is then not known what it was, so that confidence is medium at
+    most). A server that thinks for long cannot be told from a client that waits.
 
 How it is proved
     The first bytes of the connection are a TLS handshake record.
@@ -30,8 +31,8 @@ from wiredoctor.rules.proof import counts, of_the_capture, packet
 RULE = Rule(
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
-    message="TLS on {encrypted:,} of {connections:,} connections was not decrypted. Stalls and connects are judged there all the "
-    "same; HTTP and closes are not.",
+    message="TLS on {encrypted:,} of {connections:,} connections was not decrypted. Connects and stalls are judged there all the "
+    "same, with medium confidence at most where it matters what was sent. Slow responses, closes, framing and streaming are not.",
     remedy="To have HTTP judged, capture where it is not encrypted: behind the proxy or balancer at which TLS ends, or on the "
     "loopback device of the host where it does.",
     display_filter="tls && tcp.stream == {first_connection}",

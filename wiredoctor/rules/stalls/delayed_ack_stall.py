@@ -44,10 +44,10 @@ from wiredoctor.rules.verdicts import JUDGED_ONLY, said
 RULE = Rule(
     severity="warning",
     title="The {side} sends one write at a time and waited {delay} for a delayed ACK",
-    message="The {side} had {in_flight:,} bytes on their way and stopped, though it had more to send, until the {peer} "
+    message="The {side} had {in_flight:,} bytes on their way and stopped{more}, until the {peer} "
     "acknowledged them; the {peer}'s TCP delayed that for {ack_delay} ({timer}). In between neither side did anything. The next "
     "{held_bytes:,} bytes left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full "
-    "segments: {reason}",
+    "segments: {reason}{unread}",
     remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even its smallest holds three segments "
     "and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF above the size of a "
     "write.{receiver}",
@@ -110,12 +110,13 @@ def _limit() -> list[pl.Expr]:
     write = pl.lit("Give the sender's sockets a larger send buffer, or let it write again before its last write is acknowledged.")
     return [
         pl.when(pl.col("room")).then(sender).otherwise(window).alias("reason"),
+        pl.when(pl.col("http")).then(pl.lit(", though it had more to send")).otherwise(pl.lit("")).alias("more"),
         pl.when(pl.col("room")).then(write).otherwise(enlarge).alias("first"),
     ]
 
 
 def _evidence() -> pl.Expr:
-    first = pl.format("D, the data: {} bytes leave; {} are on their way, and there is more to send", "sent_bytes", "in_flight")
+    first = releases.data_note(pl.format("D, the data: {} bytes leave, and {} are on their way", "sent_bytes", "in_flight"))
     freed = pl.format("S, what had to wait: {} bytes, sent as K arrives", "held_bytes")
     return evidence(
         ("frame", "start", first),

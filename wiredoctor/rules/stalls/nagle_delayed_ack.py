@@ -55,13 +55,13 @@ _WHY = (
     "{before} Nagle's algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged, and "
     "the {peer}'s TCP delayed that acknowledgement for {ack_delay} ({timer}). In between neither side did anything. "
     "The {held_bytes:,} bytes left {release} after the ACK had reached the sender: they had been ready, and waited for "
-    "{delay}."
+    "{delay}.{unread}"
 )
 _TAIL = (
     "The {side} sent full segments of its {what} and held the end of it back.{before} The end is small, and Nagle's algorithm in "
     "the {side}'s TCP lets a small segment go only when all data before it is acknowledged; the {peer}'s TCP delayed that "
     "acknowledgement for {ack_delay} ({timer}). In between neither side did anything. The {held_bytes:,} bytes left {release} "
-    "after the ACK had reached the sender: they had been ready, and waited for {delay}.{doubt}"
+    "after the ACK had reached the sender: they had been ready, and waited for {delay}.{doubt}{unread}"
 )
 _PROBE = (
     "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "
@@ -173,7 +173,7 @@ def _doubt() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    first = pl.format("D, the data: {} bytes leave; there is more to say", "sent_bytes")
+    first = releases.data_note(pl.format("D, the data: {} bytes leave", "sent_bytes"))
     freed = pl.format("S, what was held back: {} bytes, sent as K arrives", "held_bytes")
     probed = pl.format("S, what was held back: {} bytes, sent by a timer", "held_bytes")
     by_timer = pl.col("kind") == "probe-released"

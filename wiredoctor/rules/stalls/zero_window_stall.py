@@ -119,7 +119,8 @@ def _had_data() -> pl.Expr:
 
 def _confidence() -> pl.Expr:
     hole = pl.col("opens_hole") | pl.col("fills_hole")
-    inferred = ~pl.col("handshake") | ~_at_once()
+    # of payload that is not HTTP it is not known what was due
+    inferred = ~pl.col("handshake") | ~_at_once() | (~pl.col("http") & (pl.col("window_probes") == 0))
     return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
