@@ -27,6 +27,7 @@ import far_clients
 import far_ends
 import far_round_trips
 import far_streams
+import far_waits
 import flushing
 import framing
 import lifetimes
@@ -78,6 +79,7 @@ RECORDINGS = (
     far_ends,
     far_streams,
     far_round_trips,
+    far_waits,
     flushing,
     pages,
     proxies,
