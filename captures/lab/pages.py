@@ -6,8 +6,12 @@ import sys
 
 from everywhere import everywhere
 from scenario import PEERS, Connection, Find, Lab, get, recording
+from stacks import chromium
 
 PAGE_BYTES, ASSET_BYTES = 852, 500
+NO_ICON = 32
+"""Bytes that a page for a real browser has besides."""
+
 PAGE = "http://10.9.0.2:8080/page/800"
 ASSETS = tuple(Connection((get(f"/asset/50/{name}", ASSET_BYTES),)) for name in ("style.css", "script.js"))
 CHUNKED, UNFRAMED = {"response_framing": "chunked"}, {"response_framing": "close-delimited"}
@@ -65,3 +69,38 @@ def page_keep_alive_off(lab: Lab) -> None:
     close and copes: the sub-resources begin with the flush."""
     page_server(lab, "close")
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")
+
+
+def _visit(how: str, **framing: str) -> tuple[Connection, ...]:
+    """The page and its sub-resources, on as many connections as a browser likes."""
+    page = get(f"/page/800/{how}/visited", PAGE_BYTES + NO_ICON, **framing)
+    return (Connection((page, *(one for asset in ASSETS for one in asset.exchanges))),)
+
+
+@recording(
+    title="Chromium waits for a page that comes after 800 ms in one piece, and begins with its sub-resources then",
+    at="client",
+    software=("chromium", "node"),
+    connections=_visit("whole"),
+    spread=True,
+    finds=(Find("late-flush", None, "server", note=True),),
+    must_not={"slow-response": "it took less than a second", "no-response": "a spare connection has no request"},
+)
+def chromium_page_whole(lab: Lab) -> None:
+    """As page-whole, with a real browser."""
+    page_server(lab)
+    chromium(lab.client, lab.folder, f"{PAGE}/whole/visited")
+
+
+@recording(
+    title="Chromium begins with the sub-resources of a page when its head has been flushed",
+    at="client",
+    software=("chromium", "node"),
+    connections=_visit("flushed", **CHUNKED),
+    spread=True,
+    must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
+)
+def chromium_page_flushed(lab: Lab) -> None:
+    """What mends chromium-page-whole."""
+    page_server(lab)
+    chromium(lab.client, lab.folder, f"{PAGE}/flushed/visited")

@@ -7,16 +7,20 @@ const HEAD = '<!doctype html><html><head><title>Report</title>\n'
 const REST = `<body>${'<p>A paragraph of the report.</p>\n'.repeat(20)}</body></html>\n`;
 const closing = process.argv[3] === 'close';
 
+const NO_ICON = '<link rel="icon" href="data:,">\n';
+
 // GET /page/PAUSE/whole: everything after PAUSE milliseconds; GET /page/PAUSE/flushed: the head of the page at once
-function page(response, pause, how) {
+// /page/PAUSE/HOW/visited: a page for a real browser, which else would ask for an icon
+function page(response, pause, how, visited) {
+  const head = HEAD.replace('</head>', visited ? `${NO_ICON}</head>` : '</head>');
   response.setHeader('Content-Type', 'text/html; charset=utf-8');
   if (how === 'flushed') {
-    response.write(HEAD);
+    response.write(head);
     setTimeout(() => response.end(REST), pause);
     return;
   }
-  response.setHeader('Content-Length', Buffer.byteLength(HEAD + REST));
-  setTimeout(() => response.end(HEAD + REST), pause);
+  response.setHeader('Content-Length', Buffer.byteLength(head + REST));
+  setTimeout(() => response.end(head + REST), pause);
 }
 
 // GET /asset/PAUSE/NAME: 500 bytes after PAUSE milliseconds
@@ -61,7 +65,7 @@ http.createServer((request, response) => {
     response.shouldKeepAlive = false;
     response.useChunkedEncodingByDefault = false;
   }
-  if (what === 'page') page(response, Number(first), second);
+  if (what === 'page') page(response, Number(first), second, third === 'visited');
   else if (what === 'asset') asset(response, Number(first), second);
   else if (what === 'lines') lines(response, Number(first), Number(second));
   else events(response, Number(first), Number(second), third);

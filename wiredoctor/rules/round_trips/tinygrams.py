@@ -10,8 +10,9 @@ Why it hurts
 
 How it is proved
     Eight small segments or more of one message follow each other, each within 20 ms of the one before, with less than a quarter
-    of the MSS on average, from a side that is proved to have Nagle's algorithm turned off. The numbers are those of the run
-    up to the packet that proves it; it may go on.
+    of the MSS on average, from a side that is proved to have Nagle's algorithm turned off: what it had sent was not acknowledged
+    yet, or it sent faster than ACKs can come back. The numbers are those of the run up to the packet that proves it; it may
+    go on.
 
 What it is not
     Segments that an offload put together or that fill a window, the odd segment at the end of a message, events of an event
@@ -150,9 +151,14 @@ def judge(candidates: pl.DataFrame, state: Recent[_Message] | None) -> tuple[pl.
 
 
 def _nagle_off() -> pl.Expr:
-    """Proved by earlier packets; or half of the run is not acknowledged yet, where Nagle's algorithm allows one segment."""
-    earlier = pl.col("small_run_bytes") - pl.col("length")
-    return pl.col("nagle_off") | (2 * pl.col("in_flight_before") >= earlier)
+    """Proved by earlier packets; or half of the run is not acknowledged yet, where Nagle's algorithm allows one segment; or the
+    run took less than half of a round trip per segment, which each would have had to wait for. The last holds at the
+    receiver, too, where every segment may be acknowledged as soon as it is captured."""
+    c = pl.col
+    earlier = c("small_run_bytes") - c("length")
+    waits = (c("small_run") - 1) * (c("rtt_own") + c("rtt_other"))
+    faster = c("handshake") & (2 * (c("time") - c("small_run_time")) < waits).fill_null(False)
+    return c("nagle_off") | (2 * c("in_flight_before") >= earlier) | faster
 
 
 def _confidence() -> pl.Expr:
