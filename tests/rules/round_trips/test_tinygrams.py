@@ -83,3 +83,22 @@ def test_where_an_epoch_ends_does_not_matter() -> None:
     state: dict[str, Any] = {}
     parts = [c for row in run(20) for c in crumbs(row, state=state)]
     assert [p["frame"] for p in parts] == [11]
+
+
+@pytest.mark.parametrize(
+    ("rtt", "proved"),
+    [(5 * MS, True), (5 * MS - 1, False), (None, False)],
+)
+def test_faster_than_acks_can_come_back(rtt: int | None, proved: bool) -> None:
+    """Seven segments in 7 ms after the first, each acknowledged before the next is seen; shorter round trips say nothing."""
+    unproved = {"nagle_off": False, "in_flight_before": 0, "rtt_own": rtt, "rtt_other": 0}
+    assert bool(crumbs(*run(8, **unproved))) == proved
+
+
+def test_a_round_trip_each_is_as_nagle_has_it() -> None:
+    """Half of one is the limit: 7 ms for seven segments."""
+    unproved = {"nagle_off": False, "in_flight_before": 0, "rtt_own": 0, "rtt_other": 7 * MS}
+    slow = [row | {"time": MS + 7 * (row["time"] - MS) // 2} for row in run(8, **unproved)]
+    assert crumbs(*slow) == []
+    assert crumbs(*[row | {"time": row["time"] - 1} for row in slow])
+    assert crumbs(*[row | {"time": row["time"] - 1, "handshake": False} for row in slow]) == []

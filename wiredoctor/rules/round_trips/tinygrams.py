@@ -54,6 +54,7 @@ RULE = Rule(
     ),
 )
 
+SURE_WAY = Threshold("5 ms", "a shorter round trip varies too much to tell how many of them a run took")
 MIN_SEGMENTS = Threshold("8 segments", "so many small writes are a habit of the program, fewer an accident")
 LARGEST_SHARE = Threshold("25 %", "of the MSS, on average: below it, a quarter of the packets would do")
 LONGEST_LOOK = Threshold("64 segments", "a run that has not shown itself by then is not looked at further")
@@ -156,8 +157,9 @@ def _nagle_off() -> pl.Expr:
     receiver, too, where every segment may be acknowledged as soon as it is captured."""
     c = pl.col
     earlier = c("small_run_bytes") - c("length")
-    waits = (c("small_run") - 1) * (c("rtt_own") + c("rtt_other"))
-    faster = c("handshake") & (2 * (c("time") - c("small_run_time")) < waits).fill_null(False)
+    rtt = c("rtt_own") + c("rtt_other")
+    quick = 2 * (c("time") - c("small_run_time")) < (c("small_run") - 1) * rtt
+    faster = c("handshake") & (quick & (rtt >= SURE_WAY.value)).fill_null(False)
     return c("nagle_off") | (2 * c("in_flight_before") >= earlier) | faster
 
 
