@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import decode, http, rules, tcp
-from wiredoctor.capture import Capture, Records
+from wiredoctor.capture import Capture, ClockSteps, Records, longest_cut
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, ODDITIES, SCRATCH, SEGMENTS, SMALL, Columns
+from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, NEVER, ODDITIES, SCRATCH, SEGMENTS, SMALL, Columns
 
 FINISHED_AT_ONCE = 16_384
 """Connections that are open at the end of the capture, of which a flood leaves hundreds of thousands: their rows are made
@@ -62,10 +62,12 @@ class Analysis:
     decoding: decode.DecodeState = field(default_factory=decode.DecodeState)
     connecting: tcp.TcpState = field(default_factory=tcp.TcpState)
     reading: http.HttpState = field(default_factory=http.HttpState)
+    steps: ClockSteps = field(default_factory=ClockSteps)
     found: list[Found] = field(default_factory=list[Found])
     duplicates: int = 0
     last_time: int | None = None
     clock: int = -(1 << 62)
+    snap_length: int = NEVER
 
     def __post_init__(self) -> None:
         self.decoding.share = self.share
@@ -104,6 +106,8 @@ class Analysis:
 
     def _epoch(self, records: Records) -> Tables:
         packets, odd = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
+        self.steps.watch(records)
+        self.snap_length = max(self.snap_length, longest_cut(records))
         time = records.columns["time"]
         self.clock, self.last_time = max(self.clock, int(time.max())), int(time[-1])
         packets["clock"] = np.maximum.accumulate(time)[packets["frame"] - records.first_frame]
@@ -157,6 +161,9 @@ class Analysis:
         return CAPTURES.frame({
             "capture": [c.file], "format": [c.format], "packets": [c.packets], "bytes": [c.size],
             "last_frame": [c.packets], "last_time": [self.last_time or 0], "damage": [c.damage or ""],
+            "snap_length": [self.snap_length],
+            "clock_steps": [self.steps.count], "clock_step_worst": [self.steps.worst],
+            **{f"clock_step_{name}": [[getattr(step, name) for step in self.steps.first]] for name in _OF_STEPS},
         })  # fmt: skip
 
     def summary(self) -> CaptureSummary:
@@ -170,6 +177,9 @@ class Analysis:
             not_analysed=dict(sorted(self.decoding.not_analysed.items(), key=lambda item: (-item[1], item[0]))),
             duplicates=self.duplicates, damage=c.damage, files=c.files,
         )  # fmt: skip
+
+
+_OF_STEPS = ("frame", "time", "frame_before", "time_before")
 
 
 def _segments(columns: Columns) -> pl.DataFrame | pl.LazyFrame:

@@ -120,6 +120,7 @@ class Rule(NamedTuple):
     scope: "time" (same connection, overlapping start..end), "exchange", "connection" or "endpoint" (the server).
     caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
+    timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
     """
 
     severity: Severity | Mapping[str | None, Severity]
@@ -132,6 +133,7 @@ class Rule(NamedTuple):
     advice: tuple[Advice, ...] = ()
     summary: bool = False
     caused_by: tuple[tuple[str, str], ...] = ()
+    timeless: bool = False
 
 
 CANDIDATE_COLUMNS = {

@@ -165,8 +165,11 @@ def _settle(
     }  # fmt: skip
     candidates: dict[str, list[pl.DataFrame]] = {}
     few = connections.rows + exchanges.rows <= SMALL
-    for epoch in [*found, judge(rules.find_summaries(modules, scans, few=few))]:
-        for name, rows in epoch.items():
+    steps = sorted(analysis.steps.frames)
+    parts = rules.unstepped(scans, modules, steps) if steps else [(dict(modules), scans)]
+    for epoch in [*found, *(judge(rules.find_summaries(some, tables, few=few)) for some, tables in parts)]:
+        known = rules.without_times_across(epoch, modules, steps) if steps else epoch
+        for name, rows in known.items():
             candidates.setdefault(name, []).append(rows)
     first = capture.first_time or 0
     while True:

@@ -149,3 +149,23 @@ def test_new_data_with_the_same_bytes_is_no_copy() -> None:
     seen = see(HANDSHAKE + DATA + "0.0301 > P. 101:201(100) ack 1 id 7")
     assert left_out(seen) == 0
     assert seen.connection["client_bytes"] == 200
+
+
+@pytest.mark.parametrize(
+    ("second", "way"),
+    [
+        pytest.param("", 0, id="alike"),
+        pytest.param(" ttl 63", 3, id="behind a router"),
+    ],
+)
+def test_the_first_second_copy_is_remembered(second: str, way: int) -> None:
+    text = HANDSHAKE + '0.030 > P. "hello" id 9\n0.0305 > P. 1:6 "hello" id 9' + second + '\n0.040 > P. "x" id 10\n'
+    c = see(text + '0.0405 > P. 6:7 "x" id 10 ttl 62\n', epochs=(1, 2, 3)).connection
+    assert (c["duplicates"], c["duplicate_frame"], c["duplicate_first_frame"], c["duplicate_way"]) == (2, 5, 4, way)
+
+
+@pytest.mark.parametrize(("number", "ttl", "copies"), [(0, 64, 0), (0, 63, 1), (7, 64, 1)])
+def test_resets_may_be_alike(number: int, ttl: int, copies: int) -> None:
+    """Linux sends an RST for each packet that comes for a closed socket, all with the identification 0."""
+    text = f"0.030 > R 1:1 id {number}\n0.0301 > R 1:1 id {number} ttl {ttl}\n"
+    assert left_out(see(HANDSHAKE + text, epochs=(1, 2, 3))) == copies

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from wiredoctor.capture.capture import EPOCH, Capture
-from wiredoctor.capture.model import CaptureError, Interface, Records
+from wiredoctor.capture.model import CaptureError, Interface, Records, longest_cut
 from wiredoctor.capture.opening import open_capture, open_merged
 from wiredoctor.capture.sets import Input, inputs
+from wiredoctor.capture.steps import ClockSteps
 
-__all__ = ["EPOCH", "Capture", "CaptureError", "Input", "Interface", "Records", "inputs", "open_capture", "open_merged"]
+__all__ = [
+    "EPOCH",
+    "Capture",
+    "CaptureError",
+    "ClockSteps",
+    "Input",
+    "Interface",
+    "Records",
+    "inputs",
+    "longest_cut",
+    "open_capture",
+    "open_merged",
+]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from wiredoctor.tables import NEVER
+
 if TYPE_CHECKING:
     from typing import BinaryIO, Literal
 
@@ -92,3 +94,10 @@ class Reader(Protocol):
     def read(self, packets: int) -> Columns:
         """tables.RECORDS columns of at most so many next packets."""
         ...
+
+
+def longest_cut(records: Records) -> int:
+    """Bytes that were captured of the packets that are in the file in part only: the most; NEVER where all are whole."""
+    captured = records.columns["captured"]
+    cut = captured < records.columns["length"]
+    return int(captured[cut].max()) if cut.any() else NEVER

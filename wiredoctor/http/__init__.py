@@ -111,10 +111,11 @@ def finish(open_slots: list[int], payload: Payload, facts: dict[str, Array], clo
     return _tables(spoken, bursts, facts, clock, state)
 
 
-def heard(slots: list[int], state: HttpState) -> dict[int, tuple[int, str, int]]:
-    """Per slot: direction of the HTTP client (-1: none), protocol, number of exchanges."""
+def heard(slots: list[int], state: HttpState) -> dict[int, tuple[int, str, int, int, int, int]]:
+    """Per slot: direction of the HTTP client (-1: none), protocol, number of exchanges; packets that the snap length cut
+    inside heads or chunk framing, frame and time of the first."""
     found = {slot: state.conversations[slot] for slot in slots if slot in state.conversations}
-    return {slot: (c.client, c.protocol, c.next_index) for slot, c in found.items()}
+    return {slot: (c.client, c.protocol, c.next_index, *c.cut) for slot, c in found.items()}
 
 
 def forget(slots: list[int], state: HttpState) -> None:

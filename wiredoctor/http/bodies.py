@@ -81,6 +81,7 @@ def sized(reader: Reader, items: Items, i: int, stop: int, read: Payload) -> int
     ends_in_hole = items.at[k] < 0
     if reader.message is not None and reader.message.framing == framing.CHUNKED:
         if ends_in_hole and items.end[k] > until:
+            reader.hole_in_framing(items, k)
             reader.finish(IN_HOLE)
             reader.lose()
         else:
@@ -91,6 +92,7 @@ def sized(reader: Reader, items: Items, i: int, stop: int, read: Payload) -> int
     else:
         reader.finish(COMPLETE)
         if ends_in_hole and items.end[k] > until:
+            reader.hole_in_framing(items, k)
             reader.lose()
     return k + (items.end[k] <= until)
 
@@ -99,6 +101,7 @@ def chunk_line(reader: Reader, items: Items, i: int, read: Payload) -> int:
     """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
     if items.at[i] < 0:
         reader.pos = items.end[i]
+        reader.hole_in_framing(items, i)
         _hole(reader)
         return i + 1
     begin = max(reader.pos, items.start[i])

@@ -23,6 +23,10 @@ FOREVER = 1 << 62
 """Later than any time."""
 
 
+NEVER_CUT = (0, NEVER, NEVER)
+"""Packets that the snap length cut inside heads or chunk framing: how many, frame and time of the first."""
+
+
 class Conversation:
     """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read."""
 
@@ -30,6 +34,7 @@ class Conversation:
         "awaiting",
         "client",
         "connection",
+        "cut",
         "doubted",
         "forced",
         "heard_frame",
@@ -59,11 +64,18 @@ class Conversation:
         self.forced = self.unread = False
         self.unasked: dict[int, int] = {}
         self.doubted: list[Fault] = []
+        self.cut: tuple[int, int, int] = NEVER_CUT
 
     @property
     def parser(self) -> HeadParser:
         """What reads heads that are not plain."""
         return self.templates.parser
+
+    def cut_short(self, frame: int, time: int) -> None:
+        """The snap length cut this packet where a head or chunk framing was."""
+        count, first, since = self.cut
+        earlier = not count or frame < first
+        self.cut = (count + 1, frame, time) if earlier else (count + 1, first, since)
 
     def take_kind(self, direction: int, kind: int, frame: int) -> bool:
         """The first head decides which side is the client; False when that contradicts what the other side sent."""

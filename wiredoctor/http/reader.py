@@ -16,7 +16,7 @@ from wiredoctor.http.head import (
     may_become_request,
     may_become_response,
 )
-from wiredoctor.http.items import Assembler, Items
+from wiredoctor.http.items import CUT, Assembler, Items
 from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, COMPLETE, ERROR, IN_HOLE, Exchange, Message, message_id
 from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, HEAD, NO_END, OFF, REQUEST, RESPONSE, SEEK
 from wiredoctor.http.payload import FIRST_LOOK, Payload
@@ -317,12 +317,19 @@ class Reader:
         self.lost = True
 
     def _hole_in_head(self, items: Items, i: int) -> int:
+        self.hole_in_framing(items, i, expected=bool(self.partial or self.count or self.conversation.awaiting))
         if self.partial:
             self._cut_head(IN_HOLE)
             self._abandon()
         self.lose()
         self.pos = items.end[i]
         return i + 1
+
+    def hole_in_framing(self, items: Items, i: int, *, expected: bool = True) -> None:
+        """A head, or chunk framing, lies in what is not there; tells it where the snap length is why."""
+        known = self.conversation.client >= 0 or self.partial[:4] in STARTS
+        if items.at[i] == CUT and expected and known:
+            self.conversation.cut_short(items.frame[i], items.time[i])
 
     def _seek(self, items: Items, i: int, stop: int, read: Payload) -> int:
         if items.start[i] < self.pos:

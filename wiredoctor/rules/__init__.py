@@ -8,6 +8,7 @@ cause, one finding.
 from __future__ import annotations
 
 from wiredoctor.rules.candidates import are_few, find_candidates, find_summaries, joined, judge
+from wiredoctor.rules.clock import unstepped, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.settle import settle
@@ -27,5 +28,7 @@ __all__ = [
     "select",
     "set_thresholds",
     "settle",
+    "unstepped",
     "with_causes",
+    "without_times_across",
 ]

@@ -15,6 +15,7 @@ from wiredoctor.scan import Groups, before, group_rows, running_max
 from wiredoctor.tables import NEVER, RST, Array, Columns
 from wiredoctor.tcp import acks, delivery, handshake, nagle, segments, sequence
 from wiredoctor.tcp.closures import find_closures
+from wiredoctor.tcp.conflicts import find_conflicts
 from wiredoctor.tcp.connects import follow_connects
 from wiredoctor.tcp.duplicates import second_copies
 from wiredoctor.tcp.flows import assign
@@ -44,7 +45,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     """Packets (tables.PACKETS) -> segments (tables.SEGMENTS, as far as TCP tells; plus slot, payload, new_start and clock).
 
     `packets` has a column more, `clock`: the largest time stamp of the epoch up to each packet. `read(payload, length)`
-    gives payload bytes; only suspected second copies are read.
+    gives payload bytes; only what was sent before is read.
     """
     n = len(packets["frame"])
     if n == 0:
@@ -78,6 +79,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     recover(table, groups, slot, matched, state)
     find_closures(table, groups, slot, agreement, state)
     follow_connects(table, slot, matched, state)
+    find_conflicts(table, slot, delivered.pieces, read, state)
     follow_runs(table, slot, state)
     follow(table, groups, slot, rows["clock"], state)
     return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wiredoctor.tables import ACK, FIN, MILLISECOND, RST, SYN, Array, Columns
+from wiredoctor.tables import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.state import TcpState
 
 WITHIN = 100 * MILLISECOND
@@ -20,7 +20,7 @@ AT_ONCE = MILLISECOND
 
 _SAME = ("seq", "ack", "flags", "window", "length", "options_hash", "ip_id", "ip_version")
 _OTHER_WAY = ("interface", "link_hash", "ttl", "encapsulation")
-_KEPT = (*_SAME, *_OTHER_WAY, "time", "clock", "side", "payload", "captured", "has_timestamps")
+_KEPT = (*_SAME, *_OTHER_WAY, "frame", "time", "clock", "side", "payload", "captured", "has_timestamps")
 
 
 def second_copies(rows: Columns, suspect: Array, read: Callable[[int, int], bytes], state: TcpState) -> Array:
@@ -59,8 +59,21 @@ def _find(both: Columns, number: Array, suspect: Array, copy: Array, read: Calla
         if row < 0 or not suspect[row] or not _is_copy(both, earlier, later, duplicated, read):
             continue
         copy[row] = True
+        _note(both, earlier, later, state)
         if both["length"][later] > 0:
             duplicated[int(both["side"][later]) // 2] = True
+
+
+def _note(both: Columns, earlier: int, later: int, state: TcpState) -> None:
+    """Remembers the first second copy of a connection, and what tells it from the first."""
+    c, slot = state.connections, int(both["side"][later]) // 2
+    frame = int(both["frame"][later])
+    if NEVER < c["duplicate_frame"][slot] <= frame:
+        return
+    c["duplicate_frame"][slot], c["duplicate_time"][slot] = frame, both["time"][later]
+    c["duplicate_first_frame"][slot] = both["frame"][earlier]
+    ways = (n for n, name in enumerate(_OTHER_WAY, start=1) if both[name][earlier] != both[name][later])
+    c["duplicate_way"][slot] = next(ways, 0)
 
 
 def _is_copy(both: Columns, a: int, b: int, duplicated: Array, read: Callable[[int, int], bytes]) -> bool:
@@ -74,10 +87,15 @@ def _is_copy(both: Columns, a: int, b: int, duplicated: Array, read: Callable[[i
     if bare and not other_way:
         same_id = both["ip_id"][b] > 0 and bool(duplicated[int(both["side"][b]) // 2])
         return same_id and apart <= AT_ONCE
-    if not other_way and apart > AT_ONCE:
+    if not other_way and (apart > AT_ONCE or _may_be_alike(both, b)):
         return False
     size = int(min(both["captured"][a], both["captured"][b]))
     return size == 0 or read(int(both["payload"][a]), size) == read(int(both["payload"][b]), size)
+
+
+def _may_be_alike(both: Columns, row: int) -> bool:
+    """An RST without identification: a host that has closed sends the same one for each packet that still comes."""
+    return bool(both["length"][row] == 0 and both["flags"][row] & RST and both["ip_id"][row] <= 0)
 
 
 def _remember(rows: Columns, past: Columns, state: TcpState) -> None:

@@ -136,4 +136,7 @@ def release(slots: list[int], state: TcpState) -> None:
         if state.in_flight:
             keep = ~np.isin(state.in_flight["side"] >> 1, array)
             state.in_flight = {name: values[keep] for name, values in state.in_flight.items()}
+        if state.sent:
+            keep = ~np.isin(state.sent["side"] >> 1, array)
+            state.sent = {name: values[keep] for name, values in state.sent.items()}
     state.free.extend(slots)

@@ -15,20 +15,29 @@ _FAR = np.iinfo(np.int64).max
 _BOTH_CASES = [case for letter in LETTERS for case in (letter, letter.lower())]
 """The letters of a history, those of the client first, in the order of `_histories`."""
 
-_CONNECTS = ("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time",
-             "syn_extras", "first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time",
-             "answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time")  # fmt: skip
+_AS_TOLD = (
+    *("duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_way"),
+    *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame"),
+    *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_extras"),
+    *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
+    *("answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time"),
+)
 """Columns of tables.CONNECTIONS that are kept as they are told."""
+
+_Heard = tuple[int, str, int, int, int, int]
+"""Direction of the HTTP client (-1: none), protocol, and `_AS_HEARD`."""
+_AS_HEARD = ("exchanges", "cut_heads", "cut_frame", "cut_time")
+_NOTHING_HEARD: _Heard = (-1, "none", 0, 0, NEVER, NEVER)
 
 _Close = tuple[int, str, int, int]
 """Frame, kind, ACK and offset of the FIN, or of the RST where there was no FIN."""
 
 
-def connection_rows(slots: list[int], heard: dict[int, tuple[int, str, int]], state: TcpState) -> dict[str, Any]:
-    """Rows of tables.CONNECTIONS. `heard`: slot -> direction of the HTTP client (-1: none), protocol, exchanges."""
+def connection_rows(slots: list[int], heard: dict[int, _Heard], state: TcpState) -> dict[str, Any]:
+    """Rows of tables.CONNECTIONS. `heard`: slot -> what HTTP says of it."""
     index = np.array(slots, dtype=np.int64)
-    spoken = [heard.get(slot, (-1, "none", 0)) for slot in slots]
-    client = _client_directions(index, np.array([direction for direction, _, _ in spoken], dtype=np.int64), state)
+    spoken = [heard.get(slot, _NOTHING_HEARD) for slot in slots]
+    client = _client_directions(index, np.array([direction for direction, *_ in spoken], dtype=np.int64), state)
     sides = (2 * index + client, 2 * index + 1 - client)
     c = {name: array[index] for name, array in state.connections.arrays.items()}
     d, s = ({name: array[side] for name, array in state.directions.arrays.items()} for side in sides)
@@ -46,13 +55,13 @@ def connection_rows(slots: list[int], heard: dict[int, tuple[int, str, int]], st
         "client_unseen_bytes": d["unseen_bytes"], "server_unseen_bytes": s["unseen_bytes"],
         "unseen_places": c["unseen_places"], "unseen_frame": c["unseen_frame"], "unseen_time": c["unseen_time"],
         "one_sided": _one_sided(c, sides, (d, s), state),
-        **{name: c[name] for name in _CONNECTS}, "connected": d["acknowledged"] != NEVER,
+        **{name: c[name] for name in _AS_TOLD}, "connected": d["acknowledged"] != NEVER,
         "data_rtt": told_by_data((d["data_rtt"], s["data_rtt"]), c["second_syn_time"]),
         "super_segments": c["super_segments"], "super_frame": c["super_frame"], "super_time": c["super_time"],
         "super_mss": c["super_mss"],
-        "protocol": [protocol for _, protocol, _ in spoken], "history": _histories(sides, state),
+        "protocol": [protocol for _, protocol, *_ in spoken], "history": _histories(sides, state),
         "closed_by": [who for who, _ in closes], "close": [how for _, how in closes],
-        "exchanges": [exchanges for _, _, exchanges in spoken],
+        **{name: [values[n] for values in spoken] for n, name in enumerate(_AS_HEARD, start=2)},
         "said_at": np.where(c["replaced_at"] == NEVER, state.clock, c["replaced_at"]),
     }  # fmt: skip
 

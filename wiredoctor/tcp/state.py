@@ -59,6 +59,14 @@ _CONNECTION: dict[str, tuple[str, int]] = {
     "closed": ("?", 0),  # both FINs or an RST were seen
     "duplicates": ("i8", 0),
     "duplicated_data": ("?", 0),
+    "duplicate_frame": ("i8", NEVER),  # the first second copy, the first copy, and what tells them apart
+    "duplicate_time": ("i8", NEVER),
+    "duplicate_first_frame": ("i8", NEVER),
+    "duplicate_way": ("i1", NONE),
+    "conflicts": ("i8", 0),  # packets that contradict what was sent before
+    "conflict_frame": ("i8", NEVER),
+    "conflict_time": ("i8", NEVER),
+    "conflict_first_frame": ("i8", NEVER),
     "unseen_places": ("i8", 0),
     "unseen_frame": ("i8", NEVER),
     "unseen_time": ("i8", NEVER),
@@ -194,6 +202,7 @@ class TcpState:
     closures: dict[int, dict[tuple[int, int], Closure]] = field(default_factory=dict[int, "dict[tuple[int, int], Closure]"])
     in_flight: dict[str, Array] = field(default_factory=dict[str, Array])
     recent: dict[str, Array] = field(default_factory=dict[str, Array])
+    sent: dict[str, Array] = field(default_factory=dict[str, Array])
     closing: list[int] = field(default_factory=list[int])
 
     def allocate(self, count: int) -> list[int]:

@@ -27,6 +27,7 @@ A line is a packet: time in seconds (`+0.010`: after the packet before it), dire
     ack 39       acknowledgement number (by default all that has been seen from the other side in order)
     win mss wscale   the window is in bytes, after scaling; it stays until the next one
     ts           carries time stamps;   sack 101:201   carries a SACK block;   ttl 64;   id 7 (IPv4)
+    snap 100     the capture has so many bytes of the packet, from its Ethernet header on
     uncaptured   reached the other side, but is not in the capture
 
 Other lines:

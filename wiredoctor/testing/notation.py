@@ -13,7 +13,7 @@ from wiredoctor.testing.wire import FLAGS, Packet, Peers
 
 _PACKET = re.compile(r"(\+?)(\d+(?:\.\d+)?)\s+([<>])\s+([SFRPUEC.]+)(?:\s+(.*))?$")
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"(?:\*\d+)?|[A-Za-z]+\*\d+|\+|\d+:\d+\(\d+\)|\d+:\d+|[A-Za-z]+|\d+')
-_NUMBERS = ("ack", "win", "mss", "wscale", "ttl", "id")
+_NUMBERS = ("ack", "win", "mss", "wscale", "ttl", "id", "snap")
 _WORDS = ("ts", "uncaptured")
 
 __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
@@ -119,6 +119,7 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
         sack=ranges.get("sack"),
         ttl=numbers.get("ttl", 64),
         ip_id=numbers.get("id"),
+        snap=numbers.get("snap"),
         uncaptured="uncaptured" in words,
         row=row,
     )

@@ -24,8 +24,8 @@ class Peers:
 class Packet:
     """A packet as a capture shows it. Sequence and acknowledgement numbers are relative: 0 is the SYN of that side.
 
-    time: nanoseconds; side: 0 sent by the client, 1 by the server; window: as in the header; row: number of its line,
-    0 where it has none.
+    snap: bytes of it that are in the capture (None: all). time: nanoseconds; side: 0 sent by the client, 1 by the
+    server; window: as in the header; row: number of its line, 0 where it has none.
     """
 
     peers: Peers
@@ -42,6 +42,7 @@ class Packet:
     sack: tuple[int, int] | None = None
     ttl: int = 64
     ip_id: int | None = None
+    snap: int | None = None
     uncaptured: bool = False
     row: int = 0
 
@@ -57,7 +58,8 @@ def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes
     for number, packet in enumerate(packets):
         frame = frame_bytes(packet, number)
         seconds, rest = divmod(first_time * 1_000_000_000 + packet.time, 1_000_000_000)
-        records.append(struct.pack("<IIII", seconds, rest, len(frame), len(frame)) + frame)
+        kept = frame[: packet.snap]
+        records.append(struct.pack("<IIII", seconds, rest, len(kept), len(frame)) + kept)
     return b"".join(records)
 
 
@@ -66,6 +68,8 @@ def frame_bytes(packet: Packet, number: int = 0) -> bytes:
     ends = [_end(packet.peers.client), _end(packet.peers.server)]
     (source, source_port), (destination, destination_port) = ends if packet.side == 0 else reversed(ends)
     segment = _tcp(packet, source_port, destination_port)
+    pseudo = source.packed + destination.packed + struct.pack(">II", len(segment), 6)
+    segment = segment[:16] + struct.pack(">H", _checksum(pseudo + segment)) + segment[18:]
     macs = [b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"]
     link = (macs[1] + macs[0]) if packet.side == 0 else (macs[0] + macs[1])
     if isinstance(source, IPv6Address):
@@ -74,6 +78,14 @@ def frame_bytes(packet: Packet, number: int = 0) -> bytes:
     ip_id = number & 0xFFFF if packet.ip_id is None else packet.ip_id
     header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), ip_id, 0x4000, packet.ttl, 6, 0)
     return link + b"\x08\x00" + header + source.packed + destination.packed + segment
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071."""
+    total = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    while total > 0xFFFF:
+        total = (total >> 16) + (total & 0xFFFF)
+    return total ^ 0xFFFF
 
 
 def _end(text: str) -> tuple[IPv4Address | IPv6Address, int]:

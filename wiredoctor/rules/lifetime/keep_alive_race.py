@@ -87,6 +87,7 @@ RULE = Rule(
     explained_by=(("auth-connection-closed", "connection"),),
     caused_by=(("premature-close", "connection"),),
     advice=POOLS,
+    timeless=True,
 )
 
 REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")

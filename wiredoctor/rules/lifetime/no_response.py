@@ -52,6 +52,7 @@ RULE = Rule(
         Advice("server", "IIS|Microsoft", "IIS: http.sys writes what it dropped to %SystemRoot%\\System32\\LogFiles\\HTTPERR."),
         Advice("server", "Apache", 'Apache httpd: a child that crashed leaves "exit signal" in the error log.'),
     ),
+    timeless=True,
 )
 
 

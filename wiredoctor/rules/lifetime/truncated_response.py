@@ -60,6 +60,7 @@ RULE = Rule(
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
         Advice("server", "IIS|Microsoft", "IIS: look for recycled application pools in the system's event log."),
     ),
+    timeless=True,
 )
 
 

@@ -1,0 +1,116 @@
+"""A clock that is set back while packets are captured, and what is not said across it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import wiredoctor
+from wiredoctor.findings import Finding
+from wiredoctor.testing.notation import ladder_packets
+from wiredoctor.testing.wire import to_pcap
+
+MS = 1_000_000
+
+STALL = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  0.222  >  .
+  0.232  <  P.   "hello"
+  0.232  >  .
+"""
+"""A head whose body waits for a delayed ACK: frames 5, 6 and 7 prove it."""
+
+ANOTHER = r"""
+connection 2, start 0.300, client 10.0.0.9:4000, server 10.0.0.8:80
+  0.000  >  S
+  0.001  <  S.
+  0.001  >  .
+"""
+
+
+def analysed(folder: Path, text: str, behind: int, back: int, epoch: int = 128_000) -> list[Finding]:
+    """What is found where the clock is set back by `back` nanoseconds behind so many packets."""
+    packets = ladder_packets(text)
+    stepped = [replace(p, time=p.time - back) if i >= behind else p for i, p in enumerate(packets)]
+    path = folder / "stepped.pcap"
+    path.write_bytes(to_pcap(stepped))
+    return list(wiredoctor.analyze(path, epoch_packets=epoch).findings)
+
+
+def rules(findings: list[Finding]) -> list[str]:
+    return sorted(f.rule for f in findings)
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 128_000])
+@pytest.mark.parametrize(("back", "speaks"), [(1_000_000, False), (1_000_001, True), (3_600_000 * MS, True)])
+def test_more_than_a_millisecond(tmp_path: Path, back: int, speaks: bool, epoch: int) -> None:
+    """Between the packets 8 and 9 the clock is set back by what passed between them, and by so much more."""
+    found = analysed(tmp_path, STALL + ANOTHER, 8, 68 * MS + back, epoch)
+    steps = [f for f in found if f.rule == "clock-step"]
+    assert bool(steps) is speaks
+    if speaks:
+        assert [e.frame for e in steps[0].evidence] == [8, 9]
+        assert (steps[0].measures["steps"], steps[0].measures["worst"], steps[0].connection) == (1, back / 1e9, None)
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 128_000])
+@pytest.mark.parametrize(
+    ("behind", "stalls"),
+    [
+        pytest.param(3, 1, id="before the proof begins"),
+        pytest.param(4, 1, id="at its first packet"),
+        pytest.param(5, 0, id="between the data and its ACK"),
+        pytest.param(6, 0, id="between the ACK and what it released"),
+        pytest.param(7, 1, id="behind its last packet"),
+    ],
+)
+def test_no_stall_across_a_step(tmp_path: Path, behind: int, stalls: int, epoch: int) -> None:
+    """Set back by as much as passed there and 2 ms more: what is far from the step stands."""
+    times = [p.time for p in ladder_packets(STALL)]
+    found = rules(analysed(tmp_path, STALL, behind, times[behind] - times[behind - 1] + 2 * MS, epoch))
+    assert found == ["clock-step"] + ["nagle-delayed-ack"] * stalls
+
+
+def test_another_connection_keeps_its_findings(tmp_path: Path) -> None:
+    assert rules(analysed(tmp_path, STALL + ANOTHER, 9, 500 * MS)) == ["clock-step", "nagle-delayed-ack"]
+
+
+@pytest.mark.parametrize("epoch", [1, 128_000])
+@pytest.mark.parametrize("stepped", [False, True])
+def test_no_idle_close_across_a_step(tmp_path: Path, stepped: bool, epoch: int) -> None:
+    """A summary has no times of a connection that goes on across a step."""
+    idle = (
+        STALL.split("\n  0.222", maxsplit=1)[0]
+        + r"""
+  0.024  <  P.   "hello"
+  0.024  >  .
+  5.024  <  F.
+  5.024  >  .
+  5.025  >  F.
+  5.035  <  .
+"""
+    )
+    found = rules(analysed(tmp_path, idle, 8, 10_000 * MS if stepped else 0, epoch))
+    assert found == (["clock-step"] if stepped else ["idle-close"])
+
+
+@pytest.mark.parametrize("epoch", [1, 128_000])
+def test_what_order_proves_stands(tmp_path: Path, epoch: int) -> None:
+    cut = (
+        STALL.split("\n  0.222", maxsplit=1)[0].replace("Length: 5", "Length: 9")
+        + r"""
+  0.024  <  P.   "hello"
+  0.025  >  .
+  0.030  <  F.
+  0.031  >  .
+  0.032  >  F.
+  0.042  <  .
+"""
+    )
+    assert rules(analysed(tmp_path, cut, 8, 500 * MS, epoch)) == ["clock-step", "truncated-response"]

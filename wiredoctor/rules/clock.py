@@ -1,0 +1,68 @@
+"""What is left of findings where the capture's clock was set back: a time across that is none.
+
+A connection with packets before and after a step of the clock has no findings that rest on times between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.rules.modules import RuleModule
+from wiredoctor.tables import Array
+
+
+def without_times_across(
+    found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
+) -> dict[str, pl.DataFrame]:
+    """Candidates of rules about connections (rule name -> rows) without those whose packets lie on both sides of a step.
+
+    `steps`: frames that are stamped earlier than the packet before them, in order. What order alone proves stays.
+    """
+    frames = np.asarray(steps, dtype=np.int64)
+    return {
+        name: rows if modules[name].rule.timeless or _of_the_capture(modules[name]) else rows.filter(~_across(rows, frames))
+        for name, rows in found.items()
+    }
+
+
+def unstepped(
+    tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
+) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
+    """The summaries in two parts, each with the tables that they may look at: those about the capture see all; others no
+    connection that went on across a step, because they count and compare times of many packets."""
+    frames = np.asarray(steps, dtype=np.int64)
+    spans = pl.struct("first_frame", "last_frame").map_batches(
+        lambda both: _steps_between(both.struct[0], both.struct[1], frames), return_dtype=pl.Boolean, is_elementwise=True
+    )
+    connections = tables["connections"].filter(~spans)
+    whole = connections.select("connection")
+    other = {**tables, "connections": connections, "exchanges": tables["exchanges"].join(whole, on="connection", how="semi")}
+    about = {name: module for name, module in modules.items() if _of_the_capture(module)}
+    return [
+        (about, dict(tables)),
+        ({name: module for name, module in modules.items() if name not in about}, other),
+    ]
+
+
+def _of_the_capture(module: RuleModule) -> bool:
+    return module.family == "capture"
+
+
+def _across(rows: pl.DataFrame, steps: Array) -> pl.Series:
+    """Whether the packets of each candidate lie on both sides of a step."""
+    frames = rows["evidence"].list.eval(pl.element().struct.field("frame"))
+    last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]
+    first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()
+    newest = pl.DataFrame([frames.list.max().alias("a"), rows["frame"].alias("b"), last.alias("c")]).max_horizontal()
+    return _steps_between(first, newest, steps)
+
+
+def _steps_between(first: pl.Series, last: pl.Series, steps: Array) -> pl.Series:
+    """Whether a step lies behind `first` and not behind `last`."""
+    ends = (pl.coalesce(pl.col("f"), pl.lit(0)), pl.coalesce(pl.col("l"), pl.lit(0)))
+    known = pl.DataFrame({"f": first, "l": last}).select(ends[0], ends[1].alias("l"))
+    passed = [np.searchsorted(steps, known[name].to_numpy(), side="right") for name in ("f", "l")]
+    return pl.Series(passed[1] > passed[0])
