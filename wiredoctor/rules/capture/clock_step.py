@@ -46,6 +46,11 @@ RULE = Rule(
 )
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("clock_steps") > 0
+
+
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     """A row per capture file whose times go back."""
     c = pl.col

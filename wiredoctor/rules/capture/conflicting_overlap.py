@@ -54,6 +54,11 @@ RULE = Rule(
 SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("conflicts") > 0
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where a packet contradicts an earlier one."""
     c = pl.col

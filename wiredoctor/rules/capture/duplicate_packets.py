@@ -66,6 +66,11 @@ _CURES = (
 )
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("duplicates") > 0
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where many packets of a connection were captured twice."""
     c = pl.col

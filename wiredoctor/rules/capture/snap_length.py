@@ -45,6 +45,11 @@ RULE = Rule(
 SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("cut_heads") > 0
+
+
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where a head was cut short."""
     c = pl.col

@@ -73,6 +73,11 @@ MANY_CLIENTS = Threshold("20 clients", "where more fail at one server, the serve
 MANY_TIMES = Threshold("100 connections", "more of one client to one server are told as one")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("refused_frame").is_not_null() | (pl.col("syns") >= SYNS.value)
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that did not come about."""
     c = pl.col
