@@ -71,9 +71,10 @@ def _contradictions(findings: list[Finding]) -> Iterator[str]:
         for group in NEVER_OF_ONE_EXCHANGE:
             if len(rules & group) > 1:
                 yield f"{place}: {sorted(rules & group)}"
-        errors = {f.rule for f in told if f.rule in FRAMING_ERRORS}
-        if len(errors) > 1:
-            yield f"{place}: {sorted(errors)}"
+        for side in ("client", "server"):
+            errors = {f.rule for f in told if f.rule in FRAMING_ERRORS and f.side == side}
+            if len(errors) > 1:
+                yield f"{place}: {sorted(errors)}"
         if errors and rules & {"truncated-response", "client-abort", "premature-close"}:
             yield f"{place}: {sorted(rules)}"
     for place, told in of_pair.items():
@@ -127,9 +128,9 @@ def _delays_of_exchanges(report: Report) -> Iterator[str]:
         told = lost.get(place)
         if told is None:
             continue
-        # what was lost behind the capture point is waited for until it has come, and who waits for an end until that comes
+        # what was lost before or behind the capture point is waited for until it has come, and so is an end that does not come
         proved = [e.elapsed for f in told for e in f.evidence]
-        start = min([t / SECOND for t in (row["request_start"], row["response_start"]) if t is not None] or proved, default=0)
+        start = min([t / SECOND for t in (row["request_start"], row["response_start"]) if t is not None] + proved)
         whole = row["response_end_reason"] == "complete" and row["response_end"] is not None
         end = row["response_end"] if whole else ends[place[:2]]
         took, delays = max([end / SECOND, *proved]) - start, sum(f.delay or 0 for f in told)
