@@ -74,4 +74,6 @@ def test_rules_over_segments_neither_sort_nor_open_windows(module: RuleModule) -
 @pytest.mark.parametrize("module", RULES, ids=by_name)
 def test_what_explains_is_scoped(module: RuleModule) -> None:
     assert {scope for _, scope in module.rule.explained_by} <= {"time", "exchange", "connection", "endpoint"}
-    assert module.name not in {name for name, _ in module.rule.explained_by}
+    assert {scope for _, scope in module.rule.caused_by} <= {"exchange", "connection", "endpoint"}
+    assert module.name not in {name for name, _ in (*module.rule.explained_by, *module.rule.caused_by)}
+    assert not set(module.rule.explained_by) & set(module.rule.caused_by)

@@ -62,11 +62,11 @@ def times(group: Group) -> str:
 
 
 def standing(group: Group) -> str:
-    """Which rule says it, how surely, and of what it is a consequence: "keep-alive-race (race), high confidence"."""
+    """Which rule says it, how surely, and behind what: "a-rule (kind), high confidence, after another-rule (frame 4)"."""
     worst = group.worst
     rule = f"{worst.rule} ({worst.kind})" if worst.kind else worst.rule
     after = ", ".join(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
-    return f"{rule}, {group.confidence} confidence" + (f", follows from {after}" if after else "")
+    return f"{rule}, {group.confidence} confidence" + (f", after {after}" if after else "")
 
 
 def ends(group: Group) -> str:

@@ -45,6 +45,7 @@ RULE = Rule(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
     ),
     explained_by=(("unchunked-streaming", "exchange"),),
+    caused_by=(("keep-alive-disabled", "endpoint"), ("http10-downgrade", "endpoint")),
     advice=(
         Advice("server", "IIS|Microsoft", 'IIS: with "Enable HTTP keep-alive" off it does not chunk; turn it on.'),
         Advice(

@@ -85,7 +85,7 @@ RULE = Rule(
         ),
     ),
     explained_by=(("auth-connection-closed", "connection"),),
-    caused_by=(("premature-close", "connection"),),
+    caused_by=(("premature-close", "connection"), ("idle-timeout-broken-promise", "connection")),
     advice=POOLS,
     timeless=True,
 )

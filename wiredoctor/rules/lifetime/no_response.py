@@ -46,6 +46,7 @@ RULE = Rule(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
     ),
     explained_by=(("reset-destroys-response", "connection"),),
+    caused_by=(("framing", "exchange"),),
     advice=(
         Advice("server", "nginx", "nginx: return 444 closes without an answer on purpose."),
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),

@@ -48,6 +48,7 @@ RULE = Rule(
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
     ),
     explained_by=(("stalls", "time"), ("unfinished-transfer-coding", "exchange")),
+    caused_by=(("keep-alive-disabled", "endpoint"), ("http10-downgrade", "endpoint")),
     advice=(
         Advice(
             "server",
