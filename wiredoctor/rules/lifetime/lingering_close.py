@@ -62,7 +62,6 @@ RULE = Rule(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
     ),
     explained_by=tuple((name, "connection") for name in FRAMING_ERRORS),
-    caused_by=(("close-delimited", "exchange"),),
     advice=(
         Advice("server", "IIS|Microsoft", "IIS: look for ISAPI extensions and modules that go on after the last write."),
         Advice("server", "PHP", "PHP: fastcgi_finish_request() ends the response before what is done after it."),
