@@ -62,6 +62,14 @@ def odd(random: Random) -> list[Flight]:
         (ask(random, fields=b"Connection: close\r\n"), answer(random)),
         (ask(random, b"BREW"), answer(random)),
         (ask(random).replace(b"\r\n", b"\n"), answer(random)),
+        (ask(random).replace(b"Accept:", b"Accept :"), answer(random)),
+        (ask(random).replace(b"Request-Id: ", b"Request-Id: \0"), answer(random)),
+        (ask(random), answer(random, fields=b"X: a\r\n b\r\n")),
+        (ask(random), b"HTTP/1.1 304 Not\x01Modified\r\n\r\n"),
+        (ask(random), answer(random, fields=b"Content-Length: 7\r\n", body=b"hello")),
+        (ask(random), answer(random, body=b"hello") + random.choice([b"", b"!", b"\r\n", b"HT"])),
+        (ask(random), b"HTTP/1.1 204 No Content\r\n\r\n" + random.choice([b"", b"hello", b"H"])),
+        (ask(random) + random.choice([b"", b"name=value", b"GE", b"name"]), answer(random)),
         (ask(random), answer(random, fields=b"Content-Type: text/event-stream\r\n")),
         (ask(random), answer(random).replace(b"HTTP/1.1", b"HTTP/1.0")),
         (ask(random) + ask(random), answer(random) + answer(random)),
@@ -97,7 +105,7 @@ def test_tables_are_the_same(tmp_path: Path, seed: int, epoch: int) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(to_pcap(capture(Random(seed))))
     by_message, by_column = tables(path, epoch, messages=True), tables(path, epoch, messages=False)
-    for name in ("segments", "bursts", "exchanges", "connections"):
+    for name in ("segments", "bursts", "faults", "exchanges", "connections"):
         expected, seen = by_message[name], by_column[name]
         assert [c for c in expected.columns if not expected[c].equals(seen[c])] == [], name
 

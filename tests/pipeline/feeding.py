@@ -32,6 +32,7 @@ ORDER = {
     "segments": ["frame"],
     "messages": ["message"],
     "bursts": ["message", "index"],
+    "faults": ["connection", "frame", "role", "fault"],
     "exchanges": ["connection", "exchange"],
     "connections": ["connection"],
 }
@@ -47,7 +48,7 @@ class Watched(Analysis):
         self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
 
     def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
-        for name in ("messages", "bursts", "exchanges"):
+        for name in ("messages", "bursts", "faults", "exchanges"):
             self.seen[name].append(getattr(heard, name))
         self.seen["connections"].append(connections)
         if segments is not None:

@@ -6,6 +6,7 @@ that was found by looking for a head in the middle of a stream: it may be part o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -32,6 +33,11 @@ KINDS = {
 
 MOST_SHOWN = 32
 """Bytes of the capture that a fault shows."""
+
+HTTP2_PREFACE = b"PRI * HTTP"
+"""Begins a connection of HTTP/2, RFC 9113 section 3.4."""
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 _FRAME, _START, _DUE = RECORD.index("frame"), RECORD.index("start"), RECORD.index("body_due")
 _FRAMING, _REASON, _HOLE = RECORD.index("framing"), RECORD.index("end_reason"), RECORD.index("has_hole")
@@ -151,7 +157,7 @@ def _begins(reader: Reader, data: bytes) -> bool:
     """Whether bytes look like the beginning of a message after all: of another version, say, or one that is cut off."""
     if reader.kind == RESPONSE:
         return data[:5] == b"HTTP/"[: len(data)]
-    return is_method(data)
+    return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
 
 
 def is_method(data: bytes) -> bool:
@@ -218,12 +224,16 @@ def _place(head: bytes, kind: int) -> str:
         wrong = {
             BARE_LF: not line.endswith(b"\r"),
             FOLDING: folded,
-            SPACE_BEFORE_COLON: not folded and b":" in line and name.endswith((b" ", b"\t")),
+            SPACE_BEFORE_COLON: line.strip().startswith(b":") if folded else b":" in line and name.endswith((b" ", b"\t")),
             CONTROL_BYTE: text.translate(None, CONTROLS) != text,
         }
         if wrong[kind]:
             break
-    return _shown(name.rstrip(b" \t\r")) or "the empty line"
+    name = name.rstrip(b" \t\r")
+    if not name:
+        return "the empty line"
+    # a value may hold secrets
+    return _shown(name) if _NAME.match(name.translate(None, CONTROLS)) else "a line without a name"
 
 
 def fault_table(faults: list[Fault], facts: dict[str, Array]) -> pl.DataFrame:

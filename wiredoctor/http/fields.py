@@ -81,7 +81,7 @@ def _list(values: list[str]) -> list[str]:
 
 def _content_length(fields: Fields, values: list[str]) -> None:
     """RFC 9112 section 6.3 rule 5: a list of the same number counts as one; anything else is invalid."""
-    items = {item.strip() for value in values for item in value.split(",")}
+    items = {item.strip(" \t") for value in values for item in value.split(",")}
     numbers = {item.lstrip("0") or "0" for item in items if item.isascii() and item.isdigit()}
     text = next(iter(numbers), "")
     whole = all(item.isascii() and item.isdigit() for item in items)

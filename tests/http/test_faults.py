@@ -1,0 +1,175 @@
+"""Faults of framing and of grammar: none where nothing is wrong, the same however bytes arrive, and never an exception."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.http.conversations import Flight, conversation, duplicated, packets, shuffled
+from tests.http.talk import HANDSHAKE
+from tests.ladders import ladder_packets, to_pcap
+from tests.pipeline.feeding import WHOLE, tables
+from wiredoctor.http.faults import KINDS
+from wiredoctor.http.head import HeadParser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.ladders import Packet
+
+SEEDS = st.integers(0, 2**32)
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+INSERTED = (b"x", b"\r\n", b" ", b"\n", b"\0", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\n", b"GET ", b"HTTP/1.1 ")
+
+
+def faults(folder: Path, sent: Sequence[Packet], epoch: int = WHOLE) -> pl.DataFrame:
+    path = folder / "x.pcap"
+    path.write_bytes(to_pcap(sent))
+    return tables(path, epoch, messages=False)["faults"]
+
+
+@given(SEEDS)
+@FEW
+def test_none_in_a_valid_conversation_cut_anywhere(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    _, flights = conversation(random)
+    sent = packets(flights, handshake=random.random() < 0.8, closing=random.choice([None, 0, 1]))
+    assert faults(tmp_path, sent, random.choice([WHOLE, 1, 2, 5])).is_empty()
+
+
+@given(SEEDS)
+@FEW
+def test_none_in_what_was_shuffled_repeated_or_cut_off(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    _, flights = conversation(random)
+    sent = duplicated(shuffled(packets(flights), random), random)
+    assert faults(tmp_path, sent[: random.randrange(1, len(sent) + 1)]).is_empty()
+
+
+@given(SEEDS)
+@FEW
+def test_none_where_the_capture_begins_later(tmp_path: Path, seed: int) -> None:
+    """What is left of the first message of a side is not judged, whatever its body looks like."""
+    random = Random(seed)
+    _, flights = conversation(random)
+    sent = packets(flights, handshake=False)
+    assert faults(tmp_path, sent[random.randrange(len(sent)) :]).is_empty()
+
+
+@given(SEEDS, st.sampled_from([1, 2, 7]))
+@FEW
+def test_the_same_wherever_epochs_end(tmp_path: Path, seed: int, epoch: int) -> None:
+    random = Random(seed)
+    _, flights = conversation(random)
+    broken = [Flight(flight.side, damaged(flight.data, random), flight.cuts) for flight in flights]
+    sent = packets(broken, closing=random.choice([None, 0, 1]))
+    whole, cut = faults(tmp_path, sent), faults(tmp_path, sent, epoch)
+    assert cut.to_dicts() == whole.to_dicts()
+
+
+def damaged(data: bytes, random: Random) -> bytes:
+    """The bytes with a few of them changed, missing or too many."""
+    changed = bytearray(data)
+    for _ in range(random.randrange(3)):
+        place = random.randrange(len(changed) + 1)
+        how = random.randrange(3)
+        changed[place : place + (how < 2)] = (b"", random.randbytes(1), random.choice(INSERTED))[how]
+    return bytes(changed)
+
+
+LINE = st.one_of(
+    st.binary(max_size=12),
+    st.sampled_from(
+        [b"Host: a", b"Content-Length: 5", b"Content-Length: x", b"X : y", b" folded", b"\tfolded", b"Server\t: z", b""]
+    ),
+    st.builds(lambda name, value: name + b": " + value, st.sampled_from([b"Server", b"X-A"]), st.binary(max_size=6)),
+)
+
+
+@given(st.lists(LINE, max_size=6), st.sampled_from([b"\r\n", b"\n"]), st.booleans())
+@settings(max_examples=300, deadline=None)
+@example([b"X : y", b" folded"], b"\r\n", True)
+@example([b"", b"Content-Length: x"], b"\n", False)
+def test_grammar_against_a_twin(lines: list[bytes], end: bytes, response: bool) -> None:
+    """Line by line with regular expressions; read twice, because lines are remembered."""
+    start = b"HTTP/1.1 200 OK" if response else b"GET / HTTP/1.1"
+    head = b"\r\n".join([start, *lines]) + end + b"\r\n"
+    parser = HeadParser()
+    for _ in range(2):
+        parsed = parser.response(head) if response else parser.request(head)
+        assert parsed is not None
+        said = {kind for bit, kind in KINDS.items() if parsed[1].malformed & bit} - {"content-length"}
+        assert said == twin(head)
+
+
+def twin(head: bytes) -> set[str]:
+    """What is wrong with a head whose start line is right, but for Content-Length."""
+    found: set[str] = set()
+    if re.search(rb"(?<!\r)\n", head):
+        found.add("bare-lf")
+    parts = re.split(rb"\r?\n" if found else rb"\r\n", head)
+    while len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    if any(re.search(rb"[\x00-\x08\x0b-\x1f\x7f\n]", part) for part in parts):
+        found.add("control-byte")
+    whole: list[bytes] = []
+    for part in parts[1:]:
+        if not part.startswith((b" ", b"\t")):
+            whole.append(part)
+            continue
+        found.add("folding")
+        if whole:
+            whole[-1] += b" " + part.strip(b" \t")
+    if any(re.match(rb"[^:]*[ \t]:", line, re.DOTALL) for line in whole):
+        found.add("space-before-colon")
+    return found
+
+
+HELLO = r'"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhello"'
+
+
+def test_what_a_row_says(tmp_path: Path) -> None:
+    talk = rf"""
+        0.020 > P. "GET /a HTTP/1.1\r\n\r\n"
+        0.040 < P. {HELLO}
+    """
+    [row] = faults(tmp_path, ladder_packets(HANDSHAKE + talk)).to_dicts()
+    assert row == {
+        "connection": 0, "exchange": 0, "role": 1, "fault": "excess-body", "frame": 5, "time": 40_000_000,
+        "offset": len(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhel"), "shown": "lo", "message_frame": 5,
+        "message_time": 40_000_000, "version": "HTTP/1.1", "status": 200, "body_due": 3, "request_frame": 4,
+        "request_time": 20_000_000, "request_method": "GET", "request_version": "HTTP/1.1", "handshake": True,
+        "both_directions": True, "behind_hole": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (r"X-Secret : abc", "X-Secret"),
+        (r"X-Secret: a\x00c", "X-Secret"),
+        (r"se cret: a\x00c", "a line without a name"),
+        (r"X-Secret: abc\r\n def", "X-Secret"),
+    ],
+)
+def test_values_of_fields_are_not_shown(tmp_path: Path, line: str, shown: str) -> None:
+    talk = rf"""
+        0.020 > P. "GET /a HTTP/1.1\r\n{line}\r\n\r\n"
+        0.040 < P. "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    """
+    assert faults(tmp_path, ladder_packets(HANDSHAKE + talk))["shown"].to_list() == [shown]
+
+
+def test_at_most_so_many_bytes_are_shown(tmp_path: Path) -> None:
+    talk = rf"""
+        0.020 > P. "GET /a HTTP/1.1\r\n\r\n"
+        0.040 < P. {HELLO} + z*5000
+    """
+    assert [len(text) for text in faults(tmp_path, ladder_packets(HANDSHAKE + talk))["shown"]] == [32]
