@@ -286,7 +286,7 @@ FAULTS = Table(
         _c("request_method", TEXT, "", "its method"),
         _c("request_version", TEXT, "", "its HTTP version"),
         _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),
-        _c("both_directions", BOOL, "", "packets of both directions were seen"),
+        _c("both_spoke", BOOL, "", "of a response: its request was captured; of a request: the server has spoken HTTP, too"),
         _c("behind_hole", BOOL, "", "bytes are missing in the message, or somewhere on the connection before it"),
     ),
 )

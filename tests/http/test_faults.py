@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from tests.http.conversations import Flight, conversation, duplicated, packets, shuffled
+from tests.http.conversations import TRAPS, Flight, conversation, duplicated, packets, shuffled
 from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.feeding import WHOLE, tables
@@ -59,8 +59,11 @@ def test_none_where_the_capture_begins_later(tmp_path: Path, seed: int) -> None:
     """What is left of the first message of a side is not judged, whatever its body looks like."""
     random = Random(seed)
     _, flights = conversation(random)
-    sent = packets(flights, handshake=False)
-    assert faults(tmp_path, sent[random.randrange(len(sent)) :]).is_empty()
+    sent = packets(flights, handshake=False)[random.randrange(3 * len(flights)) :]
+    # a head that is whole is believed, even the first of all
+    first = [b"".join(p.payload for p in sent if p.side == side).lstrip() for side in (0, 1)]
+    assume(not first[0].startswith(TRAPS[1]) and not first[1].startswith(TRAPS[0]))
+    assert faults(tmp_path, sent).is_empty()
 
 
 @given(SEEDS, st.sampled_from([1, 2, 7]))
@@ -146,7 +149,7 @@ def test_what_a_row_says(tmp_path: Path) -> None:
         "offset": len(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhel"), "shown": "lo", "message_frame": 5,
         "message_time": 40_000_000, "version": "HTTP/1.1", "status": 200, "body_due": 3, "request_frame": 4,
         "request_time": 20_000_000, "request_method": "GET", "request_version": "HTTP/1.1", "handshake": True,
-        "both_directions": True, "behind_hole": False,
+        "both_spoke": True, "behind_hole": False,
     }  # fmt: skip
 
 

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 EACH = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
+LOST = ("excess_body", "conflicting_framing", "invalid_chunk", "body_not_allowed", "malformed_head", "unframed_request_body",
+        "unfinished_transfer_coding")  # fmt: skip
+"""Ladders in which the end of a message is unknown: the next one is looked for where a packet begins like a head."""
+
+EACH_FRAMED = pytest.mark.parametrize("file", [file for file in FILES if file.stem not in LOST], ids=lambda file: file.stem)
+
 SAID = (
     *("connection", "exchange", "has_request", "has_response", "interim", "persistent", "upgraded"),
     *(f"request_{n}" for n in ("method", "target", "version", "host", "framing", "end_reason", "head_bytes", "body_bytes")),
@@ -51,7 +57,7 @@ def byte_by_byte(packet: Packet) -> list[Packet]:
     return parts
 
 
-@EACH
+@EACH_FRAMED
 def test_a_segment_per_byte(file: Path, tmp_path: Path) -> None:
     packets = together(file)
     split = [part for packet in packets for part in byte_by_byte(packet)]
@@ -79,7 +85,7 @@ def shuffled(packets: Sequence[Packet], random: Random) -> list[Packet]:
     return result
 
 
-@EACH
+@EACH_FRAMED
 def test_shuffled_within_a_round_trip(file: Path, tmp_path: Path) -> None:
     packets = together(file)
     split = [part for packet in packets for part in in_pieces(packet)]

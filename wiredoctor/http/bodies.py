@@ -138,8 +138,10 @@ def _ends(reader: Reader, items: Items, i: int, begin: int, end: bytes) -> bool:
     if end[:1] == b"\n":
         faults.in_chunks(reader, end, items.frame[i], items.time[i], offset)
         return True
-    reader.pos = begin
+    # the message ends in this packet, which says so; a head may begin here all the same
+    reader.pos = begin + 1
     _break(reader, items, i, end, offset)
+    reader.pos = begin
     return False
 
 

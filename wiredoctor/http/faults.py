@@ -15,7 +15,7 @@ from wiredoctor.http import framing
 from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_NUMBER, SPACE_BEFORE_COLON
 from wiredoctor.http.head import KNOWN_METHODS, RequestLine, StatusLine
 from wiredoctor.http.message import COMPLETE, RECORD, Exchange, Message, Record
-from wiredoctor.http.modes import REQUEST, RESPONSE
+from wiredoctor.http.modes import NO_END, REQUEST, RESPONSE
 from wiredoctor.tables import CLIENT, FAULTS, NEVER, NONE, SERVER, Array
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def in_head(reader: Reader, message: Message, head: bytes, how: int) -> None:
     fields, exchange = message.fields, message.exchange
     if reader.faulted or reader.unsure or exchange is None:
         return
-    name = _contradiction(message, exchange, how)
+    name = _contradiction(reader, message, exchange, how)
     if name:
         _tell(reader, exchange, message, name, message.head_last_frame, message.head_time, message.offset, _framing_lines(head))
     elif fields.malformed & ~reader.malformed:
@@ -87,7 +87,7 @@ def in_head(reader: Reader, message: Message, head: bytes, how: int) -> None:
     reader.faulted |= how == framing.BROKEN
 
 
-def _contradiction(message: Message, exchange: Exchange, how: int) -> str:
+def _contradiction(reader: Reader, message: Message, exchange: Exchange, how: int) -> str:
     """The error in the fields that frame a message; of a response that has no body they frame nothing."""
     fields, asked = message.fields, exchange.request_line
     response = isinstance(message.line, StatusLine)
@@ -98,7 +98,7 @@ def _contradiction(message: Message, exchange: Exchange, how: int) -> str:
         return "conflicting-framing"
     if codings and (codings[-1] != "chunked" or codings.count("chunked") > 1):
         return "unfinished-transfer-coding"
-    if response and codings and asked is not None and asked.version < "HTTP/1.1":
+    if response and codings and asked is not None and asked.version < "HTTP/1.1" and _asked_for(reader, exchange):
         return "chunked-to-http10"
     return ""
 
@@ -111,7 +111,7 @@ def in_chunks(reader: Reader, line: bytes, frame: int, time: int, offset: int) -
     message = reader.message
     if message is None or message.exchange is None or reader.faulted or reader.unsure:
         return
-    if reader.kind == RESPONSE and (message.exchange.request_line is None or line[:5] == b"HTTP/"):
+    if reader.kind == RESPONSE and (not _asked_for(reader, message.exchange) or line[:5] == b"HTTP/"):
         return
     _tell(reader, message.exchange, message, "invalid-chunk", frame, time, offset, _shown(line))
 
@@ -126,7 +126,7 @@ def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int) -> N
     if last.interim is not None:
         message, name = last.interim, "body-not-allowed"
     elif reader.kind == RESPONSE:
-        message, name = exchange.response, _behind_response(exchange)
+        message, name = exchange.response, _behind_response(reader, exchange)
     else:
         message, name = exchange.request, _behind_request(exchange)
         switching |= exchange.request_fields is not None and bool(exchange.request_fields.upgrade)
@@ -134,14 +134,20 @@ def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int) -> N
         _tell(reader, exchange, message, name, frame, time, offset, _shown(data))
 
 
-def _behind_response(exchange: Exchange) -> str:
-    line, asked, record = exchange.response_line, exchange.request_line, exchange.response
+def _behind_response(reader: Reader, exchange: Exchange) -> str:
+    line, record = exchange.response_line, exchange.response
     if line is None or record[_REASON] != COMPLETE:
         return ""
     if record[_FRAMING] == framing.NO_BODY:
-        return "body-not-allowed"
-    # without its request it may be the answer to HEAD, which the next response follows
-    return "excess-body" if record[_FRAMING] == framing.LENGTH and asked is not None else ""
+        return "body-not-allowed" if line.status in (204, 304) or _asked_for(reader, exchange) else ""
+    # it may be the answer to HEAD, which the next response follows
+    return "excess-body" if record[_FRAMING] == framing.LENGTH and _asked_for(reader, exchange) else ""
+
+
+def _asked_for(reader: Reader, exchange: Exchange) -> bool:
+    """Whether a response is surely that to the request of its exchange: all messages before both were read."""
+    asking = reader.conversation.readers[1 - reader.direction]
+    return NEVER < exchange.request_offset <= asking.strayed and reader.strayed == NO_END
 
 
 def _behind_request(exchange: Exchange) -> str:
@@ -254,7 +260,7 @@ def fault_table(faults: list[Fault], facts: dict[str, Array]) -> pl.DataFrame:
             "request_frame": exchange.request[_FRAME], "request_time": exchange.request[_START],
             "request_method": "" if asked is None else asked.method, "request_version": "" if asked is None else asked.version,
             "handshake": bool(facts["side_syn_seen"][side] and facts["side_syn_seen"][side + 1]),
-            "both_directions": bool(facts["side_packets"][side] > 0 and facts["side_packets"][side + 1] > 0),
+            "both_spoke": asked is not None and (fault.role == SERVER or conversation.readers[1 - conversation.client].count > 0),
             "behind_hole": unseen or bool(record[_HOLE]),
         })  # fmt: skip
     return FAULTS.frame({column.name: [row[column.name] for row in rows] for column in FAULTS.columns})

@@ -81,13 +81,17 @@ def _list(values: list[str]) -> list[str]:
 
 def _content_length(fields: Fields, values: list[str]) -> None:
     """RFC 9112 section 6.3 rule 5: a list of the same number counts as one; anything else is invalid."""
+    fields.has_content_length = True
+    text = values[0]
+    if len(values) == 1 and text.isdigit() and text.isascii() and len(text) <= 18:
+        fields.content_length = int(text)
+        return
     items = {item.strip(" \t") for value in values for item in value.split(",")}
     numbers = {item.lstrip("0") or "0" for item in items if item.isascii() and item.isdigit()}
     text = next(iter(numbers), "")
     whole = all(item.isascii() and item.isdigit() for item in items)
     # nineteen digits fit 64 bits; more is no length of anything
     good = whole and len(numbers) == 1 and len(text) <= 18
-    fields.has_content_length = True
     fields.content_length, fields.bad_content_length = int(text) if good else None, not good
     fields.lengths_differ = len(numbers | {item for item in items if item and not item.isdigit()}) > 1
     if not whole and not fields.lengths_differ:

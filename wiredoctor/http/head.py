@@ -15,10 +15,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, FOLDING, READERS, Fields, Line, collect, field_line, has_controls
+from wiredoctor.http.fields import (
+    BARE_LF,
+    CONTROL_BYTE,
+    CONTROLS,
+    FOLDING,
+    READERS,
+    Fields,
+    Line,
+    collect,
+    field_line,
+    has_controls,
+)
 
 REMEMBERED = 8192
 """Field lines and sets of fields kept; a capture with more different ones only loses speed."""
+
+FOLDED = -1
+"""Instead of the number of a line: it goes on with the field before it."""
 
 MOST_LINES, LONGEST = 256, 4096
 """Of what is kept: fields of a head, and bytes of a line or of a response head. Nothing ordinary has more, and what is kept
@@ -64,7 +78,7 @@ class HeadParser:
 
     met: int = 0
     _lines: dict[bytes, int] = field(default_factory=dict[bytes, int])
-    _names: dict[bytes, bool] = field(default_factory=dict[bytes, bool])
+    _names: dict[bytes, int] = field(default_factory=dict[bytes, int])
     _entries: list[Line] = field(default_factory=lambda: [(b"", "", 0)])
     _sets: dict[tuple[int, ...], Fields] = field(default_factory=dict[tuple[int, ...], Fields])
     _statuses: dict[bytes, StatusLine | None] = field(default_factory=dict[bytes, StatusLine | None])
@@ -74,14 +88,13 @@ class HeadParser:
         """Field lines (without the start line and the empty line) -> Fields."""
         numbers = list(map(self._lines.get, lines))
         if None in numbers:
-            unknown = [i for i, number in enumerate(numbers) if number is None]
-            if any(lines[i].startswith((b" ", b"\t")) for i in unknown):
-                return self._broken(self.fields(unfolded(lines)), FOLDING)
             if len(lines) > MOST_LINES or len(max(lines, key=len)) > LONGEST:
-                self.met += 1
-                return collect([entry for entry in map(field_line, lines) if entry is not None], self.met - 1)
-            for i in unknown:
-                numbers[i] = self._number(lines[i])
+                return self._many(lines)
+            for i, known in enumerate(numbers):
+                if known is None:
+                    number = numbers[i] = self._number(lines[i])
+                    if number == FOLDED:
+                        return self._broken(self.fields(unfolded(lines)), FOLDING)
         key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
@@ -91,6 +104,13 @@ class HeadParser:
             if len(self._sets) >= REMEMBERED or len(self._entries) >= REMEMBERED:
                 self._forget()
         return fields
+
+    def _many(self, lines: list[bytes]) -> Fields:
+        """Fields that are not remembered."""
+        whole = unfolded(lines)
+        fields = collect([entry for entry in map(field_line, whole) if entry is not None], self.met)
+        self.met += 1
+        return fields if whole == lines else self._broken(fields, FOLDING)
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
         """The fields of a head that breaks the grammar, which its lines alone do not tell."""
@@ -102,13 +122,16 @@ class HeadParser:
         return self._lines.get(line, 1) != 0
 
     def _number(self, line: bytes) -> int:
+        """The number of a line that was not met before; FOLDED where it goes on with the line before."""
         name = line.partition(b":")[0]
         interesting = self._names.get(name)
         if interesting is None:
             if len(self._names) >= REMEMBERED:
                 self._names.clear()
-            interesting = self._names[name] = name.strip(b" \t").lower() in READERS or name.endswith((b" ", b"\t"))
-        entry = field_line(line) if interesting or has_controls(line) else None
+            interesting = self._names[name] = _interest(name)
+        if interesting == FOLDED:
+            return FOLDED
+        entry = field_line(line) if interesting or len(line.translate(None, CONTROLS)) != len(line) else None
         if len(self._lines) >= 2 * REMEMBERED:
             # lines that differ in every head, such as request ids, must not push out the others
             self._lines = {known: number for known, number in self._lines.items() if number}
@@ -143,11 +166,14 @@ class HeadParser:
         known = self._responses.get(head)
         if known is not None:
             return known
-        lines = head_lines(head)
+        lines, wrong = head_lines(head)
         status = self.status(lines[0])
         if status is None:
             return None
-        result = status, self._fields_of(head, lines)
+        fields = self.fields(lines[1:])
+        if has_controls(lines[0]):
+            wrong |= CONTROL_BYTE
+        result = status, self._broken(fields, wrong) if wrong else fields
         if len(head) > LONGEST or result[1].malformed:
             return result
         if len(self._responses) >= REMEMBERED:
@@ -162,26 +188,34 @@ class HeadParser:
 
     def request(self, head: bytes) -> tuple[RequestLine, Fields] | None:
         """A whole request head with its empty line; None where the first line is no request line."""
-        lines = head_lines(head)
+        lines, wrong = head_lines(head)
         request = request_line(lines[0])
-        return None if request is None else (request, self._fields_of(head, lines))
-
-    def _fields_of(self, head: bytes, lines: list[bytes]) -> Fields:
+        if request is None:
+            return None
         fields = self.fields(lines[1:])
-        wrong = BARE_LF if head.count(b"\n") != head.count(b"\r\n") else 0
         if has_controls(lines[0]):
             wrong |= CONTROL_BYTE
-        return self._broken(fields, wrong) if wrong else fields
+        return request, self._broken(fields, wrong) if wrong else fields
 
 
-def head_lines(head: bytes) -> list[bytes]:
-    """Lines without their ends and without the empty line; a bare LF ends a line too (RFC 9112 section 2.2)."""
+def _interest(name: bytes) -> int:
+    """Whether a line that begins so may be of interest, or FOLDED."""
+    if name.startswith((b" ", b"\t")):
+        return FOLDED
+    return int(name.strip(b" \t").lower() in READERS or name.endswith((b" ", b"\t")))
+
+
+def head_lines(head: bytes) -> tuple[list[bytes], int]:
+    """Lines without their ends and without the empty line; a bare LF ends a line too (RFC 9112 section 2.2): then BARE_LF,
+    else 0."""
     lines = head.split(b"\r\n")
-    if b"\n" in head and head.count(b"\n") != len(lines) - 1:
+    wrong = 0
+    if head.count(b"\n") != len(lines) - 1:
         lines = [part.removesuffix(b"\r") for part in head.split(b"\n")]
+        wrong = BARE_LF
     while len(lines) > 1 and not lines[-1]:
         lines.pop()
-    return lines
+    return lines, wrong
 
 
 def unfolded(lines: list[bytes]) -> list[bytes]:

@@ -58,6 +58,7 @@ class Reader:
         "paused",
         "pos",
         "seeking",
+        "strayed",
         "unsure",
         "until",
     )  # fmt: skip
@@ -80,6 +81,7 @@ class Reader:
         self.behind: faults.Behind | None = None
         self.faulted = self.unsure = False
         self.malformed = 0
+        self.strayed = NO_END
 
     def run(self, items: Items, i: int, stop: int, read: Payload, parser: HeadParser) -> int:
         """Walks items[i:stop]; returns the index of the first item that is not wholly used (stop, or where it paused)."""
@@ -150,6 +152,8 @@ class Reader:
             stripped = data.lstrip(b"\r\n")
             if self.behind is not None and self.behind.end == begin:
                 self.behind = self.behind._replace(end=begin + len(data) - len(stripped))
+            if not self.count:
+                self.strayed = min(self.strayed, begin)  # it may be the end of a message that was not captured
             begin += len(data) - len(stripped)
             known -= len(data) - len(stripped)
             data = stripped
@@ -217,10 +221,18 @@ class Reader:
         message.reaches(items.frame[i], items.time[i])
         message.head_last_frame, message.head_time = message.last_frame, message.end
         self.message, self.pos = message, head_end
-        self.unsure = self.seeking
+        self.unsure = self.seeking or (self.count == 1 and self._may_be_a_rest(message))
         self.partial, self.seeking = b"", False
         self._begin(message, items.ack[i], head)
         return i + (head_end >= items.end[i])
+
+    def _may_be_a_rest(self, message: Message) -> bool:
+        """Whether the first request may be what is left of a line of which the capture has not the beginning."""
+        line = message.line
+        if isinstance(line, StatusLine) or line.method.encode() in KNOWN_METHODS:
+            return False
+        self.strayed = min(self.strayed, message.offset - 1)
+        return True
 
     def _begin(self, message: Message, ack: int, head: bytes) -> None:
         """Finds the exchange of a message, and what follows its head."""
@@ -314,6 +326,7 @@ class Reader:
     def lose(self) -> None:
         """Where the next message begins is not known any more."""
         self.mode, self.seeking, self.partial = SEEK, True, b""
+        self.strayed = min(self.strayed, self.pos)
         self.lost = True
 
     def _hole_in_head(self, items: Items, i: int) -> int:

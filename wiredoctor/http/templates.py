@@ -57,7 +57,10 @@ class RequestTemplates:
                 fields = self._fields
         line = data[:line_end].split(b" ")
         method = METHODS.get(line[0])
-        if method is None or len(line) != 3 or line[2] != b"HTTP/1.1" or not line[1] or has_controls(line[1]):
+        if method is None or len(line) != 3 or line[2] != b"HTTP/1.1" or not line[1]:
+            return None
+        target = line[1].decode("latin-1")
+        if not target.isprintable() and has_controls(line[1]):
             return None
         if fields is None:
             fields = self._other(data)
@@ -67,7 +70,7 @@ class RequestTemplates:
         if kind is None:
             kind = self._known[method, fields.number] = len(self.kinds)
             self.kinds.append((method, "HTTP/1.1", fields))
-        return kind, line[1].decode("latin-1")
+        return kind, target
 
     def new_kinds(self) -> None:
         """Begins to count kinds anew, so that they are few."""

@@ -59,7 +59,7 @@ def quoted() -> pl.Expr:
 
 def _confidence() -> pl.Expr:
     c = pl.col
-    guessed = ~c("handshake") | ~c("both_directions")
+    guessed = ~c("handshake") | ~c("both_spoke")
     return pl.when(c("behind_hole")).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
