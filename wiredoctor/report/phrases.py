@@ -149,7 +149,7 @@ _WORDS = {
 _SUBJECTS = {
     "tls": ("TLS connection", ""),
     "http2": ("HTTP/2 connection", ""),
-    "unknown": ("other connection", " (neither HTTP/1.x nor TLS)"),
+    "unknown": ("connection", " (neither HTTP/1.x nor TLS)"),
     "none": ("connection", " without data"),
 }
 
