@@ -20,6 +20,8 @@ import applications
 import asynchronous
 import browsers
 import closes
+import connects
+import copies
 import credentials
 import damage
 import distances
@@ -86,6 +88,8 @@ RECORDINGS = (
     reuse,
     views,
     damage,
+    connects,
+    copies,
 )
 """These modules fill SCENARIOS."""
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from evidence import FIN, Segment, client_port, fields, round_trip, segments
+from evidence import ACK, FIN, SYN, Segment, client_port, fields, round_trip, segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,6 +193,17 @@ def challenges(path: Path) -> list[Wait]:
     return [Wait(None, sum(took[1:]))]
 
 
+def asked_again(path: Path, connection: int, _: str) -> list[Wait]:
+    """From the first SYN to the last one before the SYN-ACK that the client acknowledged; where the server had sent its
+    answer again by itself, from its first to that one."""
+    stream = segments(path)[connection]
+    syns = [s for s in stream if s.flags & SYN and not s.flags & ACK]
+    first_ack = next(s for s in stream if s.port == syns[0].port and s.flags & ACK)
+    answers = [s for s in stream if s.flags & SYN and s.flags & ACK and s.time <= first_ack.time]
+    helpful = [s for s in syns if s.time <= answers[-1].time][-1]
+    return [Wait(None, helpful.time - syns[0].time or answers[-1].time - answers[0].time)]
+
+
 MEASURES: dict[str, Callable[[Path, int, str], list[Wait]]] = {
     "nagle-delayed-ack": nagle,
     "delayed-ack-stall": delayed_acks,
@@ -200,6 +211,7 @@ MEASURES: dict[str, Callable[[Path, int, str], list[Wait]]] = {
     "expect-continue-stall": expecting,
     "zero-window-stall": closed_window,
     "retransmission-stall": repeated,
+    "connect-retry": asked_again,
     "lingering-close": late_end,
     "missing-framing": unknown_end,
 }

@@ -91,3 +91,23 @@ def test_half_a_segment_acknowledged_answers_the_one_before() -> None:
 def test_an_ack_of_nothing_new_answers_nothing() -> None:
     seen = see(HANDSHAKE + "0.100 > . 1:101(100) ack 1\n0.160 < . ack 101\n0.170 < . ack 101")
     assert seen.last("ack_delay") == [None]
+
+
+def test_data_tell_better_than_a_repeated_syn() -> None:
+    """The answer to the first SYN came after the second one had left: a round trip of 1.3 s, not of 300 ms."""
+    seen = see(
+        """
+        0.000 > S 0:0 mss 1460
+        1.000 > S 0:0 mss 1460
+        1.300 < S. 0:0 ack 1 mss 1460
+        1.301 > . ack 1
+        1.302 > . 1:101(100) ack 1
+        2.300 < S. 0:0 ack 1 mss 1460
+        2.602 < . ack 101
+        2.700 > . 101:201(100) ack 1
+        4.100 < . ack 201
+        """,
+        epochs=(1, 2, 3),
+    )
+    assert seen.column("rtt_own")[6:] == [300 * MS, 1 * MS, 1300 * MS]
+    assert seen.connection["rtt_server"] == 1300 * MS

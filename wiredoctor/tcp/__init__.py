@@ -68,10 +68,10 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     rows, slot, groups, copies = _without_copies(rows, slot, groups, read, state)
     if not len(slot):
         return Analysed({}, groups, [], assignment.replaced, (slot, slot), copies)
-    syn_time = acks.syn_times(rows, groups, slot, state)
+    syns = acks.find_syns(rows, groups, slot, state)
     agreement = handshake.agree(rows, groups, slot, state)
     delivered = delivery.deliver(rows, groups, slot, state)
-    matched = acks.match(rows, groups, slot, delivered, syn_time, state)
+    matched = acks.match(rows, groups, slot, delivered, syns, state)
     table = segments.describe(rows, groups, slot, delivered, agreement, matched, state)
     table["clock"] = rows["clock"]
     table["nagle_off"] = nagle.prove(table, groups, slot, matched, state)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wiredoctor.scan import Groups, before, running_max, running_min
+from wiredoctor.scan import Groups, before, fill, last_where, running_max, running_min
 from wiredoctor.tables import ACK, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.delivery import Delivery, own_and_other
 from wiredoctor.tcp.state import TcpState
@@ -31,10 +31,16 @@ class Acks:
     rtt: tuple[Array, Array]
 
 
-def match(
-    rows: Columns, groups: Groups, index: Array, delivery: Delivery, syn_time: tuple[Array, Array], state: TcpState
-) -> Acks:
-    """Highest acknowledgements, the segments that they answer, and the round trips so far. `syn_time`: last SYN per direction."""
+@dataclass
+class Syns:
+    """Per row (n,), of direction 0 and 1: time of the newest SYN (NEVER without one), and whether there were several."""
+
+    time: tuple[Array, Array]
+    again: tuple[Array, Array]
+
+
+def match(rows: Columns, groups: Groups, index: Array, delivery: Delivery, syns: Syns, state: TcpState) -> Acks:
+    """Highest acknowledgements, the segments that they answer, and the round trips so far."""
     direction, flags, ack, time = rows["direction"], rows["flags"], rows["ack_offset"], rows["time"]
     is_ack = ((flags & ACK) != 0) & ((flags & RST) == 0)
     by: list[Array] = []
@@ -53,20 +59,40 @@ def match(
     own_before, _ = own_and_other((by_before[0], by_before[1]), direction)
     newest = _newest_data(rows, groups, index, delivery, own, own_before, state)
     sample = np.where(newest != NEVER, time - newest, NEVER)
-    _, syn = own_and_other(syn_time, direction)
+    _, syn = own_and_other(syns.time, direction)
+    _, again = own_and_other(syns.again, direction)
     handshake = is_ack & (own_before == NEVER) & (syn != NEVER) & (ack >= 0)
     sample = np.where(handshake, time - syn, sample)
     usable = (sample >= 0) & ((flags & RST) == 0)
+    rtt = _round_trips(sample, usable, usable & handshake & again, direction, groups, index, state)
+    return Acks(own, own_before, other, (by[0], by[1]), newest, rtt)
+
+
+def _round_trips(
+    sample: Array, usable: Array, guess: Array, direction: Array, groups: Groups, index: Array, state: TcpState
+) -> tuple[Array, Array]:
+    """Smallest sample of each side before each row.
+
+    Which of several SYNs was answered nobody can tell (RFC 6298 section 3): the newest, it is supposed (`guess`), until
+    data tell otherwise.
+    """
+    directions = state.directions
     rtt: list[Array] = []
     for d in (0, 1):
         side = 2 * index[groups.first] + d
-        initial = state.directions["rtt"][side]
-        smallest = running_min(sample, usable & (direction == d), groups, initial)
+        known, guessed = directions["rtt"][side], directions["rtt_guessed"][side]
+        mine = usable & (direction == d)
+        initial = np.where(guessed, NEVER, known)
+        smallest = running_min(sample, mine & ~guess, groups, initial)
+        if guessed.any() or (mine & guess).any():
+            supposed = fill(sample, last_where(mine & guess, groups), np.where(guessed, known, NEVER)[groups.number])
+            directions["rtt_guessed"][side] = (smallest == NEVER)[groups.last] & (supposed != NEVER)[groups.last]
+            smallest = np.where(smallest == NEVER, supposed, smallest)
         previous = before(smallest, groups)
-        previous[groups.first] = initial
+        previous[groups.first] = known
         rtt.append(previous)
-        state.directions["rtt"][side] = smallest[groups.last]
-    return Acks(own, own_before, other, (by[0], by[1]), newest, (rtt[0], rtt[1]))
+        directions["rtt"][side] = smallest[groups.last]
+    return rtt[0], rtt[1]
 
 
 def _newest_data(
@@ -129,14 +155,19 @@ def _rightmost(ends: Array, low: Array, high: Array, wanted: Array) -> Array:
     return result
 
 
-def syn_times(rows: Columns, groups: Groups, index: Array, state: TcpState) -> tuple[Array, Array]:
-    """Time of the newest SYN of direction 0 and 1 up to each row; NEVER without one."""
+def find_syns(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Syns:
+    """The SYNs up to each row."""
     is_syn = (rows["flags"] & SYN) != 0
     times: list[Array] = []
+    again: list[Array] = []
     for d in (0, 1):
         mine = is_syn & (rows["direction"] == d)
         position = np.where(mine, np.arange(len(index)), -1)
         np.maximum.accumulate(position, out=position)
         inside = position >= groups.start
         times.append(np.where(inside, rows["time"][np.maximum(position, 0)], state.directions["syn_time"][2 * index + d]))
-    return times[0], times[1]
+        count = np.cumsum(mine)
+        count -= (count - mine)[groups.start]
+        again.append((count + state.directions["syn_seen"][2 * index + d] > 1) | state.directions["syn_again"][2 * index + d])
+        state.directions["syn_again"][2 * index[groups.first] + d] = again[-1][groups.last]
+    return Syns((times[0], times[1]), (again[0], again[1]))

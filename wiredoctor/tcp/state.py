@@ -99,6 +99,7 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "high": ("i8", NEVER),  # highest stream offset that this side is known to have sent
     "acknowledged": ("i8", NEVER),  # highest offset of the other side's stream that this side has acknowledged
     "syn_seen": ("?", 0),
+    "syn_again": ("?", 0),
     "syn_time": ("i8", NEVER),
     "syn_mss": ("i4", NONE),
     "syn_shift": ("i1", NONE),
@@ -106,6 +107,7 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "edge": ("i8", NEVER),  # right edge of the window that this side announced last
     "window": ("i4", NONE),  # header field of that announcement
     "rtt": ("i8", NEVER),
+    "rtt_guessed": ("?", 0),  # by the newest of several SYNs
     "data_rtt": ("i8", FAR),  # the same without the handshake, where a SYN was repeated
     "timestamps": ("?", 0),
     "packets": ("i8", 0),

@@ -1,0 +1,110 @@
+"""Connections that come late or not at all, and one that only takes its time."""
+
+from __future__ import annotations
+
+import time
+
+from impairments import Conditions, Loss
+from scenario import Connection, Find, Lab, get, raw_client, raw_server, recording
+from stalls import REQUEST
+
+FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n" + b"f" * 300
+TWO_GETS = [[step for _ in range(2) for step in (REQUEST, {"read": ["GET"]}, 0.01)]]
+REPORTS = (Connection((get("/report", 300, repeat=2),)),)
+LATE = (Find("connect-retry", None, None, 0, measured=True),)
+INNOCENT = {
+    "slow-response": "the server answered at once",
+    "retransmission-stall": "no data was lost",
+    "capture-loss": "the network lost it, not the recording",
+    "connect-failed": "it was connected in the end",
+}
+
+
+@recording(
+    title="The first SYN of a connection is lost",
+    at=("client", "middle"),
+    software=("python",),
+    connections=REPORTS,
+    finds=LATE,
+    must_not=INNOCENT,
+    wire=Conditions(0.010, lose=(Loss.of("client", "syn", 1),)),
+)
+def lost_syn(lab: Lab) -> None:
+    """Two GETs on one connection over a round trip of 20 ms. The first SYN is lost before it comes to the server; the
+    client's kernel sends it again after a second. At the server there is nothing to be seen of it."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, TWO_GETS)
+
+
+@recording(
+    title="The answer to the first SYN of a connection is lost",
+    at=("client", "middle", "server"),
+    software=("python",),
+    connections=REPORTS,
+    finds=LATE,
+    must_not=INNOCENT,
+    wire=Conditions(0.010, lose=(Loss.of("server", "syn", 1),)),
+)
+def lost_syn_ack(lab: Lab) -> None:
+    """As lost-syn, but the SYN arrives, and its SYN-ACK is lost on the way back. Both kernels send again what they have sent;
+    at the client that answer cannot be seen."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, TWO_GETS)
+
+
+@recording(
+    title="A port on which nobody listens",
+    at="client",
+    software=("curl",),
+    connections=(Connection((), closed_by="server", repeat=2),),
+    finds=tuple(Find("connect-failed", "refused", "server", number) for number in range(2)),
+    must_not={"connect-retry": "it was never connected", "no-response": "nothing was asked"},
+)
+def refused(lab: Lab) -> None:
+    """curl asks port 81 of the server twice; nobody listens there."""
+    for _ in range(2):
+        lab.client.run("curl", "-sS", "--max-time", "5", "http://10.9.0.2:81/", check=False)
+
+
+@recording(
+    title="SYNs that nobody answers",
+    at=("client", "middle"),
+    software=("curl",),
+    connections=(Connection((), closed_by=""),),
+    finds=(Find("connect-failed", "timed-out", None, 0),),
+    must_not={"one-sided": "there is nothing that the recording could have missed", "connect-retry": "it was never connected"},
+    wire=Conditions(0.010, lose=(Loss.of("client", "syn", *range(1, 20)),)),
+)
+def unanswered_syns(lab: Lab) -> None:
+    """curl gives up after 8 seconds in which all its SYNs are dropped, as by a firewall that says nothing."""
+    lab.client.run("curl", "-sS", "--connect-timeout", "8", "http://10.9.0.2/", check=False)
+
+
+@recording(
+    title="A round trip of 800 ms: handshakes that take their time",
+    at=("client", "server"),
+    software=("python",),
+    connections=REPORTS,
+    must_not={**INNOCENT, "connect-retry": "the answer comes before the client's timer runs out"},
+    wire=Conditions(0.400),
+)
+def rtt_800(lab: Lab) -> None:
+    """Two GETs on one connection over a satellite's round trip: the SYN-ACK comes just before a SYN would be sent again."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, TWO_GETS)
+
+
+@recording(
+    title="A round trip of 1.3 seconds: the SYN is sent again though nothing is lost",
+    at=("client", "server"),
+    software=("python",),
+    connections=REPORTS,
+    must_not={"connect-retry": "the first SYN arrived, and its answer too", "connect-failed": "it was connected"},
+    wire=Conditions(0.650),
+)
+def rtt_1300(lab: Lab) -> None:
+    """As rtt-800, over a path that is longer than the client's patience: it sends its SYN again before the answer to the
+    first can be there."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, TWO_GETS)
+    time.sleep(3)
