@@ -62,3 +62,29 @@ def key(find: dict[str, Any]) -> Key:
 def read(path: Path) -> Papers:
     """The papers of this capture."""
     return Papers(tomllib.loads(path.with_suffix(".toml").read_text()))
+
+
+POINTS = ("client", "middle", "server")
+
+
+def _conversations() -> dict[str, dict[str, Path]]:
+    found: dict[str, dict[str, Path]] = {}
+    for path in PATHS:
+        name, _, point = path.stem.rpartition("-")
+        if point in POINTS and read(path).content["at"] == point:
+            found.setdefault(name, {})[point] = path
+    return {name: points for name, points in found.items() if len(points) > 1}
+
+
+CONVERSATIONS = _conversations()
+"""Conversations that were captured at several points: name -> point -> capture. Another test holds their points together."""
+
+
+def _one_each() -> list[Path]:
+    several = [[*points.values()] for points in CONVERSATIONS.values()]
+    passed_over = {path for i, paths in enumerate(several) for k, path in enumerate(paths) if k != i % len(paths)}
+    return [path for path in PATHS if path not in passed_over]
+
+
+ONE_EACH = _one_each()
+"""Of each conversation one capture, at this or that point."""

@@ -6,28 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import PATHS, read
+from tests.captures.papers import CONVERSATIONS, POINTS, read
 from tests.captures.test_papers import EXACT_TO, in_order, report_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wiredoctor.findings import Finding
-
-POINTS = ("client", "middle", "server")
-
-
-def _points() -> dict[str, dict[str, Path]]:
-    """Conversation -> point -> capture, where there are several."""
-    found: dict[str, dict[str, Path]] = {}
-    for path in PATHS:
-        name, _, point = path.stem.rpartition("-")
-        if point in POINTS and read(path).content["at"] == point:
-            found.setdefault(name, {})[point] = path
-    return {name: points for name, points in found.items() if len(points) > 1}
-
-
-CONVERSATIONS = _points()
 
 
 def judged(finding: Finding) -> dict[str, object]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import PATHS
+from tests.captures.papers import ONE_EACH, read
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
@@ -20,22 +19,8 @@ if TYPE_CHECKING:
 SHORT = 200
 """Packets up to which a capture is fed packet by packet."""
 
-EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-
-
-@cache
-def whole(path: Path, messages: bool) -> dict[str, pl.DataFrame]:
-    return tables(path, messages=messages)
-
-
-@cache
-def whole_report(path: Path) -> str:
-    return report(path)
-
-
-def packets(path: Path) -> int:
-    """How many frames the capture has, as far as they carry TCP."""
-    return int(whole(path, False)["segments"]["frame"].max() or 1)  # type: ignore[arg-type]
+EACH = pytest.mark.parametrize("path", ONE_EACH, ids=lambda path: path.stem)
+LONG = pytest.mark.parametrize("path", [path for path in ONE_EACH if read(path).packets > SHORT], ids=lambda path: path.stem)
 
 
 def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]) -> None:
@@ -48,41 +33,33 @@ def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]
 
 
 @EACH
-def test_tables_packet_by_packet(path: Path) -> None:
-    if packets(path) <= SHORT:
-        assert_same(whole(path, False), tables(path, 1, messages=False))
-
-
-@EACH
-def test_tables_with_messages_in_epochs_of_seven(path: Path) -> None:
-    assert_same(whole(path, True), tables(path, 7))
-
-
-@EACH
-def test_the_quick_path_reads_what_the_general_one_reads(path: Path) -> None:
-    """With the table of messages there is only the general reader."""
-    general = whole(path, True)
-    assert_same({name: frame for name, frame in whole(path, False).items() if name != "messages"}, general)
+def test_tables_of_captures(path: Path) -> None:
+    """Packet by packet, in epochs of seven; and with the table of messages, for which there is only the general reader."""
+    whole, general = tables(path, messages=False), tables(path)
+    assert_same({name: frame for name, frame in whole.items() if name != "messages"}, general)
+    assert_same(general, tables(path, 7))
+    if read(path).packets <= SHORT:
+        assert_same(whole, tables(path, 1, messages=False))
 
 
 @EACH
 def test_reports_of_captures(path: Path) -> None:
-    assert report(path, 7) == whole_report(path)
-    assert report(path, 1000) == whole_report(path)
+    assert report(path, 7) == report(path)
 
 
-@pytest.mark.parametrize("path", [p for p in PATHS if packets(p) > SHORT], ids=lambda path: path.stem)
+@LONG
 def test_random_cuts(path: Path) -> None:
-    for seed in range(20):
-        assert_same(whole(path, False), tables(path, random_cuts(packets(path), seed), messages=False))
+    packets, whole = read(path).packets, tables(path, messages=False)
+    for seed in range(6):
+        assert_same(whole, tables(path, random_cuts(packets, seed), messages=False))
 
 
-@pytest.mark.parametrize("path", [p for p in PATHS if packets(p) > SHORT], ids=lambda path: path.stem)
+@LONG
 def test_random_cuts_of_the_report(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = whole_report(path)
+    expected = report(path)
     for seed in range(3):
         with monkeypatch.context() as patch:
-            feeding.cut_everything(patch, random_cuts(packets(path), seed))
+            feeding.cut_everything(patch, random_cuts(read(path).packets, seed))
             assert report(path) == expected
 
 

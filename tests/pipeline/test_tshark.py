@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import PATHS
+from tests.captures.papers import ONE_EACH
 from tests.http.talk import RULES
 from wiredoctor.findings import Report
 from wiredoctor.pipeline import CaptureError
@@ -78,7 +78,7 @@ def has_holes(report: Report) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ONE_EACH, ids=lambda path: path.stem)
 def test_recorded_captures(path: Path) -> None:
     """But for bodies that are cut or cut off, which tshark does not read, and pipelined HEADs, whose answers it takes for
     longer than they are."""
