@@ -24,12 +24,12 @@ def pcap(
     """A classic pcap file; packets have ticks of a microsecond, or of a nanosecond where the magic number says so."""
     per_second = 1_000_000_000 if magic == NANO else 1_000_000
     more = struct.pack(order + "IHBB", 2, 0x0800, 0, 0) if magic == MODIFIED else b""
-    out = struct.pack(order + "IHHiIII", magic, *version, 0, 0, 262_144, link_type)
+    out = [struct.pack(order + "IHHiIII", magic, *version, 0, 0, 262_144, link_type)]
     for p in packets:
         seconds, fraction = divmod(p.ticks, per_second)
         lengths = (p.length, len(p.data)) if version < (2, 3) else (len(p.data), p.length)
-        out += struct.pack(order + "IIII", seconds, fraction, *lengths) + more + p.data
-    return out
+        out += [struct.pack(order + "IIII", seconds, fraction, *lengths), more, p.data]
+    return b"".join(out)
 
 
 def block(order: str, kind: int, body: bytes) -> bytes:

@@ -83,7 +83,17 @@ def test_recorded_captures(path: Path) -> None:
     """But for bodies that are cut or cut off, which tshark does not read, and pipelined HEADs, whose answers it takes for
     longer than they are."""
     report = wiredoctor.analyze(path, select=RULES)
-    unread = ("snapped", "cut-off", "cut-short", "truncated", "resets", "gives-up", "refused-upload", "refuses-upload", "pipelined")
+    unread = (
+        "snapped",
+        "cut-off",
+        "cut-short",
+        "truncated",
+        "resets",
+        "gives-up",
+        "refused-upload",
+        "refuses-upload",
+        "pipelined",
+    )
     if not has_holes(report) and not any(word in path.stem for word in unread):
         assert dict(seen(report)) == dict(tshark(path))
 

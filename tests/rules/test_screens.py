@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 import wiredoctor
+from tests.captures.papers import ONE_EACH
 from wiredoctor.rules import RuleModule, candidates, catalogue
 
-CAPTURES = sorted((Path(__file__).parents[2] / "captures").glob("*.pcap*"))
 SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
 
 
@@ -43,6 +42,6 @@ def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
         return running
 
     monkeypatch.setattr(candidates, "_promising", all_of_them)
-    for path in CAPTURES:
+    for path in ONE_EACH:
         wiredoctor.analyze(path)
     assert len(speaking) > len(SCREENED) // 2

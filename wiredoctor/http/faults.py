@@ -41,6 +41,7 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 _FRAME, _START, _DUE = RECORD.index("frame"), RECORD.index("start"), RECORD.index("body_due")
 _FRAMING, _REASON, _HOLE = RECORD.index("framing"), RECORD.index("end_reason"), RECORD.index("has_hole")
+_ACK = RECORD.index("ack")
 
 
 class Behind(NamedTuple):
@@ -116,8 +117,8 @@ def in_chunks(reader: Reader, line: bytes, frame: int, time: int, offset: int) -
     _tell(reader, message.exchange, message, "invalid-chunk", frame, time, offset, _shown(line))
 
 
-def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int) -> None:
-    """Bytes at `offset` begin no message: are they of the message that ended there?"""
+def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int, ack: int) -> None:
+    """Bytes at `offset` begin no message: are they of the message that ended there? `ack`: what their packet acknowledges."""
     last = reader.behind
     if last is None or last.end != offset or reader.faulted or reader.unsure or _begins(reader, data):
         return
@@ -128,7 +129,7 @@ def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int) -> N
     elif reader.kind == RESPONSE:
         message, name = exchange.response, _behind_response(reader, exchange)
     else:
-        message, name = exchange.request, _behind_request(exchange)
+        message, name = exchange.request, _behind_request(exchange, ack)
         switching |= exchange.request_fields is not None and bool(exchange.request_fields.upgrade)
     if name and not switching:
         _tell(reader, exchange, message, name, frame, time, offset, _shown(data))
@@ -150,12 +151,13 @@ def _asked_for(reader: Reader, exchange: Exchange) -> bool:
     return NEVER < exchange.request_offset <= asking.strayed and reader.strayed == NO_END
 
 
-def _behind_request(exchange: Exchange) -> str:
+def _behind_request(exchange: Exchange, ack: int) -> str:
     fields, record = exchange.request_fields, exchange.request
     if fields is None or record[_REASON] != COMPLETE:
         return ""
     if record[_FRAMING] == framing.NO_BODY:
-        return "unframed-request-body"
+        # what a client sends when it has seen bytes of an answer is no body of that request
+        return "" if NEVER < record[_ACK] < ack else "unframed-request-body"
     return "excess-body" if record[_FRAMING] == framing.LENGTH else ""
 
 

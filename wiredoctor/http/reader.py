@@ -51,6 +51,7 @@ class Reader:
         "message",
         "mode",
         "partial",
+        "partial_ack",
         "partial_frame",
         "partial_offset",
         "partial_time",
@@ -70,7 +71,7 @@ class Reader:
         self.pos: int = NEVER
         self.until: int = 0
         self.partial = b""
-        self.partial_offset = self.partial_frame = self.partial_time = 0
+        self.partial_offset = self.partial_frame = self.partial_time = self.partial_ack = 0
         self.message: Message | None = None
         self.count = 0
         self.seeking = self.paused = self.in_trailer = self.lost = False
@@ -173,13 +174,16 @@ class Reader:
             return self._not_http(data, items, i)
         if not self.partial:
             self.partial_offset, self.partial_frame, self.partial_time = begin, items.frame[i], items.time[i]
+            self.partial_ack = items.ack[i]
         self.partial, self.pos = data, items.end[i]
         return i + 1
 
     def _look_behind(self, data: bytes, items: Items, i: int, begin: int) -> None:
         """Bytes that begin no message may be too many of the one before."""
-        frame, time = (self.partial_frame, self.partial_time) if self.partial else (items.frame[i], items.time[i])
-        faults.behind(self, data, frame, time, begin)
+        if self.partial:
+            faults.behind(self, data, self.partial_frame, self.partial_time, begin, self.partial_ack)
+        else:
+            faults.behind(self, data, items.frame[i], items.time[i], begin, items.ack[i])
 
     def _plausible(self, data: bytes) -> bool:
         if b"\n" in self.partial[:FIRST_LOOK]:
@@ -386,7 +390,7 @@ class Reader:
         response = self.kind == RESPONSE or (self.kind is None and head[:5] == b"HTTP/")
         parsed = parser.response(head) if response else parser.request(head)
         if parsed is None and reason != IN_HOLE:
-            faults.behind(self, self.partial, self.partial_frame, self.partial_time, self.partial_offset)
+            faults.behind(self, self.partial, self.partial_frame, self.partial_time, self.partial_offset, self.partial_ack)
         if parsed is None or (
             self.kind is None and not self.conversation.take_kind(self.direction, int(response), self.partial_frame)
         ):
