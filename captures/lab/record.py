@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import applications
 import asynchronous
+import broken_framing
 import browsers
 import closes
 import connects
@@ -78,6 +79,7 @@ RECORDINGS = (
     credentials,
     lifetimes,
     framing,
+    broken_framing,
     far_ends,
     far_streams,
     far_round_trips,
