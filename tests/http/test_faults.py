@@ -176,3 +176,21 @@ def test_at_most_so_many_bytes_are_shown(tmp_path: Path) -> None:
         0.040 < P. {HELLO} + z*5000
     """
     assert [len(text) for text in faults(tmp_path, ladder_packets(HANDSHAKE + talk))["shown"]] == [32]
+
+
+@pytest.mark.parametrize(
+    "fields", ["", "Content-Length: 1\\r\\n", "Transfer-Encoding: chunked\\r\\n"], ids=["no-framing", "excess", "chunks"]
+)
+def test_what_a_client_sent_is_not_shown(tmp_path: Path, fields: str) -> None:
+    """A form whose framing is broken may hold a password."""
+    text = f"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "POST / HTTP/1.1\\r\\nHost: a\\r\\n{fields}\\r\\n"
+  0.012  >  P.   "&password=hunter2"
+  0.023  <  P.   "HTTP/1.1 400 No\\r\\nContent-Length: 0\\r\\n\\r\\n"
+"""
+    found = faults(tmp_path, ladder_packets(text))
+    assert found.height == 1
+    assert set(found["shown"].item()) <= set("&x=")

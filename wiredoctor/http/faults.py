@@ -39,6 +39,8 @@ HTTP2_PREFACE = b"PRI * HTTP"
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
+_LETTER = re.compile(r"[0-9A-Za-z]")
+
 _FRAME, _START, _DUE = RECORD.index("frame"), RECORD.index("start"), RECORD.index("body_due")
 _FRAMING, _REASON, _HOLE = RECORD.index("framing"), RECORD.index("end_reason"), RECORD.index("has_hole")
 _ACK = RECORD.index("ack")
@@ -114,7 +116,7 @@ def in_chunks(reader: Reader, line: bytes, frame: int, time: int, offset: int) -
         return
     if reader.kind == RESPONSE and (not _asked_for(reader, message.exchange) or line[:5] == b"HTTP/"):
         return
-    _tell(reader, message.exchange, message, "invalid-chunk", frame, time, offset, _shown(line))
+    _tell(reader, message.exchange, message, "invalid-chunk", frame, time, offset, _shown_of(reader, line))
 
 
 def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int, ack: int) -> None:
@@ -132,7 +134,7 @@ def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int, ack:
         message, name = exchange.request, _behind_request(exchange, ack)
         switching |= exchange.request_fields is not None and bool(exchange.request_fields.upgrade)
     if name and not switching:
-        _tell(reader, exchange, message, name, frame, time, offset, _shown(data))
+        _tell(reader, exchange, message, name, frame, time, offset, _shown_of(reader, data))
 
 
 def _behind_response(reader: Reader, exchange: Exchange) -> str:
@@ -206,6 +208,11 @@ def _say(reader: Reader, fault: Fault) -> None:
 
 def _shown(data: bytes) -> str:
     return data[:MOST_SHOWN].decode("latin-1")
+
+
+def _shown_of(reader: Reader, data: bytes) -> str:
+    """Payload; of a client without its letters and digits, for a form may hold a password."""
+    return _LETTER.sub("x", _shown(data)) if reader.kind == REQUEST else _shown(data)
 
 
 def _framing_lines(head: bytes) -> str:
