@@ -274,8 +274,8 @@ FAULTS = Table(
             "shown",
             TEXT,
             "",
-            "these bytes, as far as 32 of them say (a client's with x for letters and digits); of a head the fields that frame the "
-            "body, or the name of the field at fault",
+            "these bytes, as far as 32 of them say (a client's with x for letters and digits); of a head the fields that frame "
+            "the body, or the name of the field at fault",
         ),
         _c("message_frame", I64, "", "packet with the first byte of the message"),
         _c("message_time", I64, "ns", "its time"),
