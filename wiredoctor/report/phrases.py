@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, LeftOut, Report
 
 MOST_REASONS = 5
+WORTH_TELLING = 0.001
+"""Seconds of waiting from which on the first line adds them up: handshakes on a cable take microseconds."""
 MOST_REQUEST = 100
 MOST_SOFTWARE = 40
 
@@ -30,7 +32,7 @@ def headline(report: Report, groups: Sequence[Group]) -> str:
     head, number = _severities(groups), sum(group.count for group in groups)
     if number > len(groups):
         head += f", found {number:,} times" + (" in all" if len(groups) > 1 else "")
-    return f"{head}. Time lost by waiting: {duration(report.delay)}." if report.delay > 0 else f"{head}."
+    return f"{head}. Time lost by waiting: {duration(report.delay)}." if report.delay >= WORTH_TELLING else f"{head}."
 
 
 def _severities(groups: Sequence[Group]) -> str:

@@ -37,7 +37,7 @@ from wiredoctor.rules.words import DURATION, duration
 RULE = Rule(
     severity="error",
     title="The {status} to an upload may be lost: the server reset the connection before it had read the request",
-    message="The server answered {request} with {status} when it had received {received:,}{due} bytes of its body, and reset the "
+    message="The server answered {request} with {status} when it had received {received}{due} bytes of its body, and reset the "
     "connection {gap} later, while the client was still sending. A reset lets the client's system throw away what the client "
     'has not read yet: it may see "connection reset by peer" or "broken pipe" instead of the {status}.',
     remedy="Let the server read and throw away the rest of the request, up to a limit in bytes and seconds, before it closes: "
