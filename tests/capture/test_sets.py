@@ -32,6 +32,7 @@ def read_as(*paths: str, merge: bool = False) -> list[tuple[str, ...]]:
         ["trace.pcap1.gz", "trace.pcap2.gz", "trace.pcap3"],
         ["a/out_00001_20240131235959.pcapng", "a/out_00002_20240201000000.pcapng"],
         ["out_00001_20240131235959", "out_00002_20240201000000"],
+        ["out_99999_20240131235959.pcap", "out_00001_20240131235959.pcap", "out_00001_20240201235959.pcap"],
         ["out_00001_20240131235959.pcap.zst", "out_00002_20240201000000.pcap.zst"],
     ],
 )
@@ -50,6 +51,9 @@ def test_a_rotation_is_one_capture(names: list[str]) -> None:
         ["trace.pcap", "trace.pcapng1"],
         ["7", "8"],
         ["-", "trace.pcap"],
+        ["trace.pcap", "trace.pcap"],
+        ["trace.pcap", "trace.pcap.gz"],
+        ["trace.pcap1", "trace.pcap1.zst"],
     ],
 )
 def test_others_are_captures_of_their_own(names: list[str]) -> None:

@@ -15,7 +15,7 @@ _COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst|lz4))?"
 _COUNTED = re.compile(rf"(?P<set>.+\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*){_COMPRESSED}")
 """tcpdump -C: trace.pcap, trace.pcap1, trace.pcap2; with -W: trace.pcap0 or trace.pcap00 and so on (tcpdump(1))."""
 
-_RING = re.compile(rf"(?P<set>.+)_(?P<number>\d{{5}})_\d{{14}}(?P<suffix>\.\w+)?{_COMPRESSED}")
+_RING = re.compile(rf"(?P<set>.+)_(?P<number>\d{{5}})_(?P<stamp>\d{{14}})(?P<suffix>\.\w+)?{_COMPRESSED}")
 """dumpcap -b: trace_00001_20240131235959.pcapng (dumpcap(1)). The number starts again at 1 behind 99999."""
 
 
@@ -39,7 +39,12 @@ def inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], No
     sets: dict[tuple[str, ...], list[str]] = {}
     for file in files:
         sets.setdefault(_set(file), []).append(file)
-    return [_together(members) for members in sets.values()]
+    together: list[Input] = []
+    for members in sets.values():
+        # a file named twice, or beside its compressed copy, is no rotation
+        apart = len({_number(os.path.basename(file)) for file in members}) < len(members)
+        together += [_together([file]) for file in members] if apart else [_together(members)]
+    return together
 
 
 def _together(files: list[str]) -> Input:
@@ -60,9 +65,19 @@ def _set(file: str) -> tuple[str, ...]:
     return folder, "alone", name
 
 
+def _match(name: str) -> re.Match[str] | None:
+    return _RING.fullmatch(name) or _COUNTED.fullmatch(name)
+
+
+def _number(name: str) -> str:
+    """What tells a file from the others of its rotation: its number, which in a ring starts again, so with the time."""
+    match = _match(name)
+    return "" if match is None else name[match.start("number") : match.end("stamp" if "stamp" in match.groupdict() else "number")]
+
+
 def _order(name: str) -> tuple[str, int, str]:
     """trace.pcap9 stands before trace.pcap10."""
-    match = _RING.fullmatch(name) or _COUNTED.fullmatch(name)
+    match = _match(name)
     return (match["set"], int(match["number"] or 0), name) if match else (name, 0, name)
 
 
