@@ -56,7 +56,8 @@ def of_the_capture() -> list[pl.Expr]:
 
 
 def counts(touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int) -> list[pl.Expr]:
-    """Over rows of `connections`: how many there are, where a fault touched the first, and the first `most` places as evidence.
+    """Over rows of `connections`: how many there are and how many a fault touched, where it touched the first, when the last of
+    them was over, and the first `most` places as evidence.
 
     `place` is the item of evidence of a connection, `frame` and `start` the columns of where and when it was touched first.
     """
@@ -65,6 +66,8 @@ def counts(touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int) 
     return [
         order.min().alias("frame"),
         c(start).filter(touched).min().alias("start"),
+        c("end").filter(touched).max().alias("end"),
+        touched.sum().cast(pl.Int64).alias("touched"),
         pl.len().cast(pl.Int64).alias("connections"),
         place.filter(touched).sort_by(order).head(most).implode().cast(EVIDENCE).alias("evidence"),
     ]

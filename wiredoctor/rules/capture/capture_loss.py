@@ -60,10 +60,8 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     return connections.select(
         *of_the_capture(),
         *counts(touched, place, "unseen_frame", "unseen_time", SHOWN.value),
-        c("end").max().alias("end"),
         missing.filter(touched).sum().alias("missing_bytes"),
         c("unseen_places").filter(touched).sum().alias("places"),
-        touched.sum().cast(pl.Int64).alias("touched"),
         _places(c("unseen_places").filter(touched).sum()).alias("place_word"),
         pl.when(~touched.all()).then(pl.format(" ({} %)", (100 * touched.mean()).round(1))).otherwise(pl.lit("")).alias("part"),
     ).filter(c("touched") > 0)

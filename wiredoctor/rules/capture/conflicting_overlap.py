@@ -69,8 +69,6 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     return connections.select(
         *of_the_capture(),
         *counts(touched, place, "conflict_frame", "conflict_time", SHOWN.value),
-        c("end").filter(touched).max().alias("end"),
         c("conflicts").sum().alias("conflicts"),
-        touched.sum().cast(pl.Int64).alias("touched"),
         c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
     ).filter(c("touched") > 0)

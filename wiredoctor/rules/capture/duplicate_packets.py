@@ -82,9 +82,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     return connections.select(
         *of_the_capture(),
         *counts(touched, place, "duplicate_frame", "duplicate_time", SHOWN.value),
-        c("end").filter(touched).max().alias("end"),
         c("duplicates").filter(touched).sum().alias("duplicates"),
-        touched.sum().cast(pl.Int64).alias("touched"),
         _by_way(way, _TOLD_APART).alias("told_apart"),
         _by_way(way, _CURES).alias("cure"),
     ).filter(c("touched") > 0)

@@ -51,7 +51,6 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     return connections.select(
         *of_the_capture(),
         *counts(touched, place, "first_frame", "start", SHOWN.value),
-        c("end").filter(touched).max().alias("end"),
         c("connection").filter(touched).min().alias("first_connection"),
         touched.sum().cast(pl.Int64).alias("encrypted"),
     ).filter(c("encrypted") > 0)

@@ -55,9 +55,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     return connections.select(
         *of_the_capture(),
         *counts(touched, place, "super_frame", "super_time", SHOWN.value),
-        c("end").filter(touched).max().alias("end"),
         c("super_segments").sum().alias("super_segments"),
-        touched.sum().cast(pl.Int64).alias("touched"),
         c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
         c("super_mss").filter(touched).sort_by(order).first().alias("first_mss"),
     ).filter(c("touched") > 0)

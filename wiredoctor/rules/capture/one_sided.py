@@ -54,7 +54,6 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     return connections.select(
         *of_the_capture(),
         *counts(touched, place, "first_frame", "start", SHOWN.value),
-        c("end").filter(touched).max().alias("end"),
         c("connection").filter(touched).min().alias("first_connection"),
         touched.sum().cast(pl.Int64).alias("one_sided"),
         (touched & (c("client_packets") > 0)).sum().cast(pl.Int64).alias("client_only"),

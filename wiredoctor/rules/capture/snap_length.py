@@ -59,9 +59,7 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     told = connections.select(
         *of_the_capture(),
         *counts(touched, place, "cut_frame", "cut_time", SHOWN.value),
-        c("end").filter(touched).max().alias("end"),
         c("cut_heads").sum().alias("cut"),
-        touched.sum().cast(pl.Int64).alias("touched"),
         c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
     ).filter(c("touched") > 0)
     return told.join(captures.select("snap_length"), how="cross")
