@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst|lz4))?"
-_COUNTED = re.compile(rf"(?P<set>.+\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*){_COMPRESSED}")
+_COUNTED = rf"(?P<set>.+\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*){_COMPRESSED}"
 """tcpdump -C: trace.pcap, trace.pcap1, trace.pcap2; with -W: trace.pcap0 or trace.pcap00 and so on (tcpdump(1))."""
 
-_RING = re.compile(rf"(?P<set>.+)_(?P<number>\d{{5}})_(?P<stamp>\d{{14}})(?P<suffix>\.\w+)?{_COMPRESSED}")
+_RING = rf"(?P<set>.+)_(?P<number>\d{{5}})_(?P<stamp>\d{{14}})(?P<suffix>\.\w+)?{_COMPRESSED}"
 """dumpcap -b: trace_00001_20240131235959.pcapng (dumpcap(1)). The number starts again at 1 behind 99999."""
 
 
@@ -34,7 +34,7 @@ def inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], No
     What is wrong with a folder is told to `on_error` in one line.
     """
     files = list(_files(paths, on_error))
-    if merge:
+    if merge or len(files) == 1:
         return [_together(files)] if files else []
     sets: dict[tuple[str, ...], list[str]] = {}
     for file in files:
@@ -58,15 +58,15 @@ def _together(files: list[str]) -> Input:
 def _set(file: str) -> tuple[str, ...]:
     """The same for all files of a rotation, and only for them."""
     folder, name = os.path.split(file)
-    if match := _RING.fullmatch(name):
+    if match := re.fullmatch(_RING, name):
         return folder, "ring", match["set"], match["suffix"] or ""
-    if match := _COUNTED.fullmatch(name):
+    if match := re.fullmatch(_COUNTED, name):
         return folder, "counted", match["set"]
     return folder, "alone", name
 
 
 def _match(name: str) -> re.Match[str] | None:
-    return _RING.fullmatch(name) or _COUNTED.fullmatch(name)
+    return re.fullmatch(_RING, name) or re.fullmatch(_COUNTED, name)
 
 
 def _number(name: str) -> str:
