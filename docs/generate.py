@@ -14,9 +14,12 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
+from wiredoctor import limits
 from wiredoctor.findings import Rule, by_kind
+from wiredoctor.limits import Limit
 from wiredoctor.rules import RuleModule, catalogue
 from wiredoctor.rules.modules import HEADINGS
 from wiredoctor.tables import TABLES, Column, Table
@@ -54,6 +57,16 @@ The [Python API](getting-started.md#from-python) gives two of them as Polars fra
 - A type with `?` may be null: there is no value, or it was not captured.
 """
 
+LIMITS_HEAD = """\
+# Limits
+
+What bounds the memory and the work of wiredoctor, whatever a capture holds. Most captures meet none of them. Where one is met
+and something is lost by that, the report says so: `Limit reached: ...` at the end of the text, `limits` in JSON. This page is
+made from `wiredoctor/limits.py`, where each limit is declared.
+
+The thresholds of the rules are in [the rules' own pages](rules/README.md), and can be [configured](configuration.md#thresholds).
+"""
+
 RULES_HEAD = """\
 # The rules
 
@@ -73,6 +86,7 @@ def pages() -> dict[Path, str]:
     recorded = recordings()
     return {
         Path("tables.md"): tables_page(TABLES.values()),
+        Path("limits.md"): limits_page(limits.every().values()),
         Path("rules/README.md"): rules_page(rules.values()),
         **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},
     }
@@ -93,6 +107,16 @@ def _table(table: Table) -> str:
 def _type(column: Column) -> str:
     name = str(column.dtype).lower().replace("string", "text").replace("(", " of ").replace(")", "")
     return f"{name}?" if column.nullable else name
+
+
+def limits_page(every: Iterable[Limit]) -> str:
+    """All limits, a table for each stage."""
+    lines = [LIMITS_HEAD]
+    for stage, some in groupby(every, key=lambda limit: limit.stage):
+        lines += [f"## {stage}", "", *_header("limit", "value", "why", "what the report says")]
+        lines += [_row(f"`{x.name}`", x.text, x.reason, x.sentence and f"{x.said(3)}") for x in some]
+        lines += [""]
+    return "\n".join(lines)
 
 
 def rules_page(rules: Iterable[RuleModule]) -> str:

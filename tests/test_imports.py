@@ -15,27 +15,34 @@ STAGES = {"capture", "decode", "tcp", "http", "rules"}
 MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "durations": set(),
-    "findings": {"tables"},
-    "capture": {"tables"},
-    "decode": {"tables"},
+    "masking": set(),
+    "masked": {"masking"},
+    "limits": {"tables"},
+    "findings": {"tables", "masking"},
+    "capture": {"tables", "limits"},
+    "decode": {"tables", "limits", "scan"},
     "scan": {"tables"},
-    "tcp": {"tables", "scan"},
-    "http": {"tables", "scan"},
-    "rules": {"tables", "findings", "durations"},
-    "report": {"tables", "findings", "durations"},
-    "spill": {"tables"},
-    "analysis": {"tables", "findings", "spill"} | STAGES,
-    "shares": {"analysis", "spill", "capture", "rules"},
-    "pipeline": {"tables", "findings", "spill", "analysis", "shares", "wiredoctor"} | STAGES,
-    "cli": {"pipeline", "report", "wiredoctor"},
+    "tcp": {"tables", "limits", "scan"},
+    "http": {"tables", "limits", "scan", "masking"},
+    "rules": {"tables", "limits", "findings", "durations", "masking", "masked"},
+    "report": {"tables", "limits", "findings", "durations", "masking"},
+    "spill": {"tables", "limits"},
+    "waiting": {"limits", "spill"},
+    "analysis": {"tables", "limits", "findings", "spill", "waiting"} | STAGES,
+    "shares": {"masking", "limits", "analysis", "handover", "spill", "waiting", "capture", "rules"},
+    "handover": {"tables", "analysis", "capture", "decode"},
+    "pipeline": {"tables", "limits", "findings", "spill", "waiting", "analysis", "shares", "masking", "masked", "wiredoctor"}
+    | STAGES,
+    "cli": {"masking", "pipeline", "report", "wiredoctor"},
     "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
     "wiredoctor": {"findings", "pipeline"},
 }
-"""Part -> the other parts that it may import; "wiredoctor" is the package's own __init__. `scan` is no stage but
-arithmetic on columns, shared by the two stages that look back along a connection. `analysis` (the stages in their order),
-`shares` (processes) and `spill` (finished rows) are the pipeline's own. `testing` is for the tests of rules, also of other
-packages: it stands before the door, as `cli` does, and nothing imports it."""
+"""Part -> the other parts that it may import; "wiredoctor" is the package's own __init__. `scan` is no stage but arithmetic on
+columns, shared by the stages that look back along a connection, or share connections out; `limits` has numbers. `analysis` (the
+stages in their order), `shares` (processes), `handover` (between them), `spill` (finished rows) and `waiting` (candidates) are
+the pipeline's own. `testing` is for the tests of rules, also of other packages: it stands before the door, as `cli` does, and
+nothing imports it. `masking` (of texts) and `masked` (of tables) say what may leave a report, to all who write texts."""
 
 
 def part_of(path: Path) -> str:
@@ -96,6 +103,7 @@ WRONG = [
     ("cli", "import wiredoctor.rules"),
     ("capture", "from wiredoctor import pipeline"),
     ("rules", "from wiredoctor.testing import check"),
+    ("limits", "from wiredoctor.findings import Threshold"),
     ("testing", "from wiredoctor.tcp import scan"),
 ]
 

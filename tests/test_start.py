@@ -30,7 +30,7 @@ RARE = {
     "packets off the fast path": ["wiredoctor.decode.general", "wiredoctor.decode.general_link", "dpkt", "scapy"],
     "another command": [f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "rules", "explain", "schema")],
     "another report": [f"wiredoctor.report.{name}" for name in ("text", "markdown", "rows", "schema", "manual")],
-    "a second process": ["wiredoctor.shares", "multiprocessing.pool", "concurrent.futures"],
+    "a second process": ["wiredoctor.shares", "wiredoctor.handover", "multiprocessing.pool", "concurrent.futures"],
     "conversion of parameters": ["pydantic"],
     "other ways to hand over tables": ["pandas", "pyarrow"],
 }

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from wiredoctor import decode, http, rules, tcp
+from wiredoctor import decode, http, limits, rules, tcp
 from wiredoctor.capture import Capture, ClockSteps, Records, longest_cut
 from wiredoctor.findings import CaptureSummary, rfc3339
+from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, NEVER, ODDITIES, SCRATCH, SEGMENTS, SMALL, Columns
-
-FINISHED_AT_ONCE = 16_384
-"""Connections that are open at the end of the capture, of which a flood leaves hundreds of thousands: their rows are made
-in Python, at 2 kB each."""
+from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, NEVER, ODDITIES, SCRATCH, SEGMENTS, SMALL, Array, Columns
+from wiredoctor.waiting import Found, Waiting
 
 TOGETHER = 2
 """Epochs whose exchanges, messages, bursts and connections are shown to the rules at once: planning a query takes longer
 than running it over those of one epoch."""
 
 Progress = Callable[[float], None]
-Found = dict[str, pl.DataFrame]
-"""Candidates of an epoch: rule name -> rows."""
-
 Tables = dict[str, pl.DataFrame | pl.LazyFrame]
 """What the rules see of an epoch: name of a table -> rows."""
 
@@ -40,42 +35,59 @@ class Payload:
 
     file: Any
     decoding: decode.DecodeState
+    capture: Capture
 
     def __call__(self, at: int, length: int) -> bytes:
         """`length` bytes from `at` on, a place as in packets.payload."""
         if at >= SCRATCH:
             return bytes(self.decoding.scratch[at - SCRATCH : at - SCRATCH + length])
+        if at < self.capture.left_behind:
+            return self.capture.reread(at, length)
         return bytes(self.file[at : at + length])
+
+
+class Epoch(NamedTuple):
+    """What the stages behind decode need of an epoch: tables.PACKETS columns, and `clock`, the latest time up to each.
+
+    clock: the same of every packet record from first_frame on, also of those that gave no row.
+    """
+
+    packets: Columns
+    oddities: list[decode.Oddity]
+    first_frame: int
+    clock: Array
 
 
 @dataclass
 class Analysis:
-    """A capture, or the connections of share `share[0]` of `share[1]` in it, and what has come of them.
+    """A capture, or some of the connections in it, and what has come of them.
 
-    Ids of connections count within the share; `opened` has the frame in which each began.
+    Ids of connections count among these; `opened` has the frame in which each began.
     """
 
     capture: Capture
     modules: Mapping[str, RuleModule]
     folder: Folder
-    share: tuple[int, int] = (0, 1)
     decoding: decode.DecodeState = field(default_factory=decode.DecodeState)
     connecting: tcp.TcpState = field(default_factory=tcp.TcpState)
     reading: http.HttpState = field(default_factory=http.HttpState)
+    met: Met = field(default_factory=Met)
     steps: ClockSteps = field(default_factory=ClockSteps)
-    found: list[Found] = field(default_factory=list[Found])
+    early: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
     duplicates: int = 0
     last_time: int | None = None
+    latest: int = -(1 << 62)
     clock: int = -(1 << 62)
     snap_length: int = NEVER
 
     def __post_init__(self) -> None:
-        self.decoding.share = self.share
+        self.decoding.met = self.decoding.fragments.met = self.connecting.met = self.reading.met = self.met
+        self.found = Waiting(self.folder)
         self.connections = Spill(CONNECTIONS, self.folder)
         self.exchanges = Spill(EXCHANGES, self.folder)
         wanted = {name for module in self.modules.values() for name in module.tables}
         self.reading.keep_messages, self.reading.keep_bursts = "messages" in wanted, "bursts" in wanted
-        self.payload = Payload(self.capture.buffer, self.decoding)
+        self.payload = Payload(self.capture.buffer, self.decoding, self.capture)
 
     @property
     def opened(self) -> array[int]:
@@ -83,17 +95,48 @@ class Analysis:
         return self.connecting.opened
 
     def run(self, epoch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
-        """All epochs, and what only the end of the capture can tell. `judge` is handed the candidates of each epoch."""
+        """The whole capture in epochs of so many packets. `judge` is handed the candidates of each epoch."""
+        self.follow(self._decoded(epoch_packets), progress, judge)
+
+    def _decoded(self, epoch_packets: int) -> Generator[Epoch]:
+        for records in self.records(epoch_packets):
+            yield self.decode(records)
+            self.capture.release(records.ends)
+
+    def records(self, epoch_packets: int) -> Iterator[Records]:
+        """The packet records of the capture, and an eye on their clock and their length."""
+        for records in self.capture.epochs(epoch_packets):
+            self.steps.watch(records)
+            self.snap_length = max(self.snap_length, longest_cut(records))
+            self.last_time = int(records.columns["time"][-1])
+            self.latest = max(self.latest, int(records.columns["time"].max()))
+            yield records
+
+    def decode(self, records: Records) -> Epoch:
+        """The next packet records, decoded."""
+        packets, odd = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
+        latest = np.maximum.accumulate(records.columns["time"])
+        packets["clock"] = latest[packets["frame"] - records.first_frame]
+        return Epoch(packets, odd, records.first_frame, latest)
+
+    def follow(self, epochs: Iterator[Epoch], progress: Progress, judge: Callable[[Found], Found]) -> None:
+        """All these epochs, and what only the end of the capture can tell."""
         waiting: list[Tables] = []
-        for number, records in enumerate(self.capture.epochs(epoch_packets), start=1):
-            tables = self._epoch(records)
-            found = rules.find_candidates(self._of_segments, tables)
-            waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
-            if number % TOGETHER == 0:
-                found |= rules.find_candidates(self._others, _joined(waiting))
+        for number, epoch in enumerate(epochs, start=1):
+            parts: list[Found] = []
+            for tables in self._epoch(epoch):
+                parts.append(rules.find_candidates(self._of_segments, tables))
+                waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
+                del tables
+                if _many(waiting):
+                    parts.append(self._of_others(waiting))
+                    waiting.clear()
+            del epoch
+            if waiting and number % TOGETHER == 0:
+                parts.append(self._of_others(waiting))
                 waiting.clear()
-            self.found.append(judge(found))
-            progress(self.capture.position / max(self.capture.size, 1))
+            self.found.append(judge(_together(parts)))
+            progress(self.capture.position / max(self.capture.data.size, 1))
         self.found.append(judge(self._last(waiting)))
 
     @cached_property
@@ -104,20 +147,22 @@ class Analysis:
     def _others(self) -> dict[str, RuleModule]:
         return {name: module for name, module in self.modules.items() if name not in self._of_segments}
 
-    def _epoch(self, records: Records) -> Tables:
-        packets, odd = decode.decode(self.capture.data, records.first_frame, records.columns, self.decoding)
-        self.steps.watch(records)
-        self.snap_length = max(self.snap_length, longest_cut(records))
-        time = records.columns["time"]
-        self.clock, self.last_time = max(self.clock, int(time.max())), int(time[-1])
-        packets["clock"] = np.maximum.accumulate(time)[packets["frame"] - records.first_frame]
-        analysed = tcp.analyse(packets, self.payload, self.connecting)
-        self.connecting.clock = self.clock
-        self.connecting.frame = records.first_frame + len(time) - 1
+    def _epoch(self, epoch: Epoch) -> Iterator[Tables]:
+        """What an epoch brings: at once, or in parts where many connections are open."""
+        odd, first = epoch.oddities, epoch.first_frame
+        for part in tcp.parts(epoch.packets, first, first + len(epoch.clock) - 1, self.connecting):
+            yield self._part(part, int(epoch.clock[part.last - first]), odd)
+            odd = []
+
+    def _part(self, part: tcp.Part, clock: int, odd: list[decode.Oddity]) -> Tables:
+        analysed = tcp.analyse(part.packets, self.payload, self.connecting, part.flows)
+        self.clock = max(self.clock, clock)
+        self.connecting.clock, self.connecting.frame = self.clock, part.last
         retired = analysed.replaced + tcp.expired(self.connecting)
+        retired += tcp.crowded_out(part.last, retired, self.connecting)
         heard = http.read(
             analysed.segments, analysed.groups, analysed.pieces, analysed.acknowledged, self.capture.data,
-            self.payload, self.connecting.facts(), self.clock, retired, self.reading,
+            self.payload, self.connecting.facts(), self.clock, retired, self.reading, self._early,
         )  # fmt: skip
         self.duplicates += analysed.duplicates
         segments = _segments(analysed.segments) if analysed.segments else None
@@ -128,18 +173,34 @@ class Analysis:
         tcp.release(retired, self.connecting)
         return tables
 
+    def _early(self, exchanges: pl.DataFrame) -> None:
+        """Rows of an epoch that has more of them than memory should hold."""
+        self.exchanges.add(exchanges)
+        for name, rows in rules.find_candidates(self._others, {"exchanges": exchanges}).items():
+            self.early.setdefault(name, []).append(rows)
+
+    def _of_others(self, waiting: list[Tables]) -> Found:
+        """Candidates of the rules that look at finished rows."""
+        found = rules.find_candidates(self._others, _joined(waiting))
+        for name, rows in found.items():
+            self.early.setdefault(name, []).append(rows)
+        found = {name: pl.concat(rows) for name, rows in self.early.items()}
+        self.early.clear()
+        return found
+
     def _last(self, waiting: list[Tables]) -> Found:
         """Candidates of what waits for its rules, and of the end of the capture."""
         facts, slots = self.connecting.facts(), tcp.open_slots(self.connecting)
         found: dict[str, list[pl.DataFrame]] = {}
-        for first in range(0, max(len(slots), 1), FINISHED_AT_ONCE):
-            some = slots[first : first + FINISHED_AT_ONCE]
+        for some in _portions(slots) or [[]]:
             heard = http.finish(some, self.payload, facts, self.clock, self.reading)
             waiting.append(self._tables(heard, self._connection_rows(some), None))
-            for name, rows in rules.find_candidates(self._others, _joined(waiting)).items():
+            for name, rows in self._of_others(waiting).items():
                 found.setdefault(name, []).append(rows)
             waiting.clear()
             http.forget(some, self.reading)
+        # what is told of the whole capture needs memory of its own
+        self.connecting = tcp.TcpState(opened=self.connecting.opened)
         return {name: pl.concat(rows) for name, rows in found.items()}
 
     def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
@@ -152,8 +213,11 @@ class Analysis:
         return tables if segments is None else tables | {"segments": segments}
 
     def _connection_rows(self, slots: list[int]) -> pl.DataFrame:
-        rows = tcp.connection_rows(slots, http.heard(slots, self.reading), self.connecting)
-        return CONNECTIONS.frame(rows) if rows else CONNECTIONS.empty()
+        slots = tcp.with_packets(slots, self.connecting)
+        frames: list[pl.DataFrame] = []
+        for some in _portions(slots):
+            frames.append(CONNECTIONS.frame(tcp.connection_rows(some, http.heard(some, self.reading), self.connecting)))
+        return pl.concat(frames) if frames else CONNECTIONS.empty()
 
     def capture_table(self) -> pl.DataFrame:
         """The capture as a row of tables.CAPTURES."""
@@ -161,7 +225,7 @@ class Analysis:
         return CAPTURES.frame({
             "capture": [c.file], "format": [c.format], "packets": [c.packets], "bytes": [c.size],
             "last_frame": [c.packets], "last_time": [self.last_time or 0], "damage": [c.damage or ""],
-            "snap_length": [self.snap_length],
+            "snap_length": [max(self.snap_length, mirrored if (mirrored := self.decoding.longest_cut) >= 0 else NEVER)],
             "clock_steps": [self.steps.count], "clock_step_worst": [self.steps.worst],
             **{f"clock_step_{name}": [[getattr(step, name) for step in self.steps.first]] for name in _OF_STEPS},
         })  # fmt: skip
@@ -173,10 +237,34 @@ class Analysis:
         return CaptureSummary(
             file=c.file, format=c.format, link_types=c.link_types, packets=c.packets, bytes=c.size,
             first_time=None if first is None else rfc3339(first),
-            last_time=None if first is None else rfc3339(first + (self.last_time or 0)),
+            last_time=None if first is None else rfc3339(first + self.latest),
             not_analysed=dict(sorted(self.decoding.not_analysed.items(), key=lambda item: (-item[1], item[0]))),
+            encapsulations=dict(sorted(self.decoding.encapsulations.items(), key=lambda item: (-item[1], item[0]))),
             duplicates=self.duplicates, damage=c.damage, files=c.files,
         )  # fmt: skip
+
+
+def _many(waiting: list[Tables]) -> bool:
+    """Whether more connections wait for their rules than memory should hold: a flood ends tens of thousands in an epoch."""
+    ended = (tables["connections"] for tables in waiting)
+    return sum(rows.height for rows in ended if isinstance(rows, pl.DataFrame)) >= limits.FINISHED_AT_ONCE.value
+
+
+def _portions(slots: list[int]) -> list[list[int]]:
+    """So many connections as are finished at once."""
+    together = limits.FINISHED_AT_ONCE.value
+    return [slots[first : first + together] for first in range(0, len(slots), together)]
+
+
+def _together(parts: list[Found]) -> Found:
+    """The candidates of all parts of an epoch."""
+    if len(parts) == 1:
+        return parts[0]
+    found: dict[str, list[pl.DataFrame]] = {}
+    for part in parts:
+        for name, rows in part.items():
+            found.setdefault(name, []).append(rows)
+    return {name: pl.concat(rows) for name, rows in found.items()}
 
 
 _OF_STEPS = ("frame", "time", "frame_before", "time_before")

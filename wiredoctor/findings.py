@@ -1,6 +1,6 @@
 """What a rule is, what a finding is, and what a report holds: the nouns between analysis and telling.
 
-Rules and reports import this module and `tables`, nothing else of the package.
+Rules and reports import this module, `masking` and `tables`, nothing else of the package but `durations`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+from wiredoctor.masking import masked_method, masked_target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -234,11 +236,15 @@ class CaptureSummary:
     bytes: int
     first_time: str | None
     last_time: str | None
+    """RFC 3339: the time stamp of the first packet, from which elapsed times count, and the latest one, which the last packet
+    need not have; None where no packet has a time stamp."""
     not_analysed: dict[str, int]
     duplicates: int = 0
     damage: str | None = None
     files: tuple[str, ...] = ()
     """Where several files were read as one capture: these, in order."""
+    encapsulations: dict[str, int] = field(default_factory=dict[str, int])
+    """What TCP was in, beside IP and its link: name -> packets; a packet may be in several. VLAN tags do not count."""
 
 
 class Checked(NamedTuple):
@@ -269,6 +275,8 @@ class Report:
     scan_connections: Callable[[], pl.LazyFrame] | None = None
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None
     resources: list[Any] = field(default_factory=list[Any], repr=False)
+    secrets: bool = False
+    """Nothing is masked: targets, names and payload are as they were sent."""
 
     @property
     def connections(self) -> pl.DataFrame:
@@ -345,10 +353,16 @@ _ESCAPED = re.compile(r"[^\x20-\x7e]")
 
 
 def printable(text: str) -> str:
-    r"""Packet text as safe ASCII: everything else becomes \xNN (text from packets is Latin-1 decoded, a byte a sign)."""
+    r"""Packet text as safe ASCII: everything else becomes \xNN (text from packets is Latin-1 decoded, a byte a sign), and what
+    is no byte \uNNNN."""
     if text.isascii() and text.isprintable():
         return text
-    return _ESCAPED.sub(lambda m: "".join(f"\\x{b:02x}" for b in m.group().encode("latin-1", "backslashreplace")), text)
+    return _ESCAPED.sub(_escape, text)
+
+
+def _escape(sign: re.Match[str]) -> str:
+    code = ord(sign[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def shorten(text: str, width: int, mark: str = "...") -> str:
@@ -362,22 +376,11 @@ def shorten(text: str, width: int, mark: str = "...") -> str:
     return text[:head] + mark + text[len(text) - tail :]
 
 
-def mask_target(target: str) -> str:
-    """A request target without its secrets: query values are `*`, a query without `=` is `*`, user information is `*@`.
-
-    Length, order and names of the query stay, so that requests can be told apart (RFC 3986 sections 3.2.1 and 3.4).
-    """
-    path, mark, query = target.partition("?")
-    path = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://|)[^/]*@", r"\1*@", path)
-    path = path.partition("#")[0]
-    if not mark:
-        return printable(path)
-    masked = "&".join(f"{p.partition('=')[0]}=*" if "=" in p else "*" for p in query.split("&"))
-    return printable(f"{path}?{masked}")
-
-
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
-    """16 hexadecimal digits that stay the same between captures of one fault: path without digits, no connection, no time."""
-    path = re.sub(r"[0-9]+", "", (target or "").partition("?")[0])
-    text = "\0".join(("1", rule, kind or "", side or "", server or "", method or "", path))
+    """16 hexadecimal digits that stay the same between captures of one fault: path without digits, no connection, no time.
+
+    They are made of what is masked: nobody can try passwords on them.
+    """
+    path = re.sub(r"[0-9]+", "", masked_target((target or "").partition("?")[0]))
+    text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

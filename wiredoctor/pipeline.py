@@ -8,21 +8,25 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 import wiredoctor
-from wiredoctor import rules
-from wiredoctor.analysis import Analysis, Found, Progress
+from wiredoctor import limits, rules
+from wiredoctor.analysis import Analysis, Progress
 from wiredoctor.capture import EPOCH, Capture, CaptureError, Input, inputs, open_capture, open_merged
 from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, causes_first, configured, total_delay
+from wiredoctor.masked import masked
+from wiredoctor.masking import showing
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder, Joined, Spill
 from wiredoctor.tables import SMALL
+from wiredoctor.waiting import Found, Waiting, together
 
 Rows = Spill | Joined
 Catalogue = Mapping[str, RuleModule]
@@ -41,6 +45,8 @@ def analyze(
     epoch_packets: int = EPOCH,
     jobs: int = 1,
     merge: bool = False,
+    show_secrets: bool = False,
+    max_spool: int | None = None,
     progress: Progress | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> Report:
@@ -53,6 +59,9 @@ def analyze(
     name: {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. A name that does not exist and a limit that is none raise
     ValueError. An input that cannot be read raises CaptureError, or, with `on_error`, is told to it in one line and left
     out. `progress` is called with the part that is done, 0 to 1. `epoch_packets` bounds the memory and changes nothing else.
+    `max_spool`: bytes that a compressed capture or standard input may take in the temporary folder; the rest is left out, and
+    the report says so. None: nine tenths of what is free there.
+    With `show_secrets` nothing is masked in what comes of it: request targets, names, and payload in the proof.
     `jobs`: processes for a first capture that is large; more than 1 only in a program that has not run Polars yet.
     """
     everything = catalogue()
@@ -60,13 +69,13 @@ def analyze(
     modules = rules.with_causes(chosen, everything)
     rules.begin(modules)
     done: list[_Done] = []
-    with _without_collector(), configured(set_thresholds(everything, thresholds or {})):
+    with _without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
         failed = on_error or _raise
         captures = inputs(paths, failed, merge=merge)
         for number, capture in enumerate(captures):
             try:
                 tell = _part(progress, number, len(captures))
-                done.append(_one(capture, modules, list(chosen), epoch_packets, 1 if done else jobs, tell, failed))
+                done.append(_one(capture, modules, list(chosen), epoch_packets, 1 if done else jobs, tell, max_spool, failed))
             except CaptureError as error:
                 if on_error is None:
                     raise
@@ -74,7 +83,7 @@ def analyze(
     failed = rules.failures(modules)
     every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items() if name not in failed}
     checked, unasked = ({n: c for n, c in every.items() if (n in chosen) == asked} for asked in (True, False))
-    report = _report(done, checked, unasked)
+    report = _report(done, checked, unasked, secrets=show_secrets)
     report.limits.extend(f"rule {name} of {modules[name].source} is left out: {why}" for name, why in failed.items())
     return report
 
@@ -115,12 +124,10 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
     return tell
 
 
-def _nowhere(_: str) -> None:
-    """What is wrong was said when the capture was opened first."""
-
-
-def _open(what: Input, on_error: Callable[[str], None]) -> Capture:
-    return open_capture(what.name) if len(what.files) == 1 else open_merged(what.files, what.name, on_error)
+def _open(what: Input, max_spool: int | None, on_error: Callable[[str], None]) -> Capture:
+    if len(what.files) == 1:
+        return open_capture(what.name, max_spool=max_spool)
+    return open_merged(what.files, what.name, on_error, max_spool=max_spool)
 
 
 def _one(
@@ -130,75 +137,93 @@ def _one(
     epoch_packets: int,
     jobs: int,
     tell: Progress,
+    max_spool: int | None,
     on_error: Callable[[str], None],
 ) -> _Done:
-    with _open(what, on_error) as capture:
+    with _open(what, max_spool, on_error) as capture:
         folder = Folder()
         memory: dict[str, Any] = {}
 
         def judge(found: Found) -> Found:
             return rules.judge(modules, found, memory)
 
-        if jobs > 1 and sys.platform == "linux" and capture.size >= SHARED_FROM and capture.reopens:
+        if jobs > 1 and sys.platform == "linux" and capture.data.size >= SHARED_FROM:
             from wiredoctor import shares
 
-            analysis, epochs, connections, exchanges = shares.analyse(
-                capture, lambda: _open(what, _nowhere), modules, folder, jobs, epoch_packets, tell
-            )
-            found = [judge(epoch) for epoch in epochs]
+            analysis, epochs, connections, exchanges = shares.analyse(capture, modules, folder, jobs, epoch_packets, tell)
+            found = _waiting(folder, map(judge, epochs))
         else:
             analysis = Analysis(capture, modules, folder)
             analysis.run(epoch_packets, tell, judge)
             found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
         findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
-        limits = list(analysis.decoding.limits.values())
-        return _Done(analysis.summary(), findings, connections, exchanges, limits, folder)
+        said = [*analysis.decoding.limits.values(), *analysis.met.sentences()]
+        return _Done(analysis.summary(), findings, connections, exchanges, said, folder)
+
+
+def _waiting(folder: Folder, epochs: Iterable[Found]) -> Waiting:
+    waiting = Waiting(folder)
+    for epoch in epochs:
+        waiting.append(epoch)
+    return waiting
 
 
 def _settle(
-    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: list[Found],
+    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture."""
     scans = {
         "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
     }  # fmt: skip
-    candidates: dict[str, list[pl.DataFrame]] = {}
-    few = connections.rows + exchanges.rows <= SMALL
+    rows = connections.rows + exchanges.rows
     steps = sorted(analysis.steps.frames)
-    parts = rules.unstepped(scans, modules, steps) if steps else [(dict(modules), scans)]
-    for epoch in [*found, *(judge(rules.find_summaries(some, tables, few=few)) for some, tables in parts)]:
-        known = rules.without_times_across(epoch, modules, steps) if steps else epoch
-        for name, rows in known.items():
-            candidates.setdefault(name, []).append(rows)
+    if steps:
+        found = _waiting(analysis.folder, (rules.without_times_across(epoch, modules, steps) for epoch in found))
+    for some, tables in rules.unstepped(scans, modules, steps) if steps else [(dict(modules), scans)]:
+        for asked in [some] if rows <= limits.SUMMARIES_TOGETHER.value else _one_by_one(some):
+            epoch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL))
+            found.append(rules.without_times_across(epoch, modules, steps) if steps else epoch)
+    candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0
     while True:
         failed = rules.failures(modules)
         whole = rules.joined(modules, candidates)
         findings = rules.settle(
-            modules, whole, scans["connections"], scans["exchanges"], file=capture.file, first_time=first, only=chosen
-        )
+            modules, whole, scans["connections"], scans["exchanges"],
+            file=capture.file, first_time=first, only=chosen, met=analysis.met,
+        )  # fmt: skip
         if rules.failures(modules) == failed:
             return findings
         # what cannot be told explains nothing either
 
 
-def _report(done: list[_Done], checked: dict[str, Checked], unasked: dict[str, Checked]) -> Report:
+def _one_by_one(modules: Mapping[str, RuleModule]) -> list[dict[str, RuleModule]]:
+    return [{name: module} for name, module in modules.items() if module.rule.summary]
+
+
+def _report(done: list[_Done], checked: dict[str, Checked], unasked: dict[str, Checked], *, secrets: bool) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked)
+    report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked, secrets=secrets)
     for one in done:
         report.captures.append(one.summary)
         report.findings.extend(one.findings)
         report.connection_count += one.connections.rows
         report.exchange_count += one.exchanges.rows
-        report.limits.extend(one.limits)
+        where = f"{one.summary.file}: " if len(done) > 1 else ""
+        report.limits.extend(where + limit for limit in one.limits)
         report.resources.append(one.folder)
     report.findings.sort(key=lambda finding: rank[finding.severity])
     report.findings = causes_first(report.findings, lambda finding: (finding,))
     report.delay = total_delay(report.findings)
     if done:
         report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
-        report.scan_exchanges = lambda: pl.concat([_named(one.summary.file, one.exchanges) for one in done])
+
+        def scan_exchanges() -> pl.LazyFrame:
+            rows = pl.concat([_named(one.summary.file, one.exchanges) for one in done])
+            return rows if secrets else masked("exchanges", rows)
+
+        report.scan_exchanges = scan_exchanges
     return report
 
 

@@ -14,6 +14,21 @@ from wiredoctor.tables import NEVER, Array
 _HALF = 1 << 44
 """Packed running maxima carry a value relative to its group in 45 bits and the group above them."""
 
+BUCKETS = 64
+"""Parts of the connections: a process has whole ones, and what is counted in a part does not depend on the processes."""
+
+
+def bucket(addresses: tuple[Array, Array, Array, Array], ports: tuple[Array, Array]) -> Array:
+    """Part (n,) of the connection of each packet: a hash that both directions have in common, below BUCKETS.
+
+    Addresses: source high, low, destination high, low, as uint64.
+    """
+    mixed = addresses[0] ^ addresses[1] ^ addresses[2] ^ addresses[3]
+    mixed = mixed ^ (ports[0].astype(np.uint64) * ports[1].astype(np.uint64))
+    with np.errstate(over="ignore"):
+        mixed *= np.uint64(0x9E3779B97F4A7C15)
+    return (mixed >> np.uint64(40)) % np.uint64(BUCKETS)
+
 
 @dataclass(frozen=True)
 class Groups:

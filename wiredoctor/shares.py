@@ -1,18 +1,20 @@
 """Work per connection is independent: another process takes a share of the connections, and this joins what it found.
 
-The other process is forked before anything has run in Polars (its threads do not survive a fork), reads the same file,
-and leaves its tables in the shared temporary folder.
+The other process is forked before anything has run in Polars (its threads do not survive a fork), and leaves its tables in
+the shared temporary folder. Who reads and decodes the packets for all: handover.py.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import signal
-import traceback
+import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.analysis import Analysis, Found, Progress
+from wiredoctor.analysis import Analysis, Progress
 from wiredoctor.capture import Capture
+from wiredoctor.handover import Handover, Lost
+from wiredoctor.masking import trace
 from wiredoctor.rules import RuleModule, failures, give_up
-from wiredoctor.spill import Folder, Joined, Spill, renumbered
+from wiredoctor.spill import FULL, Folder, Joined, Spill, no_room, renumbered, scan_files
+from wiredoctor.waiting import Found, Waiting
 
 
 @dataclass
@@ -31,11 +36,15 @@ class Result:
     """What a share came to: its connections' first frames by id, candidates by epoch, files of rows, and counts."""
 
     opened: array[int]
-    found: list[Found]
+    found: Waiting
     connections: tuple[list[Path], int]
     exchanges: tuple[list[Path], int]
     duplicates: int
-    limits: list[str]
+    not_analysed: Counter[str]
+    encapsulations: Counter[str]
+    said: dict[str, str]
+    longest_cut: int
+    met: dict[str, int]
     failed: dict[str, str]
 
 
@@ -53,47 +62,64 @@ class Worker:
             os.waitpid(self.process, 0)
 
     def result(self) -> Result:
-        """Waits for the process. Raises RuntimeError with its traceback when it failed."""
-        os.waitpid(self.process, 0)
+        """Waits for the process. Raises RuntimeError with its traceback when it failed, OSError on a full disk."""
+        _, status = os.waitpid(self.process, 0)
         if not self.outcome.exists():
-            raise RuntimeError("a worker process ended before its result was written")
+            if os.waitstatus_to_exitcode(status) == errno.ENOSPC:
+                raise no_room(self.outcome.parent)
+            raise _failed("a worker process ended before its result was written")
         answer: Any = pickle.loads(self.outcome.read_bytes())  # our own file in our own folder
         if isinstance(answer, str):
-            raise RuntimeError(answer)
+            raise _failed(answer)
         return answer
 
 
+def _failed(why: str) -> RuntimeError:
+    """What happened elsewhere is a note, too, which tracebacks show: it is free of bytes of the capture."""
+    error = RuntimeError(why)
+    error.add_note(why)
+    return error
+
+
 def analyse(
-    capture: Capture, again: Callable[[], Capture], modules: Mapping[str, RuleModule], folder: Folder, jobs: int,
-    epoch_packets: int, tell: Progress,
-) -> tuple[Analysis, list[Found], Joined, Joined]:  # fmt: skip
-    """Analyses a capture in `jobs` processes, of which this is one. `again` opens the capture once more.
+    capture: Capture, modules: Mapping[str, RuleModule], folder: Folder, jobs: int, epoch_packets: int, tell: Progress
+) -> tuple[Analysis, Iterator[Found], Joined, Joined]:
+    """Analyses a capture in `jobs` processes, of which this is one.
 
     Returns this process's analysis, the candidates of all by epoch, and the rows of all of connections and exchanges,
     with the ids of the whole capture. Raises RuntimeError when another process failed.
     """
-
     parent = os.getpid()
+    handover = Handover(jobs, epoch_packets)
 
-    def unless_alone(_: float) -> None:
+    def unless_alone(_: float = 0) -> None:
         if os.getppid() != parent:
             folder.remove()  # nobody waits for a result any more: the parent was killed
             os._exit(1)
 
     def work(number: int) -> Callable[[], Analysis]:
         def do() -> Analysis:
-            with again() as own:
-                analysis = Analysis(own, modules, folder, (number, jobs))
-                analysis.run(epoch_packets, unless_alone, lambda found: found)
-                return analysis
+            handover.become(number)
+            analysis = Analysis(capture, modules, folder)
+            try:
+                analysis.follow(handover.epochs(number, analysis, epoch_packets), unless_alone, lambda found: found)
+            except Lost:
+                for _ in range(100):  # its pipes are closed before it is known to be gone
+                    unless_alone()
+                    time.sleep(0.01)
+                raise
+            return analysis
 
         return do
 
     workers = [start(folder, number, work(number)) for number in range(1, jobs)]
-    analysis = Analysis(capture, modules, folder, (0, jobs))
+    handover.become(0)
+    analysis = Analysis(capture, modules, folder)
     try:
-        analysis.run(epoch_packets, tell, lambda found: found)
-        results = [worker.result() for worker in workers]
+        with contextlib.suppress(Lost):  # told by the result of the process that is gone
+            analysis.follow(handover.epochs(0, analysis, epoch_packets), tell, lambda found: found)
+        # where one is gone the others are, too: the last one, on which all depend, may know best why
+        results = [worker.result() for worker in reversed(workers)][::-1]
     except BaseException:
         for worker in workers:
             worker.stop()
@@ -101,7 +127,13 @@ def analyse(
     for result in results:
         give_up(modules, result.failed)
     numbers = ids([analysis.opened, *(r.opened for r in results)])
-    analysis.duplicates += sum(r.duplicates for r in results)
+    analysis.met.join(r.met for r in results)
+    for result in results:
+        analysis.duplicates += result.duplicates
+        analysis.decoding.not_analysed.update(result.not_analysed)
+        analysis.decoding.encapsulations.update(result.encapsulations)
+        analysis.decoding.limits |= result.said
+        analysis.decoding.longest_cut = max(analysis.decoding.longest_cut, result.longest_cut)
     return (
         analysis,
         join_found([analysis.found, *(r.found for r in results)], numbers),
@@ -117,13 +149,19 @@ def start(folder: Folder, number: int, work: Callable[[], Analysis]) -> Worker:
     process = os.fork()
     if process:
         return Worker(process, outcome)
+    code = 0
     try:
         _write(outcome, _result(work()))
-    except BaseException:  # noqa: BLE001 - nothing may escape into the parent's code
-        with contextlib.suppress(OSError):
-            _write(outcome, traceback.format_exc())
+    except Lost:
+        pass  # another process is gone, and this one has nothing to tell of it
+    except BaseException as error:  # noqa: BLE001 - nothing may escape into the parent's code
+        if isinstance(error, OSError) and error.errno in FULL:
+            code = errno.ENOSPC
+        else:
+            with contextlib.suppress(OSError):
+                _write(outcome, trace(error))
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def _result(analysis: Analysis) -> Result:
@@ -131,7 +169,8 @@ def _result(analysis: Analysis) -> Result:
     analysis.exchanges.write()
     return Result(
         analysis.opened, analysis.found, (analysis.connections.files, analysis.connections.rows),
-        (analysis.exchanges.files, analysis.exchanges.rows), analysis.duplicates, list(analysis.decoding.limits.values()),
+        (analysis.exchanges.files, analysis.exchanges.rows), analysis.duplicates, analysis.decoding.not_analysed,
+        analysis.decoding.encapsulations, analysis.decoding.limits, analysis.decoding.longest_cut, analysis.met.counts,
         failures(analysis.modules),
     )  # fmt: skip
 
@@ -151,17 +190,15 @@ def ids(opened: list[array[int]]) -> list[pl.Series]:
     return [pl.Series(part) for part in np.split(number, np.cumsum([len(s) for s in shares])[:-1])]
 
 
-def join_found(shares: list[list[Found]], numbers: list[pl.Series]) -> list[Found]:
+def join_found(shares: Sequence[Iterable[Found]], numbers: list[pl.Series]) -> Iterator[Found]:
     """Candidates of all shares, epoch by epoch."""
-    joined: list[Found] = []
     for epochs in zip(*shares, strict=True):
         parts: dict[str, list[pl.DataFrame]] = {}
         for found, number in zip(epochs, numbers, strict=True):
             for name, rows in found.items():
                 fresh = renumbered(rows.lazy(), number, rows.columns).collect()
                 parts.setdefault(name, []).append(fresh)
-        joined.append({name: pl.concat(rows) for name, rows in parts.items()})
-    return joined
+        yield {name: pl.concat(rows) for name, rows in parts.items()}
 
 
 def join_rows(own: Spill, others: list[tuple[list[Path], int]], numbers: list[pl.Series]) -> Joined:
@@ -169,5 +206,5 @@ def join_rows(own: Spill, others: list[tuple[list[Path], int]], numbers: list[pl
     names = own.table.schema.names()
     parts = [renumbered(own.scan(), numbers[0], names)]
     for (files, _), number in zip(others, numbers[1:], strict=True):
-        parts += [renumbered(pl.scan_ipc(path), number, names) for path in files]
+        parts += [renumbered(scan_files(files), number, names)] if files else []
     return Joined(parts, own.rows + sum(rows for _, rows in others))

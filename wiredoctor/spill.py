@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.tables import MESSAGE_BITS, Table
 
-HELD = 40_000
-"""Rows of a table that wait in memory before they are written: about 20 MB of the widest table."""
+TOGETHER = 4_096
+"""Rows that are at least written at once, where there are many. What an epoch adds is more than that, mostly, and is written
+as it is: to join frames is to hold them twice."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the kernel says where no more may be written."""
+
+
+@contextmanager
+def room_needed(folder: Path) -> Generator[None]:
+    """A full disk is an OSError that says where, whatever Polars makes of it."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) in FULL or any(f"os error {number})" in str(error) for number in FULL):
+            raise no_room(folder) from None
+        raise
+
+
+def no_room(folder: Path) -> OSError:
+    """What is raised when the disk of the temporary folder is full."""
+    return OSError(errno.ENOSPC, "no room for temporary files (TMPDIR names another folder)", str(folder.parent))
 
 
 @dataclass
@@ -49,6 +74,7 @@ class Spill:
     files: list[Path] = field(default_factory=list[Path])
     _held: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     _held_rows: int = 0
+    _held_bytes: int | float = 0
 
     def add(self, frame: pl.DataFrame) -> None:
         """Adds finished rows."""
@@ -57,22 +83,35 @@ class Spill:
         self.rows += frame.height
         self._held.append(frame)
         self._held_rows += frame.height
-        if self._held_rows >= HELD:
+        self._held_bytes += frame.estimated_size()
+        many = self._held_rows >= (TOGETHER if self.files else limits.ROWS_HELD.value)
+        if many or self._held_bytes >= limits.BYTES_HELD.value:
             self.write()
 
     def write(self) -> None:
         """Writes what waits in memory."""
-        if self._held:
-            path = self.folder.new_file(self.table.name)
-            pl.concat(self._held).write_ipc(path)
-            self.files.append(path)
-            self._held, self._held_rows = [], 0
+        held, self._held, self._held_rows, self._held_bytes = self._held, [], 0, 0
+        run: list[pl.DataFrame] = []
+        for i, frame in enumerate(held, start=1):
+            run.append(frame)
+            if i == len(held) or sum(f.height for f in run) >= TOGETHER:
+                path = self.folder.new_file(self.table.name)
+                with room_needed(path.parent):
+                    (run[0] if len(run) == 1 else pl.concat(run)).write_ipc(path)
+                self.files.append(path)
+                run.clear()
 
     def scan(self) -> pl.LazyFrame:
         """All rows, read when they are needed."""
-        parts = [pl.scan_ipc(path) for path in self.files]
+        parts = [scan_files(self.files)] if self.files else []
         parts += [frame.lazy() for frame in self._held]
         return pl.concat(parts) if parts else self.table.empty().lazy()
+
+
+def scan_files(files: list[Path]) -> pl.LazyFrame:
+    """The rows of files that `Spill` wrote, at least one: a single scan, which reads them one behind the other. Scans of each,
+    joined, would read all of them at the same time."""
+    return pl.scan_ipc(files)
 
 
 @dataclass

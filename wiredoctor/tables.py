@@ -45,6 +45,9 @@ CLIENT, SERVER = 0, 1
 NONE = -1
 """No value, in integer columns of less than 64 bits."""
 
+NOT_CAPTURED = -2
+"""An option of which it is not known whether the packet had it: the snap length cut its header short."""
+
 NEVER = -(1 << 62)
 """No value, in 64-bit columns (times, offsets, frames, ids): -1 is a legal time and a legal offset."""
 
@@ -229,8 +232,8 @@ PACKETS = Table(
             "where the payload begins: an offset in the file, or from SCRATCH on in the scratch buffer of reassembled fragments",
         ),
         _c("options_hash", U64, "", "hash of the option bytes; 0 without options"),
-        _c("mss", I32, "bytes", "MSS option; -1 without it"),
-        _c("window_shift", I8, "", "window scale option (at most 14, RFC 7323); -1 without it"),
+        _c("mss", I32, "bytes", "MSS option; -1 without it, -2 where the capture has not all options"),
+        _c("window_shift", I8, "", "window scale option (at most 14, RFC 7323); -1 without it, -2 likewise"),
         _c("has_timestamps", BOOL, "", "carries the time-stamp option"),
         _c("sack", BOOL, "", "carries SACK blocks"),
         _c("dsack", BOOL, "", "its first SACK block reports a duplicate (RFC 2883)"),
@@ -274,8 +277,8 @@ FAULTS = Table(
             "shown",
             TEXT,
             "",
-            "these bytes, as far as 32 of them say (a client's with x for letters and digits); of a head the fields that frame "
-            "the body, or the name of the field at fault",
+            "these bytes, as far as 32 of them say (x for letters and digits); of a head the fields that frame the body, or the "
+            "name of the field at fault",
         ),
         _c("message_frame", I64, "", "packet with the first byte of the message"),
         _c("message_time", I64, "ns", "its time"),
@@ -523,24 +526,24 @@ _MESSAGE = (
 )
 
 _REQUEST_ONLY = (
-    _c("method", TEXT, "", "method"),
-    _c("target", TEXT, "", "request target as sent (reports mask its query)"),
-    _c("host", TEXT, "", "Host"),
+    _c("method", TEXT, "", "method, masked as the target is"),
+    _c("target", TEXT, "", "request target; without its secrets but to the rules of wiredoctor itself (docs/secrets.md)"),
+    _c("host", TEXT, "", "Host, masked as the target is"),
     _c("user_agent", TEXT, "", "User-Agent"),
-    _c("referer", TEXT, "", "Referer"),
+    _c("referer", TEXT, "", "Referer, masked as the target is"),
     _c("expect_continue", BOOL, "", "says Expect: 100-continue"),
     _c("has_credentials", BOOL, "", "has Authorization or Proxy-Authorization"),
-    _c("credentials_scheme", TEXT, "", "scheme of that, in lower case"),
+    _c("credentials_scheme", TEXT, "", "scheme of that, in lower case; empty where it is no known one"),
     _n("credentials_user", I64, "", "checksum of the user's name in it; none but in Basic and Digest"),
 )
 
 _RESPONSE_ONLY = (
     _n("status", I32, "", "status code"),
-    _c("reason", TEXT, "", "reason phrase"),
+    _c("reason", TEXT, "", "reason phrase, masked as the target is"),
     _c("server", TEXT, "", "Server"),
     _n("keep_alive_timeout", I32, "s", "timeout parameter of Keep-Alive"),
     _n("keep_alive_max", I32, "", "max parameter of Keep-Alive"),
-    _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate, in lower case"),
+    _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate, likewise"),
     _c("auth_token", BOOL, "", "that challenge carries a token"),
     _c("auth_stale", BOOL, "", "a challenge says stale=true: Digest wants a new nonce, not new credentials"),
     _c("accel_buffering", TEXT, "", "X-Accel-Buffering"),
@@ -618,7 +621,12 @@ EXCHANGES = Table(
         _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
         _c("interim_times", LIST64, "ns", "when each of them began"),
         _c("persistent", BOOL, "", "both messages leave the connection open, RFC 9112 section 9.3"),
-        _c("upgraded", BOOL, "", "101, or 2xx to CONNECT: what follows is no HTTP"),
+        _c(
+            "upgraded",
+            BOOL,
+            "",
+            "101, or 2xx to CONNECT: what follows is no HTTP; or nothing that follows was read, because too many requests waited",
+        ),
         _n("request_time", I64, "ns", "request end - request start"),
         _n("server_time", I64, "ns", "response start - request end, at least 0"),
         _n("response_time", I64, "ns", "response end - response start"),
@@ -636,7 +644,12 @@ EXCHANGES = Table(
         _c("last", BOOL, "", "no further request was seen on the connection"),
         _c("handshake", BOOL, "", "SYN and SYN-ACK were seen"),
         _c("both_directions", BOOL, "", "packets of both directions were seen"),
-        _c("hole_before", BOOL, "", "bytes are missing somewhere on the connection so far"),
+        _c(
+            "hole_before",
+            BOOL,
+            "",
+            "bytes are missing somewhere on the connection so far (or a head, or chunk framing, is cut short)",
+        ),
         _n("rtt_client", I64, "ns", "round trip from the capture point to the client"),
         _n("rtt_server", I64, "ns", "round trip from the capture point to the server"),
         _n("client_close_frame", I64, "", "first FIN of the client (its first RST where it sent no FIN)"),
@@ -747,6 +760,16 @@ CONNECTIONS = Table(
         _c("cut_heads", I64, "", "packets that the snap length cut inside HTTP heads or chunk framing"),
         _n("cut_frame", I64, "", "the first of them"),
         _n("cut_time", I64, "ns", "its time"),
+        _c(
+            "tls_version",
+            TEXT,
+            "",
+            "version of TLS that the server chose (without its hello: the highest offered); empty without any hello",
+        ),
+        _c("server_name", TEXT, "", "name that the client's TLS hello asks for (SNI)"),
+        _c("alpn_offered", TEXT, "", "protocols that it offers (ALPN), by comma"),
+        _c("alpn_chosen", TEXT, "", "the one that the server's hello names (TLS 1.2 and before: later ones encrypt it)"),
+        _c("encrypted_hello", BOOL, "", "the client's hello has an encrypted part (ECH): the name may be that of a front only"),
         _c("said_at", I64, "ns", "capture time as of which the row holds"),
     ),
 )

@@ -95,6 +95,18 @@ def test_a_part_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     assert said[0].startswith(f"{tmp_path / 'text'}: not a packet capture")
 
 
+def test_records_of_an_unknown_link_type_are_left_out(tmp_path: Path) -> None:
+    """The header alone says that they cannot be read: not one of them is, as where the file stands alone."""
+    good, strange = written(tmp_path, [[1, 3], [2]])
+    content = bytearray(Path(strange).read_bytes())
+    content[20:24] = (0x15F15).to_bytes(4, "little")
+    Path(strange).write_bytes(content)
+    with open_merged([good, strange], "merged", never) as capture:
+        assert capture.damage is not None
+        assert "unknown link type" in capture.damage
+        assert whole(capture)["time"].tolist() == [0, 2_000_000]
+
+
 def test_nothing_that_can_be_read(tmp_path: Path) -> None:
     said: list[str] = []
     with pytest.raises(CaptureError, match="merged: none of these files can be read"):

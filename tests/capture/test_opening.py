@@ -62,6 +62,14 @@ def test_refusals(tmp_path: Path) -> None:
     assert "no such file" in refusal("a\0b")
 
 
+def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"GMBU" + bytes(200))
+    assert refusal(path).startswith(f"{path}: a Network Monitor 2.x file, which wiredoctor does not read")
+    path.write_bytes(gzip.compress(b"btsnoop\0" + bytes(200)))
+    assert "a btsnoop (Bluetooth) file inside gzip" in refusal(path)
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
 def test_no_permission(tmp_path: Path) -> None:
     path = tmp_path / "x"
@@ -117,6 +125,45 @@ def test_bombs_stop_at_the_bound(tmp_path: Path) -> None:
     assert capture.data.size == 200_000
     assert "200000 bytes" in (capture.damage or "")
     assert contents(capture, columns) == [p.data for p in PACKETS][: len(columns["time"])]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
+@pytest.mark.parametrize("method", COMPRESS)
+def test_a_full_disk_cuts_off_what_is_spooled(tmp_path: Path, method: str) -> None:
+    """No file may be longer than 100,000 bytes: to the one who writes, that is a full disk."""
+    (tmp_path / "x").write_bytes(COMPRESS[method](CONTENT))
+    code = (
+        "import resource, sys; from wiredoctor.capture import open_capture; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); c = open_capture(sys.argv[1]); "
+        "print(sum(len(r.columns['time']) for r in c.epochs()), c.damage)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, check=True)
+    whole_packets = (100_000 - 24) // 1_016
+    assert done.stdout.startswith(f"{whole_packets} only the first 100000 bytes were spooled: there is no room")
+
+
+@pytest.mark.parametrize("method", COMPRESS)
+def test_what_was_compressed_twice_is_opened_once(tmp_path: Path, method: str) -> None:
+    (tmp_path / "x").write_bytes(gzip.compress(COMPRESS[method](CONTENT)))
+    assert refusal(tmp_path / "x").startswith(f"{tmp_path / 'x'}: {method} inside gzip, which is not opened a second time")
+
+
+@pytest.mark.parametrize("method", ["gzip", "xz", "zstandard", "lz4"])
+def test_a_wrong_check_sum_is_said(tmp_path: Path, method: str) -> None:
+    """Everything in front of it is read."""
+    packed = bytearray(COMPRESS[method](CONTENT))
+    packed[{"gzip": -5, "xz": -40, "zstandard": -1, "lz4": -1}[method]] ^= 0xFF
+    capture, columns = read(tmp_path / "x", bytes(packed))
+    assert f"the {method} data are damaged after" in (capture.damage or "")
+    assert len(columns["time"]) == len(PACKETS)
+
+
+def test_frames_without_content_are_passed_over(tmp_path: Path) -> None:
+    """As pzstd writes them."""
+    empty = b"\x5a\x2a\x4d\x18\x03\0\0\0abc"
+    frames = [COMPRESS["zstandard"](part) for part in (CONTENT[:70_000], CONTENT[70_000:])]
+    capture, columns = read(tmp_path / "x", empty + empty.join(frames) + empty)
+    assert (len(columns["time"]), capture.damage) == (len(PACKETS), None)
 
 
 def test_plain_file_is_not_bounded_by_the_spool(tmp_path: Path) -> None:

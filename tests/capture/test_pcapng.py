@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.capture.reading import contents, read
-from wiredoctor.capture import CaptureError, open_capture
+from wiredoctor.capture import CaptureError, ClockSteps, open_capture
 
 MAX_TIME = 2**62 - 1
 
@@ -112,6 +112,14 @@ def test_records_that_are_no_packets_count_as_frames(tmp_path: Path) -> None:
     assert capture.damage is None
 
 
+def test_a_frame_without_packet_lies_in_the_file(tmp_path: Path) -> None:
+    """A custom block may be shorter than the header of a packet, at the end of the file too."""
+    out = files.section("<") + files.interface("<") + files.block("<", 0xBAD, bytes(4))
+    _, columns = read(tmp_path / "x", out)
+    assert columns["captured"].tolist() == [0]
+    assert 0 <= columns["offset"][0] <= len(out)
+
+
 def test_1970_and_2300_are_clipped(tmp_path: Path) -> None:
     order = "<"
     far = 330 * 365 * 86_400
@@ -170,3 +178,85 @@ def test_interface_names(tmp_path: Path) -> None:
     assert [(i.name, i.link_type, i.snaplen) for i in capture.interfaces] == [("eth0", 113, 96), ("lö", 1, 0)]
     assert capture.link_types == ["LINUX_SLL", "ETHERNET"]
     assert capture.packets == 0
+
+
+def test_a_packet_without_time_stamp_is_no_step_of_the_clock(tmp_path: Path) -> None:
+    """It belongs to the first interface and has the time of the packet before it, of an interface that is ahead by a second."""
+    packets = [Packet(at, b"x" * 60, 60, on) for at, on in ((5_000_000, 0), (6_000_000, 1), (0, 0), (5_000_100, 0))]
+    blocks = [files.simple("<", p) if p.ticks == 0 else files.enhanced("<", p) for p in packets]
+    content = files.section("<") + files.interface("<") * 2 + b"".join(blocks)
+    with_step = content + files.enhanced("<", Packet(4_000_000, b"x" * 60, 60, 0))
+    for written, expected in ((content, (0, 0)), (with_step, (1, 1_000_100_000))):
+        (tmp_path / "x").write_bytes(written)
+        steps = ClockSteps()
+        with open_capture(tmp_path / "x") as capture:
+            for records in capture.epochs(3):
+                steps.watch(records)
+        assert (steps.count, steps.worst) == expected
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 100])
+def test_interfaces_and_sections_between_packets(tmp_path: Path, epoch: int) -> None:
+    """Every packet has the interface of its own section, with its link type, time and length limit."""
+    order, out = "<", b""
+    links = (1, 101, 113)
+    for number in range(6):
+        out += files.section(order) + files.interface(order, links[number % 3], 5 + number, resolution=number)
+        out += files.enhanced(order, Packet(10**number * number, b"", 0))
+        out += files.simple(order, Packet(0, bytes(5 + number), 60)) + files.interface(order, links[(number + 1) % 3], 0)
+        out += files.enhanced(order, Packet(10**6 * number, b"", 0, 1)) + files.block(order, 9, bytes(24))
+    capture, columns = read(tmp_path / "x", out, epoch)
+    assert capture.damage is None
+    assert columns["interface"].tolist() == [i + 2 * s for s in range(6) for i in (0, 0, 1, 0)]
+    assert columns["link_type"].tolist() == [t for s in range(6) for t in (*[links[s % 3]] * 2, links[(s + 1) % 3], -1)]
+    assert columns["time"].tolist() == [s * 10**9 for s in range(6) for _ in range(4)]
+    assert columns["captured"].tolist() == [c for s in range(6) for c in (0, 5 + s, 0, 0)]
+
+
+@pytest.mark.parametrize("epoch", [1, 100])
+@pytest.mark.parametrize("section", [True, False])
+def test_an_interface_is_known_from_its_description_on(tmp_path: Path, epoch: int, section: bool) -> None:
+    """Neither what comes later nor what another section described counts; what follows the damage is not read."""
+    order = "<"
+    out = files.section(order) + files.interface(order, 1) + files.enhanced(order, Packet(1, b"a", 1))
+    out += files.section(order) if section else b""
+    out += files.enhanced(order, Packet(2, b"b", 1, interface=0 if section else 1)) + files.interface(order, 101)
+    capture, columns = read(tmp_path / "x", out, epoch)
+    assert len(columns["time"]) == 1
+    assert f"interface {0 if section else 1} was never described" in str(capture.damage)
+    assert capture.link_types == ["ETHERNET"]
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 50])
+def test_the_clock_of_each_of_many_interfaces(tmp_path: Path, epoch: int) -> None:
+    """Interface k is set back k ms with its second packet; 1 ms and less is no step, nor is another interface's time."""
+    order, count = "<", 20
+    out = files.section(order) + b"".join(files.interface(order) for _ in range(count))
+    packets = [Packet(10**9 + k * 10**6, b"", 0, k) for k in range(count)]
+    packets += [Packet(10**9 + k * 10**6 - k * 1000, b"", 0, k) for k in reversed(range(count))]
+    steps = _clock(tmp_path, out + b"".join(files.enhanced(order, p) for p in packets), epoch)
+    assert (steps.count, steps.worst) == (18, 19_000_000)
+    assert list(steps.frames) == list(range(21, 39))
+    assert [(s.frame, s.frame_before, s.time_before - s.time) for s in steps.first] == [
+        (21 + k, 20 - k, (19 - k) * 10**6) for k in range(5)
+    ]
+
+
+def _clock(folder: Path, content: bytes, epoch: int) -> ClockSteps:
+    (folder / "x").write_bytes(content)
+    steps = ClockSteps()
+    with open_capture(folder / "x") as capture:
+        for records in capture.epochs(epoch):
+            steps.watch(records)
+    return steps
+
+
+@pytest.mark.parametrize("short", [1, 2, 3])
+@pytest.mark.parametrize("both", [True, False])
+def test_lengths_that_leave_out_the_padding(tmp_path: Path, short: int, both: bool) -> None:
+    """tshark 4.0.17 reads these: it pads either length before it compares them."""
+    packet = files.enhanced("<", Packet(1, bytes(54), 54))
+    size = struct.pack("<I", len(packet) - short)
+    lying = packet[:4] + size + packet[8:-4] + (size if both else packet[-4:])
+    capture, columns = read(tmp_path / "x", files.section("<") + files.interface("<") + packet + lying + packet)
+    assert (len(columns["time"]), capture.damage) == (3, None)

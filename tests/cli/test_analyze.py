@@ -174,7 +174,17 @@ def test_a_fault_of_ours(run: Run, analysis: FakeAnalysis, command: str) -> None
     assert result.stderr.endswith("; please report it (--verbose shows the traceback)\n")
     assert result.stderr.count("\n") == 1
     assert "hunter2" not in result.stderr
-    assert "Traceback" in run(command, "trace.pcap", "--verbose").stderr
+    verbose = run(command, "trace.pcap", "--verbose").stderr
+    assert "Traceback" in verbose
+    assert "ZeroDivisionError" in verbose
+    assert "hunter2" not in verbose
+
+
+def test_the_text_of_an_error_is_shown_where_secrets_are(run: Run, analysis: FakeAnalysis) -> None:
+    analysis.raises = ZeroDivisionError("password=\x1b[31mhunter2")
+    result = run("analyze", "trace.pcap", "--verbose", "--show-secrets")
+    assert r"ZeroDivisionError: password=\x1b[31mhunter2" in result.stderr
+    assert "\x1b" not in result.stderr
 
 
 def test_interrupted(run: Run, analysis: FakeAnalysis) -> None:

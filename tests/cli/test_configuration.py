@@ -83,6 +83,7 @@ def test_all_keys(tmp_path: Path) -> None:
         ("[[ignore]]\nreason = 'r'\nrule = 'stalls'\nuntil = 'May'", "ignore entry 1: until: 'May' is not a date such as"),
         ("[[ignore]]\nreason = 'r'\nrule = 'stalls'\nuntil = 7", "ignore entry 1: until: 7 is not a date such as 2026-12-31"),
         ("select = [", "not TOML: "),
+        ("select = " + "[" * 10_000, "not TOML: nested too deeply"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["analyze", "rules"])
@@ -228,6 +229,8 @@ def test_a_baseline_without_findings(run: Run, analysis: FakeAnalysis) -> None:
         (b"\xff\xfe", "is not JSON"),
         (b"", "is not JSON"),
         (b"Dear Sir", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"findings": ' + b"9" * 5_000 + b"}", "is not JSON"),
         (b"[1, 2]", "is JSON, but no report of wiredoctor"),
         (b"17", "is JSON, but no report of wiredoctor"),
         (b'{"findings": 3}', "is JSON, but no report of wiredoctor"),

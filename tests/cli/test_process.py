@@ -14,6 +14,13 @@ import pytest
 
 PYTHON = [sys.executable, "-m", "wiredoctor"]
 
+_LISTENING = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.executable, [sys.executable, '-m', 'wiredoctor', *sys.argv[1:]])"
+)
+INTERRUPTIBLE = [sys.executable, "-c", _LISTENING]
+"""A shell lets its background jobs, and so all that they start, ignore SIGINT."""
+
 
 def clean_environment(**more: str) -> dict[str, str]:
     unwanted = ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "PYTHONIOENCODING")
@@ -33,6 +40,16 @@ def test_help_is_quick(words: list[str]) -> None:
     )
     assert done.stderr.strip().splitlines()[-1] == "[]"
     assert "wiredoctor" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("given", [None, "narenas:1"])
+def test_free_memory_is_given_back_at_once_unless_the_user_says_otherwise(given: str | None) -> None:
+    name = "_RJEM_MALLOC_CONF"
+    code = f"import os\nfrom wiredoctor.cli import main\ntry:\n    main()\nfinally:\n    print(os.environ['{name}'])"
+    environment = {k: v for k, v in clean_environment().items() if k != name} | ({name: given} if given else {})
+    done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True, env=environment, check=True)
+    told = done.stdout.splitlines()[-1]
+    assert told == given if given else "dirty_decay_ms:0" in told
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])
@@ -95,6 +112,25 @@ def test_a_full_disk_is_said_in_a_line() -> None:
     assert (done.returncode, done.stderr) == (2, "wiredoctor: No space left on device\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:
+    """No file may be longer than 4,000 bytes, and tables are written from the first row on."""
+    capture = next(iter(sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))))
+    code = (
+        "import resource, sys\nfrom wiredoctor import limits, pipeline\nfrom wiredoctor.cli import main\n"
+        "import dataclasses\nlimits.ROWS_HELD = dataclasses.replace(limits.ROWS_HELD, value=1)\npipeline.SHARED_FROM = 1\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "analyze", "--jobs", jobs, capture],
+        capture_output=True, text=True, env=clean_environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wiredoctor: no room for temporary files (TMPDIR names another folder): ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_any_encoding_will_do(encoding: str) -> None:
     done = subprocess.run(
@@ -138,7 +174,7 @@ def test_a_signal_leaves_nothing_behind(ends: str, codes: set[int], tmp_path: Pa
     record = struct.pack("<IIII", 1, 0, 1500, 1500) + bytes(1500)
     capture.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + record * 400_000)
     process = subprocess.Popen(
-        [*PYTHON, "analyze", str(capture), "--jobs", "2"],
+        [*INTERRUPTIBLE, "analyze", str(capture), "--jobs", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=clean_environment(TMPDIR=str(temporary)),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.decode import packets
 from tests.decode.packets import Record, ethernet, ipv4, ipv6, tcp
 from tests.decode.twins import decoded, payloads
-from wiredoctor.decode import DecodeState, decode, fragments
+from wiredoctor import limits
+from wiredoctor.decode import DecodeState, decode
 from wiredoctor.decode.fragments import FragmentStore
 from wiredoctor.tables import SCRATCH
 
@@ -91,10 +92,10 @@ def test_quoted_fragments_are_not_kept() -> None:
 
 def test_store_is_bounded() -> None:
     store = FragmentStore()
-    for key in range(fragments.MAX_DATAGRAMS * 2):
+    for key in range(limits.DATAGRAMS.value * 2):
         assert store.add(key, 0, True, bytes(8)) is None
     assert store.add(0, 8, False, b"end") is None  # forgotten
-    assert store.add(fragments.MAX_DATAGRAMS * 2 - 1, 8, False, b"end") == bytes(8) + b"end"
+    assert store.add(limits.DATAGRAMS.value * 2 - 1, 8, False, b"end") == bytes(8) + b"end"
     big = FragmentStore()
     for key in range(600):
         assert big.add(key, 0, True, bytes(60_000)) is None

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from tests.decode import udp, wifi
+from tests.decode import rare, udp, wifi
 from tests.decode.packets import (
     DESTINATION4,
     DESTINATION6,
@@ -75,6 +75,8 @@ WAYS = {
     "IP over InfiniBand": (242, bytes(40) + b"\x08\0\0\0" + FOUR),
     **wifi.WAYS,
     **udp.WAYS,
+    **rare.WAYS,
+    **rare.OURS,
 }
 
 
@@ -109,7 +111,7 @@ REASONS = {
     "IP protocol 200": (101, ipv4(bytes(8), 200)),
     "IPv6 without TCP": (101, ipv6(b"", 59)),
     "LLC": (1, ethernet(b"\x42\x42\x03" + bytes(40), 43)),
-    "link type 226 (Solaris IPNET)": (226, bytes(60)),
+    "link type 227 (CAN)": (227, bytes(60)),
     "link type 9999": (9999, bytes(60)),
     "record without a packet": (-1, b""),
     "link header cut short": (1, bytes(13)),
@@ -119,6 +121,7 @@ REASONS = {
     "not IP": (0, struct.pack("<I", 7) + bytes(40)),
     "ARCnet": (129, b"\1\2\0\0\xdd" + bytes(40)),
     **wifi.REASONS,
+    **rare.REASONS,
     "too many headers inside each other": (101, ipv4(b"", 4)[:20] * 70),
 }
 
@@ -163,15 +166,17 @@ def test_impossible_data_offset(offset: int) -> None:
 
 @pytest.mark.parametrize("size", range(12, 40))
 def test_cut_headers(size: int) -> None:
-    """As in Wireshark: 16 bytes of a TCP header make a row, and options may be missing."""
+    """As in Wireshark: 16 bytes of a TCP header make a row, and options may be missing. What is missing is not taken for what is
+    not there, and data behind a header so long has time stamps."""
     packet = ipv4(tcp(b"payload", options=b"\2\4\5\xb4" + b"\1\1\x08\x0a" + bytes(8)))
     rows, oddities, state = decoded([Record(packet[: 20 + size], 101, len(packet))])
     if size < 16:
         assert dict(state.not_analysed) == {"TCP header cut short": 1}
         return
     assert (rows["length"].tolist(), rows["captured"].tolist()) == ([7], [max(size - 36, 0)])
-    assert rows["mss"].tolist() == [1460 if size >= 24 else -1]
-    assert rows["has_timestamps"].tolist() == [size >= 36]
+    assert rows["mss"].tolist() == [1460 if size >= 24 else -2]
+    assert rows["window_shift"].tolist() == [-1 if size >= 36 else -2]
+    assert rows["has_timestamps"].tolist() == [True]
     assert not oddities
 
 

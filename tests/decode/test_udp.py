@@ -8,7 +8,8 @@ from tests.decode import udp
 from tests.decode.packets import Record, capture, ethernet, ipv4, tcp
 from tests.decode.twins import decoded, payloads
 from tests.decode.udp import GTP_U, INSIDE, L2TP, NO_TUNNEL, VXLAN, gtp, l2tp, vxlan
-from wiredoctor.decode import DecodeState, decode, decoding, state
+from wiredoctor import limits
+from wiredoctor.decode import DecodeState, decode, decoding
 from wiredoctor.tables import Array, Columns
 
 
@@ -86,7 +87,7 @@ def test_fragments_of_a_tunnel_are_put_together(epoch: int) -> None:
 
 
 def test_known_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "MAX_TUNNELS", 3)
+    monkeypatch.setattr(limits.TUNNELS, "value", 3)
     firsts = [_fragments(udp.udp(vxlan(bytes(60)), VXLAN), ident)[0] for ident in range(10)]
     assert len(decoded(firsts, 4)[2].tunnels) == 3
 

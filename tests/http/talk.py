@@ -25,7 +25,8 @@ RULES = ("damaged-file",)
 
 
 def analyzed(packets: Sequence[Packet] | bytes, **how: Any) -> Report:
-    """The report of these packets (or of this capture file)."""
+    """The report of these packets (or of this capture file), with all that was sent."""
+    how.setdefault("show_secrets", True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "talk.pcap"
         path.write_bytes(packets if isinstance(packets, bytes) else to_pcap(packets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import tracemalloc
 
@@ -9,8 +10,8 @@ import pytest
 
 from tests.http.talk import HANDSHAKE, analyzed, exchanges, rows
 from tests.ladders import Packet, ladder_packets
-from wiredoctor import analysis
-from wiredoctor.http.head import REMEMBERED, HeadParser
+from wiredoctor import limits
+from wiredoctor.http.head import HeadParser
 from wiredoctor.testing.wire import ACK, SYN, Peers
 
 INTERIM = r"HTTP/1.1 103 Early Hints\r\n\r\n"
@@ -22,9 +23,12 @@ def interim_responses(count: int) -> float:
     talk = f'0.020 > P. "GET /a HTTP/1.1\\r\\n\\r\\n"\n{pieces}\n0.900 < P. "HTTP/1.1 204 No Content\\r\\n\\r\\n"\n'
     packets = ladder_packets(HANDSHAKE + talk)
     began = time.process_time()
-    [exchange] = rows(analyzed(packets))
+    report = analyzed(packets)
     took = time.process_time() - began
-    assert (exchange["interim"], exchange["response_status"]) == ([103] * count, 204)
+    [exchange] = rows(report)
+    listed = min(count, limits.INTERIM.value)
+    assert (exchange["interim"], exchange["response_status"]) == ([103] * listed, 204)
+    assert report.limits == ([limits.INTERIM.said(count - listed)] if count > listed else [])
     return took
 
 
@@ -34,9 +38,10 @@ def test_interim_responses_cost_the_same_each() -> None:
     assert many < 500 * few
 
 
-def test_connections_that_are_open_at_the_end_are_all_told() -> None:
-    """Their rows are made in portions."""
-    count = 2 * analysis.FINISHED_AT_ONCE + 3
+def test_connections_that_are_open_at_the_end_are_all_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows are made in portions, here of fewer than connections are remembered at once."""
+    monkeypatch.setattr(limits, "FINISHED_AT_ONCE", dataclasses.replace(limits.FINISHED_AT_ONCE, value=4_000))
+    count = 2 * limits.FINISHED_AT_ONCE.value + 3
     clients = [f"10.1.{i >> 14}.1:{1024 + (i & 16383)}" for i in range(count)]
     report = analyzed([Packet(Peers(client, "10.0.0.2:80", (i, 0)), 0, i, SYN, 0) for i, client in enumerate(clients)])
     assert report.connections["client"].to_list() == clients
@@ -90,8 +95,8 @@ def test_what_is_remembered_of_heads_stays_small() -> None:
         long = b"HTTP/1.1 200 %b\r\nVia: %d%b\r\n\r\n" % (b"r" * 100_000, number, b"v" * 100_000)
         parsed = parser.response(long)
         assert parsed is not None
-        assert parsed[1].via == f"{number}{'v' * 100_000}"
-    for number in range(3 * REMEMBERED):
+        assert parsed[1].via == f"{number}{'v' * 100_000}"[: limits.TEXT.value]
+    for number in range(3 * limits.REMEMBERED_HEADS.value):
         assert parser.fields([b"Host: %d" % number, b"Via: x"]).host == str(number)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -138,3 +138,18 @@ def test_a_body_until_the_close_with_a_hole(epoch_packets: int) -> None:
     [exchange] = exchanges(talk, epoch_packets=epoch_packets)
     assert (exchange["response_body_bytes"], exchange["response_end_reason"]) == (20, "complete")
     assert exchange["response_has_hole"]
+
+
+@EPOCHS
+def test_responses_cut_by_a_snap_length_answer_what_was_asked_before_them(epoch_packets: int) -> None:
+    """Every head breaks off; what the server had acknowledged by then says which request it is about."""
+    talk = "".join(
+        rf"""
+        {time}.000 > P. "GET /{time} HTTP/1.1\r\nHost: a\r\nX: yyyyyyyy\r\n\r\n" snap 80
+        {time}.010 < P. "HTTP/1.1 {status} Any\r\nContent-Length: 30\r\n\r\n" + x*30 snap 80
+        {time}.020 > .
+        """
+        for time, status in ((1, 200), (2, 404), (3, 500))
+    )
+    pairs = [(e["request_target"], e["response_status"]) for e in exchanges(talk, epoch_packets=epoch_packets)]
+    assert pairs == [("/1", 200), ("/2", 404), ("/3", 500)]

@@ -7,7 +7,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wiredoctor.http.items import AHEAD, CUT, HOLE, MANY, Assembler, Items
+from wiredoctor import limits
+from wiredoctor.http.items import CUT, HOLE, Assembler, Items
 
 LENGTH = 60
 
@@ -52,7 +53,7 @@ def test_everything_is_handed_on_in_order(ranges: list[tuple[int, int, bool]], f
 def test_what_waits_behind_a_hole_is_bounded_in_bytes() -> None:
     assembler, items = Assembler(reached=0), Items(shuffled=True)
     for number in range(1, 20):
-        assembler.add((number * AHEAD // 10, (number + 1) * AHEAD // 10, 0, number, number, 0), items)
+        assembler.add((number * limits.AHEAD.value // 10, (number + 1) * limits.AHEAD.value // 10, 0, number, number, 0), items)
         assert len(assembler.waiting) <= 10
     assert items.holes == [0]
 
@@ -60,7 +61,7 @@ def test_what_waits_behind_a_hole_is_bounded_in_bytes() -> None:
 def test_what_waits_behind_holes_is_bounded_in_packets() -> None:
     """A hole between any two bytes: the oldest are given up, nothing is lost that came."""
     assembler, items = Assembler(reached=0), Items(shuffled=True)
-    for number in range(MANY + 100):
+    for number in range(limits.BEHIND.value + 100):
         assembler.add((2 * number + 1, 2 * number + 2, 0, number, number, 0), items)
-        assert len(assembler.waiting) <= MANY
+        assert len(assembler.waiting) <= limits.BEHIND.value
     assert len(items.holes) == 100

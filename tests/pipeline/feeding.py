@@ -110,8 +110,8 @@ def cut_everything(monkeypatch: pytest.MonkeyPatch, behind: Sequence[int]) -> No
     """Every capture opened from here on is cut behind these frames."""
     real = pipeline.open_capture
 
-    def opened(path: Path) -> Capture:
-        capture = real(path)
+    def opened(path: Path, **how: Any) -> Capture:
+        capture = real(path, **how)
         cut(capture, behind)
         return capture
 

@@ -1,4 +1,4 @@
-"""What is odd about packets reaches the rules that ask for it, once, whatever share of the connections saw it."""
+"""What is odd about packets reaches the rules that ask for it, once."""
 
 from __future__ import annotations
 
@@ -53,21 +53,15 @@ def look(oddities: pl.LazyFrame) -> pl.LazyFrame:
     return oddities
 
 
-def seen(path: Path, share: tuple[int, int], epoch: int) -> list[tuple[int, str]]:
+def seen(path: Path, epoch: int) -> list[tuple[int, str]]:
     rule = Rule(severity="note", title="", message="", remedy="", display_filter="", references=())
     module = RuleModule("odd", "test", rule, "", {}, look, None, ("oddities",))
     with open_capture(path) as capture:
-        analysis = Analysis(capture, {"odd": module}, Folder(), share)
+        analysis = Analysis(capture, {"odd": module}, Folder())
         analysis.run(epoch, lambda _: None, lambda found: found)
     return [row[:2] for found in analysis.found if found for row in found["odd"].select("frame", "layer").rows()]
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 100])
 def test_a_rule_sees_them(odd: Path, epoch: int) -> None:
-    assert seen(odd, (0, 1), epoch) == [(3, "tcp"), (4, "tcp")]
-
-
-@pytest.mark.parametrize("shares", [2, 3])
-def test_shares_tell_each_of_them_once(odd: Path, shares: int) -> None:
-    told = [row for number in range(shares) for row in seen(odd, (number, shares), 100)]
-    assert sorted(told) == [(3, "tcp"), (4, "tcp")]
+    assert seen(odd, epoch) == [(3, "tcp"), (4, "tcp")]

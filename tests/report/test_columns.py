@@ -5,47 +5,19 @@ from __future__ import annotations
 import json
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor.findings import mask_target, printable
-from wiredoctor.report.columns import escaped, masked, seconds, with_divisor
+from wiredoctor.findings import printable
+from wiredoctor.report.columns import escaped, seconds, with_divisor
 
 LATIN = st.text(st.characters(max_codepoint=255))
-TARGETS = st.lists(
-    st.sampled_from(["/", "a", "?", "&", "=", "#", "@", ":", "://", "http", "1", "\n", "\x80", "é", "+", "%40"])
-).map("".join)
-
-
-@given(st.lists(st.one_of(LATIN, TARGETS, st.text()), max_size=20))
-def test_masked_is_mask_target(targets: list[str]) -> None:
-    frame = pl.DataFrame({"t": targets}, schema={"t": pl.String})
-    assert frame.select(masked("t")).to_series().to_list() == [mask_target(t) for t in targets]
 
 
 @given(st.lists(st.one_of(LATIN, st.text()), max_size=20))
 def test_escaped_is_printable(texts: list[str]) -> None:
     frame = pl.DataFrame({"t": texts}, schema={"t": pl.String})
     assert frame.select(escaped("t")).to_series().to_list() == [printable(t) for t in texts]
-
-
-@pytest.mark.parametrize(
-    ("target", "shown"),
-    [
-        ("/a?user=me&token=hunter2", "/a?user=*&token=*"),
-        ("/a?hunter2", "/a?*"),
-        ("/a?", "/a?*"),
-        ("http://me:hunter2@host/a#frag", "http://*@host/a"),
-        ("http://me:hunter@2@host/a@b", "http://*@host/a@b"),
-        ("/a@b", "/a@b"),
-        ("/a?b==c&&d", "/a?b=*&*&*"),
-        ("/é?x=é", r"/\xe9?x=*"),
-    ],
-)
-def test_masked_hides_values(target: str, shown: str) -> None:
-    frame = pl.DataFrame({"t": [target, None]})
-    assert frame.select(masked("t")).to_series().to_list() == [shown, None]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-(10**15), 10**15)), min_size=1))

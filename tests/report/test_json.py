@@ -26,7 +26,8 @@ from tests.report.examples import (
     without_request,
     without_response,
 )
-from wiredoctor.findings import Finding, Report, mask_target, printable
+from wiredoctor.findings import Finding, Report, printable
+from wiredoctor.masking import masked_host, masked_method, masked_reason, masked_target
 from wiredoctor.report.json import write, write_lines, write_one_table, write_table_lines
 
 Validate = Callable[[dict[str, Any]], None]
@@ -81,6 +82,11 @@ def test_top_and_captures() -> None:
         "left_out": [],
     }
     assert one["captures"][0]["not_analysed"] == [{"reason": "ARP", "packets": 3}, {"reason": "UDP", "packets": 12}]
+
+
+def test_encapsulations_stand_by_name() -> None:
+    (one,) = written(report(captures=[capture(encapsulations={"VXLAN": 3, "GRE": 5})]))["captures"]
+    assert one["encapsulations"] == [{"name": "GRE", "packets": 5}, {"name": "VXLAN", "packets": 3}]
 
 
 def test_a_finding_has_every_field_of_its_noun() -> None:
@@ -217,9 +223,10 @@ def test_tables_are_sorted_by_capture_as_given_and_id() -> None:
 def test_text_from_packets_is_escaped_and_masked(target: str, other: str) -> None:
     hostile = exchange(1, request_target=target, request_method=other, response_reason=other, request_host="h" + other)
     (one,) = rows(report([], [], [hostile]), "exchanges")
-    assert one["request"]["target"] == mask_target(target)
-    assert one["request"]["method"] == one["response"]["reason"] == printable(other)
-    assert one["request"]["host"] == mask_target("h" + other)
+    assert one["request"]["target"] == printable(masked_target(target))
+    assert one["request"]["method"] == printable(masked_method(other))
+    assert one["response"]["reason"] == printable(masked_reason(other))
+    assert one["request"]["host"] == printable(masked_host("h" + other))
 
 
 def test_a_request_is_escaped_even_where_the_pipeline_forgot() -> None:

@@ -180,4 +180,6 @@ def test_quiet_is_the_findings_only() -> None:
 
 
 def test_a_report_without_connections() -> None:
-    assert page(report()).startswith("## wiredoctor: Nothing to diagnose: no TCP connection was seen.\n")
+    assert page(report()).startswith(
+        "## wiredoctor: Nothing to diagnose: no TCP connection was seen in 1,234 packets: UDP (12), ARP (3).\n"
+    )

@@ -133,7 +133,9 @@ def test_any_text_is_a_moment_or_a_value_error(text: str) -> None:
 
 
 def test_addresses() -> None:
-    assert [address(a) for a in ("10.0.0.1", "2001:DB8:0:0::1", "[::1]")] == ["10.0.0.1", "2001:db8::1", "::1"]
+    assert [address(a) for a in ("10.0.0.1", "2001:DB8:0:0::1", "[::1]", "fe80::1%eth0")] == [
+        *("10.0.0.1", "2001:db8::1", "::1", "fe80::1")
+    ]
     for wrong in ("www.example.com", "10.0.0", "10.0.0.1:80", ""):
         with pytest.raises(ValueError):
             address(wrong)

@@ -14,7 +14,7 @@ from wiredoctor.report import connections, exchanges
 from wiredoctor.report.paper import Paper
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-LONG = "/very/long/path/[bold]x[/bold]/\x1b[31m/" + "a" * 200 + "/item.json?token=hunter2"
+LONG = "/very/long/path/[bold]x[/bold]/\x9b31m/" + "a" * 200 + "/item.json?token=hunter2"
 IPV6 = "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:54321"
 
 

@@ -250,7 +250,9 @@ Checked
 
 
 def test_nothing_to_look_at() -> None:
-    assert page(report()).startswith("Nothing to diagnose: no TCP connection was seen.\n\nWhat was read\n")
+    assert page(report()).startswith(
+        "Nothing to diagnose: no TCP connection was seen in 1,234 packets: UDP (12), ARP\n(3).\n\nWhat was read\n"
+    )
     quiet = page(report([], [connection(1)]))
     assert quiet.startswith("Nothing wrong was found, but no HTTP exchange was seen.\n")
 
@@ -264,6 +266,12 @@ def test_what_could_not_be_read() -> None:
     assert "    captured twice and left out: 17 packets\n" in text
     assert "    damaged: ends inside a packet at byte 812\n" in text
     assert "  Limit reached: spool full after 3 GB\n" in text
+
+
+def test_encapsulations_are_named() -> None:
+    text = page(report([], captures=[capture(encapsulations={"GRE": 1, "VXLAN": 1_230})]))
+    assert "    TCP inside VXLAN (1,230 packets), GRE (1 packet)\n" in text
+    assert "inside" not in page(report([], captures=[capture()]))
 
 
 def test_several_captures_are_named() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pytest
 
 from tests.rules.frames import MS, S, answered, connection, rows
+from wiredoctor import limits
 from wiredoctor.findings import Advice, Finding, Rule
+from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule, settle
 from wiredoctor.rules.proof import EVIDENCE
 from wiredoctor.rules.words import DURATION
@@ -351,3 +354,17 @@ def test_the_fingerprint_forgets_time_and_numbers() -> None:
     assert first.server == second.server
     assert len({first.fingerprint, other.fingerprint}) == 2
     assert len(first.fingerprint) == 16
+
+
+def test_findings_that_are_too_many_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each rule as many: a flood of one does not push out the other; those with the longest delays stay."""
+    monkeypatch.setattr(limits.FINDINGS, "value", 4)
+    flood = [candidate(frame=frame, start=frame * MS, end=frame * MS + frame, delay=frame) for frame in range(1, 11)]
+    found = {"a": candidates(*flood), "b": candidates(candidate(frame=50), candidate(frame=60))}
+    met = Met()
+    told = settled([module("a"), module("b")], found, met=met)
+    assert sorted((f.rule, f.delay) for f in told if f.delay) == [("a", 9e-9), ("a", 1e-8)]
+    assert [f.rule for f in told if not f.delay] == ["b", "b"]
+    assert met.counts == {"findings": 8}
+    [sentence] = met.sentences()
+    assert sentence == "4 findings of a capture are told, of each rule as many, the longest delays first; 8 more were left out"

@@ -61,6 +61,13 @@ def test_full_and_small() -> None:
     assert sizes(1000, 999, 1) == [(True, False, False), (False, True, True), (False, True, True)]
 
 
+def test_super_segments_are_judged_by_the_syn_before_them() -> None:
+    """A SYN that comes again, without the option, says nothing of what was sent before it."""
+    again = "0.030 > P. 1:3001(3000) ack 1\n0.040 < S. 0:0 ack 1 win 60000\n0.050 > P. 3001:3101(100) ack 1"
+    c = see(HANDSHAKE + again).connection
+    assert (c["super_segments"], c["super_frame"], c["super_mss"]) == (1, 4, 1460)
+
+
 def test_super_segments_of_offload() -> None:
     # 3000 are three full ones; of 2500 the beginning is full and the end is small
     assert sizes(3000, 2500) == [(True, False, False), (True, True, False)]

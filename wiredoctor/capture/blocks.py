@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from wiredoctor import limits
 from wiredoctor.capture.model import Interface
 
 if TYPE_CHECKING:
@@ -31,22 +32,19 @@ PACKET_KINDS = {
 FRAME_BLOCKS = frozenset(PACKET_KINDS)
 """Blocks that Wireshark counts as frames (besides ENHANCED), and how many bytes they have at least."""
 
-MAX_BLOCK = 16 * 1024 * 1024
-"""Bytes. A longer block is damage, as in Wireshark: no packet needs it, and a broken length looks like this."""
-
 _END, _NAME, _RESOLUTION, _OFFSET = 0, 2, 9, 14
 
 
 def block_damage(data: Array, position: int, length: int, order: str) -> str | None:
     """What is wrong with the frame of the block at `position` that announces `length` bytes; None if nothing is."""
     end = position + (length + 3 & ~3)
-    if not 12 <= length <= MAX_BLOCK:
+    if not 12 <= length <= limits.BLOCK.value:
         return f"a block with an impossible length of {length} bytes (offset {position})"
     if end > data.size:
         left = data.size - position
         return f"the file ends inside a block (offset {position}: {length} bytes announced, {left} there)"
     (again,) = struct.unpack_from(order + "I", data.data, end - 4)
-    if again != length:
+    if again + 3 & ~3 != length + 3 & ~3:  # as Wireshark compares them
         return f"a block that is {length} bytes long by its beginning and {again} by its end (offset {position})"
     return None
 

@@ -5,24 +5,31 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wiredoctor.capture import pcap
 from wiredoctor.capture.linktypes import link_type_name
-from wiredoctor.capture.model import CaptureError, Interface, Reader, Records, Source
+from wiredoctor.capture.model import CaptureError, Interface, Reader, Records, Source, readable, together
 from wiredoctor.tables import Array, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
-    from typing import Literal
-
 EPOCH = 100_000
-"""Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays below 450 MB."""
+"""Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays below 400 MB."""
+
+EPOCH_BYTES = 64 << 20
+"""Bytes of the file, or little more: the pages of an epoch are in memory as long as it is looked at, and full packets have
+1.5 kB each, super-segments 64."""
+
+READ_AT_ONCE = 32_768
+"""Packets. How many make so many bytes is guessed from those before them, and traffic may change."""
 
 
+_SNOOP = b"snoop\0\0\0"
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
 """Type of a section header block, with which a pcapng file begins; the same in both byte orders."""
 
@@ -35,18 +42,20 @@ class Capture:
     """
 
     def __init__(self, sources: Sequence[Source], name: str) -> None:
-        self.file = name
+        self.file = readable(name)
         self.size = sum(source.size for source in sources)
         self._sources = sources
         self._map, places = _mapped(sources)
         self.data: Array = np.frombuffer(self._map, np.uint8)
         self._lost = sources[0].lost if len(sources) == 1 else None
         self._frames = 0
+        self._usual = 1.0
         readers = [
             _reader(self.data[place.start : place.stop], source.name) for place, source in zip(places, sources, strict=True)
         ]
         self._readers = list(zip(readers, (place.start for place in places), strict=True))
         self._released = [place.start for place in places]
+        self._begins = list(self._released)
         self._reader = readers[0] if len(readers) == 1 else _merged(self._readers, sources)
         self._ahead: Columns | None = None
         if not self._reader.done:
@@ -57,7 +66,7 @@ class Capture:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the files, where several are read as one."""
-        return tuple(source.name for source in self._sources) if len(self._sources) > 1 else ()
+        return tuple(readable(source.name) for source in self._sources) if len(self._sources) > 1 else ()
 
     @property
     def buffer(self) -> mmap.mmap:
@@ -65,12 +74,7 @@ class Capture:
         return self._map
 
     @property
-    def reopens(self) -> bool:
-        """Whether opening the name again gives the same packets: not for what was spooled from a pipe."""
-        return all(source.lost is None and os.path.isfile(source.name) for source in self._sources)
-
-    @property
-    def format(self) -> Literal["pcap", "pcapng"]:
+    def format(self) -> str:
         """The file format, whatever the file was compressed with."""
         return self._reader.format
 
@@ -107,38 +111,58 @@ class Capture:
         return self._frames
 
     def epochs(self, packets: int = EPOCH) -> Iterator[Records]:
-        """The packets, at most so many at a time. Asking for the next epoch gives back the memory of the one before."""
+        """The packets, at most so many at a time. Whoever has done with an epoch should `release` it."""
         while self._ahead is not None or not self._reader.done:
             columns = self._next(packets)
             frames = len(columns["time"])
             if frames:
                 self._frames += frames
-                yield Records(self._frames - frames + 1, columns)
+                ends = tuple(begin + reader.position for reader, begin in self._readers)
+                yield Records(self._frames - frames + 1, columns, ends)
                 del columns
-            self._release()
 
     def _next(self, packets: int) -> Columns:
-        """At most so many next packets; fewer only at the end."""
+        """At most so many next packets; fewer at the end, or where they are long."""
         runs = [self._ahead] if self._ahead is not None else []
         self._ahead = None
-        missing = packets - sum(len(run["time"]) for run in runs)
-        while missing > 0 and not self._reader.done:
-            runs.append(self._reader.read(missing))
-            missing -= len(runs[-1]["time"])
-        if len(runs) == 1:
-            return runs[0]
-        return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+        missing, room = packets - sum(len(run["time"]) for run in runs), EPOCH_BYTES
+        while missing > 0 and room > EPOCH_BYTES // 16 and not self._reader.done:
+            asked = min(missing, READ_AT_ONCE, int(room // self._usual) + 1)
+            runs.append(self._reader.read(asked))
+            if got := len(runs[-1]["time"]):
+                size = int(runs[-1]["captured"].sum())
+                self._usual = max(size / got, 1.0)
+                missing -= got
+                room -= size
+        return together(runs)
 
-    def _release(self) -> None:
-        """Pages behind the epoch count as resident memory until they are given back."""
+    def release(self, ends: tuple[int, ...], *, for_good: bool = True) -> None:
+        """Gives back the memory of what lies before these places (Records.ends): it counts as resident until then.
+
+        for_good=False: some of it will be looked at again, later.
+        """
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
-        for i, (reader, begin) in enumerate(self._readers):
-            end = begin + reader.position - reader.position % mmap.PAGESIZE
+        for i, place in enumerate(ends):
+            end = place - place % mmap.PAGESIZE
             if end > self._released[i]:
                 with contextlib.suppress(OSError, ValueError):
                     self._map.madvise(mmap.MADV_DONTNEED, self._released[i], end - self._released[i])
-                self._released[i] = end
+                if for_good:
+                    self._released[i] = end
+
+    @property
+    def left_behind(self) -> int:
+        """Whatever lies before this place of the data was released, at least in one of the files."""
+        return max(self._released)
+
+    def reread(self, at: int, length: int) -> bytes:
+        """Bytes of the data that may have been released: read without making them resident again, with all around them."""
+        i = max(bisect_right(self._begins, at) - 1, 0)
+        try:
+            return os.pread(self._sources[i].file.fileno(), length, at - self._begins[i])
+        except (OSError, AttributeError, ValueError):  # no such call on this system
+            return bytes(self._map[at : at + length])
 
     def close(self) -> None:
         """Closes the file. The memory stays mapped while arrays refer to it."""
@@ -153,8 +177,8 @@ class Capture:
 
 
 def is_capture(head: bytes) -> bool:
-    """Whether a file that begins like this is pcap or pcapng."""
-    return pcap.byte_order(head) is not None or _is_pcapng(head)
+    """Whether a file that begins like this is pcap, pcapng or snoop."""
+    return pcap.byte_order(head) is not None or _is_pcapng(head) or head.startswith(_SNOOP)
 
 
 def _is_pcapng(head: bytes) -> bool:
@@ -191,6 +215,10 @@ def _reader(data: Array, name: str) -> Reader:
         from wiredoctor.capture import pcapng
 
         return pcapng.PcapngReader(data, name)
+    if head.startswith(_SNOOP):
+        from wiredoctor.capture import snoop
+
+        return snoop.SnoopReader(data, name)
     from wiredoctor.capture.spool import not_a_capture
 
     raise CaptureError(not_a_capture(name, head))

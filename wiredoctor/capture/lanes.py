@@ -11,7 +11,7 @@ from struct import Struct
 
 import numpy as np
 
-from wiredoctor.capture.model import MAX_PACKET
+from wiredoctor import limits
 from wiredoctor.tables import Array
 
 LANES = 256
@@ -71,7 +71,7 @@ def _guesses(data: Array, position: int, stop: int, layout: Layout) -> list[int]
     def looks(at: int) -> int:
         """Where the next header is if there is one here, 0 if not."""
         seconds, _, captured, length = fields(data.data, at) if at + 16 <= data.size else (0, 0, 0, 0)
-        good = seconds >> 16 == high and 0 < captured <= min(length, MAX_PACKET)
+        good = seconds >> 16 == high and 0 < captured <= min(length, limits.PACKET.value)
         return at + layout.size + captured if good else 0
 
     found: list[int] = []

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from wiredoctor.capture.model import MAX_TIME, NO_PACKET, Interface, Reader
-from wiredoctor.capture.timestamps import distinct
+from wiredoctor.capture.model import MAX_TIME, NO_PACKET, Interface, Reader, together
+from wiredoctor.capture.timestamps import of_each
+from wiredoctor.tables import RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,18 +90,19 @@ class MergedReader:
         for file, count in zip(self._files, np.bincount(whose, minlength=len(counts)).tolist(), strict=True):
             file.at += count
         self.packets += len(order)
-        return {name: np.concatenate([run[name] for run in runs])[order] for name in runs[0]}
+        return {name: column[order] for name, column in together(runs).items()}
 
     def _interfaces(self, place: int, numbers: Array) -> Array:
         """Numbers among all interfaces, for those of one file."""
         described = self._files[place].part.reader.interfaces
-        whole = np.zeros_like(numbers)
-        for number in distinct(numbers):
+
+        def among_all(number: int) -> int:
             if (place, number) not in self._numbers:
                 self._numbers[place, number] = len(self.interfaces)
                 self.interfaces.append(described[number] if number < len(described) else Interface(NO_PACKET))
-            whole[numbers == number] = self._numbers[place, number]
-        return whole
+            return self._numbers[place, number]
+
+        return of_each(numbers, among_all).astype(numbers.dtype) if len(numbers) else numbers
 
 
 class _File:
@@ -143,6 +145,9 @@ class _File:
         return {name: column[self.at : self.at + count] for name, column in self._columns.items()}
 
     def _more(self, size: int) -> Columns:
+        if self.part.reader.done:
+            # there may be records behind a header that says of them what nobody can read
+            return {column.name: np.empty(0, str(column.dtype).lower()) for column in RECORDS.columns}
         columns = self.part.reader.read(size)
         while not len(columns["time"]) and not self.part.reader.done:
             columns = self.part.reader.read(size)

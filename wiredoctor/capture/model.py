@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
 
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
-    from typing import BinaryIO, Literal
+    from collections.abc import Sequence
+    from typing import BinaryIO
 
     from wiredoctor.tables import Columns
-
-MAX_PACKET = 262_144
-"""Bytes. A record that announces more is damage: Wireshark's WTAP_MAX_PACKET_SIZE_STANDARD, libpcap's MAXIMUM_SNAPLEN."""
 
 MAX_TIME = (1 << 62) - 1
 """ns. Times are clipped to +-146 years from the first packet, so that the difference of two times still fits 64 bits."""
@@ -21,9 +22,21 @@ MAX_TIME = (1 << 62) - 1
 NO_PACKET = -1
 """Link type of a record that counts as a frame and holds no packet (journal entries, system calls)."""
 
+UNSTAMPED = "unstamped"
+"""A column beside those of tables.RECORDS, where a capture has such packets: whether the file gives this one no time
+stamp (its time is then that of the packet before it, of whatever interface)."""
+
 
 class CaptureError(Exception):
     """The input cannot be read as a capture at all; the text is one line that says what and where."""
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def readable(name: str) -> str:
+    r"""A file's name as text that has an encoding: what is no UTF-8 in it, which Python keeps in lone surrogates, is \xNN."""
+    return _SURROGATE.sub(lambda sign: f"\\x{ord(sign[0]) & 0xFF:02x}", name)
 
 
 class Interface(NamedTuple):
@@ -47,10 +60,14 @@ class Source(NamedTuple):
 
 @dataclass
 class Records:
-    """An epoch of packet records: tables.RECORDS columns; their frame numbers are first_frame, first_frame + 1, ..."""
+    """An epoch of packet records: tables.RECORDS columns; their frame numbers are first_frame, first_frame + 1, ...
+
+    ends: where reading stood behind them, a place in the data for each file of the capture.
+    """
 
     first_frame: int
     columns: Columns
+    ends: tuple[int, ...] = ()
 
 
 class Reader(Protocol):
@@ -77,7 +94,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def format(self) -> Literal["pcap", "pcapng"]:
+    def format(self) -> str:
         """The file format."""
         ...
 
@@ -94,6 +111,16 @@ class Reader(Protocol):
     def read(self, packets: int) -> Columns:
         """tables.RECORDS columns of at most so many next packets."""
         ...
+
+
+def together(runs: Sequence[Columns]) -> Columns:
+    """Runs of packets one behind the other."""
+    if len(runs) == 1:
+        return runs[0]
+    names = dict.fromkeys(name for run in runs for name in run)
+    return {
+        name: np.concatenate([run[name] if name in run else np.zeros(len(run["time"]), bool) for run in runs]) for name in names
+    }
 
 
 def longest_cut(records: Records) -> int:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 STANDARD_INPUT = "-"
+_LEAST = 24
+"""Bytes of a pcap file header; an empty file cannot be mapped."""
 
 
 def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) -> Capture:
@@ -105,4 +107,7 @@ def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | Non
     from wiredoctor.capture.spool import spool
 
     file, lost = spool(source, name, is_capture, max_spool)
+    if lost is not None and file.tell() < _LEAST:
+        file.close()
+        raise CaptureError(f"{name}: not one packet can be read: {lost}")
     return Source(file, name, size if size is not None else file.tell(), lost)

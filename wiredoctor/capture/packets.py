@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, MAX_BLOCK, PACKET, PACKET_KINDS, SIMPLE, block_damage
+from wiredoctor import limits
+from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, PACKET, PACKET_KINDS, SIMPLE, block_damage
 from wiredoctor.capture.gather import gather
-from wiredoctor.capture.model import MAX_PACKET, NO_PACKET
-from wiredoctor.capture.timestamps import distinct
+from wiredoctor.capture.model import NO_PACKET, UNSTAMPED
+from wiredoctor.capture.timestamps import of_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +23,27 @@ _ENHANCED_HEADER = ("interface", "high", "low", "captured", "length")
 _OBSOLETE_HEADER = ("high", "low", "captured", "length")
 
 
+class Places(NamedTuple):
+    """Among which of the `interfaces` of a file the blocks of a run count: from `base` on, below `known`; for each of the
+    blocks, or for all of them. Where a section has none yet the two are equal."""
+
+    interfaces: Sequence[Interface]
+    base: Array | int
+    known: Array | int
+
+    def first(self, count: int) -> Places:
+        """Of the first blocks only."""
+        if isinstance(self.base, int) or isinstance(self.known, int):
+            return self
+        return Places(self.interfaces, self.base[:count], self.known[:count])
+
+
 def packet_columns(
-    data: Array, offsets: Array, kinds: dict[int, int], order: str, interfaces: Sequence[Interface], clock: Clock
+    data: Array, offsets: Array, kinds: dict[int, int], order: str, places: Places, clock: Clock
 ) -> tuple[Columns, str | None]:
     """tables.RECORDS columns of the blocks at these offsets, up to the first that cannot be read, and what is wrong there.
 
-    kinds: index -> block type, for all that are not Enhanced. `interface` counts from 0 in the section.
+    kinds: index -> block type, for all that are not Enhanced.
     The blocks themselves must lie within the file.
     """
     kind = np.full(len(offsets), ENHANCED, np.int64)
@@ -36,29 +52,36 @@ def packet_columns(
     every = offsets
     size, sound = _frames(data, offsets, kind, order)
     offsets, kind = offsets[:sound], kind[:sound]
+    places = places.first(sound)
     columns = _enhanced(data, offsets, order)
     room = (size[:sound] + 3 & ~3) - ENHANCED_FIXED
     if kinds:
         _obsolete(columns, data, offsets, np.flatnonzero(kind == PACKET), order)
-        _simple(columns, data, offsets, np.flatnonzero(kind == SIMPLE), order, interfaces)
+        _simple(columns, data, offsets, np.flatnonzero(kind == SIMPLE), order, places)
         room[kind == SIMPLE] += 16
-    frames, damage = _readable(columns, offsets, kind, room, interfaces)
+    frames, damage = _readable(columns, offsets, kind, room, places)
     if damage is None and sound < len(size):
         at = int(every[sound])
         damage = block_damage(data, at, int(size[sound]), order) or f"a block too short for what it is (offset {at})"
     columns = {name: column[:frames] for name, column in columns.items()}
-    kind = kind[:frames]
+    kind, places = kind[:frames], places.first(frames)
     stamped = (kind == ENHANCED) | (kind == PACKET)
     no_packet = ~stamped & (kind != SIMPLE)
-    ticks = (columns.pop("high").astype(np.uint64) << np.uint64(32)) | columns.pop("low").astype(np.uint64)
-    columns["time"] = clock.times(ticks, columns["interface"], stamped, interfaces)
     columns["interface"][no_packet] = 0
+    columns["interface"] += places.base
+    ticks = (columns.pop("high").astype(np.uint64) << np.uint64(32)) | columns.pop("low").astype(np.uint64)
+    columns["time"] = clock.times(ticks, columns["interface"], stamped, places.interfaces)
     columns["link_type"] = np.full(frames, NO_PACKET, np.int32)
-    for index in distinct(columns["interface"][~no_packet] if no_packet.any() else columns["interface"]):
-        columns["link_type"][(columns["interface"] == index) & ~no_packet] = interfaces[index].link_type
+    described = slice(None) if not no_packet.any() else ~no_packet
+    link_types = of_each(columns["interface"][described], lambda index: places.interfaces[index].link_type)
+    columns["link_type"][described] = link_types
     columns["interface"] = columns["interface"].astype(np.int32)
-    columns["captured"][no_packet] = 0
-    columns["length"][no_packet] = 0
+    for name in ("captured", "length"):
+        columns[name][no_packet] = 0
+    # a block may be shorter than the header of a packet
+    columns["offset"][no_packet] = offsets[:frames][no_packet]
+    if kinds:
+        columns[UNSTAMPED] = ~stamped
     return columns, damage
 
 
@@ -71,9 +94,9 @@ def _frames(data: Array, offsets: Array, kind: Array, order: str) -> tuple[Array
     for other in np.unique(kind[kind != ENHANCED]).tolist():
         least[kind == other] = PACKET_KINDS[other]
     end = offsets + size
-    good = (size >= least) & (announced <= MAX_BLOCK) & (end <= data.size)
-    again = gather(data, np.where(good, end - 4, offsets + 4), word)["value"]
-    good &= again == announced
+    good = (size >= least) & (announced <= limits.BLOCK.value) & (end <= data.size)
+    again = gather(data, np.where(good, end - 4, offsets + 4), word)["value"].astype(np.int64)
+    good &= again + 3 & ~3 == size
     return announced, int(good.argmin()) if not good.all() else len(good)
 
 
@@ -94,24 +117,24 @@ def _obsolete(columns: Columns, data: Array, offsets: Array, rows: Array, order:
         columns[name][rows] = header[name]
 
 
-def _simple(columns: Columns, data: Array, offsets: Array, rows: Array, order: str, interfaces: Sequence[Interface]) -> None:
+def _simple(columns: Columns, data: Array, offsets: Array, rows: Array, order: str, places: Places) -> None:
     layout = np.dtype([("size", order + "u4"), ("length", order + "u4")])
     header = gather(data, offsets[rows] + 4, layout)
     length = header["length"].astype(np.int64)
-    snaplen = interfaces[0].snaplen if interfaces else 0
+    known = np.broadcast_to(places.base < places.known, len(offsets))[rows]
+    base = np.where(known, np.broadcast_to(places.base, len(offsets))[rows], -1)
+    snaplen = of_each(base, lambda index: places.interfaces[index].snaplen if index >= 0 else 0)
     columns["interface"][rows] = 0
     columns["length"][rows] = length
-    columns["captured"][rows] = np.minimum(length, snaplen) if snaplen else length
+    columns["captured"][rows] = np.where(snaplen > 0, np.minimum(length, snaplen), length)
     columns["offset"][rows] = offsets[rows] + 12
 
 
-def _readable(
-    columns: Columns, offsets: Array, kind: Array, room: Array, interfaces: Sequence[Interface]
-) -> tuple[int, str | None]:
+def _readable(columns: Columns, offsets: Array, kind: Array, room: Array, places: Places) -> tuple[int, str | None]:
     """How many blocks, from the first on, are sound, and what is wrong with the next one."""
     packet = (kind == ENHANCED) | (kind == PACKET) | (kind == SIMPLE)
-    nowhere = packet & (columns["interface"] >= len(interfaces))
-    absurd = packet & (columns["captured"] > MAX_PACKET)
+    nowhere = packet & (columns["interface"] + places.base >= places.known)
+    absurd = packet & (columns["captured"] > limits.PACKET.value)
     outside = packet & (columns["captured"] > room)
     bad = nowhere | absurd | outside
     if not bad.any():
@@ -121,5 +144,5 @@ def _readable(
     if nowhere[row]:
         return row, f"interface {int(columns['interface'][row])} was never described {at}"
     if absurd[row]:
-        return row, f"announces {size} bytes, more than the {MAX_PACKET} of any packet {at}"
+        return row, f"announces {size} bytes, more than the {limits.PACKET.value} of any packet {at}"
     return row, f"announces {size} bytes, more than its block holds {at}"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.capture import lanes
 from wiredoctor.capture.gather import gather
 from wiredoctor.capture.linktypes import is_known
-from wiredoctor.capture.model import MAX_PACKET, CaptureError, Interface
+from wiredoctor.capture.model import CaptureError, Interface
 from wiredoctor.capture.variants import MODIFIED, NOKIA, OLDER_MODIFIED, PLAIN, record_header
 from wiredoctor.tables import SECOND, Array, Columns
 
@@ -165,13 +166,15 @@ class PcapReader:
 
     def _readable(self, offsets: Array, captured: Array) -> int:
         """How many of the records, from the first on, are sound and wholly there; notes the damage behind them."""
-        bad = (captured > MAX_PACKET) | (offsets + self._record_header + captured > self._data.size)
+        bad = (captured > limits.PACKET.value) | (offsets + self._record_header + captured > self._data.size)
         if not bad.any():
             return len(offsets)
         first = int(bad.argmax())
         number, at, size = self.packets + first + 1, int(offsets[first]), int(captured[first])
-        if size > MAX_PACKET:
-            self.damage = f"packet {number} announces {size} bytes, more than the {MAX_PACKET} of any packet (offset {at})"
+        if size > limits.PACKET.value:
+            self.damage = (
+                f"packet {number} announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {at})"
+            )
         else:
             left = self._data.size - at - self._record_header
             self.damage = f"the file ends inside packet {number} (offset {at}: {size} bytes announced, {left} there)"

@@ -18,7 +18,7 @@ from wiredoctor.capture.blocks import (
     read_options,
     section_order,
 )
-from wiredoctor.capture.packets import packet_columns
+from wiredoctor.capture.packets import Places, packet_columns
 from wiredoctor.capture.timestamps import Clock
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class PcapngReader:
         self._data = data
         self._order = "<"
         self._base = 0  # index of the section's first interface in `interfaces`
-        self._section_interfaces: list[Interface] = []
+        self._changes: list[tuple[int, int, int]] = []
         self._seen: dict[Interface, Interface] = {}
         self._clock = Clock()
         self.position = 0
@@ -57,44 +57,57 @@ class PcapngReader:
 
     def read(self, packets: int) -> Columns:
         """tables.RECORDS columns of at most so many next packets; fewer, even none, where sections and interfaces begin."""
+        self._changes = [(0, self._base, len(self.interfaces))]
         offsets, kinds = self._walk(packets)
-        at = np.array(offsets, np.int64)
-        columns, damage = packet_columns(self._data, at, kinds, self._order, self._section_interfaces, self._clock)
+        at, places = np.array(offsets, np.int64), self._places(len(offsets))
+        columns, damage = packet_columns(self._data, at, kinds, self._order, places, self._clock)
         frames = len(columns["time"])
         if damage is not None:  # nearer than what the walk behind it may have met
             self.damage = f"packet {self.packets + frames + 1}: {damage}"
             self.position = offsets[frames]
+            del self.interfaces[int(np.broadcast_to(places.known, len(offsets))[frames]) :]
         self.packets += frames
-        columns["interface"] += self._base
         return columns
+
+    def _places(self, frames: int) -> Places:
+        """Where the interfaces of so many frames are found: what was described before each of them."""
+        if len(self._changes) == 1:
+            (_, base, known), *_ = self._changes
+            return Places(self.interfaces, base, known)
+        first, base, known = np.array(self._changes, np.int64).T
+        counts = np.diff(np.append(first, frames))
+        return Places(self.interfaces, np.repeat(base, counts), np.repeat(known, counts))
 
     def _walk(self, packets: int) -> tuple[list[int], dict[int, int]]:
         """Offsets of the next blocks that are frames, and the types of those that are not Enhanced Packet Blocks.
 
-        Stops in front of a block that changes how packets are read (a new section, a new interface), which is
-        then read by the next call, so that every packet of a run is read in one way. Frames are checked afterwards.
+        Stops in front of a section in the other byte order, which is then read by the next call, so that every packet of a
+        run is read in one way. Frames are checked afterwards.
         """
         buffer, position, last = self._data.data, self.position, self._data.size - _MIN_BLOCK
         head = struct.Struct(self._order + "II").unpack_from
         offsets: list[int] = []
         kinds: dict[int, int] = {}
         append = offsets.append
-        for _ in range(packets):
-            if position > last:
-                break
+        while packets and position <= last:
             kind, length = head(buffer, position)
             if kind == ENHANCED:
                 append(position)
                 position += length + 3 & ~3
+                packets -= 1
             elif kind in (SECTION, INTERFACE):
-                if offsets:
+                if offsets and kind == SECTION and section_order(self._data, position) != self._order:
                     break
                 position = self._define(kind, position, length)
+                while self._changes and self._changes[-1][0] == len(offsets):
+                    self._changes.pop()
+                self._changes.append((len(offsets), self._base, len(self.interfaces)))
                 head = struct.Struct(self._order + "II").unpack_from
             else:
                 if kind in FRAME_BLOCKS:
                     kinds[len(offsets)] = kind
                     append(position)
+                    packets -= 1
                 elif not self._whole(position, length):
                     break
                 position += length + 3 & ~3
@@ -134,7 +147,6 @@ class PcapngReader:
             return position
         interface = self._seen.setdefault(interface, interface)  # a hostile file has millions of one kind
         self.interfaces.append(interface)
-        self._section_interfaces.append(interface)
         return end
 
     def _section(self, block: bytes, position: int, end: int) -> int:
@@ -149,5 +161,4 @@ class PcapngReader:
             self.damage = f"a section header whose options reach beyond its end (offset {position})"
             return position
         self._base = len(self.interfaces)
-        self._section_interfaces = []
         return end

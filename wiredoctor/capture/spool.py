@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from wiredoctor.capture.model import CaptureError
 
@@ -16,7 +17,16 @@ CHUNK = 1 << 20
 """Bytes read, decompressed and written at a time."""
 
 SHARE_OF_FREE_SPACE = 0.9
-"""How much of the free space of the temporary directory a spooled capture may take."""
+"""How much of the free space of the temporary directory a spooled capture may take: the tables of a long capture go there too."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_ROOM = "there is no room for more"
+
+_INPUT = 1 << 14
+"""Compressed bytes read at a time: what a library gave for them is lost where it finds the data damaged."""
+
+_TAIL = 1 << 10
+"""Bytes at the end of a compressed file that go in one by one: a wrong check sum there costs none of the content."""
 
 _WINDOW = 1 << 28
 """Bytes of memory that decompressing may take: a hostile header can ask for gigabytes."""
@@ -31,6 +41,23 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "zstandard"),
     (b"\x04\x22\x4d\x18", "lz4"),
 )
+_OTHERS = (
+    (b"btsnoop\0", "btsnoop (Bluetooth)"),
+    (b"RTSS", "Network Monitor 1.x"),
+    (b"GMBU", "Network Monitor 2.x"),
+    (b"XCP\0", "Windows Sniffer"),
+    (b"TRSNIFF data", "DOS Sniffer"),
+    (b"iptrace ", "AIX iptrace"),
+    (b"ObserverPktBuffe", "Viavi Observer"),
+    (b"\x05VNF", "Visual Networks"),
+    (b"\xaa\xaa\xaa\xaa", "5View"),
+    (b"\x7fver", "EtherPeek or OmniPeek"),
+)
+"""How formats begin that Wireshark reads and wiredoctor does not."""
+
+_SKIPPABLE = b"\x2a\x4d\x18"
+"""Behind 0x50 to 0x5f, a frame without content, as pzstd(1) writes one in front of each other (RFC 8878, 3.1.2)."""
+_LONGEST_MAGIC = max(len(magic) for magic, _ in _MAGIC)
 
 
 class Source(Protocol):
@@ -55,8 +82,34 @@ class _Pushback:
         return piece
 
 
+class _Slowly:
+    """A source whose last bytes come one by one."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._tail = b""
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        while not self._ended and len(self._tail) <= _TAIL:
+            more = self._source.read(size) or b""
+            self._ended = not more
+            self._tail += more
+        end = 1 if self._ended else len(self._tail) - _TAIL
+        piece, self._tail = self._tail[:end], self._tail[end:]
+        return piece
+
+    def begin(self, held: bytes) -> bytes:
+        """`held` and enough behind it to see whether a stream begins there."""
+        while len(held) < _LONGEST_MAGIC and (more := self.read(_INPUT)):
+            held += more
+        return held
+
+
 def compression(head: bytes) -> str | None:
     """How a file that begins like this is compressed; None if it is not."""
+    if head[1:4] == _SKIPPABLE and head[0] >> 4 == 5:
+        return "zstandard"
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
@@ -80,16 +133,18 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], max_sp
         raise CaptureError(f"{name}: empty")
     if not is_capture(first):
         raise CaptureError(f"{name}: {damage}" if damage else not_a_capture(name, first, method))
-    limit = max_spool if max_spool is not None else int(shutil.disk_usage(tempfile.gettempdir()).free * SHARE_OF_FREE_SPACE)
-    file = tempfile.TemporaryFile(prefix="wiredoctor-")  # noqa: SIM115 - the capture keeps it open
-    lost = _write(file, first, chunks, method, limit)
-    file.flush()
+    file = tempfile.TemporaryFile(buffering=0, prefix="wiredoctor-")  # noqa: SIM115 - the capture keeps it open
+    lost = _write(file, first, chunks, method, _Room.of(max_spool))
     return file, damage or lost
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
     """What to say of a file that begins like this."""
     inside = f" inside {method}" if method else ""
+    if method and (again := compression(head)):
+        return f"{name}: {again}{inside}, which is not opened a second time: decompress it first"
+    if known := next((what for magic, what in _OTHERS if head.startswith(magic)), None):
+        return f"{name}: a {known} file{inside}, which wiredoctor does not read (editcap -F pcapng converts it)"
     begins = " ".join(f"{b:02x}" for b in head[:8])
     text = head[:8].decode("ascii", "replace")
     shown = f'"{text}"' if text.isprintable() and text.isascii() else begins
@@ -109,20 +164,45 @@ def _first(chunks: Iterator[bytes], method: str | None) -> tuple[bytes, str | No
     return head, None
 
 
-def _write(file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, limit: int) -> str | None:
+class _Room(NamedTuple):
+    """How many bytes may be spooled, and what to say when that is too little."""
+
+    bytes: int
+    over: str
+
+    @classmethod
+    def of(cls, max_spool: int | None) -> _Room:
+        free = int(shutil.disk_usage(tempfile.gettempdir()).free * SHARE_OF_FREE_SPACE)
+        if max_spool is not None and max_spool <= free:
+            return cls(max_spool, "the limit (--max-spool) allows no more")
+        return cls(free, _NO_ROOM)
+
+
+def _write(file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, room: _Room) -> str | None:
     written = 0
     chunk: bytes | None = first
-    try:
-        while chunk is not None:
-            if written + len(chunk) > limit:
-                file.write(chunk[: max(limit - written, 0)])
-                return f"only the first {limit} bytes were spooled: there is no room for more in {tempfile.gettempdir()}"
-            file.write(chunk)
-            written += len(chunk)
+    while chunk is not None:
+        full = written + len(chunk) > room.bytes
+        piece = memoryview(chunk)[: max(room.bytes - written, 0)]
+        try:
+            while piece:
+                size = file.write(piece)
+                written += size
+                piece = piece[size:]
+        except OSError as error:
+            return _cut_off(written, _NO_ROOM if error.errno in _FULL else f"{error.strerror} in the temporary folder")
+        if full:
+            return _cut_off(written, room.over)
+        try:
             chunk = next(chunks, None)
-    except Exception as error:  # noqa: BLE001 - five libraries, each with errors of its own
-        return _lost(method, written, error)
+        except Exception as error:  # noqa: BLE001 - five libraries, each with errors of its own
+            return _lost(method, written, error)
     return None
+
+
+def _cut_off(after: int, why: str) -> str:
+    where = f" in {tempfile.gettempdir()} (TMPDIR names another folder)" if why == _NO_ROOM else ""
+    return f"only the first {after} bytes were spooled: {why}{where}"
 
 
 def _lost(method: str | None, after: int, error: Exception) -> str:
@@ -135,18 +215,20 @@ def _lost(method: str | None, after: int, error: Exception) -> str:
 
 def _chunks(method: str | None, source: Source) -> Iterator[bytes]:
     """The content in pieces of at most CHUNK bytes. Raises what the libraries raise; EOFError for data cut off."""
+    if method is None:
+        return iter(lambda: source.read(CHUNK), b"")
+    slowly = _Slowly(source)
     if method == "zstandard":
-        return _zstandard(source)
+        return _zstandard(slowly)
     if method == "gzip":
-        return _gzip(source)
-    make = {"bzip2": _bzip2, "xz": _xz, "lz4": _lz4}.get(method or "")
-    return _streams(source, make) if make else iter(lambda: source.read(CHUNK), b"")
+        return _gzip(slowly)
+    return _streams(slowly, {"bzip2": _bzip2, "xz": _xz, "lz4": _lz4}[method])
 
 
-def _gzip(source: Source) -> Iterator[bytes]:
+def _gzip(source: _Slowly) -> Iterator[bytes]:
     import zlib
 
-    held = source.read(CHUNK)
+    held = source.begin(b"")
     while held.startswith(b"\x1f"):  # members follow each other; anything else behind one is padding
         member = zlib.decompressobj(31)
         while not member.eof:
@@ -155,10 +237,10 @@ def _gzip(source: Source) -> Iterator[bytes]:
             if piece:
                 yield piece
             elif not member.eof and not held:
-                held = source.read(CHUNK)
+                held = source.read(_INPUT)
                 if not held:
                     raise EOFError
-        held = member.unused_data or source.read(CHUNK)
+        held = source.begin(member.unused_data)
 
 
 def _bzip2() -> Any:
@@ -179,9 +261,9 @@ def _lz4() -> Any:
     return lz4.frame.LZ4FrameDecompressor()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportAttributeAccessIssue]
 
 
-def _streams(source: Source, make: Callable[[], Any]) -> Iterator[bytes]:
+def _streams(source: _Slowly, make: Callable[[], Any]) -> Iterator[bytes]:
     """Streams one behind the other, of any library with the interface of bz2.BZ2Decompressor."""
-    held = source.read(CHUNK)
+    held = source.begin(b"")
     magic = held[:3]
     while held.startswith(magic) and magic:
         stream = make()
@@ -191,28 +273,30 @@ def _streams(source: Source, make: Callable[[], Any]) -> Iterator[bytes]:
                 yield piece
             if stream.eof:
                 break
-            more = source.read(CHUNK) if stream.needs_input else b""
+            more = source.read(_INPUT) if stream.needs_input else b""
             if stream.needs_input and not more:
                 raise EOFError
             piece = stream.decompress(more, CHUNK)
-        held = stream.unused_data or source.read(CHUNK)
+        held = source.begin(stream.unused_data or b"")
 
 
-def _zstandard(source: Source) -> Iterator[bytes]:
+def _zstandard(source: _Slowly) -> Iterator[bytes]:
     """Frames one behind the other. The input goes in small pieces, as nothing else bounds what comes out at once."""
     import zstandard
 
-    held = source.read(_PIECE)
-    while held.startswith(_MAGIC[3][0]):
+    held, rest = source.begin(b""), b""
+    while compression(held) == "zstandard":
         frame: Any = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
-        while True:
-            piece: bytes = frame.decompress(held)
-            if piece:
-                yield piece
-            if frame.eof:
-                break
-            held = source.read(_PIECE)
-            if not held:
-                raise EOFError
-        held = frame.unused_data or b""
-        held += source.read(_PIECE)
+        while not frame.eof:
+            for at in range(0, len(held), _PIECE):
+                piece: bytes = frame.decompress(held[at : at + _PIECE])
+                if piece:
+                    yield piece
+                if frame.eof:
+                    rest = held[at + _PIECE :]
+                    break
+            else:
+                held = source.read(_INPUT)
+                if not held:
+                    raise EOFError
+        held = source.begin((frame.unused_data or b"") + rest)

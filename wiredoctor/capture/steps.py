@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wiredoctor.capture.model import NO_PACKET, Records
+from wiredoctor.capture.model import NO_PACKET, UNSTAMPED, Records
 from wiredoctor.tables import MILLISECOND, Array
 
 LEAST = MILLISECOND
@@ -30,38 +30,42 @@ class Step:
 
 @dataclass
 class ClockSteps:
-    """Steps of the clock so far: how many, the largest (ns), the first of them, and in which frames (not in order where
-    there are several interfaces; at most MOST)."""
+    """Steps of the clock so far: how many, the largest (ns), the first of them, and in which frames (at most
+    MOST)."""
 
     count: int = 0
     worst: int = 0
     first: list[Step] = field(default_factory=list[Step])
     frames: array[int] = field(default_factory=lambda: array("q"))
-    _newest: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    _newest: Array = field(default_factory=lambda: np.zeros((2, 1), np.int64))
 
     def watch(self, records: Records) -> None:
         """Goes on with an epoch."""
         interface, link_type = records.columns["interface"], records.columns["link_type"]
         low, high = int(interface.min()), int(interface.max())
-        if low == high and link_type.min() != NO_PACKET:
-            self._follow(low, np.arange(len(interface)), records)
+        unstamped = records.columns.get(UNSTAMPED)
+        if (missing := high + 1 - self._newest.shape[1]) > 0:
+            self._newest = np.pad(self._newest, ((0, 0), (0, missing + high // 2)))
+        if low == high and link_type.min() != NO_PACKET and unstamped is None:
+            self._follow(np.arange(len(interface)), records)
             return
-        stamped = link_type != NO_PACKET
-        for number in np.unique(interface[stamped]).tolist():
-            self._follow(number, np.flatnonzero(stamped & (interface == number)), records)
+        rows = np.flatnonzero(link_type != NO_PACKET if unstamped is None else ~unstamped)
+        self._follow(rows[np.argsort(interface[rows], kind="stable")], records)
 
-    def _follow(self, interface: int, rows: Array, records: Records) -> None:
-        """The packets of one interface."""
+    def _follow(self, rows: Array, records: Records) -> None:
+        """Packets in order of their interface, and of their frames on each."""
         if not len(rows):
             return
-        time, frame = records.columns["time"][rows], records.first_frame + rows
-        frame_before, time_before = self._newest.get(interface, (int(frame[0]), int(time[0])))
-        self._newest[interface] = int(frame[-1]), int(time[-1])
-        before = np.append(time_before, time[:-1])
-        steps = np.flatnonzero(before - time > LEAST)
+        time, frame, interface = records.columns["time"][rows], records.first_frame + rows, records.columns["interface"][rows]
+        before, frames = np.append(0, time[:-1]), np.append(0, frame[:-1])
+        first = np.flatnonzero(np.append(True, interface[1:] != interface[:-1]))
+        frames[first], before[first] = self._newest[:, interface[first]]
+        last = np.append(first[1:], len(rows)) - 1
+        self._newest[:, interface[last]] = frame[last], time[last]
+        steps = np.flatnonzero((before - time > LEAST) & (frames > 0))
         if not len(steps):
             return
-        frames = np.append(frame_before, frame[:-1])
+        steps = steps[np.argsort(frame[steps])]
         self.count += len(steps)
         self.worst = max(self.worst, int((before - time)[steps].max()))
         told = [Step(*(int(column[i]) for column in (frame, time, frames, before))) for i in steps[:SHOWN].tolist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from wiredoctor.capture.model import MAX_TIME
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from wiredoctor.capture.model import Interface
     from wiredoctor.tables import Array
@@ -31,6 +31,14 @@ def distinct(numbers: Array) -> list[int]:
     return [int(n) for n in np.unique(numbers)]
 
 
+def of_each(numbers: Array, of: Callable[[int], int], dtype: type[np.integer[Any]] = np.int64) -> Array:
+    """What `of` says of each number, asked once of each: a hostile file has as many interfaces as packets."""
+    if not len(numbers) or (numbers == numbers[0]).all():
+        return np.full(len(numbers), of(int(numbers[0])) if len(numbers) else 0, dtype)
+    unique, which = np.unique(numbers, return_inverse=True)
+    return np.array([of(n) for n in unique.tolist()], dtype)[which]
+
+
 class Clock:
     """Turns ticks into nanoseconds since the first packet that has a time stamp."""
 
@@ -45,9 +53,12 @@ class Clock:
         if len(rows):
             if self.first_time is None:
                 self.first_time = nanoseconds(int(ticks[rows[0]]), interfaces[int(interface[rows[0]])])
-            for index in distinct(interface[rows]):
-                own = rows[interface[rows] == index]
-                times[own] = self._since_first(ticks[own], interfaces[index])
+            whose = interface[rows]
+            per_second = of_each(whose, lambda index: interfaces[index].ticks, np.uint64)
+            base = of_each(whose, lambda index: self._base(interfaces[index]))
+            for resolution in distinct(per_second):  # powers of two and ten that fit 64 bits: 83 at most
+                some = per_second == resolution
+                times[rows[some]] = self._since_first(ticks[rows[some]], resolution, base[some])
         if len(rows) < len(times):
             before = np.maximum.accumulate(np.where(stamped, np.arange(len(times)), -1))
             times = np.where(before >= 0, times[np.maximum(before, 0)], self._last)
@@ -55,12 +66,14 @@ class Clock:
             self._last = int(times[-1])
         return times
 
-    def _since_first(self, ticks: Array, interface: Interface) -> Array:
-        first = self.first_time or 0
-        per_second = np.uint64(interface.ticks)
+    def _base(self, interface: Interface) -> int:
+        """The second of the first packet, in the seconds that this interface counts."""
+        return min(max((self.first_time or 0) // SECOND - interface.seconds, -_FAR), MAX_TIME)
+
+    def _since_first(self, ticks: Array, resolution: int, base: Array) -> Array:
+        first, per_second = self.first_time or 0, np.uint64(resolution)
         seconds, fraction = ticks // per_second, ticks % per_second
-        fraction = _scaled(fraction, interface.ticks)
-        base = min(max(first // SECOND - interface.seconds, -_FAR), MAX_TIME)
+        fraction = _scaled(fraction, resolution)
         relative = np.minimum(seconds, np.uint64(MAX_TIME)).astype(np.int64) - base
         times = np.clip(relative, -_FAR, _FAR) * SECOND + fraction.astype(np.int64) - first % SECOND
         return np.clip(times, -MAX_TIME, MAX_TIME)

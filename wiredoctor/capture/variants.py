@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from wiredoctor.capture.model import MAX_PACKET
+from wiredoctor import limits
 
 if TYPE_CHECKING:
     from wiredoctor.tables import Array
@@ -34,7 +34,9 @@ def _absurdities(data: Array, position: int, order: str, snaplen: int, size: int
         if len(header) < size:
             return 1
         _, fraction, captured, length = struct.unpack_from(order + "IIII", header)
-        found = sum((fraction >= 1_000_000, captured > MAX_PACKET, captured > snaplen, length > _MAX_LENGTH, captured > length))
+        found = sum(
+            (fraction >= 1_000_000, captured > limits.PACKET.value, captured > snaplen, length > _MAX_LENGTH, captured > length)
+        )
         if found:
             return found
         position += size + captured

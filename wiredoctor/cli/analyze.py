@@ -20,11 +20,14 @@ from wiredoctor.cli.options import (
     End,
     Format,
     Hosts,
+    MaxSpool,
     Merge,
     Ports,
     Quiet,
+    Secrets,
     Severity,
     Verbose,
+    size,
     wanted,
 )
 from wiredoctor.cli.outputs import Text, outputs, spool, write_file, write_stdout
@@ -46,6 +49,7 @@ def analyze(
     full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
     everything: Annotated[bool, typer.Option("--all", help='Text without "N more".')] = False,
     merge: Merge = False,
+    max_spool: MaxSpool = None,
     host: Hosts = None,
     port: Ports = None,
     connection: Connections = None,
@@ -72,6 +76,7 @@ def analyze(
         int | None,
         typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 4)."),
     ] = None,
+    show_secrets: Secrets = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     color: Colors = Color.auto,
@@ -89,7 +94,10 @@ def analyze(
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
     what = wanted(host, port, connection, begin, end, sure)
     request = requested(rules, read, what, select, ignore, baseline)
-    report, complete = run(captures, request, jobs=jobs, quiet=quiet, verbose=verbose, merge=merge)
+    most = size("--max-spool", max_spool)
+    report, complete = run(
+        captures, request, jobs=jobs, merge=merge, max_spool=most, show_secrets=show_secrets, quiet=quiet, verbose=verbose
+    )
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(report, form, out, paper, full=full, everything=everything, quiet=quiet, shown=str(what))

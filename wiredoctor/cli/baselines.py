@@ -21,7 +21,7 @@ def fingerprints(path: str) -> frozenset[str]:
     try:
         found = [*_findings(text)]
         return frozenset(str(one["fingerprint"]) for one in found)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also of numbers of thousands of digits, and of lists in lists in lists
         raise UsageError(f"--baseline {path}: is not JSON") from None
     except (KeyError, TypeError):
         raise UsageError(f"--baseline {path}: is JSON, but no report of wiredoctor") from None

@@ -91,6 +91,8 @@ def _table(file: Path) -> dict[str, Any] | None:
         if file.name == SHARED and not _OURS.search(text):
             return None
         content = _parsed(text)
+    except RecursionError:
+        raise UsageError(f"{file}: not TOML: nested too deeply") from None
     except ValueError as error:  # also of the decoder
         raise UsageError(f"{file}: not TOML: {' '.join(str(error).split())}") from None
     if file.name != SHARED:

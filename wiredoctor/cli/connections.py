@@ -16,14 +16,16 @@ from wiredoctor.cli.options import (
     End,
     Format,
     Hosts,
+    MaxSpool,
     Merge,
     Ports,
     Quiet,
     TableFormat,
     Verbose,
+    size,
     wanted,
 )
-from wiredoctor.cli.tables import print_table
+from wiredoctor.cli.tables import Asked, print_table
 
 
 def connections(
@@ -32,6 +34,7 @@ def connections(
         TableFormat, typer.Option("--format", "-f", help="text, json, or jsonl (one object a line).")
     ] = TableFormat.text,
     merge: Merge = False,
+    max_spool: MaxSpool = None,
     host: Hosts = None,
     port: Ports = None,
     connection: Connections = None,
@@ -45,4 +48,6 @@ def connections(
     """Print every TCP connection on a line: who spoke to whom, how much, how fast, and how it ended."""
     what = wanted(host, port, connection, begin, end)
     form = Format(format.value)
-    return print_table("connections", captures, what, form, color, config=config, merge=merge, quiet=quiet, verbose=verbose)
+    most = size("--max-spool", max_spool)
+    how = Asked(config=config, merge=merge, max_spool=most, quiet=quiet, verbose=verbose)
+    return print_table("connections", captures, what, form, color, how)

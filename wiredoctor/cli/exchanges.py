@@ -16,14 +16,17 @@ from wiredoctor.cli.options import (
     End,
     Format,
     Hosts,
+    MaxSpool,
     Merge,
     Ports,
     Quiet,
+    Secrets,
     TableFormat,
     Verbose,
+    size,
     wanted,
 )
-from wiredoctor.cli.tables import print_table
+from wiredoctor.cli.tables import Asked, print_table
 
 
 def exchanges(
@@ -32,12 +35,14 @@ def exchanges(
         TableFormat, typer.Option("--format", "-f", help="text, json, or jsonl (one object a line).")
     ] = TableFormat.text,
     merge: Merge = False,
+    max_spool: MaxSpool = None,
     host: Hosts = None,
     port: Ports = None,
     connection: Connections = None,
     begin: Begin = None,
     end: End = None,
     config: Configurations = None,
+    show_secrets: Secrets = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     color: Colors = Color.auto,
@@ -45,4 +50,6 @@ def exchanges(
     """Print every HTTP exchange on a line, with a bar that shows request, server and response time."""
     what = wanted(host, port, connection, begin, end)
     form = Format(format.value)
-    return print_table("exchanges", captures, what, form, color, config=config, merge=merge, quiet=quiet, verbose=verbose)
+    most = size("--max-spool", max_spool)
+    how = Asked(config=config, merge=merge, max_spool=most, show_secrets=show_secrets, quiet=quiet, verbose=verbose)
+    return print_table("exchanges", captures, what, form, color, how)

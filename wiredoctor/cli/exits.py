@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
+from wiredoctor.masking import trace
 from wiredoctor.report.words import clean
 
 
@@ -108,10 +109,15 @@ def _run(command: Callable[..., int], args: tuple[Any, ...], options: dict[str, 
         return Exit.BAD_INPUT
     except Exception as error:  # noqa: BLE001  the last resort: whatever it is, it is our fault, and the user gets one line
         if options.get("verbose"):
-            traceback.print_exc()
+            _print_trace(error, whole=bool(options.get("show_secrets")))
         say(_apology(error))
         return Exit.INTERNAL
     return code
+
+
+def _print_trace(error: Exception, *, whole: bool) -> None:
+    for line in trace(error, whole=whole).splitlines():
+        print(clean(line), file=sys.stderr)  # noqa: T201
 
 
 def _apology(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
@@ -57,11 +58,20 @@ Captures = Annotated[
     list[str],
     typer.Argument(
         metavar="CAPTURE",
-        help='Capture files (pcap or pcapng, plain or compressed), folders of them, "-" for standard input.',
+        help='Capture files (pcap, pcapng or snoop, plain or compressed), folders of them, "-" for standard input.',
         show_default=False,
     ),
 ]
 Merge = Annotated[bool, typer.Option("--merge", help="Read all files as one capture, in order of time, as mergecap does.")]
+MaxSpool = Annotated[
+    str | None,
+    typer.Option(
+        "--max-spool",
+        metavar="SIZE",
+        help="Room that a compressed capture or standard input may take on disk (500MB, 10GiB; default: what is free).",
+        show_default=False,
+    ),
+]
 Hosts = Annotated[
     list[str] | None, typer.Option("--host", metavar="ADDRESS", help="Show only what concerns this address (repeatable).")
 ]
@@ -87,6 +97,9 @@ Configurations = Annotated[
     ),
 ]
 Colors = Annotated[Color, typer.Option("--color", help="When to use colour; NO_COLOR turns auto off.")]
+Secrets = Annotated[
+    bool, typer.Option("--show-secrets", help="Mask nothing: queries, user information, payload in proofs are shown as sent.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The result and nothing else: no progress, no closing part.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how long it took; show the traceback of internal errors.")]
 
@@ -118,6 +131,21 @@ def _address(text: str) -> str:
         return address(text)
     except ValueError:
         raise UsageError(f"--host: {text!r} is not an IP address (names are not resolved)") from None
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+
+def size(option: str, text: str | None) -> int | None:
+    """Bytes of "10GB", "1.5 GiB" or "100000"; raises UsageError."""
+    if text is None:
+        return None
+    from fractions import Fraction
+
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE | re.ASCII)
+    if match is None:
+        raise UsageError(f"{option}: {text!r} is not a size like 500MB, 10GiB or a number of bytes")
+    return int(Fraction(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
 def _moment(option: str, text: str | None) -> Moment | None:

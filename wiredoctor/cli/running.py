@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.narrow import Wanted
 
 MOST_JOBS = 4
-"""Each process reads the whole file and decodes every packet: more of them gain little."""
+"""One process reads the file and one decodes every packet, for all: more of them gain little."""
 
 
 class Request(NamedTuple):
@@ -53,6 +53,8 @@ def run(
     *,
     jobs: int | None = None,
     merge: bool = False,
+    show_secrets: bool = False,
+    max_spool: int | None = None,
     quiet: bool = False,
     verbose: bool = False,
 ) -> tuple[Report, bool]:
@@ -73,9 +75,11 @@ def run(
 
         report = analyze(
             *captures, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
-            jobs=jobs, merge=merge, progress=bar, on_error=on_error,
+            jobs=jobs, merge=merge, max_spool=max_spool, show_secrets=show_secrets, progress=bar, on_error=on_error,
         )  # fmt: skip
         took = bar.seconds
+    if show_secrets and not quiet:
+        say("the output holds secrets (--show-secrets): think before you pass it on")
     if verbose:
         packets = sum(c.packets for c in report.captures)
         say(f"{count(packets, 'packet')} in {duration(took)}")

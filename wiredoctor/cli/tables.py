@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit
@@ -17,22 +17,27 @@ if TYPE_CHECKING:
     from wiredoctor.report.paper import Paper
 
 
+class Asked(NamedTuple):
+    """Options of the command that print_table knows nothing more of."""
+
+    config: str | None = None
+    merge: bool = False
+    max_spool: int | None = None
+    show_secrets: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
 def print_table(
-    table: Literal["connections", "exchanges"],
-    captures: list[str],
-    wanted: Wanted,
-    output: Format,
-    color: Color,
-    *,
-    config: str | None,
-    merge: bool,
-    quiet: bool,
-    verbose: bool,
+    table: Literal["connections", "exchanges"], captures: list[str], wanted: Wanted, output: Format, color: Color, how: Asked
 ) -> int:
     """The table on standard output; says the exit code."""
     rules = every_rule()
-    request = requested(rules, configuration(config, rules), wanted)
-    report, complete = run(captures, request, merge=merge, quiet=quiet, verbose=verbose)
+    request = requested(rules, configuration(how.config, rules), wanted)
+    report, complete = run(
+        captures, request, merge=how.merge, max_spool=how.max_spool, show_secrets=how.show_secrets, quiet=how.quiet,
+        verbose=how.verbose,
+    )  # fmt: skip
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(report, table, form, out, paper)

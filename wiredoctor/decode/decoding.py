@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.decode import link as links
 from wiredoctor.decode.network import ipv4, ipv6, join
 from wiredoctor.decode.reasons import CUT_TCP, link_reason, type_reason
-from wiredoctor.decode.shares import only_share
-from wiredoctor.decode.state import MAX_ODDITIES, DecodeState, Oddity
+from wiredoctor.decode.state import DecodeState, Oddity
 from wiredoctor.decode.transport import tcp
 from wiredoctor.tables import PACKETS
 
 if TYPE_CHECKING:
+    from wiredoctor.decode.nested import Nested
     from wiredoctor.tables import Array, Columns
+
+FEW = 50
+"""Packets that are sooner decoded one by one than by the paths for many."""
 
 
 def decode(
@@ -24,31 +28,43 @@ def decode(
     """The TCP packets among these packet records, in order of frames, and what was odd about some.
 
     data: the capture file (uint8). records: tables.RECORDS columns; frames count from first_frame.
-    Returns tables.PACKETS columns and (frame, layer, what) rows, at most MAX_ODDITIES.
+    Returns tables.PACKETS columns and (frame, layer, what) rows, at most limits.ODDITIES.
     fast=False sends every packet through the general path, to hold the two against each other.
     """
     if not fast:
         rows = np.arange(len(records["offset"]))
         columns, oddities = general_path(data, rows, first_frame, records, state)
-        return _ordered(columns), oddities[:MAX_ODDITIES]
+        return _ordered(columns), oddities[: limits.ODDITIES.value]
     link = links.link_layer(data, records)
     first, second = np.flatnonzero(link.type == links.IPV4_TYPE), np.flatnonzero(link.type == links.IPV6_TYPE)
     four = ipv4(data, first, link.network[first], records, state.tunnels)
     six = ipv6(data, second, link.network[second], records)
-    columns, part, cut, oddities = tcp(data, first_frame, records, link, join(four.tcp, six.tcp), state.share)
-    for reason, packets in (*four.refused, *six.refused, (CUT_TCP, cut), *_refused_by_link(link, records)):
+    network, refused = join(four.tcp, six.tcp), [*four.refused, *six.refused, *_refused_by_link(link, records)]
+    rows = np.sort(np.concatenate([np.flatnonzero(link.type == links.GENERAL), four.general, six.general]))
+    if len(rows) > FEW:
+        inside = around(data, rows, link, records)
+        network, rows, refused = join(network, inside.tcp), inside.general, [*refused, *inside.refused.items()]
+        state.encapsulations.update(inside.encapsulations)
+        state.longest_cut = max(state.longest_cut, inside.longest_cut)
+    columns, part, cut, oddities = tcp(data, first_frame, records, link, network)
+    for reason, packets in (*refused, (CUT_TCP, cut)):
         if packets:
             state.not_analysed[reason] += packets
-    rows = np.sort(np.concatenate([np.flatnonzero(link.type == links.GENERAL), four.general, six.general, part]))
+    if len(part):
+        rows = np.sort(np.concatenate([rows, part]))
     if len(rows):
         more, odd = general_path(data, rows, first_frame, records, state)
-        if state.share[1] > 1:
-            # every share reads these packets: the first one tells what is odd about them
-            more, odd = only_share(state.share, more), odd if state.share[0] == 0 else []
         oddities = sorted(oddities + odd)
         columns = {name: np.concatenate([columns[name], more[name]]) for name in more}
-        return _ordered(columns), oddities[:MAX_ODDITIES]
+        return _ordered(columns), oddities[: limits.ODDITIES.value]
     return {c.name: columns[c.name] for c in PACKETS.columns}, oddities
+
+
+def around(data: Array, rows: Array, link: links.Link, records: Columns) -> Nested:
+    """Headers inside each other: its modules are loaded when a capture has more than a few of them."""
+    from wiredoctor.decode import nested
+
+    return nested.nested(data, rows, link, records)
 
 
 def general_path(

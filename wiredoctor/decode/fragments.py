@@ -6,14 +6,11 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wiredoctor import limits
+from wiredoctor.limits import Met
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
-
-MAX_DATAGRAMS = 4_096
-"""Incomplete datagrams kept; the oldest goes first. Linux keeps what fits 4 MB (ipfrag_high_thresh): about as many."""
-
-MAX_BYTES = 16 * 1024 * 1024
-"""Bytes of incomplete datagrams kept, for fragments of the largest size."""
 
 _MAX_DATAGRAM = 1 << 16
 
@@ -53,7 +50,8 @@ class _Datagram:
 class FragmentStore:
     """Incomplete datagrams by (addresses, identification, ...), bounded in number and bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, met: Met | None = None) -> None:
+        self.met = Met() if met is None else met
         self._waiting: dict[Hashable, _Datagram] = {}
         self._held = 0
         self._arrivals = 0
@@ -80,5 +78,7 @@ class FragmentStore:
         self._held -= self._waiting.pop(key).held
 
     def _make_room(self) -> None:
-        while len(self._waiting) > MAX_DATAGRAMS or self._held > MAX_BYTES:
+        while len(self._waiting) > limits.DATAGRAMS.value or self._held > limits.DATAGRAM_BYTES.value:
+            many = len(self._waiting) > limits.DATAGRAMS.value
+            self.met.add(limits.DATAGRAMS if many else limits.DATAGRAM_BYTES)
             self._forget(next(iter(self._waiting)))

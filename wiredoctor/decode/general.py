@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wiredoctor import limits
 from wiredoctor.decode.general_link import LINKS
+from wiredoctor.decode.general_names import step_bits
+from wiredoctor.decode.names import names_of
 from wiredoctor.decode.packet import Packet, Step
 from wiredoctor.decode.reasons import link_reason
 from wiredoctor.decode.rows import Row, columns_of
@@ -15,9 +18,6 @@ from wiredoctor.decode.rows import Row, columns_of
 if TYPE_CHECKING:
     from wiredoctor.decode.state import DecodeState, Oddity
     from wiredoctor.tables import Array, Columns
-
-MAX_HEADERS = 64
-"""Headers inside each other: more are no tunnel but an attack on whoever follows them."""
 
 
 def general_path(
@@ -31,12 +31,14 @@ def general_path(
     for i, (record, link_type) in enumerate(zip(rows.tolist(), records["link_type"][rows].tolist(), strict=True)):
         at, frame = offset[i], first_frame + record
         end, limit = at + captured[i], at + max(captured[i], length[i])
-        packet = Packet(state, record, frame, buffer, 0, at, end, limit)
+        packet = Packet(state, record, frame, buffer, 0, at, end, limit, captured[i])
         outcome = _follow(packet, LINKS.get(link_type), link_type)
         if isinstance(outcome, str):
             state.not_analysed[outcome] += 1
             continue
         found.append(outcome)
+        for name in names_of(packet.names):
+            state.encapsulations[name] += 1
         if outcome.oddity is not None:
             oddities.append((frame, "tcp", outcome.oddity))
     return columns_of(found, records), oddities
@@ -45,7 +47,8 @@ def general_path(
 def _follow(packet: Packet, step: Step | None, link_type: int) -> Row | str:
     if step is None:
         return link_reason(link_type)
-    for _ in range(MAX_HEADERS):
+    for _ in range(limits.HEADERS.value):
+        packet.names |= step_bits().get(step, 0)
         outcome = step(packet)
         if isinstance(outcome, (Row, str)):
             return outcome

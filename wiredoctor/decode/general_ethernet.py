@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from wiredoctor.decode.general_dpkt import mpls_label, pppoe_session, vlan_tag
 from wiredoctor.decode.general_network import ipv4, ipv6
 from wiredoctor.decode.hashing import mix_one
-from wiredoctor.decode.link import FIRST_TYPE, VLAN_TYPES
+from wiredoctor.decode.link import FIRST_TYPE, FRAMES, VLAN_TYPES
 from wiredoctor.decode.reasons import CUT_LINK, type_reason
 
 if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step
+
+_MULTILINK, _WHOLE = 0x003D, 0xC0
 
 _SNAP = b"\xaa\xaa\x03"
 
@@ -27,7 +29,13 @@ def ether_type(type_: int) -> Step | str:
         return _vlan
     if type_ < FIRST_TYPE:
         return llc
-    return type_reason(type_)
+    return _tags(type_) or type_reason(type_)
+
+
+def _tags(type_: int) -> Step | None:
+    from wiredoctor.decode.general_tags import tag
+
+    return tag(type_)
 
 
 def ethernet(packet: Packet) -> Step | str:
@@ -72,7 +80,7 @@ def llc(packet: Packet) -> Step | str:
     return ether_type(int.from_bytes(head[6:]))
 
 
-def _mpls(packet: Packet) -> Step | str:
+def mpls(packet: Packet) -> Step | str:
     """RFC 3032. Behind the last label nothing says what follows; the first half byte does, as in Wireshark."""
     while True:
         entry = mpls_label(packet)
@@ -82,12 +90,15 @@ def _mpls(packet: Packet) -> Step | str:
         packet.passed(label)
         if last:
             break
-    version = packet.peek(1)[:1].hex()[:1]
-    if version == "4":
+    head = packet.peek(18)
+    version = head[0] >> 4 if head else None
+    if version == 4:
         return ipv4
-    if version == "6":
+    if version == 6:
         return ipv6
-    if version == "0" and packet.has(4):  # RFC 4385: a control word, then Ethernet
+    if int.from_bytes(head[12:14]) in FRAMES and int.from_bytes(head[16:18]) not in FRAMES:
+        return ethernet
+    if version == 0 and packet.has(4):  # RFC 4385: a control word, then Ethernet
         packet.at += 4
         return ethernet
     return "MPLS"
@@ -120,8 +131,22 @@ def ppp(packet: Packet) -> Step | str:
     if len(head) < size:
         return CUT_LINK
     packet.at += size
-    type_ = _PPP_TYPES.get(int.from_bytes(head[:size]))
+    number = int.from_bytes(head[:size])
+    if number == _MULTILINK:
+        return _multilink
+    type_ = _PPP_TYPES.get(number)
     return ether_type(type_) if type_ is not None else "PPP"
+
+
+def _multilink(packet: Packet) -> Step | str:
+    """RFC 1990: a packet in one piece, that is its beginning and its end, with a long sequence number."""
+    head = packet.peek(4)
+    if len(head) < 4:
+        return CUT_LINK
+    if head[0] & _WHOLE != _WHOLE:
+        return "PPP in fragments"
+    packet.at += 4
+    return ppp
 
 
 def c_hdlc(packet: Packet) -> Step | str:
@@ -130,7 +155,7 @@ def c_hdlc(packet: Packet) -> Step | str:
     return ether_type(int.from_bytes(packet.take(4)[2:]))
 
 
-def _e_tag(packet: Packet) -> Step | str:
+def e_tag(packet: Packet) -> Step | str:
     """IEEE 802.1BR: the tag of a port extender."""
     if not packet.has(8):
         return CUT_LINK
@@ -139,7 +164,7 @@ def _e_tag(packet: Packet) -> Step | str:
     return ether_type(int.from_bytes(tag[6:]))
 
 
-def _backbone(packet: Packet) -> Step | str:
+def backbone(packet: Packet) -> Step | str:
     """IEEE 802.1ah: a service tag, then the customer's frame."""
     if not packet.has(4):
         return CUT_LINK
@@ -147,7 +172,7 @@ def _backbone(packet: Packet) -> Step | str:
     return ethernet
 
 
-def _fabric_path(packet: Packet) -> Step | str:
+def fabric_path(packet: Packet) -> Step | str:
     """Cisco FabricPath: tree and hop count, then the frame."""
     if not packet.has(2):
         return CUT_LINK
@@ -159,11 +184,11 @@ _TYPES: dict[int, Step] = {
     0x0800: ipv4,
     0x86DD: ipv6,
     0x6558: ethernet,
-    0x8847: _mpls,
-    0x8848: _mpls,
+    0x8847: mpls,
+    0x8848: mpls,
     0x8864: pppoe,
     0x880B: ppp,
-    0x8903: _fabric_path,
-    0x88E7: _backbone,
-    0x893F: _e_tag,
+    0x8903: fabric_path,
+    0x88E7: backbone,
+    0x893F: e_tag,
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.decode.general_ethernet import c_hdlc, ether_type, ethernet, llc, ppp, pppoe
 from wiredoctor.decode.general_network import ipv4, ipv6
-from wiredoctor.decode.general_rare import arcnet_linux, ip_over_infiniband
+from wiredoctor.decode.general_rare import RARE_LINKS, arcnet_linux, behind, ip_over_infiniband
 from wiredoctor.decode.general_wifi import prism, radiotap, wifi
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.link import BAD_VERSION, CUT_SHORT, FIRST_TYPE
@@ -136,7 +136,34 @@ def _ppi(packet: Packet) -> Step | str:
     return LINKS.get(link_type) or link_reason(link_type)
 
 
+def _by_family(packet: Packet, size: int, family: int) -> Step | str:
+    """Behind a header of this size IP of this address family."""
+    if not packet.has(size):
+        return CUT_LINK
+    packet.at += size
+    return ether_type(_FAMILIES[family]) if family in _FAMILIES else type_reason(0xFFFF)
+
+
+def _old_pflog(packet: Packet) -> Step | str:
+    """OpenBSD before 3.4: family, interface, rule, reason, action, direction."""
+    return _by_family(packet, 28, int.from_bytes(packet.peek(4)))
+
+
+def _pktap(packet: Packet) -> Step | str:
+    """Apple's header on captures of all interfaces, in little-endian: its length, its type, and which link type follows."""
+    head = packet.peek(12)
+    size, link_type = int.from_bytes(head[:4], "little"), int.from_bytes(head[8:], "little")
+    if len(head) < 12 or size < 12 or not packet.has(size):
+        return CUT_LINK
+    packet.at += size
+    return LINKS.get(link_type) or link_reason(link_type)
+
+
 LINKS: dict[int, Step] = {
+    **RARE_LINKS,
+    17: _old_pflog,
+    206: behind(1, _frame_relay),
+    258: _pktap,
     0: _null,
     1: ethernet,
     9: ppp,

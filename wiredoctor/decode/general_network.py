@@ -42,7 +42,7 @@ def ipv4(packet: Packet) -> Step | str:
         destination = _final_destination(packet, size, destination)
     _enter(packet, 4, source, destination)
     if total:
-        packet.restrict(total)
+        packet.measure(total)
     packet.at = start + size
     if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET):
         first = fragment & FRAGMENT_OFFSET == 0
@@ -83,7 +83,7 @@ def ipv6(packet: Packet) -> Step | str:
     packet.ip_id = -1
     _enter(packet, 6, int.from_bytes(header[8:24]), int.from_bytes(header[24:40]))
     if size or packet.limit - packet.at <= JUMBO:
-        packet.restrict(size if size or protocol != 0 else packet.limit - packet.at)
+        packet.measure(size if size or protocol != 0 else packet.limit - packet.at)
     while protocol in EXTENSIONS:
         following = _extension(packet, protocol)
         if isinstance(following, str):
@@ -132,6 +132,16 @@ def _enter(packet: Packet, version: int, source: int, destination: int) -> None:
     packet.ip_version, packet.source, packet.destination = version, source, destination
 
 
+def ipv4_in_ip(packet: Packet) -> Step | str:
+    """RFC 2003."""
+    return ipv4(packet)
+
+
+def ipv6_in_ip(packet: Packet) -> Step | str:
+    """RFC 4213, RFC 2473."""
+    return ipv6(packet)
+
+
 def _protocol(protocol: int) -> Step | str:
     return _PROTOCOLS.get(protocol) or protocol_reason(protocol)
 
@@ -166,7 +176,7 @@ def _tunnel_fragment(packet: Packet, first: bool) -> bool:
     return datagram in packet.state.tunnels
 
 
-def _authentication(packet: Packet) -> Step | str:
+def authentication(packet: Packet) -> Step | str:
     """RFC 4302: the header authenticates what follows and leaves it readable."""
     header = authentication_header(packet)
     if header is None:
@@ -178,7 +188,7 @@ def _authentication(packet: Packet) -> Step | str:
     return _protocol(following)
 
 
-def _gre(packet: Packet) -> Step | str:
+def gre_in_ip(packet: Packet) -> Step | str:
     from wiredoctor.decode.general_gre import gre
 
     return gre(packet)
@@ -209,4 +219,27 @@ def _quoted(packet: Packet, name: str, errors: tuple[int, ...], inside: Step) ->
     return inside
 
 
-_PROTOCOLS: dict[int, Step] = {1: _icmp, 4: ipv4, 6: tcp, 17: _udp, 41: ipv6, 47: _gre, 51: _authentication, 58: _icmpv6}
+def ether_ip(packet: Packet) -> Step | str:
+    """RFC 3378: a version, then the frame."""
+    from wiredoctor.decode.general_ethernet import ethernet
+
+    packet.at += 2
+    return ethernet
+
+
+def frame_in_ip(packet: Packet) -> Step | str:
+    from wiredoctor.decode.general_ethernet import ethernet
+
+    return ethernet(packet)
+
+
+def mpls_in_ip(packet: Packet) -> Step | str:
+    from wiredoctor.decode.general_ethernet import mpls
+
+    return mpls(packet)
+
+
+_PROTOCOLS: dict[int, Step] = {
+    1: _icmp, 4: ipv4_in_ip, 6: tcp, 17: _udp, 41: ipv6_in_ip, 47: gre_in_ip, 51: authentication, 58: _icmpv6,
+    97: ether_ip, 137: mpls_in_ip, 143: frame_in_ip,
+}  # fmt: skip

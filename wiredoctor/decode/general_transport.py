@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from wiredoctor.decode.options import END, MAX_SHIFT, MSS, NOP, SACK, TIMESTAMPS, WINDOW_SCALE
+from wiredoctor.decode.options import END, MAX_SHIFT, MSS, NOP, SACK, STAMPED, TIMESTAMPS, WINDOW_SCALE
 from wiredoctor.decode.reasons import CUT_TCP
 from wiredoctor.decode.rows import Row
 from wiredoctor.decode.transport import LEAST, impossible_offset
+from wiredoctor.tables import NONE, NOT_CAPTURED
 
 if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step
@@ -37,6 +38,9 @@ def tcp(packet: Packet) -> Step | Row | str:
     if impossible and not packet.quoted:
         row.oddity = impossible_offset(size, segment)
     _read_options(row)
+    if not impossible and payload > packet.end:
+        row.mss, row.window_shift = (NOT_CAPTURED if n == NONE else n for n in (row.mss, row.window_shift))
+        row.has_timestamps |= size >= STAMPED and length > 0
     return row
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wiredoctor.decode.general_dpkt import udp_header
-from wiredoctor.decode.general_ethernet import ether_type, ethernet, ppp
+from wiredoctor.decode.general_ethernet import ether_type, ethernet, mpls, ppp
 from wiredoctor.decode.general_gre import gre
 from wiredoctor.decode.general_network import ipv4, ipv6
+from wiredoctor.decode.general_tags import SERVICE_PROTOCOLS
+from wiredoctor.decode.general_wifi import swapped_wifi, wifi
 from wiredoctor.decode.network import protocol_reason
 from wiredoctor.decode.tunnels import (
     AYIYA,
+    CAPWAP,
     GENEVE,
     GRE_IN_UDP,
     GTP_U,
     L2TP,
+    LINUX_VXLAN,
+    LISP,
+    MPLS_IN_UDP,
     TEREDO,
+    TZSP,
     UDP,
     UDP_HEADER,
     VXLAN,
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
 _NOT_A_TUNNEL = protocol_reason(UDP)
 
+_BRIDGED = b"\x65\x58"
 _GTP_PACKET = 255
 _GRE_FLAGS = 0xB000
 _L2TP_CONTROL, _L2TP_LENGTH, _L2TP_SEQUENCE, _L2TP_OFFSET, _L2TP_VERSION = 0x8000, 0x4000, 0x0800, 0x0200, 0x000F
@@ -46,17 +54,18 @@ def udp(packet: Packet) -> Step | str:
     return inside
 
 
-def _vxlan(packet: Packet) -> Step | str:
+def vxlan(packet: Packet) -> Step | str:
     """RFC 7348."""
     head = packet.peek(8)
     if len(head) < 8 or not head[0] & 0x08:
         return _NOT_A_TUNNEL
     packet.passed(int.from_bytes(head[4:7]))
     packet.at += 8
+    packet.mirrored = True
     return ethernet
 
 
-def _vxlan_gpe(packet: Packet) -> Step | str:
+def vxlan_gpe(packet: Packet) -> Step | str:
     """draft-ietf-nvo3-vxlan-gpe: VXLAN with a protocol number."""
     head = packet.peek(8)
     inside = _GPE_PROTOCOLS.get(head[3]) if len(head) == 8 and head[0] & 0x0C == 0x0C else None
@@ -64,10 +73,11 @@ def _vxlan_gpe(packet: Packet) -> Step | str:
         return _NOT_A_TUNNEL
     packet.passed(int.from_bytes(head[4:7]))
     packet.at += 8
+    packet.mirrored |= inside is ethernet
     return inside
 
 
-def _geneve(packet: Packet) -> Step | str:
+def geneve(packet: Packet) -> Step | str:
     """RFC 8926."""
     head = packet.peek(8)
     if len(head) < 8 or head[0] >> 6:
@@ -77,10 +87,11 @@ def _geneve(packet: Packet) -> Step | str:
         return _NOT_A_TUNNEL
     packet.passed(int.from_bytes(head[4:7]))
     packet.at += size
+    packet.mirrored |= head[2:4] == _BRIDGED
     return ether_type(int.from_bytes(head[2:4]))
 
 
-def _gtp(packet: Packet) -> Step | str:
+def gtp(packet: Packet) -> Step | str:
     """3GPP TS 29.281 section 5: user packets, the tunnel's own messages not."""
     head = packet.peek(12)
     if len(head) < 8 or head[0] >> 4 != 3 or head[1] != _GTP_PACKET:
@@ -104,7 +115,7 @@ def _gtp(packet: Packet) -> Step | str:
     return ipv4 if version == "4" else ipv6 if version == "6" else _NOT_A_TUNNEL
 
 
-def _teredo(packet: Packet) -> Step | str:
+def teredo(packet: Packet) -> Step | str:
     """RFC 4380 section 5.1.1: an authentication and an origin may stand in front of the IPv6 header."""
     head = packet.peek(4)
     if head[:2] == b"\0\1" and len(head) == 4:
@@ -124,7 +135,7 @@ def _gre_in_udp(packet: Packet) -> Step | str:
     return gre if len(flags) == 2 and not int.from_bytes(flags) & ~_GRE_FLAGS else _NOT_A_TUNNEL
 
 
-def _ayiya(packet: Packet) -> Step | str:
+def ayiya(packet: Packet) -> Step | str:
     """draft-massar-v6ops-ayiya-02: identity and signature have the lengths that the first bytes say."""
     head = packet.peek(8)
     if len(head) < 8 or head[2] & 0x0F != 1:  # forward
@@ -137,7 +148,7 @@ def _ayiya(packet: Packet) -> Step | str:
     return inside
 
 
-def _l2tp(packet: Packet) -> Step | str:
+def l2tp(packet: Packet) -> Step | str:
     """RFC 2661 section 3.1: data messages, which carry PPP."""
     flags = int.from_bytes(packet.peek(2))
     if flags & _L2TP_VERSION != 2 or flags & (_L2TP_CONTROL | _L2TP_RESERVED):
@@ -157,16 +168,71 @@ def _l2tp(packet: Packet) -> Step | str:
     return ppp
 
 
-_GPE_PROTOCOLS: dict[int, Step] = {1: ipv4, 2: ipv6, 3: ethernet}
+def linux_vxlan(packet: Packet) -> Step | str:
+    """RFC 7348 on a port that is not its own: every byte has to be as the standard says."""
+    head = packet.peek(8)
+    return vxlan if head[:4] == b"\x08\0\0\0" and head[7:] == b"\0" else _NOT_A_TUNNEL
+
+
+def lisp(packet: Packet) -> Step | str:
+    """RFC 9300 section 5: flags and nonce, instance; then IP."""
+    head = packet.peek(9)
+    inside = _BY_VERSION.get(head[8] >> 4) if len(head) == 9 else None
+    packet.at += 8
+    return inside or _NOT_A_TUNNEL
+
+
+def tzsp(packet: Packet) -> Step | str:
+    """TaZmen Sniffer Protocol: version, type, what was captured; then fields of which the last is 1, and 0 is padding."""
+    head = packet.peek(4)
+    inside = _TZSP_PROTOCOLS.get(int.from_bytes(head[2:])) if len(head) == 4 and head[0] == 1 and head[1] < 2 else None
+    if inside is None:
+        return _NOT_A_TUNNEL
+    packet.at += 4
+    while packet.has(1):
+        kind = packet.take(1)[0]
+        if kind == 1:
+            packet.mirrored = True
+            return inside
+        if kind:
+            packet.at += 1 + (packet.peek(1) or b"\0")[0]
+    return _NOT_A_TUNNEL
+
+
+def capwap(packet: Packet) -> Step | str:
+    """RFC 5415 section 4.3: what an access point sends to its controller, where that is not encrypted."""
+    head = packet.peek(4)
+    if len(head) < 4 or head[0]:
+        return _NOT_A_TUNNEL
+    flags = int.from_bytes(head[1:])
+    size = 4 * (flags >> 19)
+    if size < 8 or flags & (_CAPWAP_FRAGMENT | _CAPWAP_KEEP_ALIVE) or not packet.has(size):
+        return _NOT_A_TUNNEL
+    packet.at += size
+    if not flags & _CAPWAP_NATIVE:
+        return ethernet
+    return swapped_wifi if flags >> 9 & 0x1F == 1 else _NOT_A_TUNNEL
+
+
+_CAPWAP_NATIVE, _CAPWAP_FRAGMENT, _CAPWAP_KEEP_ALIVE = 0x100, 0x80, 0x08
+
+_BY_VERSION: dict[int, Step] = {4: ipv4, 6: ipv6}
+_GPE_PROTOCOLS: dict[int, Step] = SERVICE_PROTOCOLS
+_TZSP_PROTOCOLS: dict[int, Step] = {1: ethernet, 18: wifi}
 _AYIYA_PROTOCOLS: dict[int, Step] = {4: ipv4, 41: ipv6}
 
 _TUNNELS: dict[int, Step] = {
-    L2TP: _l2tp,
-    GTP_U: _gtp,
-    TEREDO: _teredo,
+    L2TP: l2tp,
+    GTP_U: gtp,
+    TEREDO: teredo,
     GRE_IN_UDP: _gre_in_udp,
-    VXLAN: _vxlan,
-    VXLAN_GPE: _vxlan_gpe,
-    AYIYA: _ayiya,
-    GENEVE: _geneve,
+    VXLAN: vxlan,
+    VXLAN_GPE: vxlan_gpe,
+    AYIYA: ayiya,
+    GENEVE: geneve,
+    LISP: lisp,
+    CAPWAP: capwap,
+    MPLS_IN_UDP: mpls,
+    LINUX_VXLAN: linux_vxlan,
+    TZSP: tzsp,
 }

@@ -7,19 +7,32 @@ from typing import TYPE_CHECKING
 from wiredoctor.decode.general_ethernet import llc
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.reasons import CUT_LINK
-from wiredoctor.decode.wifi import CONTROL, ENCRYPTED, MANAGEMENT, NO_DATA, PROTECTED, REASONS, WITHOUT_DATA
+from wiredoctor.decode.wifi import (
+    AGGREGATE,
+    CONTROL,
+    DATA,
+    ENCRYPTED,
+    EXTENSION,
+    FROM_DS,
+    HT_CONTROL,
+    MANAGEMENT,
+    MORE_FRAGMENTS,
+    NO_DATA,
+    OTHER_VERSION,
+    PADDED,
+    PART,
+    PROTECTED,
+    QOS,
+    RADIOTAP_FLAGS,
+    RADIOTAP_MORE,
+    RADIOTAP_TIME,
+    REASONS,
+    TO_DS,
+    WITHOUT_DATA,
+)
 
 if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step
-
-_TO_DS, _FROM_DS, _MORE_FRAGMENTS, _HT_CONTROL = 0x01, 0x02, 0x04, 0x80
-_DATA, _QOS = 0x08, 0x80
-"""Version, type and a bit of the subtype, as they stand in the frame's first byte."""
-
-_AGGREGATE = 0x80
-"""In the QoS control field: an A-MSDU, which is several frames in one."""
-
-_RADIOTAP_FLAGS, _RADIOTAP_TIME, _RADIOTAP_MORE, _PADDED = 0x02, 0x01, 0x80000000, 0x20
 
 
 def wifi(packet: Packet) -> Step | str:
@@ -27,34 +40,40 @@ def wifi(packet: Packet) -> Step | str:
     return _frame(packet, padded=False)
 
 
-def _frame(packet: Packet, *, padded: bool) -> Step | str:
+def swapped_wifi(packet: Packet) -> Step | str:
+    """The same from an access point that swaps the first two bytes, as Cisco's do, or from one that does not."""
+    first = packet.peek(2)
+    return _frame(packet, padded=False, swapped=len(first) == 2 and first[0] & 0x0F != DATA and first[1] & 0x0F == DATA)
+
+
+def _frame(packet: Packet, *, padded: bool, swapped: bool = False) -> Step | str:
     """padded: the driver put bytes behind the header so that what follows is aligned to 4."""
     if not packet.has(2):
         return CUT_LINK
-    kind, flags = packet.peek(2)
-    if kind & 0x0F != _DATA:
-        return _KINDS.get(kind & 0x0F, "IEEE 802.11 of another version")
+    kind, flags = packet.peek(2)[:: -1 if swapped else 1]
+    if kind & 0x0F != DATA:
+        return _KINDS.get(kind & 0x0F, OTHER_VERSION)
     stopped = _unreadable(kind, flags)
     if stopped is not None:
         return stopped
-    size = 24 + 6 * (flags & (_TO_DS | _FROM_DS) == (_TO_DS | _FROM_DS))
-    qos = size if kind & _QOS else None
+    size = 24 + 6 * (flags & (TO_DS | FROM_DS) == (TO_DS | FROM_DS))
+    qos = size if kind & QOS else None
     if qos is not None:
-        size += 6 if flags & _HT_CONTROL else 2
+        size += 6 if flags & HT_CONTROL else 2
     if not packet.has(size):
         return CUT_LINK
     start = packet.at
     header = packet.take(size)
     if header[22] & 0x0F:
-        return "IEEE 802.11 fragment"
+        return PART
     if packet.link_hash == 0:
         packet.link_hash = mix_one(int.from_bytes(header[4:12], "little"), int.from_bytes(header[12:16], "little"))
     if padded:
         packet.at = start + (size + 3 & ~3)
-    return _aggregate if qos is not None and header[qos] & _AGGREGATE else llc
+    return _aggregate if qos is not None and header[qos] & AGGREGATE else llc
 
 
-_KINDS = {0x00: REASONS[MANAGEMENT], 0x04: REASONS[CONTROL], 0x0C: "IEEE 802.11 extension"}
+_KINDS = {0x00: REASONS[MANAGEMENT], 0x04: REASONS[CONTROL], 0x0C: EXTENSION}
 
 
 def _unreadable(kind: int, flags: int) -> str | None:
@@ -62,7 +81,7 @@ def _unreadable(kind: int, flags: int) -> str | None:
         return REASONS[WITHOUT_DATA]
     if flags & PROTECTED:
         return REASONS[ENCRYPTED]
-    return "IEEE 802.11 fragment" if flags & _MORE_FRAGMENTS else None
+    return PART if flags & MORE_FRAGMENTS else None
 
 
 def _aggregate(packet: Packet) -> Step | str:
@@ -86,12 +105,12 @@ def radiotap(packet: Packet) -> Step | str:
         return CUT_LINK
     header = packet.take(size)
     at, more = 8, present
-    while more & _RADIOTAP_MORE and at + 4 <= size:
+    while more & RADIOTAP_MORE and at + 4 <= size:
         more = int.from_bytes(header[at : at + 4], "little")
         at += 4
-    if present & _RADIOTAP_TIME:
+    if present & RADIOTAP_TIME:
         at = (at + 7 & ~7) + 8
-    return _frame(packet, padded=bool(present & _RADIOTAP_FLAGS and at < size and header[at] & _PADDED))
+    return _frame(packet, padded=bool(present & RADIOTAP_FLAGS and at < size and header[at] & PADDED))
 
 
 def prism(packet: Packet) -> Step | str:

@@ -20,8 +20,15 @@ VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
 GENERAL, CUT_SHORT, UNKNOWN_LINK, BAD_VERSION = -1, -2, -3, -4
 """Instead of an EtherType: for the general path; captured too little; a link type without a way in; raw, but not IP."""
 
-_GENERAL_TYPES = (0x6558, 0x8847, 0x8848, 0x8864, 0x880B, 0x8903, 0x88E7, 0x893F)
-"""Transparent bridging, MPLS, PPPoE session, PPP, FabricPath, backbone service tag, E-tag."""
+GENERAL_TYPES = (
+    0x6558, 0x8847, 0x8848, 0x8864, 0x880B, 0x8903, 0x88E7, 0x893F,
+    0x22F3, 0x8870, 0x88E5, 0x8909, 0x8926, 0x892F, 0x894F, 0xF1C1,
+)  # fmt: skip
+"""Transparent bridging, MPLS, PPPoE session, PPP, FabricPath, backbone service tag, E-tag; TRILL, LLC, MACsec, Cisco metadata,
+VN-tag, HSR, NSH, R-tag."""
+
+FRAMES = (IPV4_TYPE, IPV6_TYPE, *VLAN_TYPES)
+"""EtherTypes by which an Ethernet frame is known where nothing announces one."""
 
 FIRST_TYPE = 0x0600
 """A smaller number in the place of the EtherType is a length, and LLC follows (IEEE 802.3)."""
@@ -29,9 +36,13 @@ FIRST_TYPE = 0x0600
 _FAMILIES_IPV6 = (10, 24, 28, 30)
 """AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin."""
 
-GENERAL_LINKS = (9, 50, 51, 104, 107, 109, 117, 119, 129, 163, 192, 239, 242)
-"""PPP, PPP_HDLC, PPP_ETHER, C_HDLC, FRELAY, ENC, PFLOG, IEEE802_11_PRISM, ARCNET_LINUX, IEEE802_11_AVS, PPI, NFLOG, IPOIB:
-the general path knows them."""
+GENERAL_LINKS = (
+    6, 9, 10, 17, 50, 51, 100, 104, 106, 107, 109, 117, 119, 122, 129, 138, 163, 166, 178, 192, 204, 205, 206, 226, 239, 240, 242,
+    258,
+)  # fmt: skip
+"""The general path knows them: IEEE802_5, PPP, FDDI, PFLOG of old, PPP_HDLC, PPP_ETHER, ATM_RFC1483, C_HDLC, ATM_CLIP, FRELAY,
+ENC, PFLOG, IEEE802_11_PRISM, IP_OVER_FC, ARCNET_LINUX, APPLE_IP_OVER_IEEE1394, IEEE802_11_AVS, PPP_PPPD, JUNIPER_ETHER, PPI,
+PPP_WITH_DIR, C_HDLC_WITH_DIR, FRELAY_WITH_DIR, IPNET, NFLOG, NETANALYZER, IPOIB, PKTAP."""
 
 
 @dataclass
@@ -59,12 +70,15 @@ def link_layer(data: Array, records: Columns) -> Link:
         elif link_type in GENERAL_LINKS:
             link.type[here] = GENERAL
     _vlan_tags(data, end, link)
-    type_ = link.type
-    general = (type_ >= 0) & (type_ < FIRST_TYPE)
-    for number in (*_GENERAL_TYPES, *VLAN_TYPES):
-        general |= type_ == number
-    type_[general] = GENERAL
+    other = np.flatnonzero((link.type != IPV4_TYPE) & (link.type != IPV6_TYPE) & (link.type >= 0))
+    if len(other):
+        link.type[other[_IS_GENERAL[link.type[other]]]] = GENERAL
     return link
+
+
+_IS_GENERAL = np.zeros(1 << 16, bool)
+_IS_GENERAL[[*GENERAL_TYPES, *VLAN_TYPES]] = True
+_IS_GENERAL[:FIRST_TYPE] = True
 
 
 def _distinct(values: Array) -> list[int]:
@@ -151,6 +165,9 @@ _LINKS = {
     229: _only_ipv6,
     276: _linux_sll2,
 }
+
+LINK_TYPES = (*_LINKS, *GENERAL_LINKS)
+"""All that have a way in."""
 
 
 def _vlan_tags(data: Array, end: Array, link: Link) -> None:

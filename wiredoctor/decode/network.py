@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 ICMP, IPIP, TCP, IPV6_IN_IP, GRE, AH, ICMPV6 = 1, 4, 6, 41, 47, 51, 58
 
-TUNNELS = (IPIP, IPV6_IN_IP, GRE, AH)
+ETHER_IP, MPLS_IN_IP, FRAME = 97, 137, 143
+"""Ethernet in IP (RFC 3378), MPLS in IP (RFC 4023), Ethernet as it is (RFC 8986)."""
+
+TUNNELS = (IPIP, IPV6_IN_IP, GRE, AH, ETHER_IP, MPLS_IN_IP, FRAME)
 EXTENSIONS = (0, 43, 44, 60)
 """IPv6 hop-by-hop options, routing, fragment, destination options."""
 
@@ -44,6 +47,8 @@ class Network:
     """Offset of the TCP header."""
     limit: Array
     """Offset of the end of the IP packet on the wire: what lies behind is padding."""
+    end: Array
+    """Offset of the end of the packet in the file."""
     ip_version: Array
     source_high: Array
     source_low: Array
@@ -85,7 +90,7 @@ def ipv4(data: Array, row: Array, at: Array, records: Columns, tunnels: dict[int
     pieces = np.flatnonzero(fragment & (protocol == UDP))
     if len(pieces):
         general[pieces] = tunnel_fragments(data, header[pieces], at[pieces] + size[pieces], end[pieces], tunnels)
-    general |= (protocol == TCP) & _source_routed(data, at, size, end)
+    general |= (protocol == TCP) & source_routed(data, at, size, end)
     tcp = (protocol == TCP) & ~general
     refused += _by_protocol(protocol[~tcp & ~general])
     at, wire, total, h = at[tcp], wire[tcp], total[tcp], header[tcp]
@@ -94,6 +99,7 @@ def ipv4(data: Array, row: Array, at: Array, records: Columns, tunnels: dict[int
         row=row[tcp],
         transport=at + size[tcp],
         limit=np.where(total == 0, wire, np.minimum(at + total, wire)),  # 0: segmentation offload left it to the hardware
+        end=end[tcp],
         ip_version=np.full(len(at), 4, np.uint8),
         source_high=zero,
         source_low=h["source"].astype(np.uint64),
@@ -129,6 +135,7 @@ def ipv6(data: Array, row: Array, at: Array, records: Columns) -> Split:
         row=row[tcp],
         transport=start,
         limit=np.where(jumbo, wire, np.minimum(start + payload, wire)),
+        end=end[tcp],
         ip_version=np.full(len(at), 6, np.uint8),
         source_high=h["source_high"].astype(np.uint64),
         source_low=h["source_low"].astype(np.uint64),
@@ -194,8 +201,8 @@ def _quotes(data: Array, protocol: Array, at: Array, end: Array) -> Array:
     return found
 
 
-def _source_routed(data: Array, at: Array, size: Array, end: Array) -> Array:
-    """Which IPv4 headers may have a source route: the general path looks for it."""
+def source_routed(data: Array, at: Array, size: Array, end: Array) -> Array:
+    """Which IPv4 headers at `at`, of this size, may have a source route: the general path looks for it."""
     found = np.zeros(len(at), bool)
     rows = np.flatnonzero(size > IPV4.itemsize)
     for byte in range(IPV4.itemsize, 60 if len(rows) else 0):

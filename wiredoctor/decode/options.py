@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 END, NOP, MSS, WINDOW_SCALE, SACK, TIMESTAMPS = 0, 1, 2, 3, 5, 8
 """Option kinds, IANA "TCP Option Kind Numbers"."""
 
+STAMPED = 32
+"""Bytes of a TCP header with the time-stamp option, RFC 7323 appendix A."""
+
 MAX_SHIFT = 14
 """RFC 7323 section 2.3."""
 

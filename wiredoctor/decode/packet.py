@@ -29,6 +29,8 @@ class Packet:
     at: int
     end: int
     limit: int
+    captured: int = 0
+    """Bytes of the record that are in the file."""
     link_hash: int = 0
     encapsulation: int = 0
     ip_version: int = 0
@@ -39,6 +41,10 @@ class Packet:
     quoted: bool = False
     routed: int = 0
     """IP headers passed so far."""
+    names: int = 0
+    """Bits of the encapsulations passed so far, see names.BIT."""
+    mirrored: bool = False
+    """A tunnel was passed that mirror ports use, which may cut packets: what is inside says how long it was."""
 
     def has(self, size: int) -> bool:
         """Whether so many bytes are there, captured and within the packet."""
@@ -61,3 +67,11 @@ class Packet:
     def restrict(self, size: int) -> None:
         """The headers before say that the packet ends `size` bytes from here, unless it ends earlier."""
         self.limit = min(self.limit, self.at + size)
+
+    def measure(self, size: int) -> None:
+        """The IP header says that the packet ends `size` bytes from here: of a mirrored one that may have been cut off."""
+        if self.mirrored and self.at + size > self.limit:
+            self.end = min(self.end, self.limit)
+            self.limit = self.at + size
+            self.state.longest_cut = max(self.state.longest_cut, self.captured)
+        self.restrict(size)

@@ -1,4 +1,4 @@
-"""Which packets belong to a share of the connections: told by a hash that both directions have in common."""
+"""Which packets belong to which share of the connections: told by a hash that both directions have in common."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wiredoctor.scan import BUCKETS, bucket
+
 if TYPE_CHECKING:
     from wiredoctor.tables import Array, Columns
 
 
-def in_share(share: tuple[int, int], addresses: tuple[Array, Array, Array, Array], ports: tuple[Array, Array]) -> Array:
-    """Whether each packet (n,) is of share `share[0]` of `share[1]`. Addresses: source high, low, destination high, low."""
-    number, count = share
-    mixed = addresses[0] ^ addresses[1] ^ addresses[2] ^ addresses[3]
-    mixed = mixed ^ (ports[0].astype(np.uint64) * ports[1].astype(np.uint64))
-    with np.errstate(over="ignore"):
-        mixed *= np.uint64(0x9E3779B97F4A7C15)
-    return (mixed >> np.uint64(40)) % np.uint64(count) == number
+LESS = 0.1
+"""By so much the last share is smaller than the others: whoever has it has decoded the packets for all."""
 
 
-def only_share(share: tuple[int, int], packets: Columns) -> Columns:
-    """The packets (tables.PACKETS) of a share."""
+def shares(packets: Columns, count: int) -> list[Array]:
+    """The rows of these packets (tables.PACKETS) that each of `count` shares of the connections has: whole buckets."""
     addresses = (packets["source_high"], packets["source_low"], packets["destination_high"], packets["destination_low"])
-    mine = np.flatnonzero(in_share(share, addresses, (packets["source_port"], packets["destination_port"])))
-    return {name: column.take(mine) for name, column in packets.items()}
+    place = bucket(addresses, (packets["source_port"], packets["destination_port"]))
+    share = np.floor(place * ((count - LESS) / BUCKETS))
+    return [np.flatnonzero(share == number) for number in range(count)]

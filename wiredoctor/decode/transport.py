@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.decode.layouts import TCP, gather
-from wiredoctor.decode.options import parse_options
-from wiredoctor.decode.shares import in_share
-from wiredoctor.decode.state import MAX_ODDITIES, Oddity
+from wiredoctor.decode.options import STAMPED, parse_options
+from wiredoctor.decode.state import Oddity
+from wiredoctor.tables import NONE, NOT_CAPTURED
 
 if TYPE_CHECKING:
     from wiredoctor.decode.link import Link
@@ -22,17 +23,14 @@ LEAST = 16
 
 
 def tcp(
-    data: Array, first_frame: int, records: Columns, link: Link, network: Network, share: tuple[int, int] = (0, 1)
+    data: Array, first_frame: int, records: Columns, link: Link, network: Network
 ) -> tuple[Columns, Array, int, list[Oddity]]:
-    """tables.PACKETS columns of a share of the connections; the records whose header is cut off behind the window, which
-    go to the general path; how many were cut off before (these give no row); and oddities."""
-    end = records["offset"] + records["captured"]
-    room = np.minimum(end[network.row], network.limit) - network.transport
+    """tables.PACKETS columns; the records whose header is cut off behind the window, which go to the general path; how many
+    were cut off before (these give no row); and oddities."""
+    room = np.minimum(network.end, network.limit) - network.transport
     whole = room >= TCP.itemsize
     part = network.row[~whole & (room >= LEAST)]
     cut = len(whole) - int(whole.sum()) - len(part)
-    if share[1] > 1:
-        whole &= _of_share(data, network, whole, share)
     row = network.row[whole]
     columns: Columns = {
         "frame": first_frame + row,
@@ -44,16 +42,8 @@ def tcp(
     }
     for name in _FROM_NETWORK:
         columns[name] = getattr(network, name)[whole]
-    oddities = _segments(data, columns, network.transport[whole], network.limit[whole], end[row])
+    oddities = _segments(data, columns, network.transport[whole], network.limit[whole], network.end[whole])
     return columns, part, cut, oddities
-
-
-def _of_share(data: Array, network: Network, whole: Array, share: tuple[int, int]) -> Array:
-    """Whether the packets are of the share; their ports are read ahead of the rest of the header."""
-    at = np.where(whole, network.transport, 0)
-    ports = [data[at + i].astype(np.uint64) * np.uint64(256) + data[at + i + 1] for i in (0, 2)]
-    addresses = (network.source_high, network.source_low, network.destination_high, network.destination_low)
-    return in_share(share, addresses, (ports[0], ports[1]))
 
 
 def _segments(data: Array, columns: Columns, at: Array, limit: Array, end: Array) -> list[Oddity]:
@@ -70,10 +60,22 @@ def _segments(data: Array, columns: Columns, at: Array, limit: Array, end: Array
         columns[name] = header[name].astype(dtype)
     options = np.where(impossible, 0, np.minimum(payload, end) - at - TCP.itemsize)
     columns |= parse_options(data, at + TCP.itemsize, options, columns["ack"])
+    cut = np.flatnonzero(~impossible & (payload > end))
+    if len(cut):
+        _without_all_options(columns, cut, size[cut])
     return [
         (int(columns["frame"][i]), "tcp", impossible_offset(int(size[i]), int(limit[i] - at[i])))
-        for i in np.flatnonzero(impossible)[:MAX_ODDITIES].tolist()
+        for i in np.flatnonzero(impossible)[: limits.ODDITIES.value].tolist()
     ]
+
+
+def _without_all_options(columns: Columns, cut: Array, size: Array) -> None:
+    """Of packets `cut` in their options it is not known which they had. Data whose header is so long (`size`) has time stamps:
+    nothing else comes with data."""
+    for name in ("mss", "window_shift"):
+        values = columns[name]
+        values[cut[values[cut] == NONE]] = NOT_CAPTURED
+    columns["has_timestamps"][cut[(size >= STAMPED) & (columns["length"][cut] > 0)]] = True
 
 
 def impossible_offset(size: int, segment: int) -> str:

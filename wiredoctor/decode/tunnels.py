@@ -16,14 +16,26 @@ UDP = 17
 UDP_HEADER = 8
 
 L2TP, GTP_U, TEREDO, GRE_IN_UDP, VXLAN, VXLAN_GPE, AYIYA, GENEVE = 1701, 2152, 3544, 4754, 4789, 4790, 5072, 6081
+LISP, CAPWAP, MPLS_IN_UDP = 4341, 5247, 6635
 """IANA "Service Name and Transport Protocol Port Number Registry"."""
 
-TUNNEL_PORTS = (L2TP, GTP_U, TEREDO, GRE_IN_UDP, VXLAN, VXLAN_GPE, AYIYA, GENEVE)
+LINUX_VXLAN, TZSP = 8472, 37008
+"""Where Linux, and with it flannel and others, has VXLAN unless told otherwise; where MikroTik's sniffer sends its packets."""
+
+TUNNEL_PORTS = (
+    L2TP, GTP_U, TEREDO, LISP, GRE_IN_UDP, VXLAN, VXLAN_GPE, AYIYA, CAPWAP, GENEVE, MPLS_IN_UDP, LINUX_VXLAN, TZSP,
+)  # fmt: skip
+
+ARUBA = (*range(0x8200, 0x8380, 0x10), 0x9000)
+"""GRE protocol types of Aruba's access points, a queue each: 802.11 frames."""
+
+ERSPAN_MIRROR = 0x0FFF03FF
+"""Of the first 4 bytes of ERSPAN's header: VLAN and session."""
 
 _FRAGMENT_OFFSET = 0x1FFF
 
-_IS_TUNNEL = np.zeros(1 << 16, bool)
-_IS_TUNNEL[list(TUNNEL_PORTS)] = True
+IS_TUNNEL = np.zeros(1 << 16, bool)
+IS_TUNNEL[list(TUNNEL_PORTS)] = True
 
 
 def tunnelled(data: Array, protocol: Array, at: Array, end: Array) -> Array:
@@ -32,7 +44,7 @@ def tunnelled(data: Array, protocol: Array, at: Array, end: Array) -> Array:
     rows = np.flatnonzero((protocol == UDP) & (at + UDP_HEADER <= end))
     if len(rows):
         ports = gather(data, at[rows], PORTS)
-        found[rows] = _IS_TUNNEL[ports["source"]] | _IS_TUNNEL[ports["destination"]]
+        found[rows] = IS_TUNNEL[ports["source"]] | IS_TUNNEL[ports["destination"]]
     return found
 
 

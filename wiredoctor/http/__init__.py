@@ -7,6 +7,7 @@ says where the next message begins, otherwise the reader finds its feet again at
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +28,9 @@ from wiredoctor.http.payload import Payload
 from wiredoctor.http.plain import read as read_plain
 from wiredoctor.http.plain_rows import Plain
 from wiredoctor.http.rows import rows_of
-from wiredoctor.http.spoken import Spoken
+from wiredoctor.http.spoken import Said, Spoken
 from wiredoctor.http.state import HttpState, listen
+from wiredoctor.http.tls import SILENT, Told
 from wiredoctor.http.walk import Walk, flow_of, retry
 from wiredoctor.scan import Groups
 from wiredoctor.tables import BURSTS, NEVER, Array, Columns
@@ -49,12 +51,19 @@ class Heard:
 def read(
     s: Columns, groups: Groups, pieces: list[tuple[int, int, int]], acknowledged: tuple[Array, Array], data: Array,
     payload: Payload, facts: dict[str, Array], clock: int, retired: list[int], state: HttpState,
+    tell: Callable[[pl.DataFrame], None],
 ) -> Heard:  # fmt: skip
     """Reads what an epoch brought and adds the HTTP columns to the segments `s`.
 
     `facts` are TCP's arrays by slot, `clock` the watermark, `retired` the slots that no packet will come for any more.
+    `tell` takes rows of exchanges where there are more than memory should hold at once; they are not in what is returned.
     """
     spoken = _spoken(state)
+
+    def early(said: list[Said]) -> None:
+        tell(_exchanges(said, facts, clock, state, (s, groups)))
+
+    spoken.tell = early if s else None
     rows: Columns = {}
     plain: Plain | None = None
     touched: list[Conversation] = []
@@ -72,17 +81,24 @@ def read(
         intervals = np.array(spoken.intervals, dtype=np.int64).reshape(-1, 7)
         if plain is not None:
             intervals = np.concatenate((plain.intervals, intervals))
-        annotate(s, groups, walk.in_order, intervals, client, heard_frame, endpoint, lower_port, state.last, spoken.event_streams)
+        ended = np.array(spoken.ended, dtype=np.int64).reshape(-1, 3)
+        late = np.array(spoken.late, dtype=np.int64).reshape(-1, 3)
+        heard_so_far = client, heard_frame, endpoint, lower_port
+        annotate(s, groups, walk.in_order, (intervals, ended, late), heard_so_far, state.last, spoken.event_streams)
         lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = endings.watch(s, facts, state)
     told = len(spoken.intervals)
-    for slot in [x for x in state.stalled if x in state.conversations]:
+    walked = {conversation.slot for conversation in touched}
+    for slot in [x for x in state.ripening | (state.stalled & walked) if x in state.conversations]:
         conversation = state.conversations[slot]
         listen(conversation, spoken, state)
         retry(conversation, clock, payload)
         touched.append(conversation)
-    state.stalled = {c.slot for c in touched if _stalls(c)}
+    stalled = {c.slot for c in touched if _stalls(c)}
+    state.stalled.difference_update([c.slot for c in touched])
+    state.stalled |= stalled
+    state.ripening = {c.slot for c in touched if c.slot in stalled and (c.slot in walked or _ripens(c))}
     for conversation in touched:
         conversation.say_finished()
     over = [(slot, deadline) for slot, deadline in state.deadlines.items() if deadline <= clock]
@@ -94,10 +110,7 @@ def read(
         endings.end(slot, facts, payload, spoken, state, last_reason=IN_HOLE)
     _answered_late(spoken.intervals[told:], state)
     bursts = _burst_table(rows, state.bursts.close(retired), state)
-    for conversation in state.speaking:
-        # what an epoch said is not held by connections that stay open for long
-        conversation.spoken = _NOTHING
-    state.speaking.clear()
+    _rest(state)
     return _tables(spoken, bursts, facts, clock, state, (s, groups) if s else None, plain)
 
 
@@ -108,14 +121,24 @@ def finish(open_slots: list[int], payload: Payload, facts: dict[str, Array], clo
     for slot in slots:
         endings.end(slot, facts, payload, spoken, state, last_reason=AT_CAPTURE_END)
     bursts = _burst_table({}, state.bursts.close(slots), state)
+    _rest(state)
     return _tables(spoken, bursts, facts, clock, state)
 
 
-def heard(slots: list[int], state: HttpState) -> dict[int, tuple[int, str, int, int, int, int]]:
+def _rest(state: HttpState) -> None:
+    """What an epoch said is not held by connections that stay open for long."""
+    for conversation in state.speaking:
+        conversation.rest(_NOTHING)
+    state.speaking.clear()
+
+
+def heard(slots: list[int], state: HttpState) -> dict[int, tuple[int, str, int, int, int, int, Told]]:
     """Per slot: direction of the HTTP client (-1: none), protocol, number of exchanges; packets that the snap length cut
-    inside heads or chunk framing, frame and time of the first."""
+    inside heads or chunk framing, frame and time of the first; what a TLS handshake said."""
     found = {slot: state.conversations[slot] for slot in slots if slot in state.conversations}
-    return {slot: (c.client, c.protocol, c.next_index, *c.cut) for slot, c in found.items()}
+    return {
+        slot: (c.client, c.protocol, c.next_index, *c.cut, SILENT if c.tls is None else c.tls.said()) for slot, c in found.items()
+    }
 
 
 def forget(slots: list[int], state: HttpState) -> None:
@@ -126,6 +149,7 @@ def forget(slots: list[int], state: HttpState) -> None:
             conversation.take_apart()
         state.deadlines.pop(slot, None)
     state.stalled.difference_update(slots)
+    state.ripening.difference_update(slots)
     state.last.forget(slots)
     state.path.forget(slots)
 
@@ -159,7 +183,7 @@ def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> tuple[list[Conversati
         slot = slots[group]
         conversation = state.conversations.get(slot)
         if conversation is None:
-            conversation = state.conversations[slot] = Conversation(ids[group], slot, state.templates)
+            conversation = state.conversations[slot] = Conversation(ids[group], slot, state.templates, state.met)
         if all(reader.mode == OFF for reader in conversation.readers):
             continue
         listen(conversation, spoken, state)
@@ -168,6 +192,12 @@ def _walk(walk: Walk, spoken: Spoken, state: HttpState) -> tuple[list[Conversati
     for conversation, group in visited:
         walk.visit(conversation, group)
     return [conversation for conversation, _ in visited], plain
+
+
+def _ripens(conversation: Conversation) -> bool:
+    """Whether time alone may give something up: a hole that was acknowledged, or a response whose request is not there."""
+    waits = ((r.leftover is not None or r.paused, r.assembler) for r in conversation.readers)
+    return any(held or (there.waiting and there.acknowledged_at != NEVER) for held, there in waits)
 
 
 def _stalls(conversation: Conversation) -> bool:
@@ -209,8 +239,15 @@ def _tables(
     spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState,
     epoch: tuple[Columns, Groups] | None = None, plain: Plain | None = None,
 ) -> Heard:  # fmt: skip
-    rows = rows_of(spoken.said)
-    some = {i: x for i, (_, x, *_) in enumerate(spoken.said) if x.interim or x.parts}
-    exchanges = exchange_table(rows if plain is None else rows + plain.rows, some, facts, clock, state.bursts, epoch)
+    exchanges = _exchanges(spoken.said, facts, clock, state, epoch, plain)
     messages = message_table(spoken.messages or [])
     return Heard(bursts, messages, fault_table(spoken.faults, facts), exchanges)
+
+
+def _exchanges(
+    said: list[Said], facts: dict[str, Array], clock: int, state: HttpState,
+    epoch: tuple[Columns, Groups] | None, plain: Plain | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    rows = rows_of(said)
+    some = {i: x for i, (_, x, *_) in enumerate(said) if x.interim or x.parts}
+    return exchange_table(rows if plain is None else rows + plain.rows, some, facts, clock, state.bursts, epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,17 +45,19 @@ class LastData:
 
 
 def annotate(
-    s: Columns, groups: Groups, in_order: Array, intervals: Array,
-    client: Array, heard: Array, endpoint: Array, lower: Array, last: LastData, event_streams: list[int],
+    s: Columns, groups: Groups, in_order: Array, said: tuple[Array, Array, Array],
+    heard_so_far: tuple[Array, Array, Array, Array], last: LastData, event_streams: Sequence[int],
 ) -> None:  # fmt: skip
     """Adds the HTTP columns to the segments `s`.
 
-    `intervals` (m, 7) as in Spoken.
+    `said`: intervals (m, 7), ended (m, 3) and late (m, 3) as in Spoken.
 
-    Per group: `client` (k,) the direction of the HTTP client and `heard` (k,) the frame of its first head, -1 and NEVER
-    without one; `endpoint` (k, 2) a hash of the address and port that sends in direction 0 and in direction 1; `lower` (k,)
-    the direction that the lower port sends in. `event_streams`: ids of messages that are meant to arrive piece by piece.
+    Heard so far, per group: (k,) the direction of the HTTP client and (k,) the frame of its first head, -1 and NEVER
+    without one; (k, 2) a hash of the address and port that sends in direction 0 and in direction 1; (k,) the direction
+    that the lower port sends in. `event_streams`: ids of messages that are meant to arrive piece by piece.
     """
+    intervals, ended, late = said
+    client, heard, endpoint, lower = heard_so_far
     n = len(s["frame"])
     slot, direction = s["slot"], s["direction"]
     side = 2 * slot + direction
@@ -66,6 +69,8 @@ def annotate(
     server = np.where(s["role"] == NONE, lower[groups.number], np.where(s["role"] == SERVER, direction, 1 - direction))
     s["endpoint"] = endpoint[groups.number, server]
     rows = np.flatnonzero((s["new_bytes"] > 0) & in_order) if len(intervals) else np.empty(0, dtype=np.int64)
+    if len(late) and len(rows):
+        rows = rows[~_waited(s, rows, side[rows], late)]
     s["message"] = np.full(n, NEVER, dtype=np.int64)
     s["exchange"] = np.full(n, NONE, dtype=np.int32)
     last_message = np.full(n, NEVER, dtype=np.int64)
@@ -82,11 +87,25 @@ def annotate(
     s["data_before_ends_message"] = fill(s["ends_message"], data, last.ends_message[side])
     # what filled a hole ends where it does because other bytes were there, whatever they end
     unfinished = (s["data_before_message"] != NEVER) & ~s["data_before_ends_message"] & s["data_before_last_in_flight"]
-    s["owes"] = unfinished | ~s["http"] | (_outstanding(s, groups, intervals, client, last) > 0)
+    s["owes"] = unfinished | ~s["http"] | (_outstanding(s, groups, _ends(intervals, ended), client, last) > 0)
     has = np.flatnonzero(s["new_bytes"] > 0)
     last.message[side[has]] = last_message[has]
     last.ends_head[side[has]] = s["ends_head"][has]
     last.ends_message[side[has]] = s["ends_message"][has]
+
+
+def _waited(s: Columns, rows: Array, side: Array, late: Array) -> Array:
+    """Which of these rows had to wait for a later frame of the other side before they could be read."""
+    table = late[np.lexsort((late[:, 1], late[:, 0]))]
+    sides, rank = np.unique(table[:, 0], return_inverse=True)
+    keys = (rank.ravel() << 45) + np.clip(table[:, 1], -_FAR, _FAR) + _FAR
+    # the latest frame of those from this offset on, or from one before it; of another side none
+    until = np.maximum.accumulate((rank.ravel() << 40) + table[:, 2])
+    place = np.minimum(np.searchsorted(sides, side), len(sides) - 1)
+    found = np.searchsorted(keys, (place << 45) + np.clip(s["new_start"][rows], -_FAR, _FAR) + _FAR, side="right") - 1
+    known = (sides[place] == side) & (found >= 0)
+    found = np.maximum(found, 0)
+    return known & (table[found, 0] == side) & (s["frame"][rows] < until[found] - (place << 40))
 
 
 def _locate(s: Columns, rows: Array, side: Array, intervals: Array, last_message: Array) -> None:
@@ -120,13 +139,18 @@ def _locate(s: Columns, rows: Array, side: Array, intervals: Array, last_message
     s["in_body"][rows[spans]] |= table[first[spans], 3] > table[first[spans], 2]
 
 
-def _outstanding(s: Columns, groups: Groups, intervals: Array, client: Array, last: LastData) -> Array:
+def _ends(intervals: Array, ended: Array) -> Array:
+    """Side, frame and number (m, 3) of requests and final responses that ended."""
+    events = intervals[intervals[:, 6] != NEVER][:, [0, 6, 0]]
+    events[:, 2] = 1
+    return np.concatenate((events, ended)) if len(ended) else events
+
+
+def _outstanding(s: Columns, groups: Groups, events: Array, client: Array, last: LastData) -> Array:
     """Requests that had ended before each row and were not answered to the end."""
     slot = s["slot"]
     change = np.zeros(len(slot), dtype=np.int64)
-    if len(intervals) and len(slot):
-        events = intervals[:, [0, 6]]
-        events = events[events[:, 1] != NEVER]
+    if len(events) and len(slot):
         lowest = int(s["frame"].min())
         where = np.full(int(s["frame"].max()) - lowest + 1, -1, dtype=np.int64)
         where[s["frame"] - lowest] = np.arange(len(slot))
@@ -135,7 +159,7 @@ def _outstanding(s: Columns, groups: Groups, intervals: Array, client: Array, la
         row = np.where(inside, row, -1)
         use = row >= 0
         group = np.searchsorted(slot[groups.first], events[:, 0] >> 1)
-        step = np.where((events[:, 0] & 1) == client[group], 1, -1)
+        step = np.where((events[:, 0] & 1) == client[group], events[:, 2], -events[:, 2])
         np.add.at(change, row[use], step[use])
         # what had to wait for other bytes ended in an earlier epoch
         np.add.at(last.outstanding, events[~use, 0] >> 1, step[~use])

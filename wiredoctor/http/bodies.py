@@ -5,19 +5,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from wiredoctor.http import faults, framing
+from wiredoctor import limits
+from wiredoctor.http import faults, framing, tiny
 from wiredoctor.http.items import HOLE, Items
 from wiredoctor.http.message import COMPLETE, ERROR, IN_HOLE
 from wiredoctor.http.modes import BODY, CHUNK_END, CHUNK_SIZE
+from wiredoctor.http.partial import Partial
 from wiredoctor.http.payload import FIRST_LOOK, Payload
+from wiredoctor.http.seeking import hole_in_framing, lose
 from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.http.pieces import Pieces
     from wiredoctor.http.reader import Reader
-
-MAX_LINE = 1 << 14
-"""Bytes of a chunk-size or trailer line."""
 
 
 def _take(reader: Reader, items: Items, i: int, stop: int, upto: int, read: Payload) -> None:
@@ -81,9 +81,9 @@ def sized(reader: Reader, items: Items, i: int, stop: int, read: Payload) -> int
     ends_in_hole = items.at[k] < 0
     if reader.message is not None and reader.message.framing == framing.CHUNKED:
         if ends_in_hole and items.end[k] > until:
-            reader.hole_in_framing(items, k)
+            hole_in_framing(reader, items, k)
             reader.finish(IN_HOLE)
-            reader.lose()
+            lose(reader)
         else:
             reader.mode = CHUNK_END
             pieces = reader.message.pieces
@@ -92,8 +92,8 @@ def sized(reader: Reader, items: Items, i: int, stop: int, read: Payload) -> int
     else:
         reader.finish(COMPLETE)
         if ends_in_hole and items.end[k] > until:
-            reader.hole_in_framing(items, k)
-            reader.lose()
+            hole_in_framing(reader, items, k)
+            lose(reader)
     return k + (items.end[k] <= until)
 
 
@@ -101,31 +101,43 @@ def chunk_line(reader: Reader, items: Items, i: int, read: Payload) -> int:
     """A chunk-size line, a trailer line or the CRLF behind a chunk, which may be split over items."""
     if items.at[i] < 0:
         reader.pos = items.end[i]
-        reader.hole_in_framing(items, i)
+        hole_in_framing(reader, items, i)
         _hole(reader)
         return i + 1
     begin = max(reader.pos, items.start[i])
     size = items.end[i] - begin
     data = read(items.at[i] + begin - items.start[i], min(size, FIRST_LOOK))
-    if reader.mode == CHUNK_END and not _ends(reader, items, i, begin, (reader.partial + data[:2])[:2]):
+    partial = reader.partial
+    known = b"" if partial is None else partial.start
+    if reader.mode == CHUNK_END and not _ends(reader, items, i, begin, (known + data[:2])[:2]):
         return i
     newline = data.find(b"\n")
     if newline < 0:
-        reader.partial += data
+        if partial is None:
+            partial = reader.partial = Partial(read, begin, items.frame[i], items.time[i], items.ack[i])
+        partial.add(items.at[i] + begin - items.start[i], data)
         reader.pos = begin + len(data)
         _touch(reader, items, i)
-        if reader.mode == CHUNK_SIZE and not reader.in_trailer and not _may_be_size(reader.partial):
-            _break(reader, items, i, reader.partial, reader.pos - len(reader.partial))
-        elif len(reader.partial) > MAX_LINE:
-            reader.finish(ERROR)
-            reader.lose()
+        _unfinished(reader, partial, items, i)
         return i + (reader.pos >= items.end[i])
-    line = reader.partial + data[:newline]
-    reader.partial = b""
+    line = data[:newline] if partial is None else partial.whole() + data[:newline]
+    reader.partial = None
     reader.pos = begin + newline + 1
     _touch(reader, items, i)
     _line(reader, items, i, line)
+    if reader.mode == BODY and reader.until < items.end[i]:
+        tiny.chunks(reader, items, i, read)
     return i + (reader.pos >= items.end[i])
+
+
+def _unfinished(reader: Reader, partial: Partial, items: Items, i: int) -> None:
+    """Gives up on a line of which the end is not there, and will be none that is worth anything."""
+    if reader.mode == CHUNK_SIZE and not reader.in_trailer and not _may_be_size(partial.start):
+        _break(reader, items, i, partial.start, partial.offset)
+    elif partial.size > limits.CHUNK_LINE.value:
+        reader.conversation.met.add(limits.CHUNK_LINE)
+        reader.finish(ERROR)
+        lose(reader)
 
 
 def _ends(reader: Reader, items: Items, i: int, begin: int, end: bytes) -> bool:
@@ -134,7 +146,7 @@ def _ends(reader: Reader, items: Items, i: int, begin: int, end: bytes) -> bool:
     if end in (b"\r", b"\r\n"):
         return True
     _touch(reader, items, i)
-    offset = begin - len(reader.partial)
+    offset = begin if reader.partial is None else reader.partial.offset
     if end[:1] == b"\n":
         faults.in_chunks(reader, end, items.frame[i], items.time[i], offset)
         return True
@@ -147,32 +159,36 @@ def _ends(reader: Reader, items: Items, i: int, begin: int, end: bytes) -> bool:
 
 def _may_be_size(line: bytes) -> bool:
     """Whether a line that is not at its end may be a chunk-size line."""
-    return not line[:FIRST_LOOK].partition(b";")[0].strip(b"0123456789abcdefABCDEF \t\r")
+    return not line.partition(b";")[0].strip(b"0123456789abcdefABCDEF \t\r")
 
 
 def _break(reader: Reader, items: Items, i: int, line: bytes, offset: int) -> None:
     """These bytes are no part of the framing: where the message ends is unknown."""
     faults.in_chunks(reader, line, items.frame[i], items.time[i], offset)
     reader.finish(ERROR)
-    reader.lose()
+    lose(reader)
 
 
 def _line(reader: Reader, items: Items, i: int, whole: bytes) -> None:
     """chunk-size [ chunk-ext ] CRLF, or a trailer field, or the empty line at the end (RFC 9112 section 7.1)."""
     message, line = reader.message, whole.removesuffix(b"\r")
     if message is None:
-        reader.lose()
+        lose(reader)
     elif reader.mode == CHUNK_END:
         reader.mode = CHUNK_SIZE
     elif reader.in_trailer:
         if not line:
             reader.finish(COMPLETE)
+        elif reader.pos - reader.until > limits.TRAILER.value:
+            reader.conversation.met.add(limits.TRAILER)
+            reader.finish(COMPLETE)
+            lose(reader)
     else:
         digits = line.partition(b";")[0].strip(b" \t")
         if not digits or len(digits.lstrip(b"0")) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
             _break(reader, items, i, line, reader.pos - len(whole) - 1)
         elif (size := int(digits, 16)) == 0:
-            reader.in_trailer = True
+            reader.in_trailer, reader.until = True, reader.pos
         else:
             if message.pieces is not None:
                 content_end = reader.until if message.chunks else message.head_end
@@ -193,4 +209,4 @@ def _hole(reader: Reader) -> None:
     if reader.message is not None:
         reader.message.has_hole = True
     reader.finish(IN_HOLE)
-    reader.lose()
+    lose(reader)

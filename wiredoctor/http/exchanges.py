@@ -11,7 +11,7 @@ import polars as pl
 from wiredoctor.http.arrivals import add_arrivals, lists
 from wiredoctor.http.bursts import BurstState
 from wiredoctor.http.endpoints import endpoint_hash
-from wiredoctor.http.framing import is_persistent
+from wiredoctor.http.framing import NO_BODY, is_persistent
 from wiredoctor.http.message import RECORD, Exchange
 from wiredoctor.http.rows import Answer, Asked, Coded, Rows
 from wiredoctor.scan import Groups
@@ -55,17 +55,44 @@ def exchange_table(
     for i, exchange in some.items():
         parts[i] = exchange.parts or NEVER
     columns |= {f"request_{name}": parts[:, k].copy() for k, name in enumerate(_PARTS)}
-    columns["persistent"] = _persistent(rows)
+    columns["persistent"] = _persistent(rows) & ~_cut_head(rows.request) & ~_cut_head(rows.response)
     add_arrivals(columns, bursts)
     _timing(columns)
     columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
     frame = following[:, 1]
     if epoch is not None:
-        ended = np.maximum(columns["request_last_frame"], columns["response_last_frame"])
-        _round_trips(columns, np.where(frame == NEVER, NEVER, np.maximum(frame, ended)), slot, client, *epoch)
+        ended = np.maximum(np.maximum(columns["request_last_frame"], columns["response_last_frame"]), rows.over)
+        at = np.where(frame == NEVER, NEVER, np.maximum(frame, ended))
+        for i in np.flatnonzero(rows.decided != NEVER).tolist():
+            at[i] = _frame_behind(int(rows.decided[i]), int(slot[i]), *epoch)
+        _round_trips(columns, at, slot, client, *epoch)
     further = (following[:, 0] & 1) == client
     _connection(columns, (frame, following[:, 3], further), rows.decided, slot, 2 * slot + client, facts, clock)
+    columns["hole_before"] |= (rows.gap != NEVER) & (rows.gap <= _last_known(columns))
     return EXCHANGES.frame(columns)
+
+
+def _cut_head(records: Array) -> Array:
+    """Messages of whose head a part is not in the capture: it may say what the rest does not."""
+    return (records[:, RECORD.index("has_hole")] == 1) & (records[:, RECORD.index("framing")] == NO_BODY)
+
+
+def _last_known(columns: dict[str, Any]) -> Array:
+    """Time of the last packet of an exchange, its connection's close included."""
+    known = np.maximum(columns["request_end"], columns["response_end"])
+    for name in ("client_close_time", "server_close_time"):
+        known = np.maximum(known, columns[name])
+    return known
+
+
+def _frame_behind(deadline: int, slot: int, s: Columns, groups: Groups) -> int:
+    """The first frame of an epoch behind a deadline, of one connection; NEVER where there is none."""
+    group = int(np.searchsorted(s["slot"][groups.first], slot))
+    if group == groups.count or int(s["slot"][groups.first[group]]) != slot:
+        return NEVER
+    first, stop = int(groups.first[group]), int(groups.last[group]) + 1
+    row = first + int(np.searchsorted(s["clock"][first:stop], deadline, side="right"))
+    return int(s["frame"][row]) if row < stop else NEVER
 
 
 def _round_trips(columns: dict[str, Any], frame: Array, slot: Array, client: Array, s: Columns, groups: Groups) -> None:
@@ -199,9 +226,7 @@ def _connection(
     columns["last"] = last
     columns["handshake"] = facts["side_syn_seen"][client] & facts["side_syn_seen"][server]
     columns["both_directions"] = (facts["side_packets"][client] > 0) & (facts["side_packets"][server] > 0)
-    known = np.maximum(columns["request_end"], columns["response_end"])
-    for name in ("client_close_time", "server_close_time"):
-        known = np.maximum(known, columns[name])
+    known = _last_known(columns)
     columns["hole_before"] = (facts["unseen_frame"][slot] != NEVER) & (facts["unseen_time"][slot] <= known)
     over = np.where((deadline != NEVER) & (deadline <= clock), deadline, facts["last_time"][slot])
     over = np.where(start != NEVER, np.maximum(start, known), over)

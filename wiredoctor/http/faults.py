@@ -16,6 +16,7 @@ from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_
 from wiredoctor.http.head import KNOWN_METHODS, RequestLine, StatusLine
 from wiredoctor.http.message import COMPLETE, RECORD, Exchange, Message, Record
 from wiredoctor.http.modes import NO_END, REQUEST, RESPONSE
+from wiredoctor.masking import field_name, method, payload, shown, without_tokens
 from wiredoctor.tables import CLIENT, FAULTS, NEVER, NONE, SERVER, Array
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ HTTP2_PREFACE = b"PRI * HTTP"
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
-_LETTER = re.compile(r"[0-9A-Za-z]")
+MOST_LINES = 8
+"""Fields of a head that a fault shows."""
+
+MOST_OF_A_FIELD = 4096
+"""Bytes of a field at fault, where secrets are shown."""
 
 _FRAME, _START, _DUE = RECORD.index("frame"), RECORD.index("start"), RECORD.index("body_due")
 _FRAMING, _REASON, _HOLE = RECORD.index("framing"), RECORD.index("end_reason"), RECORD.index("has_hole")
@@ -116,7 +121,7 @@ def in_chunks(reader: Reader, line: bytes, frame: int, time: int, offset: int) -
         return
     if reader.kind == RESPONSE and (not _asked_for(reader, message.exchange) or line[:5] == b"HTTP/"):
         return
-    _tell(reader, message.exchange, message, "invalid-chunk", frame, time, offset, _shown_of(reader, line))
+    _tell(reader, message.exchange, message, "invalid-chunk", frame, time, offset, payload(line[:MOST_SHOWN]))
 
 
 def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int, ack: int) -> None:
@@ -134,7 +139,7 @@ def behind(reader: Reader, data: bytes, frame: int, time: int, offset: int, ack:
         message, name = exchange.request, _behind_request(exchange, ack)
         switching |= exchange.request_fields is not None and bool(exchange.request_fields.upgrade)
     if name and not switching:
-        _tell(reader, exchange, message, name, frame, time, offset, _shown_of(reader, data))
+        _tell(reader, exchange, message, name, frame, time, offset, payload(data[:MOST_SHOWN]))
 
 
 def _behind_response(reader: Reader, exchange: Exchange) -> str:
@@ -201,25 +206,28 @@ def _say(reader: Reader, fault: Fault) -> None:
     """Bytes behind a request may be of a protocol that only begins like HTTP: the other side has to say that it is none."""
     conversation = reader.conversation
     if reader.kind == REQUEST and not conversation.readers[1 - reader.direction].count:
+        if conversation.doubted is None:
+            conversation.doubted = []
         conversation.doubted.append(fault)
     else:
         conversation.spoken.faults.append(fault)
 
 
-def _shown(data: bytes) -> str:
-    return data[:MOST_SHOWN].decode("latin-1")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def _shown_of(reader: Reader, data: bytes) -> str:
-    """Payload; of a client without its letters and digits, for a form may hold a password."""
-    return _LETTER.sub("x", _shown(data)) if reader.kind == REQUEST else _shown(data)
+def _shown(data: bytes, most: int = MOST_SHOWN) -> str:
+    """Up to a control byte, behind which another field may begin."""
+    return _CONTROL.split(data[:most], maxsplit=1)[0].decode("latin-1")
 
 
 def _framing_lines(head: bytes) -> str:
     """The fields of a head that frame its body."""
     lines = [line.strip(b"\r") for line in head.split(b"\n")[1:]]
     names = (b"content-length", b"transfer-encoding")
-    return "; ".join(_shown(line) for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names)
+    some = [line for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names]
+    more = [f"{len(some) - MOST_LINES} more"] if len(some) > MOST_LINES else []
+    return "; ".join([*(without_tokens(_shown(line, MOST_OF_A_FIELD))[:MOST_SHOWN] for line in some[:MOST_LINES]), *more])
 
 
 def _place(head: bytes, kind: int) -> str:
@@ -231,10 +239,11 @@ def _place(head: bytes, kind: int) -> str:
         return "the start line"
     if kind == BARE_LF and not start.endswith(b"\r"):
         return "the start line"
-    name = b""
-    for line in lines:
+    name, first = b"", 0
+    for number, line in enumerate(lines):
         folded = line.startswith((b" ", b"\t"))
-        name = name if folded else line.partition(b":")[0]
+        if not folded:
+            name, first = line.partition(b":")[0], number
         text = line.removesuffix(b"\r")
         wrong = {
             BARE_LF: not line.endswith(b"\r"),
@@ -243,12 +252,19 @@ def _place(head: bytes, kind: int) -> str:
             CONTROL_BYTE: text.translate(None, CONTROLS) != text,
         }
         if wrong[kind]:
-            break
-    name = name.rstrip(b" \t\r")
+            return _field(name.rstrip(b" \t\r"), b"\n".join(lines[first : number + 1]))
+    return "the empty line"
+
+
+def _field(name: bytes, line: bytes) -> str:
+    """A field at fault, by its name: a value may hold secrets, and so may a name that is cut out of one."""
+    if shown():
+        return line[:MOST_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
     if not name:
         return "the empty line"
-    # a value may hold secrets
-    return _shown(name) if _NAME.match(name.translate(None, CONTROLS)) else "a line without a name"
+    if not _NAME.match(name.translate(None, CONTROLS)):
+        return "a line without a name"
+    return field_name(_shown(name)) or "*"
 
 
 def fault_table(faults: list[Fault], facts: dict[str, Array]) -> pl.DataFrame:
@@ -261,13 +277,14 @@ def fault_table(faults: list[Fault], facts: dict[str, Array]) -> pl.DataFrame:
         slot, side = conversation.slot, 2 * conversation.slot
         unseen = int(facts["unseen_frame"][slot]) != NEVER and int(facts["unseen_time"][slot]) <= fault.time
         asked: RequestLine | None = exchange.request_line
+        name, version = ("", "") if asked is None else (method(asked.method), asked.version)
         rows.append({
             "connection": conversation.connection, "exchange": exchange.index, "role": fault.role, "fault": fault.name,
             "frame": fault.frame, "time": fault.time, "offset": fault.offset, "shown": fault.shown,
             "message_frame": record[_FRAME], "message_time": record[_START], "version": fault.version,
             "status": fault.status, "body_due": record[_DUE],
             "request_frame": exchange.request[_FRAME], "request_time": exchange.request[_START],
-            "request_method": "" if asked is None else asked.method, "request_version": "" if asked is None else asked.version,
+            "request_method": name, "request_version": version,
             "handshake": bool(facts["side_syn_seen"][side] and facts["side_syn_seen"][side + 1]),
             "both_spoke": asked is not None and (fault.role == SERVER or conversation.readers[1 - conversation.client].count > 0),
             "behind_hole": unseen or bool(record[_HOLE]),

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wiredoctor import limits
+from wiredoctor.masking import SCHEMES
 from wiredoctor.tables import NEVER
 
 EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
@@ -57,6 +59,8 @@ class Fields:
 
     malformed: int = 0
     """Bits such as BARE_LF."""
+    cut: bool = False
+    """A text is longer than what is kept of it."""
     event_stream: bool = False
     """A media type whose parts are meant to arrive one by one."""
     plain: bool = False
@@ -134,7 +138,7 @@ def _credentials(fields: Fields, values: list[str]) -> None:
     """RFC 9110 section 11.4; of the user's name (RFC 7617 section 2, RFC 7616 section 3.4) no more than a checksum."""
     fields.has_credentials = True
     scheme, _, rest = values[0].partition(" ")
-    fields.credentials_scheme = scheme.lower()
+    fields.credentials_scheme = _scheme(scheme)
     user = None
     if fields.credentials_scheme == "basic":
         try:
@@ -147,21 +151,39 @@ def _credentials(fields: Fields, values: list[str]) -> None:
         fields.credentials_user = binascii.crc32(user)
 
 
+def _scheme(text: str) -> str:
+    """A scheme in lower case; where another token stands in its place, that may be the credentials themselves."""
+    return scheme if (scheme := text.rstrip(",").lower()) in SCHEMES else ""
+
+
 def _content_type(fields: Fields, values: list[str]) -> None:
-    fields.content_type = values[0].partition(";")[0].strip().lower()
+    fields.content_type = _CONTROL.split(kept(values[0]), maxsplit=1)[0].partition(";")[0].strip().lower()
     fields.event_stream = fields.content_type in EVENT_STREAMS
 
 
 def _challenge(fields: Fields, values: list[str]) -> None:
     scheme, _, rest = values[0].partition(" ")
-    fields.auth_scheme = scheme.lower()
+    fields.auth_scheme = _scheme(scheme)
     fields.auth_token = bool(rest.strip()) and scheme.lower() in ("ntlm", "negotiate")
     fields.auth_stale = any(_STALE.search(value) for value in values)
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def kept(text: str) -> str:
+    """A text as far as it is kept."""
+    return text[: limits.TEXT.value]
+
+
 def _text(name: str, lower: bool = False) -> Callable[[Fields, list[str]], None]:
+    """Reads a text that reports may show: up to a byte behind which it may be another field's (a bare CR, say)."""
+
     def read(fields: Fields, values: list[str]) -> None:
-        setattr(fields, name, values[0].lower() if lower else values[0])
+        text = kept(values[0])
+        fields.cut |= len(text) < len(values[0])
+        text = _CONTROL.split(text, maxsplit=1)[0]
+        setattr(fields, name, text.lower() if lower else text)
 
     return read
 
@@ -187,6 +209,21 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"x-accel-buffering": _text("accel_buffering", lower=True),
 }
 """What each field of interest adds to Fields, from the values of all its lines."""
+
+TEXTS = frozenset(
+    (
+        b"host",
+        b"user-agent",
+        b"referer",
+        b"server",
+        b"via",
+        b"upgrade",
+        b"content-type",
+        b"content-encoding",
+        b"x-accel-buffering",
+    )
+)
+"""Fields of which reports may show the value, but not what is folded behind it."""
 
 
 def field_line(line: bytes) -> Line | None:

@@ -15,21 +15,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from wiredoctor import limits
 from wiredoctor.http.fields import (
     BARE_LF,
     CONTROL_BYTE,
     CONTROLS,
     FOLDING,
     READERS,
+    TEXTS,
     Fields,
     Line,
     collect,
     field_line,
     has_controls,
+    kept,
 )
-
-REMEMBERED = 8192
-"""Field lines and sets of fields kept; a capture with more different ones only loses speed."""
 
 FOLDED = -1
 """Instead of the number of a line: it goes on with the field before it."""
@@ -101,14 +101,15 @@ class HeadParser:
             fields = collect([self._entries[n] for n in key], self.met)
             self.met += 1
             self._sets[key] = fields
-            if len(self._sets) >= REMEMBERED or len(self._entries) >= REMEMBERED:
+            if len(self._sets) >= limits.REMEMBERED_HEADS.value or len(self._entries) >= limits.REMEMBERED_HEADS.value:
                 self._forget()
         return fields
 
     def _many(self, lines: list[bytes]) -> Fields:
         """Fields that are not remembered."""
         whole = unfolded(lines)
-        fields = collect([entry for entry in map(field_line, whole) if entry is not None], self.met)
+        read = {line: field_line(line) for line in set(whole)}
+        fields = collect([entry for line in whole if (entry := read[line]) is not None], self.met)
         self.met += 1
         return fields if whole == lines else self._broken(fields, FOLDING)
 
@@ -126,13 +127,13 @@ class HeadParser:
         name = line.partition(b":")[0]
         interesting = self._names.get(name)
         if interesting is None:
-            if len(self._names) >= REMEMBERED:
+            if len(self._names) >= limits.REMEMBERED_HEADS.value:
                 self._names.clear()
             interesting = self._names[name] = _interest(name)
         if interesting == FOLDED:
             return FOLDED
         entry = field_line(line) if interesting or len(line.translate(None, CONTROLS)) != len(line) else None
-        if len(self._lines) >= 2 * REMEMBERED:
+        if len(self._lines) >= 2 * limits.REMEMBERED_HEADS.value:
             # lines that differ in every head, such as request ids, must not push out the others
             self._lines = {known: number for known, number in self._lines.items() if number}
         if entry is None:
@@ -155,7 +156,7 @@ class HeadParser:
         except KeyError:
             if len(line) > LONGEST:
                 return _status_line(line)
-            if len(self._statuses) >= REMEMBERED:
+            if len(self._statuses) >= limits.REMEMBERED_HEADS.value:
                 self._statuses.clear()
             found = self._statuses[line] = _status_line(line)
             return found
@@ -176,7 +177,7 @@ class HeadParser:
         result = status, self._broken(fields, wrong) if wrong else fields
         if len(head) > LONGEST or result[1].malformed:
             return result
-        if len(self._responses) >= REMEMBERED:
+        if len(self._responses) >= limits.REMEMBERED_HEADS.value:
             self._responses.clear()
         self._responses[head] = result
         return result
@@ -219,12 +220,18 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
 
 
 def unfolded(lines: list[bytes]) -> list[bytes]:
-    """Field lines with what was folded joined by a space, RFC 9112 section 5.2; before the first one it is ignored."""
+    """Field lines with what was folded joined by a space, RFC 9112 section 5.2; before the first one it is ignored, and so it
+    is behind a text that reports may show."""
+    if not any(line.startswith((b" ", b"\t")) for line in lines):
+        return lines
     whole: list[list[bytes]] = []
+    goes_on = False
     for line in lines:
         if not line.startswith((b" ", b"\t")):
             whole.append([line])
-        elif whole:
+            name, colon, _ = line.partition(b":")
+            goes_on = not colon or name.strip(b" \t").lower() not in TEXTS
+        elif whole and goes_on:
             whole[-1].append(line.strip(b" \t"))
     return [b" ".join(parts) for parts in whole]
 
@@ -235,18 +242,18 @@ def request_line(line: bytes) -> RequestLine | None:
         return None  # the client connection preface of HTTP/2, RFC 9113 section 3.4
     parts = line.split(b" ")
     if len(parts) == 3 and parts[2] == b"HTTP/1.1" and parts[0] in KNOWN_METHODS and parts[1]:
-        return RequestLine(parts[0].decode("ascii"), parts[1].decode("latin-1"), "HTTP/1.1")
+        return RequestLine(parts[0].decode("ascii"), kept(parts[1].decode("latin-1")), "HTTP/1.1")
     match = _REQUEST_LINE.match(line)
     if match is None:
         return None
-    return RequestLine(match[1].decode("ascii"), match[2].decode("latin-1"), match[3].decode("ascii"))
+    return RequestLine(match[1].decode("ascii"), kept(match[2].decode("latin-1")), match[3].decode("ascii"))
 
 
 def _status_line(line: bytes) -> StatusLine | None:
     match = _STATUS_LINE.match(line)
     if match is None:
         return None
-    return StatusLine(match[1].decode("ascii"), int(match[2]), (match[3] or b"").decode("latin-1"))
+    return StatusLine(match[1].decode("ascii"), int(match[2]), kept((match[3] or b"").decode("latin-1")))
 
 
 def find_head_end(data: bytes, start: int = 0) -> int:

@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wiredoctor import limits
+from wiredoctor.limits import Limit, Met
 from wiredoctor.tables import NEVER, SECOND, Array
 
 HOLE, CUT = -1, -2
 
 PATIENCE = SECOND
 """A hole that the receiver has acknowledged is given up after so long: the packet may have been captured late, not later."""
-AHEAD = 16 << 20
-"""Bytes held behind a hole before it is given up without an acknowledgement: more than common receive windows allow."""
-MANY = 1 << 13
-"""Packets held likewise: as many full segments are 12 MB. More, sorted one by one, would cost more than their number."""
 
 _NONE: Array = np.empty(0, dtype=np.int64)
 
@@ -63,6 +61,7 @@ class Items:
 @dataclass
 class Assembler:
     """Puts the packets of one direction in order. `reached`: everything before it has been handed on; None before the first.
+    `begun`: that was known before the bytes of this epoch.
 
     `acks`: offsets that the receiver acknowledged while there was a hole, ascending, and when (times).
     """
@@ -71,6 +70,8 @@ class Assembler:
     waiting: list[Item] = field(default_factory=list[Item])
     acks: tuple[Array, Array] = (_NONE, _NONE)
     acknowledged_at: int = NEVER
+    begun: bool = False
+    met: Met = field(default_factory=Met)
     _hole_end: int = NEVER
 
     def add(self, item: Item, out: Items) -> bool:
@@ -80,9 +81,16 @@ class Assembler:
         in_order = item[0] == self.reached
         insort(self.waiting, item)
         self._drain(out)
-        if self.waiting and (self.waiting[-1][1] - self.reached > AHEAD or len(self.waiting) > MANY):
+        if self.waiting and (far := self._too_far()) is not None:
+            self.met.add(far)
             self.give_up(out)
         return in_order
+
+    def _too_far(self) -> Limit | None:
+        """The limit that what waits behind a hole goes beyond."""
+        if self.waiting[-1][1] - (self.reached or 0) > limits.AHEAD.value:
+            return limits.AHEAD
+        return limits.BEHIND if len(self.waiting) > limits.BEHIND.value else None
 
     def _drain(self, out: Items) -> None:
         taken = 0
@@ -110,6 +118,8 @@ class Assembler:
         """Acknowledgements (offsets ascending) that are newer than those heard before."""
         known = self.acks[0]
         fresh = offsets > known[-1] if len(known) else np.ones(len(offsets), dtype=bool)
+        if not fresh.any():
+            return
         self.acks = np.concatenate((known, offsets[fresh])), np.concatenate((self.acks[1], times[fresh]))
 
     def look(self, now: int, out: Items) -> None:

@@ -74,10 +74,13 @@ Parts = tuple[int, int, int, int]
 
 
 class Exchange:
-    """A request and its responses while something can still be added. Records are there once a message has ended."""
+    """A request and its responses while something can still be added. Records are there once a message has ended.
+
+    `over`: the frame that said that nothing can be added, where that is none of its own or of the exchange behind it.
+    """
 
     __slots__ = (
-        *("index", "interim", "interim_end", "interim_times", "parts", "request", "request_done", "request_fields"),
+        *("index", "interim", "interim_end", "interim_times", "over", "parts", "request", "request_done", "request_fields"),
         *("request_line", "request_offset", "response", "response_done", "response_fields", "response_line", "upgraded"),
     )
 
@@ -94,10 +97,15 @@ class Exchange:
         self.interim_times: list[int] = []
         self.parts: Parts | None = None
         self.interim_end: Message | None = None
+        self.over = NEVER
 
     def first(self) -> Record:
         """The record of the request, or of the response where nobody had asked for it."""
         return self.response if self.request_line is None else self.request
+
+    def asked(self) -> int:
+        """The frame in which the head of the request was complete."""
+        return self.request[2] if self.parts is None else self.parts[0]
 
     def over_by(self, deadline: int) -> bool:
         """Whether the request had ended by then, so that only a response can be missing."""
@@ -106,6 +114,15 @@ class Exchange:
     def settled(self, answered: int) -> int:
         """The frame from which on a request that has ended is outstanding no more; NEVER where it was not captured."""
         return NEVER if self.request_line is None else max(self.request[2], answered)
+
+    def answered_by(self, frame: int) -> bool:
+        """Whether the final response had ended in this frame or before."""
+        return self.response_done and self.response[2] <= frame
+
+    def leave_unanswered(self) -> None:
+        """What may have answered it is not read."""
+        self.response, self.response_line, self.response_fields = ABSENT, None, None
+        self.interim, self.interim_times, self.upgraded = None, [], True
 
     def settle_for_interim(self) -> None:
         """An interim response that no final one followed is what there is of the response."""

@@ -60,7 +60,7 @@ def _asks(walk: Walk, conversation: Conversation, group: int) -> int:
             reached = 0
         if reached not in (None, start) or reader.pos not in (NEVER, start):
             return -1
-        unclear = reader.partial or reader.seeking or reader.lost or reader.paused or reader.leftover is not None
+        unclear = reader.partial is not None or reader.seeking or reader.lost or reader.paused or reader.leftover is not None
         if unclear or reader.assembler.waiting or (reader.mode != HEAD and not (reader.mode == BODY and direction != client)):
             return -1
     return client

@@ -145,7 +145,7 @@ def _settle(walk: Walk, pairs: Pairs, chosen: _Chosen) -> Plain:
     group = np.repeat(np.arange(len(first)), final - first + 1)
     rank = np.arange(n) - first[group]
     facts = np.array([_facts(run) for run in runs], dtype=np.int64)[group]
-    connection, slot, client, index, asked, answered = facts.T
+    connection, slot, client, index, asked, answered, gap = facts.T
     index = index + rank
     request_id = message_id(connection, asked + rank, client)
     response_id = message_id(connection, answered + rank, 1 - client)
@@ -173,14 +173,14 @@ def _settle(walk: Walk, pairs: Pairs, chosen: _Chosen) -> Plain:
         request[said], response[said],
         [pairs.asked[i][1] for i in places], chosen.asked.only(pair), chosen.answered.only(pair),
         slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous[said],
-        np.full(len(said), NEVER), no, no,
+        np.full(len(said), NEVER), gap[said], np.full(len(said), NEVER), no, no,
     )  # fmt: skip
     return Plain(rows, intervals)
 
 
 def _facts(run: Run) -> tuple[int, ...]:
     c, client = run.conversation, run.client
-    return c.connection, c.slot, client, c.next_index, c.readers[client].count, c.readers[1 - client].count
+    return c.connection, c.slot, client, c.next_index, c.readers[client].count, c.readers[1 - client].count, c.gap
 
 
 def _intervals(request: Array, response: Array, side: Array, index: Array) -> Array:

@@ -65,6 +65,8 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
         asked = exchange.request_line
         if start != pos or at < 0 or exchange.request_offset >= acks[i] or asked is None or not exchange.request_done:
             break
+        if exchange.request[2] > frames[i]:
+            break
         size = ends[i] - start
         data = file[at : at + (size if size < FIRST_LOOK else FIRST_LOOK)]
         head_end = data.find(b"\r\n\r\n") + 4

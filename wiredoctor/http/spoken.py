@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,13 @@ def _numbers() -> array[int]:
     return array("q")
 
 
+NUMBERS = 7
+"""Of an interval."""
+
+EARLY = 1 << 14
+"""Exchanges that are said before the epoch is over: rows are made in Python, at 2 kB each."""
+
+
 @dataclass
 class Spoken:
     """What an epoch adds, as flat arrays of 64-bit numbers.
@@ -28,6 +36,10 @@ class Spoken:
     said: the exchanges that are over, whether only the capture's end says so, the record of the request behind it (of the
     response, where nobody had asked for that), what there was before it, and
     the deadline behind a close at which it was decided (else NEVER).
+    ended: of messages whose intervals nobody needs, three numbers: side, the frame that ended them, and how many.
+    late: of bytes that had to wait for those of the other side, three numbers: side, the offset from which on, and the frame
+    that they had to wait for.
+    tell: takes exchanges that are over, before the epoch is; those of one packet, for no burst can be added to them.
     event_streams: ids of responses that are meant to arrive piece by piece.
     faults: of framing and grammar.
     pieces: by id the responses whose pieces are watched, until their exchange is said; streams: those of them whose events
@@ -37,10 +49,22 @@ class Spoken:
     intervals: array[int] = field(default_factory=_numbers)
     said: list[Said] = field(default_factory=list["Said"])
     messages: list[tuple[Conversation, Message]] | None = None
-    event_streams: list[int] = field(default_factory=list[int])
+    ended: array[int] = field(default_factory=_numbers)
+    late: array[int] = field(default_factory=_numbers)
+    tell: Callable[[list[Said]], None] | None = None
+    event_streams: array[int] = field(default_factory=_numbers)
     faults: list[Fault] = field(default_factory=list["Fault"])
     pieces: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
     streams: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
+
+    def tell_early(self) -> None:
+        """Hands on what fills the memory."""
+        if self.tell is None or len(self.said) < EARLY:
+            return
+        alone = [said for said in self.said if _in_one_packet(said)]
+        if len(alone) >= EARLY // 2:
+            self.said = [said for said in self.said if not _in_one_packet(said)]
+            self.tell(alone)
 
     def watched(self, message: Message) -> Pieces | None:
         """What is to be told of the pieces of a response whose body begins; None where they mean nothing."""
@@ -57,5 +81,12 @@ Previous = tuple[int, int, int]
 its end in the server's stream."""
 
 NOTHING_BEFORE: Previous = (NEVER, 0, NEVER)
+
+
+def _in_one_packet(said: Said) -> bool:
+    """Whether an exchange has no response, or one that came in a packet of its own."""
+    response = said[1].response
+    return response[1] == response[2]
+
 
 Said = tuple["Conversation", Exchange, bool, Record, Previous, int]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wiredoctor import limits
 from wiredoctor.http.fields import CONTROLS, Fields, has_controls
 from wiredoctor.http.head import KNOWN_METHODS, LONGEST, MOST_LINES, HeadParser
 from wiredoctor.http.rows import Asked
-
-SHAPES = 512
-"""Shapes of heads that are remembered; more of them only lose speed."""
 
 METHODS = {method: method.decode("ascii") for method in KNOWN_METHODS if method != b"CONNECT"}
 
@@ -96,7 +94,7 @@ class RequestTemplates:
         key = tuple([line if says(line) or b":" not in line else line[: line.index(b":") + 1] for line in lines])
         shape = self._shapes.get(key)
         if shape is None:
-            if len(self._shapes) >= SHAPES:
+            if len(self._shapes) >= limits.REQUEST_SHAPES.value:
                 self._shapes.clear()
             shape = self._shapes[key] = _Shape(lines, fields)
         shape.varying.update(i for i, (old, new) in enumerate(zip(shape.lines, lines, strict=True)) if old != new)

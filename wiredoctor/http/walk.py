@@ -7,16 +7,23 @@ from functools import partial
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.http.conversation import Conversation
+from wiredoctor.http.deciding import decide
 from wiredoctor.http.head import KNOWN_METHODS
 from wiredoctor.http.items import CUT, PATIENCE, Assembler, Items
 from wiredoctor.http.modes import OFF
 from wiredoctor.http.payload import Payload
+from wiredoctor.http.spoken import NUMBERS
+from wiredoctor.http.turns import thin, turns
 from wiredoctor.scan import Groups
 from wiredoctor.tables import SCRATCH, Array, Columns
 
 METHOD_STARTS = frozenset(int.from_bytes((m + b" ")[:4], "little") for m in KNOWN_METHODS)
 STATUS_START = int.from_bytes(b"HTTP", "little")
+
+MANY_OPEN = 64
+"""Exchanges of a connection that need no thought."""
 
 
 @dataclass
@@ -117,6 +124,7 @@ class Walk:
             assembler = reader.assembler
             if assembler.reached is None and self.syn_seen[2 * conversation.slot + direction]:
                 assembler.reached = 0  # the first byte may have been overtaken
+            assembler.begun = assembler.reached is not None
             simple = not flow.odd[direction][group] and not assembler.waiting and reader.leftover is None
             if reader.mode == OFF or (first == stop and reader.leftover is None and not assembler.waiting):
                 items = NO_ITEMS
@@ -165,26 +173,38 @@ class Walk:
 def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], read: Payload) -> None:
     """Lets the readers of both directions run until neither gets further; what is left over waits for a later epoch."""
     at = [r[1] for r in ranges]
-    known, mark = len(conversation.open), len(conversation.spoken.intervals)
-    progress = True
-    while progress:
-        progress = False
-        for direction in (conversation.client, 1 - conversation.client) if conversation.client >= 0 else (0, 1):
-            items, _, stop = ranges[direction]
-            reader = conversation.readers[direction]
-            if at[direction] >= stop or (reader.paused and direction == conversation.client):
-                continue
-            reader.paused = False
-            conversation.unread = at[1 - direction] < ranges[1 - direction][2]
-            before = at[direction]
-            at[direction] = reader.run(items, before, stop, read, conversation.parser)
-            progress |= at[direction] != before
-    if conversation.unasked:
-        conversation.settle(known, mark)
+    both = ranges[0][0], ranges[1][0]
+    for stops in turns(ranges):
+        _turn(conversation, both, at, stops, read)
     for direction in (0, 1):
         items, _, stop = ranges[direction]
         if at[direction] < stop:
             conversation.readers[direction].leftover = _slice(items, at[direction], stop)
+
+
+def _turn(conversation: Conversation, both: tuple[Items, Items], at: list[int], stops: tuple[int, int], read: Payload) -> None:
+    """Reads both sides from `at` up to `stops`; `at` is where they got to then."""
+    begun, known, mark = tuple(at), len(conversation.open), len(conversation.spoken.intervals)
+    if conversation.client < 0:
+        decide(conversation, both, at, stops, read)
+    progress = True
+    while progress:
+        progress = False
+        for direction in (conversation.client, 1 - conversation.client) if conversation.client >= 0 else (0, 1):
+            stop, reader = stops[direction], conversation.readers[direction]
+            if at[direction] >= stop or (reader.paused and direction == conversation.client):
+                continue
+            reader.paused = False
+            conversation.unread = at[1 - direction] < stops[1 - direction]
+            before = at[direction]
+            at[direction] = reader.run(both[direction], before, stop, read, conversation.parser)
+            progress |= at[direction] != before
+    if conversation.unasked:
+        conversation.settle(known, mark)
+    if len(conversation.open) > MANY_OPEN:
+        conversation.relieve(mark)
+    if len(conversation.spoken.intervals) - mark > NUMBERS * (2 * (stops[0] - begun[0] + stops[1] - begun[1]) + MANY_OPEN):
+        thin(conversation, mark, both, begun, stops)
 
 
 def _slice(items: Items, first: int, stop: int) -> Items:
@@ -202,7 +222,7 @@ def retry(conversation: Conversation, now: int, read: Payload) -> None:
         reader.leftover = None
         reader.assembler.look(now, items)
         ranges.append((items, 0, len(items.start)))
-        if reader.paused and now - reader.pause_time >= PATIENCE:
+        if reader.paused and (now - reader.pause_time >= PATIENCE or len(items.start) > limits.WAITING.value):
             conversation.forced = True
     read_both(conversation, ranges, read)
     conversation.forced = False

@@ -1,4 +1,4 @@
-"""Polars expressions that reports share: seconds, escaped text, masked targets, and batches of a lazy table."""
+"""Polars expressions that reports share: seconds, escaped text, and batches of a lazy table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from wiredoctor.findings import mask_target, printable
+from wiredoctor.findings import printable
 
 BATCH = 1 << 14
 """Rows: enough for Polars to be quick, few enough for a batch and its JSON to stay below 20 MB."""
@@ -62,25 +62,12 @@ def escaped(column: str) -> pl.Expr:
     return pl.col(column).map_batches(_printable, return_dtype=pl.String)
 
 
-def masked(column: str) -> pl.Expr:
-    """`findings.mask_target` of a column."""
-    return pl.col(column).map_batches(_mask, return_dtype=pl.String)
-
-
 def _needs_escape(text: pl.Series) -> pl.Series:
     return text.str.contains(r"[^\x20-\x7e]").fill_null(value=False)
 
 
 def _printable(text: pl.Series) -> pl.Series:
     return _patch(text, text, _needs_escape(text), printable)
-
-
-def _mask(text: pl.Series) -> pl.Series:
-    """Plain targets by expressions; the few with bytes that need escaping by `mask_target` itself."""
-    path, query = text.str.splitn("?", 2).struct.unnest().get_columns()
-    path = path.str.replace(r"^([A-Za-z][A-Za-z0-9+.-]*://|)[^/]*@", "${1}*@").str.splitn("#", 2).struct[0]
-    query = "?" + query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")
-    return _patch(text, path + query.fill_null(""), _needs_escape(text), mask_target)
 
 
 def _patch(text: pl.Series, result: pl.Series, where: pl.Series, repair: Callable[[str], str]) -> pl.Series:

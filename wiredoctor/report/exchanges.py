@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import polars as pl
 
-from wiredoctor.report.columns import batches, escaped, masked
+from wiredoctor.report.columns import batches, escaped
 from wiredoctor.report.lines import Encoded, Field, add_titles, heading, paint
 from wiredoctor.report.ordered import Ordered, Spool, in_memory
 from wiredoctor.report.paper import Paper
+from wiredoctor.report.phrases import SECRETS
 from wiredoctor.report.words import count, duration, shorten, size
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class _Layout:
 
 def write(report: Report, out: TextIO, paper: Paper, *, spool: Spool = in_memory) -> None:
     """A line per exchange in the order of their first frames; `!` marks those that a finding speaks of."""
+    if report.secrets:
+        out.write(f"{SECRETS}\n")
     layout = _layout(report, paper)
     if layout is None:
         out.write("No HTTP exchange was seen.\n")
@@ -92,7 +95,7 @@ def _add(lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _L
         pl.coalesce("request_frame", "response_frame", pl.lit(0)).alias("frame"),
         pl.col("exchange").cast(pl.Int64),
         pl.col("capture", "connection", "has_request", "has_response", "response_status", "response_body_bytes"),
-        escaped("request_method") + " " + masked("request_target"),
+        escaped("request_method") + " " + escaped("request_target"),
         *_TIMES,
     ).sort("place", "frame", "exchange")
     text = "".join(_line(row, layout, marked) for row in shown.iter_rows())

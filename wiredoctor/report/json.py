@@ -45,6 +45,7 @@ def _rest(report: Report) -> dict[str, Any]:
         "summary": _summary(report),
         "schema_version": SCHEMA_VERSION,
         "tool": _tool(report),
+        "secrets": report.secrets,
         "captures": [_capture(c) for c in report.captures],
         "limits": report.limits,
     }
@@ -91,7 +92,8 @@ class _Comma:
 
 
 def _head(report: Report) -> bytes:
-    return f'{{"schema_version": {SCHEMA_VERSION},\n "tool": {_text(_tool(report))},\n'.encode()
+    head = {"schema_version": SCHEMA_VERSION, "tool": _tool(report), "secrets": report.secrets}
+    return ("{" + "".join(f'"{key}": {_text(value)},\n ' for key, value in head.items())[:-1]).encode()
 
 
 def _tool(report: Report) -> dict[str, Any]:
@@ -128,6 +130,7 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
         "bytes": capture.bytes,
         "first_time": capture.first_time,
         "last_time": capture.last_time,
+        "encapsulations": [{"name": e, "packets": n} for e, n in sorted(capture.encapsulations.items())],
         "not_analysed": [{"reason": r, "packets": n} for r, n in sorted(capture.not_analysed.items())],
         "files": list(capture.files),
         "duplicates": capture.duplicates,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.findings import LeftOut, total_delay
+from wiredoctor.masking import masked_target
 from wiredoctor.report.groups import host
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Ignore(NamedTuple):
     """An entry of a configuration: which findings are not to be reported, and why. "" and () ask for nothing.
 
     `rule` is a rule or a family; `client` and `server` are globs of an endpoint or of its address, `target` one of a request
-    target as reports show it. In a glob * stands for any text and ? for any one character.
+    target as reports show it, with its secrets or without. In a glob * stands for any text and ? for any one character.
     """
 
     reason: str
@@ -32,12 +33,13 @@ class Ignore(NamedTuple):
     def fits(self, finding: Finding) -> bool:
         """Whether the finding is one of these: all that is asked for holds."""
         target = (finding.request or "").partition(" ")[2]
+        targets = (target, masked_target(target))
         return (
             self.rule in ("", finding.rule, finding.family)
             and self.kind in ("", finding.kind)
             and self._endpoint(self.client, finding.client)
             and self._endpoint(self.server, finding.server)
-            and (not self.target or bool(_glob(self.target).fullmatch(target)))
+            and (not self.target or any(_glob(self.target).fullmatch(target) for target in targets))
         )
 
     def _endpoint(self, wanted: str, endpoint: str | None) -> bool:

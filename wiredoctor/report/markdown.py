@@ -11,8 +11,10 @@ from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper
 from wiredoctor.report.phrases import (
+    SECRETS,
     change,
     checked,
+    encapsulated,
     ends,
     example,
     facts,
@@ -84,8 +86,8 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
         return
     head = headline(report, groups) if groups else nothing(report, shown)
     closing = "" if quiet else "\n".join(_closing(report, shown))
-    said = [f"## wiredoctor: {escaped(head)}\n"]
-    room = MOST_BYTES - len(closing.encode()) - len(said[0].encode())
+    said = [f"## wiredoctor: {escaped(head)}\n", *([f"**{escaped(SECRETS)}**\n"] if report.secrets else [])]
+    room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode())
     several = len(report.captures) > 1
     for number, group in enumerate(groups):
         text = "\n".join(_group(group, several=several))
@@ -146,7 +148,7 @@ def _closing(report: Report, shown: str) -> Iterator[str]:
 
 
 def _of_capture(capture: CaptureSummary) -> list[str]:
-    lines = not_analysed(capture)
+    lines = encapsulated(capture) + not_analysed(capture)
     if capture.duplicates:
         lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
     return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines

@@ -77,10 +77,11 @@ class Wanted(NamedTuple):
 
 
 def address(text: str) -> str:
-    """An IP address as reports write it; raises ValueError on anything else (names are not resolved)."""
+    """An IP address as reports write it, without a zone (RFC 4007: only the host that has it knows it); raises ValueError on
+    anything else (names are not resolved)."""
     import ipaddress
 
-    return ipaddress.ip_address(text.strip("[]")).compressed
+    return ipaddress.ip_address(text.strip("[]").partition("%")[0]).compressed
 
 
 def narrow(report: Report, wanted: Wanted) -> Report:

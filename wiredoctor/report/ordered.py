@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any, BinaryIO, Protocol
 
@@ -20,6 +20,8 @@ class Sink(Protocol):
 
 
 _PIECE = 1 << 20
+_AT_ONCE = 1 << 14
+"""Places of lines that are Python's at a time: as such, a million would take 100 MB."""
 
 
 def in_memory() -> BinaryIO:
@@ -50,7 +52,7 @@ class Ordered:
         return sum(len(s) for s in self._starts)
 
     def write(self, out: Sink) -> None:
-        """All lines, sorted, each with its end of line; closes the spool."""
+        """All lines, sorted, each with its end of line; closes the spool, and leaves nothing."""
         with self._file:
             if self._starts:
                 for start, end in _runs(*self._sorted()):
@@ -58,18 +60,22 @@ class Ordered:
 
     def _sorted(self) -> tuple[Array, Array]:
         first, second, third = (np.concatenate(column) for column in zip(*self._keys, strict=True))
-        starts = np.concatenate(self._starts)
-        ends = np.concatenate((starts[1:], np.array([self._end], np.int64)))
+        self._keys.clear()
         order = np.lexsort((third, second, first))
+        del first, second, third
+        starts = np.concatenate(self._starts)
+        self._starts.clear()
+        ends = np.concatenate((starts[1:], np.array([self._end], np.int64)))
         return starts[order], ends[order]
 
 
-def _runs(starts: Array, ends: Array) -> zip[tuple[int, int]]:
+def _runs(starts: Array, ends: Array) -> Iterator[tuple[int, int]]:
     """Neighbours in the sorted order that are neighbours in the spool are copied in one piece."""
     breaks = np.flatnonzero(starts[1:] != ends[:-1])
     first = np.concatenate((starts[:1], starts[1:][breaks]))
     last = np.concatenate((ends[:-1][breaks], ends[-1:]))
-    return zip(first.tolist(), last.tolist(), strict=True)
+    for i in range(0, len(first), _AT_ONCE):
+        yield from zip(first[i : i + _AT_ONCE].tolist(), last[i : i + _AT_ONCE].tolist(), strict=True)
 
 
 def _copy(spool: BinaryIO, out: Sink, start: int, end: int) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, LeftOut, Report
 
 MOST_REASONS = 5
+MOST_KINDS = 3
 WORTH_TELLING = 0.001
 """Seconds of waiting from which on the first line adds them up: handshakes on a cable take microseconds."""
 MOST_REQUEST = 100
@@ -25,6 +26,10 @@ _BROWSERS = tuple(
     rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
 )
 """What tells browsers apart that all say to be Mozilla, the rarer first (each also names those that it wants to be like)."""
+
+
+SECRETS = "This report holds secrets: nothing in it is masked (--show-secrets)."
+"""What a report that masks nothing begins with."""
 
 
 def headline(report: Report, groups: Sequence[Group]) -> str:
@@ -52,10 +57,26 @@ def nothing(report: Report, shown: str = "") -> str:
     scope = f" ({shown})" if shown else ""
     if not report.connection_count:
         empty = report.captures and not any(capture.packets for capture in report.captures)
-        return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope}."
+        seen = "" if shown or empty else _instead(report)
+        return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope or seen}."
     left = sum(one.findings for one in report.left_out)
     wrong = f"Nothing was found but {count(left, 'finding')} left out below" if left else "Nothing wrong was found"
     return f"{wrong}{'' if report.exchange_count else ', but no HTTP exchange was seen'}{scope}."
+
+
+def _instead(report: Report) -> str:
+    """What packets there are where none is TCP: " in 3 packets: ARP", " in 9 packets: UDP (6), ICMP (2), ARP (1)"."""
+    reasons: dict[str, int] = {}
+    for capture in report.captures:
+        for reason, packets in capture.not_analysed.items():
+            reasons[reason] = reasons.get(reason, 0) + packets
+    among = f" in {count(sum(capture.packets for capture in report.captures), 'packet')}"
+    if len(reasons) < 2:
+        return "".join(f"{among}: {reason}" for reason in reasons)
+    most = sorted(reasons.items(), key=lambda r: (-r[1], r[0]))
+    shown, rest = most[:MOST_KINDS], most[MOST_KINDS:]
+    others = [f"{count(len(rest), 'other kind')} ({sum(packets for _, packets in rest):,})"] if rest else []
+    return f"{among}: {', '.join([*(f'{reason} ({packets:,})' for reason, packets in shown), *others])}"
 
 
 def times(group: Group) -> str:
@@ -120,9 +141,16 @@ def totals(report: Report, shown: str = "") -> str:
 
 def facts(capture: CaptureSummary) -> str:
     """What a capture is: format, link types, packets, size, when and how long."""
-    links = ", ".join(capture.link_types)
+    links = ", ".join(f"link type {name}" if name.isdecimal() else name for name in capture.link_types)
     parts = [capture.format, links, count(capture.packets, "packet"), size(capture.bytes), _span(capture)]
     return ", ".join(p for p in parts if p)
+
+
+def encapsulated(capture: CaptureSummary) -> list[str]:
+    """What TCP was in: a line, or none."""
+    inside = sorted(capture.encapsulations.items(), key=lambda e: (-e[1], e[0]))
+    parts = [f"{name} ({count(packets, 'packet')})" for name, packets in inside]
+    return [f"TCP inside {', '.join(parts)}"] if parts else []
 
 
 def not_analysed(capture: CaptureSummary) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor.report.columns import batches, escaped, masked, seconds
+from wiredoctor.report.columns import batches, escaped, seconds
 from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
 
 if TYPE_CHECKING:
@@ -60,9 +62,21 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], o
     )
     text = BytesIO()
     ordered.select(objects).write_ndjson(text)
+    ascii_only = _ascii(text.getbuffer())
     first = ordered.get_column(_CAPTURE_ORDER).cast(pl.Int64).fill_null(place.height).to_numpy()
     second, third = ordered.get_column(keys[0]).to_numpy(), ordered.get_column(keys[-1]).cast(pl.Int64).to_numpy()
-    lines.add((first, second, third), text.getbuffer())
+    lines.add((first, second, third), ascii_only)
+
+
+_BEYOND = re.compile("[\x7f-\U0010ffff]")
+
+
+def _ascii(lines: memoryview) -> memoryview | bytes:
+    """JSON in ASCII: a name of a capture may hold signs that a terminal takes for a command."""
+    text = str(lines, "utf-8")
+    if text.isascii() and "\x7f" not in text:
+        return lines
+    return _BEYOND.sub(lambda sign: f"\\u{ord(sign[0]):04x}" if sign[0] == "\x7f" else json.dumps(sign[0])[1:-1], text).encode()
 
 
 def _connection() -> list[pl.Expr]:
@@ -109,8 +123,8 @@ def _exchange() -> list[pl.Expr]:
 def _request() -> pl.Expr:
     return pl.struct(
         escaped("request_method").alias("method"),
-        masked("request_target").alias("target"),
-        masked("request_host").alias("host"),
+        escaped("request_target").alias("target"),
+        escaped("request_host").alias("host"),
         escaped("request_version").alias("version"),
         *_extent("request"),
     )

@@ -63,12 +63,20 @@ _ENDPOINT = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+)(:[0-9]+)?$|^[0-9A-Fa-f:.]+$"
 CAPTURE = _object(
     "a capture file that was read",
     file=_text("the file as it was named on the command line, or what stands for several that were read as one"),
-    format=_text("pcap or pcapng"),
+    format=_text("pcap, pcapng or snoop"),
     link_types=_list(_text("name of a link type"), "link types of its interfaces"),
     packets=_whole("packet records read"),
     bytes=_whole("size of the file in bytes"),
-    first_time=_or_null(_text("time of the first packet, RFC 3339 UTC; null without packets", pattern=_UTC)),
-    last_time=_or_null(_text("time of the last packet", pattern=_UTC)),
+    first_time=_or_null(
+        _text("time stamp of the first packet, from which elapsed counts, RFC 3339 UTC; null without one", pattern=_UTC)
+    ),
+    last_time=_or_null(
+        _text("the latest time stamp; the last packet may have an earlier one where the clock was set back", pattern=_UTC)
+    ),
+    encapsulations=_list(
+        _object("packets in an encapsulation", name=_text("VXLAN, MPLS, ..."), packets=_whole("how many with TCP in it", 1)),
+        "what TCP was in beside IP and its link; a packet may be in several; VLAN tags do not count",
+    ),
     not_analysed=_list(
         _object("packets left out", reason=_text("why they could not be analysed"), packets=_whole("how many", 1)),
         "what is in the file and was not analysed, by reason",
@@ -271,6 +279,10 @@ def schema() -> Schema:
                 "description": "keys may be added within a version, none changes its meaning",
             },
             tool=_TOOL,
+            secrets={
+                "type": "boolean",
+                "description": "whether targets, names and payload are as they were sent (--show-secrets); else they are masked",
+            },
             captures=_list(CAPTURE, "the files that were read"),
             summary=_SUMMARY,
             limits=_list(_text("what was cut off, and at which limit"), "limits of wiredoctor that this analysis met"),

@@ -8,8 +8,10 @@ from wiredoctor.report.closing import reach
 from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
 from wiredoctor.report.phrases import (
+    SECRETS,
     change,
     checked,
+    encapsulated,
     ends,
     example,
     facts,
@@ -47,6 +49,9 @@ def write(
     narrowed to.
     """
     writer = Writer(out, paper)
+    if report.secrets:
+        writer.paragraph((SECRETS, "bold"))
+        writer.blank()
     groups = grouped(report.findings)
     if groups:
         _write_groups(writer, report, groups, everything=everything)
@@ -120,8 +125,8 @@ def _write_read(writer: Writer, report: Report, shown: str) -> None:
 def _write_capture(writer: Writer, capture: CaptureSummary) -> None:
     writer.unbroken(capture.file, indent=2)
     writer.paragraph(facts(capture), indent=4, hang=2)
-    for reason in not_analysed(capture):
-        writer.paragraph(reason, indent=4, hang=2)
+    for line in (*encapsulated(capture), *not_analysed(capture)):
+        writer.paragraph(line, indent=4, hang=2)
     if capture.duplicates:
         writer.paragraph(f"captured twice and left out: {count(capture.duplicates, 'packet')}", indent=4, hang=2)
     if capture.damage:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import polars as pl
 
+from wiredoctor.masked import all_masked
+from wiredoctor.masking import shown
 from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import at_work, collected, fit, guarded
 from wiredoctor.tables import SMALL, TABLES
 
@@ -62,15 +65,17 @@ def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], 
 def _judged(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
     if module.judge is not None:
         order = "last_frame" if "last_frame" in rows.columns else "frame"
-        rows, state[module.name] = module.judge(rows.sort(order, maintain_order=True), state.get(module.name))
+        if not rows[order].is_sorted(nulls_last=False):  # sorting is copying
+            rows = rows.sort(order, maintain_order=True)
+        rows, state[module.name] = module.judge(rows, state.get(module.name))
     return rows if module.plugin is None else fit(rows)
 
 
-def joined(modules: Mapping[str, RuleModule], parts: Mapping[str, list[pl.DataFrame]]) -> dict[str, pl.DataFrame]:
-    """Rule -> its candidates of all epochs; not of rules that have failed by now."""
-    whole: dict[str, pl.DataFrame] = {}
-    for name, frames in parts.items():
-        rows = guarded(modules[name], partial(pl.concat, frames)) if at_work([modules[name]]) else None
+def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
+    """Rule -> its candidates of all epochs, which `all_of` gives; not of rules that have failed by now."""
+    whole: dict[str, Rows] = {}
+    for name, give in all_of.items():
+        rows = guarded(modules[name], give) if at_work([modules[name]]) else None
         if rows is not None:
             whole[name] = rows
     return whole
@@ -103,7 +108,12 @@ def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, f
 
 def _screened(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
     assert module.screen is not None
-    return lazy[module.tables[0]].select(module.screen().any().alias(module.name))
+    return _seen_by(module, lazy)[module.tables[0]].select(module.screen().any().alias(module.name))
+
+
+def _seen_by(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
+    """The tables that a rule asks for. Ours compare what was sent, and tell nothing of it; who knows what others tell."""
+    return lazy if module.plugin is None or shown() else all_masked({name: lazy[name] for name in module.tables})
 
 
 def _planning(few: bool) -> pl.QueryOptFlags:
@@ -113,7 +123,8 @@ def _planning(few: bool) -> pl.QueryOptFlags:
 def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> dict[str, pl.DataFrame]:
     asked: list[tuple[RuleModule, pl.LazyFrame]] = []
     for m in running:
-        query = guarded(m, partial(m.find, *(lazy[t] for t in m.tables)))
+        seen = _seen_by(m, lazy)
+        query = guarded(m, partial(m.find, *(seen[t] for t in m.tables)))
         if query is not None:
             asked.append((m, query))
     if not asked:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 
 import polars as pl
 
-from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side
+from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side, printable
 from wiredoctor.rules.proof import EVIDENCE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Plugin:
 
 def _line(error: Exception) -> str:
     """The first line of what an error says; Polars adds the whole query to it."""
-    return " ".join(str(error).strip().partition("\n")[0].split())[:300]
+    return printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
 
 
 def added(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -> list[RuleModule]:

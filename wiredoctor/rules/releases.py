@@ -38,7 +38,7 @@ _UNKNOWN_TIMER = "whose timer that is, is unknown; Linux' own grows to as much a
 
 def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
     """A row for each S that came next after K, where K was delayed (`shortest` to `longest` ns) or prompt (up to `quick`),
-    for each S that may have been sent by a probe, and for each ACK that says so.
+    for each S that may have been sent by a probe, and for each ACK that says so. Where a round trip is unknown there is none.
 
     The plan is the same for every rule that asks with the same limits, so that it runs once for all of them.
     """
@@ -46,8 +46,9 @@ def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     late = c("ack_before_delay").is_between(shortest, longest)
     prompt = c("ack_before_delay") <= quick
     lateness = c("time") - c("data_before_time") - c("rtt_own") - c("rtt_other")
-    waited = (_next_after_ack() & (late | (prompt & _comparable(lateness >= quick)))).fill_null(False)
-    probe = _probe().fill_null(False)
+    known = lateness.is_not_null()
+    waited = (known & _next_after_ack() & (late | (prompt & _comparable(lateness >= quick)))).fill_null(False)
+    probe = (known & _probe()).fill_null(False)
     return segments.filter(_in_question(), waited | probe | (c("probe_frame") > 0)).select(
         *("connection", "exchange", "direction", "endpoint", "role", "http", "message", "handshake", "mss"),
         pl.lit(None, pl.String).alias("side"),
@@ -188,7 +189,9 @@ def _had_room() -> pl.Expr:
 def _cap() -> pl.Expr:
     """How sure a finding can be at most: what was not observed had to be inferred."""
     inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("data_before_room").is_null()
-    return pl.when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    # what would say that it is HTTP, and where its messages end, was not captured
+    cut = ~pl.col("http") & (pl.col("captured") < pl.col("length"))
+    return pl.when(cut).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def _after_ack() -> pl.Expr:

@@ -6,23 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import Finding
+from wiredoctor.limits import Met
+from wiredoctor.rules import narrow
 from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.places import with_exchanges
 from wiredoctor.rules.software import with_software
-
-_CORE = {
-    "connection": pl.Int64(),
-    "exchange": pl.Int32(),
-    "frame": pl.Int64(),
-    "start": pl.Int64(),
-    "end": pl.Int64(),
-    "delay": pl.Int64(),
-    "direction": pl.Int8(),
-    "client": pl.String(),
-    "server": pl.String(),
-}
-"""What settling looks at; the last three are optional in candidates."""
 
 _REQUEST = (
     "request_method",
@@ -35,21 +26,23 @@ _REQUEST = (
 
 def settle(
     modules: Mapping[str, RuleModule],
-    candidates: Mapping[str, pl.DataFrame],
+    candidates: Mapping[str, Rows],
     connections: pl.LazyFrame,
     exchanges: pl.LazyFrame,
     *,
     file: str,
     first_time: int,
     only: Collection[str] | None = None,
+    met: Met | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
     `modules` are the rules that ran and `candidates` all that they found. `only` names those to report; the others
     merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
+    `met` is told how many candidates and findings are left out because there are too many.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
-    core = _core(candidates)
+    core = narrow.core(candidates, met)
     if core.is_empty():
         return []
     seen = pl.col("rule").is_in([name for name, module in modules.items() if module.tables[0] == "segments"])
@@ -59,26 +52,13 @@ def settle(
     core = _without_overlaps(core)
     if only is not None:
         core = core.filter(pl.col("rule").is_in(list(only)))
+    core = narrow.without_too_many(core, limits.FINDINGS, met)
     core = with_software(_with_requests(core, exchanges), connections, exchanges)
     parts = core.partition_by("rule", maintain_order=True)
     from wiredoctor.rules.telling import tell
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
     return tell(told, _causes(parts, modules), file, first_time)
-
-
-def _core(candidates: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """All candidates in one frame: `rule`, `row` in that rule's frame, a unique `id`, and the columns of _CORE."""
-    frames = [
-        rows.select(
-            pl.lit(rule).alias("rule"),
-            pl.int_range(rows.height, dtype=pl.Int64).alias("row"),
-            *((pl.col(n) if n in rows.columns else pl.lit(None)).cast(t).alias(n) for n, t in _CORE.items()),
-        )
-        for rule, rows in sorted(candidates.items())
-        if rows.height
-    ]
-    return pl.concat(frames).with_row_index("id") if frames else pl.DataFrame()
 
 
 def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:

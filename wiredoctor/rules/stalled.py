@@ -147,7 +147,7 @@ def _cause(row: Row, side: _Side) -> Cause | None:
     """What can have held S back until K came."""
     few = row.in_flight <= 2 * row.mss
     message, last = side.run
-    run = message == row.message if row.http else last == row.frame
+    run = (message is not None and message == row.message) if row.http else last == row.frame
     if few and row.lone_ack and (row.full or (row.small and run)):
         return "whole"
     if not (row.small and row.nagle and row.room) or (side.whole and not row.http):

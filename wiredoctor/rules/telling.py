@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from wiredoctor import masking
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import (
     SEVERITIES,
@@ -25,13 +26,13 @@ from wiredoctor.findings import (
     by_kind,
     causes_first,
     fingerprint,
-    mask_target,
     printable,
     rfc3339,
     shorten,
 )
 from wiredoctor.rules.defaults import usual
 from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import guarded
 from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import SECOND
@@ -74,7 +75,7 @@ def _texts(rule: Rule, kind: str | None) -> _Texts:
 
 
 def tell(
-    parts: Sequence[tuple[RuleModule, pl.DataFrame, pl.DataFrame]], causes: Sequence[tuple[int, int]], file: str, first_time: int
+    parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int
 ) -> list[Finding]:
     """(rule, what settling made of its candidates, the candidates) for each rule -> findings, worst first, causes before that.
 
@@ -98,13 +99,11 @@ def _order(finding: Finding) -> tuple[Any, ...]:
     return (SEVERITIES.index(finding.severity), -(finding.delay or 0.0), first, finding.rule, connection, finding.server or "")
 
 
-def _tell_all(module: RuleModule, settled: pl.DataFrame, candidates: pl.DataFrame, file: str, first_time: int) -> list[Finding]:
+def _tell_all(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
     return [*_tell_rule(module, settled, candidates, file, first_time)]
 
 
-def _tell_rule(
-    module: RuleModule, settled: pl.DataFrame, candidates: pl.DataFrame, file: str, first_time: int
-) -> Iterator[Finding]:
+def _tell_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> Iterator[Finding]:
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     # cast: as Python values a Duration loses its nanoseconds
     rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
@@ -123,7 +122,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
     moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
-    request = f"{printable(method)} {mask_target(target)}" if method else None
+    request = printable(f"{masking.method(method)} {masking.target(target)}") if method else None
     values |= _given(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", MOST_REQUEST)}
     written = {name: _written(values[name], name in times) for name in texts.names}
     delay = values["delay"]

@@ -17,15 +17,28 @@ from wiredoctor.tcp import acks, delivery, handshake, nagle, segments, sequence
 from wiredoctor.tcp.closures import find_closures
 from wiredoctor.tcp.conflicts import find_conflicts
 from wiredoctor.tcp.connects import follow_connects
+from wiredoctor.tcp.crowds import Part, crowded_out, parts
 from wiredoctor.tcp.duplicates import second_copies
-from wiredoctor.tcp.flows import assign
-from wiredoctor.tcp.lifecycle import expired, follow, open_slots, release
+from wiredoctor.tcp.flows import Flows, assign, look_up
+from wiredoctor.tcp.lifecycle import expired, follow, open_slots, release, with_packets
 from wiredoctor.tcp.recovery import recover
 from wiredoctor.tcp.rows import connection_rows
 from wiredoctor.tcp.runs import follow_runs
 from wiredoctor.tcp.state import TcpState
 
-__all__ = ["Analysed", "TcpState", "analyse", "connection_rows", "expired", "open_slots", "release"]
+__all__ = [
+    "Analysed",
+    "Part",
+    "TcpState",
+    "analyse",
+    "connection_rows",
+    "crowded_out",
+    "expired",
+    "open_slots",
+    "parts",
+    "release",
+    "with_packets",
+]
 
 
 @dataclass
@@ -41,18 +54,18 @@ class Analysed:
     duplicates: int
 
 
-def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState) -> Analysed:
+def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState, flows: Flows | None = None) -> Analysed:
     """Packets (tables.PACKETS) -> segments (tables.SEGMENTS, as far as TCP tells; plus slot, payload, new_start and clock).
 
     `packets` has a column more, `clock`: the largest time stamp of the epoch up to each packet. `read(payload, length)`
-    gives payload bytes; only what was sent before is read.
+    gives payload bytes; only what was sent before is read. `flows`: what `parts` looked up for these packets.
     """
     n = len(packets["frame"])
     if n == 0:
         empty = group_rows(np.empty(0, dtype=np.int64))
         return Analysed({}, empty, [], [], (empty.number, empty.number), 0)
     clock = np.maximum(packets["clock"], state.clock)
-    assignment = assign(packets, clock, state)
+    assignment = assign(packets, clock, flows or look_up(packets, state), state)
     state.clock, state.frame = int(clock[-1]), int(packets["frame"][-1])
     order = np.argsort(assignment.slot, kind="stable")
     order = order[~packets["quoted"][order]]
@@ -81,7 +94,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     follow_connects(table, slot, matched, state)
     find_conflicts(table, slot, delivered.pieces, read, state)
     follow_runs(table, slot, state)
-    follow(table, groups, slot, rows["clock"], state)
+    follow(table, groups, slot, rows["clock"], agreement.said, state)
     return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)
 
 
@@ -92,13 +105,16 @@ def _without_copies(
     direction = rows["direction"]
     end = rows["offset"] + rows["length"]
     suspect = np.ones(len(slot), dtype=bool)
-    for values, name in ((end, "high"), (rows["ack_offset"], "acknowledged")):
+    for values, name in ((end, "reached"), (rows["ack_offset"], "claimed")):
         for d in (0, 1):
             side = 2 * slot[groups.first] + d
             mine = (direction == d) & ((rows["flags"] & RST) == 0)
             initial = state.directions[name][side]
-            past = before(running_max(values, mine & (values != NEVER), groups, initial), groups)
+            most = running_max(values, mine & (values != NEVER), groups, initial)
+            past = before(most, groups)
             past[groups.first] = initial
+            if name == "claimed":
+                state.directions[name][side] = most[groups.last]
             suspect &= ~(mine & (values > past))
     rows["side"] = 2 * slot + direction
     copy = second_copies(rows, suspect, read, state)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.scan import Groups, before, fill, last_where, running_max, running_min
 from wiredoctor.tables import ACK, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.delivery import Delivery, own_and_other
 from wiredoctor.tcp.state import TcpState
-
-REMEMBERED = 4096
-"""Unacknowledged segments kept per direction for matching: 6 MB of full segments, beyond common receive windows."""
 
 
 @dataclass
@@ -125,12 +123,12 @@ def _newest_data(
         newest_at = begin[groups.number] + carried[groups.number] + so_far - 1
         ask = np.flatnonzero((direction != d) & (own > own_before) & (newest_at >= begin[groups.number]))
         found = _rightmost(end, begin[groups.number[ask]], newest_at[ask], own[ask])
-        good = (found >= 0) & (newest_at[ask] - found < REMEMBERED)
+        good = (found >= 0) & (newest_at[ask] - found < limits.UNACKNOWLEDGED.value)
         good[good] &= end[found[good]] > own_before[ask[good]]
         newest[ask[good]] = when[found[good]]
         reached = state.directions["acknowledged"][2 * slots + 1 - d][group]
         size = np.bincount(group, minlength=groups.count)
-        late = (begin + size)[group] - np.arange(len(group)) <= REMEMBERED
+        late = (begin + size)[group] - np.arange(len(group)) <= limits.UNACKNOWLEDGED.value
         keep = (end > reached) & late
         kept.append({"side": 2 * slots[group[keep]] + d, "end": end[keep], "time": when[keep]})
         rest = mine[~touched]

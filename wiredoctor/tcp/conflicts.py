@@ -1,6 +1,6 @@
 """Bytes of a stream that were sent twice, and differ: evasion, a broken middlebox, or two networks in one capture.
 
-Only what comes again is compared, with the first copies among the last REACH frames. A difference counts where the
+Only what comes again is compared, with the first copies among the last limits.FIRST_COPIES frames. A difference counts where the
 checksums of both packets are right: what was damaged on the way, and what a network card had not finished when it was
 captured, differs by itself.
 """
@@ -13,13 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.tables import NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.state import TcpState
 
-REACH = 1 << 16
-"""Frames of the capture. What was lost is sent again within seconds; what is kept of the past is bounded by this."""
-MOST = 64
-"""First copies that one packet is compared with: a super-segment of 64 kB covers 45 full ones."""
 LEAST = 2
 """Bytes. A keep-alive or window probe may carry one byte of garbage (RFC 9293 section 3.8.4)."""
 
@@ -51,7 +48,7 @@ def find_conflicts(s: Columns, index: Array, pieces: list[tuple[int, int, int]],
         known = {name: np.concatenate([part[name][wanted[part["side"]]] for part in (past, fresh)]) for name in _KEPT}
         if len(known["side"]):
             _compare(s, again, side, _FirstCopies(known), read, state)
-    oldest = state.frame - REACH
+    oldest = state.frame - limits.FIRST_COPIES.value
     state.sent = {name: np.concatenate([part[name][part["frame"] > oldest] for part in (past, fresh)]) for name in _KEPT}
 
 
@@ -68,8 +65,10 @@ class _FirstCopies:
         low, high = np.searchsorted(self._sides, (side, side + 1)).tolist()
         begin, frames = self.rows["start"], self.rows["frame"]
         i = max(bisect_right(begin, start, low, high) - 1, low)
-        last = min(bisect_left(begin, end, low, high), i + MOST)
-        return [k for k in range(i, last) if frame - REACH < frames[k] < frame and self.rows["end"][k] > start]
+        last = min(bisect_left(begin, end, low, high), i + limits.COMPARED.value)
+        return [
+            k for k in range(i, last) if frame - limits.FIRST_COPIES.value < frames[k] < frame and self.rows["end"][k] > start
+        ]
 
 
 def _compare(s: Columns, again: Array, side: Array, copies: _FirstCopies, read: Read, state: TcpState) -> None:

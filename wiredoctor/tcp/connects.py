@@ -32,10 +32,12 @@ def _handshakes(s: Columns, rows: Array, slot: Array, acks: Acks, state: TcpStat
     syn = begun & client & (flags == SYN)
     answer = fits & (flags == (SYN | ACK))
     unanswered = (c["answer_frame"][slot] == NEVER) | (c["answer_frame"][slot] > frame)
-    _note("refused", np.flatnonzero(fits & unanswered & (flags == (RST | ACK))), slot, frame, time, state)
     newest = last_where(syn, groups)
     asked = [np.where(newest >= 0, now[newest], c[f"last_syn_{name}"][slot]) for name, now in (("frame", frame), ("time", time))]
     asked_more = np.where(newest >= 0, _extras(s, rows)[newest], c["last_syn_extras"][slot])
+    # it acknowledges the SYN and nothing behind it: what does was sent on a connection that came about unseen
+    refused = fits & unanswered & (flags == (RST | ACK)) & ((s["ack"][rows] == 0) | asked_more)
+    _note("refused", np.flatnonzero(refused), slot, frame, time, state)
     _count_syns(s, rows, slot, np.flatnonzero(syn), groups, state)
     answers = np.flatnonzero(answer)
     _note("first_answer", answers, slot, frame, time, state)
@@ -66,6 +68,7 @@ def _count_syns(s: Columns, rows: Array, slot: Array, syns: Array, groups: Group
     for nth, name in ((1, "syn_time"), (2, "second_syn_time"), (3, "third_syn_time")):
         those = number == nth
         c[name][at[those]] = time[those]
+    c["second_syn_frame"][at[number == 2]] = frame[number == 2]
     c["syn_extras"][at[number == 1]] = extras[number == 1]
     c["last_syn_frame"][at], c["last_syn_time"][at], c["last_syn_extras"][at] = frame, time, extras
     c["syns"][at] = number
@@ -81,10 +84,11 @@ def _note(name: str, rows: Array, slot: Array, frame: Array, time: Array, state:
 def _round_trips(s: Columns, index: Array, acks: Acks, state: TcpState) -> None:
     """Shortest times from data to its ACK where a SYN was repeated: there SYN and SYN-ACK do not tell which belong together
     (RFC 6298 section 3)."""
-    again = state.connections["second_syn_time"][index] != NEVER
+    second = state.connections["second_syn_frame"][index]
+    again = second != NEVER
     if not again.any():
         return
-    rows = np.flatnonzero(again & (acks.newest != NEVER))
+    rows = np.flatnonzero(again & (s["frame"] > second) & (acks.newest != NEVER))
     sample = s["time"][rows] - acks.newest[rows]
     rows, sample = rows[sample >= 0], sample[sample >= 0]
     side = 2 * index[rows] + s["direction"][rows]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.scan import Groups, before, last_where, running_max
 from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.sequence import JUMP
@@ -51,12 +52,14 @@ def deliver(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Del
         initial = state.directions["high"][side]
         first_ever = own & (before(last_where(own, groups), groups) < 0) & (initial == NEVER)[groups.number]
         sent = own & ((end > offset) | ((flags & SYN) != 0) | first_ever)
-        sent_high = running_max(end, sent, groups, initial)
-        sent_before = before(sent_high, groups)
-        sent_before[groups.first] = initial
+        # acknowledgements have no part in this one: where an epoch ends must not lend it what one of them claimed
+        reached = running_max(end, own, groups, state.directions["reached"][side])
+        sent_before = before(reached, groups)
+        sent_before[groups.first] = state.directions["reached"][side]
+        state.directions["reached"][side] = reached[groups.last]
         # an acknowledgement shows that the sender sent, but no honest one is a window ahead
         shown = counts & (direction != d) & ((flags & ACK) != 0) & (sent_before != NEVER) & (ack - sent_before <= JUMP)
-        total = running_max(np.where(own, end, ack), sent | shown, groups, initial) if shown.any() else sent_high
+        total = running_max(np.where(own, end, ack), sent | shown, groups, initial)
         previous = before(total, groups)
         previous[groups.first] = initial
         state.directions["high"][side] = total[groups.last]
@@ -103,6 +106,9 @@ def _visit(rows: Columns, groups: Groups, index: Array, odd: Array, end: Array, 
             elif holes or jumps:
                 holes = state.holes.setdefault(s, []) if holes is None else holes
                 _acknowledge(row, s, ack, high if jumps else None, holes, rows, out, state)
+            if holes is not None and (excess := len(holes) - limits.HOLES.value) > 0:
+                del holes[:excess]
+                state.met.add(limits.HOLES, excess)
             if holes is not None and not holes:
                 del state.holes[s]
 

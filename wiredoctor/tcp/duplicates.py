@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.tables import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.state import TcpState
 
@@ -80,6 +81,8 @@ def _is_copy(both: Columns, a: int, b: int, duplicated: Array, read: Callable[[i
     apart = int(both["time"][b] - both["time"][a])
     if not 0 <= apart <= WITHIN or both["clock"][b] - both["clock"][a] > WITHIN:
         return False
+    if both["frame"][b] - both["frame"][a] > limits.COPIES.value:
+        return False
     if both["side"][a] != both["side"][b] or any(both[n][a] != both[n][b] for n in _SAME):
         return False
     other_way = any(both[name][a] != both[name][b] for name in _OTHER_WAY)
@@ -101,5 +104,6 @@ def _may_be_alike(both: Columns, row: int) -> bool:
 def _remember(rows: Columns, past: Columns, state: TcpState) -> None:
     """Keeps the rows of the last 100 ms for the next epoch; copies too: a third one is found by the second."""
     oldest = int(rows["clock"].max()) - WITHIN if len(rows["clock"]) else 0
-    keep, old = rows["clock"] >= oldest, past["clock"] >= oldest
+    first = state.frame - limits.COPIES.value
+    keep, old = ((part["clock"] >= oldest) & (part["frame"] >= first) for part in (rows, past))
     state.recent = {name: np.concatenate((past[name][old], rows[name][keep])) for name in _KEPT}

@@ -10,15 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wiredoctor.tables import ACK, FIN, RST, SECOND, SYN, Array, Columns
+from wiredoctor import limits
+from wiredoctor.scan import bucket
+from wiredoctor.tables import ACK, FIN, RST, SYN, Array, Columns
 from wiredoctor.tcp.state import TcpState
-
-RETENTION = 120 * SECOND
-"""How long a closed connection is kept for late packets at the least (RFC 9293 section 3.4.2: an old segment lives for two
-minutes at most). A packet after that opens a new one: a declared difference from Wireshark, which keeps all for ever."""
-RETAINED_PACKETS = 100_000
-"""It is also kept for so many packets of the capture: small captures are numbered exactly as in Wireshark, and what is
-kept is still bounded by a constant."""
 
 
 @dataclass
@@ -30,12 +25,37 @@ class Assignment:
     replaced: list[int]
 
 
-def assign(packets: Columns, clock: Array, state: TcpState) -> Assignment:
-    """Finds or opens the connection of each packet. `clock` (n,) is the largest time stamp up to each packet."""
+@dataclass
+class Flows:
+    """The pairs of endpoints of some packets. Per packet (n,): whether its source is the greater endpoint, and its pair; per
+    pair (k,): its name, its slot (-1: it has none), and a row of it."""
+
+    swapped: Array
+    flow: Array
+    names: list[bytes]
+    slots: Array
+    row: Array
+
+
+def look_up(packets: Columns, state: TcpState) -> Flows:
+    """Which pairs of endpoints there are, and what is known of them."""
     swapped, keys = _endpoints(packets)
-    flow, representative = _distinct(keys)
-    names = [bytes(k) for k in np.ascontiguousarray(keys[representative]).view(f"V{keys.shape[1] * 8}").ravel().tolist()]
-    slots = np.array([state.flows.get(name, -1) for name in names], dtype=np.int64)
+    flow, row = _distinct(keys)
+    names = [bytes(k) for k in np.ascontiguousarray(keys[row]).view(f"V{keys.shape[1] * 8}").ravel().tolist()]
+    return Flows(swapped, flow, names, np.array([state.flows.get(name, -1) for name in names], dtype=np.int64), row)
+
+
+def buckets(packets: Columns, rows: Array) -> Array:
+    """Of some rows the part of the connections that each belongs to (see scan.BUCKETS)."""
+    high, low, port = (
+        [packets[f"{side}_{name}"][rows] for side in ("source", "destination")] for name in ("high", "low", "port")
+    )
+    return bucket((high[0], low[0], high[1], low[1]), (port[0], port[1]))
+
+
+def assign(packets: Columns, clock: Array, found: Flows, state: TcpState) -> Assignment:
+    """Finds or opens the connection of each packet. `clock` (n,) is the largest time stamp up to each packet."""
+    swapped, flow, names, slots = found.swapped, found.flow, found.names, found.slots
     part, opened = _split(packets, clock, swapped, flow, slots, state)
     # parts beyond the flows are connections that a flow opened within this epoch
     slot_of = np.append(slots, np.full(len(opened), -1, dtype=np.int64))
@@ -110,6 +130,7 @@ def _open(packets: Columns, swapped: Array, rows: Array, slots: Array, state: Tc
     state.next_id += len(slots)
     state.opened.extend(packets["frame"][rows].tolist())
     connections["swapped"][slots] = swapped[rows]
+    connections["bucket"][slots] = buckets(packets, rows)
     connections["ip_version"][slots] = packets["ip_version"][rows]
     for direction, side in ((0, "source"), (1, "destination")):
         directions["address_high"][2 * slots + direction] = packets[f"{side}_high"][rows]
@@ -127,7 +148,7 @@ def _split(
     reopening = ((flags & (SYN | ACK)) == SYN) & ((first[flow] != rows) | (slots[flow] >= 0))
     doubtful = np.zeros(len(slots), dtype=bool)
     doubtful[flow[reopening]] = True
-    if bool(clock[-1] - min(int(clock[0]), state.clock if state.clock > 0 else 0) >= RETENTION):
+    if bool(clock[-1] - min(int(clock[0]), state.clock if state.clock > 0 else 0) >= limits.RETENTION.value):
         known = slots >= 0
         doubtful[known] |= state.connections["closed"][slots[known]]
         doubtful[flow[(flags & (FIN | RST)) != 0]] = True
@@ -166,7 +187,7 @@ def _reopenings(packets: Columns, clock: Array, swapped: Array, rows: Array, slo
             continue
         known = base[side]
         other_isn = (flags & (SYN | ACK)) == SYN and known is not None and seq != known
-        if other_isn or (closed and now - last >= RETENTION and frame - latest >= RETAINED_PACKETS):
+        if other_isn or (closed and now - last >= limits.RETENTION.value and frame - latest >= limits.RETAINED_PACKETS.value):
             found.append(row)
             base = [None, None]
             fin, closed = [False, False], False

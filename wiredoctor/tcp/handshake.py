@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wiredoctor.scan import Groups, fill, last_where
-from wiredoctor.tables import ACK, NEVER, NONE, SYN, Array, Columns
+from wiredoctor.tables import ACK, NEVER, NONE, NOT_CAPTURED, SYN, Array, Columns
 from wiredoctor.tcp.delivery import own_and_other
 from wiredoctor.tcp.state import TcpState
 
@@ -25,7 +25,7 @@ class Agreement:
     """Per row (n,): MSS of direction 0 and 1, scale of the windows announced by each (NONE: not known), both SYNs seen.
 
     `limit`: what the receiver announced, the longest segment that direction 0 and 1 may send; `announced`: the sender's
-    own SYN carried the option, or was not seen.
+    own SYN carried the option, or was not seen; `said`: the MSS in the newest SYN of direction 0 and 1, 0 or less without one.
     """
 
     mss: tuple[Array, Array]
@@ -34,6 +34,7 @@ class Agreement:
     shift: tuple[Array, Array]
     both: Array
     repeated: Array
+    said: tuple[Array, Array]
 
 
 def agree(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Agreement:
@@ -65,25 +66,31 @@ def agree(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Agree
         directions["syn_timestamps"][target] = rows["has_timestamps"][last[have]]
     both = seen[0] & seen[1]
     version6 = state.connections["ip_version"][index] == 6
-    stamped = np.where(both, values["timestamps"][0].astype(bool) & values["timestamps"][1].astype(bool), rows["has_timestamps"])
+    options_cut = [(values["mss"][d] == NOT_CAPTURED) | (values["shift"][d] == NOT_CAPTURED) for d in (0, 1)]
+    told = both & ~options_cut[0] & ~options_cut[1]
+    stamped = np.where(told, values["timestamps"][0].astype(bool) & values["timestamps"][1].astype(bool), rows["has_timestamps"])
     mss: list[Array] = []
     limit: list[Array] = []
     shift: list[Array] = []
     scaled = (values["shift"][0] >= 0) & (values["shift"][1] >= 0)
+    scale_known = both & (values["shift"][0] != NOT_CAPTURED) & (values["shift"][1] != NOT_CAPTURED)
     for d in (0, 1):
         announced = values["mss"][1 - d]
         silent = np.where(version6, UNANNOUNCED_MSS[6], UNANNOUNCED_MSS[4])
         assumed = np.where(version6, ETHERNET_MSS[6], ETHERNET_MSS[4])
-        size = np.where(seen[1 - d], np.where(announced > 0, announced, silent), assumed)
+        unknown = ~seen[1 - d] | (announced == NOT_CAPTURED)
+        size = np.where(unknown, assumed, np.where(announced > 0, announced, silent))
         limit.append(np.maximum(size - TIMESTAMP_OPTION * stamped, 1).astype(np.int64))
         # what a host announces, it seldom exceeds: both come from the MTU of its interface
         own = values["mss"][d]
         size = np.where(own > 0, np.minimum(size, own), size)
         mss.append(np.maximum(size - TIMESTAMP_OPTION * stamped, 1).astype(np.int64))
-        shift.append(np.where(both, np.where(scaled, np.minimum(values["shift"][d], 14), 0), NONE))
+        shift.append(np.where(scale_known, np.where(scaled, np.minimum(values["shift"][d], 14), 0), NONE))
     _roles(rows, groups, index, state)
-    announces = [~seen[d] | (values["mss"][d] > 0) for d in (0, 1)]
-    return Agreement((mss[0], mss[1]), (limit[0], limit[1]), (announces[0], announces[1]), (shift[0], shift[1]), both, repeated)
+    announces = [~seen[d] | (values["mss"][d] > 0) | (values["mss"][d] == NOT_CAPTURED) for d in (0, 1)]
+    said = values["mss"][0], values["mss"][1]
+    announced = announces[0], announces[1]
+    return Agreement((mss[0], mss[1]), (limit[0], limit[1]), announced, (shift[0], shift[1]), both, repeated, said)
 
 
 def _roles(rows: Columns, groups: Groups, index: Array, state: TcpState) -> None:

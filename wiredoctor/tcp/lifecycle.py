@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.scan import Groups
 from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
-from wiredoctor.tcp.flows import RETAINED_PACKETS, RETENTION
 from wiredoctor.tcp.sparse import blank
 from wiredoctor.tcp.state import LETTERS, TcpState
 
 
-def follow(s: Columns, groups: Groups, index: Array, clock: Array, state: TcpState) -> None:
-    """Brings the connections of this epoch up to date; `clock` (n,) is the watermark at each row."""
+def follow(
+    s: Columns, groups: Groups, index: Array, clock: Array, said: tuple[Array, Array], state: TcpState
+) -> None:  # fmt: skip
+    """Brings the connections of this epoch up to date; `clock` (n,) is the watermark at each row, `said` as in Agreement."""
     c, d = state.connections, state.directions
     slots, side = index[groups.first], 2 * index + s["direction"]
     new = c["first_frame"][slots] == NEVER
@@ -32,7 +34,7 @@ def follow(s: Columns, groups: Groups, index: Array, clock: Array, state: TcpSta
         d[f"{name}_time"][side[rows]] = s["time"][rows]
         d[f"{name}_ack"][side[rows]] = s["ack"][rows]
         d[f"{name}_offset"][side[rows]] = s["offset"][rows] + s["length"][rows]
-    _super_segments(s, side, state)
+    _super_segments(s, side, said, state)
     ended = (d["fin_frame"][2 * slots] != NEVER) & (d["fin_frame"][2 * slots + 1] != NEVER)
     ended |= (d["rst_frame"][2 * slots] != NEVER) | (d["rst_frame"][2 * slots + 1] != NEVER)
     fresh = slots[ended & ~c["closed"][slots]]
@@ -60,19 +62,21 @@ def _without_refusals(s: Columns, index: Array, state: TcpState) -> Array:
     return refusal
 
 
-def _super_segments(s: Columns, side: Array, state: TcpState) -> None:
-    """Counts segments longer than what their receiver announced in its SYN: no network carries them."""
+def _super_segments(s: Columns, side: Array, said: tuple[Array, Array], state: TcpState) -> None:
+    """Counts segments longer than what their receiver had announced in its SYN: no network carries them."""
     rows = np.flatnonzero(s["length"] > s["mss"])
     if not len(rows):
         return
-    announced = state.directions["syn_mss"][side[rows] ^ 1]
-    rows = rows[s["handshake"][rows] & (announced > 0) & (s["length"][rows] > announced)]
+    announced = np.where(s["direction"][rows] == 0, said[1][rows], said[0][rows])
+    above = s["handshake"][rows] & (announced > 0) & (s["length"][rows] > announced)
+    rows, announced = rows[above], announced[above]
     c, slot = state.connections, side[rows] >> 1
     np.add.at(c["super_segments"], slot, 1)
-    fresh = rows[c["super_frame"][slot] == NEVER][::-1]
+    first = c["super_frame"][slot] == NEVER
+    fresh = rows[first][::-1]
     for name in ("frame", "time"):
         c[f"super_{name}"][side[fresh] >> 1] = s[name][fresh]
-    c["super_mss"][side[fresh] >> 1] = state.directions["syn_mss"][side[fresh] ^ 1]
+    c["super_mss"][side[fresh] >> 1] = announced[first][::-1]
 
 
 def _history(s: Columns, side: Array, state: TcpState) -> None:
@@ -95,16 +99,21 @@ def _history(s: Columns, side: Array, state: TcpState) -> None:
 
 def expired(state: TcpState) -> list[int]:
     """Slots whose retention is over."""
-    over: list[int] = []
-    rest: list[int] = []
-    clock, frame = state.connections["last_clock"], state.connections["last_frame"]
-    for slot in state.closing:
-        if not state.connections["closed"][slot]:
-            continue  # what seemed to be its close was not
-        late = state.clock - int(clock[slot]) >= RETENTION and state.frame - int(frame[slot]) >= RETAINED_PACKETS
-        (over if late else rest).append(slot)
-    state.closing = rest
+    if not state.closing:
+        return []
+    c, slots = state.connections, np.array(state.closing, dtype=np.int64)
+    slots = slots[c["closed"][slots]]  # of others, what seemed to be the close was none
+    late = state.clock - c["last_clock"][slots] >= limits.RETENTION.value
+    late &= state.frame - c["last_frame"][slots] >= limits.RETAINED_PACKETS.value
+    state.closing = slots[~late].tolist()
+    over: list[int] = slots[late].tolist()
     return over
+
+
+def with_packets(slots: list[int], state: TcpState) -> list[int]:
+    """Those of the slots whose connection has packets of its own, and not only some that ICMP errors quoted."""
+    first = state.connections["first_frame"]
+    return [slot for slot in slots if first[slot] != NEVER]
 
 
 def open_slots(state: TcpState) -> list[int]:

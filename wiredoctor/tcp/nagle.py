@@ -26,14 +26,19 @@ ACK_TIMER = 510 * MILLISECOND
 
 
 def prove(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState) -> Array:
-    """Whether Nagle is proved off for the sender of each row (n,), by what is more than 1 ms older than the row."""
+    """Whether Nagle is proved off for the sender of each row (n,), by what is more than 1 ms older than the row.
+
+    Older by the watermark, which no packet can set back: what a row knows does not depend on the rows behind it.
+    """
     off = state.directions["nagle_off"]
     side = 2 * index + s["direction"]
     gap = s["time"] - s["data_before_time"]
     rtt = np.where((s["rtt_own"] == NEVER) | (s["rtt_other"] == NEVER), 0, s["rtt_own"] + s["rtt_other"])
     close = gap <= np.minimum(CLOSE, rtt)
     alone = (gap < ALONE) & (s["in_flight_before"] <= s["data_before_length"])
-    unacknowledged = (s["data_before_frame"] != NEVER) & (s["data_before_end"] > acks.other)
+    # where nothing of the receiver was captured, its ACKs were not either
+    heard = acks.other != NEVER
+    unacknowledged = (s["data_before_frame"] != NEVER) & heard & (s["data_before_end"] > acks.other)
     proof = s["small_start"] & s["data_before_small"] & unacknowledged & (close | alone)
     proof &= ((s["flags"] & FIN) == 0) & ~s["fills_hole"] & ~s["opens_hole"] & (off[side] == NEVER)
     _pending(s, groups, index, acks, state)
@@ -41,9 +46,9 @@ def prove(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState)
     for row in np.flatnonzero(proof).tolist():
         if off[side[row]] == NEVER:
             _decide(
-                s, acks, int(side[row]), row, int(group_end[row]), (int(s["time"][row]), int(s["data_before_end"][row])), state
+                s, acks, int(side[row]), row, int(group_end[row]), (int(s["clock"][row]), int(s["data_before_end"][row])), state
             )
-    return (off[side] != NEVER) & (s["time"] > off[side])
+    return (off[side] != NEVER) & (s["clock"] > off[side])
 
 
 def _pending(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState) -> None:
@@ -64,8 +69,8 @@ def _decide(s: Columns, acks: Acks, side: int, first: int, last: int, claim: tup
     covered = acks.by[1 - side % 2][first : last + 1]
     at = first + int(np.searchsorted(covered, needed))
     if at <= last:
-        proved = int(s["time"][at]) - time > SWAPPED
-    elif int(s["time"][last]) - time > SWAPPED:
+        proved = int(s["clock"][at]) - time > SWAPPED
+    elif int(s["clock"][last]) - time > SWAPPED:
         proved = True
     else:
         state.proofs.setdefault(side, []).append(claim)

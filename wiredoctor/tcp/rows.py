@@ -24,10 +24,13 @@ _AS_TOLD = (
 )
 """Columns of tables.CONNECTIONS that are kept as they are told."""
 
-_Heard = tuple[int, str, int, int, int, int]
-"""Direction of the HTTP client (-1: none), protocol, and `_AS_HEARD`."""
+_Told = tuple[str, str, str, str, bool]
+_Heard = tuple[int, str, int, int, int, int, _Told]
+"""Direction of the HTTP client (-1: none), protocol, `_AS_HEARD`, and `_HELLO`."""
 _AS_HEARD = ("exchanges", "cut_heads", "cut_frame", "cut_time")
-_NOTHING_HEARD: _Heard = (-1, "none", 0, 0, NEVER, NEVER)
+_HELLO = ("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello")
+_NO_HELLO: _Told = ("", "", "", "", False)
+_NOTHING_HEARD: _Heard = (-1, "none", 0, 0, NEVER, NEVER, _NO_HELLO)
 
 _Close = tuple[int, str, int, int]
 """Frame, kind, ACK and offset of the FIN, or of the RST where there was no FIN."""
@@ -62,8 +65,15 @@ def connection_rows(slots: list[int], heard: dict[int, _Heard], state: TcpState)
         "protocol": [protocol for _, protocol, *_ in spoken], "history": _histories(sides, state),
         "closed_by": [who for who, _ in closes], "close": [how for _, how in closes],
         **{name: [values[n] for values in spoken] for n, name in enumerate(_AS_HEARD, start=2)},
+        **_hellos([values[-1] for values in spoken]),
         "said_at": np.where(c["replaced_at"] == NEVER, state.clock, c["replaced_at"]),
     }  # fmt: skip
+
+
+def _hellos(told: list[_Told]) -> dict[str, list[Any]]:
+    if all(one is _NO_HELLO for one in told):
+        return {name: [value] * len(told) for name, value in zip(_HELLO, _NO_HELLO, strict=True)}
+    return {name: [one[n] for one in told] for n, name in enumerate(_HELLO)}
 
 
 def _one_sided(c: Columns, sides: tuple[Array, Array], both: tuple[Columns, Columns], state: TcpState) -> Array:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wiredoctor.limits import Met
 from wiredoctor.tables import NEVER, NONE, Array
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _CONNECTION: dict[str, tuple[str, int]] = {
     "id": ("i8", NEVER),
     "swapped": ("?", 0),  # the first packet came from the greater of the two endpoints
     "ip_version": ("u1", 0),
+    "bucket": ("u1", 0),  # part of the connections, by a hash
     "client_direction": ("i1", NONE),
     "role_rank": ("i1", 0),  # 3 SYN, 2 SYN-ACK, 1 HTTP head, 0 ports and order
     "syn_frame": ("i8", NEVER),  # the first SYN, and the first SYN-ACK: from there on the role is known
@@ -36,6 +38,7 @@ _CONNECTION: dict[str, tuple[str, int]] = {
     "syns": ("i4", 0),  # SYNs of the client before it acknowledged an answer
     "syn_time": ("i8", NEVER),  # the first three of them, and the newest
     "second_syn_time": ("i8", NEVER),
+    "second_syn_frame": ("i8", NEVER),
     "third_syn_time": ("i8", NEVER),
     "last_syn_frame": ("i8", NEVER),
     "last_syn_time": ("i8", NEVER),
@@ -97,6 +100,8 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "ack_jump_raw": ("u4", 0),
     "ack_jump_offset": ("i8", NEVER),
     "high": ("i8", NEVER),  # highest stream offset that this side is known to have sent
+    "reached": ("i8", NEVER),  # highest stream offset of its own packets, pure ACKs included
+    "claimed": ("i8", NEVER),  # highest offset of the other side's stream in any of its ACKs, the absurd ones included
     "acknowledged": ("i8", NEVER),  # highest offset of the other side's stream that this side has acknowledged
     "syn_seen": ("?", 0),
     "syn_again": ("?", 0),
@@ -150,6 +155,11 @@ _DIRECTION: dict[str, tuple[str, int]] = {
 }
 
 
+def grown_by_some(wanted: int, have: int) -> int:
+    """Slots to have room for where there is room for `have`: a quarter more, since each takes more than a kilobyte."""
+    return max(wanted, have + have // 4, 128)
+
+
 class Slots:
     """Arrays of one length that grow together; new and released slots hold the defaults."""
 
@@ -166,7 +176,7 @@ class Slots:
         """Room for slots 0 .. slots - 1."""
         if slots * self._width <= self._size:
             return
-        size = max(slots * self._width, 2 * self._size, 128 * self._width)
+        size = grown_by_some(slots, self._size // self._width) * self._width
         for name, (kind, default) in self._columns.items():
             grown = np.full(size, default, dtype=kind)
             grown[: self._size] = self.arrays[name]
@@ -206,6 +216,7 @@ class TcpState:
     recent: dict[str, Array] = field(default_factory=dict[str, Array])
     sent: dict[str, Array] = field(default_factory=dict[str, Array])
     closing: list[int] = field(default_factory=list[int])
+    met: Met = field(default_factory=Met)
 
     def allocate(self, count: int) -> list[int]:
         """Slots for new connections."""
@@ -216,7 +227,8 @@ class TcpState:
         self.connections.reserve(self.used)
         self.directions.reserve(self.used)
         if len(self.letters) < 2 * self.used:
-            grown = np.full((max(2 * self.used, 2 * len(self.letters), 256), len(LETTERS)), NEVER, dtype=np.int64)
+            slots_now = grown_by_some(self.used, len(self.letters) // 2)
+            grown = np.full((2 * slots_now, len(LETTERS)), NEVER, dtype=np.int64)
             grown[: len(self.letters)] = self.letters
             self.letters = grown
         return slots

@@ -113,3 +113,28 @@ def test_encrypted_connections_are_counted() -> None:
     assert (one["encrypted"], one["connections"], one["first_connection"]) == (9, 10, 0)
     assert [e["frame"] for e in one["evidence"]] == [92, 93, 94, 95, 96]
     assert found("encrypted", rows("connections", connection())) == []
+
+
+def test_what_the_hellos_of_encrypted_connections_say() -> None:
+    hello = {"protocol": "tls", "tls_version": "TLS 1.2", "alpn_offered": "h2,http/1.1"}
+    table = rows(
+        "connections",
+        connection(),
+        connection(connection=1, server_name="b.example", alpn_chosen="h2", **hello),
+        connection(connection=2, server_name="a.example", **hello),
+        connection(connection=3, server_name="a.example", encrypted_hello=True, **hello),
+        *(connection(connection=4 + i, protocol="tls", server_name=f"{i}.example") for i in range(3)),
+        connection(connection=7, protocol="http", server_name="never.example"),
+    )
+    [note] = found("encrypted", table)
+    assert (note["encrypted"], note["connections"]) == (6, 8)
+    assert note["names"] == " Names asked for (SNI): a.example (2), b.example, 0.example and 2 more."
+    assert note["offered"] == " Protocols offered (ALPN): h2,http/1.1 (3)."
+    assert note["chosen"] == " Protocols chosen: h2."
+    assert note["hidden"].startswith(" On 1 of them")
+    assert note["evidence"][0]["note"].endswith(" (TLS 1.2), name b.example, offers h2,http/1.1, chosen h2")
+
+
+def test_hellos_that_say_nothing() -> None:
+    [note] = found("encrypted", rows("connections", connection(protocol="tls")))
+    assert (note["names"], note["offered"], note["chosen"], note["hidden"]) == ("", "", "", "")

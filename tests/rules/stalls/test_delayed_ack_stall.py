@@ -108,7 +108,7 @@ def test_the_end_of_a_run_is_not_nagles() -> None:
 
 
 def test_payload_without_messages_runs_from_segment_to_segment() -> None:
-    other: dict[str, Any] = {"http": False, "owes": False, "message": None, "exchange": None}
+    other: dict[str, Any] = {"http": False, "owes": False, "message": None, "exchange": None, "captured": 1460}
     behind = end(**other) | {"data_before_frame": 7}
     assert [s["confidence"] for s in stalls(whole(**other), behind)] == ["medium", "medium"]
     elsewhere = end(**other, data_before_small=True, data_before_full=False)

@@ -198,8 +198,11 @@ def test_what_was_not_observed_lowers_confidence() -> None:
 
 def test_payload_that_is_not_http_has_no_owes_and_medium_confidence() -> None:
     other: dict[str, Any] = {"http": False, "owes": False, "data_before_ends_head": False, "exchange": None, "role": None}
-    both = stalls(held(**other), held(frame=17, **other))
+    both = stalls(held(**other, captured=1460), held(frame=17, **other, captured=1460))
     assert [(s["kind"], s["confidence"], s["what"]) for s in both] == [("write-write-read", "medium", "data")] * 2
+    # cut by the snap length it may be HTTP all the same
+    both = stalls(held(**other, captured=0), held(frame=17, **other, captured=0))
+    assert [s["confidence"] for s in both] == ["low", "low"]
 
 
 def test_a_stack_that_announces_no_mss_is_none_that_is_known() -> None:

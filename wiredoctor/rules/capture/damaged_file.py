@@ -2,7 +2,7 @@
 
 What it means
     The file ends inside a packet, or a block of it is not readable. It was copied while it was being written, the disk was
-    full, or the capturing program was killed.
+    full, or the capturing program was killed. Or a compressed capture needs more room than there is for temporary files.
 
 Why it hurts
     What comes behind the damage is not analysed: it may hold the fault that is looked for.
@@ -30,9 +30,9 @@ from wiredoctor.rules.proof import evidence, of_the_capture
 RULE = Rule(
     severity="warning",
     title="The capture file could not be read {how_far}",
-    message="{damage}. Packets analysed before that: {packets:,}; what may come after them is unknown.",
+    message="{damage}. Packets analysed before that: {packets:,}{unknown}.",
     remedy="{cure}",
-    display_filter="frame.number <= {last_frame}",
+    display_filter="{those}",
     references=(
         Reference("pcap file format", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap/"),
         Reference("pcapng file format", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcapng/"),
@@ -46,6 +46,10 @@ _COPY = (
     "capturing program with an interrupt and see that the disk has room."
 )
 _CONVERT = "Convert the file to a link type that is known (Ethernet, raw IP), or capture on an interface that has one."
+_ROOM = (
+    "Allow more with --max-spool, or name a folder with more room in the environment variable TMPDIR; or decompress the "
+    "capture into a file, which is read without a copy."
+)
 
 
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
@@ -60,9 +64,13 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("last_time").alias("start"),
             pl.col("last_time").alias("end"),
             "packets",
+            read.is_not_null().replace_strict({True: "; what may come after them is unknown", False: ""}).alias("unknown"),
+            pl.format("frame.number <= {}", read).fill_null("").alias("those"),
             pl.when(pl.col("packets") > 0).then(pl.lit("to its end")).otherwise(pl.lit("at all")).alias("how_far"),
             pl.when(pl.col("damage").str.contains("link type", literal=True))
             .then(pl.lit(_CONVERT))
+            .when(pl.col("damage").str.contains("were spooled", literal=True))
+            .then(pl.lit(_ROOM))
             .otherwise(pl.lit(_COPY))
             .alias("cure"),
             _sentence(pl.col("damage").str.strip_chars_end(". ")).alias("damage"),

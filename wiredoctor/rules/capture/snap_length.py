@@ -2,7 +2,7 @@
 
 What it means
     The capture keeps the first bytes of each packet only (its snap length), and the end of a request's or response's head, or a
-    line between two chunks, lay behind that.
+    line between two chunks, lay behind that. A mirror that sends packets through a tunnel may cut them, too (ERSPAN, VXLAN).
 
 Why it hurts
     Header fields are missing: how long a body is, whether the connection stays open, what the server is. From there on it is
@@ -16,7 +16,7 @@ What it is not
     capture-loss. Payload of which it is not known that it is HTTP.
 
 What to do
-    Capture whole packets.
+    Capture whole packets, and let the mirror send whole ones.
 
 References
     tcpdump(1), option -s.
@@ -36,7 +36,8 @@ RULE = Rule(
     "the longest piece of a packet in the capture has {snap_length} bytes. What the missing lines said is unknown, and with it "
     "where the next messages begin. Nothing is concluded from that.",
     remedy="Capture whole packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. Where the file must stay small, a snap "
-    "length of 2,000 bytes keeps whole packets of an MTU of 1500; a filter saves more than cutting.",
+    "length of 2,000 bytes keeps whole packets of an MTU of 1500; a filter saves more than cutting. A mirror that cuts "
+    "(ERSPAN, a cloud's traffic mirroring) has a setting of its own.",
     display_filter="frame.cap_len < frame.len && tcp.stream == {first_connection}",
     references=(Reference("tcpdump(1), -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),),
     summary=True,

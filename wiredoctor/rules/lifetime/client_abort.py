@@ -206,8 +206,9 @@ def _unfinished() -> pl.Expr:
     c = pl.col
     # what came, and is no response, is something else than nothing: another protocol, or bytes that the capture lacks
     known = pl.when(c("has_response")).then("response_end_offset").otherwise("request_ack")
-    more = (c("client_close_ack") > known).fill_null(False) | (c("server_close_offset") > known).fill_null(False)
-    return (~_begun() & ~more) | (_begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"]))
+    taken = (c("client_close_ack") > known).fill_null(False)
+    sent = (c("server_close_offset") > known).fill_null(False)
+    return ~taken & ((~_begun() & ~sent) | (_begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"])))
 
 
 def _goes_on() -> pl.Expr:

@@ -94,7 +94,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         .group_by("connection")
         .agg(
             pl.len().alias("answers"),
-            c("response_connection_close").all().alias("closes"),
+            # a request of which the capture lacks a part may have asked for it
+            (c("response_connection_close") & ~c("request_has_hole")).all().alias("closes"),
             c("response_frame", "response_start", "response_end", "response_status", "hole_before").last(),
         )
         .join(connections.select("connection", "start", "handshake", "rtt_client", "rtt_server", *pair), on="connection")

@@ -87,7 +87,13 @@ def screen() -> pl.Expr:
 
 def _refused() -> pl.Expr:
     c = pl.col
-    return c("response_status").is_in(REFUSED) & ~c("request_has_credentials") & c("has_request") & ~c("response_auth_stale")
+    return (
+        c("response_status").is_in(REFUSED)
+        & ~c("request_has_credentials")
+        & c("has_request")
+        & ~c("request_has_hole")
+        & ~c("response_auth_stale")
+    )
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -160,7 +160,8 @@ def _nagle_off() -> pl.Expr:
     rtt = c("rtt_own") + c("rtt_other")
     quick = 2 * (c("time") - c("small_run_time")) < (c("small_run") - 1) * rtt
     faster = c("handshake") & (quick & (rtt >= SURE_WAY.value)).fill_null(False)
-    return c("nagle_off") | (2 * c("in_flight_before") >= earlier) | faster
+    answers = c("rtt_other").is_not_null()  # else the receiver's ACKs may not be in the capture
+    return c("nagle_off") | ((2 * c("in_flight_before") >= earlier) & answers) | faster
 
 
 def _confidence() -> pl.Expr:

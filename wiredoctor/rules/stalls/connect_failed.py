@@ -28,11 +28,13 @@ References
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.words import DURATION
+from wiredoctor.tables import Array
 
 RULE = Rule(
     severity="error",
@@ -89,36 +91,30 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     kind = pl.when(refused).then(pl.lit("refused")).otherwise(pl.lit("timed-out"))
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | (waited >= PATIENCE.value)
-    failed = connections.filter((c("syns") > 0) & (refused | silence).fill_null(value=False))
-    return (
-        failed.with_columns(last.alias("last_syn_frame"), kind.alias("kind"), _host("server").alias("server_host"))
-        .join(_unseen(connections, "client_host"), on="client_host", how="left")
-        .join(_unseen(connections, "server_host"), on="server_host", how="left", suffix="_of_server")
-        .filter((c("kind") == "refused") | (c("unseen").is_null() & c("unseen_of_server").is_null()))
+    failed = (
+        connections.filter((c("syns") > 0) & (refused | silence).fill_null(value=False))
+        .with_columns(last.alias("last_syn_frame"), kind.alias("kind"))
         .select(
             "connection",
-            pl.lit(None, pl.Int32).alias("exchange"),
             "kind",
-            pl.when(c("kind") == "refused").then(pl.lit("server")).alias("side"),
-            pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
+            sure.alias("sure"),
             c("syn_frame").alias("frame"),
-            pl.coalesce("refused_frame", "last_syn_frame").alias("last_frame"),
             c("syn_time").alias("start"),
             pl.coalesce("refused_time", "last_syn_time").alias("end"),
-            pl.lit(None, pl.Int64).alias("delay"),
             "client",
             "server",
             "client_host",
-            "server_host",
-            c("syns").cast(pl.Int64),
-            (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
-            evidence(
-                ("syn_frame", "syn_time", "the first SYN"),
-                ("refused_frame", "refused_time", "an RST that acknowledges the SYN"),
-                ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
-            ),
+            "syns",
+            *_PROOF,
         )
     )
+    timed_out = failed.filter(c("kind") == "timed-out").with_columns(_host("server").alias("server_host"))
+    for host in ("client_host", "server_host"):
+        timed_out = timed_out.join(_unseen(connections, host), on=host, how="anti")
+    return pl.concat([failed.filter(c("kind") == "refused"), timed_out.drop("server_host")])
+
+
+_PROOF = ("refused_frame", "refused_time", "last_syn_frame", "last_syn_time")
 
 
 def _host(endpoint: str) -> pl.Expr:
@@ -130,41 +126,86 @@ def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
     """Hosts with a connection of which the server's packets were not captured."""
     blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
     named = blind.select("client_host", _host("server").alias("server_host"))
-    return named.select(host).unique().with_columns(pl.lit(value=True).alias("unseen"))
+    return named.select(host).unique()
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Each failure by itself, unless they are many of one client, of one server, or of one pair."""
+    first = _told(rows)
     c = pl.col
-    found = rows.sort("frame").with_columns(
-        c("server").n_unique().over("client_host", "kind").alias("servers"),
-        c("client_host").n_unique().over("server", "kind").alias("clients"),
-        pl.len().over("client_host", "server", "kind").alias("times"),
+    # of a million failures a few are told: they alone get texts and proofs
+    told = rows[first["row"]].drop("end").hstack(first.drop("row"))
+    given = told.select(
+        "connection",
+        pl.lit(None, pl.Int32).alias("exchange"),
+        "kind",
+        pl.when(c("kind") == "refused").then(pl.lit("server")).alias("side"),
+        pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
+        "frame",
+        "start",
+        "end",
+        pl.lit(None, pl.Int64).alias("delay"),
+        "client",
+        "server",
+        "client_host",
+        _host("server").alias("server_host"),
+        c("syns").cast(pl.Int64),
+        (c("last_syn_time") - c("start")).cast(DURATION).alias("lasted"),
+        *first.drop("row", "end").columns,
+        evidence(
+            ("frame", "start", "the first SYN"),
+            ("refused_frame", "refused_time", "an RST that acknowledges the SYN"),
+            ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
+        ),
     )
-    searching, wanted = c("servers") > MANY_SERVERS.value, c("clients") > MANY_CLIENTS.value
-    often = c("times") > MANY_TIMES.value
-    nobody = pl.lit(None, pl.String)
-    client_key = pl.when(searching | (often & ~wanted)).then("client_host").otherwise(nobody)
-    server_key = pl.when(~searching & (wanted | often)).then("server").otherwise(nobody)
-    alone = pl.when(~(searching | wanted | often)).then("connection")
-    keys = [client_key.alias("client_key"), server_key.alias("server_key"), alone.alias("alone")]
-    groups = found.with_columns(keys).group_by("kind", "client_key", "server_key", "alone", maintain_order=True)
-    told = groups.agg(
-        c("connection", "exchange", "side", "confidence", "frame", "start", "delay", "evidence").first(),
-        c("client", "server", "client_host", "server_host", "syns", "lasted").first(),
+    return _worded(given), None
+
+
+def _told(rows: pl.DataFrame) -> pl.DataFrame:
+    """For each finding the `row` of its first failure, the `end` of its last, whether that is `alone`, and how many `failures`,
+    `servers`, `server_hosts` and `clients` it is about; rows are in the order of their frames. Texts are compared by their
+    hashes, which take less room."""
+    c = pl.col
+    hosts = (c("client_host").hash().alias("client"), c("server").hash(), _host("server").hash().alias("server_host"))
+    found = rows.select(c("kind") == "refused", "end", *hosts).with_row_index("row")
+    servers, clients, times = _shared(found)
+    searching, wanted = servers > MANY_SERVERS.value, clients > MANY_CLIENTS.value
+    often = times > MANY_TIMES.value
+    by_itself = ~(searching | wanted | often)
+    one = {"failures": pl.lit(1, pl.Int64), **{name: pl.lit(1, pl.UInt32) for name in ("servers", "server_hosts", "clients")}}
+    alone = found.filter(pl.Series(by_itself)).select("row", "end", pl.lit(value=True).alias("alone"), **one)
+    groups = found.filter(pl.Series(~by_itself)).group_by(
+        "kind",
+        pl.when(pl.Series((searching | (often & ~wanted))[~by_itself])).then("client").alias("client_key"),
+        pl.when(pl.Series((~searching & (wanted | often))[~by_itself])).then("server").alias("server_key"),
+        maintain_order=True,
+    )
+    many = groups.agg(
+        c("row").first(),
         c("end").max(),
+        pl.lit(value=False).alias("alone"),
         pl.len().cast(pl.Int64).alias("failures"),
-        c("server").n_unique().alias("servers"),
-        c("server_host").n_unique().alias("server_hosts"),
-        c("client_host").n_unique().alias("clients"),
+        *(c(of).n_unique().alias(name) for name, of in _COUNTED.items()),
     )
-    return _worded(told), None
+    return pl.concat([alone, many.select(alone.columns)])
+
+
+_COUNTED = {"servers": "server", "server_hosts": "server_host", "clients": "client"}
+
+
+def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
+    """Of each failure: at how many servers its client failed in that way, how many clients at its server, how often both."""
+    kind = found["kind"].to_numpy().astype(np.int64)
+    client, server = (np.unique(found[name].to_numpy(), return_inverse=True)[1] * 2 + kind for name in ("client", "server"))
+    width = int(server.max(initial=0)) + 1
+    pairs, pair, times = np.unique(client * width + server, return_inverse=True, return_counts=True)
+    return np.bincount(pairs // width)[client], np.bincount(pairs % width)[server], times[pair]
 
 
 def _worded(told: pl.DataFrame) -> pl.DataFrame:
     """Who failed where, in words; a finding of many connections names none."""
     c = pl.col
-    one, several_servers, several_clients = c("alone").is_not_null(), c("servers") > 1, c("clients") > 1
+    one, several_servers, several_clients = c("alone"), c("servers") > 1, c("clients") > 1
     ports = pl.format("{} ports of {}", "servers", "server_host")
     where = (
         pl.when(~several_servers)

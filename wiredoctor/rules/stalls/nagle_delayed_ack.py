@@ -104,6 +104,7 @@ RULE = Rule(
             "https://ftp.zx.net.nz/pub/archive/ftp.microsoft.com/MISC/KB/en-us/240/146.HTM",
         ),
     ),
+    explained_by=(("expect-continue-stall", "time"),),
     advice=(
         Advice(
             "server",

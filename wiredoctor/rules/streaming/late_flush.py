@@ -29,7 +29,8 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold, mask_target
+from wiredoctor import masking
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.proof import EVIDENCE
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
@@ -133,7 +134,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         .filter(c("requests") >= MIN_REQUESTS.value)
         .sort("response_frame")
     )
-    texts = [mask_target(f"{host}{_path(target).partition('?')[0]}") for host, target in _places(loads)]
+    texts = [f"{masking.host(host)}{masking.target(_path(target).partition('?')[0])}" for host, target in _places(loads)]
     pages = loads.with_columns(pl.Series("page", texts, dtype=pl.String)).group_by("server", "page", maintain_order=True)
     found = pages.agg(
         c("wait").median().cast(pl.Int64),

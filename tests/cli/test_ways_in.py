@@ -1,0 +1,87 @@
+"""Captures that come compressed or through a pipe, with the whole program behind them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+RECORD = struct.pack("<IIII", 1_700_000_000, 0, 60, 60) + bytes(60)
+ANALYZE = [sys.executable, "-m", "wiredoctor", "analyze", "--format", "json"]
+
+
+def analyze(*words: str | Path, stdin: bytes = b"") -> tuple[dict[str, Any], str, int]:
+    """The capture in the report, what went to standard error, and the exit code."""
+    done = subprocess.run([*ANALYZE, *map(str, words)], input=stdin, capture_output=True, timeout=60, check=False)
+    report = json.loads(done.stdout) if done.stdout else {"captures": [{}]}
+    return report["captures"][0], done.stderr.decode(), done.returncode
+
+
+def test_a_bomb_is_stopped(tmp_path: Path) -> None:
+    """More than a gigabyte of zeros in a megabyte: gzip members one behind the other. 16 zeros are an empty packet."""
+    bomb = gzip.compress(HEADER) + gzip.compress(bytes(1 << 24)) * 65
+    assert len(bomb) < 2 << 20
+    (tmp_path / "bomb.pcap.gz").write_bytes(bomb)
+    capture, errors, code = analyze(tmp_path / "bomb.pcap.gz", "--max-spool", "100k")
+    assert (errors, code) == ("", 0)
+    most = int(str(capture["damage"]).removeprefix("only the first ").partition(" ")[0])
+    assert capture["damage"] == f"only the first {most} bytes were spooled: the limit (--max-spool) allows no more"
+    assert 99_000 < most <= 102_400
+    assert capture["packets"] == (most - len(HEADER)) // 16
+
+
+def test_max_spool_bounds_standard_input_and_no_plain_file(tmp_path: Path) -> None:
+    content = HEADER + RECORD * 100
+    capture, _, code = analyze("-", "--max-spool", str(len(HEADER + RECORD * 10)), stdin=content)
+    assert (capture["packets"], code) == (10, 0)
+    (tmp_path / "plain.pcap").write_bytes(content)
+    capture, _, _ = analyze(tmp_path / "plain.pcap", "--max-spool", "10")
+    assert (capture["packets"], capture["damage"]) == (100, None)
+
+
+@pytest.mark.parametrize("words", ["-1", "many", "1x"])
+def test_a_max_spool_that_is_none(words: str) -> None:
+    _, errors, code = analyze("-", "--max-spool", words, stdin=HEADER)
+    assert (code, errors.startswith("wiredoctor: --max-spool"), errors.count("\n")) == (2, True, 1)
+
+
+@pytest.mark.parametrize("most", [0, 3, 23])
+def test_a_max_spool_that_holds_no_packet(most: int) -> None:
+    capture, errors, code = analyze("-", "--max-spool", str(most), stdin=HEADER + RECORD)
+    said = f"only the first {most} bytes were spooled: the limit (--max-spool) allows no more"
+    assert (capture, errors, code) == ({}, f"wiredoctor: -: not one packet can be read: {said}\n", 2)
+
+
+def test_an_empty_pipe() -> None:
+    assert analyze("-") == ({}, "wiredoctor: -: empty\n", 2)
+
+
+def test_a_pipe_that_ends_inside_a_packet() -> None:
+    capture, errors, code = analyze("-", stdin=HEADER + RECORD * 3 + RECORD[:40])
+    assert (capture["packets"], errors, code) == (3, "", 0)
+    assert capture["damage"] == f"the file ends inside packet 4 (offset {24 + 3 * 76}: 60 bytes announced, 24 there)"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_slow_pipe() -> None:
+    """Every few bytes on their own, the first of them less than a magic number; then nothing for a while."""
+    process = subprocess.Popen([*ANALYZE, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    source = io.BytesIO(HEADER + RECORD * 2)
+    for size in (1, 2, 30, 7, 60, 1, 1, 500):
+        process.stdin.write(source.read(size))
+        process.stdin.flush()
+        time.sleep(0.02)
+    output, errors = process.communicate(timeout=60)
+    capture = json.loads(output)["captures"][0]
+    assert (capture["packets"], capture["damage"], errors, process.returncode) == (2, None, b"", 0)

@@ -1,0 +1,156 @@
+"""What a TLS handshake says in the clear. The hellos are put together here, field by field, as RFC 8446 draws them."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from wiredoctor import limits
+from wiredoctor.http.tls import NOTHING, SILENT, Handshake, Hello, Side
+
+NAME, PROTOCOLS, VERSIONS, ENCRYPTED = 0, 16, 43, 0xFE0D
+
+
+def vector(data: bytes, size: int) -> bytes:
+    return len(data).to_bytes(size, "big") + data
+
+
+def extension(number: int, content: bytes) -> bytes:
+    return number.to_bytes(2, "big") + vector(content, 2)
+
+
+def server_name(name: bytes) -> bytes:
+    return extension(NAME, vector(b"\0" + vector(name, 2), 2))
+
+
+def alpn(*names: bytes) -> bytes:
+    return extension(PROTOCOLS, vector(b"".join(vector(name, 1) for name in names), 2))
+
+
+def versions(*numbers: int) -> bytes:
+    return extension(VERSIONS, vector(b"".join(number.to_bytes(2, "big") for number in numbers), 1))
+
+
+def client_hello(*extensions: bytes, legacy: int = 0x0303) -> bytes:
+    body = legacy.to_bytes(2, "big") + bytes(32) + vector(bytes(32), 1) + vector(b"\x13\x01\x13\x02", 2) + vector(b"\0", 1)
+    return b"\x01" + vector(body + vector(b"".join(extensions), 2), 3)
+
+
+def server_hello(*extensions: bytes, legacy: int = 0x0303) -> bytes:
+    body = legacy.to_bytes(2, "big") + bytes(32) + vector(b"", 1) + b"\x13\x01" + b"\0"
+    return b"\x02" + vector(body + (vector(b"".join(extensions), 2) if extensions else b""), 3)
+
+
+def records(message: bytes, size: int = 1 << 14) -> bytes:
+    return b"".join(b"\x16\x03\x01" + vector(message[at : at + size], 2) for at in range(0, len(message), size))
+
+
+def heard(stream: bytes) -> Hello:
+    side = Side()
+    side.add(stream)
+    return side.hello
+
+
+USUAL = client_hello(server_name(b"www.example.org"), alpn(b"h2", b"http/1.1"), versions(0x4A4A, 0x0304, 0x0303))
+TOLD = Hello("TLS 1.3", "www.example.org", "h2,http/1.1", False)
+
+
+def test_a_hello_of_the_client() -> None:
+    assert heard(records(USUAL)) == TOLD
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 100])
+def test_over_several_records(size: int) -> None:
+    assert heard(records(USUAL, size)) == TOLD
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_over_several_segments(size: int) -> None:
+    side, stream = Side(), records(USUAL, 50)
+    wanted = [side.add(stream[at : at + size]) for at in range(0, len(stream), size)]
+    assert side.hello == TOLD
+    assert all(wanted[:-1])
+    assert not wanted[-1]
+
+
+def test_both_hellos() -> None:
+    handshake = Handshake()
+    handshake.sides[1].add(records(USUAL))
+    handshake.sides[0].add(records(server_hello(alpn(b"h2"))))
+    assert handshake.said() == ("TLS 1.2", "www.example.org", "h2,http/1.1", "h2", False)
+
+
+def test_the_version_is_the_one_that_the_server_chose() -> None:
+    assert heard(records(server_hello(extension(VERSIONS, b"\x03\x04")))).version == "TLS 1.3"
+    assert heard(records(server_hello(legacy=0x0301))).version == "TLS 1.0"
+    assert heard(records(client_hello(legacy=0x0302))).version == "TLS 1.1"
+
+
+def test_an_encrypted_hello_is_said() -> None:
+    assert heard(records(client_hello(server_name(b"front.example"), extension(ENCRYPTED, b"\0\0")))).hides
+
+
+def test_nothing_is_said_of_other_messages() -> None:
+    for stream in (b"\x17\x03\x03\0\x05hello", records(b"\x0b\0\0\x03abc"), b"\x16\x02\0\0\x05hello", b"\x16\x03\x01\0\0"):
+        assert heard(stream) == NOTHING
+    assert Handshake().said() == SILENT
+
+
+def test_every_cut_is_silent() -> None:
+    stream = records(USUAL)
+    for end in range(len(stream)):
+        assert heard(stream[:end]) == NOTHING
+
+
+def test_a_length_that_lies_makes_it_silent_or_harmless() -> None:
+    """Each byte in turn says something else: no exception, and no name that is not in the bytes."""
+    stream = records(USUAL)
+    for at in range(len(stream)):
+        for value in (0, 1, 0x7F, 0xFF):
+            lying = stream[:at] + bytes([value]) + stream[at + 1 :]
+            hello = heard(lying)
+            assert hello.name.encode("latin-1") in lying
+            assert all(name.encode("latin-1") in lying for name in hello.protocols.split(","))
+
+
+def test_any_bytes() -> None:
+    random = Random(8446)
+    for _ in range(500):
+        body = random.randbytes(random.randrange(200))
+        hello = heard(records(bytes([random.choice((1, 2))]) + vector(body, 3)))
+        assert hello.name.encode("latin-1") in body
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        extension(NAME, vector(b"\0" + b"\0\x40name", 2)),
+        extension(NAME, b"\0\x02\0"),
+        extension(PROTOCOLS, vector(b"\x09h2", 2)),
+        extension(PROTOCOLS, b"\0"),
+        NAME.to_bytes(2, "big") + b"\xff\xff",
+    ],
+)
+def test_lengths_that_do_not_fit(broken: bytes) -> None:
+    assert heard(records(client_hello(versions(0x0304), broken))) == NOTHING
+
+
+def test_a_name_that_is_too_long_is_none() -> None:
+    assert heard(records(client_hello(server_name(b"a" * 256), alpn(b"h2")))) == Hello("TLS 1.2", "", "h2", False)
+
+
+def test_a_hello_without_end_is_given_up() -> None:
+    side = Side()
+    piece = b"\x16\x03\x01" + vector(b"\x01\0\x3f\0" + bytes(100), 2)
+    assert side.add(piece)
+    count = 0
+    while side.add(b"\x16\x03\x01\0\x01\0"):
+        count += 1
+        assert count < limits.TLS_HELLO.value
+    assert side.hello == NOTHING
+    assert not side.message
+
+
+def test_records_of_nothing_are_no_hello() -> None:
+    assert not Side().add(b"\x16\x03\x01\0\0" * 10)

@@ -1,0 +1,111 @@
+"""Candidates that wait in files are those that were found, and which of too many are kept does not depend on how they came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import dpkt
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.capture import files
+from tests.capture.files import Packet
+from tests.pipeline.test_shares import CAPTURES, report
+from wiredoctor import limits
+from wiredoctor.limits import Met
+from wiredoctor.rules import narrow
+from wiredoctor.rules.proof import EVIDENCE
+from wiredoctor.spill import Folder
+from wiredoctor.waiting import Stored, Waiting, together
+
+NOTED = [{"frame": 1, "time": 2, "note": "seen"}]
+
+
+def rows(start: int, count: int) -> pl.DataFrame:
+    numbers = range(start, start + count)
+    columns = {"connection": [n // 3 for n in numbers], "frame": [*numbers], "evidence": [NOTED] * count}
+    return pl.DataFrame(columns, {"connection": pl.Int64, "frame": pl.Int64, "evidence": EVIDENCE})
+
+
+EPOCHS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20)
+
+
+@given(EPOCHS, st.integers(1, 30), st.lists(st.integers(0, 10**6), max_size=20))
+def test_candidates_come_back_by_epoch_and_by_rule(epochs: list[tuple[int, int]], held: int, asked: list[int]) -> None:
+    given_ones = [{"a": rows(100 * n, a), "b": rows(7 * n, b)} for n, (a, b) in enumerate(epochs)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits.CANDIDATES_HELD, "value", held)
+        waiting = Waiting(Folder())
+        for found in given_ones:
+            waiting.append(found)
+    for found, back in zip(given_ones, waiting, strict=True):
+        assert all(back[name].equals(found[name]) for name in ("a", "b"))
+    for name, parts in waiting.of_rules().items():
+        whole, stored = pl.concat([found[name] for found in given_ones]), together(parts)
+        assert isinstance(stored, Stored) == (sum(a + b for a, b in epochs) >= held)
+        assert stored.schema == whole.schema
+        assert stored.height == whole.height
+        slices = [*stored.iter_slices(4)]
+        assert all(some.height <= 4 for some in slices)
+        assert (pl.concat(slices) if slices else whole.head(0)).equals(whole)
+        if whole.height:
+            numbers = pl.Series([n % whole.height for n in asked], dtype=pl.Int64)
+            assert stored[numbers].equals(whole[numbers])
+
+
+@given(st.permutations(range(30)), st.integers(1, 29), st.integers(1, 5))
+def test_which_are_kept_does_not_depend_on_their_order(order: list[int], most: int, at_once: int) -> None:
+    """Of each rule as many, those with the longest delays first, then the earliest."""
+    made = [{"connection": n % 4, "exchange": 0, "frame": n, "start": n, "end": n + 9, "delay": n % 5 or None} for n in range(30)]
+    schema = dict.fromkeys(made[0], pl.Int64)
+    by_rule = {"few": [made[n] for n in order if n < 6], "many": [made[n] for n in order if n >= 6]}
+    met = Met()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits.CANDIDATES, "value", most)
+        patch.setattr(narrow, "_AT_ONCE", at_once)
+        core = narrow.core({name: pl.DataFrame(some, schema) for name, some in by_rule.items()}, met)
+    best = {
+        name: [row["frame"] for row in sorted(some, key=lambda row: (-(row["delay"] or 0), row["frame"]))]
+        for name, some in by_rule.items()
+    }
+    turns = [(place, name) for name, frames in best.items() for place in range(len(frames))]
+    expected = {(name, best[name][place]) for place, name in sorted(turns)[:most]}
+    assert {*core.select("rule", "frame").iter_rows()} == expected
+    assert met.counts == {"candidates": 30 - most}
+    for name, row, frame in core.select("rule", "row", "frame").iter_rows():
+        assert by_rule[name][row]["frame"] == frame
+
+
+def stalled_clients(count: int) -> bytes:
+    """A capture of so many clients at the same time, each with five stalls."""
+    packets: list[Packet] = []
+    for n in range(count):
+        with (CAPTURES / "client-split-200-ms-client.pcap").open("rb") as file:
+            reader: Any = dpkt.pcap.Reader(file)
+            for time, frame in reader:
+                ethernet: Any = dpkt.ethernet.Ethernet(frame)
+                tcp = ethernet.data.data
+                name = "sport" if tcp.sport > tcp.dport else "dport"
+                setattr(tcp, name, 40_000 + n)
+                ethernet.data.sum = tcp.sum = 0
+                made = bytes(ethernet)
+                packets.append(Packet(round(time * 10**6) + n, made, len(made)))
+    return files.pcap(sorted(packets, key=lambda packet: packet.ticks))
+
+
+@pytest.mark.parametrize(("jobs", "epoch"), [(1, 7), (1, 50), (2, 7), (2, 1_000)])
+def test_a_report_of_too_many_candidates_does_not_depend_on_processes(tmp_path: Path, jobs: int, epoch: int) -> None:
+    path = tmp_path / "stalls.pcap"
+    path.write_bytes(stalled_clients(8))
+    few = (
+        "from wiredoctor import limits; limits.CANDIDATES.value = 9; limits.FINDINGS.value = 5; limits.CANDIDATES_HELD.value = 3"
+    )
+    once = report(path, 1, before=few)
+    candidates, findings = cast("list[str]", once["limits"])
+    assert candidates.startswith("9 candidates for findings of a capture are compared")
+    assert findings.startswith("5 findings of a capture are told")
+    epochs = f"{few}; pipeline.analyze.__kwdefaults__['epoch_packets'] = {epoch}"
+    assert report(path, jobs, before=epochs) == once

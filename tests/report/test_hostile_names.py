@@ -1,0 +1,207 @@
+"""Names that give orders to terminals, browsers or spreadsheets, wherever a report may hold one: none is obeyed."""
+
+from __future__ import annotations
+
+import io
+import json as standard_json
+import re
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tests.report.examples import MS, capture, connection, exchange, finding, report
+from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
+from wiredoctor.report import connections, exchanges, json, markdown, text
+from wiredoctor.report.paper import Paper
+
+ORDERS = [
+    *("\x1b[31m", "\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "\x90q\x9c", "\x8d", "\x07", "\x08" * 9, "\x7f", "\x00"),
+    *("\r\n", "\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\t"),
+    *("\u202e", "\u2066", "\u200f", "\u061c", "\u200b", "\u200d", "\ufeff", "\u00ad", "\U000e0041", "\ue000", "\udcff", "\ud800"),
+    *(
+        "[bold red]",
+        "[/]",
+        "[link=http://evil]x[/link]",
+        ":smile:",
+        "\\[",
+        "</details>",
+        "<script>alert(1)</script>",
+        "<!--",
+        "-->",
+    ),
+    *("<img src=x onerror=alert(1)>", "<a href=//evil>", "&lt;", "&#27;", "![x](http://evil)", "[x](javascript:alert(1))"),
+    *(
+        "[x]: http://evil",
+        "http://evil.example",
+        "www.evil.example",
+        "<http://evil>",
+        "me@evil.example",
+        "@everyone",
+        "#1",
+        "GH-1",
+    ),
+    *(
+        "```\n",
+        "~~~",
+        "`",
+        "``",
+        "# x",
+        "- x",
+        "1. x",
+        "> x",
+        "---",
+        "===",
+        "| a | b |\n|---|---|",
+        "**x**",
+        "~~x~~",
+        "$x$",
+        "*",
+        "_",
+    ),
+    *("=1+1", "+1", "-1", "@SUM(1)", "=cmd|' /C calc'!A0", "\u4f60\u597d", "\u0301" * 8, "é", "x" * 300, " "),
+]
+HOSTILE = st.lists(st.one_of(st.sampled_from(ORDERS), st.sampled_from(ORDERS), st.text(max_size=5)), min_size=1, max_size=6).map(
+    "".join
+)
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def encodable(text: str) -> str:
+    """Names of files, and what a table holds, have an encoding by the time that they get here."""
+    return text.encode("utf-8", "replace").decode()
+
+
+@st.composite
+def hostile_reports(draw: st.DrawFn) -> Report:
+    """Every text that a report has is hostile."""
+
+    some = draw(st.lists(HOSTILE, min_size=5, max_size=5))
+    random = Random(draw(st.integers(0, 1000)))
+
+    def evil() -> str:
+        return random.choice(some)
+
+    file = encodable(evil())
+    one = finding(
+        **{name: evil() for name in ("family", "kind", "title", "message", "client", "server", "request", "remedy")},
+        **{name: evil() for name in ("display_filter", "client_software", "server_software")},
+        rule=encodable(evil()),
+        capture=file,
+        evidence=(Evidence(1, 0.1, evil()), Evidence(2, 0.3, evil())),
+        references=(Reference(evil(), evil()),),
+        caused_by=(Cause(evil(), 1),),
+    )
+    files = [
+        capture(file=name, format=evil(), link_types=[evil()], not_analysed={evil(): 1}, damage=evil()) for name in (file, "b")
+    ]
+    texts = {"request_method": evil(), "request_target": evil(), "request_host": evil(), "response_reason": evil()}
+    row = {name: encodable(text) for name, text in texts.items()}
+    return replace(
+        report([one], [connection(1, capture=file)], [exchange(1, capture=file, **row)], files),
+        limits=[evil()],
+        checked={evil(): Checked(evil(), "segments")},
+        left_out=[LeftOut("ignore", evil(), 1, (evil(),)), LeftOut("baseline", evil(), 1, (evil(),))],
+        secrets=draw(st.booleans()),
+    )
+
+
+def safe(shown: str) -> bool:
+    """Whether there is nothing in it that moves the cursor, turns the direction, or cannot be seen."""
+    return all(sign == "\n" or sign.isprintable() for sign in shown)
+
+
+@given(hostile_reports(), st.sampled_from([80, 160]))
+@settings(max_examples=30, deadline=None)
+def test_a_terminal_obeys_our_colours_only(one: Report, width: int) -> None:
+    for module, options in ((text, {"everything": True}), (text, {}), (exchanges, {}), (connections, {})):
+        made: list[str] = []
+        for color in (True, False):
+            out = io.StringIO()
+            module.write(one, out, Paper(width=width, color=color, unicode=True), **options)
+            made.append(out.getvalue())
+        assert safe(made[1])
+        assert safe(_SGR.sub("", made[0]))
+        assert _SGR.sub("", made[0]) == made[1]
+
+
+@given(hostile_reports(), st.sampled_from([80, 160]))
+@settings(max_examples=30, deadline=None)
+def test_no_line_and_no_column_is_pushed_apart(one: Report, width: int) -> None:
+    out = io.StringIO()
+    exchanges.write(one, out, Paper(width=width))
+    # by capture its name and the headings; the row, the legend, the last line, and what is said of secrets
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2 * 2 + 3 + one.secrets
+    [row] = [line for line in lines if re.match(r"!? +14 +1#0 ", line)]
+    assert len(row) <= width
+    assert row.index(" 200 ") == out.getvalue().splitlines()[lines.index(row) - 1].index(" code ") + 1
+    plain = io.StringIO()
+    text.write(one, plain, Paper(width=width))
+    # text begins nowhere but where we put it
+    assert not [line for line in plain.getvalue().splitlines() if line.startswith(("ERROR ", "NOTE ", "# "))]
+
+
+def _tokens(tokens: list[Token]) -> list[Token]:
+    return [inner for token in tokens for inner in (token, *_tokens(token.children or []))]
+
+
+OURS = re.compile(r"<details><summary>(?:Proof|What was read, and how far this reaches)</summary>|</details>|\n")
+
+
+@given(hostile_reports())
+@settings(max_examples=30, deadline=None)
+def test_markdown_holds_no_markup_but_ours(one: Report) -> None:
+    out = io.BytesIO()
+    markdown.write(one, out)
+    page = out.getvalue().decode()
+    assert safe(page)
+    tokens = _tokens(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(page))
+    html = [token.content for token in tokens if token.type in ("html_block", "html_inline")]
+    assert [OURS.sub("", text) for text in html] == [""] * len(html)
+    kinds = {token.type for token in tokens} - {"html_block", "text", "softbreak", "hardbreak", "code_inline", "fence", "inline"}
+    assert {kind.removesuffix("_open").removesuffix("_close") for kind in kinds} <= {
+        *("heading", "paragraph", "bullet_list", "list_item", "strong", "link")
+    }
+    assert len([token for token in tokens if token.type == "heading_open"]) == 2
+    address = one.findings[0].references[0].url
+    for token in tokens:
+        if token.type == "link_open":
+            assert re.fullmatch(r"https?://[^\s<>]+", address)
+        if token.type == "fence":
+            assert token.info == "text"
+
+
+@given(hostile_reports())
+@settings(max_examples=25, deadline=None)
+def test_json_is_ascii_and_means_the_same(one: Report) -> None:
+    out = io.BytesIO()
+    json.write(one, out, full=True)
+    page = out.getvalue().decode("ascii")
+    assert safe(page)
+    read: dict[str, Any] = standard_json.loads(page)
+    assert read["findings"][0]["message"] == one.findings[0].message
+    assert read["captures"][0]["file"] == one.captures[0].file == read["exchanges"][0]["capture"]
+    lines = io.BytesIO()
+    json.write_lines(one, lines)
+    json.write_table_lines(one, lines, "exchanges")
+    json.write_table_lines(one, lines, "connections")
+    assert [standard_json.loads(line) for line in lines.getvalue().decode("ascii").split("\n")[:-1]]
+    assert lines.getvalue().count(b"\n") == 4
+
+
+def test_a_name_of_megabytes_is_cut_where_people_read() -> None:
+    name = "/\x1b[31m[bold]<b>" * 500_000
+    row = exchange(1, request_target=name, request_time=MS, capture="a")
+    one = report([finding(request=f"GET {name}", client_software=name[:120])], [], [row], [capture(file="a")])
+    for module in (text, exchanges):
+        out = io.StringIO()
+        module.write(one, out, Paper(width=80))
+        assert len(out.getvalue()) < 10_000
+    page = io.BytesIO()
+    markdown.write(one, page)
+    assert len(page.getvalue()) < markdown.MOST_BYTES

@@ -1,0 +1,163 @@
+"""What of a packet's text may leave in a report: of targets, hosts, methods, reason phrases, names of fields and payload."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wiredoctor import masking
+from wiredoctor.findings import fingerprint
+from wiredoctor.masked import masked
+from wiredoctor.masking import masked_host, masked_method, masked_reason, masked_target, showing
+
+LATIN = st.text(st.characters(max_codepoint=255))
+SIGNS = [*"/a?&=#@:1\n\x80é+;.", "://", "http", "%40", "token", "aB3xK9qL2m"]
+TARGETS = st.lists(st.sampled_from(SIGNS), max_size=12).map("".join)
+JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        # queries, RFC 3986 section 3.4
+        ("/a?user=me&token=hunter2", "/a?user=*&token=*"),
+        ("/a?hunter2", "/a?*"),
+        ("/a?", "/a?*"),
+        ("/a?b==c&&d", "/a?b=*&*&*"),
+        ("/?c2VjcmV0c2VjcmV0c2VjcmV0MTIz==", "/?*=*"),
+        ("/?ann@example.com=1", "/?*=*"),
+        ("/é?x=é", "/é?x=*"),
+        # user information, section 3.2.1
+        ("http://me:hunter2@host/a#frag", "http://*@host/a"),
+        ("http://me:hunter@2@host/a", "http://*@host/a"),
+        ("http://me:hun/ter2@host/x", "http://*/*@host/x"),
+        ("http://me:hun?ter2@host/", "http://*?*"),
+        ("http://me:hun#ter2@host/", "http://*"),
+        ("me:hunter2@host:443", "*@host:443"),
+        ("host:443", "host:443"),
+        ("[::1]:443", "[::1]:443"),
+        ("/fetch/http://me:hunter2@host/x", "/fetch/http://*@host/x"),
+        ("/users/ann@example.com/x", "/users/*@example.com/x"),
+        ("/users/ann%40example.com", "/users/*@example.com"),
+        ("data:hunter2", "*"),
+        # paths: parameters (section 3.3), tokens, what follows a word that announces one
+        ("/a;jsessionid=A1B2C3?x=1", "/a;jsessionid=*?x=*"),
+        ("/password=hunter2/x", "/password=*/x"),
+        (f"/reset/{JWT}", "/reset/*.*.*"),
+        ("/orders/550e8400-e29b-41d4-a716-446655440000/items/17", "/orders/*/items/17"),
+        ("/bot12345:ABC-DEF1234ghIkl-zyx57W2v1u123ew11/send", "/bot12345:*/send"),
+        ("/d41d8cd98f00b204e9800998ecf8427e", "/*"),
+        ("/password/Hunter2", "/password/*"),
+        ("/api/token/abc123/x", "/api/token/*/x"),
+        ("/a Authorization: Bearer abc", "/a *"),
+        ("/a\r\nCookie: abc", "/a *"),
+        # what is none
+        ("/", "/"),
+        ("*", "*"),
+        ("", ""),
+        ("/static/app.js", "/static/app.js"),
+        ("/react@18.2.0/umd/react.js", "/react@18.2.0/umd/react.js"),
+        ("/@types/node", "/@types/node"),
+        ("/quick-brown-fox-2024-article-title-long", "/quick-brown-fox-2024-article-title-long"),
+        ("/v1/getUserAccountInformationByName", "/v1/getUserAccountInformationByName"),
+        ("/wiki/%D0%BF%D1%80%D0%B8%D0%B2%D0%B5%D1%82", "/wiki/%D0%BF%D1%80%D0%B8%D0%B2%D0%B5%D1%82"),
+        ("/token/refresh", "/token/refresh"),
+        ("/20240115103000123", "/20240115103000123"),
+        ("http://host:8080/a/b.html", "http://host:8080/a/b.html"),
+    ],
+)
+def test_targets(target: str, shown: str) -> None:
+    assert masked_target(target) == shown
+    rows = pl.LazyFrame({"request_target": [target, None]})
+    told = masked("exchanges", rows.with_columns(pl.lit("").alias(n) for n in OTHERS)).select("request_target").collect()
+    assert told.to_series().to_list() == [shown, None]
+
+
+OTHERS = ("request_method", "request_host", "request_referer", "response_reason")
+
+
+@given(st.lists(st.one_of(LATIN, TARGETS, st.text()), max_size=20))
+def test_tables_and_texts_are_masked_alike(texts: list[str]) -> None:
+    masks = {
+        "request_target": masked_target,
+        "request_method": masked_method,
+        "request_host": masked_host,
+        "request_referer": masked_target,
+        "response_reason": masked_reason,
+    }
+    rows = pl.LazyFrame(dict.fromkeys(masks, texts), schema=dict.fromkeys(masks, pl.String()))
+    told = masked("exchanges", rows).collect()
+    assert told.to_dict(as_series=False) == {name: [mask(t) for t in texts] for name, mask in masks.items()}
+
+
+@given(st.one_of(TARGETS, LATIN))
+def test_what_is_masked_stays_as_it_is(target: str) -> None:
+    once = masked_target(target)
+    assert masked_target(once) == once
+
+
+def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(texts: pl.Series) -> pl.Series:
+        raise AssertionError(texts)
+
+    monkeypatch.setattr("wiredoctor.masked._targets", never)
+    rows = pl.LazyFrame({"request_target": ["/"], "exchange": [1]} | {n: [""] for n in OTHERS})
+    assert masked("exchanges", rows).select(pl.col("exchange").sum()).collect().item() == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "text", "shown"),
+    [
+        (masked_host, "me:hunter2@host", "*@host"),
+        (masked_host, "host:80", "host:80"),
+        (masked_host, "host Cookie: abc", "*"),
+        (masked_method, "GET", "GET"),
+        (masked_method, "get", "get"),
+        (masked_method, "VERSION-CONTROL", "VERSION-CONTROL"),
+        (masked_method, "hunter2", "*"),
+        (masked_reason, "Not Found", "Not Found"),
+        (masked_reason, "I'm a teapot", "I'm a teapot"),
+        (masked_reason, "Moved Temporarily", "Moved Temporarily"),
+        (masked_reason, "Bad password hunter2", "Bad password *"),
+        (masked_reason, "OK " * 1000, "OK " * 16 + "*"),
+        (masking.field_name, "set-cookie", "set-cookie"),
+        (masking.field_name, "X-Forwarded-For", "X-Forwarded-For"),
+        (masking.field_name, "aB3xK9qL2m", ""),
+        (masking.field_name, "hunter2-x", ""),
+    ],
+)
+def test_other_texts(mask: object, text: str, shown: str) -> None:
+    assert callable(mask)
+    assert mask(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"&password=hunter2", "&xxxxxxxx=xxxxxxx"),
+        (b"</body></html>\r\n", "</body></html>\r\n"),
+        (b'{"id": "\xc3\xa9"}', '{"xx": "xx"}'),
+        (b"0\r\n\r\n", "0\r\n\r\n"),
+        (b"123456\r\n", "xxxxxx\r\n"),
+        (b"HTTP/1.1 200 Ann", "HTTP/1.1 200 xxx"),
+    ],
+)
+def test_payload(data: bytes, shown: str) -> None:
+    assert masking.payload(data) == shown
+    with showing(True):
+        assert masking.payload(data) == data.decode("latin-1")
+
+
+def test_what_is_shown_is_shown_within() -> None:
+    with showing(True):
+        assert (masking.target("/a?b=c"), masking.host("a@b"), masking.method("x1")) == ("/a?b=c", "a@b", "x1")
+    assert (masking.target("/a?b=c"), masking.host("a@b"), masking.method("x1")) == ("/a?b=*", "*@b", "*")
+
+
+@given(TARGETS)
+def test_fingerprints_are_of_what_is_masked(target: str) -> None:
+    path = target.partition("?")[0]
+    made = [fingerprint("rule", None, None, "10.0.0.1:80", "GET", t) for t in (target, masked_target(path))]
+    assert made[0] == made[1]

@@ -1,0 +1,85 @@
+"""snoop (RFC 1761), as Solaris writes it: big-endian records of a fixed header, the packet and padding."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+import numpy as np
+
+from wiredoctor import limits
+from wiredoctor.capture.model import CaptureError, Interface
+from wiredoctor.tables import SECOND, Array, Columns
+
+_FILE_HEADER = 16
+_RECORD = Struct(">6I")
+_VERSION = 2
+
+_LINK_TYPES = {0: 1, 2: 6, 4: 1, 8: 10}
+"""Datalink type of the file -> link type: IEEE 802.3, IEEE 802.5, Ethernet, FDDI."""
+
+
+class SnoopReader:
+    """Reads the records of a snoop file one by one."""
+
+    format = "snoop"
+
+    def __init__(self, data: Array, name: str) -> None:
+        head = data[:_FILE_HEADER].tobytes()
+        if len(head) < _FILE_HEADER:
+            raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {_FILE_HEADER})")
+        version, datalink = Struct(">8x2I").unpack(head)
+        if version != _VERSION:
+            raise CaptureError(f"{name}: snoop version {version} is not supported")
+        self._data = data
+        self.position = _FILE_HEADER
+        self.packets = 0
+        self.damage: str | None = None
+        self.first_time: int | None = None
+        self.interfaces = [Interface(_LINK_TYPES.get(datalink, -1))]
+        if datalink not in _LINK_TYPES:
+            raise CaptureError(f"{name}: snoop datalink type {datalink} cannot be read")
+
+    @property
+    def done(self) -> bool:
+        """Nothing more can be read: the end, or damage."""
+        return self.damage is not None or self.position >= self._data.size
+
+    def read(self, packets: int) -> Columns:
+        """tables.RECORDS columns of at most so many next packets, at least one unless the file is damaged there."""
+        rows: list[tuple[int, int, int, int]] = []
+        while len(rows) < packets and not self.done:
+            row = self._record(self.packets + len(rows) + 1)
+            if row is not None:
+                rows.append(row)
+        self.packets += len(rows)
+        time, offset, captured, length = np.array(rows, np.int64).reshape(-1, 4).T
+        if self.first_time is None and rows:
+            self.first_time = int(time[0])
+        return {
+            "time": time - (self.first_time or 0),
+            "interface": np.zeros(len(rows), np.int32),
+            "link_type": np.full(len(rows), self.interfaces[0].link_type, np.int32),
+            "offset": offset.copy(),
+            "captured": captured.copy(),
+            "length": length.copy(),
+        }
+
+    def _record(self, number: int) -> tuple[int, int, int, int] | None:
+        """Time in ns, offset, captured length and length of the next packet; None where it cannot be read, which is damage."""
+        at, size = self.position, self._data.size
+        if at + _RECORD.size > size:
+            self.damage = f"the file ends inside the header of packet {number} (offset {at})"
+            return None
+        most = limits.PACKET.value
+        length, captured, record, _, seconds, fraction = _RECORD.unpack_from(self._data.data, at)
+        if captured > most:
+            self.damage = f"packet {number} announces {captured} bytes, more than the {most} of any packet (offset {at})"
+        elif record < _RECORD.size + captured:
+            self.damage = f"packet {number} is longer than its record of {record} bytes (offset {at})"
+        elif at + _RECORD.size + captured > size:
+            left = size - at - _RECORD.size
+            self.damage = f"the file ends inside packet {number} (offset {at}: {captured} bytes announced, {left} there)"
+        if self.damage is not None:
+            return None
+        self.position = min(at + record, size)
+        return seconds * SECOND + fraction * 1_000, at + _RECORD.size, captured, length

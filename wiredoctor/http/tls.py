@@ -1,0 +1,219 @@
+"""What a TLS handshake says in the clear: names and protocols in the ClientHello, what the server chose in the ServerHello.
+
+RFC 8446 section 4.1 and 5.1, RFC 6066 section 3 (server_name), RFC 7301 (ALPN). A hello may span records and segments. One whose
+lengths do not fit each other says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from wiredoctor import limits
+
+MOST_NAME = 255
+"""Bytes of a host name, RFC 1035 section 3.1."""
+
+HANDSHAKE, _CLIENT, _SERVER = 22, 1, 2
+_SERVER_NAME, _PROTOCOLS, _VERSIONS = 0, 16, 43
+_HIDING = frozenset({0xFE0D, 0xFFCE})
+"""encrypted_client_hello (RFC 9849), and encrypted_server_name of the drafts before it."""
+_VERSION = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3"}
+
+_NO_RECORD = -1
+
+
+class Hello(NamedTuple):
+    """version: chosen by the server, or the highest that the client offers. name, protocols: a byte a sign; protocols as
+    "h2,http/1.1". hides: the client's hello has an encrypted part, so that the true name may be another."""
+
+    version: str = ""
+    name: str = ""
+    protocols: str = ""
+    hides: bool = False
+
+
+NOTHING = Hello()
+
+Told = tuple[str, str, str, str, bool]
+"""Version, name, protocols that the client offers, the one that the server chose, and whether the name may be another."""
+SILENT: Told = ("", "", "", "", False)
+
+
+@dataclass(slots=True)
+class Side:
+    """The records of one side until its hello is whole. `record`: bytes missing of the record that is being read; `kind`:
+    1 client, 2 server, 0 not known yet."""
+
+    head: bytes = b""
+    record: int = _NO_RECORD
+    message: bytearray = field(default_factory=bytearray)
+    seen: int = 0
+    kind: int = 0
+    hello: Hello = NOTHING
+
+    def add(self, data: bytes) -> bool:
+        """The next bytes of the stream; False when no more are wanted."""
+        self.seen += len(data)
+        if self.seen > limits.TLS_HELLO.value:
+            return self._over()
+        at = 0
+        while at < len(data):
+            if self.record <= 0:
+                at += self._record_head(data, at)
+                if len(self.head) == 5 and not self._begin_record():
+                    return self._over()
+                continue
+            taken = min(self.record, len(data) - at)
+            self.message += data[at : at + taken]
+            self.record -= taken
+            at += taken
+            if self._whole():
+                return self._over()
+        return True
+
+    def _record_head(self, data: bytes, at: int) -> int:
+        """Takes what is missing of the five bytes before a record; how many there were."""
+        if self.record == 0:
+            self.head, self.record = b"", _NO_RECORD
+        part = data[at : at + 5 - len(self.head)]
+        self.head += part
+        return len(part)
+
+    def _begin_record(self) -> bool:
+        """Whether the record may be part of a hello."""
+        self.record = int.from_bytes(self.head[3:], "big")
+        return self.head[0] == HANDSHAKE and self.head[1] == 3 and 0 < self.record <= limits.TLS_HELLO.value
+
+    def _whole(self) -> bool:
+        """Whether nothing more is needed; a hello that is whole has been read then."""
+        message = self.message
+        if len(message) < 4:
+            return False
+        end = 4 + int.from_bytes(message[1:4], "big")
+        if message[0] not in (_CLIENT, _SERVER) or end > limits.TLS_HELLO.value:
+            return True
+        if len(message) < end:
+            return False
+        self.kind = message[0]
+        self.hello = _read(bytes(message[4:end]), self.kind)
+        return True
+
+    def _over(self) -> bool:
+        self.message, self.head = bytearray(), b""
+        return False
+
+
+@dataclass(slots=True)
+class Handshake:
+    """Both sides of a connection that carries TLS."""
+
+    sides: tuple[Side, Side] = field(default_factory=lambda: (Side(), Side()))
+
+    def said(self) -> Told:
+        """What was read of both."""
+        client, server = (next((s.hello for s in self.sides if s.kind == kind), NOTHING) for kind in (_CLIENT, _SERVER))
+        return server.version or client.version, client.name, client.protocols, server.protocols, client.hides
+
+
+def may_begin(data: bytes) -> bool:
+    """Whether so few bytes may be the beginning of a handshake record."""
+    return data in (b"\x16", b"\x16\x03")
+
+
+def _read(body: bytes, kind: int) -> Hello:
+    """A hello without its handshake header; NOTHING where its lengths do not fit."""
+    try:
+        extensions = dict(_extensions(body, kind))
+        name, protocols = extensions.get(_SERVER_NAME, b""), extensions.get(_PROTOCOLS, b"")
+        return Hello(
+            _version(int.from_bytes(body[:2], "big"), extensions.get(_VERSIONS), kind),
+            _name(name) if kind == _CLIENT else "",
+            ",".join(_text(p) for p in _vectors(_vector(protocols, 2), 1)) if protocols else "",
+            not _HIDING.isdisjoint(extensions),
+        )
+    except ValueError:
+        return NOTHING
+
+
+def _extensions(body: bytes, kind: int) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each extension; of two with one number the first (tshark shows both, a server refuses them)."""
+    at = 2 + 32
+    at += 1 + _number(body, at, 1)
+    if kind == _CLIENT:
+        at += 2 + _number(body, at, 2)
+        at += 1 + _number(body, at, 1)
+    else:
+        at += 3
+    if at > len(body):
+        raise ValueError
+    block = _vector(body[at:], 2) if at < len(body) else b""
+    at, known = 0, set[int]()
+    while at < len(block):
+        number, size = _number(block, at, 2), _number(block, at + 2, 2)
+        at += 4
+        if at + size > len(block):
+            raise ValueError
+        if number not in known:
+            yield number, block[at : at + size]
+        known.add(number)
+        at += size
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    if at + size > len(data):
+        raise ValueError
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _vector(data: bytes, size: int) -> bytes:
+    """What a length of `size` bytes announces, which must be all there is."""
+    if size + _number(data, 0, size) != len(data):
+        raise ValueError
+    return data[size:]
+
+
+def _vectors(data: bytes, size: int) -> Iterator[bytes]:
+    """Strings one behind the other, each behind its length."""
+    at = 0
+    while at < len(data):
+        length = _number(data, at, size)
+        at += size
+        if at + length > len(data):
+            raise ValueError
+        yield data[at : at + length]
+        at += length
+
+
+def _name(content: bytes) -> str:
+    """The host name of a server_name extension."""
+    if not content:
+        return ""
+    names = _vector(content, 2)
+    at = 0
+    while at < len(names):
+        kind, size = names[at], _number(names, at + 1, 2)
+        at += 3
+        if at + size > len(names):
+            raise ValueError
+        if kind == 0:
+            return _text(names[at : at + size]) if size <= MOST_NAME else ""
+        at += size
+    return ""
+
+
+def _version(legacy: int, supported: bytes | None, kind: int) -> str:
+    if supported is None:
+        return _VERSION.get(legacy, "")
+    if kind == _SERVER:
+        return _VERSION.get(int.from_bytes(supported, "big"), "") if len(supported) == 2 else ""
+    offered = _vector(supported, 1)
+    known = [
+        number for at in range(0, len(offered) - 1, 2) if (number := int.from_bytes(offered[at : at + 2], "big")) in _VERSION
+    ]
+    return _VERSION[max(known)] if known else ""
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")

@@ -1,0 +1,242 @@
+"""What of a packet's text may leave in a report: names and shapes from lists of what is known, `*` for the rest.
+
+Within `showing` everything is shown as it was sent. Fingerprints are made of what is masked, always.
+Text is Latin-1, a character per byte; whatever it holds, nothing here raises, and the work is linear in its length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+_SHOWING: ContextVar[bool] = ContextVar("secrets are shown", default=False)
+
+
+@contextmanager
+def showing(shown: bool) -> Generator[None]:
+    """Within it, in this thread, targets, names and payload are told as they were sent."""
+    token = _SHOWING.set(shown)
+    try:
+        yield
+    finally:
+        _SHOWING.reset(token)
+
+
+def shown() -> bool:
+    """Whether secrets are shown."""
+    return _SHOWING.get()
+
+
+def trace(error: BaseException, *, whole: bool = False) -> str:
+    """The traceback of an error, with its notes. Of its text, which may hold bytes of a capture, nothing unless it is `whole`, or
+    secrets are shown."""
+    import traceback
+
+    parts: list[str] = []
+    one: BaseException | None = error
+    while one is not None and len(parts) < 10:
+        text = f": {one}" if whole or shown() else ""
+        notes = "".join(f"\n{note}" for note in getattr(one, "__notes__", ()))
+        frames = "".join(traceback.format_tb(one.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{frames}{type(one).__name__}{text}{notes}")
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return "\n\n".join(parts[::-1])
+
+
+# request targets and hosts
+
+_USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:)?//")
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{0,255}|\[[0-9A-Fa-f:.%]{0,64}\])(?::[0-9]{0,5})?")
+_VALUE = re.compile(r"=[^/;&]*")
+_VERSION = re.compile(r"[~^v]?[0-9]+(?:\.[0-9x*]+)*(?:-[a-z]+[0-9.]*)?|latest|next|beta|canary")
+_RUN = re.compile(r"[A-Za-z0-9_+%-]{16,}")
+_WORDS = re.compile(r"[A-Za-z0-9]{6,}")
+_TURN = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
+_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[a-z])")
+_KEY = re.compile(
+    r"(?i:/(?:token|access-?token|password|passwd|pwd|secret|api-?key|key|session|session-?id|sid|otp|magic-link|"
+    r"reset-password|password-reset)s?/)(?![a-z-]*(?:\.[a-z]+)?(?:/|\Z))[^/]+"
+)
+_NAME = re.compile(r"[A-Za-z0-9_.\[\]$:%*!~'()+,@/-]{1,64}")
+_END = re.compile(r"[\x00-\x20\x7f]")
+
+
+def masked_target(target: str) -> str:
+    """A request target without its secrets: of its query the names, of its path what does not look like a secret.
+
+    Values of the query and of path parameters are `*`, a query without `=` is `*`, user information is `*@`; a fragment is
+    cut off. In the path `*` stands for what is long and random (hexadecimal, base64, JSON Web Tokens), for what stands before
+    an `@`, and for what follows a segment such as /token/. Number and names of the query stay, so that requests can be told
+    apart (RFC 3986 sections 3.2.1 and 3.4). What was masked stays as it is when it is masked again.
+    """
+    cut = _END.search(target)
+    if cut is not None:
+        return f"{masked_target(target[: cut.start()])} *"
+    place, rest = "", target
+    if not target.startswith("/"):
+        start = _USER.match(target)
+        begin = start.end() if start else 0
+        end = min((i for i in (rest.find(sign, begin) for sign in "/?#") if i >= 0), default=len(rest))
+        place, rest = rest[:begin] + masked_host(rest[begin:end]), rest[end:]
+    path, mark, query = rest.partition("?")
+    path = _masked_path(path.partition("#")[0])
+    return f"{place}{path}?{'&'.join(map(_masked_pair, query.split('&')))}" if mark else f"{place}{path}"
+
+
+def masked_host(host: str) -> str:
+    """A Host field, or the authority of a target: user information is `*@`, what is no host is `*`, and so is what looks like
+    a token in one."""
+    user, at, name = host.rpartition("@")
+    del user
+    return f"{'*@' if at else ''}{without_tokens(name) if _HOST.fullmatch(name) else '*'}"
+
+
+def _masked_pair(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    if not equals:
+        return "*"
+    return f"{without_tokens(name) if _NAME.fullmatch(name) and '@' not in name[1:] else '*' if name else ''}=*"
+
+
+def _masked_path(path: str) -> str:
+    if "=" in path:
+        path = _VALUE.sub("=*", path)
+    if "@" in path or "%40" in path:
+        path = "/".join(map(_without_address, path.split("/")))
+    return _KEY.sub(lambda found: found[0][: found[0].index("/", 1) + 1] + "*", without_tokens(path))
+
+
+def _without_address(segment: str) -> str:
+    """user@host without the user; a scope (@name/package) and a version (package@1.2.3) are neither."""
+    segment = segment.replace("%40", "@")
+    user, at, name = segment.rpartition("@")
+    return segment if not at or not user or ("@" not in user and _VERSION.fullmatch(name)) else f"*@{name}"
+
+
+def without_tokens(text: str) -> str:
+    """A text with `*` for what looks like a token in it."""
+    return _RUN.sub(lambda run: "*" if _random(run[0]) else run[0], text)
+
+
+def _random(run: str) -> bool:
+    """Whether a run of letters, digits and `_+%-` looks made by chance: digits among letters in one word, twice or more, or
+    a long word whose letters change their case at every other place."""
+    for word in _WORDS.findall(run):
+        if len(_TURN.findall(word)) > 1 or (len(word) >= 20 and 3 * len(_CASE.findall(word)) >= len(word)):
+            return True
+    return False
+
+
+def target(text: str) -> str:
+    """A target as the running analysis may tell it."""
+    return text if shown() else masked_target(text)
+
+
+def host(text: str) -> str:
+    """A host likewise."""
+    return text if shown() else masked_host(text)
+
+
+# start lines
+
+_METHOD = re.compile(r"[A-Z][A-Z_-]{1,19}")
+_METHODS = frozenset(("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"))
+
+_PHRASES = """
+a accepted access account already an and are area at authentication authorization authorized auth available bad be blocked
+body busy by bytes can cannot chunked client close closed command communication conflict connection content continue
+cookie could created credentials data database denied dependency detected disabled does down due early enhance entity
+error established exceeded exist expectation expired extended failed failure fields file find for forbidden format found
+gateway gone has have header headers hints host http i id im implemented in incomplete information insufficient internal
+invalid is it key large legal length lengthrequired limit line location locked long loop m maintenance many media message
+method misdirected missing modified moved multi multiple must negotiates network no non none not now object of offline ok on
+only or origin overload overloaded page partial password payload payment permanent permanently permitted port pragma
+precondition process processing protocol protocols proxy range rate reached reasons redirect redirection refused rejected
+reported request requested required reset resource responding response retry satisfiable scheme see security seconds
+server service session settings set shutting site size slow ssl status storage subnet supported switching system teapot
+temporarily temporary the this time timed timeout timedout to token too traffic transformation transport try type unable
+unauthorized unavailable under unexpected unknown unprocessable unreachable unreadable unsupported up update upgrade upstream
+uri url us use used user variant version was whoa with you your
+"""
+"""Words of the reason phrases that are registered, and of those that common servers make up."""
+
+_WORD = re.compile(r"[^\s,.;:!'()-]+")
+
+
+def masked_method(method: str) -> str:
+    """A method that looks like one: letters in capitals, or a registered one however it is written; else `*`."""
+    return method if not method or _METHOD.fullmatch(method) or method.lower() in _METHODS else "*"
+
+
+def masked_reason(reason: str) -> str:
+    """A reason phrase of which the words that are usual in one stand, up to the sixteenth, and others are `*`."""
+    words = reason[:200].split(" ")
+    more = ["*"] if len(reason) > 200 or len(words) > 16 else []
+    return " ".join([*(_WORD.sub(_usual, word) for word in words[:16]), *more])
+
+
+@cache
+def _usual_words() -> frozenset[str]:
+    return frozenset(_PHRASES.split())
+
+
+def _usual(word: re.Match[str]) -> str:
+    return word[0] if word[0].lower() in _usual_words() else "*"
+
+
+def method(text: str) -> str:
+    """A method as the running analysis may tell it."""
+    return text if shown() else masked_method(text)
+
+
+# fields
+
+SCHEMES = frozenset(
+    (
+        *("basic", "bearer", "concealed", "digest", "dpop", "gnap", "hoba", "mutual", "negotiate", "ntlm", "oauth"),
+        *("privatetoken", "scram-sha-1", "scram-sha-256", "vapid", "kerberos", "hawk", "mac", "aws4-hmac-sha256", "aws"),
+        *("apikey", "api-key", "token", "jwt", "sharedkey", "sharedkeylite", "signature", "wsse", "googlelogin", "tls"),
+    )
+)
+"""Authentication schemes: IANA's registry, and others that are in use. What stands in the place of a scheme may be a token."""
+
+_FIELDS = """
+accept accept-charset accept-encoding accept-language accept-ranges age allow alt-svc authorization cache-control connection
+content-disposition content-encoding content-language content-length content-location content-range content-type cookie
+cookie2 date dav depth destination etag expect expires forwarded from host http2-settings if if-match if-modified-since
+if-none-match if-range if-unmodified-since keep-alive last-modified link location lock-token max-forwards mime-version origin
+overwrite p3p pragma prefer priority proxy-authenticate proxy-authorization proxy-connection range referer refresh
+retry-after server set-cookie set-cookie2 soapaction te timeout trailer transfer-encoding upgrade user-agent vary via
+warning www-authenticate x-accel-buffering
+"""
+_FIELD = re.compile(r"(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})(?:-(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})){1,4}")
+
+
+@cache
+def _usual_names() -> frozenset[str]:
+    return frozenset(_FIELDS.split())
+
+
+def field_name(name: str) -> str:
+    """The name of a field as it may be told: a common one, or one of words joined by hyphens; else "" (what was cut at a strange
+    place is no name)."""
+    return name if name.lower() in _usual_names() or _FIELD.fullmatch(name) or shown() else ""
+
+
+# payload
+
+_STRUCTURE = re.compile(
+    rb"</?(?:html|head|body|title|div|span|p|a|h[1-6]|ul|li|table|tr|td|script|style|br|hr|center|meta|link|form|input)\b"
+    rb"|<!DOCTYPE html\b|HTTP/[0-9]\.[0-9] [0-9]{3}\b|\A0(?=\r?\n)|([0-9A-Za-z\x80-\xff])",
+    re.IGNORECASE,
+)
+
+
+def payload(data: bytes) -> str:
+    """Payload as the running analysis may tell it: `x` for letters, digits and bytes beyond ASCII, as a body may hold a password
+    or a token; the names of HTML elements, a status line and a chunk size of 0 are left."""
+    masked = data if shown() else _STRUCTURE.sub(lambda found: b"x" if found[1] else found[0], data)
+    return masked.decode("latin-1")

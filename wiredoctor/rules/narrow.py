@@ -1,0 +1,104 @@
+"""What settling looks at of all candidates, and which are left out where there are more than memory should hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import polars as pl
+
+from wiredoctor import limits
+from wiredoctor.limits import Limit, Met
+
+_AT_ONCE = 1 << 16
+"""Candidates that are looked at together."""
+
+_CORE = {
+    "connection": pl.Int64(),
+    "exchange": pl.Int32(),
+    "frame": pl.Int64(),
+    "start": pl.Int64(),
+    "end": pl.Int64(),
+    "delay": pl.Int64(),
+    "direction": pl.Int8(),
+    "client": pl.String(),
+    "server": pl.String(),
+}
+"""What settling looks at; the last three are optional in candidates."""
+
+
+class Rows(Protocol):
+    """Candidates of a rule: a data frame, or what stands for one of which not all is in memory."""
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """How many there are."""
+        ...
+
+    def iter_slices(self, n_rows: int) -> Iterator[pl.DataFrame]:
+        """So many at once at most, in order."""
+        ...
+
+    def __getitem__(self, rows: pl.Series, /) -> pl.DataFrame:
+        """Those of these numbers, in that order."""
+        ...
+
+
+def core(candidates: Mapping[str, Rows], met: Met | None) -> pl.DataFrame:
+    """All candidates in one frame: `rule`, `row` in that rule's frame, a unique `id`, and the columns of _CORE.
+
+    Where they are too many, `met` is told how many are left out. Which these are depends on what they say alone, not on the
+    order in which they were found.
+    """
+    most, kept = limits.CANDIDATES.value, pl.DataFrame()
+    for rule, rows in sorted(candidates.items()):
+        frames: list[pl.DataFrame] = []
+        first = held = 0
+        for some in rows.iter_slices(_AT_ONCE):
+            frames.append(_narrow(rule, first, some))
+            first += some.height
+            held += some.height
+            if held > 2 * most:
+                frames = [_longest(pl.concat(frames), most)]
+                held = most
+        if frames:
+            own = pl.concat(frames)
+            kept = _longest(pl.concat([kept, own]) if kept.height else own, most)
+    everything = sum(rows.height for rows in candidates.values())
+    if met is not None and everything > kept.height:
+        met.counts[limits.CANDIDATES.name] = everything - kept.height
+    return kept.sort("rule", "row").with_row_index("id") if kept.height else kept
+
+
+def _narrow(rule: str, first: int, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(
+        pl.lit(rule).alias("rule"),
+        pl.int_range(first, first + rows.height, dtype=pl.Int64).alias("row"),
+        *((pl.col(n) if n in rows.columns else pl.lit(None)).cast(t).alias(n) for n, t in _CORE.items()),
+    )
+
+
+_ORDER = ("frame", "connection", "exchange", "start", "end", "row")
+
+
+def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most so many: of each rule as many, those with the longest delays first, then the earliest."""
+    if core.height <= most:
+        return core
+    order = core.with_row_index("at").sort(
+        "rule", "delay", *_ORDER, descending=[False, True, *(False for _ in _ORDER)], nulls_last=True
+    )
+    places = order.select("at", "rule", pl.int_range(pl.len()).over("rule").alias("place"))
+    return core[places.sort("place", "rule")["at"].head(most).sort()]
+
+
+def without_too_many(core: pl.DataFrame, limit: Limit, met: Met | None) -> pl.DataFrame:
+    """The candidates that become findings where there are more than memory should hold."""
+    if core.height > limit.value and met is not None:
+        met.counts[limit.name] = core.height - limit.value
+    return _longest(core, limit.value)

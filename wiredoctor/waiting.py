@@ -1,0 +1,148 @@
+"""Candidates that wait for the end of the capture: in memory while they are few, in temporary Arrow files when they are many."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from wiredoctor import limits
+from wiredoctor.spill import Folder, room_needed
+
+Found = dict[str, pl.DataFrame]
+"""Candidates of an epoch: rule name -> rows."""
+
+
+class Slice(NamedTuple):
+    """Rows in a file."""
+
+    path: Path
+    first: int
+    height: int
+
+    def load(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The rows, of all columns or of these."""
+        rows = pl.scan_ipc(self.path).slice(self.first, self.height)
+        return (rows if columns is None else rows.select(columns)).collect()
+
+
+@dataclass
+class Waiting:
+    """The candidates of each epoch, in order."""
+
+    folder: Folder
+    _epochs: list[dict[str, pl.DataFrame | Slice]] = field(default_factory=list[dict[str, pl.DataFrame | Slice]])
+    _written: int = 0
+    _held: int = 0
+
+    def append(self, found: Found) -> None:
+        """Adds those of the next epoch."""
+        self._epochs.append({**found})
+        self._held += sum(rows.height for rows in found.values())
+        if self._held >= limits.CANDIDATES_HELD.value:
+            self._write()
+
+    def _write(self) -> None:
+        """Writes what waits in memory, a file for each rule."""
+        held, self._written, self._held = self._epochs[self._written :], len(self._epochs), 0
+        for name in dict.fromkeys(name for epoch in held for name in epoch):
+            having = [epoch for epoch in held if name in epoch]
+            frames = [rows for epoch in having if isinstance(rows := epoch[name], pl.DataFrame)]
+            if not _alike(frames):
+                continue  # of a rule that is not ours, which is found out when they are joined
+            path = self.folder.new_file("candidates")
+            with room_needed(path.parent):
+                pl.concat(frames).write_ipc(path)
+            first = 0
+            for epoch, rows in zip(having, frames, strict=True):
+                epoch[name] = Slice(path, first, rows.height)
+                first += rows.height
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+    def __iter__(self) -> Iterator[Found]:
+        """Epoch by epoch, read when it is asked for."""
+        for epoch in self._epochs:
+            yield {name: rows.load() if isinstance(rows, Slice) else rows for name, rows in epoch.items()}
+
+    def of_rules(self) -> dict[str, list[pl.DataFrame | Slice]]:
+        """Rule -> its candidates of all epochs."""
+        parts: dict[str, list[pl.DataFrame | Slice]] = {}
+        for epoch in self._epochs:
+            for name, rows in epoch.items():
+                parts.setdefault(name, []).append(rows)
+        return parts
+
+
+def _alike(frames: list[pl.DataFrame]) -> bool:
+    """Whether these can be one file."""
+    schema = frames[0].schema
+    return not any(dtype == pl.Object for dtype in schema.dtypes()) and all(rows.schema == schema for rows in frames)
+
+
+def together(parts: list[pl.DataFrame | Slice]) -> pl.DataFrame | Stored:
+    """All candidates of a rule. Raises what Polars raises where their columns differ."""
+    frames = [rows for rows in parts if isinstance(rows, pl.DataFrame)]
+    return pl.concat(frames) if len(frames) == len(parts) else Stored(_whole(parts))
+
+
+def _whole(parts: list[pl.DataFrame | Slice]) -> list[pl.DataFrame | Slice]:
+    """Neighbours in a file are read at once."""
+    whole: list[pl.DataFrame | Slice] = []
+    for rows in parts:
+        last = whole[-1] if whole else None
+        if isinstance(rows, Slice) and isinstance(last, Slice) and last.path == rows.path:
+            whole[-1] = Slice(last.path, last.first, last.height + rows.height)
+        else:
+            whole.append(rows)
+    return whole
+
+
+class Stored:
+    """Candidates of a rule of which not all are in memory; has of a data frame what settling asks of it."""
+
+    def __init__(self, parts: list[pl.DataFrame | Slice]) -> None:
+        self._parts = parts
+        heads = [rows.head(0) if isinstance(rows, pl.DataFrame) else rows._replace(height=0).load() for rows in parts]
+        self.schema = pl.concat(heads).schema  # raises where they differ
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self.schema.names()
+
+    @property
+    def height(self) -> int:
+        """How many there are."""
+        return sum(rows.height for rows in self._parts)
+
+    def iter_slices(self, n_rows: int) -> Generator[pl.DataFrame]:
+        """About so many rows at once, in order."""
+        for rows in self._parts:
+            for first in range(0, rows.height, n_rows):
+                height = min(n_rows, rows.height - first)
+                if isinstance(rows, Slice):
+                    yield Slice(rows.path, rows.first + first, height).load()
+                else:
+                    yield rows.slice(first, height)
+
+    def __getitem__(self, rows: pl.Series) -> pl.DataFrame:
+        """The rows of these numbers, in that order."""
+        wanted = rows.to_numpy()
+        order = np.argsort(wanted, kind="stable")
+        ordered, first = wanted[order], 0
+        frames = [self.schema.to_frame()]
+        for part in self._parts:
+            begin, end = np.searchsorted(ordered, [first, first + part.height])
+            if begin < end:
+                loaded = part.load() if isinstance(part, Slice) else part
+                frames.append(loaded[pl.Series(ordered[begin:end] - first)])
+            first += part.height
+        back = np.empty(len(order), dtype=np.int64)
+        back[order] = np.arange(len(order))
+        return pl.concat(frames)[pl.Series(back)]
