@@ -1,0 +1,62 @@
+"""The whole way: any bytes as a capture file, through all stages, to every form of the report."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import wiredoctor
+from tests.fuzzing.checks import as_text, check_report, check_tables, frames_of, same_tables
+from tests.fuzzing.guard import must
+from tests.fuzzing.places import as_file
+from tests.pipeline.feeding import tables
+from wiredoctor.capture import CaptureError
+
+SHORT = 600
+"""Packets up to which a capture is also read in small epochs, and by the twins."""
+
+
+def run(data: bytes, thorough: int | None = None) -> None:
+    """`thorough`: which of the costlier checks are made too; by default the content decides, so that each input has some."""
+    with as_file(data) as path:
+        try:
+            report = wiredoctor.analyze(path)
+        except CaptureError as error:
+            _one_line(error)
+            return
+        choice = zlib.crc32(data) if thorough is None else thorough
+        parsed = check_report(report, schema=choice % 4 == 0 and len(report.findings) < 200)
+        packets = sum(c.packets for c in report.captures)
+        if packets > SHORT:
+            return
+        if choice % 3 == 0:
+            epoch = (1, 2, 5, 17)[choice // 3 % 4] if packets <= 60 else (5, 17, 100)[choice // 3 % 3]
+            other = wiredoctor.analyze(path, epoch_packets=epoch)
+            _same_report(as_text(report), as_text(other), epoch)
+        elif choice % 3 == 1:
+            _twins(path, packets, parsed)
+
+
+def _one_line(error: CaptureError) -> None:
+    must("\n" not in str(error) and str(error).isprintable(), "a file that cannot be read is told in one line", str(error))
+
+
+def _same_report(whole: bytes, parts: bytes, epoch: int) -> None:
+    if whole != parts:
+        pairs = zip(whole.split(b"\n"), parts.split(b"\n"), strict=False)
+        first = next(((a, b) for a, b in pairs if a != b), (whole[-200:], parts[-200:]))
+        must(False, "the report does not depend on epochs", epoch, *first)
+
+
+def _twins(path: Path, packets: int, parsed: dict[str, object]) -> None:
+    """Plain exchanges column by column and message by message; evidence in the connection that it is about."""
+    seen = tables(path, messages=False)
+    check_tables(seen, packets)
+    general = tables(path)
+    same_tables({name: frame for name, frame in seen.items() if name != "messages"}, general, "message by message")
+    connection_of = frames_of(seen["segments"])
+    for finding in parsed["findings"]:  # type: ignore[attr-defined]
+        if finding["connection"] is None or finding["rule"] == "duplicate-packets":
+            continue
+        outside = [e["frame"] for e in finding["evidence"] if connection_of.get(e["frame"]) != finding["connection"]]
+        must(not outside, f"evidence of {finding['rule']} is of its connection", outside, finding["connection"])

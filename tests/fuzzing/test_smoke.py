@@ -1,0 +1,157 @@
+"""A few inputs of each harness in every run of the tests; and the fuzzing itself: that it sees trouble, and tells it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.fuzzing import capturefile, corpora, found, guard, mutants, mutators, tokens
+from tests.fuzzing.choices import Choices
+from tests.fuzzing.guard import Broken, Trouble, must, tried
+from tests.fuzzing.harnesses import HARNESSES
+from tests.fuzzing.layers import checksum, find, repaired
+from tests.fuzzing.places import RECORDED
+from tests.ladders import ladder_packets, to_pcap
+from tests.pipeline.ladders import FILES, together
+
+LADDER = to_pcap(ladder_packets(r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+"""))  # fmt: skip
+
+
+def said(trouble: Trouble | None) -> str:
+    return "" if trouble is None else f"{trouble.where}\n{trouble.told}"
+
+
+@pytest.mark.parametrize("name", ["decode", "tcp", "http", "parsers"])
+def test_inputs_of_any_bytes(name: str) -> None:
+    run, random = HARNESSES[name](), Random(f"smoke {name}")
+    for _ in range(10):
+        assert said(tried(run, random.randbytes(random.choice((10, 40, 120, 250))))) == ""
+
+
+def test_every_parser() -> None:
+    from tests.fuzzing.harnesses import parsers
+
+    for data in parsers.seeds():
+        assert said(tried(parsers.run, data)) == "", data[:40]
+
+
+@pytest.mark.parametrize("name", ["capture", "whole"])
+def test_mutants_of_ladders(name: str) -> None:
+    run, random = HARNESSES[name](), Random(f"smoke {name}")
+    files = [to_pcap(together(file)) for file in random.sample(FILES, 6)]
+    for data in files:
+        changed, changes = mutators.mutate(data, random, files[0])
+        assert said(tried(run, changed)) == "", changes
+
+
+def test_packets_of_captures_as_input() -> None:
+    from tests.fuzzing.harnesses.decode import run, seed
+
+    file = capturefile.read(LADDER)
+    assert file is not None
+    packets = seed(file.packets)
+    assert all(p.data in packets for p in file.packets)
+    assert said(tried(run, packets)) == ""
+
+
+def test_a_mutant_is_made_again() -> None:
+    """The seed and its number say what the bytes are."""
+    assert mutants.mutant(7, 3) == mutants.mutant(7, 3)
+    assert mutants.mutant(7, 3)[0] != mutants.mutant(7, 4)[0]
+
+
+@pytest.mark.parametrize("change", mutators.OF_PACKETS, ids=lambda change: change.__name__)
+def test_every_change_of_packets_changes_something(change: mutators.OfPackets) -> None:
+    file, other = capturefile.read(LADDER), capturefile.read((RECORDED / "aiohttp-aiohttp.pcap").read_bytes())
+    assert file is not None
+    made = {change(file, Random(seed), other).to_bytes() for seed in range(12)}
+    assert made - {file.to_bytes()}
+
+
+@pytest.mark.parametrize("change", mutators.OF_BYTES, ids=lambda change: change.__name__)
+def test_every_change_of_bytes_changes_something(change: mutators.OfBytes) -> None:
+    made: set[bytes] = set()
+    for seed in range(12):
+        data = bytearray(LADDER)
+        change(data, Random(seed))
+        made.add(bytes(data))
+    assert made - {LADDER}
+
+
+def test_a_file_is_put_together_as_it_was() -> None:
+    file = capturefile.read(LADDER)
+    assert file is not None
+    assert file.to_bytes() == LADDER
+    again = capturefile.read(capturefile.CaptureFile(file.packets, pcapng=True).to_bytes())
+    assert again is not None
+    assert [p.data for p in again.packets] == [p.data for p in file.packets]
+
+
+def test_checksums_of_ladders_are_those_that_are_computed() -> None:
+    file = capturefile.read(LADDER)
+    assert file is not None
+    for packet in file.packets:
+        layers = find(1, packet.data)
+        assert layers is not None
+        data = bytearray(packet.data)
+        repaired(data, layers)
+        assert data[layers.tcp + 16 : layers.tcp + 18] == packet.data[layers.tcp + 16 : layers.tcp + 18]
+        assert checksum(data[layers.ip : layers.tcp]) == 0
+
+
+def test_choices_of_bytes() -> None:
+    choices = Choices(b"\x05\x00\x07abc")
+    assert (choices.byte(), choices.whole(2), choices.bytes(2), bool(choices)) == (5, 7, b"ab", True)
+    assert (choices.one("xyz"), bool(choices), choices.byte(), choices.one("xyz")) == ("xyz"[ord("c") % 3], False, 0, "x")
+
+
+def test_trouble_is_told_apart() -> None:
+    def crash(data: bytes) -> None:
+        raise KeyError(data)
+
+    def hang(data: bytes) -> None:
+        until = time.process_time() + 5
+        while time.process_time() < until:
+            pass
+
+    def broken(data: bytes) -> None:
+        must(not data, "there is nothing", data)
+
+    kinds = [t.kind for t in (tried(crash, b"x"), tried(hang, b"x", 0.05), tried(broken, b"x")) if t is not None]
+    assert kinds == ["crash", "hang", "invariant"]
+    assert tried(broken, b"") is None
+    with pytest.raises(Broken, match="there is nothing: b'x'"):
+        broken(b"x")
+    assert guard.peak_megabytes() > 1
+
+
+def test_what_was_found_is_kept_once_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found, "FOLDER", tmp_path)
+    trouble = Trouble("crash", "here", "a traceback")
+    path, new = found.keep("http", b"long", trouble, "by hand")
+    assert (new, found.harness_of(path), path.read_bytes()) == (True, "http", b"long")
+    assert "by hand" in path.with_suffix(".txt").read_text()
+    assert found.keep("http", b"tiny!", trouble) == (path, False)
+    assert found.keep("http", b"s", trouble) == (path, False)
+    assert path.read_bytes() == b"s"
+    with pytest.raises(ValueError, match="--harness"):
+        found.harness_of(tmp_path / "x.pcap")
+
+
+def test_the_dictionary_is_one_of_libfuzzer() -> None:
+    lines = tokens.dictionary().splitlines()
+    assert all(line.startswith('"') and line.endswith('"') and line.isascii() and line.isprintable() for line in lines)
+    assert '"Content-Length:\\x205"' in lines
+
+
+def test_seeds_of_every_harness() -> None:
+    assert all(any(corpora.seeds(name)) for name in ("tcp", "http", "parsers"))
