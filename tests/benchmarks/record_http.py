@@ -56,7 +56,7 @@ end
 def record(path: Path, packets: int) -> None:
     """Records exactly this many packets; raises RuntimeError when the kernel dropped one, or it takes too long."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, cable() as (client, server):
+    with tempfile.TemporaryDirectory() as name, cable() as (client, server, _):
         folder = Path(name)
         folder.chmod(0o755)
         _serve(server, folder)
