@@ -1,0 +1,89 @@
+"""No finding blames a host for what a worse capture of the same traffic lacks.
+
+A seeded selection; `python -m tests.pipeline.disturb` looks at as many as one likes.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+import wiredoctor
+from tests.captures.papers import ONE_EACH
+from tests.ladders import to_pcap
+from tests.pipeline import judging, recording
+from tests.pipeline.disturb import OF_TIME
+from tests.pipeline.disturbances import DISTURBANCES
+from tests.pipeline.ladders import FILES, together
+from wiredoctor.tables import ACK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.pipeline.recording import Seen
+
+SMALL = [path for path in ONE_EACH if path.stat().st_size < 20_000][::3]
+NAMES = list(DISTURBANCES)
+TIMELESS = [name for name in NAMES if name not in OF_TIME]
+
+
+def blamed(path: Path, names: Sequence[str], tmp_path: Path) -> list[str]:
+    """What is said of a host in disturbed copies of a capture, and must not be."""
+    packets = recording.read(path)
+    world = judging.World(packets, wiredoctor.analyze(path).findings)
+    told: list[str] = []
+    for name in names:
+        disturbed = DISTURBANCES[name](packets, Random(f"{path.stem} {name}"))
+        if not disturbed:
+            continue
+        worse = tmp_path / "worse.pcapng"
+        recording.write(worse, disturbed)
+        report = wiredoctor.analyze(worse)
+        told += [f"{name}: {judging.told(finding)}" for finding in judging.alarms(world, disturbed, report)]
+    return told
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_recordings(path: Path, tmp_path: Path) -> None:
+    assert blamed(path, Random(path.stem).sample(NAMES, 2), tmp_path) == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_ladders(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / f"{file.stem}.pcap"
+    path.write_bytes(to_pcap(together(file)))
+    assert blamed(path, Random(file.stem).sample(TIMELESS, 3), tmp_path) == []
+
+
+def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
+    path = SMALL[0]
+    packets = recording.read(path)
+    copy = tmp_path / "copy.pcapng"
+    recording.write(copy, packets)
+    assert recording.read(copy) == packets
+
+
+def content(packets: Sequence[Seen]) -> dict[tuple[object, int], bytes]:
+    """The payload of each side of each flow, as if nothing was lost or repeated."""
+    sides: dict[tuple[object, int], dict[int, int]] = {}
+    # side 0 is that of the first packet
+    turned = int(next(p.flags & ACK for p in packets if p.flow) != 0)
+    for p in packets:
+        stream = sides.setdefault((p.flow, p.side ^ turned), {})
+        for i, byte in enumerate(p.data[p.payload : p.payload + p.size] if p.size else b""):
+            stream.setdefault(p.seq + i, byte)
+    return {place: bytes(stream[at] for at in sorted(stream)) for place, stream in sides.items()}
+
+
+@pytest.mark.parametrize("name", ["mirror", "mirror-routed", "two-points", "shuffle", "jitter", "queues", "coalesce", "split"])
+def test_what_loses_nothing_keeps_every_byte(name: str, tmp_path: Path) -> None:
+    path = next(path for path in SMALL if "download" in path.stem or "stream" in path.stem)
+    packets = recording.read(path)
+    disturbed = DISTURBANCES[name](packets, Random(1))
+    assert disturbed is not None
+    copy = tmp_path / "copy.pcapng"
+    recording.write(copy, disturbed)
+    assert content(recording.read(copy)) == content(packets)

@@ -1,0 +1,310 @@
+"""Secrets that are planted in a capture stand in no output, in no form; with --show-secrets those do that it promises."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import wiredoctor
+from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
+from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
+from wiredoctor.findings import Report
+from wiredoctor.report import connections, exchanges, json, markdown, text
+from wiredoctor.report.ordered import Sink
+from wiredoctor.report.paper import Paper
+from wiredoctor.rules import catalogue
+
+RULES = Path(__file__).parent.parent / "rules"
+
+OF_THE_FILE = {"clock-step", "damaged-file"}
+"""Rules that speak of a whole file, and of no message in it."""
+
+PLACES: dict[str, tuple[str, str]] = {
+    "query": ("GET /a?token={s}&{s} HTTP/1.1", ""),
+    "blank": ("GET /a b {s} HTTP/1.1", ""),
+    "path": ("GET /reset/{s}/x;sid={s} HTTP/1.1", ""),
+    "encoded": ("GET /a%3Ftoken%3D{s}?x%3D{s} HTTP/1.1", ""),
+    "absolute": ("GET http://ann:{s}@example.com/?{s}#{s} HTTP/1.1", ""),
+    "slash in a password": ("GET http://ann:{s}/x@example.com/ HTTP/1.1", ""),
+    "connect": ("CONNECT ann:{s}@example.com:443 HTTP/1.1", "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"),
+    "method": ("{s} / HTTP/1.1", ""),
+    "no target": ("GET {s} HTTP/1.1", ""),
+    "name": ("GET / HTTP/1.1\r\nAuthorization Bearer {s}: x\r\n{s} : y\r\n{s}\x01: z", ""),
+    "value with a control byte": ("GET / HTTP/1.1\r\nUser-Agent: a\rCookie: {s}\r\nReferer: x\0{s}", ""),
+    "bare newline": ("GET / HTTP/1.1\r\nCookie: a\n{s}: b\r\nX-Api-Key: {s}\n{s}", ""),
+    "folded": ("GET / HTTP/1.1\r\nUser-Agent: curl\r\n {s}\r\nVia: 1.1 a\r\n\tCookie: {s}\r\nHost: b\r\n {s}", ""),
+    "length": ("GET / HTTP/1.1\r\nContent-Length: 5\rCookie: {s}", ""),
+    "lengths": ("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\rCookie: {s}", ""),
+    "no scheme": (
+        "GET / HTTP/1.1\r\nAuthorization: {s}",
+        "HTTP/1.1 401 No\r\nWWW-Authenticate: {s}\r\nContent-Length: 0\r\n\r\n",
+    ),
+    "scheme": ("GET / HTTP/1.1\r\nProxy-Authorization: {s} {s}", "HTTP/1.1 407 No\r\nProxy-Authenticate: {s} {s}\r\n\r\n"),
+    "host": ("GET / HTTP/1.1\r\nHost: ann:{s}@example.com", ""),
+    "no host": ("GET / HTTP/1.1\r\nHost: a b {s}", ""),
+    "reason": ("GET / HTTP/1.1", "HTTP/1.1 401 token {s}, {s}\r\nContent-Length: 0\r\n\r\n"),
+    "excess": ("GET / HTTP/1.1", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx{s}{s}"),
+    "excess of a form": ("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx&password={s}&token={s}", ""),
+    "no chunk": ("GET / HTTP/1.1", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{s}\r\n{s}"),
+    "chunk extension": ("GET / HTTP/1.1", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;t={s}\r\nabc\r\nx;t={s}\r\n"),
+    "trailer": (
+        "GET / HTTP/1.1",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Token: {s}\r\n{s} : {s}\r\n\r\n",
+    ),
+    "body of HEAD": ("HEAD / HTTP/1.1", "HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{s}{s}"),
+    "multipart": (
+        "POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary={s}\r\n\r\n--{s}\r\n"
+        'Content-Disposition: form-data; name="password"\r\n\r\n{s}',
+        "",
+    ),
+    "websocket": (
+        "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: bearer, {s}",
+        "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: {s}\r\n\r\n\x81\x10{s}",
+    ),
+    "redirect": (
+        "GET / HTTP/1.1",
+        "HTTP/1.1 302 Found\r\nLocation: /?code={s}\r\nSet-Cookie: sid={s}\r\nRefresh: 0;url=/{s}\r\n\r\n",
+    ),
+    "redis": ("*2\r\n$4\r\nAUTH\r\n$16\r\n{s}", "-WRONGPASS {s}\r\n"),
+    "smtp": ("AUTH PLAIN {s}", "535 5.7.8 {s}\r\n"),
+    "postgresql": ("p\0\0\0\x15{s}\0", "E\0\0\0\x40SFATAL\0Mpassword {s}\0\0"),
+    "half a head": (
+        "GET /?{s} HTTP/1.1\r\nCookie: {s}",
+        "HTTP/1.1 408 Request Timeout\r\nX-Token: {s}\r\nConnection: close\r\n\r\n",
+    ),
+}
+"""What the client sends first (with an empty line behind it, but for the last) and what the server answers; {s} is a secret."""
+
+ANSWER = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def spoken(client: str, server: str, *, ended: bool = True) -> list[Packet]:
+    """A connection on which the one says that and the other answers."""
+    asked = client.encode("latin-1") + (b"\r\n\r\n" if ended else b"")
+    lines = [
+        *("0.000 > S", "0.010 < S.", "0.010 > ."),
+        f"0.020 > P. {_quoted(asked)}",
+        f"0.040 < P. {_quoted((server or ANSWER).encode('latin-1'))}",
+        *("0.060 < F.", "0.080 > F.", "0.090 < ."),
+    ]
+    return ladder_packets("\n".join(lines))
+
+
+def _quoted(data: bytes) -> str:
+    return '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
+
+
+def in_places(random: Random) -> Iterator[list[Packet]]:
+    """Each of PLACES, and each field name that there is, with secrets."""
+    for name, sides in PLACES.items():
+        client, server = (side.replace("{s}", secret(random)) for side in sides)
+        yield spoken(client, server, ended=name != "half a head")
+    for kind in range(len(values(""))):
+        fields = "".join(f"\r\n{name}: {values(secret(random))[kind]}" for name in NAMES if name not in SHOWN)
+        yield spoken(f"GET / HTTP/1.1{fields}", f"HTTP/1.1 200 OK\r\nContent-Length: 0{fields}\r\n\r\n")
+
+
+def speaking() -> Iterator[list[Packet]]:
+    """The ladders of all rules in which something is found."""
+    for path in sorted(RULES.rglob("*.txt")):
+        for title, talk in ladders_in(path):
+            if title.startswith("speaks"):
+                yield ladder_packets(talk)
+
+
+def apart(packets: list[Packet], number: int, start: int) -> list[Packet]:
+    """A conversation with addresses of its own, later."""
+
+    def moved(end: str) -> str:
+        return end.replace("10.0.", f"{11 + number // 250}.{number % 250}.", 1) if end.startswith("10.0.") else end
+
+    def of(packet: Packet) -> Packet:
+        peers = replace(packet.peers, client=moved(packet.peers.client), server=moved(packet.peers.server))
+        return replace(packet, time=start + packet.time, row=0, peers=peers)
+
+    return [of(packet) for packet in packets]
+
+
+def one_capture(talks: Iterator[list[Packet]]) -> bytes:
+    """All of them in one capture, one behind the other."""
+    packets: list[Packet] = []
+    start = 0
+    for number, talk in enumerate(talks):
+        packets += apart(talk, number, start)
+        start = max(p.time for p in packets) + 200_000_000_000
+    return to_pcap(packets)
+
+
+def all_talks(random: Random) -> Iterator[list[Packet]]:
+    for harmless in (True, False):
+        yield from (planted(talk, random, harmless=harmless) for talk in speaking())
+    yield from in_places(random)
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture with secrets in every place, in which every rule speaks."""
+    path = tmp_path_factory.mktemp("secrets") / "planted.pcap"
+    path.write_bytes(one_capture(all_talks(Random(1))))
+    return path
+
+
+def outputs(report: Report) -> dict[str, str]:
+    """Everything that can be written of a report."""
+    made: dict[str, str] = {}
+    for width in (80, 160):
+        for name, module in {"text": text, "exchanges": exchanges, "connections": connections}.items():
+            for how in [{}, {"everything": True}] if module is text else [{}]:
+                out = io.StringIO()
+                module.write(report, out, Paper(width=width, unicode=True), **how)
+                made[f"{name} {width} {how}"] = out.getvalue()
+    forms: dict[str, Callable[[Sink], object]] = {
+        "markdown": lambda out: markdown.write(report, out),
+        "json": lambda out: json.write(report, out, full=True),
+        "jsonl": lambda out: json.write_lines(report, out),
+        "exchanges jsonl": lambda out: json.write_table_lines(report, out, "exchanges"),
+        "exchanges json": lambda out: json.write_one_table(report, out, "exchanges"),
+    }
+    for name, write in forms.items():
+        sink = io.BytesIO()
+        write(sink)
+        made[name] = sink.getvalue().decode()
+    made["frames"] = f"{report.exchanges.to_dicts()} {report.connections.to_dicts()}"
+    made["objects"] = f"{report.findings} {report.captures}"
+    return made
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture with secrets in every place, and nothing else."""
+    path = tmp_path_factory.mktemp("secrets") / "places.pcap"
+    path.write_bytes(one_capture(in_places(Random(2))))
+    return path
+
+
+def test_nothing_of_a_secret_leaves(capture: Path) -> None:
+    masked = wiredoctor.analyze(capture)
+    assert catalogue().keys() - {f.rule for f in masked.findings} == OF_THE_FILE
+    for name, output in outputs(masked).items():
+        assert (name, leaks(output)[:5]) == (name, [])
+
+
+SECRET = f"{MARK}hunter2k9{MARK}"
+PIECES = [
+    *(
+        "GET ",
+        "POST ",
+        "/",
+        "/a/b",
+        "?",
+        "a=",
+        "&",
+        " HTTP/1.1",
+        "HTTP/1.1 ",
+        "HTTP/1.0 ",
+        "200 ",
+        "401 ",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+    ),
+    *("\0", "\t", " ", ": ", " : ", ":", "Host", "Origin", "Cookie", "Authorization", "Content-Length", "5", "chunked"),
+    *(
+        "Transfer-Encoding",
+        "Basic ",
+        "Bearer ",
+        "@",
+        "http://",
+        "#",
+        ";",
+        "\x80",
+        "0\r\n\r\n",
+        "<p>",
+        SECRET,
+        SECRET,
+        SECRET,
+        SECRET,
+    ),
+]
+HEADS = ("GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n")
+ANSWERS = (ANSWER, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 204 No Content\r\n")
+SOUP = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+
+
+@given(st.sampled_from(["", *HEADS]), SOUP, st.sampled_from(["", *ANSWERS]), SOUP)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_leaves_of_what_is_no_head_at_all(tmp_path: Path, head: str, asked: str, line: str, answered: str) -> None:
+    path = tmp_path / "soup.pcap"
+    path.write_bytes(to_pcap(spoken(head + asked, line + answered + "\r\n\r\n")))
+    for name, output in outputs(wiredoctor.analyze(path)).items():
+        assert (name, leaks(output)) == (name, []), (head + asked, line + answered)
+
+
+def test_what_show_secrets_changes(places: Path) -> None:
+    masked, report = wiredoctor.analyze(places), wiredoctor.analyze(places, show_secrets=True)
+    assert [f.fingerprint for f in report.findings] == [f.fingerprint for f in masked.findings]
+    assert [(f.rule, f.severity, f.delay) for f in report.findings] == [(f.rule, f.severity, f.delay) for f in masked.findings]
+    before, after = outputs(masked), outputs(report)
+    assert '"secrets": false,' in before["json"]
+    assert '"secrets": true,' in after["json"]
+    assert '"secrets": true,' in after["jsonl"]
+    for name in ("text 80 {}", "exchanges 80 {}"):
+        assert after[name].startswith("This report holds secrets")
+    assert "**This report holds secrets" in after["markdown"][:400]
+
+
+@pytest.mark.parametrize("place", ["query", "path", "absolute", "connect", "method", "host", "reason", "name"])
+def test_each_place_is_shown(tmp_path: Path, place: str) -> None:
+    client, server = (side.replace("{s}", SECRET) for side in PLACES[place])
+    path = tmp_path / "place.pcap"
+    path.write_bytes(to_pcap(spoken(client, server)))
+    report = wiredoctor.analyze(path, show_secrets=True)
+    out = io.BytesIO()
+    json.write(report, out, full=True)
+    assert SECRET in out.getvalue().decode()
+    if place == "name":
+        [finding, *_] = [f for f in report.findings if f.rule == "malformed-head"]
+        assert SECRET in " ".join(e.note for e in finding.evidence)
+
+
+@pytest.mark.parametrize("place", ["excess", "excess of a form", "no chunk", "body of HEAD"])
+def test_payload_is_shown_up_to_32_bytes(tmp_path: Path, place: str) -> None:
+    client, server = (side.replace("{s}", SECRET) for side in PLACES[place])
+    path = tmp_path / "place.pcap"
+    path.write_bytes(to_pcap(spoken(client, server)))
+    [finding] = [f for f in wiredoctor.analyze(path, show_secrets=True).findings if f.family == "framing"]
+    [note] = [e.note for e in finding.evidence if MARK in e.note]
+    shown = note.partition('"')[2].rpartition('"')[0]
+    assert shown.encode().decode("unicode_escape").encode("latin-1") in (client + server).encode("latin-1")
+    assert len(shown.encode().decode("unicode_escape")) <= 32
+
+
+def test_fields_that_nothing_speaks_of_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "cookie.pcap"
+    path.write_bytes(to_pcap(spoken(f"GET / HTTP/1.1\r\nCookie: {SECRET}\r\nX-Api-Key: {SECRET}", "")))
+    assert not leaks(str(outputs(wiredoctor.analyze(path, show_secrets=True))))
+
+
+def test_the_command_line(places: Path) -> None:
+    def run(*words: str) -> tuple[str, str]:
+        command = [sys.executable, "-m", "wiredoctor", *words, "--verbose"]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, cwd=places.parent)
+        return done.stdout, done.stderr
+
+    out, error = run("analyze", "--all", places.name, "missing.pcap")
+    assert "missing.pcap" in error
+    assert not leaks(out + error)
+    out, error = run("exchanges", "--show-secrets", "--format", "jsonl", places.name)
+    assert leaks(out)
+    assert "secrets" in error
+    assert not leaks(error)
