@@ -16,7 +16,7 @@ import numpy as np
 
 from wiredoctor.analysis import Analysis, Epoch
 from wiredoctor.capture import Records
-from wiredoctor.decode import shares
+from wiredoctor.decode import Shares
 from wiredoctor.tables import PACKETS, RECORDS, Array, Columns
 
 AHEAD = 2
@@ -157,11 +157,11 @@ class Handover:
     def _decode(self, analysis: Analysis) -> Generator[Epoch]:
         """Decodes for all, an epoch before what is analysed here."""
         waiting: deque[tuple[Epoch, tuple[int, ...]]] = deque()
-        turn = told = 0
+        shares, turn, told = Shares(self._last + 1), 0, 0
         while (message := self._walked.receive()) is not None:
             first_frame, ends, place = message
             epoch = analysis.decode(Records(first_frame, self._records.get(place), ends))
-            *others, own = shares(epoch.packets, self._last + 1)
+            *others, own = shares.rows(epoch.packets)
             for pipe in self._taken if turn >= AHEAD else []:
                 pipe.receive()
             *places, clock = self._packets.put(

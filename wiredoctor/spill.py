@@ -1,4 +1,7 @@
-"""Finished rows of a long capture: kept in memory while they are few, in temporary Arrow files when they are many."""
+"""Finished rows of a long capture: kept in memory while they are few, in temporary Arrow files when they are many.
+
+They are compressed: most columns of ordinary traffic are null or nearly constant, and a seventh of the bytes is written sooner.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,7 @@ class Spill:
             if i == len(held) or sum(f.height for f in run) >= TOGETHER:
                 path = self.folder.new_file(self.table.name)
                 with room_needed(path.parent):
-                    (run[0] if len(run) == 1 else pl.concat(run)).write_ipc(path)
+                    (run[0] if len(run) == 1 else pl.concat(run)).write_ipc(path, compression="lz4")
                 self.files.append(path)
                 run.clear()
 

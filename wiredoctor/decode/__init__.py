@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wiredoctor.decode.decoding import decode
-from wiredoctor.decode.shares import shares
+from wiredoctor.decode.shares import Shares
 from wiredoctor.decode.state import DecodeState, Oddity
 
-__all__ = ["DecodeState", "Oddity", "decode", "shares"]
+__all__ = ["DecodeState", "Oddity", "Shares", "decode"]

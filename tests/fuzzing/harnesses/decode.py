@@ -13,7 +13,7 @@ from tests.fuzzing.capturefile import Recorded
 from tests.fuzzing.choices import Choices
 from tests.fuzzing.guard import must
 from tests.fuzzing.mutators import LINK_TYPES
-from wiredoctor.decode.shares import shares
+from wiredoctor.decode import Shares
 from wiredoctor.tables import SCRATCH
 
 MOST = 60
@@ -58,7 +58,7 @@ def check(records: list[Record], epoch: int) -> None:
 
 def _check_shares(rows: Any) -> None:
     """Two processes have all the rows between them, and both directions of a connection in one."""
-    halves = shares(rows, 2)
+    halves = Shares(2).rows(rows)
     must(sorted(np.concatenate(halves).tolist()) == list(range(len(rows["frame"]))), "every row is in one share")
     ends = [{tuple(sorted(e)) for e in zip(*_ends(rows, half), strict=True)} for half in halves]
     must(not ends[0] & ends[1], "a connection is in one share", list(ends[0] & ends[1])[:2])
