@@ -126,3 +126,9 @@ def test_round_trips_of_an_exchange_whose_answer_was_passed_over(tmp_path: Path)
     ]
     seen = everywhere(packets, tmp_path, "exchanges", "connections")
     assert seen["exchanges"]["has_response"].to_list() == [True, False, True, True]
+
+
+def test_a_syn_behind_data_does_not_say_where_it_began(tmp_path: Path) -> None:
+    """The first byte of a side is where its first packet is, unless a SYN had said by then that there is one before it."""
+    packets = [packet(0, 0, 1, 1, GET), packet(1, 10, 101, 1 + len(GET), OK), packet(1, 20, 501, 1 + len(GET), flags=SYN | ACK)]
+    assert messages(everywhere(packets, tmp_path), 1) == [0, 1, None]

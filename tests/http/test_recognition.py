@@ -144,3 +144,15 @@ def test_what_the_snap_length_cut_off() -> None:
     seen = rows(analyzed(snapped))
     told = [(e["request_target"], e["response_status"], e["response_body_due"], e["response_end_reason"]) for e in seen]
     assert told == [("/a", 200, 1000, "complete"), ("/b", 204, None, "complete")]
+
+
+@pytest.mark.parametrize("epoch_packets", [1, 2, 128_000])
+def test_what_nobody_reads_meets_no_limit(epoch_packets: int) -> None:
+    """Behind the preface of HTTP/2 nothing waits for the bytes that a hole lacks."""
+    talk = r"""
+        0.015 > P. 1:25 "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        0.016 > P. 1025:1035 "0123456789"
+        0.017 > P. 18000025:18000035 "0123456789"
+        0.030 < . ack 25
+    """
+    assert analyzed(ladder_packets(HANDSHAKE + talk), epoch_packets=epoch_packets).limits == []

@@ -71,7 +71,7 @@ def read(
     if s:
         every = np.ones(len(s["frame"]), dtype=bool)
         walk = Walk(
-            s, groups, flow_of(s, groups, pieces, data), _by_row(pieces), acknowledged, facts["side_syn_seen"], payload, every
+            s, groups, flow_of(s, groups, pieces, data), _by_row(pieces), acknowledged, facts["side_syn_frame"], payload, every
         )
         touched, plain = _walk(walk, spoken, state)
         for conversation in touched:

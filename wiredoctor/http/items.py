@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wiredoctor import limits
-from wiredoctor.limits import Limit, Met
+from wiredoctor.limits import Limit
 from wiredoctor.tables import NEVER, SECOND, Array
 
 HOLE, CUT = -1, -2
@@ -32,6 +32,9 @@ class Items:
     """Items as columns, in stream order without gaps. `holes` are the positions of holes, in order; `shuffled` items may
     not be in order of frames.
 
+    `given_up`: positions of holes that were taken for lost because of a limit, and which; `unread`: the first item that
+    nobody reads any more.
+
     `heads` are positions whose bytes look like the beginning of a head, in order; None: any may. `look_for_heads` finds
     them, when they are asked for."""
 
@@ -42,6 +45,8 @@ class Items:
     frame: list[int] = field(default_factory=list[int])
     ack: list[int] = field(default_factory=list[int])
     holes: list[int] = field(default_factory=list[int])
+    given_up: list[tuple[int, Limit]] = field(default_factory=list[tuple[int, Limit]])
+    unread: int = 1 << 62
     shuffled: bool = False
     heads: list[int] | None = None
     look_for_heads: Callable[[], list[int]] | None = None
@@ -52,6 +57,14 @@ class Items:
             self.holes.append(len(self.start))
         for column, value in zip((self.start, self.end, self.at, self.time, self.frame, self.ack), item, strict=True):
             column.append(value)
+
+    def behind(self, first: int, stop: int) -> Items:
+        """The items first .. stop - 1, for later."""
+        rest = Items(shuffled=True)
+        for i in range(first, stop):
+            rest.append(self.item(i))
+        rest.given_up = [(i - first, limit) for i, limit in self.given_up if first <= i < stop]
+        return rest
 
     def item(self, i: int) -> Item:
         """The i-th item."""
@@ -71,7 +84,6 @@ class Assembler:
     acks: tuple[Array, Array] = (_NONE, _NONE)
     acknowledged_at: int = NEVER
     begun: bool = False
-    met: Met = field(default_factory=Met)
     _hole_end: int = NEVER
 
     def add(self, item: Item, out: Items) -> bool:
@@ -82,7 +94,7 @@ class Assembler:
         insort(self.waiting, item)
         self._drain(out)
         if self.waiting and (far := self._too_far()) is not None:
-            self.met.add(far)
+            out.given_up.append((len(out.start), far))
             self.give_up(out)
         return in_order
 

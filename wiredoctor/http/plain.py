@@ -56,8 +56,8 @@ def _asks(walk: Walk, conversation: Conversation, group: int) -> int:
             return -1
     for direction, reader in enumerate(conversation.readers):
         start, reached = int(flow.start[bounds[direction][0]]), reader.assembler.reached
-        if reached is None and walk.syn_seen[2 * conversation.slot + direction]:
-            reached = 0
+        if reached is None:
+            reached = walk.beginning(conversation, direction, bounds[direction][0], group)
         if reached not in (None, start) or reader.pos not in (NEVER, start):
             return -1
         unclear = reader.partial is not None or reader.seeking or reader.lost or reader.paused or reader.leftover is not None

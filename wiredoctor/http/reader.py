@@ -59,7 +59,7 @@ class Reader:
         self.pause_time = self.resumed = NEVER
         self.leftover: Items | None = None
         self.announced: Exchange | None = None
-        self.assembler = Assembler(met=conversation.met)
+        self.assembler = Assembler()
         self.behind: faults.Behind | None = None
         self.faulted = self.unsure = False
         self.malformed = 0
@@ -88,7 +88,7 @@ class Reader:
             elif mode == TLS:
                 i = seeking.tls(self, items, i, read)
             elif mode == OFF:
-                self.pos = items.end[stop - 1]
+                self.pos, items.unread = items.end[stop - 1], min(items.unread, i)
                 i = stop
             else:
                 i = bodies.chunk_line(self, items, i, read)

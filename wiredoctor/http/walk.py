@@ -17,7 +17,7 @@ from wiredoctor.http.payload import Payload
 from wiredoctor.http.spoken import NUMBERS
 from wiredoctor.http.turns import thin, turns
 from wiredoctor.scan import Groups
-from wiredoctor.tables import SCRATCH, Array, Columns
+from wiredoctor.tables import NEVER, SCRATCH, Array, Columns
 
 METHOD_STARTS = frozenset(int.from_bytes((m + b" ")[:4], "little") for m in KNOWN_METHODS)
 STATUS_START = int.from_bytes(b"HTTP", "little")
@@ -109,7 +109,7 @@ class Walk:
     flow: Flow
     pieces: dict[int, list[tuple[int, int]]]
     acknowledged: tuple[Array, Array]
-    syn_seen: Array
+    syn_frame: Array
     read: Payload
     in_order: Array
     done: tuple[dict[int, int], dict[int, int]] = field(default_factory=lambda: ({}, {}))
@@ -122,8 +122,8 @@ class Walk:
             bounds = flow.bounds[direction]
             first, stop = self.done[direction].get(group, bounds[group]), bounds[group + 1]
             assembler = reader.assembler
-            if assembler.reached is None and self.syn_seen[2 * conversation.slot + direction]:
-                assembler.reached = 0  # the first byte may have been overtaken
+            if assembler.reached is None:
+                assembler.reached = self.beginning(conversation, direction, first, group)
             assembler.begun = assembler.reached is not None
             simple = not flow.odd[direction][group] and not assembler.waiting and reader.leftover is None
             if reader.mode == OFF or (first == stop and reader.leftover is None and not assembler.waiting):
@@ -135,6 +135,17 @@ class Walk:
                 items = self._assemble(conversation, direction, group, first, stop)
             ranges.append((items, 0, len(items.start)))
         read_both(conversation, ranges, self.read)
+
+    def beginning(self, conversation: Conversation, direction: int, first: int, group: int) -> int | None:
+        """The offset of the first byte of a direction, of which `first` is the next row of the flow: the first byte may have
+        been overtaken. None where no SYN had told it by then (by what the other side sent, where there is no such row)."""
+        bounds, other = self.flow.bounds, 1 - direction
+        if first == bounds[direction][group + 1]:
+            first = bounds[other][group]
+            if first == bounds[other][group + 1]:
+                return None
+        frame = int(self.syn_frame[2 * conversation.slot + direction])
+        return 0 if NEVER < frame <= int(self.flow.frame[first]) else None
 
     def _assemble(self, conversation: Conversation, direction: int, group: int, first: int, stop: int) -> Items:
         """The items of a direction with holes, packets out of order, or bytes that were left for later."""
@@ -179,7 +190,7 @@ def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], 
     for direction in (0, 1):
         items, _, stop = ranges[direction]
         if at[direction] < stop:
-            conversation.readers[direction].leftover = _slice(items, at[direction], stop)
+            conversation.readers[direction].leftover = items.behind(at[direction], stop)
 
 
 def _turn(conversation: Conversation, both: tuple[Items, Items], at: list[int], stops: tuple[int, int], read: Payload) -> None:
@@ -199,6 +210,9 @@ def _turn(conversation: Conversation, both: tuple[Items, Items], at: list[int], 
             before = at[direction]
             at[direction] = reader.run(both[direction], before, stop, read, conversation.parser)
             progress |= at[direction] != before
+    for items, first, stop in zip(both, begun, at, strict=True):
+        if items.given_up:
+            _tell_limits(conversation, items, first, stop)
     if conversation.unasked:
         conversation.settle(known, mark)
     if len(conversation.open) > MANY_OPEN:
@@ -207,11 +221,11 @@ def _turn(conversation: Conversation, both: tuple[Items, Items], at: list[int], 
         thin(conversation, mark, both, begun, stops)
 
 
-def _slice(items: Items, first: int, stop: int) -> Items:
-    rest = Items(shuffled=True)
-    for i in range(first, stop):
-        rest.append(items.item(i))
-    return rest
+def _tell_limits(conversation: Conversation, items: Items, first: int, stop: int) -> None:
+    """Of the items first .. stop - 1: which were taken for lost because of a limit. What nobody reads is not told."""
+    for i, limit in items.given_up:
+        if first <= i < min(stop, items.unread):
+            conversation.met.add(limit)
 
 
 def retry(conversation: Conversation, now: int, read: Payload) -> None:

@@ -59,6 +59,8 @@ def agree(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Agree
         last = newest[groups.last]
         have = last >= 0
         target = side[groups.last][have]
+        first, slot = _first(mine & ~known, index, groups)
+        directions["syn_frame"][2 * slot + d] = rows["frame"][first]
         directions["syn_seen"][target] = True
         directions["syn_time"][target] = rows["time"][last[have]]
         directions["syn_mss"][target] = rows["mss"][last[have]]

@@ -104,6 +104,7 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "claimed": ("i8", NEVER),  # highest offset of the other side's stream in any of its ACKs, the absurd ones included
     "acknowledged": ("i8", NEVER),  # highest offset of the other side's stream that this side has acknowledged
     "syn_seen": ("?", 0),
+    "syn_frame": ("i8", NEVER),  # the first SYN or SYN-ACK of this side
     "syn_again": ("?", 0),
     "syn_time": ("i8", NEVER),
     "syn_mss": ("i4", NONE),
