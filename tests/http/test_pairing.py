@@ -193,3 +193,23 @@ def test_a_body_that_runs_to_the_close_announces_it(epoch_packets: int) -> None:
         0.030 < FP. "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nok"
     """
     assert [e["previous_close"] for e in exchanges(talk, epoch_packets=epoch_packets)] == [False, True]
+
+
+@EPOCHS
+def test_an_interim_response_that_nobody_asked_for_and_no_other_followed(epoch_packets: int) -> None:
+    """What answers it may lie in a hole; the next answer is to the newest request that the server had seen."""
+    talk = rf"""
+        0.015 < P. "HTTP/1.1 100 Continue\r\n\r\n"
+        0.030 > P. {GET.format("a")}
+        0.040 < P. {OK.format(200)} uncaptured
+        0.050 > P. {GET.format("b")}
+        0.060 < P. {OK.format(201)}
+        2.000 > P. {GET.format("c")}
+        2.010 < P. {OK.format(202)}
+    """
+    assert briefs(talk, epoch_packets=epoch_packets) == [
+        "- -> 100 none 0 complete",
+        "GET /a -> -",
+        "GET /b -> 201 content-length 2 complete",
+        "GET /c -> 202 content-length 2 complete",
+    ]

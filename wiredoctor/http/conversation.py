@@ -209,6 +209,7 @@ class Conversation:
             reader.lost = False
             while len(awaiting) > 1 and _asked(awaiting[1], ack):
                 passed = awaiting.popleft()
+                passed.settle_for_interim()
                 passed.response_done, passed.over = True, max(passed.over, frame)
                 side = 2 * self.slot + reader.direction
                 settled = passed.settled(frame) if passed.request_done else NEVER
@@ -356,7 +357,9 @@ class Conversation:
         self._forget_intervals(mark, waiting, last.index)
         while self.open:
             exchange = self.open.popleft()
-            if exchange.index in waiting:
+            if exchange.request_line is None:
+                exchange.settle_for_interim()
+            elif exchange.index in waiting:
                 exchange.leave_unanswered()
             self.say(exchange, False, self.open[0].first() if self.open else ABSENT)
         self.awaiting.clear()
