@@ -297,3 +297,17 @@ def test_random_numbers_cost_nothing_but_their_packets() -> None:
     rows = see_packets(wild, (100,)).segments
     assert len(rows) == 600
     assert [row["frame"] for row in rows] == list(range(1, 601))
+
+
+def test_a_syn_ack_with_another_number_sends_nothing() -> None:
+    """It is of another connection of the same ports: what comes at the old place is new all the same."""
+    peers = Peers("10.0.0.1:40001", "10.0.0.2:80", (0, 0))
+    packets = [
+        Packet(peers, 0, 10 * MS, PSH | ACK, 1, 1, b"a" * 100),
+        Packet(peers, 1, 20 * MS, ACK | PSH, 1, 101, b"b" * 100),
+        Packet(peers, 1, 30 * MS, SYN | ACK, 1_000, 101),
+        Packet(peers, 1, 40 * MS, ACK | PSH, 101, 101, b"c" * 50),
+    ]
+    seen = see_packets(packets)
+    assert seen.column("new_bytes") == [100, 100, 0, 50]
+    assert not seen.frames("retransmission")

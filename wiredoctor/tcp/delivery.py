@@ -14,7 +14,7 @@ import numpy as np
 
 from wiredoctor import limits
 from wiredoctor.scan import Groups, before, last_where, running_max
-from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
+from wiredoctor.tables import ACK, FIN, NEVER, RST, Array, Columns
 from wiredoctor.tcp.sequence import JUMP
 from wiredoctor.tcp.state import TcpState
 
@@ -51,7 +51,8 @@ def deliver(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Del
         own = counts & (direction == d)
         initial = state.directions["high"][side]
         first_ever = own & (before(last_where(own, groups), groups) < 0) & (initial == NEVER)[groups.number]
-        sent = own & ((end > offset) | ((flags & SYN) != 0) | first_ever)
+        # a SYN behind the first packet, with another initial number, tells nothing of the bytes in between
+        sent = own & ((end > offset) | first_ever)
         # acknowledgements have no part in this one: where an epoch ends must not lend it what one of them claimed
         reached = running_max(end, own, groups, state.directions["reached"][side])
         sent_before = before(reached, groups)
