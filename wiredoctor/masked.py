@@ -9,12 +9,11 @@ import polars as pl
 
 from wiredoctor.masking import masked_host, masked_method, masked_reason, masked_target
 
-_RUN = r"[A-Za-z0-9_-]{0,15}"
 _PAIR = r"(?:[A-Za-z0-9_.\[\]$-]{1,15}(?:=[!-%'-~]*)?)?"
-_PLAIN = rf"^(?:/{_RUN}(?:[.,~!:]{_RUN})*)+(?:\?{_PAIR}(?:&{_PAIR})*)?$"
-"""A target in whose path nothing needs a mask, and of whose query only the values do."""
+_PLAIN = rf"^/[!\"$->@-~]*(?:\?{_PAIR}(?:&{_PAIR})*)?$"
+"""A target in whose path nothing needs a mask, unless it holds one of these, and of whose query only the values do."""
 
-_KEYS = r"(?i)/[a-z-]*(?:token|pass|pwd|secret|key|session|sid|otp|magic|reset)[a-z-]*/"
+_KEYS = r"(?i)session-?id|sids?(?:/|=|%3D)|token|pass|pwd|secret|key|otp|sig|magic|eyJ|/bot|//.*@"
 
 _OF_REQUEST: dict[str, Callable[[str], str]] = {
     "method": masked_method, "target": masked_target, "host": masked_host, "referer": masked_target,

@@ -50,27 +50,31 @@ def trace(error: BaseException, *, whole: bool = False) -> str:
 
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:)?//")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{0,255}|\[[0-9A-Fa-f:.%]{0,64}\])(?::[0-9]{0,5})?")
-_VALUE = re.compile(r"=[^/;&]*")
-_VERSION = re.compile(r"[~^v]?[0-9]+(?:\.[0-9x*]+)*(?:-[a-z]+[0-9.]*)?|latest|next|beta|canary")
 _RUN = re.compile(r"[A-Za-z0-9_+%-]{16,}")
 _WORDS = re.compile(r"[A-Za-z0-9]{6,}")
 _TURN = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 _CASE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[a-z])")
-_KEY = re.compile(
-    r"(?i:/(?:token|access-?token|password|passwd|pwd|secret|api-?key|key|session|session-?id|sid|otp|magic-link|"
-    r"reset-password|password-reset)s?/)(?![a-z-]*(?:\.[a-z]+)?(?:/|\Z))[^/]+"
+_SECRETS = (
+    r"(?:[a-z]*session-?id|sid|(?:[a-z]+[-_])?token|passw(?:or)?d|passwd|pwd|secret|(?:api|access)[-_]?key|otp|sig(?:nature)?)"
 )
+_PARAMETER = re.compile(rf"((?i:(?:[/;&]|%3F|%26|%3B){_SECRETS}(?:=|%3D)))[^/;&]+")
+_SEGMENT = re.compile(
+    rf"(?i:/(?:{_SECRETS}s?|(?:password-reset|reset-password|magic-link)s?)/)(?![a-z-]*(?:\.[a-z]+)?(?:/|\Z))[^/]+"
+)
+_FORMS = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}|(?<=/)bot[0-9]+:[A-Za-z0-9_-]{20,}")
+_BEFORE_AT = re.compile(r"[^/]+@")
+_USERS = re.compile(r"(?<=//)[^/@]*:[^@]*@")
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]$:%*!~'()+,@/-]{1,64}")
 _END = re.compile(r"[\x00-\x20\x7f]")
 
 
 def masked_target(target: str) -> str:
-    """A request target without its secrets: of its query the names, of its path what does not look like a secret.
+    """A request target without its secrets: its path, and of its query the names.
 
-    Values of the query and of path parameters are `*`, a query without `=` is `*`, user information is `*@`; a fragment is
-    cut off. In the path `*` stands for what is long and random (hexadecimal, base64, JSON Web Tokens), for what stands before
-    an `@`, and for what follows a segment such as /token/. Number and names of the query stay, so that requests can be told
-    apart (RFC 3986 sections 3.2.1 and 3.4). What was masked stays as it is when it is masked again.
+    Values of the query are `*`, a query without `=` is `*`, user information is `*@`; a fragment is cut off. A path is shown, as
+    nobody could tell requests apart without it, but for what is a secret by its name (`;jsessionid=`, /token/...) or by its form
+    (JSON Web Tokens, RFC 7519; user information of a URI in it). Number and names of the query stay (RFC 3986 sections 3.2.1
+    and 3.4). What was masked stays as it is when it is masked again.
     """
     cut = _END.search(target)
     if cut is not None:
@@ -83,15 +87,18 @@ def masked_target(target: str) -> str:
         place, rest = rest[:begin] + masked_host(rest[begin:end]), rest[end:]
     path, mark, query = rest.partition("?")
     path = _masked_path(path.partition("#")[0])
+    if place.endswith("*"):  # a password with a slash in it looks like a path
+        path = _BEFORE_AT.sub("*@", path)
     return f"{place}{path}?{'&'.join(map(_masked_pair, query.split('&')))}" if mark else f"{place}{path}"
 
 
 def masked_host(host: str) -> str:
-    """A Host field, or the authority of a target: user information is `*@`, what is no host is `*`, and so is what looks like
-    a token in one."""
+    """A Host field, or the authority of a target: user information is `*@`, what is no host is `*`, and so is a name without
+    a domain that looks like a token."""
     user, at, name = host.rpartition("@")
     del user
-    return f"{'*@' if at else ''}{without_tokens(name) if _HOST.fullmatch(name) else '*'}"
+    known = _HOST.fullmatch(name)
+    return f"{'*@' if at else ''}{(name if '.' in name else without_tokens(name)) if known else '*'}"
 
 
 def _masked_pair(pair: str) -> str:
@@ -102,18 +109,11 @@ def _masked_pair(pair: str) -> str:
 
 
 def _masked_path(path: str) -> str:
-    if "=" in path:
-        path = _VALUE.sub("=*", path)
-    if "@" in path or "%40" in path:
-        path = "/".join(map(_without_address, path.split("/")))
-    return _KEY.sub(lambda found: found[0][: found[0].index("/", 1) + 1] + "*", without_tokens(path))
-
-
-def _without_address(segment: str) -> str:
-    """user@host without the user; a scope (@name/package) and a version (package@1.2.3) are neither."""
-    segment = segment.replace("%40", "@")
-    user, at, name = segment.rpartition("@")
-    return segment if not at or not user or ("@" not in user and _VERSION.fullmatch(name)) else f"*@{name}"
+    path = _PARAMETER.sub(r"\1*", path)
+    if "@" in path:
+        path = _USERS.sub("*@", path)
+    path = _FORMS.sub("*", path)
+    return _SEGMENT.sub(lambda found: found[0][: found[0].index("/", 1) + 1] + "*", path)
 
 
 def without_tokens(text: str) -> str:

@@ -105,7 +105,11 @@ def _inserts(start: re.Match[bytes], random: Random) -> Iterator[tuple[int, byte
     if start[1] is not None:
         text = secret(random)
         query = "&" if b"?" in start[1] else "?"
-        path = random.choice([f"/{text}{text}", f";sid={text}", "", f"/ann:{text}@h", f"/token/{text}"]) if query == "?" else ""
+        path = (
+            random.choice([f"/access-token={text}", f";sid={text}", "", f"//ann:{text}@h", f"/token/{text}"])
+            if query == "?"
+            else ""
+        )
         yield start.end(1), f"{path}{query}a={text}&{text}".encode()
     elif start[2]:
         yield start.end(2), f" {secret(random)}".encode()

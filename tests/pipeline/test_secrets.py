@@ -31,7 +31,7 @@ OF_THE_FILE = {"clock-step", "damaged-file"}
 PLACES: dict[str, tuple[str, str]] = {
     "query": ("GET /a?token={s}&{s} HTTP/1.1", ""),
     "blank": ("GET /a b {s} HTTP/1.1", ""),
-    "path": ("GET /reset/{s}/x;sid={s} HTTP/1.1", ""),
+    "path": ("GET /password-reset/{s}/x;sid={s} HTTP/1.1", ""),
     "encoded": ("GET /a%3Ftoken%3D{s}?x%3D{s} HTTP/1.1", ""),
     "absolute": ("GET http://ann:{s}@example.com/?{s}#{s} HTTP/1.1", ""),
     "slash in a password": ("GET http://ann:{s}/x@example.com/ HTTP/1.1", ""),
