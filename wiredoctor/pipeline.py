@@ -177,12 +177,13 @@ def _settle(
         "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
     }  # fmt: skip
     rows = connections.rows + exchanges.rows
+    many = rows > limits.SUMMARIES_TOGETHER.value
     steps = sorted(analysis.steps.frames)
     if steps:
         found = _waiting(analysis.folder, (rules.without_times_across(epoch, modules, steps) for epoch in found))
     for some, tables in rules.unstepped(scans, modules, steps) if steps else [(dict(modules), scans)]:
-        for asked in [some] if rows <= limits.SUMMARIES_TOGETHER.value else _one_by_one(some):
-            epoch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL))
+        for asked in _one_by_one(some) if many else [some]:
+            epoch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
             found.append(rules.without_times_across(epoch, modules, steps) if steps else epoch)
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0

@@ -119,6 +119,12 @@ def connection(**changes: Any) -> dict[str, Any]:
     return row | changes
 
 
+def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
+    """As `judge` gets them; a rule without either of these columns does not mind."""
+    order = next((name for name in ("last_frame", "frame") if name in candidates.columns), None)
+    return candidates if order is None else candidates.sort(order)
+
+
 def found(rule: str, *frames: pl.DataFrame, state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """What `find` and `judge` of this rule make of the tables that it asks for, in their order: a dict per candidate."""
     module = catalogue()[rule]
@@ -126,6 +132,5 @@ def found(rule: str, *frames: pl.DataFrame, state: dict[str, Any] | None = None)
     candidates = module.find(*lazy).collect()
     if module.judge is not None:
         memory = {} if state is None else state
-        order = "last_frame" if "last_frame" in candidates.columns else "frame"
-        candidates, memory[rule] = module.judge(candidates.sort(order), memory.get(rule))
+        candidates, memory[rule] = module.judge(in_order(candidates), memory.get(rule))
     return candidates.to_dicts()

@@ -9,6 +9,7 @@ import pytest
 
 import wiredoctor
 from tests.captures.papers import ONE_EACH
+from tests.rules.frames import in_order
 from wiredoctor.rules import RuleModule, candidates, catalogue
 
 SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
@@ -20,17 +21,23 @@ def test_rules_over_exchanges_are_screened() -> None:
     assert unscreened == []
 
 
+def test_summaries_over_connections_are_screened() -> None:
+    """So that a million connections are fetched only where one of them has something to say."""
+    unscreened = [n for n, m in catalogue().items() if m.tables[0] == "connections" and m.rule.summary and n not in SCREENED]
+    assert unscreened == []
+
+
 def found(module: RuleModule, *tables: pl.LazyFrame) -> pl.DataFrame:
     """The candidates of a rule: of a summary, which sees the whole tables at once, what its `judge` leaves."""
     rows = module.find(*tables).collect()
-    return module.judge(rows.sort("frame"), None)[0] if module.rule.summary and module.judge else rows
+    return module.judge(in_order(rows), None)[0] if module.rule.summary and module.judge else rows
 
 
 def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     speaking: set[str] = set()
 
-    def all_of_them(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> list[RuleModule]:
-        del few
+    def all_of_them(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], **sizes: bool) -> list[RuleModule]:
+        del sizes
         for module in running:
             if module.screen is None:
                 continue

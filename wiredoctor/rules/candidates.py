@@ -37,15 +37,15 @@ def are_few(tables: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> bool:
 
 
 def find_summaries(
-    modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False
+    modules: Mapping[str, RuleModule], scan: Mapping[str, pl.LazyFrame], *, few: bool = False, many: bool = False
 ) -> dict[str, pl.DataFrame]:
     """Candidates of the summary rules, once at the end, over the whole tables (lazily scanned); missing ones are empty.
 
-    `few`: as of `are_few`.
+    `few`: as of `are_few`. `many`: so many rows that they are better read piece by piece, wherever their order does not matter.
     """
     running = [m for m in at_work(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else TABLES[name].empty().lazy() for m in running for name in m.tables}
-    return _find(_promising(running, lazy, few=few), lazy, few=few)
+    return _find(_promising(running, lazy, few=few, many=many), lazy, few=few, many=many)
 
 
 def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
@@ -64,8 +64,8 @@ def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], 
 
 def _judged(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
     if module.judge is not None:
-        order = "last_frame" if "last_frame" in rows.columns else "frame"
-        if not rows[order].is_sorted(nulls_last=False):  # sorting is copying
+        order = next((name for name in ("last_frame", "frame") if name in rows.columns), None)
+        if order is not None and not rows[order].is_sorted(nulls_last=False):  # sorting is copying
             rows = rows.sort(order, maintain_order=True)
         rows, state[module.name] = module.judge(rows, state.get(module.name))
     return rows if module.plugin is None else fit(rows)
@@ -85,7 +85,7 @@ def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.La
     return (tables[name] if name in tables else TABLES[name].empty()).lazy()
 
 
-def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> list[RuleModule]:
+def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False) -> list[RuleModule]:
     """The rules that may have a candidate, told by one query per table: planning one for each rule takes longer."""
     screens: dict[str, dict[str, pl.Expr]] = {}
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
@@ -100,7 +100,7 @@ def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, f
     if not asked:
         return at_work(running)
     found: dict[str, bool] = {}
-    for answer in collected(asked, _planning(few)):
+    for answer in collected(asked, _planning(few), "streaming" if many else "auto"):
         if answer is not None:
             found |= answer.row(0, named=True)
     return [m for m in at_work(running) if found.get(m.name, True)]
@@ -120,7 +120,9 @@ def _planning(few: bool) -> pl.QueryOptFlags:
     return pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
 
 
-def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool) -> dict[str, pl.DataFrame]:
+def _find(
+    running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False
+) -> dict[str, pl.DataFrame]:
     asked: list[tuple[RuleModule, pl.LazyFrame]] = []
     for m in running:
         seen = _seen_by(m, lazy)
@@ -129,5 +131,8 @@ def _find(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: b
             asked.append((m, query))
     if not asked:
         return {}
-    found = zip(asked, collected([*asked], _planning(few)), strict=True)
+    # connections differ in their frames, by which their order is restored; exchanges may share one
+    unordered = all(m.plugin is None and m.tables == ("connections",) for m, _ in asked)
+    answers = collected([*asked], _planning(few), "streaming" if many and unordered else "auto")
+    found = zip(asked, answers, strict=True)
     return {m.name: rows for (m, _), rows in found if rows is not None and rows.height}

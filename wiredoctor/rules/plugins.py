@@ -17,6 +17,8 @@ from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side
 from wiredoctor.rules.proof import EVIDENCE
 
 if TYPE_CHECKING:
+    from polars._typing import EngineType
+
     from wiredoctor.rules.modules import RuleModule
 
 ENTRY_POINTS = "wiredoctor.rules"
@@ -118,11 +120,13 @@ def guarded(module: RuleModule, work: Callable[[], T]) -> T | None:
         return None
 
 
-def collected(asked: list[tuple[RuleModule | None, pl.LazyFrame]], how: pl.QueryOptFlags) -> list[pl.DataFrame | None]:
+def collected(
+    asked: list[tuple[RuleModule | None, pl.LazyFrame]], how: pl.QueryOptFlags, engine: EngineType = "auto"
+) -> list[pl.DataFrame | None]:
     """The answers to queries, each of a rule (None: of ours), run together; None for one of others that fails."""
     queries = [query for _, query in asked]
     try:
-        return [*pl.collect_all(queries, optimizations=how)]
+        return [*pl.collect_all(queries, optimizations=how, engine=engine)]
     except Exception:  # it may be ours: then it is raised once more
         if all(module is None or module.plugin is None for module, _ in asked):
             raise

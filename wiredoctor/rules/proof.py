@@ -55,19 +55,27 @@ def of_the_capture() -> list[pl.Expr]:
     return [*(pl.lit(None, dtype).alias(name) for name, dtype in nothing.items()), pl.lit("high").alias("confidence")]
 
 
-def counts(touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int) -> list[pl.Expr]:
-    """Over rows of `connections`: how many there are and how many a fault touched, where it touched the first, when the last of
-    them was over, and the first `most` places as evidence.
+def told_once(
+    connections: pl.LazyFrame, touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int, *more: pl.Expr
+) -> pl.LazyFrame:
+    """One row about the capture, where a fault touched any of its `connections`; none where it touched none. The row says how
+    many there are and how many it touched, where it touched the first, when the last of them was over, and the first `most`
+    places as evidence.
 
-    `place` is the item of evidence of a connection, `frame` and `start` the columns of where and when it was touched first.
+    `place` is the item of evidence of a connection, `frame` and `start` the columns of where and when it was touched first;
+    `more` are aggregates over those that were touched. Of a million connections only the touched ones are fetched, and only of
+    those that are shown is anything written.
     """
     c = pl.col
-    order = c(frame).filter(touched)
-    return [
-        order.min().alias("frame"),
-        c(start).filter(touched).min().alias("start"),
-        c("end").filter(touched).max().alias("end"),
-        touched.sum().cast(pl.Int64).alias("touched"),
-        pl.len().cast(pl.Int64).alias("connections"),
-        place.filter(touched).sort_by(order).head(most).implode().cast(EVIDENCE).alias("evidence"),
-    ]
+    those = connections.filter(touched)
+    counted = those.select(
+        *of_the_capture(),
+        c(frame).min().alias("frame"),
+        c(start).min().alias("start"),
+        c("end").max().alias("end"),
+        pl.len().cast(pl.Int64).alias("touched"),
+        *more,
+    ).filter(c("touched") > 0)
+    every = connections.select(pl.len().cast(pl.Int64).alias("connections"))
+    shown = those.sort(frame, maintain_order=True).head(most).select(place.implode().cast(EVIDENCE).alias("evidence"))
+    return counted.join(every, how="cross").join(shown, how="cross")

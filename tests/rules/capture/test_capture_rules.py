@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.rules.frames import S, connection, found, rows
+from wiredoctor.rules.proof import packet, told_once
 
 
 def test_bytes_that_were_acknowledged_but_not_captured() -> None:
@@ -51,6 +53,20 @@ def test_at_most_five_places_are_shown() -> None:
     ]
     [loss] = found("capture-loss", rows("connections", *many))
     assert [e["frame"] for e in loss["evidence"]] == [92, 93, 94, 95, 96]
+
+
+def test_notes_are_written_of_what_is_shown_alone() -> None:
+    written: list[int] = []
+
+    def note(numbers: pl.Series) -> pl.Series:
+        written.append(len(numbers))
+        return numbers.cast(pl.String)
+
+    many = rows("connections", *(connection(connection=i, cut_heads=i % 2, cut_frame=i, cut_time=i) for i in range(100)))
+    place = packet("cut_frame", "cut_time", pl.col("connection").map_batches(note, return_dtype=pl.String))
+    told = told_once(many.lazy(), pl.col("cut_heads") > 0, place, "cut_frame", "cut_time", 5).collect().to_dicts()
+    assert [(one["touched"], one["connections"], len(one["evidence"])) for one in told] == [(50, 100, 5)]
+    assert written == [5]
 
 
 def test_nothing_missing() -> None:

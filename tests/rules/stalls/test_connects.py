@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, connection, found, rows
+from wiredoctor.rules import catalogue
 
 
 def refused(number: int, client: str = "10.0.0.1", server: str = "10.0.0.2:80") -> dict[str, Any]:
@@ -69,6 +71,23 @@ def test_a_client_that_tries_for_ever_is_one_finding(count: int, findings: int) 
 def test_a_scan_hides_no_other_client() -> None:
     other = refused(5_000, client="10.0.0.9", server="10.0.0.2:443")
     assert sorted(f["client"] for f in failed(*ports(1000), other)) == ["10.0.0.1", "10.0.0.9:45000"]
+
+
+def test_the_first_of_many_is_shown_in_whatever_order_they_are_found() -> None:
+    [told] = failed(*reversed(ports(1000)))
+    assert [item["frame"] for item in told["evidence"]] == [1, 2]
+    assert (told["start"], told["end"]) == (0, 999 * S + MS)
+
+
+def test_proofs_and_words_are_made_of_what_is_told_alone() -> None:
+    """A row of each failure takes few bytes: numbers, and the texts that the connection has anyhow."""
+    module = catalogue()["connect-failed"]
+    found_ones = module.find(rows("connections", *ports(1000)).lazy()).collect()
+    assert {name for name, dtype in found_ones.schema.items() if not dtype.is_numeric() and dtype != pl.Boolean} == {
+        "client", "server", "client_host",
+    }  # fmt: skip
+    assert module.judge is not None
+    assert module.judge(found_ones, None)[0].height == 1
 
 
 def test_hosts_in_ipv6() -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import counts, of_the_capture, packet
+from wiredoctor.rules.proof import packet, told_once
 
 RULE = Rule(
     severity="warning",
@@ -47,24 +47,31 @@ RULE = Rule(
 SHOWN = Threshold("5 places", "enough to look at; the counts say the rest")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return _missing() > 0
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where anything is missing."""
     c = pl.col
-    missing = c("client_unseen_bytes") + c("server_unseen_bytes")
     one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
     # nothing tells a keep-alive probe from the ACK that it resembles, where it is the first packet of its side
-    lost = (missing > 0) & ~(one_byte & ~c("handshake"))
+    lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
     touched = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     note = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
-    place = packet("unseen_frame", "unseen_time", note)
-    return connections.select(
-        *of_the_capture(),
-        *counts(touched, place, "unseen_frame", "unseen_time", SHOWN.value),
-        missing.filter(touched).sum().alias("missing_bytes"),
-        c("unseen_places").filter(touched).sum().alias("places"),
-        _places(c("unseen_places").filter(touched).sum()).alias("place_word"),
-        pl.when(~touched.all()).then(pl.format(" ({} %)", (100 * touched.mean()).round(1))).otherwise(pl.lit("")).alias("part"),
-    ).filter(c("touched") > 0)
+    share = pl.format(" ({} %)", (100 * c("touched") / c("connections")).round(1))
+    told = told_once(
+        connections, touched, packet("unseen_frame", "unseen_time", note), "unseen_frame", "unseen_time", SHOWN.value,
+        _missing().sum().alias("missing_bytes"),
+        c("unseen_places").sum().alias("places"),
+        _places(c("unseen_places").sum()).alias("place_word"),
+    )  # fmt: skip
+    return told.with_columns(pl.when(c("touched") < c("connections")).then(share).otherwise(pl.lit("")).alias("part"))
+
+
+def _missing() -> pl.Expr:
+    return pl.col("client_unseen_bytes") + pl.col("server_unseen_bytes")
 
 
 def _places(number: pl.Expr) -> pl.Expr:

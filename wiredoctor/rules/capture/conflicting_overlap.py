@@ -29,7 +29,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import counts, of_the_capture, packet
+from wiredoctor.rules.proof import packet, told_once
 
 RULE = Rule(
     severity="warning",
@@ -62,13 +62,10 @@ def screen() -> pl.Expr:
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where a packet contradicts an earlier one."""
     c = pl.col
-    touched = c("conflicts") > 0
-    order = c("conflict_frame").filter(touched)
     note = pl.format("connection {}: other bytes than frame {} for the same place", "connection", "conflict_first_frame")
     place = packet("conflict_frame", "conflict_time", note)
-    return connections.select(
-        *of_the_capture(),
-        *counts(touched, place, "conflict_frame", "conflict_time", SHOWN.value),
+    return told_once(
+        connections, c("conflicts") > 0, place, "conflict_frame", "conflict_time", SHOWN.value,
         c("conflicts").sum().alias("conflicts"),
-        c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
-    ).filter(c("touched") > 0)
+        c("connection").sort_by("conflict_frame").first().alias("first_connection"),
+    )  # fmt: skip

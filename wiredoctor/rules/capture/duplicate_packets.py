@@ -29,7 +29,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import counts, of_the_capture, packet
+from wiredoctor.rules.proof import packet, told_once
 
 RULE = Rule(
     severity="note",
@@ -75,17 +75,15 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where many packets of a connection were captured twice."""
     c = pl.col
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
-    order = c("duplicate_frame").filter(touched)
     note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")
     place = packet("duplicate_frame", "duplicate_time", note)
-    way = c("duplicate_way").filter(touched).sort_by(order).first()
-    return connections.select(
-        *of_the_capture(),
-        *counts(touched, place, "duplicate_frame", "duplicate_time", SHOWN.value),
-        c("duplicates").filter(touched).sum().alias("duplicates"),
+    way = c("duplicate_way").sort_by("duplicate_frame").first()
+    return told_once(
+        connections, touched, place, "duplicate_frame", "duplicate_time", SHOWN.value,
+        c("duplicates").sum().alias("duplicates"),
         _by_way(way, _TOLD_APART).alias("told_apart"),
         _by_way(way, _CURES).alias("cure"),
-    ).filter(c("touched") > 0)
+    )  # fmt: skip
 
 
 def _by_way(way: pl.Expr, texts: tuple[str, ...]) -> pl.Expr:

@@ -29,7 +29,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import counts, of_the_capture, packet
+from wiredoctor.rules.proof import packet, told_once
 
 RULE = Rule(
     severity="note",
@@ -52,23 +52,26 @@ SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
 NAMED = Threshold("3 names", "the most frequent ones; connections tell the rest")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("protocol") == "tls"
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where any connection carries TLS."""
     c = pl.col
-    touched = c("protocol") == "tls"
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
-    unsure = (touched & c("encrypted_hello")).sum().cast(pl.Int64)
+    unsure = c("encrypted_hello").sum().cast(pl.Int64)
     hidden = pl.format(" On {} of them a part of the client's hello is encrypted (ECH), so that the name may be another.", unsure)
-    return connections.select(
-        *of_the_capture(),
-        *counts(touched, place, "first_frame", "start", SHOWN.value),
-        c("connection").filter(touched).min().alias("first_connection"),
-        touched.sum().cast(pl.Int64).alias("encrypted"),
-        _most(" Names asked for (SNI): {}.", "server_name", touched).alias("names"),
-        _most(" Protocols offered (ALPN): {}.", "alpn_offered", touched).alias("offered"),
-        _most(" Protocols chosen: {}.", "alpn_chosen", touched).alias("chosen"),
+    return told_once(
+        connections, c("protocol") == "tls", place, "first_frame", "start", SHOWN.value,
+        c("connection").min().alias("first_connection"),
+        pl.len().cast(pl.Int64).alias("encrypted"),
+        _most(" Names asked for (SNI): {}.", "server_name").alias("names"),
+        _most(" Protocols offered (ALPN): {}.", "alpn_offered").alias("offered"),
+        _most(" Protocols chosen: {}.", "alpn_chosen").alias("chosen"),
         pl.when(unsure > 0).then(hidden).otherwise(pl.lit("")).alias("hidden"),
-    ).filter(c("encrypted") > 0)
+    )  # fmt: skip
 
 
 def _hello() -> pl.Expr:
@@ -81,9 +84,9 @@ def _if_any(text: str, name: str) -> pl.Expr:
     return pl.when(pl.col(name) != "").then(pl.format(text, name)).otherwise(pl.lit(""))
 
 
-def _most(text: str, name: str, touched: pl.Expr) -> pl.Expr:
+def _most(text: str, name: str) -> pl.Expr:
     """The most frequent values, with the number of their connections where that is not one; "" where there is none."""
-    values = pl.col(name).filter(touched & (pl.col(name) != ""))
+    values = pl.col(name).filter(pl.col(name) != "")
     value, count = values.unique(maintain_order=True), values.unique_counts()
     told = pl.when(count > 1).then(pl.format("{} ({})", value, count)).otherwise(value)
     most = told.sort_by(count, descending=True, maintain_order=True).head(NAMED.value).implode().list.join(", ")

@@ -27,7 +27,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import counts, of_the_capture, packet
+from wiredoctor.rules.proof import packet, told_once
 
 RULE = Rule(
     severity="note",
@@ -45,17 +45,19 @@ RULE = Rule(
 SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("super_segments") > 0
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where a segment is longer than its receiver takes."""
     c = pl.col
-    touched = c("super_segments") > 0
-    order = c("super_frame").filter(touched)
     note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)
-    return connections.select(
-        *of_the_capture(),
-        *counts(touched, place, "super_frame", "super_time", SHOWN.value),
+    return told_once(
+        connections, c("super_segments") > 0, place, "super_frame", "super_time", SHOWN.value,
         c("super_segments").sum().alias("super_segments"),
-        c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
-        c("super_mss").filter(touched).sort_by(order).first().alias("first_mss"),
-    ).filter(c("touched") > 0)
+        c("connection").sort_by("super_frame").first().alias("first_connection"),
+        c("super_mss").sort_by("super_frame").first().alias("first_mss"),
+    )  # fmt: skip

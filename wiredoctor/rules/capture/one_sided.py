@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import counts, of_the_capture, packet
+from wiredoctor.rules.proof import packet, told_once
 
 RULE = Rule(
     severity="warning",
@@ -45,17 +45,20 @@ RULE = Rule(
 SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return pl.col("one_sided")
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where any connection is one-sided."""
     c = pl.col
-    touched = c("one_sided")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
     place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
-    return connections.select(
-        *of_the_capture(),
-        *counts(touched, place, "first_frame", "start", SHOWN.value),
-        c("connection").filter(touched).min().alias("first_connection"),
-        touched.sum().cast(pl.Int64).alias("one_sided"),
-        (touched & (c("client_packets") > 0)).sum().cast(pl.Int64).alias("client_only"),
-        (touched & (c("server_packets") > 0)).sum().cast(pl.Int64).alias("server_only"),
-    ).filter(c("one_sided") > 0)
+    return told_once(
+        connections, c("one_sided"), place, "first_frame", "start", SHOWN.value,
+        c("connection").min().alias("first_connection"),
+        pl.len().cast(pl.Int64).alias("one_sided"),
+        (c("client_packets") > 0).sum().cast(pl.Int64).alias("client_only"),
+        (c("server_packets") > 0).sum().cast(pl.Int64).alias("server_only"),
+    )  # fmt: skip

@@ -27,7 +27,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import counts, of_the_capture, packet
+from wiredoctor.rules.proof import packet, told_once
 
 RULE = Rule(
     severity="warning",
@@ -54,13 +54,10 @@ def screen() -> pl.Expr:
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where a head was cut short."""
     c = pl.col
-    touched = c("cut_heads") > 0
-    order = c("cut_frame").filter(touched)
     place = packet("cut_frame", "cut_time", pl.format("connection {}: cut short inside a head or chunk framing", "connection"))
-    told = connections.select(
-        *of_the_capture(),
-        *counts(touched, place, "cut_frame", "cut_time", SHOWN.value),
+    told = told_once(
+        connections, c("cut_heads") > 0, place, "cut_frame", "cut_time", SHOWN.value,
         c("cut_heads").sum().alias("cut"),
-        c("connection").filter(touched).sort_by(order).first().alias("first_connection"),
-    ).filter(c("touched") > 0)
+        c("connection").sort_by("cut_frame").first().alias("first_connection"),
+    )  # fmt: skip
     return told.join(captures.select("snap_length"), how="cross")

@@ -81,40 +81,27 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that did not come about."""
+    """A row per connection that did not come about, with as little as possible: a scan makes a million of them."""
     c = pl.col
     no_answer = (c("server_packets") == 0) & (c("client_packets") == c("syns"))
     waited, since_third = c("said_at") - c("last_syn_time"), c("said_at") - c("third_syn_time")
     enough = (waited >= PATIENCE.value) | (since_third >= AT_THE_END.value)
     silence = (c("syns") >= SYNS.value) & no_answer & enough
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
-    kind = pl.when(refused).then(pl.lit("refused")).otherwise(pl.lit("timed-out"))
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | (waited >= PATIENCE.value)
     failed = (
         connections.filter((c("syns") > 0) & (refused | silence).fill_null(value=False))
-        .with_columns(last.alias("last_syn_frame"), kind.alias("kind"))
-        .select(
-            "connection",
-            "kind",
-            sure.alias("sure"),
-            c("syn_frame").alias("frame"),
-            c("syn_time").alias("start"),
-            pl.coalesce("refused_time", "last_syn_time").alias("end"),
-            "client",
-            "server",
-            "client_host",
-            "syns",
-            *_PROOF,
-        )
+        .with_columns(last.alias("last_syn_frame"), refused.alias("refused"))
+        .select("connection", "refused", sure.alias("sure"), "client", "server", "client_host", "syns", *_PROOF)
     )
-    timed_out = failed.filter(c("kind") == "timed-out").with_columns(_host("server").alias("server_host"))
+    timed_out = failed.filter(~c("refused")).with_columns(_host("server").alias("server_host"))
     for host in ("client_host", "server_host"):
         timed_out = timed_out.join(_unseen(connections, host), on=host, how="anti")
-    return pl.concat([failed.filter(c("kind") == "refused"), timed_out.drop("server_host")])
+    return pl.concat([failed.filter("refused"), timed_out.drop("server_host")])
 
 
-_PROOF = ("refused_frame", "refused_time", "last_syn_frame", "last_syn_time")
+_PROOF = ("syn_frame", "syn_time", "refused_frame", "refused_time", "last_syn_frame", "last_syn_time")
 
 
 def _host(endpoint: str) -> pl.Expr:
@@ -134,15 +121,15 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     first = _told(rows)
     c = pl.col
     # of a million failures a few are told: they alone get texts and proofs
-    told = rows[first["row"]].drop("end").hstack(first.drop("row"))
+    told = rows[first["row"]].hstack(first.drop("row"))
     given = told.select(
         "connection",
         pl.lit(None, pl.Int32).alias("exchange"),
-        "kind",
-        pl.when(c("kind") == "refused").then(pl.lit("server")).alias("side"),
+        pl.when("refused").then(pl.lit("refused")).otherwise(pl.lit("timed-out")).alias("kind"),
+        pl.when("refused").then(pl.lit("server")).alias("side"),
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
-        "frame",
-        "start",
+        c("syn_frame").alias("frame"),
+        c("syn_time").alias("start"),
         "end",
         pl.lit(None, pl.Int64).alias("delay"),
         "client",
@@ -150,10 +137,10 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         "client_host",
         _host("server").alias("server_host"),
         c("syns").cast(pl.Int64),
-        (c("last_syn_time") - c("start")).cast(DURATION).alias("lasted"),
+        (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
         *first.drop("row", "end").columns,
         evidence(
-            ("frame", "start", "the first SYN"),
+            ("syn_frame", "syn_time", "the first SYN"),
             ("refused_frame", "refused_time", "an RST that acknowledges the SYN"),
             ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
         ),
@@ -163,11 +150,15 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 def _told(rows: pl.DataFrame) -> pl.DataFrame:
     """For each finding the `row` of its first failure, the `end` of its last, whether that is `alone`, and how many `failures`,
-    `servers`, `server_hosts` and `clients` it is about; rows are in the order of their frames. Texts are compared by their
-    hashes, which take less room."""
+    `servers`, `server_hosts` and `clients` it is about. Texts are compared by the numbers of their hashes, and
+    only these are sorted: they take less room."""
     c = pl.col
-    hosts = (c("client_host").hash().alias("client"), c("server").hash(), _host("server").hash().alias("server_host"))
-    found = rows.select(c("kind") == "refused", "end", *hosts).with_row_index("row")
+    hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
+    found = rows.select(
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), "refused", pl.coalesce("refused_time", "last_syn_time").alias("end")
+    ).with_columns(pl.Series(name, _numbers(rows.select(host.hash()).to_series())) for name, host in hosts.items())[
+        rows["syn_frame"].arg_sort()
+    ]
     servers, clients, times = _shared(found)
     searching, wanted = servers > MANY_SERVERS.value, clients > MANY_CLIENTS.value
     often = times > MANY_TIMES.value
@@ -175,7 +166,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     one = {"failures": pl.lit(1, pl.Int64), **{name: pl.lit(1, pl.UInt32) for name in ("servers", "server_hosts", "clients")}}
     alone = found.filter(pl.Series(by_itself)).select("row", "end", pl.lit(value=True).alias("alone"), **one)
     groups = found.filter(pl.Series(~by_itself)).group_by(
-        "kind",
+        "refused",
         pl.when(pl.Series((searching | (often & ~wanted))[~by_itself])).then("client").alias("client_key"),
         pl.when(pl.Series((~searching & (wanted | often))[~by_itself])).then("server").alias("server_key"),
         maintain_order=True,
@@ -193,13 +184,19 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
 _COUNTED = {"servers": "server", "server_hosts": "server_host", "clients": "client"}
 
 
+def _numbers(values: pl.Series) -> Array:
+    """Equal values -> equal numbers from 0 on."""
+    return np.unique(values.to_numpy(), return_inverse=True)[1].astype(np.uint32)
+
+
 def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
     """Of each failure: at how many servers its client failed in that way, how many clients at its server, how often both."""
-    kind = found["kind"].to_numpy().astype(np.int64)
-    client, server = (np.unique(found[name].to_numpy(), return_inverse=True)[1] * 2 + kind for name in ("client", "server"))
+    refused = found["refused"].to_numpy()
+    client, server = (found[name].to_numpy().astype(np.int64) * 2 + refused for name in ("client", "server"))
     width = int(server.max(initial=0)) + 1
     pairs, pair, times = np.unique(client * width + server, return_inverse=True, return_counts=True)
-    return np.bincount(pairs // width)[client], np.bincount(pairs % width)[server], times[pair]
+    at, by = (np.bincount(ends).astype(np.int32) for ends in (pairs // width, pairs % width))
+    return at[client], by[server], times.astype(np.int32)[pair]
 
 
 def _worded(told: pl.DataFrame) -> pl.DataFrame:

@@ -73,18 +73,21 @@ SHOWN = Threshold("2 loads", "of which the packets are shown; the counts say the
 HTML = ("text/html", "application/xhtml+xml")
 
 
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return _late() & pl.col("response_content_type").is_in(HTML)
+
+
+def _late() -> pl.Expr:
+    return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per load of a page, with what was asked for behind it."""
     c = pl.col
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
-    pages = exchanges.filter(
-        (c("response_start") - c("request_end") >= MIN_WAIT.value)
-        & whole
-        & c("response_content_type").is_in(HTML)
-        & c("rtt_server").is_not_null()
-        & (wait >= MIN_WAIT.value)
-    ).select(
+    pages = exchanges.filter(screen() & whole & c("rtt_server").is_not_null() & (wait >= MIN_WAIT.value)).select(
         "connection",
         wait.alias("wait"),
         *("request_method", "request_host", "request_target", "request_last_frame", "request_end"),
