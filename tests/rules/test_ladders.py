@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.ladders import check, ladders_in
+from tests.ladders import check, ladders_in, to_pcap
+from tests.pipeline import feeding
+from tests.pipeline.ladders import together
 from wiredoctor.rules import catalogue
+from wiredoctor.testing import EPOCHS
+from wiredoctor.testing.wire import Packet, Peers
 
 FILES = sorted(Path(__file__).parent.glob("*/*.txt"))
 LADDERS = [pytest.param(text, id=f"{path.stem}: {title}") for path in FILES for title, text in ladders_in(path)]
+
+ALONE = 2 * len(EPOCHS)
+"""Of so many ladders of a file one is fed by itself in the smallest epochs, and one in the others."""
+SOME = [
+    pytest.param(text, EPOCHS[number % ALONE // 2], id=f"{path.stem}: {title}")
+    for path in FILES
+    for number, (title, text) in enumerate(ladders_in(path))
+    if number % 2 == 0
+]
 
 
 @pytest.mark.parametrize("text", LADDERS)
@@ -19,10 +33,34 @@ def test_ladder(text: str, at: str) -> None:
     check(text, at)
 
 
-@pytest.mark.parametrize("text", LADDERS)
-@pytest.mark.parametrize("epoch_packets", [1, 3])
+@pytest.mark.parametrize(("text", "epoch_packets"), SOME)
 def test_where_epochs_end_does_not_matter(text: str, epoch_packets: int) -> None:
     check(text, epoch_packets=epoch_packets)
+
+
+def ends(packets: tuple[Packet, ...], most: int) -> list[int]:
+    """Frames behind which an epoch must end so that none has more than so many packets of one ladder."""
+    behind: list[int] = []
+    seen: Counter[Peers] = Counter()
+    for frame, packet in enumerate(packets, start=1):
+        if seen[packet.peers] == most:
+            behind.append(frame - 1)
+            seen.clear()
+        seen[packet.peers] += 1
+    return behind
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_where_epochs_end_between_any_two_packets_of_a_connection(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All ladders of a file at once, of each connection one packet in an epoch: the whole report stays what it is."""
+    path = tmp_path / "ladders.pcap"
+    packets = together(file)
+    path.write_bytes(to_pcap(packets))
+    expected = feeding.report(path)
+    feeding.cut_everything(monkeypatch, ends(packets, 1))
+    assert feeding.report(path) == expected
 
 
 def test_every_rule_speaks_for_each_kind_and_is_silent_somewhere() -> None:
