@@ -10,6 +10,7 @@ import pytest
 
 import wiredoctor
 from tests.captures.papers import PATHS, key, read
+from tests.pipeline.agreement import disagreements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from tests.captures.papers import Key
     from wiredoctor.findings import Finding, Report
 
-EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem, scope="module")
+"""All tests of a capture behind each other, so that one process analyses it for all of them."""
 
 ABSENT = {"method": "", "target": "", "response_framing": "none"}
 """What the columns of `exchanges` hold where the papers say nothing: no request, or no response, in the capture."""
@@ -94,6 +96,11 @@ def test_who_closed_first(path: Path) -> None:
 @EACH
 def test_findings_are_those_of_the_papers(path: Path) -> None:
     assert Counter(map(of_finding, report_of(path).findings)) == read(path).findings
+
+
+@EACH
+def test_findings_agree(path: Path) -> None:
+    assert disagreements(report_of(path)) == []
 
 
 @EACH

@@ -1,4 +1,7 @@
-"""Findings that agree with each other: on every recording, on random conversations with several faults, on foreign captures."""
+"""Findings that agree with each other: on random conversations with several faults, on foreign captures.
+
+On every recording: tests/captures/test_papers.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wiredoctor
-from tests.captures.papers import PATHS
 from tests.pipeline.agreement import disagreements
 from tests.pipeline.faults import ladders
 from wiredoctor.testing import POINTS, capture
@@ -18,11 +20,6 @@ from wiredoctor.testing import POINTS, capture
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 EVERY = 16
 """Of so many captures of the corpus one is looked at."""
-
-
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_findings_of_recordings_agree(path: Path) -> None:
-    assert disagreements(wiredoctor.analyze(path)) == []
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
