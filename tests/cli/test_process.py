@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -160,22 +161,30 @@ def test_closed_streams() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "wiredoctor: -: standard input is closed\n")
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A capture that takes a while."""
+    path = tmp_path_factory.mktemp("large") / "large.pcap"
+    record = struct.pack("<IIII", 1, 0, 1500, 1500) + bytes(1500)
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + record * 400_000)
+    yield path
+    path.unlink()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
 @pytest.mark.parametrize(
     ("ends", "codes"),
     [("SIGINT", {130}), ("SIGINT SIGINT", {130}), ("SIGTERM", {143}), ("SIGHUP SIGTERM", {129, 143}), ("SIGKILL", {-9})],
 )
-def test_a_signal_leaves_nothing_behind(ends: str, codes: set[int], tmp_path: Path) -> None:
+def test_a_signal_leaves_nothing_behind(ends: str, codes: set[int], large: Path, tmp_path: Path) -> None:
     """No process, no folder, no traceback; also where the process has no time to clean up, for its workers have.
 
     Of two signals at once either may come first: each is delivered to whichever thread is free.
     """
-    capture, temporary = tmp_path / "large.pcap", tmp_path / "temporary"
+    temporary = tmp_path / "temporary"
     temporary.mkdir()
-    record = struct.pack("<IIII", 1, 0, 1500, 1500) + bytes(1500)
-    capture.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + record * 400_000)
     process = subprocess.Popen(
-        [*INTERRUPTIBLE, "analyze", str(capture), "--jobs", "2"],
+        [*INTERRUPTIBLE, "analyze", str(large), "--jobs", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=clean_environment(TMPDIR=str(temporary)),

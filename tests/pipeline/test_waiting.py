@@ -96,16 +96,24 @@ def stalled_clients(count: int) -> bytes:
     return files.pcap(sorted(packets, key=lambda packet: packet.ticks))
 
 
-@pytest.mark.parametrize(("jobs", "epoch"), [(1, 7), (1, 50), (2, 7), (2, 1_000)])
-def test_a_report_of_too_many_candidates_does_not_depend_on_processes(tmp_path: Path, jobs: int, epoch: int) -> None:
-    path = tmp_path / "stalls.pcap"
+FEW = "from wiredoctor import limits; limits.CANDIDATES.value = 9; limits.FINDINGS.value = 5; limits.CANDIDATES_HELD.value = 3"
+
+
+@pytest.fixture(scope="module")
+def stalls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """A capture with more candidates than FEW, and its report by one process in one epoch."""
+    path = tmp_path_factory.mktemp("stalls") / "stalls.pcap"
     path.write_bytes(stalled_clients(8))
-    few = (
-        "from wiredoctor import limits; limits.CANDIDATES.value = 9; limits.FINDINGS.value = 5; limits.CANDIDATES_HELD.value = 3"
-    )
-    once = report(path, 1, before=few)
+    return path, report(path, 1, before=FEW)
+
+
+@pytest.mark.parametrize(("jobs", "epoch"), [(1, 7), (1, 50), (2, 7), (2, 1_000)])
+def test_a_report_of_too_many_candidates_does_not_depend_on_processes(
+    stalls: tuple[Path, dict[str, object]], jobs: int, epoch: int
+) -> None:
+    path, once = stalls
     candidates, findings = cast("list[str]", once["limits"])
     assert candidates.startswith("9 candidates for findings of a capture are compared")
     assert findings.startswith("5 findings of a capture are told")
-    epochs = f"{few}; pipeline.analyze.__kwdefaults__['epoch_packets'] = {epoch}"
+    epochs = f"{FEW}; pipeline.analyze.__kwdefaults__['epoch_packets'] = {epoch}"
     assert report(path, jobs, before=epochs) == once
