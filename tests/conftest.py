@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +14,22 @@ from hypothesis import settings
 # a busy machine is no fault of what is tested
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where no bytecode may be written beside the sources, it goes to a temporary folder: the many processes that the tests
+    start would each compile the whole package, which takes longer than what they are to do."""
+    if os.environ.get(BYTECODE[0]) and BYTECODE[1] not in os.environ:
+        del os.environ[BYTECODE[0]]
+        os.environ[BYTECODE[1]] = tempfile.mkdtemp(prefix="bytecode-")
+        config.add_cleanup(_forget_bytecode)
+
+
+def _forget_bytecode() -> None:
+    os.environ[BYTECODE[0]] = "1"
+    shutil.rmtree(os.environ.pop(BYTECODE[1]), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
