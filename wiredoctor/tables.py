@@ -14,6 +14,7 @@ direction (without a SYN: the first byte seen, so that a late first copy of an e
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,6 +77,10 @@ SMALL = 256
 """Rows of a table that are sooner handed to Polars value by value than as arrays."""
 
 
+FEW = 64
+"""Rows of a table that are sooner handed to Polars row by row than column by column: there are up to a hundred columns."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table: its name, what one row is, and its columns in order."""
@@ -88,6 +93,10 @@ class Table:
     def schema(self) -> pl.Schema:
         """Column name -> Polars type."""
         return pl.Schema({c.name: c.dtype for c in self.columns})
+
+    @cached_property
+    def _schema(self) -> pl.Schema:
+        return self.schema
 
     @cached_property
     def _empty(self) -> pl.DataFrame:
@@ -116,13 +125,21 @@ class Table:
     def _small(self, columns: Mapping[str, Any]) -> pl.DataFrame:
         """The frame without a plan, and without numpy.ma, which Polars loads with the first array that it is handed: of a
         hundred packets both take longer than all the rest."""
-        series: list[pl.Series] = []
+        lists: list[list[Any]] = []
         for c, sentinel in zip(self.columns, self._sentinels, strict=True):
             values = columns[c.name]
             listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values
             if sentinel is not None and sentinel in listed:
                 listed = [None if value == sentinel else value for value in listed]
-            series.append(pl.Series(c.name, listed, c.dtype, strict=False))
+            lists.append(listed)
+        height = len(lists[0])
+        if not height:
+            return self.empty()
+        if height <= FEW:
+            # a number that its column cannot hold is an error here, and null below
+            with suppress(pl.exceptions.ComputeError):
+                return pl.DataFrame([*zip(*lists, strict=True)], self._schema, orient="row", strict=False)
+        series = [pl.Series(c.name, listed, c.dtype, strict=False) for c, listed in zip(self.columns, lists, strict=True)]
         return pl.DataFrame(series)
 
     def lazy(self, columns: Mapping[str, Any], whole: Collection[str] = ()) -> pl.LazyFrame:
