@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,18 @@ def together(path: Path) -> tuple[Packet, ...]:
     for number, (_, text) in enumerate(ladders_in(path)):
         packets += [replace(packet, peers=_elsewhere(packet.peers, number)) for packet in ladder_packets(text)]
     return tuple(sorted(packets, key=lambda packet: packet.time))
+
+
+def ends(packets: tuple[Packet, ...], most: int) -> list[int]:
+    """Frames behind which an epoch must end so that none has more than so many packets of one ladder."""
+    behind: list[int] = []
+    seen: Counter[Peers] = Counter()
+    for frame, packet in enumerate(packets, start=1):
+        if seen[packet.peers] == most:
+            behind.append(frame - 1)
+            seen.clear()
+        seen[packet.peers] += 1
+    return behind
 
 
 def _elsewhere(peers: Peers, number: int) -> Peers:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.ladders import check, ladders_in, to_pcap
 from tests.pipeline import feeding
-from tests.pipeline.ladders import together
+from tests.pipeline.ladders import ends, together
 from wiredoctor.rules import catalogue
 from wiredoctor.testing import EPOCHS
-from wiredoctor.testing.wire import Packet, Peers
 
 FILES = sorted(Path(__file__).parent.glob("*/*.txt"))
 LADDERS = [pytest.param(text, id=f"{path.stem}: {title}") for path in FILES for title, text in ladders_in(path)]
@@ -36,18 +34,6 @@ def test_ladder(text: str, at: str) -> None:
 @pytest.mark.parametrize(("text", "epoch_packets"), SOME)
 def test_where_epochs_end_does_not_matter(text: str, epoch_packets: int) -> None:
     check(text, epoch_packets=epoch_packets)
-
-
-def ends(packets: tuple[Packet, ...], most: int) -> list[int]:
-    """Frames behind which an epoch must end so that none has more than so many packets of one ladder."""
-    behind: list[int] = []
-    seen: Counter[Peers] = Counter()
-    for frame, packet in enumerate(packets, start=1):
-        if seen[packet.peers] == most:
-            behind.append(frame - 1)
-            seen.clear()
-        seen[packet.peers] += 1
-    return behind
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
