@@ -286,7 +286,44 @@ def impossible(capture: Capture, n: int) -> None:
         capture.write(packets(len(k), b"x" * 20, size=0xF0, seq=k, time=k * US, **_clients(k % 100)))
 
 
+@case("packets whose lengths are random: of the packet, of IP and its header, of TCP's header", 125_000)
+def absurd_lengths(capture: Capture, n: int) -> None:
+    chance = np.random.default_rng(7)
+    for k in parts(n):
+        numbers = {name: chance.integers(0, 1 << bits, len(k)) for name, bits in (("total", 16), ("size", 8), ("wire", 32))}
+        data = packets(len(k), b"GET / HTTP/1.1\r\n\r\n" * 3, seq=1 + 54 * k, time=k * US, **_clients(k % 1_000))
+        data["version"] = 0x40 | chance.integers(0, 16, len(k))
+        for name, values in numbers.items():
+            data[name] = values
+        capture.write(data)
+
+
+@case("first fragments of datagrams of which the rest never comes", 125_000)
+def fragments(capture: Capture, n: int) -> None:
+    for k in parts(n):
+        ends: dict[str, Numbers] = {"source": CLIENT + k // 65_536, "id": k % 65_536, "fragment": 0x2000}
+        capture.write(packets(len(k), b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n", seq=1, time=k * US, **ends))
+
+
+@case("fragments that overlap, of datagrams that are never whole", 125_000)
+def overlapping_fragments(capture: Capture, n: int) -> None:
+    for k in parts(n):
+        ends: dict[str, Numbers] = {"id": k // 1_000 % 65_536, "source": CLIENT + k // 65_536_000, "fragment": 0x2000 | k % 1_000}
+        capture.write(packets(len(k), b"x" * 100, seq=1, time=k * US, **ends))
+
+
 # time
+
+
+@case("segments of 1,000 connections at any time between 1970 and 2106", 125_000)
+def any_time(capture: Capture, n: int) -> None:
+    chance = np.random.default_rng(8)
+    for k in parts(n):
+        data = packets(len(k), b"x" * 100, seq=1 + k // 1_000 * 100, ack=1, **_clients(k % 1_000))
+        back = answers(data, seq=1, ack=1 + k // 1_000 * 100)
+        for layout in (data, back):
+            layout["seconds"] = chance.integers(0, 1 << 32, len(k))
+        capture.write(data, back)
 
 
 @case("clients that send a SYN while time goes backwards", 250_000)
