@@ -123,6 +123,8 @@ class Rule(NamedTuple):
     caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
+    any_order: its `judge` puts the rows of `find` in order by itself, so that of a million they may come in any order, which
+    takes less memory.
     """
 
     severity: Severity | Mapping[str | None, Severity]
@@ -136,6 +138,7 @@ class Rule(NamedTuple):
     summary: bool = False
     caused_by: tuple[tuple[str, str], ...] = ()
     timeless: bool = False
+    any_order: bool = False
 
 
 CANDIDATE_COLUMNS = {
@@ -154,7 +157,8 @@ CANDIDATE_COLUMNS = {
 
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
 Optional: `direction` (direction of the sender who has to change something: settling makes the side of it) and
-`last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none)."""
+`last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has
+`any_order`)."""
 
 
 class Evidence(NamedTuple):

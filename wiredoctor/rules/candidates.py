@@ -41,7 +41,7 @@ def find_summaries(
 ) -> dict[str, pl.DataFrame]:
     """Candidates of the summary rules, once at the end, over the whole tables (lazily scanned); missing ones are empty.
 
-    `few`: as of `are_few`. `many`: so many rows that they are better read piece by piece, wherever their order does not matter.
+    `few`: as of `are_few`. `many`: so many rows that they are read piece by piece where their order does not matter.
     """
     running = [m for m in at_work(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else TABLES[name].empty().lazy() for m in running for name in m.tables}
@@ -64,8 +64,8 @@ def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], 
 
 def _judged(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
     if module.judge is not None:
-        order = next((name for name in ("last_frame", "frame") if name in rows.columns), None)
-        if order is not None and not rows[order].is_sorted(nulls_last=False):  # sorting is copying
+        order = "last_frame" if "last_frame" in rows.columns else "frame"
+        if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting is copying
             rows = rows.sort(order, maintain_order=True)
         rows, state[module.name] = module.judge(rows, state.get(module.name))
     return rows if module.plugin is None else fit(rows)
@@ -131,8 +131,7 @@ def _find(
             asked.append((m, query))
     if not asked:
         return {}
-    # connections differ in their frames, by which their order is restored; exchanges may share one
-    unordered = all(m.plugin is None and m.tables == ("connections",) for m, _ in asked)
-    answers = collected([*asked], _planning(few), "streaming" if many and unordered else "auto")
+    any_order = all(m.rule.any_order for m, _ in asked)
+    answers = collected([*asked], _planning(few), "streaming" if many and any_order else "auto")
     found = zip(asked, answers, strict=True)
     return {m.name: rows for (m, _), rows in found if rows is not None and rows.height}

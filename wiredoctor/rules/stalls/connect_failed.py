@@ -65,6 +65,7 @@ RULE = Rule(
         Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
     ),
     summary=True,
+    any_order=True,
 )
 
 SYNS = Threshold("3 SYNs", "two may be lost on a bad path; one is all that some scanners send")
