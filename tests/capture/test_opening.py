@@ -133,7 +133,7 @@ def test_a_full_disk_cuts_off_what_is_spooled(tmp_path: Path, method: str) -> No
     """No file may be longer than 100,000 bytes: to the one who writes, that is a full disk."""
     (tmp_path / "x").write_bytes(COMPRESS[method](CONTENT))
     code = (
-        "import resource, sys; from wiredoctor.capture import open_capture; "
+        "import resource, sys; from wiredoctor.capture import open_capture; sys.dont_write_bytecode = True; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); c = open_capture(sys.argv[1]); "
         "print(sum(len(r.columns['time']) for r in c.epochs()), c.damage)"
     )

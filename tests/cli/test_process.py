@@ -117,7 +117,10 @@ def test_a_full_disk_is_said_in_a_line() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:
-    """No file may be longer than 4,000 bytes, and tables are written from the first row on."""
+    """No file may be longer than 4,000 bytes, and tables are written from the first row on.
+
+    Nor may bytecode: Python would leave what there was room for, and the next process would fail to import it.
+    """
     capture = next(iter(sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))))
     code = (
         "import resource, sys\nfrom wiredoctor import limits, pipeline\nfrom wiredoctor.cli import main\n"
@@ -126,7 +129,7 @@ def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "analyze", "--jobs", jobs, capture],
-        capture_output=True, text=True, env=clean_environment(), check=False,
+        capture_output=True, text=True, env=clean_environment(PYTHONDONTWRITEBYTECODE="1"), check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("wiredoctor: no room for temporary files (TMPDIR names another folder): ")
