@@ -103,33 +103,31 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection: the time that it was in use, and whether (`kind`) it was given up after one exchange."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
-    single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0) & (c("exchanges") == 1)
+    single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
     closed = pl.when(server_closed_first()).then("server_close_time")
     soon = (closed - c("response_end") <= IMMEDIATE.value).fill_null(False)
     kept = c("persistent") & c("response_framing").is_in(SELF_FRAMED) & ~soon
     asked = c("request_connection_close") & (c("response_version") == "HTTP/1.1")
-    rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
-    known = connections.select(
-        *("connection", "client_host", "server", "first_frame", "exchanges"),
-        c("start").alias("opened"),
-        c("end").alias("ended"),
-        rtt.alias("rtt"),
-    )
-    rows = exchanges.filter(c("last")).join(known, on="connection")
-    return rows.select(
+    last = exchanges.filter(c("last")).select(
         "connection",
         "exchange",
         pl.when(single & kept).then(pl.lit("kept")).when(single & asked).then(pl.lit("asked")).alias("kind"),
-        c("first_frame").alias("frame"),
-        "opened",
-        pl.coalesce("response_end", "ended").alias("over"),
         pl.min_horizontal(c("response_keep_alive_timeout").cast(pl.Int64) * SECOND, pl.lit(KEPT.value)).alias("keeps"),
         closed.alias("closed"),
-        "rtt",
-        "client_host",
-        "server",
         c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
         c("hole_before").alias("doubtful"),
+    )
+    known = connections.select(
+        *("connection", "client_host", "server", "exchanges", "end"),
+        c("first_frame").alias("frame"),
+        c("start").alias("opened"),
+        (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)).alias("rtt"),
+    )
+    return last.join(known, on="connection").select(
+        *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
+        pl.when(c("exchanges") == 1).then("kind").alias("kind"),
+        pl.coalesce("response_end", "end").alias("over"),
+        c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
     )
 
 
