@@ -459,7 +459,7 @@ SEGMENTS = Table(
         ),
         _c("http", BOOL, "", "the connection has spoken HTTP so far"),
         _n("message", I64, "", "the message its first new byte belongs to; none when it came out of order or belongs to none"),
-        _n("exchange", I32, "", "index of that message's exchange in its connection"),
+        _n("exchange", I32, "", "index of that message's exchange in its connection; none while its head is not whole"),
         _c("in_body", BOOL, "", "its new data holds bytes behind the head of its message"),
         _c("ends_head", BOOL, "", "its last byte is the last byte of a message head"),
         _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from tests.http.conversations import MILLISECOND, PEERS
 from tests.pipeline.feeding import tables
 from wiredoctor.testing import to_pcap
-from wiredoctor.testing.wire import ACK, PSH, SYN, Packet
+from wiredoctor.testing.wire import ACK, FIN, PSH, SYN, Packet
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -99,15 +100,52 @@ def test_the_protocol_does_not_change_inside_a_request(behind: bytes, tmp_path: 
 
 
 def test_a_request_that_a_tunnel_cuts_off_is_listed(tmp_path: Path) -> None:
-    """Nobody had asked for another protocol, and the request that the server speaks into never ends."""
+    """It is read at the end of the capture, when nobody waits any more, and does not end: the tunnel began before it."""
+    connect = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"
     head = POST.replace(b"Connection: upgrade\r\nUpgrade: x\r\n", b"")
     packets = [
         *HANDSHAKE,
-        packet(0, 30, 1, 1, GET + head + b"b" * 5),
-        packet(1, 50, 1, 1 + len(GET + head) + 5, SWITCH),
+        packet(0, 30, 1, 1, connect + head + b"b" * 5),
+        packet(1, 50, 101, 1 + len(connect), b"HTTP/1.1 200 OK\r\n\r\n"),
     ]
     seen = everywhere(packets, tmp_path)
-    assert seen["exchanges"].select("request_method", "request_end_reason").rows() == [("GET", "complete"), ("POST", "error")]
+    assert seen["exchanges"].select("request_method", "request_end_reason").rows() == [("CONNECT", "complete"), ("POST", "error")]
+
+
+def test_nobody_goes_over_to_a_protocol_that_was_not_asked_for(tmp_path: Path) -> None:
+    """RFC 9110 section 7.8: it must have been named in the request. What the client says next is HTTP, whenever it comes."""
+    head = POST.replace(b"Connection: upgrade\r\nUpgrade: x\r\n", b"")
+    asked = 1 + len(GET + head)
+    packets = [
+        *HANDSHAKE,
+        packet(0, 30, 1, 1, GET + head + b"b" * 5),
+        packet(1, 50, 1, asked + 5, SWITCH),
+        packet(0, 70, asked + 5, 1 + len(SWITCH), b"b" * 15),
+        packet(1, 90, 1 + len(SWITCH), asked + 20, OK),
+        packet(0, 110, asked + 20, 1 + len(SWITCH + OK), GET),
+    ]
+    seen = everywhere(packets, tmp_path)
+    assert seen["exchanges"].select("request_method", "request_end_reason", "response_status", "upgraded").rows() == [
+        ("GET", "complete", 101, False),
+        ("POST", "complete", 200, False),
+        ("GET", "complete", None, False),
+    ]
+
+
+def test_a_protocol_that_was_agreed_on_in_bytes_that_are_not_there(tmp_path: Path) -> None:
+    """The server speaks it from there on; the client's bytes are told by what they are, whether they come before or after."""
+    size = 1 + len(POST)
+    packets = [
+        *HANDSHAKE,
+        packet(1, 50, 1, size, SWITCH),
+        packet(1, 60, 1 + len(SWITCH), size, OK),
+        packet(0, 2_070, size, 1 + len(SWITCH + OK), b"\x81\x05hello"),
+        packet(0, 4_080, size + 7, 1 + len(SWITCH + OK), GET),
+        packet(1, 6_000, 1 + len(SWITCH + OK), size + 7 + len(GET), flags=ACK),
+    ]
+    seen = everywhere(packets, tmp_path)
+    assert seen["exchanges"]["response_status"].to_list()[0] == 101
+    assert not seen["exchanges"]["response_status"].is_in([200]).any()
 
 
 def test_round_trips_of_an_exchange_whose_answer_was_passed_over(tmp_path: Path) -> None:
@@ -132,3 +170,100 @@ def test_a_syn_behind_data_does_not_say_where_it_began(tmp_path: Path) -> None:
     """The first byte of a side is where its first packet is, unless a SYN had said by then that there is one before it."""
     packets = [packet(0, 0, 1, 1, GET), packet(1, 10, 101, 1 + len(GET), OK), packet(1, 20, 501, 1 + len(GET), flags=SYN | ACK)]
     assert messages(everywhere(packets, tmp_path), 1) == [0, 1, None]
+
+
+def answered(time: float, number: int, size: int = len(GET)) -> list[Packet]:
+    """A response to what the client had sent by then, in two packets that are 300 ms apart."""
+    begin, ack = 1 + number * len(OK), 1 + (number + 1) * size
+    return [packet(1, time, begin, ack, OK[:-1]), packet(1, time + 300, begin + len(OK) - 1, ack, OK[-1:])]
+
+
+def test_a_hole_in_front_of_requests_is_given_up_after_a_second(tmp_path: Path) -> None:
+    """The response whose request is missing waits for it, and for no longer than the hole does; so does the next one."""
+    packets = [
+        *HANDSHAKE,
+        *answered(50, 0),  # the request of this one is not in the capture
+        packet(0, 520, 1 + len(GET), 1 + len(OK), GET),
+        *answered(530, 1),
+        packet(0, 1_100, 1 + 2 * len(GET), 1 + 2 * len(OK), GET),
+        *answered(1_540, 2),
+    ]
+    seen = everywhere(packets, tmp_path)
+    assert seen["exchanges"].select("request_frame", "response_frame").rows() == [(None, 4), (6, 7), (9, 10)]
+    # 1.05 s: the first response waits no longer; 1.53 s: the hole is given up, and all that is behind it can be read
+    assert messages(seen, 4) == [None, None, None, None, None, None, 5, 5]
+
+
+def test_a_request_that_comes_when_its_response_has_waited_in_vain(tmp_path: Path) -> None:
+    """A second after the response it is not taken for what that answers, wherever epochs end."""
+    packets = [*HANDSHAKE, *answered(50, 0), packet(0, 1_100, 1, 1, GET), *answered(1_400, 1, len(GET))]
+    seen = everywhere(packets, tmp_path)
+    assert seen["exchanges"].select("request_frame", "response_frame").rows() == [(None, 4), (6, 7)]
+    assert messages(seen, 4) == [None, None, 0, 3, 3]
+
+
+def test_a_response_waits_for_a_second_where_nothing_of_the_client_comes(tmp_path: Path) -> None:
+    first, rest = answered(2_000, 2)
+    packets = [*HANDSHAKE, *answered(50, 0), *answered(900, 1), first, replace(rest, time=3_001 * MILLISECOND)]
+    seen = everywhere(packets, tmp_path)
+    assert seen["exchanges"].select("request_frame", "response_frame").rows() == [(None, 4), (None, 6), (None, 8)]
+    assert messages(seen, 4) == [None, None, None, None, None, 5]
+
+
+def test_how_many_exchanges_there_are_while_a_head_is_read(tmp_path: Path) -> None:
+    """A response that nobody asked for comes between the two parts of a head: which exchange these are of is known with the
+    second one."""
+    packets = [
+        *HANDSHAKE,
+        packet(0, 30, 1, 1, GET[:2]),
+        packet(1, 40, 1, 3, OK),
+        packet(0, 60, 3, 1 + len(OK), GET[2:]),
+    ]
+    segments = everywhere(packets, tmp_path)["segments"].filter(pl.col("frame") > 3)
+    assert segments.select("message", "exchange").rows() == [(0, None), (1, 0), (0, 1)]
+
+
+def test_a_packet_whose_second_message_waits_holds_a_body(tmp_path: Path) -> None:
+    """What follows a request for a tunnel is read with the answer; the body of the request before it is there at once."""
+    post = POST.replace(b"Connection: upgrade\r\nUpgrade: x\r\n", b"") + b"b" * 20
+    connect = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"
+    size = 1 + len(post + connect)
+    packets = [
+        *HANDSHAKE,
+        packet(0, 30, 1, 1, post + connect + GET),
+        packet(1, 50, 1, size, OK),
+        packet(1, 60, 1 + len(OK), size, b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"),
+    ]
+    segments = everywhere(packets, tmp_path)["segments"].filter(pl.col("frame") > 3)
+    assert segments.select("message", "in_body", "ends_message").rows() == [(0, True, False), (1, True, True), (3, False, True)]
+
+
+def test_a_head_that_was_none_answers_nothing(tmp_path: Path) -> None:
+    """Whether the other side has spoken HTTP does not depend on what looked like a head for a while."""
+    packets = [
+        *HANDSHAKE,
+        packet(1, 30, 1, 1, b"HTTP/1."),
+        packet(1, 31, 8, 1, b" 401 No\r\n\r\n"),
+        packet(0, 50, 1, 20, GET + b"a=b&c=d"),
+        packet(0, 70, 1 + len(GET) + 7, 20, b"more of it"),
+    ]
+    assert everywhere(packets, tmp_path)["faults"].height == 0
+
+
+def test_what_was_seen_of_both_sides_when_an_exchange_was_over(tmp_path: Path) -> None:
+    """Two responses in a packet: the first of them is over with that, before a packet of the client was captured."""
+    packets = [packet(1, 0, 1, 1, OK + OK), packet(0, 10, 1, 1 + 2 * len(OK), flags=ACK)]
+    assert everywhere(packets, tmp_path)["exchanges"]["both_directions"].to_list() == [False, True]
+
+
+def test_an_interim_response_begins_an_exchange(tmp_path: Path) -> None:
+    """Of the one before it nothing is told that came later, whatever follows the interim response."""
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    packets = [
+        packet(1, 0, 1, 1, OK),
+        packet(0, 10, 1, 1 + len(OK), flags=ACK),
+        packet(1, 20, 1 + len(OK), 1, early),
+        packet(0, 30, 1, 1 + len(OK + early), flags=FIN | ACK),
+        packet(1, 40, 1 + len(OK + early), 2, OK),
+    ]
+    assert everywhere(packets, tmp_path)["exchanges"]["client_close_frame"].to_list() == [None, 4]

@@ -88,12 +88,13 @@ def read(
         lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = endings.watch(s, facts, state)
+        state.frame = int(s["frame"].max())
     told = len(spoken.intervals)
     walked = {conversation.slot for conversation in touched}
     for slot in [x for x in state.ripening | (state.stalled & walked) if x in state.conversations]:
         conversation = state.conversations[slot]
         listen(conversation, spoken, state)
-        retry(conversation, clock, payload)
+        retry(conversation, clock, state.frame, payload)
         touched.append(conversation)
     stalled = {c.slot for c in touched if _stalls(c)}
     state.stalled.difference_update([c.slot for c in touched])

@@ -70,7 +70,7 @@ def annotate(
     s["endpoint"] = endpoint[groups.number, server]
     rows = np.flatnonzero((s["new_bytes"] > 0) & in_order) if len(intervals) else np.empty(0, dtype=np.int64)
     if len(late) and len(rows):
-        rows = rows[~_waited(s, rows, side[rows], late)]
+        rows = rows[~_waited(s, rows, s["new_start"][rows], side[rows], late)]
     s["message"] = np.full(n, NEVER, dtype=np.int64)
     s["exchange"] = np.full(n, NONE, dtype=np.int32)
     last_message = np.full(n, NEVER, dtype=np.int64)
@@ -78,7 +78,7 @@ def annotate(
     for name in ("in_body", "ends_head", "ends_message"):
         s[name] = np.zeros(n, dtype=bool)
     if len(rows):
-        _locate(s, rows, side[rows], intervals, last_message)
+        _locate(s, rows, side[rows], intervals, late, last_message)
     # what a head will say is not known while it is sent
     s["event_stream"] = s["in_body"] & np.isin(s["message"], event_streams) if event_streams else np.zeros(n, dtype=bool)
     data = s["data_before_row"]
@@ -94,21 +94,21 @@ def annotate(
     last.ends_message[side[has]] = s["ends_message"][has]
 
 
-def _waited(s: Columns, rows: Array, side: Array, late: Array) -> Array:
-    """Which of these rows had to wait for a later frame of the other side before they could be read."""
+def _waited(s: Columns, rows: Array, offset: Array, side: Array, late: Array) -> Array:
+    """Which of these rows had to wait for a later frame of the other side before they could be read from this offset on."""
     table = late[np.lexsort((late[:, 1], late[:, 0]))]
     sides, rank = np.unique(table[:, 0], return_inverse=True)
     keys = (rank.ravel() << 45) + np.clip(table[:, 1], -_FAR, _FAR) + _FAR
     # the latest frame of those from this offset on, or from one before it; of another side none
     until = np.maximum.accumulate((rank.ravel() << 40) + table[:, 2])
     place = np.minimum(np.searchsorted(sides, side), len(sides) - 1)
-    found = np.searchsorted(keys, (place << 45) + np.clip(s["new_start"][rows], -_FAR, _FAR) + _FAR, side="right") - 1
+    found = np.searchsorted(keys, (place << 45) + np.clip(offset, -_FAR, _FAR) + _FAR, side="right") - 1
     known = (sides[place] == side) & (found >= 0)
     found = np.maximum(found, 0)
     return known & (table[found, 0] == side) & (s["frame"][rows] < until[found] - (place << 40))
 
 
-def _locate(s: Columns, rows: Array, side: Array, intervals: Array, last_message: Array) -> None:
+def _locate(s: Columns, rows: Array, side: Array, intervals: Array, late: Array, last_message: Array) -> None:
     table = intervals[np.lexsort((intervals[:, 1], intervals[:, 0]))]
     sides, rank_of = np.unique(table[:, 0], return_inverse=True)
     keys = (rank_of.ravel() << 45) + np.clip(table[:, 1], -_FAR, _FAR) + _FAR
@@ -125,18 +125,20 @@ def _locate(s: Columns, rows: Array, side: Array, intervals: Array, last_message
 
     first, good = find(start)
     s["message"][rows[good]] = table[first[good], 4]
-    s["exchange"][rows[good]] = table[first[good], 5]
+    whole = good & (end >= table[first, 2])
+    s["exchange"][rows[whole]] = table[first[whole], 5]
+    s["in_body"][rows] = good & (table[first, 3] > table[first, 2]) & (end > table[first, 2])
     final, good_end = find(end - 1)
+    if len(late):
+        good_end &= ~_waited(s, rows, end - 1, side, late)
     at = rows[good_end]
     hit = table[final[good_end]]
     last_message[at] = hit[:, 4]
     ends = end[good_end]
     s["ends_head"][at] = ends == hit[:, 2]
     s["ends_message"][at] = (ends == hit[:, 3]) & (hit[:, 2] <= hit[:, 3])
-    s["in_body"][at] = ends > hit[:, 2]
+    s["in_body"][at] |= ends > hit[:, 2]
     s["body_bytes"][at] = np.maximum(ends - np.maximum(start[good_end], hit[:, 2]), 0)
-    spans = good & good_end & (first != final)
-    s["in_body"][rows[spans]] |= table[first[spans], 3] > table[first[spans], 2]
 
 
 def _ends(intervals: Array, ended: Array) -> Array:
@@ -157,7 +159,7 @@ def _outstanding(s: Columns, groups: Groups, events: Array, client: Array, last:
         inside = (events[:, 1] >= lowest) & (events[:, 1] - lowest < len(where))
         row = where[np.where(inside, events[:, 1] - lowest, 0)]
         row = np.where(inside, row, -1)
-        use = row >= 0
+        use = (row >= 0) & (slot[np.maximum(row, 0)] == events[:, 0] >> 1)
         group = np.searchsorted(slot[groups.first], events[:, 0] >> 1)
         step = np.where((events[:, 0] & 1) == client[group], events[:, 2], -events[:, 2])
         np.add.at(change, row[use], step[use])

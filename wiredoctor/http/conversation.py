@@ -11,6 +11,7 @@ from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import TUNNEL, UNTIL_CLOSE, announces_close
 from wiredoctor.http.head import HeadParser, RequestLine, StatusLine
 from wiredoctor.http.heads import announce
+from wiredoctor.http.items import FAR, Moment
 from wiredoctor.http.message import ABSENT, BY_FIN, BY_RST, ERROR, Exchange, Message, Record
 from wiredoctor.http.modes import HEAD, NO_END, OFF, REQUEST, RESPONSE, TLS
 from wiredoctor.http.reader import Reader
@@ -20,6 +21,7 @@ from wiredoctor.limits import Met
 from wiredoctor.tables import NEVER, NONE, Array
 
 if TYPE_CHECKING:
+    from wiredoctor.http.answering import Reading
     from wiredoctor.http.faults import Fault
     from wiredoctor.http.templates import RequestTemplates
 
@@ -56,6 +58,7 @@ class Conversation:
         "previous",
         "protocol",
         "readers",
+        "reading",
         "slot",
         "spoken",
         "templates",
@@ -82,6 +85,7 @@ class Conversation:
         self.cut: tuple[int, int, int] = NEVER_CUT
         self.tls: Handshake | None = None
         self.gap = NEVER
+        self.reading: Reading | None = None
 
     def listen(self, spoken: Spoken) -> None:
         """What is said from now on goes there."""
@@ -165,9 +169,13 @@ class Conversation:
         for reader in self.readers:
             if upgraded is not None and reader.message is not None and reader.message.exchange is upgraded:
                 continue
-            if reader.mode == HEAD and reader.partial is not None:
-                self.head_so_far(reader, reader.pos)
-            reader.mode, reader.paused, reader.partial, reader.message = OFF, False, None, None
+            self.stop_reading(reader)
+
+    def stop_reading(self, reader: Reader) -> None:
+        """One side says no HTTP/1.x from here on."""
+        if reader.mode == HEAD and reader.partial is not None:
+            self.head_so_far(reader, reader.pos)
+        reader.mode, reader.paused, reader.partial, reader.message = OFF, False, None, None
 
     def take_apart(self) -> None:
         """Undoes the cycles, so that memory goes back without the garbage collector."""
@@ -175,20 +183,9 @@ class Conversation:
         for reader in self.readers:
             del reader.conversation
 
-    def must_wait(self, ack: int) -> bool:
-        """Whether a response comes before its request was read: the server had seen bytes that were not handed on yet."""
-        if self.forced or (self.awaiting and _asked(self.awaiting[0], ack)):
-            return False
-        other = self.readers[self.client]
-        if self.unread and (0 if other.pos == NEVER else other.pos) < ack:
-            return True
-        reached = other.assembler.reached
-        # one number more is a FIN
-        return other.mode != OFF and reached is not None and ack > reached + 1
-
-    def asked(self, ack: int) -> int:
-        """The frame that completed the head of the request that comes next, as far as the server had seen it; else NEVER."""
-        return self.awaiting[0].asked() if self.awaiting and _asked(self.awaiting[0], ack) else NEVER
+    def request_before(self, ack: int) -> Exchange | None:
+        """The exchange of the next request that has no answer, if the server had seen it when it acknowledged `ack`."""
+        return self.awaiting[0] if self.awaiting and _asked(self.awaiting[0], ack) else None
 
     def request_begins(self, line: RequestLine, fields: Fields, offset: int) -> Exchange:
         """A request head was read."""
@@ -198,8 +195,9 @@ class Conversation:
         self.awaiting.append(exchange)
         return exchange
 
-    def response_begins(self, line: StatusLine, fields: Fields, ack: int, frame: int) -> Exchange:
-        """A response head was read; returns the exchange that it belongs to, a new one where the request was not captured."""
+    def response_begins(self, line: StatusLine, fields: Fields, ack: int, frame: int, until: Moment = FAR) -> Exchange:
+        """A response head was read; returns the exchange that it belongs to, a new one where the request was not captured
+        (or, as far as it was known, not before `until`)."""
         awaiting = self.awaiting
         reader = self.readers[1 - self.client]
         self.heard(frame)
@@ -207,16 +205,16 @@ class Conversation:
         if reader.lost:
             # behind a hole answers are missing: this one belongs to the newest request that the server had seen
             reader.lost = False
-            while len(awaiting) > 1 and _asked(awaiting[1], ack):
+            while len(awaiting) > 1 and _asked(awaiting[1], ack, until):
                 passed = awaiting.popleft()
                 passed.settle_for_interim()
                 passed.response_done, passed.over = True, max(passed.over, frame)
                 side = 2 * self.slot + reader.direction
                 settled = passed.settled(frame) if passed.request_done else NEVER
                 self.spoken.intervals.extend((side, NO_END, NO_END, NO_END, NEVER, NONE, settled))
-        if not (awaiting and _asked(awaiting[0], ack)):
+        if not (awaiting and _asked(awaiting[0], ack, until)):
             announce(self.readers[self.client], ack)
-        if awaiting and _asked(awaiting[0], ack):
+        if awaiting and _asked(awaiting[0], ack, until):
             exchange = awaiting[0]
         else:
             exchange = Exchange(self.next_index, None, None, NEVER)
@@ -269,7 +267,7 @@ class Conversation:
             if exchange.upgraded:
                 reader.mode = OFF
             elif switches(line, message.fields) and not self.forced and not exchange.response_done:
-                reader.paused, reader.pause_time = True, message.end
+                reader.paused = True
         elif exchange.response_line is not line:
             if exchange.interim is None:
                 exchange.interim = []
@@ -285,8 +283,12 @@ class Conversation:
 
     def answered(self, exchange: Exchange, tunnel: bool) -> None:
         """A final response has ended: the protocol may change, or a client that waited for that may go on."""
-        if tunnel or (exchange.response_line is not None and exchange.response_line.status == 101):
+        if tunnel or _switched(exchange):
             exchange.upgraded = True
+            if exchange.request_line is None:
+                # which of the client's bytes came after it is not known: these are read as far as they are HTTP
+                self.stop_reading(self.readers[1 - self.client])
+                return
             asking = self.readers[self.client]
             if asking.message is not None and asking.message.exchange is not exchange:
                 self._cut_off(asking, exchange.response[2])
@@ -294,7 +296,7 @@ class Conversation:
         elif self.readers[self.client].paused and not self.awaiting:
             asking = self.readers[self.client]
             asking.paused = False
-            asking.goes_on(exchange.response[2], asking.pos)
+            asking.goes_on((exchange.response[2], NEVER), asking.pos)
 
     def _cut_off(self, asking: Reader, frame: int) -> None:
         """What this frame says is the end of a request that is not whole; no packet ended it."""
@@ -441,9 +443,18 @@ def switches(line: RequestLine, fields: Fields) -> bool:
     return line.method == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
 
 
-def _asked(exchange: Exchange, ack: int) -> bool:
-    """Whether the server had seen this request when it acknowledged `ack` (NEVER: not known, taken for yes)."""
-    return ack == NEVER or exchange.request_offset < ack
+def _switched(exchange: Exchange) -> bool:
+    """Whether a response is 101 and answers a request that asked for that (RFC 9110 section 15.2.2), as far as it is known."""
+    if exchange.response_line is None or exchange.response_line.status != 101:
+        return False
+    line, fields = exchange.request_line, exchange.request_fields
+    return line is None or fields is None or switches(line, fields)
+
+
+def _asked(exchange: Exchange, ack: int, until: Moment = FAR) -> bool:
+    """Whether the server had seen this request when it acknowledged `ack` (NEVER: not known, taken for yes), and it was known
+    by the moment `until`."""
+    return (ack == NEVER or exchange.request_offset < ack) and (until is FAR or exchange.known() <= until)
 
 
 def _too_many(waiting: deque[Exchange], most: int) -> Exchange | None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from wiredoctor.http.arrivals import add_arrivals, lists
 from wiredoctor.http.bursts import BurstState
+from wiredoctor.http.conversation import FOREVER
 from wiredoctor.http.endpoints import endpoint_hash
 from wiredoctor.http.framing import NO_BODY, is_persistent
 from wiredoctor.http.message import RECORD, Exchange
@@ -60,14 +61,15 @@ def exchange_table(
     _timing(columns)
     columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
     frame = following[:, 1]
+    ended = np.maximum(np.maximum(columns["request_last_frame"], columns["response_last_frame"]), rows.over)
+    at = np.where(frame == NEVER, NEVER, np.maximum(frame, ended))
     if epoch is not None:
-        ended = np.maximum(np.maximum(columns["request_last_frame"], columns["response_last_frame"]), rows.over)
-        at = np.where(frame == NEVER, NEVER, np.maximum(frame, ended))
         for i in np.flatnonzero(rows.decided != NEVER).tolist():
             at[i] = _frame_behind(int(rows.decided[i]), int(slot[i]), *epoch)
         _round_trips(columns, at, slot, client, *epoch)
     further = (following[:, 0] & 1) == client
     _connection(columns, (frame, following[:, 3], further), rows.decided, slot, 2 * slot + client, facts, clock)
+    _seen(columns, np.where(at == NEVER, FOREVER, at - (rows.decided != NEVER)), 2 * slot + client, facts)
     columns["hole_before"] |= (rows.gap != NEVER) & (rows.gap <= _last_known(columns))
     return EXCHANGES.frame(columns)
 
@@ -180,6 +182,13 @@ def _timing(columns: dict[str, Any]) -> None:
     columns["response_time"] = np.where(response, columns["response_end"] - columns["response_start"], NEVER)
 
 
+def _seen(columns: dict[str, Any], at: Array, client: Array, facts: dict[str, Array]) -> None:
+    """What had been captured of both sides when exchanges were over, in these frames."""
+    for column, first in (("handshake", facts["side_syn_frame"]), ("both_directions", facts["side_first_frame"])):
+        frames = first[client], first[client ^ 1]
+        columns[column] = (np.minimum(*frames) != NEVER) & (np.maximum(*frames) <= at)
+
+
 def _connection(
     columns: dict[str, Any], following: tuple[Array, Array, Array], decided: Array, slot: Array, client: Array,
     facts: dict[str, Array], clock: int,
@@ -224,8 +233,6 @@ def _connection(
     for name in ("frame", "time", "ack"):
         columns[f"client_rst_{name}"] = np.where(of_this, facts[f"side_rst_{name}"][client], NEVER)
     columns["last"] = last
-    columns["handshake"] = facts["side_syn_seen"][client] & facts["side_syn_seen"][server]
-    columns["both_directions"] = (facts["side_packets"][client] > 0) & (facts["side_packets"][server] > 0)
     known = _last_known(columns)
     columns["hole_before"] = (facts["unseen_frame"][slot] != NEVER) & (facts["unseen_time"][slot] <= known)
     over = np.where((deadline != NEVER) & (deadline <= clock), deadline, facts["last_time"][slot])

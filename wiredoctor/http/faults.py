@@ -205,7 +205,8 @@ def _fault(
 def _say(reader: Reader, fault: Fault) -> None:
     """Bytes behind a request may be of a protocol that only begins like HTTP: the other side has to say that it is none."""
     conversation = reader.conversation
-    if reader.kind == REQUEST and not conversation.readers[1 - reader.direction].count:
+    answering = conversation.readers[1 - reader.direction]
+    if reader.kind == REQUEST and answering.count == answering.abandoned:
         if conversation.doubted is None:
             conversation.doubted = []
         conversation.doubted.append(fault)

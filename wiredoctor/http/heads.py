@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wiredoctor import limits
 from wiredoctor.http import faults, framing
+from wiredoctor.http.answering import ready
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.head import (
     KNOWN_METHODS,
@@ -16,7 +17,7 @@ from wiredoctor.http.head import (
     may_become_request,
     may_become_response,
 )
-from wiredoctor.http.items import Items
+from wiredoctor.http.items import FAR, Items, Moment
 from wiredoctor.http.message import AT_CAPTURE_END, COMPLETE, ERROR, IN_HOLE, Message
 from wiredoctor.http.modes import BODY, CHUNK_SIZE, CLOSE, NO_END, OFF, REQUEST, RESPONSE, TLS
 from wiredoctor.http.partial import Partial
@@ -134,12 +135,17 @@ def _complete(reader: Reader, head: bytes, items: Items, i: int, begin: int, par
         return _not_http(reader, head, len(head), items, i)
     partial = reader.partial
     frame, time = (items.frame[i], items.time[i]) if partial is None else (partial.frame, partial.time)
-    if kind == RESPONSE and conversation.must_wait(items.ack[i]):
-        if not reader.paused:
-            reader.paused, reader.pause_time = True, items.time[i]
-        return i
-    if kind == RESPONSE and (asked := conversation.asked(items.ack[i])) > items.frame[i]:
-        reader.goes_on(asked, max(begin, items.start[i]))
+    until = FAR
+    if kind == RESPONSE:
+        own = items.known(i)
+        known = ready(conversation, own, items.ack[i], items.time[i])
+        if known is None:
+            reader.paused = True
+            return i
+        moment, in_vain = known
+        until = moment if in_vain else FAR
+        if moment > own:
+            reader.goes_on(moment, max(begin, items.start[i]))
     message = Message(reader.next_id(), begin, frame, time, parsed[0], parsed[1])
     head_end = begin + len(head)
     message.head_end, message.head_bytes, message.ack = head_end, len(head), items.ack[i]
@@ -148,7 +154,9 @@ def _complete(reader: Reader, head: bytes, items: Items, i: int, begin: int, par
     reader.message, reader.pos = message, head_end
     reader.unsure = reader.seeking or (reader.count == 1 and _may_be_a_rest(reader, message))
     reader.partial, reader.seeking = None, False
-    _begin(reader, message, items.ack[i], head)
+    _begin(reader, message, items.ack[i], head, until)
+    if items.shuffled and kind == REQUEST and message.exchange is not None:
+        message.exchange.waited = items.known(i)
     return i + (head_end >= items.end[i])
 
 
@@ -161,16 +169,16 @@ def _may_be_a_rest(reader: Reader, message: Message) -> bool:
     return True
 
 
-def _begin(reader: Reader, message: Message, ack: int, head: bytes) -> None:
-    """Finds the exchange of a message, and what follows its head."""
+def _begin(reader: Reader, message: Message, ack: int, head: bytes, until: Moment) -> None:
+    """Finds the exchange of a message, and what follows its head. `until`: when the request of a response must have been
+    known."""
     line = message.line
     if isinstance(line, RequestLine):
         _request(reader, message, line)
         how = framing.request_framing(message.fields)
     else:
-        exchange = message.exchange = reader.conversation.response_begins(line, message.fields, ack, message.last_frame)
-        if exchange.response_line is line:
-            exchange.response = message.record()
+        exchange = message.exchange = reader.conversation.response_begins(line, message.fields, ack, message.last_frame, until)
+        exchange.begins(message)
         method = None if exchange.request_line is None else exchange.request_line.method
         how = framing.response_framing(line.status, method, message.fields)
     if message.fields.cut or (isinstance(line, RequestLine) and len(line.target) >= limits.TEXT.value):
@@ -252,6 +260,7 @@ def abandon(reader: Reader) -> None:
     if reader.partial is not None:
         reader.conversation.head_so_far(reader, reader.pos)
         reader.count += 1
+        reader.abandoned += 1
         reader.partial = None
 
 
@@ -275,6 +284,7 @@ def cut(reader: Reader, partial: Partial, reason: int) -> None:
     reader.message, frame = message, partial.frame
     if isinstance(message.line, StatusLine):
         message.exchange = reader.conversation.response_begins(message.line, message.fields, partial.ack, frame)
+        message.exchange.begins(message)
     else:
         _request(reader, message, message.line)
     reader.finish(reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -23,6 +24,13 @@ PATIENCE = SECOND
 
 _NONE: Array = np.empty(0, dtype=np.int64)
 
+Moment = tuple[int, int]
+"""When something was known, in the order of time: with a packet (its frame, NEVER), or behind it and before the next one of
+its connection, because a time was over (the frame, that time)."""
+
+FAR: Moment = (1 << 62, 1 << 62)
+"""Later than any."""
+
 Item = tuple[int, int, int, int, int, int]
 """start, end (stream offsets), at, time, frame, ack number of the packet."""
 
@@ -32,8 +40,8 @@ class Items:
     """Items as columns, in stream order without gaps. `holes` are the positions of holes, in order; `shuffled` items may
     not be in order of frames.
 
-    `given_up`: positions of holes that were taken for lost because of a limit, and which; `unread`: the first item that
-    nobody reads any more.
+    `lost`: positions of holes that were taken for lost, the moment, and the limit that was the reason, if one was;
+    `unread`: the first item that nobody reads any more; `moments`: what `known` says, made when it is asked.
 
     `heads` are positions whose bytes look like the beginning of a head, in order; None: any may. `look_for_heads` finds
     them, when they are asked for."""
@@ -45,10 +53,11 @@ class Items:
     frame: list[int] = field(default_factory=list[int])
     ack: list[int] = field(default_factory=list[int])
     holes: list[int] = field(default_factory=list[int])
-    given_up: list[tuple[int, Limit]] = field(default_factory=list[tuple[int, Limit]])
+    lost: list[tuple[int, Moment, Limit | None]] = field(default_factory=list[tuple[int, Moment, "Limit | None"]])
     unread: int = 1 << 62
     shuffled: bool = False
     heads: list[int] | None = None
+    moments: list[Moment] = field(default_factory=list[Moment])
     look_for_heads: Callable[[], list[int]] | None = None
 
     def append(self, item: Item) -> None:
@@ -63,8 +72,19 @@ class Items:
         rest = Items(shuffled=True)
         for i in range(first, stop):
             rest.append(self.item(i))
-        rest.given_up = [(i - first, limit) for i, limit in self.given_up if first <= i < stop]
+        rest.lost = [(i - first, moment, limit) for i, moment, limit in self.lost if first <= i < stop]
         return rest
+
+    def known(self, i: int) -> Moment:
+        """When the i-th item and all before it could be read."""
+        if not self.shuffled:
+            return self.frame[i], NEVER
+        if len(self.moments) != len(self.frame):
+            moments = [(frame, NEVER) for frame in self.frame]
+            for place, moment, _ in self.lost:
+                moments[place] = max(moments[place], moment)
+            self.moments = list(accumulate(moments, max))
+        return self.moments[i]
 
     def item(self, i: int) -> Item:
         """The i-th item."""
@@ -94,8 +114,7 @@ class Assembler:
         insort(self.waiting, item)
         self._drain(out)
         if self.waiting and (far := self._too_far()) is not None:
-            out.given_up.append((len(out.start), far))
-            self.give_up(out)
+            self.give_up(out, (item[4], NEVER), far)
         return in_order
 
     def _too_far(self) -> Limit | None:
@@ -119,8 +138,9 @@ class Assembler:
         if taken:
             del self.waiting[:taken]
 
-    def give_up(self, out: Items) -> None:
+    def give_up(self, out: Items, moment: Moment = (NEVER, NEVER), limit: Limit | None = None) -> None:
         """Hands on the hole in front, and what lies behind it."""
+        out.lost.append((len(out.start), moment, limit))
         start, _, _, time, frame, ack = self.waiting[0]
         out.append((self.reached or 0, start, HOLE, time, frame, ack))
         self.reached = start
@@ -134,7 +154,7 @@ class Assembler:
             return
         self.acks = np.concatenate((known, offsets[fresh])), np.concatenate((self.acks[1], times[fresh]))
 
-    def look(self, now: int, out: Items) -> None:
+    def look(self, now: int, out: Items, when: Callable[[int], Moment]) -> None:
         """Gives up holes that were acknowledged PATIENCE ago, and behind which bytes have been as long."""
         while self.waiting:
             end = self.waiting[0][0]
@@ -145,7 +165,7 @@ class Assembler:
                 self.acknowledged_at = max(int(times[i]), self.waiting[0][3]) if i < len(offsets) else NEVER
             if self.acknowledged_at == NEVER or now - self.acknowledged_at < PATIENCE:
                 return
-            self.give_up(out)
+            self.give_up(out, when(self.acknowledged_at + PATIENCE))
 
     def rest(self) -> None:
         """Nothing more comes in this epoch: without a hole, acknowledgements need not be remembered."""

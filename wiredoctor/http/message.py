@@ -7,6 +7,7 @@ from typing import TypeVar
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import NO_BODY
 from wiredoctor.http.head import RequestLine, StatusLine
+from wiredoctor.http.items import Moment
 from wiredoctor.http.pieces import Pieces
 from wiredoctor.tables import MESSAGE_BITS, NEVER, Array
 
@@ -76,12 +77,14 @@ Parts = tuple[int, int, int, int]
 class Exchange:
     """A request and its responses while something can still be added. Records are there once a message has ended.
 
+    `waited`: when the head of a request could be read that had to wait for bytes before it.
     `over`: the frame that said that nothing can be added, where that is none of its own or of the exchange behind it.
     """
 
     __slots__ = (
         *("index", "interim", "interim_end", "interim_times", "over", "parts", "request", "request_done", "request_fields"),
-        *("request_line", "request_offset", "response", "response_done", "response_fields", "response_line", "upgraded"),
+        *("request_line", "request_offset", "response", "response_done", "response_fields", "response_line"),
+        *("began", "upgraded", "waited"),
     )
 
     def __init__(self, index: int, line: RequestLine | None, fields: Fields | None, offset: int) -> None:
@@ -98,14 +101,27 @@ class Exchange:
         self.parts: Parts | None = None
         self.interim_end: Message | None = None
         self.over = NEVER
+        self.began: Record = ABSENT
+        self.waited: Moment = (NEVER, NEVER)
+
+    def begins(self, response: Message) -> None:
+        """The head of one of its responses is there."""
+        if self.response_line is response.line:
+            self.response = response.record()
+        if self.request_line is None and self.began is ABSENT:
+            self.began = response.record()
 
     def first(self) -> Record:
-        """The record of the request, or of the response where nobody had asked for it."""
-        return self.response if self.request_line is None else self.request
+        """The record of the request; where nobody had asked, of the first response, as of when it began."""
+        return self.began if self.request_line is None else self.request
 
     def asked(self) -> int:
         """The frame in which the head of the request was complete."""
         return self.request[2] if self.parts is None else self.parts[0]
+
+    def known(self) -> Moment:
+        """When the head of the request was known: with its last packet, or later where what is before it was missing."""
+        return max((self.asked(), NEVER), self.waited)
 
     def over_by(self, deadline: int) -> bool:
         """Whether the request had ended by then, so that only a response can be missing."""

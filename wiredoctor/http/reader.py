@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from wiredoctor.http import bodies, faults, heads, quick, seeking
 from wiredoctor.http.head import HeadParser, StatusLine
-from wiredoctor.http.items import Assembler, Items
+from wiredoctor.http.items import Assembler, Items, Moment
 from wiredoctor.http.message import AT_CAPTURE_END, BY_FIN, BY_RST, COMPLETE, Exchange, Message, message_id
 from wiredoctor.http.modes import BODY, CLOSE, HEAD, NO_END, OFF, REQUEST, SEEK, TLS
 from wiredoctor.http.partial import Partial
@@ -21,6 +22,7 @@ class Reader:
     """State of one direction. Bytes come as Items; `run` walks over them and may pause until the other side is read."""
 
     __slots__ = (
+        "abandoned",
         "announced",
         "assembler",
         "behind",
@@ -36,11 +38,11 @@ class Reader:
         "message",
         "mode",
         "partial",
-        "pause_time",
         "paused",
         "pos",
         "resumed",
         "seeking",
+        "shuffled",
         "strayed",
         "unsure",
         "until",
@@ -54,10 +56,11 @@ class Reader:
         self.until: int = 0
         self.partial: Partial | None = None
         self.message: Message | None = None
-        self.count = 0
+        self.count = self.abandoned = 0
         self.seeking = self.paused = self.in_trailer = self.lost = False
-        self.pause_time = self.resumed = NEVER
+        self.resumed = NEVER
         self.leftover: Items | None = None
+        self.shuffled: Items | None = None
         self.announced: Exchange | None = None
         self.assembler = Assembler()
         self.behind: faults.Behind | None = None
@@ -67,6 +70,7 @@ class Reader:
 
     def run(self, items: Items, i: int, stop: int, read: Payload, parser: HeadParser) -> int:
         """Walks items[i:stop]; returns the index of the first item that is not wholly used (stop, or where it paused)."""
+        self.shuffled = items if items.shuffled else None
         while i < stop:
             mode = self.mode
             if mode == HEAD:
@@ -107,6 +111,8 @@ class Reader:
             return quick.requests(self, items, i, stop, read.file)
         if conversation.readers[1 - self.direction].paused:
             return i
+        if conversation.reading is not None and conversation.reading.both[1 - self.direction].shuffled:
+            return i
         return quick.responses(self, items, i, stop, read.file, parser)
 
     def upcoming_id(self) -> int:
@@ -128,16 +134,21 @@ class Reader:
         self.message = None
         self.mode, self.partial = HEAD, None
         exchange = message.exchange
+        if self.shuffled is not None:
+            # it may have been whole before what is in front of it came
+            items = self.shuffled
+            self.resumed = max(self.resumed, items.known(min(bisect_left(items.end, self.pos), len(items.end) - 1))[0])
         self.conversation.message_ends(self, message, self.pos)
         if exchange is not None:
             interim = isinstance(message.line, StatusLine) and exchange.response_line is not message.line
             self.behind = faults.Behind(exchange, self.pos, message if interim else None)
 
-    def goes_on(self, frame: int, offset: int) -> None:
-        """From this offset on, what came before this frame had to wait for it, and was not known when it came."""
+    def goes_on(self, moment: Moment, offset: int) -> None:
+        """From this offset on, what came before this moment had to wait for it, and was not known when it came."""
+        frame = moment[0]
         self.resumed = max(self.resumed, frame)
         conversation = self.conversation
-        conversation.spoken.late.extend((2 * conversation.slot + self.direction, offset, frame))
+        conversation.spoken.late.extend((2 * conversation.slot + self.direction, offset, frame + (moment > (frame, NEVER))))
 
     def began(self) -> int:
         """When what is unfinished began; NEVER where nothing is."""

@@ -18,6 +18,7 @@ from wiredoctor.limits import Met
 class HttpState:
     """What is remembered between epochs. `keep_messages`, `keep_bursts`: whether these tables are wanted.
 
+    `frame`: the newest of all.
     `stalled`: connections with bytes that wait for others; `ripening`: those of them for which time alone may do.
     """
 
@@ -33,6 +34,7 @@ class HttpState:
     path: PathState = field(default_factory=PathState)
     bursts: BurstState = field(default_factory=BurstState)
     met: Met = field(default_factory=Met)
+    frame: int = 0
 
 
 def listen(conversation: Conversation, spoken: Spoken, state: HttpState) -> None:

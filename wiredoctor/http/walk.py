@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from wiredoctor import limits
+from wiredoctor.http.answering import Reading
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.deciding import decide
 from wiredoctor.http.head import KNOWN_METHODS
-from wiredoctor.http.items import CUT, PATIENCE, Assembler, Items
+from wiredoctor.http.items import CUT, Assembler, Items, Moment
 from wiredoctor.http.modes import OFF
 from wiredoctor.http.payload import Payload
 from wiredoctor.http.spoken import NUMBERS
@@ -134,7 +136,14 @@ class Walk:
             else:
                 items = self._assemble(conversation, direction, group, first, stop)
             ranges.append((items, 0, len(items.start)))
-        read_both(conversation, ranges, self.read)
+        now = int(self.s["clock"][int(self.groups.last[group])])
+        read_both(conversation, ranges, self.read, now, partial(self.when, group))
+
+    def when(self, group: int, time: int) -> Moment:
+        """Behind which packet of a connection the clock reached a time."""
+        first, last = int(self.groups.first[group]), int(self.groups.last[group])
+        row = first + int(np.searchsorted(self.s["clock"][first : last + 1], time))
+        return (int(self.s["frame"][row - 1]) if row > first else int(self.s["frame"][first]) - 1), time
 
     def beginning(self, conversation: Conversation, direction: int, first: int, group: int) -> int | None:
         """The offset of the first byte of a direction, of which `first` is the next row of the flow: the first byte may have
@@ -155,9 +164,10 @@ class Walk:
         assembler = reader.assembler
         s, new = self.s, self.flow.items(first, stop)
         self._hear(assembler, direction, group)
+        when = partial(self.when, group)
         for i, row in enumerate(self.flow.rows[first:stop].tolist()):
             start, end, at, time, frame, ack = new.item(i)
-            assembler.look(int(s["clock"][row]), items)
+            assembler.look(int(s["clock"][row]), items, when)
             there = int(s["captured"][row]) - (start - int(s["offset"][row]))
             ordered = True
             for a, b in self.pieces.get(row, [(start, end)]):
@@ -168,7 +178,7 @@ class Walk:
                     # nobody will ever bring these bytes into the file
                     ordered &= assembler.add((max(available, a), b, CUT, time, frame, ack), items)
             self.in_order[row] = ordered
-        assembler.look(int(s["clock"][int(self.groups.last[group])]), items)
+        assembler.look(int(s["clock"][int(self.groups.last[group])]), items, when)
         assembler.rest()
         return items
 
@@ -181,16 +191,26 @@ class Walk:
         assembler.heard(reached[first], self.s["clock"][rows][first])
 
 
-def read_both(conversation: Conversation, ranges: list[tuple[Items, int, int]], read: Payload) -> None:
-    """Lets the readers of both directions run until neither gets further; what is left over waits for a later epoch."""
+def read_both(
+    conversation: Conversation, ranges: list[tuple[Items, int, int]], read: Payload,
+    now: int = NEVER, when: Callable[[int], Moment] | None = None,
+) -> None:  # fmt: skip
+    """Lets the readers of both directions run until neither gets further; what is left over waits for a later epoch.
+
+    `now`: the clock behind what is read; `when`: the moment at which it reached a time.
+    """
     at = [r[1] for r in ranges]
     both = ranges[0][0], ranges[1][0]
+    conversation.reading = None if when is None else Reading(both, now, when)
     for stops in turns(ranges):
         _turn(conversation, both, at, stops, read)
     for direction in (0, 1):
         items, _, stop = ranges[direction]
         if at[direction] < stop:
             conversation.readers[direction].leftover = items.behind(at[direction], stop)
+    conversation.reading = None
+    for reader in conversation.readers:
+        reader.shuffled = None
 
 
 def _turn(conversation: Conversation, both: tuple[Items, Items], at: list[int], stops: tuple[int, int], read: Payload) -> None:
@@ -211,7 +231,7 @@ def _turn(conversation: Conversation, both: tuple[Items, Items], at: list[int], 
             at[direction] = reader.run(both[direction], before, stop, read, conversation.parser)
             progress |= at[direction] != before
     for items, first, stop in zip(both, begun, at, strict=True):
-        if items.given_up:
+        if items.lost:
             _tell_limits(conversation, items, first, stop)
     if conversation.unasked:
         conversation.settle(known, mark)
@@ -223,22 +243,27 @@ def _turn(conversation: Conversation, both: tuple[Items, Items], at: list[int], 
 
 def _tell_limits(conversation: Conversation, items: Items, first: int, stop: int) -> None:
     """Of the items first .. stop - 1: which were taken for lost because of a limit. What nobody reads is not told."""
-    for i, limit in items.given_up:
-        if first <= i < min(stop, items.unread):
+    for i, _, limit in items.lost:
+        if limit is not None and first <= i < min(stop, items.unread):
             conversation.met.add(limit)
 
 
-def retry(conversation: Conversation, now: int, read: Payload) -> None:
-    """Goes on with what waited: holes whose time is over, responses whose request will not come."""
+def retry(conversation: Conversation, now: int, frame: int, read: Payload) -> None:
+    """Goes on with what waited, as of this clock and the newest frame: holes whose time is over, responses whose request will
+    not come."""
+
+    def when(time: int) -> Moment:
+        return frame, time
+
     ranges: list[tuple[Items, int, int]] = []
     for reader in conversation.readers:
         items = reader.leftover or Items(shuffled=True)
         reader.leftover = None
-        reader.assembler.look(now, items)
+        reader.assembler.look(now, items, when)
         ranges.append((items, 0, len(items.start)))
-        if reader.paused and (now - reader.pause_time >= PATIENCE or len(items.start) > limits.WAITING.value):
+        if reader.paused and len(items.start) > limits.WAITING.value:
             conversation.forced = True
-    read_both(conversation, ranges, read)
+    read_both(conversation, ranges, read, now, when)
     conversation.forced = False
 
 

@@ -26,6 +26,8 @@ def follow(
     local = 2 * groups.number + s["direction"]
     sides = (2 * slots[:, None] + np.arange(2)).ravel()
     d["packets"][sides] += np.bincount(local, minlength=len(sides))
+    rows = np.flatnonzero(d["first_frame"][side] == NEVER)[::-1]
+    d["first_frame"][side[rows]] = s["frame"][rows]
     d["bytes"][sides] += np.bincount(local, weights=s["new_bytes"], minlength=len(sides)).astype(np.int64)
     refusal = _without_refusals(s, index, state)
     for name, bit in (("fin", FIN), ("rst", RST)):

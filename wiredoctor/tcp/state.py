@@ -120,6 +120,7 @@ _DIRECTION: dict[str, tuple[str, int]] = {
     "bytes": ("i8", 0),
     "unseen_bytes": ("i8", 0),
     "ordinal": ("i8", 0),  # number of segments that raised `high`
+    "first_frame": ("i8", NEVER),
     "last_frame": ("i8", NEVER),
     "payload_frame": ("i8", NEVER),
     "retransmission_frame": ("i8", NEVER),
