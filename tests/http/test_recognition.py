@@ -156,3 +156,27 @@ def test_what_nobody_reads_meets_no_limit(epoch_packets: int) -> None:
         0.030 < . ack 25
     """
     assert analyzed(ladder_packets(HANDSHAKE + talk), epoch_packets=epoch_packets).limits == []
+
+
+@pytest.mark.parametrize("epoch_packets", [1, 2, 3, 128_000])
+@pytest.mark.parametrize(
+    "talk",
+    [
+        # what the first side says at first is no head, and its head comes later
+        r"""
+        0.015 > P. 1:11 "not a head"
+        0.030 < P. 1:28 "GET / HTTP/1.1\r\nHost: b\r\n\r\n" ack 11
+        0.045 > P. 11:46 "POST /a HTTP/1.1\r\nHost: a\r\n\r\n" ack 28
+        """,
+        # its head is captured first, but cannot be read before what is in front of it has come
+        r"""
+        0.015 > P. 11:40 "POST /a HTTP/1.1\r\nHost: a\r\n\r\n" ack 1
+        0.030 < P. 1:28 "GET / HTTP/1.1\r\nHost: b\r\n\r\n" ack 1
+        0.045 > P. 1:11 "not a head" ack 28
+        """,
+    ],
+    ids=["behind", "before"],
+)
+def test_the_side_that_is_heard_first_is_the_client(talk: str, epoch_packets: int) -> None:
+    found = rows(analyzed(ladder_packets(HANDSHAKE + talk), epoch_packets=epoch_packets))
+    assert [row["request_target"] for row in found] == ["/"]

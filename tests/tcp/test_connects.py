@@ -104,3 +104,18 @@ def test_round_trips_by_data() -> None:
 def test_no_round_trip_by_data_where_the_syn_was_not_repeated() -> None:
     c = see('0 > S mss 1460\n0.010 < S. 0:0 mss 1460\n0.011 > .\n0.012 > P. "hello"\n0.022 < . ack 6').connection
     assert c["data_rtt"] is None
+
+
+def test_no_round_trip_by_data_that_came_before_the_second_syn() -> None:
+    """It is not known yet that one is needed."""
+    c = see("""
+    0.000 > S mss 1460
+    0.001 > P 1:11(10)
+    0.003 < . ack 11
+    1.000 > S 0:0 mss 1460
+    1.010 < S. 0:0 ack 1 mss 1460
+    1.020 > . 11:11 ack 1
+    1.021 > P. 11:21(10) ack 1
+    1.051 < . 1:1 ack 21
+    """, epochs=EVERY).connection  # fmt: skip
+    assert c["data_rtt"] == 30 * MS

@@ -311,3 +311,14 @@ def test_a_syn_ack_with_another_number_sends_nothing() -> None:
     seen = see_packets(packets)
     assert seen.column("new_bytes") == [100, 100, 0, 50]
     assert not seen.frames("retransmission")
+
+
+def test_an_absurd_acknowledgement_does_not_make_the_next_one_less_so() -> None:
+    """An honest one is at most a window ahead of what was sent, not of what another one claimed."""
+    text = """
+    0.030 > P. 1:101(100) ack 1
+    0.040 < . ack 900000001
+    0.050 < . ack 1800000001
+    0.060 > P. 101:201(100) ack 1
+    """
+    assert columns("acks_unseen new_bytes", text) == [(0, 100), (900_000_000 - 100, 0), (0, 0), (0, 100)]

@@ -169,3 +169,9 @@ def test_resets_may_be_alike(number: int, ttl: int, copies: int) -> None:
     """Linux sends an RST for each packet that comes for a closed socket, all with the identification 0."""
     text = f"0.030 > R 1:1 id {number}\n0.0301 > R 1:1 id {number} ttl {ttl}\n"
     assert left_out(see(HANDSHAKE + text, epochs=(1, 2, 3))) == copies
+
+
+def test_a_copy_of_an_absurd_acknowledgement() -> None:
+    """It claims no more than the first one did, however absurd that was."""
+    seen = again("0.030 < . ack 2000000001 id 7\n", 100, ttl=63)
+    assert left_out(seen) == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tcp.seeing import HANDSHAKE, see
+from tests.tcp.seeing import HANDSHAKE, MS, see, see_packets
+from wiredoctor.testing.wire import ACK, PSH, SYN, Packet, Peers
 
 SMALL = "0.030 > P. 1:101(100) ack 1\n"
 LATER = "0.100 > P. x*10 ack 1"
@@ -78,3 +79,25 @@ def test_one_behind_the_end_of_a_super_segment() -> None:
     # 2000 bytes: one full and a small end
     talk = "0.030 > . 1:2001(2000) ack 1\n0.031 > P. 2001:2011(10) ack 1\n0.090 > . ack 1"
     assert see(HANDSHAKE + talk).last("nagle_off") == [True]
+
+
+def test_a_clock_that_is_set_back_and_forth() -> None:
+    """What a row knows is older than 1 ms by the latest time so far: neither a row before the proof that claims to be later
+    knows of it, nor does one behind it forget it that claims to be earlier."""
+    peers = Peers("10.0.0.1:40001", "10.0.0.2:80", (0, 0))
+
+    def sent(time: float, seq: int, size: int) -> Packet:
+        return Packet(peers, 0, round(time * MS), PSH | ACK, seq, 1, b"x" * size)
+
+    packets = [
+        Packet(peers, 0, 0, SYN, 0, mss=1460),
+        Packet(peers, 1, 10 * MS, SYN | ACK, 0, 1, mss=1460),
+        Packet(peers, 0, 20 * MS, ACK, 1, 1),
+        sent(30, 1, 100),
+        sent(5_000, 1, 0),
+        sent(31, 101, 50),  # the proof: the latest time so far is 5 s
+        sent(5_000.5, 151, 10),
+        sent(5_001.5, 161, 10),
+        sent(40, 171, 10),
+    ]
+    assert see_packets(packets).column("nagle_off")[4:] == [False, False, False, True, True]
