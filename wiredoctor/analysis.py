@@ -245,9 +245,11 @@ class Analysis:
 
 
 def _many(waiting: list[Tables]) -> bool:
-    """Whether more connections wait for their rules than memory should hold: a flood ends tens of thousands in an epoch."""
-    ended = (tables["connections"] for tables in waiting)
-    return sum(rows.height for rows in ended if isinstance(rows, pl.DataFrame)) >= limits.FINISHED_AT_ONCE.value
+    """Whether more waits for its rules than memory should hold: a flood ends tens of thousands of connections in an epoch, and
+    targets can be long, of which a second epoch and both joined would be held as well."""
+    ended, said = ([rows for t in waiting if isinstance(rows := t[name], pl.DataFrame)] for name in ("connections", "exchanges"))
+    many = sum(rows.height for rows in ended) >= limits.FINISHED_AT_ONCE.value
+    return many or sum(rows.estimated_size() for rows in said) >= limits.BYTES_HELD.value
 
 
 def _portions(slots: list[int]) -> list[list[int]]:
