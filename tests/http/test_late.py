@@ -267,3 +267,17 @@ def test_an_interim_response_begins_an_exchange(tmp_path: Path) -> None:
         packet(1, 40, 1 + len(OK + early), 2, OK),
     ]
     assert everywhere(packets, tmp_path)["exchanges"]["client_close_frame"].to_list() == [None, 4]
+
+
+def test_a_head_of_which_no_line_had_come_is_not_answered(tmp_path: Path) -> None:
+    """What the server had acknowledged is a byte of it, and no response says to what."""
+    packets = [
+        *HANDSHAKE,
+        packet(0, 30, 1, 1, GET[:1]),
+        packet(1, 40, 1, 2, OK),
+        packet(1, 50, 1 + len(OK), 2, OK),
+        packet(0, 70, 2, 1 + 2 * len(OK), GET[1:]),
+        packet(1, 90, 1 + 2 * len(OK), 1 + len(GET), OK),
+    ]
+    seen = everywhere(packets, tmp_path)
+    assert seen["exchanges"].select("request_frame", "response_frame").rows() == [(None, 5), (None, 6), (4, 8)]

@@ -47,7 +47,8 @@ def ready(conversation: Conversation, own: Moment, ack: int, time: int) -> tuple
         return own, True
     there = None if unread else _seen(asking, reading.both[conversation.client], ack)
     if there is not None and there <= own:
-        return own, False
+        # a head of which the first line had come by then is answered, one of which less had come is not
+        return own, request is not None and request.told() > own
     known = [moment for moment in (there, None if request is None else request.known()) if moment is not None]
     first = min(known, default=None)
     if first is not None and (over is None or first <= over):

@@ -313,7 +313,7 @@ class Conversation:
         fresh = [self.open.pop() for _ in range(len(self.open) - known)][::-1]
         latest, order = NEVER, list[int]()
         for exchange in fresh:
-            latest = max(latest, exchange.request[1])
+            latest = max(latest, exchange.asked())
             order.append(unasked.get(exchange.index, latest))
         first = min((exchange.index for exchange in fresh), default=0)
         places: dict[int, int] = {}
@@ -454,7 +454,7 @@ def _switched(exchange: Exchange) -> bool:
 def _asked(exchange: Exchange, ack: int, until: Moment = FAR) -> bool:
     """Whether the server had seen this request when it acknowledged `ack` (NEVER: not known, taken for yes), and it was known
     by the moment `until`."""
-    return (ack == NEVER or exchange.request_offset < ack) and (until is FAR or exchange.known() <= until)
+    return (ack == NEVER or exchange.request_offset < ack) and (until is FAR or exchange.told() <= until)
 
 
 def _too_many(waiting: deque[Exchange], most: int) -> Exchange | None:

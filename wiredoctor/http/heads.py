@@ -66,6 +66,7 @@ def _go_on(reader: Reader, partial: Partial, items: Items, i: int, place: tuple[
         reader.conversation.met.add(limits.HEAD, plausible)
         return _not_http(reader, start, partial.size + len(data), items, i)
     partial.add(at, data)
+    partial.reached(items.known(i))
     reader.pos = items.end[i]
     return i + 1
 
@@ -96,6 +97,7 @@ def _unusual(reader: Reader, data: bytes, items: Items, i: int, at: int, begin: 
         return _not_http(reader, data, len(data), items, i)
     reader.partial = Partial(read, begin, items.frame[i], items.time[i], items.ack[i])
     reader.partial.add(at, data)
+    reader.partial.reached(items.known(i))
     reader.pos = items.end[i]
     return i + 1
 
@@ -154,9 +156,12 @@ def _complete(reader: Reader, head: bytes, items: Items, i: int, begin: int, par
     reader.message, reader.pos = message, head_end
     reader.unsure = reader.seeking or (reader.count == 1 and _may_be_a_rest(reader, message))
     reader.partial, reader.seeking = None, False
+    line_at = None if partial is None else partial.line_at
     _begin(reader, message, items.ack[i], head, until)
-    if items.shuffled and kind == REQUEST and message.exchange is not None:
-        message.exchange.waited = items.known(i)
+    if kind == REQUEST and message.exchange is not None:
+        message.exchange.line_at = line_at
+        if items.shuffled:
+            message.exchange.waited = items.known(i)
     return i + (head_end >= items.end[i])
 
 

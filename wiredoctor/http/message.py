@@ -77,6 +77,7 @@ Parts = tuple[int, int, int, int]
 class Exchange:
     """A request and its responses while something can still be added. Records are there once a message has ended.
 
+    `line_at`: when the first line of a head in pieces was there, else None.
     `waited`: when the head of a request could be read that had to wait for bytes before it.
     `over`: the frame that said that nothing can be added, where that is none of its own or of the exchange behind it.
     """
@@ -84,7 +85,7 @@ class Exchange:
     __slots__ = (
         *("index", "interim", "interim_end", "interim_times", "over", "parts", "request", "request_done", "request_fields"),
         *("request_line", "request_offset", "response", "response_done", "response_fields", "response_line"),
-        *("began", "upgraded", "waited"),
+        *("began", "line_at", "upgraded", "waited"),
     )
 
     def __init__(self, index: int, line: RequestLine | None, fields: Fields | None, offset: int) -> None:
@@ -102,6 +103,7 @@ class Exchange:
         self.interim_end: Message | None = None
         self.over = NEVER
         self.began: Record = ABSENT
+        self.line_at: Moment | None = None
         self.waited: Moment = (NEVER, NEVER)
 
     def begins(self, response: Message) -> None:
@@ -122,6 +124,10 @@ class Exchange:
     def known(self) -> Moment:
         """When the head of the request was known: with its last packet, or later where what is before it was missing."""
         return max((self.asked(), NEVER), self.waited)
+
+    def told(self) -> Moment:
+        """When the first line of the request was known."""
+        return self.known() if self.line_at is None else self.line_at
 
     def over_by(self, deadline: int) -> bool:
         """Whether the request had ended by then, so that only a response can be missing."""
