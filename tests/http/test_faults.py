@@ -100,6 +100,8 @@ LINE = st.one_of(
 @settings(max_examples=300, deadline=None)
 @example([b"X : y", b" folded"], b"\r\n", True)
 @example([b"", b"Content-Length: x"], b"\n", False)
+@example([b" \x00"], b"\r\n", True)
+@example([b"Server: x", b" \x00"], b"\n", False)
 def test_grammar_against_a_twin(lines: list[bytes], end: bytes, response: bool) -> None:
     """Line by line with regular expressions; read twice, because lines are remembered."""
     start = b"HTTP/1.1 200 OK" if response else b"GET / HTTP/1.1"

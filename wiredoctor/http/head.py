@@ -94,7 +94,7 @@ class HeadParser:
                 if known is None:
                     number = numbers[i] = self._number(lines[i])
                     if number == FOLDED:
-                        return self._broken(self.fields(unfolded(lines)), FOLDING)
+                        return self._broken(self.fields(unfolded(lines)), folded(lines))
         key = tuple(filter(None, numbers))
         fields = self._sets.get(key)
         if fields is None:
@@ -111,7 +111,7 @@ class HeadParser:
         read = {line: field_line(line) for line in set(whole)}
         fields = collect([entry for line in whole if (entry := read[line]) is not None], self.met)
         self.met += 1
-        return fields if whole == lines else self._broken(fields, FOLDING)
+        return fields if whole == lines else self._broken(fields, folded(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
         """The fields of a head that breaks the grammar, which its lines alone do not tell."""
@@ -217,6 +217,11 @@ def head_lines(head: bytes) -> tuple[list[bytes], int]:
     while len(lines) > 1 and not lines[-1]:
         lines.pop()
     return lines, wrong
+
+
+def folded(lines: list[bytes]) -> int:
+    """What is wrong with folded field lines, which those that are put together may not tell."""
+    return FOLDING | (CONTROL_BYTE if any(map(has_controls, lines)) else 0)
 
 
 def unfolded(lines: list[bytes]) -> list[bytes]:
