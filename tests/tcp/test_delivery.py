@@ -322,3 +322,19 @@ def test_an_absurd_acknowledgement_does_not_make_the_next_one_less_so() -> None:
     0.060 > P. 101:201(100) ack 1
     """
     assert columns("acks_unseen new_bytes", text) == [(0, 100), (900_000_000 - 100, 0), (0, 0), (0, 100)]
+
+
+def test_a_syn_ack_behind_a_challenge_ack_begins() -> None:
+    """RFC 5961 section 4: the server still knows an old connection of these ports, whose number its challenge ACK has."""
+    peers = Peers("10.0.0.1:40001", "10.0.0.2:80", (0, 0))
+    packets = [
+        Packet(peers, 0, 10 * MS, SYN, 0),
+        Packet(peers, 1, 20 * MS, ACK, -59_000, 1),
+        Packet(peers, 1, 30 * MS, SYN | ACK, 0, 1),
+        Packet(peers, 0, 40 * MS, ACK, 1, 1),
+        Packet(peers, 0, 50 * MS, ACK | PSH, 1, 1, b"a" * 100),
+        Packet(peers, 1, 60 * MS, ACK | PSH, 1, 101, b"b" * 100),
+    ]
+    seen = see_packets(packets)
+    assert seen.column("new_bytes") == [0, 0, 0, 0, 100, 100]
+    assert not any(seen.column("acks_unseen"))

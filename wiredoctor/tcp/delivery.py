@@ -14,7 +14,7 @@ import numpy as np
 
 from wiredoctor import limits
 from wiredoctor.scan import Groups, before, last_where, running_max
-from wiredoctor.tables import ACK, FIN, NEVER, RST, Array, Columns
+from wiredoctor.tables import ACK, FIN, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.sequence import JUMP
 from wiredoctor.tcp.state import TcpState
 
@@ -51,8 +51,13 @@ def deliver(rows: Columns, groups: Groups, index: Array, state: TcpState) -> Del
         own = counts & (direction == d)
         initial = state.directions["high"][side]
         first_ever = own & (before(last_where(own, groups), groups) < 0) & (initial == NEVER)[groups.number]
-        # a SYN behind the first packet, with another initial number, tells nothing of the bytes in between
         sent = own & ((end > offset) | first_ever)
+        syn = own & ((flags & SYN) != 0) & ~sent
+        if syn.any():
+            # another initial number is where a side begins that has said nothing before (a challenge ACK, RFC 5961 section 4, or
+            # an RST of the connection before); of one that has, it tells nothing
+            spoke = before(last_where(own & (length > 0), groups), groups) >= 0
+            sent |= syn & ~spoke & (state.directions["payload_frame"][side] == NEVER)[groups.number]
         # acknowledgements have no part in this one: where an epoch ends must not lend it what one of them claimed
         reached = running_max(end, own, groups, state.directions["reached"][side])
         sent_before = before(reached, groups)
