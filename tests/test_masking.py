@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wiredoctor import masking
@@ -110,10 +110,13 @@ def test_paths_are_shown() -> None:
     assert {path for path in paths if masked_target(path) != path} == set()
 
 
-@given(st.one_of(TARGETS, LATIN))
-def test_what_is_masked_stays_as_it_is(target: str) -> None:
-    once = masked_target(target)
-    assert masked_target(once) == once
+@given(st.one_of(TARGETS, LATIN), st.integers(0, 250))
+@example("202026-31T12Host:", 0)
+@example("?&", 198)
+def test_what_is_masked_stays_as_it_is(text: str, more: int) -> None:
+    for mask in (masked_target, masked_host, masked_method, masked_reason):
+        once = mask(text + more * "\xa0")
+        assert mask(once) == once
 
 
 def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +134,8 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
         (masked_host, "me:hunter2@host", "*@host"),
         (masked_host, "host:80", "host:80"),
         (masked_host, "host Cookie: abc", "*"),
+        (masked_host, "aB3xK9qL2m7Zt5Wy1:80", "*:80"),
+        (masked_host, "*:80", "*:80"),
         (masked_method, "GET", "GET"),
         (masked_method, "get", "get"),
         (masked_method, "VERSION-CONTROL", "VERSION-CONTROL"),

@@ -49,7 +49,7 @@ def trace(error: BaseException, *, whole: bool = False) -> str:
 # request targets and hosts
 
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:)?//")
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{0,255}|\[[0-9A-Fa-f:.%]{0,64}\])(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:\*|[A-Za-z0-9._-]{0,255}|\[[0-9A-Fa-f:.%]{0,64}\])(?::[0-9]{0,5})?")
 _RUN = re.compile(r"[A-Za-z0-9_+%-]{16,}")
 _WORDS = re.compile(r"[A-Za-z0-9]{6,}")
 _TURN = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
@@ -173,7 +173,7 @@ def masked_method(method: str) -> str:
 
 def masked_reason(reason: str) -> str:
     """A reason phrase of which the words that are usual in one stand, up to the sixteenth, and others are `*`."""
-    words = reason[:200].split(" ")
+    words = (reason if len(reason) <= 200 else reason[:198]).split(" ")
     more = ["*"] if len(reason) > 200 or len(words) > 16 else []
     return " ".join([*(_WORD.sub(_usual, word) for word in words[:16]), *more])
 
