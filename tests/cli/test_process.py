@@ -192,7 +192,8 @@ def test_a_signal_leaves_nothing_behind(ends: str, codes: set[int], large: Path,
         stderr=subprocess.PIPE,
         env=clean_environment(TMPDIR=str(temporary)),
     )
-    while not any(temporary.iterdir()):  # the folder is made before the worker starts
+    worker = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not any(temporary.iterdir()) or not worker.read_text():  # whoever is left removes the folder
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.1)
