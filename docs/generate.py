@@ -79,6 +79,12 @@ load will break. Notes are worth knowing.
 [Field stories](../stories/README.md) show some of them at work. [Writing a rule](../writing-a-rule.md) tells how to add one.
 """
 
+COMPARED = """\
+Rules that look across connections ({rules}) see the last {time} of a capture, and of that at
+most the last {exchanges}. A connection that began earlier is left out with all its exchanges; the family `capture` still sees
+it where it lasted until then. The report says how many were left out ([`{limit}`](../limits.md#rules)).
+"""
+
 
 def pages() -> dict[Path, str]:
     """Path below docs/ -> text of each page that is made from the source."""
@@ -121,8 +127,18 @@ def limits_page(every: Iterable[Limit]) -> str:
 
 def rules_page(rules: Iterable[RuleModule]) -> str:
     """The list of all rules."""
+    rules = list(rules)
     lines = [_row(m.family, f"[`{m.name}`]({m.name}.md)", _severities(m.rule), m.doc.partition("\n")[0]) for m in rules]
-    return "\n".join([RULES_HEAD, *_header("family", "rule", "severity", "what it finds"), *lines, ""])
+    return "\n".join([RULES_HEAD, _compared(rules), *_header("family", "rule", "severity", "what it finds"), *lines, ""])
+
+
+def _compared(rules: Iterable[RuleModule]) -> str:
+    """How much of a long capture the rules see that look across connections."""
+    across = [f"`{m.name}`" for m in rules if m.rule.summary and m.family != "capture"]
+    time, exchanges = limits.COMPARED_TIME, limits.COMPARED_EXCHANGES
+    return COMPARED.format(
+        rules=f"{', '.join(across)}, and the family `capture`", time=time.text, exchanges=exchanges.text, limit=time.name
+    )
 
 
 def with_list(readme: str, rules: Iterable[RuleModule]) -> str:

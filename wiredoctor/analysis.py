@@ -76,6 +76,7 @@ class Analysis:
     early: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
     duplicates: int = 0
     last_time: int | None = None
+    earliest: int = 1 << 62
     latest: int = -(1 << 62)
     clock: int = -(1 << 62)
     snap_length: int = NEVER
@@ -109,6 +110,7 @@ class Analysis:
             self.steps.watch(records)
             self.snap_length = max(self.snap_length, longest_cut(records))
             self.last_time = int(records.columns["time"][-1])
+            self.earliest = min(self.earliest, int(records.columns["time"].min()))
             self.latest = max(self.latest, int(records.columns["time"].max()))
             yield records
 

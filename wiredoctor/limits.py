@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from wiredoctor.tables import SECOND
 
 _KIB, _MIB = 1 << 10, 1 << 20
+_HOUR = 3_600 * SECOND
 
 
 @dataclass(eq=False)
@@ -32,9 +33,10 @@ class Limit:
 
     @property
     def text(self) -> str:
-        """The value with its unit: "256 KiB", "120 s", "1,000 oddities"."""
+        """The value with its unit: "256 KiB", "120 s", "1 h", "1,000 oddities"."""
         if self.unit == "ns":
-            return f"{self.value / SECOND:g} s"
+            hours, rest = divmod(self.value, _HOUR)
+            return f"{self.value / SECOND:g} s" if rest else f"{hours} h"
         if self.unit == "bytes":
             for size, unit in ((_MIB, "MiB"), (_KIB, "KiB")):
                 if self.value >= size and self.value % size == 0:
@@ -241,6 +243,21 @@ REQUEST_SHAPES = Limit(
 
 # rules and tables
 
+COMPARED_TIME = Limit(
+    "compared-time", "rules", _HOUR, "ns",
+    "before the last packet, of which rules see the connections that look at many of them: what a pool or a server does shows "
+    "within minutes, and of a capture of days memory must not hold more. Counted from the end, so that a capture that is still "
+    "growing is judged as its file will be. They see a connection from its first packet on or not at all: one that is seen in "
+    "part would be taken for another. Only rules about the capture itself also see those that began before and lasted",
+    "rules that look across connections see the last {limit} of a capture: "
+    "{count:connection that began before was|connections that began before were} not compared",
+)  # fmt: skip
+COMPARED_EXCHANGES = Limit(
+    "compared-exchanges", "rules", 1_000_000, "exchanges",
+    "the same where they are so many: those with the latest starts, and of connections what began no earlier",
+    "rules that look across connections see the last {limit} of a capture: "
+    "{count:connection that began before was|connections that began before were} not compared",
+)  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
     "are weighed against each other, because one cause may explain many: 200 bytes of each at once. Of each rule as many, those "

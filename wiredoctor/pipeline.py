@@ -172,7 +172,7 @@ def _settle(
     capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
 ) -> list[Finding]:  # fmt: skip
-    """One cause, one finding; summaries are found now, over the whole capture."""
+    """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
     scans = {
         "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
     }  # fmt: skip
@@ -181,7 +181,12 @@ def _settle(
     steps = sorted(analysis.steps.frames)
     if steps:
         found = _waiting(analysis.folder, (rules.without_times_across(epoch, modules, steps) for epoch in found))
-    for some, tables in rules.unstepped(scans, modules, steps) if steps else [(dict(modules), scans)]:
+    parts = [(dict(modules), scans)]
+    if window := rules.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
+        parts = rules.seen(scans, modules, window, analysis.met)
+    if steps:
+        parts = [part for some, tables in parts for part in rules.unstepped(tables, some, steps)]
+    for some, tables in parts:
         for asked in _one_by_one(some) if many else [some]:
             epoch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
             found.append(rules.without_times_across(epoch, modules, steps) if steps else epoch)

@@ -12,6 +12,7 @@ from wiredoctor.rules.clock import unstepped, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.settle import settle
+from wiredoctor.rules.window import seen, window
 
 __all__ = [
     "RuleError",
@@ -25,10 +26,12 @@ __all__ = [
     "give_up",
     "joined",
     "judge",
+    "seen",
     "select",
     "set_thresholds",
     "settle",
     "unstepped",
+    "window",
     "with_causes",
     "without_times_across",
 ]
