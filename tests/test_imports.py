@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tcp": {"tables", "limits", "scan"},
     "http": {"tables", "limits", "scan", "masking"},
     "rules": {"tables", "limits", "findings", "durations", "masking", "masked"},
-    "report": {"tables", "limits", "findings", "durations", "masking"},
+    "report": {"tables", "limits", "findings", "durations", "masking", "interfaces"},
     "spill": {"tables", "limits"},
     "waiting": {"limits", "spill"},
     "analysis": {"tables", "limits", "findings", "spill", "waiting"} | STAGES,
@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": {"tables", "analysis", "capture", "decode"},
     "pipeline": {"tables", "limits", "findings", "spill", "waiting", "analysis", "shares", "masking", "masked", "wiredoctor"}
     | STAGES,
-    "cli": {"masking", "pipeline", "report", "wiredoctor"},
+    "interfaces": set(),
+    "cli": {"masking", "pipeline", "report", "interfaces", "wiredoctor"},
     "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
     "wiredoctor": {"findings", "pipeline"},
@@ -42,7 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 columns, shared by the stages that look back along a connection, or share connections out; `limits` has numbers. `analysis` (the
 stages in their order), `shares` (processes), `handover` (between them), `spill` (finished rows) and `waiting` (candidates) are
 the pipeline's own. `testing` is for the tests of rules, also of other packages: it stands before the door, as `cli` does, and
-nothing imports it. `masking` (of texts) and `masked` (of tables) say what may leave a report, to all who write texts."""
+nothing imports it. `interfaces` (what this machine can capture on) reads no packets, and is no stage either. `masking` (of texts)
+and `masked` (of tables) say what may leave a report, to all who write texts."""
 
 
 def part_of(path: Path) -> str:
@@ -122,9 +124,9 @@ def test_a_right_arrow_is_not(part: str, source: str) -> None:
 
 
 NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
-"""Only capture/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what it feeds."""
+"""Only capture/, interfaces/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what it feeds."""
 
-OUTSIDE = {"capture", "cli", "pipeline", "shares", "spill", "testing"}
+OUTSIDE = {"capture", "interfaces", "cli", "pipeline", "shares", "spill", "testing"}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""

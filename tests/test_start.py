@@ -28,7 +28,9 @@ finally:
 RARE = {
     "another format": ["wiredoctor.capture.pcapng", "wiredoctor.capture.packets", "wiredoctor.capture.spool"],
     "packets off the fast path": ["wiredoctor.decode.general", "wiredoctor.decode.general_link", "dpkt", "scapy"],
-    "another command": [f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "rules", "explain", "schema")],
+    "another command": [
+        f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
+    ],
     "another report": [f"wiredoctor.report.{name}" for name in ("text", "markdown", "rows", "schema", "manual")],
     "a second process": ["wiredoctor.shares", "wiredoctor.handover", "multiprocessing.pool", "concurrent.futures"],
     "conversion of parameters": ["pydantic"],
@@ -68,6 +70,12 @@ def test_the_names_are_those_of_modules_that_exist() -> None:
 
 def test_another_command_loads_its_own() -> None:
     assert "wiredoctor.cli.connections" in loaded("connections", "server-head-body-split.pcap")
+
+
+def test_interfaces_are_listed_without_an_analysis() -> None:
+    found = loaded("interfaces")
+    assert "wiredoctor.interfaces.netlink" in found
+    assert not {"wiredoctor.capture", "wiredoctor.tables", "wiredoctor.pipeline", "scapy"} & found
 
 
 def test_help_loads_no_analysis() -> None:

@@ -80,5 +80,6 @@ def test_version(run: Run) -> None:
 
 def test_help_names_every_command_whole(run: Run) -> None:
     text = run("--help").stdout
-    assert all(f"\n  {name} " in text for name in ("analyze", "exchanges", "connections", "rules", "explain", "schema"))
+    commands = ("analyze", "exchanges", "connections", "interfaces", "rules", "explain", "schema")
+    assert all(f"\n  {name} " in text for name in commands)
     assert "..." not in text.partition("Commands:")[2]

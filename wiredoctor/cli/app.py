@@ -19,6 +19,7 @@ COMMANDS = {
     "analyze": "Say what is wrong, with proof and remedy.",
     "exchanges": "Every HTTP exchange on a line.",
     "connections": "Every TCP connection on a line.",
+    "interfaces": "What there is to capture on, and whether you may.",
     "rules": "All rules.",
     "explain": "The manual page of a rule.",
     "schema": "The JSON Schema of the reports.",

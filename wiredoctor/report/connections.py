@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import polars as pl
 
 from wiredoctor.report.columns import batches
-from wiredoctor.report.lines import Encoded, Field, add_titles, heading, paint, width
+from wiredoctor.report.fields import Field, heading, paint, width
+from wiredoctor.report.lines import Encoded, add_titles
 from wiredoctor.report.ordered import Ordered, Spool, in_memory
 from wiredoctor.report.paper import Paper
 from wiredoctor.report.words import count, duration, shorten, size

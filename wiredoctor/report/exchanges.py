@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import polars as pl
 
 from wiredoctor.report.columns import batches, escaped
-from wiredoctor.report.lines import Encoded, Field, add_titles, heading, paint
+from wiredoctor.report.fields import Field, heading, paint
+from wiredoctor.report.lines import Encoded, add_titles
 from wiredoctor.report.ordered import Ordered, Spool, in_memory
 from wiredoctor.report.paper import Paper
 from wiredoctor.report.phrases import SECRETS

@@ -1,0 +1,66 @@
+"""The arithmetic of capabilities(7), case by case, and the extended attribute in which a file has its own."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from wiredoctor.interfaces.capabilities import NET_RAW, NOTHING, Granted, Held, effective, held, parsed
+
+ADMIN = 1 << 12
+ALL = (1 << 41) - 1
+USER = Held(uid=1000, effective=0, inheritable=0, bounding=ALL, ambient=0, no_new_privileges=False)
+ROOT = USER._replace(uid=0, effective=ALL)
+DUMPCAP = Granted(NET_RAW | ADMIN, NET_RAW | ADMIN, forced=True)
+
+
+@pytest.mark.parametrize(
+    ("who", "file", "becomes_root", "gets"),
+    [
+        (USER, NOTHING, False, 0),
+        (USER, DUMPCAP, False, NET_RAW | ADMIN),
+        (USER, NOTHING, True, ALL),
+        (ROOT, NOTHING, True, ALL),
+        (ROOT._replace(bounding=ALL & ~NET_RAW, effective=0), NOTHING, True, ALL & ~NET_RAW),
+        (USER._replace(bounding=ALL & ~ADMIN), DUMPCAP, False, None),
+        (USER._replace(bounding=ALL & ~ADMIN), Granted(NET_RAW, 0, forced=True), False, NET_RAW),
+        (USER._replace(bounding=ALL & ~ADMIN), DUMPCAP._replace(forced=False), False, 0),
+        (USER._replace(effective=NET_RAW), NOTHING, False, 0),
+        (USER._replace(effective=NET_RAW, inheritable=NET_RAW, ambient=NET_RAW), NOTHING, False, NET_RAW),
+        (USER._replace(ambient=NET_RAW, inheritable=NET_RAW), Granted(ADMIN, 0, forced=True), False, ADMIN),
+        (USER._replace(inheritable=NET_RAW), Granted(0, NET_RAW, forced=True), False, NET_RAW),
+        (USER._replace(bounding=0, inheritable=NET_RAW), Granted(0, NET_RAW, forced=True), False, NET_RAW),
+    ],
+    ids=[
+        "a user", "a program with capabilities", "a program with the setuid bit", "root", "root in a container without it",
+        "a program that asks for more than the container has", "one that asks for less", "one that would ask by itself",
+        "what a process has is not handed on", "unless it is ambient", "which a program with capabilities of its own loses",
+        "what both hand on", "whatever the bound is",
+    ],
+)  # fmt: skip
+def test_what_a_program_gets(who: Held, file: Granted, becomes_root: bool, gets: int | None) -> None:
+    assert effective(who, file, becomes_root=becomes_root) == gets
+
+
+def test_the_status_of_a_process() -> None:
+    lines = [
+        "Name:\tpython", "Uid:\t1000\t1001\t1000\t1000", "CapInh:\t0000000000000001", "CapPrm:\t0000000000003000",
+        "CapEff:\t0000000000002000", "CapBnd:\t000001ffffffffff", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1",
+    ]  # fmt: skip
+    assert held("\n".join(lines)) == Held(1001, NET_RAW, 1, ALL, 0, no_new_privileges=True)
+    assert not held("\n".join(lines[:-1])).no_new_privileges  # before Linux 4.10 it was not said
+
+
+@pytest.mark.parametrize(
+    ("raw", "granted"),
+    [
+        (struct.pack("<5I", 0x02000001, NET_RAW | ADMIN, NET_RAW, 0, 0), Granted(NET_RAW | ADMIN, NET_RAW, forced=True)),
+        (struct.pack("<6I", 0x03000000, NET_RAW, 0, 1, 2, 1000), Granted(NET_RAW | 1 << 32, 2 << 32, forced=False)),
+        (struct.pack("<3I", 0x01000001, NET_RAW, 0), Granted(NET_RAW, 0, forced=True)),
+        (b"\1", NOTHING),
+        (b"", NOTHING),
+    ],
+)
+def test_the_capabilities_of_a_file(raw: bytes, granted: Granted) -> None:
+    assert parsed(raw) == granted

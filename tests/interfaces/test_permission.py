@@ -1,0 +1,161 @@
+"""Whether capturing is permitted: what is said is held against what the kernel then does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interfaces.namespaces import AS_NOBODY, NOBODY, PRIVILEGED, call_with_less
+from wiredoctor.interfaces import Permission, permission
+from wiredoctor.interfaces.backends import find
+from wiredoctor.interfaces.capabilities import NET_RAW, held
+
+pytestmark = pytest.mark.skipif(not PRIVILEGED, reason="takes away privileges, for which it needs them")
+
+ADMIN = 1 << 12
+NO_NEW_PRIVILEGES = "import ctypes; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0); "
+WITHOUT_NET_RAW = "import ctypes; ctypes.CDLL(None).prctl(24, 13, 0, 0, 0); "
+
+OPENS = """#!{python}
+import socket
+socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that everybody may enter, other than pytest's own."""
+    made = Path(tempfile.mkdtemp(prefix="wiredoctor-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def program(folder: Path, name: str = "dumpcap", mode: int = 0o755, capabilities: int = 0, group: int = 0) -> Path:
+    """A program that does nothing, with capabilities that whoever executes it gets at once."""
+    source = shutil.which("true") or "/bin/true"
+    made = folder / name
+    shutil.copyfile(source, made)
+    os.chown(made, 0, group)
+    made.chmod(mode)
+    if capabilities:
+        try:
+            os.setxattr(made, "security.capability", struct.pack("<5I", 0x02000001, capabilities, capabilities, 0, 0))
+        except OSError as error:
+            pytest.skip(f"no file capabilities: {error}")
+    return made
+
+
+def asked(drop: str, folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The whole answer, and the backends by their names."""
+    answer = call_with_less(drop, path=str(folder))
+    return answer, {backend["name"]: backend for backend in answer["backends"]}
+
+
+def starts(program: Path, drop: str) -> bool:
+    """Whether the kernel executes it after `drop`."""
+    code = f"import os\n{drop}\nos.execv({str(program)!r}, [{str(program)!r}])"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def packet_sockets() -> bool:
+    """Whether there are any here: some containers have none, whoever asks."""
+    code = "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_root_may_where_the_kernel_lets_it() -> None:
+    said: Permission = permission()
+    assert said.permitted == packet_sockets()
+    assert bool(said.advice) != said.permitted
+    assert [backend.name for backend in said.backends] == ["dumpcap", "tcpdump", "raw"]
+
+
+def test_nobody_is_told_what_to_do(folder: Path) -> None:
+    path = program(folder)
+    answer, backends = asked(AS_NOBODY, folder)
+    assert not answer["permitted"]
+    assert (backends["dumpcap"]["path"], backends["dumpcap"]["reason"]) == (str(path), "lacks the capability CAP_NET_RAW")
+    assert f"sudo setcap cap_net_raw,cap_net_admin+eip {path}" in answer["advice"][0]
+    assert answer["advice"][1].endswith("sudo wiredoctor live ...")
+    assert [one["capture"] for one in answer["interfaces"]] == [[]] * len(answer["interfaces"])
+
+
+def test_a_program_with_capabilities_may(folder: Path) -> None:
+    if not held().bounding & NET_RAW:
+        pytest.skip("CAP_NET_RAW is withheld here")
+    program(folder, capabilities=NET_RAW)
+    answer, backends = asked(AS_NOBODY, folder)
+    assert (answer["permitted"], answer["advice"]) == (True, [])
+    assert [name for name, backend in backends.items() if backend["permitted"]] == ["dumpcap"]
+    assert answer["interfaces"][-1]["capture"] == ["dumpcap"]
+
+
+def test_of_a_group_only_its_members_may(folder: Path) -> None:
+    path = program(folder, mode=0o750, capabilities=NET_RAW, group=1)
+    answer, backends = asked(AS_NOBODY, folder)
+    assert not answer["permitted"]
+    assert backends["dumpcap"]["reason"] == "may not be executed by this user"
+    assert answer["advice"][0].startswith(f"Join the group that may run {path}: sudo usermod -a -G daemon $USER")
+    if held().bounding & NET_RAW:
+        member = f"os.setgroups([1]); os.setgid({NOBODY}); os.setuid({NOBODY})"
+        assert asked(member, folder)[0]["permitted"]
+
+
+def test_capabilities_of_files_do_not_count_without_new_privileges(folder: Path) -> None:
+    path = program(folder, capabilities=NET_RAW)
+    answer, backends = asked(NO_NEW_PRIVILEGES + AS_NOBODY, folder)
+    assert not answer["permitted"]
+    assert backends["dumpcap"]["reason"] == "lacks the capability CAP_NET_RAW"
+    assert "no_new_privs" in answer["advice"][0]
+    assert starts(path, NO_NEW_PRIVILEGES + AS_NOBODY)
+
+
+def test_what_a_container_withholds(folder: Path) -> None:
+    """A program that must have more than its container may does not even start: the trap of setcap in an image."""
+    if not held().bounding & ADMIN:
+        pytest.skip("CAP_NET_ADMIN is withheld here")
+    path = program(folder, capabilities=NET_RAW | ADMIN)
+    answer, backends = asked(WITHOUT_NET_RAW + AS_NOBODY, folder)
+    assert not answer["permitted"]
+    assert backends["dumpcap"]["reason"] == "cannot start: it has capabilities that are withheld here"
+    assert "--cap-add=NET_RAW" in answer["advice"][0]
+    assert not starts(path, WITHOUT_NET_RAW + AS_NOBODY)
+    assert starts(path, AS_NOBODY)
+
+
+def test_root_without_the_capability(folder: Path) -> None:
+    answer, backends = asked(WITHOUT_NET_RAW, folder)
+    assert not answer["permitted"]
+    assert "--cap-add=NET_RAW" in answer["advice"][0]
+    assert backends["tcpdump"]["permitted"] is False
+
+
+def test_a_rootless_container_in_the_network_of_its_host() -> None:
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-Ur", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespaces")
+    words = ["unshare", "-Ur", sys.executable, "-m", "wiredoctor", "interfaces"]
+    text = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}).stdout
+    assert "Capturing is not permitted." in text
+    assert "raw sockets  no   is refused packet sockets\n" in text
+    assert "rootless" in text
+
+
+def test_what_may_be_executed_is_found_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        program(folder / name, "wd-program", mode=0o644 if name == "a" else 0o755)
+    monkeypatch.setenv("PATH", f"{folder}/a::{folder}/b:{folder}/none")
+    assert find("wd-program") == f"{folder}/b/wd-program"
+    (folder / "b" / "wd-program").unlink()
+    assert find("wd-program") == f"{folder}/a/wd-program"
+    assert find("wd-other-program") is None

@@ -1,0 +1,86 @@
+"""What a program may do that this process starts: the rules of capabilities(7), without starting it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+NET_RAW = 1 << 13
+"""CAP_NET_RAW: to open packet sockets."""
+
+_ALL = (1 << 64) - 1
+_ATTRIBUTE = "security.capability"
+_EFFECTIVE = 1
+"""Bit of the first word of a file's capabilities: the program has them without asking."""
+
+
+class Held(NamedTuple):
+    """The privileges of a process: its effective user, sets of capabilities as bits, and whether files may add to them."""
+
+    uid: int
+    effective: int
+    inheritable: int
+    bounding: int
+    ambient: int
+    no_new_privileges: bool
+
+
+class Granted(NamedTuple):
+    """The capabilities that a file gives to who executes it (getcap(8)). `forced`: all of them, or the program does not start."""
+
+    permitted: int
+    inheritable: int
+    forced: bool
+
+
+NOTHING = Granted(0, 0, forced=False)
+
+
+def held(status: str = "") -> Held:
+    """Of this process, or of the text of a /proc/PID/status."""
+    lines = (line.partition(":") for line in (status or Path("/proc/self/status").read_bytes().decode("latin-1")).splitlines())
+    has = {name: value.split() for name, _, value in lines}
+    sets = [int(has[name][0], 16) for name in ("CapEff", "CapInh", "CapBnd", "CapAmb")]
+    return Held(int(has["Uid"][1]), *sets, no_new_privileges=has.get("NoNewPrivs", ["0"]) == ["1"])
+
+
+def after_exec(held: Held, program: str) -> int | None:
+    """The effective capabilities of the program when this process executes it; None where the kernel refuses to."""
+    ignored = held.no_new_privileges or bool(os.statvfs(program).f_flag & os.ST_NOSUID)
+    file = os.stat(program)
+    becomes_root = held.uid == 0 or (not ignored and file.st_mode & stat.S_ISUID and file.st_uid == 0)
+    return effective(held, NOTHING if ignored else granted(program), becomes_root=bool(becomes_root))
+
+
+def effective(held: Held, file: Granted, *, becomes_root: bool) -> int | None:
+    """P'(effective) of capabilities(7), section "Transformation of capabilities during execve()"."""
+    if becomes_root:
+        return held.bounding | held.inheritable
+    privileged = file != NOTHING
+    permitted = (held.inheritable & file.inheritable) | (file.permitted & held.bounding) | (0 if privileged else held.ambient)
+    if file.forced and file.permitted & ~permitted:
+        return None
+    return permitted if file.forced or not privileged else 0
+
+
+def granted(program: str) -> Granted:
+    """The capabilities of a file."""
+    try:
+        raw = os.getxattr(program, _ATTRIBUTE)
+    except OSError:  # it has none, or its file system has none for any
+        return NOTHING
+    return parsed(raw)
+
+
+def parsed(raw: bytes) -> Granted:
+    """struct vfs_cap_data of linux/capability.h: a word of revision and flags, then permitted and inheritable in halves."""
+    if len(raw) < 12:
+        return NOTHING
+    first, permitted, inheritable = struct.unpack_from("<III", raw)
+    if len(raw) >= 20:
+        above, more = struct.unpack_from("<II", raw, 12)
+        permitted, inheritable = permitted | above << 32, inheritable | more << 32
+    return Granted(permitted & _ALL, inheritable & _ALL, forced=bool(first & _EFFECTIVE))
