@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "capture": {"tables", "limits"},
     "decode": {"tables", "limits", "scan"},
     "scan": {"tables"},
+    "recording": {"wiredoctor"},
     "tcp": {"tables", "limits", "scan"},
     "http": {"tables", "limits", "scan", "masking"},
     "rules": {"tables", "limits", "findings", "durations", "masking", "masked"},
@@ -43,8 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 columns, shared by the stages that look back along a connection, or share connections out; `limits` has numbers. `analysis` (the
 stages in their order), `shares` (processes), `handover` (between them), `spill` (finished rows) and `waiting` (candidates) are
 the pipeline's own. `testing` is for the tests of rules, also of other packages: it stands before the door, as `cli` does, and
-nothing imports it. `interfaces` (what this machine can capture on) reads no packets, and is no stage either. `masking` (of texts)
-and `masked` (of tables) say what may leave a report, to all who write texts."""
+nothing imports it. `recording` is a program of its own, which is executed. `interfaces` (what this machine can capture on) reads
+no packets, and is no stage either. `masking` (of texts) and `masked` (of tables) say what may leave a report, to all who write
+texts."""
 
 
 def part_of(path: Path) -> str:
@@ -124,9 +126,10 @@ def test_a_right_arrow_is_not(part: str, source: str) -> None:
 
 
 NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
-"""Only capture/, interfaces/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what it feeds."""
+"""Only capture/, interfaces/, recording/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what
+it feeds."""
 
-OUTSIDE = {"capture", "interfaces", "cli", "pipeline", "shares", "spill", "testing"}
+OUTSIDE = {"capture", "interfaces", "cli", "pipeline", "recording", "shares", "spill", "testing"}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""

@@ -1,0 +1,1 @@
+"""The capturing part."""

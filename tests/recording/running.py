@@ -1,0 +1,111 @@
+"""Runs the capturing part as a process, as the analysis does."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+needs_root = pytest.mark.skipif(not ROOT or sys.platform != "linux", reason="capturing needs root, on Linux")
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    missing = [name for name in programs if shutil.which(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+
+
+class Recording:
+    """`python -m wiredoctor.recording`, its events, and its end by whatever end of its standard input."""
+
+    def __init__(self, before: list[str] | None = None, **asked: Any) -> None:
+        words = [*(before or []), sys.executable, "-m", "wiredoctor.recording", json.dumps(asked)]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        self.events: list[dict[str, Any]] = []
+        self._coming: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._coming.put(json.loads(line))
+        self._coming.put(None)
+
+    def until(self, event: str, seconds: float = 8, **values: Any) -> dict[str, Any]:
+        """The next event of this kind (for packets: with at least so many)."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                got = self._coming.get(timeout=left)
+            except queue.Empty:
+                break
+            if got is None:
+                break
+            self.events.append(got)
+            same = all(got[k] >= v if k == "packets" else got[k] == v for k, v in values.items() if got["event"] == event)
+            if got["event"] == event and same:
+                return got
+        raise AssertionError(f"no event {event} {values} after {self.events[-5:]}")
+
+    def all(self, event: str) -> list[dict[str, Any]]:
+        return [e for e in self.events if e["event"] == event]
+
+    def stop(self) -> dict[str, Any]:
+        """Ends its standard input; the event that says what it was."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        ended = self.until("ended")
+        assert self.process.wait(5) == 0
+        return ended
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def send(count: int, size: int = 100, port: int = 9) -> None:
+    """So many datagrams to this machine's loopback; each of them calls forth no answer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        there.bind(("127.0.0.1", 0))
+        for number in range(count):
+            here.sendto(number.to_bytes(4, "big") + bytes(size - 4), there.getsockname())
+
+
+def kinds(data: bytes) -> list[int]:
+    """The types of the blocks of a pcapng file of this machine's byte order, which must be whole to its last byte."""
+    found: list[int] = []
+    at = 0
+    while at < len(data):
+        kind, length = (int.from_bytes(data[at + i : at + i + 4], sys.byteorder) for i in (0, 4))
+        assert length >= 12, at
+        assert at + length <= len(data), "the last block is cut"
+        assert data[at + length - 4 : at + length] == data[at + 4 : at + 8]
+        found.append(kind)
+        at += length
+    return found
+
+
+def packets(*paths: Path | str) -> int:
+    """How many packets are in pcapng files, which must be whole."""
+    return sum(kinds(Path(path).read_bytes()).count(6) for path in paths)

@@ -1,0 +1,99 @@
+"""A capture of loopback by real backends, from beginning to end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.recording.running import Recording, kinds, needs, needs_root, packets, send
+
+BACKENDS = [pytest.param("dumpcap", marks=needs("dumpcap"))]
+
+pytestmark = needs_root
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_sent_is_in_the_file(backend: str, tmp_path: Path) -> None:
+    file = tmp_path / "trace.pcapng"
+    with Recording(interfaces=["lo"], filter="udp", file=str(file), backend=backend) as recording:
+        started = recording.until("started")
+        assert (started["backend"], started["interfaces"]) == (backend, ["lo"])
+        assert recording.until("file") == {"event": "file", "path": str(file), "begin": 0}
+        send(50)
+        recording.until("progress", packets=50)
+        ended = recording.stop()
+    assert (ended["reason"], ended["packets"] >= 50, ended["dropped"]) == ("stopped", True, 0)
+    assert ended["bytes"] == file.stat().st_size
+    found = kinds(file.read_bytes())
+    assert found[:2] == [0x0A0D0D0A, 1]
+    assert found[-1] == 5
+    assert found.count(6) == ended["packets"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_exactly_so_many_packets(backend: str, tmp_path: Path) -> None:
+    file = tmp_path / "trace.pcapng"
+    with Recording(interfaces=["lo"], filter="udp", file=str(file), packets=7, backend=backend) as recording:
+        recording.until("file")
+        send(50)
+        ended = recording.until("ended")
+        assert recording.process.wait(3) == 0
+    assert (ended["reason"], ended["packets"]) == ("packets", 7)
+    assert packets(file) == 7
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_so_many_seconds(backend: str, tmp_path: Path) -> None:
+    file = tmp_path / "trace.pcapng"
+    with Recording(interfaces=["lo"], file=str(file), duration=0.5, backend=backend) as recording:
+        recording.until("file")
+        began = time.monotonic()
+        assert recording.until("ended")["reason"] == "duration"
+        assert 0.3 < time.monotonic() - began < 2
+    assert kinds(file.read_bytes())
+
+
+@needs("dumpcap")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_end_it_in_order(number: int, tmp_path: Path) -> None:
+    with Recording(interfaces=["lo"], file=str(tmp_path / "trace.pcapng")) as recording:
+        recording.until("file")
+        recording.process.send_signal(number)
+        assert recording.until("ended", 2)["reason"] == "stopped"
+        assert recording.process.wait(2) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"interfaces": ["nope0"]}, "no such interface: nope0 (there are: "),
+        ({"interfaces": ["lo"], "filter": "tcp prot 80"}, "syntax error"),
+        (
+            {"interfaces": ["lo"], "file": "/nowhere/trace.pcapng"},
+            "cannot write /nowhere/trace.pcapng: no such file or directory",
+        ),
+    ],
+)
+@needs("dumpcap")
+def test_what_is_wrong_is_one_line(asked: dict[str, object], said: str, tmp_path: Path) -> None:
+    kept = tmp_path / "trace.pcapng"
+    kept.write_text("of an earlier capture")
+    with Recording(**{"file": str(kept), **asked}) as recording:
+        text = recording.until("error")["text"]
+        assert recording.process.wait(3) == 2
+    assert said in text
+    assert "\n" not in text
+    assert kept.read_text() == "of an earlier capture"
+
+
+def test_it_is_light() -> None:
+    code = (
+        "import sys, wiredoctor.recording.__main__\n"
+        "print(sorted({m.partition('.')[0] for m in sys.modules} & {'numpy', 'polars', 'scapy', 'rich', 'typer', 'asyncio'}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,202 @@
+"""The stream of pcapng blocks (draft-ietf-opsawg-pcapng) that comes in pieces of any size, cut where blocks end."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import NamedTuple
+
+SECTION, INTERFACE, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 5, 6
+
+_SECTION_BYTES = b"\n\r\r\n"
+"""The type of a section header, the same in both byte orders."""
+
+_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+_LEAST = {SECTION: 28, INTERFACE: 20, STATISTICS: 24, ENHANCED: 32}
+"""Bytes of such a block, at least."""
+
+LARGEST = 16 << 20
+"""Bytes of a block, at most: what is longer is no block of a backend, but a stream out of step."""
+
+_ROOM = 1 << 20
+"""Bytes that are asked for at once, and that the buffer keeps free for them: what a pipe holds."""
+
+_ISB_DROPPED, _ISB_OS_DROPPED = 5, 7
+"""Options of an Interface Statistics Block: what the interface dropped, and what the system did (libpcap's ps_drop, dumpcap)."""
+
+
+class StreamError(Exception):
+    """What comes is not pcapng; in a line."""
+
+
+class Piece(NamedTuple):
+    """Whole blocks one behind the other, and how many of them are packets. `data` is valid until more is read."""
+
+    data: memoryview
+    packets: int
+
+
+class Blocks:
+    """Collects a stream and gives it out in whole blocks."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(2 * _ROOM)
+        self._start = self._end = 0
+        self._order = ""
+        self.preamble = b""
+        """Section header and interface descriptions of the section that the last piece was in."""
+        self.dropped: dict[int, int] = {}
+        """Interface of this section -> packets that were not captured, where statistics have said so."""
+
+    def restart(self) -> None:
+        """Forgets the unfinished block: the stream has ended, the next begins with a section."""
+        self._start = self._end = 0
+        self._order, self.preamble, self.dropped = "", b"", {}
+
+    def space(self) -> memoryview:
+        """Where the next bytes of the stream go; `filled` says how many came."""
+        self._make_room(_ROOM)
+        return memoryview(self._buffer)[self._end :]
+
+    def filled(self, count: int) -> None:
+        """So many bytes were put into `space`."""
+        self._end += count
+
+    def add(self, data: bytes) -> None:
+        """The next bytes of the stream."""
+        self._make_room(len(data))
+        self._buffer[self._end : self._end + len(data)] = data
+        self._end += len(data)
+
+    def _make_room(self, needed: int) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
+        if len(self._buffer) - self._end >= needed:
+            return
+        left = self._buffer[self._start : self._end]
+        if len(left) + needed > len(self._buffer):  # never resized: views of it may be around
+            self._buffer = bytearray(2 * (len(left) + needed))
+        self._buffer[: len(left)] = left
+        self._start, self._end = 0, len(left)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next block is there as a whole."""
+        left = self._end - self._start
+        if left < 12:
+            return False
+        wrong, _, length = self._damage(self._start, left)
+        return not wrong and length <= left
+
+    def take(self, packets: int, room: int) -> Piece:
+        """The next whole blocks, with at most so many packets and bytes. Raises StreamError when the next one is no block."""
+        at, count = self._start, 0
+        while True:
+            at, found = self._packets(at, packets - count, self._start + room)
+            count += found
+            length = self._other(at, self._start + room)
+            if not length:
+                break
+            at += length
+        piece = Piece(memoryview(self._buffer)[self._start : at], count)
+        self._start = at
+        return piece
+
+    def skip_packets(self) -> None:
+        """Forgets the whole packets that come next."""
+        self._start, _ = self._packets(self._start, LARGEST, self._end)
+
+    def _packets(self, at: int, most: int, stop: int) -> tuple[int, int]:
+        """Walks over Enhanced Packet Blocks from `at` on; where that ends, and how many they were. Every packet comes by here."""
+        if not self._order:
+            return at, 0
+        buffer, end, count = self._buffer, min(self._end, stop), 0
+        last = end - 32
+        head, tail = struct.Struct(self._order + "II").unpack_from, struct.Struct(self._order + "I").unpack_from
+        while at <= last and count < most:
+            kind, length = head(buffer, at)
+            behind = at + length
+            if kind != ENHANCED or length < 32 or behind > end or tail(buffer, behind - 4)[0] != length or length & 3:
+                break
+            at = behind
+            count += 1
+        return at, count
+
+    def _other(self, at: int, stop: int) -> int:
+        """The length of the block at `at`, if it is whole, sound, no packet, and ends before `stop`; otherwise 0.
+
+        Raises StreamError when it is not sound and nothing stands before it that could be given out.
+        """
+        left = self._end - at
+        if left < 12:
+            return 0
+        wrong, kind, length = self._damage(at, left)
+        if wrong:
+            if at == self._start:
+                raise StreamError(wrong)
+            return 0
+        if kind == ENHANCED or length > left or at + length > stop:
+            return 0
+        self._remember(kind, bytes(memoryview(self._buffer)[at : at + length]))
+        return length
+
+    def _damage(self, at: int, left: int) -> tuple[str, int, int]:
+        """What is wrong with the block at `at` (empty: nothing that can be seen yet), its type and length."""
+        order = self._order
+        if self._buffer.startswith(_SECTION_BYTES, at):
+            order = _ORDERS.get(bytes(self._buffer[at + 8 : at + 12]), "")
+        if not order:
+            return "the stream does not begin with a section header", 0, 0
+        kind, length = struct.unpack_from(order + "II", self._buffer, at)
+        if length & 3 or not _LEAST.get(kind, 12) <= length <= LARGEST:
+            return f"a block of type {kind} with an impossible length of {length} bytes", kind, length
+        if length <= left and struct.unpack_from(order + "I", self._buffer, at + length - 4)[0] != length:
+            return f"a block of type {kind} that ends otherwise than it begins", kind, length
+        return "", kind, length
+
+    def _remember(self, kind: int, block: bytes) -> None:
+        if kind == SECTION:
+            self._order, self.preamble, self.dropped = _ORDERS[block[8:12]], block, {}
+        elif kind == INTERFACE:
+            self.preamble += block
+        elif kind == STATISTICS:
+            (interface,) = struct.unpack_from(self._order + "I", block, 8)
+            if (dropped := _dropped(block, self._order)) is not None:
+                self.dropped[interface] = max(dropped, self.dropped.get(interface, 0))
+
+
+def whole(piece: Piece, size: int, order: str = sys.byteorder) -> Piece:
+    """The blocks of a piece that end within its first `size` bytes."""
+    head = struct.Struct(("<" if order == "little" else ">") + "II").unpack_from
+    at = count = 0
+    while at < len(piece.data):
+        kind, length = head(piece.data, at)
+        if at + length > size:
+            break
+        at += length
+        count += kind == ENHANCED
+    return Piece(piece.data[:at], count)
+
+
+def _dropped(block: bytes, order: str) -> int | None:
+    """What an Interface Statistics Block says of packets that were not captured; None where it does not say."""
+    at, found = 20, None
+    while at + 4 <= len(block) - 4:
+        code, length = struct.unpack_from(order + "HH", block, at)
+        if code in (_ISB_DROPPED, _ISB_OS_DROPPED) and length == 8 and at + 12 <= len(block):
+            found = (found or 0) + struct.unpack_from(order + "Q", block, at + 4)[0]
+        at += 4 + (length + 3 & ~3)
+    return found
+
+
+def user_application(preamble: bytes) -> str:
+    """What a section header says of the program that wrote it; empty where it says nothing."""
+    order = _ORDERS.get(preamble[8:12], "<")
+    end = struct.unpack_from(order + "I", preamble, 4)[0] if len(preamble) >= 28 else 0
+    at = 24
+    while at + 4 <= min(end, len(preamble)) - 4:
+        code, length = struct.unpack_from(order + "HH", preamble, at)
+        if code == 4:
+            return preamble[at + 4 : at + 4 + length].split(b"\0")[0].decode("utf-8", "replace")
+        at += 4 + (length + 3 & ~3)
+    return ""

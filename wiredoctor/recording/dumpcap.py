@@ -1,0 +1,73 @@
+"""dumpcap as a backend: all interfaces in one process, which writes pcapng itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from typing import TYPE_CHECKING
+
+from wiredoctor.recording.blocks import user_application
+from wiredoctor.recording.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wiredoctor.recording.blocks import Blocks
+    from wiredoctor.recording.request import Request
+
+
+class Dumpcap:
+    """A running dumpcap. It hands over every 250 ms at the latest, and writes statistics blocks when it is interrupted."""
+
+    backend = "dumpcap"
+
+    def __init__(self, path: str, interfaces: Sequence[str], request: Request) -> None:
+        self.interfaces = interfaces
+        self.version = ""
+        self.begun = self.ended = False
+        self.dropped: int | None = None  # it says so in its blocks, at the end
+        words = [path, "-q", "-B", str(request.buffer)]
+        words += ["-s", str(request.snaplen)] if request.snaplen else []
+        words += ["-f", request.filter] if request.filter else []
+        for name in interfaces:
+            words += ["-i", name]
+        self._process = Process([*words, "-w", "-"])
+        self.processes = [self._process.id]
+
+    def files(self) -> list[int]:
+        return sorted(self._process.open)
+
+    def read(self, file: int, blocks: Blocks) -> int:
+        if file == self._process.words:
+            self._process.listen()
+            return 0
+        space = blocks.space()
+        try:
+            count = os.readv(file, [space])
+        except BlockingIOError:
+            return 0
+        if not count:
+            self._process.open.discard(file)
+            self.ended = True
+        elif not self.begun:
+            self.begun = True
+            found = re.search(r"\d+(\.\d+)+", user_application(bytes(space[: min(count, 4096)])))
+            self.version = found[0] if found else ""
+        blocks.filled(count)
+        return count
+
+    def ask_for_drops(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        self._process.signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        self._process.signal(signal.SIGKILL)
+
+    def close(self, blocks: Blocks) -> None:  # noqa: ARG002 - its last blocks are there already
+        self._process.end()
+
+    def complaint(self) -> str:
+        return self._process.complaint()

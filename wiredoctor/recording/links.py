@@ -1,0 +1,68 @@
+"""Interfaces of this network namespace: which there are, whether they are up, and word when that changes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import socket
+import struct
+
+_SIOCGIFFLAGS = 0x8913
+_UP, _RUNNING = 0x1, 0x40
+_RTMGRP_LINK = 1
+
+_PSEUDO = re.compile(r"any|nflog(:.*)?|nfqueue(:.*)?|usbmon\d+|bluetooth.*|dbus-.*")
+"""What libpcap captures from, and the kernel does not count among its interfaces."""
+
+
+def known() -> list[str]:
+    """The names of all interfaces, and `any`."""
+    return [name for _, name in socket.if_nameindex()] + ["any"]
+
+
+class Links:
+    """Watches some interfaces. `file` is readable when something may have changed; -1 where the system cannot tell."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._news: socket.socket | None = None
+        with contextlib.suppress(OSError, AttributeError):
+            self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+            self._news.bind((0, _RTMGRP_LINK))
+        self.file = self._news.fileno() if self._news is not None else -1
+        self._names = names
+        self._states = dict.fromkeys(names, "up")
+
+    def _flags(self, name: str) -> int | None:
+        """The interface's flags (netdevice(7)); None where there is no such interface."""
+        if _PSEUDO.fullmatch(name):
+            return _UP | _RUNNING
+        try:
+            answer = fcntl.ioctl(self._asking, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode()[:15], 0))
+        except OSError:
+            return None
+        return struct.unpack_from("H", answer, 16)[0]
+
+    def missing(self) -> list[str]:
+        """Those that do not exist."""
+        return [name for name in self._names if self._flags(name) is None]
+
+    def usable(self) -> list[str]:
+        """Those that can be captured on: they exist, and were brought up."""
+        return [name for name in self._names if (self._flags(name) or 0) & _UP]
+
+    def changes(self) -> list[tuple[str, str]]:
+        """(name, "up" | "down" | "gone") of those that changed since this was last asked; all are taken to be up at first."""
+        if self._news is not None:
+            with contextlib.suppress(OSError):
+                while self._news.recv(65_536):
+                    pass
+        changed: list[tuple[str, str]] = []
+        for name in self._names:
+            flags = self._flags(name)
+            state = "gone" if flags is None else "up" if flags & _UP and flags & _RUNNING else "down"
+            if state != self._states[name]:
+                self._states[name] = state
+                changed.append((name, state))
+        return changed
