@@ -21,6 +21,7 @@ class Held(NamedTuple):
     """The privileges of a process: its effective user, sets of capabilities as bits, and whether files may add to them."""
 
     uid: int
+    permitted: int
     effective: int
     inheritable: int
     bounding: int
@@ -43,27 +44,32 @@ def held(status: str = "") -> Held:
     """Of this process, or of the text of a /proc/PID/status."""
     lines = (line.partition(":") for line in (status or Path("/proc/self/status").read_bytes().decode("latin-1")).splitlines())
     has = {name: value.split() for name, _, value in lines}
-    sets = [int(has[name][0], 16) for name in ("CapEff", "CapInh", "CapBnd", "CapAmb")]
+    sets = [int(has[name][0], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")]
     return Held(int(has["Uid"][1]), *sets, no_new_privileges=has.get("NoNewPrivs", ["0"]) == ["1"])
 
 
 def after_exec(held: Held, program: str) -> int | None:
     """The effective capabilities of the program when this process executes it; None where the kernel refuses to."""
-    ignored = held.no_new_privileges or bool(os.statvfs(program).f_flag & os.ST_NOSUID)
+    ignored = bool(os.statvfs(program).f_flag & os.ST_NOSUID)
     file = os.stat(program)
-    becomes_root = held.uid == 0 or (not ignored and file.st_mode & stat.S_ISUID and file.st_uid == 0)
-    return effective(held, NOTHING if ignored else granted(program), becomes_root=bool(becomes_root))
+    set_user = file.st_mode & stat.S_ISUID and file.st_uid == 0 and not (ignored or held.no_new_privileges)
+    return effective(held, NOTHING if ignored else granted(program), becomes_root=held.uid == 0 or bool(set_user))
 
 
 def effective(held: Held, file: Granted, *, becomes_root: bool) -> int | None:
-    """P'(effective) of capabilities(7), section "Transformation of capabilities during execve()"."""
+    """P'(effective) of capabilities(7), section "Transformation of capabilities during execve()".
+
+    Without new privileges a program gets of all that only what the process has (security/commoncap.c of Linux).
+    """
+    most = held.permitted if held.no_new_privileges else _ALL
+    from_file = (held.inheritable & file.inheritable) | (file.permitted & held.bounding)
+    if file.forced and file.permitted & ~from_file:
+        return None  # also root cannot start it
     if becomes_root:
-        return held.bounding | held.inheritable
-    privileged = file != NOTHING
-    permitted = (held.inheritable & file.inheritable) | (file.permitted & held.bounding) | (0 if privileged else held.ambient)
-    if file.forced and file.permitted & ~permitted:
-        return None
-    return permitted if file.forced or not privileged else 0
+        return (held.bounding | held.inheritable) & most
+    if file == NOTHING:
+        return held.ambient
+    return from_file & most if file.forced else 0
 
 
 def granted(program: str) -> Granted:
