@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,13 +16,15 @@ from wiredoctor.capture import Capture, ClockSteps, Records, longest_cut
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Spill
+from wiredoctor.spill import Folder, Spill, Window
 from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, NEVER, ODDITIES, SCRATCH, SEGMENTS, SMALL, Array, Columns
 from wiredoctor.waiting import Found, Waiting
 
 TOGETHER = 2
 """Epochs whose exchanges, messages, bursts and connections are shown to the rules at once: planning a query takes longer
 than running it over those of one epoch."""
+
+_ALL = 1 << 62
 
 Progress = Callable[[float], None]
 Tables = dict[str, pl.DataFrame | pl.LazyFrame]
@@ -75,17 +77,26 @@ class Analysis:
     steps: ClockSteps = field(default_factory=ClockSteps)
     early: dict[str, list[pl.DataFrame]] = field(default_factory=dict[str, list[pl.DataFrame]])
     duplicates: int = 0
+    frames: int = 0
     last_time: int | None = None
     earliest: int = 1 << 62
     latest: int = -(1 << 62)
     clock: int = -(1 << 62)
     snap_length: int = NEVER
+    endless: bool = False
+    """Nobody knows when it ends: what is old is forgotten, as far as `forget` is called."""
+    listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
+    """Is handed finished rows of exchanges and connections, as they are finished."""
 
     def __post_init__(self) -> None:
         self.decoding.met = self.decoding.fragments.met = self.connecting.met = self.reading.met = self.met
-        self.found = Waiting(self.folder)
-        self.connections = Spill(CONNECTIONS, self.folder)
-        self.exchanges = Spill(EXCHANGES, self.folder)
+        self.found = Waiting(self.folder, apart=not self.endless)
+        if self.endless:
+            self.connections = Window(CONNECTIONS, self.folder, time=pl.col("end"))
+            self.exchanges = Window(EXCHANGES, self.folder, time=pl.coalesce("request_start", "response_start"))
+        else:
+            self.connections = Spill(CONNECTIONS, self.folder)
+            self.exchanges = Spill(EXCHANGES, self.folder)
         wanted = {name for module in self.modules.values() for name in module.tables}
         self.reading.keep_messages, self.reading.keep_bursts = "messages" in wanted, "bursts" in wanted
         self.payload = Payload(self.capture.buffer, self.decoding, self.capture)
@@ -139,7 +150,65 @@ class Analysis:
                 waiting.clear()
             self.found.append(judge(_together(parts)))
             progress(self.capture.position / max(self.capture.data.size, 1))
-        self.found.append(judge(self._last(waiting)))
+        self.found.append(judge(self._last(waiting + self._went_on())))
+
+    def step(self, epoch: Epoch) -> Found:
+        """An epoch for which nobody waits with others: the candidates of all rules."""
+        parts: list[Found] = []
+        waiting: list[Tables] = []
+        for tables in self._epoch(epoch):
+            parts.append(rules.find_candidates(self._of_segments, tables))
+            waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
+            del tables
+        if waiting:
+            parts.append(self._of_others(waiting))
+        return _together(parts) if parts else {}
+
+    def pass_time(self, clock: int) -> Found:
+        """The time since the last packet, in which nothing came: what closes decide then, as of the deadlines up to `clock`.
+
+        What counts packets, or compares their times, sees nothing of this.
+        """
+        return self._of_others([self._silence(clock)])
+
+    def _silence(self, clock: int) -> Tables:
+        nothing = tcp.analyse({"frame": np.empty(0, np.int64)}, self.payload, self.connecting)
+        heard = http.read(
+            {}, nothing.groups, [], nothing.acknowledged, self.capture.data,
+            self.payload, self.connecting.facts(), clock, [], self.reading, self._early,
+        )  # fmt: skip
+        return self._tables(heard, CONNECTIONS.empty(), None)
+
+    def _went_on(self) -> list[Tables]:
+        """The silence behind the last packet, where the capture says how long that was."""
+        ending, first = self.capture.ending, self.capture.first_time
+        if ending is None or first is None or ending.packets != self.frames or ending.time - first <= self.clock:
+            return []
+        return [self._silence(ending.time - first)]
+
+    def waits_until(self, clock: int) -> bool:
+        """Whether something waits that the time up to `clock` decides, without any packet."""
+        return any(deadline <= clock for deadline in self.reading.deadlines.values())
+
+    def needed_from(self) -> int:
+        """The first place of the capture that may be read again."""
+        return http.oldest_place(self.reading)
+
+    def forget(self, needed: Collection[int]) -> None:
+        """Forgets rows that no rule will look at, but for the connections that are `needed`, and the oldest of candidates.
+
+        Twice as many exchanges stay as are compared: which of them begin last is not told by when they end.
+        """
+        before, most = self.latest - limits.COMPARED_TIME.value, 2 * limits.COMPARED_EXCHANGES.value
+        for rows in (self.connections, self.exchanges):
+            if isinstance(rows, Window):
+                rows.forget(before, most if rows is self.exchanges else _ALL, needed)
+        self.found.forget(limits.CANDIDATES.value)
+        del self.connecting.opened[:]
+
+    def end(self) -> Found:
+        """The capture is over: what only its end can tell."""
+        return self._last(self._went_on())
 
     @cached_property
     def _of_segments(self) -> dict[str, RuleModule]:
@@ -152,6 +221,7 @@ class Analysis:
     def _epoch(self, epoch: Epoch) -> Iterator[Tables]:
         """What an epoch brings: at once, or in parts where many connections are open."""
         odd, first = epoch.oddities, epoch.first_frame
+        self.frames = first + len(epoch.clock) - 1
         for part in tcp.parts(epoch.packets, first, first + len(epoch.clock) - 1, self.connecting):
             yield self._part(part, int(epoch.clock[part.last - first]), odd)
             odd = []
@@ -177,7 +247,7 @@ class Analysis:
 
     def _early(self, exchanges: pl.DataFrame) -> None:
         """Rows of an epoch that has more of them than memory should hold."""
-        self.exchanges.add(exchanges)
+        self._finished(exchanges, CONNECTIONS.empty())
         for name, rows in rules.find_candidates(self._others, {"exchanges": exchanges}).items():
             self.early.setdefault(name, []).append(rows)
 
@@ -206,13 +276,18 @@ class Analysis:
         return {name: pl.concat(rows) for name, rows in found.items()}
 
     def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
-        self.exchanges.add(heard.exchanges)
-        self.connections.add(connections)
+        self._finished(heard.exchanges, connections)
         tables: Tables = {
             "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
             "faults": heard.faults, "oddities": ODDITIES.empty(),
         }  # fmt: skip
         return tables if segments is None else tables | {"segments": segments}
+
+    def _finished(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
+        self.exchanges.add(exchanges)
+        self.connections.add(connections)
+        if self.listener is not None:
+            self.listener(exchanges, connections)
 
     def _connection_rows(self, slots: list[int]) -> pl.DataFrame:
         slots = tcp.with_packets(slots, self.connecting)

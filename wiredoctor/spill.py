@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,8 @@ class Spill:
     _held: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     _held_rows: int = 0
     _held_bytes: int | float = 0
+    forgotten: int = 0
+    """Rows that are not kept any more; `rows` counts them too."""
 
     def add(self, frame: pl.DataFrame) -> None:
         """Adds finished rows."""
@@ -99,10 +101,13 @@ class Spill:
             run.append(frame)
             if i == len(held) or sum(f.height for f in run) >= TOGETHER:
                 path = self.folder.new_file(self.table.name)
-                with room_needed(path.parent):
-                    (run[0] if len(run) == 1 else pl.concat(run)).write_ipc(path, compression="lz4")
-                self.files.append(path)
+                self._store(path, run[0] if len(run) == 1 else pl.concat(run))
                 run.clear()
+
+    def _store(self, path: Path, rows: pl.DataFrame) -> None:
+        with room_needed(path.parent):
+            rows.write_ipc(path, compression="lz4")
+        self.files.append(path)
 
     def scan(self) -> pl.LazyFrame:
         """All rows, read when they are needed."""
@@ -118,11 +123,49 @@ def scan_files(files: list[Path]) -> pl.LazyFrame:
 
 
 @dataclass
+class Window(Spill):
+    """The rows of a capture that goes on, of which the old ones are forgotten. `time`: an expression of when a row was (ns)."""
+
+    time: pl.Expr = field(default_factory=lambda: pl.lit(0))
+    _stored: dict[Path, tuple[int, int]] = field(default_factory=dict[Path, tuple[int, int]])
+    _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+
+    def _store(self, path: Path, rows: pl.DataFrame) -> None:
+        super()._store(path, rows)
+        latest = rows.select(self.time.max()).item()
+        self._stored[path] = (0 if latest is None else int(latest), rows.height)
+
+    def forget(self, before: int, most: int, needed: Collection[int]) -> None:
+        """Forgets files of which every row was before a time, or that have so many rows behind them; but not the rows of the
+        connections that are `needed`."""
+        behind = self._held_rows + sum(rows for _, rows in self._stored.values())
+        for path, (latest, rows) in list(self._stored.items()):
+            behind -= rows
+            if latest >= before and behind < most:
+                continue
+            ids = pl.Series(list(needed), dtype=pl.Int64).implode()
+            left = pl.scan_ipc(path).filter(pl.col("connection").is_in(ids)).collect()
+            self.forgotten += rows - left.height
+            self._needed += [left] if left.height else []
+            self.files.remove(path)
+            del self._stored[path]
+            path.unlink(missing_ok=True)
+        if sum(rows.height for rows in self._needed) >= TOGETHER:
+            super()._store(self.folder.new_file(self.table.name), pl.concat(self._needed))
+            self._needed.clear()
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows that are kept."""
+        return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
+
+
+@dataclass
 class Joined:
     """Rows of several shares, read when they are needed; takes the place of a Spill."""
 
     parts: list[pl.LazyFrame]
     rows: int
+    forgotten: int = 0
 
     def scan(self) -> pl.LazyFrame:
         """All rows."""

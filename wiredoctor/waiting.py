@@ -32,9 +32,10 @@ class Slice(NamedTuple):
 
 @dataclass
 class Waiting:
-    """The candidates of each epoch, in order."""
+    """The candidates of each epoch, in order. `apart`: what comes of it must be told epoch by epoch; else many are joined."""
 
     folder: Folder
+    apart: bool = True
     _epochs: list[dict[str, pl.DataFrame | Slice]] = field(default_factory=list[dict[str, pl.DataFrame | Slice]])
     _written: int = 0
     _held: int = 0
@@ -48,7 +49,8 @@ class Waiting:
 
     def _write(self) -> None:
         """Writes what waits in memory, a file for each rule."""
-        held, self._written, self._held = self._epochs[self._written :], len(self._epochs), 0
+        held, self._held = self._epochs[self._written :], 0
+        joined: dict[str, pl.DataFrame | Slice] = {}
         for name in dict.fromkeys(name for epoch in held for name in epoch):
             having = [epoch for epoch in held if name in epoch]
             frames = [rows for epoch in having if isinstance(rows := epoch[name], pl.DataFrame)]
@@ -57,10 +59,34 @@ class Waiting:
             path = self.folder.new_file("candidates")
             with room_needed(path.parent):
                 pl.concat(frames).write_ipc(path)
-            first = 0
-            for epoch, rows in zip(having, frames, strict=True):
-                epoch[name] = Slice(path, first, rows.height)
-                first += rows.height
+            if self.apart:
+                first = 0
+                for epoch, rows in zip(having, frames, strict=True):
+                    epoch[name] = Slice(path, first, rows.height)
+                    first += rows.height
+                continue
+            joined[name] = Slice(path, 0, sum(rows.height for rows in frames))
+            for epoch in having:
+                del epoch[name]
+        if not self.apart:
+            self._epochs[-len(held) :] = [joined, *(epoch for epoch in held if epoch)]
+        self._written = len(self._epochs)
+
+    def forget(self, most: int) -> None:
+        """Forgets the oldest of those that were written, of each rule, where there are more."""
+        stored = [rows for epoch in self._epochs for rows in epoch.values() if isinstance(rows, Slice)]
+        excess = sum(rows.height for rows in stored) - most
+        for rows in stored:
+            if excess <= 0:
+                break
+            excess -= rows.height
+            rows.path.unlink(missing_ok=True)
+            for epoch in self._epochs:
+                for name in [name for name, one in epoch.items() if one is rows]:
+                    del epoch[name]
+        gone = [number for number, epoch in enumerate(self._epochs) if not epoch]
+        self._written -= sum(number < self._written for number in gone)
+        self._epochs = [epoch for epoch in self._epochs if epoch]
 
     def __len__(self) -> int:
         return len(self._epochs)

@@ -18,6 +18,8 @@ from wiredoctor.tables import Array, Columns
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
+
+    from wiredoctor.capture.ending import Ending
 EPOCH = 100_000
 """Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays below 400 MB."""
 
@@ -99,6 +101,15 @@ class Capture:
         if self._lost is not None and self._reader.done:
             return self._lost
         return self._reader.damage
+
+    @property
+    def ending(self) -> Ending | None:
+        """When capturing ended, where the end of the (last) file says so."""
+        if self.format != "pcapng":
+            return None
+        from wiredoctor.capture.ending import ending
+
+        return ending(self.data)
 
     @property
     def position(self) -> int:

@@ -45,6 +45,10 @@ class PcapngReader:
         self.damage: str | None = None
         self.interfaces: list[Interface] = []
 
+    def extend(self, data: Array) -> None:
+        """The file has grown: `data` is all of it, up to the end of a block."""
+        self._data = data
+
     @property
     def first_time(self) -> int | None:
         """Nanoseconds since 1970 of the first packet with a time stamp."""

@@ -79,10 +79,11 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
     if "exchanges" not in names:
         return {**tables, "connections": connections}
     ids = connections.select("connection").collect(engine="streaming")["connection"].to_numpy()
-    known = np.zeros(int(ids.max(initial=-1)) + 2, bool)  # the last place stands for all behind it
-    known[ids] = True
+    first = int(ids.min(initial=0 if not len(ids) else ids[0]))
+    known = np.zeros(int(ids.max(initial=first)) - first + 3, bool)  # the first and the last place stand for all others
+    known[ids - first + 1] = True
     theirs = pl.col("connection").map_batches(
-        lambda numbers: pl.Series(known[np.minimum(numbers.to_numpy(), len(known) - 1)]),
+        lambda numbers: pl.Series(known[np.clip(numbers.to_numpy() - first + 1, 0, len(known) - 1)]),
         return_dtype=pl.Boolean,
         is_elementwise=True,
     )
