@@ -31,11 +31,36 @@ from wiredoctor.http.rows import rows_of
 from wiredoctor.http.spoken import Said, Spoken
 from wiredoctor.http.state import HttpState, listen
 from wiredoctor.http.tls import SILENT, Told
+from wiredoctor.http.undecided import (
+    ANSWERED,
+    all_said,
+    answered,
+    client_is_known,
+    has_said,
+    is_not_http,
+    oldest_place,
+    undecided_since,
+)
 from wiredoctor.http.walk import Walk, flow_of, retry
 from wiredoctor.scan import Groups
 from wiredoctor.tables import BURSTS, NEVER, Array, Columns
 
-__all__ = ["Heard", "HttpState", "finish", "forget", "heard", "read"]
+__all__ = [
+    "ANSWERED",
+    "Heard",
+    "HttpState",
+    "all_said",
+    "answered",
+    "client_is_known",
+    "finish",
+    "forget",
+    "has_said",
+    "heard",
+    "is_not_http",
+    "oldest_place",
+    "read",
+    "undecided_since",
+]
 
 
 @dataclass

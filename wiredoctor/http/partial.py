@@ -40,6 +40,11 @@ class Partial:
         if self.has_line and self.line_at is None:
             self.line_at = moment
 
+    @property
+    def places(self) -> array[int]:
+        """Where the pieces lie."""
+        return self._places[::2]
+
     def whole(self) -> bytes:
         """All of it."""
         read, places = self.read, self._places

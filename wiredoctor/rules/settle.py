@@ -34,12 +34,14 @@ def settle(
     first_time: int,
     only: Collection[str] | None = None,
     met: Met | None = None,
+    keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
     `modules` are the rules that ran and `candidates` all that they found. `only` names those to report; the others
     merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
-    `met` is told how many candidates and findings are left out because there are too many.
+    `met` is told how many candidates and findings are left out because there are too many. `keep` takes out of what is settled
+    (a row per candidate: narrow.core and its endpoints) what is not to be told yet.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
@@ -52,6 +54,10 @@ def settle(
     core = _without_overlaps(core)
     if only is not None:
         core = core.filter(pl.col("rule").is_in(list(only)))
+    if keep is not None:
+        core = keep(core)
+        if core.is_empty():
+            return []
     core = narrow.without_too_many(core, limits.FINDINGS, met)
     core = with_software(_with_requests(core, exchanges), connections, exchanges)
     parts = core.partition_by("rule", maintain_order=True)

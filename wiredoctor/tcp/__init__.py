@@ -20,7 +20,17 @@ from wiredoctor.tcp.connects import follow_connects
 from wiredoctor.tcp.crowds import Part, crowded_out, parts
 from wiredoctor.tcp.duplicates import second_copies
 from wiredoctor.tcp.flows import Flows, assign, look_up
-from wiredoctor.tcp.lifecycle import expired, follow, open_slots, release, with_packets
+from wiredoctor.tcp.lifecycle import (
+    by_id,
+    client_is_known,
+    expired,
+    follow,
+    is_closed,
+    open_slots,
+    release,
+    window_closed_since,
+    with_packets,
+)
 from wiredoctor.tcp.recovery import recover
 from wiredoctor.tcp.rows import connection_rows
 from wiredoctor.tcp.runs import follow_runs
@@ -31,12 +41,16 @@ __all__ = [
     "Part",
     "TcpState",
     "analyse",
+    "by_id",
+    "client_is_known",
     "connection_rows",
     "crowded_out",
     "expired",
+    "is_closed",
     "open_slots",
     "parts",
     "release",
+    "window_closed_since",
     "with_packets",
 ]
 

@@ -118,6 +118,29 @@ def with_packets(slots: list[int], state: TcpState) -> list[int]:
     return [slot for slot in slots if first[slot] != NEVER]
 
 
+def by_id(ids: Array, state: TcpState) -> dict[int, int]:
+    """The connections of these ids that are followed: id -> slot."""
+    slots = np.fromiter(state.flow_keys, np.int64, len(state.flow_keys))
+    known = state.connections["id"][slots]
+    some = np.isin(known, ids)
+    return dict(zip(known[some].tolist(), slots[some].tolist(), strict=True))
+
+
+def is_closed(slot: int, state: TcpState) -> bool:
+    """Whether both sides closed the connection, or one reset it."""
+    return bool(state.connections["closed"][slot])
+
+
+def client_is_known(slot: int, state: TcpState) -> bool:
+    """Whether a SYN was seen, which tells who the client is."""
+    return bool((state.directions["syn_frame"][2 * slot : 2 * slot + 2] != NEVER).any())
+
+
+def window_closed_since(slot: int, state: TcpState) -> int | None:
+    """When the earliest of the windows was closed of which it is not told yet what waited for them; None without such."""
+    return min((closure.closed[1] for closure in state.closures.get(slot, {}).values()), default=None)
+
+
 def open_slots(state: TcpState) -> list[int]:
     """Slots of the connections that are not finished, in the order of their ids."""
     slots = [slot for slot in state.flow_keys if state.connections["first_frame"][slot] != NEVER]

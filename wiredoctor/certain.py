@@ -1,0 +1,193 @@
+"""Findings as soon as they are certain: candidates that nothing that may still come can change, settle before the end.
+
+What one rule finds may be explained by what another finds later, gets its request and its answer only when these have been
+captured, and loses the time that an earlier start of another stall covers. All that happens within one connection; so a
+candidate is settled with all others of its connection, and told when nothing of its time is undecided there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from wiredoctor import http, limits, rules, tcp
+from wiredoctor.analysis import Analysis
+from wiredoctor.findings import Finding
+from wiredoctor.rules import RuleModule
+from wiredoctor.tables import CONNECTIONS, EXCHANGES
+from wiredoctor.waiting import Found
+
+_KEY = ("rule", "connection", "frame")
+
+_TOLD = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
+
+_STATES = pl.Schema({
+    "connection": pl.Int64(), "since": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
+})  # fmt: skip
+"""Of a connection: from when on something is undecided (ns), whether it is closed and all is said, and whether it carries
+something that is not HTTP."""
+
+
+@dataclass
+class Certain:
+    """The candidates of events that are not told yet, and those told before that may explain later ones.
+
+    `modules` are the rules that run, `chosen` those that are reported.
+    """
+
+    analysis: Analysis
+    modules: Mapping[str, RuleModule]
+    chosen: Sequence[str]
+    _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+    _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(http.ANSWERED))
+    _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
+    _known: set[int] = field(default_factory=set[int])
+    _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
+    _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
+
+    @property
+    def waiting(self) -> int:
+        """Candidates that are not told: they may still change."""
+        return sum(rows.height for rows in self._candidates.values()) - self._settled.height
+
+    def add(self, found: Found) -> None:
+        """Candidates that were judged."""
+        events = {
+            name: rows.filter(pl.col("connection").is_not_null())
+            for name, rows in found.items()
+            if not self.modules[name].rule.summary
+        }
+        for name, rows in events.items():
+            if rows.height:
+                before = self._candidates.get(name)
+                self._candidates[name] = rows if before is None else pl.concat([before, rows])
+        self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known)
+
+    def said(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
+        """Rows that were finished: of exchanges, and of connections that are over."""
+        if not self._known:
+            return
+        ids = pl.Series(list(self._known), dtype=pl.Int64).implode()
+        mine = exchanges.lazy().filter(pl.col("connection").is_in(ids)).select(http.ANSWERED).collect()
+        if mine.height:
+            self._exchanges = pl.concat([self._exchanges, mine])
+        over = connections.lazy().filter(pl.col("connection").is_in(ids)).collect()
+        if over.height:
+            self._connections = pl.concat([self._connections, over])
+
+    def _watch(self, fresh: set[int]) -> None:
+        """From now on what is said of these connections is kept; and what was said before."""
+        self._known |= fresh
+        if not fresh:
+            return
+        a = self.analysis
+        slots = tcp.by_id(pl.Series(list(fresh)).to_numpy(), a.connecting)
+        some = [i for i in fresh if i not in slots or http.has_said(slots[i], a.reading)]
+        if not some:
+            return
+        ids = pl.Series(some, dtype=pl.Int64).implode()
+        before = a.exchanges.scan().filter(pl.col("connection").is_in(ids)).select(http.ANSWERED).collect()
+        self._exchanges = pl.concat([self._exchanges, before]).unique(["connection", "exchange"], maintain_order=True)
+        gone = pl.Series([i for i in some if i not in slots], dtype=pl.Int64).implode()
+        over = a.connections.scan().filter(pl.col("connection").is_in(gone)).collect()
+        self._connections = pl.concat([self._connections, over]).unique("connection", maintain_order=True)
+
+    def tell(self) -> list[Finding]:
+        """The findings that have become certain since it was last asked."""
+        if not self._candidates:
+            return []
+        a = self.analysis
+        slots = tcp.by_id(self._ids(self._candidates).to_numpy(), a.connecting)
+        states = [self._state(connection, slots.get(connection)) for connection in self._ids(self._candidates).to_list()]
+        of = pl.DataFrame(states, schema=_STATES, orient="row")
+        ready = self._ready(of)
+        if ready.is_empty():
+            return []
+        candidates = self._with_theirs(ready["connection"].unique())
+        some = [slots[i] for i in self._ids(candidates).to_list() if i in slots]
+        held: list[pl.DataFrame] = []
+
+        def keep(core: pl.DataFrame) -> pl.DataFrame:
+            mine = core.join(ready, on=_KEY, how="semi", maintain_order="left").join(of, on="connection", how="left")
+            # whatever belongs to no exchange may be told more of by a later one
+            sure = pl.col("over") | pl.col("no_http") | pl.col("exchange").is_not_null()
+            held.append(mine.filter(~sure).select(_KEY))
+            return mine.filter(sure).drop("since", "over", "no_http")
+
+        findings = rules.settle(
+            self.modules, candidates, self._rows_of(some).lazy(),
+            pl.concat([self._exchanges, http.answered(some, a.reading)]).lazy(),
+            file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep,
+        )  # fmt: skip
+        self._held = pl.concat([self._held, *held]).unique()
+        self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")])
+        self._forget(of)
+        return findings
+
+    @staticmethod
+    def _ids(candidates: Mapping[str, pl.DataFrame]) -> pl.Series:
+        return pl.concat([rows["connection"] for rows in candidates.values()]).unique()
+
+    def _rows_of(self, slots: list[int]) -> pl.DataFrame:
+        """The connections that are over, and these, as they are now."""
+        if not slots:
+            return self._connections
+        a = self.analysis
+        now = CONNECTIONS.frame(tcp.connection_rows(slots, http.heard(slots, a.reading), a.connecting))
+        return pl.concat([self._connections, now])
+
+    def _state(self, connection: int, slot: int | None) -> tuple[int, int, bool, bool]:
+        """A row of _STATES."""
+        if slot is None:
+            return connection, _FAR, True, True
+        a = self.analysis
+        since, shut = http.undecided_since(slot, a.reading), tcp.window_closed_since(slot, a.connecting)
+        over = tcp.is_closed(slot, a.connecting) and http.all_said(slot, a.reading) and since == _FAR
+        begun = tcp.client_is_known(slot, a.connecting)
+        no_http = http.is_not_http(slot, a.reading, begun=begun)
+        if not (begun or no_http or http.client_is_known(slot, a.reading)):
+            since = 0
+        return connection, min(since, _FAR if shut is None else shut), over, no_http
+
+    def _ready(self, of: pl.DataFrame) -> pl.DataFrame:
+        """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""
+        c = pl.col
+        whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
+        early = (pl.max_horizontal("start", "end").fill_null(0) < c("since")) & ~c("rule").is_in(whole)
+        core = pl.concat([
+            rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))
+            for name, rows in self._candidates.items()
+        ])  # fmt: skip
+        fresh = core.join(self._settled, on=_KEY, how="anti").join(of, on="connection", how="left")
+        sure = fresh.filter(c("over") | early)
+        return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
+
+    def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
+        """All candidates of these connections."""
+        of_these = pl.col("connection").is_in(connections.implode())
+        some = {name: rows.filter(of_these) for name, rows in self._candidates.items()}
+        return {name: rows for name, rows in some.items() if rows.height}
+
+    def _forget(self, of: pl.DataFrame) -> None:
+        """What is settled of connections that are over, and the oldest of what is settled of the others."""
+        most = limits.SETTLED_CANDIDATES.value
+        over = pl.col("connection").is_in(of.filter("over")["connection"].implode())
+        gone = pl.concat([self._settled.filter(over), self._settled.filter(~over).head(-most)])
+        self._settled = self._settled.filter(~over).tail(most)
+        self._held = self._held.filter(~over)
+        for name in list(self._candidates):
+            mine = gone.filter(pl.col("rule") == name)
+            rows = self._candidates[name].join(mine, on=["connection", "frame"], how="anti", maintain_order="left")
+            self._candidates[name] = rows
+            if rows.is_empty():
+                del self._candidates[name]
+        left = self._ids(self._candidates) if self._candidates else pl.Series([], dtype=pl.Int64)
+        self._known = set(left.to_list())
+        self._exchanges = self._exchanges.filter(pl.col("connection").is_in(left.implode()))
+        self._connections = self._connections.filter(pl.col("connection").is_in(left.implode()))
+
+
+_FAR = 1 << 62
+"""Later than any time."""
