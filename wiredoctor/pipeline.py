@@ -1,34 +1,25 @@
 """The table of contents: captures are read, analysed and settled, and a report is made of them.
 
-`analysis.py` calls the stages in their order: capture, decode, tcp, http, rules.
+`analysis.py` calls the stages in their order: capture, decode, tcp, http, rules; `diagnosis.py` makes the report of what
+they found.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
-import wiredoctor
-from wiredoctor import limits, rules
+from wiredoctor import diagnosis, rules
 from wiredoctor.analysis import Analysis, Progress
 from wiredoctor.capture import EPOCH, Capture, CaptureError, Input, inputs, open_capture, open_merged
-from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, causes_first, configured, total_delay
-from wiredoctor.masked import masked
+from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
-from wiredoctor.spill import Folder, Joined, Spill
-from wiredoctor.tables import SMALL
-from wiredoctor.waiting import Found, Waiting, together
+from wiredoctor.spill import Folder
+from wiredoctor.waiting import Found
 
-Rows = Spill | Joined
 Catalogue = Mapping[str, RuleModule]
 
 SHARED_FROM = 32 << 20
@@ -68,8 +59,8 @@ def analyze(
     chosen = rules.select(everything, select, ignore)
     modules = rules.with_causes(chosen, everything)
     rules.begin(modules)
-    done: list[_Done] = []
-    with _without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
+    done: list[diagnosis.Done] = []
+    with diagnosis.without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
         failed = on_error or _raise
         captures = inputs(paths, failed, merge=merge)
         for number, capture in enumerate(captures):
@@ -80,40 +71,11 @@ def analyze(
                 if on_error is None:
                     raise
                 on_error(str(error))
-    failed = rules.failures(modules)
-    every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items() if name not in failed}
-    checked, unasked = ({n: c for n, c in every.items() if (n in chosen) == asked} for asked in (True, False))
-    report = _report(done, checked, unasked, secrets=show_secrets)
-    report.limits.extend(f"rule {name} of {modules[name].source} is left out: {why}" for name, why in failed.items())
-    return report
+    return diagnosis.report(done, modules, everything, chosen, secrets=show_secrets)
 
 
 def _raise(line: str) -> None:
     raise CaptureError(line)
-
-
-@dataclass
-class _Done:
-    """A capture that has been analysed."""
-
-    summary: CaptureSummary
-    findings: list[Finding]
-    connections: Rows
-    exchanges: Rows
-    limits: list[str]
-    folder: Folder
-
-
-@contextmanager
-def _without_collector() -> Generator[None]:
-    """The cyclic garbage collector would walk the open connections again and again; nothing here is in a cycle for long."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _part(progress: Progress | None, number: int, count: int) -> Progress:
@@ -139,7 +101,7 @@ def _one(
     tell: Progress,
     max_spool: int | None,
     on_error: Callable[[str], None],
-) -> _Done:
+) -> diagnosis.Done:
     with _open(what, max_spool, on_error) as capture:
         folder = Folder()
         memory: dict[str, Any] = {}
@@ -151,87 +113,9 @@ def _one(
             from wiredoctor import shares
 
             analysis, epochs, connections, exchanges = shares.analyse(capture, modules, folder, jobs, epoch_packets, tell)
-            found = _waiting(folder, map(judge, epochs))
+            found = diagnosis.waiting(folder, map(judge, epochs))
         else:
             analysis = Analysis(capture, modules, folder)
             analysis.run(epoch_packets, tell, judge)
             found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
-        findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
-        said = [*analysis.decoding.limits.values(), *analysis.met.sentences()]
-        return _Done(analysis.summary(), findings, connections, exchanges, said, folder)
-
-
-def _waiting(folder: Folder, epochs: Iterable[Found]) -> Waiting:
-    waiting = Waiting(folder)
-    for epoch in epochs:
-        waiting.append(epoch)
-    return waiting
-
-
-def _settle(
-    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
-) -> list[Finding]:  # fmt: skip
-    """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
-    scans = {
-        "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
-    }  # fmt: skip
-    rows = connections.rows + exchanges.rows
-    many = rows > limits.SUMMARIES_TOGETHER.value
-    steps = sorted(analysis.steps.frames)
-    if steps:
-        found = _waiting(analysis.folder, (rules.without_times_across(epoch, modules, steps) for epoch in found))
-    parts = [(dict(modules), scans)]
-    if window := rules.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
-        parts = rules.seen(scans, modules, window, analysis.met)
-    if steps:
-        parts = [part for some, tables in parts for part in rules.unstepped(tables, some, steps)]
-    for some, tables in parts:
-        for asked in _one_by_one(some) if many else [some]:
-            epoch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
-            found.append(rules.without_times_across(epoch, modules, steps) if steps else epoch)
-    candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
-    first = capture.first_time or 0
-    while True:
-        failed = rules.failures(modules)
-        whole = rules.joined(modules, candidates)
-        findings = rules.settle(
-            modules, whole, scans["connections"], scans["exchanges"],
-            file=capture.file, first_time=first, only=chosen, met=analysis.met,
-        )  # fmt: skip
-        if rules.failures(modules) == failed:
-            return findings
-        # what cannot be told explains nothing either
-
-
-def _one_by_one(modules: Mapping[str, RuleModule]) -> list[dict[str, RuleModule]]:
-    return [{name: module} for name, module in modules.items() if module.rule.summary]
-
-
-def _report(done: list[_Done], checked: dict[str, Checked], unasked: dict[str, Checked], *, secrets: bool) -> Report:
-    rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked, secrets=secrets)
-    for one in done:
-        report.captures.append(one.summary)
-        report.findings.extend(one.findings)
-        report.connection_count += one.connections.rows
-        report.exchange_count += one.exchanges.rows
-        where = f"{one.summary.file}: " if len(done) > 1 else ""
-        report.limits.extend(where + limit for limit in one.limits)
-        report.resources.append(one.folder)
-    report.findings.sort(key=lambda finding: rank[finding.severity])
-    report.findings = causes_first(report.findings, lambda finding: (finding,))
-    report.delay = total_delay(report.findings)
-    if done:
-        report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
-
-        def scan_exchanges() -> pl.LazyFrame:
-            rows = pl.concat([_named(one.summary.file, one.exchanges) for one in done])
-            return rows if secrets else masked("exchanges", rows)
-
-        report.scan_exchanges = scan_exchanges
-    return report
-
-
-def _named(file: str, rows: Rows) -> pl.LazyFrame:
-    return rows.scan().select(pl.lit(file).alias("capture"), pl.all())
+        return diagnosis.diagnose(capture, analysis, modules, chosen, found, connections, exchanges, judge)

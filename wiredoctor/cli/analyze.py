@@ -30,9 +30,10 @@ from wiredoctor.cli.options import (
     size,
     wanted,
 )
-from wiredoctor.cli.outputs import Text, outputs, spool, write_file, write_stdout
+from wiredoctor.cli.outputs import outputs, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import requested, run
+from wiredoctor.cli.writing import write_report
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -100,7 +101,7 @@ def analyze(
     )
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        _write(report, form, out, paper, full=full, everything=everything, quiet=quiet, shown=str(what))
+        write_report(report, form, out, paper, full=full, everything=everything, quiet=quiet, shown=str(what))
 
     if report.captures:
         for file in files:
@@ -108,36 +109,6 @@ def analyze(
         write_stdout(format, write, color)
     least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
     return _exit(report, least, request.selected, complete=complete)
-
-
-def _write(
-    report: Report,
-    form: Format,
-    out: BinaryIO,
-    paper: Paper,
-    *,
-    full: bool,
-    everything: bool,
-    quiet: bool,
-    shown: str,
-) -> None:
-    if form == Format.text:
-        from wiredoctor.report import text
-
-        with Text(out, paper) as stream:
-            text.write(report, stream, paper, everything=everything, quiet=quiet, shown=shown)
-        return
-    if form == Format.markdown:
-        from wiredoctor.report import markdown
-
-        markdown.write(report, out, quiet=quiet, shown=shown)
-        return
-    from wiredoctor.report import json
-
-    if form == Format.json:
-        json.write(report, out, full=full, spool=spool)
-    else:
-        json.write_lines(report, out)
 
 
 def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str], *, complete: bool) -> int:

@@ -17,6 +17,7 @@ HELP = ["-h", "--help"]
 
 COMMANDS = {
     "analyze": "Say what is wrong, with proof and remedy.",
+    "live": "Say what is wrong while it happens.",
     "exchanges": "Every HTTP exchange on a line.",
     "connections": "Every TCP connection on a line.",
     "interfaces": "What there is to capture on, and whether you may.",

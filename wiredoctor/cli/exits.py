@@ -39,7 +39,8 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
-_STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask for an end."""
 
 
 def stop_in_order() -> None:
@@ -47,7 +48,7 @@ def stop_in_order() -> None:
 
     Once: a second one would break off the cleaning up. What is ignored (nohup) stays so.
     """
-    heard = [one for one in _STOPPING if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)]
+    heard = [one for one in STOPPING if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)]
 
     stopped = False
 

@@ -83,10 +83,11 @@ def run(
     if verbose:
         packets = sum(c.packets for c in report.captures)
         say(f"{count(packets, 'packet')} in {duration(took)}")
-    return _reduced(report, request), not unreadable
+    return reduced(report, request), not unreadable
 
 
-def _reduced(report: Report, request: Request) -> Report:
+def reduced(report: Report, request: Request) -> Report:
+    """The report with what is wanted and not known."""
     from wiredoctor.report.left_out import without_ignored, without_known
     from wiredoctor.report.narrow import narrow
 

@@ -49,8 +49,13 @@ def grouped(findings: Iterable[Finding]) -> list[Group]:
     """The groups, worst first: by severity, then by time lost, then by number; but a cause before what it causes."""
     groups: dict[tuple[str | None, ...], list[Finding]] = {}
     for f in findings:
-        groups.setdefault((f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server), []).append(f)
+        groups.setdefault(group_key(f), []).append(f)
     return causes_first(sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness), lambda group: group.findings)
+
+
+def group_key(f: Finding) -> tuple[str | None, ...]:
+    """The same for findings that one change would cure."""
+    return f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server
 
 
 def host(endpoint: str | None) -> str | None:

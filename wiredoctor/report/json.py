@@ -35,8 +35,18 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
 def write_lines(report: Report, out: Sink) -> None:
     """JSON Lines: one finding a line, and last a line with the key `summary` and everything else."""
     for one in report.findings:
-        out.write(_text(finding(one)).encode() + b"\n")
-    out.write(_text(_rest(report)).encode() + b"\n")
+        out.write(line(one))
+    out.write(summary_line(report))
+
+
+def line(one: Finding) -> bytes:
+    """A finding as a line of JSON Lines."""
+    return _text(finding(one)).encode() + b"\n"
+
+
+def summary_line(report: Report) -> bytes:
+    """The last of the JSON Lines: all but the findings."""
+    return _text(_rest(report)).encode() + b"\n"
 
 
 def _rest(report: Report) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""A recording that is played as if it were captured now: the stream of a file, so many packets at a time."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from unittest.mock import patch
+
+from tests.pipeline import recording
+from wiredoctor import rules
+from wiredoctor.capture.growing import GrowingCapture
+from wiredoctor.capture.recorder import Event, Progress
+from wiredoctor.findings import Finding, Report
+from wiredoctor.live import Session
+from wiredoctor.rules import catalogue
+from wiredoctor.tables import SECOND
+
+
+class Stop(NamedTuple):
+    """A place in the stream up to which it is written, and when the packet there was captured (ns since 1970)."""
+
+    end: int
+    time: int
+
+
+@dataclass
+class Player:
+    """Stands for a recorder. `files`: path of each part of the stream, and where it begins. Between two packets the time passes
+    that their stamps say."""
+
+    files: list[tuple[Path, int]]
+    stops: list[Stop]
+    progress: Progress = field(default_factory=Progress)
+    now: int = 0
+
+    def __post_init__(self) -> None:
+        times = [stop.time for stop in self.stops]
+        self._coming = [*zip(self.stops, [*times[1:], times[-1]], strict=True)]
+        self._files = list(self.files)
+
+    @property
+    def over(self) -> bool:
+        return self.progress.ended is not None
+
+    def clock(self) -> int:
+        return self.now
+
+    def events(self, timeout: float) -> list[Event]:
+        del timeout
+        if not self._coming:
+            self.progress.ended = "stopped"
+            return []
+        stop, self.now = self._coming.pop(0)
+        found: list[Event] = []
+        while self._files and self._files[0][1] < stop.end:
+            path, begin = self._files.pop(0)
+            found.append({"event": "file", "path": str(path), "begin": begin})
+        self.progress.bytes, self.progress.packets = stop.end, self.progress.packets + 1
+        return found
+
+    def stop(self) -> None:
+        self.progress.ended = "stopped"
+
+
+@dataclass
+class Played:
+    """What a live capture told, each with the number of packets that had been analysed by then, and its report."""
+
+    told: list[tuple[int, Finding]]
+    report: Report
+    most_waiting: int
+
+
+def pcapng(source: Path, to: Path) -> list[Stop]:
+    """Writes a capture as pcapng; returns where each packet ends in it."""
+    packets = recording.read(source)
+    recording.write(to, packets)
+    return [Stop(end, packet.time) for end, packet in zip(block_ends(to.read_bytes()), packets, strict=True)]
+
+
+def with_silence(path: Path, stops: list[Stop], seconds: float) -> list[Stop]:
+    """The capture went on for so long behind its last packet, and its file says so."""
+    until = stops[-1].time + round(seconds * SECOND)
+    comment = b"captured until %d ns since 1970: %d packets" % (until, len(stops))
+    options = struct.pack("<HH", 1, len(comment)) + comment + bytes(-len(comment) % 4) + bytes(4)
+    length = struct.pack("<I", 24 + len(options))
+    with path.open("ab") as file:
+        file.write(struct.pack("<I", 5) + length + bytes(12) + options + length)
+    return [*stops, Stop(stops[-1].end, until - 1), Stop(path.stat().st_size, until)]
+
+
+def block_ends(data: bytes) -> list[int]:
+    """Where each Enhanced Packet Block ends."""
+    ends: list[int] = []
+    at = 0
+    while at < len(data):
+        kind, size = (int.from_bytes(data[at + i : at + i + 4], "little") for i in (0, 4))
+        at += size
+        if kind == 6:
+            ends.append(at)
+    return ends
+
+
+def play(files: list[tuple[Path, int]], stops: list[Stop], *, name: str | None = None) -> Played:
+    """Analyses a stream as it comes, up to one of these places after the other."""
+    modules = rules.with_causes(catalogue(), catalogue())
+    rules.begin(modules)
+    player = Player(files, stops)
+    told: list[tuple[int, Finding]] = []
+    most = 0
+    at_once = patch.multiple("wiredoctor.live", TICK=0.0, LONGEST_TICK=0.0)
+    with at_once, GrowingCapture(name or str(files[0][0])) as capture:
+        session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
+        while not session.over:
+            news = session.look(0.0)
+            most = max(most, news.status.waiting)
+            told += [(news.status.analysed, one) for one in news.findings]
+        return Played(told, session.report(), most)

@@ -1,0 +1,87 @@
+"""What a live capture tells is what the analysis of the file says in the end, and nothing is taken back."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wiredoctor
+from tests.captures.papers import CAPTURES, ONE_EACH, read
+from tests.ladders import to_pcap
+from tests.live.playing import Played, pcapng, play, with_silence
+from tests.pipeline.ladders import FILES, ends, together
+from wiredoctor.findings import Finding, Report
+from wiredoctor.report import json as report_json
+from wiredoctor.rules import catalogue
+
+SHORT = 200
+"""Packets up to which a capture is played packet by packet."""
+
+SUMMARIES = {name for name, module in catalogue().items() if module.rule.summary}
+
+
+def of_file(path: Path) -> str:
+    return as_json(wiredoctor.analyze(path))
+
+
+def as_json(report: Report) -> str:
+    out = io.BytesIO()
+    report_json.write(report, out)
+    return out.getvalue().decode()
+
+
+def comparable(finding: Finding) -> str:
+    """All that a finding says but what is said of it at the end: that a summary is its cause."""
+    said: dict[str, Any] = report_json.finding(finding)
+    said["caused_by"] = [cause for cause in said["caused_by"] if cause["rule"] not in SUMMARIES]
+    return json.dumps(said)
+
+
+def assert_true_to(played: Played) -> None:
+    """Each finding that was told is in the report, and was told once."""
+    told = [comparable(finding) for _, finding in played.told]
+    assert len(set(told)) == len(told)
+    missing = set(told) - {comparable(finding) for finding in played.report.findings}
+    assert not missing, sorted(missing)[:2]
+
+
+@pytest.mark.parametrize("path", ONE_EACH[1::2], ids=lambda path: path.stem)
+def test_recordings(path: Path, tmp_path: Path) -> None:
+    stops = pcapng(path, tmp_path / "trace.pcapng")
+    step = 1 if read(path).packets <= SHORT else 7
+    played = play([(tmp_path / "trace.pcapng", 0)], [*stops[step - 1 : -1 : step], stops[-1]])
+    assert_true_to(played)
+    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+
+
+@pytest.mark.parametrize("path", ONE_EACH[::4], ids=lambda path: path.stem)
+def test_silence_behind_the_last_packet(path: Path, tmp_path: Path) -> None:
+    """What waits for time to pass is told then; and the file, which says how long it was silent, tells the same."""
+    trace = tmp_path / "trace.pcapng"
+    stops = with_silence(trace, pcapng(path, trace), 10.0)
+    played = play([(trace, 0)], stops[-10:])
+    assert_true_to(played)
+    assert as_json(played.report) == of_file(trace)
+
+
+def test_a_stall_is_told_with_the_packet_that_ends_its_exchange(tmp_path: Path) -> None:
+    """Nine bodies are held back, each until a delayed ACK; S, the third packet of the proof, ends the response."""
+    stops = pcapng(CAPTURES / "server-head-body-split.pcap", tmp_path / "trace.pcapng")
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert [analysed for analysed, _ in played.told] == [finding.evidence[-1].frame for _, finding in played.told]
+    assert len(played.told) == 9
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_ladders(path: Path, tmp_path: Path) -> None:
+    packets = together(path)
+    (tmp_path / "ladders.pcap").write_bytes(to_pcap(packets))
+    stops = pcapng(tmp_path / "ladders.pcap", tmp_path / "trace.pcapng")
+    cuts = [*ends(packets, 1), len(stops)]
+    played = play([(tmp_path / "trace.pcapng", 0)], [stops[cut - 1] for cut in cuts])
+    assert_true_to(played)
+    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")

@@ -1,0 +1,303 @@
+"""wiredoctor live: the diagnosis while it happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Generator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
+
+import typer
+
+from wiredoctor.cli.configuration import configuration
+from wiredoctor.cli.exits import STOPPING, Exit, Stopped, UsageError, say
+from wiredoctor.cli.options import (
+    Color,
+    Colors,
+    Confidence,
+    Configurations,
+    Format,
+    Quiet,
+    Secrets,
+    Severity,
+    Verbose,
+    size,
+    wanted,
+)
+from wiredoctor.cli.outputs import Output, outputs, write_file, write_stdout
+from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.cli.running import reduced, requested
+from wiredoctor.cli.writing import write_report
+
+if TYPE_CHECKING:
+    from wiredoctor import Report
+    from wiredoctor.cli.running import Request
+    from wiredoctor.cli.screen import View
+    from wiredoctor.live import News, Order, Session
+    from wiredoctor.report.paper import Paper
+
+LOOK = 1.0
+"""Seconds that are waited for packets before it is shown that there are none."""
+
+LEAST_RING = 1 << 20
+"""Bytes of a file of a ring: a packet may have 256 KiB."""
+
+
+class LiveFormat(StrEnum):
+    """What goes to standard output while it runs, and at the end."""
+
+    text = "text"
+    jsonl = "jsonl"
+
+
+class Backend(StrEnum):
+    """What captures."""
+
+    dumpcap = "dumpcap"
+    tcpdump = "tcpdump"
+    raw = "raw"
+
+
+def live(
+    interface: Annotated[
+        list[str],
+        typer.Option(
+            "--interface",
+            "-i",
+            metavar="IFACE",
+            help="Where to capture: an interface, lo, or any (repeatable).",
+            show_default=False,
+        ),
+    ],
+    filter: Annotated[
+        str | None, typer.Option("--filter", metavar="BPF", help="Only packets that this filter of libpcap lets through.")
+    ] = None,
+    write: Annotated[
+        str | None,
+        typer.Option("--write", "-w", metavar="FILE", help="Keep the packets, as pcapng; else a temporary ring holds them."),
+    ] = None,
+    ring: Annotated[
+        str | None,
+        typer.Option("--ring", metavar="FILES:SIZE", help="At most so many files of this size (10:200MB); then the oldest goes."),
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--duration", metavar="TIME", help="End after this time (90, 30s, 10m, 2h).")
+    ] = None,
+    packets: Annotated[int | None, typer.Option("--packets", metavar="N", min=1, help="End after so many packets.")] = None,
+    snaplen: Annotated[
+        int | None, typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep so much of each packet.")
+    ] = None,
+    buffer: Annotated[
+        int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Room in the kernel for packets that wait.")
+    ] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option("--backend", help="What captures; default: the first of these that works.", show_default=False),
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="At the end also write a report: .json, .jsonl, .md or .txt (repeatable)."
+        ),
+    ] = None,
+    format: Annotated[LiveFormat, typer.Option("--format", "-f", help="What to print on standard output.")] = LiveFormat.text,
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list)."),
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.")] = None,
+    min_confidence: Annotated[
+        Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
+    ] = None,
+    fail_on: Annotated[
+        Severity | None,
+        typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
+    ] = None,
+    config: Configurations = None,
+    show_secrets: Secrets = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,  # noqa: ARG001 - of use where a fault is told
+    color: Colors = Color.auto,
+) -> int:
+    """Capture on an interface and say what is wrong while it happens; at the end, the whole diagnosis.
+
+    Ctrl-C or SIGTERM ends it in order, a second one at once. Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was
+    wrong or capturing is not possible; 3 a fault of wiredoctor.
+    """
+    order = _order(interface, filter, write, ring, duration, packets, snaplen, buffer, backend)
+    files = outputs(output, [write] if write else [])
+    rules = every_rule()
+    read = configuration(config, rules)
+    sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
+    request = requested(rules, read, wanted(None, None, None, None, None, sure), select, ignore)
+    if show_secrets and not quiet:
+        say("the output holds secrets (--show-secrets): think before you pass it on")
+    name = write or "live: " + ", ".join(interface)
+    with _view(name, format, color, quiet=quiet) as view:
+        report = _run(order, name, request, view, show_secrets=show_secrets, quiet=quiet)
+    _write(report, files, format, view, color, quiet=quiet)
+    least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
+    return _exit(report, least, request.selected)
+
+
+def _order(
+    interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
+    packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None,
+) -> Order:  # fmt: skip
+    """What the command line asks for; raises UsageError."""
+    from wiredoctor.live import Order
+
+    if doubled := [name for name in interfaces if interfaces.count(name) > 1]:
+        raise UsageError(f"-i {doubled[0]} is given twice")
+    if write is not None:
+        _writable(write)
+    return Order(
+        interfaces=tuple(interfaces), folder="", filter=filter or "", file=None if write is None else os.path.abspath(write),
+        ring=None if ring is None else _ring(ring), snaplen=snaplen, duration=_seconds(duration), packets=packets,
+        buffer=buffer, backend=None if backend is None else backend.value,
+    )  # fmt: skip
+
+
+def _writable(write: str) -> None:
+    path = Path(write)
+    if path.is_dir():
+        raise UsageError(f"--write {write}: is a directory")
+    if path.suffix in (".pcap", ".cap"):
+        raise UsageError(f"--write {write}: packets are written as pcapng; name the file .pcapng")
+    if not path.parent.is_dir():
+        raise UsageError(f"--write {write}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--write {write}: no permission to write")
+
+
+def _ring(text: str) -> Any:
+    from wiredoctor.live import Ring
+
+    files, _, each = text.partition(":")
+    if not files.isascii() or not files.isdecimal() or not each or int(files) < 2:
+        raise UsageError(f"--ring: {text!r} is not FILES:SIZE, two files or more, as in 10:200MB")
+    room = size("--ring", each) or 0
+    if room < LEAST_RING:
+        raise UsageError(f"--ring: files of a ring have 1 MiB or more, not {each}")
+    return Ring(int(files), room)
+
+
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?\s*", text, re.ASCII)
+    seconds = float(match[1]) * _UNITS[match[2] or ""] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"--duration: {text!r} is not a time like 90, 30s, 10m or 2h")
+    return seconds
+
+
+@contextlib.contextmanager
+def _view(name: str, format: LiveFormat, color: Color, *, quiet: bool) -> Generator[View]:
+    from wiredoctor.cli import screen
+
+    if format == LiveFormat.jsonl:
+        view: View = screen.JsonLines(quiet=quiet)
+    elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        view = screen.Screen(name, color)
+    else:
+        view = screen.Lines(quiet=quiet)
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def _run(order: Order, name: str, request: Request, view: View, *, show_secrets: bool, quiet: bool) -> Report:
+    """Captures until it is over or somebody ends it; the report, reduced to what is wanted."""
+    from wiredoctor.live import watch
+    from wiredoctor.pipeline import CaptureError
+
+    try:
+        with watch(
+            order, name, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
+            show_secrets=show_secrets,
+        ) as session, _ended_by_signals(session, view):  # fmt: skip
+            while not session.over:
+                _show(session.look(LOOK), request, view)
+            reason, text = session.ended
+            if text and (reason not in ("stopped", "duration", "packets") or not quiet):
+                view.note(text)
+            _drops(session, view)
+            view.close()
+            return reduced(session.report(), request)
+    except CaptureError as error:
+        raise UsageError(str(error)) from None
+
+
+def _show(news: News, request: Request, view: View) -> None:
+    from wiredoctor import Report, __version__
+
+    for line in news.notes:
+        view.note(line)
+    findings = reduced(Report(version=__version__, findings=news.findings), request).findings if news.findings else []
+    view.show(findings, news.status)
+
+
+def _drops(session: Session, view: View) -> None:
+    """What the kernel had no room for is nobody's fault but the buffer's."""
+    status = session.status()
+    if status.dropped:
+        share = status.dropped / max(status.dropped + status.captured, 1)
+        view.note(
+            f"the kernel dropped {status.dropped:,} packets ({share:.1%}), which were not fetched in time: a larger --buffer, "
+            "a --filter or a --snaplen helps"
+        )
+
+
+@contextlib.contextmanager
+def _ended_by_signals(session: Session, view: View) -> Generator[None]:
+    """The first signal that asks for an end ends capturing; the second everything."""
+    before: dict[int, Any] = {}
+    asked = False
+
+    def end(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise Stopped(number)
+        asked = True
+        session.stop()
+
+    for one in STOPPING:
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            before[one] = signal.signal(one, end)
+    try:
+        yield
+    finally:
+        del view
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _write(report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, *, quiet: bool) -> None:
+    from wiredoctor.cli.screen import JsonLines
+
+    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
+        write_report(report, form, out, paper, quiet=quiet)
+
+    for file in files:
+        write_file(file, cast("Callable[[Format, BinaryIO, Paper], None]", write))
+    if format == LiveFormat.jsonl:
+        cast("JsonLines", view).finish(report)
+    else:
+        write_stdout(Format.text, write, color)
+
+
+def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str]) -> int:
+    from wiredoctor.report.verdict import reached
+
+    return Exit.FAILED_ON if fail_on and reached(report, fail_on.value, selected) else Exit.DONE

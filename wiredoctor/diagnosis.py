@@ -1,0 +1,152 @@
+"""From candidates and finished rows to a report: settled into findings, sorted, with what was read and what limits were met."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+import wiredoctor
+from wiredoctor import limits, rules
+from wiredoctor.analysis import Analysis
+from wiredoctor.capture import Capture
+from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
+from wiredoctor.masked import masked
+from wiredoctor.rules import RuleModule
+from wiredoctor.spill import Folder, Joined, Spill
+from wiredoctor.tables import SMALL
+from wiredoctor.waiting import Found, Waiting, together
+
+Rows = Spill | Joined
+
+
+@dataclass
+class Done:
+    """A capture that has been analysed."""
+
+    summary: CaptureSummary
+    findings: list[Finding]
+    connections: Rows
+    exchanges: Rows
+    limits: list[str]
+    folder: Folder
+
+
+@contextmanager
+def without_collector() -> Generator[None]:
+    """The cyclic garbage collector would walk the open connections again and again; nothing here is in a cycle for long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def waiting(folder: Folder, epochs: Iterable[Found]) -> Waiting:
+    waiting = Waiting(folder)
+    for epoch in epochs:
+        waiting.append(epoch)
+    return waiting
+
+
+def diagnose(
+    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
+    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
+) -> Done:  # fmt: skip
+    """A capture that has been read to its end. `judge` is handed the candidates of the summaries."""
+    findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
+    said = [*analysis.decoding.limits.values(), *analysis.met.sentences()]
+    return Done(analysis.summary(), findings, connections, exchanges, said, analysis.folder)
+
+
+def _settle(
+    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
+    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
+) -> list[Finding]:  # fmt: skip
+    """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
+    scans = {
+        "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
+    }  # fmt: skip
+    rows = connections.rows + exchanges.rows
+    many = rows > limits.SUMMARIES_TOGETHER.value
+    steps = sorted(analysis.steps.frames)
+    if steps:
+        found = waiting(analysis.folder, (rules.without_times_across(epoch, modules, steps) for epoch in found))
+    parts = [(dict(modules), scans)]
+    if window := rules.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
+        parts = rules.seen(scans, modules, window, analysis.met)
+        analysis.met.add(window.limit, connections.forgotten)
+    if steps:
+        parts = [part for some, tables in parts for part in rules.unstepped(tables, some, steps)]
+    for some, tables in parts:
+        for asked in _one_by_one(some) if many else [some]:
+            epoch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
+            found.append(rules.without_times_across(epoch, modules, steps) if steps else epoch)
+    candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
+    first = capture.first_time or 0
+    while True:
+        failed = rules.failures(modules)
+        whole = rules.joined(modules, candidates)
+        findings = rules.settle(
+            modules, whole, scans["connections"], scans["exchanges"],
+            file=capture.file, first_time=first, only=chosen, met=analysis.met,
+        )  # fmt: skip
+        if rules.failures(modules) == failed:
+            return findings
+        # what cannot be told explains nothing either
+
+
+def _one_by_one(modules: Mapping[str, RuleModule]) -> list[dict[str, RuleModule]]:
+    return [{name: module} for name, module in modules.items() if module.rule.summary]
+
+
+def report(
+    done: list[Done],
+    modules: Mapping[str, RuleModule],
+    everything: Mapping[str, RuleModule],
+    chosen: Collection[str],
+    *,
+    secrets: bool,
+) -> Report:
+    """What was found in all captures. `modules` are the rules that ran, `everything` all there are, `chosen` those asked for."""
+    failed = rules.failures(modules)
+    every = {name: Checked(module.family, module.tables[0]) for name, module in everything.items() if name not in failed}
+    checked, unasked = ({n: c for n, c in every.items() if (n in chosen) == asked} for asked in (True, False))
+    made = _joined(done, checked, unasked, secrets=secrets)
+    made.limits.extend(f"rule {name} of {modules[name].source} is left out: {why}" for name, why in failed.items())
+    return made
+
+
+def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Checked], *, secrets: bool) -> Report:
+    rank = {severity: i for i, severity in enumerate(SEVERITIES)}
+    report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked, secrets=secrets)
+    for one in done:
+        report.captures.append(one.summary)
+        report.findings.extend(one.findings)
+        report.connection_count += one.connections.rows
+        report.exchange_count += one.exchanges.rows
+        where = f"{one.summary.file}: " if len(done) > 1 else ""
+        report.limits.extend(where + limit for limit in one.limits)
+        report.resources.append(one.folder)
+    report.findings.sort(key=lambda finding: rank[finding.severity])
+    report.findings = causes_first(report.findings, lambda finding: (finding,))
+    report.delay = total_delay(report.findings)
+    if done:
+        report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
+
+        def scan_exchanges() -> pl.LazyFrame:
+            rows = pl.concat([_named(one.summary.file, one.exchanges) for one in done])
+            return rows if secrets else masked("exchanges", rows)
+
+        report.scan_exchanges = scan_exchanges
+    return report
+
+
+def _named(file: str, rows: Rows) -> pl.LazyFrame:
+    return rows.scan().select(pl.lit(file).alias("capture"), pl.all())

@@ -1,0 +1,245 @@
+"""A live capture: what one process writes, this one reads, epoch by epoch, through the same stages as a file.
+
+It ends as a file does: the report is what `analyze` says of what was written. Until then findings are told as soon as nothing
+that may come can change them (`certain`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from wiredoctor import diagnosis, rules
+from wiredoctor.analysis import Analysis
+from wiredoctor.capture import EPOCH, CaptureError
+from wiredoctor.capture.growing import GrowingCapture
+from wiredoctor.capture.recorder import Event, Order, Recorder, Ring
+from wiredoctor.certain import Certain
+from wiredoctor.findings import Finding, Report, configured
+from wiredoctor.masking import showing
+from wiredoctor.rules import RuleModule, catalogue, set_thresholds
+from wiredoctor.spill import Folder
+from wiredoctor.tables import SECOND
+from wiredoctor.waiting import Found
+
+__all__ = ["CaptureError", "News", "Order", "Ring", "Session", "Status", "watch"]
+
+TICK = 0.2
+"""Seconds between two looks at what has come, at the least: each costs the same for one packet as for a thousand."""
+
+BUSY = 0.2
+"""The part of a processor that may be spent on looks at next to nothing."""
+
+LONGEST_TICK = 0.5
+"""Seconds."""
+
+CLEANING = 60.0
+"""Seconds after which it is looked what can be forgotten."""
+
+TEMPORARY = Ring(8, 256 << 20)
+"""Where nothing is to be kept: 2 GiB, a minute of a busy gigabit link."""
+
+LATE = {"tcpdump": 2.5}
+"""Seconds after which every packet of a time has come, where that is more than one: how long a backend holds packets back."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How it stands. Packets: captured, and analysed; `dropped` by the kernel, None where that is not known yet. `lag`: seconds
+    by which the analysis is behind, `behind`: bytes that it has not read. `waiting`: candidates that may still change."""
+
+    backend: str = ""
+    captured: int = 0
+    analysed: int = 0
+    dropped: int | None = None
+    connections: int = 0
+    open: int = 0
+    exchanges: int = 0
+    lag: float = 0.0
+    behind: int = 0
+    waiting: int = 0
+
+
+@dataclass
+class News:
+    """What a look has brought: findings that are certain now, what else is to be said, and how it stands."""
+
+    findings: list[Finding] = field(default_factory=list[Finding])
+    notes: list[str] = field(default_factory=list[str])
+    status: Status = field(default_factory=Status)
+
+
+@contextmanager
+def watch(
+    order: Order,
+    name: str,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    thresholds: Mapping[str, Mapping[str, str | int]] | None = None,
+    show_secrets: bool = False,
+) -> Generator[Session]:
+    """Captures what is ordered, and analyses it. `name` is what reports call it; the other words are those of `analyze`.
+
+    Where the order names neither file nor folder, packets go to a temporary ring that only its owner may read, and that is
+    removed in the end. Raises CaptureError when capturing cannot begin.
+    """
+    everything = catalogue()
+    chosen = rules.select(everything, select, ignore)
+    modules = rules.with_causes(chosen, everything)
+    rules.begin(modules)
+    with ExitStack() as stack:
+        if not order.folder:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True))
+            order = replace(order, folder=folder, ring=order.ring or (None if order.file else TEMPORARY))
+        stack.enter_context(diagnosis.without_collector())
+        stack.enter_context(configured(set_thresholds(everything, thresholds or {})))
+        stack.enter_context(showing(show_secrets))
+        capture = stack.enter_context(GrowingCapture(name))
+        recorder = stack.enter_context(Recorder(order))
+        yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets)
+
+
+class Session:
+    """A live capture that runs. `clock`: nanoseconds since 1970, by the clock that stamps the packets."""
+
+    def __init__(
+        self,
+        capture: GrowingCapture,
+        recorder: Recorder,
+        modules: Mapping[str, RuleModule],
+        chosen: list[str],
+        everything: Mapping[str, RuleModule],
+        *,
+        secrets: bool,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._capture, self._recorder = capture, recorder
+        self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
+        self._analysis = Analysis(capture, modules, Folder(), endless=True)
+        self._certain = Certain(self._analysis, modules, chosen)
+        self._analysis.listener = self._certain.said
+        self._memory: dict[str, Any] = {}
+        self._clock = clock
+        self._next, self._cleaned = 0.0, time.monotonic()
+        self._found_in: set[int] = set()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is captured, and all that was is analysed."""
+        return self._recorder.over and not self._capture.behind
+
+    @property
+    def ended(self) -> tuple[str, str]:
+        """Why capturing ended, in a word (stopped, duration, packets, full, backend, died) and in a line, which may be empty."""
+        return self._recorder.progress.ended or "", self._recorder.progress.text
+
+    def stop(self) -> None:
+        """Ends capturing. What was captured is still analysed: look until it is over."""
+        self._recorder.stop()
+
+    def look(self, patience: float) -> News:
+        """Waits for packets, so many seconds at most, and analyses what has come."""
+        news = News()
+        end = time.monotonic() + patience
+        while True:
+            now = time.monotonic()
+            wait = 0.0 if self._capture.behind and now >= self._next else max(min(end, max(self._next, now)) - now, 0.0)
+            self._hear(self._recorder.events(wait if self._capture.behind else end - now), news)
+            self._capture.extend(self._recorder.progress.bytes)
+            now = time.monotonic()
+            if self._capture.behind and (now >= self._next or self._recorder.over):
+                news.findings += self._analyse()
+                break
+            if now >= end or self._recorder.over:
+                break
+        if not self._capture.behind and not self._recorder.over:
+            news.findings += self._pass_time()
+        news.status = self.status()
+        return news
+
+    def _hear(self, events: list[Event], news: News) -> None:
+        for event in events:
+            kind = event["event"]
+            if kind == "file":
+                self._capture.add(str(event["path"]), int(event["begin"]))
+            elif kind == "removed":
+                self._remove(int(event["end"]), news)
+            elif kind == "started":
+                news.notes.append(str(event["text"]))
+            elif kind == "interface":
+                news.notes.append(f"{event['name']} is {event['state']}")
+            elif kind == "note":
+                news.notes.append(str(event["text"]))
+
+    def _remove(self, end: int, news: News) -> None:
+        del news
+        self._capture.removed(end, self._analysis.needed_from())
+
+    def _analyse(self) -> list[Finding]:
+        """The next epoch."""
+        begun = time.monotonic()
+        found: list[Finding] = []
+        for records in self._analysis.records(EPOCH):
+            self._found(self._analysis.step(self._analysis.decode(records)))
+            found = self._certain.tell()
+            self._capture.release(records.ends)
+            break
+        if begun - self._cleaned > CLEANING:
+            self._cleaned = begun
+            self._analysis.forget(self._found_in)
+        took = time.monotonic() - begun
+        self._next = begun + took + (0 if self._capture.behind else min(max(TICK, took / BUSY), LONGEST_TICK))
+        return found
+
+    def _pass_time(self) -> list[Finding]:
+        """On a silent link time passes all the same: what waits for that is over a second late."""
+        first = self._capture.first_time
+        if first is None:
+            return []
+        late = LATE.get(self._recorder.progress.backend, 1.0)
+        clock = self._clock() - first - round(late * SECOND)
+        if not self._analysis.waits_until(clock):
+            return []
+        self._found(self._analysis.pass_time(clock))
+        return self._certain.tell()
+
+    def _found(self, found: Found) -> None:
+        found = rules.judge(self._modules, found, self._memory)
+        if not found:
+            return
+        self._analysis.found.append(found)
+        for rows in found.values():
+            self._found_in.update(rows["connection"].drop_nulls().unique().to_list())
+        steps = self._analysis.steps.frames
+        self._certain.add(rules.without_times_across(found, self._modules, sorted(steps)) if steps else found)
+
+    def status(self) -> Status:
+        """How it stands now."""
+        a, c, told = self._analysis, self._capture, self._recorder.progress
+        lag = 0.0
+        if c.behind and c.first_time is not None:
+            lag = max(self._clock() - c.first_time - a.latest, 0) / SECOND
+        return Status(
+            backend=told.backend, captured=told.packets, analysed=c.packets, dropped=told.dropped,
+            connections=a.connecting.next_id, open=len(a.connecting.flow_keys) - len(a.connecting.closing),
+            exchanges=a.exchanges.rows, lag=lag, behind=c.behind, waiting=self._certain.waiting,
+        )  # fmt: skip
+
+    def report(self) -> Report:
+        """The whole diagnosis, as of the end."""
+        a = self._analysis
+        a.listener = None
+
+        def judge(found: Found) -> Found:
+            return rules.judge(self._modules, found, self._memory)
+
+        a.found.append(judge(a.end()))
+        done = diagnosis.diagnose(
+            self._capture, a, self._modules, self._chosen, a.found, a.connections, a.exchanges, judge
+        )  # fmt: skip
+        return diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)
