@@ -132,7 +132,7 @@ NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
 """Only capture/, interfaces/, recording/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what
 it feeds."""
 
-OUTSIDE = {"capture", "interfaces", "cli", "pipeline", "recording", "shares", "spill", "testing"}
+OUTSIDE = {"capture", "interfaces", "cli", "live", "pipeline", "recording", "shares", "spill", "testing"}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""
