@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "capture": {"tables", "limits"},
     "decode": {"tables", "limits", "scan"},
     "scan": {"tables"},
-    "recording": {"wiredoctor"},
+    "recording": {"wiredoctor", "interfaces"},
     "tcp": {"tables", "limits", "scan"},
     "http": {"tables", "limits", "scan", "masking"},
     "rules": {"tables", "limits", "findings", "durations", "masking", "masked"},

@@ -12,7 +12,7 @@ import pytest
 
 from tests.recording.running import Recording, kinds, needs, needs_root, packets, send
 
-BACKENDS = [pytest.param("dumpcap", marks=needs("dumpcap"))]
+BACKENDS = ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))]
 
 pytestmark = needs_root
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+from collections.abc import Sequence
 
 from wiredoctor.recording.privileges import KILL, give_up
 
@@ -15,7 +16,7 @@ class Guard:
     """Ends these processes when this one is gone. A backend without traffic would not notice by its pipe, and one that has its
     capabilities from its file, or changes its user, forgets PR_SET_PDEATHSIG (prctl(2))."""
 
-    def __init__(self, processes: list[int]) -> None:
+    def __init__(self, processes: Sequence[int]) -> None:
         self._shell: subprocess.Popen[bytes] | None = None
         if processes:
             with contextlib.suppress(OSError):  # no shell: a container of almost nothing

@@ -21,11 +21,34 @@ def known() -> list[str]:
     return [name for _, name in socket.if_nameindex()] + ["any"]
 
 
+def _flags(name: str) -> int | None:
+    """The interface's flags (netdevice(7)); None where there is no such interface."""
+    if _PSEUDO.fullmatch(name):
+        return _UP | _RUNNING
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode()[:15], 0))
+    except OSError:
+        return None
+    return struct.unpack_from("H", answer, 16)[0]
+
+
+def _number(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+def is_up(name: str) -> bool:
+    """Whether an interface exists, and was brought up: then it can be captured on."""
+    return bool((_flags(name) or 0) & _UP)
+
+
 class Links:
     """Watches some interfaces. `file` is readable when something may have changed; -1 where the system cannot tell."""
 
     def __init__(self, names: list[str]) -> None:
-        self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._news: socket.socket | None = None
         with contextlib.suppress(OSError, AttributeError):
             self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
@@ -33,24 +56,15 @@ class Links:
         self.file = self._news.fileno() if self._news is not None else -1
         self._names = names
         self._states = dict.fromkeys(names, "up")
-
-    def _flags(self, name: str) -> int | None:
-        """The interface's flags (netdevice(7)); None where there is no such interface."""
-        if _PSEUDO.fullmatch(name):
-            return _UP | _RUNNING
-        try:
-            answer = fcntl.ioctl(self._asking, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode()[:15], 0))
-        except OSError:
-            return None
-        return struct.unpack_from("H", answer, 16)[0]
+        self._numbers = {name: _number(name) for name in names}
 
     def missing(self) -> list[str]:
         """Those that do not exist."""
-        return [name for name in self._names if self._flags(name) is None]
+        return [name for name in self._names if _flags(name) is None]
 
     def usable(self) -> list[str]:
         """Those that can be captured on: they exist, and were brought up."""
-        return [name for name in self._names if (self._flags(name) or 0) & _UP]
+        return [name for name in self._names if is_up(name)]
 
     def changes(self) -> list[tuple[str, str]]:
         """(name, "up" | "down" | "gone") of those that changed since this was last asked; all are taken to be up at first."""
@@ -60,8 +74,13 @@ class Links:
                     pass
         changed: list[tuple[str, str]] = []
         for name in self._names:
-            flags = self._flags(name)
+            flags = _flags(name)
             state = "gone" if flags is None else "up" if flags & _UP and flags & _RUNNING else "down"
+            if state != "gone" and (number := _number(name)) != self._numbers[name]:
+                self._numbers[name] = number
+                if self._states[name] != "gone":  # another one has its name by now
+                    self._states[name] = "gone"
+                    changed.append((name, "gone"))
             if state != self._states[name]:
                 self._states[name] = state
                 changed.append((name, state))

@@ -28,11 +28,6 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=_search())
 
 
-def forbidden_program(name: str) -> str | None:
-    """Where a program is that exists, but not for us."""
-    return None if program(name) else shutil.which(name, mode=os.F_OK, path=_search())
-
-
 def _search() -> str:
     return os.pathsep.join([os.environ.get("PATH", ""), *_PLACES])
 

@@ -134,8 +134,10 @@ class Recorder:
             source = start(backend, interfaces, self._request)
         except NotThereError as error:
             return Trouble("absent", str(error))
+        except ValueError as error:
+            return trouble(backend, str(error))
         except OSError as error:
-            return Trouble("other", f"{backend}: {(error.strerror or str(error)).lower()}")
+            return trouble(backend, error.strerror or str(error))
         self._source, self._guard = source, Guard(source.processes)
         give_up = time.monotonic() + _FIRST_WORD
         while not source.begun and not source.ended and time.monotonic() < give_up:
@@ -156,7 +158,8 @@ class Recorder:
 
     def _tell_begin(self, source: Source, output: Output) -> None:
         names = list(source.interfaces)
-        text = f"capturing on {', '.join(names)} with {source.backend} {source.version}".rstrip()
+        by = f"raw sockets (scapy {source.version})" if source.backend == "raw" else f"{source.backend} {source.version}".rstrip()
+        text = f"capturing on {', '.join(names)} with {by}"
         self._events.tell("started", backend=source.backend, version=source.version, text=text, interfaces=names)
         output.begin()
         if self._request.duration is not None:
@@ -226,7 +229,8 @@ class Recorder:
         """Tells of interfaces that went or came, and has the capture take in again those that came back."""
         for name, state in self._links.changes():
             self._events.tell("interface", name=name, state=state)
-            if state == "up" and self._source is not None and name not in self._source.interfaces and not self._reason:
+            capturing = self._source is not None and name in self._source.interfaces
+            if self._source is not None and not self._reason and (state == "gone" if capturing else state == "up"):
                 self._again = True
                 self._source.stop()
                 self._kill_at = time.monotonic() + _GRACE
@@ -273,14 +277,19 @@ class Recorder:
     def _unexpected(self, source: Source) -> None:
         """Tells that the backend has ended; it may have done so too often."""
         said = trouble(source.backend, source.complaint()).text
-        now = time.monotonic()
         self._tell_changes()
         if len(self._links.usable()) == len(self._request.interfaces):
-            self._ends = [end for end in self._ends if now - end < _TRIES_WITHIN] + [now]
-        if len(self._ends) >= _TRIES:
-            self._stop("backend", f"{source.backend} has ended {len(self._ends)} times in a minute: {said}")
+            self._count_end(source.backend, said)
         else:
-            self._events.tell("note", text=f"{source.backend} has ended ({said}), and is started again")
+            self._events.tell("note", text=f"{source.backend} has ended ({said})")
+
+    def _count_end(self, backend: str, said: str) -> None:
+        now = time.monotonic()
+        self._ends = [end for end in self._ends if now - end < _TRIES_WITHIN] + [now]
+        if len(self._ends) >= _TRIES:
+            self._stop("backend", f"{backend} has ended {len(self._ends)} times in a minute: {said}")
+        else:
+            self._events.tell("note", text=f"{backend} has ended ({said}), and is started again")
 
     def _resume(self) -> None:
         """Starts the backend again on the interfaces that are there; without any, there is nothing to do but wait."""
@@ -294,8 +303,8 @@ class Recorder:
             return
         if not isinstance(found, Trouble):
             self._look_at = 0.0  # what it began with is written at once
-        elif len(interfaces) == len(self._request.interfaces):
-            self._stop("backend", found.text)
+        elif found.kind not in ("interface", "down"):  # those may have gone again this moment
+            self._count_end(self._backend, found.text)
 
 
 def _wait(files: Sequence[int], seconds: float, out: int = -1) -> set[int]:

@@ -16,13 +16,25 @@ class Source(Protocol):
     backend: str
     version: str
     interfaces: Sequence[str]
-    begun: bool
-    """Whether it captures by now."""
-    ended: bool
-    """Whether nothing more comes from it."""
-    dropped: int | None
-    """Packets that the kernel did not hand over, as far as known."""
-    processes: list[int]
+    @property
+    def processes(self) -> Sequence[int]:
+        """Process ids."""
+        ...
+
+    @property
+    def begun(self) -> bool:
+        """Whether it captures by now."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes from it."""
+        ...
+
+    @property
+    def dropped(self) -> int | None:
+        """Packets that the kernel did not hand over, as far as known."""
+        ...
 
     def files(self) -> list[int]:
         """What to wait for."""
@@ -66,7 +78,7 @@ _KINDS = (
     ("down", r"not up|network is down"),
     ("filter", r"capture filter|filter expression|cannot set filter|failed to compile filter|parse filter"),
 )
-_CHATTER = re.compile(r"(Capturing on |File: |tcpdump: (verbose|listening)|Packets |\d+ packets |$)")
+_CHATTER = re.compile(r"(Capturing on |File: |tcpdump: (verbose|listening|data link type)|dropped privs|Packets |(tcpdump: )?\d+ packets? |$)")
 
 
 def trouble(backend: str, complaint: str) -> Trouble:

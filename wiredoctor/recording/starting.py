@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from typing import TYPE_CHECKING
 
+from wiredoctor.interfaces import permission
 from wiredoctor.recording.dumpcap import Dumpcap
 from wiredoctor.recording.links import known
-from wiredoctor.recording.process import forbidden_program, program
+from wiredoctor.recording.process import program
+from wiredoctor.recording.raw import Raw
+from wiredoctor.recording.tcpdump import Tcpdump
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +18,15 @@ if TYPE_CHECKING:
     from wiredoctor.recording.request import Request
     from wiredoctor.recording.source import Source
 
-BACKENDS = ("dumpcap",)
+BACKENDS = ("dumpcap", "tcpdump", "raw")
 """In the order in which they are tried."""
+
+
+_ADVICE = (
+    "Let dumpcap capture: sudo setcap cap_net_raw,cap_net_admin+eip /usr/bin/dumpcap (Debian: sudo dpkg-reconfigure wireshark-common,"
+    " and join the group wireshark). Or run wiredoctor as root: sudo wiredoctor live ..."
+)
+"""For where it cannot be seen why nothing is permitted."""
 
 
 class NotThereError(Exception):
@@ -24,11 +34,15 @@ class NotThereError(Exception):
 
 
 def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:
-    """Starts a backend. Raises NotThereError, or OSError."""
+    """Starts a backend. Raises NotThereError, ValueError with what it says, or OSError."""
+    if backend == "raw":
+        if sys.platform != "linux":
+            raise NotThereError("raw sockets are for Linux only")
+        return Raw(interfaces, request)
     path = program(backend)
     if path is None:
-        raise NotThereError(f"{backend} is not installed")
-    return Dumpcap(path, interfaces, request)
+        raise NotThereError(f"{backend} is not installed, or not for this user")
+    return Dumpcap(path, interfaces, request) if backend == "dumpcap" else Tcpdump(path, interfaces, request)
 
 
 def no_such_interface(missing: list[str]) -> str:
@@ -43,19 +57,5 @@ def not_up(down: list[str]) -> str:
 
 def not_permitted(interfaces: Sequence[str]) -> str:
     """What to do where no backend may capture."""
-    allow = (
-        "let dumpcap do it for the group wireshark (Debian, Ubuntu: sudo dpkg-reconfigure wireshark-common, then sudo adduser "
-    )
-    allow += f"{_user()} wireshark and log in again)"
-    if path := program("dumpcap"):
-        can = f"sudo setcap cap_net_raw,cap_net_admin+eip {path}"
-        what = f"run as root (sudo), or give dumpcap the right ({can}), or {allow}"
-    elif path := forbidden_program("dumpcap"):
-        what = f"run as root (sudo), or join the group that may execute {path} (sudo adduser {_user()} wireshark, log in again)"
-    else:
-        what = "run as root (sudo), or install dumpcap (Debian, Ubuntu: apt install wireshark-common) and " + allow
-    return f"no permission to capture on {', '.join(interfaces)}: {what}"
-
-
-def _user() -> str:
-    return os.environ.get("USER") or "$USER"
+    advice = " ".join(permission().advice) or _ADVICE
+    return f"no permission to capture on {', '.join(interfaces)}. {advice}"
