@@ -21,6 +21,7 @@ class Dumpcap:
     """A running dumpcap. It hands over every 250 ms at the latest, and writes statistics blocks when it is interrupted."""
 
     backend = "dumpcap"
+    linger = 0.26
 
     def __init__(self, path: str, interfaces: Sequence[str], request: Request) -> None:
         self.interfaces = interfaces

@@ -36,6 +36,8 @@ _NAP, _LITTLE = 0.004, 128 << 10
 _LOOK = 1.0
 """Seconds between two looks at drops, and at interfaces where the system does not tell of changes."""
 
+_NEVER = float("inf")
+
 _TRIES, _TRIES_WITHIN = 4, 60.0
 """A backend that ends so often within so many seconds, for no reason that can be seen, is not started again."""
 
@@ -59,8 +61,9 @@ class Recorder:
         self._reason = self._text = ""
         self._again = False  # to be started again because an interface has come back
         self._ends: list[float] = []
-        self._kill_at = self._nap_until = self._look_at = 0.0
-        self._end_at = float("inf")
+        self._stop_at = self._kill_at = _NEVER
+        self._nap_until = self._look_at = 0.0
+        self._end_at = _NEVER
 
     def run(self) -> int:
         """The exit code of the program."""
@@ -177,7 +180,7 @@ class Recorder:
         watched = [self._links.file] if self._links.file >= 0 else []
         control = [*self._control] if not self._reason else []
         told = self._writing.tell()
-        next_time = min(told, self._look_at - now, self._end_at - now, self._kill_at - now if self._kill_at else _LOOK)
+        next_time = min(told, min(self._look_at, self._end_at, self._stop_at, self._kill_at) - now)
         if napping:
             next_time = min(next_time, self._nap_until - now)
         out = self._events.file if self._events.waiting else -1
@@ -214,7 +217,9 @@ class Recorder:
     def _by_the_clock(self, now: float) -> None:
         if now >= self._end_at:
             self._stop("duration")
-        if self._kill_at and now >= self._kill_at and self._source is not None:
+        if now >= self._stop_at and self._source is not None:
+            self._interrupt(self._source)
+        if now >= self._kill_at and self._source is not None:
             self._source.kill()
             self._kill_at = now + _GRACE
         if now >= self._look_at:
@@ -222,7 +227,7 @@ class Recorder:
             self._tell_changes()
             if self._source is None and not self._reason:
                 self._resume()
-            elif self._source is not None and not self._kill_at:
+            elif self._source is not None and self._kill_at == _NEVER:
                 self._source.ask_for_drops()
 
     def _tell_changes(self) -> None:
@@ -232,8 +237,7 @@ class Recorder:
             capturing = self._source is not None and name in self._source.interfaces
             if self._source is not None and not self._reason and (state == "gone" if capturing else state == "up"):
                 self._again = True
-                self._source.stop()
-                self._kill_at = time.monotonic() + _GRACE
+                self._interrupt(self._source)
             elif state == "up" and self._source is None:
                 self._look_at = 0.0
 
@@ -244,10 +248,14 @@ class Recorder:
         if self._reason:
             return
         self._reason, self._text = reason, text
-        self._end_at = float("inf")
-        if self._source is not None:
-            self._source.stop()
-            self._kill_at = time.monotonic() + _GRACE
+        self._end_at = _NEVER
+        if self._source is not None and self._kill_at == _NEVER:
+            more = reason in ("stopped", "duration")
+            self._stop_at = time.monotonic() + (self._source.linger if more else 0)
+
+    def _interrupt(self, source: Source) -> None:
+        source.stop()
+        self._stop_at, self._kill_at = _NEVER, time.monotonic() + _GRACE
 
     def _abandon(self) -> None:
         """Ends the backend at once; what it has not handed over is lost."""
@@ -265,7 +273,7 @@ class Recorder:
         self._writing.live_drops(source.dropped)
         self._writing.write()
         self._writing.section_over()
-        self._source, self._kill_at, self._nap_until = None, 0.0, 0.0
+        self._source, self._stop_at, self._kill_at, self._nap_until = None, _NEVER, _NEVER, 0.0
         if self._reason:
             return
         if not self._again:

@@ -16,6 +16,9 @@ class Source(Protocol):
     backend: str
     version: str
     interfaces: Sequence[str]
+    linger: float
+    """Seconds until what is captured is handed over: when it is interrupted earlier, it forgets what it has by then."""
+
     @property
     def processes(self) -> Sequence[int]:
         """Process ids."""
