@@ -24,7 +24,7 @@ from wiredoctor.rules import RuleModule, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-COMMANDS = ("analyze", "exchanges", "connections", "interfaces", "rules", "explain", "schema")
+COMMANDS = ("analyze", "live", "exchanges", "connections", "interfaces", "rules", "explain", "schema")
 
 
 def script(stem: str) -> ModuleType:
