@@ -153,12 +153,10 @@ class RingFiles:
         return self._size <= self._preamble
 
     def _open(self) -> tuple[str, int]:
-        number = self._number % _NUMBERS + 1
-        path = f"{self._stem}_{number:05}_{time.strftime('%Y%m%d%H%M%S')}{self._suffix}"
+        self._number = self._number % _NUMBERS + 1
+        path = f"{self._stem}_{self._number:05}_{time.strftime('%Y%m%d%H%M%S')}{self._suffix}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(path, flags, 0o600 if self._private else 0o666)
-        self._number = number
-        return path, file
+        return path, os.open(path, flags, 0o600 if self._private else 0o666)
 
     def begin(self) -> None:
         self._events.tell("file", path=self._path, begin=0)

@@ -81,7 +81,9 @@ _KINDS = (
     ("down", r"not up|network is down"),
     ("filter", r"capture filter|filter expression|cannot set filter|failed to compile filter|parse filter"),
 )
-_CHATTER = re.compile(r"(Capturing on |File: |tcpdump: (verbose|listening|data link type)|dropped privs|Packets |(tcpdump: )?\d+ packets? |$)")
+_CHATTER = re.compile(
+    r"(Capturing on |File: |tcpdump: (verbose|listening|data link type)|dropped privs|Packets |(tcpdump: )?\d+ packets? |$)"
+)
 
 
 def trouble(backend: str, complaint: str) -> Trouble:
@@ -93,5 +95,5 @@ def trouble(backend: str, complaint: str) -> Trouble:
         if re.search(pattern, said, re.IGNORECASE):
             if kind == "filter":  # dumpcap goes on about the User's Guide
                 said = " ".join(line for line in lines if "User's Guide" not in line)
-            return Trouble(kind, said)
+            return Trouble(kind, said if kind == "filter" else lines[0])
     return Trouble("other", (lines[0] if lines else "") or f"{backend} ended without a word")

@@ -23,8 +23,9 @@ BACKENDS = ("dumpcap", "tcpdump", "raw")
 
 
 _ADVICE = (
-    "Let dumpcap capture: sudo setcap cap_net_raw,cap_net_admin+eip /usr/bin/dumpcap (Debian: sudo dpkg-reconfigure wireshark-common,"
-    " and join the group wireshark). Or run wiredoctor as root: sudo wiredoctor live ..."
+    "Let dumpcap capture: sudo setcap cap_net_raw,cap_net_admin+eip /usr/bin/dumpcap"
+    " (Debian: sudo dpkg-reconfigure wireshark-common, and join the group wireshark)."
+    " Or run wiredoctor as root: sudo wiredoctor live ..."
 )
 """For where it cannot be seen why nothing is permitted."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from wiredoctor.recording.blocks import Blocks, Piece, whole
+from wiredoctor.recording.blocks import Blocks, Piece, StreamError, whole
 from wiredoctor.recording.files import ENDLESS, FullError, Output
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ PROGRESS = 0.04
 class Writing:
     """Takes blocks and writes them. `packets` counts those written, of at most `limit`."""
 
-    def __init__(self, output: Output, events: Events, limit: int | None) -> None:
-        self.blocks = Blocks()
+    output: Output
+
+    def __init__(self, blocks: Blocks, events: Events, limit: int | None) -> None:
+        self.blocks = blocks
         self.packets = 0
         self.full = ""
         """Why nothing can be written any more; empty as long as it can."""
-        self._output = output
         self._events = events
         self._limit = ENDLESS if limit is None else limit
         self._earlier: int | None = None  # packets dropped in sections that are over
@@ -49,7 +51,9 @@ class Writing:
             self._live = max(dropped, self._live or 0)
 
     def section_over(self) -> None:
-        """The stream has ended; the next begins with a section of its own."""
+        """The stream has ended, maybe inside a block; the next begins with a section of its own. Raises OSError."""
+        with contextlib.suppress(StreamError):
+            self.write()
         self._earlier, self._live = self.dropped, None
         self.blocks.restart()
 
@@ -64,7 +68,7 @@ class Writing:
 
     def _next(self) -> Piece:
         """The next piece that this file, or a new one, takes; empty when there is none as yet."""
-        blocks, output = self.blocks, self._output
+        blocks, output = self.blocks, self.output
         while True:
             left = self._limit - self.packets
             if self.enough or self.full:
@@ -80,7 +84,7 @@ class Writing:
                 self.full = str(error)
 
     def _write(self, piece: Piece) -> None:
-        output = self._output
+        output = self.output
         while (done := output.write(piece.data)) < len(piece.data):
             try:
                 output.free_space()
@@ -94,12 +98,12 @@ class Writing:
 
     def tell(self) -> float:
         """Tells how far it is written, when it is time to; seconds until it will be time, or a long time."""
-        said = (self._output.written, self.dropped)
+        said = (self.output.written, self.dropped)
         if said == self._said:
             return ENDLESS
         due = self._told + PROGRESS - time.monotonic()
         if due > 0:
             return due
         self._told, self._said = time.monotonic(), said
-        self._events.progress(bytes=self._output.written, packets=self.packets, dropped=self.dropped)
+        self._events.progress(bytes=self.output.written, packets=self.packets, dropped=self.dropped)
         return ENDLESS

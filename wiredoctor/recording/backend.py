@@ -1,0 +1,116 @@
+"""The backend that is at work: which one it is, how it is begun, and begun again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from wiredoctor.recording.guard import Guard
+from wiredoctor.recording.source import Trouble, trouble
+from wiredoctor.recording.starting import BACKENDS, NotThereError, no_such_interface, not_permitted, not_up, start
+from wiredoctor.recording.waiting import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wiredoctor.recording.blocks import Blocks
+    from wiredoctor.recording.links import Links
+    from wiredoctor.recording.request import Request
+    from wiredoctor.recording.source import Source
+
+_FIRST_WORD = 15.0
+"""Seconds in which a backend must have begun."""
+
+_TRIES, _TRIES_WITHIN = 4, 60.0
+"""A backend that ends so often within so many seconds, for no reason that can be seen, is not started again."""
+
+
+class StoppedError(Exception):
+    """It was told to stop."""
+
+
+class Backend:
+    """Starts backends for a request; their blocks go to `blocks`. `source` is the one at work, None while there is none."""
+
+    def __init__(self, request: Request, links: Links, blocks: Blocks, control: Sequence[int]) -> None:
+        self.source: Source | None = None
+        self._request = request
+        self._links = links
+        self._blocks = blocks
+        self._control = control
+        self._guard = Guard([])
+        self._name = ""
+        self._ends: list[float] = []
+
+    def first(self) -> Source | str:
+        """The first backend that captures; what to say when there is none. Raises StoppedError."""
+        if missing := self._links.missing():
+            return no_such_interface(missing)
+        if down := [name for name in self._request.interfaces if name not in self._links.usable()]:
+            return not_up(down)
+        troubles: list[Trouble] = []
+        for name in [self._request.backend] if self._request.backend else BACKENDS:
+            found = self._start(name, self._request.interfaces)
+            if not isinstance(found, Trouble):
+                self._name = name
+                return found
+            troubles.append(found)
+            if found.kind in ("filter", "interface", "down"):
+                return found.text
+        if any(found.kind == "permission" for found in troubles):
+            return not_permitted(self._request.interfaces)
+        return "; ".join(found.text for found in troubles)
+
+    def again(self) -> Trouble | None:
+        """Starts it on the interfaces that are there; without any, there is nothing to do but wait. Raises StoppedError."""
+        interfaces = self._links.usable()
+        found = self._start(self._name, interfaces) if interfaces else None
+        return found if isinstance(found, Trouble) else None
+
+    def _start(self, name: str, interfaces: Sequence[str]) -> Source | Trouble:
+        """Starts a backend and waits until it has begun; else why it has not."""
+        try:
+            source = start(name, interfaces, self._request)
+        except NotThereError as error:
+            return Trouble("absent", str(error))
+        except ValueError as error:
+            return trouble(name, str(error))
+        except OSError as error:
+            return trouble(name, error.strerror or str(error))
+        self.source, self._guard = source, Guard(source.processes)
+        give_up = time.monotonic() + _FIRST_WORD
+        while not source.begun and not source.ended and time.monotonic() < give_up:
+            ready = wait([*source.files(), *self._control], 0.5)
+            if not ready.isdisjoint(self._control):
+                self.abandon()
+                raise StoppedError
+            for file in ready:
+                source.read(file, self._blocks)
+        if source.begun:
+            return source
+        ended = source.ended
+        self.abandon()
+        if not ended:
+            return Trouble("other", f"{name} has not begun within {_FIRST_WORD:.0f} seconds")
+        found = trouble(name, source.complaint())
+        return found if found.kind != "other" else Trouble("other", f"{name}: {found.text}")
+
+    def abandon(self) -> None:
+        """Ends it at once; what it has not handed over is lost."""
+        if self.source is not None:
+            self.source.kill()
+        self.over()
+        self._blocks.restart()
+
+    def over(self) -> None:
+        """It has ended: nothing of it is left behind but its last blocks."""
+        if self.source is not None:
+            self.source.close(self._blocks)
+            self.source = None
+        self._guard.dismiss()
+
+    def ended_too_often(self) -> bool:
+        """Counts an end for which no reason can be seen."""
+        now = time.monotonic()
+        self._ends = [end for end in self._ends if now - end < _TRIES_WITHIN] + [now]
+        return len(self._ends) >= _TRIES

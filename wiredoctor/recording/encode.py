@@ -1,0 +1,58 @@
+"""Blocks of pcapng in this machine's byte order, for backends that write none; all times in nanoseconds since 1970."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+from wiredoctor import __version__
+from wiredoctor.recording.blocks import ENHANCED, INTERFACE, SECTION, STATISTICS
+
+_MAGIC, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
+_HARDWARE_SNAPLEN = 262_144
+_APPLICATION, _NAME, _RESOLUTION, _RECEIVED, _DROPPED = 4, 2, 9, 4, 5
+"""Options: of a section shb_userappl; of an interface if_name, if_tsresol; of statistics isb_ifrecv, isb_ifdrop."""
+
+_head = struct.Struct("=IIIIIII").pack
+_LENGTH = struct.Struct("=I")
+_PADDING = [b"", b"\0\0\0", b"\0\0", b"\0"]
+"""By the length's remainder of four."""
+
+
+def section(program: str) -> bytes:
+    """A Section Header Block; `program` is what captures."""
+    fixed = struct.pack("=IHHq", _MAGIC, 1, 0, _UNKNOWN_LENGTH)
+    return _block(SECTION, fixed + _options((_APPLICATION, f"wiredoctor {__version__} ({program})".encode())))
+
+
+def interface(name: str, link_type: int, snaplen: int | None) -> bytes:
+    """An Interface Description Block whose time stamps count nanoseconds."""
+    fixed = struct.pack("=HHI", link_type, 0, snaplen or _HARDWARE_SNAPLEN)
+    return _block(INTERFACE, fixed + _options((_NAME, name.encode()), (_RESOLUTION, b"\x09")))
+
+
+def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
+    """An Enhanced Packet Block: captured `data` of a packet that had so many bytes, on the interface of this number."""
+    captured = len(data)
+    total = captured + 35 & ~3
+    high, low = stamp >> 32 & 0xFFFFFFFF, stamp & 0xFFFFFFFF
+    return b"".join(
+        (_head(ENHANCED, total, number, high, low, captured, length), data, _PADDING[captured & 3], _LENGTH.pack(total))
+    )
+
+
+def statistics(number: int, received: int | None, dropped: int | None) -> bytes:
+    """An Interface Statistics Block, as of now. What is dropped is called so as dumpcap does."""
+    stamp = time.time_ns()
+    fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)
+    known = [(code, count) for code, count in ((_RECEIVED, received), (_DROPPED, dropped)) if count is not None]
+    return _block(STATISTICS, fixed + _options(*((code, struct.pack("=Q", count)) for code, count in known)))
+
+
+def _options(*options: tuple[int, bytes]) -> bytes:
+    return b"".join(struct.pack("=HH", code, len(v)) + v + _PADDING[len(v) & 3] for code, v in options) + bytes(4)
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    total = len(body) + 12
+    return struct.pack("=II", kind, total) + body + struct.pack("=I", total)

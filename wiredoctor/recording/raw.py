@@ -1,0 +1,217 @@
+"""Raw sockets as a backend, for machines that have neither dumpcap nor tcpdump: opened by scapy, read packet by packet here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+from wiredoctor.recording import encode
+from wiredoctor.recording.links import is_up
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wiredoctor.recording.blocks import Blocks
+    from wiredoctor.recording.request import Request
+
+_SOL_PACKET, _STATISTICS, _AUXDATA = 263, 6, 8
+_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
+_OUTGOING = 4
+_VLAN_VALID, _TPID_VALID, _VLAN = 0x10, 0x40, 0x8100
+
+_LONGEST = 262_144
+_TURN = 1000
+"""Packets that are read from one socket before the others, and what else waits, have their turn."""
+
+_LAST_TURN = 0.4
+"""Seconds for what still lies in the sockets when it is to stop."""
+
+_LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
+"""ARPHRD_* of linux/if_arp.h -> LINKTYPE_* of pcap, where packets look the same: Ethernet, loopback, raw IP, 802.11."""
+
+_LOOPBACK = 772
+
+_aux = struct.Struct("=IIIHHHH").unpack_from
+"""struct tpacket_auxdata (packet(7)): status, len, snaplen, mac, net, vlan_tci, vlan_tpid."""
+
+_CONTROL = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
+"""Bytes for both of what the kernel says of a packet."""
+
+_timespec = struct.Struct("=qq").unpack_from
+
+
+class Raw:
+    """A socket per interface. The kernel keeps what nobody has read yet in the sockets' buffers, and counts what it drops."""
+
+    backend = "raw"
+    linger = 0.0
+    begun = True
+    processes: tuple[int, ...] = ()
+
+    def __init__(self, interfaces: Sequence[str], request: Request) -> None:
+        from scapy import __version__ as version
+
+        logging.getLogger("scapy").setLevel(logging.ERROR)  # it warns of interfaces whose packets it does not know
+        _forget_interfaces()
+        self.interfaces = interfaces
+        self.version = version
+        self.ended = False
+        self.dropped: int | None = 0
+        self._request = request
+        self._buffer = bytearray(request.snaplen or _LONGEST)
+        self._taps: list[_Tap] = []
+        self._wake = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            for name in _each(interfaces):
+                self._taps.append(_Tap(name, request))
+        except BaseException:
+            self._release()
+            raise
+        self._by_file = {tap.socket.fileno(): (number, tap) for number, tap in enumerate(self._taps)}
+        self._stopping = False
+
+    def files(self) -> list[int]:
+        return [] if self.ended else [self._wake, *self._by_file]
+
+    def read(self, file: int, blocks: Blocks) -> int:
+        if file != self._wake:
+            number, tap = self._by_file[file]
+            return self._packets(number, tap, blocks)
+        os.eventfd_read(file)
+        if self._stopping:
+            return self._last(blocks)
+        described = [encode.interface(tap.name, tap.link_type, self._request.snaplen) for tap in self._taps]
+        preamble = encode.section(f"raw sockets, scapy {self.version}") + b"".join(described)
+        blocks.add(preamble)
+        return len(preamble)
+
+    def _packets(self, number: int, tap: _Tap, blocks: Blocks) -> int:
+        """A turn of this socket; how many bytes came."""
+        data = b"".join(tap.read(number, self._buffer))
+        blocks.add(data)
+        return len(data)
+
+    def _last(self, blocks: Blocks) -> int:
+        came, end = 0, time.monotonic() + _LAST_TURN
+        for number, tap in enumerate(self._taps):
+            while (got := self._packets(number, tap, blocks)) and time.monotonic() < end:
+                came += got
+        self.ended = True
+        return came
+
+    def ask_for_drops(self) -> None:
+        self.dropped = sum(tap.statistics()[1] for tap in self._taps)
+
+    def stop(self) -> None:
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+
+    def kill(self) -> None:
+        self.ended = True
+
+    def close(self, blocks: Blocks) -> None:
+        self.ask_for_drops()
+        for number, tap in enumerate(self._taps):
+            blocks.add(encode.statistics(number, *tap.statistics()))
+        self.ended = True
+        self._release()
+
+    def _release(self) -> None:
+        for tap in self._taps:
+            tap.close()
+        if self._wake >= 0:
+            os.close(self._wake)
+        self._wake = -1
+
+    def complaint(self) -> str:
+        return ""
+
+
+class _Tap:
+    """The socket of one interface. Raises OSError, or ValueError with a line of text."""
+
+    def __init__(self, name: str, request: Request) -> None:
+        from scapy.arch.linux import L2ListenSocket
+        from scapy.error import Scapy_Exception
+
+        self.name = name
+        try:
+            self._opened: Any = L2ListenSocket(iface=name, filter=request.filter or None)
+        except Scapy_Exception as error:
+            raise ValueError(_about_filter(str(error))) from error
+        self.socket: socket.socket = self._opened.ins
+        hardware = self.socket.getsockname()[3]
+        if hardware not in _LINK_TYPES:
+            self.close()
+            raise ValueError(f"raw sockets do not know the packets of {name} (hardware type {hardware}): install dumpcap")
+        self.link_type = _LINK_TYPES[hardware]
+        self.socket.setblocking(False)
+        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the second is bounded by net.core.rmem_max
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, option, request.buffer << 20)
+                break
+        self._loopback = hardware == _LOOPBACK
+        self._received = self._dropped = 0
+
+    def read(self, number: int, buffer: bytearray) -> list[bytes]:
+        """The next packets as blocks, at most a turn's; `buffer` is what the kernel copies a packet to."""
+        receive, view, buffers = self.socket.recvmsg_into, memoryview(buffer), [buffer]
+        blocks: list[bytes] = []
+        for _ in range(_TURN):
+            try:
+                count, control, _, address = receive(buffers, _CONTROL)
+            except OSError:  # nothing more is there; or the interface was brought down, which others tell
+                break
+            if self._loopback and address[2] == _OUTGOING:  # it comes in as well
+                continue
+            data, length, stamp = bytes(view[:count]), count, 0
+            for _, kind, value in control:
+                if kind == _AUXDATA:
+                    status, length, _, _, _, tag, protocol = _aux(value)
+                    if status & _VLAN_VALID:
+                        outer = protocol if status & _TPID_VALID else _VLAN
+                        data, length = data[:12] + struct.pack("!HH", outer, tag) + data[12:], length + 4
+                elif kind == _SO_TIMESTAMPNS:
+                    seconds, nanoseconds = _timespec(value)
+                    stamp = seconds * 1_000_000_000 + nanoseconds
+            blocks.append(encode.packet(number, stamp or time.time_ns(), data, length))
+        return blocks
+
+    def statistics(self) -> tuple[int, int]:
+        """Packets that passed the filter, and those of them that were dropped; the kernel counts from the last reading."""
+        with contextlib.suppress(OSError):
+            received, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
+            self._received += received
+            self._dropped += dropped
+        return self._received, self._dropped
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+def _forget_interfaces() -> None:
+    """scapy remembers the numbers of interfaces that have gone."""
+    from scapy.config import conf
+
+    importlib.import_module("scapy.arch.linux")  # before it, scapy knows of no interfaces
+
+    remembered: Any = conf
+    remembered.ifaces.reload()
+
+
+def _each(interfaces: Sequence[str]) -> list[str]:
+    """The interfaces, with all that are up in place of `any`."""
+    everything = [name for _, name in socket.if_nameindex() if is_up(name)]
+    return list(dict.fromkeys(each for name in interfaces for each in (everything if name == "any" else [name])))
+
+
+def _about_filter(text: str) -> str:
+    if "libpcap" in text.lower():
+        return "a filter needs libpcap: install it (Debian, Ubuntu: apt install libpcap0.8), or leave the filter out"
+    return text

@@ -1,0 +1,157 @@
+"""tcpdump as a backend: a process per interface, each of which writes classic pcap."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+from typing import TYPE_CHECKING
+
+from wiredoctor.recording import encode
+from wiredoctor.recording.convert import PcapStream
+from wiredoctor.recording.privileges import SETUID, has
+from wiredoctor.recording.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wiredoctor.recording.blocks import Blocks
+    from wiredoctor.recording.request import Request
+
+_CHUNK = 1 << 20
+
+_QUIET = 4096
+"""Bytes in a pipe, up to which nobody waits to write into it: a signal would cut that off."""
+
+_LISTENS_AFTER = 0.9
+"""Seconds from its first bytes on until it certainly has a handler for signals: SIGUSR1 would end it before."""
+
+
+class Tcpdump:
+    """Running tcpdumps. What comes from several interfaces is in the order in which it came, nearly that of time.
+
+    What tcpdump captures it hands over within a second, by its block of packets. Its immediate mode would not wait, but has the
+    kernel keep room for the longest possible packet for each: 64 MiB are 256 packets then, and a fifth of 50,000/s was lost.
+    """
+
+    backend = "tcpdump"
+    linger = 0.9
+
+    def __init__(self, path: str, interfaces: Sequence[str], request: Request) -> None:
+        self.interfaces = interfaces
+        self.version = _version(path)
+        self.begun = False
+        self._ask_from = float("inf")
+        words = [path, "-n", "-U", "--time-stamp-precision", "nano", "-B", str(request.buffer * 1024)]
+        words += ["-s", str(request.snaplen)] if request.snaplen else []
+        words += ["-Z", _user()] if os.geteuid() == 0 else []
+        behind = ["--", request.filter] if request.filter else []
+        self._streams = [PcapStream(number) for number in range(len(interfaces))]
+        self._processes = [Process([*words, "-i", name, "-w", "-", *behind]) for name in interfaces]
+        self._by_file = {p.packets: (p, s) for p, s in zip(self._processes, self._streams, strict=True)}
+        self._early = b""
+        self.processes = [process.id for process in self._processes]
+
+    @property
+    def ended(self) -> bool:
+        return all(process.packets not in process.open for process in self._processes)
+
+    def files(self) -> list[int]:
+        return [file for process in self._processes for file in process.open]
+
+    def read(self, file: int, blocks: Blocks) -> int:
+        if file not in self._by_file:
+            for process in self._processes:
+                if process.words == file:
+                    process.listen()
+            return 0
+        process, stream = self._by_file[file]
+        try:
+            data = os.read(file, _CHUNK)
+        except BlockingIOError:
+            return 0
+        if not data:
+            process.open.discard(file)
+            self.stop()  # the others as well: what there is now is begun anew
+        made = stream.feed(data)
+        if self.begun:
+            blocks.add(made)
+            return len(data)
+        self._early += made
+        if all(stream.link_type is not None for stream in self._streams):
+            self.begun = True
+            self._ask_from = time.monotonic() + _LISTENS_AFTER
+            blocks.add(self._preamble() + self._early)
+            self._early = b""
+        return len(data)
+
+    def _preamble(self) -> bytes:
+        described = [
+            encode.interface(name, stream.link_type or 0, stream.snaplen)
+            for name, stream in zip(self.interfaces, self._streams, strict=True)
+        ]
+        return encode.section(f"tcpdump {self.version}") + b"".join(described)
+
+    @property
+    def dropped(self) -> int | None:
+        """By what the processes have said last."""
+        said = [count for process in self._processes if (count := _count(process, "dropped by kernel")) is not None]
+        return sum(said) if said else None
+
+    def ask_for_drops(self) -> None:
+        if time.monotonic() < self._ask_from:
+            return
+        for process in self._processes:
+            with contextlib.suppress(OSError):
+                (waiting,) = struct.unpack("i", fcntl.ioctl(process.packets, termios.FIONREAD, bytes(4)))
+                if waiting < _QUIET:
+                    process.signal(signal.SIGUSR1)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        for process in self._processes:
+            process.signal(signal.SIGKILL)
+
+    def close(self, blocks: Blocks) -> None:
+        for number, process in enumerate(self._processes):
+            process.end()
+            if self.begun:
+                received, dropped = _count(process, "received by filter"), _count(process, "dropped by kernel")
+                blocks.add(encode.statistics(number, received, dropped))
+
+    def complaint(self) -> str:
+        return "\n".join(process.complaint() for process in self._processes)
+
+
+def _count(process: Process, what: str) -> int | None:
+    found = re.findall(rf"(\d+) packets? {what}", process.said)
+    return int(found[-1]) if found else None
+
+
+def _user() -> str:
+    """Whom tcpdump becomes once its socket is open: a user of its own where there is one."""
+    import pwd
+
+    if has(SETUID):
+        for name in ("tcpdump", "nobody"):
+            with contextlib.suppress(KeyError):
+                return pwd.getpwnam(name).pw_name
+    return "root"
+
+
+def _version(path: str) -> str:
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(r"tcpdump version (\S+)", done.stdout + done.stderr)
+    return found[1] if found else ""
