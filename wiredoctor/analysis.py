@@ -92,8 +92,9 @@ class Analysis:
         self.decoding.met = self.decoding.fragments.met = self.connecting.met = self.reading.met = self.met
         self.found = Waiting(self.folder, apart=not self.endless)
         if self.endless:
-            self.connections = Window(CONNECTIONS, self.folder, time=pl.col("end"))
-            self.exchanges = Window(EXCHANGES, self.folder, time=pl.coalesce("request_start", "response_start"))
+            begun = pl.coalesce("request_start", "response_start")
+            self.connections = Window(CONNECTIONS, self.folder, time=pl.col("end"), kinds=_OF_CONNECTIONS)
+            self.exchanges = Window(EXCHANGES, self.folder, time=begun, kinds=_OF_EXCHANGES)
         else:
             self.connections = Spill(CONNECTIONS, self.folder)
             self.exchanges = Spill(EXCHANGES, self.folder)
@@ -345,6 +346,13 @@ def _together(parts: list[Found]) -> Found:
             found.setdefault(name, []).append(rows)
     return {name: pl.concat(rows) for name, rows in found.items()}
 
+
+_OF_CONNECTIONS = (
+    *(pl.col(f"{side}_{what}").clip(0, 1) for side in ("client", "server") for what in ("packets", "unseen_bytes")),
+    *(pl.col(name) for name in ("protocol", "handshake", "closed_by")),
+)
+_OF_EXCHANGES = tuple(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason"))
+"""What a report counts of all rows, also of those that are not kept."""
 
 _OF_STEPS = ("frame", "time", "frame_before", "time_before")
 

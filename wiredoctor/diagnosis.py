@@ -17,7 +17,7 @@ from wiredoctor.capture import Capture
 from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Joined, Spill
+from wiredoctor.spill import Folder, Joined, Spill, Window
 from wiredoctor.tables import SMALL
 from wiredoctor.waiting import Found, Waiting, together
 
@@ -133,6 +133,9 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
         report.exchange_count += one.exchanges.rows
         where = f"{one.summary.file}: " if len(done) > 1 else ""
         report.limits.extend(where + limit for limit in one.limits)
+        for name, rows in (("connections", one.connections), ("exchanges", one.exchanges)):
+            if isinstance(rows, Window) and rows.tally is not None:
+                report.forgotten[name] = rows.tally
         report.resources.append(one.folder)
     report.findings.sort(key=lambda finding: rank[finding.severity])
     report.findings = causes_first(report.findings, lambda finding: (finding,))

@@ -278,6 +278,9 @@ class Report:
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     scan_connections: Callable[[], pl.LazyFrame] | None = None
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None
+    forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
+    """Of a live capture of hours: rows of "connections" and "exchanges" that are not kept, with the columns that are counted and
+    `rows`, how many were alike."""
     resources: list[Any] = field(default_factory=list[Any], repr=False)
     secrets: bool = False
     """Nothing is masked: targets, names and payload are as they were sent."""

@@ -124,9 +124,12 @@ def scan_files(files: list[Path]) -> pl.LazyFrame:
 
 @dataclass
 class Window(Spill):
-    """The rows of a capture that goes on, of which the old ones are forgotten. `time`: an expression of when a row was (ns)."""
+    """The rows of a capture that goes on, of which the old ones are forgotten. `time`: an expression of when a row was (ns).
+    `kinds`: what is remembered of those, in `tally`: these columns, and in `rows` how many were alike."""
 
     time: pl.Expr = field(default_factory=lambda: pl.lit(0))
+    kinds: tuple[pl.Expr, ...] = ()
+    tally: pl.DataFrame | None = None
     _stored: dict[Path, tuple[int, int]] = field(default_factory=dict[Path, tuple[int, int]])
     _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
 
@@ -144,7 +147,9 @@ class Window(Spill):
             if latest >= before and behind < most:
                 continue
             ids = pl.Series(list(needed), dtype=pl.Int64).implode()
-            left = pl.scan_ipc(path).filter(pl.col("connection").is_in(ids)).collect()
+            wanted = pl.col("connection").is_in(ids)
+            left = pl.scan_ipc(path).filter(wanted).collect()
+            self._count(pl.scan_ipc(path).filter(~wanted))
             self.forgotten += rows - left.height
             self._needed += [left] if left.height else []
             self.files.remove(path)
@@ -153,6 +158,14 @@ class Window(Spill):
         if sum(rows.height for rows in self._needed) >= TOGETHER:
             super()._store(self.folder.new_file(self.table.name), pl.concat(self._needed))
             self._needed.clear()
+
+    def _count(self, rows: pl.LazyFrame) -> None:
+        if not self.kinds:
+            return
+        alike = rows.select(*self.kinds, pl.lit(1, pl.Int64).alias("rows"))
+        if self.tally is not None:
+            alike = pl.concat([self.tally.lazy(), alike])
+        self.tally = alike.group_by(pl.exclude("rows")).agg(pl.col("rows").sum()).collect()
 
     def scan(self) -> pl.LazyFrame:
         """All rows that are kept."""

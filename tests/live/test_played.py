@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import wiredoctor
-from tests.captures.papers import CAPTURES, ONE_EACH, read
+from tests.captures.papers import CAPTURES, ONE_EACH, PATHS, read
 from tests.ladders import to_pcap
 from tests.live.playing import Played, pcapng, play, with_silence
 from tests.pipeline.ladders import FILES, ends, together
+from wiredoctor import limits, live, spill
 from wiredoctor.findings import Finding, Report
 from wiredoctor.report import json as report_json
 from wiredoctor.rules import catalogue
@@ -85,3 +87,40 @@ def test_ladders(path: Path, tmp_path: Path) -> None:
     played = play([(tmp_path / "trace.pcapng", 0)], [stops[cut - 1] for cut in cuts])
     assert_true_to(played)
     assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+
+
+def test_a_capture_that_says_how_long_it_was_silent_says_it_of_all_its_packets_only(tmp_path: Path) -> None:
+    """Packets were cut out of the file, and its statistics were kept: then nothing is known of the silence."""
+    whole, cut, plain = tmp_path / "whole.pcapng", tmp_path / "cut.pcapng", tmp_path / "plain.pcapng"
+    stops = pcapng(CAPTURES / "unauthorized-closes.pcap", whole)
+    silent = with_silence(whole, stops, 10.0)
+    data = whole.read_bytes()
+    cut.write_bytes(data[: stops[-2].end] + data[stops[-1].end :])
+    plain.write_bytes(data[: stops[-2].end])
+    assert silent[-1].end == len(data)
+    assert as_json(wiredoctor.analyze(cut)).count("capture-end") == as_json(wiredoctor.analyze(plain)).count("capture-end")
+    assert findings(cut) == findings(plain)
+    assert findings(whole) != findings(plain)
+
+
+def findings(path: Path) -> list[str]:
+    return [comparable(replace(finding, capture="")) for finding in wiredoctor.analyze(path).findings]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["server-head-body-split", "race-client", "unauthorized-rtt-120-middle", "wrk-rtt-20", "idle-close-inverted", "apache-ab"],
+)
+def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of days, at a small scale: rows are stored and forgotten all the time, and the report is that of the file."""
+    path = next(path for path in PATHS if path.stem == name)
+    stops = pcapng(path, tmp_path / "trace.pcapng")
+    last = stops[-1].time - stops[0].time
+    for limit, value in ((limits.ROWS_HELD, 2), (limits.CANDIDATES_HELD, 2), (limits.COMPARED_TIME, last // 3)):
+        monkeypatch.setattr(limit, "value", value)
+    monkeypatch.setattr(spill, "TOGETHER", 2)
+    expected = of_file(tmp_path / "trace.pcapng")
+    monkeypatch.setattr(live, "CLEANING", 0.0)
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    assert as_json(played.report) == expected

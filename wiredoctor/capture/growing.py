@@ -141,16 +141,21 @@ class GrowingCapture(Capture):
     def reread(self, at: int, length: int) -> bytes:
         """Bytes that may not be in memory any more. What is not in any file either is zeros."""
         pieces: list[bytes] = []
-        while length > 0 and self._parts:
-            i = self._part_at(at)
-            part = self._parts[i]
-            stop = self._parts[i + 1].begin if i + 1 < len(self._parts) else self._known
-            size = min(length, max(stop - at, 0))
-            piece = os.pread(part.file, size, at - part.begin) if at >= part.begin and size else b""
-            piece = piece.ljust(size or length, b"\0")
+        while length > 0:
+            piece = self._piece(at, length)
             pieces.append(piece)
             at, length = at + len(piece), length - len(piece)
         return b"".join(pieces)
+
+    def _piece(self, at: int, length: int) -> bytes:
+        """So many bytes of one file, or zeros; fewer where another begins."""
+        i = self._part_at(at)
+        if i >= len(self._parts) or at < self._parts[i].begin:
+            begin = self._parts[i].begin if i < len(self._parts) else at + length
+            return bytes(min(length, begin - at))
+        stop = self._parts[i + 1].begin if i + 1 < len(self._parts) else at + length
+        size = min(length, stop - at)
+        return os.pread(self._parts[i].file, size, at - self._parts[i].begin).ljust(size, b"\0")
 
     def removed(self, end: int, needed: int) -> None:
         """The files of the stream before `end` are not kept any more, but for what is still read, or `needed` (a place)."""

@@ -146,7 +146,7 @@ def _connections(report: Report) -> dict[str, int]:
         "late": ~one_sided & ~c("handshake") & (c("protocol") != "none"),
         "open": ~one_sided & (c("closed_by") == "") & (c("protocol") == "http"),
     }
-    return dict.fromkeys(names, 0) | _counts(report.scan_connections(), flags)
+    return dict.fromkeys(names, 0) | _counts(report.scan_connections(), flags, report.forgotten.get("connections"))
 
 
 def _exchanges(report: Report) -> dict[str, int]:
@@ -162,8 +162,13 @@ def _exchanges(report: Report) -> dict[str, int]:
         "unasked": ~c("has_request"),
         "unfinished": c("has_response") & (c("response_end_reason") == "capture-end"),
     }
-    return _counts(report.scan_exchanges(), flags)
+    return _counts(report.scan_exchanges(), flags, report.forgotten.get("exchanges"))
 
 
-def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, int]:
-    return table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
+def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None) -> dict[str, int]:
+    """How many rows there are of each flag; `forgotten` as in Report."""
+    counts: dict[str, int] = table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
+    if forgotten is None:
+        return counts
+    rows = forgotten.lazy().select((flag * forgotten["rows"]).sum().alias(name) for name, flag in flags.items())
+    return {name: counts[name] + more for name, more in rows.collect().row(0, named=True).items()}
