@@ -21,6 +21,7 @@ from wiredoctor.capture.recorder import Event, Order, Recorder, Ring
 from wiredoctor.certain import Certain
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.masking import showing
+from wiredoctor.recording.privileges import DAC_OVERRIDE, give_up
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
@@ -101,6 +102,8 @@ def watch(
         stack.enter_context(showing(show_secrets))
         capture = stack.enter_context(GrowingCapture(name))
         recorder = stack.enter_context(Recorder(order))
+        # bytes that anybody may have sent are read with no more rights than files need; what captures is another process
+        give_up({DAC_OVERRIDE}, "")
         yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets)
 
 

@@ -1,0 +1,87 @@
+"""A real server and a real client on the loopback interface, and `wiredoctor live` beside them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+HEAD = b"HTTP/1.1 200 OK\r\nServer: two-writes\r\nContent-Length: 300\r\n\r\n"
+
+
+def capturing() -> pytest.MarkDecorator:
+    """Skips where nobody may capture, or there is nothing to capture with."""
+    able = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("dumpcap") is not None and _opens()
+    return pytest.mark.skipif(not able, reason="needs root, Linux, dumpcap and the right to capture")
+
+
+def _opens() -> bool:
+    try:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW):
+            return True
+    except (OSError, AttributeError):
+        return False
+
+
+@contextmanager
+def server() -> Generator[int]:
+    """Writes head and body of each response in two pieces, with Nagle's algorithm on; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=_serve, args=(listening,), daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def _serve(listening: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        with connection:
+            held = b""
+            while piece := connection.recv(65536):
+                held += piece
+                while b"\r\n\r\n" in held:
+                    _, _, held = held.partition(b"\r\n\r\n")
+                    connection.send(HEAD)
+                    connection.send(b"x" * 300)
+
+
+def ask(port: int, times: int) -> float:
+    """So many requests on one connection; when the last response was there. From about the tenth on the kernel delays ACKs, and
+    each body waits 40 ms for one."""
+    with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rb") as answers:
+        for i in range(times):
+            connection.sendall(b"GET /report/%d HTTP/1.1\r\nHost: a\r\n\r\n" % i)
+            while answers.readline().strip():
+                pass
+            answers.read(300)
+        return time.time()
+
+
+def live(*words: str) -> subprocess.Popen[str]:
+    """Starts the command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "wiredoctor", "live", *words], cwd=ROOT, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def begun(process: subprocess.Popen[str]) -> str:
+    """The first line that it says: what captures."""
+    assert process.stderr is not None
+    return process.stderr.readline()

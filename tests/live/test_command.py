@@ -1,0 +1,256 @@
+"""`wiredoctor live` on a real interface, with real packets."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.capturing import ROOT, ask, begun, capturing, live, server
+
+REAL = capturing()
+
+
+def analyze(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wiredoctor", "analyze", str(path), *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def lines(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The findings of JSON Lines, and the summary."""
+    *findings, summary = map(json.loads, text.splitlines())
+    return findings, summary
+
+
+@REAL
+def test_stalls_are_told_at_once_and_the_file_says_the_same(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.pcapng"
+    with server() as port:
+        words = (
+            "-i",
+            "lo",
+            "--filter",
+            f"tcp port {port}",
+            "--write",
+            str(trace),
+            "-o",
+            str(tmp_path / "live.json"),
+            "-f",
+            "jsonl",
+        )
+        process = live(*words)
+        assert begun(process).startswith("wiredoctor: capturing on lo with dumpcap")
+        ask(port, 20)
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        said = time.time()
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+        assert process.stderr is not None
+        assert (process.wait(20), process.stderr.read()) == (0, "")
+    findings, summary = lines(out)
+    findings.insert(0, first)
+    stalls = [f for f in findings if f["rule"] == "nagle-delayed-ack"]
+    assert len(stalls) >= 5
+    assert {f["kind"] for f in stalls} == {"head-body-split"}
+    assert said - _time(first) < 2.0  # a second, and a busy machine; the benchmarks measure it
+    assert summary["summary"]["exchanges"] == 20
+    report = tmp_path / "file.json"
+    assert analyze(trace, "-o", str(report)).returncode == 0
+    assert report.read_bytes() == (tmp_path / "live.json").read_bytes()
+    assert analyze(trace, "-f", "jsonl").stdout.splitlines()[-1] == out.splitlines()[-1]
+    assert sorted(map(str, findings)) == sorted(map(str, json.loads(report.read_text("utf-8"))["findings"]))
+
+
+def _time(finding: dict[str, Any]) -> float:
+    """When the last packet of its proof was captured, in seconds since 1970."""
+    last, first = (finding["evidence"][i]["elapsed"] for i in (-1, 0))
+    hour, minute, second = map(float, re.findall(r"T(\d+):(\d+):([\d.]+)Z", finding["time"])[0])
+    day = int(time.time()) // 86400 * 86400
+    return day + 3600 * hour + 60 * minute + second + last - first
+
+
+@REAL
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_the_whole_diagnosis(asked: signal.Signals) -> None:
+    with server() as port:
+        process = live("-i", "lo", "--filter", f"tcp port {port}")
+        begun(process)
+        ask(port, 20)
+        time.sleep(0.7)
+        process.send_signal(asked)
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    found, _, report = out.partition("\n1 warning")
+    assert found.count("WARNING The server held its response's body back") >= 5  # a line each, while it ran
+    assert "What was read\n  live: lo\n" in report
+    assert "frame " in report
+    assert "What to do on the server" in report
+
+
+@REAL
+def test_it_ends_by_itself_after_so_many_packets_or_so_long(tmp_path: Path) -> None:
+    with server() as port:
+        words = (
+            "-i",
+            "lo",
+            "--filter",
+            f"tcp port {port}",
+            "--write",
+            str(tmp_path / "few.pcapng"),
+            "--packets",
+            "15",
+            "-f",
+            "jsonl",
+        )
+        process = live(*words)
+        begun(process)
+        ask(port, 20)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, lines(out)[1]["captures"][0]["packets"]) == (0, 15), err
+    begin = time.monotonic()
+    process = live("-i", "lo", "--filter", "tcp port 1", "--duration", "500ms", "-f", "jsonl")
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert lines(out)[1]["captures"][0]["packets"] == 0
+    assert time.monotonic() - begin < 15
+
+
+@REAL
+def test_a_pipeline_can_fail_on_what_was_found() -> None:
+    with server() as port:
+        for severity, code in (("warning", 1), ("error", 0)):
+            process = live("-i", "lo", "--filter", f"tcp port {port}", "--fail-on", severity, "--select", "stalls", "-q")
+            assert process.stderr is not None
+            time.sleep(2.5)
+            ask(port, 20)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+            assert process.returncode == code
+
+
+@REAL
+@pytest.mark.parametrize("width", [80, 160])
+def test_on_a_terminal_it_is_drawn_in_place(width: int) -> None:
+    with server() as port:
+        screen = terminal(width, "-i", "lo", "--filter", f"tcp port {port}", during=lambda: ask(port, 25))
+    before, _, after = screen.partition("1 warning")
+    assert "capturing on lo with dumpcap" in before
+    assert re.search(r"\d+ packets \(\d+/s\)  1 connection, \d open  \d+ exchanges", before)
+    assert "kernel drops: told at the end  analysis: up to date" in before
+    assert re.search(r"WARNING  The server held its response's body", before)
+    assert "What was read" in after
+    assert max(len(line) for line in re.split(r"[\r\n]+", before)) <= width
+
+
+def terminal(width: int, *words: str, during: Any) -> str:
+    """What the command writes on a terminal of this width and 24 lines, ended by Ctrl-C after `during`."""
+    pid, file = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(width), "LINES": "24", "LANG": "C.UTF-8"}
+        os.execve(sys.executable, [sys.executable, "-m", "wiredoctor", "live", *words], environment)
+    out = b""
+    try:
+        out += _until(file, b"kernel drops", 20)
+        during()
+        out += _until(file, b"WARNING", 10)
+        os.write(file, b"\x03")
+        out += _until(file, b"", 20)
+    finally:
+        os.close(file)
+        os.waitpid(pid, 0)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.decode("utf-8", "replace"))
+
+
+def _until(file: int, sign: bytes, seconds: float) -> bytes:
+    """What is written until this appears (empty: until nothing more is)."""
+    out, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end and not (sign and sign in out):
+        ready, _, _ = select.select([file], [], [], 0.2)
+        if ready:
+            try:
+                piece = os.read(file, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            out += piece
+    return out
+
+
+@REAL
+def test_a_second_signal_ends_it_at_once() -> None:
+    process = live("-i", "lo", "--filter", "tcp port 1")
+    begun(process)
+    # the recorder is stopped, so that it does not end when it is asked to
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
+    os.kill(int(children[0]), signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    os.kill(int(children[0]), signal.SIGCONT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+
+
+def only_line(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("wiredoctor: ")
+    return err
+
+
+@REAL
+def test_what_cannot_be_captured_is_told_in_a_line(tmp_path: Path) -> None:
+    assert "no-such-one" in only_line(live("-i", "no-such-one"))
+    assert "syntax" in only_line(live("-i", "lo", "--filter", "tcp prt 80"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-i", "lo", "-i", "lo"], "given twice"),
+        (["-i", "lo", "--write", "trace.pcap"], "pcapng"),
+        (["-i", "lo", "--write", "/no/such/folder/x.pcapng"], "no folder"),
+        (["-i", "lo", "--ring", "5"], "FILES:SIZE"),
+        (["-i", "lo", "--ring", "1:5MB"], "two files"),
+        (["-i", "lo", "--ring", "3:5kB"], "1 MiB"),
+        (["-i", "lo", "--duration", "soon"], "not a time"),
+        (["-i", "lo", "--duration", "0"], "not a time"),
+        (["-i", "lo", "-o", "report.html"], "suffix"),
+        (["-i", "lo", "--select", "nagel"], "no rule"),
+    ],
+)
+def test_a_command_line_that_is_wrong(words: list[str], said: str) -> None:
+    assert said in only_line(live(*words))
+
+
+@REAL
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_without_permission_it_says_what_to_do() -> None:
+    """Root without any capability, as in a container: nothing that is executed can have one either."""
+    process = subprocess.run(
+        ["setpriv", "--inh-caps=-all", "--bounding-set=-all", sys.executable, "-m", "wiredoctor", "live", "-i", "lo"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (process.returncode, process.stdout, process.stderr.count("\n")) == (2, "", 1)
+    assert "no permission to capture on lo" in process.stderr
+    assert "--cap-add=NET_RAW" in process.stderr

@@ -1,0 +1,100 @@
+"""What a live capture shows while it runs: like findings together, within the terminal, and nothing that a terminal obeys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.report import examples
+from wiredoctor.report import running
+from wiredoctor.report.groups import grouped
+from wiredoctor.report.paper import Paper
+from wiredoctor.report.running import Rates, Tally, lines, plain
+
+FINDING = examples.finding()
+
+
+@dataclass
+class Standing:
+    backend: str = "dumpcap"
+    captured: int = 1234
+    dropped: int | None = None
+    connections: int = 3
+    open: int = 2
+    exchanges: int = 40
+    lag: float = 0.0
+    behind: int = 0
+    waiting: int = 0
+
+
+def shown(tally: Tally, width: int = 80, height: int = 24, status: Standing | None = None) -> list[str]:
+    drawn = lines("live: eth0", 3725.4, status or Standing(), Rates(packets=12.0), tally, Paper(width=width), height)
+    return [line.plain for line in drawn]
+
+
+def test_like_findings_are_one_line_with_their_number_and_their_time() -> None:
+    tally = Tally()
+    for number in range(38):
+        tally.add(replace(FINDING, delay=0.2 + number / 1000, elapsed=float(number)))
+    tally.add(replace(FINDING, server="10.0.0.9:80", delay=None, severity="note"))
+    text = "\n".join(shown(tally, width=160))
+    # 38 * 0.2 s, and 0 + 1 + ... + 37 ms
+    assert "  x 38, 8.3 s in all" in text
+    assert text.index(FINDING.severity.upper()) < text.index("NOTE")
+    assert text.startswith("live: eth0  1:02:05  Ctrl-C")
+    assert "1,234 packets (12/s)  3 connections, 2 open  40 exchanges (0/s)" in text
+
+
+def test_the_groups_are_those_of_the_report() -> None:
+    findings = [
+        examples.finding(severity=severity, delay=delay, server=f"10.0.0.{i % 3}:80", elapsed=float(i))
+        for i, (severity, delay) in enumerate([("warning", 0.1), ("error", None), ("note", 2.0), ("warning", 0.5)] * 6)
+    ]
+    tally = Tally()
+    for finding in findings:
+        tally.add(finding)
+    expected = [(g.worst, g.count, g.delay) for g in grouped(findings)]
+    found = [(g.worst, g.count, g.delay) for g in tally.worst_first()]
+    assert [(w, n) for w, n, _ in found] == [(w, n) for w, n, _ in expected]
+    assert [d for *_, d in found] == pytest.approx([d for *_, d in expected])
+
+
+@given(st.integers(20, 200), st.integers(6, 60), st.integers(0, 30), st.text(max_size=300))
+def test_it_fits_the_terminal_and_says_what_is_left_out(width: int, height: int, groups: int, title: str) -> None:
+    tally = Tally()
+    for i in range(groups):
+        tally.add(replace(FINDING, server=f"10.0.0.{i}:80", title=title))
+    text = shown(tally, width, height)
+    assert max(map(len, text)) <= width
+    assert all(line.isprintable() for line in text)
+    labels = sum(line.startswith(FINDING.severity.upper()) for line in text)
+    left = [line for line in text if line.endswith(" more")]
+    assert labels + sum(int(line.split()[0]) for line in left) == groups
+    alone = Tally()
+    alone.add(replace(FINDING, title=title))
+    assert len(text) <= max(height, len(shown(alone, width, height)) + 1)  # one is shown, however small the terminal
+
+
+def test_of_very_many_the_least_bad_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "MOST", 10)
+    tally = Tally()
+    for i in range(30):
+        tally.add(replace(FINDING, server=f"10.0.0.{i}:80", delay=float(i)))
+    assert [group.delay for group in tally.worst_first()] == [float(i) for i in range(29, 19, -1)]
+
+
+def test_drops_and_lag_are_told() -> None:
+    assert "kernel drops: told at the end  analysis: up to date" in shown(Tally())
+    busy = shown(Tally(), status=Standing(dropped=5120, lag=2.5, behind=34_000_000, waiting=7))
+    assert "kernel drops: 5,120  analysis: 2.5 s behind (34 MB)  7 not certain yet" in busy
+
+
+def test_a_line_where_there_is_no_terminal() -> None:
+    finding = replace(FINDING, time="2026-01-31T12:34:56.123456789Z", title="It \x1b[31mwaited", request="GET /\x07", delay=None)
+    line = plain(finding)
+    assert line.startswith(f"12:34:56.123Z {FINDING.severity.upper():7} It \\x1b[31mwaited; {FINDING.rule}")
+    assert line.endswith("GET /\\x07")
+    assert line.isprintable()
