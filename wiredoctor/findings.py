@@ -123,8 +123,8 @@ class Rule(NamedTuple):
     caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
-    any_order: its `judge` puts the rows of `find` in order by itself, so that of a million they may come in any order, which
-    takes less memory.
+    any_order: what it says does not depend on the order of rows, neither of its tables nor of what `find` hands to `judge`, so
+    that of a million they may come in any order, which takes less memory.
     """
 
     severity: Severity | Mapping[str | None, Severity]

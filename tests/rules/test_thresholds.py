@@ -105,3 +105,14 @@ def test_a_limit_that_polars_asks_for_in_a_thread_of_its_own_would_be_the_defaul
                     called = functions.get(argument.id) if isinstance(argument, ast.Name) else argument
                     read = [n for n in ast.walk(called or tree) if isinstance(n, ast.Attribute) and n.attr == "value"]
                     assert not read, f"{path.name}, line {call.lineno}"
+
+
+@pytest.mark.parametrize("shown", [0, 1, 2])
+def test_a_finding_of_which_less_is_shown_is_still_told(shown: int) -> None:
+    """keep-alive-disabled fetches its names with its evidence."""
+    limits = {"keep-alive-disabled": {"shown": f"{shown} connections"}}
+    path = CAPTURES / "gunicorn-sync-closes.pcap"
+    usual = wiredoctor.analyze(path, select=["keep-alive-disabled"]).findings
+    [finding] = wiredoctor.analyze(path, select=["keep-alive-disabled"], thresholds=limits).findings
+    assert (finding.message, finding.client, finding.server) == (usual[0].message, usual[0].client, usual[0].server)
+    assert finding.evidence == usual[0].evidence[:shown]

@@ -68,6 +68,7 @@ RULE = Rule(
         Advice("server", "Python/.*BaseHTTP|SimpleHTTP|WSGIServer", 'Python\'s http.server: protocol_version = "HTTP/1.1".'),
     ),
     summary=True,
+    any_order=True,
 )
 
 ENOUGH = Threshold("3 exchanges", "one may be the last of a connection that has served enough, two a coincidence")
@@ -88,38 +89,10 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
     answered = (c("response_status") >= 200) & ~c("response_status").is_in(_ERRORS)
-    pair = ["client_host", "server"]
-    rows = (
-        exchanges.filter(asked & answered & ~c("response_content_type").is_in(ENDLESS))
-        .group_by("connection")
-        .agg(
-            pl.len().alias("answers"),
-            # a request of which the capture lacks a part may have asked for it
-            (c("response_connection_close") & ~c("request_has_hole")).all().alias("closes"),
-            c("response_frame", "response_start", "response_end", "response_status", "hole_before").last(),
-        )
-        .join(connections.select("connection", "start", "handshake", "rtt_client", "rtt_server", *pair), on="connection")
-    )
-    seen = c("handshake")
-    handshakes = (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)).filter(seen)
-    pairs = rows.group_by(pair).agg(
-        (c("closes") & (c("answers") == 1)).all().alias("every"),
-        seen.sum().cast(pl.Int64).alias("exchanges"),
-        c("response_frame").filter(seen).min().alias("frame"),
-        c("start").filter(seen).min(),
-        c("response_end").filter(seen).max().alias("end"),
-        handshakes.sort_by(c("start").filter(seen)).slice(1).sum().alias("delay"),
-        c("hole_before").filter(seen).any().alias("doubtful"),
-        packet("response_frame", "response_start", _note())
-        .filter(seen)
-        .sort_by(c("response_frame").filter(seen))
-        .head(SHOWN.value)
-        .implode()
-        .cast(EVIDENCE)
-        .alias("evidence"),
-    )
+    answers = exchanges.filter(asked & answered & ~c("response_content_type").is_in(ENDLESS))
+    pairs = _pairs(answers, connections).filter(c("every") & (c("exchanges") >= ENOUGH.value))
     return (
-        pairs.filter(c("every") & (c("exchanges") >= ENOUGH.value))
+        _shown(answers, connections, pairs)
         .select(
             pl.lit(None, pl.Int64).alias("connection"),
             pl.lit(None, pl.Int32).alias("exchange"),
@@ -138,6 +111,56 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         )
         .sort("frame")
     )
+
+
+def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Per client host and server (`pair`, a hash: a million names would be a third more memory) the numbers that are told, and
+    the frames of the first responses."""
+    c = pl.col
+    rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+    known = connections.select(
+        *("connection", "start", "handshake"), rtt.alias("rtt"), (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
+    )
+    rows = answers.select(
+        *("connection", "response_frame", "response_end", "hole_before"),
+        # a request of which the capture lacks a part may have asked for it
+        (c("response_connection_close") & ~c("request_has_hole")).alias("closes"),
+    )
+    seen = c("handshake")
+    first = seen & (c("start") == c("start").filter(seen).min())
+    return (
+        rows.join(known, on="connection")
+        .group_by("pair")
+        .agg(
+            (c("closes").all() & (c("connection").n_unique() == pl.len())).alias("every"),
+            seen.sum().cast(pl.Int64).alias("exchanges"),
+            c("start").filter(seen).min(),
+            c("response_end").filter(seen).max().alias("end"),
+            # the handshakes after the first
+            (c("rtt").filter(seen).sum() - c("rtt").filter(first).min()).alias("delay"),
+            c("hole_before").filter(seen).any().alias("doubtful"),
+            c("response_frame").filter(seen).bottom_k(max(SHOWN.value, 1)),
+        )
+    )
+
+
+def _shown(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """The pairs with their names and evidence: of a million connections these are fetched of those that are shown."""
+    c = pl.col
+    first = answers.select("connection", "response_frame", "response_start", "response_status").join(
+        pairs.select("pair", "response_frame").explode("response_frame"), on="response_frame"
+    )
+    shown = (
+        first.join(connections.select("connection", "client_host", "server"), on="connection")
+        .sort("response_frame")
+        .group_by("pair", maintain_order=True)
+        .agg(
+            c("client_host", "server").first(),
+            c("response_frame").first().alias("frame"),
+            packet("response_frame", "response_start", _note()).head(SHOWN.value).implode().cast(EVIDENCE).alias("evidence"),
+        )
+    )
+    return pairs.drop("response_frame").join(shown, on="pair")
 
 
 def _note() -> pl.Expr:
