@@ -80,8 +80,7 @@ def _settle(
         found = waiting(analysis.folder, (rules.without_times_across(epoch, modules, steps) for epoch in found))
     parts = [(dict(modules), scans)]
     if window := rules.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
-        parts = rules.seen(scans, modules, window, analysis.met)
-        analysis.met.add(window.limit, connections.forgotten)
+        parts = rules.seen(scans, modules, window, analysis.met, connections.forgotten)
     if steps:
         parts = [part for some, tables in parts for part in rules.unstepped(tables, some, steps)]
     for some, tables in parts:

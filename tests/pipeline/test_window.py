@@ -16,6 +16,7 @@ from tests.pipeline import feeding
 from tests.pipeline.test_shares import WRITTEN
 from tests.pipeline.test_shares import report as report_of_jobs
 from wiredoctor import Report, limits, rules
+from wiredoctor.rules.window import Window
 from wiredoctor.tables import SECOND
 
 HOUR = 3_600
@@ -153,6 +154,18 @@ def test_events_are_told_whenever_they_were(tmp_path: Path) -> None:
 
 def test_rules_about_the_file_are_not_limited(tmp_path: Path) -> None:
     assert analysed(tmp_path, closing(1, 0), last_packet(2 * HOUR), select=["clock-step", "damaged-file"]).limits == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"), [("keep-alive-disabled", 2), ("encrypted", 1), ("damaged-file", 0), ("nagle-delayed-ack", 0)]
+)
+def test_what_a_live_capture_has_forgotten_counts_as_left_out(chosen: str, count: int) -> None:
+    """By the rules that would have looked at it: the report of the file says the same."""
+    rows = {"connection": [0, 1], "start": [3, 6], "end": [6, 9]}
+    tables = {"connections": pl.LazyFrame(rows), "exchanges": pl.LazyFrame({"connection": [0, 1]})}
+    met = limits.Met()
+    rules.seen(tables, {chosen: rules.catalogue()[chosen]}, Window(5, limits.COMPARED_TIME), met, forgotten=1)
+    assert met.counts == ({limits.COMPARED_TIME.name: count} if count else {})
 
 
 LONG = "\n".join([STALL, closing(1, 0), STRADDLING, closing(60, 1.6 * HOUR),

@@ -51,12 +51,13 @@ def _start_of_last(exchanges: pl.LazyFrame, count: int, since: int) -> int | Non
 
 
 def seen(
-    tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], of: Window, met: Met
+    tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], of: Window, met: Met, forgotten: int = 0
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
     """The rules in two parts, each with the tables that its summaries may look at.
 
     Rules about the capture see every connection with a packet in the window; the others those that began in it, with all of
-    their exchanges, because a connection without its first exchanges looks like another. `met` is told how many are not seen.
+    their exchanges, because a connection without its first exchanges looks like another. `met` is told how many are not seen,
+    with those that a live capture has `forgotten`, where one of the rules would have looked at them.
     """
     about = {name: module for name, module in modules.items() if module.family == "capture"}
     others = {name: module for name, module in modules.items() if name not in about}
@@ -64,7 +65,7 @@ def seen(
     parts = [(about, lasted, _asked_for(about)), (others, begun, _asked_for(others))]
     if kept := [which for _, which, names in parts if names & {"connections", "exchanges"}]:
         left_out = tables["connections"].select((~pl.all_horizontal(kept)).sum()).collect(engine="streaming").item()
-        met.add(of.limit, left_out)
+        met.add(of.limit, left_out + forgotten)
     return [(some, _of_connections(tables, which, names)) for some, which, names in parts]
 
 
