@@ -25,10 +25,8 @@ ADMIN = 1 << 12
 NO_NEW_PRIVILEGES = "import ctypes; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0); "
 WITHOUT_NET_RAW = "import ctypes; ctypes.CDLL(None).prctl(24, 13, 0, 0, 0); "
 
-OPENS = """#!{python}
-import socket
-socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-"""
+WORDS = ["-Z", "root", "-i", "lo", "-c", "1", "-w", "/dev/null", "less", "1"]
+"""Of tcpdump; no packet is that short."""
 
 
 @pytest.fixture
@@ -138,6 +136,28 @@ def test_root_without_the_capability(folder: Path) -> None:
     assert not answer["permitted"]
     assert "--cap-add=NET_RAW" in answer["advice"][0]
     assert backends["tcpdump"]["permitted"] is False
+
+
+def test_root_that_cannot_change_its_groups(folder: Path) -> None:
+    """tcpdump does that when root executes it, the others do not."""
+    program(folder)
+    program(folder, "tcpdump")
+    answer, backends = asked("import ctypes; ctypes.CDLL(None).prctl(24, 6, 0, 0, 0); ", folder)
+    if not packet_sockets():
+        pytest.skip("no packet sockets")
+    assert answer["permitted"]
+    assert backends["tcpdump"]["reason"] == "cannot start: as root it changes its groups, and may not here"
+    assert [name for name, backend in backends.items() if backend["permitted"]] == ["dumpcap", "raw"]
+
+
+def test_what_tcpdump_does_that_cannot_change_its_groups() -> None:
+    tcpdump = shutil.which("tcpdump")
+    if tcpdump is None or not packet_sockets():
+        pytest.skip("needs tcpdump and packet sockets")
+    code = f"import ctypes, os; ctypes.CDLL(None).prctl(24, 6, 0, 0, 0); os.execv({tcpdump!r}, ['tcpdump', *{WORDS!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 1
+    assert "Couldn't change to 'root'" in done.stderr
 
 
 def test_a_rootless_container_in_the_network_of_its_host() -> None:

@@ -8,7 +8,7 @@ import stat
 import sys
 from pathlib import Path
 
-from wiredoctor.interfaces.capabilities import NET_RAW, Held, after_exec, held
+from wiredoctor.interfaces.capabilities import NET_RAW, SETGID, Held, after_exec, held
 from wiredoctor.interfaces.model import Backend, BackendName, Permission
 
 FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
@@ -80,6 +80,9 @@ def _judged(name: BackendName, path: str, mine: Held, refused: str) -> Backend:
     will = after_exec(mine, path)
     if will is None:
         return Backend(name, path, permitted=False, reason="cannot start: it has capabilities that are withheld here")
+    if name == "tcpdump" and mine.uid == 0 and not will & SETGID:
+        # where it is built --with-user, as in Debian, or is given -Z, it takes that user's groups, even if that is root, or ends
+        return Backend(name, path, permitted=False, reason="cannot start: as root it changes its groups, and may not here")
     if will & NET_RAW:
         reason = "as root" if mine.uid == 0 else "has the capability CAP_NET_RAW"
         return Backend(name, path, permitted=True, reason=reason)

@@ -11,6 +11,9 @@ from typing import NamedTuple
 NET_RAW = 1 << 13
 """CAP_NET_RAW: to open packet sockets."""
 
+SETGID = 1 << 6
+"""CAP_SETGID: to change one's groups."""
+
 _ALL = (1 << 64) - 1
 _ATTRIBUTE = "security.capability"
 _EFFECTIVE = 1
