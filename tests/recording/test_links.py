@@ -1,0 +1,109 @@
+"""Interfaces that go down, vanish and come back; and what is said where nobody may capture."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.recording.namespaces import Cable, ip
+from tests.recording.running import Recording, kinds, needs, needs_root, packets
+
+pytestmark = needs_root
+
+BACKENDS = ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interface_that_goes_and_comes_back(backend: str, cable: Cable, tmp_path: Path) -> None:
+    cable.sink()
+    file = tmp_path / "a.pcapng"
+    asked = {"interfaces": ["wire1"], "filter": "udp port 9999", "file": str(file), "backend": backend}
+    with Recording(cable.inside(cable.there), **asked) as recording:
+        recording.until("file")
+        ip("-n", cable.there, "link", "set", "wire1", "down")
+        assert recording.until("interface") == {"event": "interface", "name": "wire1", "state": "down"}
+        ip("-n", cable.there, "link", "set", "wire1", "up")
+        assert recording.until("interface")["state"] == "up"
+        cable.flood(0.2).wait()
+        recording.until("progress", packets=50)
+        cable.unplug()
+        assert recording.until("interface", state="gone")
+        before = recording.until("progress")["packets"]  # with the statistics of the first section
+        cable.plug()
+        recording.until("interface", state="up")
+        until_sections(file, 2)
+        cable.flood(0.2).wait()
+        recording.until("progress", packets=before + 50)
+        ended = recording.stop()
+    assert (ended["reason"], ended["dropped"]) == ("stopped", 0)
+    found = kinds(file.read_bytes())
+    assert found.count(0x0A0D0D0A) >= 2
+    assert found[-1] == 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_of_two_interfaces_goes_and_the_other_is_still_captured(backend: str, cable: Cable, tmp_path: Path) -> None:
+    """Loopback and a tunnel without a header in front: each has a link type of its own."""
+    ip("-n", cable.there, "tuntap", "add", "tun7", "mode", "tun")
+    ip("-n", cable.there, "link", "set", "tun7", "up")
+    cable.sink()
+    file = tmp_path / "a.pcapng"
+    asked = {"interfaces": ["tun7", "wire1"], "file": str(file), "backend": backend}
+    with Recording(cable.inside(cable.there), **asked) as recording:
+        assert recording.until("started")["interfaces"] == ["tun7", "wire1"]
+        recording.until("progress")
+        link_types = [file.read_bytes()[at + 8] for at in _places(file.read_bytes(), 1)]
+        assert link_types == [101, 1]
+        ip("-n", cable.there, "link", "del", "tun7")
+        recording.until("interface", name="tun7", state="gone")
+        until_sections(file, 2)
+        cable.flood(0.3).wait()
+        recording.until("progress", packets=50)
+        recording.stop()
+    assert packets(file) >= 50
+
+
+def until_sections(file: Path, count: int) -> None:
+    """Waits for the capture to have begun anew."""
+    end = time.monotonic() + 8
+    while file.read_bytes().count(b"\n\r\r\n") < count:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _places(data: bytes, kind: int) -> list[int]:
+    """Where the blocks of a type begin."""
+    places: list[int] = []
+    at = 0
+    for found in kinds(data):
+        places += [at] if found == kind else []
+        at += int.from_bytes(data[at + 4 : at + 8], "little")
+    return places
+
+
+def test_an_interface_that_is_down_is_told(cable: Cable, tmp_path: Path) -> None:
+    ip("-n", cable.there, "link", "set", "wire1", "down")
+    with Recording(cable.inside(cable.there), interfaces=["wire1"], file=str(tmp_path / "a.pcapng")) as recording:
+        assert recording.until("error")["text"] == "wire1 is not up: bring it up first (sudo ip link set wire1 up)"
+        assert recording.process.wait(2) == 2
+    assert not (tmp_path / "a.pcapng").exists()
+
+
+@needs("setpriv")
+@pytest.mark.parametrize("backend", [None, *BACKENDS])
+def test_without_permission_it_says_what_to_do(backend: str | None, everybodys: Path) -> None:
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    can = subprocess.run([*nobody, "dumpcap", "-q", "-i", "lo", "-a", "duration:0", "-w", "-"], capture_output=True, check=False)
+    if can.returncode == 0:
+        pytest.skip("everybody may capture here")
+    with Recording(nobody, interfaces=["lo"], file=str(everybodys / "a.pcapng"), backend=backend) as recording:
+        text = recording.until("error")["text"]
+        assert recording.process.wait(2) == 2
+    assert text.startswith("no permission to capture on lo. ")
+    assert "sudo" in text
+    assert "wireshark" in text
+    assert "\n" not in text
+    assert not list(everybodys.iterdir())
