@@ -24,6 +24,8 @@ from network import Host, cable, tcpdump  # noqa: E402
 
 CONNECTIONS = 64
 BODIES = {"2k": 2_000, "5k": 5_000, "12k": 12_000}
+MORE_BODIES = {"100": 100, "100k": 100_000, "1m": 1_000_000}
+"""Bytes of the files that nginx serves; the latter are not in a recording."""
 
 NGINX = """\
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
@@ -59,8 +61,7 @@ def record(path: Path, packets: int) -> None:
     with tempfile.TemporaryDirectory() as name, cable() as (client, server, _):
         folder = Path(name)
         folder.chmod(0o755)
-        _serve(server, folder)
-        (folder / "requests.lua").write_text(WRK)
+        serve(server, folder)
         seconds = 30 + packets // 20_000
         temporary = path.with_suffix(".partial")
         ring = ("-c", str(packets), "-B", "262144")
@@ -71,10 +72,11 @@ def record(path: Path, packets: int) -> None:
         temporary.rename(path)
 
 
-def _serve(server: Host, folder: Path) -> None:
+def serve(server: Host, folder: Path) -> None:
+    """Starts nginx; its files are in the folder, which all may read."""
     site = folder / "site"
     site.mkdir()
-    for name, size in BODIES.items():
+    for name, size in (BODIES | MORE_BODIES).items():
         line = b"All work and no play makes Jack a dull boy.\n"
         (site / name).write_bytes((line * (size // len(line) + 1))[:size])
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
@@ -82,13 +84,34 @@ def _serve(server: Host, folder: Path) -> None:
     server.wait_for_listener(80)
 
 
+def ask(
+    client: Host, folder: Path, seconds: int, connections: int = CONNECTIONS, body: str | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts wrk for so many seconds: it asks for this one of the bodies, or for all of them with no two heads alike."""
+    words = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", f"http://10.9.0.2/{body or ''}"]
+    if body is None:
+        (folder / "requests.lua").write_text(WRK)
+        words += ["-s", str(folder / "requests.lua"), "--", str(int(time.time()))]
+    return client.start(*words, stdout=subprocess.DEVNULL)
+
+
 def _load(client: Host, folder: Path, path: Path, seconds: int) -> None:
     """Runs wrk until the file has not grown for a second: tcpdump has its packets and is gone."""
-    words = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", str(folder / "requests.lua")]
-    wrk = client.start(*words, "http://10.9.0.2/", "--", str(int(time.time())), stdout=subprocess.DEVNULL)
+    wrk = ask(client, folder, seconds)
     size = -1
     while wrk.poll() is None and size != (size := path.stat().st_size if path.exists() else 0):
         time.sleep(1.0)
+
+
+PACKAGES = {"ip": "iproute2", "ss": "iproute2", "capinfos": "wireshark-common", "dumpcap": "wireshark-common"}
+"""Of Debian, where they are not called as their program."""
+
+
+def missing(*programs: str) -> str:
+    """Which of these programs are not here, and what installs them; empty when all are."""
+    absent = [name for name in programs if not shutil.which(name)]
+    packages = dict.fromkeys(PACKAGES.get(name, name) for name in absent)
+    return f"missing: {', '.join(absent)}; apt-get install {' '.join(packages)}" if absent else ""
 
 
 def main() -> int:
@@ -97,9 +120,8 @@ def main() -> int:
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    missing = [tool for tool in ("nginx", "wrk", "tcpdump", "ethtool", "ip", "ss") if not shutil.which(tool)]
-    if missing:
-        print("missing: " + ", ".join(missing) + "; apt-get install nginx wrk tcpdump ethtool iproute2", file=sys.stderr)
+    if absent := missing("nginx", "wrk", "tcpdump", "ethtool", "ip", "ss"):
+        print(absent, file=sys.stderr)
         return 1
     output = options.output or DATA / f"http-{options.packets // 1_000_000}m.pcap"
     record(output, options.packets)

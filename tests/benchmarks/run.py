@@ -102,7 +102,7 @@ def large(gigabytes: int) -> Path:
 def peaks(path: Path, *more: str) -> list[float]:
     """Peak resident memory (VmHWM of /proc/PID/status) in MB of each process of an analysis, the largest first."""
     words = [*ANALYZE, str(path), "--format", "json", *more]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=_installed())
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=as_installed())
     seen: dict[int, float] = {}
     while process.poll() is None:
         for pid in _family(process.pid):
@@ -131,11 +131,11 @@ def verdict(what: str, measured: str, kept: bool, promise: str) -> bool:
 
 def analyze(path: Path, *more: str) -> Run:
     """One analysis with JSON as its output, as installed: with bytecode, which pip makes."""
-    return run(*ANALYZE, str(path), "--format", "json", *more, environment=_installed())
+    return run(*ANALYZE, str(path), "--format", "json", *more, environment=as_installed())
 
 
 @cache
-def _installed() -> dict[str, str]:
+def as_installed() -> dict[str, str]:
     """An environment in which Python finds the bytecode of its modules, also where it may not write any beside them."""
     folder = tempfile.mkdtemp(prefix="wiredoctor-bytecode-")
     atexit.register(shutil.rmtree, folder)
@@ -209,7 +209,7 @@ def small(_repeat: int) -> bool:
     """
     path = DATA / "http-100.pcap"
     _first(recording(1), path, 100)
-    installed, source = _installed(), os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    installed, source = as_installed(), os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     words = (*ANALYZE, str(path), "--format", "json")
     for once in (IMPORTS, words):
         run(*once, environment=installed)

@@ -1,0 +1,108 @@
+"""Live under load, as much of it as wrk and nginx make: that nothing is lost, and what is left where the analysis is killed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from live_watching import Live, analyze, backend, in_file, lab, passed
+from record_http import ask, serve
+from run import verdict
+
+RATE_AT_LEAST = 100_000
+BEHIND_AT_MOST = 10.0
+ORPHANS_AT_MOST = 1.0
+"""Packets a second that the load must have; seconds from the end of the traffic to the end of the analysis; seconds that
+processes of ours may outlive the analysis."""
+
+KILLED_AFTER = (1.0, 6.0)
+RINGS = 3
+"""Seconds after which the analysis is killed; how often that is done without a file to keep."""
+
+
+def load(options: argparse.Namespace) -> bool:
+    """All packets of wrk and nginx at the highest rate: what is in the file, and how long the analysis takes behind it."""
+    with lab() as (client, server, folder):
+        serve(server, folder)
+        host = server if options.at == "server" else client
+        before = passed(host)
+        live = Live(host, folder, "--write", "load.pcapng", *backend(options), terminal=True)
+        print(live.until_begun(), flush=True)
+        wrk = ask(client, folder, options.seconds, options.connections, options.body)
+        begun, first = time.monotonic(), passed(host)
+        wrk.wait(options.seconds + 60)
+        seconds, packets = time.monotonic() - begun, passed(host) - first
+        ended, lag, cpu = time.monotonic(), live.lag(), live.cpu()
+        print(f"CPU: {cpu:.0f} s of all processes of ours; at the end of the traffic the analysis was {lag}")
+        live.stop()
+        behind = time.monotonic() - ended
+        total, dropped = passed(host) - before, live.dropped()
+        counted, complaint = in_file(folder / "load.pcapng")
+        size = (folder / "load.pcapng").stat().st_size / 1e9
+    lost = total - counted - dropped
+    file = f"{counted:,} of {total:,} in the file ({size:.1f} GB)"
+    print(f"{packets:,} packets in {seconds:.0f} s; {file}, {dropped:,} dropped by the kernel")
+    rate = packets / seconds
+    return all([
+        verdict("packets a second", f"{rate:,.0f}", rate >= RATE_AT_LEAST, f"at least {RATE_AT_LEAST:,}"),
+        verdict("packets lost by us", f"{lost:,}", lost == 0 and not complaint, f"none {complaint}"),
+        verdict("end of the analysis after the traffic, s", f"{behind:.1f}", behind < BEHIND_AT_MOST, "less than 10"),
+    ])  # fmt: skip
+
+
+def kill(options: argparse.Namespace) -> bool:
+    """The analysis is killed under load, again and again: what it leaves behind."""
+    whole, outlived, left = 0, list[float](), 0
+    with lab() as (client, server, folder):
+        serve(server, folder)
+        for number in range(options.times + RINGS):
+            kept = number < options.times
+            wrk = ask(client, folder, 60, options.connections, options.body)
+            live = Live(client, folder, *(("--write", "kill.pcapng") if kept else ()), *backend(options))
+            live.until_begun()
+            after = random.uniform(*KILLED_AFTER)
+            time.sleep(after)
+            live.process.kill()
+            outlived.append(_until_nothing_runs(live))
+            wrk.terminate()
+            wrk.wait()
+            good, what = _whole(folder) if kept else (False, "in a ring")
+            whole += good
+            here = list(live.temporary.iterdir())
+            left += len(here)
+            print(
+                f"{number + 1:2}: killed after {after:.1f} s, {what}; the last of us ended {outlived[-1]:.2f} s later", flush=True
+            )
+            for path in here:
+                shutil.rmtree(path)
+    print(f"temporary folders left: {left}")
+    return all([
+        verdict("files that are whole", str(whole), whole == options.times, f"{options.times}"),
+        verdict("processes of ours outlive it, worst, s", f"{max(outlived):.2f}", max(outlived) <= ORPHANS_AT_MOST, "at most 1"),
+    ])  # fmt: skip
+
+
+def _whole(folder: Path) -> tuple[bool, str]:
+    """Whether the file can be read to its end, by others and by us; and in words."""
+    counted, complaint = in_file(folder / "kill.pcapng")
+    report = analyze(folder, "kill.pcapng", "kill.json")["captures"][0]
+    good = not complaint and report["damage"] is None and report["packets"] == counted > 0
+    return good, f"{counted:,} packets {'whole' if good else 'BROKEN'} {complaint} {report['damage'] or ''}".strip()
+
+
+def _until_nothing_runs(live: Live) -> float:
+    """Seconds until no process of it runs any more, of ten that are waited for."""
+    begun = time.monotonic()
+    live.process.wait()
+    while (running := live.processes()) and time.monotonic() - begun < 10:
+        time.sleep(0.02)
+    if running:
+        print(f"still running: {running}")
+        for one in running:
+            os.kill(one, signal.SIGKILL)
+    return time.monotonic() - begun

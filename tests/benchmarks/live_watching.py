@@ -1,0 +1,203 @@
+"""`wiredoctor live` in a network namespace, watched from outside: what it says and when, what its processes take."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from record_http import DATA, Host, cable
+from run import as_installed
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = (sys.executable, "-m", "wiredoctor")
+TICKS = os.sysconf("SC_CLK_TCK")
+STARTED_WITHIN, ENDED_WITHIN = 30.0, 180.0
+"""Seconds."""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Temporary files go to a folder of ours: what is left there is seen."""
+    path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
+    return as_installed() | {"TMPDIR": str(folder), "PYTHONPATH": path, "TERM": "xterm-256color"}
+
+
+class Said(NamedTuple):
+    """A line of standard output: nanoseconds since 1970 at which it was there to be read, and what it says."""
+
+    time: int
+    finding: dict[str, Any]
+
+
+class Live:
+    """`wiredoctor live -i eth0` at work, its output on a pipe (jsonl) or on a terminal (text)."""
+
+    def __init__(self, host: Host, folder: Path, *words: str, terminal: bool = False) -> None:
+        self.host, self.folder = host, folder
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir(exist_ok=True)
+        self.others = set(self._running())
+        self.said: list[Said] = []
+        self.notes: list[str] = []
+        self.screen = ""
+        call = [*COMMAND, "live", "-i", "eth0", *words, *(() if terminal else ("--format", "jsonl"))]
+        options: dict[str, Any] = {"cwd": folder, "env": environment(self.temporary), "stdin": subprocess.DEVNULL}
+        if terminal:
+            ours, theirs = pty.openpty()
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 132, 0, 0))
+            self.process = host.start(*call, stdout=theirs, stderr=subprocess.PIPE, **options)
+            os.close(theirs)
+            self._read(self._draw, ours)
+        else:
+            self.process = host.start(*call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+            self._read(self._hear, self.process.stdout)
+        self._read(self._note, self.process.stderr)
+
+    def _read(self, how: Any, source: Any) -> None:
+        threading.Thread(target=how, args=(source,), daemon=True).start()
+
+    def _hear(self, out: BinaryIO) -> None:
+        for line in out:
+            self.said.append(Said(time.time_ns(), json.loads(line)))
+
+    def _note(self, out: BinaryIO) -> None:
+        for line in out:
+            self.notes.append(line.decode(errors="replace").strip())
+
+    def _draw(self, terminal: int) -> None:
+        with contextlib.suppress(OSError):
+            while piece := os.read(terminal, 1 << 16):
+                self.screen = (self.screen + piece.decode(errors="replace"))[-20_000:]
+
+    def until_begun(self) -> str:
+        """Waits until it captures; the line that says with what."""
+        deadline = time.monotonic() + STARTED_WITHIN
+        while time.monotonic() < deadline and self.process.poll() is None:
+            for line in (*self.notes, *self.screen.splitlines()):
+                if "capturing on" in line:
+                    return line[line.index("capturing on") :]
+            time.sleep(0.02)
+        raise RuntimeError(f"live has not begun: {self.notes} {self.screen}")
+
+    def lag(self) -> str:
+        """What the terminal says now of the analysis: up to date, or how far behind."""
+        found = re.findall(r"analysis: ([^\x1b\r\n]*)", self.screen)
+        return found[-1].strip() if found else "not shown"
+
+    def stop(self) -> float:
+        """Ends it as Ctrl-C does; seconds that it took."""
+        begun = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(ENDED_WITHIN)
+        took = time.monotonic() - begun
+        time.sleep(0.3)  # what the pipes still hold is read
+        if self.process.returncode:
+            raise RuntimeError(f"live ended with {self.process.returncode}: {self.notes}")
+        return took
+
+    def dropped(self) -> int:
+        """Packets that the kernel dropped, as it was said at the end."""
+        found = re.findall(r"the kernel dropped ([\d,]+) packets", " ".join((*self.notes, self.screen)))
+        return int(found[-1].replace(",", "")) if found else 0
+
+    def _running(self) -> list[int]:
+        words = ("ip", "netns", "pids", self.host.name)
+        return [int(one) for one in subprocess.run(words, capture_output=True, check=True, timeout=20).stdout.split()]
+
+    def processes(self) -> dict[int, str]:
+        """All processes of it that run now, and what they are."""
+        return {one: what for one in self._running() if one not in self.others and (what := _name(one))}
+
+    def cpu(self) -> float:
+        """Seconds of CPU that all its processes have taken, those included that have ended."""
+        return sum(_cpu(one) for one in self.processes())
+
+    def resident(self) -> dict[str, float]:
+        """MB of each process now."""
+        return {what: _resident(one) for one, what in self.processes().items()}
+
+
+def _name(pid: int) -> str:
+    """The analysis, the recorder, or the name of a program; empty where it runs no more."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return ""
+    if state == "Z" or not words[0]:
+        return ""
+    known = {b"wiredoctor": "analysis", b"wiredoctor.recording": "recorder"}
+    return next((known[word] for word in words[:5] if word in known), os.path.basename(words[0]).decode())
+
+
+def _cpu(pid: int) -> float:
+    """proc(5): utime, stime, and both of the children that were waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return sum(int(field) for field in fields[11:15]) / TICKS
+
+
+def _resident(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+    except (OSError, IndexError):
+        return 0.0
+
+
+@contextmanager
+def lab() -> Generator[tuple[Host, Host, Path]]:
+    """Client, server, and a folder, which is gone in the end. No IPv6: its kernel would send packets of its own."""
+    DATA.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="live-", dir=DATA) as name, cable() as (client, server, _):
+        Path(name).chmod(0o755)
+        for host in (client, server):
+            host.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+        yield client, server, Path(name)
+
+
+def backend(options: argparse.Namespace) -> tuple[str, ...]:
+    return ("--backend", options.backend) if options.backend else ()
+
+
+def passed(host: Host) -> int:
+    """Packets that have passed the interface so far, in both directions; those that its other end had no room for included."""
+    for line in host.run("cat", "/proc/net/dev").stdout.decode().splitlines():
+        name, _, counts = line.partition(":")
+        if name.strip() == "eth0":
+            fields = [int(field) for field in counts.split()]
+            return fields[1] + fields[9] + fields[11]
+    raise RuntimeError("no eth0")
+
+
+def in_file(path: Path) -> tuple[int, str]:
+    """Packets in a capture file, as capinfos counts them, and what it complains of."""
+    done = subprocess.run(("capinfos", "-M", "-c", str(path)), capture_output=True, timeout=600, check=False)
+    counted = re.search(r"Number of packets: *(\d+)", done.stdout.decode())
+    return int(counted[1]) if counted else -1, done.stderr.decode().strip()
+
+
+def analyze(folder: Path, capture: str, output: str) -> dict[str, Any]:
+    """`wiredoctor analyze` in this folder; the report, which is also in the file `output`."""
+    words = (*COMMAND, "analyze", capture, "-o", output, "--quiet")
+    subprocess.run(words, cwd=folder, env=environment(folder), check=True, capture_output=True, timeout=600)
+    return json.loads((folder / output).read_bytes())
