@@ -54,16 +54,21 @@ def call(*words: str, inside: str = "", columns: int = 80) -> str:
 
 
 _LESS = """
-import os, sys
-import wiredoctor.cli.interfaces, wiredoctor.report.interfaces, wiredoctor.interfaces.backends, rich.console, rich.text, grp
+import contextlib, grp, os, sys
+import wiredoctor.interfaces.backends
+from wiredoctor.cli import main
 if os.environ.get("ONLY_PATH"):
     wiredoctor.interfaces.backends.FOLDERS = ()
-{drop}
 sys.argv = ["wiredoctor", "interfaces", *sys.argv[1:]]
-from wiredoctor.cli import main
+shown, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+os.dup2(nowhere, 1)
+with contextlib.suppress(SystemExit):
+    main()
+os.dup2(shown, 1)
+{drop}
 main()
 """
-"""All is imported before, for what an unprivileged user may not read: the folder of the tests may be root's own."""
+"""The first call imports all that the second one needs, for the project may lie in a folder that only root may read."""
 
 AS_NOBODY = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
 
