@@ -81,7 +81,9 @@ class Cable:
     def remove(self) -> None:
         for process in self._processes:
             process.kill()
-            process.communicate()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
         for space in (self.here, self.there):
             subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
 

@@ -21,6 +21,9 @@ def interface(link_type: int = 1, order: str = "=") -> bytes:
     return block(INTERFACE, struct.pack(order + "HHI", link_type, 0, 262144), order)
 
 
+BEGIN = section() + interface()
+
+
 def enhanced(data: bytes, number: int = 0, order: str = "=") -> bytes:
     return block(ENHANCED, struct.pack(order + "IIIII", number, 1, 2, len(data), len(data)) + data, order)
 

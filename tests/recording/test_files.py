@@ -16,15 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recording.running import ROOT, kinds, packets
-from tests.recording.streams import enhanced, interface, section
+from tests.recording.streams import BEGIN, enhanced
 from wiredoctor.capture.sets import inputs
 from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.events import Events
 from wiredoctor.recording.files import open_output
 from wiredoctor.recording.request import Request, read_request
 from wiredoctor.recording.writing import Writing
-
-BEGIN = section() + interface()
 
 
 class Told(Events):

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.guard import Guard
-from wiredoctor.recording.source import Trouble, trouble
-from wiredoctor.recording.starting import BACKENDS, NotThereError, no_such_interface, not_permitted, not_up, start
+from wiredoctor.recording.source import NotThereError, Trouble, trouble
+from wiredoctor.recording.starting import BACKENDS, no_such_interface, not_permitted, not_up, start
 from wiredoctor.recording.waiting import wait
 
 if TYPE_CHECKING:

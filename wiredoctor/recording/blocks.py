@@ -47,11 +47,13 @@ class Blocks:
         """Section header and interface descriptions of the section that the last piece was in."""
         self.dropped: dict[int, int] = {}
         """Interface of this section -> packets that were not captured, where statistics have said so."""
+        self.dropped_before: dict[int, int] = {}
+        """Interface -> packets that the statistics to come do not count any more: they are added to them."""
 
     def restart(self) -> None:
         """Forgets the unfinished block: the stream has ended, the next begins with a section."""
         self._start = self._end = 0
-        self._order, self.preamble, self.dropped = "", b"", {}
+        self._order, self.preamble, self.dropped, self.dropped_before = "", b"", {}, {}
 
     def space(self) -> memoryview:
         """Where the next bytes of the stream go; `filled` says how many came."""
@@ -137,6 +139,8 @@ class Blocks:
             return 0
         if kind == ENHANCED or length > left or at + length > stop:
             return 0
+        if kind == STATISTICS and self.dropped_before:
+            self._add_drops(at, length)
         self._remember(kind, bytes(memoryview(self._buffer)[at : at + length]))
         return length
 
@@ -154,6 +158,16 @@ class Blocks:
             return f"a block of type {kind} that ends otherwise than it begins", kind, length
         return "", kind, length
 
+    def _add_drops(self, at: int, length: int) -> None:
+        """Completes the statistics of an interface, once."""
+        block = bytes(memoryview(self._buffer)[at : at + length])
+        (interface,) = struct.unpack_from(self._order + "I", block, 8)
+        places = _drop_options(block, self._order)
+        if places and (more := self.dropped_before.pop(interface, 0)):
+            form = struct.Struct(self._order + "Q")
+            (count,) = form.unpack_from(block, places[0])
+            form.pack_into(self._buffer, at + places[0], min(count + more, (1 << 64) - 1))
+
     def _remember(self, kind: int, block: bytes) -> None:
         if kind == SECTION:
             self._order, self.preamble, self.dropped = _ORDERS[block[8:12]], block, {}
@@ -161,7 +175,9 @@ class Blocks:
             self.preamble += block
         elif kind == STATISTICS:
             (interface,) = struct.unpack_from(self._order + "I", block, 8)
-            if (dropped := _dropped(block, self._order)) is not None:
+            counts = [struct.unpack_from(self._order + "Q", block, place)[0] for place in _drop_options(block, self._order)]
+            if counts:
+                dropped = sum(counts)
                 self.dropped[interface] = max(dropped, self.dropped.get(interface, 0))
 
 
@@ -178,13 +194,14 @@ def whole(piece: Piece, size: int, order: str = sys.byteorder) -> Piece:
     return Piece(piece.data[:at], count)
 
 
-def _dropped(block: bytes, order: str) -> int | None:
-    """What an Interface Statistics Block says of packets that were not captured; None where it does not say."""
-    at, found = 20, None
+def _drop_options(block: bytes, order: str) -> list[int]:
+    """Where an Interface Statistics Block says how many packets were not captured: places of 64 bits each."""
+    found: list[int] = []
+    at = 20
     while at + 4 <= len(block) - 4:
         code, length = struct.unpack_from(order + "HH", block, at)
         if code in (_ISB_DROPPED, _ISB_OS_DROPPED) and length == 8 and at + 12 <= len(block):
-            found = (found or 0) + struct.unpack_from(order + "Q", block, at + 4)[0]
+            found.append(at + 4)
         at += 4 + (length + 3 & ~3)
     return found
 

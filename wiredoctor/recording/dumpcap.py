@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.blocks import user_application
+from wiredoctor.recording.counters import Counters
 from wiredoctor.recording.process import Process
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ class Dumpcap:
         self.interfaces = interfaces
         self.version = ""
         self.begun = self.ended = False
-        self.dropped: int | None = None  # it says so in its blocks, at the end
         words = [path, "-q", "-B", str(request.buffer)]
         words += ["-s", str(request.snaplen)] if request.snaplen else []
         words += ["-f", request.filter] if request.filter else []
@@ -35,6 +35,7 @@ class Dumpcap:
             words += ["-i", name]
         self._process = Process([*words, "-w", "-"])
         self.processes = [self._process.id]
+        self._counters = Counters(self._process.id, interfaces)
 
     def files(self) -> list[int]:
         return sorted(self._process.open)
@@ -56,10 +57,17 @@ class Dumpcap:
             found = re.search(r"\d+(\.\d+)+", user_application(bytes(space[: min(count, 4096)])))
             self.version = found[0] if found else ""
         blocks.filled(count)
+        blocks.dropped_before = dict(self._counters.dropped)
         return count
 
+    @property
+    def dropped(self) -> int | None:
+        """So far; what it says itself, in its last blocks, is what came to it afterwards."""
+        return sum(self._counters.dropped.values()) if self._counters.dropped else None
+
     def ask_for_drops(self) -> None:
-        pass
+        if self.begun:
+            self._counters.read()
 
     def stop(self) -> None:
         self._process.signal(signal.SIGINT)

@@ -8,6 +8,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from wiredoctor.recording.blocks import Piece
+
 if TYPE_CHECKING:
     from wiredoctor.recording.events import Events
     from wiredoctor.recording.request import Request, Ring
@@ -45,7 +47,7 @@ class Output(Protocol):
         """Tells of the first file: there are packets to come."""
         ...
 
-    def write(self, data: memoryview) -> int:
+    def write(self, piece: Piece) -> int:
         """Writes whole blocks. Fewer bytes than given mean that no space was left: then none of them count, or are kept."""
         ...
 
@@ -103,9 +105,9 @@ class Single:
             os.ftruncate(self._file, 0)
         self._events.tell("file", path=self._path, begin=0)
 
-    def write(self, data: memoryview) -> int:
-        done = _write(self._file, data)
-        if done == len(data):
+    def write(self, piece: Piece) -> int:
+        done = _write(self._file, piece.data)
+        if done == len(piece.data):
             self.written += done
         elif self._regular:
             os.ftruncate(self._file, self.written)
@@ -140,7 +142,7 @@ class RingFiles:
         self._private = private
         self._number = 0
         self._older: list[_Member] = []
-        self._size = self._preamble = 0
+        self._size = self._packets = 0
         self._told_full = False
         self._path, self._file = self._open()
 
@@ -150,7 +152,7 @@ class RingFiles:
 
     @property
     def fresh(self) -> bool:
-        return self._size <= self._preamble
+        return not self._packets
 
     def _open(self) -> tuple[str, int]:
         self._number = self._number % _NUMBERS + 1
@@ -161,13 +163,14 @@ class RingFiles:
     def begin(self) -> None:
         self._events.tell("file", path=self._path, begin=0)
 
-    def write(self, data: memoryview) -> int:
-        done = _write(self._file, data)
-        if done < len(data):
+    def write(self, piece: Piece) -> int:
+        done = _write(self._file, piece.data)
+        if done < len(piece.data):
             os.ftruncate(self._file, self._size)
             os.lseek(self._file, self._size, os.SEEK_SET)
         else:
             self._size += done
+            self._packets += piece.packets
             self.written += done
         return done
 
@@ -182,11 +185,11 @@ class RingFiles:
                 self.free_space()
         os.close(self._file)
         self._older.append(_Member(self._path, self.written))
-        self._path, self._file, self._size, self._preamble = path, file, 0, len(preamble)
+        self._path, self._file, self._size, self._packets = path, file, 0, 0
         while len(self._older) >= self._ring.files:
             self._remove()
         self._events.tell("file", path=path, begin=self.written)
-        while self.write(memoryview(preamble)) < len(preamble):
+        while self.write(Piece(memoryview(preamble), 0)) < len(preamble):
             self.free_space()
 
     def free_space(self) -> None:

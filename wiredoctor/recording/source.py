@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from wiredoctor.recording.blocks import Blocks
 
 
+class NotThereError(Exception):
+    """This machine does not have the backend; in a line."""
+
+
 class Source(Protocol):
     """A backend at work: the files that it hands packets over by, read one by one into blocks."""
 

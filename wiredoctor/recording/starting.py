@@ -10,6 +10,7 @@ from wiredoctor.recording.dumpcap import Dumpcap
 from wiredoctor.recording.links import known
 from wiredoctor.recording.process import program
 from wiredoctor.recording.raw import Raw
+from wiredoctor.recording.source import NotThereError
 from wiredoctor.recording.tcpdump import Tcpdump
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ _ADVICE = (
     " Or run wiredoctor as root: sudo wiredoctor live ..."
 )
 """For where it cannot be seen why nothing is permitted."""
-
-
-class NotThereError(Exception):
-    """This machine does not have the backend; in a line."""
 
 
 def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.recording import encode
 from wiredoctor.recording.convert import PcapStream
-from wiredoctor.recording.privileges import SETUID, has
+from wiredoctor.recording.privileges import KILL, SETGID, SETUID, has
 from wiredoctor.recording.process import Process
+from wiredoctor.recording.source import NotThereError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,10 +139,14 @@ def _count(process: Process, what: str) -> int | None:
 
 
 def _user() -> str:
-    """Whom tcpdump becomes once its socket is open: a user of its own where there is one."""
+    """Whom tcpdump becomes once its socket is open: a user of its own where there is one, and where it can be ended then.
+
+    Raises NotThereError: as root, tcpdump changes its user, be it to root, or gives up."""
     import pwd
 
-    if has(SETUID):
+    if not has(SETUID) or not has(SETGID):
+        raise NotThereError("tcpdump cannot be run by root without the capabilities CAP_SETUID and CAP_SETGID")
+    if has(KILL):
         for name in ("tcpdump", "nobody"):
             with contextlib.suppress(KeyError):
                 return pwd.getpwnam(name).pw_name

@@ -85,13 +85,13 @@ class Writing:
 
     def _write(self, piece: Piece) -> None:
         output = self.output
-        while (done := output.write(piece.data)) < len(piece.data):
+        while (done := output.write(piece)) < len(piece.data):
             try:
                 output.free_space()
             except FullError as error:
                 self.full = str(error)
                 piece = whole(piece, done)  # for so much there was space a moment ago
-                if output.write(piece.data) < len(piece.data):
+                if output.write(piece) < len(piece.data):
                     return
                 break
         self.packets += piece.packets

@@ -1,0 +1,76 @@
+"""What the kernel had to drop is told while it runs, and at the end every packet is either in the file or counted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.recording.namespaces import Cable
+from tests.recording.running import Recording, needs, needs_root, packets
+from tests.recording.streams import BEGIN, statistics
+from tests.recording.test_dying import children
+from wiredoctor.recording.blocks import Blocks
+from wiredoctor.recording.files import ENDLESS
+
+BACKENDS = ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))]
+
+
+@needs_root
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path) -> None:
+    """It is stopped while more comes than the kernel keeps for it; twice, as counters are read in between."""
+    cable.sink()
+    file = tmp_path / "a.pcapng"
+    asked = {"interfaces": ["wire1"], "filter": "udp port 9999", "file": str(file), "backend": backend, "buffer": 1}
+    sent = 0
+    with Recording(cable.inside(cable.there), **asked) as recording:
+        recording.until("progress")
+        time.sleep(1)  # tcpdump cannot be asked earlier
+        stopped = children(recording.process.pid).get(backend, recording.process.pid)
+        known = 0
+        for _ in range(2):
+            os.kill(stopped, signal.SIGSTOP)
+            flood = cable.flood(0.4, pause=0.001)
+            sent += int(flood.communicate()[0])
+            os.kill(stopped, signal.SIGCONT)
+            recording.until("progress", packets=1)
+            end = time.monotonic() + 5
+            while (dropped := recording.until("progress")["dropped"] or 0) <= known:
+                assert time.monotonic() < end
+            known = dropped
+        ended = recording.stop()
+    assert ended["dropped"] >= known > 0
+    assert ended["packets"] + ended["dropped"] == sent
+    assert packets(file) == ended["packets"]
+    blocks = Blocks()
+    blocks.add(file.read_bytes())
+    blocks.take(ENDLESS, ENDLESS)
+    assert sum(blocks.dropped.values()) == ended["dropped"]
+
+
+def test_what_was_counted_before_is_added_to_the_statistics_once() -> None:
+    blocks = Blocks()
+    blocks.add(BEGIN)
+    blocks.dropped_before = {0: 40, 3: 1}
+    blocks.add(statistics(2) + statistics(5) + statistics(1, 1))
+    assert bytes(blocks.take(10, ENDLESS).data) == BEGIN + statistics(42) + statistics(5) + statistics(1, 1)
+    assert blocks.dropped == {0: 42, 1: 1}
+
+
+@needs("setpriv", "tcpdump")
+@needs_root
+def test_tcpdump_is_not_run_by_a_root_that_cannot_change_its_user(tmp_path: Path) -> None:
+    """As in a container that drops all capabilities but one: tcpdump would begin, and then give up."""
+    poor = ["setpriv", "--bounding-set", "-all,+net_raw", "--inh-caps", "-all"]
+    if subprocess.run([*poor, "true"], check=False).returncode:
+        pytest.skip("capabilities cannot be dropped here")
+    with Recording(poor, interfaces=["lo"], file=str(tmp_path / "a.pcapng"), backend="tcpdump") as recording:
+        assert "CAP_SETUID" in recording.until("error")["text"]
+    with Recording(poor, interfaces=["lo"], file=str(tmp_path / "a.pcapng"), backend="raw") as recording:
+        recording.until("started")
+        recording.stop()
