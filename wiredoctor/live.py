@@ -123,7 +123,7 @@ class Session:
     ) -> None:
         self._capture, self._recorder = capture, recorder
         self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
-        self._analysis = Analysis(capture, modules, Folder(), endless=True)
+        self._analysis = Analysis(capture, modules, Folder(recorder.order.folder or None), endless=True)
         self._certain = Certain(self._analysis, modules, chosen)
         self._analysis.listener = self._certain.said
         self._memory: dict[str, Any] = {}

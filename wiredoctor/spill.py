@@ -45,15 +45,17 @@ def no_room(folder: Path) -> OSError:
 
 @dataclass
 class Folder:
-    """A temporary folder that exists once it is asked for, and goes when nobody holds it any more."""
+    """A temporary folder that exists once it is asked for, and goes when nobody holds it any more. `inside` another one, or
+    where such folders are."""
 
+    inside: str | None = None
     _folder: tempfile.TemporaryDirectory[str] | None = None
     _count: int = 0
 
     def make(self) -> None:
         """Makes the folder now, so that processes that are forked after this share it."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)
+            self._folder = tempfile.TemporaryDirectory(prefix="wiredoctor-", dir=self.inside, ignore_cleanup_errors=True)
 
     def remove(self) -> None:
         """Removes the folder and what is in it, whoever may still hold it."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,28 +37,50 @@ def _opens() -> bool:
 @contextmanager
 def server() -> Generator[int]:
     """Writes head and body of each response in two pieces, with Nagle's algorithm on; its port."""
+    with _serving(_in_two_pieces) as port:
+        yield port
+
+
+@contextmanager
+def closing() -> Generator[int]:
+    """Closes each connection behind the first response, which says nothing of that; its port."""
+    with _serving(_once) as port:
+        yield port
+
+
+@contextmanager
+def _serving(answer: Callable[[socket.socket], None]) -> Generator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=_serve, args=(listening,), daemon=True)
+        thread = threading.Thread(target=_serve, args=(listening, answer), daemon=True)
         thread.start()
         yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
         thread.join(5)
 
 
-def _serve(listening: socket.socket) -> None:
+def _serve(listening: socket.socket, answer: Callable[[socket.socket], None]) -> None:
     while True:
         try:
             connection, _ = listening.accept()
         except OSError:
             return
         with connection:
-            held = b""
-            while piece := connection.recv(65536):
-                held += piece
-                while b"\r\n\r\n" in held:
-                    _, _, held = held.partition(b"\r\n\r\n")
-                    connection.send(HEAD)
-                    connection.send(b"x" * 300)
+            answer(connection)
+
+
+def _in_two_pieces(connection: socket.socket) -> None:
+    held = b""
+    while piece := connection.recv(65536):
+        held += piece
+        while b"\r\n\r\n" in held:
+            _, _, held = held.partition(b"\r\n\r\n")
+            connection.send(HEAD)
+            connection.send(b"x" * 300)
+
+
+def _once(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(HEAD + b"x" * 300)
 
 
 def ask(port: int, times: int) -> float:

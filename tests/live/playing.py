@@ -11,7 +11,7 @@ from unittest.mock import patch
 from tests.pipeline import recording
 from wiredoctor import rules
 from wiredoctor.capture.growing import GrowingCapture
-from wiredoctor.capture.recorder import Event, Progress
+from wiredoctor.capture.recorder import Event, Order, Progress
 from wiredoctor.findings import Finding, Report
 from wiredoctor.live import Session
 from wiredoctor.rules import catalogue
@@ -33,6 +33,7 @@ class Player:
     files: list[tuple[Path, int]]
     stops: list[Stop]
     progress: Progress = field(default_factory=Progress)
+    order: Order = field(default_factory=lambda: Order((), ""))
     now: int = 0
 
     def __post_init__(self) -> None:

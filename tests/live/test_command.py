@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.capturing import ROOT, ask, begun, capturing, live, server
+from tests.live.capturing import ROOT, ask, begun, capturing, closing, live, server
 
 REAL = capturing()
 
@@ -254,3 +254,72 @@ def test_without_permission_it_says_what_to_do() -> None:
     assert (process.returncode, process.stdout, process.stderr.count("\n")) == (2, "", 1)
     assert "no permission to capture on lo" in process.stderr
     assert "--cap-add=NET_RAW" in process.stderr
+
+
+@REAL
+def test_silence_at_the_end_is_in_the_file(tmp_path: Path) -> None:
+    """A server closes a connection that it had promised to keep, and then nothing more comes: that nothing came is known a second
+    later, live and from the file."""
+    trace = tmp_path / "trace.pcapng"
+    with closing() as port:
+        words = (
+            "-i",
+            "lo",
+            "--filter",
+            f"tcp port {port}",
+            "--write",
+            str(trace),
+            "-f",
+            "jsonl",
+            "-o",
+            str(tmp_path / "live.json"),
+        )
+        process = live(*words)
+        begun(process)
+        ask(port, 1)
+        assert process.stdout is not None
+        found = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(20) == 0
+    assert found["rule"] == "premature-close"
+    assert analyze(trace, "-o", str(tmp_path / "file.json")).returncode == 0
+    assert (tmp_path / "file.json").read_bytes() == (tmp_path / "live.json").read_bytes()
+
+
+@REAL
+@pytest.mark.parametrize("keep", [True, False])
+def test_when_the_analysis_is_killed_the_file_is_whole_and_nothing_is_left(tmp_path: Path, keep: bool) -> None:
+    trace = tmp_path / "trace.pcapng"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with server() as port:
+        words = ["-i", "lo", "--filter", f"tcp port {port}", *(["--write", str(trace)] if keep else [])]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wiredoctor", "live", *words], cwd=ROOT, env=environment, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        begun(process)
+        children = descendants(process.pid)
+        ask(port, 20)
+        time.sleep(0.5)
+        process.kill()
+        process.wait()
+        killed = time.monotonic()
+        while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() - killed < 5:
+            time.sleep(0.05)
+        took = time.monotonic() - killed
+    assert len(children) >= 2  # the recorder, and what captures for it
+    assert took < 3  # a second, and a busy machine; the benchmarks measure it
+    assert [path.name for path in tmp_path.iterdir()] == (["trace.pcapng"] if keep else [])
+    if keep:
+        report = json.loads(analyze(trace, "-f", "json").stdout)
+        assert (report["captures"][0]["damage"], report["summary"]["exchanges"]) == (None, 20)
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that this one started, and those that they did."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
+    return [*children, *(one for child in children for one in descendants(child))]

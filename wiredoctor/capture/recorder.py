@@ -39,8 +39,9 @@ class Ring:
 class Order:
     """What is to be captured, and where it is written.
 
-    `file`: None for a ring in `folder`, which goes with it. `duration` in seconds, `buffer` in MiB per interface; None where the
-    recorder decides. `backend`: dumpcap, tcpdump or raw; None for the best that this machine has.
+    `file`: None for a ring in `folder`. That is the analysis's own: it removes it in the end, or, when it was killed, the
+    recorder does. `duration` in seconds, `buffer` in MiB per interface; None where the recorder decides. `backend`: dumpcap,
+    tcpdump or raw; None for the best that this machine has.
     """
 
     interfaces: tuple[str, ...]
@@ -115,7 +116,8 @@ class Recorder:
         """Asks it to end in order. It goes on telling until it has."""
         self._stopping = True
         if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.write(b"stop\n")  # without a word it would take this process for dead, and clean up
                 self._process.stdin.close()
 
     @property

@@ -10,8 +10,8 @@ from wiredoctor.recording.blocks import ENHANCED, INTERFACE, SECTION, STATISTICS
 
 _MAGIC, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
 _HARDWARE_SNAPLEN = 262_144
-_APPLICATION, _NAME, _RESOLUTION, _RECEIVED, _DROPPED = 4, 2, 9, 4, 5
-"""Options: of a section shb_userappl; of an interface if_name, if_tsresol; of statistics isb_ifrecv, isb_ifdrop."""
+_COMMENT, _APPLICATION, _NAME, _RESOLUTION, _RECEIVED, _DROPPED = 1, 4, 2, 9, 4, 5
+"""Options: of any block opt_comment; of a section shb_userappl; of an interface if_name, if_tsresol; of statistics isb_ifrecv, isb_ifdrop."""
 
 _head = struct.Struct("=IIIIIII").pack
 _LENGTH = struct.Struct("=I")
@@ -39,6 +39,16 @@ def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:
     return b"".join(
         (_head(ENHANCED, total, number, high, low, captured, length), data, _PADDING[captured & 3], _LENGTH.pack(total))
     )
+
+
+def ending(until: int, packets: int) -> bytes:
+    """An Interface Statistics Block that says until when it was captured (ns since 1970), and how many packets there were in all.
+
+    What reads the file can tell by it that nothing came behind the last packet, as long as none was taken out.
+    """
+    fixed = struct.pack("=III", 0, until >> 32, until & 0xFFFFFFFF)
+    comment = f"captured until {until} ns since 1970: {packets} packets".encode()
+    return _block(STATISTICS, fixed + _options((_COMMENT, comment)))
 
 
 def statistics(number: int, received: int | None, dropped: int | None) -> bytes:

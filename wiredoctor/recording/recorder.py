@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.backend import Backend, StoppedError
 from wiredoctor.recording.blocks import Blocks, StreamError
+from wiredoctor.recording.encode import ending
 from wiredoctor.recording.files import open_output
 from wiredoctor.recording.links import Links
 from wiredoctor.recording.privileges import KILL, NET_ADMIN, NET_RAW, SETGID, SETUID, give_up
@@ -48,7 +50,8 @@ class Recorder:
         self._writing = Writing(blocks, events, request.packets)
         self._reason = self._text = ""
         self._again = False  # to be started again because an interface has come back
-        self._killed = False
+        self._killed = self._orphaned = False
+        self._until = 0  # when it was asked to end, by the clock that stamps packets
         self._stop_at = self._kill_at = self._end_at = _NEVER
         self._nap_until = self._look_at = 0.0
 
@@ -77,7 +80,11 @@ class Recorder:
         except OSError as error:  # of the file: a disk that is gone
             self._reason, self._text = "full", f"cannot write any more: {(error.strerror or str(error)).lower()}"
             self._backend.abandon()
+        if self._until and not self._writing.full:
+            output.write(memoryview(ending(self._until, self._writing.packets)))
         output.close(used=True)
+        if self._orphaned:
+            shutil.rmtree(self._request.folder, ignore_errors=True)
         return self._over(output)
 
     def _folder(self) -> str:
@@ -125,12 +132,18 @@ class Recorder:
         ready = wait([*files, *watched, *control], max(0.0, next_time), out)
         self._events.send()
         if not ready.isdisjoint(control) or self._events.closed:
+            self._orphaned = self._events.closed or self._gone(ready)
             self._stop("stopped")
         if source is not None:
             self._read(source, [file for file in files if file in ready])
         if not ready.isdisjoint(watched):
             self._tell_changes()
         self._by_the_clock(time.monotonic())
+
+    def _gone(self, ready: set[int]) -> bool:
+        """Whether the analysis has ended without a word: then nobody else removes its folder."""
+        first = self._control[0]
+        return first in ready and not os.read(first, 64)
 
     def _read(self, source: Source, files: list[int]) -> None:
         writing = self._writing
@@ -191,6 +204,8 @@ class Recorder:
         if self._reason:
             return
         self._reason, self._text = reason, text
+        if reason in ("stopped", "duration") and self._backend.source is not None:
+            self._until = time.time_ns()
         self._end_at = _NEVER
         source = self._backend.source
         if source is not None and self._kill_at == _NEVER:
