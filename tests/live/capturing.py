@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -93,6 +94,22 @@ def ask(port: int, times: int) -> float:
                 pass
             answers.read(300)
         return time.time()
+
+
+def ask_and_wait(port: int) -> None:
+    """One request; then the server closes the connection, and the client after it."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /report HTTP/1.1\r\nHost: a\r\n\r\n")
+        while connection.recv(65536):
+            pass
+
+
+def next_line(process: subprocess.Popen[str], seconds: float = 20) -> str:
+    """What it prints next, which is a line; a failure when there is nothing for so long."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    assert ready, "nothing was said"
+    return process.stdout.readline()
 
 
 def live(*words: str) -> subprocess.Popen[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.capturing import ROOT, ask, begun, capturing, closing, live, server
+from tests.live.capturing import ROOT, ask, ask_and_wait, begun, capturing, closing, live, next_line, server
 
 REAL = capturing()
 
@@ -53,9 +53,9 @@ def test_stalls_are_told_at_once_and_the_file_says_the_same(tmp_path: Path) -> N
         process = live(*words)
         assert begun(process).startswith("wiredoctor: capturing on lo with dumpcap")
         ask(port, 20)
-        assert process.stdout is not None
-        first = json.loads(process.stdout.readline())
+        first = json.loads(next_line(process))
         said = time.time()
+        assert process.stdout is not None
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
         assert process.stderr is not None
@@ -276,10 +276,10 @@ def test_silence_at_the_end_is_in_the_file(tmp_path: Path) -> None:
         )
         process = live(*words)
         begun(process)
-        ask(port, 1)
-        assert process.stdout is not None
-        found = json.loads(process.stdout.readline())
+        ask_and_wait(port)
+        found = json.loads(next_line(process))
         process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
         process.stdout.read()
         assert process.wait(20) == 0
     assert found["rule"] == "premature-close"

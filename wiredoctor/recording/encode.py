@@ -11,7 +11,8 @@ from wiredoctor.recording.blocks import ENHANCED, INTERFACE, SECTION, STATISTICS
 _MAGIC, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
 _HARDWARE_SNAPLEN = 262_144
 _COMMENT, _APPLICATION, _NAME, _RESOLUTION, _RECEIVED, _DROPPED = 1, 4, 2, 9, 4, 5
-"""Options: of any block opt_comment; of a section shb_userappl; of an interface if_name, if_tsresol; of statistics isb_ifrecv, isb_ifdrop."""
+"""Options: of any block opt_comment; of a section shb_userappl; of an interface if_name, if_tsresol; of statistics isb_ifrecv,
+isb_ifdrop."""
 
 _head = struct.Struct("=IIIIIII").pack
 _LENGTH = struct.Struct("=I")

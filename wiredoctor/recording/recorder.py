@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.backend import Backend, StoppedError
-from wiredoctor.recording.blocks import Blocks, StreamError
+from wiredoctor.recording.blocks import Blocks, Piece, StreamError
 from wiredoctor.recording.encode import ending
 from wiredoctor.recording.files import open_output
 from wiredoctor.recording.links import Links
@@ -81,7 +81,7 @@ class Recorder:
             self._reason, self._text = "full", f"cannot write any more: {(error.strerror or str(error)).lower()}"
             self._backend.abandon()
         if self._until and not self._writing.full:
-            output.write(memoryview(ending(self._until, self._writing.packets)))
+            output.write(Piece(memoryview(ending(self._until, self._writing.packets)), 0))
         output.close(used=True)
         if self._orphaned:
             shutil.rmtree(self._request.folder, ignore_errors=True)
