@@ -130,6 +130,7 @@ class Session:
         self._clock = clock
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: set[int] = set()
+        self._lost = 0
 
     @property
     def over(self) -> bool:
@@ -180,7 +181,15 @@ class Session:
                 news.notes.append(str(event["text"]))
 
     def _remove(self, end: int, news: News) -> None:
-        del news
+        """The ring goes on. What is not read yet is kept though it is removed, as much again as the ring holds; more is lost."""
+        ring = self._recorder.order.ring
+        least = 0 if ring is None else end - ring.files * ring.bytes
+        if least > self._capture.position:
+            if not self._lost:
+                news.notes.append(
+                    "the analysis is so far behind that the ring overwrites what it has not read: see --ring, --filter"
+                )
+            self._lost += self._capture.skip(least)
         self._capture.removed(end, self._analysis.needed_from())
 
     def _analyse(self) -> list[Finding]:
@@ -245,4 +254,6 @@ class Session:
         done = diagnosis.diagnose(
             self._capture, a, self._modules, self._chosen, a.found, a.connections, a.exchanges, judge
         )  # fmt: skip
+        if self._lost:
+            done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analysed")
         return diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -11,7 +12,7 @@ from unittest.mock import patch
 from tests.pipeline import recording
 from wiredoctor import rules
 from wiredoctor.capture.growing import GrowingCapture
-from wiredoctor.capture.recorder import Event, Order, Progress
+from wiredoctor.capture.recorder import Event, Order, Progress, Ring
 from wiredoctor.findings import Finding, Report
 from wiredoctor.live import Session
 from wiredoctor.rules import catalogue
@@ -27,11 +28,13 @@ class Stop(NamedTuple):
 
 @dataclass
 class Player:
-    """Stands for a recorder. `files`: path of each part of the stream, and where it begins. Between two packets the time passes
+    """Stands for a recorder. `files`: path of each part of the stream, and where it begins; `removed`: up to where the stream is
+    removed before anything of it could be read. Between two packets the time passes
     that their stamps say."""
 
     files: list[tuple[Path, int]]
     stops: list[Stop]
+    removed: Sequence[int] = ()
     progress: Progress = field(default_factory=Progress)
     order: Order = field(default_factory=lambda: Order((), ""))
     now: int = 0
@@ -58,6 +61,7 @@ class Player:
         while self._files and self._files[0][1] < stop.end:
             path, begin = self._files.pop(0)
             found.append({"event": "file", "path": str(path), "begin": begin})
+        found += [{"event": "removed", "path": "", "end": end} for end in self.removed if not self.progress.bytes]
         self.progress.bytes, self.progress.packets = stop.end, self.progress.packets + 1
         return found
 
@@ -104,15 +108,15 @@ def block_ends(data: bytes) -> list[int]:
     return ends
 
 
-def play(files: list[tuple[Path, int]], stops: list[Stop], *, name: str | None = None) -> Played:
+def play(files: list[tuple[Path, int]], stops: list[Stop], *, removed: Sequence[int] = (), ring: Ring | None = None) -> Played:
     """Analyses a stream as it comes, up to one of these places after the other."""
     modules = rules.with_causes(catalogue(), catalogue())
     rules.begin(modules)
-    player = Player(files, stops)
+    player = Player(files, stops, removed, order=Order((), "", ring=ring))
     told: list[tuple[int, Finding]] = []
     most = 0
     at_once = patch.multiple("wiredoctor.live", TICK=0.0, LONGEST_TICK=0.0)
-    with at_once, GrowingCapture(name or str(files[0][0])) as capture:
+    with at_once, GrowingCapture(str(files[0][0])) as capture:
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
         while not session.over:
             news = session.look(0.0)

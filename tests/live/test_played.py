@@ -13,9 +13,10 @@ import pytest
 import wiredoctor
 from tests.captures.papers import CAPTURES, ONE_EACH, PATHS, read
 from tests.ladders import to_pcap
-from tests.live.playing import Played, pcapng, play, with_silence
+from tests.live.playing import Played, Stop, pcapng, play, with_silence
 from tests.pipeline.ladders import FILES, ends, together
 from wiredoctor import limits, live, spill
+from wiredoctor.capture.recorder import Ring
 from wiredoctor.findings import Finding, Report
 from wiredoctor.report import json as report_json
 from wiredoctor.rules import catalogue
@@ -124,3 +125,18 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
     assert_true_to(played)
     assert as_json(played.report) == expected
+
+
+def test_what_the_ring_overwrites_before_it_is_read_is_passed_over_and_told(tmp_path: Path) -> None:
+    """Six files of a ring of two were written before the analysis could look: it reads the four that still are to be had."""
+    paths = [tmp_path / f"{number}.pcapng" for number in range(6)]
+    stops = [pcapng(CAPTURES / "server-head-body-split.pcap", path) for path in paths]
+    size = paths[0].stat().st_size
+    files = [(path, number * size) for number, path in enumerate(paths)]
+    end = [Stop(6 * size, stops[-1][-1].time)]
+    removed = [size * (number + 1) for number in range(4)]
+    played = play(files, end, removed=removed, ring=Ring(2, size))
+    packets = len(stops[0])
+    assert played.report.captures[0].packets == 4 * packets
+    assert played.report.limits == [f"{2 * size:,} bytes were overwritten in the ring before they could be analysed"]
+    assert play(files, end, removed=removed[:2], ring=Ring(2, size)).report.captures[0].packets == 6 * packets

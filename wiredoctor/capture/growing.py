@@ -51,7 +51,7 @@ class GrowingCapture(Capture):
         self._reader = self._pcapng
         self._readers = [(self._pcapng, 0)]
         self._parts: list[_Part] = []
-        self._known = self._loaded = self.skipped = 0
+        self._known = self._loaded = 0
 
     def add(self, path: str, begin: int) -> None:
         """The stream goes on in this file, from the place `begin` on. Raises OSError."""
@@ -162,6 +162,16 @@ class GrowingCapture(Capture):
         last = min(end, needed, self._pcapng.position)
         while len(self._parts) > 1 and self._parts[1].begin <= last:
             os.close(self._parts.pop(0).file)
+
+    def skip(self, least: int) -> int:
+        """Goes on with the first file that begins at this place or behind it; returns how many bytes nobody will have read."""
+        place = min((part.begin for part in self._parts if part.begin >= least), default=0)
+        passed = max(place - self._pcapng.position, 0)
+        if passed:
+            self._pcapng.extend(self.data[:place])
+            self._pcapng.position = place
+            self._loaded = max(self._loaded, place)
+        return passed
 
     def close(self) -> None:
         """Closes the files."""

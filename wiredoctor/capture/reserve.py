@@ -58,6 +58,7 @@ class Reserve:
         """
         if at + size > self.size - CHUNK:
             raise MemoryError
+        self._end = max(self._end, at - at % CHUNK)  # what was passed over never becomes memory
         while self._end < at + size:
             self._over(self._end, CHUNK, mmap.PROT_READ | mmap.PROT_WRITE)
             self._end += CHUNK
