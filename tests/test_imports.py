@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
         "tables",
+        "limits",
         "findings",
         "spill",
         "waiting",

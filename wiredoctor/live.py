@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wiredoctor import diagnosis, rules
+from wiredoctor import diagnosis, limits, rules
 from wiredoctor.analysis import Analysis
 from wiredoctor.capture import EPOCH, CaptureError
 from wiredoctor.capture.growing import GrowingCapture
@@ -129,7 +129,7 @@ class Session:
         self._memory: dict[str, Any] = {}
         self._clock = clock
         self._next, self._cleaned = 0.0, time.monotonic()
-        self._found_in: set[int] = set()
+        self._found_in: dict[int, None] = {}
         self._lost = 0
 
     @property
@@ -226,7 +226,9 @@ class Session:
             return
         self._analysis.found.append(found)
         for rows in found.values():
-            self._found_in.update(rows["connection"].drop_nulls().unique().to_list())
+            self._found_in |= dict.fromkeys(rows["connection"].drop_nulls().unique().to_list())
+        while len(self._found_in) > limits.CANDIDATES.value:
+            del self._found_in[next(iter(self._found_in))]
         steps = self._analysis.steps.frames
         self._certain.add(rules.without_times_across(found, self._modules, sorted(steps)) if steps else found)
 
