@@ -37,8 +37,9 @@ def load(options: argparse.Namespace) -> bool:
         begun, first = time.monotonic(), passed(host)
         wrk.wait(options.seconds + 60)
         seconds, packets = time.monotonic() - begun, passed(host) - first
-        ended, lag, cpu = time.monotonic(), live.lag(), live.cpu()
-        print(f"CPU: {cpu:.0f} s of all processes of ours; at the end of the traffic the analysis was {lag}")
+        ended, lag, cpu = time.monotonic(), live.lag(), live.each_cpu()
+        each = ", ".join(f"{what} {took:.0f}" for what, took in cpu.items())
+        print(f"CPU in s: {each}; at the end of the traffic the analysis was {lag}")
         live.stop()
         behind = time.monotonic() - ended
         total, dropped = passed(host) - before, live.dropped()

@@ -33,12 +33,13 @@ class Fault(NamedTuple):
     closes: bool = False
 
 
-STALL, PIECES = "/head-body-split", "/three-pieces"
+STALL, PIECES, LATE, UPLOAD = "/head-body-split", "/three-pieces", "/late", "/upload"
 
 FAULTS = {
     STALL: Fault("nagle-delayed-ack", (WHOLE, BODY)),
     PIECES: Fault("nagle-delayed-ack", (WHOLE[:17], WHOLE[17:], BODY)),
-    "/late": Fault("slow-response", (WHOLE + BODY,), wait=1.5),
+    LATE: Fault("slow-response", (WHOLE + BODY,), wait=1.5),
+    UPLOAD: Fault("expect-continue-stall", (WHOLE + BODY,)),
     "/204-with-body": Fault("body-not-allowed", (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",)),
     "/too-much": Fault("excess-body", (WHOLE + BODY + b"and more",)),
     "/no-chunk": Fault("invalid-chunk", (CHUNKED + b"5\r\nhello\r\nfive\r\nhello\r\n0\r\n\r\n",), closes=True),
@@ -51,8 +52,12 @@ BY_CLOSES = {"no-response", "premature-close", "truncated-response"}
 """Rules that wait for a second, or two round trips: what is still on its way then would make something else of it. Where
 nothing comes in that time, it must be sure, too, that nothing is on its way to the file."""
 
-APART = 0.5
-"""Seconds between two faults, at most: a busy and a silent link are not told of in the same way."""
+APART, SILENCE = 0.5, 3.0
+"""Seconds between two faults, at most: a busy and a silent link are not told of in the same way. Behind what an exchange alone
+shows the connection stays open, and silent for so many seconds."""
+
+PATIENCE = 0.4
+"""Seconds for which a client waits for a 100 that this server never sends."""
 
 AT_ONCE = 0.005
 """Seconds between an exchange and the one that is to stall: Linux delays ACKs where a request follows a response within 40 ms,
@@ -73,7 +78,10 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
-            fault = FAULTS.get(head.split(b" ", 2)[1].decode(), Fault("", (WHOLE + BODY,)))
+            target = head.split(b" ", 2)[1].decode()
+            fault = FAULTS.get(target, Fault("", (WHOLE + BODY,)))
+            if target == UPLOAD:
+                await reader.readexactly(len(BODY))
             await asyncio.sleep(fault.wait)
             for piece in fault.sends:
                 writer.write(piece)
@@ -103,7 +111,13 @@ class User:
     async def ask(self, target: str) -> bool:
         """An exchange; whether the connection is open behind it."""
         fault = FAULTS.get(target)
-        self._writer.write(b"GET %s HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\n\r\n" % target.encode())
+        fields = b"Host: bench\r\nUser-Agent: bench\r\n"
+        if target == UPLOAD:
+            fields += b"Content-Length: %d\r\nExpect: 100-continue\r\n" % len(BODY)
+        self._writer.write(b"%s %s HTTP/1.1\r\n%s\r\n" % (b"PUT" if target == UPLOAD else b"GET", target.encode(), fields))
+        if target == UPLOAD:
+            await asyncio.sleep(PATIENCE)
+            self._writer.write(BODY)
         due = sum(map(len, fault.sends)) if fault else len(WHOLE) + len(BODY)
         closes = fault is not None and fault.closes
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -132,14 +146,14 @@ async def faults(address: str, port: int, stalls: int) -> None:
         if target == PIECES:
             await user.ask("/")
         await user.ask(target)
-        await asyncio.sleep(random.uniform(0, APART))
+        await asyncio.sleep(SILENCE if target in (LATE, UPLOAD) else random.uniform(0, APART))
     await user.close()
 
 
 async def steady(address: str, port: int, rate: float) -> None:
     """About so many packets a second, on connections that are kept for one to a hundred exchanges."""
     pace = USERS * PACKETS / rate
-    others = [target for target in FAULTS if target != "/late"]
+    others = [target for target in FAULTS if target not in (LATE, UPLOAD)]
 
     async def go(number: int) -> None:
         user, due = User(address, port), time.monotonic() + random.uniform(0, pace)

@@ -124,11 +124,16 @@ class Live:
 
     def processes(self) -> dict[int, str]:
         """All processes of it that run now, and what they are."""
-        return {one: what for one in self._running() if one not in self.others and (what := _name(one))}
+        others = self.others | {traffic.pid for traffic in self.host.started if traffic is not self.process}
+        return {one: what for one in self._running() if one not in others and (what := _name(one))}
 
     def cpu(self) -> float:
         """Seconds of CPU that all its processes have taken, those included that have ended."""
-        return sum(_cpu(one) for one in self.processes())
+        return sum(self.each_cpu().values())
+
+    def each_cpu(self) -> dict[str, float]:
+        """The same of each process."""
+        return {what: _cpu(one) for one, what in self.processes().items()}
 
     def resident(self) -> dict[str, float]:
         """MB of each process now."""
