@@ -14,6 +14,7 @@ import pytest
 
 from tests.ladders import Packet, ladder_packets, to_pcap
 from tests.tcp.seeing import HANDSHAKE, see, seen
+from wiredoctor import limits
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
@@ -116,6 +117,33 @@ def test_a_new_connection_knows_nothing_of_the_former() -> None:
     assert [c["first_frame"] for c in found.connections] == [1, 5]
     assert found.last("offset", "in_flight_before", "data_before_frame", "retransmission") == [0, 0, None, False]
     assert found.segments[4]["retransmission"] is False
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7])
+def test_a_port_that_is_used_again_just_when_its_retention_ends(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The epoch that replaces a connection is also the one that would forget it: it is told once, and its slot is used once."""
+    monkeypatch.setattr(limits.RETAINED_PACKETS, "value", 1)
+    later = "".join(
+        f"connection {number}, start {start}, client 10.0.0.1:{port}, isn {number} 7\n" + HANDSHAKE
+        for number, start, port in ((3, 130, 50001), (4, 131, 50002), (5, 132, 50001), (6, 133, 50002))
+    )
+    ports = HANDSHAKE + CLOSE + SAME_PORT.format(start=121, isn=77000) + HANDSHAKE + later
+    found = see(ports, epochs=(epochs, [12]))
+    assert [c["first_frame"] for c in found.connections] == [1, 7, 10, 13, 16, 19]
+    assert found.column("connection") == [0] * 6 + [i for i in range(1, 6) for _ in range(3)]
+
+
+def test_a_connection_that_closed_after_it_had_been_refused_is_forgotten_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal was no close (Windows tries again with the same SYN), though it seemed to be one."""
+    monkeypatch.setattr(limits.RETAINED_PACKETS, "value", 1)
+    refused = "0.000 > S 0:0\n0.010 < R. 0:0 ack 1\n0.500 > S 0:0\n0.510 < S. 0:0 ack 1\n0.520 > . ack 1\n"
+    close = "0.530 > F. 1:1 ack 1\n0.540 < F. 1:1 ack 2\n"
+    later = "".join(
+        f"connection {number}, start {start}, client 10.0.0.1:{port}, isn {number} 7\n" + HANDSHAKE
+        for number, start, port in ((3, 121, 50000), (4, 130, 50001), (5, 131, 50002), (6, 132, 50001), (7, 133, 50002))
+    )
+    found = see(refused + close + later, epochs=(1, [2, 7, 10]))
+    assert [c["first_frame"] for c in found.connections] == [1, 8, 11, 14, 17, 20]
 
 
 def test_simultaneous_open_is_a_handshake() -> None:

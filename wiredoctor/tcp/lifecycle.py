@@ -100,11 +100,12 @@ def _history(s: Columns, side: Array, state: TcpState) -> None:
 
 
 def expired(state: TcpState) -> list[int]:
-    """Slots whose retention is over."""
+    """Slots whose retention is over; those that were replaced are over already."""
     if not state.closing:
         return []
-    c, slots = state.connections, np.array(state.closing, dtype=np.int64)
-    slots = slots[c["closed"][slots]]  # of others, what seemed to be the close was none
+    # a slot may be there twice: what seemed to be its close was none, and then it closed
+    c, slots = state.connections, np.array([*dict.fromkeys(state.closing)], dtype=np.int64)
+    slots = slots[c["closed"][slots] & (c["replaced_at"][slots] == NEVER)]
     late = state.clock - c["last_clock"][slots] >= limits.RETENTION.value
     late &= state.frame - c["last_frame"][slots] >= limits.RETAINED_PACKETS.value
     state.closing = slots[~late].tolist()
