@@ -71,6 +71,11 @@ class Recording:
     def all(self, event: str) -> list[dict[str, Any]]:
         return [e for e in self.events if e["event"] == event]
 
+    def last(self, name: str) -> int:
+        """A value of the last progress that was told; 0 for none."""
+        progress = self.all("progress")
+        return (progress[-1][name] or 0) if progress else 0
+
     def stop(self) -> dict[str, Any]:
         """Ends its standard input; the event that says what it was."""
         assert self.process.stdin is not None
@@ -118,3 +123,13 @@ def kinds(data: bytes) -> list[int]:
 def packets(*paths: Path | str) -> int:
     """How many packets are in pcapng files, which must be whole."""
     return sum(kinds(Path(path).read_bytes()).count(6) for path in paths)
+
+
+def places(data: bytes, kind: int) -> list[int]:
+    """Where the blocks of a type begin."""
+    places: list[int] = []
+    at = 0
+    for found in kinds(data):
+        places += [at] if found == kind else []
+        at += int.from_bytes(data[at + 4 : at + 8], sys.byteorder)
+    return places

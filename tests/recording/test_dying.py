@@ -171,6 +171,19 @@ def test_a_backend_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None
     assert kinds((tmp_path / "a.pcapng").read_bytes())
 
 
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_backend_that_does_not_react_is_killed(backend: str, tmp_path: Path) -> None:
+    with Recording(interfaces=["lo"], filter="udp", file=str(tmp_path / "a.pcapng"), backend=backend) as recording:
+        recording.until("progress")
+        process = children(recording.process.pid)[backend]
+        os.kill(process, signal.SIGSTOP)
+        began = time.monotonic()
+        assert recording.stop()["reason"] == "stopped"
+        assert time.monotonic() - began < 3
+        assert gone(process, 0.5)
+    assert kinds((tmp_path / "a.pcapng").read_bytes())
+
+
 @needs("dumpcap")
 def test_a_full_disk_ends_a_capture(cable: Cable, tmp_path: Path) -> None:
     folder = tmp_path / "small"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.recording.namespaces import Cable, ip
-from tests.recording.running import Recording, kinds, needs, needs_root, packets
+from tests.recording.running import Recording, kinds, needs, needs_root, packets, places
 
 pytestmark = needs_root
 
@@ -55,7 +55,7 @@ def test_one_of_two_interfaces_goes_and_the_other_is_still_captured(backend: str
     with Recording(cable.inside(cable.there), **asked) as recording:
         assert recording.until("started")["interfaces"] == ["tun7", "wire1"]
         recording.until("progress")
-        link_types = [file.read_bytes()[at + 8] for at in _places(file.read_bytes(), 1)]
+        link_types = [file.read_bytes()[at + 8] for at in places(file.read_bytes(), 1)]
         assert link_types == [101, 1]
         ip("-n", cable.there, "link", "del", "tun7")
         recording.until("interface", name="tun7", state="gone")
@@ -72,16 +72,6 @@ def until_sections(file: Path, count: int) -> None:
     while file.read_bytes().count(b"\n\r\r\n") < count:
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-def _places(data: bytes, kind: int) -> list[int]:
-    """Where the blocks of a type begin."""
-    places: list[int] = []
-    at = 0
-    for found in kinds(data):
-        places += [at] if found == kind else []
-        at += int.from_bytes(data[at + 4 : at + 8], "little")
-    return places
 
 
 def test_an_interface_that_is_down_is_told(cable: Cable, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recording.running import Recording, kinds, needs, needs_root, packets, send
+from tests.recording.running import Recording, kinds, needs, needs_root, packets, places, send
 
 BACKENDS = ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))]
 
@@ -89,6 +89,29 @@ def test_what_is_wrong_is_one_line(asked: dict[str, object], said: str, tmp_path
     assert said in text
     assert "\n" not in text
     assert kept.read_text() == "of an earlier capture"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_snap_length_and_an_interface_named_twice(backend: str, tmp_path: Path) -> None:
+    file = tmp_path / "trace.pcapng"
+    asked = {"interfaces": ["lo", "lo"], "filter": "udp", "file": str(file), "backend": backend, "snaplen": 60}
+    with Recording(**asked) as recording:
+        assert recording.until("started")["interfaces"] == ["lo"]
+        recording.until("progress")
+        send(5, 200)
+        assert recording.stop()["packets"] >= 5
+    data = file.read_bytes()
+    at = places(data, 6)[0]
+    captured, length = (int.from_bytes(data[at + n : at + n + 4], sys.byteorder) for n in (20, 24))
+    assert (captured, length) == (60, 242)
+
+
+@pytest.mark.parametrize("argument", ["", "{}", '{"interfaces": []}', "[1]"])
+def test_what_is_no_request_is_told(argument: str) -> None:
+    words = [sys.executable, "-m", "wiredoctor.recording", argument]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 2
+    assert done.stdout.startswith('{"event":"error","text":"this is no request for a recording: ')
 
 
 def test_it_is_light() -> None:

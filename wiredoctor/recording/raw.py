@@ -176,7 +176,7 @@ class _Tap:
                     status, length, _, _, _, tag, protocol = _aux(value)
                     if status & _VLAN_VALID:
                         outer = protocol if status & _TPID_VALID else _VLAN
-                        data, length = data[:12] + struct.pack("!HH", outer, tag) + data[12:], length + 4
+                        data, length = (data[:12] + struct.pack("!HH", outer, tag) + data[12:])[: len(buffer)], length + 4
                 elif kind == _SO_TIMESTAMPNS:
                     seconds, nanoseconds = _timespec(value)
                     stamp = seconds * 1_000_000_000 + nanoseconds

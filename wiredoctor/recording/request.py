@@ -36,11 +36,14 @@ class Request(NamedTuple):
 
 def read_request(text: str) -> Request:
     """The JSON object as a Request. Raises ValueError, KeyError or TypeError where it is none: that is the caller's mistake."""
-    asked: dict[str, Any] = json.loads(text)
+    asked: dict[str, Any] = dict(json.loads(text))
     ring = asked.get("ring")
     file = asked.get("file")
+    interfaces = list(dict.fromkeys(str(name) for name in asked["interfaces"]))
+    if not interfaces:
+        raise ValueError("no interface is named")
     return Request(
-        interfaces=[str(name) for name in asked["interfaces"]],
+        interfaces=interfaces,
         filter=asked.get("filter") or "",
         file=file,
         folder=asked.get("folder") or "",

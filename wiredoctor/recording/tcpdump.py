@@ -42,7 +42,7 @@ class Tcpdump:
     """
 
     backend = "tcpdump"
-    linger = 0.9
+    linger = 1.05
 
     def __init__(self, path: str, interfaces: Sequence[str], request: Request) -> None:
         self.interfaces = interfaces
@@ -57,6 +57,7 @@ class Tcpdump:
         self._processes = [Process([*words, "-i", name, "-w", "-", *behind]) for name in interfaces]
         self._by_file = {p.packets: (p, s) for p, s in zip(self._processes, self._streams, strict=True)}
         self._early = b""
+        self._dropped: dict[int, int] = {}
         self.processes = [process.id for process in self._processes]
 
     @property
@@ -71,6 +72,7 @@ class Tcpdump:
             for process in self._processes:
                 if process.words == file:
                     process.listen()
+                    self._count(process)
             return 0
         process, stream = self._by_file[file]
         try:
@@ -102,8 +104,12 @@ class Tcpdump:
     @property
     def dropped(self) -> int | None:
         """By what the processes have said last."""
-        said = [count for process in self._processes if (count := _count(process, "dropped by kernel")) is not None]
-        return sum(said) if said else None
+        return sum(self._dropped.values()) if self._dropped else None
+
+    def _count(self, process: Process) -> int | None:
+        if (dropped := _count(process, "dropped by kernel")) is not None:
+            self._dropped[process.id] = dropped
+        return dropped
 
     def ask_for_drops(self) -> None:
         if time.monotonic() < self._ask_from:
@@ -125,9 +131,9 @@ class Tcpdump:
     def close(self, blocks: Blocks) -> None:
         for number, process in enumerate(self._processes):
             process.end()
+            dropped = self._count(process)
             if self.begun:
-                received, dropped = _count(process, "received by filter"), _count(process, "dropped by kernel")
-                blocks.add(encode.statistics(number, received, dropped))
+                blocks.add(encode.statistics(number, _count(process, "received by filter"), dropped))
 
     def complaint(self) -> str:
         return "\n".join(process.complaint() for process in self._processes)
