@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -81,7 +82,8 @@ class Recorder:
             self._reason, self._text = "full", f"cannot write any more: {(error.strerror or str(error)).lower()}"
             self._backend.abandon()
         if self._until and not self._writing.full:
-            output.write(Piece(memoryview(ending(self._until, self._writing.packets)), 0))
+            with contextlib.suppress(OSError):  # a disk that is gone, as was told
+                output.write(Piece(memoryview(ending(self._until, self._writing.packets)), 0))
         output.close(used=True)
         if self._orphaned:
             shutil.rmtree(self._request.folder, ignore_errors=True)
