@@ -9,13 +9,10 @@ from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.reasons import CUT_LINK
 from wiredoctor.decode.wifi import (
     AGGREGATE,
-    CONTROL,
     DATA,
     ENCRYPTED,
-    EXTENSION,
     FROM_DS,
     HT_CONTROL,
-    MANAGEMENT,
     MORE_FRAGMENTS,
     NO_DATA,
     OTHER_VERSION,
@@ -29,6 +26,7 @@ from wiredoctor.decode.wifi import (
     REASONS,
     TO_DS,
     WITHOUT_DATA,
+    WITHOUT_IP,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def _frame(packet: Packet, *, padded: bool, swapped: bool = False) -> Step | str
         return CUT_LINK
     kind, flags = packet.peek(2)[:: -1 if swapped else 1]
     if kind & 0x0F != DATA:
-        return _KINDS.get(kind & 0x0F, OTHER_VERSION)
+        return WITHOUT_IP.get(kind & 0x0F, OTHER_VERSION)
     stopped = _unreadable(kind, flags)
     if stopped is not None:
         return stopped
@@ -71,9 +69,6 @@ def _frame(packet: Packet, *, padded: bool, swapped: bool = False) -> Step | str
     if padded:
         packet.at = start + (size + 3 & ~3)
     return _aggregate if qos is not None and header[qos] & AGGREGATE else llc
-
-
-_KINDS = {0x00: REASONS[MANAGEMENT], 0x04: REASONS[CONTROL], 0x0C: EXTENSION}
 
 
 def _unreadable(kind: int, flags: int) -> str | None:

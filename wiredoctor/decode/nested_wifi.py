@@ -12,13 +12,10 @@ from wiredoctor.decode.layouts import ADDRESSES, PRISM, RADIOTAP_FIELDS, gather
 from wiredoctor.decode.reasons import CUT_LINK
 from wiredoctor.decode.wifi import (
     AGGREGATE,
-    CONTROL,
     DATA,
     ENCRYPTED,
-    EXTENSION,
     FROM_DS,
     HT_CONTROL,
-    MANAGEMENT,
     MORE_FRAGMENTS,
     NO_DATA,
     OTHER_VERSION,
@@ -32,6 +29,7 @@ from wiredoctor.decode.wifi import (
     REASONS,
     TO_DS,
     WITHOUT_DATA,
+    WITHOUT_IP,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
 
 _MAX_WORDS = 8
 """Words of a radiotap header that say which fields are there; the general path reads more."""
-
-_KINDS = {0x00: REASONS[MANAGEMENT], 0x04: REASONS[CONTROL], 0x0C: EXTENSION}
 
 
 def _wifi(w: Walk, i: Array) -> None:
@@ -70,9 +66,9 @@ def _readable(w: Walk, i: Array, kind: Array, flags: Array) -> Array:
     """Which are data frames, whole and not encrypted; the others end here."""
     what = kind & 0x0F
     good = what == DATA
-    for number, reason in _KINDS.items():
+    for number, reason in WITHOUT_IP.items():
         w.refuse(i[what == number], reason)
-    known = good | np.isin(what, list(_KINDS))
+    known = good | np.isin(what, list(WITHOUT_IP))
     w.refuse(i[~known], OTHER_VERSION)
     for reason, stopped in (
         (REASONS[WITHOUT_DATA], kind & NO_DATA != 0),

@@ -36,6 +36,9 @@ REASONS = {
     ENCRYPTED: "IEEE 802.11 data (encrypted)",
 }
 
+WITHOUT_IP = {0x00: REASONS[MANAGEMENT], 0x04: REASONS[CONTROL], 0x0C: EXTENSION}
+"""Version and type of the frames that carry no IP -> what they are."""
+
 
 def unreadable(data: Array, at: Array, end: Array, otherwise: int) -> Array:
     """Per frame at `at` one of the constants above, or `otherwise`."""
