@@ -21,7 +21,6 @@ from wiredoctor.capture.recorder import Event, Order, Recorder, Ring
 from wiredoctor.certain import Certain
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.masking import showing
-from wiredoctor.recording.privileges import DAC_OVERRIDE, give_up
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
@@ -94,17 +93,17 @@ def watch(
     modules = rules.with_causes(chosen, everything)
     rules.begin(modules)
     with ExitStack() as stack:
+        held: list[Any] = []
         if not order.folder:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True))
-            order = replace(order, folder=folder, ring=order.ring or (None if order.file else TEMPORARY))
+            # it goes with the report, whose rows are in it, too
+            held = [tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)]
+            order = replace(order, folder=held[0].name, ring=order.ring or (None if order.file else TEMPORARY))
         stack.enter_context(diagnosis.without_collector())
         stack.enter_context(configured(set_thresholds(everything, thresholds or {})))
         stack.enter_context(showing(show_secrets))
         capture = stack.enter_context(GrowingCapture(name))
         recorder = stack.enter_context(Recorder(order))
-        # bytes that anybody may have sent are read with no more rights than files need; what captures is another process
-        give_up({DAC_OVERRIDE}, "")
-        yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets)
+        yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets, resources=held)
 
 
 class Session:
@@ -119,6 +118,7 @@ class Session:
         everything: Mapping[str, RuleModule],
         *,
         secrets: bool,
+        resources: Sequence[Any] = (),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._capture, self._recorder = capture, recorder
@@ -127,10 +127,15 @@ class Session:
         self._certain = Certain(self._analysis, modules, chosen)
         self._analysis.listener = self._certain.said
         self._memory: dict[str, Any] = {}
-        self._clock = clock
+        self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
         self._lost = 0
+
+    @property
+    def order(self) -> Order:
+        """What is captured, and where it is written."""
+        return self._recorder.order
 
     @property
     def over(self) -> bool:
@@ -258,4 +263,6 @@ class Session:
         )  # fmt: skip
         if self._lost:
             done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analysed")
-        return diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)
+        made = diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)
+        made.resources.extend(self._resources)
+        return made

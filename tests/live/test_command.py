@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pty
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 
 from tests.live.capturing import ROOT, ask, ask_and_wait, begun, capturing, closing, live, next_line, server
+from wiredoctor import limits
+from wiredoctor.live import Order, watch
 
 REAL = capturing()
 
@@ -323,3 +326,26 @@ def descendants(pid: int) -> list[int]:
     except OSError:
         return []
     return [*children, *(one for child in children for one in descendants(child))]
+
+
+@REAL
+def test_rows_that_were_written_are_there_as_long_as_the_report_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.ROWS_HELD, "value", 1)
+    with server() as port:
+        with watch(Order(("lo",), "", filter=f"tcp port {port}"), "live: lo") as session:
+            session.look(2.0)
+            ask(port, 5)
+            end = time.monotonic() + 10
+            while session.status().connections < 1 and time.monotonic() < end:
+                session.look(0.5)
+            session.stop()
+            while not session.over:
+                session.look(0.5)
+            folder = Path(session.order.folder)
+            report = session.report()
+        assert report.exchanges.height == 5
+        assert report.connections.height == 1
+        assert folder.exists()
+        del report, session
+        gc.collect()
+        assert not folder.exists()

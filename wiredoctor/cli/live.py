@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from enum import StrEnum
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
@@ -27,9 +25,9 @@ from wiredoctor.cli.options import (
     Secrets,
     Severity,
     Verbose,
-    size,
     wanted,
 )
+from wiredoctor.cli.orders import Backend, ordered
 from wiredoctor.cli.outputs import Output, outputs, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import reduced, requested
@@ -45,23 +43,12 @@ if TYPE_CHECKING:
 LOOK = 1.0
 """Seconds that are waited for packets before it is shown that there are none."""
 
-LEAST_RING = 1 << 20
-"""Bytes of a file of a ring: a packet may have 256 KiB."""
-
 
 class LiveFormat(StrEnum):
     """What goes to standard output while it runs, and at the end."""
 
     text = "text"
     jsonl = "jsonl"
-
-
-class Backend(StrEnum):
-    """What captures."""
-
-    dumpcap = "dumpcap"
-    tcpdump = "tcpdump"
-    raw = "raw"
 
 
 def live(
@@ -130,7 +117,7 @@ def live(
     Ctrl-C or SIGTERM ends it in order, a second one at once. Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was
     wrong or capturing is not possible; 3 a fault of wiredoctor.
     """
-    order = _order(interface, filter, write, ring, duration, packets, snaplen, buffer, backend)
+    order = ordered(interface, filter, write, ring, duration, packets, snaplen, buffer, backend)
     files = outputs(output, [write] if write else [])
     rules = every_rule()
     read = configuration(config, rules)
@@ -144,61 +131,6 @@ def live(
     _write(report, files, format, view, color, quiet=quiet)
     least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
     return _exit(report, least, request.selected)
-
-
-def _order(
-    interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
-    packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None,
-) -> Order:  # fmt: skip
-    """What the command line asks for; raises UsageError."""
-    from wiredoctor.live import Order
-
-    if doubled := [name for name in interfaces if interfaces.count(name) > 1]:
-        raise UsageError(f"-i {doubled[0]} is given twice")
-    if write is not None:
-        _writable(write)
-    return Order(
-        interfaces=tuple(interfaces), folder="", filter=filter or "", file=None if write is None else os.path.abspath(write),
-        ring=None if ring is None else _ring(ring), snaplen=snaplen, duration=_seconds(duration), packets=packets,
-        buffer=buffer, backend=None if backend is None else backend.value,
-    )  # fmt: skip
-
-
-def _writable(write: str) -> None:
-    path = Path(write)
-    if path.is_dir():
-        raise UsageError(f"--write {write}: is a directory")
-    if path.suffix in (".pcap", ".cap"):
-        raise UsageError(f"--write {write}: packets are written as pcapng; name the file .pcapng")
-    if not path.parent.is_dir():
-        raise UsageError(f"--write {write}: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"--write {write}: no permission to write")
-
-
-def _ring(text: str) -> Any:
-    from wiredoctor.live import Ring
-
-    files, _, each = text.partition(":")
-    if not files.isascii() or not files.isdecimal() or not each or int(files) < 2:
-        raise UsageError(f"--ring: {text!r} is not FILES:SIZE, two files or more, as in 10:200MB")
-    room = size("--ring", each) or 0
-    if room < LEAST_RING:
-        raise UsageError(f"--ring: files of a ring have 1 MiB or more, not {each}")
-    return Ring(int(files), room)
-
-
-_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|min|h|d)?\s*", text, re.ASCII)
-    seconds = float(match[1]) * _UNITS[match[2] or ""] if match else 0.0
-    if seconds <= 0:
-        raise UsageError(f"--duration: {text!r} is not a time like 90, 30s, 10m or 2h")
-    return seconds
 
 
 @contextlib.contextmanager
@@ -221,12 +153,15 @@ def _run(order: Order, name: str, request: Request, view: View, *, show_secrets:
     """Captures until it is over or somebody ends it; the report, reduced to what is wanted."""
     from wiredoctor.live import watch
     from wiredoctor.pipeline import CaptureError
+    from wiredoctor.recording.privileges import DAC_OVERRIDE, give_up
 
     try:
         with watch(
             order, name, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
             show_secrets=show_secrets,
         ) as session, _ended_by_signals(session, view):  # fmt: skip
+            # bytes that anybody may have sent are read with no more rights than files need: what captures is another process
+            give_up({DAC_OVERRIDE}, "")
             while not session.over:
                 _show(session.look(LOOK), request, view)
             reason, text = session.ended
