@@ -187,9 +187,10 @@ class Analysis:
             return []
         return [self._silence(ending.time - first)]
 
-    def waits_until(self, clock: int) -> bool:
-        """Whether something waits that the time up to `clock` decides, without any packet."""
-        return any(deadline <= clock for deadline in self.reading.deadlines.values())
+    @property
+    def deadline(self) -> int | None:
+        """When the time decides something that waits, without any packet (ns since the first); None where nothing waits."""
+        return min(self.reading.deadlines.values(), default=None)
 
     def needed_from(self) -> int:
         """The first place of the capture that may be read again."""

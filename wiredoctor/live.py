@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from wiredoctor import diagnosis, limits, rules
@@ -157,14 +158,15 @@ class Session:
         end = time.monotonic() + patience
         while True:
             now = time.monotonic()
+            until = end if self._capture.behind else min(end, now + self._due_in())
             wait = 0.0 if self._capture.behind and now >= self._next else max(min(end, max(self._next, now)) - now, 0.0)
-            self._hear(self._recorder.events(wait if self._capture.behind else end - now), news)
+            self._hear(self._recorder.events(wait if self._capture.behind else max(until - now, 0.0)), news)
             self._capture.extend(self._recorder.progress.bytes)
             now = time.monotonic()
             if self._capture.behind and (now >= self._next or self._recorder.over):
                 news.findings += self._analyse()
                 break
-            if now >= end or self._recorder.over:
+            if now >= until or self._recorder.over:
                 break
         if not self._capture.behind and not self._recorder.over:
             news.findings += self._pass_time()
@@ -213,14 +215,21 @@ class Session:
         self._next = begun + took + (0 if self._capture.behind else min(max(TICK, took / BUSY), LONGEST_TICK))
         return found
 
+    def _silent_until(self) -> int | None:
+        """Up to when everything has come (ns since the first packet), where nothing is behind; None before the first."""
+        first = self._capture.first_time
+        late = LATE.get(self._recorder.progress.backend, 1.0)
+        return None if first is None else self._clock() - first - round(late * SECOND)
+
+    def _due_in(self) -> float:
+        """Seconds until silence alone decides something, if it lasts so long; infinite where nothing waits for that."""
+        clock, deadline = self._silent_until(), self._analysis.deadline
+        return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
+
     def _pass_time(self) -> list[Finding]:
         """On a silent link time passes all the same: what waits for that is over a second late."""
-        first = self._capture.first_time
-        if first is None:
-            return []
-        late = LATE.get(self._recorder.progress.backend, 1.0)
-        clock = self._clock() - first - round(late * SECOND)
-        if not self._analysis.waits_until(clock):
+        clock, deadline = self._silent_until(), self._analysis.deadline
+        if clock is None or deadline is None or deadline > clock:
             return []
         self._found(self._analysis.pass_time(clock))
         return self._certain.tell()

@@ -140,7 +140,7 @@ def memory(options: argparse.Namespace) -> bool:
         print(live.until_begun())
         _traffic(client, "steady", server, options.rate)
         begun, told, packets = time.monotonic(), 0, passed(client)
-        while (now := time.monotonic() - begun) < end:
+        while (now := time.monotonic() - begun) < end and live.process.poll() is None:
             time.sleep(2)
             samples.append((time.monotonic() - begun, live.resident()))
             if now // 60 > told:

@@ -58,7 +58,7 @@ class Live:
         self.said: list[Said] = []
         self.notes: list[str] = []
         self.screen = ""
-        call = [*COMMAND, "live", "-i", "eth0", *words, *(() if terminal else ("--format", "jsonl"))]
+        call = [*COMMAND, "live", "-i", "eth0", "--verbose", *words, *(() if terminal else ("--format", "jsonl"))]
         options: dict[str, Any] = {"cwd": folder, "env": environment(self.temporary), "stdin": subprocess.DEVNULL}
         if terminal:
             ours, theirs = pty.openpty()
@@ -110,7 +110,7 @@ class Live:
         took = time.monotonic() - begun
         time.sleep(0.3)  # what the pipes still hold is read
         if self.process.returncode:
-            raise RuntimeError(f"live ended with {self.process.returncode}: {self.notes}")
+            raise RuntimeError("\n".join((f"live ended with {self.process.returncode}:", *self.notes)))
         return took
 
     def dropped(self) -> int:
