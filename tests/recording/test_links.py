@@ -74,6 +74,12 @@ def until_sections(file: Path, count: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("name", ["wire10", "wire1wire1wire1wire1", "wire\udcff", "-i", "wire1/..", ""])
+def test_names_that_no_interface_has(name: str, cable: Cable, tmp_path: Path) -> None:
+    with Recording(cable.inside(cable.there), interfaces=["wire1", name], file=str(tmp_path / "a.pcapng")) as recording:
+        assert recording.until("error")["text"] == f"no such interface: {name} (there are: lo, wire1, any)"
+
+
 def test_an_interface_that_is_down_is_told(cable: Cable, tmp_path: Path) -> None:
     ip("-n", cable.there, "link", "set", "wire1", "down")
     with Recording(cable.inside(cable.there), interfaces=["wire1"], file=str(tmp_path / "a.pcapng")) as recording:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 
@@ -29,7 +30,7 @@ def section(program: str) -> bytes:
 def interface(name: str, link_type: int, snaplen: int | None) -> bytes:
     """An Interface Description Block whose time stamps count nanoseconds."""
     fixed = struct.pack("=HHI", link_type, 0, snaplen or _HARDWARE_SNAPLEN)
-    return _block(INTERFACE, fixed + _options((_NAME, name.encode()), (_RESOLUTION, b"\x09")))
+    return _block(INTERFACE, fixed + _options((_NAME, os.fsencode(name)), (_RESOLUTION, b"\x09")))
 
 
 def packet(number: int, stamp: int, data: bytes, length: int) -> bytes:

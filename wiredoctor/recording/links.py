@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import socket
 import struct
@@ -11,6 +12,8 @@ import struct
 _SIOCGIFFLAGS = 0x8913
 _UP, _RUNNING = 0x1, 0x40
 _RTMGRP_LINK = 1
+_LONGEST = 15
+"""Bytes of a name: IFNAMSIZ without the zero behind it."""
 
 _PSEUDO = re.compile(r"any|nflog(:.*)?|nfqueue(:.*)?|usbmon\d+|bluetooth.*|dbus-.*")
 """What libpcap captures from, and the kernel does not count among its interfaces."""
@@ -25,9 +28,12 @@ def _flags(name: str) -> int | None:
     """The interface's flags (netdevice(7)); None where there is no such interface."""
     if _PSEUDO.fullmatch(name):
         return _UP | _RUNNING
+    raw = os.fsencode(name)
+    if len(raw) > _LONGEST:
+        return None
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode()[:15], 0))
+            answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16sH14x", raw, 0))
     except OSError:
         return None
     return struct.unpack_from("H", answer, 16)[0]
