@@ -35,6 +35,18 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
 
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+"""Runs what follows without any right; it must be the program itself, as setpriv passes over folders that are root's alone."""
+
+
+def nobody() -> list[str]:
+    """NOBODY; skips where nobody can run this Python, or read this project."""
+    words = [*NOBODY, sys.executable, "-c", "import wiredoctor.recording.__main__, scapy"]
+    if shutil.which("setpriv") is None or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("a user without rights cannot run the program here")
+    return NOBODY
+
+
 class Recording:
     """`python -m wiredoctor.recording`, its events, and its end by whatever end of its standard input."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.recording.namespaces import Cable
-from tests.recording.running import Recording, kinds, needs, needs_root, packets, send
+from tests.recording.running import Recording, kinds, needs, needs_root, nobody, packets, send
 
 pytestmark = needs_root
 
@@ -107,7 +107,7 @@ def test_the_recording_itself_is_killed_and_no_backend_is_left(backend: str, tmp
         assert all(gone(process, 2) for process in mine.values())
 
 
-@needs("setcap", "setpriv")
+@needs("setcap")
 @pytest.mark.parametrize("backend", PROCESSES)
 def test_a_backend_with_capabilities_in_its_file_is_not_left_either(
     backend: str, everybodys: Path, monkeypatch: pytest.MonkeyPatch
@@ -121,12 +121,11 @@ def test_a_backend_with_capabilities_in_its_file_is_not_left_either(
     if subprocess.run(["setcap", "cap_net_raw+eip", str(mine)], check=False).returncode:
         pytest.skip("this file system has no capabilities")
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     asked = {"interfaces": ["lo"], "filter": "udp", "backend": backend}
-    with Recording(nobody, file=str(everybodys / "b.pcapng"), **asked) as recording:
+    with Recording(nobody(), file=str(everybodys / "b.pcapng"), **asked) as recording:
         recording.until("started")
         assert recording.stop()["reason"] == "stopped"
-    with Recording(nobody, file=str(everybodys / "a.pcapng"), **asked) as recording:
+    with Recording(nobody(), file=str(everybodys / "a.pcapng"), **asked) as recording:
         recording.until("started")
         send(20)
         recording.until("progress", packets=20)

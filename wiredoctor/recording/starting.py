@@ -36,7 +36,10 @@ def start(backend: str, interfaces: Sequence[str], request: Request) -> Source:
     if backend == "raw":
         if sys.platform != "linux":
             raise NotThereError("raw sockets are for Linux only")
-        return Raw(interfaces, request)
+        try:
+            return Raw(interfaces, request)
+        except ImportError as error:
+            raise NotThereError(f"raw sockets need scapy: {error}") from error
     path = program(backend)
     if path is None:
         raise NotThereError(f"{backend} is not installed, or not for this user")
