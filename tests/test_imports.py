@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": {
         "tables",
         "limits",
+        "durations",
         "findings",
         "spill",
         "waiting",

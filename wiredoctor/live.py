@@ -20,6 +20,7 @@ from wiredoctor.capture import EPOCH, CaptureError
 from wiredoctor.capture.growing import GrowingCapture
 from wiredoctor.capture.recorder import Event, Order, Recorder, Ring
 from wiredoctor.certain import Certain
+from wiredoctor.durations import duration_text
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
@@ -131,7 +132,7 @@ class Session:
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
-        self._lost = 0
+        self._lost = self._steps = 0
 
     @property
     def order(self) -> Order:
@@ -165,6 +166,7 @@ class Session:
             now = time.monotonic()
             if self._capture.behind and (now >= self._next or self._recorder.over):
                 news.findings += self._analyse()
+                self._watch_clock(news)
                 break
             if now >= until or self._recorder.over:
                 break
@@ -225,6 +227,14 @@ class Session:
         """Seconds until silence alone decides something, if it lasts so long; infinite where nothing waits for that."""
         clock, deadline = self._silent_until(), self._analysis.deadline
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
+
+    def _watch_clock(self, news: News) -> None:
+        """Steps of the clock are said while they are news; the report has them all."""
+        steps = self._analysis.steps
+        for step in steps.first[self._steps :]:
+            back = duration_text(step.time_before - step.time)
+            news.notes.append(f"the clock was set back by {back} (frame {step.frame}): times across that are not judged")
+        self._steps = len(steps.first)
 
     def _pass_time(self) -> list[Finding]:
         """On a silent link time passes all the same: what waits for that is over a second late."""

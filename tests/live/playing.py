@@ -75,7 +75,7 @@ class Played:
 
     told: list[tuple[int, Finding]]
     report: Report
-    most_waiting: int
+    notes: list[str]
 
 
 def pcapng(source: Path, to: Path) -> list[Stop]:
@@ -114,12 +114,12 @@ def play(files: list[tuple[Path, int]], stops: list[Stop], *, removed: Sequence[
     rules.begin(modules)
     player = Player(files, stops, removed, order=Order((), "", ring=ring))
     told: list[tuple[int, Finding]] = []
-    most = 0
+    notes: list[str] = []
     at_once = patch.multiple("wiredoctor.live", TICK=0.0, LONGEST_TICK=0.0)
     with at_once, GrowingCapture(str(files[0][0])) as capture:
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
         while not session.over:
             news = session.look(0.0)
-            most = max(most, news.status.waiting)
+            notes += news.notes
             told += [(news.status.analysed, one) for one in news.findings]
-        return Played(told, session.report(), most)
+        return Played(told, session.report(), notes)

@@ -13,13 +13,15 @@ import pytest
 import wiredoctor
 from tests.captures.papers import CAPTURES, ONE_EACH, PATHS, read
 from tests.ladders import to_pcap
-from tests.live.playing import Played, Stop, pcapng, play, with_silence
+from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_silence
+from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, together
 from wiredoctor import limits, live, spill
 from wiredoctor.capture.recorder import Ring
 from wiredoctor.findings import Finding, Report
 from wiredoctor.report import json as report_json
 from wiredoctor.rules import catalogue
+from wiredoctor.tables import SECOND
 
 SHORT = 200
 """Packets up to which a capture is played packet by packet."""
@@ -140,3 +142,17 @@ def test_what_the_ring_overwrites_before_it_is_read_is_passed_over_and_told(tmp_
     assert played.report.captures[0].packets == 4 * packets
     assert played.report.limits == [f"{2 * size:,} bytes were overwritten in the ring before they could be analysed"]
     assert play(files, end, removed=removed[:2], ring=Ring(2, size)).report.captures[0].packets == 6 * packets
+
+
+def test_a_clock_that_is_set_back_is_told_while_it_is_news(tmp_path: Path) -> None:
+    """Behind the tenth packet all stamps are an hour earlier."""
+    packets = recording.read(CAPTURES / "server-head-body-split.pcap")
+    stepped = [replace(p, time=p.time - 3600 * SECOND) if i >= 10 else p for i, p in enumerate(packets)]
+    trace = tmp_path / "trace.pcapng"
+    recording.write(trace, stepped)
+    played = play([(trace, 0)], [Stop(end, p.time) for end, p in zip(block_ends(trace.read_bytes()), stepped, strict=True)])
+    assert_true_to(played)
+    assert [note for note in played.notes if "clock" in note] == [
+        "the clock was set back by 1 h (frame 11): times across that are not judged"
+    ]
+    assert as_json(played.report) == of_file(trace)

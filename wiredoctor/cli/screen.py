@@ -25,6 +25,9 @@ REFRESH = 1.0
 """Seconds after which a screen is drawn anew though nothing happened: its clock goes on."""
 
 
+LONG, SELDOM = 5.0, 60.0
+"""Seconds of lag that are said, and so long not again."""
+
 REMEMBERED = 1_000_000
 """Findings that are not told again at the end, at 8 bytes each."""
 
@@ -50,6 +53,16 @@ class Lines:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._next_word = 0.0
+
+    def _say_lag(self, status: Standing) -> None:
+        """Now and then, how far the analysis is behind: nothing is lost by that, but nobody should wonder."""
+        now = time.monotonic()
+        if status.lag >= LONG and now >= self._next_word:
+            from wiredoctor.report.running import behind
+
+            self._next_word = now + SELDOM
+            self.note(f"the analysis is {behind(status)}; no packets are lost by that")
 
     def note(self, line: str) -> None:
         """To standard error."""
@@ -60,7 +73,7 @@ class Lines:
         """A line each."""
         from wiredoctor.report.running import plain
 
-        del status
+        self._say_lag(status)
         for finding in findings:
             sys.stdout.write(plain(finding) + "\n")
         if findings:
@@ -82,7 +95,7 @@ class JsonLines(Lines):
         """An object each."""
         from wiredoctor.report import json
 
-        del status
+        self._say_lag(status)
         for finding in findings:
             sys.stdout.buffer.write(json.line(finding))
             self._told.append(_sign(finding))

@@ -23,7 +23,8 @@ def watch(s: Columns, facts: dict[str, Array], state: HttpState) -> list[tuple[i
         slot = int(s["slot"][row])
         if slot in state.conversations:
             rtt = sum(max(int(facts["side_rtt"][2 * slot + d]), 0) for d in (0, 1))
-            time, deadline = int(s["time"][row]), state.deadlines.get(slot, NEVER)
+            # by the watermark: where the clock was set back, a deadline by the packet's own time would be over before it
+            time, deadline = int(s["clock"][row]), state.deadlines.get(slot, NEVER)
             if NEVER < deadline <= time:
                 due.append((slot, deadline))
             state.deadlines[slot] = max(time + max(SECOND, 2 * rtt), deadline)

@@ -208,7 +208,8 @@ def _connection(
             for field in ("frame", "time", "ack", "offset")
         }
         close[name]["rst"] = np.where(close[name]["frame"] == NEVER, -1, np.where(fin, 0, 1))
-    closed = close["server"]["time"]
+    known_then = (frame == NEVER) | (close["server"]["frame"] < frame)
+    closed = np.where(known_then, close["server"]["time"], NEVER)
     deadline = np.where(closed == NEVER, NEVER, closed + patience)
     last = (start == NEVER) | ~further | ((deadline != NEVER) & (start > deadline))
     # what began when all was over has a deadline of its own: that of the FIN or RST that answered it

@@ -135,10 +135,15 @@ def _state(status: Standing) -> Text:
     from rich.text import Text
 
     drops = "told at the end" if status.dropped is None else f"{status.dropped:,}"
-    lag = "up to date" if not status.behind else f"{duration(status.lag)} behind ({size(status.behind)})"
+    lag = behind(status) if status.behind else "up to date"
     waits = f"  {status.waiting:,} not certain yet" if status.waiting > 0 else ""
     style = "bold red" if status.dropped else ""
     return Text.assemble("kernel drops: ", (drops, style), f"  analysis: {lag}{waits}")
+
+
+def behind(status: Standing) -> str:
+    """How far the analysis has fallen back."""
+    return f"{duration(status.lag)} behind ({size(status.behind)})"
 
 
 def _clock(seconds: float) -> str:
