@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import struct
@@ -146,6 +147,24 @@ def test_the_memory_of_what_was_read_is_given_back(tmp_path: Path) -> None:
     assert not reserve.data[0]
     if before:
         assert _resident() - before < 8 * CHUNK  # of 100
+
+
+def test_reading_leaves_no_garbage(tmp_path: Path) -> None:
+    """The collector is off while a capture is analysed, and a live one may go on for days: each read is of another size."""
+    (tmp_path / "long").write_bytes(bytes(100_000))
+    reserve, at = Reserve(), 0
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with (tmp_path / "long").open("rb") as file:
+            gc.collect()
+            for size in range(1000, 1100):
+                at += reserve.read(file.fileno(), 0, at, size)
+            assert gc.collect() < 100
+    finally:
+        if enabled:
+            gc.enable()
+    assert at == sum(range(1000, 1100))
 
 
 def _resident() -> int:

@@ -28,6 +28,10 @@ _MAP_FIXED = 0x10
 """mmap(2), the same on Linux and macOS; Python does not name it."""
 
 
+_Chunk = ctypes.c_ubyte * CHUNK
+"""Of one size: each other size would be a type of its own, which stays until a collector of garbage comes."""
+
+
 class Reserve:
     """The range: `data`, an array of unsigned bytes. Raises CaptureError where the system has no such thing."""
 
@@ -64,8 +68,8 @@ class Reserve:
             self._end += CHUNK
         done = 0
         while done < size:
-            part = (ctypes.c_char * (size - done)).from_address(self._base + at + done)
-            got = os.preadv(file, [part], offset + done)
+            part = memoryview(_Chunk.from_address(self._base + at + done))
+            got = os.preadv(file, [part[: min(size - done, CHUNK)]], offset + done)
             if not got:
                 break
             done += got
