@@ -22,6 +22,10 @@ TOGETHER = 4_096
 """Rows that are at least written at once, where there are many. What an epoch adds is more than that, mostly, and is written
 as it is: to join frames is to hold them twice."""
 
+LOOSE = 64
+"""Frames that are held as they came: a live capture adds a few rows at a time, and of those a frame of a hundred columns takes
+twenty times as much as its rows in a longer one."""
+
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the kernel says where no more may be written."""
@@ -80,6 +84,7 @@ class Spill:
     _held: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     _held_rows: int = 0
     _held_bytes: int | float = 0
+    _loose: int = 0
     forgotten: int = 0
     """Rows that are not kept any more; `rows` counts them too."""
 
@@ -91,13 +96,17 @@ class Spill:
         self._held.append(frame)
         self._held_rows += frame.height
         self._held_bytes += frame.estimated_size()
+        self._loose += 1
+        if self._loose >= LOOSE:
+            self._held[-LOOSE:] = [pl.concat(self._held[-LOOSE:], rechunk=True)]
+            self._loose = 0
         many = self._held_rows >= (TOGETHER if self.files else limits.ROWS_HELD.value)
         if many or self._held_bytes >= limits.BYTES_HELD.value:
             self.write()
 
     def write(self) -> None:
         """Writes what waits in memory."""
-        held, self._held, self._held_rows, self._held_bytes = self._held, [], 0, 0
+        held, self._held, self._held_rows, self._held_bytes, self._loose = self._held, [], 0, 0, 0
         run: list[pl.DataFrame] = []
         for i, frame in enumerate(held, start=1):
             run.append(frame)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.spill import Folder, room_needed
+from wiredoctor.spill import LOOSE, Folder, room_needed
 
 Found = dict[str, pl.DataFrame]
 """Candidates of an epoch: rule name -> rows."""
@@ -38,6 +38,7 @@ class Waiting:
     apart: bool = True
     _epochs: list[dict[str, pl.DataFrame | Slice]] = field(default_factory=list[dict[str, pl.DataFrame | Slice]])
     _written: int = 0
+    _joined: int = 0
     _held: int = 0
 
     def append(self, found: Found) -> None:
@@ -46,6 +47,21 @@ class Waiting:
         self._held += sum(rows.height for rows in found.values())
         if self._held >= limits.CANDIDATES_HELD.value:
             self._write()
+        elif not self.apart and len(self._epochs) - self._joined >= LOOSE:
+            self._join()
+
+    def _join(self) -> None:
+        """Makes one of the last epochs, of each rule: a live capture adds a few rows at a time."""
+        loose, joined = self._epochs[self._joined :], Found()
+        for name in dict.fromkeys(name for epoch in loose for name in epoch):
+            having = [epoch for epoch in loose if name in epoch]
+            frames = [rows for epoch in having if isinstance(rows := epoch[name], pl.DataFrame)]
+            if _alike(frames):
+                joined[name] = pl.concat(frames, rechunk=True)
+                for epoch in having:
+                    del epoch[name]
+        self._epochs[self._joined :] = [{**joined}, *(epoch for epoch in loose if epoch)]
+        self._joined = len(self._epochs)
 
     def _write(self) -> None:
         """Writes what waits in memory, a file for each rule."""
@@ -70,7 +86,7 @@ class Waiting:
                 del epoch[name]
         if not self.apart:
             self._epochs[-len(held) :] = [joined, *(epoch for epoch in held if epoch)]
-        self._written = len(self._epochs)
+        self._written = self._joined = len(self._epochs)
 
     def forget(self, most: int) -> None:
         """Forgets the oldest of those that were written, of each rule, where there are more."""
@@ -86,6 +102,7 @@ class Waiting:
                     del epoch[name]
         gone = [number for number, epoch in enumerate(self._epochs) if not epoch]
         self._written -= sum(number < self._written for number in gone)
+        self._joined -= sum(number < self._joined for number in gone)
         self._epochs = [epoch for epoch in self._epochs if epoch]
 
     def __len__(self) -> int:

@@ -20,12 +20,13 @@ def rows(start: int, count: int) -> pl.DataFrame:
     )
 
 
-@given(st.lists(st.integers(0, 12), max_size=30), st.integers(1, 20), st.integers(1, 10))
-def test_rows_come_back_in_their_order(heights: list[int], held: int, together: int) -> None:
+@given(st.lists(st.integers(0, 12), max_size=30), st.integers(1, 20), st.integers(1, 10), st.integers(1, 5))
+def test_rows_come_back_in_their_order(heights: list[int], held: int, together: int, loose: int) -> None:
     whole = rows(0, sum(heights))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.ROWS_HELD, "value", held)
         patch.setattr(spill, "TOGETHER", together)
+        patch.setattr(spill, "LOOSE", loose)
         kept = Spill(ODDITIES, Folder())
         start = 0
         for height in heights:
@@ -61,3 +62,12 @@ def test_the_files_go_with_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert path.exists()
     folder.remove()
     assert not Path(path).parent.exists()
+
+
+def test_a_few_rows_at_a_time_are_soon_joined() -> None:
+    """A frame of one row takes as much as one of a hundred."""
+    kept, whole = Spill(ODDITIES, Folder()), rows(0, 1000)
+    for start in range(1000):
+        kept.add(whole.slice(start, 1))
+    assert len(kept._held) < 100
+    assert kept.scan().collect().equals(whole)

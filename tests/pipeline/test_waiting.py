@@ -58,6 +58,24 @@ def test_candidates_come_back_by_epoch_and_by_rule(epochs: list[tuple[int, int]]
             assert stored[numbers].equals(whole[numbers])
 
 
+@given(EPOCHS, st.integers(1, 60), st.integers(1, 5))
+def test_candidates_of_a_few_epochs_are_joined_where_none_is_told_apart(
+    epochs: list[tuple[int, int]], held: int, loose: int
+) -> None:
+    given_ones = [{"a": rows(100 * n, a), "b": rows(7 * n, b)} for n, (a, b) in enumerate(epochs)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits.CANDIDATES_HELD, "value", held)
+        patch.setattr("wiredoctor.waiting.LOOSE", loose)
+        waiting = Waiting(Folder(), apart=False)
+        for found in given_ones:
+            waiting.append(found)
+    assert len(waiting) <= len(epochs) // loose + loose + sum(a + b for a, b in epochs) // held + 1
+    for name, parts in waiting.of_rules().items():
+        stored = together(parts)
+        back = pl.concat([*stored.iter_slices(4)] or [stored.schema.to_frame()])
+        assert back.equals(pl.concat([found[name] for found in given_ones]))
+
+
 @given(st.permutations(range(30)), st.integers(1, 29), st.integers(1, 5))
 def test_which_are_kept_does_not_depend_on_their_order(order: list[int], most: int, at_once: int) -> None:
     """Of each rule as many, those with the longest delays first, then the earliest."""
