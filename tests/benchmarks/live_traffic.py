@@ -174,7 +174,7 @@ def main() -> None:
     """Entry point."""
     what, address, port, *more = sys.argv[1:]
     ways = {"serve": serve, "faults": faults, "steady": steady}
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, ConnectionError):  # both are how it ends
         asyncio.run(ways[what](address, int(port), *map(int, more)))
 
 
