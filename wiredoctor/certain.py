@@ -24,10 +24,13 @@ _KEY = ("rule", "connection", "frame")
 _TOLD = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 
 _STATES = pl.Schema({
-    "connection": pl.Int64(), "since": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
+    "connection": pl.Int64(), "since": pl.Int64(), "unknown": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
 })  # fmt: skip
-"""Of a connection: from when on something is undecided (ns), whether it is closed and all is said, and whether it carries
-something that is not HTTP."""
+"""Of a connection: from when on exchanges are not over, and from when on it is not even known what is answered (ns); whether it
+is closed and all is said; whether it carries something that is not HTTP."""
+
+_AT_THE_PACKET = ("segments", "faults")
+"""Tables whose rules look at packets, not at finished exchanges: a stall in a response that goes on for hours is one."""
 
 
 @dataclass
@@ -62,7 +65,7 @@ class Certain:
         for name, rows in events.items():
             if rows.height:
                 before = self._candidates.get(name)
-                self._candidates[name] = rows if before is None else pl.concat([before, rows])
+                self._candidates[name] = rows if before is None else pl.concat([before, rows], rechunk=True)
         self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known)
 
     def said(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
@@ -72,10 +75,10 @@ class Certain:
         ids = pl.Series(list(self._known), dtype=pl.Int64).implode()
         mine = exchanges.lazy().filter(pl.col("connection").is_in(ids)).select(http.ANSWERED).collect()
         if mine.height:
-            self._exchanges = pl.concat([self._exchanges, mine])
+            self._exchanges = pl.concat([self._exchanges, mine], rechunk=True)
         over = connections.lazy().filter(pl.col("connection").is_in(ids)).collect()
         if over.height:
-            self._connections = pl.concat([self._connections, over])
+            self._connections = pl.concat([self._connections, over], rechunk=True)
 
     def _watch(self, fresh: set[int]) -> None:
         """From now on what is said of these connections is kept; and what was said before."""
@@ -92,7 +95,7 @@ class Certain:
         self._exchanges = pl.concat([self._exchanges, before]).unique(["connection", "exchange"], maintain_order=True)
         gone = pl.Series([i for i in some if i not in slots], dtype=pl.Int64).implode()
         over = a.connections.scan().filter(pl.col("connection").is_in(gone)).collect()
-        self._connections = pl.concat([self._connections, over]).unique("connection", maintain_order=True)
+        self._connections = pl.concat([self._connections, over], rechunk=True).unique("connection", maintain_order=True)
 
     def tell(self) -> list[Finding]:
         """The findings that have become certain since it was last asked."""
@@ -114,7 +117,7 @@ class Certain:
             # whatever belongs to no exchange may be told more of by a later one
             sure = pl.col("over") | pl.col("no_http") | pl.col("exchange").is_not_null()
             held.append(mine.filter(~sure).select(_KEY))
-            return mine.filter(sure).drop("since", "over", "no_http")
+            return mine.filter(sure).drop("since", "unknown", "over", "no_http")
 
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
@@ -122,7 +125,7 @@ class Certain:
             file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep,
         )  # fmt: skip
         self._held = pl.concat([self._held, *held]).unique()
-        self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")])
+        self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")], rechunk=True)
         self._forget(of)
         return findings
 
@@ -138,24 +141,27 @@ class Certain:
         now = CONNECTIONS.frame(tcp.connection_rows(slots, http.heard(slots, a.reading), a.connecting))
         return pl.concat([self._connections, now])
 
-    def _state(self, connection: int, slot: int | None) -> tuple[int, int, bool, bool]:
+    def _state(self, connection: int, slot: int | None) -> tuple[int, int, int, bool, bool]:
         """A row of _STATES."""
         if slot is None:
-            return connection, _FAR, True, True
+            return connection, _FAR, _FAR, True, True
         a = self.analysis
-        since, shut = http.undecided_since(slot, a.reading), tcp.window_closed_since(slot, a.connecting)
+        (since, unknown), shut = http.undecided_since(slot, a.reading), tcp.window_closed_since(slot, a.connecting)
         over = tcp.is_closed(slot, a.connecting) and http.all_said(slot, a.reading) and since == _FAR
         begun = tcp.client_is_known(slot, a.connecting)
         no_http = http.is_not_http(slot, a.reading, begun=begun)
         if not (begun or no_http or http.client_is_known(slot, a.reading)):
-            since = 0
-        return connection, min(since, _FAR if shut is None else shut), over, no_http
+            since = unknown = 0
+        shut = _FAR if shut is None else shut
+        return connection, min(since, shut), min(unknown, shut), over, no_http
 
     def _ready(self, of: pl.DataFrame) -> pl.DataFrame:
         """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
-        early = (pl.max_horizontal("start", "end").fill_null(0) < c("since")) & ~c("rule").is_in(whole)
+        packets = [n for n, m in self.modules.items() if m.tables[0] in _AT_THE_PACKET]
+        since = pl.when(c("rule").is_in(packets)).then("unknown").otherwise("since")
+        early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)
         core = pl.concat([
             rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))
             for name, rows in self._candidates.items()

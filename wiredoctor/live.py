@@ -6,6 +6,7 @@ that may come can change them (`certain`).
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -101,6 +102,8 @@ def watch(
             held = [tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)]
             order = replace(order, folder=held[0].name, ring=order.ring or (None if order.file else TEMPORARY))
         stack.enter_context(diagnosis.without_collector())
+        gc.freeze()  # what is there from the beginning is none of what has to be looked at every minute
+        stack.callback(gc.unfreeze)
         stack.enter_context(configured(set_thresholds(everything, thresholds or {})))
         stack.enter_context(showing(show_secrets))
         capture = stack.enter_context(GrowingCapture(name))
@@ -213,6 +216,7 @@ class Session:
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
             self._analysis.forget(self._found_in)
+            gc.collect()  # nothing is in a cycle for long, but days are long
         took = time.monotonic() - begun
         self._next = begun + took + (0 if self._capture.behind else min(max(TICK, took / BUSY), LONGEST_TICK))
         return found

@@ -12,7 +12,7 @@ import pytest
 
 import wiredoctor
 from tests.captures.papers import CAPTURES, ONE_EACH, PATHS, read
-from tests.ladders import to_pcap
+from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_silence
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, together
@@ -156,3 +156,32 @@ def test_a_clock_that_is_set_back_is_told_while_it_is_news(tmp_path: Path) -> No
         "the clock was set back by 1 h (frame 11): times across that are not judged"
     ]
     assert as_json(played.report) == of_file(trace)
+
+
+def test_a_stall_in_a_response_that_goes_on_is_told_while_it_does(tmp_path: Path) -> None:
+    """An upload is over, its answer has begun and goes on for a minute; the upload had waited for a delayed ACK."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(LONG_ANSWER)))
+    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    [(analysed, found)] = [(analysed, f) for analysed, f in played.told if f.rule == "nagle-delayed-ack"]
+    assert (found.side, found.status) == ("client", 200)
+    assert analysed == 8  # the packet with the head of the answer
+    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+
+
+LONG_ANSWER = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\n\\r\\n"
+    0.211  <  .    ack 48
+    0.211  >  P.   "hello"
+    0.221  <  .    ack 53
+    0.222  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n"
+    0.222  >  .    ack 84
+    30.00  <  P.   "9\\r\\ndata: 1\\n\\n\\r\\n"
+    30.00  >  .    ack 98
+    60.00  <  P.   "9\\r\\ndata: 2\\n\\n\\r\\n0\\r\\n\\r\\n"
+    60.00  >  .    ack 117
+"""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from wiredoctor.http.conversation import FOREVER, Conversation
-from wiredoctor.http.message import COMPLETE, Exchange
+from wiredoctor.http.message import AT_CAPTURE_END, Exchange
 from wiredoctor.http.modes import OFF, SEEK, TLS
 from wiredoctor.http.state import HttpState
 from wiredoctor.tables import END_REASONS, EXCHANGES, NEVER
@@ -19,21 +19,24 @@ ANSWERED = (
 """Columns of tables.EXCHANGES: what findings say of an exchange, and when it was."""
 
 
-def undecided_since(slot: int, state: HttpState) -> int:
-    """The time from which on something may change what is said of a connection: when the first request began that is not
-    answered, or a head that is not all there, or when bytes came behind a hole. FOREVER where there is no such."""
+def undecided_since(slot: int, state: HttpState) -> tuple[int, int]:
+    """The times from which on something may change what is said of a connection: when the first request began whose answer is
+    not over, and the first of which it is not even known what the answer is; or when a head began that is not all there, or
+    bytes came behind a hole. FOREVER where there is no such."""
     conversation = state.conversations.get(slot)
     if conversation is None:
-        return FOREVER
-    times = [_began(exchange) for exchange in conversation.open if _may_change(exchange)]
+        return FOREVER, FOREVER
+    lacking: list[int] = []
     for reader in conversation.readers:
-        times += [reader.partial.time] if reader.partial is not None else []
-        times += [item[3] for item in reader.assembler.waiting[:1]]
+        lacking += [reader.partial.time] if reader.partial is not None else []
+        lacking += [item[3] for item in reader.assembler.waiting[:1]]
         if reader.leftover is not None:
-            times += reader.leftover.time[:1]
+            lacking += reader.leftover.time[:1]
         elif reader.paused:
-            times.append(0)
-    return min(times, default=FOREVER)
+            lacking.append(0)
+    unfinished = [_began(exchange) for exchange in conversation.open if not _is_over(exchange)]
+    unknown = [_began(exchange) for exchange in conversation.open if not _is_answered(exchange)]
+    return min(lacking + unfinished, default=FOREVER), min(lacking + unknown, default=FOREVER)
 
 
 def client_is_known(slot: int, state: HttpState) -> bool:
@@ -65,13 +68,13 @@ def has_said(slot: int, state: HttpState) -> bool:
 
 
 def answered(slots: Iterable[int], state: HttpState) -> pl.DataFrame:
-    """The exchanges of these connections that are answered and wait to be said: columns ANSWERED."""
+    """The exchanges of these connections of which it is known what was answered, and that are not said: columns ANSWERED."""
     rows = [
         _row(conversation, exchange)
         for slot in slots
         if (conversation := state.conversations.get(slot)) is not None
         for exchange in conversation.open
-        if not _may_change(exchange)
+        if _is_answered(exchange)
     ]
     schema = {name: EXCHANGES.schema[name] for name in ANSWERED}
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -89,10 +92,15 @@ def oldest_place(state: HttpState) -> int:
     return min((at for at in places if at >= 0), default=FOREVER)
 
 
-def _may_change(exchange: Exchange) -> bool:
-    """Not answered; or the answer may have been waited for with a 100, of which only the whole exchange tells."""
-    expects = exchange.request_fields is not None and exchange.request_fields.expect_continue
-    return not (exchange.request_done and exchange.response_done) or expects
+def _is_over(exchange: Exchange) -> bool:
+    return exchange.response_done and _is_answered(exchange)
+
+
+def _is_answered(exchange: Exchange) -> bool:
+    """The request is over, and its answer has begun; where a 100 was waited for, only the whole exchange tells of that."""
+    fields = exchange.request_fields
+    asked = exchange.request_done and not (fields is not None and fields.expect_continue)
+    return asked and exchange.response_line is not None and exchange.response[3] != NEVER
 
 
 def _began(exchange: Exchange) -> int:
@@ -114,5 +122,5 @@ def _row(conversation: Conversation, exchange: Exchange) -> tuple[object, ...]:
         None if request[3] == NEVER else request[3],
         None if response[3] == NEVER else response[3],
         None if response[4] == NEVER else response[4],
-        END_REASONS[response[9] if exchange.response_done else COMPLETE],
+        END_REASONS[response[9] if exchange.response_done else AT_CAPTURE_END],
     )
