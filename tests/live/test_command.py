@@ -233,6 +233,8 @@ def test_what_cannot_be_captured_is_told_in_a_line(tmp_path: Path) -> None:
         (["-i", "lo", "-i", "lo"], "given twice"),
         (["-i", "lo", "--write", "trace.pcap"], "pcapng"),
         (["-i", "lo", "--write", "/no/such/folder/x.pcapng"], "no folder"),
+        (["-i", "lo", "--write", "-"], "into a file"),
+        (["-i", "lo", "--write", "/dev/null"], "a pipe or a device"),
         (["-i", "lo", "--ring", "5"], "FILES:SIZE"),
         (["-i", "lo", "--ring", "1:5MB"], "two files"),
         (["-i", "lo", "--ring", "3:5kB"], "1 MiB"),
@@ -244,6 +246,13 @@ def test_what_cannot_be_captured_is_told_in_a_line(tmp_path: Path) -> None:
 )
 def test_a_command_line_that_is_wrong(words: list[str], said: str) -> None:
     assert said in only_line(live(*words))
+
+
+def test_a_pipe_is_no_place_for_packets(tmp_path: Path) -> None:
+    """Nobody may ever read it: to open it would wait for that, and hear of no signal."""
+    pipe = tmp_path / "pipe.pcapng"
+    os.mkfifo(pipe)
+    assert "a pipe or a device" in only_line(live("-i", "lo", "--write", str(pipe)))
 
 
 @REAL

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,18 @@ def test_progress_is_told_at_once_but_not_more_often_than_every_40_ms(tmp_path: 
     assert made.tell() > 1000
     assert told.of("progress")[-1] == {"bytes": len(BEGIN) + 8 * 32, "packets": 8, "dropped": None}
     made.output.close(used=True)
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.pcapng"
+    os.mkfifo(pipe)
+    code = f"""
+from tests.recording.test_files import Told, open_output, request
+try:
+    open_output(request(file={str(pipe)!r}), Told())
+except OSError as error:
+    print(type(error).__name__)
+"""
+    folder = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "OSError\n"

@@ -47,8 +47,12 @@ def ordered(
 
 def _writable(write: str) -> None:
     path = Path(write)
+    if write == "-":
+        raise UsageError("--write -: packets go into a file, which is read while it grows; standard output has the diagnosis")
     if path.is_dir():
         raise UsageError(f"--write {write}: is a directory")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--write {write}: is a pipe or a device; packets go into a file, which is read while it grows")
     if path.suffix in (".pcap", ".cap"):
         raise UsageError(f"--write {write}: packets are written as pcapng; name the file .pcapng")
     if not path.parent.is_dir():

@@ -97,7 +97,8 @@ class Single:
         self._path = path
         self._events = events
         self._new = not os.path.lexists(path)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # a pipe that nobody reads is told, and not waited for: nothing would hear of the sign to stop meanwhile
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def begin(self) -> None:
