@@ -136,6 +136,7 @@ class Session:
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
         self._lost = self._steps = 0
+        self._damaged = False
 
     @property
     def order(self) -> Order:
@@ -175,6 +176,7 @@ class Session:
                 break
         if not self._capture.behind and not self._recorder.over:
             news.findings += self._pass_time()
+        self._tell_damage(news)
         news.status = self.status()
         return news
 
@@ -204,6 +206,13 @@ class Session:
             self._lost += self._capture.skip(least)
         self._capture.removed(end, self._analysis.needed_from())
 
+    def _tell_damage(self, news: News) -> None:
+        """Somebody else has written into the file, or cut it off."""
+        damage = self._capture.damage
+        if damage is not None and not self._damaged:
+            self._damaged = True
+            news.notes.append(f"the file was changed while it was written: {damage}; what follows is not analysed")
+
     def _analyse(self) -> list[Finding]:
         """The next epoch."""
         begun = time.monotonic()
@@ -222,8 +231,9 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Up to when everything has come (ns since the first packet), where nothing is behind; None before the first."""
-        first = self._capture.first_time
+        """Up to when everything has come (ns since the first packet), where nothing is behind; None before the first, and
+        where nothing is read any more."""
+        first = self._capture.first_time if self._capture.damage is None else None
         late = LATE.get(self._recorder.progress.backend, 1.0)
         return None if first is None else self._clock() - first - round(late * SECOND)
 

@@ -118,8 +118,11 @@ def play(files: list[tuple[Path, int]], stops: list[Stop], *, removed: Sequence[
     at_once = patch.multiple("wiredoctor.live", TICK=0.0, LONGEST_TICK=0.0)
     with at_once, GrowingCapture(str(files[0][0])) as capture:
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
-        while not session.over:
+        for _ in range(2 * len(stops) + 100):  # more than it can take
+            if session.over:
+                break
             news = session.look(0.0)
             notes += news.notes
             told += [(news.status.analysed, one) for one in news.findings]
+        assert session.over
         return Played(told, session.report(), notes)

@@ -81,6 +81,21 @@ def test_a_stall_is_told_with_the_packet_that_ends_its_exchange(tmp_path: Path) 
     assert len(played.told) == 9
 
 
+def test_a_file_that_somebody_cuts_off_is_read_so_far(tmp_path: Path) -> None:
+    """The recorder goes on at its place, and what was before it is zeros: it ends all the same, and says why nothing comes."""
+    trace = tmp_path / "trace.pcapng"
+    stops = pcapng(CAPTURES / "server-head-body-split.pcap", trace)
+    data = trace.read_bytes()
+    half = stops[len(stops) // 2].end
+    trace.write_bytes(data[:half] + bytes(2000) + data[half + 2000 :])
+    played = play([(trace, 0)], stops)
+    assert played.told
+    assert_true_to(played)
+    assert as_json(played.report) == of_file(trace)
+    assert len(played.notes) == 1
+    assert "was changed while it was written" in played.notes[0]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_ladders(path: Path, tmp_path: Path) -> None:
     packets = together(path)

@@ -68,8 +68,8 @@ class GrowingCapture(Capture):
 
     @property
     def behind(self) -> int:
-        """Bytes that are written and not read yet."""
-        return self._known - self._pcapng.position
+        """Bytes that are written and not read yet. Behind damage nothing is ever read."""
+        return self._known - self._pcapng.position if self._pcapng.damage is None else 0
 
     @property
     def files(self) -> tuple[str, ...]:
