@@ -8,6 +8,7 @@ Without a word: latency and idle. Root, Linux, and `apt-get install nginx wrk et
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -188,6 +189,7 @@ def main() -> int:
     if absent := missing(*NEEDED):
         print(absent, file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as with Ctrl-C nothing stays behind
     kept = [PARTS[part](options) for part in parts]
     return 0 if all(kept) else 1
 

@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from live_watching import Live, analyze, backend, in_file, lab, passed
+from live_watching import Live, analyze, backend, in_file, lab, name_of, passed
 from record_http import ask, serve
 from run import verdict
 
@@ -68,8 +68,8 @@ def kill(options: argparse.Namespace) -> bool:
             live.until_begun()
             after = random.uniform(*KILLED_AFTER)
             time.sleep(after)
-            live.process.kill()
-            outlived.append(_until_nothing_runs(live))
+            took, last = _until_nothing_runs(live)
+            outlived.append(took)
             wrk.terminate()
             wrk.wait()
             good, what = _whole(folder) if kept else (False, "in a ring")
@@ -77,7 +77,8 @@ def kill(options: argparse.Namespace) -> bool:
             here = list(live.temporary.iterdir())
             left += len(here)
             print(
-                f"{number + 1:2}: killed after {after:.1f} s, {what}; the last of us ended {outlived[-1]:.2f} s later", flush=True
+                f"{number + 1:2}: killed after {after:.1f} s, {what}; the last of us ({last}) ended {took:.2f} s later",
+                flush=True,
             )
             for path in here:
                 shutil.rmtree(path)
@@ -96,14 +97,18 @@ def _whole(folder: Path) -> tuple[bool, str]:
     return good, f"{counted:,} packets {'whole' if good else 'BROKEN'} {complaint} {report['damage'] or ''}".strip()
 
 
-def _until_nothing_runs(live: Live) -> float:
-    """Seconds until no process of it runs any more, of ten that are waited for."""
+def _until_nothing_runs(live: Live) -> tuple[float, str]:
+    """Kills the analysis; seconds until no process of it runs any more, of ten that are waited for, and which was the last."""
+    running, last = live.processes(), "analysis"
+    live.process.kill()
     begun = time.monotonic()
     live.process.wait()
-    while (running := live.processes()) and time.monotonic() - begun < 10:
+    while (left := [what for one, what in running.items() if name_of(one)]) and time.monotonic() - begun < 10:
+        last = left[-1]
         time.sleep(0.02)
-    if running:
-        print(f"still running: {running}")
-        for one in running:
-            os.kill(one, signal.SIGKILL)
-    return time.monotonic() - begun
+    took = time.monotonic() - begun
+    for one, what in live.processes().items():  # also what has been started since
+        print(f"still running: {what}")
+        os.kill(one, signal.SIGKILL)
+        took = 10.0
+    return took, last

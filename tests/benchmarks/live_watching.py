@@ -125,7 +125,7 @@ class Live:
     def processes(self) -> dict[int, str]:
         """All processes of it that run now, and what they are."""
         others = self.others | {traffic.pid for traffic in self.host.started if traffic is not self.process}
-        return {one: what for one in self._running() if one not in others and (what := _name(one))}
+        return {one: what for one in self._running() if one not in others and (what := name_of(one))}
 
     def cpu(self) -> float:
         """Seconds of CPU that all its processes have taken, those included that have ended."""
@@ -140,7 +140,7 @@ class Live:
         return {what: _resident(one) for one, what in self.processes().items()}
 
 
-def _name(pid: int) -> str:
+def name_of(pid: int) -> str:
     """The analysis, the recorder, or the name of a program; empty where it runs no more."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
