@@ -275,13 +275,17 @@ CANDIDATES_HELD = Limit(
     "with their proofs wait in memory for the end of the capture; more are written to a temporary file: about 1 kB each",
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(
-    "settled-candidates", "rules", 10_000, "candidates",
+    "settled-candidates", "rules", 2_000, "candidates",
     "that a live capture has told are remembered of connections that go on: a later stall may begin before them, or have the "
     "same cause",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
     "up to which rules that look at all of them do so at once, which is quicker; beyond, one after the other",
+)  # fmt: skip
+LIVE_CANDIDATES_HELD = Limit(
+    "live-candidates-held", "rules", 2_048, "candidates",
+    "likewise of a live capture, which should take no more after a day than after five minutes",
 )  # fmt: skip
 ROWS_HELD = Limit(
     "rows-held", "report", 16_384, "finished rows of a table",

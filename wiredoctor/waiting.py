@@ -45,7 +45,8 @@ class Waiting:
         """Adds those of the next epoch."""
         self._epochs.append({**found})
         self._held += sum(rows.height for rows in found.values())
-        if self._held >= limits.CANDIDATES_HELD.value:
+        most = limits.CANDIDATES_HELD if self.apart else limits.LIVE_CANDIDATES_HELD
+        if self._held >= most.value:
             self._write()
         elif not self.apart and len(self._epochs) - self._joined >= LOOSE:
             self._join()

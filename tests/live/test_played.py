@@ -134,7 +134,7 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
     path = next(path for path in PATHS if path.stem == name)
     stops = pcapng(path, tmp_path / "trace.pcapng")
     last = stops[-1].time - stops[0].time
-    for limit, value in ((limits.ROWS_HELD, 2), (limits.CANDIDATES_HELD, 2), (limits.COMPARED_TIME, last // 3)):
+    for limit, value in ((limits.ROWS_HELD, 2), (limits.LIVE_CANDIDATES_HELD, 2), (limits.COMPARED_TIME, last // 3)):
         monkeypatch.setattr(limit, "value", value)
     monkeypatch.setattr(spill, "TOGETHER", 2)
     expected = of_file(tmp_path / "trace.pcapng")
