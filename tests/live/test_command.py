@@ -358,3 +358,21 @@ def test_rows_that_were_written_are_there_as_long_as_the_report_is(monkeypatch: 
         del report, session
         gc.collect()
         assert not folder.exists()
+
+
+@REAL
+def test_when_nobody_reads_any_more_it_ends_quietly() -> None:
+    """As in `wiredoctor live ... | head -1`."""
+    with server() as port:
+        process = live("-i", "lo", "--filter", f"tcp port {port}", "--format", "jsonl")
+        begun(process)
+        children = descendants(process.pid)
+        ask(port, 20)
+        assert json.loads(next_line(process))["rule"] == "nagle-delayed-ack"
+        assert process.stdout is not None
+        process.stdout.close()
+        ask(port, 20)
+        assert process.wait(20) == 141
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert not any(Path(f"/proc/{pid}").exists() for pid in children)
