@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import logging
 import os
@@ -29,7 +30,7 @@ _LONGEST = 262_144
 _TURN = 1000
 """Packets that are read from one socket before the others, and what else waits, have their turn."""
 
-_LAST_TURN = 0.4
+_LAST_TURN = 0.8
 """Seconds for what still lies in the sockets when it is to stop."""
 
 _LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
@@ -42,6 +43,9 @@ _aux = struct.Struct("=IIIHHHH").unpack_from
 
 _CONTROL = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
 """Bytes for both of what the kernel says of a packet."""
+
+_SO_ATTACH_FILTER, _BPF_RETURN = 26, 6
+"""socket(7); BPF_RET | BPF_K of linux/filter.h: a filter of this alone keeps no byte of any packet."""
 
 _timespec = struct.Struct("=qq").unpack_from
 
@@ -98,6 +102,8 @@ class Raw:
         return len(data)
 
     def _last(self, blocks: Blocks) -> int:
+        for tap in self._taps:
+            tap.shut()
         came, end = 0, time.monotonic() + _LAST_TURN
         for number, tap in enumerate(self._taps):
             while (got := self._packets(number, tap, blocks)) and time.monotonic() < end:
@@ -158,6 +164,12 @@ class _Tap:
                 break
         self._loopback = hardware == _LOOPBACK
         self._received = self._dropped = 0
+
+    def shut(self) -> None:
+        """From now on nothing comes in; what has come can still be read."""
+        nothing = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0), 8)
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
 
     def read(self, number: int, buffer: bytearray) -> list[bytes]:
         """The next packets as blocks, at most a turn's; `buffer` is what the kernel copies a packet to."""
