@@ -146,11 +146,15 @@ def start(folder: Folder, number: int, work: Callable[[], Analysis]) -> Worker:
     """Forks a process that does `work` and writes down what came of it."""
     folder.make()
     outcome = folder.new_file(f"share-{number}")
+    # a signal waits meanwhile: an exception in what Python runs around a fork is printed and ignored
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     process = os.fork()
     if process:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return Worker(process, outcome)
     code = 0
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _write(outcome, _result(work()))
     except Lost:
         pass  # another process is gone, and this one has nothing to tell of it
