@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import wiredoctor
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
+from wiredoctor import limits
 from wiredoctor.findings import Report
 from wiredoctor.report import connections, exchanges, json, markdown, text
 from wiredoctor.report.ordered import Sink
@@ -148,6 +149,12 @@ def all_talks(random: Random) -> Iterator[list[Packet]]:
     for harmless in (True, False):
         yield from (planted(talk, random, harmless=harmless) for talk in speaking())
     yield from in_places(random)
+
+
+@pytest.fixture(autouse=True)
+def _of_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversations are hours apart here, and rules that compare connections are to see them all."""
+    monkeypatch.setattr(limits.COMPARED_TIME, "value", 1 << 60)
 
 
 @pytest.fixture(scope="module")

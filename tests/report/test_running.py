@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from tests.report import examples
 from wiredoctor.report import running
@@ -68,7 +69,7 @@ def test_it_fits_the_terminal_and_says_what_is_left_out(width: int, height: int,
     for i in range(groups):
         tally.add(replace(FINDING, server=f"10.0.0.{i}:80", title=title))
     text = shown(tally, width, height)
-    assert max(map(len, text)) <= width
+    assert max(map(cell_len, text)) <= width
     assert all(line.isprintable() for line in text)
     labels = sum(line.startswith(FINDING.severity.upper()) for line in text)
     left = [line for line in text if line.endswith(" more")]
