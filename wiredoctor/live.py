@@ -217,11 +217,11 @@ class Session:
         """The next epoch."""
         begun = time.monotonic()
         found: list[Finding] = []
-        for records in self._analysis.records(EPOCH):
+        records = next(self._analysis.records(EPOCH), None)
+        if records is not None:
             self._found(self._analysis.step(self._analysis.decode(records)))
             found = self._certain.tell()
             self._capture.release(records.ends)
-            break
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
             self._analysis.forget(self._found_in)

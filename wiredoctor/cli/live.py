@@ -159,7 +159,7 @@ def _run(order: Order, name: str, request: Request, view: View, *, show_secrets:
         with watch(
             order, name, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
             show_secrets=show_secrets,
-        ) as session, _ended_by_signals(session, view):  # fmt: skip
+        ) as session, _ended_by_signals(session):  # fmt: skip
             # bytes that anybody may have sent are read with no more rights than files need: what captures is another process
             give_up({DAC_OVERRIDE}, "")
             while not session.over:
@@ -195,7 +195,7 @@ def _drops(session: Session, view: View) -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_signals(session: Session, view: View) -> Generator[None]:
+def _ended_by_signals(session: Session) -> Generator[None]:
     """The first signal that asks for an end ends capturing; the second everything."""
     before: dict[int, Any] = {}
     asked = False
@@ -213,7 +213,6 @@ def _ended_by_signals(session: Session, view: View) -> Generator[None]:
     try:
         yield
     finally:
-        del view
         for one, handler in before.items():
             signal.signal(one, handler)
 
