@@ -24,11 +24,12 @@ from wiredoctor.rules import RuleModule, catalogue
 from wiredoctor.rules.modules import HEADINGS
 from wiredoctor.tables import TABLES, Column, Table
 
-DOCS = Path(__file__).resolve().parent
-CAPTURES = DOCS.parent / "captures"
-README = DOCS.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "pages"
+CAPTURES = ROOT / "captures"
+README = ROOT / "README.md"
 
-LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/rules/([a-z0-9-]+)\.md\) \|.*\| (.*) \|\n", re.MULTILINE)
+LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/pages/rules/([a-z0-9-]+)\.md\) \|.*\| (.*) \|\n", re.MULTILINE)
 """A rule in the list of README.md: its name, and what a user sees of it, which is written by hand."""
 UNSEEN = "?"
 """Stands there until somebody has written it."""
@@ -87,7 +88,7 @@ it where it lasted until then. The report says how many were left out ([`{limit}
 
 
 def pages() -> dict[Path, str]:
-    """Path below docs/ -> text of each page that is made from the source."""
+    """Path below docs/pages/ -> text of each page that is made from the source."""
     rules = catalogue()
     recorded = recordings()
     return {
@@ -145,7 +146,8 @@ def with_list(readme: str, rules: Iterable[RuleModule]) -> str:
     """README.md with a line for each rule; what a user sees stays as it is written there."""
     seen = dict(LISTED.findall(readme))
     ordered = sorted(rules, key=lambda m: FAMILIES.index(m.family) if m.family in FAMILIES else len(FAMILIES))
-    lines = [_row(f"[`{m.name}`](docs/rules/{m.name}.md)", m.doc.partition("\n")[0], seen.get(m.name, UNSEEN)) for m in ordered]
+    pages = {m.name: f"[`{m.name}`](docs/pages/rules/{m.name}.md)" for m in ordered}
+    lines = [_row(pages[m.name], m.doc.partition("\n")[0], seen.get(m.name, UNSEEN)) for m in ordered]
     first, *_, last = LISTED.finditer(readme)
     return readme[: first.start()] + "".join(f"{line}\n" for line in lines) + readme[last.end() :]
 
@@ -200,7 +202,7 @@ def _recorded(captures: list[str]) -> list[str]:
     conversations: dict[str, list[str]] = {}
     for name in captures:
         conversations.setdefault(POINT.sub("", name), []).append(name)
-    lines = [f"- [`captures/{first}`](../../captures/{first}){_also(others)}" for first, *others in conversations.values()]
+    lines = [f"- [`captures/{first}`](../../../captures/{first}){_also(others)}" for first, *others in conversations.values()]
     return ["", "## Recorded examples", "", *lines] if lines else []
 
 
@@ -233,10 +235,10 @@ def main() -> None:
 
     made = pages()
     for path, text in made.items():
-        (DOCS / path).parent.mkdir(exist_ok=True)
-        (DOCS / path).write_text(text, "utf-8")
-    for page in (DOCS / "rules").glob("*.md"):
-        if page.relative_to(DOCS) not in made:
+        (PAGES / path).parent.mkdir(exist_ok=True)
+        (PAGES / path).write_text(text, "utf-8")
+    for page in (PAGES / "rules").glob("*.md"):
+        if page.relative_to(PAGES) not in made:
             page.unlink()
     README.write_text(with_list(README.read_text("utf-8"), catalogue().values()), "utf-8")
     if "--output" in sys.argv[1:]:

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "pages"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 
 LESSON = DOCS / "writing-a-rule.md"
@@ -115,7 +115,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def install_lesson(folder: Path) -> None:
-    """The package that docs/writing-a-rule.md builds, as if it were installed in a folder of its own."""
+    """The package that docs/pages/writing-a-rule.md builds, as if it were installed in a folder of its own."""
     about = write_lesson(folder)
     points = about["entry-points"]["wiredoctor.rules"]
     info = folder / f"{about['name'].replace('-', '_')}-{about['version']}.dist-info"

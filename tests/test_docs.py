@@ -23,13 +23,13 @@ from wiredoctor.cli.exits import Exit
 from wiredoctor.rules import RuleModule, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "pages"
 COMMANDS = ("analyze", "live", "exchanges", "connections", "interfaces", "rules", "explain", "schema")
 
 
 def script(stem: str) -> ModuleType:
     """A Python file of docs/, which is no package."""
-    spec = importlib.util.spec_from_file_location(stem, DOCS / f"{stem}.py")
+    spec = importlib.util.spec_from_file_location(stem, ROOT / "docs" / f"{stem}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -89,7 +89,7 @@ SHOWN = [(page, command, text) for page in PAGES for command, text in output.sho
 
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the rule of docs/writing-a-rule.md is installed."""
+    """A folder in which the rule of docs/pages/writing-a-rule.md is installed."""
     folder = tmp_path_factory.mktemp("lesson")
     output.install_lesson(folder)
     return folder
@@ -278,7 +278,7 @@ def test_frames_that_a_story_speaks_of_are_in_its_output(page: Path) -> None:
     assert said <= shown
 
 
-# the rule of docs/writing-a-rule.md
+# the rule of docs/pages/writing-a-rule.md
 
 
 @pytest.fixture

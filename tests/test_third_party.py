@@ -1,5 +1,5 @@
-"""A package of somebody else with the rule of docs/writing-a-rule.md: built, installed by pip into an environment of its own,
-tested there, and used.
+"""A package of somebody else with the rule of docs/pages/writing-a-rule.md: built, installed by pip into an environment of
+its own, tested there, and used.
 
 Nothing is fetched: the package brings a build backend of its own, and the environment sees what these tests run with.
 """

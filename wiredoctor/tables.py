@@ -544,7 +544,7 @@ _MESSAGE = (
 
 _REQUEST_ONLY = (
     _c("method", TEXT, "", "method, masked as the target is"),
-    _c("target", TEXT, "", "request target; without its secrets but to the rules of wiredoctor itself (docs/secrets.md)"),
+    _c("target", TEXT, "", "request target; without its secrets but to the rules of wiredoctor itself (docs/pages/secrets.md)"),
     _c("host", TEXT, "", "Host, masked as the target is"),
     _c("user_agent", TEXT, "", "User-Agent"),
     _c("referer", TEXT, "", "Referer, masked as the target is"),

@@ -4,5 +4,6 @@
     python -m tests.fuzzing mutants --count N --seed S        changes captures, and reads each change
     python -m tests.fuzzing replay FILE                       reads again what was found
 
-docs/contributing.md explains it. Every trouble that is found becomes a test: a ladder, bytes of packets, or a small capture.
+docs/pages/contributing.md explains it. Every trouble that is found becomes a test: a ladder, bytes of packets, or a small
+capture.
 """

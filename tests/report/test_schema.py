@@ -16,7 +16,7 @@ from tests.report.examples import connection, exchange, finding, report
 from wiredoctor.report.json import write
 from wiredoctor.report.schema import schema
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "json.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "pages" / "json.md"
 
 
 def sample() -> dict[str, Any]:

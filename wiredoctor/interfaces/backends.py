@@ -94,9 +94,9 @@ def _advice(dumpcap: Backend, mine: Held, refused: str) -> tuple[str, ...]:
     if refused:
         return (_REFUSED,)
     if not mine.bounding & NET_RAW:
-        return ("CAP_NET_RAW is withheld from this container or service: start it with --cap-add=NET_RAW (docs/live.md).",)
+        return ("CAP_NET_RAW is withheld from this container or service: start it with --cap-add=NET_RAW (docs/pages/live.md).",)
     if mine.no_new_privileges:
-        return ("No program may gain privileges here (no_new_privs): run wiredoctor as root with CAP_NET_RAW (docs/live.md).",)
+        return ("No program may gain privileges here (no_new_privs): run it as root with CAP_NET_RAW (docs/pages/live.md).",)
     return (_for_dumpcap(dumpcap), _SUDO)
 
 

@@ -1,4 +1,4 @@
-"""The report for machines: JSON, schema_version 1 (`schema` describes it, docs/json.md explains it)."""
+"""The report for machines: JSON, schema_version 1 (`schema` describes it, docs/pages/json.md explains it)."""
 
 from __future__ import annotations
 
