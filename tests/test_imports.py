@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shares": {"masking", "limits", "analysis", "handover", "spill", "waiting", "capture", "rules"},
     "handover": {"tables", "analysis", "capture", "decode"},
     "diagnosis": {"tables", "limits", "findings", "spill", "waiting", "analysis", "masked", "wiredoctor", "capture", "rules"},
-    "pipeline": {"findings", "spill", "waiting", "analysis", "diagnosis", "shares", "masking", "capture", "rules"},
+    "pipeline": {"findings", "spill", "waiting", "analysis", "diagnosis", "rereading", "shares", "masking", "capture", "rules"},
+    "rereading": {"tables", "findings", "spill", "analysis", "masking", "masked", "capture", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
         "tables",
@@ -45,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "analysis",
         "diagnosis",
         "certain",
+        "rereading",
         "masking",
         "capture",
         "rules",
@@ -57,12 +59,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Part -> the other parts that it may import; "wiredoctor" is the package's own __init__. `scan` is no stage but arithmetic on
 columns, shared by the stages that look back along a connection, or share connections out; `limits` has numbers. `analysis` (the
-stages in their order), `diagnosis` (the report of what they found), `live` (a capture that grows), `certain` (what can be
-told of it already), `shares` (processes), `handover` (between them), `spill` (finished rows) and `waiting` (candidates) are
-the pipeline's own. `testing` is for the tests of rules, also of other packages: it stands before the door, as `cli` does, and
-nothing imports it. `recording` is a program of its own, which is executed. `interfaces` (what this machine can capture on) reads
-no packets, and is no stage either. `masking` (of texts) and `masked` (of tables) say what may leave a report, to all who write
-texts."""
+stages in their order), `diagnosis` (the report of what they found), `live` (a capture that grows), `certain` (what can be told
+of it already), `rereading` (rows that a report does not keep), `shares` (processes), `handover` (between them), `spill`
+(finished rows) and `waiting` (candidates) are the pipeline's own. `testing` is for the tests of rules, also of other packages:
+it stands before the door, as `cli` does, and nothing imports it. `recording` is a program of its own, which is executed.
+`interfaces` (what this machine can capture on) reads no packets, and is no stage either. `masking` (of texts) and `masked` (of
+tables) say what may leave a report, to all who write texts."""
 
 
 def part_of(path: Path) -> str:

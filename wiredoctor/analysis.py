@@ -87,6 +87,8 @@ class Analysis:
     """Nobody knows when it ends: what is old is forgotten, as far as `forget` is called."""
     listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
     """Is handed finished rows of exchanges and connections, as they are finished."""
+    watcher: Callable[[tcp.Part, tcp.Analysed], None] | None = None
+    """Is handed packets and what TCP made of them, with the columns that only the stages themselves use."""
 
     def __post_init__(self) -> None:
         self.decoding.met = self.decoding.fragments.met = self.connecting.met = self.reading.met = self.met
@@ -138,7 +140,7 @@ class Analysis:
         waiting: list[Tables] = []
         for number, epoch in enumerate(epochs, start=1):
             parts: list[Found] = []
-            for tables in self._epoch(epoch):
+            for tables in self.tables(epoch):
                 parts.append(rules.find_candidates(self._of_segments, tables))
                 waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
                 del tables
@@ -157,7 +159,7 @@ class Analysis:
         """An epoch for which nobody waits with others: the candidates of all rules."""
         parts: list[Found] = []
         waiting: list[Tables] = []
-        for tables in self._epoch(epoch):
+        for tables in self.tables(epoch):
             parts.append(rules.find_candidates(self._of_segments, tables))
             waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
             del tables
@@ -220,7 +222,7 @@ class Analysis:
     def _others(self) -> dict[str, RuleModule]:
         return {name: module for name, module in self.modules.items() if name not in self._of_segments}
 
-    def _epoch(self, epoch: Epoch) -> Iterator[Tables]:
+    def tables(self, epoch: Epoch) -> Iterator[Tables]:
         """What an epoch brings: at once, or in parts where many connections are open."""
         odd, first = epoch.oddities, epoch.first_frame
         self.frames = first + len(epoch.clock) - 1
@@ -239,6 +241,8 @@ class Analysis:
             self.payload, self.connecting.facts(), self.clock, retired, self.reading, self._early,
         )  # fmt: skip
         self.duplicates += analysed.duplicates
+        if self.watcher is not None:
+            self.watcher(part, analysed)
         segments = _segments(analysed.segments) if analysed.segments else None
         tables = self._tables(heard, self._connection_rows(retired), segments)
         if odd:
@@ -264,18 +268,28 @@ class Analysis:
 
     def _last(self, waiting: list[Tables]) -> Found:
         """Candidates of what waits for its rules, and of the end of the capture."""
-        facts, slots = self.connecting.facts(), tcp.open_slots(self.connecting)
         found: dict[str, list[pl.DataFrame]] = {}
-        for some in _portions(slots) or [[]]:
-            heard = http.finish(some, self.payload, facts, self.clock, self.reading)
-            waiting.append(self._tables(heard, self._connection_rows(some), None))
+        for tables in self._open_tables():
+            waiting.append(tables)
+            del tables
             for name, rows in self._of_others(waiting).items():
                 found.setdefault(name, []).append(rows)
             waiting.clear()
+        return {name: pl.concat(rows) for name, rows in found.items()}
+
+    def last_tables(self) -> Iterator[Tables]:
+        """What only the end of the capture tells: the silence behind the last packet, and what is open still."""
+        yield from self._went_on()
+        yield from self._open_tables()
+
+    def _open_tables(self) -> Iterator[Tables]:
+        facts, slots = self.connecting.facts(), tcp.open_slots(self.connecting)
+        for some in _portions(slots) or [[]]:
+            heard = http.finish(some, self.payload, facts, self.clock, self.reading)
+            yield self._tables(heard, self._connection_rows(some), None)
             http.forget(some, self.reading)
         # what is told of the whole capture needs memory of its own
         self.connecting = tcp.TcpState(opened=self.connecting.opened)
-        return {name: pl.concat(rows) for name, rows in found.items()}
 
     def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
         self._finished(heard.exchanges, connections)

@@ -14,7 +14,7 @@ import wiredoctor
 from wiredoctor import limits, rules
 from wiredoctor.analysis import Analysis
 from wiredoctor.capture import Capture
-from wiredoctor.findings import SEVERITIES, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
+from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Joined, Spill, Window
@@ -34,6 +34,7 @@ class Done:
     exchanges: Rows
     limits: list[str]
     folder: Folder
+    again: Again | None = None
 
 
 @contextmanager
@@ -136,6 +137,8 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
             if isinstance(rows, Window) and rows.tally is not None:
                 report.forgotten[name] = rows.tally
         report.resources.append(one.folder)
+        if one.again is not None:
+            report.again[one.summary.file] = one.again
     report.findings.sort(key=lambda finding: rank[finding.severity])
     report.findings = causes_first(report.findings, lambda finding: (finding,))
     report.delay = total_delay(report.findings)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from wiredoctor.masking import masked_method, masked_target
 
@@ -258,6 +258,29 @@ class Checked(NamedTuple):
     table: str
 
 
+class Portion(NamedTuple):
+    """Rows of some tables, from an epoch of a capture. `read(place, length)` gives bytes of packets by their place
+    (packets.payload, records.offset) until the next portion is asked for."""
+
+    tables: dict[str, pl.DataFrame]
+    read: Callable[[int, int], bytes]
+
+
+class Again(Protocol):
+    """A capture that was analysed and can be read again: for what draws, exports or copies packets."""
+
+    def portions(self, names: Collection[str], connections: Collection[int] | None = None) -> Iterator[Portion]:
+        """The rows of these tables of tables.TABLES, epoch by epoch; of some connections, or of all.
+
+        Ids and frames are those of the report, and texts are masked as in it.
+        """
+        ...
+
+    def tables(self, names: Collection[str], connections: Collection[int] | None = None) -> dict[str, pl.DataFrame]:
+        """The same in memory, as a whole: for few connections."""
+        ...
+
+
 @dataclass
 class Report:
     """What an analysis found. `connections` and `exchanges` are Polars frames with the columns of tables.CONNECTIONS
@@ -284,6 +307,8 @@ class Report:
     resources: list[Any] = field(default_factory=list[Any], repr=False)
     secrets: bool = False
     """Nothing is masked: targets, names and payload are as they were sent."""
+    again: dict[str, Again] = field(default_factory=dict[str, Again], repr=False)
+    """By name, the captures that were kept to be read again."""
 
     @property
     def connections(self) -> pl.DataFrame:

@@ -10,20 +10,21 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
 from wiredoctor import diagnosis, limits, rules
 from wiredoctor.analysis import Analysis
-from wiredoctor.capture import EPOCH, CaptureError
+from wiredoctor.capture import EPOCH, CaptureError, open_capture
 from wiredoctor.capture.growing import GrowingCapture
 from wiredoctor.capture.recorder import Event, Order, Recorder, Ring
 from wiredoctor.certain import Certain
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.masking import showing
+from wiredoctor.rereading import Rereading
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
@@ -298,4 +299,9 @@ class Session:
             done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analysed")
         made = diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)
         made.resources.extend(self._resources)
+        if self.order.file is not None and self.order.ring is None:
+            # somebody may have removed it
+            with suppress(CaptureError):
+                kept = open_capture(self.order.file)
+                made.again[done.summary.file] = Rereading(kept, done.connections.scan, secrets=self._secrets)
         return made

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from wiredoctor import diagnosis, rules
@@ -16,6 +17,7 @@ from wiredoctor.analysis import Analysis, Progress
 from wiredoctor.capture import EPOCH, Capture, CaptureError, Input, inputs, open_capture, open_merged
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
+from wiredoctor.rereading import Rereading
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.waiting import Found
@@ -36,6 +38,7 @@ def analyze(
     epoch_packets: int = EPOCH,
     jobs: int = 1,
     merge: bool = False,
+    keep: bool = False,
     show_secrets: bool = False,
     max_spool: int | None = None,
     progress: Progress | None = None,
@@ -52,6 +55,7 @@ def analyze(
     out. `progress` is called with the part that is done, 0 to 1. `epoch_packets` bounds the memory and changes nothing else.
     `max_spool`: bytes that a compressed capture or standard input may take in the temporary folder; the rest is left out, and
     the report says so. None: nine tenths of what is free there.
+    With `keep` the captures stay open as long as the report lives, and can be read again: `report.again`.
     With `show_secrets` nothing is masked in what comes of it: request targets, names, and payload in the proof.
     `jobs`: processes for a first capture that is large; more than 1 only in a program that has not run Polars yet.
     """
@@ -66,7 +70,13 @@ def analyze(
         for number, capture in enumerate(captures):
             try:
                 tell = _part(progress, number, len(captures))
-                done.append(_one(capture, modules, list(chosen), epoch_packets, 1 if done else jobs, tell, max_spool, failed))
+                with ExitStack() as opened:
+                    file = opened.enter_context(_open(capture, max_spool, failed))
+                    one = _one(file, modules, list(chosen), epoch_packets, 1 if done else jobs, tell)
+                    if keep:
+                        opened.pop_all()
+                        one.again = Rereading(file, one.connections.scan, secrets=show_secrets)
+                    done.append(one)
             except CaptureError as error:
                 if on_error is None:
                     raise
@@ -93,29 +103,21 @@ def _open(what: Input, max_spool: int | None, on_error: Callable[[str], None]) -
 
 
 def _one(
-    what: Input,
-    modules: Mapping[str, RuleModule],
-    chosen: list[str],
-    epoch_packets: int,
-    jobs: int,
-    tell: Progress,
-    max_spool: int | None,
-    on_error: Callable[[str], None],
+    capture: Capture, modules: Mapping[str, RuleModule], chosen: list[str], epoch_packets: int, jobs: int, tell: Progress
 ) -> diagnosis.Done:
-    with _open(what, max_spool, on_error) as capture:
-        folder = Folder()
-        memory: dict[str, Any] = {}
+    folder = Folder()
+    memory: dict[str, Any] = {}
 
-        def judge(found: Found) -> Found:
-            return rules.judge(modules, found, memory)
+    def judge(found: Found) -> Found:
+        return rules.judge(modules, found, memory)
 
-        if jobs > 1 and sys.platform == "linux" and capture.data.size >= SHARED_FROM:
-            from wiredoctor import shares
+    if jobs > 1 and sys.platform == "linux" and capture.data.size >= SHARED_FROM:
+        from wiredoctor import shares
 
-            analysis, epochs, connections, exchanges = shares.analyse(capture, modules, folder, jobs, epoch_packets, tell)
-            found = diagnosis.waiting(folder, map(judge, epochs))
-        else:
-            analysis = Analysis(capture, modules, folder)
-            analysis.run(epoch_packets, tell, judge)
-            found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
-        return diagnosis.diagnose(capture, analysis, modules, chosen, found, connections, exchanges, judge)
+        analysis, epochs, connections, exchanges = shares.analyse(capture, modules, folder, jobs, epoch_packets, tell)
+        found = diagnosis.waiting(folder, map(judge, epochs))
+    else:
+        analysis = Analysis(capture, modules, folder)
+        analysis.run(epoch_packets, tell, judge)
+        found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
+    return diagnosis.diagnose(capture, analysis, modules, chosen, found, connections, exchanges, judge)

@@ -127,6 +127,14 @@ class Spill:
         return pl.concat(parts) if parts else self.table.empty().lazy()
 
 
+class Unkept(Spill):
+    """Rows that nobody asks for again: they are counted."""
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Counts finished rows."""
+        self.rows += frame.height
+
+
 def scan_files(files: list[Path]) -> pl.LazyFrame:
     """The rows of files that `Spill` wrote, at least one: a single scan, which reads them one behind the other. Scans of each,
     joined, would read all of them at the same time."""

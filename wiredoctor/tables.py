@@ -599,6 +599,22 @@ _RESPONSE_PIECES = (
     _c("held_times", LIST64, "ns", "times of `held_frames`"),
 )
 
+PIECES = Table(
+    "pieces",
+    "bytes of a stream when they were first captured: who puts them in order of their offsets has what a side sent",
+    (
+        _c("connection", I64, "", "connection id"),
+        _c("direction", I8, "", "direction in which they were sent"),
+        _n("role", I8, "", "role of the sender: 0 client, 1 server; none while only ports and order speak for it"),
+        _c("frame", I64, "", "number of the packet"),
+        _c("time", I64, "ns", "time stamp"),
+        _c("offset", I64, "bytes", "stream offset of the first of them"),
+        _c("length", I32, "bytes", "how many they are"),
+        _c("captured", I32, "bytes", "how many of these are in the capture"),
+        _c("payload", I64, "bytes", "where they begin, a place as in packets.payload"),
+    ),
+)
+
 MESSAGES = Table(
     "messages",
     "a request, a response or an interim response, with what there is of it",
@@ -791,4 +807,14 @@ CONNECTIONS = Table(
     ),
 )
 
-TABLES = {t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, BURSTS, MESSAGES, FAULTS, EXCHANGES, CONNECTIONS)}
+TABLES = {
+    t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, PIECES, BURSTS, MESSAGES, FAULTS, EXCHANGES, CONNECTIONS)
+}
+
+_OWNER = _n("connection", I64, "", "connection id; none where it belongs to none")
+
+READ_AGAIN = TABLES | {
+    "records": Table(RECORDS.name, RECORDS.row, (PACKETS.columns[0], _OWNER, *RECORDS.columns)),
+    "packets": Table(PACKETS.name, PACKETS.row, (_OWNER, *PACKETS.columns)),
+}
+"""The tables as they are told of a capture that is read again: a record knows its frame, and packets their connection."""

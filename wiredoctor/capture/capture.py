@@ -175,6 +175,10 @@ class Capture:
         except (OSError, AttributeError, ValueError):  # no such call on this system
             return bytes(self._map[at : at + length])
 
+    def again(self) -> Capture:
+        """The same file from its beginning, once more. It must not be closed, and lives as long as this one is open."""
+        return Capture(self._sources, self.file)
+
     def close(self) -> None:
         """Closes the file. The memory stays mapped while arrays refer to it."""
         for source in self._sources:

@@ -18,13 +18,19 @@ from wiredoctor.cli.options import (
     Configurations,
     Connections,
     End,
+    FailOn,
     Format,
     Hosts,
+    Ignores,
     MaxSpool,
     Merge,
+    MinConfidence,
+    Outputs,
     Ports,
+    Printed,
     Quiet,
     Secrets,
+    Selects,
     Severity,
     Verbose,
     size,
@@ -33,7 +39,7 @@ from wiredoctor.cli.options import (
 from wiredoctor.cli.outputs import outputs, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import requested, run
-from wiredoctor.cli.writing import write_report
+from wiredoctor.cli.writing import How, reads_again, write_report
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -42,11 +48,8 @@ if TYPE_CHECKING:
 
 def analyze(
     captures: Captures,
-    output: Annotated[
-        list[str] | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Also write a report: .json, .jsonl, .md or .txt (repeatable)."),
-    ] = None,
-    format: Annotated[Format, typer.Option("--format", "-f", help="What to print on standard output.")] = Format.text,
+    output: Outputs = None,
+    format: Annotated[Printed, typer.Option("--format", "-f", help="What to print on standard output.")] = Printed.text,
     full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
     everything: Annotated[bool, typer.Option("--all", help='Text without "N more".')] = False,
     merge: Merge = False,
@@ -56,22 +59,14 @@ def analyze(
     connection: Connections = None,
     begin: Begin = None,
     end: End = None,
-    select: Annotated[
-        list[str] | None,
-        typer.Option("--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list)."),
-    ] = None,
-    ignore: Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.")] = None,
-    min_confidence: Annotated[
-        Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
-    ] = None,
+    select: Selects = None,
+    ignore: Ignores = None,
+    min_confidence: MinConfidence = None,
     baseline: Annotated[
         str | None,
         typer.Option("--baseline", metavar="FILE", help="Only what is not in this JSON report of before.", show_default=False),
     ] = None,
-    fail_on: Annotated[
-        Severity | None,
-        typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
-    ] = None,
+    fail_on: FailOn = None,
     config: Configurations = None,
     jobs: Annotated[
         int | None,
@@ -88,7 +83,9 @@ def analyze(
     wiredoctor.
     """
     files = outputs(output, captures)
-    if full and Format.json not in (format, *(o.format for o in files)):
+    printed = Format(format.value)
+    forms = [printed, *(file.format for file in files)]
+    if full and Format.json not in forms:
         raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
     rules = every_rule()
     read = configuration(config, rules)
@@ -97,16 +94,18 @@ def analyze(
     request = requested(rules, read, what, select, ignore, baseline)
     most = size("--max-spool", max_spool)
     report, complete = run(
-        captures, request, jobs=jobs, merge=merge, max_spool=most, show_secrets=show_secrets, quiet=quiet, verbose=verbose
-    )
+        captures, request, jobs=jobs, merge=merge, keep=reads_again(forms), max_spool=most, show_secrets=show_secrets,
+        quiet=quiet, verbose=verbose,
+    )  # fmt: skip
+    how = How(full=full, everything=everything, quiet=quiet, shown=str(what))
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        write_report(report, form, out, paper, full=full, everything=everything, quiet=quiet, shown=str(what))
+        write_report(report, form, out, paper, how)
 
     if report.captures:
         for file in files:
             write_file(file, write)
-        write_stdout(format, write, color)
+        write_stdout(printed, write, color)
     least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
     return _exit(report, least, request.selected, complete=complete)
 

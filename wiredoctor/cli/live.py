@@ -20,9 +20,14 @@ from wiredoctor.cli.options import (
     Colors,
     Confidence,
     Configurations,
+    FailOn,
     Format,
+    Ignores,
+    MinConfidence,
+    Outputs,
     Quiet,
     Secrets,
+    Selects,
     Severity,
     Verbose,
     wanted,
@@ -31,7 +36,7 @@ from wiredoctor.cli.orders import Backend, ordered
 from wiredoctor.cli.outputs import Output, outputs, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import reduced, requested
-from wiredoctor.cli.writing import write_report
+from wiredoctor.cli.writing import How, needs_packets, write_report
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -87,25 +92,12 @@ def live(
         Backend | None,
         typer.Option("--backend", help="What captures; default: the first of these that works.", show_default=False),
     ] = None,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="At the end also write a report: .json, .jsonl, .md or .txt (repeatable)."
-        ),
-    ] = None,
+    output: Outputs = None,
     format: Annotated[LiveFormat, typer.Option("--format", "-f", help="What to print on standard output.")] = LiveFormat.text,
-    select: Annotated[
-        list[str] | None,
-        typer.Option("--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list)."),
-    ] = None,
-    ignore: Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.")] = None,
-    min_confidence: Annotated[
-        Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
-    ] = None,
-    fail_on: Annotated[
-        Severity | None,
-        typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
-    ] = None,
+    select: Selects = None,
+    ignore: Ignores = None,
+    min_confidence: MinConfidence = None,
+    fail_on: FailOn = None,
     config: Configurations = None,
     show_secrets: Secrets = False,
     quiet: Quiet = False,
@@ -119,6 +111,8 @@ def live(
     """
     order = ordered(interface, filter, write, ring, duration, packets, snaplen, buffer, backend)
     files = outputs(output, [write] if write else [])
+    if needs_packets(file.format for file in files) and (write is None or ring is not None):
+        raise UsageError("-o: a report that copies packets needs them all: add --write FILE, without --ring")
     rules = every_rule()
     read = configuration(config, rules)
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
@@ -221,7 +215,7 @@ def _write(report: Report, files: Sequence[Output], format: LiveFormat, view: Vi
     from wiredoctor.cli.screen import JsonLines
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        write_report(report, form, out, paper, quiet=quiet)
+        write_report(report, form, out, paper, How(quiet=quiet))
 
     for file in files:
         write_file(file, cast("Callable[[Format, BinaryIO, Paper], None]", write))

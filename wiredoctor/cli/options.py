@@ -14,6 +14,19 @@ from wiredoctor.report.narrow import Moment, Wanted, address
 
 
 class Format(StrEnum):
+    """A form of the report; standard output takes those of `Printed`."""
+
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+    markdown = "markdown"
+
+
+SUFFIXES = {".json": Format.json, ".jsonl": Format.jsonl, ".md": Format.markdown, ".txt": Format.text}
+"""Suffix of a file of -o -> the format that it names."""
+
+
+class Printed(StrEnum):
     """What goes to standard output."""
 
     text = "text"
@@ -87,6 +100,27 @@ Begin = Annotated[
     typer.Option("--from", metavar="TIME", help="Show from here on: seconds since the first packet, or RFC 3339."),
 ]
 End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show up to here.")]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help=f"Also write a report; the suffix names the format: {', '.join(SUFFIXES)} (repeatable).",
+    ),
+]
+Selects = Annotated[
+    list[str] | None,
+    typer.Option("--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list)."),
+]
+Ignores = Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.")]
+MinConfidence = Annotated[
+    Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
+]
+FailOn = Annotated[
+    Severity | None,
+    typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
+]
 Configurations = Annotated[
     str | None,
     typer.Option(

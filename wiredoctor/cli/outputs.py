@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from wiredoctor.cli.exits import UsageError
-from wiredoctor.cli.options import Color, Format
+from wiredoctor.cli.options import SUFFIXES, Color, Format
 from wiredoctor.report.paper import Paper
-
-SUFFIXES = {".json": Format.json, ".jsonl": Format.jsonl, ".md": Format.markdown, ".txt": Format.text}
 
 PIPE_WIDTH = 100
 """Columns of text where no terminal tells its width and COLUMNS is not set."""

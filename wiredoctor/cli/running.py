@@ -53,6 +53,7 @@ def run(
     *,
     jobs: int | None = None,
     merge: bool = False,
+    keep: bool = False,
     show_secrets: bool = False,
     max_spool: int | None = None,
     quiet: bool = False,
@@ -75,7 +76,7 @@ def run(
 
         report = analyze(
             *captures, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
-            jobs=jobs, merge=merge, max_spool=max_spool, show_secrets=show_secrets, progress=bar, on_error=on_error,
+            jobs=jobs, merge=merge, keep=keep, max_spool=max_spool, show_secrets=show_secrets, progress=bar, on_error=on_error,
         )  # fmt: skip
         took = bar.seconds
     if show_secrets and not quiet:

@@ -1,8 +1,12 @@
-"""A report in the format that is asked for; what writes it is loaded then."""
+"""A report in the format that is asked for; what writes it is loaded then.
+
+A format is a member of `Format`, an entry of WRITERS, and of SUFFIXES (outputs.py) or of PRINTED.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from wiredoctor.cli.options import Format
 from wiredoctor.cli.outputs import Text, spool
@@ -12,32 +16,68 @@ if TYPE_CHECKING:
     from wiredoctor.report.paper import Paper
 
 
-def write_report(
-    report: Report,
-    form: Format,
-    out: BinaryIO,
-    paper: Paper,
-    *,
-    full: bool = False,
-    everything: bool = False,
-    quiet: bool = False,
-    shown: str = "",
-) -> None:
-    """Writes it; the words are those of `analyze`."""
-    if form == Format.text:
-        from wiredoctor.report import text
+class How(NamedTuple):
+    """What the options of a command say of its reports.
 
-        with Text(out, paper) as stream:
-            text.write(report, stream, paper, everything=everything, quiet=quiet, shown=shown)
-        return
-    if form == Format.markdown:
-        from wiredoctor.report import markdown
+    `full`: JSON with tables. `everything`: nothing is left out for its length. `quiet`: the result and nothing else. `shown`:
+    in words, what the report was narrowed to.
+    """
 
-        markdown.write(report, out, quiet=quiet, shown=shown)
-        return
+    full: bool = False
+    everything: bool = False
+    quiet: bool = False
+    shown: str = ""
+
+
+def write_report(report: Report, form: Format, out: BinaryIO, paper: Paper, how: How) -> None:
+    """Writes it."""
+    WRITERS[form](report, out, paper, how)
+
+
+def reads_again(forms: Iterable[Format]) -> bool:
+    """Whether one of these formats shows or copies packets, so that the captures are to be kept."""
+    return any(form in _AGAIN | _PACKETS for form in forms)
+
+
+def needs_packets(forms: Iterable[Format]) -> bool:
+    """Whether one of these formats is nothing without the packets."""
+    return any(form in _PACKETS for form in forms)
+
+
+def _text(report: Report, out: BinaryIO, paper: Paper, how: How) -> None:
+    from wiredoctor.report import text
+
+    with Text(out, paper) as stream:
+        text.write(report, stream, paper, everything=how.everything, quiet=how.quiet, shown=how.shown)
+
+
+def _markdown(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None:
+    from wiredoctor.report import markdown
+
+    markdown.write(report, out, quiet=how.quiet, shown=how.shown)
+
+
+def _json(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None:
     from wiredoctor.report import json
 
-    if form == Format.json:
-        json.write(report, out, full=full, spool=spool)
-    else:
-        json.write_lines(report, out)
+    json.write(report, out, full=how.full, spool=spool)
+
+
+def _jsonl(report: Report, out: BinaryIO, _paper: Paper, _how: How) -> None:
+    from wiredoctor.report import json
+
+    json.write_lines(report, out)
+
+
+WRITERS: Mapping[Format, Callable[[Report, BinaryIO, Paper, How], None]] = {
+    Format.text: _text,
+    Format.json: _json,
+    Format.jsonl: _jsonl,
+    Format.markdown: _markdown,
+}
+
+_AGAIN: frozenset[Format] = frozenset()
+"""Formats that say more when they can read the captures again."""
+
+_PACKETS: frozenset[Format] = frozenset()
+"""Formats that cannot be written without."""

@@ -58,7 +58,7 @@ __all__ = [
 @dataclass
 class Analysed:
     """One epoch: segments sorted by (slot, frame), their groups, further new ranges of rows that fill several holes
-    (row, start, end), and the slots whose port was used again."""
+    (row, start, end), the slots whose port was used again, and the connection of each packet, second copies too."""
 
     segments: Columns
     groups: Groups
@@ -66,6 +66,7 @@ class Analysed:
     replaced: list[int]
     acknowledged: tuple[Array, Array]
     duplicates: int
+    belonging: Array
 
 
 def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState, flows: Flows | None = None) -> Analysed:
@@ -77,9 +78,10 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     n = len(packets["frame"])
     if n == 0:
         empty = group_rows(np.empty(0, dtype=np.int64))
-        return Analysed({}, empty, [], [], (empty.number, empty.number), 0)
+        return Analysed({}, empty, [], [], (empty.number, empty.number), 0, empty.number)
     clock = np.maximum(packets["clock"], state.clock)
     assignment = assign(packets, clock, flows or look_up(packets, state), state)
+    belonging = state.connections["id"][assignment.slot]
     state.clock, state.frame = int(clock[-1]), int(packets["frame"][-1])
     order = np.argsort(assignment.slot, kind="stable")
     order = order[~packets["quoted"][order]]
@@ -88,13 +90,13 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     slot = assignment.slot[order]
     groups = group_rows(slot)
     if not len(slot):
-        return Analysed({}, groups, [], assignment.replaced, (slot, slot), 0)
+        return Analysed({}, groups, [], assignment.replaced, (slot, slot), 0, belonging)
     sequence.set_bases(rows, groups, slot, state)
     rows["offset"] = sequence.seq_offsets(rows, groups, slot, state)
     rows["ack_offset"] = sequence.ack_offsets(rows, groups, slot, state)
     rows, slot, groups, copies = _without_copies(rows, slot, groups, read, state)
     if not len(slot):
-        return Analysed({}, groups, [], assignment.replaced, (slot, slot), copies)
+        return Analysed({}, groups, [], assignment.replaced, (slot, slot), copies, belonging)
     syns = acks.find_syns(rows, groups, slot, state)
     agreement = handshake.agree(rows, groups, slot, state)
     delivered = delivery.deliver(rows, groups, slot, state)
@@ -109,7 +111,7 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     find_conflicts(table, slot, delivered.pieces, read, state)
     follow_runs(table, slot, state)
     follow(table, groups, slot, rows["clock"], agreement.said, state)
-    return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies)
+    return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies, belonging)
 
 
 def _without_copies(

@@ -1,0 +1,104 @@
+"""A capture that is read again says what it said the first time, of all connections or of some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import wiredoctor
+from tests.pipeline.feeding import ORDER, tables
+from wiredoctor import rereading
+from wiredoctor.findings import Again
+from wiredoctor.tables import READ_AGAIN
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+NAMES = [name for name in READ_AGAIN if name != "captures"]
+"""All tables that are made again."""
+
+SEVERAL = ("behind-nginx-race", "curl-in-parallel", "apache-ab", "tinygrams-200-ms", "java-httpserver")
+
+
+def again(path: Path) -> Again:
+    return next(iter(wiredoctor.analyze(path, keep=True).again.values()))
+
+
+def captures() -> list[Path]:
+    found = [path for stem in SEVERAL for path in CAPTURES.glob(f"{stem}.pcap*")]
+    assert len(found) >= 4
+    return found
+
+
+@pytest.mark.parametrize("path", captures(), ids=lambda p: p.stem)
+def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tables(path)
+    monkeypatch.setattr(rereading, "EPOCH", 10)
+    second = again(path).tables(NAMES)
+    for name, keys in ORDER.items():
+        names = [c for c in first[name].columns if c in second[name].columns]
+        assert second[name].sort(keys).select(names).equals(first[name].sort(keys).select(names)), name
+    assert second["records"]["frame"].to_list() == list(range(1, second["records"].height + 1))
+    assert (
+        second["packets"]
+        .select("frame", "connection")
+        .sort("frame")
+        .equals(first["segments"].select("frame", "connection").sort("frame"))
+    )
+
+
+@pytest.mark.parametrize("path", captures()[:2], ids=lambda p: p.stem)
+def test_some_connections_are_those_rows_of_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rereading, "EPOCH", 10)
+    source = again(path)
+    whole = source.tables(NAMES)
+    some = whole["connections"]["connection"].unique().sort().to_list()[:2]
+    part = source.tables(NAMES, some)
+    for name in set(NAMES) - {"oddities"}:
+        mine = whole[name].filter(pl.col("connection").is_in(some))
+        assert (
+            part[name]
+            .drop("said_at", "at_capture_end", strict=False)
+            .equals(mine.drop("said_at", "at_capture_end", strict=False))
+        ), name
+
+
+def test_what_no_later_packet_can_change_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rereading, "EPOCH", 10)
+    monkeypatch.setattr(rereading, "COPIES", 0)
+    source = again(CAPTURES / "apache-ab.pcap")
+    last = source.tables(["connections"], [0])["connections"]["last_frame"].item()
+    decoded = [portion.tables["oddities"] for portion in source.portions(["oddities"], [0])]
+    assert len(decoded) <= last // 10 + 3
+
+
+def test_pieces_are_what_each_side_sent() -> None:
+    source = again(CAPTURES / "server-head-body-split.pcap")
+    said = {0: b"", 1: b""}
+    for portion in source.portions(["pieces"]):
+        for row in portion.tables["pieces"].sort("connection", "direction", "offset").iter_rows(named=True):
+            assert row["offset"] == len(said[row["direction"]])
+            said[row["direction"]] += portion.read(row["payload"], row["captured"])
+    assert said[0].count(b"GET /report HTTP/1.1\r\n") >= 9
+    assert said[1].startswith(b"HTTP/1.1 200 ")
+
+
+def test_secrets_stay_masked(tmp_path: Path) -> None:
+    raw = (CAPTURES / "server-head-body-split.pcap").read_bytes()
+    assert b"GET /report " in raw
+    path = tmp_path / "secret.pcap"
+    path.write_bytes(raw.replace(b"GET /report ", b"GET /?a=pss "))
+    for shown, target in ((False, "/?a=*"), (True, "/?a=pss")):
+        report = wiredoctor.analyze(path, keep=True, show_secrets=shown)
+        made = next(iter(report.again.values())).tables(["messages", "exchanges"])
+        assert target in made["messages"]["target"].to_list()
+        assert target in made["exchanges"]["request_target"].to_list()
+
+
+def test_it_is_there_only_when_it_was_asked_for() -> None:
+    assert not wiredoctor.analyze(CAPTURES / "server-head-body-split.pcap").again
+
+
+def test_a_table_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(KeyError, match="nonsense"):
+        again(CAPTURES / "server-head-body-split.pcap").tables(["nonsense"])
