@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -25,6 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[BYTECODE[0]]
         os.environ[BYTECODE[1]] = tempfile.mkdtemp(prefix="bytecode-")
         config.add_cleanup(_forget_bytecode)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What stands until the end need not be looked through each time that garbage is collected: some 15,000 tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def _forget_bytecode() -> None:
