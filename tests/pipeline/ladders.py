@@ -18,7 +18,7 @@ def together(path: Path) -> tuple[Packet, ...]:
     """The packets of all ladders of a file, in the order of time."""
     packets: list[Packet] = []
     for number, (_, text) in enumerate(ladders_in(path)):
-        packets += [replace(packet, peers=_elsewhere(packet.peers, number)) for packet in ladder_packets(text)]
+        packets += [replace(packet, peers=elsewhere(packet.peers, number)) for packet in ladder_packets(text)]
     return tuple(sorted(packets, key=lambda packet: packet.time))
 
 
@@ -34,7 +34,8 @@ def ends(packets: tuple[Packet, ...], most: int) -> list[int]:
     return behind
 
 
-def _elsewhere(peers: Peers, number: int) -> Peers:
+def elsewhere(peers: Peers, number: int) -> Peers:
+    """The same ends between hosts that no other number gives."""
     return Peers(_moved(peers.client, number), _moved(peers.server, number), peers.isn)
 
 

@@ -9,29 +9,44 @@ import pytest
 from tests.ladders import check, ladders_in, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import ends, together
+from tests.rules.together import check_together, stands_alone
+from tests.sweeps import FULL
 from wiredoctor.rules import catalogue
-from wiredoctor.testing import EPOCHS
+from wiredoctor.testing import EPOCHS, POINTS
 
 FILES = sorted(Path(__file__).parent.glob("*/*.txt"))
-LADDERS = [pytest.param(text, id=f"{path.stem}: {title}") for path in FILES for title, text in ladders_in(path)]
+LADDERS = [(path, number, title, text) for path in FILES for number, (title, text) in enumerate(ladders_in(path))]
+
+AT_POINTS = [
+    pytest.param(text, at, id=f"{at}-{path.stem}: {title}")
+    for path, number, title, text in LADDERS
+    for place, at in enumerate(POINTS)
+    if FULL or number % len(POINTS) == place or stands_alone(title, text)
+]
+"""Each ladder by itself, at one point in turn; at the others together with its neighbours, which costs a twentieth."""
 
 ALONE = 2 * len(EPOCHS)
 """Of so many ladders of a file one is fed by itself in the smallest epochs, and one in the others."""
-SOME = [
+IN_EPOCHS = [
     pytest.param(text, EPOCHS[number % ALONE // 2], id=f"{path.stem}: {title}")
-    for path in FILES
-    for number, (title, text) in enumerate(ladders_in(path))
-    if number % 2 == 0
+    for path, number, title, text in LADDERS
+    if number % 2 == 0 and (FULL or number < ALONE or stands_alone(title, text))
 ]
+"""The first of each file; all others are fed in epochs of one packet of each connection, below."""
 
 
-@pytest.mark.parametrize("text", LADDERS)
-@pytest.mark.parametrize("at", ["client", "middle", "server"])
+@pytest.mark.parametrize(("text", "at"), AT_POINTS)
 def test_ladder(text: str, at: str) -> None:
     check(text, at)
 
 
-@pytest.mark.parametrize(("text", "epoch_packets"), SOME)
+@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_ladders_together(file: Path, at: str) -> None:
+    check_together(file, at)
+
+
+@pytest.mark.parametrize(("text", "epoch_packets"), IN_EPOCHS)
 def test_where_epochs_end_does_not_matter(text: str, epoch_packets: int) -> None:
     check(text, epoch_packets=epoch_packets)
 

@@ -80,8 +80,11 @@ def check(text: str, at: str | None = None, **how: Any) -> None:
     `how` is handed to `wiredoctor.analyze`: `select=["my-rule"]` holds the ladder to one rule only.
     """
     packets = ladder_packets(text, at)
-    expected = expectations(text, packets)
-    found = _findings(packets, how)
+    compare(expectations(text, packets), _findings(packets, how))
+
+
+def compare(expected: list[Expected], found: list[Finding]) -> None:
+    """Raises AssertionError unless what was found is exactly what was to be."""
     left = list(found)
     for one in expected:
         match = next((f for f in left if one.fits(f)), None)
