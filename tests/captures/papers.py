@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tests.sweeps import some
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 PATHS = sorted(path for path in CAPTURES.iterdir() if path.suffix in (".pcap", ".pcapng"))
@@ -59,6 +63,7 @@ def key(find: dict[str, Any]) -> Key:
     return find["rule"], find.get("kind"), find.get("side"), find.get("connection"), "severity" in find
 
 
+@cache
 def read(path: Path) -> Papers:
     """The papers of this capture."""
     return Papers(tomllib.loads(path.with_suffix(".toml").read_text()))
@@ -88,3 +93,23 @@ def _one_each() -> list[Path]:
 
 ONE_EACH = _one_each()
 """Of each conversation one capture, at this or that point."""
+
+
+def _each_kind(often: int) -> list[Path]:
+    """So many captures, small ones first, of each thing that papers can say: that a rule speaks (of this kind and side, as a note
+    or not), and that it must not."""
+    seen = Counter[Hashable]()
+    chosen: list[Path] = []
+    for path in sorted(ONE_EACH, key=lambda path: (path.stat().st_size, path.stem)):
+        papers = read(path)
+        said = {(rule, kind, side, note) for rule, kind, side, _, note in papers.findings} | papers.must_not
+        if any(seen[one] < often for one in said):
+            chosen.append(path)
+            seen.update(said)
+    return sorted(chosen)
+
+
+EACH_KIND: Sequence[Path] = some(_each_kind(1), ONE_EACH)
+"""A capture on which each rule speaks, of each kind, and one on which it must not."""
+
+EACH_KIND_TWICE: Sequence[Path] = some(_each_kind(2), ONE_EACH)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import CAPTURES, ONE_EACH, PATHS, read
+from tests.captures.papers import CAPTURES, EACH_KIND, ONE_EACH, PATHS, read
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_silence
 from tests.pipeline import recording
@@ -55,7 +55,7 @@ def assert_true_to(played: Played) -> None:
     assert not missing, sorted(missing)[:2]
 
 
-@pytest.mark.parametrize("path", ONE_EACH[1::3], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EACH_KIND, ids=lambda path: path.stem)
 def test_recordings(path: Path, tmp_path: Path) -> None:
     stops = pcapng(path, tmp_path / "trace.pcapng")
     step = 1 if read(path).packets <= SHORT else 7

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import ONE_EACH, PATHS, read
+from tests.captures.papers import EACH_KIND, PATHS, read
 from tests.ladders import to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import FILES, together
@@ -128,7 +128,7 @@ def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> 
         assert not serious(shuffled(split, Random(seed))) - expected
 
 
-@pytest.mark.parametrize("path", ONE_EACH, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EACH_KIND, ids=lambda path: path.stem)
 def test_truncated_anywhere(path: Path, tmp_path: Path) -> None:
     """No exception, wherever the file ends; what is whole before that is listed."""
     data = path.read_bytes()

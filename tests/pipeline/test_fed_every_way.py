@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import ONE_EACH, read
+from tests.captures.papers import EACH_KIND, EACH_KIND_TWICE, ONE_EACH, read
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 SHORT = 200
 """Packets up to which a capture, every other of them, is fed packet by packet."""
 
-EACH = pytest.mark.parametrize("path", ONE_EACH, ids=lambda path: path.stem)
 LONG = pytest.mark.parametrize("path", [path for path in ONE_EACH if read(path).packets > SHORT], ids=lambda path: path.stem)
 
 
@@ -32,7 +31,7 @@ def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]
         assert differ == [], [(c, frame[c].to_list(), other[c].to_list()) for c in differ[:2]]
 
 
-@EACH
+@pytest.mark.parametrize("path", EACH_KIND_TWICE, ids=lambda path: path.stem)
 def test_tables_of_captures(path: Path) -> None:
     """In epochs of seven and, of short ones, packet by packet in turn; and with the table of messages, for which there is only
     the general reader."""
@@ -44,7 +43,7 @@ def test_tables_of_captures(path: Path) -> None:
         assert_same(whole, tables(path, 1, messages=False))
 
 
-@EACH
+@pytest.mark.parametrize("path", EACH_KIND, ids=lambda path: path.stem)
 def test_reports_of_captures(path: Path) -> None:
     assert report(path, 7) == report(path)
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from tests.captures.papers import ONE_EACH
+from tests.captures.papers import EACH_KIND
 from tests.rules.frames import in_order
 from wiredoctor.rules import RuleModule, candidates, catalogue
 
@@ -49,6 +49,6 @@ def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
         return running
 
     monkeypatch.setattr(candidates, "_promising", all_of_them)
-    for path in ONE_EACH:
+    for path in EACH_KIND:
         wiredoctor.analyze(path)
     assert len(speaking) > len(SCREENED) // 2
