@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.fuzzing.guard import must
+from tests.report.agreeing import check_formats
 from wiredoctor.report import connections as connection_table
 from wiredoctor.report import exchanges as exchange_table
 from wiredoctor.report import json as report_json
@@ -40,6 +41,7 @@ def check_report(report: Report, *, schema: bool = False) -> Parsed:
         must(not errors, "the JSON keeps to its schema", errors[:3])
     _check_texts(report)
     _check_lines(report, parsed)
+    check_formats(report, parsed)
     for finding in parsed["findings"]:
         _check_finding(finding, parsed)
     _check_counts(parsed)

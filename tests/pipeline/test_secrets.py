@@ -19,7 +19,7 @@ from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
 from wiredoctor import limits
 from wiredoctor.findings import Report
-from wiredoctor.report import connections, exchanges, json, markdown, text
+from wiredoctor.report import connections, csv, exchanges, json, junit, markdown, sarif, text
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper
 from wiredoctor.rules import catalogue
@@ -180,11 +180,15 @@ def outputs(report: Report) -> dict[str, str]:
         "jsonl": lambda out: json.write_lines(report, out),
         "exchanges jsonl": lambda out: json.write_table_lines(report, out, "exchanges"),
         "exchanges json": lambda out: json.write_one_table(report, out, "exchanges"),
+        "sarif": lambda out: sarif.write(report, out, catalogue()),
+        "junit": lambda out: junit.write(report, out),
+        "csv": lambda out: csv.write(report, out),
+        "exchanges csv": lambda out: csv.write_table(report, out, "exchanges"),
     }
     for name, write in forms.items():
         sink = io.BytesIO()
         write(sink)
-        made[name] = sink.getvalue().decode()
+        made[name] = sink.getvalue().decode().replace("\r\n", "\n")
     made["frames"] = f"{report.exchanges.to_dicts()} {report.connections.to_dicts()}"
     made["objects"] = f"{report.findings} {report.captures}"
     return made

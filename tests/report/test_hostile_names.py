@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv as standard_csv
 import io
 import json as standard_json
 import re
 from dataclasses import replace
 from random import Random
 from typing import Any
+from xml.etree import ElementTree
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +18,9 @@ from markdown_it.token import Token
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
-from wiredoctor.report import connections, exchanges, json, markdown, text
+from wiredoctor.report import connections, csv, exchanges, json, junit, markdown, sarif, text
 from wiredoctor.report.paper import Paper
+from wiredoctor.report.words import clean
 
 ORDERS = [
     *("\x1b[31m", "\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "\x90q\x9c", "\x8d", "\x07", "\x08" * 9, "\x7f", "\x00"),
@@ -192,6 +195,34 @@ def test_json_is_ascii_and_means_the_same(one: Report) -> None:
     json.write_table_lines(one, lines, "connections")
     assert [standard_json.loads(line) for line in lines.getvalue().decode("ascii").split("\n")[:-1]]
     assert lines.getvalue().count(b"\n") == 4
+
+
+@given(hostile_reports())
+@settings(max_examples=25, deadline=None)
+def test_other_programs_read_what_was_written(one: Report) -> None:
+    out = io.BytesIO()
+    sarif.write(one, out, {}, unread=["\x1b[2J\ud800"])
+    page = out.getvalue().decode("ascii")
+    assert safe(page)
+    run: dict[str, Any] = standard_json.loads(page)["runs"][0]
+    assert run["results"][0]["partialFingerprints"]["wiredoctorFinding/v1"] == one.findings[0].fingerprint
+    assert all(safe(line) for line in run["results"][0]["message"].values())
+    out = io.BytesIO()
+    junit.write(one, out, unread=["\x1b[2J\ud800"])
+    assert safe(out.getvalue().decode())
+    names = [case.attrib["name"] for case in ElementTree.fromstring(out.getvalue()).iter("testcase")]
+    assert names[-1] == "\\x1b[2J\\ud800"
+    assert clean(one.findings[0].rule) in names
+    out = io.BytesIO()
+    csv.write(one, out)
+    for table in ("exchanges", "connections"):
+        csv.write_table(one, out, table)
+    page = out.getvalue().decode()
+    assert safe(page.replace("\r\n", "\n"))
+    rows = [*standard_csv.reader(io.StringIO(page, newline=""), strict=True)]
+    assert len(rows) == 6
+    for cell in (cell for row in rows for cell in row):
+        assert not cell.startswith(csv.FORMULA) or re.fullmatch(r"-[0-9.e-]+", cell)
 
 
 def test_a_name_of_megabytes_is_cut_where_people_read() -> None:

@@ -93,11 +93,17 @@ def analyze(
     what = wanted(host, port, connection, begin, end, sure)
     request = requested(rules, read, what, select, ignore, baseline)
     most = size("--max-spool", max_spool)
+    unread: list[str] = []
     report, complete = run(
         captures, request, jobs=jobs, merge=merge, keep=reads_again(forms), max_spool=most, show_secrets=show_secrets,
-        quiet=quiet, verbose=verbose,
+        quiet=quiet, verbose=verbose, unread=unread,
     )  # fmt: skip
-    how = How(full=full, everything=everything, quiet=quiet, shown=str(what))
+    least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
+    code = _exit(report, least, request.selected, complete=complete)
+    how = How(
+        full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least,
+        selected=request.selected, unread=unread, code=code,
+    )  # fmt: skip
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         write_report(report, form, out, paper, how)
@@ -106,8 +112,7 @@ def analyze(
         for file in files:
             write_file(file, write)
         write_stdout(printed, write, color)
-    least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
-    return _exit(report, least, request.selected, complete=complete)
+    return code
 
 
 def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str], *, complete: bool) -> int:

@@ -31,7 +31,7 @@ from wiredoctor.cli.tables import Asked, print_table
 def connections(
     captures: Captures,
     format: Annotated[
-        TableFormat, typer.Option("--format", "-f", help="text, json, or jsonl (one object a line).")
+        TableFormat, typer.Option("--format", "-f", help="text, json, jsonl (one object a line), or csv.")
     ] = TableFormat.text,
     merge: Merge = False,
     max_spool: MaxSpool = None,

@@ -122,9 +122,11 @@ def live(
     name = write or "live: " + ", ".join(interface)
     with _view(name, format, color, quiet=quiet) as view:
         report = _run(order, name, request, view, show_secrets=show_secrets, quiet=quiet)
-    _write(report, files, format, view, color, quiet=quiet)
     least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
-    return _exit(report, least, request.selected)
+    code = _exit(report, least, request.selected)
+    how = How(quiet=quiet, fail_on=least, selected=request.selected, code=code)
+    _write(report, files, format, view, color, how)
+    return code
 
 
 @contextlib.contextmanager
@@ -211,11 +213,11 @@ def _ended_by_signals(session: Session) -> Generator[None]:
             signal.signal(one, handler)
 
 
-def _write(report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, *, quiet: bool) -> None:
+def _write(report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, how: How) -> None:
     from wiredoctor.cli.screen import JsonLines
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
-        write_report(report, form, out, paper, How(quiet=quiet))
+        write_report(report, form, out, paper, how)
 
     for file in files:
         write_file(file, cast("Callable[[Format, BinaryIO, Paper], None]", write))

@@ -20,9 +20,20 @@ class Format(StrEnum):
     json = "json"
     jsonl = "jsonl"
     markdown = "markdown"
+    sarif = "sarif"
+    junit = "junit"
+    csv = "csv"
 
 
-SUFFIXES = {".json": Format.json, ".jsonl": Format.jsonl, ".md": Format.markdown, ".txt": Format.text}
+SUFFIXES = {
+    ".json": Format.json,
+    ".jsonl": Format.jsonl,
+    ".md": Format.markdown,
+    ".txt": Format.text,
+    ".sarif": Format.sarif,
+    ".xml": Format.junit,
+    ".csv": Format.csv,
+}
 """Suffix of a file of -o -> the format that it names."""
 
 
@@ -33,6 +44,9 @@ class Printed(StrEnum):
     json = "json"
     jsonl = "jsonl"
     markdown = "markdown"
+    sarif = "sarif"
+    junit = "junit"
+    csv = "csv"
 
 
 class TableFormat(StrEnum):
@@ -41,6 +55,7 @@ class TableFormat(StrEnum):
     text = "text"
     json = "json"
     jsonl = "jsonl"
+    csv = "csv"
 
 
 class Color(StrEnum):

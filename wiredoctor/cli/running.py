@@ -58,15 +58,16 @@ def run(
     max_spool: int | None = None,
     quiet: bool = False,
     verbose: bool = False,
+    unread: list[str] | None = None,
 ) -> tuple[Report, bool]:
     """The report on the readable captures, reduced to what is wanted and not known, and whether all were readable.
 
-    What cannot be read gets its line on standard error.
+    What cannot be read gets its line on standard error, and in `unread`.
     """
     from wiredoctor.pipeline import analyze
     from wiredoctor.report.words import count, duration
 
-    unreadable: list[str] = []
+    unreadable: list[str] = [] if unread is None else unread
     jobs = jobs or min(os.cpu_count() or 1, MOST_JOBS)
     with Bar(quiet=quiet) as bar:
 

@@ -48,12 +48,14 @@ def print_table(
 
 
 def _write(report: Report, table: Literal["connections", "exchanges"], form: Format, out: BinaryIO, paper: Paper) -> None:
-    from wiredoctor.report import connections, exchanges, json
+    from wiredoctor.report import connections, csv, exchanges, json
 
     if form == Format.json:
         json.write_one_table(report, out, table, spool)
     elif form == Format.jsonl:
         json.write_table_lines(report, out, table, spool)
+    elif form == Format.csv:
+        csv.write_table(report, out, table, spool)
     else:
         with Text(out, paper) as stream:
             (exchanges if table == "exchanges" else connections).write(report, stream, paper, spool=spool)

@@ -5,10 +5,11 @@ A format is a member of `Format`, an entry of WRITERS, and of SUFFIXES (outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from wiredoctor.cli.options import Format
+from wiredoctor.cli.exports import write_csv, write_junit, write_sarif
+from wiredoctor.cli.options import Format, Severity
 from wiredoctor.cli.outputs import Text, spool
 
 if TYPE_CHECKING:
@@ -20,13 +21,18 @@ class How(NamedTuple):
     """What the options of a command say of its reports.
 
     `full`: JSON with tables. `everything`: nothing is left out for its length. `quiet`: the result and nothing else. `shown`:
-    in words, what the report was narrowed to.
+    in words, what the report was narrowed to. `fail_on`, with the rules that were `selected`: what the command fails for.
+    `unread`: a line for each input that could not be read. `code`: what the command exits with.
     """
 
     full: bool = False
     everything: bool = False
     quiet: bool = False
     shown: str = ""
+    fail_on: Severity | None = None
+    selected: Sequence[str] = ()
+    unread: Sequence[str] = ()
+    code: int | None = None
 
 
 def write_report(report: Report, form: Format, out: BinaryIO, paper: Paper, how: How) -> None:
@@ -74,6 +80,9 @@ WRITERS: Mapping[Format, Callable[[Report, BinaryIO, Paper, How], None]] = {
     Format.json: _json,
     Format.jsonl: _jsonl,
     Format.markdown: _markdown,
+    Format.sarif: write_sarif,
+    Format.junit: write_junit,
+    Format.csv: write_csv,
 }
 
 _AGAIN: frozenset[Format] = frozenset()

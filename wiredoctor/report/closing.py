@@ -72,37 +72,56 @@ _EXCHANGES = {
 
 def reach(report: Report) -> Reach:
     """How far the report reaches. Reads the tables of connections and of exchanges once."""
-    carried = _connections(report)
-    exchanges = _exchanges(report)
-    judged = exchanges.pop("judged", 0)
+    found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
+    return _reach(report, _connections(report), _exchanges(report), len(report.captures), found)
+
+
+def reaches(report: Report) -> dict[str, Reach]:
+    """The same of each capture by its name, where what was left out is no finding of any. Reads these tables once for all."""
+    connections, exchanges = _each_connections(report), _each_exchanges(report)
+    found: dict[str, set[str]] = {}
+    for one in report.findings:
+        found.setdefault(one.capture, set()).add(one.rule)
+    none: dict[str, int] = {}
+    return {
+        name: _reach(report, connections.get(name, none), exchanges.get(name, none), 1, found.get(name, set()))
+        for name in dict.fromkeys(capture.file for capture in report.captures)
+    }
+
+
+def _reach(report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str]) -> Reach:
+    """`counted` and `exchanges` as _connections and _exchanges give them, of so many captures."""
+    carried = dict.fromkeys(_named(), 0) | counted
+    judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in _CARRIED)
     rows = {
         **dict.fromkeys(_ABOUT_HTTP, judged),
         "segments": both,
-        "connections": report.connection_count,
-        "captures": len(report.captures),
-        "oddities": len(report.captures),
+        "connections": carried["rows"],
+        "captures": captures,
+        "oddities": captures,
     }
-    found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
     # of payload that is not HTTP only the stalls are judged
     of_http = {**rows, "segments": carried["both_http"]}
-    had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http).get(r.table, len(report.captures))]
+    had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http).get(r.table, captures)]
     not_judged = [
         *(NotJudged("connections", carried[name], why) for name, why in _CONNECTIONS.items() if carried[name]),
         *(NotJudged("exchanges", exchanges[name], why) for name, why in _EXCHANGES.items() if exchanges.get(name)),
     ]
     if idle := len(report.checked) - len(had):
-        not_judged.append(NotJudged("rules", idle, f"{_nothing_for(report)}, so that there was nothing to check"))
-    return Reach(tuple(_looked(report, carried, judged)), tuple(name for name in had if name not in found), tuple(not_judged))
+        why = _nothing_for(carried["rows"], exchanges.get("rows", 0))
+        not_judged.append(NotJudged("rules", idle, f"{why}, so that there was nothing to check"))
+    healthy = tuple(name for name in had if name not in found)
+    return Reach(tuple(_looked(report, carried, judged, captures)), healthy, tuple(not_judged))
 
 
-def _nothing_for(report: Report) -> str:
-    if not report.connection_count:
+def _nothing_for(connections: int, exchanges: int) -> str:
+    if not connections:
         return "no TCP connection was seen"
-    return "what they look at was not captured in both directions" if report.exchange_count else "no HTTP exchange was seen"
+    return "what they look at was not captured in both directions" if exchanges else "no HTTP exchange was seen"
 
 
-def _looked(report: Report, carried: dict[str, int], exchanges: int) -> list[Looked]:
+def _looked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[Looked]:
     """What was checked, where it was checked for anything."""
 
     partly = {rule.family for rule in report.unasked.values()}
@@ -123,22 +142,40 @@ def _looked(report: Report, carried: dict[str, int], exchanges: int) -> list[Loo
         about("unknown", carried["both_unknown"], timing),
         about("none", carried["none"], connects, named=True),
     ]
-    if report.captures:
-        looked.append(about("capture", report.connection_count, capture))
+    if captures:
+        looked.append(about("capture", carried["rows"], capture))
     return [one for one in looked if (one.connections or one.what == "capture") and (one.families or one.rules)]
 
 
+def _named() -> list[str]:
+    """The reasons of _CONNECTIONS, each protocol of which both directions were captured, and all."""
+    return [*_CONNECTIONS, *(f"both_{name}" for name in _CARRIED), "rows"]
+
+
 def _connections(report: Report) -> dict[str, int]:
-    """How many there are of each reason of _CONNECTIONS, and of each protocol those of which both directions were captured."""
-    names = [*_CONNECTIONS, *(f"both_{name}" for name in _CARRIED)]
+    """How many there are of each of these."""
     if report.scan_connections is None or not report.connection_count:
-        return dict.fromkeys(names, 0)
+        return {}
+    counts = _counts(report.scan_connections(), _of_connections(), report.forgotten.get("connections"))
+    return {**counts, "rows": report.connection_count}
+
+
+def _each_connections(report: Report) -> dict[str, dict[str, int]]:
+    """The same by capture."""
+    if report.scan_connections is None or not report.connection_count:
+        return {}
+    if len(report.captures) == 1:
+        return {report.captures[0].file: _connections(report)}
+    return _counts_each(report.scan_connections(), _of_connections())
+
+
+def _of_connections() -> dict[str, pl.Expr]:
     import polars as pl
 
     c = pl.col
     protocols = {name: c("protocol") == name for name in (*_CARRIED, "none")}
     one_sided = (c("client_packets") == 0) | (c("server_packets") == 0)
-    flags = {
+    return {
         **protocols,
         **{f"both_{name}": protocols[name] & ~one_sided for name in _CARRIED},
         "one_sided": one_sided & (c("protocol") != "none"),
@@ -146,23 +183,44 @@ def _connections(report: Report) -> dict[str, int]:
         "late": ~one_sided & ~c("handshake") & (c("protocol") != "none"),
         "open": ~one_sided & (c("closed_by") == "") & (c("protocol") == "http"),
     }
-    return dict.fromkeys(names, 0) | _counts(report.scan_connections(), flags, report.forgotten.get("connections"))
 
 
 def _exchanges(report: Report) -> dict[str, int]:
-    """How many there are of each reason of _EXCHANGES, and `judged`: how many can be judged at all."""
+    """How many there are of each reason of _EXCHANGES, `judged`: how many can be judged at all, and all."""
     if report.scan_exchanges is None or not report.exchange_count:
         return {}
+    counts = _counts(report.scan_exchanges(), _of_exchanges(), report.forgotten.get("exchanges"))
+    return {**counts, "rows": report.exchange_count}
+
+
+def _each_exchanges(report: Report) -> dict[str, dict[str, int]]:
+    """The same by capture."""
+    if report.scan_exchanges is None or not report.exchange_count:
+        return {}
+    if len(report.captures) == 1:
+        return {report.captures[0].file: _exchanges(report)}
+    return _counts_each(report.scan_exchanges(), _of_exchanges())
+
+
+def _of_exchanges() -> dict[str, pl.Expr]:
     import polars as pl
 
     c = pl.col
-    flags = {
+    return {
         "judged": c("both_directions"),
         "unanswered": ~c("has_response"),
         "unasked": ~c("has_request"),
         "unfinished": c("has_response") & (c("response_end_reason") == "capture-end"),
     }
-    return _counts(report.scan_exchanges(), flags, report.forgotten.get("exchanges"))
+
+
+def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
+    """How many rows there are of each flag, and how many at all, by capture."""
+    import polars as pl
+
+    sums = [flag.sum().alias(name) for name, flag in flags.items()]
+    rows = table.group_by("capture").agg(*sums, pl.len().cast(pl.Int64).alias("rows")).collect().to_dicts()
+    return {row.pop("capture"): row for row in rows}
 
 
 def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None) -> dict[str, int]:

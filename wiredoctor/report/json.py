@@ -22,7 +22,7 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
     """One JSON object; an element of a list per line. `full` adds connections and exchanges."""
     out.write(_head(report))
     _write_list(out, "captures", map(_capture, report.captures))
-    out.write(f' "summary": {_text(_summary(report))},\n "limits": {_text(report.limits)},\n'.encode())
+    out.write(f' "summary": {ascii_text(_summary(report))},\n "limits": {ascii_text(report.limits)},\n'.encode())
     _write_list(out, "findings", map(finding, report.findings), last=not full)
     if full:
         write_table(report, out, "connections", spool)
@@ -41,12 +41,12 @@ def write_lines(report: Report, out: Sink) -> None:
 
 def line(one: Finding) -> bytes:
     """A finding as a line of JSON Lines."""
-    return _text(finding(one)).encode() + b"\n"
+    return ascii_text(finding(one)).encode() + b"\n"
 
 
 def summary_line(report: Report) -> bytes:
     """The last of the JSON Lines: all but the findings."""
-    return _text(_rest(report)).encode() + b"\n"
+    return ascii_text(_rest(report)).encode() + b"\n"
 
 
 def _rest(report: Report) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_mem
 
 def write_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
     """ "connections": [...] or "exchanges": [...], without what follows it."""
-    comma = _Comma(out)
+    comma = Comma(out)
     out.write(f' "{table}": ['.encode())
     write_table_lines(report, comma, table, spool)
     out.write(b"\n ]" if comma.written else b"]")
@@ -83,7 +83,7 @@ def write_table_lines(report: Report, out: Sink, table: str, spool: Spool = in_m
     (rows.write_connections if table == "connections" else rows.write_exchanges)(report, out, spool)
 
 
-class _Comma:
+class Comma:
     """Makes list elements out of whole lines: a comma and an end of line before each but the first."""
 
     def __init__(self, out: Sink) -> None:
@@ -103,7 +103,7 @@ class _Comma:
 
 def _head(report: Report) -> bytes:
     head = {"schema_version": SCHEMA_VERSION, "tool": _tool(report), "secrets": report.secrets}
-    return ("{" + "".join(f'"{key}": {_text(value)},\n ' for key, value in head.items())[:-1]).encode()
+    return ("{" + "".join(f'"{key}": {ascii_text(value)},\n ' for key, value in head.items())[:-1]).encode()
 
 
 def _tool(report: Report) -> dict[str, Any]:
@@ -112,21 +112,22 @@ def _tool(report: Report) -> dict[str, Any]:
 
 def _write_list(out: Sink, name: str, elements: Iterable[dict[str, Any]], *, last: bool = False) -> None:
     out.write(f' "{name}": ['.encode())
-    for piece in _separated(elements):
+    for piece in separated(elements):
         out.write(piece)
     out.write(b"]\n" if last else b"],\n")
 
 
-def _separated(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+def separated(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Pieces of a list in JSON, between its brackets: an element per line."""
     lead = "\n  "
     for element in elements:
-        yield (lead + _text(element)).encode()
+        yield (lead + ascii_text(element)).encode()
         lead = ",\n  "
     if lead != "\n  ":
         yield b"\n "
 
 
-def _text(value: Any) -> str:
+def ascii_text(value: Any) -> str:
     """ASCII: whatever shows it, no sign in it can be taken for a command to a terminal."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
 

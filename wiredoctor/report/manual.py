@@ -12,7 +12,7 @@ from wiredoctor.report.words import count
 if TYPE_CHECKING:
     from wiredoctor.findings import Reference
 
-_HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
+HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
 _DRAWING = " " * 8
 
 
@@ -130,7 +130,7 @@ def _paragraphs(body: str) -> list[list[str]]:
 def _write_paragraph(writer: Writer, lines: list[str]) -> None:
     """A heading is a line of its own above its text; deeply indented lines are a drawing and kept as they are."""
     writer.blank()
-    if lines[0].strip().rstrip(":") in _HEADINGS:
+    if lines[0].strip().rstrip(":") in HEADINGS:
         writer.paragraph((lines[0].strip().rstrip(":"), "bold"))
         lines = lines[1:]
     if not lines:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor.report.columns import batches, escaped, seconds
+from wiredoctor.report.columns import batches, escaped, seconds, with_divisor
 from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
+from wiredoctor.tables import TABLES
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
@@ -30,42 +32,60 @@ _TEXTS = {
 }
 
 
+Text = Callable[[pl.DataFrame], "bytes | memoryview"]
+"""Rows as they are written -> a line for each."""
+
+
 def write_connections(report: Report, out: Sink, spool: Spool = in_memory) -> int:
     """A JSON object per connection and line, in order of capture and id; says how many."""
-    lines = Ordered(spool)
-    for batch in batches(report.scan_connections, _CONNECTION_COLUMNS):
-        _add(lines, report, batch, ["connection"], _connection())
-    return _finish(lines, out)
+    return write_as(report, out, "connections", _ndjson, spool)
 
 
 def write_exchanges(report: Report, out: Sink, spool: Spool = in_memory) -> int:
     """A JSON object per exchange and line, in order of capture, connection and index; says how many."""
+    return write_as(report, out, "exchanges", _ndjson, spool)
+
+
+def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = in_memory) -> int:
+    """ "connections" or "exchanges" with the columns of JSON, in the order of their ids, as `text` writes them; says how many."""
     lines = Ordered(spool)
-    stalled = _stalled(report.findings)
-    for batch in batches(report.scan_exchanges, _exchange_columns()):
-        joined = batch.join(stalled, on=_KEY, how="left", maintain_order="left")
-        _add(lines, report, joined, ["connection", "exchange"], _exchange())
-    return _finish(lines, out)
-
-
-def _finish(lines: Ordered, out: Sink) -> int:
+    if table == "connections":
+        for batch in batches(report.scan_connections, _CONNECTION_COLUMNS):
+            _add(lines, report, batch, ["connection"], _connection(), text)
+    else:
+        stalled = _stalled(report.findings)
+        for batch in batches(report.scan_exchanges, _exchange_columns()):
+            joined = batch.join(stalled, on=_KEY, how="left", maintain_order="left")
+            _add(lines, report, joined, ["connection", "exchange"], _exchange(), text)
     number = len(lines)
     lines.write(out)
     return number
 
 
-def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], objects: list[pl.Expr]) -> None:
+def schema(table: str) -> pl.Schema:
+    """The columns that `write_as` hands on."""
+    empty = pl.DataFrame(schema={"capture": pl.String(), **TABLES[table].schema})
+    if table == "connections":
+        return with_divisor(empty.select(_CONNECTION_COLUMNS)).select(_connection()).schema
+    joined = empty.select(_exchange_columns()).join(_stalled([]), on=_KEY, how="left")
+    return with_divisor(joined).select(_exchange()).schema
+
+
+def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
     """The rows of a batch, sorted among themselves so that most of them leave the spool in long runs."""
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
     ordered = batch.join(place.with_row_index(_CAPTURE_ORDER), on="capture", how="left").sort(
         _CAPTURE_ORDER, *keys, nulls_last=True
     )
-    text = BytesIO()
-    ordered.select(objects).write_ndjson(text)
-    ascii_only = _ascii(text.getbuffer())
     first = ordered.get_column(_CAPTURE_ORDER).cast(pl.Int64).fill_null(place.height).to_numpy()
     second, third = ordered.get_column(keys[0]).to_numpy(), ordered.get_column(keys[-1]).cast(pl.Int64).to_numpy()
-    lines.add((first, second, third), ascii_only)
+    lines.add((first, second, third), text(ordered.select(columns)))
+
+
+def _ndjson(rows: pl.DataFrame) -> bytes | memoryview:
+    text = BytesIO()
+    rows.write_ndjson(text)
+    return _ascii(text.getbuffer())
 
 
 _BEYOND = re.compile("[\x7f-\U0010ffff]")

@@ -69,13 +69,14 @@ def _write_groups(writer: Writer, report: Report, groups: list[Group], *, everyt
     shown = groups if everything else groups[:MOST_GROUPS]
     for group in shown:
         writer.blank()
-        _write_group(writer, group, several=several, everything=everything)
+        write_group(writer, group, several=several, everything=everything)
     if left := groups[len(shown) :]:
         writer.blank()
         writer.paragraph(f"{more(left)} --all shows them.")
 
 
-def _write_group(writer: Writer, group: Group, *, several: bool, everything: bool) -> None:
+def write_group(writer: Writer, group: Group, *, several: bool, everything: bool) -> None:
+    """A paragraph per group: what happened, its proof, and what to change."""
     worst = group.worst
     label = worst.severity.upper().ljust(9)
     writer.paragraph((label, SEVERITY_STYLE[worst.severity]), (worst.title, "bold"), _extent(group), hang=len(label))
