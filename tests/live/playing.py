@@ -20,10 +20,12 @@ from wiredoctor.tables import SECOND
 
 
 class Stop(NamedTuple):
-    """A place in the stream up to which it is written, and when the packet there was captured (ns since 1970)."""
+    """A place in the stream up to which it is written, and when the packet there was captured (ns since 1970). `until`: when the
+    next packet is; None: when that of the next stop is."""
 
     end: int
     time: int
+    until: int | None = None
 
 
 @dataclass
@@ -41,7 +43,10 @@ class Player:
 
     def __post_init__(self) -> None:
         times = [stop.time for stop in self.stops]
-        self._coming = [*zip(self.stops, [*times[1:], times[-1]], strict=True)]
+        self._coming = [
+            (stop, later if stop.until is None else stop.until)
+            for stop, later in zip(self.stops, [*times[1:], times[-1]], strict=True)
+        ]
         self._files = list(self.files)
 
     @property
@@ -82,7 +87,9 @@ def pcapng(source: Path, to: Path) -> list[Stop]:
     """Writes a capture as pcapng; returns where each packet ends in it."""
     packets = recording.read(source)
     recording.write(to, packets)
-    return [Stop(end, packet.time) for end, packet in zip(block_ends(to.read_bytes()), packets, strict=True)]
+    until = [*(packet.time for packet in packets[1:]), None]
+    ends = block_ends(to.read_bytes())
+    return [Stop(end, packet.time, later) for end, packet, later in zip(ends, packets, until, strict=True)]
 
 
 def with_silence(path: Path, stops: list[Stop], seconds: float) -> list[Stop]:

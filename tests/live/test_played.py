@@ -17,6 +17,7 @@ from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_silence
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, together
+from tests.sweeps import FULL
 from wiredoctor import limits, live, spill
 from wiredoctor.capture.recorder import Ring
 from wiredoctor.findings import Finding, Report
@@ -99,10 +100,11 @@ def test_a_file_that_somebody_cuts_off_is_read_so_far(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_ladders(path: Path, tmp_path: Path) -> None:
+    """Up to three packets of each connection at a time; packet by packet recordings are played, above."""
     packets = together(path)
     (tmp_path / "ladders.pcap").write_bytes(to_pcap(packets))
     stops = pcapng(tmp_path / "ladders.pcap", tmp_path / "trace.pcapng")
-    cuts = [*ends(packets, 1), len(stops)]
+    cuts = [*ends(packets, 1 if FULL else 3), len(stops)]
     played = play([(tmp_path / "trace.pcapng", 0)], [stops[cut - 1] for cut in cuts])
     assert_true_to(played)
     assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
