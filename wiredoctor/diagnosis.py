@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import polars as pl
@@ -140,7 +140,8 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
         if one.again is not None:
             report.again[one.summary.file] = one.again
     report.findings.sort(key=lambda finding: rank[finding.severity])
-    report.findings = causes_first(report.findings, lambda finding: (finding,))
+    ordered = causes_first(report.findings, lambda finding: (finding,))
+    report.findings = [replace(finding, number=number) for number, finding in enumerate(ordered, 1)]
     report.delay = total_delay(report.findings)
     if done:
         report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])

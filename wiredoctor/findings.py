@@ -208,6 +208,8 @@ class Finding:
     client_software: str | None = None
     server_software: str | None = None
     caused_by: tuple[Cause, ...] = ()
+    number: int | None = field(default=None, compare=False)
+    """Place in the whole report, from 1: the same whatever the report is narrowed to. None before there is a report (live)."""
 
     @property
     def place(self) -> tuple[str, Cause]:

@@ -42,9 +42,10 @@ def as_json(report: Report) -> str:
 
 
 def comparable(finding: Finding) -> str:
-    """All that a finding says but what is said of it at the end: that a summary is its cause."""
+    """All that a finding says but what is said of it at the end: that a summary is its cause, and its place among all."""
     said: dict[str, Any] = report_json.finding(finding)
     said["caused_by"] = [cause for cause in said["caused_by"] if cause["rule"] not in SUMMARIES]
+    del said["number"]
     return json.dumps(said)
 
 

@@ -199,4 +199,5 @@ def finding(one: Finding) -> dict[str, Any]:
         "client_software": one.client_software,
         "server_software": one.server_software,
         "caused_by": [{"rule": cause.rule, "frame": cause.frame} for cause in one.caused_by],
+        "number": one.number,
     }

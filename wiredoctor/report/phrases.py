@@ -113,9 +113,10 @@ def product(software: str) -> str:
 
 
 def example(group: Group) -> str:
-    """Which finding of the group is shown: "worst of 38: connection 3, exchange 2, GET /items, status 200"."""
+    """Which finding of the group is shown: "worst of 38: finding 7, connection 3, exchange 2, GET /items, status 200"."""
     worst = group.worst
     places = [
+        "" if worst.number is None else f"finding {worst.number}",
         "" if worst.connection is None else f"connection {worst.connection}",
         "" if worst.exchange is None else f"exchange {worst.exchange}",
         shorten(worst.request or "", MOST_REQUEST),

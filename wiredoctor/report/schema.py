@@ -135,6 +135,9 @@ FINDING = _object(
         ),
         "the findings of which this one is a consequence; they come before it",
     ),
+    number=_or_null(
+        _whole("place in the whole report, whatever was left out of it: what `show --finding` takes; null in live JSON Lines", 1)
+    ),
 )
 
 CONNECTION = _object(
