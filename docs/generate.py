@@ -46,7 +46,7 @@ TABLES_HEAD = """\
 wiredoctor turns packets into columns and columns into tables; every finding is a query over them. This page is made from
 `wiredoctor/tables.py`, where each column is declared.
 
-The [Python API](getting-started.md#from-python) gives two of them as Polars frames: [`connections`](#connections) and
+The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
 [`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
 `exchanges`, `faults`, `connections` and `captures`. The others are what the stages hand to each other.
 

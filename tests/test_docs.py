@@ -6,6 +6,8 @@ import contextlib
 import doctest
 import importlib.util
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -180,6 +182,19 @@ def test_python_examples(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert result.attempted
     assert not result.failed
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_wireshark_shows_the_proof_of_the_tutorial() -> None:
+    text = (DOCS / "getting-started.md").read_text("utf-8")
+    (command,) = [
+        line for block in output.blocks(DOCS / "getting-started.md", "sh") for line in block.splitlines() if "tshark " in line
+    ]
+    done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    # the widths of columns follow what else is in the capture
+    shown = [" ".join(line.split()) for line in text.splitlines()]
+    assert len(done.stdout.splitlines()) == 3
+    assert [line for line in done.stdout.splitlines() if " ".join(line.split()) not in shown] == []
 
 
 # command lines
