@@ -1,0 +1,207 @@
+"""wiredoctor compare: before and after a change, or two points of one wire, or both sides of a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
+
+import typer
+
+from wiredoctor.cli.configuration import configuration
+from wiredoctor.cli.exits import Exit, UsageError
+from wiredoctor.cli.options import Color, Colors, Configurations, Format, MaxSpool, Quiet, Secrets, Verbose, size, wanted
+from wiredoctor.cli.outputs import Text, outputs, write_file, write_stdout
+from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.cli.running import Request, requested, run
+
+if TYPE_CHECKING:
+    from wiredoctor import Report
+    from wiredoctor.comparing import Seen
+    from wiredoctor.report.document import Part
+    from wiredoctor.report.paper import Paper
+
+
+class ComparisonFormat(StrEnum):
+    """What goes to standard output, of a comparison."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+
+
+class Worse(StrEnum):
+    """What --fail-on can name."""
+
+    new = "new"
+    more_often = "more-often"
+    slower = "slower"
+
+
+class Told(NamedTuple):
+    """A comparison that has been made: for machines, and as the parts of a page."""
+
+    json: Callable[[BinaryIO], None]
+    page: Callable[[], Iterator[Part]]
+
+
+class Asked(NamedTuple):
+    """How captures are read."""
+
+    request: Request
+    jobs: int | None
+    max_spool: int | None
+    show_secrets: bool
+    quiet: bool
+    verbose: bool
+
+
+def compare(
+    recordings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BEFORE AFTER",
+            help="Captures, folders of them, or JSON reports (written with --full to have the times in them).",
+            show_default=False,
+        ),
+    ],
+    both_sides: Annotated[
+        bool,
+        typer.Option(
+            "--both-sides", help="The two captures are of the same traffic: CLIENT and SERVER, at two points of a wire."
+        ),
+    ] = False,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="With --both-sides: FRONT and BACK of a proxy, or one capture of both.")
+    ] = False,
+    output: Annotated[
+        list[str] | None, typer.Option("--output", "-o", metavar="FILE", help="Also write it: .json, .md or .txt (repeatable).")
+    ] = None,
+    format: Annotated[
+        ComparisonFormat, typer.Option("--format", "-f", help="What to print on standard output.")
+    ] = ComparisonFormat.text,
+    everything: Annotated[bool, typer.Option("--all", help='Text and Markdown without "N more".')] = False,
+    any_server: Annotated[
+        bool, typer.Option("--any-server", help="Match by method and path, whatever address and port the server has.")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", metavar="PERCENT", min=0, help="A difference in time below this is none.")
+    ] = 10.0,
+    fail_on: Annotated[
+        list[Worse] | None,
+        typer.Option("--fail-on", help="Exit with 1 when this is found (repeatable).", show_default=False),
+    ] = None,
+    config: Configurations = None,
+    max_spool: MaxSpool = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 4)."),
+    ] = None,
+    show_secrets: Secrets = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    color: Colors = Color.auto,
+) -> int:
+    """Hold two recordings against each other.
+
+    What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network, or of a proxy, time and
+    packets were lost.
+
+    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong or something could not be read; 3 a fault of
+    wiredoctor.
+    """
+    files = outputs(output, recordings)
+    if wrong := next((o for o in files if o.format == Format.jsonl), None):
+        raise UsageError(f"-o {wrong.path}: a comparison is written as .json, .md or .txt")
+    _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
+    rules = every_rule()
+    request = requested(rules, configuration(config, rules), wanted(None, None, None, None, None))
+    asked = Asked(request, jobs, size("--max-spool", max_spool), show_secrets, quiet, verbose)
+    sides = [_seen(name, asked) for name in recordings]
+    if any(side is None for side in sides):
+        return Exit.BAD_INPUT
+    before, after = (side for side in sides if side is not None)
+
+    from wiredoctor import __version__
+    from wiredoctor.comparing import compare as hold
+    from wiredoctor.report import before_after, comparison_json
+
+    summaries = {name for name, module in rules.items() if module.rule.summary}
+    changes = hold(
+        before, after, __version__, any_server=any_server, tolerance=tolerance / 100, summaries=summaries
+    )  # fmt: skip
+    told = Told(
+        partial(comparison_json.write, changes, "before-after"),
+        partial(before_after.page, changes, everything=everything, quiet=quiet),
+    )
+
+    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
+        _write(told, form, out, paper)
+
+    for file in files:
+        write_file(file, write)
+    write_stdout(Format(format.value), write, color)
+    return Exit.FAILED_ON if any(before_after.reached(changes, one.value) for one in fail_on or ()) else Exit.DONE
+
+
+def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
+    """Whether the words make sense together; raises UsageError."""
+    if proxy and not both_sides:
+        raise UsageError("--proxy goes with --both-sides")
+    if fail_on and both_sides:
+        raise UsageError("--fail-on is about before and after; --both-sides has neither")
+    if len(recordings) != 2 and not (proxy and len(recordings) == 1):
+        many = "FRONT and BACK, or one capture of both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
+        raise UsageError(f"compare takes {many}; {len(recordings)} given")
+    if recordings.count("-") > 1:
+        raise UsageError("standard input can be one of the two only")
+
+
+def _seen(name: str, asked: Asked) -> Seen | None:
+    """A side; None where a capture of it could not be read, which has been said."""
+    from wiredoctor.comparing import NoReport, of_json, of_report
+    from wiredoctor.report.closing import reach
+
+    if _is_report(name):
+        try:
+            return of_json(name, partial(_lines, name))
+        except NoReport as error:
+            raise UsageError(f"{name}: {error}") from None
+    report, complete = _analysed(name, asked)
+    return of_report(report, name, reach(report).healthy) if complete else None
+
+
+def _analysed(name: str, asked: Asked) -> tuple[Report, bool]:
+    return run(
+        [name], asked.request, jobs=asked.jobs, max_spool=asked.max_spool, show_secrets=asked.show_secrets,
+        quiet=asked.quiet, verbose=asked.verbose,
+    )  # fmt: skip
+
+
+def _is_report(name: str) -> bool:
+    """Whether a file begins as JSON does, and no capture."""
+    from pathlib import Path
+
+    path = Path(name)
+    if name == "-" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"{")
+
+
+def _lines(name: str) -> Iterator[bytes]:
+    with open(name, "rb") as file:
+        yield from file
+
+
+def _write(told: Told, form: Format, out: BinaryIO, paper: Paper) -> None:
+    from wiredoctor.report import document
+
+    if form == Format.json:
+        told.json(out)
+    elif form == Format.markdown:
+        document.write_markdown(told.page(), out)
+    else:
+        with Text(out, paper) as stream:
+            document.write_text(told.page(), stream, paper)

@@ -1,0 +1,11 @@
+"""Two recordings held against each other: before and after a change, two points of one wire, or both sides of a proxy.
+
+It works on tables and findings alone; what opens captures hands them in.
+"""
+
+from __future__ import annotations
+
+from wiredoctor.comparing.before_after import compare
+from wiredoctor.comparing.seen import NoReport, Seen, of_json, of_report
+
+__all__ = ["NoReport", "Seen", "compare", "of_json", "of_report"]

@@ -1,0 +1,325 @@
+"""What became of the findings and of the times of before: matched by fingerprint, and by endpoint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.compared import Changes, EndpointChange, FindingChange, Frequency, RuleChange, Shift, Status
+from wiredoctor.comparing.seen import Seen
+from wiredoctor.comparing.statistics import ERROR, all_on_one_side, rates_differ, shift
+from wiredoctor.findings import SEVERITIES, Finding, Severity, fingerprint, printable
+from wiredoctor.masking import masked_method, masked_target
+from wiredoctor.tables import SECOND, Array
+
+CHANCE = 0.05
+"""What is seen on one side only is no news where chance alone would do that so often."""
+
+ENOUGH = 20
+"""Exchanges of an endpoint after which a rule that speaks of all of them at once would have spoken again."""
+
+MOST_ENDPOINTS = 10_000
+"""More are not compared: paths that are never the same twice, of which no two sides have any in common."""
+
+_DIGITS = re.compile(r"[0-9]+")
+
+Place = tuple[str | None, str, str]
+"""Server (None: any), method, and path without digits."""
+
+
+class Pair(NamedTuple):
+    """Sorted times of an endpoint on one side, in ns, and how many requests there were."""
+
+    total: Array
+    server_time: Array
+    requests: int
+
+
+@dataclass
+class _Times:
+    """The times of a side by endpoint, and the requests by server."""
+
+    endpoints: dict[Place, Pair]
+    servers: dict[str | None, int]
+    shown: dict[tuple[str, str], str]
+    left_out: int = 0
+
+
+def compare(
+    before: Seen, after: Seen, version: str, *, any_server: bool = False, tolerance: float = 0.1, summaries: Collection[str] = ()
+) -> Changes:
+    """`any_server`: addresses and ports of servers are not looked at. `tolerance`: the part of a time below which no difference
+    is told. `summaries`: rules that say one thing of all exchanges of an endpoint."""
+    one, two = _times(before, any_server=any_server), _times(after, any_server=any_server)
+    findings = _findings(before, after, one, two, any_server=any_server, tolerance=tolerance, summaries=summaries)
+    endpoints, left = _endpoints(one, two, tolerance)
+    notes = _notes(before, after, one, two, any_server=any_server)
+    if left:
+        notes.append(f"of {left + len(endpoints):,} endpoints {len(endpoints):,} are compared: those with most requests")
+    return Changes(
+        version, before.source, after.source, any_server, tolerance,
+        findings, endpoints, _rules(before, after), notes, left,
+    )  # fmt: skip
+
+
+# times
+
+
+def _times(seen: Seen, *, any_server: bool) -> _Times:
+    if seen.exchanges is None:
+        return _Times({}, {}, {})
+    kinds = seen.exchanges.select("method", "target").unique(maintain_order=True)
+    places = [_place(method, target) for method, target in kinds.iter_rows()]
+    named = kinds.with_columns(
+        pl.Series("verb", [p[0] for p in places], pl.String), pl.Series("path", [p[1] for p in places], pl.String)
+    )
+    keys = ["server", "verb", "path"]
+    server = pl.lit(None, pl.String).alias("server") if any_server else pl.col("server")
+    rows = seen.exchanges.join(named, on=["method", "target"], how="left").select(server, "verb", "path", "total", "server_time")
+    counts = rows.group_by(keys, maintain_order=True).len().sort("len", descending=True, maintain_order=True)
+    most = counts.head(MOST_ENDPOINTS).select(keys)
+    made = _Times({}, {}, {}, counts.height - most.height)
+    for server_name, number in counts.group_by("server", maintain_order=True).agg(pl.col("len").sum()).iter_rows():
+        made.servers[server_name] = number
+    kept = rows.join(most, on=keys, how="semi", nulls_equal=True) if made.left_out else rows
+    for (server_name, verb, path), group in kept.group_by(keys, maintain_order=True):
+        total, server_time = (np.sort(group[name].drop_nulls().to_numpy()) for name in ("total", "server_time"))
+        made.endpoints[_text(server_name), str(verb), str(path)] = Pair(total, server_time, group.height)
+    made.shown = {(verb, path): shown for verb, path, shown in reversed(places)}
+    return made
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _place(method: str | None, target: str | None) -> tuple[str, str, str]:
+    """Method, path without digits, and the path with `#` for them: as fingerprints see them."""
+    path = printable(masked_target((target or "").partition("?")[0]))
+    return printable(masked_method(method or "")), _DIGITS.sub("", path), _DIGITS.sub("#", path)
+
+
+def _endpoints(one: _Times, two: _Times, tolerance: float) -> tuple[list[EndpointChange], int]:
+    """Endpoints that either side has, those with the greatest change first, and how many were left out."""
+    empty = Pair(np.empty(0, np.int64), np.empty(0, np.int64), 0)
+    requests = {
+        place: one.endpoints.get(place, empty).requests + two.endpoints.get(place, empty).requests
+        for place in dict.fromkeys([*one.endpoints, *two.endpoints])
+    }
+    places = sorted(requests, key=lambda p: (-requests[p], p[0] or "", p[1], p[2]))[:MOST_ENDPOINTS]
+    pairs = [(one.endpoints.get(place, empty), two.endpoints.get(place, empty)) for place in places]
+    shifts = _shifts([(a.total, b.total) for a, b in pairs] + [(a.server_time, b.server_time) for a, b in pairs], tolerance)
+    made = [
+        EndpointChange(
+            place[0],
+            place[1],
+            one.shown.get(place[1:]) or two.shown.get(place[1:], place[2]),
+            a.requests,
+            b.requests,
+            total,
+            server,
+        )
+        for place, (a, b), total, server in zip(places, pairs, shifts[: len(pairs)], shifts[len(pairs) :], strict=True)
+    ]
+    return sorted(made, key=_weight), len(requests) - len(places) + max(one.left_out, two.left_out)
+
+
+def _weight(one: EndpointChange) -> tuple[int, float]:
+    """What got slower first, by the time that it costs; then what got faster; then the rest."""
+    verdicts = (one.total.verdict, one.total.tail, one.server_time.verdict, one.server_time.tail)
+    rank = 0 if "slower" in verdicts else 1 if "faster" in verdicts else 2
+    return rank, -abs(one.total.difference or 0.0) * one.exchanges_after if rank < 2 else -float(one.exchanges_after)
+
+
+def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
+    """All of them, where a claim has to stand although so many were tested (Bonferroni: the error is shared)."""
+    first = [shift(a, b, tolerance) for a, b in pairs]
+    tests = sum(one.probability is not None for one in first)
+    if tests < 2:
+        return first
+    return [
+        one if one.verdict in _SILENT and one.tail in _SILENT else shift(a, b, tolerance, tests)
+        for one, (a, b) in zip(first, pairs, strict=True)
+    ]
+
+
+_SILENT = ("same", "too-few", "unknown")
+
+
+# findings
+
+
+def _findings(
+    before: Seen,
+    after: Seen,
+    one: _Times,
+    two: _Times,
+    *,
+    any_server: bool,
+    tolerance: float,
+    summaries: Collection[str],
+) -> list[FindingChange]:
+    groups: dict[str, tuple[list[Finding], list[Finding]]] = {}
+    for side, findings in enumerate((before.findings, after.findings)):
+        for finding in findings:
+            groups.setdefault(_fingerprint(finding, any_server=any_server), ([], []))[side].append(finding)
+    made: list[FindingChange] = []
+    for mark, (a, b) in groups.items():
+        first = (a or b)[0]
+        of = "captures" if first.server is None and first.connection is None else "exchanges" if first.request else "connections"
+        chances = (
+            _chances(first, before, one, of, any_server=any_server),
+            _chances(first, after, two, of, any_server=any_server),
+        )
+        counts = sum(f.count for f in a), sum(f.count for f in b)
+        status, why = _status(first.rule, counts, chances, of, before, after, summary=first.rule in summaries)
+        frequency = _frequency(status, counts, chances) if first.rule not in summaries else "same"
+        delays = _delays(a), _delays(b)
+        change = FindingChange(
+            status, first.rule, first.kind, first.family, _worst(b or a), first.title, None if any_server else first.server,
+            _shown(first.request), mark, of, counts[0], counts[1], chances[0], chances[1], frequency,
+            shift(delays[0], delays[1], tolerance), float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why,
+        )  # fmt: skip
+        made.append(change)
+    order: list[Status] = ["new", "stayed", "not-seen-again", "fixed"]
+    made.sort(
+        key=lambda f: (
+            order.index(f.status),
+            SEVERITIES.index(f.severity),
+            -max(f.delay_before, f.delay_after),
+            f.rule,
+            f.request or "",
+            f.fingerprint,
+        )
+    )
+    return made
+
+
+def _fingerprint(finding: Finding, *, any_server: bool) -> str:
+    if not any_server or finding.server is None:
+        return finding.fingerprint
+    method, _, target = (finding.request or "").partition(" ")
+    return fingerprint(finding.rule, finding.kind, finding.side, None, method or None, target or None)
+
+
+def _worst(findings: Iterable[Finding]) -> Severity:
+    return SEVERITIES[min(SEVERITIES.index(f.severity) for f in findings)]
+
+
+def _shown(request: str | None) -> str | None:
+    """ "GET /items/12?a=1" -> "GET /items/#"."""
+    if not request:
+        return None
+    method, _, target = request.partition(" ")
+    return f"{method} {_DIGITS.sub('#', target.partition('?')[0])}"
+
+
+def _delays(findings: list[Finding]) -> Array:
+    return np.sort(np.array([round((f.delay or 0.0) * SECOND) for f in findings if f.delay is not None], np.int64))
+
+
+def _chances(finding: Finding, seen: Seen, times: _Times, of: str, *, any_server: bool) -> int | None:
+    """How often it could have been found."""
+    if of == "captures":
+        return len(seen.source.captures)
+    if of == "exchanges":
+        if seen.exchanges is None:
+            return None
+        method, _, target = (finding.request or "").partition(" ")
+        verb, path, _ = _place(method, target)
+        pair = times.endpoints.get((None if any_server else finding.server, verb, path))
+        return pair.requests if pair else 0
+    if seen.connections is None:
+        return None
+    return sum(seen.connections.values()) if any_server else seen.connections.get(finding.server or "", 0)
+
+
+def _status(
+    rule: str,
+    counts: tuple[int, int],
+    chances: tuple[int | None, int | None],
+    of: str,
+    before: Seen,
+    after: Seen,
+    *,
+    summary: bool,
+) -> tuple[Status, str]:
+    """What became of it, and why nothing surer is said."""
+    if all(counts):
+        return "stayed", ""
+    gone = counts[0] > 0
+    other, hits = (after, counts[0]) if gone else (before, counts[1])
+    there, elsewhere = chances if gone else (chances[1], chances[0])
+    why = _excuse(rule, hits, there, elsewhere, of, other, "after" if gone else "before", summary=summary)
+    if gone:
+        return ("not-seen-again", why) if why else ("fixed", "")
+    return "new", why
+
+
+def _excuse(
+    rule: str, hits: int, there: int | None, elsewhere: int | None, of: str, other: Seen, name: str, *, summary: bool
+) -> str:
+    """Why it would be no wonder that the other side does not have it; empty where it would be one."""
+    if rule not in other.checked:
+        return f"{name} was not checked for it, or had nothing to check"
+    if rule not in other.judged:
+        return f"{name} has nothing that could be judged by this rule"
+    if there is None or elsewhere is None:
+        return f"{name} does not say how often it could have been found (a JSON report needs --full)"
+    if of == "captures":
+        return ""
+    if not elsewhere:
+        return f"{name} has no {of[:-1]} with that {'endpoint' if of == 'exchanges' else 'server'}"
+    enough = elsewhere >= min(there, ENOUGH) if summary else all_on_one_side(hits, there, elsewhere) <= CHANCE
+    if enough:
+        return ""
+    captured = f"only {elsewhere:,} {of if elsewhere != 1 else of[:-1]} with that {'endpoint' if of == 'exchanges' else 'server'}"
+    return f"{name} has {captured}, where the other side has {there:,}"
+
+
+def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int | None, int | None]) -> Frequency:
+    one, two = chances[0], chances[1]
+    if status != "stayed" or not one or not two or rates_differ(counts[0], one, counts[1], two) > ERROR:
+        return "same"
+    return "more-often" if counts[1] / two > counts[0] / one else "less-often"
+
+
+# rules
+
+
+def _rules(before: Seen, after: Seen) -> list[RuleChange]:
+    """Those that found something on either side, and that cost most first."""
+    families: dict[str, str] = {}
+    counts: dict[str, list[float]] = {}
+    for side, findings in enumerate((before.findings, after.findings)):
+        for finding in findings:
+            families[finding.rule] = finding.family
+            row = counts.setdefault(finding.rule, [0, 0, 0.0, 0.0])
+            row[side] += finding.count
+            row[2 + side] += finding.delay or 0.0
+    made = [
+        RuleChange(rule, families[rule], rule in before.judged, rule in after.judged, int(a), int(b), d1, d2)
+        for rule, (a, b, d1, d2) in counts.items()
+    ]
+    return sorted(made, key=lambda r: (-max(r.delay_before, r.delay_after), -max(r.before, r.after), r.rule))
+
+
+def _notes(before: Seen, after: Seen, one: _Times, two: _Times, *, any_server: bool) -> list[str]:
+    notes: list[str] = []
+    for name, seen in (("before", before), ("after", after)):
+        if seen.exchanges is None:
+            notes.append(f"{name} is a report without its exchanges, so that no times are compared: write it with --full")
+        elif not seen.source.exchanges:
+            notes.append(f"{name} has no HTTP exchange")
+        notes += [f"{name}: {note}" for note in seen.notes]
+    if not any_server and one.servers and two.servers and not one.servers.keys() & two.servers.keys():
+        notes.append("no server of before is in after, so that nothing matches: --any-server compares by method and path alone")
+    only = sorted(before.checked ^ after.checked)
+    if only and "report" not in (before.source.kind, after.source.kind):
+        notes.append(f"checked on one side only: {', '.join(only)}")
+    return notes

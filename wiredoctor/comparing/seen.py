@@ -1,0 +1,223 @@
+"""What one of two reports says, in the form in which both are compared: of a Report, or of one that was written as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import polars as pl
+
+from wiredoctor.compared import Source
+from wiredoctor.findings import SEVERITIES, Cause, Evidence, Finding, Reference
+from wiredoctor.tables import SECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Report
+
+TIMES = {"server": pl.String, "method": pl.String, "target": pl.String, "total": pl.Int64, "server_time": pl.Int64}
+"""Columns of `Seen.exchanges`: a row per request; times in ns, null where they are not known to their end."""
+
+MOST_TEXT = 256 << 20
+"""Bytes of a JSON report that is not laid out as wiredoctor writes it, which has to be parsed as a whole."""
+
+
+class NoReport(ValueError):
+    """What was read is no report of wiredoctor; the text says why, in a few words."""
+
+
+@dataclass
+class Seen:
+    """One side of a comparison. `exchanges` has the columns of TIMES, or is None where the side does not have them.
+
+    connections: how many there were with each server, or None. judged: the rules that had something to look at. checked: those
+    that ran. notes: what else limits what it says.
+    """
+
+    source: Source
+    findings: list[Finding]
+    exchanges: pl.DataFrame | None
+    connections: dict[str, int] | None
+    judged: frozenset[str]
+    checked: frozenset[str]
+    notes: list[str] = field(default_factory=list[str])
+
+
+def of_report(report: Report, name: str, healthy: Iterable[str]) -> Seen:
+    """Of an analysis. `healthy`: the rules that had something to look at and found nothing."""
+    rows, servers = _tables(report)
+    found = {one.rule for one in report.findings}
+    notes = [f"{sum(one.findings for one in report.left_out)} findings were left out"] if report.left_out else []
+    return Seen(
+        _source(name, "captures", [c.file for c in report.captures], report, times=True),
+        report.findings,
+        rows,
+        dict(servers.iter_rows()),
+        frozenset(found.union(healthy, *(one.rules for one in report.left_out))),
+        frozenset(report.checked),
+        [*notes, *report.limits],
+    )
+
+
+def _source(name: str, kind: Literal["captures", "report"], files: list[str], report: Report, *, times: bool) -> Source:
+    first = min((c.first_time for c in report.captures if c.first_time), default=None)
+    last = max((c.last_time for c in report.captures if c.last_time), default=None)
+    return Source(
+        name, kind, files, report.connection_count, report.exchange_count, len(report.findings), report.delay, first, last, times
+    )
+
+
+def _tables(report: Report) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The times of all exchanges, and how many connections each server had."""
+    if report.scan_exchanges is None or report.scan_connections is None:
+        return pl.DataFrame(schema=TIMES), pl.DataFrame(schema={"server": pl.String, "len": pl.UInt32})
+    c = pl.col
+    connections = report.scan_connections().select("capture", "connection", "server")
+    whole = c("response_end_reason") == "complete"
+    rows = (
+        report.scan_exchanges()
+        .filter("has_request")
+        .select(
+            *("capture", "connection"),
+            c("request_method").alias("method"),
+            c("request_target").alias("target"),
+            pl.when(whole & c("has_response")).then(c("response_end") - c("request_start")).alias("total"),
+            "server_time",
+        )
+        .join(connections, on=["capture", "connection"], how="left", maintain_order="left")
+        .select(*TIMES)
+    )
+    return rows.collect(), connections.group_by("server").len().collect()
+
+
+# reports that were written
+
+
+def of_json(name: str, lines: Callable[[], Iterator[bytes]]) -> Seen:
+    """Of a JSON report (with its exchanges where it was written with --full) or of JSON Lines. `lines` reads it from its start.
+
+    Raises NoReport.
+    """
+    try:
+        top, connections, exchanges = _parts(lines)
+        return _seen(name, top, connections, exchanges)
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, pl.exceptions.PolarsError):
+        raise NoReport("is JSON, but no report of wiredoctor") from None
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, NoReport) else NoReport("is not JSON") from None
+
+
+Rows = list[tuple[Any, ...]]
+
+
+def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows | None, Rows | None]:
+    """The report without its tables, and of these what is compared: (capture, id, server) and rows as of _exchange.
+
+    wiredoctor writes an element of a list on a line of its own; so a report of a million exchanges is read line by line.
+    """
+    taken: dict[str, Rows] = {}
+    rest: list[bytes] = []
+    table: str | None = None
+    for line in lines():
+        text = line.strip()
+        if table is None:
+            head = next((n for n in _TABLES if text == f'"{n}": ['.encode()), None)
+            if head is None:
+                rest.append(line)
+            else:
+                table, taken[head] = head, []
+                rest.append(f'"{head}": ['.encode())
+        elif text.startswith(b"]"):
+            table = None
+            rest.append(line)
+        else:
+            taken[table].append(_TABLES[table](json.loads(text.removesuffix(b","))))
+    if sum(map(len, rest)) > MOST_TEXT:
+        raise NoReport("is too large for a report that wiredoctor did not lay out")
+    top = _whole(b"".join(rest))
+    for name, made in _TABLES.items():
+        if name not in taken and name in top:
+            taken[name] = [made(one) for one in top.pop(name)]
+    return top, taken.get("connections"), taken.get("exchanges")
+
+
+def _whole(text: bytes) -> dict[str, Any]:
+    """JSON, or the JSON Lines of a report put together; raises what json raises, and KeyError."""
+    try:
+        report: Any = json.loads(text)
+    except json.JSONDecodeError:
+        lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise
+        rest = [one for one in lines if "summary" in one]
+        return {**rest[-1], "findings": [one for one in lines if "summary" not in one]}
+    if "findings" not in report and "captures" in report:  # of JSON Lines without a finding
+        report["findings"] = []
+    return {**report}
+
+
+def _connection(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return one["capture"], one["id"], one["server"]
+
+
+def _exchange(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    """capture, connection, method, target, total, server time."""
+    request, response = one["request"], one["response"]
+    if request is None:
+        return one["capture"], one["connection"], None, None, None, None
+    begun: float | None = request["start"]
+    ended: float | None = response["end"] if response is not None and response["end_reason"] == "complete" else None
+    total = None if begun is None or ended is None else _ns(ended - begun)
+    return one["capture"], one["connection"], str(request["method"]), str(request["target"]), total, _ns(one["timing"]["server"])
+
+
+_TABLES = {"connections": _connection, "exchanges": _exchange}
+
+
+def _ns(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * SECOND)
+
+
+def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: Rows | None) -> Seen:
+    summary = cast("dict[str, Any]", top["summary"])
+    findings = [_finding(one) for one in top["findings"]]
+    captures = cast("list[dict[str, Any]]", top["captures"])
+    healthy = {str(rule) for rule in summary.get("healthy", ())}
+    left = {str(rule) for one in summary.get("left_out", ()) for rule in one["rules"]}
+    judged = frozenset({f.rule for f in findings} | healthy | left)
+    times = [[one[key] for one in captures if one[key]] for key in ("first_time", "last_time")]
+    source = Source(
+        name, "report", [str(one["file"]) for one in captures], int(summary["connections"]), int(summary["exchanges"]),
+        len(findings), float(summary["delay"]), min(times[0], default=None), max(times[1], default=None),
+        exchanges is not None,
+    )  # fmt: skip
+    servers = {(capture, number): str(server) for capture, number, server in connections or ()}
+    counts: dict[str, int] = {}
+    for server in servers.values():
+        counts[server] = counts.get(server, 0) + 1
+    rows = None
+    if exchanges is not None:
+        named = [(servers.get((row[0], row[1])), *row[2:]) for row in exchanges if row[2] is not None]
+        rows = pl.DataFrame(named, schema=TIMES, orient="row")
+    notes = [f"{sum(one['findings'] for one in summary['left_out'])} findings were left out"] if summary.get("left_out") else []
+    return Seen(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
+
+
+def _finding(one: dict[str, Any]) -> Finding:
+    """A finding as it was written; what a report of before this version lacks is empty."""
+    if one["severity"] not in SEVERITIES:
+        raise NoReport("has findings of no known severity")
+    delay = one.get("delay")
+    return Finding(
+        rule=str(one["rule"]), family=str(one["family"]), kind=one.get("kind"), side=one.get("side"), severity=one["severity"],
+        confidence=one["confidence"], title=str(one["title"]), message=str(one["message"]), client=one.get("client"),
+        server=one.get("server"), capture=str(one["capture"]), connection=one.get("connection"), exchange=one.get("exchange"),
+        request=one.get("request"), status=one.get("status"), time=str(one["time"]), elapsed=float(one["elapsed"]),
+        delay=None if delay is None else float(delay), count=int(one.get("count", 1)), measures=dict(one.get("measures", {})),
+        evidence=tuple(Evidence(int(e["frame"]), float(e["elapsed"]), str(e["note"])) for e in one.get("evidence", ())),
+        remedy=str(one.get("remedy", "")),
+        references=tuple(Reference(str(r["title"]), str(r["url"])) for r in one.get("references", ())),
+        display_filter=str(one.get("display_filter", "")), fingerprint=str(one["fingerprint"]),
+        caused_by=tuple(Cause(str(c["rule"]), int(c["frame"])) for c in one.get("caused_by", ())),
+    )  # fmt: skip
