@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -50,13 +50,25 @@ class _Times:
     left_out: int = 0
 
 
+class _Both(NamedTuple):
+    """The two sides, and how they are held against each other."""
+
+    before: Seen
+    after: Seen
+    one: _Times
+    two: _Times
+    any_server: bool
+    tolerance: float
+    summaries: Collection[str]
+
+
 def compare(
     before: Seen, after: Seen, version: str, *, any_server: bool = False, tolerance: float = 0.1, summaries: Collection[str] = ()
 ) -> Changes:
     """`any_server`: addresses and ports of servers are not looked at. `tolerance`: the part of a time below which no difference
     is told. `summaries`: rules that say one thing of all exchanges of an endpoint."""
     one, two = _times(before, any_server=any_server), _times(after, any_server=any_server)
-    findings = _findings(before, after, one, two, any_server=any_server, tolerance=tolerance, summaries=summaries)
+    findings = _findings(_Both(before, after, one, two, any_server, tolerance, summaries))
     endpoints, left = _endpoints(one, two, tolerance)
     notes = _notes(before, after, one, two, any_server=any_server)
     if left:
@@ -154,50 +166,38 @@ _SILENT = ("same", "too-few", "unknown")
 # findings
 
 
-def _findings(
-    before: Seen,
-    after: Seen,
-    one: _Times,
-    two: _Times,
-    *,
-    any_server: bool,
-    tolerance: float,
-    summaries: Collection[str],
-) -> list[FindingChange]:
+_ORDER: list[Status] = ["new", "stayed", "not-seen-again", "fixed"]
+
+
+def _findings(both: _Both) -> list[FindingChange]:
     groups: dict[str, tuple[list[Finding], list[Finding]]] = {}
-    for side, findings in enumerate((before.findings, after.findings)):
+    for side, findings in enumerate((both.before.findings, both.after.findings)):
         for finding in findings:
-            groups.setdefault(_fingerprint(finding, any_server=any_server), ([], []))[side].append(finding)
-    made: list[FindingChange] = []
-    for mark, (a, b) in groups.items():
-        first = (a or b)[0]
-        of = "captures" if first.server is None and first.connection is None else "exchanges" if first.request else "connections"
-        chances = (
-            _chances(first, before, one, of, any_server=any_server),
-            _chances(first, after, two, of, any_server=any_server),
-        )
-        counts = sum(f.count for f in a), sum(f.count for f in b)
-        status, why = _status(first.rule, counts, chances, of, before, after, summary=first.rule in summaries)
-        frequency = _frequency(status, counts, chances) if first.rule not in summaries else "same"
-        delays = _delays(a), _delays(b)
-        change = FindingChange(
-            status, first.rule, first.kind, first.family, _worst(b or a), first.title, None if any_server else first.server,
-            _shown(first.request), mark, of, counts[0], counts[1], chances[0], chances[1], frequency,
-            shift(delays[0], delays[1], tolerance), float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why,
-        )  # fmt: skip
-        made.append(change)
-    order: list[Status] = ["new", "stayed", "not-seen-again", "fixed"]
-    made.sort(
-        key=lambda f: (
-            order.index(f.status),
-            SEVERITIES.index(f.severity),
-            -max(f.delay_before, f.delay_after),
-            f.rule,
-            f.request or "",
-            f.fingerprint,
-        )
-    )
-    return made
+            groups.setdefault(_fingerprint(finding, any_server=both.any_server), ([], []))[side].append(finding)
+    return sorted((_change(mark, a, b, both) for mark, (a, b) in groups.items()), key=_importance)
+
+
+def _importance(one: FindingChange) -> tuple[int, int, float, str, str, str]:
+    cost = -max(one.delay_before, one.delay_after)
+    return (
+        _ORDER.index(one.status), SEVERITIES.index(one.severity), cost, one.rule, one.request or "", one.fingerprint,
+    )  # fmt: skip
+
+
+def _change(mark: str, a: list[Finding], b: list[Finding], both: _Both) -> FindingChange:
+    """What became of findings that are alike: those of before and those of after."""
+    first = (a or b)[0]
+    of, chances = _chances(first, both)
+    counts = sum(f.count for f in a), sum(f.count for f in b)
+    summary = first.rule in both.summaries
+    status, why = _status(first.rule, counts, chances, of, both.before, both.after, summary=summary)
+    delays = _delays(a), _delays(b)
+    return FindingChange(
+        status, first.rule, first.kind, first.family, _worst(b or a), first.title, None if both.any_server else first.server,
+        _shown(first.request), mark, of, counts[0], counts[1], chances[0], chances[1],
+        "same" if summary else _frequency(status, counts, chances), shift(delays[0], delays[1], both.tolerance),
+        float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why,
+    )  # fmt: skip
 
 
 def _fingerprint(finding: Finding, *, any_server: bool) -> str:
@@ -223,26 +223,35 @@ def _delays(findings: list[Finding]) -> Array:
     return np.sort(np.array([round((f.delay or 0.0) * SECOND) for f in findings if f.delay is not None], np.int64))
 
 
-def _chances(finding: Finding, seen: Seen, times: _Times, of: str, *, any_server: bool) -> int | None:
-    """How often it could have been found."""
-    if of == "captures":
-        return len(seen.source.captures)
-    if of == "exchanges":
-        if seen.exchanges is None:
-            return None
-        method, _, target = (finding.request or "").partition(" ")
+Of = Literal["exchanges", "connections", "captures"]
+
+
+def _chances(finding: Finding, both: _Both) -> tuple[Of, tuple[int, int]]:
+    """How often it could have been found on either side, and what is counted."""
+    if finding.server is None and finding.connection is None:
+        return "captures", (len(both.before.source.captures), len(both.after.source.captures))
+    sides = ((both.before, both.one), (both.after, both.two))
+    if finding.request and all(seen.exchanges is not None for seen, _ in sides):
+        method, _, target = finding.request.partition(" ")
         verb, path, _ = _place(method, target)
-        pair = times.endpoints.get((None if any_server else finding.server, verb, path))
-        return pair.requests if pair else 0
-    if seen.connections is None:
-        return None
-    return sum(seen.connections.values()) if any_server else seen.connections.get(finding.server or "", 0)
+        place = (None if both.any_server else finding.server, verb, path)
+        one, two = (times.endpoints[place].requests if place in times.endpoints else 0 for _, times in sides)
+        return "exchanges", (one, two)
+    if not finding.request and all(seen.connections is not None for seen, _ in sides):
+        one, two = (_connections(seen.connections or {}, finding.server, any_server=both.any_server) for seen, _ in sides)
+        return "connections", (one, two)
+    # one of them was written without its exchanges: what is known of both is how many there were
+    return "exchanges", (both.before.source.exchanges, both.after.source.exchanges)
+
+
+def _connections(counts: dict[str, int], server: str | None, *, any_server: bool) -> int:
+    return sum(counts.values()) if any_server else counts.get(server or "", 0)
 
 
 def _status(
     rule: str,
     counts: tuple[int, int],
-    chances: tuple[int | None, int | None],
+    chances: tuple[int, int],
     of: str,
     before: Seen,
     after: Seen,
@@ -261,16 +270,12 @@ def _status(
     return "new", why
 
 
-def _excuse(
-    rule: str, hits: int, there: int | None, elsewhere: int | None, of: str, other: Seen, name: str, *, summary: bool
-) -> str:
+def _excuse(rule: str, hits: int, there: int, elsewhere: int, of: str, other: Seen, name: str, *, summary: bool) -> str:
     """Why it would be no wonder that the other side does not have it; empty where it would be one."""
     if rule not in other.checked:
         return f"{name} was not checked for it, or had nothing to check"
     if rule not in other.judged:
         return f"{name} has nothing that could be judged by this rule"
-    if there is None or elsewhere is None:
-        return f"{name} does not say how often it could have been found (a JSON report needs --full)"
     if of == "captures":
         return ""
     if not elsewhere:
@@ -282,8 +287,8 @@ def _excuse(
     return f"{name} has {captured}, where the other side has {there:,}"
 
 
-def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int | None, int | None]) -> Frequency:
-    one, two = chances[0], chances[1]
+def _frequency(status: Status, counts: tuple[int, int], chances: tuple[int, int]) -> Frequency:
+    one, two = chances
     if status != "stayed" or not one or not two or rates_differ(counts[0], one, counts[1], two) > ERROR:
         return "same"
     return "more-often" if counts[1] / two > counts[0] / one else "less-often"
@@ -313,7 +318,9 @@ def _notes(before: Seen, after: Seen, one: _Times, two: _Times, *, any_server: b
     notes: list[str] = []
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
-            notes.append(f"{name} is a report without its exchanges, so that no times are compared: write it with --full")
+            notes.append(
+                f"{name} is a report without its exchanges, so that no times are compared, and findings are counted against all exchanges: write it with --full"
+            )
         elif not seen.source.exchanges:
             notes.append(f"{name} has no HTTP exchange")
         notes += [f"{name}: {note}" for note in seen.notes]

@@ -116,6 +116,25 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
 
     wiredoctor writes an element of a list on a line of its own; so a report of a million exchanges is read line by line.
     """
+    try:
+        taken, rest = _by_line(lines)
+    except ValueError:
+        taken, rest = {}, lines()
+    kept: list[bytes] = []
+    size = 0
+    for line in rest:
+        kept.append(line)
+        if (size := size + len(line)) > MOST_TEXT:
+            raise NoReport("is too large for a report that wiredoctor did not lay out")
+    top = _whole(b"".join(kept))
+    for name, made in _TABLES.items():
+        if name not in taken and name in top:
+            taken[name] = [made(one) for one in top.pop(name)]
+    return top, taken.get("connections"), taken.get("exchanges")
+
+
+def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Iterator[bytes]]:
+    """The tables, and the lines without them. Raises ValueError where an element is not on one line."""
     taken: dict[str, Rows] = {}
     rest: list[bytes] = []
     table: str | None = None
@@ -123,23 +142,15 @@ def _parts(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Any], Rows |
         text = line.strip()
         if table is None:
             head = next((n for n in _TABLES if text == f'"{n}": ['.encode()), None)
-            if head is None:
-                rest.append(line)
-            else:
+            rest.append(line if head is None else f'"{head}": ['.encode())
+            if head is not None:
                 table, taken[head] = head, []
-                rest.append(f'"{head}": ['.encode())
         elif text.startswith(b"]"):
             table = None
             rest.append(line)
         else:
             taken[table].append(_TABLES[table](json.loads(text.removesuffix(b","))))
-    if sum(map(len, rest)) > MOST_TEXT:
-        raise NoReport("is too large for a report that wiredoctor did not lay out")
-    top = _whole(b"".join(rest))
-    for name, made in _TABLES.items():
-        if name not in taken and name in top:
-            taken[name] = [made(one) for one in top.pop(name)]
-    return top, taken.get("connections"), taken.get("exchanges")
+    return taken, iter(rest)
 
 
 def _whole(text: bytes) -> dict[str, Any]:
