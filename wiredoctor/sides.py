@@ -19,8 +19,8 @@ OneSidedKind = Literal["lost", "lost-or-not-recorded", "not-recorded", "injected
 """Why a packet is in one recording only.
 
 lost: it passed the first point, and what followed shows that it did not come to the second. lost-or-not-recorded: nothing tells
-the two apart (an ACK without data). not-recorded: it did pass the point whose recording lacks it. injected: its apparent sender did
-not send it. outside: the other recording had not begun, or was over.
+the two apart (an ACK without data). not-recorded: it did pass the point whose recording lacks it. injected: its apparent sender
+did not send it. outside: the other recording had not begun, or was over.
 """
 
 HowMatched = Literal["addresses", "rewritten-addresses", "rewritten-numbers"]
@@ -63,10 +63,10 @@ class Step:
 class Clock:
     """How the clock of the server's recording differs from that of the client's.
 
-    offset: how far it is ahead at the first packet of the client's recording; half of `round_trip` is how wrong that can be, where
-    the two ways take differently long. drift: by how many seconds more in each second, times a million (ppm), give or take
-    `drift_error`; None where the recordings are too short, or too noisy, to tell it from none. round_trip: the shortest between the
-    two points that was seen. packets: how many were compared.
+    offset: how far it is ahead at the first packet of the client's recording; half of `round_trip` is how wrong that can be,
+    where the two ways take differently long. drift: by how many seconds more in each second, times a million (ppm), give or
+    take `drift_error`; None where the recordings are too short, or too noisy, to tell it from none. round_trip: the shortest
+    between the two points that was seen. packets: how many were compared.
     """
 
     offset: float
@@ -81,8 +81,10 @@ class Clock:
 class Way:
     """One direction: what passed the point where it comes first, and what of it came to the other.
 
-    retransmissions: of payload that had passed the first point before; `needless` of them repeated what had arrived. Of those: the ACK
-    was lost, or was late (came after the retransmission had left), or had not been sent.
+    retransmissions: of payload that had passed the first point before; `needless` of them repeated what had arrived. Of those:
+    the ACK was lost, or was late (came after the retransmission had left), or had not been sent. hops: routers between the
+    points, as the time to live tells; None where nothing passed. not_recorded_here: packets that the second point has and the
+    first lacks.
     """
 
     sender: Where
@@ -95,6 +97,7 @@ class Way:
     injected: int
     outside: int
     resegmented: int
+    hops: int | None
     delays: Delays | None
     retransmissions: int
     needless: int

@@ -19,6 +19,7 @@ from wiredoctor.cli.running import Request, requested, run
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.comparing import Seen
+    from wiredoctor.pipeline import Catalogue
     from wiredoctor.report.document import Part
     from wiredoctor.report.paper import Paper
 
@@ -40,10 +41,11 @@ class Worse(StrEnum):
 
 
 class Told(NamedTuple):
-    """A comparison that has been made: for machines, and as the parts of a page."""
+    """A comparison that has been made: for machines, as the parts of a page, and whether something got worse."""
 
     json: Callable[[BinaryIO], None]
     page: Callable[[], Iterator[Part]]
+    worse: Callable[[str], bool]
 
 
 class Asked(NamedTuple):
@@ -118,23 +120,12 @@ def compare(
     rules = every_rule()
     request = requested(rules, configuration(config, rules), wanted(None, None, None, None, None))
     asked = Asked(request, jobs, size("--max-spool", max_spool), show_secrets, quiet, verbose)
-    sides = [_seen(name, asked) for name in recordings]
-    if any(side is None for side in sides):
+    if both_sides:
+        told = _both_sides(recordings, asked, everything=everything)
+    else:
+        told = _before_after(recordings, asked, rules, any_server=any_server, tolerance=tolerance / 100, everything=everything)
+    if told is None:
         return Exit.BAD_INPUT
-    before, after = (side for side in sides if side is not None)
-
-    from wiredoctor import __version__
-    from wiredoctor.comparing import compare as hold
-    from wiredoctor.report import before_after, comparison_json
-
-    summaries = {name for name, module in rules.items() if module.rule.summary}
-    changes = hold(
-        before, after, __version__, any_server=any_server, tolerance=tolerance / 100, summaries=summaries
-    )  # fmt: skip
-    told = Told(
-        partial(comparison_json.write, changes, "before-after"),
-        partial(before_after.page, changes, everything=everything, quiet=quiet),
-    )
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(told, form, out, paper)
@@ -142,7 +133,7 @@ def compare(
     for file in files:
         write_file(file, write)
     write_stdout(Format(format.value), write, color)
-    return Exit.FAILED_ON if any(before_after.reached(changes, one.value) for one in fail_on or ()) else Exit.DONE
+    return Exit.FAILED_ON if any(told.worse(one.value) for one in fail_on or ()) else Exit.DONE
 
 
 def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
@@ -156,6 +147,59 @@ def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: lis
         raise UsageError(f"compare takes {many}; {len(recordings)} given")
     if recordings.count("-") > 1:
         raise UsageError("standard input can be one of the two only")
+
+
+def _before_after(
+    recordings: list[str], asked: Asked, rules: Catalogue, *, any_server: bool, tolerance: float, everything: bool
+) -> Told | None:
+    """None where something could not be read, which has been said."""
+    from wiredoctor import __version__
+    from wiredoctor.comparing import compare as hold
+    from wiredoctor.report import before_after, comparison_json
+
+    sides = [side for name in recordings if (side := _seen(name, asked)) is not None]
+    if len(sides) < 2:
+        return None
+    summaries = {name for name, module in rules.items() if module.rule.summary}
+    changes = hold(sides[0], sides[1], __version__, any_server=any_server, tolerance=tolerance, summaries=summaries)
+    return Told(
+        partial(comparison_json.write, changes, "before-after"),
+        partial(before_after.page, changes, everything=everything, quiet=asked.quiet),
+        partial(before_after.reached, changes),
+    )
+
+
+def _both_sides(recordings: list[str], asked: Asked, *, everything: bool) -> Told | None:
+    """None where something could not be read, which has been said."""
+    from wiredoctor import __version__
+    from wiredoctor.comparing import material, two_points
+    from wiredoctor.report import comparison_json
+    from wiredoctor.report import two_points as telling
+
+    reports = [report for name in recordings if (report := _kept(name, asked)) is not None]
+    if len(reports) < 2:
+        return None
+    told = two_points(material(reports[0]), material(reports[1]), __version__)
+    return Told(
+        partial(comparison_json.write, told, "two-points"),
+        partial(telling.page, told, everything=everything, quiet=asked.quiet),
+        _never,
+    )
+
+
+def _never(what: str) -> bool:
+    del what
+    return False
+
+
+def _kept(name: str, asked: Asked) -> Report | None:
+    """A capture that can be read again; None where it could not be read, which has been said."""
+    if _is_report(name):
+        raise UsageError(f"{name}: --both-sides compares packets, and needs the capture")
+    report, complete = _analysed(name, asked, keep=True)
+    if len(report.captures) > 1:
+        raise UsageError(f"{name} holds {len(report.captures)} captures; --both-sides takes one for each point")
+    return report if complete and report.captures else None
 
 
 def _seen(name: str, asked: Asked) -> Seen | None:
@@ -172,9 +216,9 @@ def _seen(name: str, asked: Asked) -> Seen | None:
     return of_report(report, name, reach(report).healthy) if complete else None
 
 
-def _analysed(name: str, asked: Asked) -> tuple[Report, bool]:
+def _analysed(name: str, asked: Asked, *, keep: bool = False) -> tuple[Report, bool]:
     return run(
-        [name], asked.request, jobs=asked.jobs, max_spool=asked.max_spool, show_secrets=asked.show_secrets,
+        [name], asked.request, jobs=asked.jobs, keep=keep, max_spool=asked.max_spool, show_secrets=asked.show_secrets,
         quiet=asked.quiet, verbose=asked.verbose,
     )  # fmt: skip
 

@@ -319,7 +319,8 @@ def _notes(before: Seen, after: Seen, one: _Times, two: _Times, *, any_server: b
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
             notes.append(
-                f"{name} is a report without its exchanges, so that no times are compared, and findings are counted against all exchanges: write it with --full"
+                f"{name} is a report without its exchanges, so that no times are compared, and findings are counted against all "
+                "exchanges: write it with --full"
             )
         elif not seen.source.exchanges:
             notes.append(f"{name} has no HTTP exchange")

@@ -1,11 +1,11 @@
 """The clock of one recording against that of another, from packets that passed both.
 
-A packet that is sent on at one point and seen at the other says by how much at most the clocks can differ, whichever way it took:
-delays are not negative. The smallest delays of either direction are envelopes, and the truth lies between them: in the middle, if
-the shortest way takes equally long in both directions, which two recordings cannot tell (Paxson, On Calibrating Measurements of
-Packet Transit Times, SIGMETRICS 1998). The line that follows both envelopes most closely is that of Moon, Skelly and Towsley
-(Estimation and Removal of Clock Skew from Network Delay Measurements, INFOCOM 1999), a linear program; here for both directions at
-once, where it has one unknown left, the drift, and is convex in it.
+A packet that is sent on at one point and seen at the other says by how much at most the clocks can differ, whichever way it
+took: delays are not negative. The smallest delays of either direction are envelopes, and the truth lies between them: in the
+middle, if the shortest way takes equally long in both directions, which two recordings cannot tell (Paxson, On Calibrating
+Measurements of Packet Transit Times, SIGMETRICS 1998). The line that follows both envelopes most closely is that of Moon,
+Skelly and Towsley (Estimation and Removal of Clock Skew from Network Delay Measurements, INFOCOM 1999), a linear program; here
+for both directions at once, where it has one unknown left, the drift, and is convex in it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ QUANTUM = 2_000
 MOST_STEPS = 16
 _TURNS = 60
 
+_STUDENT = (0.0, 636.6, 31.6, 12.92, 8.61, 6.87, 5.96, 5.41, 5.04, 4.78, 4.59, 4.44, 4.32, 4.22, 4.14)
+"""Student's t, which is exceeded either way in one case of 1,000, by degrees of freedom."""
+
 
 @dataclass(frozen=True)
 class Line:
     """From `start` on (ns of the first clock): the second clock is ahead by offset + drift * time (ns).
 
-    gap: the shortest round trip between the points, as far as it was seen. drift_error: three standard errors; None: drift is
-    taken to be 0, because it cannot be told from that.
+    gap: the shortest round trip between the points, as far as it was seen. drift_error: how wrong that can be (99.9 %); None:
+    drift is taken to be 0, because it cannot be told from that.
     """
 
     start: int
@@ -114,8 +117,8 @@ def _minimum(function: Callable[[float], float]) -> float:
 
 
 def fit(points: Points) -> list[Line]:
-    """The lines that the second clock follows, one after the other; more than one where it was set. None where packets of only one
-    direction, or none, passed both points, or where no few lines fit."""
+    """The lines that the second clock follows, one after the other; more than one where it was set. None where packets of only
+    one direction, or none, passed both points, or where no few lines fit."""
     lines: list[Line] = []
     begin, total = 0, len(points.time)
     while begin < total and len(lines) < MOST_STEPS:
@@ -168,7 +171,8 @@ def _line(points: Points) -> Line | None:
 
 
 def _drift_error(points: Points, origin: float, drift: float) -> float | None:
-    """Three standard errors of the drift, from how far the middles of WINDOWS parts are off the line; None with fewer than four."""
+    """How wrong the drift can be (99.9 %), from how far the middles of WINDOWS parts are off the line; None with fewer than
+    four."""
     begin, end = float(points.time[0]), float(points.time[-1])
     if end <= begin:
         return None
@@ -180,10 +184,10 @@ def _drift_error(points: Points, origin: float, drift: float) -> float | None:
     whole = np.isfinite(low) & np.isfinite(high)
     if int(whole.sum()) < 4:
         return None
-    middles = ((low + high) / 2)[whole]
+    middles = (low[whole] + high[whole]) / 2
     times = (begin + (np.flatnonzero(whole) + 0.5) / WINDOWS * (end - begin)).astype(np.float64)
-    scatter = float(np.sqrt(((middles - np.median(middles)) ** 2).sum() / (len(middles) - 1)))
-    return 3 * max(scatter, QUANTUM / 4) / float(np.sqrt(((times - times.mean()) ** 2).sum()))
+    scatter = float(np.sqrt(((middles - middles.mean()) ** 2).sum() / (len(middles) - 2)))
+    return _STUDENT[len(middles) - 2] * max(scatter, QUANTUM / 4) / float(np.sqrt(((times - times.mean()) ** 2).sum()))
 
 
 def ahead_at(lines: list[Line], time: Array) -> Array:

@@ -1,0 +1,47 @@
+"""A report on one capture -> what of it two sides are compared by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from wiredoctor.comparing.points import Point, gather
+from wiredoctor.tables import SECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Again, CaptureSummary, Finding, Report
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Material:
+    """A recording: what was found in it, and its packets. `exchanges`: rows of tables.EXCHANGES. `again`: to read it once
+    more."""
+
+    summary: CaptureSummary
+    point: Point
+    findings: list[Finding]
+    exchanges: pl.DataFrame
+    again: Again
+
+
+def material(report: Report) -> Material:
+    """Of a report on one capture that was kept to be read again."""
+    summary = report.captures[0]
+    again = report.again[summary.file]
+    first = _nanoseconds(summary.first_time)
+    point = gather(again, report.connections, first, _nanoseconds(summary.last_time) - first)
+    return Material(summary, point, report.findings, report.exchanges, again)
+
+
+def _nanoseconds(moment: str | None) -> int:
+    """RFC 3339 -> nanoseconds since 1970; 0 without a time."""
+    if moment is None:
+        return 0
+    whole, _, fraction = moment.rstrip("Z").partition(".")
+    since = datetime.fromisoformat(whole).replace(tzinfo=UTC) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + int(fraction.ljust(9, "0")[:9] or 0)

@@ -1,0 +1,248 @@
+"""Two recordings of one wire, for people: where packets and time were lost, and what is changed between the points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from wiredoctor.report.document import MOST_ROWS, Grid, Heading, Line, Part, Title
+from wiredoctor.report.words import count, duration, shorten
+
+if TYPE_CHECKING:
+    from wiredoctor.sides import Changed, Clock, OneSided, Recording, SideFinding, TwoPoints, Waiting, Way, Where
+
+_MOST = 10
+_MOST_REQUEST = 60
+_OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
+
+
+def page(told: TwoPoints, *, everything: bool = False, quiet: bool = False) -> Iterator[Part]:
+    """The whole page. everything: every packet and finding. quiet: nothing of what was read."""
+    yield Title(headline(told))
+    if told.clock:
+        yield Heading("Clocks")
+        yield from _clock(told.clock)
+    if told.ways:
+        yield Heading("Between the points")
+        yield Grid(("from", *_COLUMNS), tuple(map(_way, told.ways)))
+        yield from (Line(text) for way in told.ways for text in _remarks(way))
+    if told.waiting:
+        yield Heading("Where requests wait for their responses")
+        yield _waiting(told.waiting)
+    yield from _findings(told, everything=everything)
+    if told.changed:
+        yield Heading("What is changed between the points")
+        yield from (Line(_changed(one)) for one in (told.changed if everything else told.changed[:_MOST]))
+    yield from _packets(told, everything=everything)
+    yield from _alone(told, everything=everything)
+    if not quiet:
+        yield Heading("What was compared")
+        yield from (Line(_recording(one)) for one in (told.client, told.server))
+        if told.swapped:
+            yield Line("They were named the other way round: the round trips say which point is nearer to the client.")
+        yield Line(_matched(told))
+        yield from (Line(note) for note in told.notes)
+
+
+def headline(told: TwoPoints) -> str:
+    """What a reader wants to know first."""
+    if not told.ways:
+        return "Nothing passed both points."
+    lost: dict[Where, int] = {way.sender: way.lost for way in told.ways}
+    total = sum(lost.values())
+    ways = " and ".join(f"{n:,} on the way to the {_OTHER[sender]}" for sender, n in lost.items() if n)
+    maybe = sum(way.lost_or_not_recorded for way in told.ways)
+    unsure = f"; {count(maybe, 'more packet')} lost or not recorded" if maybe else ""
+    if not total:
+        text = "No packet was lost between the points" if not maybe else "No packet is known to be lost between the points"
+    else:
+        text = f"{count(total, 'packet')} {'was' if total == 1 else 'were'} lost between the points, {ways}"
+    trip = f". The shortest round trip between them is {duration(told.clock.round_trip)}" if told.clock else ""
+    return f"{text}{unsure}{trip}."
+
+
+def _clock(clock: Clock) -> Iterator[Line]:
+    ahead = "ahead of" if clock.offset >= 0 else "behind"
+    drift = "their rates cannot be told apart"
+    if clock.drift is not None:
+        faster = "gains" if clock.drift > 0 else "loses"
+        drift = f"it {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
+    yield Line(
+        f"The clock of the server's recording is {_precise(abs(clock.offset))} {ahead} that of the client's, if packets take "
+        f"equally long both ways; half of the shortest round trip, {duration(clock.round_trip / 2)}, is how far off that can be. "
+        f"Then {drift}."
+    )
+    for step in clock.steps:
+        on = "on" if step.by >= 0 else "back"
+        yield Line(
+            f"One of them was set: at {step.elapsed:.6f} s of the client's, the server's went {on} by {duration(abs(step.by))}."
+        )
+
+
+def _precise(seconds: float) -> str:
+    """To the microsecond, as far as captures have it."""
+    return f"{seconds:.6f} s" if seconds >= 1 else duration(seconds)
+
+
+_COLUMNS = ("sent", "arrived", "lost", "unsure", "unrecorded", "injected", "least", "median", "p95")
+
+
+def _way(way: Way) -> tuple[str, ...]:
+    delays = way.delays
+    times = [duration(t) for t in (delays.least, delays.median, delays.p95)] if delays else ["", "", ""]
+    unrecorded = way.not_recorded_here + way.not_recorded_there
+    numbers = (way.sent, way.arrived, way.lost, way.lost_or_not_recorded, unrecorded, way.injected)
+    return (f"{way.sender} to {_OTHER[way.sender]}", *(f"{n:,}" for n in numbers), *times)
+
+
+def _remarks(way: Way) -> Iterator[str]:
+    """What the table of a direction does not say."""
+    to = f"To the {_OTHER[way.sender]}"
+    if way.retransmissions:
+        needless = "all of them" if way.needless == way.retransmissions else f"{way.needless:,} of them"
+        why = [
+            f"{n:,} because {text}"
+            for n, text in (
+                (way.ack_lost, "the ACK was lost between the points"),
+                (way.ack_late, "the ACK was on its way too long"),
+                (way.ack_not_sent, "the ACK had not been sent yet"),
+            )
+            if n
+        ]
+        tail = f"; {needless} needlessly, as the data had arrived: {', '.join(why)}" if way.needless else ""
+        yield f"{to}: {count(way.retransmissions, 'retransmission')}{tail}."
+    if way.not_recorded_there:
+        yield f"{to}: {count(way.not_recorded_there, 'packet')} arrived but the {_OTHER[way.sender]}'s recording lacks them."
+    if way.not_recorded_here:
+        yield f"{to}: {count(way.not_recorded_here, 'packet')} came out of what the {way.sender}'s recording does not have."
+    if way.injected:
+        yield f"{to}: {count(way.injected, 'packet')} did not come from the {way.sender}: something between the points made them."
+    if way.resegmented:
+        yield f"{to}: {count(way.resegmented, 'segment')} came split or joined (segmentation offload)."
+    if way.outside:
+        yield f"{to}: {count(way.outside, 'packet')} passed before or after the other recording, and are not counted."
+    if way.hops:
+        yield f"{to}: {count(way.hops, 'router')} on the way, as the time to live says."
+
+
+def _waiting(waiting: Waiting) -> Line:
+    seen, beyond, between = waiting.seen_by_client, waiting.beyond_server, waiting.between
+    return Line(
+        f"Of {count(waiting.exchanges, 'exchange')}, from the end of the request to the beginning of the response: "
+        f"{duration(seen.median)} in the middle as the client's point sees it, of which {duration(beyond.median)} passed at or "
+        f"beyond the server's point and {duration(between.median)} between the points.",
+        None,
+        (
+            f"95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}"
+            if waiting.exchanges > 1
+            else "it is only one",
+        ),
+    )
+
+
+# findings
+
+
+_SEEN = {
+    "both": "in both recordings",
+    "client": "in the client's recording only",
+    "server": "in the server's recording only",
+}
+
+
+def _findings(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    if not told.findings:
+        return
+    yield Heading("Findings, and where their time passed")
+    shown = told.findings if everything else told.findings[:_MOST]
+    for one in shown:
+        yield Line(one.title, one.severity, tuple(_of_finding(one)))
+    if left := len(told.findings) - len(shown):
+        yield Line(f"{left:,} more; --all shows them.")
+
+
+def _of_finding(one: SideFinding) -> Iterator[str]:
+    kind = f" ({one.kind})" if one.kind else ""
+    place = "" if one.connection is None else f", connection {one.connection}"
+    request = f", {shorten(one.request, _MOST_REQUEST)}" if one.request else ""
+    yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}"
+    if one.shares and any((one.shares.client, one.shares.between, one.shares.server)):
+        yield (
+            f"it passed {duration(one.shares.client)} on the client's side, {duration(one.shares.between)} between the points, "
+            f"and {duration(one.shares.server)} on the server's side"
+        )
+    if one.lost:
+        frames = ", ".join(f"{frame}" for frame in one.lost[:5])
+        more = f" and {len(one.lost) - 5:,} more" if len(one.lost) > 5 else ""
+        yield f"{count(len(one.lost), 'packet')} of its connection lost between the points meanwhile (frame {frames}{more})"
+    if one.why:
+        yield one.why
+
+
+# the rest
+
+
+def _changed(one: Changed) -> str:
+    what = f"{one.what[0].upper()}{one.what[1:]}"
+    frames = f"frame {one.client_frame} of the client's recording, {one.server_frame} of the server's"
+    where = f"{count(one.packets, 'packet')} on {count(one.connections, 'connection')}"
+    return f"{what}, from the {one.sender}: {one.sent} becomes {one.received}: {where} ({frames})."
+
+
+def _packets(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    """Those that lie outside the other recording prove nothing, and are not shown."""
+    telling = [one for one in told.packets if one.kind != "outside"]
+    if not telling:
+        return
+    yield Heading("Packets in one recording only")
+    telling.sort(key=lambda one: _KINDS.index(one.kind))
+    shown = telling if everything else telling[:MOST_ROWS]
+    yield from (Line(_packet(one)) for one in shown)
+    if left := len(telling) - len(shown):
+        yield Line(f"{left:,} more; --all shows them.")
+
+
+_KINDS = ("lost", "injected", "not-recorded", "lost-or-not-recorded", "outside")
+
+
+def _packet(one: OneSided) -> str:
+    kind = one.kind.replace("-", " ")
+    place = f"{one.recording}'s frame {one.frame}, {one.elapsed:.6f} s, connection {one.connection}, from the {one.sender}"
+    return f"{place}, {one.what}: {kind}; {one.why}"
+
+
+def _alone(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
+    if not told.alone:
+        return
+    yield Heading("Connections in one recording only")
+    rows = told.alone if everything else told.alone[:MOST_ROWS]
+    for one in rows:
+        ends = f"{one.client} -> {one.server}"
+        yield Line(
+            f"the {one.recording}'s: connection {one.connection}, {ends}, {count(one.packets, 'packet')}, from frame {one.frame}"
+        )
+    if left := len(told.alone) - len(rows):
+        yield Line(f"{left:,} more; --all shows them.")
+
+
+def _recording(one: Recording) -> str:
+    return (
+        f"{one.point}: {one.name}: {count(one.packets, 'packet')}, {count(one.connections, 'TCP connection')}, "
+        f"{count(one.exchanges, 'HTTP exchange')}"
+    )
+
+
+def _matched(told: TwoPoints) -> str:
+    by = {"addresses": 0, "rewritten-addresses": 0, "rewritten-numbers": 0}
+    for pair in told.connections:
+        by[pair.matched_by] += 1
+    packets = sum(way.arrived for way in told.ways)
+    how = [
+        f"{n:,} by sequence numbers alone, as the addresses are rewritten"
+        if name == "rewritten-addresses"
+        else f"{n:,} by offsets"
+        for name, n in by.items()
+        if n and name != "addresses"
+    ]
+    text = f"{count(len(told.connections), 'connection')} and {count(packets, 'packet')} are in both"
+    return f"{text} ({', '.join(how)})." if how else f"{text}."
