@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wiredoctor.comparing.points import Point, gather
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import EXCHANGES, SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Again, CaptureSummary, Finding, Report
+
+COLUMNS = ["connection", "exchange", "request_offset", "server_time"]
+"""What of the exchanges is compared."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
 class Material:
-    """A recording: what was found in it, and its packets. `exchanges`: rows of tables.EXCHANGES. `again`: to read it once
+    """A recording: what was found in it, and its packets. `exchanges`: COLUMNS of tables.EXCHANGES. `again`: to read it once
     more."""
 
     summary: CaptureSummary
@@ -35,7 +38,14 @@ def material(report: Report) -> Material:
     again = report.again[summary.file]
     first = _nanoseconds(summary.first_time)
     point = gather(again, report.connections, first, _nanoseconds(summary.last_time) - first)
-    return Material(summary, point, report.findings, report.exchanges, again)
+    return Material(summary, point, report.findings, _exchanges(report), again)
+
+
+def _exchanges(report: Report) -> pl.DataFrame:
+    """Not all the columns: there may be a million rows."""
+    if report.scan_exchanges is None:
+        return EXCHANGES.empty().select(COLUMNS)
+    return report.scan_exchanges().select(COLUMNS).collect()
 
 
 def _nanoseconds(moment: str | None) -> int:

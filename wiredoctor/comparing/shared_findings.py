@@ -27,7 +27,10 @@ class Shared:
 
     def __init__(self, wire: Wire, one: list[Finding], two: list[Finding], lost: list[tuple[int, int, int]]) -> None:
         """lost: (pair, time by the first clock, frame in its own recording) of packets that were lost."""
-        self.wire, self.findings, self.lost = wire, (one, two), lost
+        self.wire, self.findings = wire, (one, two)
+        self.lost: dict[int, list[tuple[int, int]]] = {}
+        for pair, time, frame in lost:
+            self.lost.setdefault(pair, []).append((time, frame))
         self.pair_of = (dict(zip(wire.pairs.one.tolist(), range(len(wire.pairs)), strict=True)),
                         dict(zip(wire.pairs.two.tolist(), range(len(wire.pairs)), strict=True)))  # fmt: skip
         self.frames = tuple(
@@ -88,7 +91,7 @@ class Shared:
         begin = self._start(finding, side)
         span = max([finding.delay or 0.0, *(e.elapsed - finding.elapsed for e in finding.evidence)])
         end = begin + span * SECOND + self.near
-        return [frame for owner, time, frame in self.lost if owner == pair and begin - self.near <= time <= end]
+        return [frame for time, frame in self.lost.get(pair, ()) if begin - self.near <= time <= end]
 
     def _shares(self, finding: Finding, *, second: bool) -> Shares | None:
         """Where the time between the first and the last packet of the evidence passed.

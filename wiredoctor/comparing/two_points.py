@@ -55,16 +55,17 @@ def two_points(one: Material, two: Material, version: str) -> TwoPoints:
     findings = Shared(held, one.findings, two.findings, lost_packets(held, verdicts)).told()
     packets = [*_told(held, verdicts[0], second=False), *_told(held, verdicts[1], second=True)]
     alone = [*_alone(one.point, held.pairs.one, "client"), *_alone(two.point, held.pairs.two, "server")]
+    many = sum(map(len, verdicts)), len(one.point.connections) + len(two.point.connections) - 2 * len(held.pairs)
     return TwoPoints(
         version, _recording(one, "client"), _recording(two, "server"), swapped, clock,
-        [_way(held, near, far, verdicts, forward=True), _way(held, near, far, verdicts, forward=False)] if len(held.pairs) else [],
+        [_way(held, near, far, verdicts, forward=forward) for forward in (True, False)] if len(held.pairs) else [],
         _waiting(held, one.exchanges, two.exchanges),
         findings if clock else [without_shares(f) for f in findings],
         changes(held),
         packets[:MOST_LISTED],
         _pairs(held)[:MOST_LISTED],
         alone[:MOST_LISTED],
-        _notes(held, one, two, packets, alone),
+        _notes(held, one, two, many),
     )  # fmt: skip
 
 
@@ -132,15 +133,15 @@ def _told(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[OneSided
     point, rows = (held.two, held.b) if second else (held.one, held.a)
     p = point.packets
     made: list[OneSided] = []
-    for verdict in verdicts:
+    # what lies outside the other recording proves nothing, and is listed last
+    for verdict in sorted(verdicts, key=lambda v: v.kind == "outside")[:MOST_LISTED]:
         at = int(rows.row[verdict.row])
-        made.append(
-            OneSided(
-                "server" if second else "client", int(p["frame"][at]), float(p["time"][at] / SECOND), int(p["connection"][at]),
-                "client" if rows.forward[verdict.row] else "server", verdict.kind, _what(int(p["flags"][at]), int(p["length"][at])),
-                verdict.why,
-            )
+        what = _what(int(p["flags"][at]), int(p["length"][at]))
+        one = OneSided(
+            "server" if second else "client", int(p["frame"][at]), float(p["time"][at] / SECOND), int(p["connection"][at]),
+            "client" if rows.forward[verdict.row] else "server", verdict.kind, what, verdict.why,
         )  # fmt: skip
+        made.append(one)
     return made
 
 
@@ -155,37 +156,26 @@ def _what(flags: int, length: int) -> str:
 
 
 def _pairs(held: Wire) -> list[Pair]:
-    ends = [
-        dict(zip(point.connections["connection"], point.connections.select("client", "server").iter_rows(), strict=True))
-        for point in (held.one, held.two)
-    ]
+    ends = [_ends(point) for point in (held.one, held.two)]
     count = len(held.pairs)
     matched = np.bincount(held.a.pair[(held.partner != NOBODY) | (held.part_a == 2)], minlength=count)
     only_a = np.bincount(held.a.pair[(held.partner == NOBODY) & (held.part_a == 0)], minlength=count)
     only_b = np.bincount(held.b.pair[(held.back == NOBODY) & (held.part_b == 0)], minlength=count)
-    numbered = enumerate(zip(held.pairs.one.tolist(), held.pairs.two.tolist(), held.pairs.how.tolist(), strict=True))
-    return [
-        # fmt: off
-        Pair(
-            a,
-            b,
-            ends[0][a][0],
-            ends[0][a][1],
-            ends[1][b][0],
-            ends[1][b][1],
-            _HOW[int(how)],
-            int(matched[n]),
-            int(only_a[n]),
-            int(only_b[n]),
-        )
-        # fmt: on
-        for n, (a, b, how) in numbered
-    ]
+    made: list[Pair] = []
+    for n, (a, b, how) in enumerate(zip(held.pairs.one.tolist(), held.pairs.two.tolist(), held.pairs.how.tolist(), strict=True)):
+        counts = int(matched[n]), int(only_a[n]), int(only_b[n])
+        made.append(Pair(a, b, *ends[0][a], *ends[1][b], _HOW[int(how)], *counts))
+    return made
+
+
+def _ends(point: Point) -> dict[int, tuple[str, str]]:
+    rows = point.connections.select("connection", "client", "server").iter_rows()
+    return {number: (client, server) for number, client, server in rows}
 
 
 def _alone(point: Point, paired: Array, where: Where) -> list[Alone]:
     rows = point.connections.filter(~pl.col("connection").is_in(pl.Series(paired).implode()))
-    columns = rows.select("connection", "client", "server", "packets", "first_frame")
+    columns = rows.head(MOST_LISTED).select("connection", "client", "server", "packets", "first_frame")
     return [
         Alone(where, number, client, server, packets, frame, "") for number, client, server, packets, frame in columns.iter_rows()
     ]
@@ -223,15 +213,15 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
     return Waiting(both.height, spreads[0], spreads[1], spreads[2])
 
 
-def _notes(held: Wire, one: Material, two: Material, packets: list[OneSided], alone: list[Alone]) -> list[str]:
+def _notes(held: Wire, one: Material, two: Material, many: tuple[int, int]) -> list[str]:
     notes: list[str] = []
     if not len(held.pairs):
         notes.append("no connection passed both points: are these recordings of the same traffic, at the same time?")
     elif not held.lines or any(line.gap != line.gap for line in held.lines):
         notes.append("the clocks cannot be compared: packets of one direction only passed both points, or no clock explains them")
-    for listed, what in ((packets, "packets"), (alone, "connections")):
-        if len(listed) > MOST_LISTED:
-            notes.append(f"{len(listed):,} {what} are in one recording only, of which {MOST_LISTED:,} are listed")
+    for number, what in zip(many, ("packets", "connections"), strict=True):
+        if number > MOST_LISTED:
+            notes.append(f"{number:,} {what} are in one recording only, of which {MOST_LISTED:,} are listed")
     for forward in (True, False):
         usual, others = hops(held, forward)
         if others and usual is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 """Rows of a table that a page for people has unless it is asked for all."""
 
-_LEAST_COLUMN = 12
+_LEAST_COLUMN = 16
 _FULL = "\n(The rest has no room here.)\n"
 
 

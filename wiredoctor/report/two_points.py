@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MOST = 10
 _MOST_REQUEST = 60
+_SHOWN = 5
 _OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
 
 
@@ -24,7 +25,7 @@ def page(told: TwoPoints, *, everything: bool = False, quiet: bool = False) -> I
         yield from _clock(told.clock)
     if told.ways:
         yield Heading("Between the points")
-        yield Grid(("from", *_COLUMNS), tuple(map(_way, told.ways)))
+        yield _ways(told.ways)
         yield from (Line(text) for way in told.ways for text in _remarks(way))
     if told.waiting:
         yield Heading("Where requests wait for their responses")
@@ -84,15 +85,27 @@ def _precise(seconds: float) -> str:
     return f"{seconds:.6f} s" if seconds >= 1 else duration(seconds)
 
 
-_COLUMNS = ("sent", "arrived", "lost", "unsure", "unrecorded", "injected", "least", "median", "p95")
+def _ways(ways: list[Way]) -> Grid:
+    """A row for each direction; what there is none of has no column."""
+    columns = {
+        "sent": [way.sent for way in ways],
+        "arrived": [way.arrived for way in ways],
+        "lost": [way.lost for way in ways],
+        "perhaps lost": [way.lost_or_not_recorded for way in ways],
+        "not recorded": [way.not_recorded_here + way.not_recorded_there for way in ways],
+        "injected": [way.injected for way in ways],
+    }
+    numbers = {name: column for name, column in columns.items() if any(column) or name in ("sent", "arrived", "lost")}
+    rows = [
+        (f"to the {_OTHER[way.sender]}", *(f"{column[number]:,}" for column in numbers.values()), *_delays(way))
+        for number, way in enumerate(ways)
+    ]
+    return Grid(("", *numbers, "least delay", "median", "p95"), tuple(rows))
 
 
-def _way(way: Way) -> tuple[str, ...]:
+def _delays(way: Way) -> tuple[str, ...]:
     delays = way.delays
-    times = [duration(t) for t in (delays.least, delays.median, delays.p95)] if delays else ["", "", ""]
-    unrecorded = way.not_recorded_here + way.not_recorded_there
-    numbers = (way.sent, way.arrived, way.lost, way.lost_or_not_recorded, unrecorded, way.injected)
-    return (f"{way.sender} to {_OTHER[way.sender]}", *(f"{n:,}" for n in numbers), *times)
+    return tuple(map(duration, (delays.least, delays.median, delays.p95))) if delays else ("", "", "")
 
 
 def _remarks(way: Way) -> Iterator[str]:
@@ -154,29 +167,35 @@ def _findings(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
     if not told.findings:
         return
     yield Heading("Findings, and where their time passed")
-    shown = told.findings if everything else told.findings[:_MOST]
-    for one in shown:
-        yield Line(one.title, one.severity, tuple(_of_finding(one)))
-    if left := len(told.findings) - len(shown):
-        yield Line(f"{left:,} more; --all shows them.")
+    groups: dict[tuple[str, str | None, str, str], list[SideFinding]] = {}
+    for one in told.findings:
+        groups.setdefault((one.rule, one.kind, one.severity, one.seen), []).append(one)
+    for some in groups.values():
+        for one in some if everything else some[:1]:
+            yield Line(one.title, one.severity, tuple(_of_finding(one, 1 if everything else len(some))))
 
 
-def _of_finding(one: SideFinding) -> Iterator[str]:
+def _of_finding(one: SideFinding, alike: int) -> Iterator[str]:
     kind = f" ({one.kind})" if one.kind else ""
     place = "" if one.connection is None else f", connection {one.connection}"
     request = f", {shorten(one.request, _MOST_REQUEST)}" if one.request else ""
-    yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}"
+    worst = f"; the worst of {alike:,} (--all shows them)" if alike > 1 else ""
+    yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}{worst}"
     if one.shares and any((one.shares.client, one.shares.between, one.shares.server)):
         yield (
             f"it passed {duration(one.shares.client)} on the client's side, {duration(one.shares.between)} between the points, "
             f"and {duration(one.shares.server)} on the server's side"
         )
     if one.lost:
-        frames = ", ".join(f"{frame}" for frame in one.lost[:5])
-        more = f" and {len(one.lost) - 5:,} more" if len(one.lost) > 5 else ""
-        yield f"{count(len(one.lost), 'packet')} of its connection lost between the points meanwhile (frame {frames}{more})"
+        frames = f"frame{'s' if len(one.lost) > 1 else ''} {_some(list(map(str, one.lost)), ', ')}"
+        yield f"{count(len(one.lost), 'packet')} of its connection lost between the points meanwhile ({frames})"
     if one.why:
         yield one.why
+
+
+def _some(texts: list[str], comma: str) -> str:
+    more = f" and {len(texts) - _SHOWN:,} more" if len(texts) > _SHOWN else ""
+    return f"{comma.join(texts[:_SHOWN])}{more}"
 
 
 # the rest
@@ -195,20 +214,17 @@ def _packets(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
     if not telling:
         return
     yield Heading("Packets in one recording only")
-    telling.sort(key=lambda one: _KINDS.index(one.kind))
-    shown = telling if everything else telling[:MOST_ROWS]
-    yield from (Line(_packet(one)) for one in shown)
-    if left := len(telling) - len(shown):
-        yield Line(f"{left:,} more; --all shows them.")
+    groups: dict[tuple[str, ...], list[OneSided]] = {}
+    for one in sorted(telling, key=lambda one: _KINDS.index(one.kind)):
+        groups.setdefault((one.recording, one.sender, one.kind, one.why), []).append(one)
+    for (recording, sender, kind, why), some in groups.items():
+        frames = [f"{one.frame} ({one.elapsed:.6f} s, {one.what})" for one in some]
+        shown = "; ".join(frames) if everything else _some(frames, "; ")
+        which = f"{count(len(some), 'packet')} from the {sender}, in the {recording}'s recording only"
+        yield Line(f"{kind.replace('-', ' ').capitalize()}: {which}: {why}", None, (f"frame {shown}",))
 
 
 _KINDS = ("lost", "injected", "not-recorded", "lost-or-not-recorded", "outside")
-
-
-def _packet(one: OneSided) -> str:
-    kind = one.kind.replace("-", " ")
-    place = f"{one.recording}'s frame {one.frame}, {one.elapsed:.6f} s, connection {one.connection}, from the {one.sender}"
-    return f"{place}, {one.what}: {kind}; {one.why}"
 
 
 def _alone(told: TwoPoints, *, everything: bool) -> Iterator[Part]:
