@@ -183,7 +183,7 @@ def joined(packets: list[Packet]) -> list[Packet]:
 
 
 def burst(folder: Path, lose: int | None = None) -> TwoPoints:
-    """A response of twelve segments, one after the other, that the client's offload joins; one of them may be lost, and is sent again."""
+    """A response of twelve segments, one after the other, that the client's offload joins; one may be lost, and is sent again."""
     wire = Wire(Random(5), jitter=1e-9)
     one = Conversation(wire, 40_000, T0)
     one.open()

@@ -20,7 +20,7 @@ COMMANDS = {
     "live": "Say what is wrong while it happens.",
     "exchanges": "Every HTTP exchange on a line.",
     "connections": "Every TCP connection on a line.",
-    "compare": "Before and after; or both sides of a wire or a proxy.",
+    "compare": "Before and after; or two points of one wire.",
     "interfaces": "What there is to capture on, and whether you may.",
     "rules": "All rules.",
     "explain": "The manual page of a rule.",

@@ -1,4 +1,4 @@
-"""wiredoctor compare: before and after a change, or two points of one wire, or both sides of a proxy."""
+"""wiredoctor compare: before and after a change, or two points of one wire."""
 
 from __future__ import annotations
 
@@ -74,9 +74,6 @@ def compare(
             "--both-sides", help="The two captures are of the same traffic: CLIENT and SERVER, at two points of a wire."
         ),
     ] = False,
-    proxy: Annotated[
-        bool, typer.Option("--proxy", help="With --both-sides: FRONT and BACK of a proxy, or one capture of both.")
-    ] = False,
     output: Annotated[
         list[str] | None, typer.Option("--output", "-o", metavar="FILE", help="Also write it: .json, .md or .txt (repeatable).")
     ] = None,
@@ -107,16 +104,15 @@ def compare(
 ) -> int:
     """Hold two recordings against each other.
 
-    What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network, or of a proxy, time and
-    packets were lost.
+    What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network time and packets were lost.
 
     Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong or something could not be read; 3 a fault of
     wiredoctor.
     """
     files = outputs(output, recordings)
-    if wrong := next((o for o in files if o.format == Format.jsonl), None):
+    if wrong := next((o for o in files if o.format.value not in ComparisonFormat), None):
         raise UsageError(f"-o {wrong.path}: a comparison is written as .json, .md or .txt")
-    _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
+    _check(recordings, both_sides=both_sides, fail_on=fail_on or [])
     rules = every_rule()
     request = requested(rules, configuration(config, rules), wanted(None, None, None, None, None))
     asked = Asked(request, jobs, size("--max-spool", max_spool), show_secrets, quiet, verbose)
@@ -136,15 +132,12 @@ def compare(
     return Exit.FAILED_ON if any(told.worse(one.value) for one in fail_on or ()) else Exit.DONE
 
 
-def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
+def _check(recordings: list[str], *, both_sides: bool, fail_on: list[Worse]) -> None:
     """Whether the words make sense together; raises UsageError."""
-    if proxy and not both_sides:
-        raise UsageError("--proxy goes with --both-sides")
     if fail_on and both_sides:
         raise UsageError("--fail-on is about before and after; --both-sides has neither")
-    if len(recordings) != 2 and not (proxy and len(recordings) == 1):
-        many = "FRONT and BACK, or one capture of both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
-        raise UsageError(f"compare takes {many}; {len(recordings)} given")
+    if len(recordings) != 2:
+        raise UsageError(f"compare takes {'CLIENT and SERVER' if both_sides else 'BEFORE and AFTER'}; {len(recordings)} given")
     if recordings.count("-") > 1:
         raise UsageError("standard input can be one of the two only")
 
