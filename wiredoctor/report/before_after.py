@@ -50,8 +50,9 @@ def headline(changes: Changes) -> str:
     found = ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n) or "no findings on either side"
     slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
     times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
-    judged = any(one.total.verdict in (*_TOLD, "same") for one in changes.endpoints)
-    return f"{found}; {', '.join(times) or ('no endpoint slower or faster' if judged else 'times not compared')}."
+    verdicts = {one.total.verdict for one in changes.endpoints}
+    quiet = "no endpoint slower or faster" if "same" in verdicts else "too few exchanges on a side to compare times"
+    return f"{found}; {', '.join(times) or (quiet if verdicts - {'unknown'} else 'no times to compare')}."
 
 
 def is_(one: EndpointChange, verdict: str) -> bool:
