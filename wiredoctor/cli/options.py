@@ -23,6 +23,7 @@ class Format(StrEnum):
     sarif = "sarif"
     junit = "junit"
     csv = "csv"
+    html = "html"
 
 
 SUFFIXES = {
@@ -33,6 +34,7 @@ SUFFIXES = {
     ".sarif": Format.sarif,
     ".xml": Format.junit,
     ".csv": Format.csv,
+    ".html": Format.html,
 }
 """Suffix of a file of -o -> the format that it names."""
 

@@ -75,6 +75,12 @@ def _jsonl(report: Report, out: BinaryIO, _paper: Paper, _how: How) -> None:
     json.write_lines(report, out)
 
 
+def _html(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None:
+    from wiredoctor.report import html
+
+    html.write(report, out, quiet=how.quiet, shown=how.shown)
+
+
 WRITERS: Mapping[Format, Callable[[Report, BinaryIO, Paper, How], None]] = {
     Format.text: _text,
     Format.json: _json,
@@ -83,9 +89,10 @@ WRITERS: Mapping[Format, Callable[[Report, BinaryIO, Paper, How], None]] = {
     Format.sarif: write_sarif,
     Format.junit: write_junit,
     Format.csv: write_csv,
+    Format.html: _html,
 }
 
-_AGAIN: frozenset[Format] = frozenset()
+_AGAIN: frozenset[Format] = frozenset({Format.html})
 """Formats that say more when they can read the captures again."""
 
 _PACKETS: frozenset[Format] = frozenset()

@@ -1,0 +1,196 @@
+"""What only the packets tell: time-sequence graphs of connections, and the bursts of bodies. Read again, in one go a capture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from wiredoctor.report.groups import Group
+from wiredoctor.report.html.lanes import Lane
+from wiredoctor.report.html.sack import blocks
+from wiredoctor.report.words import clean
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Again, Report
+    from wiredoctor.report.html.kept import Kept
+
+MOST_GRAPHS = 24
+MOST_BURST_CONNECTIONS = 2_000
+MOST_BURSTS = 64
+"""Of a body; more are merged where the pauses between them are shortest."""
+MOST_BODIES = 5_000
+MOST_STALLS = 200
+
+_SEGMENT = [
+    *("connection", "direction", "time", "flags", "offset", "length", "ack", "window", "retransmission", "fills_hole"),
+    *("keep_alive_probe", "frame"),
+]
+_PACKET = ["connection", "frame", "source_port", "destination_port", "seq", "ack", "payload"]
+_CARRIES = 0x07
+"""FIN, SYN or RST."""
+
+Place = tuple[str, int]
+"""Capture and connection."""
+
+Bodies = dict[tuple[str, int], tuple[str, int, int]]
+"""Capture and message -> capture, connection and exchange."""
+
+
+@dataclass
+class Graph:
+    """A connection: its lanes by the direction that sends the data."""
+
+    capture: str
+    connection: int
+    lanes: tuple[Lane, Lane]
+
+
+@dataclass
+class Packets:
+    """What was read: graphs in the order in which they were asked for, bursts by (capture, connection, exchange) as start (ns),
+    length (ns) and bytes. `unread`: captures that were not kept. `bursts_left_out`: bodies whose bursts are not told."""
+
+    graphs: list[Graph] = field(default_factory=list[Graph])
+    bursts: dict[tuple[str, int, int], list[tuple[int, int, int]]] = field(default_factory=dict[Any, Any])
+    unread: list[str] = field(default_factory=list[str])
+    bursts_left_out: int = 0
+
+
+def chosen(groups: list[Group], connections: Kept, names: list[str]) -> list[Place]:
+    """Connections of which there are graphs: those of the worst findings of each group in turn, then those with most bytes."""
+    wanted: dict[Place, None] = {}
+    per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]
+    for rank in range(3):
+        for findings in per_group:
+            if rank < len(findings) and (connection := findings[rank].connection) is not None:
+                wanted.setdefault((findings[rank].capture, connection))
+    size = pl.col("client_bytes") + pl.col("server_bytes")
+    largest = connections.rows.filter(pl.col("capture") < len(names)).top_k(MOST_GRAPHS, by=size).sort(size, descending=True)
+    for row in largest.iter_rows(named=True):
+        wanted.setdefault((names[int(row["capture"])], int(row["connection"])))
+    return [*wanted][:MOST_GRAPHS]
+
+
+def read(report: Report, places: list[Place], exchanges: Kept, names: list[str]) -> Packets:
+    """Graphs of these connections, and the bursts of the exchanges that have several."""
+    found = Packets()
+    graphs = {place: Graph(*place, (Lane(), Lane())) for place in places}
+    bodies = _streamed(exchanges, names)
+    for name in dict.fromkeys(c.file for c in report.captures):
+        own = {connection: graph for (capture, connection), graph in graphs.items() if capture == name}
+        asked = sorted({connection for capture, connection, _ in bodies.values() if capture == name})[:MOST_BURST_CONNECTIONS]
+        if not own and not asked:
+            continue
+        if name not in report.again:
+            found.unread.append(clean(name))
+            continue
+        _read(report.again[name], name, own, {*asked}, bodies, found)
+        found.graphs.extend(own.values())
+    order = {place: number for number, place in enumerate(places)}
+    found.graphs.sort(key=lambda graph: order[graph.capture, graph.connection])
+    found.bursts_left_out = sum(body not in found.bursts and body[0] in report.again for body in bodies.values())
+    for body, parts in found.bursts.items():
+        found.bursts[body] = _fewer(sorted(parts))
+    return found
+
+
+def _streamed(exchanges: Kept, names: list[str]) -> Bodies:
+    """Bodies that came in several bursts, those with most first."""
+    several = exchanges.rows.filter(
+        pl.col("capture") < len(names), pl.col("response_bursts") > 1, pl.col("response_message").is_not_null()
+    )
+    some = several.top_k(MOST_BODIES, by="response_bursts").select("capture", "response_message", "connection", "exchange")
+    return {
+        (names[capture], message): (names[capture], connection, exchange)
+        for capture, message, connection, exchange in some.rows()
+    }
+
+
+def _read(again: Again, name: str, graphs: dict[int, Graph], streamed: set[int], bodies: Bodies, found: Packets) -> None:
+    tables = [*(["segments", "packets"] if graphs else []), *(["bursts"] if streamed else [])]
+    messages = [message for capture, message in bodies if capture == name]
+    for portion in again.portions(tables, sorted({*graphs, *streamed})):
+        if graphs:
+            _add_segments(graphs, portion.tables["segments"])
+            _add_sacks(graphs, portion.tables["segments"], portion.tables["packets"], portion.read)
+        if streamed:
+            rows = portion.tables["bursts"].filter(pl.col("message").is_in(messages))
+            for message, start, end, size in rows.select("message", "start", "end", "bytes").iter_rows():
+                parts = found.bursts.setdefault(bodies[name, message], [])
+                parts.append((start, end - start, size))
+                if len(parts) >= 2 * MOST_BURSTS:
+                    parts[:] = _fewer(parts)
+
+
+def _columns(rows: pl.DataFrame) -> dict[str, Any]:
+    return {name: rows.get_column(name).to_numpy() for name in rows.columns}
+
+
+def _add_segments(graphs: dict[int, Graph], segments: pl.DataFrame) -> None:
+    ours = segments.select(_SEGMENT).filter(pl.col("connection").is_in(list(graphs)))
+    for key, part in ours.partition_by("connection", "direction", as_dict=True).items():
+        connection, direction = map(int, key)
+        rows, graph = part.sort("frame"), graphs[connection]
+        sent = rows.filter((pl.col("length") > 0) | ((pl.col("flags") & _CARRIES) != 0))
+        graph.lanes[direction].add_segments(_columns(sent))
+        acks = rows.filter(pl.col("ack").is_not_null())
+        edge = acks.select((pl.col("ack") + pl.col("window")).fill_null(-1)).to_series()
+        time, ack = (acks.get_column(name).to_numpy() for name in ("time", "ack"))
+        graph.lanes[1 - direction].add_acks(time, ack, edge.to_numpy())
+
+
+def _add_sacks(
+    graphs: dict[int, Graph], segments: pl.DataFrame, packets: pl.DataFrame, bytes_at: Callable[[int, int], bytes]
+) -> None:
+    """The blocks count from what the same packet acknowledges, of which the stream offset is known."""
+    ours = packets.filter("sack", ~pl.col("quoted"), pl.col("connection").is_in(list(graphs))).select(_PACKET)
+    if not ours.height:
+        return
+    acks = segments.select("connection", "frame", "time", "direction", pl.col("ack").alias("acked")).drop_nulls()
+    for row in ours.join(acks, on=["connection", "frame"]).unique(["connection", "frame"]).sort("frame").iter_rows(named=True):
+        lane = graphs[int(row["connection"])].lanes[1 - int(row["direction"])]
+        for low, high in blocks(row, bytes_at):
+            begin = row["acked"] + _apart(low, row["ack"])
+            lane.add_sack(row["time"], begin, begin + _apart(high, low))
+
+
+def _apart(one: int, other: int) -> int:
+    """From one sequence number to another, modulo 2**32 (RFC 9293 section 3.4)."""
+    return (one - other + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def _fewer(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """At most MOST_BURSTS: those stay apart that have the longest pauses between them."""
+    if len(parts) <= MOST_BURSTS:
+        return parts
+    pauses = [after[0] - before[0] - before[1] for before, after in pairwise(parts)]
+    apart = {*sorted(range(len(pauses)), key=lambda n: -pauses[n])[: MOST_BURSTS - 1]}
+    made = [parts[0]]
+    for number, (start, lasts, size) in enumerate(parts[1:]):
+        first, _, before = made[-1]
+        if number in apart:
+            made.append((start, lasts, size))
+        else:
+            made[-1] = (first, start + lasts - first, before + size)
+    return made
+
+
+def told(graph: Graph, report: Report, connections: Kept, names: list[str]) -> dict[str, Any]:
+    """A graph for the page: lanes by role of the sender, what it is about, and the stalls that findings speak of (seconds)."""
+    rows = connections.rows.filter(pl.col("capture") == names.index(graph.capture), pl.col("connection") == graph.connection)
+    facts = rows.select("client", "server", "client_direction", "start", "end").rows()
+    client, server, direction, start, end = facts[0] if facts else ("", "", 0, None, None)
+    stalls = [
+        {"number": number, "rule": clean(f.rule), "severity": f.severity, "elapsed": f.elapsed, "delay": f.delay}
+        for number, f in enumerate(report.findings, 1)
+        if f.capture == graph.capture and f.connection == graph.connection and f.delay
+    ]
+    return {
+        "capture": names.index(graph.capture), "connection": graph.connection, "client": clean(client), "server": clean(server),
+        "start": start, "end": end, "lanes": [graph.lanes[direction].told(), graph.lanes[1 - direction].told()],
+        "stalls": stalls[:MOST_STALLS], "stalls_left_out": len(stalls[MOST_STALLS:]),
+    }  # fmt: skip

@@ -1,0 +1,114 @@
+"""A direction of a connection as a time-sequence graph draws it: in bounded memory, where many neighbours become runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wiredoctor.tables import FIN, RST, SYN, Array
+
+MOST_RUNS = 4_000
+MOST_MARKED = 1_500
+"""Of each direction: lines of segments, those of ACKs, and packets with a mark, which are never merged."""
+
+_FIRST_BIN = 16_384
+"""ns. What lies this close together is merged first."""
+
+PLAIN, RESENT, LATE, PROBE, SYN_FIN, RESET = range(6)
+"""What a line is: new data, a retransmission, data that fill a hole, a keep-alive probe, SYN or FIN, RST."""
+
+_RUN = np.dtype([("begin", "i8"), ("end", "i8"), ("low", "i8"), ("high", "i8"), ("packets", "i8"), ("kind", "i1")])
+_ACK = np.dtype([("time", "i8"), ("ack", "i8"), ("edge", "i8")])
+
+
+class Lane:
+    """Segments of one direction, and the ACKs and windows that answer them.
+
+    Stream offsets in bytes, times in ns since the first packet of the capture. `bins`: width of the time in which neighbours
+    were merged, ns (0: none were).
+    """
+
+    def __init__(self) -> None:
+        self._runs = np.empty(0, _RUN)
+        self._acks = np.empty(0, _ACK)
+        self._sacks: list[tuple[int, int, int]] = []
+        self._run_bin = self._ack_bin = 0
+        self.segments = self.acks = self.marked_left_out = self.sacks_left_out = self.marked = 0
+
+    def add_segments(self, rows: dict[str, Array]) -> None:
+        """Rows of tables.SEGMENTS, in order of frames, with payload, SYN, FIN or RST."""
+        kind = _kinds(rows)
+        self.segments += len(kind)
+        marked = (kind != PLAIN) & (kind != SYN_FIN)
+        room = max(MOST_MARKED - self.marked, 0)
+        keep = ~marked | (np.cumsum(marked) <= room)
+        self.marked_left_out += int((~keep).sum())
+        self.marked += int((marked & keep).sum())
+        made = np.empty(int(keep.sum()), _RUN)
+        time, offset = rows["time"][keep], rows["offset"][keep]
+        made["begin"] = made["end"] = time
+        made["low"], made["high"] = offset, offset + rows["length"][keep]
+        made["packets"], made["kind"] = 1, kind[keep]
+        self._runs = np.concatenate((self._runs, made))
+        while (self._runs["kind"] == PLAIN).sum() > MOST_RUNS and self._run_bin < 1 << 62:
+            self._run_bin = max(self._run_bin * 2, _FIRST_BIN)
+            self._runs = _merged(self._runs, self._run_bin)
+
+    def add_acks(self, time: Array, ack: Array, edge: Array) -> None:
+        """What the other side acknowledges, and up to where its window reaches (-1: not known)."""
+        made = np.empty(len(time), _ACK)
+        made["time"], made["ack"], made["edge"] = time, ack, edge
+        self.acks += len(made)
+        self._acks = np.concatenate((self._acks, made))
+        while len(self._acks) > MOST_RUNS and self._ack_bin < 1 << 62:
+            self._ack_bin = max(self._ack_bin * 2, _FIRST_BIN)
+            # the last of each bin: both lines stand as they do behind it
+            bins = self._acks["time"] // self._ack_bin
+            self._acks = self._acks[np.append(bins[1:] != bins[:-1], True)]
+
+    def add_sack(self, time: int, low: int, high: int) -> None:
+        """A block that the other side has received behind a hole."""
+        if len(self._sacks) < MOST_MARKED:
+            self._sacks.append((time, low, high))
+        else:
+            self.sacks_left_out += 1
+
+    def told(self) -> dict[str, Any]:
+        """Columns for the page: times and offsets each less those before them, which makes small numbers."""
+        runs, acks = self._runs, self._acks
+        sacks = np.array(self._sacks, np.int64).reshape(-1, 3)
+        return {
+            "time": _steps(runs["begin"]), "lasts": (runs["end"] - runs["begin"]).tolist(), "low": _steps(runs["low"]),
+            "size": (runs["high"] - runs["low"]).tolist(), "packets": runs["packets"].tolist(), "kind": runs["kind"].tolist(),
+            "ack_time": _steps(acks["time"]), "ack": _steps(acks["ack"]), "edge": (acks["edge"] - acks["ack"]).clip(-1).tolist(),
+            "sack_time": _steps(sacks[:, 0]), "sack_low": _steps(sacks[:, 1]), "sack_size": (sacks[:, 2] - sacks[:, 1]).tolist(),
+            "segments": self.segments, "acks": self.acks, "run_bin": self._run_bin, "ack_bin": self._ack_bin,
+            "left_out": self.marked_left_out, "sacks_left_out": self.sacks_left_out,
+        }  # fmt: skip
+
+
+def _kinds(rows: dict[str, Array]) -> Array:
+    flags = rows["flags"]
+    choices = [
+        (rows["retransmission"], RESENT), (rows["keep_alive_probe"], PROBE), ((flags & RST) != 0, RESET),
+        (rows["fills_hole"], LATE), ((flags & (SYN | FIN)) != 0, SYN_FIN),
+    ]  # fmt: skip
+    return np.select([c for c, _ in choices], [k for _, k in choices], PLAIN).astype(np.int8)
+
+
+def _merged(runs: Array, width: int) -> Array:
+    """Plain neighbours of one bin whose bytes follow each other become one."""
+    plain = runs["kind"] == PLAIN
+    some = runs[plain]
+    bins = some["begin"] // width
+    starts = np.flatnonzero(np.append(True, (bins[1:] != bins[:-1]) | (some["low"][1:] < some["low"][:-1])))
+    made = some[starts]
+    made["end"], made["high"] = np.maximum.reduceat(some["end"], starts), np.maximum.reduceat(some["high"], starts)
+    made["packets"] = np.add.reduceat(some["packets"], starts)
+    both = np.concatenate((made, runs[~plain]))
+    return both[np.argsort(both["begin"], kind="stable")]
+
+
+def _steps(values: Array) -> list[int]:
+    return np.diff(values, prepend=0).tolist() if len(values) else []

@@ -1,0 +1,132 @@
+// A span of time that is looked at, of all the time that there is; in ns.
+
+class Axis {
+  constructor(min, max) {
+    [this.min, this.max] = [min, Math.max(max, min + 1000)];
+    [this.begin, this.end] = [this.min, this.max];
+    this.listeners = [];
+  }
+
+  get whole() {
+    return this.begin <= this.min && this.end >= this.max;
+  }
+
+  set(begin, end) {
+    const length = Math.min(Math.max(end - begin, 1000), this.max - this.min);
+    this.begin = Math.max(this.min, Math.min(begin, this.max - length));
+    this.end = this.begin + length;
+    for (const listen of this.listeners) listen();
+  }
+
+  fit() {
+    this.set(this.min, this.max);
+  }
+
+  zoom(factor, at = (this.begin + this.end) / 2) {
+    this.set(at - (at - this.begin) / factor, at + (this.end - at) / factor);
+  }
+
+  pan(share) {
+    const by = (this.end - this.begin) * share;
+    this.set(this.begin + by, this.end + by);
+  }
+
+  at(share) {
+    return this.begin + (this.end - this.begin) * share;
+  }
+
+  scale(width) {
+    const [begin, factor] = [this.begin, width / (this.end - this.begin)];
+    return (time) => (time - begin) * factor;
+  }
+
+  ticks(width, apart = 90) {
+    const least = ((this.end - this.begin) / width) * apart;
+    const power = 10 ** Math.floor(Math.log10(least));
+    const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= least);
+    const made = [];
+    for (let time = Math.ceil(this.begin / step) * step; time <= this.end; time += step) made.push(time);
+    return { step, made };
+  }
+
+  label(time, step) {
+    const [size, unit] = step >= 1e8 ? [SECOND, "s"] : step >= 1e5 ? [1e6, "ms"] : [1e3, "us"];
+    const digits = Math.max(0, Math.min(3, Math.ceil(-Math.log10(step / size))));
+    return `${(time / size).toFixed(digits)} ${unit}`;
+  }
+
+  // True where the key was one of ours.
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return false;
+    const acts = {
+      "+": () => this.zoom(2), "=": () => this.zoom(2), "-": () => this.zoom(0.5), 0: () => this.fit(),
+      ArrowLeft: () => this.pan(-0.2), ArrowRight: () => this.pan(0.2),
+    };
+    if (!acts[event.key]) return false;
+    event.preventDefault();
+    acts[event.key]();
+    return true;
+  }
+
+  // Ctrl and wheel zoom, Shift and wheel (or a sideways wheel) move. Without them the page scrolls.
+  wheel(event, box) {
+    if (event.ctrlKey || event.metaKey) this.zoom(Math.exp(-event.deltaY * 0.004), this.at((event.clientX - box.left) / box.width));
+    else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.pan((event.shiftKey ? event.deltaY || event.deltaX : event.deltaX) / box.width);
+    else return;
+    event.preventDefault();
+  }
+
+  buttons() {
+    return element(
+      "span", { class: "group", role: "group", "aria-label": "Zoom" },
+      button("\u2190", "Earlier", () => this.pan(-0.3)), button("\u2192", "Later", () => this.pan(0.3)),
+      button("+", "Zoom in", () => this.zoom(2)), button("\u2212", "Zoom out", () => this.zoom(0.5)), button("All", "Show all of the time", () => this.fit()),
+    );
+  }
+}
+
+function drawTicks(context, axis, width, height, style) {
+  const x = axis.scale(width);
+  const { step, made } = axis.ticks(width);
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  for (const time of made) {
+    const at = Math.round(x(time)) + 0.5;
+    context.strokeStyle = colours.get("rule");
+    context.beginPath();
+    context.moveTo(at, style.from);
+    context.lineTo(at, height);
+    context.stroke();
+    if (style.labels === undefined) continue;
+    context.fillStyle = colours.get("dim");
+    context.textAlign = at > width - 60 ? "right" : "left";
+    context.fillText(axis.label(time, step), at + (at > width - 60 ? -4 : 4), style.labels);
+  }
+}
+
+// Drags on an element: moves the axis, or chooses a part of it.
+function draggable(canvas, axis, choose) {
+  let from = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    canvas.setPointerCapture(event.pointerId);
+    from = { x: event.clientX, begin: axis.begin, end: axis.end, moved: false };
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!from) return;
+    const box = canvas.getBoundingClientRect();
+    if (!from.moved && Math.abs(event.clientX - from.x) < 4) return;
+    from.moved = true;
+    if (choose) {
+      const times = [from.x, event.clientX].map((x) => axis.min + ((x - box.left) / box.width) * (axis.max - axis.min)).sort((a, b) => a - b);
+      axis.set(times[0], times[1]);
+    } else {
+      const by = ((from.x - event.clientX) / box.width) * (from.end - from.begin);
+      axis.set(from.begin + by, from.end + by);
+    }
+  });
+  const over = () => (from = null);
+  canvas.addEventListener("pointerup", over);
+  canvas.addEventListener("pointercancel", over);
+  canvas.addEventListener("dblclick", () => axis.fit());
+}

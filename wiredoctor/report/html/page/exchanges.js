@@ -1,0 +1,311 @@
+// The exchanges, and their waterfall.
+
+const PHASES = [
+  ["connect", "Connect: first SYN to SYN-ACK"],
+  ["request", "Request"],
+  ["server", "Server: nothing comes yet"],
+  ["response", "Response"],
+  ["body", "Bursts of a body"],
+  ["stall", "Stall that a finding explains (below the bar)"],
+];
+
+function stall(context, left, top, wide, tall) {
+  hatched(context, left, top, wide, tall, colours.get("stall"), 4);
+  context.strokeStyle = colours.get("stall");
+  context.strokeRect(left + 0.5, top + 0.5, Math.max(wide - 1, 0.5), tall - 1);
+}
+
+class Exchanges {
+  constructor(report) {
+    const told = report.exchanges;
+    this.told = told;
+    this.captures = report.captures;
+    this.length = told.capture.length;
+    this.capture = told.capture;
+    this.connection = numbers(told.connection);
+    this.index = numbers(told.exchange);
+    this.start = summed(told.start);
+    for (const name of ["request_at", "response_at", "connect_at", "connect", "request_time", "server_time", "response_time", "request_frame", "response_frame", "response_status", "response_body_bytes", "request_body_bytes"]) this[name] = numbers(told[name]);
+    this.total = new Float64Array(this.length);
+    for (let row = 0; row < this.length; row++) {
+      const ends = [this.request_at[row] + this.request_time[row], this.response_at[row] + this.response_time[row], this.request_at[row], this.response_at[row]];
+      this.total[row] = Math.max(0, ...ends.filter((end) => !Number.isNaN(end)));
+    }
+    this.places = new Map();
+    for (let row = 0; row < this.length; row++) this.places.set(this.key(this.capture[row], this.connection[row], this.index[row]), row);
+    this.bursts = new Map();
+    for (const [capture, connection, exchange, ...parts] of report.bursts) {
+      const row = this.places.get(this.key(capture, connection, exchange));
+      if (row !== undefined) this.bursts.set(row, parts);
+    }
+    this.findings = new Map();
+  }
+
+  key(capture, connection, exchange) {
+    return `${capture} ${connection} ${exchange}`;
+  }
+
+  mark(findings) {
+    for (const finding of findings) {
+      const row = finding.exchange === null ? undefined : this.places.get(this.key(finding.capture, finding.connection, finding.exchange));
+      if (row === undefined) continue;
+      if (!this.findings.has(row)) this.findings.set(row, []);
+      this.findings.get(row).push(finding);
+    }
+  }
+
+  request(row) {
+    return this.told.sides[row] & 1 ? `${word(this.told.request_method, row)} ${word(this.told.request_target, row)}` : "(no request)";
+  }
+
+  status(row) {
+    return this.told.sides[row] & 2 ? orDash(this.response_status[row], String) : "-";
+  }
+
+  // From its first SYN, if it has one, to its last byte.
+  begin(row) {
+    return this.start[row] + (Number.isNaN(this.connect_at[row]) ? 0 : this.connect_at[row]);
+  }
+
+  end(row) {
+    return this.start[row] + this.total[row];
+  }
+
+  phases(row) {
+    const said = [];
+    for (const [name, value] of [["connect", this.connect[row]], ["request", this.request_time[row]], ["server", this.server_time[row]], ["response", this.response_time[row]]]) if (!Number.isNaN(value)) said.push(`${name} ${duration(value)}`);
+    for (const finding of this.findings.get(row) || []) if (finding.delay) said.push(`${finding.rule} ${duration(finding.delay * SECOND)}`);
+    return said;
+  }
+
+  describe(row) {
+    const bursts = this.bursts.get(row);
+    return [this.request(row), `from ${seconds(this.start[row])} s, ${duration(this.total[row])} in all`, ...this.phases(row), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
+  }
+
+  // Height and look tell the phases apart, not only their colours.
+  draw(context, width, height, row, axis, from) {
+    const x = axis.scale(width);
+    const zero = this.start[row] - from;
+    const part = (at, lasts, draw, least = 1.5) => {
+      if (Number.isNaN(at) || Number.isNaN(lasts)) return;
+      const left = x(zero + at);
+      const right = Math.max(x(zero + at + lasts), left + least);
+      if (right > -2 && left < width + 2) draw(Math.max(left, -2), Math.min(right, width + 2) - Math.max(left, -2));
+    };
+    const middle = 11;
+    const box = (name, tall) => (left, wide) => {
+      context.fillStyle = colours.get(name);
+      context.fillRect(left, middle - tall / 2, wide, tall);
+    };
+    part(this.connect_at[row], this.connect[row], (left, wide) => {
+      hatched(context, left, middle - 5, wide, 10, colours.get("connect"), 4);
+      context.strokeStyle = colours.get("connect");
+      context.strokeRect(left + 0.5, middle - 4.5, Math.max(wide - 1, 0.5), 9);
+    });
+    const asked = this.request_at[row] + this.request_time[row];
+    if (this.response_at[row] > asked) part(asked, this.response_at[row] - asked, (left, wide) => {
+      context.strokeStyle = colours.get("server");
+      context.strokeRect(left + 0.5, middle - 2.5, Math.max(wide - 1, 0.5), 5);
+    }, 0);
+    part(this.request_at[row], this.request_time[row], box("request", 10));
+    const bursts = this.bursts.get(row);
+    part(this.response_at[row], this.response_time[row], box(bursts ? "body" : "response", bursts ? 4 : 14));
+    for (let i = 0; bursts && i < bursts.length; i += 3) part(bursts[i] - this.start[row], bursts[i + 1], box("response", 14));
+    for (const finding of this.findings.get(row) || []) {
+      if (finding.delay) part(finding.elapsed * SECOND - this.start[row], finding.delay * SECOND, (left, wide) => {
+        stall(context, left, height - 7, wide, 6);
+      });
+    }
+    if (x(zero + this.total[row]) > width + 1) {
+      context.fillStyle = colours.get("ink");
+      context.font = "12px system-ui, sans-serif";
+      context.textBaseline = "middle";
+      context.fillText("\u203a", width - 7, middle);
+    }
+  }
+}
+
+function legend() {
+  return element("ul", { class: "legend", "aria-label": "What the bars mean" }, ...PHASES.map(([name, text]) => {
+    const canvas = element("canvas", { "aria-hidden": "true" });
+    const draw = () => {
+      const context = canvasOf(canvas, 26, 14);
+      context.fillStyle = context.strokeStyle = colours.get(name === "body" ? "response" : name);
+      if (name === "connect" || name === "stall") {
+        if (name === "stall") return stall(context, 0, 4, 26, 6);
+        hatched(context, 0, 2, 26, 10, colours.get(name), 4);
+        context.strokeRect(0.5, 2.5, 25, 9);
+      } else if (name === "server") context.strokeRect(0.5, 4.5, 25, 5);
+      else if (name === "body") {
+        for (const left of [0, 10, 20]) context.fillRect(left, 0, 6, 14);
+        context.fillStyle = colours.get("body");
+        context.fillRect(0, 5, 26, 4);
+      } else context.fillRect(0, name === "request" ? 2 : 0, 26, name === "request" ? 10 : 14);
+    };
+    draw();
+    redraws.push(draw);
+    return element("li", {}, canvas, text);
+  }));
+}
+
+// All of the time in a strip: how many exchanges are open, where findings are, and which part is looked at.
+function overview(exchanges, axis) {
+  const canvas = element("canvas", { class: "overview", tabindex: 0, role: "application", "aria-label": "Exchanges over time. Arrow keys move the part that is looked at, plus and minus zoom, 0 shows all; drag to choose a part." });
+  const draw = () => {
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (!width) return;
+    const context = canvasOf(canvas, width, height);
+    const x = (time) => ((time - axis.min) / (axis.max - axis.min)) * width;
+    const open = new Float64Array(width + 2);
+    for (let row = 0; row < exchanges.length; row++) {
+      const from = Math.max(0, Math.floor(x(exchanges.start[row])));
+      open[from]++;
+      open[Math.min(width + 1, Math.max(from + 1, Math.ceil(x(exchanges.end(row)))))]--;
+    }
+    let most = 1;
+    for (let at = 1; at < width; at++) most = Math.max(most, (open[at] += open[at - 1]));
+    most = Math.max(most, open[0]);
+    context.fillStyle = colours.get("response");
+    for (let at = 0; at < width; at++) if (open[at] > 0) context.fillRect(at, height - Math.max(1.5, (open[at] / most) * (height - 26)), 1, height);
+    context.fillStyle = colours.get("stall");
+    for (const [row, findings] of exchanges.findings) for (const finding of findings) context.fillRect(Math.min(x(finding.elapsed * SECOND || exchanges.start[row]), width - 2), 17, Math.max(2, x(axis.min + (finding.delay || 0) * SECOND)), 5);
+    const whole = new Axis(axis.min, axis.max);
+    drawTicks(context, whole, width, 15, { from: 11, labels: 8 });
+    if (!axis.whole) {
+      context.fillStyle = colours.get("ink");
+      context.globalAlpha = 0.16;
+      context.fillRect(0, 0, x(axis.begin), height);
+      context.fillRect(x(axis.end), 0, width, height);
+      context.globalAlpha = 1;
+      context.fillRect(x(axis.begin), 0, 1.5, height);
+      context.fillRect(x(axis.end) - 1.5, 0, 1.5, height);
+    }
+  };
+  canvas.addEventListener("keydown", (event) => axis.key(event));
+  canvas.addEventListener("wheel", (event) => axis.wheel(event, canvas.getBoundingClientRect()), { passive: false });
+  draggable(canvas, axis, true);
+  axis.listeners.push(draw);
+  redraws.push(draw);
+  new ResizeObserver(draw).observe(canvas);
+  return canvas;
+}
+
+// "status:5xx connection:3 finding /path": what is in all of them.
+function wanted(text, exchanges) {
+  const tests = [];
+  for (const one of text.toLowerCase().split(/\s+/).filter(Boolean)) {
+    const [, name, value] = one.match(/^(status|connection|method|host|frame):(.+)$/) || [];
+    if (name === "status") tests.push((row) => new RegExp(`^${value.replace(/[^0-9x]/g, "").replace(/x/g, "\\d")}`).test(exchanges.status(row)));
+    else if (name === "connection") tests.push((row) => exchanges.connection[row] === Number(value));
+    else if (name === "frame") tests.push((row) => exchanges.request_frame[row] === Number(value) || exchanges.response_frame[row] === Number(value));
+    else if (name === "method" || name === "host") tests.push(matching(exchanges.told[`request_${name}`], value));
+    else {
+      const parts = ["request_method", "request_target", "request_host", "response_reason", "response_content_type"].map((column) => matching(exchanges.told[column], one));
+      tests.push((row) => parts.some((part) => part(row)) || exchanges.status(row) === one);
+    }
+  }
+  return (row) => tests.every((test) => test(row));
+}
+
+// Words repeat: each is looked at once.
+function matching(column, part) {
+  const fits = column.words.map((text) => text.toLowerCase().includes(part));
+  return (row) => fits[column.at[row]];
+}
+
+function buildExchanges(report, exchanges, axis, jump) {
+  const root = document.getElementById("exchanges-table");
+  if (!exchanges.length) return void root.append(element("p", { class: "dim", text: "No HTTP exchange was seen." }));
+  const usual = [...exchanges.total].sort((a, b) => a - b);
+  const own = new Axis(Math.min(0, ...sample(exchanges.connect_at)), usual[usual.length - 1]);
+  const typical = Math.min(own.max, Math.max(4 * usual[usual.length >> 1], 1.25 * usual[Math.floor(usual.length * 0.9)], 1e6));
+  // where one exchange would be less than a dot, each is drawn from its own start
+  let aligned = usual[usual.length >> 1] < (axis.max - axis.min) / 500;
+  own.begin = Math.max(own.min, -typical * 0.3);
+  own.end = typical;
+  const several = report.captures.length > 1;
+  const marked = (row) => (exchanges.findings.get(row) || []).length;
+  const grid = new Grid(root, {
+    label: "Exchanges", rows: exchanges.length, sorted: 0, axis: () => (aligned ? own : axis),
+    described: (row) => exchanges.describe(row),
+    details: (row) => details(row),
+    columns: [
+      { title: "Start", hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => exchanges.start[row] },
+      ...(several ? [{ title: "Capture", width: "8rem", text: (row) => report.captures[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
+      { title: "Exch", hint: "connection and number in it", width: "5rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
+      { title: "Request", text: (row) => exchanges.request(row), value: ranked(exchanges.told.request_target) },
+      { title: "Status", width: "4.6rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
+      { title: "Size", hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
+      { title: "Time", hint: "how long it took", falling: true, width: "5.4rem", right: true, text: (row) => duration(exchanges.total[row]), value: (row) => exchanges.total[row] },
+      { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
+      { title: "Waterfall", width: "38%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
+    ],
+  });
+  const said = element("p", { class: "said", role: "status" });
+  const search = element("input", { type: "search", "aria-label": "Filter the exchanges", placeholder: "/path  status:5xx  connection:3", spellcheck: "false" });
+  const only = element("input", { type: "checkbox" });
+  const align = element("input", { type: "checkbox" });
+  align.checked = aligned;
+  const chooser = several ? element("select", { "aria-label": "Capture" }, element("option", { value: "" }, "all captures"), ...report.captures.map((name, place) => element("option", { value: place }, name))) : null;
+  const apply = () => {
+    const fits = wanted(search.value, exchanges);
+    const ranged = !axis.whole;
+    const capture = chooser && chooser.value !== "" ? Number(chooser.value) : null;
+    grid.filter((row) => (!only.checked || marked(row)) && (capture === null || exchanges.capture[row] === capture) && (!ranged || (exchanges.begin(row) <= axis.end && exchanges.end(row) >= axis.begin)) && fits(row));
+    const number = grid.order.length;
+    said.textContent = `${number === exchanges.length ? "" : `${grouped(number)} of `}${count(exchanges.length, "exchange")}${ranged ? ` in ${seconds(axis.begin)} to ${seconds(axis.end)} s` : ""}`;
+  };
+  axis.listeners.push(apply);
+  own.listeners.push(() => grid.redraw());
+  let typing;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(apply, 120);
+  });
+  for (const one of [only, chooser]) if (one) one.addEventListener("change", apply);
+  align.addEventListener("change", () => {
+    aligned = align.checked;
+    grid.redraw();
+  });
+  const scale = { set: (a, b) => grid.axis().set(a, b) };
+  const zooms = Axis.prototype.buttons.call({ pan: (by) => grid.axis().pan(by), zoom: (by) => grid.axis().zoom(by), fit: () => grid.axis().fit(), ...scale });
+  const bar = element("div", { class: "bar" }, search, ...(chooser ? [chooser] : []), element("label", {}, only, "with findings"), element("label", {}, align, "each from its own start"), zooms, said);
+  grid.scroll.before(legend(), overview(exchanges, axis), bar);
+  const panel = element("div", { class: "details", "aria-live": "polite", hidden: true });
+  grid.scroll.after(panel);
+  const details = (row) => showDetails(panel, exchanges, row, report, jump);
+  apply();
+  return { grid, search, apply };
+}
+
+const sample = (column) => {
+  let least = 0;
+  for (const value of column) if (value < least) least = value;
+  return [least];
+};
+
+function showDetails(panel, exchanges, row, report, jump) {
+  const told = exchanges.told;
+  const [capture, connection] = [exchanges.capture[row], exchanges.connection[row]];
+  const facts = [
+    ...(report.captures.length > 1 ? [["Capture", report.captures[capture]]] : []),
+    ["Exchange", `${connection}#${exchanges.index[row]}, from ${seconds(exchanges.start[row])} s`],
+    ["Request", told.sides[row] & 1 ? `frames ${told.request_frame[row]} to ${told.request_last_frame[row] ?? "?"}, host ${word(told.request_host, row) || "-"}, body ${bytes(exchanges.request_body_bytes[row])}` : "not captured"],
+    ["Response", told.sides[row] & 2 ? `frames ${told.response_frame[row]} to ${told.response_last_frame[row] ?? "?"}, ${exchanges.status(row)} ${word(told.response_reason, row)}, ${[word(told.response_content_type, row), word(told.response_framing, row), `ends: ${word(told.response_end_reason, row)}`].filter(Boolean).join(", ")}, body ${bytes(exchanges.response_body_bytes[row])}` : "not captured"],
+    ...(told.interim[row] ? [["Interim", told.interim[row].join(", ")]] : []),
+    ["Time", [duration(exchanges.total[row]), ...exchanges.phases(row)].join(", ")],
+  ];
+  const bursts = exchanges.bursts.get(row);
+  if (bursts) facts.push(["Bursts", `${bursts.length / 3}, at ${Array.from({ length: Math.min(bursts.length / 3, 12) }, (_, i) => `${seconds(bursts[3 * i])} s (${bytes(bursts[3 * i + 2])})`).join(", ")}${bursts.length > 36 ? ", ..." : ""}`]);
+  const list = element("dl", {}, ...facts.flatMap(([name, text]) => [element("dt", { text: name }), element("dd", { text })]));
+  const links = element("p", { class: "links" });
+  for (const finding of exchanges.findings.get(row) || []) if (finding.group > 0) links.append(element("a", { href: `#finding-${finding.group}`, text: `Finding ${finding.number}: ${finding.rule}` }), " \u00a0 ");
+  const graph = report.graphs.findIndex(([a, b]) => a === capture && b === connection);
+  if (graph >= 0) links.append(element("a", { href: "#sequence", onclick: () => jump(graph, exchanges.begin(row), exchanges.end(row)), text: `Time sequence of connection ${connection}` }));
+  const frames = [told.request_frame[row], told.request_last_frame[row], told.response_frame[row], told.response_last_frame[row]].filter((frame) => frame !== null);
+  const code = element("code", { class: "copy", tabindex: 0, text: `tcp.stream == ${connection} && frame.number >= ${Math.min(...frames)} && frame.number <= ${Math.max(...frames)}` });
+  panel.replaceChildren(element("h3", { text: exchanges.request(row) }), list, element("p", { class: "links" }, code), links);
+  copyable(code);
+  panel.hidden = false;
+}

@@ -1,0 +1,240 @@
+// A table of any length: only the rows that are looked at are there.
+
+const ROW = 28;
+const SPARE = 6;
+
+class Grid {
+  // columns: {title, width, right, text(row), value(row) (a number, or NaN), draw(context, width, height, row), bad(row)}
+  constructor(root, { label, rows, columns, sorted, details, axis, described, least }) {
+    Object.assign(this, { rows, columns, details, axis, described });
+    [this.sorted, this.falling] = [sorted, false];
+    this.order = Uint32Array.from({ length: rows }, (_, row) => row);
+    this.shown = new Map();
+    this.current = 0;
+    this.selected = -1;
+    this.time = columns.findIndex((column) => column.draw);
+    this._build(root, label);
+    if (least) this.table.style.minWidth = least;
+    this.scroll.addEventListener("scroll", () => this._soon(), { passive: true });
+    new ResizeObserver(() => this.redraw()).observe(this.scroll);
+    redraws.push(() => this.redraw());
+  }
+
+  _build(root, label) {
+    this.heads = this.columns.map((column, number) => {
+      const kind = [column.right && "right", column.draw && "time"].filter(Boolean).join(" ");
+      if (column.draw) return element("th", { scope: "col", class: kind, "aria-label": column.title }, element("canvas"));
+      const press = element("button", { type: "button", onclick: () => this.sort(number), title: `Sort by ${column.hint || column.title}` }, column.title);
+      return element("th", { scope: "col", class: kind, "aria-sort": "none" }, press);
+    });
+    const widths = this.columns.map((column) => {
+      const made = element("col");
+      if (column.width) made.style.width = column.width;
+      return made;
+    });
+    this.above = element("tr", { class: "spacer", "aria-hidden": "true" }, element("td", { colspan: this.columns.length }));
+    this.below = element("tr", { class: "spacer", "aria-hidden": "true" }, element("td", { colspan: this.columns.length }));
+    this.body = element("tbody", {}, this.above, this.below);
+    this.table = element("table", { role: "grid", "aria-label": label, "aria-colcount": this.columns.length }, element("colgroup", {}, ...widths), element("thead", {}, element("tr", {}, ...this.heads)), this.body);
+    this.empty = element("p", { class: "none", hidden: true }, "Nothing here fits the filter.");
+    this.scroll = element("div", { class: "scroll", role: "region", "aria-label": `${label}, scrolls` }, this.table, this.empty);
+    root.append(this.scroll);
+    this.body.addEventListener("keydown", (event) => this._key(event));
+    this.body.addEventListener("click", (event) => this._click(event));
+    this.body.addEventListener("pointermove", (event) => this._hover(event));
+    this.body.addEventListener("pointerleave", hideTip);
+    this.body.addEventListener("focusout", hideTip);
+    this.body.addEventListener("wheel", (event) => this._wheel(event), { passive: false });
+    if (this.time >= 0) this._timeHead(this.heads[this.time].firstChild);
+  }
+
+  _timeHead(canvas) {
+    draggable(canvas, { get begin() { return this.of().begin; }, get end() { return this.of().end; }, of: () => this.axis(), set: (a, b) => this.axis().set(a, b), fit: () => this.axis().fit() });
+    canvas.addEventListener("wheel", (event) => this.axis().wheel(event, canvas.getBoundingClientRect()), { passive: false });
+  }
+
+  sort(number, falling = this.sorted === number ? !this.falling : this.columns[number].falling || false) {
+    [this.sorted, this.falling] = [number, falling];
+    this._arrange();
+    this.scroll.scrollTop = 0;
+    this.redraw();
+  }
+
+  // keeps: says of a row whether it is wanted; the row under the pointer stays where it is, if it can.
+  filter(keeps) {
+    this.keeps = keeps;
+    const top = this.order[Math.floor(this.scroll.scrollTop / ROW)];
+    const rest = this.scroll.scrollTop % ROW;
+    this._arrange();
+    const place = this.order.indexOf(top);
+    this.scroll.scrollTop = place > 0 ? place * ROW + rest : place === 0 ? rest : 0;
+    this.current = Math.min(this.current, Math.max(0, this.order.length - 1));
+    this.redraw();
+  }
+
+  _arrange() {
+    const kept = [];
+    for (let row = 0; row < this.rows; row++) if (!this.keeps || this.keeps(row)) kept.push(row);
+    const order = Uint32Array.from(kept);
+    const column = this.columns[this.sorted];
+    if (column && !(column.natural && !this.falling)) {
+      const value = Float64Array.from({ length: this.rows }, (_, row) => column.value(row));
+      const turn = this.falling ? -1 : 1;
+      order.sort((a, b) => {
+        const [x, y] = [value[a], value[b]];
+        if (x === y) return a - b;
+        return Number.isNaN(x) ? (Number.isNaN(y) ? a - b : 1) : Number.isNaN(y) ? -1 : x < y ? -turn : turn;
+      });
+    }
+    this.order = order;
+    this.heads.forEach((head, number) => head.hasAttribute("aria-sort") && head.setAttribute("aria-sort", number !== this.sorted ? "none" : this.falling ? "descending" : "ascending"));
+  }
+
+  _soon() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.render();
+    });
+  }
+
+  redraw() {
+    for (const line of this.shown.values()) line.remove();
+    this.shown.clear();
+    if (this.time >= 0) {
+      this.width = this.heads[this.time].clientWidth;
+      const context = canvasOf(this.heads[this.time].firstChild, this.width, 33);
+      if (this.width) drawTicks(context, this.axis(), this.width, 33, { from: 24, labels: 14 });
+    }
+    this.scroll.classList.toggle("short", this.order.length < 16);
+    this.empty.hidden = this.order.length > 0;
+    this.table.setAttribute("aria-rowcount", this.order.length + 1);
+    this.render();
+  }
+
+  // For the printer all of a short table, or its beginning.
+  render(most = 0) {
+    const height = this.scroll.clientHeight || 400;
+    const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - SPARE);
+    const last = Math.min(this.order.length, Math.max(Math.ceil((this.scroll.scrollTop + height) / ROW) + SPARE, most));
+    // a row that has the focus stays, or the keyboard would be lost
+    let after = this.below;
+    let [above, below] = [first, this.order.length - last];
+    for (const [place, line] of this.shown) {
+      if (place >= first && place < last) continue;
+      if (line === document.activeElement && place < this.order.length) {
+        if (place < first) above--;
+        else [below, after] = [below - 1, line];
+        continue;
+      }
+      line.remove();
+      this.shown.delete(place);
+    }
+    for (let place = last - 1; place >= first; place--) {
+      let line = this.shown.get(place);
+      if (!line) {
+        line = this._line(place);
+        this.shown.set(place, line);
+        after.before(line);
+      }
+      after = line;
+    }
+    this.above.firstChild.style.height = `${above * ROW}px`;
+    this.below.firstChild.style.height = `${below * ROW}px`;
+  }
+
+  _line(place) {
+    const row = this.order[place];
+    const line = element("tr", { "aria-rowindex": place + 2, tabindex: place === this.current ? 0 : -1, "aria-selected": row === this.selected ? "true" : "false" });
+    line.place = place;
+    for (const column of this.columns) {
+      if (column.draw) {
+        const canvas = element("canvas", { role: "img", "aria-label": column.said(row) });
+        line.append(element("td", { class: "time" }, canvas));
+        column.draw(canvasOf(canvas, this.width, ROW - 1), this.width, ROW - 1, row);
+      } else {
+        const text = column.text(row);
+        const kind = [column.right && "right", column.bad && column.bad(row) && "bad"].filter(Boolean).join(" ");
+        line.append(element("td", { class: kind || null, text, title: text.length > 24 ? text : null }));
+      }
+    }
+    return line;
+  }
+
+  go(place, focus = true) {
+    if (!this.order.length) return;
+    place = Math.max(0, Math.min(place, this.order.length - 1));
+    const before = this.shown.get(this.current);
+    if (before) before.tabIndex = -1;
+    this.current = place;
+    const [top, head, height] = [place * ROW, 34, this.scroll.clientHeight];
+    if (top < this.scroll.scrollTop) this.scroll.scrollTop = top;
+    else if (top + ROW + head > this.scroll.scrollTop + height) this.scroll.scrollTop = top + ROW + head - height + 2;
+    this.render();
+    const line = this.shown.get(place);
+    if (!line) return;
+    line.tabIndex = 0;
+    if (focus) line.focus({ preventScroll: true });
+  }
+
+  // Shows a row wherever it stands; false where the filter hides it.
+  reveal(row) {
+    const place = this.order.indexOf(row);
+    if (place < 0) return false;
+    this.go(place, false);
+    this.select(row);
+    return true;
+  }
+
+  select(row) {
+    this.selected = row;
+    for (const line of this.shown.values()) line.setAttribute("aria-selected", String(this.order[line.place] === row));
+    this.details(row);
+  }
+
+  _key(event) {
+    const page = Math.max(1, Math.floor(this.scroll.clientHeight / ROW) - 2);
+    const to = { ArrowUp: this.current - 1, ArrowDown: this.current + 1, PageUp: this.current - page, PageDown: this.current + page, Home: 0, End: this.order.length - 1 }[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      this.go(to);
+      const line = this.shown.get(this.current);
+      const box = line && line.lastChild.getBoundingClientRect();
+      if (box) showTip(this.described(this.order[this.current]), box.left, box.bottom - 14);
+    } else if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      this.select(this.order[this.current]);
+    } else if (event.key === "Escape") {
+      hideTip();
+    } else if (this.time >= 0) {
+      this.axis().key(event);
+    }
+  }
+
+  _click(event) {
+    const line = event.target.closest("tr");
+    if (!line || line.place === undefined) return;
+    this.go(line.place);
+    this.select(this.order[line.place]);
+  }
+
+  _hover(event) {
+    const line = event.target.closest("tr");
+    if (!line || line.place === undefined || !event.target.closest("td.time")) return hideTip();
+    showTip(this.described(this.order[line.place]), event.clientX, event.clientY);
+  }
+
+  _wheel(event) {
+    const cell = event.target.closest("td.time");
+    if (cell) this.axis().wheel(event, cell.getBoundingClientRect());
+  }
+}
+
+// Places of the words of a column in the order of the alphabet: what texts are sorted by.
+function ranked(column) {
+  const order = column.words.map((_, at) => at).sort((a, b) => (column.words[a] < column.words[b] ? -1 : column.words[a] > column.words[b] ? 1 : 0));
+  const rank = new Float64Array(order.length);
+  order.forEach((at, place) => (rank[at] = place));
+  return (row) => rank[column.at[row]];
+}

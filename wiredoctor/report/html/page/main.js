@@ -1,0 +1,73 @@
+// Theme, copying, printing, and the parts in their order.
+
+document.body.append(tip);
+
+const theme = document.querySelector(".theme");
+theme.hidden = false;
+theme.addEventListener("click", (event) => {
+  const choice = event.target.dataset.themeChoice;
+  if (!choice) return;
+  if (choice === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = choice;
+  for (const one of theme.children) one.setAttribute("aria-pressed", String(one === event.target));
+  redrawAll();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+
+for (const code of document.querySelectorAll("code.copy")) copyable(code);
+
+// A link to a finding opens what holds it.
+function openTarget() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  let at = id && document.getElementById(id);
+  for (; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+}
+addEventListener("hashchange", openTarget);
+openTarget();
+
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  for (const one of closed) one.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const one of closed) one.open = false;
+});
+
+const PRINTED = 60;
+
+async function start() {
+  const report = await load("data-report");
+  const told = report.findings;
+  report.told = told.elapsed.map((elapsed, at) => ({
+    number: at + 1, group: told.group[at], rule: word(told.rule, at), severity: word(told.severity, at), capture: told.capture[at],
+    connection: told.connection[at], exchange: told.exchange[at], elapsed, delay: told.delay[at], count: told.count[at],
+  }));
+  const exchanges = new Exchanges(report);
+  exchanges.mark(report.told);
+  let [first, last] = [0, 0];
+  for (let row = 0; row < exchanges.length; row++) [first, last] = [Math.min(first, exchanges.start[row]), Math.max(last, exchanges.end(row))];
+  for (let row = 0; row < report.connections.capture.length; row++) [first, last] = [Math.min(first, report.connections.start[row]), Math.max(last, report.connections.end[row])];
+  const axis = new Axis(first, last);
+  const show = buildSequence(report);
+  const jump = (graph, begin, end) => show(graph, begin, end);
+  const made = buildExchanges(report, exchanges, axis, jump);
+  const connections = buildConnections(report, exchanges, axis, jump);
+  const grids = [made?.grid, connections].filter(Boolean);
+  addEventListener("beforeprint", () => grids.forEach((grid) => grid.render(PRINTED)));
+  for (const link of document.querySelectorAll("a[data-graph]")) {
+    link.parentElement.hidden = false;
+    const finding = report.told[Number(link.dataset.finding) - 1];
+    link.addEventListener("click", () => {
+      const at = finding.elapsed * SECOND;
+      if (finding.delay) jump(Number(link.dataset.graph), at, at + finding.delay * SECOND);
+      else jump(Number(link.dataset.graph));
+    });
+  }
+  document.documentElement.dataset.ready = "true";
+}
+
+start().catch((error) => {
+  for (const id of ["exchanges-table", "connections-table", "sequence-graph"]) document.getElementById(id).replaceChildren(element("p", { class: "dim", text: `This browser could not draw it: ${error.message}` }));
+  throw error;
+});

@@ -1,0 +1,130 @@
+"""The findings of a page: in groups as in every report for people, each with the picture of its proof."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from wiredoctor.report.groups import Group
+from wiredoctor.report.ladder import of_findings
+from wiredoctor.report.ladder_svg import svg
+from wiredoctor.report.phrases import change, ends, example, standing, times
+from wiredoctor.report.words import clean, duration
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Finding, Report
+
+MOST_SECTIONS = 200
+"""Groups that a page tells at length; more are named."""
+
+MOST_LISTED = 200
+"""Findings of a group that are listed."""
+
+MOST_PICTURES = 120
+MOST_IN_GROUP = 12
+"""Pictures of a page, and of a group: the worst of each group first."""
+
+
+@dataclass
+class Told:
+    """A finding: its number in the JSON list from 1 on, and its picture; `missing`: why there is none."""
+
+    finding: Finding
+    number: int
+    picture: Markup = field(default_factory=Markup)
+    missing: str = ""
+    graph: int | None = None
+
+    @property
+    def elapsed(self) -> str:
+        """When, in seconds since the first packet."""
+        return f"{self.finding.elapsed:.6f}"
+
+    @property
+    def delay(self) -> str:
+        """The time that it cost."""
+        return duration(self.finding.delay) if self.finding.delay else ""
+
+
+@dataclass
+class Section:
+    """A group: its worst finding, and the others in the order of the report."""
+
+    number: int
+    group: Group
+    worst: Told
+    others: list[Told] = field(default_factory=list[Told])
+    not_listed: int = 0
+
+    @property
+    def severity(self) -> str:
+        """Of all of them."""
+        return self.group.worst.severity
+
+    @property
+    def extent(self) -> str:
+        """How often and how long, where the title does not say it."""
+        if self.group.count > 1:
+            return times(self.group)
+        delay = duration(self.group.delay) if self.group.delay else ""
+        return delay if delay not in self.group.worst.title else ""
+
+    @property
+    def standing(self) -> str:
+        """Which rule says it, and how surely."""
+        return standing(self.group)
+
+    @property
+    def ends(self) -> str:
+        """Client and server."""
+        return ends(self.group)
+
+    @property
+    def example(self) -> str:
+        """Which of them is shown."""
+        return example(self.group)
+
+    @property
+    def change(self) -> str:
+        """Who has to change something."""
+        return change(self.group)
+
+    @property
+    def references(self) -> list[tuple[str, str]]:
+        """Titles and addresses; an address that is none of the web is left out."""
+        return [(r.title, r.url if _is_link(r.url) else "") for r in self.group.worst.references]
+
+
+def _is_link(url: str) -> bool:
+    return re.fullmatch(r"https?://[^\s<>\"']+", url) is not None and url == clean(url)
+
+
+def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
+    """All groups that a page tells, with pictures as far as there is room."""
+    numbers = {id(f): number for number, f in enumerate(report.findings, 1)}
+    made: list[Section] = []
+    for number, group in enumerate(groups[:MOST_SECTIONS], 1):
+        others = [f for f in group.findings if f is not group.worst]
+        listed = [Told(f, numbers[id(f)]) for f in others[:MOST_LISTED]]
+        made.append(Section(number, group, Told(group.worst, numbers[id(group.worst)]), listed, len(others) - len(listed)))
+    _draw(report, _drawn(made))
+    return made
+
+
+def _drawn(made: list[Section]) -> list[Told]:
+    """Those that get a picture: the worst of every group, then the second of each, and so on."""
+    turns = [[section.worst, *section.others[: MOST_IN_GROUP - 1]] for section in made]
+    order = [turn[rank] for rank in range(MOST_IN_GROUP) for turn in turns if rank < len(turn)]
+    return order[: max(MOST_PICTURES, len(made))]
+
+
+def _draw(report: Report, told: list[Told]) -> None:
+    ladders = of_findings(report, [one.finding for one in told])
+    for one, ladder in zip(told, ladders, strict=True):
+        title = f"Ladder diagram of finding {one.number}: {clean(one.finding.title)}"
+        one.picture = Markup(svg(ladder, title, name=f"ladder-{one.number}", alone=False))
+        one.missing = ladder.missing
