@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.fuzzing.guard import must
 from tests.report.agreeing import check_formats
+from tests.report.pages import Page, page_data, page_of
 from wiredoctor.report import connections as connection_table
 from wiredoctor.report import exchanges as exchange_table
 from wiredoctor.report import json as report_json
@@ -98,6 +99,18 @@ def _check_texts(report: Report) -> None:
     # what stands between fences is shown as it is
     prose = re.sub(r"^(`{3,})[^`\n]*\n.*?^\1$", "", out.getvalue().decode(), flags=re.MULTILINE | re.DOTALL)
     must("<script" not in prose.lower(), "Markdown holds no markup of packets")
+    _check_html(report)
+
+
+def _check_html(report: Report) -> None:
+    page = page_of(report)
+    read = Page(page)
+    must(not read.unbalanced and not read.open, "elements of HTML end in order", read.unbalanced[:3])
+    _clean("".join(read.said), "HTML")
+    attributes = {name for _, some in read.elements for name in some}
+    must(not [name for name in attributes if name.startswith("on")], "HTML has no script of packets")
+    findings = page_data(page)["data-report"]["findings"]
+    must(findings["delay"] == [f.delay for f in report.findings][: len(findings["delay"])], "HTML has the delays of the report")
 
 
 def _clean(page: str, where: str) -> None:

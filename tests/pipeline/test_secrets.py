@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 import wiredoctor
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
+from tests.report.pages import page_data
 from wiredoctor import limits
 from wiredoctor.findings import Report
-from wiredoctor.report import connections, csv, exchanges, json, junit, markdown, sarif, text
+from wiredoctor.report import connections, csv, exchanges, html, json, junit, markdown, sarif, text
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper
 from wiredoctor.rules import catalogue
@@ -184,11 +185,13 @@ def outputs(report: Report) -> dict[str, str]:
         "junit": lambda out: junit.write(report, out),
         "csv": lambda out: csv.write(report, out),
         "exchanges csv": lambda out: csv.write_table(report, out, "exchanges"),
+        "html": lambda out: html.write(report, out),
     }
     for name, write in forms.items():
         sink = io.BytesIO()
         write(sink)
         made[name] = sink.getvalue().decode().replace("\r\n", "\n")
+    made["html"] += str(page_data(made["html"]))
     made["frames"] = f"{report.exchanges.to_dicts()} {report.connections.to_dicts()}"
     made["objects"] = f"{report.findings} {report.captures}"
     return made
@@ -203,7 +206,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_nothing_of_a_secret_leaves(capture: Path) -> None:
-    masked = wiredoctor.analyze(capture)
+    masked = wiredoctor.analyze(capture, keep=True)
     assert catalogue().keys() - {f.rule for f in masked.findings} == OF_THE_FILE
     for name, output in outputs(masked).items():
         assert (name, leaks(output)[:5]) == (name, [])

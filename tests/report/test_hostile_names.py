@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.report.examples import MS, capture, connection, exchange, finding, report
+from tests.report.pages import Page, page_data, page_of
 from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
 from wiredoctor.report import connections, csv, exchanges, json, junit, markdown, sarif, text
 from wiredoctor.report.paper import Paper
@@ -177,6 +178,27 @@ def test_markdown_holds_no_markup_but_ours(one: Report) -> None:
             assert re.fullmatch(r"https?://[^\s<>]+", address)
         if token.type == "fence":
             assert token.info == "text"
+
+
+@given(hostile_reports())
+@settings(max_examples=15, deadline=None)
+def test_html_holds_no_element_but_ours(one: Report) -> None:
+    made = page_of(one)
+    page = Page(made)
+    assert not page.unbalanced
+    plain = Page(
+        page_of(report([finding(evidence=one.findings[0].evidence)], [connection(1)], [exchange(1)], [capture(), capture()]))
+    )
+    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in plain.elements} | {"ul", "li", "h3", "p", "strong"}
+    assert {name for _, attributes in page.elements for name in attributes} <= {
+        name for _, attributes in plain.elements for name in attributes
+    }
+    assert safe(" ".join(page.said))
+    assert all(safe(value or "") for _, attributes in page.elements for value in attributes.values())
+    assert len([1 for tag, _ in page.elements if tag == "script"]) == 2
+    assert safe(str(page_data(made)))
+    [link] = [attributes["href"] for tag, attributes in page.elements if tag == "a" and "rel" in attributes] or [None]
+    assert link is None or re.match(r"https?://[^\s<>\"']+$", link)
 
 
 @given(hostile_reports())

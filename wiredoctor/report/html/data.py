@@ -97,6 +97,7 @@ def finding_columns(findings: Sequence[Finding], places: dict[str, int], groups:
     return {
         **{name: [getattr(f, name) for f in some] for name in numbers},
         **{name: _dictionary(column, 80) for name, column in texts.items()},
+        "number": [f.number or place for place, f in enumerate(some, 1)],
         "capture": [places.get(f.capture, -1) for f in some],
         "group": [groups.get(id(f), -1) for f in some],
     }

@@ -185,8 +185,8 @@ def told(graph: Graph, report: Report, connections: Kept, names: list[str]) -> d
     facts = rows.select("client", "server", "client_direction", "start", "end").rows()
     client, server, direction, start, end = facts[0] if facts else ("", "", 0, None, None)
     stalls = [
-        {"number": number, "rule": clean(f.rule), "severity": f.severity, "elapsed": f.elapsed, "delay": f.delay}
-        for number, f in enumerate(report.findings, 1)
+        {"rule": clean(f.rule), "severity": f.severity, "elapsed": f.elapsed, "delay": f.delay}
+        for f in report.findings
         if f.capture == graph.capture and f.connection == graph.connection and f.delay
     ]
     return {

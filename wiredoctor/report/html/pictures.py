@@ -31,13 +31,18 @@ MOST_IN_GROUP = 12
 
 @dataclass
 class Told:
-    """A finding: its number in the JSON list from 1 on, and its picture; `missing`: why there is none."""
+    """A finding and its picture; `missing`: why there is none. `place`: in the list of the report, from 0 on."""
 
     finding: Finding
-    number: int
+    place: int
     picture: Markup = field(default_factory=Markup)
     missing: str = ""
     graph: int | None = None
+
+    @property
+    def number(self) -> int:
+        """By what it is named."""
+        return self.finding.number or self.place + 1
 
     @property
     def elapsed(self) -> str:
@@ -105,12 +110,12 @@ def _is_link(url: str) -> bool:
 
 def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
     """All groups that a page tells, with pictures as far as there is room."""
-    numbers = {id(f): number for number, f in enumerate(report.findings, 1)}
+    places = {id(f): place for place, f in enumerate(report.findings)}
     made: list[Section] = []
     for number, group in enumerate(groups[:MOST_SECTIONS], 1):
         others = [f for f in group.findings if f is not group.worst]
-        listed = [Told(f, numbers[id(f)]) for f in others[:MOST_LISTED]]
-        made.append(Section(number, group, Told(group.worst, numbers[id(group.worst)]), listed, len(others) - len(listed)))
+        listed = [Told(f, places[id(f)]) for f in others[:MOST_LISTED]]
+        made.append(Section(number, group, Told(group.worst, places[id(group.worst)]), listed, len(others) - len(listed)))
     _draw(report, _drawn(made))
     return made
 
@@ -126,5 +131,5 @@ def _draw(report: Report, told: list[Told]) -> None:
     ladders = of_findings(report, [one.finding for one in told])
     for one, ladder in zip(told, ladders, strict=True):
         title = f"Ladder diagram of finding {one.number}: {clean(one.finding.title)}"
-        one.picture = Markup(svg(ladder, title, name=f"ladder-{one.number}", alone=False))
+        one.picture = Markup(svg(ladder, title, name=f"ladder-{one.place}", alone=False))
         one.missing = ladder.missing

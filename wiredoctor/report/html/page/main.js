@@ -40,7 +40,7 @@ async function start() {
   const report = await load("data-report");
   const told = report.findings;
   report.told = told.elapsed.map((elapsed, at) => ({
-    number: at + 1, group: told.group[at], rule: word(told.rule, at), severity: word(told.severity, at), capture: told.capture[at],
+    number: told.number[at], group: told.group[at], rule: word(told.rule, at), severity: word(told.severity, at), capture: told.capture[at],
     connection: told.connection[at], exchange: told.exchange[at], elapsed, delay: told.delay[at], count: told.count[at],
   }));
   const exchanges = new Exchanges(report);
@@ -57,10 +57,10 @@ async function start() {
   addEventListener("beforeprint", () => grids.forEach((grid) => grid.render(PRINTED)));
   for (const link of document.querySelectorAll("a[data-graph]")) {
     link.parentElement.hidden = false;
-    const finding = report.told[Number(link.dataset.finding) - 1];
+    const finding = report.told[Number(link.dataset.finding)];
     link.addEventListener("click", () => {
-      const at = finding.elapsed * SECOND;
-      if (finding.delay) jump(Number(link.dataset.graph), at, at + finding.delay * SECOND);
+      const at = finding ? finding.elapsed * SECOND : 0;
+      if (finding?.delay) jump(Number(link.dataset.graph), at, at + finding.delay * SECOND);
       else jump(Number(link.dataset.graph));
     });
   }

@@ -1,0 +1,298 @@
+"""The HTML report: the same as the others say, in one file that asks for nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import itertools
+import json as standard_json
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import wiredoctor
+from tests.report.examples import (
+    MS,
+    capture,
+    capture_loss,
+    connection,
+    exchange,
+    finding,
+    report,
+    without_request,
+    without_response,
+)
+from tests.report.pages import Page, page_data, page_of, words
+from wiredoctor.findings import Report
+from wiredoctor.report import json
+from wiredoctor.report.groups import grouped
+from wiredoctor.report.html import data, graphs, kept, lanes, pictures, sack
+from wiredoctor.report.phrases import change, example, headline, standing
+from wiredoctor.report.words import clean
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+TOLD = [
+    *("server-head-body-split.pcap", "lazy-server-snapped-client.pcap", "chunked-stream.pcap", "lost-request-middle.pcap"),
+    *("urllib-asks-to-close.pcap", "refused.pcap", "cut-off.pcap", "encrypted.pcap"),
+]
+
+
+@pytest.fixture(scope="module")
+def real() -> Report:
+    """Several captures with several kinds of findings, kept to be read again."""
+    return wiredoctor.analyze(*(str(CAPTURES / name) for name in TOLD), keep=True)
+
+
+@pytest.fixture(scope="module")
+def page(real: Report) -> str:
+    return page_of(real)
+
+
+def as_json(one: Report) -> dict[str, Any]:
+    out = io.BytesIO()
+    json.write(one, out, full=True)
+    return standard_json.loads(out.getvalue())
+
+
+def test_the_page_asks_for_nothing(page: str) -> None:
+    read = Page(page)
+    assert not read.unbalanced
+    assert not read.open
+    for tag, attributes in read.elements:
+        assert "style" not in attributes
+        assert "src" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        if tag == "link":
+            assert attributes == {"rel": "icon", "href": "data:,"}
+        if "href" in attributes and tag == "a":
+            assert re.match(r"#|https?://", attributes["href"] or "")
+    assert not {tag for tag, _ in read.elements} & {"iframe", "object", "embed", "img", "base", "form", "audio", "video"}
+    ids = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_policy_allows_what_is_in_the_page_and_nothing_else(page: str) -> None:
+    read = Page(page)
+    [policy] = [
+        a["content"] or "" for tag, a in read.elements if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "unsafe" not in policy
+    blocks = [text for about, text in read.raw if "type" not in about]
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in blocks]
+    assert [rules["style-src"], rules["script-src"]] == hashes
+    assert rules.keys() <= {"default-src", "script-src", "style-src", "img-src", "base-uri", "form-action"}
+    assert rules["img-src"] == "data:"
+
+
+def test_it_says_what_the_text_says(real: Report, page: str) -> None:
+    said = Page(page).text
+    groups = grouped(real.findings)
+    assert len(groups) > 4
+    assert clean(headline(real, groups)) in said
+    places = []
+    for group in groups:
+        worst = group.worst
+        for text in (worst.title, worst.message, worst.remedy, standing(group), example(group), change(group)):
+            assert " ".join(clean(text).split()) in said
+        places.append(page.index(f'id="title-{len(places) + 1}"'))
+    titles = re.findall(r'<h2 id="title-\d+">(.*?)</h2>', page)
+    assert [Page(title).text for title in titles] == [clean(group.worst.title) for group in groups]
+
+
+def test_every_finding_has_the_picture_of_its_proof(real: Report, page: str) -> None:
+    pictured = set(re.findall(r'<title id="ladder-(\d+)-title">', page))
+    with_packets = {str(place) for place, f in enumerate(real.findings) if f.connection is not None and f.evidence}
+    assert with_packets <= pictured
+    for place, f in enumerate(real.findings):
+        if str(place) not in with_packets:
+            continue
+        picture = page[page.index(f'<title id="ladder-{place}-title">') :].partition("</svg>")[0]
+        for e in f.evidence:
+            assert f">{e.frame}</text>" in picture
+
+
+def test_its_data_are_those_of_json(real: Report, page: str) -> None:
+    said, told = as_json(real), page_data(page)["data-report"]
+    names = told["captures"]
+    assert names == [c["file"] for c in said["captures"]]
+    findings = told["findings"]
+    for name in ("number", "elapsed", "delay", "count", "connection", "exchange", "status"):
+        assert findings[name] == [f[name] for f in said["findings"]]
+    for name in ("rule", "severity"):
+        assert words(findings[name]) == [f[name] for f in said["findings"]]
+    assert [names[at] for at in findings["capture"]] == [f["capture"] for f in said["findings"]]
+    assert told["delay"] == said["summary"]["delay"]
+    counts = {name: said["summary"][name] for name in ("exchanges", "connections")}
+    assert told["of"] == {**counts, "findings": len(said["findings"])}
+    exchanges = told["exchanges"]
+    rows: dict[tuple[str, int, int], int] = {}
+    for row, key in enumerate(zip(exchanges["capture"], exchanges["connection"], exchanges["exchange"], strict=True)):
+        rows[names[key[0]], key[1], key[2]] = row
+    starts = [*itertools.accumulate(exchanges["start"])]
+    assert len(rows) == len(said["exchanges"]) == said["summary"]["exchanges"]
+    for one in said["exchanges"]:
+        row = rows[one["capture"], one["connection"], one["index"]]
+        for phase in ("request", "server", "response"):
+            time = exchanges[f"{phase}_time"][row]
+            assert (None if time is None else time / 1e9) == one["timing"][phase]
+        request, response = one["request"], one["response"]
+        assert exchanges["sides"][row] == bool(request) + 2 * bool(response)
+        if request:
+            assert words(exchanges["request_target"])[row] == request["target"]
+            assert (starts[row] + exchanges["request_at"][row]) / 1e9 == pytest.approx(request["start"], abs=1e-9)
+            assert exchanges["request_frame"][row] == request["frame"]
+        if response:
+            assert exchanges["response_status"][row] == response["status"]
+            assert exchanges["response_body_bytes"][row] == response["body_bytes"]
+            assert (starts[row] + exchanges["response_at"][row]) / 1e9 == pytest.approx(response["start"], abs=1e-9)
+    connections = told["connections"]
+    assert connections["connection"] == [c["id"] for c in said["connections"]]
+    assert connections["packets"] == [c["packets"] for c in said["connections"]]
+    assert words(connections["client"]) == [c["client"] for c in said["connections"]]
+
+
+def test_bursts_are_those_of_the_table(real: Report, page: str) -> None:
+    told = page_data(page)["data-report"]
+    place = next(at for at, name in enumerate(told["captures"]) if name.endswith("chunked-stream.pcap"))
+    bursts = {(one[1], one[2]): one[3:] for one in told["bursts"] if one[0] == place}
+    again = real.again[real.captures[place].file]
+    rows = again.tables(["bursts", "messages"])
+    responses = rows["messages"].filter(pl.col("role") == 1)["message"].to_list()
+    whole = rows["bursts"].filter(pl.col("message").is_in(responses)).sort("start")
+    for (ident, index), parts in bursts.items():
+        own = whole.filter(pl.col("connection") == ident, pl.col("exchange") == index)
+        lasts = own.select(pl.col("end") - pl.col("start")).to_series()
+        assert parts == [n for one in zip(own["start"], lasts, own["bytes"], strict=True) for n in one]
+    assert bursts
+
+
+def test_graphs_hold_every_segment(real: Report, page: str) -> None:
+    told = page_data(page)
+    captures = told["data-report"]["captures"]
+    assert len(told["data-report"]["graphs"]) == len(told) - 1
+    for number, (capture_at, ident) in enumerate(told["data-report"]["graphs"]):
+        graph = told[f"data-graph-{number}"]
+        segments = real.again[captures[capture_at]].tables(["segments"], [ident])["segments"]
+        carrying = segments.filter((pl.col("length") > 0) | ((pl.col("flags") & 0x07) != 0))
+        assert sum(lane["segments"] for lane in graph["lanes"]) == carrying.height
+        assert sum(sum(lane["packets"]) for lane in graph["lanes"]) == carrying.height
+        assert sum(lane["kind"].count(lanes.RESENT) for lane in graph["lanes"]) == segments["retransmission"].sum()
+        assert sum(lane["acks"] for lane in graph["lanes"]) == segments["ack"].drop_nulls().len()
+    stalled = [f for f in real.findings if f.delay and f.connection is not None]
+    assert sum(len(told[f"data-graph-{n}"]["stalls"]) for n in range(len(told) - 1)) == len(stalled)
+
+
+def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "MOST_RUNS", 50)
+    lane = lanes.Lane()
+    n = 1_000
+    rows = pl.DataFrame({
+        "time": [i * 1_000_000 for i in range(n)], "flags": [16] * n, "offset": [i * 1_000 for i in range(n)],
+        "length": [1_000] * n, "retransmission": [i % 100 == 7 for i in range(n)], "fills_hole": [False] * n,
+        "keep_alive_probe": [False] * n,
+    })  # fmt: skip
+    columns: dict[str, Any] = {name: rows[name].to_numpy() for name in rows.columns}
+    lane.add_segments({name: column[: n // 2] for name, column in columns.items()})
+    lane.add_segments({name: column[n // 2 :] for name, column in columns.items()})
+    lane.add_acks(columns["time"], columns["offset"], columns["offset"] + 5)
+    told = lane.told()
+    assert told["kind"].count(lanes.RESENT) == 10
+    assert told["kind"].count(lanes.PLAIN) <= 50
+    assert sum(told["packets"]) == n == told["segments"] == told["acks"]
+    assert len(told["ack"]) <= 50
+    assert sum(told["ack"]) == 999_000
+    assert told["run_bin"] > 0
+    assert sum(told["low"][:1]) == 0
+    ends = [low + size for low, size in zip(itertools.accumulate(told["low"]), told["size"], strict=True)]
+    assert max(ends) == 1_000_000
+
+
+def test_sack_blocks_are_read_from_the_header() -> None:
+    options = bytes([1, 1, 5, 18]) + (100).to_bytes(4, "big") + (200).to_bytes(4, "big") + bytes(4) + (50).to_bytes(4, "big")
+    head = b"\x00\x50\x1f\x90" + bytes([0, 0, 0, 1]) + bytes([0, 0, 0, 2]) + bytes([(40 // 4) << 4, 16]) + bytes(6) + options
+    packet = {"source_port": 0x50, "destination_port": 0x1F90, "seq": 1, "ack": 2, "payload": 100}
+    frame = bytes(60) + head + b"payload"
+    assert len(head) == 40
+    assert sack.blocks(packet, lambda place, length: frame[place : place + length]) == [(100, 200), (0, 50)]
+    assert sack.blocks(packet | {"seq": 9}, lambda place, length: frame[place : place + length]) == []
+    for cut in (b"", head[:10], head[:22] + b"\x05\xff" + bytes(16)):
+        sack.blocks(packet, lambda place, length, cut=cut: cut.rjust(60, b"\0")[:length])
+
+
+def test_more_than_a_page_holds_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MOST_EXCHANGES", 10)
+    connections = [connection(n) for n in range(40)]
+    exchanges = [exchange(n, response_end=n * 100 * MS + (n + 40) * MS) for n in range(40)]
+    one = report([finding(connection=3, exchange=0)], connections, exchanges)
+    rows = kept.exchanges(one, 10)
+    assert (rows.rows.height, rows.of) == (10, 40)
+    # what a finding speaks of, and the slowest
+    assert rows.rows["connection"].to_list() == [3, *range(31, 40)]
+    some = kept.connections(one, 5)
+    assert 3 in some.rows["connection"].to_list()
+    monkeypatch.setattr(kept.exchanges, "__defaults__", (10,))
+    monkeypatch.setattr(kept.connections, "__defaults__", (10,))
+    said = Page(page_of(one)).text
+    assert "10 of 40 exchanges: those that findings speak of, and the slowest." in said
+    assert "10 of 40 connections: those that findings speak of, and the largest." in said
+
+
+def test_a_capture_that_was_not_kept_is_said() -> None:
+    one = report([finding(), capture_loss()], [connection(3)], [exchange(3, 2)])
+    said = Page(page_of(one)).text
+    assert "The packets of trace.pcap were not kept to be read again." in said
+    assert "No picture: " in said
+    assert "the head of the response leaves alone, 38 bytes" in said
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        report([], [], [], []),
+        report([], [], [], [capture(packets=0, first_time=None, last_time=None)]),
+        report([capture_loss()], [], [], [capture(damage="cut off", duplicates=3)]),
+        report([], [connection(1)], [exchange(1, **without_response()), exchange(1, 1, **without_request())]),
+        report([finding(capture="b.pcap"), finding()], [connection(3), connection(3, capture="b.pcap")], [exchange(3, 2)],
+               [capture(), capture(file="b.pcap")]),
+    ],
+    ids=["nothing", "empty", "capture", "halves", "two"],
+)  # fmt: skip
+def test_reports_of_any_kind(one: Report) -> None:
+    made = page_of(one)
+    assert not Page(made).unbalanced
+    assert page_data(made)["data-report"]["of"]["exchanges"] == one.exchange_count
+    assert "What was read" in made
+    assert "What was read" not in page_of(one, quiet=True)
+
+
+def test_pictures_are_bounded_and_fairly_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_PICTURES", 4)
+    drawn: list[int] = []
+    monkeypatch.setattr(pictures, "_draw", lambda _, told: drawn.extend(one.place for one in told))
+    many = [finding(number=n + 1) for n in range(300)] + [capture_loss(number=301)]
+    made = pictures.sections(report(many), grouped(many))
+    assert len(drawn) == 4
+    assert 300 in drawn
+    assert [len(section.others) for section in made] == [pictures.MOST_LISTED, 0]
+    assert made[0].not_listed == 299 - pictures.MOST_LISTED
+
+
+def test_texts_have_room_together() -> None:
+    names = [f"/{'x' * 3_000}{n}" for n in range(30)]
+    rows = [exchange(n, request_target=name) for n, name in enumerate(names)]
+    columns = data.exchange_columns(kept.exchanges(report([], [], rows)), kept.connections(report([], [], rows)).rows)
+    assert max(map(len, columns["request_target"]["words"])) <= 500
+
+
+def test_bursts_of_an_endless_body_are_joined_at_the_shortest_pauses() -> None:
+    parts = [(n * 1_000 + (500 if n >= 70 else 0), 10, 1) for n in range(100)]
+    fewer = graphs._fewer(parts)
+    assert len(fewer) == graphs.MOST_BURSTS
+    assert sum(size for _, _, size in fewer) == 100
+    assert 70_500 in [start for start, _, _ in fewer]
