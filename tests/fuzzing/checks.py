@@ -16,8 +16,11 @@ from tests.report.pages import Page, page_data, page_of
 from wiredoctor.report import connections as connection_table
 from wiredoctor.report import exchanges as exchange_table
 from wiredoctor.report import json as report_json
-from wiredoctor.report import markdown, text
-from wiredoctor.report.paper import Paper
+from wiredoctor.report import markdown, show, show_text, text
+from wiredoctor.report.follow import Window
+from wiredoctor.report.follow import text as text_of
+from wiredoctor.report.paper import Paper, Writer
+from wiredoctor.report.streams import Run, follow
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, NEVER
 
 if TYPE_CHECKING:
@@ -111,6 +114,30 @@ def _check_html(report: Report) -> None:
     must(not [name for name in attributes if name.startswith("on")], "HTML has no script of packets")
     findings = page_data(page)["data-report"]["findings"]
     must(findings["delay"] == [f.delay for f in report.findings][: len(findings["delay"])], "HTML has the delays of the report")
+
+
+MOST_SHOWN = 2
+"""Findings and connections of a report of which the packets are shown, too."""
+
+
+def check_shown(report: Report) -> None:
+    """What `show` says of some findings and connections."""
+    first = report.connections.select("capture", "connection", "packets").head(MOST_SHOWN).rows()
+    asked = [show.Asked(f, f.capture, f.connection) for f in report.findings[:MOST_SHOWN]]
+    asked += [show.Asked(None, capture, connection, everything=True) for capture, connection, _ in first]
+    for one in asked:
+        shown = show.look(report, one)
+        page = io.StringIO()
+        show_text.write(shown, Writer(page, Paper(80, unicode=True)), secrets=False)
+        _clean(page.getvalue(), "show")
+        json.loads(json.dumps(show.as_json(shown, report), allow_nan=False), parse_constant=_no_number)
+    for capture, connection, packets in first:
+        shown = show.look(report, show.Asked(None, capture, connection, everything=True))
+        must(len(shown.ladder.steps) == min(packets, show.EVERY_STEP), "a ladder has every packet", capture, connection)
+        events = [*follow(report.again[capture], connection)]
+        must(all(e.offset >= 0 or isinstance(e, Run) for e in events), "holes have a place")
+        for line, _ in text_of(events, {0: ("client", ""), 1: ("server", "")}, Window()):
+            must(line.isascii() and line.isprintable(), "no control characters in --follow", line)
 
 
 def _clean(page: str, where: str) -> None:

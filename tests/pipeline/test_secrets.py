@@ -20,9 +20,10 @@ from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, 
 from tests.report.pages import page_data
 from wiredoctor import limits
 from wiredoctor.findings import Report
-from wiredoctor.report import connections, csv, exchanges, html, json, junit, markdown, sarif, text
+from wiredoctor.report import connections, csv, exchanges, html, json, junit, markdown, sarif, show, show_text, text
+from wiredoctor.report.ladder import of_findings
 from wiredoctor.report.ordered import Sink
-from wiredoctor.report.paper import Paper
+from wiredoctor.report.paper import Paper, Writer
 from wiredoctor.rules import catalogue
 
 RULES = Path(__file__).parent.parent / "rules"
@@ -210,6 +211,25 @@ def test_nothing_of_a_secret_leaves(capture: Path) -> None:
     assert catalogue().keys() - {f.rule for f in masked.findings} == OF_THE_FILE
     for name, output in outputs(masked).items():
         assert (name, leaks(output)[:5]) == (name, [])
+
+
+def test_nothing_of_a_secret_is_shown_beside_its_packets(places: Path) -> None:
+    report = wiredoctor.analyze(places, keep=True)
+    file = report.captures[0].file
+    whole = show.look(report, show.Asked(None, file, 0, everything=True))
+    assert whole.ladder.steps
+    assert whole.heads
+    heads = 0
+    for number in range(report.connection_count):
+        shown = show.look(report, show.Asked(None, file, number, everything=True))
+        heads += len(shown.heads)
+        out = io.StringIO()
+        show_text.write(shown, Writer(out, Paper(160)), secrets=False)
+        assert leaks(out.getvalue()) == []
+        assert leaks(f"{show.as_json(shown, report)}") == []
+    assert heads > report.connection_count
+    for ladder in of_findings(report, report.findings):
+        assert leaks(f"{ladder}") == []
 
 
 SECRET = f"{MARK}hunter2k9{MARK}"

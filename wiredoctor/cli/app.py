@@ -18,6 +18,7 @@ HELP = ["-h", "--help"]
 COMMANDS = {
     "analyze": "Say what is wrong, with proof and remedy.",
     "live": "Say what is wrong while it happens.",
+    "show": "A finding or a connection, packet by packet.",
     "exchanges": "Every HTTP exchange on a line.",
     "connections": "Every TCP connection on a line.",
     "compare": "Before and after; or two points of one wire.",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Confidence, Finding, Report
 
 _SECOND = 1_000_000_000
+FAR = 1e9
+"""Seconds from a capture's first packet, 31 years: no packet is farther away."""
+
 _FRACTION = re.compile(r"[.,]([0-9]+)")
 
 
@@ -130,6 +133,14 @@ def _span(capture: CaptureSummary, wanted: Wanted) -> Span:
     begin = wanted.begin.since(first) if wanted.begin else float("-inf")
     end = wanted.end.since(first) if wanted.end else float("inf")
     return begin, end
+
+
+def seconds_in(capture: CaptureSummary, wanted: Wanted) -> tuple[float, float] | None:
+    """The wanted time span in seconds since the first packet of a capture; None where all of it is wanted."""
+    if not wanted.begin and not wanted.end:
+        return None
+    begin, end = _span(capture, wanted)
+    return max(begin / _SECOND, -FAR), min(end / _SECOND, FAR)
 
 
 def _nanoseconds(time: str | None) -> int | None:

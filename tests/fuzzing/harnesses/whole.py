@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 import wiredoctor
-from tests.fuzzing.checks import as_text, check_report, check_tables, frames_of, same_tables
+from tests.fuzzing.checks import as_text, check_report, check_shown, check_tables, frames_of, same_tables
 from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file
 from tests.pipeline.feeding import tables
@@ -20,12 +20,13 @@ def run(data: bytes, thorough: int | None = None) -> None:
     """`thorough`: which of the costlier checks are made too; by default the content decides, so that each input has some."""
     with as_file(data) as path:
         try:
-            report = wiredoctor.analyze(path)
+            report = wiredoctor.analyze(path, keep=True)
         except CaptureError as error:
             _one_line(error)
             return
         choice = zlib.crc32(data) if thorough is None else thorough
         parsed = check_report(report, schema=choice % 4 == 0 and len(report.findings) < 200)
+        check_shown(report)
         packets = sum(c.packets for c in report.captures)
         if packets > SHORT:
             return

@@ -1,0 +1,130 @@
+"""wiredoctor show: what analyze numbers is shown, heads are decoded, streams are those that tshark follows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from wiredoctor.cli.app import application
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+SPLIT = str(CAPTURES / "client-split-200-ms-client.pcap")
+LOST = str(CAPTURES / "lost-segment-fast-server.pcap")
+
+
+def run(*words: str, **env: str) -> Result:
+    return CliRunner().invoke(application(), [*words], env={"COLUMNS": "100", **env}, prog_name="wiredoctor")
+
+
+def as_json(*words: str) -> Any:
+    done = run(*words, "--format", "json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def analysed() -> Any:
+    return as_json("analyze", SPLIT)
+
+
+def test_the_number_is_that_of_the_json(analysed: Any) -> None:
+    assert [f["number"] for f in analysed["findings"]] == [1, 2, 3, 4, 5]
+    shown = as_json("show", SPLIT, "--finding", "3")
+    assert shown["finding"] == analysed["findings"][2]
+    assert [one["number"] for one in shown["also"]] == [1, 2, 4, 5]
+    frames = [step["frame"] for step in shown["ladder"]["steps"] if step["evidence"]]
+    assert frames == [e["frame"] for e in analysed["findings"][2]["evidence"]]
+    assert [(head["message"], head["exchange"]) for head in shown["heads"]] == [
+        ("request", analysed["findings"][2]["exchange"]), ("response", analysed["findings"][2]["exchange"]),
+    ]  # fmt: skip
+
+
+def test_a_filter_changes_no_number(analysed: Any) -> None:
+    late = as_json("analyze", SPLIT, "--from", "0.8")
+    over = {f["number"]: f["evidence"][-1]["elapsed"] for f in analysed["findings"]}
+    assert [f["number"] for f in late["findings"]] == [number for number, end in over.items() if end > 0.8]
+    assert "finding 3, connection 0" in run("analyze", SPLIT, "--from", "0.8").stdout
+
+
+def test_text_has_the_ladder_and_the_heads() -> None:
+    page = run("show", SPLIT, "--finding", "1", "--color", "never").stdout
+    for said in ("finding 1: nagle-delayed-ack", "201 ms", "POST /order HTTP/1.1", "Content-Length: 400", "D, the data"):
+        assert said in page
+    assert "Date: *" in page
+    whole = run("show", SPLIT, "--connection", "0", "--all", "--show-secrets", "--color", "never").stdout
+    assert whole.count("HTTP/1.1 200 OK") == 5
+    assert "Date: Fri, 20 Nov 2026" in whole
+    assert max(map(len, run("show", SPLIT, "--finding", "1", COLUMNS="80").stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([SPLIT], "say what to show"),
+        ([SPLIT, "--finding", "1", "--connection", "0"], "say what to show"),
+        ([SPLIT, "--finding", "6"], "--finding 6: the findings are numbered 1 to 5"),
+        ([SPLIT, "--connection", "1"], "--connection 1: there is no such connection; the only one has number 0"),
+        ([SPLIT, "--connection", "0", "--exchange", "5"], "--exchange 5: connection 0 has no exchange of this number"),
+        ([SPLIT, LOST, "--connection", "0"], "name one capture"),
+        ([SPLIT, "--connection", "0", "--frames", "9-3"], "ends before it begins"),
+        ([SPLIT, "--connection", "0", "--frames", "x"], "is not a frame"),
+        ([SPLIT, "--finding", "1", "--frames", "1-3"], "go with --connection"),
+        ([SPLIT, "--finding", "1", "--exchange", "1"], "goes with --connection"),
+        ([SPLIT, "--finding", "1", "--side", "client"], "go with --follow"),
+        ([SPLIT, "--finding", "1", "--follow", "--raw"], "add --side client"),
+        ([SPLIT, "--finding", "1", "--follow", "--format", "json"], "--follow prints text"),
+        (["/nosuch.pcap", "--finding", "1"], "/nosuch.pcap: no such file"),
+    ],
+)
+def test_what_does_not_exist_is_said_in_a_line(words: list[str], said: str) -> None:
+    done = run("show", *words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout
+
+
+def test_findings_of_several_captures_are_numbered_through() -> None:
+    both = as_json("analyze", SPLIT, LOST)
+    last = both["findings"][-1]
+    assert as_json("show", SPLIT, LOST, "--finding", str(len(both["findings"])))["finding"] == last
+
+
+def test_frames_and_times_are_a_window() -> None:
+    steps = as_json("show", SPLIT, "--connection", "0", "--frames", "9-12")["ladder"]["steps"]
+    assert [step["frame"] for step in steps] == [9, 10, 11, 12]
+    begin, end = steps[0]["elapsed"], steps[-1]["elapsed"]
+    again = as_json("show", SPLIT, "--connection", "0", "--from", f"{begin:.6f}", "--to", f"{end:.6f}")
+    assert again["ladder"]["steps"] == steps
+    followed = run("show", SPLIT, "--connection", "0", "--frames", "9-12", "--follow", "--color", "never").stdout
+    assert next(line for line in followed.splitlines() if line.startswith("# frame")).startswith("# frame 9,")
+    assert followed.count("POST /order") == 1
+
+
+def raw(path: str, side: str) -> bytes:
+    return run("show", path, "--connection", "0", "--follow", "--raw", "--side", side).stdout_bytes
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_raw_bytes_are_those_that_tshark_follows() -> None:
+    command = ["tshark", "-r", LOST, "-q", "-z", "follow,tcp,raw,0"]
+    followed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    parts = [line for line in followed.splitlines() if line.strip() and all(c in "0123456789abcdef\t" for c in line)]
+    client = b"".join(bytes.fromhex(line) for line in parts if not line.startswith("\t"))
+    server = b"".join(bytes.fromhex(line.strip()) for line in parts if line.startswith("\t"))
+    assert len(server) > 10_000
+    assert raw(LOST, "server") == server
+    assert raw(LOST, "client") == client
+
+
+def test_followed_bytes_say_that_nothing_is_masked() -> None:
+    done = run("show", SPLIT, "--connection", "0", "--follow", "--color", "never")
+    assert done.stdout.startswith("# what follows is what was sent: nothing of it is masked\n")
+    assert done.stdout.count("> POST /order HTTP/1.1") == 5
+    assert "> " + "o" * 400 in done.stdout

@@ -1,0 +1,75 @@
+"""show --follow: what the sides of a connection sent, on standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from wiredoctor.cli.exits import say
+from wiredoctor.cli.outputs import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wiredoctor import Report
+    from wiredoctor.report.follow import Window
+    from wiredoctor.report.paper import Paper
+    from wiredoctor.report.show import Asked
+    from wiredoctor.report.streams import Hole, Run
+
+
+def print_stream(report: Report, asked: Asked, side: str, paper: Paper) -> None:
+    """The bytes of one side or of both, escaped, a line of theirs on a line."""
+    from wiredoctor.report.fields import paint
+    from wiredoctor.report.follow import UNMASKED, text
+
+    ends, window = _ends(report, asked), _window(report, asked, side)
+    with Text(sys.stdout.buffer, paper) as out:
+        out.write(paint(f"# {UNMASKED}", "bold", color=paper.color) + "\n")
+        for line, style in text(_events(report, asked, window), ends, window):
+            out.write(paint(line, style, color=paper.color) + "\n")
+
+
+def write_raw(report: Report, asked: Asked, side: str) -> None:
+    """The bytes of one side as they were sent; what is missing of them is said on standard error."""
+    from wiredoctor.report.follow import raw
+    from wiredoctor.report.words import count
+
+    window = _window(report, asked, side)
+    sys.stdout.flush()
+    written, missing, late = raw(_events(report, asked, window), sys.stdout.buffer, window)
+    sys.stdout.buffer.flush()
+    left = [f"{count(missing, 'byte')} missing in the capture and left out"] if missing else []
+    left += [f"{count(late, 'byte')} captured too late for their place and left out"] if late else []
+    say("; ".join([f"{count(written, 'byte')} of the {side} as they were sent: nothing is masked", *left]))
+
+
+def _events(report: Report, asked: Asked, window: Window) -> Iterator[Run | Hole]:
+    from wiredoctor.report.streams import follow
+
+    assert asked.connection is not None
+    return _until(follow(report.again[asked.capture], asked.connection), window)
+
+
+def _until(events: Iterable[Run | Hole], window: Window) -> Iterator[Run | Hole]:
+    for event in events:
+        if window.over(event):
+            return
+        yield event
+
+
+def _ends(report: Report, asked: Asked) -> dict[int, tuple[str, str]]:
+    from wiredoctor.report.show import connection_row
+
+    row = connection_row(report, asked)
+    assert row is not None
+    client = row["client_direction"]
+    return {client: ("client", row["client"]), 1 - client: ("server", row["server"])}
+
+
+def _window(report: Report, asked: Asked, side: str) -> Window:
+    from wiredoctor.report.follow import Window
+
+    direction = next((d for d, (name, _) in _ends(report, asked).items() if name == side), None)
+    span = asked.span and (round(asked.span[0] * 1e9), round(asked.span[1] * 1e9))
+    return Window(asked.frames, span, direction)
