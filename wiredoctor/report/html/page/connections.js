@@ -64,22 +64,22 @@ function buildConnections(report, exchanges, axis, jump) {
     panel.hidden = false;
   };
   const grid = new Grid(root, {
-    label: "Connections", least: "70rem", rows: length, sorted: 0, axis: () => axis, details,
+    label: "Connections", least: several ? "widest" : "wider", rows: length, sorted: 0, axis: () => axis, details,
     described: (row) => [`${word(told.client, row)} -> ${word(told.server, row)}`, said(row), ...(findings.get(key(row)) || []).slice(0, 5).map((finding) => `${finding.rule}${finding.delay ? ` ${duration(finding.delay * SECOND)}` : ""}`)].join("\n"),
     columns: [
-      { title: "Id", hint: "tcp.stream", width: "4.2rem", right: true, text: (row) => String(column.connection[row]), value: (row) => (several ? told.capture[row] * 1e10 : 0) + column.connection[row] },
-      ...(several ? [{ title: "Capture", width: "8rem", text: (row) => report.captures[told.capture[row]] || "", value: (row) => told.capture[row] }] : []),
-      { title: "Client", width: "10.5rem", text: (row) => word(told.client, row), value: ranked(told.client) },
-      { title: "Server", width: "9.5rem", text: (row) => word(told.server, row), value: ranked(told.server) },
-      { title: "Packets", falling: true, width: "5.2rem", right: true, text: (row) => grouped(column.packets[row]), value: (row) => column.packets[row] },
-      { title: "Up", hint: "bytes of the client", falling: true, width: "4.8rem", right: true, text: (row) => bytes(column.client_bytes[row]), value: (row) => column.client_bytes[row] },
-      { title: "Down", hint: "bytes of the server", falling: true, width: "4.8rem", right: true, text: (row) => bytes(column.server_bytes[row]), value: (row) => column.server_bytes[row] },
-      { title: "RTT", hint: "round trip", falling: true, width: "5rem", right: true, text: (row) => orDash(rtt(row), duration), value: rtt },
-      { title: "Time", hint: "how long it was open", falling: true, width: "5.2rem", right: true, text: (row) => duration(lasts(row)), value: lasts },
-      { title: "Exch", hint: "number of exchanges", falling: true, width: "4.4rem", right: true, text: (row) => grouped(column.exchanges[row]), value: (row) => column.exchanges[row] },
-      { title: "Closed", width: "6.2rem", text: closed, value: ranked(told.closed_by) },
+      { title: "Id", hint: "tcp.stream", width: "3.9rem", right: true, text: (row) => String(column.connection[row]), value: (row) => (several ? told.capture[row] * 1e10 : 0) + column.connection[row] },
+      ...(several ? [{ title: "Capture", width: "8rem", wide: true, text: (row) => report.names[told.capture[row]] || "", value: (row) => told.capture[row] }] : []),
+      { title: "Client", wide: true, width: "10.2rem", text: (row) => word(told.client, row), value: ranked(told.client) },
+      { title: "Server", width: "9rem", text: (row) => word(told.server, row), value: ranked(told.server) },
+      { title: "Packets", wide: true, falling: true, width: "5rem", right: true, text: (row) => grouped(column.packets[row]), value: (row) => column.packets[row] },
+      { title: "Up", wide: true, hint: "bytes of the client", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.client_bytes[row]), value: (row) => column.client_bytes[row] },
+      { title: "Down", hint: "bytes of the server", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.server_bytes[row]), value: (row) => column.server_bytes[row] },
+      { title: "RTT", wide: true, hint: "round trip", falling: true, width: "4.7rem", right: true, text: (row) => orDash(rtt(row), duration), value: rtt },
+      { title: "Time", hint: "how long it was open", falling: true, width: "4.9rem", right: true, text: (row) => duration(lasts(row)), value: lasts },
+      { title: "Exch", hint: "number of exchanges", falling: true, width: "4.1rem", right: true, text: (row) => grouped(column.exchanges[row]), value: (row) => column.exchanges[row] },
+      { title: "Closed", wide: true, width: "5.9rem", text: closed, value: ranked(told.closed_by) },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
-      { title: "Exchanges over time", width: "20%", draw, said },
+      { title: "Exchanges over time", draw, said },
     ],
   });
   const words = element("p", { class: "said", role: "status" });

@@ -227,19 +227,19 @@ function buildExchanges(report, exchanges, axis, jump) {
   const several = report.captures.length > 1;
   const marked = (row) => (exchanges.findings.get(row) || []).length;
   const grid = new Grid(root, {
-    label: "Exchanges", rows: exchanges.length, sorted: 0, axis: () => (aligned ? own : axis),
+    label: "Exchanges", least: several ? "wider" : "", rows: exchanges.length, sorted: 0, axis: () => (aligned ? own : axis),
     described: (row) => exchanges.describe(row),
     details: (row) => details(row),
     columns: [
-      { title: "Start", hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => exchanges.start[row] },
-      ...(several ? [{ title: "Capture", width: "8rem", text: (row) => report.captures[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
-      { title: "Exch", hint: "connection and number in it", width: "5rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
+      { title: "Start", wide: true, hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => exchanges.start[row] },
+      ...(several ? [{ title: "Capture", width: "8rem", wide: true, text: (row) => report.names[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
+      { title: "Exch", wide: true, hint: "connection and number in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
       { title: "Request", text: (row) => exchanges.request(row), value: ranked(exchanges.told.request_target) },
-      { title: "Status", width: "4.6rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
-      { title: "Size", hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
-      { title: "Time", hint: "how long it took", falling: true, width: "5.4rem", right: true, text: (row) => duration(exchanges.total[row]), value: (row) => exchanges.total[row] },
+      { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
+      { title: "Size", wide: true, hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
+      { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => duration(exchanges.total[row]), value: (row) => exchanges.total[row] },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
-      { title: "Waterfall", width: "38%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
+      { title: "Waterfall", width: several ? "30%" : "38%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
     ],
   });
   const said = element("p", { class: "said", role: "status" });
@@ -247,7 +247,7 @@ function buildExchanges(report, exchanges, axis, jump) {
   const only = element("input", { type: "checkbox" });
   const align = element("input", { type: "checkbox" });
   align.checked = aligned;
-  const chooser = several ? element("select", { "aria-label": "Capture" }, element("option", { value: "" }, "all captures"), ...report.captures.map((name, place) => element("option", { value: place }, name))) : null;
+  const chooser = several ? element("select", { "aria-label": "Capture" }, element("option", { value: "" }, "all captures"), ...report.names.map((name, place) => element("option", { value: place }, name))) : null;
   const apply = () => {
     const fits = wanted(search.value, exchanges);
     const ranged = !axis.whole;

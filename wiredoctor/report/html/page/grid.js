@@ -3,18 +3,21 @@
 const ROW = 28;
 const SPARE = 6;
 
+const classes = (column) => [column.right && "right", column.draw && "time"].filter(Boolean).join(" ");
+
 class Grid {
-  // columns: {title, width, right, text(row), value(row) (a number, or NaN), draw(context, width, height, row), bad(row)}
+  // columns: {title, width, right, wide (only there where the screen is), text(row), value(row) (a number, or NaN), draw(context, width, height, row), bad(row)}
   constructor(root, { label, rows, columns, sorted, details, axis, described, least }) {
-    Object.assign(this, { rows, columns, details, axis, described });
-    [this.sorted, this.falling] = [sorted, false];
+    const shown = columns.filter((column) => !column.wide || innerWidth >= 700);
+    Object.assign(this, { rows, columns: shown, details, axis, described });
+    [this.sorted, this.falling] = [shown.indexOf(columns[sorted]), false];
     this.order = Uint32Array.from({ length: rows }, (_, row) => row);
     this.shown = new Map();
     this.current = 0;
     this.selected = -1;
-    this.time = columns.findIndex((column) => column.draw);
+    this.time = shown.findIndex((column) => column.draw);
     this._build(root, label);
-    if (least) this.table.style.minWidth = least;
+    if (least) this.table.classList.add(least);
     this.scroll.addEventListener("scroll", () => this._soon(), { passive: true });
     new ResizeObserver(() => this.redraw()).observe(this.scroll);
     redraws.push(() => this.redraw());
@@ -22,7 +25,7 @@ class Grid {
 
   _build(root, label) {
     this.heads = this.columns.map((column, number) => {
-      const kind = [column.right && "right", column.draw && "time"].filter(Boolean).join(" ");
+      const kind = classes(column);
       if (column.draw) return element("th", { scope: "col", class: kind, "aria-label": column.title }, element("canvas"));
       const press = element("button", { type: "button", onclick: () => this.sort(number), title: `Sort by ${column.hint || column.title}` }, column.title);
       return element("th", { scope: "col", class: kind, "aria-sort": "none" }, press);
@@ -151,11 +154,11 @@ class Grid {
     for (const column of this.columns) {
       if (column.draw) {
         const canvas = element("canvas", { role: "img", "aria-label": column.said(row) });
-        line.append(element("td", { class: "time" }, canvas));
+        line.append(element("td", { class: classes(column) }, canvas));
         column.draw(canvasOf(canvas, this.width, ROW - 1), this.width, ROW - 1, row);
       } else {
         const text = column.text(row);
-        const kind = [column.right && "right", column.bad && column.bad(row) && "bad"].filter(Boolean).join(" ");
+        const kind = classes(column) + (column.bad && column.bad(row) ? " bad" : "");
         line.append(element("td", { class: kind || null, text, title: text.length > 24 ? text : null }));
       }
     }

@@ -36,9 +36,18 @@ addEventListener("afterprint", () => {
 
 const PRINTED = 60;
 
+// Names of captures without the folder that all of them are in.
+function shortest(names) {
+  if (names.length < 2) return names;
+  let folder = names[0].slice(0, names[0].lastIndexOf("/") + 1);
+  while (folder && !names.every((name) => name.startsWith(folder))) folder = folder.slice(0, folder.lastIndexOf("/", folder.length - 2) + 1);
+  return names.map((name) => name.slice(folder.length));
+}
+
 async function start() {
   const report = await load("data-report");
   const told = report.findings;
+  report.names = shortest(report.captures);
   report.told = told.elapsed.map((elapsed, at) => ({
     number: told.number[at], group: told.group[at], rule: word(told.rule, at), severity: word(told.severity, at), capture: told.capture[at],
     connection: told.connection[at], exchange: told.exchange[at], elapsed, delay: told.delay[at], count: told.count[at],

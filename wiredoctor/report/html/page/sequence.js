@@ -7,6 +7,8 @@ const LEGEND = [
 ];
 const MARKED = { 1: ["resent", "R"], 2: ["late", "O"], 3: ["dim", "P"] };
 
+const GUTTER = 76;
+
 class Lane {
   constructor(told) {
     Object.assign(this, told);
@@ -56,19 +58,20 @@ function drawLane(canvas, lane, axis, stalls) {
   const context = canvasOf(canvas, width, height);
   const [low, high] = lane.reach(axis.begin, axis.end);
   const bottom = height - 22;
-  const x = axis.scale(width);
+  const [scale, room] = [axis.scale(width - GUTTER), width - GUTTER];
+  const x = (time) => GUTTER + scale(time);
   const y = (offset) => bottom - ((offset - low) / (high - low)) * (bottom - 8);
   for (const stall of stalls) {
     const [left, right] = [x(stall.elapsed * SECOND), x((stall.elapsed + stall.delay) * SECOND)];
-    if (right < 0 || left > width) continue;
-    context.globalAlpha = 0.45;
-    hatched(context, Math.max(left, 0), 0, Math.max(Math.min(right, width) - Math.max(left, 0), 1.5), bottom, colours.get("stall"), 12);
+    if (right < GUTTER || left > width) continue;
+    context.globalAlpha = 0.3;
+    hatched(context, Math.max(left, GUTTER), 0, Math.max(Math.min(right, width) - Math.max(left, GUTTER), 1.5), bottom, colours.get("stall"), 12);
     context.globalAlpha = 1;
     context.font = "600 12px system-ui, sans-serif";
     const text = `${stall.rule}, ${duration(stall.delay * SECOND)}`;
     const wide = context.measureText(text).width;
     if (right - left > 24) {
-      const at = Math.max(4, Math.min(Math.max(left, 0) + 6, width - wide - 8));
+      const at = Math.max(GUTTER + 4, Math.min(Math.max(left, GUTTER) + 6, width - wide - 8));
       context.fillStyle = colours.get("paper");
       context.fillRect(at - 3, 5, wide + 6, 17);
       context.fillStyle = colours.get("stall");
@@ -80,15 +83,15 @@ function drawLane(canvas, lane, axis, stalls) {
   drawOffsets(context, low, high, y, width, bottom);
   context.save();
   context.beginPath();
-  context.rect(0, 0, width, bottom);
+  context.rect(GUTTER, 0, room, bottom);
   context.clip();
   drawAcks(context, lane, x, y, axis);
   drawSegments(context, lane, x, y, axis);
   for (let i = 0; i < lane.sack_time.length; i++) mark(context, x(lane.sack_time[i]), y(lane.sack_low[i]), y(lane.sack_low[i] + lane.sack_size[i]), colours.get("sack"), "S");
   context.restore();
   context.save();
-  context.translate(0, bottom);
-  drawTicks(context, axis, width, 5, { from: 0, labels: 12 });
+  context.translate(GUTTER, bottom);
+  drawTicks(context, axis, room, 5, { from: 0, labels: 12 });
   context.restore();
 }
 
@@ -98,19 +101,19 @@ function drawOffsets(context, low, high, y, width, bottom) {
   const step = Math.max(1, [1, 2, 5, 10].map((times) => times * power).find((one) => one >= least));
   context.font = "11px system-ui, sans-serif";
   context.textAlign = "right";
-  context.textBaseline = "bottom";
+  context.textBaseline = "middle";
   for (let offset = Math.ceil(low / step) * step; offset <= high; offset += step) {
     const at = Math.round(y(offset)) + 0.5;
     context.strokeStyle = colours.get("rule");
     context.beginPath();
-    context.moveTo(0, at);
+    context.moveTo(GUTTER, at);
     context.lineTo(width, at);
     context.stroke();
     context.fillStyle = colours.get("dim");
-    if (at < bottom && at > 14) context.fillText(grouped(offset), width - 4, at - 1);
+    if (at > 8) context.fillText(grouped(offset || 0), GUTTER - 6, Math.min(at, bottom - 6));
   }
   context.strokeStyle = colours.get("rule-strong");
-  context.strokeRect(-1, -1, width + 2, bottom + 1.5);
+  context.strokeRect(GUTTER - 0.5, -1, width, bottom + 1.5);
 }
 
 // Steps: what is acknowledged stays so until the next ACK.
@@ -233,7 +236,7 @@ function buildSequence(report) {
   }
   const names = report.graphs.map(([capture, connection], number) => {
     const marked = new Set(report.told.filter((finding) => finding.capture === capture && finding.connection === connection).map((finding) => finding.rule));
-    return element("option", { value: number }, `Connection ${connection}${report.captures.length > 1 ? ` of ${report.captures[capture]}` : ""}${marked.size ? `: ${[...marked].slice(0, 3).join(", ")}` : ""}`);
+    return element("option", { value: number }, `Connection ${connection}${report.captures.length > 1 ? ` of ${report.names[capture]}` : ""}${marked.size ? `: ${[...marked].slice(0, 3).join(", ")}` : ""}`);
   });
   const chooser = element("select", { "aria-label": "Connection" }, ...names);
   const said = element("p", { class: "said", role: "status" });
@@ -263,13 +266,19 @@ function buildSequence(report) {
     const [from, to] = [Math.min(told.start ?? Infinity, ...times), Math.max(told.end ?? -Infinity, ...times)];
     const axis = new Axis(from - (to - from) * 0.02, to + (to - from) * 0.02);
     axis.listeners.push(soon);
-    const parts = [[lanes[1], "server", "client", ""], [lanes[0], "client", "server", " small"]].filter(([lane]) => lane.segments || lane.acks).map(([lane, sender, receiver, size]) => {
+    const sides = [[lanes[1], "server", "client"], [lanes[0], "client", "server"]];
+    const sent = (lane) => lane.size.reduce((sum, size) => sum + size, 0);
+    if (sent(lanes[0]) > sent(lanes[1])) sides.reverse();
+    const parts = sides.filter(([lane]) => lane.segments || lane.acks).map(([lane, sender, receiver], place) => {
       const canvas = element("canvas", { tabindex: 0, role: "application", "aria-label": `Time-sequence graph of what the ${sender} sends. ${lane.describe(sender, receiver)}. Arrow keys move, plus and minus zoom, 0 shows all.` });
       canvas.addEventListener("keydown", (event) => axis.key(event));
-      canvas.addEventListener("wheel", (event) => axis.wheel(event, canvas.getBoundingClientRect()), { passive: false });
+      canvas.addEventListener("wheel", (event) => {
+        const box = canvas.getBoundingClientRect();
+        axis.wheel(event, { left: box.left + GUTTER, width: box.width - GUTTER });
+      }, { passive: false });
       draggable(canvas, axis);
       plots.append(canvas);
-      return { canvas, lane, figure: element("div", { class: `plot${size}` }, element("h3", { text: `What the ${sender} sent (${sender === "client" ? told.client : told.server})` }), element("p", { class: "dim", text: `${lane.describe(sender, receiver)}.` }), canvas) };
+      return { canvas, lane, figure: element("div", { class: place ? "plot small" : "plot" }, element("h3", { text: `What the ${sender} sent (${sender === "client" ? told.client : told.server})` }), element("p", { class: "dim", text: `${lane.describe(sender, receiver)}.` }), canvas) };
     });
     const stalled = told.stalls_left_out ? `, ${told.stalls_left_out} stalls not drawn` : "";
     plots.replaceChildren(...parts.map(({ figure }) => figure));

@@ -1,0 +1,63 @@
+"""The distribution's Chromium, driven by Playwright, on pages from a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LAUNCHERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A browser, for all tests of a module; skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = next(filter(None, map(shutil.which, LAUNCHERS)), None)
+    if path is None:
+        pytest.skip("Chromium is not installed")
+    # as root it refuses to start in its sandbox
+    words = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as one:
+        started = one.chromium.launch(executable_path=path, args=[*words, "--disable-dev-shm-usage"])
+        yield started
+        started.close()
+
+
+class Opened:
+    """A page in a tab: what it complained of, and what it asked for."""
+
+    def __init__(self, tab: Page) -> None:
+        self.tab = tab
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        tab.on("console", lambda message: self.complaints.append(message.text))
+        tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        tab.on("dialog", lambda dialog: (self.complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        tab.on("request", lambda request: self.requests.append(request.url))
+
+    def eval(self, script: str, *words: Any) -> Any:
+        """What a script in the page says."""
+        return self.tab.evaluate(script, *words)
+
+
+@contextmanager
+def opened(chromium: Browser, path: Path, *, ready: bool = True, **context: Any) -> Iterator[Opened]:
+    """The page in a window of its own. `ready`: once its script is done."""
+    window = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+    one = Opened(window.new_page())
+    one.tab.goto(path.as_uri())
+    if ready:
+        one.tab.wait_for_selector("html[data-ready]", timeout=30_000)
+    try:
+        yield one
+    finally:
+        window.close()

@@ -1,0 +1,341 @@
+"""The HTML report in Chromium: it works, by keyboard too, can be read, and lets nobody in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+import wiredoctor
+from tests.report.chromium import browser, opened
+from tests.report.examples import MS, capture, connection, exchange, finding, report
+from tests.report.pages import page_of
+from tests.report.test_hostile_names import ORDERS, encodable
+from wiredoctor.durations import duration_text
+from wiredoctor.findings import Evidence, Reference, Report, printable, shorten
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+MANY = 100_000
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def real() -> Report:
+    names = ("lazy-server-snapped-client.pcap", "chunked-stream.pcap", "server-head-body-split.pcap")
+    return wiredoctor.analyze(*(str(CAPTURES / name) for name in names), keep=True)
+
+
+@pytest.fixture(scope="module")
+def page(real: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _written(tmp_path_factory, real)
+
+
+def _written(folders: pytest.TempPathFactory, one: Report) -> Path:
+    path = folders.mktemp("page") / "r\u00e9port #1 %20.html"
+    path.write_text(page_of(one), "utf-8")
+    return path
+
+
+CELLS = """(title) => {
+  const heads = [...document.querySelectorAll('#exchanges-table thead th')];
+  const at = heads.findIndex((head) => (head.textContent || head.getAttribute('aria-label')).startsWith(title));
+  return [...document.querySelectorAll('#exchanges-table tbody tr[aria-rowindex]')].map((row) => row.cells[at].textContent);
+}"""
+
+
+def test_it_opens_without_a_word_and_asks_for_nothing(chromium: Browser, page: Path) -> None:
+    with opened(chromium, page) as one:
+        # as far down as it goes, so that all is drawn
+        one.eval("document.querySelector('#sequence').scrollIntoView()")
+        one.tab.wait_for_selector("#sequence-graph canvas[tabindex]")
+        assert one.complaints == []
+        assert [url for url in one.requests if not url.startswith(("file:", "data:"))] == []
+        assert len([url for url in one.requests if url.startswith("file:")]) == 1
+        inked = """(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((one) => one)"""
+        for canvas in one.tab.query_selector_all("#exchanges-table canvas, #connections-table canvas, #sequence-graph canvas"):
+            assert canvas.evaluate(inked)
+        unnamed = """() => [...document.querySelectorAll('button, input, select, canvas[tabindex], [role=region], nav, figure')]
+          .filter((e) => !e.hidden && !(e.getAttribute('aria-label') || e.textContent.trim() || e.closest('label')))
+          .map((e) => e.outerHTML)"""
+        assert one.eval(unnamed) == []
+        levels = one.eval("[...document.querySelectorAll('h1, h2, h3')].map((e) => Number(e.tagName[1]))")
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_it_says_the_same_times_as_the_other_reports(chromium: Browser, page: Path, real: Report) -> None:
+    begin, end = ([f"{side}_{name}" for side in ("request", "response")] for name in ("start", "end"))
+    lasts = (pl.max_horizontal(end) - pl.min_horizontal(begin)).alias("lasts")
+    rows = real.exchanges.select(pl.min_horizontal(begin).alias("start"), lasts, "response_status").sort("start").rows()
+    with opened(chromium, page) as one:
+        shown = rows[: len(one.eval(CELLS, "Time"))]
+        assert len(shown) > 10
+        assert one.eval(CELLS, "Time") == [duration_text(row[1]) for row in shown]
+        assert one.eval(CELLS, "Status") == [str(row[2]) for row in shown]
+        assert one.eval(CELLS, "Start") == [f"{row[0] / 1e9:.6f}" for row in shown]
+
+
+def test_by_keyboard(chromium: Browser, page: Path, real: Report) -> None:
+    times = real.exchanges.select(pl.col("response_end") - pl.col("request_start")).to_series().to_list()
+    with opened(chromium, page) as one:
+        press = one.tab.keyboard.press
+        press("Tab")
+        assert one.eval("document.activeElement.className") == "skip"
+        assert one.eval("document.activeElement.getBoundingClientRect().left >= 0")
+        press("Enter")
+        assert one.eval("location.hash") == "#diagnosis"
+        # headings sort
+        head = "[...document.querySelectorAll('#exchanges-table th')].find((e) => e.textContent === 'Time')"
+        one.eval(f"{head}.firstChild.focus()")
+        press("Enter")
+        assert one.eval(f"{head}.getAttribute('aria-sort')") == "descending"
+        assert one.eval(CELLS, "Time")[0] == duration_text(max(times))
+        press("Enter")
+        assert one.eval(f"{head}.getAttribute('aria-sort')") == "ascending"
+        assert one.eval(CELLS, "Time")[0] == duration_text(min(times))
+        # rows are gone through with arrows, one of them is in the order of tabs, and Enter tells about it
+        rows = "document.querySelectorAll('#exchanges-table tbody tr[tabindex=\"0\"]')"
+        assert one.eval(f"{rows}.length") == 1
+        one.eval(f"{rows}[0].focus()")
+        assert one.eval("getComputedStyle(document.activeElement.cells[0]).boxShadow") != "none"
+        for key, row in (
+            ("ArrowDown", 3),
+            ("End", len(times) + 1),
+            ("Home", 2),
+            ("PageDown", len(times) + 1),
+            ("ArrowUp", None),
+        ):
+            press(key)
+            at = int(one.eval("document.activeElement.getAttribute('aria-rowindex')"))
+            assert at == (row or len(times))
+        assert one.eval("!document.querySelector('.tip').hidden")
+        press("Escape")
+        assert one.eval("document.querySelector('.tip').hidden")
+        press("Enter")
+        assert one.eval("document.activeElement.getAttribute('aria-selected')") == "true"
+        assert "frames" in one.eval("document.querySelector('#exchanges-table .details').textContent")
+        # the strip: closer, so that less is in sight, and back
+        one.eval("document.querySelector('.overview').focus()")
+        said = "document.querySelector('#exchanges-table .said').textContent"
+        assert one.eval(said) == f"{len(times)} exchanges"
+        for _ in range(4):
+            press("+")
+        assert re.match(r"\d+ of \d+ exchanges in [-\d.]+ to [-\d.]+ s", one.eval(said))
+        press("0")
+        assert one.eval(said) == f"{len(times)} exchanges"
+        # a finding leads to its graph
+        one.eval("document.querySelector('a[data-graph]').focus()")
+        press("Enter")
+        one.tab.wait_for_selector("#sequence-graph canvas[tabindex]")
+        before = one.eval("document.querySelector('#sequence-graph .said').textContent")
+        one.eval("document.querySelector('#sequence-graph canvas[tabindex]').focus()")
+        press("+")
+        one.tab.wait_for_function(
+            "(before) => document.querySelector('#sequence-graph .said').textContent !== before", arg=before
+        )
+        assert one.complaints == []
+
+
+CONTRAST = """() => {
+  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const bad = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let seen = 0;
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    if (element.closest('script, title, desc, noscript')) continue;
+    const style = getComputedStyle(element);
+    const drawn = element.namespaceURI.endsWith('svg');
+    let back = behind(element);
+    if (drawn && /until|waited/.test(element.textContent) && element.classList.contains('lost')) {
+      const shade = [...element.parentElement.querySelectorAll('.shade')].find((one) => {
+        const [a, b] = [one.getBoundingClientRect(), element.getBoundingClientRect()];
+        return a.top <= b.top && a.bottom >= b.bottom && a.left <= b.left && a.right >= b.right;
+      });
+      if (shade) back = parse(getComputedStyle(shade).fill);
+    }
+    const [a, b] = [light(parse(drawn ? style.fill : style.color)), light(back)];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    seen++;
+    if (ratio < (large ? 3 : 4.5)) bad.push([element.textContent.slice(0, 40), ratio]);
+  }
+  return [seen, bad];
+}"""
+"""WCAG 2.2, success criterion 1.4.3: 4.5 to 1, and 3 to 1 for large text."""
+
+DRAWN = """(names) => {
+  const canvas = document.createElement('canvas').getContext('2d');
+  const style = getComputedStyle(document.documentElement);
+  const light = (name) => {
+    canvas.fillStyle = style.getPropertyValue('--' + name);
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)
+      .map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+      .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  };
+  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  return Object.fromEntries(names.map((name) => [name, ratio(light(name), light('paper'))]));
+}"""
+LINES = [
+    *("connect", "request", "server", "response", "stall", "ack", "window", "sack", "resent", "late"),
+    *("ladder-line", "ladder-wait", "focus", "rule-strong"),
+]
+"""WCAG 2.2, success criterion 1.4.11: what is drawn, 3 to 1."""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_contrast(chromium: Browser, page: Path, theme: str) -> None:
+    other = "dark" if theme == "light" else "light"
+    # by the system, and by the switch against it
+    for scheme, choice in ((theme, None), (other, theme)):
+        with opened(chromium, page, color_scheme=scheme) as one:
+            if choice:
+                one.tab.click(f"[data-theme-choice={choice}]")
+            one.eval("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+            seen, bad = one.eval(CONTRAST)
+            assert seen > 200
+            assert bad == []
+            assert one.eval("getComputedStyle(document.documentElement).colorScheme") == theme
+            assert {name: ratio for name, ratio in one.eval(DRAWN, LINES).items() if ratio < 3} == {}
+
+
+def test_on_a_narrow_screen_nothing_sticks_out(chromium: Browser, page: Path) -> None:
+    with opened(chromium, page, viewport={"width": 360, "height": 740}) as one:
+        assert one.eval("document.documentElement.scrollWidth") <= 360
+        out = """() => [...document.querySelectorAll('h1, h2, h3, p, code, button, select, input, dd')]
+          .filter((e) => e.checkVisibility() && !e.closest('.scroll, .proof, .skip') && e.getBoundingClientRect().right > 361)
+          .map((e) => e.outerHTML.slice(0, 80))"""
+        assert one.eval(out) == []
+
+
+def test_without_a_script_the_diagnosis_is_there(chromium: Browser, page: Path, real: Report) -> None:
+    with opened(chromium, page, ready=False, java_script_enabled=False) as one:
+        said = one.tab.inner_text("#diagnosis")
+        for group_title in {f.title for f in real.findings}:
+            assert group_title in said or group_title in one.tab.content()
+        assert one.tab.locator("svg.ladder").first.is_visible()
+        assert "does not run here" in one.tab.inner_text("#exchanges")
+        assert not one.tab.locator(".theme").is_visible()
+
+
+def test_in_the_sandbox_of_a_mail_reader(chromium: Browser, page: Path, tmp_path: Path) -> None:
+    frame = tmp_path / "mail.html"
+    frame.write_text(f'<iframe sandbox="allow-scripts" src="{page.as_uri()}" width="1000" height="700"></iframe>', "utf-8")
+    with opened(chromium, frame, ready=False) as one:
+        inner = next(frame for frame in one.tab.frames if frame.parent_frame)
+        inner.wait_for_selector("html[data-ready]", timeout=30_000)
+        assert inner.locator("#exchanges-table tbody tr[aria-rowindex]").count() > 5
+        assert one.complaints == []
+
+
+def test_printed_all_proofs_are_open(chromium: Browser, page: Path) -> None:
+    with opened(chromium, page) as one:
+        one.eval("dispatchEvent(new Event('beforeprint'))")
+        assert one.eval("[...document.querySelectorAll('details')].every((one) => one.open)")
+        one.tab.emulate_media(media="print")
+        assert one.eval("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not one.tab.locator(".top").is_visible()
+        one.eval("dispatchEvent(new Event('afterprint'))")
+        assert not one.eval("[...document.querySelectorAll('details')].some((one) => one.open)")
+
+
+OWNED = ["<script>window.owned=1</script>", "</script><script>window.owned=1</script>", "<img src=x onerror=window.owned=1>"]
+
+
+def test_hostile_names_do_nothing(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
+    evil = [*OWNED, '"onfocus="window.owned=1" autofocus x="', "javascript:window.owned=1", "{{7*7}}", "<!--", "]]>", *ORDERS]
+    text = encodable("".join(evil))
+    files = [capture(file=text, format=text, damage=text), capture(file="b")]
+    texts = dict.fromkeys(("request_method", "request_target", "request_host", "response_reason", "response_content_type"), text)
+    made = [
+        finding(
+            **dict.fromkeys(("title", "message", "client", "server", "request", "remedy", "display_filter", "rule", "kind"), one),
+            capture=text, connection=1, exchange=0, references=(Reference(one, one), Reference("x", "javascript:window.owned=1")),
+            evidence=(Evidence(1, 0.1, one), Evidence(2, 0.3, one)),
+        )
+        for one in ("".join(evil), *evil)
+    ]  # fmt: skip
+    made_of = report(made, [connection(1, capture=text)], [exchange(1, capture=text, **texts)], files)
+    path = _written(tmp_path_factory, made_of)
+    with opened(chromium, path) as one:
+        one.eval("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        one.eval("document.querySelector('#exchanges-table tbody tr[aria-rowindex]').click()")
+        one.eval("document.querySelector('#connections-table tbody tr[aria-rowindex]').click()")
+        assert one.eval("window.owned") is None
+        assert one.complaints == []
+        assert len([url for url in one.requests if not url.startswith("data:")]) == 1
+        assert one.eval("document.querySelectorAll('img, iframe, [onerror], [onfocus], [href^=javascript]').length") == 0
+        assert one.eval("document.querySelectorAll('script').length") == 2
+        [shown] = one.eval(CELLS, "Request")
+        told = made_of.exchanges.row(0, named=True)
+        assert shown == f"{shorten(printable(told['request_method']), 80)} {shorten(printable(told['request_target']), 500)}"
+
+
+def many() -> Report:
+    """A hundred thousand exchanges on a thousand connections, of which some are slow."""
+    number = pl.int_range(MANY, dtype=pl.Int64)
+    base = pl.DataFrame([exchange(0)], schema_overrides={"response_end": pl.Int64}, infer_schema_length=None)
+    schema = report([], [], [exchange(0)]).exchanges.schema
+    start = number * (2 * MS)
+    rows = base.select(pl.all().repeat_by(MANY).explode()).with_columns(
+        connection=number % 1_000, exchange=number // 1_000, request_start=start, request_end=start + 1_000,
+        response_start=start + MS, response_end=start + MS + (number * 7919 % MANY) * 1_000,
+        response_time=(number * 7919 % MANY) * 1_000, server_time=pl.lit(MS - 1_000), request_time=pl.lit(1_000),
+        request_target=pl.format("/items/{}/of/{}", number, number % 97),
+        response_status=pl.when(number % 50 == 0).then(503).otherwise(200),
+    ).select(pl.col(name).cast(dtype) for name, dtype in schema.items())  # fmt: skip
+    made = report([], [connection(n) for n in range(1_000)], [])
+    made.scan_exchanges = rows.lazy
+    made.exchange_count = MANY
+    return made
+
+
+def test_a_hundred_thousand_exchanges(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = _written(tmp_path_factory, many())
+    assert path.stat().st_size < 20_000_000
+    with opened(chromium, path) as one:
+        rows = "document.querySelectorAll('#exchanges-table tbody tr[aria-rowindex]')"
+        scroll = "document.querySelector('#exchanges-table .scroll')"
+        assert one.eval("document.querySelector('#exchanges-table table').getAttribute('aria-rowcount')") == str(MANY + 1)
+        assert one.eval(f"{rows}.length") < 100
+        assert one.eval(f"{scroll}.scrollHeight") > MANY * 27
+        one.eval(f"{scroll}.scrollTop = {scroll}.scrollHeight")
+        one.tab.wait_for_function(f"{rows}[{rows}.length - 1].getAttribute('aria-rowindex') === '{MANY + 1}'")
+        assert one.eval(f"{rows}.length") < 100
+        assert one.eval(CELLS, "Request")[-1] == f"GET /items/{MANY - 1}/of/{(MANY - 1) % 97}"
+        # by time, the slowest first: what was made so
+        one.eval("[...document.querySelectorAll('#exchanges-table th button')].find((e) => e.textContent === 'Time').click()")
+        slowest = sorted(((n * 7919 % MANY) * 1_000 + MS for n in range(MANY)), reverse=True)[:10]
+        assert one.eval(CELLS, "Time")[:10] == [duration_text(time) for time in slowest]
+        one.tab.fill("#exchanges-table input[type=search]", "status:5xx /of/3")
+        expected = sum(n % 50 == 0 and "/of/3" in f"/items/{n}/of/{n % 97}" for n in range(MANY))
+        said = f"{expected:,} of {MANY:,} exchanges"
+        one.tab.wait_for_function("(said) => document.querySelector('#exchanges-table .said').textContent === said", arg=said)
+        assert {*one.eval(CELLS, "Status")} == {"503"}
+        assert one.complaints == []
