@@ -27,6 +27,7 @@ from wiredoctor.tables import TABLES, Column, Table
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
 CAPTURES = ROOT / "captures"
+PICTURES = ROOT / "docs" / "pictures.toml"
 README = ROOT / "README.md"
 
 LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/pages/rules/([a-z0-9-]+)\.md\) \|.*\| (.*) \|\n", re.MULTILINE)
@@ -162,6 +163,7 @@ def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
             summary,
             "",
             f"Family: {module.family}. Severity: {_severities(module.rule)}.",
+            *_picture(module.name),
             *_sections(body),
             *(f"- [{r.title}]({r.url})" for r in module.rule.references),
             *_thresholds(module),
@@ -171,6 +173,21 @@ def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
             "",
         ]
     )
+
+
+def _picture(rule: str) -> Iterator[str]:
+    """The ladder that pictures.py draws, where pictures.toml says what from."""
+    source = tomllib.loads(PICTURES.read_text("utf-8")).get(rule)
+    if not source:
+        return
+    file = source.get("capture")
+    where = f"[`captures/{file}`](../../../captures/{file})" if file else "A conversation made by hand"
+    yield from (
+        "",
+        f"![Ladder diagram of {f'captures/{file}' if file else 'a conversation made by hand'}](pictures/{rule}.svg)",
+        "",
+    )
+    yield f"{where}, its waits drawn to scale. Bold arrows are what the rule goes by; the time that it counts as lost is red."
 
 
 def _sections(body: str) -> Iterator[str]:
@@ -243,9 +260,11 @@ def main() -> None:
     README.write_text(with_list(README.read_text("utf-8"), catalogue().values()), "utf-8")
     if "--output" in sys.argv[1:]:
         # beside this file, which only a script finds
-        from shown import refresh
+        import pictures
+        import shown
 
-        refresh()
+        pictures.refresh()
+        shown.refresh()
 
 
 if __name__ == "__main__":

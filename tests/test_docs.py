@@ -391,3 +391,43 @@ def test_the_readme_begins_with_two_commands_for_a_fresh_clone() -> None:
     assert all(c.startswith("python3 -m venv .venv && .venv/bin/pip install ") for c in commands)
     assert " && .venv/bin/wiredoctor analyze captures/" in commands[0]
     assert commands[1].endswith("&& .venv/bin/python -m pytest -n auto")
+
+
+# pictures
+
+
+@pytest.fixture(scope="module")
+def pictures() -> ModuleType:
+    """docs/pictures.py."""
+    return script("pictures")
+
+
+def test_every_rule_has_a_picture(pictures: ModuleType) -> None:
+    assert sorted(pictures.SOURCES) == sorted(catalogue())
+    assert {p.stem for p in pictures.RULES.glob("*")} == set(catalogue())
+    captures = {rule: source["capture"] for rule, source in pictures.SOURCES.items() if "capture" in source}
+    recorded = script("generate").recordings()
+    assert {rule: file for rule, file in captures.items() if file not in recorded[rule]} == {}, "its papers do not say so"
+
+
+def test_pictures_are_current(pictures: ModuleType) -> None:
+    """Their words: what draws them may change, and an older rich places the letters of a terminal in another way."""
+    for path, text in pictures.every().items():
+        assert pictures.words(path.read_text("utf-8")) == pictures.words(text), (
+            f"run python docs/generate.py --output: {name(path)}"
+        )
+
+
+def test_pictures_are_small_and_fetch_nothing() -> None:
+    files = [path for path in DOCS.rglob("*") if path.suffix in (".svg", ".png")]
+    assert sum(path.stat().st_size for path in files if path.parent.parent == DOCS) < 300_000
+    for path in files:
+        assert path.stat().st_size > 1000
+        if path.suffix == ".svg":
+            text = path.read_text("utf-8")
+            assert "<title" in text
+            assert not re.findall(r"(?:href|src|url)\W{1,3}(?:https?:)?//|@import|<script|<image", text), name(path)
+
+
+def test_the_readme_has_a_picture() -> None:
+    assert re.findall(r"!\[[^\]]+\]\((docs/pages/pictures/[^)]+)\)", (ROOT / "README.md").read_text("utf-8"))

@@ -117,7 +117,9 @@ def described(ladder: Ladder) -> str:
 def _places(ladder: Ladder) -> tuple[list[_Place], int]:
     lost = [s.before.seconds for s in ladder.steps if s.before.of_finding and s.before.seconds]
     others = [s.before.seconds for s in ladder.steps if s.before.waited_for and s.before.seconds]
-    longest = max(max(lost or others, default=0.0), _SHORTEST)
+    unknown = [s.before.seconds for s in ladder.steps if s.before.seconds and not s.before.idle]
+    rests = [s.before.seconds for s in ladder.steps if s.before.seconds]
+    longest = max(max(lost or others or unknown or rests, default=0.0), _SHORTEST)
     y, places, tallest = _HEAD, list[_Place](), TALLEST if lost else _TALL
     for step in ladder.steps:
         wait, compressed = _height(step.before, longest, tallest)
@@ -181,7 +183,7 @@ def _waited(wait: Wait) -> str:
     length = duration(wait.seconds or 0.0)
     if wait.waited_for:
         return f"{length} until the {wait.waited_for} sends"
-    return f"{length} in which nobody waited" if not wait.of_finding else length
+    return f"{length} in which nobody waited" if wait.idle else length
 
 
 def _more(left_out: int) -> str:

@@ -1,0 +1,171 @@
+"""The pictures of the documents: a ladder for the page of each rule, from real packets, and a terminal for README.md.
+
+`python docs/generate.py --output` writes them; docs/pictures.toml says what each is made from. `python docs/pictures.py` takes
+the photograph of a report, for which it needs Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from rich.console import Console
+from rich.text import Text
+
+import wiredoctor
+from wiredoctor.findings import Finding, Report
+from wiredoctor.report import ladder
+from wiredoctor.report.ladder_svg import svg
+from wiredoctor.tables import SECOND
+from wiredoctor.testing import ladder_packets, to_pcap
+
+ROOT = Path(__file__).resolve().parent.parent
+CAPTURES = ROOT / "captures"
+SOURCES: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "docs" / "pictures.toml").read_text("utf-8"))
+"""Rule -> what its picture is made from."""
+
+RULES = ROOT / "docs" / "pages" / "rules" / "pictures"
+TERMINAL = ROOT / "docs" / "pages" / "pictures" / "exchanges.svg"
+SHOWN = "wiredoctor exchanges captures/server-head-body-split.pcap"
+PHOTOGRAPH = ROOT / "docs" / "pages" / "pictures" / "report.png"
+PHOTOGRAPHED = CAPTURES / "server-head-body-split.pcap"
+SIZE = (1000, 994)
+"""Pixels: down to the end of the first ladder."""
+
+MOST_STEPS = 14
+"""Packets of a picture: it has to be taken in at a glance."""
+
+FRAME = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-labelledby="title">
+<title id="title">TITLE</title>
+<style>
+.{unique_id}-matrix {{ font: 20px/{line_height}px ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace; }}
+.{unique_id}-title {{ font: bold 18px system-ui, sans-serif; }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">{matrix}</g>
+</g>
+</svg>
+"""
+"""rich's frame without the fonts that it fetches, and with a title for those who do not see the picture."""
+
+
+def every() -> dict[Path, str]:
+    """Path -> text of each picture."""
+    pictures = {RULES / f"{rule}.svg": of_rule(rule, source) for rule, source in SOURCES.items()}
+    return {**pictures, TERMINAL: terminal(SHOWN)}
+
+
+def title(rule: str) -> str:
+    """What the picture of a rule is of, without having read its capture."""
+    source = SOURCES[rule]
+    return f"Ladder diagram: {rule}" + (
+        f" in captures/{source['capture']}" if "capture" in source else ", a conversation made by hand"
+    )
+
+
+def of_rule(rule: str, source: dict[str, Any]) -> str:
+    """The ladder of a rule's finding."""
+    if "capture" in source:
+        return _drawn(rule, source, CAPTURES / source["capture"])
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "conversation.pcap"
+        file.write_bytes(_typed(source["text"], *source.get("back", (0, 0.0))))
+        return _drawn(rule, source, file)
+
+
+def _typed(text: str, behind: int, seconds: float) -> bytes:
+    packets = ladder_packets(text)
+    back = round(seconds * SECOND)
+    return to_pcap([replace(p, time=p.time - back) if i >= behind else p for i, p in enumerate(packets)])
+
+
+def _drawn(rule: str, source: dict[str, Any], file: Path) -> str:
+    report = wiredoctor.analyze(file, keep=True)
+    found = [f for f in report.findings if f.rule == rule and source.get("kind") in (None, f.kind)]
+    assert found, f"{rule}: not found in {file.name}"
+    made = _ladder(report, found[0], source)
+    assert made.steps, f"{rule}: {made.missing}"
+    return svg(made, f"{title(rule)}. {found[0].title}.", name=rule)
+
+
+def _ladder(report: Report, finding: Finding, source: dict[str, Any]) -> ladder.Ladder:
+    if "connection" not in source:
+        return ladder.of_findings(report, [finding], MOST_STEPS)[0]
+    frames = source.get("frames")
+    return ladder.of_connection(
+        report,
+        finding.capture,
+        source["connection"],
+        frames=tuple(frames) if frames else None,
+        most=MOST_STEPS,
+        findings=[finding],
+    )
+
+
+def terminal(command: str) -> str:
+    """What a command prints in a terminal with colours, and the command itself, as a picture."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split(), "--color", "always"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "90", "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    console = Console(record=True, width=90, file=StringIO())
+    console.print(Text.from_ansi(f"$ {command}\n{done.stdout}"), soft_wrap=True)
+    return console.export_svg(title=command, code_format=FRAME.replace("TITLE", escape(command)), unique_id="terminal")
+
+
+def words(picture: str) -> list[str]:
+    """The texts of a picture, in order, without their places: these do not depend on the version of what drew it."""
+    texts = (
+        "".join(e.itertext()) for e in ElementTree.fromstring(picture).iter() if e.tag.endswith(("}text", "}title", "}desc"))
+    )
+    return [" ".join(text.split()) for text in texts if text.strip()]
+
+
+def refresh() -> None:
+    """Writes all pictures, and removes those of rules that are gone."""
+    made = every()
+    for path, text in made.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    for old in set(RULES.glob("*.svg")) - made.keys():
+        old.unlink()
+
+
+def photograph() -> None:
+    """What Chromium shows of the HTML report of a capture."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert browser, "no Chromium"
+    with TemporaryDirectory() as folder:
+        page = Path(folder) / "report.html"
+        command = ["analyze", PHOTOGRAPHED.relative_to(ROOT).as_posix(), "--quiet", "-o", str(page)]
+        subprocess.run([sys.executable, "-m", "wiredoctor", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        # the sandbox of Chromium does not start as root
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
+        size = f"--window-size={SIZE[0]},{SIZE[1]}"
+        subprocess.run([browser, *options, size, f"--screenshot={PHOTOGRAPH}", page.as_uri()], check=True, timeout=60)
+
+
+if __name__ == "__main__":
+    photograph()
