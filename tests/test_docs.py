@@ -28,7 +28,7 @@ from wiredoctor.rules import RuleModule, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs" / "pages"
-COMMANDS = ("analyze", "live", "show", "exchanges", "connections", "compare", "interfaces", "rules", "explain", "schema")
+COMMANDS = ("analyze", "live", "show", "exchanges", "connections", "compare", "interfaces", "rules", "explain", "mcp", "schema")
 
 
 def script(stem: str) -> ModuleType:

@@ -25,6 +25,7 @@ COMMANDS = {
     "interfaces": "What there is to capture on, and whether you may.",
     "rules": "All rules.",
     "explain": "The manual page of a rule.",
+    "mcp": "Captures for a language model (MCP).",
     "schema": "The JSON Schema of the reports.",
 }
 """Module of a command, and of the function in it -> its line in the help."""

@@ -111,7 +111,7 @@ def _run(command: Callable[..., int], args: tuple[Any, ...], options: dict[str, 
     except Exception as error:  # noqa: BLE001  the last resort: whatever it is, it is our fault, and the user gets one line
         if options.get("verbose"):
             _print_trace(error, whole=bool(options.get("show_secrets")))
-        say(_apology(error))
+        say(apology(error))
         return Exit.INTERNAL
     return code
 
@@ -121,7 +121,7 @@ def _print_trace(error: Exception, *, whole: bool) -> None:
         print(clean(line), file=sys.stderr)  # noqa: T201
 
 
-def _apology(error: Exception) -> str:
+def apology(error: Exception) -> str:
     """Names the kind of error and the place, but not its text: that may hold bytes of the capture."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}wiredoctor{os.sep}" in f.filename]
     place = f" in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}" if frames else ""
