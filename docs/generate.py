@@ -12,31 +12,25 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+from rule_pages import header, recordings, row, rule_page, severities
+
 from wiredoctor import limits
-from wiredoctor.findings import Rule, by_kind
 from wiredoctor.limits import Limit
 from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.rules.modules import HEADINGS
 from wiredoctor.tables import TABLES, Column, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
-CAPTURES = ROOT / "captures"
-PICTURES = ROOT / "docs" / "pictures.toml"
 README = ROOT / "README.md"
 
 LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/pages/rules/([a-z0-9-]+)\.md\) \|.*\| (.*) \|\n", re.MULTILINE)
 """A rule in the list of README.md: its name, and what a user sees of it, which is written by hand."""
 UNSEEN = "?"
 """Stands there until somebody has written it."""
-
-POINT = re.compile(r"-(client|middle|server)(?=\.pcap)")
-"""Where one conversation was captured, in the name of the capture."""
 
 FAMILIES = ("stalls", "lifetime", "streaming", "framing", "round-trips", "capture")
 """As a reader asks: who waited, who was cut off. What is about the capture itself comes last."""
@@ -106,9 +100,9 @@ def tables_page(tables: Iterable[Table]) -> str:
 
 
 def _table(table: Table) -> str:
-    lines = [_row(f"`{c.name}`", _type(c), c.unit, c.meaning) for c in table.columns]
+    lines = [row(f"`{c.name}`", _type(c), c.unit, c.meaning) for c in table.columns]
     return "\n".join(
-        ["", f"## `{table.name}`", "", f"A row is {table.row}.", "", *_header("column", "type", "unit", "meaning"), *lines, ""]
+        ["", f"## `{table.name}`", "", f"A row is {table.row}.", "", *header("column", "type", "unit", "meaning"), *lines, ""]
     )
 
 
@@ -121,17 +115,22 @@ def limits_page(every: Iterable[Limit]) -> str:
     """All limits, a table for each stage."""
     lines = [LIMITS_HEAD]
     for stage, some in groupby(every, key=lambda limit: limit.stage):
-        lines += [f"## {stage}", "", *_header("limit", "value", "why", "what the report says")]
-        lines += [_row(f"`{x.name}`", x.text, x.reason, x.sentence and f"{x.said(3)}") for x in some]
+        lines += [f"## {stage}", "", *header("limit", "value", "why", "what the report says")]
+        lines += [row(f"`{x.name}`", x.text, x.reason, x.sentence and f"{x.said(3)}") for x in some]
         lines += [""]
     return "\n".join(lines)
 
 
 def rules_page(rules: Iterable[RuleModule]) -> str:
     """The list of all rules."""
-    rules = list(rules)
-    lines = [_row(m.family, f"[`{m.name}`]({m.name}.md)", _severities(m.rule), m.doc.partition("\n")[0]) for m in rules]
-    return "\n".join([RULES_HEAD, _compared(rules), *_header("family", "rule", "severity", "what it finds"), *lines, ""])
+    rules = by_family(rules)
+    lines = [row(m.family, f"[`{m.name}`]({m.name}.md)", severities(m.rule), m.doc.partition("\n")[0]) for m in rules]
+    return "\n".join([RULES_HEAD, _compared(rules), *header("family", "rule", "severity", "what it finds"), *lines, ""])
+
+
+def by_family(rules: Iterable[RuleModule]) -> list[RuleModule]:
+    """In the order of FAMILIES; within one as before."""
+    return sorted(rules, key=lambda m: FAMILIES.index(m.family) if m.family in FAMILIES else len(FAMILIES))
 
 
 def _compared(rules: Iterable[RuleModule]) -> str:
@@ -146,110 +145,22 @@ def _compared(rules: Iterable[RuleModule]) -> str:
 def with_list(readme: str, rules: Iterable[RuleModule]) -> str:
     """README.md with a line for each rule; what a user sees stays as it is written there."""
     seen = dict(LISTED.findall(readme))
-    ordered = sorted(rules, key=lambda m: FAMILIES.index(m.family) if m.family in FAMILIES else len(FAMILIES))
+    ordered = by_family(rules)
     pages = {m.name: f"[`{m.name}`](docs/pages/rules/{m.name}.md)" for m in ordered}
-    lines = [_row(pages[m.name], m.doc.partition("\n")[0], seen.get(m.name, UNSEEN)) for m in ordered]
+    lines = [row(pages[m.name], m.doc.partition("\n")[0], seen.get(m.name, UNSEEN)) for m in ordered]
     first, *_, last = LISTED.finditer(readme)
     return readme[: first.start()] + "".join(f"{line}\n" for line in lines) + readme[last.end() :]
-
-
-def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
-    """The manual page of a rule: its docstring, its thresholds, where it can be read and seen."""
-    summary, _, body = module.doc.partition("\n")
-    return "\n".join(
-        [
-            f"# {module.name}",
-            "",
-            summary,
-            "",
-            f"Family: {module.family}. Severity: {_severities(module.rule)}.",
-            *_picture(module.name),
-            *_sections(body),
-            *(f"- [{r.title}]({r.url})" for r in module.rule.references),
-            *_thresholds(module),
-            *_recorded(sorted(captures)),
-            "",
-            f"`wiredoctor explain {module.name}` prints this page.",
-            "",
-        ]
-    )
-
-
-def _picture(rule: str) -> Iterator[str]:
-    """The ladder that pictures.py draws, where pictures.toml says what from."""
-    source = tomllib.loads(PICTURES.read_text("utf-8")).get(rule)
-    if not source:
-        return
-    file = source.get("capture")
-    where = f"[`captures/{file}`](../../../captures/{file})" if file else "A conversation made by hand"
-    yield from (
-        "",
-        f"![Ladder diagram of {f'captures/{file}' if file else 'a conversation made by hand'}](pictures/{rule}.svg)",
-        "",
-    )
-    yield f"{where}, its waits drawn to scale. Bold arrows are what the rule goes by; the time that it counts as lost is red."
-
-
-def _sections(body: str) -> Iterator[str]:
-    """The docstring's fixed headings become headings; what is indented below them is the text."""
-    for line in body.splitlines():
-        text = line.removeprefix("    ")
-        yield from (f"## {line}", "") if line in HEADINGS else (text,)
-    yield ""
-
-
-def _severities(rule: Rule) -> str:
-    """Of each kind, where there are kinds: "error (left-waiting), warning (closed)"."""
-    kinds = next((list(texts) for texts in (rule.severity, rule.title, rule.message) if not isinstance(texts, str)), [None])
-    named: dict[str, list[str]] = {}
-    for kind in kinds:
-        named.setdefault(by_kind(rule.severity, kind), []).extend([kind] if kind else [])
-    return ", ".join(f"{severity} ({', '.join(names)})" if names else severity for severity, names in named.items())
-
-
-def _thresholds(module: RuleModule) -> list[str]:
-    if not module.thresholds:
-        return []
-    lines = [_row(f"`{name}`", t.text, t.reason) for name, t in module.thresholds.items()]
-    return ["", "## Thresholds", "", *_header("name", "value", "why"), *lines]
-
-
-def _recorded(captures: list[str]) -> list[str]:
-    """A line per conversation: those that were captured at several points are linked with the others named."""
-    conversations: dict[str, list[str]] = {}
-    for name in captures:
-        conversations.setdefault(POINT.sub("", name), []).append(name)
-    lines = [f"- [`captures/{first}`](../../../captures/{first}){_also(others)}" for first, *others in conversations.values()]
-    return ["", "## Recorded examples", "", *lines] if lines else []
-
-
-def _also(others: list[str]) -> str:
-    points = [match[1] for name in others if (match := POINT.search(name))]
-    return f" (and `-{'`, `-'.join(points)}`)" if points else ""
-
-
-def recordings() -> dict[str, list[str]]:
-    """Rule -> names of the captures whose papers say that it must be found in them."""
-    found: dict[str, list[str]] = {}
-    for papers in sorted(CAPTURES.glob("*.toml")):
-        rules = {f["rule"] for f in tomllib.loads(papers.read_text("utf-8")).get("find", [])}
-        for file in CAPTURES.glob(f"{papers.stem}.pcap*"):
-            for rule in rules:
-                found.setdefault(rule, []).append(file.name)
-    return found
-
-
-def _header(*names: str) -> list[str]:
-    return [_row(*names), _row(*("---" for _ in names))]
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def main() -> None:
     """Writes all pages, and removes pages of rules that are gone."""
 
+    output = "--output" in sys.argv[1:]
+    if output:
+        # beside this file, which only a script finds; a page says what is in its picture
+        import pictures
+
+        pictures.refresh()
     made = pages()
     for path, text in made.items():
         (PAGES / path).parent.mkdir(exist_ok=True)
@@ -258,12 +169,9 @@ def main() -> None:
         if page.relative_to(PAGES) not in made:
             page.unlink()
     README.write_text(with_list(README.read_text("utf-8"), catalogue().values()), "utf-8")
-    if "--output" in sys.argv[1:]:
-        # beside this file, which only a script finds
-        import pictures
+    if output:
         import shown
 
-        pictures.refresh()
         shown.refresh()
 
 

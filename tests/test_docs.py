@@ -32,7 +32,9 @@ COMMANDS = ("analyze", "live", "show", "exchanges", "connections", "compare", "i
 
 
 def script(stem: str) -> ModuleType:
-    """A Python file of docs/, which is no package."""
+    """A Python file of docs/, which is no package: its files find each other as if one of them had been started."""
+    if str(ROOT / "docs") not in sys.path:
+        sys.path.append(str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location(stem, ROOT / "docs" / f"{stem}.py")
     assert spec
     assert spec.loader

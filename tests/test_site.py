@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from markdown_it import MarkdownIt
 
+from tests.report.chromium import browser, opened
 from wiredoctor.rules import catalogue
 
 pytest.importorskip("material", reason="the site is made by mkdocs-material: pip install '.[docs]'")
@@ -128,3 +129,15 @@ def test_every_rule_is_found_by_its_name(site: Path) -> None:
     assert {f"rules/{rule}.html" for rule in catalogue()} <= {entry["location"] for entry in found}
     menu = made(site, PAGES / "rules" / "README.md")
     assert [rule for rule in catalogue() if f'href="{rule}.html"' not in menu] == []
+
+
+def test_it_is_searched_without_server_and_network(site: Path) -> None:
+    with browser() as chromium, opened(chromium, site / "index.html", ready=False, color_scheme="dark") as page:
+        assert page.eval("document.body.dataset.mdColorScheme") == "slate"
+        page.tab.click("input[name=query]")
+        page.tab.keyboard.type("delayed ack")
+        page.tab.wait_for_selector(".md-search-result__link[href*='rules/nagle-delayed-ack.html']", timeout=20_000)
+        page.tab.goto((site / "rules" / "nagle-delayed-ack.html").as_uri())
+        assert page.eval("document.querySelector('article img').naturalWidth") > 800
+        assert [url for url in page.requests if not url.startswith("file:")] == []
+        assert page.complaints == []
