@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,6 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import wiredoctor
+from wiredoctor.cli.completing import VARIABLE
+from wiredoctor.cli.completing import words as completed_words
 from wiredoctor.cli.conversion import without_pydantic
 from wiredoctor.cli.exits import Exit, guarded, open_streams, stop_in_order
 
@@ -33,17 +36,19 @@ COMMANDS = {
 
 def application(words: Sequence[str] = ()) -> typer.Typer:
     """All commands; or the one that the command line `words` begins with, as making the others takes longer than to run it."""
+    single = bool(words) and words[0] in COMMANDS
     app = typer.Typer(
         name="wiredoctor",
         help="Reads a packet capture, understands every HTTP exchange in it, and says what is wrong, with proof and remedy.",
         no_args_is_help=True,
-        add_completion=False,
+        # making these options takes as long as making a command
+        add_completion=VARIABLE in os.environ or not single,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": HELP},
     )
     app.callback()(common)
-    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:
+    for name in words[:1] if single else COMMANDS:
         command = getattr(import_module(f"wiredoctor.cli.{name}"), name)
         app.command(short_help=COMMANDS[name])(guarded(command))
     return app
@@ -89,7 +94,8 @@ def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
     open_streams()
     stop_in_order()
-    command = with_plain_arguments(typer.main.get_command(application(sys.argv[1:])))
+    asked = completed_words() if VARIABLE in os.environ else sys.argv[1:]
+    command = with_plain_arguments(typer.main.get_command(application(asked)))
 
     def parse() -> int:
         without_pydantic(command, HELP)(prog_name="wiredoctor")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from wiredoctor.cli.completing import rule_names
 from wiredoctor.cli.configuration import check_thresholds, configuration
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import Color, Colors, Configurations, suggestion
@@ -25,7 +26,12 @@ def _misspelt(word: str, rules: Collection[str]) -> str:
 def explain(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="RULE-OR-WORDS", help="Name of a rule, or what you would search for.", show_default=False),
+        typer.Argument(
+            metavar="RULE-OR-WORDS",
+            help="Name of a rule, or what you would search for.",
+            show_default=False,
+            autocompletion=rule_names,
+        ),
     ],
     config: Configurations = None,
     color: Colors = Color.auto,

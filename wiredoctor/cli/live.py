@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from wiredoctor.cli.completing import interfaces
 from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import STOPPING, Exit, Stopped, UsageError, say
 from wiredoctor.cli.options import (
@@ -64,6 +65,7 @@ def live(
             "-i",
             metavar="IFACE",
             help="Where to capture: an interface, lo, or any (repeatable).",
+            autocompletion=interfaces,
             show_default=False,
         ),
     ],

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wiredoctor.cli.completing import rules
 from wiredoctor.cli.exits import UsageError
 from wiredoctor.report.narrow import Moment, Wanted, address
 
@@ -128,9 +129,13 @@ Outputs = Annotated[
 ]
 Selects = Annotated[
     list[str] | None,
-    typer.Option("--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list)."),
+    typer.Option(
+        "--select", metavar="RULE", help="Only these rules or families (repeatable, or a comma list).", autocompletion=rules
+    ),
 ]
-Ignores = Annotated[list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.")]
+Ignores = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="RULE", help="All but these rules or families.", autocompletion=rules)
+]
 MinConfidence = Annotated[
     Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
 ]
