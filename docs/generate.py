@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+from polars import DataType, List, Struct
 from rule_pages import header, recordings, row, rule_page, severities
 
 from wiredoctor import limits
 from wiredoctor.limits import Limit
 from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.tables import TABLES, Column, Table
+from wiredoctor.tables import FINDINGS, TABLES, Column, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
@@ -44,6 +45,8 @@ wiredoctor turns packets into columns and columns into tables; every finding is 
 The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
 [`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
 `exchanges`, `faults`, `connections` and `captures`. The others are what the stages hand to each other.
+[`-o tables/`](formats.md#tables) writes each into a Parquet or Arrow file, with `capture` in front, and [`findings`](#findings)
+beside them; there `records` have their `frame` and their `connection`, too, and `packets` their `connection`.
 
 - Times are whole nanoseconds since the first packet of the capture.
 - Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
@@ -87,7 +90,7 @@ def pages() -> dict[Path, str]:
     rules = catalogue()
     recorded = recordings()
     return {
-        Path("tables.md"): tables_page(TABLES.values()),
+        Path("tables.md"): tables_page([*TABLES.values(), FINDINGS]),
         Path("limits.md"): limits_page(limits.every().values()),
         Path("rules/README.md"): rules_page(rules.values()),
         **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},
@@ -107,8 +110,16 @@ def _table(table: Table) -> str:
 
 
 def _type(column: Column) -> str:
-    name = str(column.dtype).lower().replace("string", "text").replace("(", " of ").replace(")", "")
+    name = _named(column.dtype)
     return f"{name}?" if column.nullable else name
+
+
+def _named(dtype: DataType) -> str:
+    if isinstance(dtype, List):
+        return f"list of {_named(dtype.inner)}"
+    if isinstance(dtype, Struct):
+        return f"struct of {', '.join(f'{field.name} {_named(field.dtype)}' for field in dtype.fields)}"
+    return str(dtype).lower().replace("string", "text")
 
 
 def limits_page(every: Iterable[Limit]) -> str:

@@ -317,7 +317,8 @@ class Analysis:
         c = self.capture
         return CAPTURES.frame({
             "capture": [c.file], "format": [c.format], "packets": [c.packets], "bytes": [c.size],
-            "last_frame": [c.packets], "last_time": [self.last_time or 0], "damage": [c.damage or ""],
+            "last_frame": [c.packets], "first_time": [_in_64_bits(c.first_time)], "last_time": [self.last_time or 0],
+            "damage": [c.damage or ""],
             "snap_length": [max(self.snap_length, mirrored if (mirrored := self.decoding.longest_cut) >= 0 else NEVER)],
             "clock_steps": [self.steps.count], "clock_step_worst": [self.steps.worst],
             **{f"clock_step_{name}": [[getattr(step, name) for step in self.steps.first]] for name in _OF_STEPS},
@@ -335,6 +336,10 @@ class Analysis:
             encapsulations=dict(sorted(self.decoding.encapsulations.items(), key=lambda item: (-item[1], item[0]))),
             duplicates=self.duplicates, damage=c.damage, files=c.files,
         )  # fmt: skip
+
+
+def _in_64_bits(time: int | None) -> int:
+    return time if time is not None and -(1 << 63) < time < 1 << 63 else NEVER
 
 
 def _many(waiting: list[Tables]) -> bool:

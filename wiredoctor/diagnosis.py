@@ -34,6 +34,7 @@ class Done:
     exchanges: Rows
     limits: list[str]
     folder: Folder
+    captures: pl.DataFrame
     again: Again | None = None
 
 
@@ -63,7 +64,7 @@ def diagnose(
     """A capture that has been read to its end. `judge` is handed the candidates of the summaries."""
     findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
     said = [*analysis.decoding.limits.values(), *analysis.met.sentences()]
-    return Done(analysis.summary(), findings, connections, exchanges, said, analysis.folder)
+    return Done(analysis.summary(), findings, connections, exchanges, said, analysis.folder, analysis.capture_table())
 
 
 def _settle(
@@ -144,6 +145,7 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
     report.findings = [replace(finding, number=number) for number, finding in enumerate(ordered, 1)]
     report.delay = total_delay(report.findings)
     if done:
+        report.scan_captures = lambda: pl.concat([one.captures.lazy() for one in done])
         report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
 
         def scan_exchanges() -> pl.LazyFrame:

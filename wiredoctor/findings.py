@@ -303,6 +303,7 @@ class Report:
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     scan_connections: Callable[[], pl.LazyFrame] | None = None
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None
+    scan_captures: Callable[[], pl.LazyFrame] | None = None
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
     """Of a live capture of hours: rows of "connections" and "exchanges" that are not kept, with the columns that are counted and
     `rows`, how many were alike."""

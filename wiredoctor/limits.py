@@ -299,3 +299,7 @@ FINISHED_AT_ONCE = Limit(
     "finished-at-once", "report", 16_384, "connections",
     "are finished together: their rows are made in Python, at 2 kB each",
 )  # fmt: skip
+HAR_BODY = Limit(
+    "har-body", "report", 16 * _MIB, "bytes",
+    "a longer body is left out of a HAR file, where a comment says so: what shows such files holds all of it in memory",
+)  # fmt: skip

@@ -188,6 +188,7 @@ CAPTURES = Table(
         _c("packets", I64, "", "packet records read"),
         _c("bytes", I64, "bytes", "size of the file"),
         _c("last_frame", I64, "", "number of the last packet; 0 without any"),
+        _n("first_time", I64, "ns", "time of the first packet, since 1970 in UTC; none where 64 bits do not hold it"),
         _c("last_time", I64, "ns", "time of the last packet, since the first"),
         _c("damage", TEXT, "", "what could not be read and where; empty when all could"),
         _n("snap_length", I64, "bytes", "the longest of the packets that are in the file in part only; none without any"),
@@ -818,3 +819,42 @@ READ_AGAIN = TABLES | {
     "packets": Table(PACKETS.name, PACKETS.row, (_OWNER, *PACKETS.columns)),
 }
 """The tables as they are told of a capture that is read again: a record knows its frame, and packets their connection."""
+
+_SECONDS, _STEP = pl.Float64(), {"frame": pl.Int64(), "elapsed": pl.Float64(), "note": pl.String()}
+
+FINDINGS = Table(
+    "findings",
+    "a finding of the report, in its order",
+    (
+        _n("number", I64, "", "place in the whole report, from 1"),
+        _c("capture", TEXT, "", "the file as it was named"),
+        _c("rule", TEXT, "", "rule"),
+        _c("family", TEXT, "", "its family"),
+        _n("kind", TEXT, "", "kind of the finding, where the rule has kinds"),
+        _n("side", TEXT, "", "client or server: who has to change something; none where it is neither or unknown"),
+        _c("severity", TEXT, "", "error, warning or note"),
+        _c("confidence", TEXT, "", "high, medium or low"),
+        _c("title", TEXT, "", "what happened, in short"),
+        _c("message", TEXT, "", "what happened"),
+        _n("client", TEXT, "", "client endpoint, address:port"),
+        _n("server", TEXT, "", "server endpoint, address:port"),
+        _n("connection", I64, "", "connection id"),
+        _n("exchange", I64, "", "index of the exchange in its connection"),
+        _n("request", TEXT, "", "method and target of the exchange, masked"),
+        _n("status", I64, "", "its status code"),
+        _c("time", TEXT, "", "when, RFC 3339 in UTC"),
+        _c("elapsed", _SECONDS, "s", "the same, since the first packet of the capture"),
+        _n("delay", _SECONDS, "s", "what the user would have got back without the fault, at most"),
+        _c("count", I64, "", "how many events the finding stands for"),
+        _c("measures", pl.List(pl.Struct({"name": TEXT, "value": _SECONDS})), "", "numbers that the message names (times in s)"),
+        _c("evidence", pl.List(pl.Struct(_STEP)), "", "the proof: frame, seconds since the first packet, what it shows"),
+        _c("remedy", TEXT, "", "what to change"),
+        _c("references", pl.List(pl.Struct({"title": TEXT, "url": TEXT})), "", "standards and manuals"),
+        _c("display_filter", TEXT, "", "Wireshark display filter that shows it"),
+        _c("fingerprint", TEXT, "", "the same for one fault in different captures"),
+        _n("client_software", TEXT, "", "User-Agent of the client"),
+        _n("server_software", TEXT, "", "Server field of the server"),
+        _c("caused_by", pl.List(pl.Struct({"rule": TEXT, "frame": I64})), "", "findings of which it is a consequence"),
+    ),
+)
+"""Only exported: no stage has it."""

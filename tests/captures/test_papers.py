@@ -11,6 +11,7 @@ import pytest
 import wiredoctor
 from tests.captures.papers import PATHS, key, read
 from tests.pipeline.agreement import disagreements
+from tests.report.agreeing import check_formats, whole_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +102,11 @@ def test_findings_are_those_of_the_papers(path: Path) -> None:
 @EACH
 def test_findings_agree(path: Path) -> None:
     assert disagreements(report_of(path)) == []
+
+
+@EACH
+def test_formats_for_other_programs_say_the_same(path: Path) -> None:
+    check_formats(report_of(path), whole_json(report_of(path)))
 
 
 @EACH

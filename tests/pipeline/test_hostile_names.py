@@ -42,7 +42,7 @@ def test_of_packets(tmp_path: Path, one: str, two: str, three: str, secrets: boo
     path = tmp_path / "names.pcap"
     asked = f"GET /{one}?{two}={three} HTTP/1.1\r\nHost: {two}\r\nUser-Agent: {three}\r\nX{one} : {two}"
     path.write_bytes(to_pcap(spoken(asked, f"HTTP/1.1 200 {one}\r\nServer: {two}\r\nContent-Length: 1\r\n\r\nx{three}{one}")))
-    report = wiredoctor.analyze(path, show_secrets=secrets)
+    report = wiredoctor.analyze(path, show_secrets=secrets, keep=True)
     assert {"excess-body", "malformed-head"} & {f.rule for f in report.findings}
     for name, output in outputs(report).items():
         assert (name, [sign for sign in output if sign != "\n" and not sign.isprintable()]) == (name, [])
@@ -52,7 +52,7 @@ def test_of_packets(tmp_path: Path, one: str, two: str, three: str, secrets: boo
 def test_of_files(tmp_path: Path, name: bytes) -> None:
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(to_pcap(spoken("GET / HTTP/1.1", "")))
-    report = wiredoctor.analyze(path)
+    report = wiredoctor.analyze(path, keep=True)
     made = outputs(report)
     assert len(report.exchanges) == 1
     for way in ("json", "exchanges jsonl", "text 80 {}", "markdown"):

@@ -20,7 +20,21 @@ from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, 
 from tests.report.pages import page_data
 from wiredoctor import limits
 from wiredoctor.findings import Report
-from wiredoctor.report import connections, csv, exchanges, html, json, junit, markdown, sarif, show, show_text, text
+from wiredoctor.report import (
+    connections,
+    csv,
+    exchanges,
+    exported,
+    har,
+    html,
+    json,
+    junit,
+    markdown,
+    sarif,
+    show,
+    show_text,
+    text,
+)
 from wiredoctor.report.ladder import of_findings
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper, Writer
@@ -185,6 +199,7 @@ def outputs(report: Report) -> dict[str, str]:
         "sarif": lambda out: sarif.write(report, out, catalogue()),
         "junit": lambda out: junit.write(report, out),
         "csv": lambda out: csv.write(report, out),
+        "har": lambda out: har.write(report, out),
         "exchanges csv": lambda out: csv.write_table(report, out, "exchanges"),
         "html": lambda out: html.write(report, out),
     }
@@ -194,6 +209,7 @@ def outputs(report: Report) -> dict[str, str]:
         made[name] = sink.getvalue().decode().replace("\r\n", "\n")
     made["html"] += str(page_data(made["html"]))
     made["frames"] = f"{report.exchanges.to_dicts()} {report.connections.to_dicts()}"
+    made["tables"] = " ".join(str(rows.to_dicts()) for _, rows in exported.portions(report))
     made["objects"] = f"{report.findings} {report.captures}"
     return made
 
@@ -286,7 +302,7 @@ def test_nothing_leaves_of_what_is_no_head_at_all(tmp_path: Path, talks: list[tu
     path = tmp_path / "soup.pcap"
     said = (spoken(head + asked, line + answered + "\r\n\r\n") for head, asked, line, answered in talks)
     path.write_bytes(one_capture(said))
-    for name, output in outputs(wiredoctor.analyze(path)).items():
+    for name, output in outputs(wiredoctor.analyze(path, keep=True)).items():
         assert (name, leaks(output)) == (name, []), talks
 
 

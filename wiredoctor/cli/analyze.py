@@ -19,6 +19,7 @@ from wiredoctor.cli.options import (
     Connections,
     End,
     FailOn,
+    Files,
     Format,
     Hosts,
     Ignores,
@@ -32,14 +33,15 @@ from wiredoctor.cli.options import (
     Secrets,
     Selects,
     Severity,
+    TablesFormat,
     Verbose,
     size,
     wanted,
 )
-from wiredoctor.cli.outputs import outputs, write_file, write_stdout
+from wiredoctor.cli.outputs import outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import requested, run
-from wiredoctor.cli.writing import How, reads_again, write_report
+from wiredoctor.cli.writing import How, reads_again, write_files, write_report
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -52,6 +54,10 @@ def analyze(
     format: Annotated[Printed, typer.Option("--format", "-f", help="What to print on standard output.")] = Printed.text,
     full: Annotated[bool, typer.Option("--full", help="JSON with every connection and exchange.")] = False,
     everything: Annotated[bool, typer.Option("--all", help='Text without "N more".')] = False,
+    bodies: Annotated[
+        bool, typer.Option("--bodies", help="HAR with the bodies, as they were sent: nothing in them is masked.")
+    ] = False,
+    tables_format: TablesFormat = Files.parquet,
     merge: Merge = False,
     max_spool: MaxSpool = None,
     host: Hosts = None,
@@ -87,6 +93,8 @@ def analyze(
     forms = [printed, *(file.format for file in files)]
     if full and Format.json not in forms:
         raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
+    if bodies and Format.har not in forms:
+        raise UsageError("--bodies is about HAR: add -o FILE.har")
     rules = every_rule()
     read = configuration(config, rules)
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
@@ -102,15 +110,15 @@ def analyze(
     code = _exit(report, least, request.selected, complete=complete)
     how = How(
         full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least,
-        selected=request.selected, unread=unread, code=code,
+        selected=request.selected, unread=unread, code=code, bodies=bodies,
+        tables_format=tables_format.value,
     )  # fmt: skip
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         write_report(report, form, out, paper, how)
 
     if report.captures:
-        for file in files:
-            write_file(file, write)
+        write_files(report, files, how)
         write_stdout(printed, write, color)
     return code
 

@@ -1,4 +1,4 @@
-"""Reports for other programs: SARIF, JUnit XML, CSV. What writes them is loaded when it is asked for."""
+"""Reports for other programs: SARIF, JUnit XML, CSV, HAR. What writes them is loaded when it is asked for."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def write_csv(report: Report, out: BinaryIO, _paper: Paper, _how: How) -> None:
     from wiredoctor.report import csv
 
     csv.write(report, out)
+
+
+def write_har(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None:
+    """HAR 1.2."""
+    from wiredoctor.cli.exits import say
+    from wiredoctor.cli.outputs import spool
+    from wiredoctor.report import har
+
+    if how.bodies and not how.quiet:
+        say(f"HAR: {har.BODIES}")
+    har.write(report, out, bodies=how.bodies, spool=spool)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
@@ -34,10 +34,10 @@ from wiredoctor.cli.options import (
     wanted,
 )
 from wiredoctor.cli.orders import Backend, ordered
-from wiredoctor.cli.outputs import Output, outputs, write_file, write_stdout
+from wiredoctor.cli.outputs import Output, outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import reduced, requested
-from wiredoctor.cli.writing import How, needs_packets, write_report
+from wiredoctor.cli.writing import How, needs_packets, write_files, write_report
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -221,8 +221,7 @@ def _write(report: Report, files: Sequence[Output], format: LiveFormat, view: Vi
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         write_report(report, form, out, paper, how)
 
-    for file in files:
-        write_file(file, cast("Callable[[Format, BinaryIO, Paper], None]", write))
+    write_files(report, files, how)
     if format == LiveFormat.jsonl:
         cast("JsonLines", view).finish(report)
     else:

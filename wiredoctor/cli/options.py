@@ -25,6 +25,8 @@ class Format(StrEnum):
     junit = "junit"
     csv = "csv"
     html = "html"
+    har = "har"
+    tables = "tables"
 
 
 SUFFIXES = {
@@ -36,6 +38,7 @@ SUFFIXES = {
     ".xml": Format.junit,
     ".csv": Format.csv,
     ".html": Format.html,
+    ".har": Format.har,
 }
 """Suffix of a file of -o -> the format that it names."""
 
@@ -50,6 +53,13 @@ class Printed(StrEnum):
     sarif = "sarif"
     junit = "junit"
     csv = "csv"
+
+
+class Files(StrEnum):
+    """What the files of tables are."""
+
+    parquet = "parquet"
+    arrow = "arrow"
 
 
 class TableFormat(StrEnum):
@@ -124,8 +134,11 @@ Outputs = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help=f"Also write a report; the suffix names the format: {', '.join(SUFFIXES)} (repeatable).",
+        help=f"Also write a report; the suffix names the format: {', '.join(SUFFIXES)}; FOLDER/ gets all tables (repeatable).",
     ),
+]
+TablesFormat = Annotated[
+    Files, typer.Option("--tables-format", help="What the files in the folder of -o FOLDER/ are.", show_default=False)
 ]
 Selects = Annotated[
     list[str] | None,

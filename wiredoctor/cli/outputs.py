@@ -35,22 +35,42 @@ def outputs(paths: list[str] | None, captures: Sequence[str]) -> list[Output]:
         path = Path(text)
         if path in checked:
             raise UsageError(f"-o {text} is given twice")
-        checked[path] = _checked(path)
+        checked[path] = _folder(path) if _is_folder(text) else _checked(path)
         if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
             raise UsageError(f"-o {text} would overwrite a capture that is to be read")
     return list(checked.values())
 
 
+def _is_folder(text: str) -> bool:
+    """Whether tables are meant: what looks like a report and is a folder is a mistake."""
+    path = Path(text)
+    return text.endswith(("/", os.sep)) or (path.is_dir() and path.suffix.lower() not in SUFFIXES)
+
+
+def _folder(path: Path) -> Output:
+    """A folder for tables: it is made where there is none."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"-o {path}{os.sep}: is no folder")
+    return Output(_writable(path), Format.tables)
+
+
 def _checked(path: Path) -> Output:
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"-o {path}: the suffix names the format and must be one of {', '.join(SUFFIXES)}")
+        known = ", ".join(SUFFIXES)
+        raise UsageError(
+            f"-o {path}: the suffix names the format and must be one of {known}; a folder for tables ends with {os.sep}"
+        )
     if path.is_dir():
         raise UsageError(f"-o {path}: is a directory")
+    return Output(_writable(path), SUFFIXES[path.suffix.lower()])
+
+
+def _writable(path: Path) -> Path:
     if not path.parent.is_dir():
         raise UsageError(f"-o {path}: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(f"-o {path}: no permission to write")
-    return Output(path, SUFFIXES[path.suffix.lower()])
+    return path
 
 
 def write_file(output: Output, write: Write) -> None:

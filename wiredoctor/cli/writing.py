@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from wiredoctor.cli.exports import write_csv, write_junit, write_sarif
+from wiredoctor.cli.exports import write_csv, write_har, write_junit, write_sarif
 from wiredoctor.cli.options import Format, Severity
-from wiredoctor.cli.outputs import Text, spool
+from wiredoctor.cli.outputs import Output, Text, spool, write_file
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -22,7 +22,8 @@ class How(NamedTuple):
 
     `full`: JSON with tables. `everything`: nothing is left out for its length. `quiet`: the result and nothing else. `shown`:
     in words, what the report was narrowed to. `fail_on`, with the rules that were `selected`: what the command fails for.
-    `unread`: a line for each input that could not be read. `code`: what the command exits with.
+    `unread`: a line for each input that could not be read. `code`: what the command exits with. `bodies`: HAR with what was
+    sent in them. `tables_format`: what the files of tables are.
     """
 
     full: bool = False
@@ -33,11 +34,28 @@ class How(NamedTuple):
     selected: Sequence[str] = ()
     unread: Sequence[str] = ()
     code: int | None = None
+    bodies: bool = False
+    tables_format: str = "parquet"
 
 
 def write_report(report: Report, form: Format, out: BinaryIO, paper: Paper, how: How) -> None:
     """Writes it."""
     WRITERS[form](report, out, paper, how)
+
+
+def write_files(report: Report, files: Iterable[Output], how: How) -> None:
+    """Writes the files of -o."""
+
+    def write(form: Format, out: BinaryIO, paper: Paper) -> None:
+        write_report(report, form, out, paper, how)
+
+    for file in files:
+        if file.format == Format.tables:
+            from wiredoctor.cli.folders import tell, write_tables
+
+            tell(write_tables(report, file.path, how.tables_format))
+        else:
+            write_file(file, write)
 
 
 def reads_again(forms: Iterable[Format]) -> bool:
@@ -90,9 +108,10 @@ WRITERS: Mapping[Format, Callable[[Report, BinaryIO, Paper, How], None]] = {
     Format.junit: write_junit,
     Format.csv: write_csv,
     Format.html: _html,
+    Format.har: write_har,
 }
 
-_AGAIN: frozenset[Format] = frozenset({Format.html})
+_AGAIN: frozenset[Format] = frozenset((Format.html, Format.har, Format.tables))
 """Formats that say more when they can read the captures again."""
 
 _PACKETS: frozenset[Format] = frozenset()

@@ -59,14 +59,15 @@ def seconds(column: str) -> pl.Expr:
 
 def escaped(column: str) -> pl.Expr:
     """`findings.printable` of a column."""
-    return pl.col(column).map_batches(_printable, return_dtype=pl.String)
+    return pl.col(column).map_batches(printable_texts, return_dtype=pl.String)
 
 
 def _needs_escape(text: pl.Series) -> pl.Series:
     return text.str.contains(r"[^\x20-\x7e]").fill_null(value=False)
 
 
-def _printable(text: pl.Series) -> pl.Series:
+def printable_texts(text: pl.Series) -> pl.Series:
+    """`findings.printable` of each text."""
     return _patch(text, text, _needs_escape(text), printable)
 
 

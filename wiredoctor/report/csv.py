@@ -23,7 +23,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a formula of a cell (OWASP, CSV Injection)."""
 
 COLUMNS = (
-    *("capture", "severity", "confidence", "rule", "family", "kind", "side", "title", "message", "client", "server"),
+    *("number", "capture", "severity", "confidence", "rule", "family", "kind", "side", "title", "message", "client", "server"),
     *("connection", "exchange", "request", "status", "time", "elapsed", "delay", "count", "frames", "evidence", "measures"),
     *("remedy", "references", "display_filter", "fingerprint", "client_software", "server_software", "caused_by"),
 )

@@ -129,7 +129,7 @@ Span = tuple[float, float]
 
 def _span(capture: CaptureSummary, wanted: Wanted) -> Span:
     """The wanted time span in nanoseconds since the first packet of this capture."""
-    first = _nanoseconds(capture.first_time)
+    first = nanoseconds(capture.first_time)
     begin = wanted.begin.since(first) if wanted.begin else float("-inf")
     end = wanted.end.since(first) if wanted.end else float("inf")
     return begin, end
@@ -143,7 +143,7 @@ def seconds_in(capture: CaptureSummary, wanted: Wanted) -> tuple[float, float] |
     return max(begin / _SECOND, -FAR), min(end / _SECOND, FAR)
 
 
-def _nanoseconds(time: str | None) -> int | None:
+def nanoseconds(time: str | None) -> int | None:
     """RFC 3339 with nine decimals -> nanoseconds since 1970."""
     if time is None:
         return None

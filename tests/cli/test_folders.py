@@ -1,0 +1,123 @@
+"""`-o tables/`: a file for each table, all of them or none, with the columns that tables.py declares."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+import wiredoctor
+from wiredoctor.cli import folders
+from wiredoctor.cli.app import application
+from wiredoctor.findings import Report
+from wiredoctor.report import exported
+from wiredoctor.tables import TABLES
+
+ROOT = Path(__file__).parents[2]
+CAPTURE = ROOT / "captures" / "server-head-body-split.pcap"
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return wiredoctor.analyze(CAPTURE, keep=True)
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(application(), list(words))
+
+
+def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    assert folders.write_tables(report, tmp_path / "t", "parquet").missing == []
+    assert {path.stem for path in (tmp_path / "t").iterdir()} == {*TABLES, "findings"}
+    for path in (tmp_path / "t").iterdir():
+        file = pq.ParquetFile(path)
+        declared = [c.name for c in exported.TABLES[path.stem].columns]
+        names = file.schema_arrow.names
+        assert [n for n in names if n != "capture" or "capture" in declared] == [
+            n for n in declared if not n.endswith("credentials_user")
+        ]
+        assert names[0] in ("capture", "number")
+        metadata = {key.decode(): value.decode() for key, value in file.metadata.metadata.items()}
+        described = json.loads(metadata["wiredoctor.columns"])
+        assert [c["name"] for c in described] == names
+        assert all(c["meaning"] for c in described)
+        assert (metadata["wiredoctor.table"], metadata["wiredoctor.secrets"]) == (path.stem, "false")
+        if file.metadata.num_row_groups:
+            assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_arrow_says_the_same(report: Report, tmp_path: Path) -> None:
+    feather = pytest.importorskip("pyarrow.feather")
+    for form in ("parquet", "arrow"):
+        folders.write_tables(report, tmp_path / "t", form)
+    for name in exported.TABLES:
+        read = pl.read_parquet(tmp_path / "t" / f"{name}.parquet")
+        assert pl.DataFrame(feather.read_table(tmp_path / "t" / f"{name}.arrow")).equals(read)
+        assert read.schema == exported.schema(name)
+
+
+def test_an_empty_report(tmp_path: Path) -> None:
+    folders.write_tables(Report(version="0.1.0"), tmp_path, "parquet")
+    assert all(pl.read_parquet(path).is_empty() for path in tmp_path.iterdir())
+
+
+def test_without_packets_there_is_what_the_report_has(tmp_path: Path) -> None:
+    report = wiredoctor.analyze(CAPTURE)
+    (tmp_path / "packets.parquet").write_bytes(b"of before")
+    made = folders.write_tables(report, tmp_path, "parquet")
+    assert (
+        sorted(made.tables) == ["captures", "connections", "exchanges", "findings"] == sorted(p.stem for p in tmp_path.iterdir())
+    )
+    assert "packets" in made.missing
+    assert pl.read_parquet(tmp_path / "exchanges.parquet").height == report.exchange_count
+
+
+def test_what_is_half_written_does_not_look_finished(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "packets.parquet").write_bytes(b"of before")
+    (tmp_path / "mine.txt").write_bytes(b"x")
+
+    def fails(*_: object) -> dict[str, str]:
+        raise OSError("no room")
+
+    monkeypatch.setattr(exported, "metadata", fails)
+    with pytest.raises(OSError, match="no room"):
+        folders.write_tables(report, tmp_path, "parquet")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"packets.parquet": b"of before", "mine.txt": b"x"}
+
+
+def test_many_portions_make_one_file(report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "TOGETHER", 1)
+    folders.write_tables(report, tmp_path / "a", "parquet")
+    monkeypatch.undo()
+    folders.write_tables(report, tmp_path / "b", "parquet")
+    for name in exported.TABLES:
+        assert pl.read_parquet(tmp_path / "a" / f"{name}.parquet").equals(pl.read_parquet(tmp_path / "b" / f"{name}.parquet"))
+
+
+def test_the_command(tmp_path: Path) -> None:
+    folder = f"{tmp_path / 'new'}/"
+    assert run("analyze", str(CAPTURE), "-o", folder, "--connection", "7", "-o", str(tmp_path / "a.har")).exit_code == 0
+    assert pl.read_parquet(f"{folder}/segments.parquet").is_empty()
+    assert json.loads((tmp_path / "a.har").read_text())["log"]["entries"] == []
+    assert run("analyze", str(CAPTURE), "-o", str(tmp_path / "new"), "--tables-format", "arrow").exit_code == 0
+    assert pl.read_ipc(f"{folder}/segments.arrow").height == 57
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", "{}/file.txt/"], "is no folder"),
+        (["-o", "{}/no/where/"], "there is no folder"),
+        (["-o", "{}/x.bin"], "a folder for tables ends with /"),
+        (["--bodies"], "--bodies is about HAR: add -o FILE.har"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before(tmp_path: Path, words: list[str], said: str) -> None:
+    (tmp_path / "file.txt").write_text("x")
+    done = run("analyze", str(CAPTURE), *(word.format(tmp_path) for word in words))
+    assert done.exit_code == 2
+    assert said in done.stderr

@@ -1,0 +1,96 @@
+"""A body as HAR tells it: without chunk framing, decompressed, as text or in base64."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from typing import NamedTuple
+
+from wiredoctor import limits
+
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_PLAIN = frozenset(("", "identity"))
+
+
+class Body(NamedTuple):
+    """Content, decoded as far as `comment` does not say otherwise; None where it is left out, for the reason in `comment`."""
+
+    content: bytes | None
+    comment: str = ""
+
+
+def decoded(raw: bytes, *, chunked: bool, coding: str) -> Body:
+    """The content of a body as it was sent. coding: Content-Encoding in lower case."""
+    data: bytes | None = raw
+    if chunked:
+        data = without_chunks(raw)
+        if data is None:
+            return Body(None, "its chunks cannot be read")
+    most = limits.HAR_BODY.value
+    for name in reversed([part.strip() for part in coding.split(",")]):
+        if name in _PLAIN:
+            continue
+        if name not in _CODINGS:
+            return Body(data, "as it was sent: this Content-Encoding is not undone")
+        plain = _inflated(data or b"", _CODINGS[name], most)
+        if plain is None:
+            return Body(data, "as it was sent: it cannot be decompressed")
+        if len(plain) > most:
+            return Body(None, f"left out: decompressed it is longer than {limits.HAR_BODY.text}")
+        data = plain
+    return Body(data)
+
+
+def told(content: bytes) -> dict[str, str]:
+    """`text`, with `encoding` where it is base64."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        return {"text": base64.b64encode(content).decode("ascii"), "encoding": "base64"}
+    return {"text": text}
+
+
+def without_chunks(raw: bytes) -> bytes | None:
+    """The content of a chunked body (RFC 9112 section 7.1); None where it is none."""
+    parts: list[bytes] = []
+    place = 0
+    while True:
+        line = _SIZE.match(raw, place)
+        if line is None:
+            return None
+        size, begin = int(line[1], 16), line.end()
+        if not size:
+            return b"".join(parts)
+        end = begin + size
+        behind = 2 if raw[end : end + 2] == b"\r\n" else 1 if raw[end : end + 1] == b"\n" else 0
+        if end > len(raw) or not behind:
+            return None
+        parts.append(raw[begin:end])
+        place = end + behind
+
+
+_CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
+"""Content codings and the windows of zlib that read them: deflate is zlib's format, but many send it bare (RFC 9110 section
+8.4.1.2)."""
+
+
+def _inflated(data: bytes, windows: tuple[int, ...], most: int) -> bytes | None:
+    """At most one byte more than `most`; None where it is not compressed so, or not to its end."""
+    for window in windows:
+        out: list[bytes] = []
+        rest, room = data, most + 1
+        try:
+            while rest and room > 0:
+                inflate = zlib.decompressobj(window)
+                out.append(inflate.decompress(rest, room))
+                room -= len(out[-1])
+                if not inflate.eof and room > 0:
+                    raise zlib.error
+                rest = inflate.unused_data
+        except zlib.error:
+            continue
+        return b"".join(out)
+    return None

@@ -1,0 +1,103 @@
+"""Bytes of messages, put together from packets: ranges of streams that are asked for, kept in a spool.
+
+The capture is read again for them, epoch by epoch; in memory there are some numbers for each range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.report.ordered import Spool, in_memory
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Again
+
+Array = np.ndarray[Any, Any]
+
+
+class Ranges:
+    """Parts of the streams of captures, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Array, Array, Array, Array]] = []
+
+    def add(self, capture: int, stream: Array, start: Array, length: Array) -> None:
+        """More of them. capture: a number of it; stream: connection << 1 | direction; start: stream offset; a length of 0 asks
+        for nothing."""
+        self._parts.append((np.full(len(stream), capture), stream, start, length))
+
+    def columns(self) -> tuple[Array, Array, Array, Array]:
+        """All of them: captures, streams, starts, lengths."""
+        empty = (np.empty(0, np.int64),) * 4
+        capture, stream, start, length = (np.concatenate(c) for c in zip(empty, *self._parts, strict=True))
+        return capture, stream, start, length
+
+
+class Stored:
+    """The bytes of ranges. `get(i)` gives those of the i-th, None where not all of them are in the capture."""
+
+    def __init__(self, ranges: Ranges, spool: Spool = in_memory) -> None:
+        self._capture, self._stream, self._start, self._length = ranges.columns()
+        self._place = np.cumsum(self._length) - self._length
+        self._missing = self._length.copy()
+        # ranges of a stream do not overlap: sorted by their starts they are sorted by their ends
+        self._order = np.lexsort((self._start, self._stream))
+        self._file = spool()
+
+    def fill(self, capture: int, again: Again, connections: Collection[int] | None) -> None:
+        """Reads the capture of this number, of these connections or of all."""
+        order = self._order[self._capture[self._order] == capture]
+        if len(order):
+            for portion in again.portions(["pieces"], connections):
+                self._take(order, portion.tables["pieces"], portion.read)
+
+    def get(self, number: int) -> bytes | None:
+        """The bytes of a range."""
+        if self._missing[number]:
+            return None
+        self._file.seek(int(self._place[number]))
+        return self._file.read(int(self._length[number]))
+
+    def close(self) -> None:
+        """Leaves nothing."""
+        self._file.close()
+
+    def _take(self, order: Array, pieces: pl.DataFrame, read: Callable[[int, int], bytes]) -> None:
+        for one, at, place, length in self._wanted(order, pieces):
+            data = read(place, length)
+            self._file.seek(at)
+            self._file.write(data)
+            self._missing[one] -= len(data)
+
+    def _wanted(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
+        """Where bytes of the pieces belong: range, place in the spool, place in the capture, length."""
+        stream = pieces.get_column("connection").to_numpy() << 1 | pieces.get_column("direction").to_numpy().astype(np.int64)
+        begin, length = pieces.get_column("offset").to_numpy(), pieces.get_column("captured").to_numpy()
+        payload = pieces.get_column("payload").to_numpy()
+        order = order[np.isin(self._stream[order], stream)]
+        keys, starts = self._stream[order], self._start[order]
+        first = _below(keys, starts + self._length[order], stream, begin, equal=True)
+        last = _below(keys, starts, stream, begin + length, equal=False)
+        for piece in np.flatnonzero(last > first):
+            for one in order[first[piece] : last[piece]]:
+                low = max(begin[piece], self._start[one])
+                high = min(begin[piece] + length[piece], self._start[one] + self._length[one])
+                if high > low:
+                    at, place = self._place[one] + low - self._start[one], payload[piece] + low - begin[piece]
+                    yield int(one), int(at), int(place), int(high - low)
+
+
+def _below(keys: Array, values: Array, of_keys: Array, of_values: Array, *, equal: bool) -> Array:
+    """For each pair of the second two, how many pairs of the first two, which are sorted, lie before it (or are `equal`)."""
+    # by one sort of both: to pack the two numbers into one would break on offsets of any size
+    side = np.concatenate((np.zeros(len(keys), np.int8), np.full(len(of_keys), 1 if equal else -1, np.int8)))
+    order = np.lexsort((side, np.concatenate((values, of_values)), np.concatenate((keys, of_keys))))
+    ours = order < len(keys)
+    before = np.cumsum(ours)
+    found = np.empty(len(of_keys), np.int64)
+    found[order[~ours] - len(keys)] = before[~ours]
+    return found
