@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from wiredoctor.report.html.kept import Kept
 
 MOST_GRAPHS = 24
+FAR = 1_000_000
+"""Frames. For connections without a finding that end behind it, a capture is not read again: that would take as long as the
+analysis of it."""
+
 MOST_BURST_CONNECTIONS = 2_000
 MOST_BURSTS = 64
 """Of a body; more are merged where the pauses between them are shortest."""
@@ -61,7 +65,8 @@ class Packets:
 
 
 def chosen(groups: list[Group], connections: Kept, names: list[str]) -> list[Place]:
-    """Connections of which there are graphs: those of the worst findings of each group in turn, then those with most bytes."""
+    """Connections of which there are graphs: those of the worst findings of each group in turn, then those with most
+    bytes among those that end early."""
     wanted: dict[Place, None] = {}
     per_group = [sorted(group.findings, key=lambda f: (-(f.delay or 0.0), f.elapsed)) for group in groups]
     for rank in range(3):
@@ -69,7 +74,8 @@ def chosen(groups: list[Group], connections: Kept, names: list[str]) -> list[Pla
             if rank < len(findings) and (connection := findings[rank].connection) is not None:
                 wanted.setdefault((findings[rank].capture, connection))
     size = pl.col("client_bytes") + pl.col("server_bytes")
-    largest = connections.rows.filter(pl.col("capture") < len(names)).top_k(MOST_GRAPHS, by=size).sort(size, descending=True)
+    near = (pl.col("capture") < len(names)) & (pl.col("last_frame") <= FAR)
+    largest = connections.rows.filter(near).top_k(MOST_GRAPHS, by=size).sort(size, descending=True)
     for row in largest.iter_rows(named=True):
         wanted.setdefault((names[int(row["capture"])], int(row["connection"])))
     return [*wanted][:MOST_GRAPHS]

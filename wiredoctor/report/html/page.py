@@ -50,7 +50,7 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
     ]
     page = environment().get_template("page.html")
     said = _said(report, groups, shown, quiet=quiet)
-    cut = _cut(exchanges, connections, packets, len(report.findings))
+    cut = _cut(report, exchanges, connections, packets)
     for piece in page.generate(sections=sections, blocks=blocks, cut=cut, **said, **_parts()):
         out.write(piece.encode("utf-8", "backslashreplace"))
 
@@ -145,8 +145,9 @@ def _of_capture(capture: CaptureSummary) -> list[str]:
     return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines
 
 
-def _cut(exchanges: kept.Kept, connections: kept.Kept, packets: graphs.Packets, findings: int) -> dict[str, str]:
+def _cut(report: Report, exchanges: kept.Kept, connections: kept.Kept, packets: graphs.Packets) -> dict[str, str]:
     """What the page has not, a sentence for each of its parts; empty where it has all."""
+    findings = len(report.findings)
     of_exchanges = (
         f"{exchanges.rows.height:,} of {count(exchanges.of, 'exchange')}: those that findings speak of, and the slowest"
         if exchanges.rows.height < exchanges.of else ""
@@ -158,8 +159,10 @@ def _cut(exchanges: kept.Kept, connections: kept.Kept, packets: graphs.Packets, 
     unread = f"The packets of {', '.join(packets.unread)} were not kept to be read again" if packets.unread else ""
     bursts = f"Bursts are not shown of {count(packets.bursts_left_out, 'body', 'bodies')}" if packets.bursts_left_out else ""
     some = len(packets.graphs) < connections.of
+    long = any(capture.packets > graphs.FAR for capture in report.captures)
+    early = f" of those that end within the first {graphs.FAR:,} packets" if long else ""
     of_graphs = (
-        f"{count(len(packets.graphs), 'connection')} of {connections.of:,}: of the worst findings, and the largest"
+        f"{count(len(packets.graphs), 'connection')} of {connections.of:,}: of the worst findings, and the largest{early}"
         if some and packets.graphs else ""
     )  # fmt: skip
     return {

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import polars as pl
 from markupsafe import Markup
 
 from wiredoctor.report.groups import Group
 from wiredoctor.report.ladder import of_findings
+from wiredoctor.report.ladder_rows import CONNECTION, EXCHANGE
 from wiredoctor.report.ladder_svg import svg
 from wiredoctor.report.phrases import change, ends, example, standing, times
 from wiredoctor.report.words import clean, duration
@@ -27,6 +29,9 @@ MOST_LISTED = 200
 MOST_PICTURES = 120
 MOST_IN_GROUP = 12
 """Pictures of a page, and of a group: the worst of each group first."""
+
+MOST_HELD = 50_000
+"""Exchanges of the connections of all pictures that are held in memory."""
 
 
 @dataclass
@@ -128,8 +133,27 @@ def _drawn(made: list[Section]) -> list[Told]:
 
 
 def _draw(report: Report, told: list[Told]) -> None:
-    ladders = of_findings(report, [one.finding for one in told])
-    for one, ladder in zip(told, ladders, strict=True):
+    on_connections = [one for one in told if one.finding.connection is not None]
+    others = [one for one in told if one.finding.connection is None]
+    ladders = of_findings(_about(report, on_connections), [one.finding for one in on_connections])
+    ladders += of_findings(report, [one.finding for one in others])
+    for one, ladder in zip([*on_connections, *others], ladders, strict=True):
         title = f"Ladder diagram of finding {one.number}: {clean(one.finding.title)}"
         one.picture = Markup(svg(ladder, title, name=f"ladder-{one.place}", alone=False))
         one.missing = ladder.missing
+
+
+def _about(report: Report, told: list[Told]) -> Report:
+    """The report with the rows of these findings' connections in memory, where they are few: a ladder asks for them several
+    times, and each time all of a large capture would be looked through."""
+    scan_connections, scan_exchanges = report.scan_connections, report.scan_exchanges
+    if scan_connections is None or scan_exchanges is None or not told:
+        return report
+    places = {(one.finding.capture, one.finding.connection) for one in told}
+    wanted = pl.DataFrame(sorted(places), {"capture": pl.String, "connection": pl.Int64}, orient="row").lazy()
+    keys = ["capture", "connection"]
+    connections = scan_connections().join(wanted, on=keys, how="semi").select("capture", "exchanges", *CONNECTION).collect()
+    if connections.get_column("exchanges").sum() > MOST_HELD:
+        return report
+    exchanges = scan_exchanges().join(wanted, on=keys, how="semi").select("capture", *EXCHANGE).collect()
+    return replace(report, scan_connections=connections.lazy, scan_exchanges=exchanges.lazy)
