@@ -254,11 +254,13 @@ def test_in_the_sandbox_of_a_mail_reader(chromium: Browser, page: Path, tmp_path
         assert one.complaints == []
 
 
-def test_printed_all_proofs_are_open(chromium: Browser, page: Path) -> None:
+def test_printed_all_proofs_are_open(chromium: Browser, page: Path, real: Report) -> None:
     with opened(chromium, page) as one:
         one.eval("dispatchEvent(new Event('beforeprint'))")
         assert one.eval("[...document.querySelectorAll('details')].every((one) => one.open)")
         one.tab.emulate_media(media="print")
+        all_of_them = "document.querySelectorAll('#exchanges-table tbody tr[aria-rowindex]').length"
+        one.tab.wait_for_function(f"{all_of_them} === {real.exchange_count}")
         assert one.eval("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not one.tab.locator(".top").is_visible()
         one.eval("dispatchEvent(new Event('afterprint'))")

@@ -13,7 +13,7 @@ class Grid {
     [this.sorted, this.falling] = [shown.indexOf(columns[sorted]), false];
     this.order = Uint32Array.from({ length: rows }, (_, row) => row);
     this.shown = new Map();
-    this.current = 0;
+    this.current = this.printed = 0;
     this.selected = -1;
     this.time = shown.findIndex((column) => column.draw);
     this._build(root, label);
@@ -41,7 +41,8 @@ class Grid {
     this.table = element("table", { role: "grid", "aria-label": label, "aria-colcount": this.columns.length }, element("colgroup", {}, ...widths), element("thead", {}, element("tr", {}, ...this.heads)), this.body);
     this.empty = element("p", { class: "none", hidden: true }, "Nothing here fits the filter.");
     this.scroll = element("div", { class: "scroll", role: "region", "aria-label": `${label}, scrolls` }, this.table, this.empty);
-    root.append(this.scroll);
+    this.rest = element("p", { class: "dim printed" });
+    root.append(this.scroll, this.rest);
     this.body.addEventListener("keydown", (event) => this._key(event));
     this.body.addEventListener("click", (event) => this._click(event));
     this.body.addEventListener("pointermove", (event) => this._hover(event));
@@ -117,10 +118,17 @@ class Grid {
   }
 
   // For the printer all of a short table, or its beginning.
-  render(most = 0) {
+  print(rows) {
+    this.printed = rows;
+    this.rest.textContent = this.order.length > rows ? `The first ${grouped(rows)} of ${grouped(this.order.length)} rows.` : "";
+    if (rows) this.scroll.scrollTop = 0;
+    this.redraw();
+  }
+
+  render() {
     const height = this.scroll.clientHeight || 400;
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - SPARE);
-    const last = Math.min(this.order.length, Math.max(Math.ceil((this.scroll.scrollTop + height) / ROW) + SPARE, most));
+    const last = Math.min(this.order.length, Math.max(Math.ceil((this.scroll.scrollTop + height) / ROW) + SPARE, this.printed));
     // a row that has the focus stays, or the keyboard would be lost
     let after = this.below;
     let [above, below] = [first, this.order.length - last];

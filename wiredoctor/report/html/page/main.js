@@ -63,7 +63,8 @@ async function start() {
   const made = buildExchanges(report, exchanges, axis, jump);
   const connections = buildConnections(report, exchanges, axis, jump);
   const grids = [made?.grid, connections].filter(Boolean);
-  addEventListener("beforeprint", () => grids.forEach((grid) => grid.render(PRINTED)));
+  addEventListener("beforeprint", () => grids.forEach((grid) => grid.print(PRINTED)));
+  addEventListener("afterprint", () => grids.forEach((grid) => grid.print(0)));
   for (const link of document.querySelectorAll("a[data-graph]")) {
     link.parentElement.hidden = false;
     const finding = report.told[Number(link.dataset.finding)];

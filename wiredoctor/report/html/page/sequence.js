@@ -61,26 +61,18 @@ function drawLane(canvas, lane, axis, stalls) {
   const [scale, room] = [axis.scale(width - GUTTER), width - GUTTER];
   const x = (time) => GUTTER + scale(time);
   const y = (offset) => bottom - ((offset - low) / (high - low)) * (bottom - 8);
+  context.save();
+  context.beginPath();
+  context.rect(GUTTER, 0, room, bottom);
+  context.clip();
+  context.globalAlpha = 0.3;
   for (const stall of stalls) {
-    const [left, right] = [x(stall.elapsed * SECOND), x((stall.elapsed + stall.delay) * SECOND)];
-    if (right < GUTTER || left > width) continue;
-    context.globalAlpha = 0.3;
-    hatched(context, Math.max(left, GUTTER), 0, Math.max(Math.min(right, width) - Math.max(left, GUTTER), 1.5), bottom, colours.get("stall"), 12);
-    context.globalAlpha = 1;
-    context.font = "600 12px system-ui, sans-serif";
-    const text = `${stall.rule}, ${duration(stall.delay * SECOND)}`;
-    const wide = context.measureText(text).width;
-    if (right - left > 24) {
-      const at = Math.max(GUTTER + 4, Math.min(Math.max(left, GUTTER) + 6, width - wide - 8));
-      context.fillStyle = colours.get("paper");
-      context.fillRect(at - 3, 5, wide + 6, 17);
-      context.fillStyle = colours.get("stall");
-      context.textAlign = "left";
-      context.textBaseline = "middle";
-      context.fillText(text, at, 14);
-    }
+    const [left, right] = stretch(stall, x, width);
+    if (right > left) hatched(context, left, 0, right - left, bottom, colours.get("stall"), 12);
   }
+  context.restore();
   drawOffsets(context, low, high, y, width, bottom);
+  nameStalls(context, stalls, x, width);
   context.save();
   context.beginPath();
   context.rect(GUTTER, 0, room, bottom);
@@ -93,6 +85,32 @@ function drawLane(canvas, lane, axis, stalls) {
   context.translate(GUTTER, bottom);
   drawTicks(context, axis, room, 5, { from: 0, labels: 12 });
   context.restore();
+}
+
+// Where a stall is in sight, at least so wide that it is seen.
+function stretch(stall, x, width) {
+  const [left, right] = [x(stall.elapsed * SECOND), x((stall.elapsed + stall.delay) * SECOND)];
+  return [Math.max(left, GUTTER), Math.min(Math.max(right, left + 1.5), width)];
+}
+
+// Names that would stand on each other are left out: the next finding, or a closer look, has them.
+function nameStalls(context, stalls, x, width) {
+  let free = 0;
+  context.font = "600 12px system-ui, sans-serif";
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  for (const stall of stalls) {
+    const [left, right] = stretch(stall, x, width);
+    const text = `${stall.rule}, ${duration(stall.delay * SECOND)}`;
+    const wide = context.measureText(text).width;
+    const at = Math.max(GUTTER + 4, Math.min(left + 6, width - wide - 8));
+    if (right - left < 8 || at < free) continue;
+    free = at + wide + 12;
+    context.fillStyle = colours.get("paper");
+    context.fillRect(at - 3, 5, wide + 6, 17);
+    context.fillStyle = colours.get("stall");
+    context.fillText(text, at, 14);
+  }
 }
 
 function drawOffsets(context, low, high, y, width, bottom) {
