@@ -1,4 +1,4 @@
-"""wiredoctor compare: before and after a change, or two points of one wire."""
+"""wiredoctor compare: before and after a change, or two points of one wire, or both sides of a proxy."""
 
 from __future__ import annotations
 
@@ -74,6 +74,9 @@ def compare(
             "--both-sides", help="The two captures are of the same traffic: CLIENT and SERVER, at two points of a wire."
         ),
     ] = False,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="With --both-sides: FRONT and BACK of a proxy, or one capture of both.")
+    ] = False,
     output: Annotated[
         list[str] | None, typer.Option("--output", "-o", metavar="FILE", help="Also write it: .json, .md or .txt (repeatable).")
     ] = None,
@@ -104,7 +107,8 @@ def compare(
 ) -> int:
     """Hold two recordings against each other.
 
-    What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network time and packets were lost.
+    What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network, or of a proxy, time and
+    packets were lost.
 
     Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong or something could not be read; 3 a fault of
     wiredoctor.
@@ -112,12 +116,12 @@ def compare(
     files = outputs(output, recordings)
     if wrong := next((o for o in files if o.format.value not in ComparisonFormat), None):
         raise UsageError(f"-o {wrong.path}: a comparison is written as .json, .md or .txt")
-    _check(recordings, both_sides=both_sides, fail_on=fail_on or [])
+    _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
     rules = every_rule()
     request = requested(rules, configuration(config, rules), wanted(None, None, None, None, None))
     asked = Asked(request, jobs, size("--max-spool", max_spool), show_secrets, quiet, verbose)
     if both_sides:
-        told = _both_sides(recordings, asked, everything=everything)
+        told = _both_sides(recordings, asked, proxy=proxy, everything=everything)
     else:
         told = _before_after(recordings, asked, rules, any_server=any_server, tolerance=tolerance / 100, everything=everything)
     if told is None:
@@ -132,12 +136,15 @@ def compare(
     return Exit.FAILED_ON if any(told.worse(one.value) for one in fail_on or ()) else Exit.DONE
 
 
-def _check(recordings: list[str], *, both_sides: bool, fail_on: list[Worse]) -> None:
+def _check(recordings: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
     """Whether the words make sense together; raises UsageError."""
+    if proxy and not both_sides:
+        raise UsageError("--proxy goes with --both-sides")
     if fail_on and both_sides:
         raise UsageError("--fail-on is about before and after; --both-sides has neither")
-    if len(recordings) != 2:
-        raise UsageError(f"compare takes {'CLIENT and SERVER' if both_sides else 'BEFORE and AFTER'}; {len(recordings)} given")
+    if len(recordings) != 2 and not (proxy and len(recordings) == 1):
+        many = "FRONT and BACK, or one capture of both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
+        raise UsageError(f"compare takes {many}; {len(recordings)} given")
     if recordings.count("-") > 1:
         raise UsageError("standard input can be one of the two only")
 
@@ -162,7 +169,7 @@ def _before_after(
     )
 
 
-def _both_sides(recordings: list[str], asked: Asked, *, everything: bool) -> Told | None:
+def _both_sides(recordings: list[str], asked: Asked, *, proxy: bool, everything: bool) -> Told | None:
     """None where something could not be read, which has been said."""
     from wiredoctor import __version__
     from wiredoctor.comparing import material, two_points
@@ -170,11 +177,38 @@ def _both_sides(recordings: list[str], asked: Asked, *, everything: bool) -> Tol
     from wiredoctor.report import two_points as telling
 
     reports = [report for name in recordings if (report := _kept(name, asked)) is not None]
-    if len(reports) < 2:
+    if len(reports) < len(recordings):
         return None
-    told = two_points(material(reports[0]), material(reports[1]), __version__)
+    if proxy:
+        told = _proxied(reports, asked, everything=everything)
+        if told is None:
+            raise UsageError(
+                "no exchange is on both sides of a proxy: no request at the front has one like it at the back, in its time"
+            )
+        return told
+    points = two_points(material(reports[0]), material(reports[1]), __version__)
+    if not points.connections and (told := _proxied(reports, asked, everything=everything)) is not None:
+        return told
     return Told(
-        partial(comparison_json.write, told, "two-points"),
+        partial(comparison_json.write, points, "two-points"),
+        partial(telling.page, points, everything=everything, quiet=asked.quiet),
+        _never,
+    )
+
+
+def _proxied(reports: list[Report], asked: Asked, *, everything: bool) -> Told | None:
+    """None where no exchange is on both sides."""
+    from wiredoctor import __version__
+    from wiredoctor.comparing import proxied, recorded
+    from wiredoctor.report import comparison_json
+    from wiredoctor.report import proxied as telling
+
+    sides = [recorded(report) for report in reports]
+    told = proxied(sides[0], sides[1] if len(sides) > 1 else None, __version__)
+    if told is None:
+        return None
+    return Told(
+        partial(comparison_json.write, told, "proxy"),
         partial(telling.page, told, everything=everything, quiet=asked.quiet),
         _never,
     )

@@ -6,8 +6,9 @@ It works on tables and findings alone; what opens captures hands them in.
 from __future__ import annotations
 
 from wiredoctor.comparing.before_after import compare
-from wiredoctor.comparing.material import material
+from wiredoctor.comparing.material import material, recorded
+from wiredoctor.comparing.proxies import proxied
 from wiredoctor.comparing.seen import NoReport, Seen, of_json, of_report
 from wiredoctor.comparing.two_points import two_points
 
-__all__ = ["NoReport", "Seen", "compare", "material", "of_json", "of_report", "two_points"]
+__all__ = ["NoReport", "Seen", "compare", "material", "of_json", "of_report", "proxied", "recorded", "two_points"]

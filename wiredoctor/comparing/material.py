@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from wiredoctor.comparing.exchanges import COLUMNS as AT_A_PROXY
 from wiredoctor.comparing.points import Point, gather
 from wiredoctor.tables import EXCHANGES, SECOND
 
@@ -30,6 +31,29 @@ class Material:
     findings: list[Finding]
     exchanges: pl.DataFrame
     again: Again
+
+
+@dataclass
+class Recorded:
+    """A recording at a proxy: its exchanges (columns of comparing.exchanges) and connections, and what was found. first_time:
+    ns since 1970 of its first packet."""
+
+    name: str
+    first_time: int
+    connections: pl.DataFrame
+    exchanges: pl.DataFrame
+    findings: list[Finding]
+    again: Again
+
+
+def recorded(report: Report) -> Recorded:
+    """Of a report on one capture that was kept to be read again."""
+    summary = report.captures[0]
+    rows = EXCHANGES.empty().lazy() if report.scan_exchanges is None else report.scan_exchanges()
+    return Recorded(
+        summary.file, _nanoseconds(summary.first_time), report.connections, rows.select(AT_A_PROXY).collect(), report.findings,
+        report.again[summary.file],
+    )  # fmt: skip
 
 
 def material(report: Report) -> Material:

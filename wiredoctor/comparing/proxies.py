@@ -1,0 +1,271 @@
+"""Recordings before and behind a proxy -> what it did with each exchange, and how long that took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.comparing.exchanges import Nested, nested, split
+from wiredoctor.comparing.heads import Head, names
+from wiredoctor.comparing.rewriting import Message, rewritten
+from wiredoctor.comparing.two_points import spread
+from wiredoctor.findings import printable
+from wiredoctor.proxied import Fate, OwnAnswer, Passed, Proxied, Rewritten, Side
+from wiredoctor.sides import Delays
+from wiredoctor.tables import SECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.comparing.material import Recorded
+
+HELD = SECOND // 20
+"""A message that came over at least so long was collected if its first byte was passed on after its last had come (ns)."""
+
+MOST_HEADS = 1_000
+"""Exchanges of which the field names are compared: their heads are read from the packets."""
+
+MOST_LISTED = 1_000
+
+Row = dict[str, Any]
+
+
+def proxied(front: Recorded, back: Recorded | None, version: str) -> Proxied | None:
+    """`back` is None where both sides are in one capture. None where no exchange is on both sides."""
+    sides = _Sides(front, back)
+    if not sides.found.front.size or (sides.found.front < 0).all():
+        return None
+    pairs = [_passed(sides, *rows) for rows in sides.pairs()]
+    answers = [*sides.answers()]
+    matched = np.unique(sides.found.front[sides.found.front >= 0])
+    counts = np.bincount(sides.found.front[sides.found.front >= 0])
+    served = sides.back.filter(pl.Series(sides.found.front >= 0))["server_time"].drop_nulls().to_numpy()
+    return Proxied(
+        version=version,
+        front=sides.side("front"),
+        back=sides.side("back"),
+        offset=None if back is None else sides.found.ahead / SECOND,
+        matched=len(matched),
+        retried=int((counts > 1).sum()),
+        own=sides.front.height - len(matched),
+        unasked=int((sides.found.front < 0).sum()),
+        reused=sum(one.reused for one in pairs),
+        request_lag=_spread([one.request_lag for one in pairs]),
+        response_lag=_spread([one.response_lag for one in pairs]),
+        in_proxy=_spread([one.in_proxy for one in pairs]),
+        server_time=spread(served),
+        requests_collected=sum(one.request_collected for one in pairs),
+        responses_collected=sum(one.response_collected for one in pairs),
+        changes=_changes(sides),
+        answers=answers[:MOST_LISTED],
+        findings=sides.findings(),
+        exchanges=pairs[:MOST_LISTED],
+        notes=sides.notes(answers),
+    )
+
+
+def _spread(values: list[float | None]) -> Delays | None:
+    return spread(np.array([value for value in values if value is not None], np.float64) * SECOND)
+
+
+class _Sides:
+    """The rows of either side, and which belong together. `found.front`: row at the front of each at the back."""
+
+    def __init__(self, front: Recorded, back: Recorded | None) -> None:
+        self.recorded = (front, back or front)
+        self.one = back is None
+        self.ends = tuple(
+            {
+                number: ends
+                for number, *ends in r.connections.select("connection", "client", "server", "client_direction").iter_rows()
+            }
+            for r in self.recorded
+        )
+        if back is None:
+            rows = front.exchanges
+            at_front, at_back = split(rows, {number: ends[1] for number, ends in self.ends[0].items()})
+            self.front, self.back = rows[at_front], rows[at_back]
+        else:
+            self.front, self.back = front.exchanges, back.exchanges
+        apart = None if back is None else back.first_time - front.first_time
+        self.apart = apart or 0
+        self.found: Nested = nested(self.front, self.back, apart)
+
+    def pairs(self) -> Iterator[tuple[Row, Row]]:
+        """Rows that belong together, in the order of the back."""
+        rows = np.flatnonzero(self.found.front >= 0)
+        here, there = self.front[self.found.front[rows]], self.back[rows]
+        yield from zip(here.iter_rows(named=True), there.iter_rows(named=True), strict=True)
+
+    def at_front(self, time: int | None) -> float | None:
+        """A time of the back by the clock of the front (ns)."""
+        return None if time is None else time + self.apart - self.found.ahead
+
+    def side(self, point: str) -> Side:
+        number = int(point == "back")
+        rows = (self.front, self.back)[number]
+        ids = rows["connection"].unique(maintain_order=True).to_list()
+        servers = dict.fromkeys(self.ends[number][one][1] for one in ids if one in self.ends[number])
+        return Side(self.recorded[number].name, "back" if number else "front", len(ids), rows.height, list(servers)[:20])
+
+    def answers(self) -> Iterator[OwnAnswer]:
+        """Responses at the front that no server behind gave like this, where they are errors or the server's was another."""
+        owner = self.found.front
+        order = np.argsort(owner, kind="stable")
+        starts = np.searchsorted(owner[order], np.arange(self.front.height))
+        ends = np.searchsorted(owner[order], np.arange(self.front.height), side="right")
+        for number, row in enumerate(self.front.iter_rows(named=True)):
+            tries = order[starts[number] : ends[number]]
+            status = row["response_status"]
+            error = status is None or status >= 500 or not row["has_response"]
+            if not len(tries):
+                if status is not None and status >= 500:
+                    yield self._own(row, "never-passed-on", "no request to a server behind it was seen", None)
+                continue
+            last = self.back.row(int(tries[-1]), named=True)
+            if (answer := self._fate(row, last)) and (error or answer[0] == "other-answer"):
+                fate, words = answer
+                again = f", the last of {len(tries)} tries" if len(tries) > 1 else ""
+                yield self._own(row, fate, words + again, last)
+
+    def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
+        """What the server behind did otherwise than the front shows."""
+        if not last["has_response"] or last["response_status"] is None:
+            return "no-answer", f"the server behind did not answer{_closed(last)}"
+        status = last["response_status"]
+        ended, began = row["response_start"], self.at_front(last["response_start"])
+        if ended is not None and began is not None and began > ended and status != row["response_status"]:
+            late = (began - ended) / SECOND
+            return "late-answer", f"the server behind answered {status}, {late:.3g} s later than the proxy"
+        if status != row["response_status"]:
+            return "other-answer", f"the server behind answered {status}"
+        if last["response_end_reason"] in ("fin", "rst", "error") and row["response_end_reason"] != "complete":
+            return "unfinished-answer", f"the answer of the server behind ended early ({last['response_end_reason']})"
+        return None
+
+    def _own(self, row: Row, fate: Fate, words: str, last: Row | None) -> OwnAnswer:
+        return OwnAnswer(
+            row["connection"], row["exchange"], (row["request_start"] or 0) / SECOND, _request(row), row["response_status"],
+            fate, words, last["connection"] if last else None, last["exchange"] if last else None,
+        )  # fmt: skip
+
+    def findings(self) -> list[Any]:
+        """How many of each rule on either side; of one capture by the side on which their connection is."""
+        made: dict[tuple[str, str], int] = {}
+        for number, rows in enumerate((self.front, self.back)):
+            own = set(rows["connection"].to_list())
+            for finding in self.recorded[number].findings:
+                if finding.connection in own or (not self.one and finding.connection is None):
+                    key = ("back" if number else "front", finding.rule)
+                    made[key] = made.get(key, 0) + finding.count
+        return [(side, rule, count) for (side, rule), count in made.items()]
+
+    def notes(self, answers: list[OwnAnswer]) -> list[str]:
+        notes: list[str] = []
+        if int((self.found.front >= 0).sum()) > MOST_HEADS:
+            notes.append(f"field names are compared of the first {MOST_HEADS:,} exchanges")
+        if len(answers) > MOST_LISTED:
+            notes.append(f"{len(answers):,} answers were not the server's, of which {MOST_LISTED:,} are listed")
+        return notes
+
+
+def _closed(row: Row) -> str:
+    if row["server_close_time"] is None:
+        return ""
+    return ", and reset the connection" if row["server_close_rst"] else ", and closed the connection"
+
+
+def _request(row: Row) -> str:
+    return printable(f"{row['request_method']} {row['request_target']}")
+
+
+def _passed(sides: _Sides, here: Row, there: Row) -> Passed:
+    begun, answered = sides.at_front(there["request_start"]), sides.at_front(there["response_start"])
+    over = sides.at_front(there["response_end"])
+    request_lag = _lag(here["request_start"], begun)
+    response_lag = _lag(answered, here["response_start"])
+    whole = _lag(here["request_start"], here["response_end"]), _lag(begun, over)
+    in_proxy = None if whole[0] is None or whole[1] is None else max(0.0, whole[0] - whole[1])
+    request_took, response_took = _lag(here["request_start"], here["request_end"]), _lag(answered, over)
+    return Passed(
+        _request(here), here["response_status"], here["connection"], here["exchange"], there["connection"], there["exchange"],
+        request_lag, response_lag, in_proxy,
+        bool(request_took is not None and request_took * SECOND >= HELD and begun is not None and begun >= here["request_end"]),
+        bool(
+            response_took is not None and response_took * SECOND >= HELD and over is not None
+            and here["response_start"] is not None and here["response_start"] >= over - SECOND // 1000
+        ),
+        there["exchange"] > 0,
+    )  # fmt: skip
+
+
+def _lag(begin: float | None, end: float | None) -> float | None:
+    """Seconds between two times in ns."""
+    return None if begin is None or end is None else round((end - begin) / SECOND, 9)
+
+
+def _changes(sides: _Sides) -> list[Rewritten]:
+    """Each kind of change once, those of most exchanges first."""
+    fields = _fields(sides)
+    found: dict[tuple[str, str, str, str], list[tuple[Row, Row]]] = {}
+    for here, there in sides.pairs():
+        for message in ("request", "response"):
+            if not there[f"has_{message}"] or not here[f"has_{message}"]:
+                continue
+            first, second = (here, there) if message == "request" else (there, here)
+            one, two = (_message(row, message, fields[int(row is there)]) for row in (first, second))
+            for what, received, passed_on in rewritten(one, two):
+                found.setdefault((message, what, received, passed_on), []).append((here, there))
+    made: list[Rewritten] = []
+    for (message, what, received, passed_on), pairs in found.items():
+        here, there = pairs[0]
+        made.append(
+            Rewritten(
+                "request" if message == "request" else "response", what, received, passed_on, len(pairs),
+                here["connection"], here["exchange"], there["connection"], there["exchange"],
+            )
+        )  # fmt: skip
+    return sorted(made, key=lambda c: (c.message, -c.exchanges, c.what, c.received, c.passed_on))
+
+
+Fields = dict[tuple[int, int, str], tuple[str, ...]]
+"""Field names by connection, exchange and message."""
+
+
+def _fields(sides: _Sides) -> tuple[Fields, Fields]:
+    """Of the first exchanges that are on both sides."""
+    chosen: tuple[dict[Head, tuple[int, int, str]], ...] = ({}, {})
+    for number, rows in enumerate(sides.pairs()):
+        if number >= MOST_HEADS:
+            break
+        for side, row in enumerate(rows):
+            for message in ("request", "response"):
+                if (head := _head(row, message, sides.ends[side])) is not None:
+                    chosen[side][head] = (row["connection"], row["exchange"], message)
+    made: list[Fields] = []
+    for side, recorded in enumerate(sides.recorded):
+        read = names(recorded.again, chosen[side])
+        made.append({chosen[side][head]: found for head, found in read.items()})
+    return made[0], made[1]
+
+
+def _head(row: Row, message: str, ends: dict[int, list[Any]]) -> Head | None:
+    offset, length = row[f"{message}_offset"], row[f"{message}_head_bytes"]
+    if offset is None or not length or row["connection"] not in ends:
+        return None
+    from_client = int(ends[row["connection"]][2])
+    return Head(row["connection"], from_client if message == "request" else 1 - from_client, offset, length)
+
+
+def _message(row: Row, message: str, fields: Fields) -> Message:
+    def of(name: str) -> Any:
+        return row[f"{message}_{name}"]
+
+    connection = "close" if of("connection_close") else "keep-alive" if of("connection_keep_alive") else ""
+    return Message(
+        of("version"), of("framing"), connection, of("content_encoding") or "", of("body_bytes"), of("chunks"),
+        of("end_reason") == "complete", fields.get((row["connection"], row["exchange"], message)),
+        row["response_bursts"] if message == "response" else None, row["request_host"] if message == "request" else "",
+        row["response_status"] if message == "response" else None,
+    )  # fmt: skip
