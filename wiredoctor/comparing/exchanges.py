@@ -123,7 +123,8 @@ def _assigned(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...],
 
 
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
-    """A request comes to the back later than to the front, and a response to the front later than to the back."""
+    """A request comes to the back later than to the front, and a response to the front later than to the back. Where that allows
+    for one clock, it is one: mostly both sides are recorded on the proxy."""
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []
     ahead: list[Array] = []
@@ -131,6 +132,8 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
     for column, way in (("request_start", True), ("response_start", False)):
         here, there = front[column][owner[rows]], back[column][rows]
         known = (here.is_not_null() & there.is_not_null()).to_numpy()
+        if not way:  # another status is another response
+            known &= (front["response_status"][owner[rows]] == back["response_status"][rows]).fill_null(value=False).to_numpy()
         first, second = here.fill_null(0).to_numpy()[known], there.fill_null(0).to_numpy()[known]
         times.append(first)
         ahead.append(second - first + apart)
@@ -138,7 +141,9 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
     order = np.argsort(np.concatenate(times), kind="stable")
     points = clocks.Points(*(np.concatenate(column)[order] for column in (times, ahead, forward)))
     lines = clocks.fit(points) if len(points.time) else []
-    return lines[0].offset if len(lines) == 1 else rough
+    if len(lines) != 1:
+        return rough
+    return 0.0 if abs(lines[0].offset) <= lines[0].gap / 2 else lines[0].offset
 
 
 def split(rows: pl.DataFrame, servers: dict[int, str]) -> tuple[Array, Array]:
