@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import polars as pl
 
 from wiredoctor.compared import Source
-from wiredoctor.findings import SEVERITIES, Cause, Evidence, Finding, Reference
+from wiredoctor.findings import SEVERITIES, Finding
 from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ TIMES = {"server": pl.String, "method": pl.String, "target": pl.String, "total":
 
 MOST_TEXT = 256 << 20
 """Bytes of a JSON report that is not laid out as wiredoctor writes it, which has to be parsed as a whole."""
+
+
+MOST_SECONDS = 4e9
+"""A delay of more, which is 126 years, is none."""
 
 
 class NoReport(ValueError):
@@ -149,16 +153,16 @@ def _by_line(lines: Callable[[], Iterator[bytes]]) -> tuple[dict[str, Rows], Ite
             table = None
             rest.append(line)
         else:
-            taken[table].append(_TABLES[table](json.loads(text.removesuffix(b","))))
+            taken[table].append(_TABLES[table](json.loads(text.removesuffix(b","), parse_constant=_no_number)))
     return taken, iter(rest)
 
 
 def _whole(text: bytes) -> dict[str, Any]:
     """JSON, or the JSON Lines of a report put together; raises what json raises, and KeyError."""
     try:
-        report: Any = json.loads(text)
+        report: Any = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError:
-        lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines() if line.strip()]
+        lines: list[dict[str, Any]] = [json.loads(line, parse_constant=_no_number) for line in text.splitlines() if line.strip()]
         if not lines:
             raise
         rest = [one for one in lines if "summary" in one]
@@ -180,14 +184,15 @@ def _exchange(one: Mapping[str, Any]) -> tuple[Any, ...]:
     begun: float | None = request["start"]
     ended: float | None = response["end"] if response is not None and response["end_reason"] == "complete" else None
     total = None if begun is None or ended is None else _ns(ended - begun)
-    return one["capture"], one["connection"], str(request["method"]), str(request["target"]), total, _ns(one["timing"]["server"])
+    times = total, _ns(one["timing"]["server"])
+    return one["capture"], one["connection"], _text(request["method"]), _text(request["target"]), *times
 
 
 _TABLES = {"connections": _connection, "exchanges": _exchange}
 
 
 def _ns(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * SECOND)
+    return None if seconds is None else round(_seconds(seconds) * SECOND)
 
 
 def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: Rows | None) -> Seen:
@@ -197,10 +202,10 @@ def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: R
     healthy = {str(rule) for rule in summary.get("healthy", ())}
     left = {str(rule) for one in summary.get("left_out", ()) for rule in one["rules"]}
     judged = frozenset({f.rule for f in findings} | healthy | left)
-    times = [[one[key] for one in captures if one[key]] for key in ("first_time", "last_time")]
+    times = [[_text(one[key]) for one in captures if one[key]] for key in ("first_time", "last_time")]
     source = Source(
-        name, "report", [str(one["file"]) for one in captures], int(summary["connections"]), int(summary["exchanges"]),
-        len(findings), float(summary["delay"]), min(times[0], default=None), max(times[1], default=None),
+        name, "report", [_text(one["file"]) for one in captures], _count(summary["connections"]), _count(summary["exchanges"]),
+        len(findings), _seconds(summary["delay"]), min(times[0], default=None), max(times[1], default=None),
         exchanges is not None,
     )  # fmt: skip
     servers = {(capture, number): str(server) for capture, number, server in connections or ()}
@@ -216,19 +221,42 @@ def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: R
 
 
 def _finding(one: dict[str, Any]) -> Finding:
-    """A finding as it was written; what a report of before this version lacks is empty."""
+    """A finding as it was written, as far as it is compared; what a report of before this version lacks is empty."""
     if one["severity"] not in SEVERITIES:
         raise NoReport("has findings of no known severity")
-    delay = one.get("delay")
     return Finding(
-        rule=str(one["rule"]), family=str(one["family"]), kind=one.get("kind"), side=one.get("side"), severity=one["severity"],
-        confidence=one["confidence"], title=str(one["title"]), message=str(one["message"]), client=one.get("client"),
-        server=one.get("server"), capture=str(one["capture"]), connection=one.get("connection"), exchange=one.get("exchange"),
-        request=one.get("request"), status=one.get("status"), time=str(one["time"]), elapsed=float(one["elapsed"]),
-        delay=None if delay is None else float(delay), count=int(one.get("count", 1)), measures=dict(one.get("measures", {})),
-        evidence=tuple(Evidence(int(e["frame"]), float(e["elapsed"]), str(e["note"])) for e in one.get("evidence", ())),
-        remedy=str(one.get("remedy", "")),
-        references=tuple(Reference(str(r["title"]), str(r["url"])) for r in one.get("references", ())),
-        display_filter=str(one.get("display_filter", "")), fingerprint=str(one["fingerprint"]),
-        caused_by=tuple(Cause(str(c["rule"]), int(c["frame"])) for c in one.get("caused_by", ())),
+        rule=_text(one["rule"]), family=_text(one["family"]), kind=_maybe(one.get("kind")), side=None,
+        severity=one["severity"], confidence="low", title=_text(one["title"]), message="", client=None,
+        server=_maybe(one.get("server")), capture=_text(one["capture"]),
+        connection=None if one.get("connection") is None else _count(one["connection"]), exchange=None,
+        request=_maybe(one.get("request")), status=None, time="", elapsed=0.0,
+        delay=None if one.get("delay") is None else _seconds(one["delay"]), count=_count(one.get("count", 1)), measures={},
+        evidence=(), remedy="", references=(), display_filter="", fingerprint=_text(one["fingerprint"]),
     )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _maybe(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << 53:
+        raise TypeError
+    return int(value)
+
+
+def _seconds(value: Any) -> float:
+    """A length of time that nanoseconds can count."""
+    if not isinstance(value, int | float) or abs(value) > MOST_SECONDS:
+        raise TypeError
+    return float(value)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)
