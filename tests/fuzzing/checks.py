@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.comparing.comparisons import all_forms
 from tests.fuzzing.guard import must
 from tests.report.agreeing import check_formats
 from tests.report.pages import Page, page_data, page_of
@@ -103,6 +104,8 @@ def _check_texts(report: Report) -> None:
     prose = re.sub(r"^(`{3,})[^`\n]*\n.*?^\1$", "", out.getvalue().decode(), flags=re.MULTILINE | re.DOTALL)
     must("<script" not in prose.lower(), "Markdown holds no markup of packets")
     _check_html(report)
+    for form, said in all_forms(report).items():
+        _clean(said, form)
 
 
 def _check_html(report: Report) -> None:

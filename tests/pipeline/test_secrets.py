@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wiredoctor
+from tests.comparing.comparisons import all_forms
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.pipeline.planting import MARK, NAMES, SHOWN, leaks, planted, secret, values
 from tests.report.pages import page_data
@@ -208,6 +209,7 @@ def outputs(report: Report) -> dict[str, str]:
         write(sink)
         made[name] = sink.getvalue().decode().replace("\r\n", "\n")
     made["html"] += str(page_data(made["html"]))
+    made |= all_forms(report)
     made["frames"] = f"{report.exchanges.to_dicts()} {report.connections.to_dicts()}"
     made["tables"] = " ".join(str(rows.to_dicts()) for _, rows in exported.portions(report))
     made["objects"] = f"{report.findings} {report.captures}"

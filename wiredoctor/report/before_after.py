@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.document import MOST_ROWS, Grid, Heading, Line, Part, Title
-from wiredoctor.report.words import count, duration
+from wiredoctor.report.words import count, duration, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.compared import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source
@@ -18,6 +18,7 @@ _HEADINGS = {
     "fixed": "Fixed",
 }
 _MOST = 10
+_MOST_PLACE = 120
 _TOLD = ("slower", "faster")
 
 
@@ -65,7 +66,7 @@ def is_(one: EndpointChange, verdict: str) -> bool:
 
 def _finding(one: FindingChange) -> str:
     kind = f" ({one.kind})" if one.kind else ""
-    place = " ".join(part for part in (one.server, one.request) if part)
+    place = shorten(" ".join(part for part in (one.server, one.request) if part), _MOST_PLACE)
     return f"{one.rule}{kind}{f', {place}' if place else ''}"
 
 
@@ -120,7 +121,7 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
 
 
 def _place(one: EndpointChange) -> str:
-    return " ".join(part for part in (one.server, one.method, one.path) if part)
+    return shorten(" ".join(part for part in (one.server, one.method, one.path) if part), _MOST_PLACE)
 
 
 def _shifts(one: EndpointChange, verdict: str) -> Iterator[str]:

@@ -111,12 +111,17 @@ def _marked(part: Part) -> Iterator[str]:
     elif isinstance(part, Heading):
         yield f"### {escaped(part.text)}"
     elif isinstance(part, Line):
-        yield f"- {f'**{part.severity.upper()}** ' if part.severity else ''}{escaped(part.text)}"
-        yield from (f"  - {escaped(text)}" for text in part.below)
+        yield f"- {f'**{part.severity.upper()}** ' if part.severity else ''}{_said(part.text)}"
+        yield from (f"  - {_said(text)}" for text in part.below)
     else:
         yield _row(part.headings)
         yield _row(("---", *["--:"] * (len(part.headings) - 1)), plain=True)
         yield from map(_row, part.rows)
+
+
+def _said(text: str) -> str:
+    """A sign of a list with nothing behind it would underline what is above, which makes a heading of that."""
+    return escaped(text) or "&#8203;"
 
 
 def _row(cells: tuple[str, ...], *, plain: bool = False) -> str:

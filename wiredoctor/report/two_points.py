@@ -202,7 +202,7 @@ def _some(texts: list[str], comma: str) -> str:
 
 
 def _changed(one: Changed) -> str:
-    what = f"{one.what[0].upper()}{one.what[1:]}"
+    what = f"{one.what[:1].upper()}{one.what[1:]}"
     frames = f"frame {one.client_frame} of the client's recording, {one.server_frame} of the server's"
     where = f"{count(one.packets, 'packet')} on {count(one.connections, 'connection')}"
     return f"{what}, from the {one.sender}: {one.sent} becomes {one.received}: {where} ({frames})."
