@@ -16,6 +16,10 @@ Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "u
 the proxy's own; an answer with another status; an answer that was cut short."""
 
 
+MOST_APART = 3600.0
+"""Seconds: a time zone that was taken for a time is the least of what sets clocks further apart."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One side of the proxy: the recording, and what of it is on this side."""
@@ -111,3 +115,8 @@ class Proxied:
     )
     exchanges: list[Passed] = field(default_factory=list[Passed])
     notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def apart(self) -> bool:
+        """The clocks differ by more than those of machines do: perhaps the two were recorded at different times."""
+        return abs(self.offset or 0.0) > MOST_APART

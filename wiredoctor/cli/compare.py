@@ -114,7 +114,7 @@ def compare(
     wiredoctor.
     """
     files = outputs(output, recordings)
-    if wrong := next((o for o in files if o.format.value not in ComparisonFormat), None):
+    if wrong := next((o for o in files if o.format.value not in {*ComparisonFormat}), None):
         raise UsageError(f"-o {wrong.path}: a comparison is written as .json, .md or .txt")
     _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
     rules = every_rule()
@@ -187,7 +187,7 @@ def _both_sides(recordings: list[str], asked: Asked, *, proxy: bool, everything:
             )
         return told
     points = two_points(material(reports[0]), material(reports[1]), __version__)
-    if not points.connections and (told := _proxied(reports, asked, everything=everything)) is not None:
+    if not points.connections and (told := _proxied(reports, asked, everything=everything, at_once=True)) is not None:
         return told
     return Told(
         partial(comparison_json.write, points, "two-points"),
@@ -196,8 +196,8 @@ def _both_sides(recordings: list[str], asked: Asked, *, proxy: bool, everything:
     )
 
 
-def _proxied(reports: list[Report], asked: Asked, *, everything: bool) -> Told | None:
-    """None where no exchange is on both sides."""
+def _proxied(reports: list[Report], asked: Asked, *, everything: bool, at_once: bool = False) -> Told | None:
+    """None where no exchange is on both sides; or, with `at_once`, where they were recorded at different times."""
     from wiredoctor import __version__
     from wiredoctor.comparing import proxied, recorded
     from wiredoctor.report import comparison_json
@@ -205,7 +205,7 @@ def _proxied(reports: list[Report], asked: Asked, *, everything: bool) -> Told |
 
     sides = [recorded(report) for report in reports]
     told = proxied(sides[0], sides[1] if len(sides) > 1 else None, __version__)
-    if told is None:
+    if told is None or (at_once and told.apart):
         return None
     return Told(
         partial(comparison_json.write, told, "proxy"),

@@ -40,6 +40,8 @@ def page(told: Proxied, *, everything: bool = False, quiet: bool = False) -> Ite
         if told.offset is not None:
             ahead = "ahead of" if told.offset >= 0 else "behind"
             yield Line(f"The clock of the back is {duration(abs(told.offset))} {ahead} that of the front, as the exchanges say.")
+        if told.apart:
+            yield Line("That is long: if the two were recorded at different times, nothing of this holds.")
         yield from (Line(note) for note in told.notes)
 
 
