@@ -128,6 +128,12 @@ def test_by_keyboard(chromium: Browser, page: Path, real: Report) -> None:
         press("Enter")
         assert one.eval("document.activeElement.getAttribute('aria-selected')") == "true"
         assert "frames" in one.eval("document.querySelector('#exchanges-table .details').textContent")
+        # a row that has the focus keeps it while the time is looked at more closely
+        at = "document.activeElement.cells[0].textContent"
+        before = one.eval(at)
+        for key in ("+", "ArrowRight", "0"):
+            press(key)
+        assert one.eval(at) == before
         # the strip: closer, so that less is in sight, and back
         one.eval("document.querySelector('.overview').focus()")
         said = "document.querySelector('#exchanges-table .said').textContent"

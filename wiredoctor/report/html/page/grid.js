@@ -13,6 +13,7 @@ class Grid {
     [this.sorted, this.falling] = [shown.indexOf(columns[sorted]), false];
     this.order = Uint32Array.from({ length: rows }, (_, row) => row);
     this.shown = new Map();
+    this.free = [];
     this.current = this.printed = 0;
     this.selected = -1;
     this.time = shown.findIndex((column) => column.draw);
@@ -69,10 +70,12 @@ class Grid {
     this.keeps = keeps;
     const top = this.order[Math.floor(this.scroll.scrollTop / ROW)];
     const rest = this.scroll.scrollTop % ROW;
+    const current = this.order[this.current];
     this._arrange();
     const place = this.order.indexOf(top);
     this.scroll.scrollTop = place > 0 ? place * ROW + rest : place === 0 ? rest : 0;
-    this.current = Math.min(this.current, Math.max(0, this.order.length - 1));
+    const now = this.order.indexOf(current);
+    this.current = now >= 0 ? now : Math.min(this.current, Math.max(0, this.order.length - 1));
     this.redraw();
   }
 
@@ -104,7 +107,11 @@ class Grid {
   }
 
   redraw() {
-    for (const line of this.shown.values()) line.remove();
+    const focused = this.body.contains(document.activeElement);
+    for (const line of this.shown.values()) {
+      line.remove();
+      this.free.push(line);
+    }
     this.shown.clear();
     if (this.time >= 0) {
       this.width = this.heads[this.time].clientWidth;
@@ -115,6 +122,7 @@ class Grid {
     this.empty.hidden = this.order.length > 0;
     this.table.setAttribute("aria-rowcount", this.order.length + 1);
     this.render();
+    if (focused) this.go(this.current);
   }
 
   // For the printer all of a short table, or its beginning.
@@ -140,6 +148,7 @@ class Grid {
         continue;
       }
       line.remove();
+      this.free.push(line);
       this.shown.delete(place);
     }
     for (let place = last - 1; place >= first; place--) {
@@ -155,22 +164,34 @@ class Grid {
     this.below.firstChild.style.height = `${below * ROW}px`;
   }
 
+  // Rows that went out of sight are used again: canvases take long to make.
   _line(place) {
     const row = this.order[place];
-    const line = element("tr", { "aria-rowindex": place + 2, tabindex: place === this.current ? 0 : -1, "aria-selected": row === this.selected ? "true" : "false" });
+    const line = this.free.pop() || this._blank();
     line.place = place;
-    for (const column of this.columns) {
+    line.tabIndex = place === this.current ? 0 : -1;
+    line.setAttribute("aria-rowindex", place + 2);
+    line.setAttribute("aria-selected", String(row === this.selected));
+    this.columns.forEach((column, number) => {
+      const cell = line.cells[number];
       if (column.draw) {
-        const canvas = element("canvas", { role: "img", "aria-label": column.said(row) });
-        line.append(element("td", { class: classes(column) }, canvas));
+        const canvas = cell.firstChild;
+        canvas.setAttribute("aria-label", column.said(row));
         column.draw(canvasOf(canvas, this.width, ROW - 1), this.width, ROW - 1, row);
-      } else {
-        const text = column.text(row);
-        const kind = classes(column) + (column.bad && column.bad(row) ? " bad" : "");
-        line.append(element("td", { class: kind || null, text, title: text.length > 24 ? text : null }));
+        return;
       }
-    }
+      const text = column.text(row);
+      cell.firstChild.data = text;
+      if (text.length > 24) cell.title = text;
+      else if (cell.title) cell.removeAttribute("title");
+      if (column.bad) cell.classList.toggle("bad", Boolean(column.bad(row)));
+    });
     return line;
+  }
+
+  _blank() {
+    const cells = this.columns.map((column) => element("td", { class: classes(column) || null }, column.draw ? element("canvas", { role: "img" }) : ""));
+    return element("tr", {}, ...cells);
   }
 
   go(place, focus = true) {

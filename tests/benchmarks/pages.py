@@ -1,0 +1,135 @@
+"""Measures the HTML report in Chromium: how large it is, when something is seen, and whether a hundred thousand rows scroll.
+
+    python tests/benchmarks/pages.py [CAPTURE] [--repeat 3]
+
+CAPTURE is by default the recording of a million packets of run.py, made when it is missing. The median of the repetitions
+counts; exits with 1 when a promise is broken. Needs Playwright (the extra `test`) and Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from run import recording
+
+LARGEST = 20_000_000
+FIRST_PAINT = 2_000.0
+FRAME = 1_000 / 60
+"""Bytes; milliseconds."""
+
+WATCH = """
+window.worked = [];
+const before = requestAnimationFrame;
+window.requestAnimationFrame = (act) => before((now) => {
+  const start = performance.now();
+  act(now);
+  window.worked.push(performance.now() - start);
+});
+"""
+
+SCROLL = """async (selector) => {
+  const box = document.querySelector(selector);
+  box.scrollIntoView();
+  await new Promise((go) => setTimeout(go, 300));
+  const [frames, waits] = [[], 200];
+  window.worked.length = 0;
+  let last = performance.now();
+  for (let i = 0; i < waits; i++) {
+    // a wheel mostly, and now and then the bar is pulled
+    box.scrollTop += i % 20 === 19 ? box.scrollHeight / 20 : 240;
+    await new Promise(requestAnimationFrame);
+    const now = performance.now();
+    frames.push(now - last);
+    last = now;
+  }
+  return { frames, worked: window.worked.filter((time) => time > 0.1) };
+}"""
+
+BLANK = (
+    "<!doctype html><div id=box><div id=long></div></div><style>#box{height:500px;overflow:auto}#long{height:2800000px}</style>"
+)
+
+
+def main() -> int:
+    """Prints the figures; 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(description="The HTML report in Chromium.")
+    parser.add_argument("capture", nargs="?", type=Path)
+    parser.add_argument("--repeat", type=int, default=3)
+    options = parser.parse_args()
+    capture = options.capture or recording(1)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "report.html"
+        plain, whole = _seconds(capture), _seconds(capture, "-o", str(page))
+        print(f"analyze {plain:.1f} s, with -o report.html {whole:.1f} s (CPU of all processes)")
+        return _judged(page.stat().st_size, *_opened(page, Path(folder), options.repeat))
+
+
+def _seconds(capture: Path, *words: str) -> float:
+    """CPU seconds of an analysis."""
+    before = os.times()
+    command = [sys.executable, "-m", "wiredoctor", "analyze", str(capture), "--quiet", *words]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def _opened(page: Path, folder: Path, repeat: int) -> tuple[list[float], list[float], dict[str, Any], dict[str, Any]]:
+    """First paints and times until everything is drawn (ms), frames of the report and of an empty page that scrolls."""
+    from playwright.sync_api import sync_playwright
+
+    blank = folder / "blank.html"
+    blank.write_text(BLANK, "utf-8")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    words = ["--no-sandbox"] if os.geteuid() == 0 else []
+    paints: list[float] = []
+    drawn: list[float] = []
+    scrolled: dict[str, Any] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=words)
+        for _ in range(repeat):
+            tab = browser.new_page(viewport={"width": 1280, "height": 900})
+            tab.add_init_script(WATCH)
+            begin = time.monotonic()
+            tab.goto(page.as_uri())
+            tab.wait_for_selector("html[data-ready]", timeout=120_000)
+            drawn.append((time.monotonic() - begin) * 1_000)
+            paints.append(tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+            scrolled = tab.evaluate(SCROLL, "#exchanges-table .scroll")
+            tab.close()
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.add_init_script(WATCH)
+        tab.goto(blank.as_uri())
+        empty = tab.evaluate(SCROLL, "#box")
+        browser.close()
+    return paints, drawn, scrolled, empty
+
+
+def _judged(size: int, paints: list[float], drawn: list[float], scrolled: dict[str, Any], empty: dict[str, Any]) -> int:
+    paint, ready = statistics.median(paints), statistics.median(drawn)
+    typical, work = (_share(scrolled["worked"], share) for share in (0.5, 0.95))
+    print(f"file {size / 1e6:.1f} MB, promised below {LARGEST / 1e6:.0f} MB")
+    print(f"first paint {paint:.0f} ms, promised below {FIRST_PAINT:.0f} ms; everything drawn after {ready:.0f} ms")
+    print(f"script per frame while it scrolls: {typical:.1f} ms, of 95 % below {work:.1f} ms, promised {FRAME:.1f} ms")
+    for name, one in (("the report", scrolled), ("an empty page", empty)):
+        frames = [_share(one["frames"], share) for share in (0.5, 0.95)]
+        print(f"from frame to frame, {name}: {frames[0]:.1f} ms, of 95 % below {frames[1]:.1f} ms")
+    kept = size < LARGEST and paint < FIRST_PAINT and work < FRAME
+    print("all promises are kept" if kept else "A PROMISE IS BROKEN")
+    return 0 if kept else 1
+
+
+def _share(times: list[float], share: float) -> float:
+    return sorted(times)[int((len(times) - 1) * share)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
