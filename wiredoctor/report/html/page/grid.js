@@ -18,6 +18,7 @@ class Grid {
     this.selected = -1;
     this.time = shown.findIndex((column) => column.draw);
     this._build(root, label);
+    this._arrange();
     if (least) this.table.classList.add(least);
     this.scroll.addEventListener("scroll", () => this._soon(), { passive: true });
     new ResizeObserver(() => this.redraw()).observe(this.scroll);
@@ -61,7 +62,7 @@ class Grid {
   sort(number, falling = this.sorted === number ? !this.falling : this.columns[number].falling || false) {
     [this.sorted, this.falling] = [number, falling];
     this._arrange();
-    this.scroll.scrollTop = 0;
+    this.current = this.scroll.scrollTop = 0;
     this.redraw();
   }
 
