@@ -55,8 +55,10 @@ def _picture(rule: str) -> Iterator[str]:
         "",
     )
     drawn = PICTURES / f"{rule}.svg"
-    lost = "; the time that it counts as lost is red" if drawn.exists() and 'class="lost"' in drawn.read_text("utf-8") else ""
-    yield f"{where}, its waits drawn to scale. Bold arrows are what the rule goes by{lost}."
+    picture = drawn.read_text("utf-8") if drawn.exists() else ""
+    proof = " Bold arrows are what the rule goes by" if 'class="proof' in picture else ""
+    lost = "; the time that it counts as lost is red" if 'class="lost"' in picture else ""
+    yield f"{where}, its waits drawn to scale.{proof}{lost}{'.' if proof else ''}{source.get('note', '')}"
 
 
 def _sections(body: str) -> Iterator[str]:
