@@ -37,6 +37,13 @@ COLUMNS = [
 _OF_CONNECTIONS = ["capture", "connection", "server", "handshake", "syn_time", "answered", "rtt_client"]
 _CONNECTION = {"connection": I64, "server": TEXT, "handshake": BOOL, "syn_time": I64, "answered": I64, "rtt_client": I64}
 
+_KINDS = {
+    "text/html": "document", "text/css": "stylesheet", "image": "image", "font": "font", "text/javascript": "script",
+    "application/javascript": "script", "text/event-stream": "eventsource",
+}  # fmt: skip
+"""Media type, or the first half of one -> what Chromium calls it (`_resourceType`); else it would take the first of a page for a
+document, and what follows for scripts."""
+
 PRECONNECTED = 1_000_000_000
 """ns. A connection that was established so long before its first request was not opened for that."""
 
@@ -133,6 +140,7 @@ class Entries:
             "cache": {},
             "timings": {name: value if value == -1 else _milliseconds(value) for name, value in timings.items()},
             "connection": f"{self.prefix}{row['connection']}",
+            "_resourceType": _kind(row["response_content_type"]),
             "_wiredoctor": self._own(row),
         }
         if address := _address(row["server"] or ""):
@@ -193,6 +201,10 @@ def _connecting(row: Row, start: int) -> tuple[int, int]:
     connect = max(0, min(row["answered"] - row["syn_time"] + (row["rtt_client"] or 0), start - row["syn_time"]))
     idle = start - row["syn_time"] - connect
     return (idle if 0 <= idle <= PRECONNECTED else -1), connect
+
+
+def _kind(media_type: str) -> str:
+    return _KINDS.get(media_type) or _KINDS.get(media_type.partition("/")[0], "fetch")
 
 
 def _milliseconds(nanoseconds: int) -> float:
