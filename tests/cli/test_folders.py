@@ -107,6 +107,21 @@ def test_the_command(tmp_path: Path) -> None:
     assert pl.read_ipc(f"{folder}/segments.arrow").height == 57
 
 
+def test_more_captures_than_a_process_may_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    captures = [tmp_path / f"{number}.pcap" for number in range(30)]
+    for path in captures:
+        path.write_bytes(CAPTURE.read_bytes())
+    opened = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 20, before[1]))
+    try:
+        done = run("analyze", str(tmp_path), "-o", str(tmp_path / "a.har"), "-q")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -19,7 +19,7 @@ from markdown_it.token import Token
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from tests.report.pages import Page, page_data, page_of
 from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
-from wiredoctor.report import connections, csv, exchanges, json, junit, markdown, sarif, text
+from wiredoctor.report import connections, csv, exchanges, exported, har, json, junit, markdown, sarif, text
 from wiredoctor.report.paper import Paper
 from wiredoctor.report.words import clean
 
@@ -245,6 +245,22 @@ def test_other_programs_read_what_was_written(one: Report) -> None:
     assert len(rows) == 6
     for cell in (cell for row in rows for cell in row):
         assert not cell.startswith(csv.FORMULA) or re.fullmatch(r"-[0-9.e-]+", cell)
+
+
+@given(hostile_reports())
+@settings(max_examples=25, deadline=None)
+def test_archives_and_tables_hold_what_is_safe(one: Report) -> None:
+    out = io.BytesIO()
+    har.write(one, out)
+    archive = standard_json.loads(out.getvalue().decode("ascii"))["log"]
+    [entry] = archive["entries"]
+    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!#$&-;=?-Z_a-z~%\[\]]+", entry["request"]["url"])
+    assert safe(entry["request"]["method"] + entry["response"]["statusText"] + archive["pages"][0]["title"])
+    tables = {name: rows.to_dicts() for name, rows in exported.portions(one)}
+    assert tables.keys() == {"findings", "connections", "exchanges"}
+    for rows in tables.values():
+        for row in rows:
+            assert all(safe(value) for name, value in row.items() if isinstance(value, str) and name != "capture")
 
 
 def test_a_name_of_megabytes_is_cut_where_people_read() -> None:

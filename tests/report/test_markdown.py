@@ -183,3 +183,11 @@ def test_a_report_without_connections() -> None:
     assert page(report()).startswith(
         "## wiredoctor: Nothing to diagnose: no TCP connection was seen in 1,234 packets: UDP (12), ARP (3).\n"
     )
+
+
+def test_hundreds_of_captures_leave_room_for_what_was_found() -> None:
+    files = [capture(file=f"captures/{'x' * 300}-{n}.pcap") for n in range(600)]
+    text = page(report([finding()], captures=files, limits=["too many heads"] * 600))
+    assert len(text.encode()) < MOST_BYTES
+    assert "### WARNING" in text
+    assert "- and 560 more captures" in text

@@ -20,6 +20,9 @@ MOST_JOBS = 4
 """One process reads the file and one decodes every packet, for all: more of them gain little."""
 
 
+MOST_FILES = 65_536
+
+
 class Request(NamedTuple):
     """What command line and configuration ask for together. `selected` is what either has named."""
 
@@ -68,6 +71,8 @@ def run(
     from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = [] if unread is None else unread
+    if keep:
+        _allow_many_files()
     jobs = jobs or min(os.cpu_count() or 1, MOST_JOBS)
     with Bar(quiet=quiet) as bar:
 
@@ -86,6 +91,19 @@ def run(
         packets = sum(c.packets for c in report.captures)
         say(f"{count(packets, 'packet')} in {duration(took)}")
     return reduced(report, request), not unreadable
+
+
+def _allow_many_files() -> None:
+    """Captures that are kept stay open, and a folder may hold more of them than a process may open by default."""
+    try:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < MOST_FILES:
+            most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    except (ImportError, OSError, ValueError):  # no such limit on this system, or none that may be raised
+        return
 
 
 def reduced(report: Report, request: Request) -> Report:

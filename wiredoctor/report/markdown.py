@@ -31,13 +31,18 @@ from wiredoctor.report.phrases import (
     well,
 )
 from wiredoctor.report.proof import proof_lines
-from wiredoctor.report.words import clean, count, duration
+from wiredoctor.report.words import clean, count, duration, shorten
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
 
 MOST_BYTES = 60_000
 """A comment on GitHub may have 65,536 characters."""
+
+MOST_CAPTURES = 40
+"""Captures, and limits, that are named: with hundreds in a report there would be no room for what was found."""
+
+MOST_NAME = 200
 
 PROOF = Paper(width=88, unicode=True)
 """What a code block shows without a scroll bar."""
@@ -129,11 +134,15 @@ def _link(title: str, url: str) -> str:
 def _closing(report: Report, shown: str) -> Iterator[str]:
     yield "<details><summary>What was read, and how far this reaches</summary>"
     yield ""
-    for capture in report.captures:
-        yield f"- {code(capture.file)}: {escaped(facts(capture))}"
+    for capture in report.captures[:MOST_CAPTURES]:
+        yield f"- {code(shorten(capture.file, MOST_NAME))}: {escaped(facts(capture))}"
         yield from (f"  - {escaped(line)}" for line in _of_capture(capture))
+    if len(report.captures) > MOST_CAPTURES:
+        yield f"- and {count(len(report.captures) - MOST_CAPTURES, 'more capture')}"
     yield f"- {escaped(totals(report, shown))}"
-    yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits)
+    yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits[:MOST_CAPTURES])
+    if len(report.limits) > MOST_CAPTURES:
+        yield f"- Limit reached: {len(report.limits) - MOST_CAPTURES:,} more times"
     far = reach(report)
     yield from (f"- Checked: {escaped(line)}" for line in checked(far))
     if quiet_rules := rest(report, far):
