@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from wiredoctor.comparing.matching import NOBODY, NUMBERS, OFFSETS
+from wiredoctor.comparing.matching import NOBODY
+from wiredoctor.comparing.pairing import NUMBERS, OFFSETS
 from wiredoctor.sides import Changed
 from wiredoctor.tables import ACK, SYN, URG, Array
 

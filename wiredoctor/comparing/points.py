@@ -15,6 +15,9 @@ from wiredoctor.tables import NEVER, SYN, Array, Columns
 MOST_SYNS = 20_000
 """SYNs of which the options are kept."""
 
+MOST_APART = 1 << 60
+"""36 years, in ns."""
+
 KEPT = {
     "frame": ("segments", "i8"),
     "time": ("segments", "i8"),
@@ -60,6 +63,11 @@ class Point:
 
     def __len__(self) -> int:
         return len(self.packets["frame"])
+
+
+def apart(one: int, two: int) -> int:
+    """Nanoseconds from a time to another, within what 64 bits hold: pcapng can say years that are too far away."""
+    return max(-MOST_APART, min(MOST_APART, two - one))
 
 
 def gather(again: Again, connections: pl.DataFrame, first_time: int, last: int) -> Point:

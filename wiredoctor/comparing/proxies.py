@@ -10,6 +10,7 @@ import polars as pl
 
 from wiredoctor.comparing.exchanges import Nested, nested, split
 from wiredoctor.comparing.heads import Head, names
+from wiredoctor.comparing.points import apart
 from wiredoctor.comparing.rewriting import Message, rewritten
 from wiredoctor.comparing.two_points import spread
 from wiredoctor.findings import printable
@@ -88,9 +89,9 @@ class _Sides:
             self.front, self.back = rows[at_front], rows[at_back]
         else:
             self.front, self.back = front.exchanges, back.exchanges
-        apart = None if back is None else back.first_time - front.first_time
-        self.apart = apart or 0
-        self.found: Nested = nested(self.front, self.back, apart)
+        begun = None if back is None else apart(front.first_time, back.first_time)
+        self.apart = begun or 0
+        self.found: Nested = nested(self.front, self.back, begun)
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
         """Rows that belong together, in the order of the back."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wiredoctor.comparing.matching import NOBODY, mixed
+from wiredoctor.comparing.matching import NOBODY
+from wiredoctor.comparing.pairing import mixed
 from wiredoctor.tables import Array
 
 if TYPE_CHECKING:

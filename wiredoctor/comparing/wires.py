@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from wiredoctor.comparing import clocks
-from wiredoctor.comparing.matching import NOBODY, Pairs, Rows, match_alone, match_rest, pair, rows_of
-from wiredoctor.comparing.points import Point
+from wiredoctor.comparing.matching import NOBODY, Rows, match_alone, match_rest, rows_of
+from wiredoctor.comparing.pairing import Pairs, pair
+from wiredoctor.comparing.points import Point, apart
 from wiredoctor.comparing.ranges import match_ranges
 from wiredoctor.tables import Array
 
@@ -45,7 +46,7 @@ class Wire:
     @property
     def apart(self) -> int:
         """Time of the first packet of the second recording - that of the first, by their own clocks (ns)."""
-        return self.two.first_time - self.one.first_time
+        return apart(self.one.first_time, self.two.first_time)
 
     def on_first(self, times: Array) -> Array:
         """Times of the second recording, by the clock of the first (ns since its first packet)."""
@@ -59,8 +60,8 @@ class Wire:
     def delays(self, forward: bool) -> Array:
         """Of all packets of a direction that have a partner, how long they were under way (ns)."""
         rows = np.flatnonzero((self.partner != NOBODY) & (self.a.forward == forward))
-        apart = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
-        return apart if forward else -apart
+        took = self.b.time[self.partner[rows]] - self.on_second(self.a.time[rows])
+        return took if forward else -took
 
 
 def wire(one: Point, two: Point) -> Wire:
@@ -68,9 +69,8 @@ def wire(one: Point, two: Point) -> Wire:
     pairs = pair(one, two)
     a, b = rows_of(one, pairs, second=False), rows_of(two, pairs, second=True)
     partner = match_alone(a, b)
-    apart = two.first_time - one.first_time
     turned = _set_directions(a, b, partner, len(pairs))
-    lines = _clock(a, b, partner, apart)
+    lines = _clock(a, b, partner, apart(one.first_time, two.first_time))
     parts = np.zeros(len(a), np.int8), np.zeros(len(b), np.int8)
     made = Wire(one, two, pairs, a, b, partner, np.empty(0, np.int64), *parts, lines, (0, 0), np.empty(0, np.int64), turned)
     ways = [made.delays(forward) for forward in (True, False)]
@@ -111,11 +111,11 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
     return turned
 
 
-def _clock(a: Rows, b: Rows, partner: Array, apart: int) -> list[clocks.Line]:
+def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
     """From packets that are alone of their kind: each of them is surely the same."""
     rows = np.flatnonzero(partner != NOBODY)
     rows = rows[np.argsort(a.time[rows], kind="stable")]
-    ahead = b.time[partner[rows]] - a.time[rows] + apart
+    ahead = b.time[partner[rows]] - a.time[rows] + begun
     lines = clocks.fit(clocks.Points(a.time[rows], ahead, a.forward[rows]))
     if lines or not len(rows):
         return lines
