@@ -19,8 +19,11 @@ from markdown_it.token import Token
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from tests.report.pages import Page, page_data, page_of
 from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
-from wiredoctor.report import connections, csv, exchanges, exported, har, json, junit, markdown, sarif, text
-from wiredoctor.report.paper import Paper
+from wiredoctor.report import connections, csv, exchanges, exported, har, json, junit, markdown, sarif, show_text, text
+from wiredoctor.report.heads import Head
+from wiredoctor.report.ladder import Ladder, Step, Wait
+from wiredoctor.report.paper import Paper, Writer
+from wiredoctor.report.show import Asked, Shown
 from wiredoctor.report.words import clean
 
 ORDERS = [
@@ -148,6 +151,24 @@ def test_no_line_and_no_column_is_pushed_apart(one: Report, width: int) -> None:
     text.write(one, plain, Paper(width=width))
     # text begins nowhere but where we put it
     assert not [line for line in plain.getvalue().splitlines() if line.startswith(("ERROR ", "NOTE ", "# "))]
+
+
+@given(hostile_reports(), st.sampled_from([80, 160]))
+@settings(max_examples=15, deadline=None)
+def test_a_ladder_obeys_nobody(one: Report, width: int) -> None:
+    f = one.findings[0]
+    notes = tuple(e.note for e in f.evidence)
+    step = Step(1, 1, 0.1, True, "ACK", 5, f.title, notes, (f.message,), Wait(None, 3), evidence=True)
+    ladder = Ladder(f.capture, f.client or "", f.server or "", (1,), (step, step._replace(before=Wait(0.2, 0, True))), 1)
+    asked = Asked(f, f.capture, None)
+    heads = [Head("request", 0, 1, 9, (f.request or "", f.title))]
+    for color in (True, False):
+        out = io.StringIO()
+        writer = Writer(out, Paper(width=width, color=color, unicode=True))
+        show_text.write(Shown(asked, ladder, None, heads, 0, [f]), writer, secrets=one.secrets)
+        assert safe(_SGR.sub("", out.getvalue()))
+        drawn = [line for line in _SGR.sub("", out.getvalue()).splitlines() if "│" in line]
+        assert all(line.startswith(" " * 4) for line in drawn)
 
 
 def _tokens(tokens: list[Token]) -> list[Token]:

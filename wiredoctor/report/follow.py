@@ -13,7 +13,7 @@ from wiredoctor.tables import SECOND
 UNMASKED = "what follows is what was sent: nothing of it is masked"
 """What is said of followed bytes."""
 
-_ESCAPED = re.compile(rb"[^\x20-\x7e]")
+_SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
 """Bytes of a line without an end after which a new one is begun."""
@@ -41,7 +41,9 @@ class Window(NamedTuple):
 
 def escaped(data: bytes) -> str:
     r"""Bytes as ASCII that a terminal shows and never obeys: everything else is \xNN."""
-    return _ESCAPED.sub(lambda found: b"\\x%02x" % found[0][0], data).decode("ascii")
+    if data.isascii() and (plain := data.decode("ascii")).isprintable():
+        return plain
+    return "".join([_SHOWN[byte] for byte in data])
 
 
 def text(events: Iterable[Run | Hole], ends: dict[int, tuple[str, str]], window: Window) -> Iterator[tuple[str, str]]:
@@ -80,7 +82,7 @@ def _sign(ends: dict[int, tuple[str, str]], direction: int | None) -> tuple[str,
 def _line(data: bytes, sign: str, style: str) -> tuple[str, str]:
     content = data.removesuffix(b"\n")
     ended = content.removesuffix(b"\r") if data.endswith(b"\n") else content
-    return f"{sign} {escaped(ended)}".rstrip(), style
+    return f"{sign} {escaped(ended)}" if ended else sign, style
 
 
 def _late(event: Run | Hole) -> str:

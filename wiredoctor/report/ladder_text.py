@@ -114,7 +114,7 @@ def _write_wait(writer: Writer, wait: Wait, lanes: Lanes, signs: Signs, longest:
         bar = writer.paper.bar * half + signs.cut + writer.paper.bar * (room - half - len(signs.cut))
     style = "magenta" if wait.of_finding else "dim"
     lead = " " * lanes.lead + _sides(duration(seconds), lanes, signs) + "  "
-    writer.unbroken((lead, "dim"), (bar, style), (f" {words}" if bar else words, style), indent=indent)
+    writer.unbroken((lead, "dim"), (bar, style), (f" {words}" if bar and words else words, style), indent=indent)
 
 
 def _sides(label: str, lanes: Lanes, signs: Signs) -> str:

@@ -64,7 +64,8 @@ def look(report: Report, asked: Asked) -> Shown:
             report, asked.capture, asked.connection, frames=asked.frames, span=asked.span, most=most, findings=beside
         )  # fmt: skip
     heads, left = _heads(report, asked, ladder)
-    return Shown(asked, ladder, connection_row(report, asked), heads, left, [f for f in beside if f is not asked.finding])
+    whose = asked._replace(connection=ladder.connections[0]) if len(ladder.connections) == 1 else asked
+    return Shown(asked, ladder, connection_row(report, whose), heads, left, [f for f in beside if f is not asked.finding])
 
 
 def connection_row(report: Report, asked: Asked) -> dict[str, Any] | None:

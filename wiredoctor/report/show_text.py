@@ -83,6 +83,8 @@ def _write_place(writer: Writer, shown: Shown) -> None:
         ends = " -> ".join(end for end in (ladder.client, ladder.server) if end)
         which = f"Connections {', '.join(map(str, ladder.connections))}" if ladder.connections else "No connection"
         writer.paragraph((which, "bold"), f"  {ends}" if ends else "")
+        if ladder.connections:
+            writer.paragraph(("only the packets of the proof; --connection shows all of one of them", "dim"), indent=2)
         return
     writer.paragraph((f"Connection {row['connection']}", "bold"), f"  {row['client']} -> {row['server']}")
     closed = f"closed by {row['closed_by']} ({row['close'].upper()})" if row["close"] else "not closed in the capture"

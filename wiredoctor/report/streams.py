@@ -175,6 +175,8 @@ def spans(again: Again, connection: int, wanted: Collection[tuple[int, int, int]
                 skipped = max(begin - row["offset"], 0)
                 length = min(row["captured"], end - row["offset"]) - skipped
                 found[row["offset"] + skipped] = portion.read(row["payload"] + skipped, length)
+        if all(sum(map(len, found.values())) >= end - begin for (_, begin, end), found in parts.items()):
+            break
     return {span: _whole(found, span[1], span[2]) for span, found in parts.items()}
 
 
