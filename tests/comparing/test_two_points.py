@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import polars as pl
 import pytest
 
 import wiredoctor
 from tests.comparing.recordings import CAPTURES, SECOND, Conversation, Packet, Segment, Wire, clock, read, shifted, write
 from wiredoctor.comparing import material, two_points
+from wiredoctor.comparing.points import gather
 from wiredoctor.sides import TwoPoints
 
 T0 = 1_700_000_000 * SECOND
@@ -303,3 +305,16 @@ def test_the_helper_keeps_its_clock() -> None:
     shown = clock(3.0, 50.0, T0)
     assert shown(T0) == T0 + 3 * SECOND
     assert shown(T0 + 1000 * SECOND) == T0 + 1003 * SECOND + 50_000_000
+
+
+def test_a_connection_that_is_told_nothing_of(tmp_path: Path) -> None:
+    """Of a connection with nothing but odd packets there are segments, and no row."""
+    client, server = talk(exchanges=2, connections=2).ordered()
+    paths = write(tmp_path / "client.pcap", client), write(tmp_path / "server.pcap", server)
+    sides = [material(wiredoctor.analyze(str(path), keep=True)) for path in paths]
+    for side in sides:
+        for gone in (0, 1):
+            rows = side.point.connections.filter(pl.col("connection") != gone)
+            point = gather(side.again, rows, side.point.first_time, side.point.last)
+            assert set(point.packets["connection"].tolist()) == {1 - gone}
+            assert len(point.syns) == 2

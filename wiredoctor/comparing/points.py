@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Again
-from wiredoctor.tables import NEVER, SYN, Array, Columns
+from wiredoctor.tables import NEVER, NONE, SYN, Array, Columns
 
 MOST_SYNS = 20_000
 """SYNs of which the options are kept."""
@@ -87,14 +87,22 @@ def gather(again: Again, connections: pl.DataFrame, first_time: int, last: int) 
     packets = {name: column[order] for name, column in packets.items()}
     by_id = connections.sort("connection")
     ids, directions = by_id["connection"].to_numpy(), by_id["client_direction"].to_numpy()
-    known = np.zeros(int(ids.max()) + 1 if len(ids) else 0, np.int8)
-    known[ids] = directions
-    if len(known):
-        packets["from_client"] = packets["direction"] == known[packets["connection"]]
-    else:
-        packets["from_client"] = np.zeros(len(packets["frame"]), bool)
+    # a connection of which nothing but odd packets was seen has no row, and nothing is told of it
+    clients = np.full(max(int(packets["connection"].max(initial=0)), int(ids.max(initial=0))) + 1, NONE, np.int8)
+    clients[ids] = directions
+    told = clients[packets["connection"]] != NONE
+    packets = {name: column[told] for name, column in packets.items()}
+    packets["from_client"] = packets["direction"] == clients[packets["connection"]]
+    there = _present(packets["frame"], syns)
+    syns = {frame: options for frame, options in syns.items() if frame in there}
     rows = np.searchsorted(packets["frame"], np.fromiter(syns, np.int64, len(syns)))
     return Point(packets, by_id, first_time, last, dict(zip(rows.tolist(), syns.values(), strict=True)))
+
+
+def _present(frames: Array, wanted: Iterable[int]) -> set[int]:
+    """Which of these frames there are."""
+    numbers = np.fromiter(wanted, np.int64)
+    return set(numbers[np.isin(numbers, frames)].tolist())
 
 
 def _joined(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Columns, Array]:
