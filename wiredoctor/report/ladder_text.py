@@ -21,6 +21,9 @@ _DRAWN = 0.02
 """Part of the longest wait from which on a wait is drawn. What the finding counts as lost is drawn anyway."""
 
 _SHORTEST = 1e-6
+_SHORTEST_SCALE = 1e-3
+"""Seconds that fill the width at least: a microsecond is no wait, and does not look like one."""
+
 _LEAST_TEXT = 20
 
 
@@ -91,7 +94,7 @@ def _longest(steps: tuple[Step, ...]) -> float:
     """The wait that fills the width: of those in which somebody waited, else of all."""
     waits = [step.before for step in steps if step.before.seconds is not None]
     meant = [w.seconds or 0.0 for w in waits if w.of_finding or w.waited_for or (not w.idle and not w.left_out)]
-    return max(meant or [w.seconds or 0.0 for w in waits], default=0.0)
+    return max(_SHORTEST_SCALE, *meant or [w.seconds or 0.0 for w in waits])
 
 
 def _write_wait(writer: Writer, wait: Wait, lanes: Lanes, signs: Signs, longest: float, indent: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.findings import printable, shorten
@@ -109,6 +110,11 @@ class Spoken:
             self._add(exchange)
         for messages in self._messages.values():
             messages.sort()
+        self._starts = {place: [message.start for message in messages] for place, messages in self._messages.items()}
+        for spans in self._open.values():
+            spans.sort()
+        # of all that began so far, the one that is open longest decides
+        self._ends = {c: [*accumulate((end for _, end in spans), max)] for c, spans in self._open.items()}
 
     def _add(self, exchange: dict[str, Any]) -> None:
         connection = exchange["connection"]
@@ -130,7 +136,8 @@ class Spoken:
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
         """Whether an exchange was open from one frame to another."""
-        return any(begin <= first and last <= end for begin, end in self._open.get(connection, ()))
+        begun = bisect_right(self._open.get(connection, []), (first, 1 << 62))
+        return begun > 0 and last <= self._ends[connection][begun - 1]
 
     def text(self, row: dict[str, Any], side: Side) -> str:
         """The payload of a segment."""
@@ -138,10 +145,12 @@ class Spoken:
         messages = self._messages.get((connection, side), [])
         parts: list[str] = []
         at = begin
-        first = max(bisect_right([message.start for message in messages], begin) - 1, 0)
-        for message in messages[first:]:
+        first = max(bisect_right(self._starts.get((connection, side), []), begin) - 1, 0)
+        for message in islice(messages, first, None):
+            if message.start >= end:
+                break
             over = end if message.end is None else min(end, message.end)
-            if message.start >= end or over <= at:
+            if over <= at:
                 continue
             if at < message.start:
                 parts.append(self._foreign(row, message.start - at))
