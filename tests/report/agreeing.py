@@ -47,12 +47,12 @@ def whole_json(report: Report) -> Parsed:
     return json.loads(out.getvalue())
 
 
-def check_formats(report: Report, parsed: Parsed) -> None:
-    """Asserts it. `parsed`: the whole JSON of the report."""
+def check_formats(report: Report, parsed: Parsed, *, bodies: bool = False) -> None:
+    """Asserts it. `parsed`: the whole JSON of the report. `bodies`: HAR has them."""
     check_sarif(report, parsed["findings"])
     check_junit(report, parsed["findings"])
     check_csv(report, parsed)
-    check_har(report, parsed)
+    check_har(report, parsed, bodies=bodies)
 
 
 def check_sarif(report: Report, findings: list[Parsed]) -> None:
