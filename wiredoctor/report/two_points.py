@@ -51,7 +51,8 @@ def headline(told: TwoPoints) -> str:
         return "Nothing passed both points."
     lost: dict[Where, int] = {way.sender: way.lost for way in told.ways}
     total = sum(lost.values())
-    ways = " and ".join(f"{n:,} on the way to the {_OTHER[sender]}" for sender, n in lost.items() if n)
+    both = all(lost.values())
+    ways = " and ".join(f"{f'{n:,} ' if both else ''}on the way to the {_OTHER[sender]}" for sender, n in lost.items() if n)
     maybe = sum(way.lost_or_not_recorded for way in told.ways)
     unsure = f"; {count(maybe, 'more packet')} lost or not recorded" if maybe else ""
     if not total:
@@ -64,14 +65,14 @@ def headline(told: TwoPoints) -> str:
 
 def _clock(clock: Clock) -> Iterator[Line]:
     ahead = "ahead of" if clock.offset >= 0 else "behind"
-    drift = "their rates cannot be told apart"
+    drift = "Their rates cannot be told apart"
     if clock.drift is not None:
         faster = "gains" if clock.drift > 0 else "loses"
-        drift = f"it {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
+        drift = f"It {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
     yield Line(
         f"The clock of the server's recording is {_precise(abs(clock.offset))} {ahead} that of the client's, if packets take "
         f"equally long both ways; half of the shortest round trip, {duration(clock.round_trip / 2)}, is how far off that can be. "
-        f"Then {drift}."
+        f"{drift}."
     )
     for step in clock.steps:
         on = "on" if step.by >= 0 else "back"
