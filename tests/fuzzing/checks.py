@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.comparing.comparisons import all_forms
 from tests.fuzzing.guard import must
 from tests.report.agreeing import check_formats
-from tests.report.pages import Page, page_data, page_of
+from tests.report.pages import Page, page_of
 from wiredoctor.report import connections as connection_table
 from wiredoctor.report import exchanges as exchange_table
 from wiredoctor.report import json as report_json
@@ -115,8 +115,6 @@ def _check_html(report: Report) -> None:
     _clean("".join(read.said), "HTML")
     attributes = {name for _, some in read.elements for name in some}
     must(not [name for name in attributes if name.startswith("on")], "HTML has no script of packets")
-    findings = page_data(page)["data-report"]["findings"]
-    must(findings["delay"] == [f.delay for f in report.findings][: len(findings["delay"])], "HTML has the delays of the report")
 
 
 MOST_SHOWN = 2

@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tests.report.har_schema import HAR, faults
+from tests.report.pages import check_page
 from tests.report.sarif_schema import SARIF, unresolved
 from wiredoctor.cli.folders import write_tables
 from wiredoctor.findings import Report
@@ -53,6 +54,7 @@ def check_formats(report: Report, parsed: Parsed, *, bodies: bool = False) -> No
     check_junit(report, parsed["findings"])
     check_csv(report, parsed)
     check_har(report, parsed, bodies=bodies)
+    check_page(report, parsed)
 
 
 def check_sarif(report: Report, findings: list[Parsed]) -> None:

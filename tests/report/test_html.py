@@ -26,7 +26,7 @@ from tests.report.examples import (
     without_request,
     without_response,
 )
-from tests.report.pages import Page, page_data, page_of, words
+from tests.report.pages import Page, check_data, page_data, page_of
 from wiredoctor.findings import Report
 from wiredoctor.report import json
 from wiredoctor.report.groups import grouped
@@ -118,43 +118,7 @@ def test_every_finding_has_the_picture_of_its_proof(real: Report, page: str) -> 
 
 
 def test_its_data_are_those_of_json(real: Report, page: str) -> None:
-    said, told = as_json(real), page_data(page)["data-report"]
-    names = told["captures"]
-    assert names == [c["file"] for c in said["captures"]]
-    findings = told["findings"]
-    for name in ("number", "elapsed", "delay", "count", "connection", "exchange", "status"):
-        assert findings[name] == [f[name] for f in said["findings"]]
-    for name in ("rule", "severity"):
-        assert words(findings[name]) == [f[name] for f in said["findings"]]
-    assert [names[at] for at in findings["capture"]] == [f["capture"] for f in said["findings"]]
-    assert told["delay"] == said["summary"]["delay"]
-    counts = {name: said["summary"][name] for name in ("exchanges", "connections")}
-    assert told["of"] == {**counts, "findings": len(said["findings"])}
-    exchanges = told["exchanges"]
-    rows: dict[tuple[str, int, int], int] = {}
-    for row, key in enumerate(zip(exchanges["capture"], exchanges["connection"], exchanges["exchange"], strict=True)):
-        rows[names[key[0]], key[1], key[2]] = row
-    starts = [*itertools.accumulate(exchanges["start"])]
-    assert len(rows) == len(said["exchanges"]) == said["summary"]["exchanges"]
-    for one in said["exchanges"]:
-        row = rows[one["capture"], one["connection"], one["index"]]
-        for phase in ("request", "server", "response"):
-            time = exchanges[f"{phase}_time"][row]
-            assert (None if time is None else time / 1e9) == one["timing"][phase]
-        request, response = one["request"], one["response"]
-        assert exchanges["sides"][row] == bool(request) + 2 * bool(response)
-        if request:
-            assert words(exchanges["request_target"])[row] == request["target"]
-            assert (starts[row] + exchanges["request_at"][row]) / 1e9 == pytest.approx(request["start"], abs=1e-9)
-            assert exchanges["request_frame"][row] == request["frame"]
-        if response:
-            assert exchanges["response_status"][row] == response["status"]
-            assert exchanges["response_body_bytes"][row] == response["body_bytes"]
-            assert (starts[row] + exchanges["response_at"][row]) / 1e9 == pytest.approx(response["start"], abs=1e-9)
-    connections = told["connections"]
-    assert connections["connection"] == [c["id"] for c in said["connections"]]
-    assert connections["packets"] == [c["packets"] for c in said["connections"]]
-    assert words(connections["client"]) == [c["client"] for c in said["connections"]]
+    check_data(page_data(page)["data-report"], as_json(real))
 
 
 def test_bursts_are_those_of_the_table(real: Report, page: str) -> None:

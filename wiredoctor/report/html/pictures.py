@@ -31,7 +31,7 @@ MOST_IN_GROUP = 12
 """Pictures of a page, and of a group: the worst of each group first."""
 
 MOST_HELD = 50_000
-"""Exchanges of the connections of all pictures that are held in memory."""
+"""Exchanges that are held in memory for pictures."""
 
 
 @dataclass
@@ -135,12 +135,23 @@ def _drawn(made: list[Section]) -> list[Told]:
 def _draw(report: Report, told: list[Told]) -> None:
     on_connections = [one for one in told if one.finding.connection is not None]
     others = [one for one in told if one.finding.connection is None]
+    if report.exchange_count + report.connection_count <= MOST_HELD:
+        report = _held(report)
     ladders = of_findings(_about(report, on_connections), [one.finding for one in on_connections])
     ladders += of_findings(report, [one.finding for one in others])
     for one, ladder in zip([*on_connections, *others], ladders, strict=True):
         title = f"Ladder diagram of finding {one.number}: {clean(one.finding.title)}"
         one.picture = Markup(svg(ladder, title, name=f"ladder-{one.place}", alone=False))
         one.missing = ladder.missing
+
+
+def _held(report: Report) -> Report:
+    """The report with what ladders ask for in memory: of many small captures, each table is in many files."""
+    if report.scan_connections is None or report.scan_exchanges is None:
+        return report
+    connections = report.scan_connections().select("capture", "exchanges", *CONNECTION).collect()
+    exchanges = report.scan_exchanges().select("capture", *EXCHANGE).collect()
+    return replace(report, scan_connections=connections.lazy, scan_exchanges=exchanges.lazy)
 
 
 def _about(report: Report, told: list[Told]) -> Report:
