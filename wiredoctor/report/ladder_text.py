@@ -94,7 +94,7 @@ def _longest(steps: tuple[Step, ...]) -> float:
     """The wait that fills the width: of those in which somebody waited, else of all."""
     waits = [step.before for step in steps if step.before.seconds is not None]
     meant = [w.seconds or 0.0 for w in waits if w.of_finding or w.waited_for or (not w.idle and not w.left_out)]
-    return max(_SHORTEST_SCALE, *meant or [w.seconds or 0.0 for w in waits])
+    return max([_SHORTEST_SCALE, *(meant or [w.seconds or 0.0 for w in waits])])
 
 
 def _write_wait(writer: Writer, wait: Wait, lanes: Lanes, signs: Signs, longest: float, indent: int) -> None:
