@@ -24,7 +24,8 @@ MOST_SECTIONS = 200
 """Groups that a page tells at length; more are named."""
 
 MOST_LISTED = 200
-"""Findings of a group that are listed."""
+_ALL_LISTED = 5_000
+"""Findings of a group, and of a page, that are listed below the worst."""
 
 MOST_PICTURES = 120
 MOST_IN_GROUP = 12
@@ -117,9 +118,11 @@ def sections(report: Report, groups: Sequence[Group]) -> list[Section]:
     """All groups that a page tells, with pictures as far as there is room."""
     places = {id(f): place for place, f in enumerate(report.findings)}
     made: list[Section] = []
+    room = _ALL_LISTED
     for number, group in enumerate(groups[:MOST_SECTIONS], 1):
         others = [f for f in group.findings if f is not group.worst]
-        listed = [Told(f, places[id(f)]) for f in others[:MOST_LISTED]]
+        listed = [Told(f, places[id(f)]) for f in others[: min(MOST_LISTED, room)]]
+        room -= len(listed)
         made.append(Section(number, group, Told(group.worst, places[id(group.worst)]), listed, len(others) - len(listed)))
     _draw(report, _drawn(made))
     return made
