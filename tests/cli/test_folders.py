@@ -103,7 +103,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert run("analyze", str(CAPTURE), "-o", folder, "--connection", "7", "-o", str(tmp_path / "a.har")).exit_code == 0
     assert pl.read_parquet(f"{folder}/segments.parquet").is_empty()
     assert json.loads((tmp_path / "a.har").read_text())["log"]["entries"] == []
-    assert run("analyze", str(CAPTURE), "-o", str(tmp_path / "new"), "--tables-format", "arrow").exit_code == 0
+    assert run("analyze", str(CAPTURE), "-o", folder, "--tables-format", "arrow").exit_code == 0
     assert pl.read_ipc(f"{folder}/segments.arrow").height == 57
 
 
@@ -127,6 +127,7 @@ def test_more_captures_than_a_process_may_open(tmp_path: Path) -> None:
     [
         (["-o", "{}/file.txt/"], "is no folder"),
         (["-o", "{}/no/where/"], "there is no folder"),
+        (["-o", "{}"], "is a directory; tables go into one that is written with / at its end"),
         (["-o", "{}/x.bin"], "a folder for tables ends with /"),
         (["--bodies"], "--bodies is about HAR: add -o FILE.har"),
     ],

@@ -67,7 +67,7 @@ def test_text_has_the_ladder_and_the_heads() -> None:
     ("words", "said"),
     [
         ([SPLIT], "say what to show"),
-        ([SPLIT, "--finding", "1", "--connection", "0"], "say what to show"),
+        ([SPLIT, "--finding", "1", "--connection", "0"], "one of them at a time"),
         ([SPLIT, "--finding", "6"], "--finding 6: the findings are numbered 1 to 5"),
         ([SPLIT, "--connection", "1"], "--connection 1: there is no such connection; the only one has number 0"),
         ([SPLIT, "--connection", "0", "--exchange", "5"], "--exchange 5: connection 0 has no exchange of this number"),

@@ -35,16 +35,10 @@ def outputs(paths: list[str] | None, captures: Sequence[str]) -> list[Output]:
         path = Path(text)
         if path in checked:
             raise UsageError(f"-o {text} is given twice")
-        checked[path] = _folder(path) if _is_folder(text) else _checked(path)
+        checked[path] = _folder(path) if text.endswith(("/", os.sep)) else _checked(path)
         if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
             raise UsageError(f"-o {text} would overwrite a capture that is to be read")
     return list(checked.values())
-
-
-def _is_folder(text: str) -> bool:
-    """Whether tables are meant: what looks like a report and is a folder is a mistake."""
-    path = Path(text)
-    return text.endswith(("/", os.sep)) or (path.is_dir() and path.suffix.lower() not in SUFFIXES)
 
 
 def _folder(path: Path) -> Output:
@@ -55,13 +49,13 @@ def _folder(path: Path) -> Output:
 
 
 def _checked(path: Path) -> Output:
+    if path.is_dir():
+        raise UsageError(f"-o {path}: is a directory; tables go into one that is written with {os.sep} at its end")
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise UsageError(
             f"-o {path}: the suffix names the format and must be one of {known}; a folder for tables ends with {os.sep}"
         )
-    if path.is_dir():
-        raise UsageError(f"-o {path}: is a directory")
     return Output(_writable(path), SUFFIXES[path.suffix.lower()])
 
 

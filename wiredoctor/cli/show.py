@@ -128,7 +128,9 @@ def _check(
     form: ShowFormat,
 ) -> None:  # fmt: skip
     """Raises UsageError for what does not go together."""
-    if (finding is None) == (connection is None):
+    if finding is not None and connection is not None:
+        raise UsageError("--finding and --connection: one of them at a time")
+    if finding is None and connection is None:
         raise UsageError("say what to show, --finding N (analyze numbers them) or --connection ID (connections lists them)")
     if exchange is not None and connection is None:
         raise UsageError("--exchange goes with --connection")

@@ -105,7 +105,7 @@ def _write_wait(writer: Writer, wait: Wait, lanes: Lanes, signs: Signs, longest:
         if hidden:
             writer.unbroken((" " * lanes.lead + _sides("", lanes, signs) + f"  {hidden}", "dim"), indent=indent)
         return
-    said = f"waited for the {wait.waited_for}" if wait.waited_for else "no exchange is open" if wait.idle else ""
+    said = f"until the {wait.waited_for} sends" if wait.waited_for else "no exchange is open" if wait.idle else ""
     if hidden and not wait.of_finding:
         writer.unbroken((" " * lanes.lead + _sides(duration(seconds), lanes, signs) + f"  {hidden}", "dim"), indent=indent)
         return

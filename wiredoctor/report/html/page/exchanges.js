@@ -62,6 +62,11 @@ class Exchanges {
     return this.told.sides[row] & 2 ? orDash(this.response_status[row], String) : "-";
   }
 
+  // Without a response nobody knows how long it would have taken.
+  took(row) {
+    return this.told.sides[row] & 2 ? duration(this.total[row]) : "-";
+  }
+
   // From its first SYN, if it has one, to its last byte.
   begin(row) {
     return this.start[row] + (Number.isNaN(this.connect_at[row]) ? 0 : this.connect_at[row]);
@@ -80,7 +85,7 @@ class Exchanges {
 
   describe(row) {
     const bursts = this.bursts.get(row);
-    return [this.request(row), `from ${seconds(this.start[row])} s, ${duration(this.total[row])} in all`, ...this.phases(row), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
+    return [this.request(row), `from ${seconds(this.start[row])} s, ${this.told.sides[row] & 2 ? `${duration(this.total[row])} in all` : "no response"}`, ...this.phases(row), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
   }
 
   // Height and look tell the phases apart, not only their colours.
@@ -237,7 +242,7 @@ function buildExchanges(report, exchanges, axis, jump) {
       { title: "Request", text: (row) => exchanges.request(row), value: ranked(exchanges.told.request_target) },
       { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
       { title: "Size", wide: true, hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
-      { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => duration(exchanges.total[row]), value: (row) => exchanges.total[row] },
+      { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => exchanges.total[row] },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
       { title: "Waterfall", width: several ? "30%" : "38%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
     ],
@@ -294,7 +299,7 @@ function showDetails(panel, exchanges, row, report, jump) {
     ["Request", told.sides[row] & 1 ? `frames ${told.request_frame[row]} to ${told.request_last_frame[row] ?? "?"}, host ${word(told.request_host, row) || "-"}, body ${bytes(exchanges.request_body_bytes[row])}` : "not captured"],
     ["Response", told.sides[row] & 2 ? `frames ${told.response_frame[row]} to ${told.response_last_frame[row] ?? "?"}, ${exchanges.status(row)} ${word(told.response_reason, row)}, ${[word(told.response_content_type, row), word(told.response_framing, row), `ends: ${word(told.response_end_reason, row)}`].filter(Boolean).join(", ")}, body ${bytes(exchanges.response_body_bytes[row])}` : "not captured"],
     ...(told.interim[row] ? [["Interim", told.interim[row].join(", ")]] : []),
-    ["Time", [duration(exchanges.total[row]), ...exchanges.phases(row)].join(", ")],
+    ["Time", [exchanges.took(row), ...exchanges.phases(row)].join(", ")],
   ];
   const bursts = exchanges.bursts.get(row);
   if (bursts) facts.push(["Bursts", `${bursts.length / 3}, at ${Array.from({ length: Math.min(bursts.length / 3, 12) }, (_, i) => `${seconds(bursts[3 * i])} s (${bytes(bursts[3 * i + 2])})`).join(", ")}${bursts.length > 36 ? ", ..." : ""}`]);
