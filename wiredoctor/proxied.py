@@ -15,7 +15,6 @@ Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "u
 """What was behind a response that the server did not send: nothing; a request that was not answered; an answer that came after
 the proxy's own; an answer with another status; an answer that was cut short."""
 
-
 MOST_APART = 3600.0
 """Seconds: a time zone that was taken for a time is the least of what sets clocks further apart."""
 
@@ -65,8 +64,8 @@ class OwnAnswer:
 class Passed:
     """An exchange on both sides. request_lag: until its first byte was passed on; response_lag: the same of the response.
 
-    in_proxy: the whole time at the front less the whole time at the back. collected: the whole message was received before its
-    first byte was passed on, although it came over 50 ms or more.
+    None where that is another one. in_proxy: the sum of the two, by which the first byte of the response comes later. collected:
+    the whole message was received before its first byte was passed on, although it came over 50 ms or more.
     """
 
     request: str
@@ -90,7 +89,8 @@ class Proxied:
     offset: how far the clock of the back is ahead; None where both sides are in one capture. retried: requests that were passed
     on more than once. own: exchanges that the proxy answered itself, and those of them that are errors are in `answers`.
     unasked: exchanges at the back that no request at the front explains. reused: of those matched, how many went over a
-    connection that had been used.
+    connection that had been used. connect: how long requests waited for the handshake with a server, which is part of the time in
+    the proxy.
     """
 
     version: str
@@ -105,6 +105,7 @@ class Proxied:
     request_lag: Delays | None
     response_lag: Delays | None
     in_proxy: Delays | None
+    connect: Delays | None
     server_time: Delays | None
     requests_collected: int
     responses_collected: int

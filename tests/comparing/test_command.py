@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.comparing.recordings import CAPTURES, Packet, read, write
+from tests.comparing.test_proxies import answer, get, said
 from wiredoctor import compared, proxied, sides
 from wiredoctor.cli.app import application
 
@@ -71,7 +72,53 @@ def test_a_proxy_is_recognised(run: Callable[..., Result], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    "names",
+    [
+        # recorded at different times, of the same method and target
+        ("lost-response-client", "split-rtt-120-server"),
+        ("race-client", "forgotten"),
+        ("lost-request-client", "lost-twice-server"),
+        ("one-send-rtt-120-client", "three-writes-rtt-120-server"),
+    ],
+)
+def test_no_proxy_is_made_up(run: Callable[..., Result], names: tuple[str, str]) -> None:
+    told = run("--both-sides", *(CAPTURES / f"{name}.pcap" for name in names))
+    assert (told.exit_code, told.stdout.splitlines()[0]) == (0, "Nothing passed both points.")
+
+
+def test_unrelated_requests_at_the_same_time_are_no_proxy(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Two monitors ask for the same every tenth of a second: with some clock they lie within each other, with their own not."""
+    paths: list[Path] = []
+    for number, (ahead, lasts) in enumerate(((0.0, 0.010), (0.050, 0.005))):
+        lines: list[tuple[float, bool, bytes]] = []
+        for n in range(30):
+            begin = 1 + n / 10 + ahead
+            lines += [(begin, False, get("/health")), (begin + lasts, True, answer(200))]
+        paths.append(write(tmp_path / f"{number}.pcap", said(1000 + number, f"10.{number + 1}.0.1", lines)))
+    assert run("--both-sides", *paths).stdout.startswith("Nothing passed both points.")
+
+
+@pytest.mark.parametrize("names", [("split-rtt-20-client", "split-rtt-20-server"), ("lost-response-client",) * 2])
+def test_a_wire_is_no_proxy(run: Callable[..., Result], names: tuple[str, str]) -> None:
+    result = run("--both-sides", "--proxy", *(CAPTURES / f"{name}.pcap" for name in names))
+    assert (result.exit_code, "two points of one wire" in result.stderr) == (2, True)
+
+
+def test_what_passed_both_is_one_side_of_the_proxy(run: Callable[..., Result], tmp_path: Path) -> None:
+    """The recording before the proxy has both of its sides, that behind it the back alone."""
+    both = CAPTURES / "haproxy-uvicorn-rtt-20-client.pcap"
+    back = [p for p in read(both) if b"\x1f\x91" in (p[1][34:36], p[1][36:38])]
+    result = run("--both-sides", "--proxy", both, write(tmp_path / "back.pcap", back), "-f", "json")
+    told = json.loads(result.stdout)
+    assert (told["matched"], told["own"], told["unasked"]) == (8, 0, 0)
+    # eight requests on one connection behind it: all but the first go over a used one
+    assert told["reused"] == 7
+    assert told["front"]["servers"] == ["10.9.0.2:80"]
+    assert all(e["request_lag"] >= 0 and e["response_lag"] >= 0 for e in told["exchanges"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
     [
         ([NAGLE], "compare takes BEFORE and AFTER; 1 given"),
         (["--both-sides", NAGLE], "compare takes CLIENT and SERVER; 1 given"),
@@ -88,14 +135,14 @@ def test_a_proxy_is_recognised(run: Callable[..., Result], tmp_path: Path) -> No
         ([NAGLE, FIXED, "--tolerance", "-1"], ""),
     ],
 )
-def test_what_cannot_be_compared(run: Callable[..., Result], words: list[Any], said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_compared(run: Callable[..., Result], words: list[Any], message: str, tmp_path: Path) -> None:
     if CAPTURES in words:
         for name in ("a.pcap", "b.pcap"):
             (tmp_path / name).write_bytes(FIXED.read_bytes())
         words = [tmp_path if word == CAPTURES else word for word in words]
     result = run(*words)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 

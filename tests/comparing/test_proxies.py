@@ -38,6 +38,8 @@ def test_a_proxy_that_collects_a_stream() -> None:
     assert told.responses_collected == 1
     [one] = told.exchanges
     assert one.response_lag == pytest.approx(5 * 0.15, abs=0.02)
+    # what the headline says is no less than a part of it
+    assert one.in_proxy == pytest.approx(5 * 0.15, abs=0.02)
     assert ("HTTP version", "HTTP/1.1", "HTTP/1.0") in changes(told, "request")
     assert ("Connection", "-", "close") in changes(told, "request")
     assert {("framing", "close-delimited", "chunked"), ("pieces with pauses between them", "several", "one")} <= changes(
@@ -69,6 +71,26 @@ def test_an_error_that_the_proxy_made() -> None:
     assert "closed the connection" in answer.backend
     [nothing] = of("behind-haproxy-unauthorized").answers
     assert (nothing.status, nothing.fate) == (None, "no-answer")
+
+
+def test_the_handshake_with_the_server_is_named() -> None:
+    # the round trip to the server behind is 20 ms; nginx connects when the request has come
+    told = of("behind-nginx-race")
+    assert told.connect
+    assert (told.connect.count, told.connect.median) == (1, pytest.approx(0.020, abs=0.002))
+    assert told.in_proxy
+    assert told.in_proxy.median > told.connect.median
+
+
+def test_times_that_contradict_a_proxy(tmp_path: Path) -> None:
+    """At the back each answer ends long after that at the front, whatever the clocks show."""
+    front, back = (
+        said(1000 + number, f"10.{number + 1}.0.1", [
+            line for n in range(5)
+            for line in ((1 + n, False, get(f"/{n}")), (1 + n + lasts, True, answer(200)))
+        ]) for number, lasts in enumerate((0.01, 0.5))
+    )  # fmt: skip
+    assert held(write(tmp_path / "front.pcap", front), write(tmp_path / "back.pcap", back)) is None
 
 
 def parted(name: str, folder: Path, offset: float) -> tuple[Path, Path]:
@@ -103,14 +125,15 @@ def test_two_recordings_with_two_clocks(offset: float, tmp_path: Path) -> None:
 
 def said(port: int, client: str, lines: list[tuple[float, bool, bytes]]) -> list[Packet]:
     """A connection on which the client (False) and the server (True) say this at these times (s); an empty text closes it."""
-    base = Segment(port, False, 1000, 0, 2, client=client)
+    one, two = port * 1_000_003 % 2**32, port * 2_000_029 % 2**32
+    base = Segment(port, False, one, 0, 2, client=client)
     first = round(lines[0][0] * SECOND) + T0
     packets = [
         (first - 3_000_000, base.frame()),
-        (first - 2_000_000, replace(base, reverse=True, seq=5000, ack=1001, flags=18).frame()),
-        (first - 1_000_000, replace(base, seq=1001, ack=5001, flags=16).frame()),
+        (first - 2_000_000, replace(base, reverse=True, seq=two, ack=one + 1, flags=18).frame()),
+        (first - 1_000_000, replace(base, seq=one + 1, ack=two + 1, flags=16).frame()),
     ]
-    numbers = {False: 1001, True: 5001}
+    numbers = {False: one + 1, True: two + 1}
     for time, reverse, payload in lines:
         flags = 24 if payload else 17
         segment = replace(base, reverse=reverse, seq=numbers[reverse], ack=numbers[not reverse], flags=flags, payload=payload)

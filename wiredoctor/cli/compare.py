@@ -19,6 +19,7 @@ from wiredoctor.cli.running import Request, requested, run
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.comparing import Seen
+    from wiredoctor.comparing.material import Recorded
     from wiredoctor.pipeline import Catalogue
     from wiredoctor.report.document import Part
     from wiredoctor.report.paper import Paper
@@ -187,7 +188,7 @@ def _both_sides(recordings: list[str], asked: Asked, *, proxy: bool, everything:
             )
         return told
     points = two_points(material(reports[0]), material(reports[1]), __version__)
-    if not points.connections and (told := _proxied(reports, asked, everything=everything, at_once=True)) is not None:
+    if not points.connections and (told := _proxied(reports, asked, everything=everything, surely=True)) is not None:
         return told
     return Told(
         partial(comparison_json.write, points, "two-points"),
@@ -196,22 +197,37 @@ def _both_sides(recordings: list[str], asked: Asked, *, proxy: bool, everything:
     )
 
 
-def _proxied(reports: list[Report], asked: Asked, *, everything: bool, at_once: bool = False) -> Told | None:
-    """None where no exchange is on both sides; or, with `at_once`, where they were recorded at different times."""
+def _proxied(reports: list[Report], asked: Asked, *, everything: bool, surely: bool = False) -> Told | None:
+    """None where no exchange is on both sides; or, with `surely`, where chance may have made it look so."""
     from wiredoctor import __version__
-    from wiredoctor.comparing import proxied, recorded
+    from wiredoctor.comparing import beyond_chance, proxied, recorded
     from wiredoctor.report import comparison_json
     from wiredoctor.report import proxied as telling
 
-    sides = [recorded(report) for report in reports]
-    told = proxied(sides[0], sides[1] if len(sides) > 1 else None, __version__)
-    if told is None or (at_once and told.apart):
+    front, back = recorded(reports[0]), recorded(reports[1]) if len(reports) > 1 else None
+    if back is not None and not surely:
+        front, back = _parted(reports, front, back)
+    told = proxied(front, back, __version__)
+    if told is None or (surely and back is not None and not beyond_chance(told, front, back)):
         return None
     return Told(
         partial(comparison_json.write, told, "proxy"),
         partial(telling.page, told, everything=everything, quiet=asked.quiet),
         _never,
     )
+
+
+def _parted(reports: list[Report], front: Recorded, back: Recorded) -> tuple[Recorded, Recorded]:
+    """Without the connections that both recordings have."""
+    from wiredoctor.comparing import material, parted
+
+    sides = parted(front, back, *(material(report).point for report in reports))
+    if sides is None:
+        raise UsageError(
+            "both captures have the same connections, so that they are two points of one wire and not two sides of a proxy: "
+            "--both-sides without --proxy compares these"
+        )
+    return sides
 
 
 def _never(what: str) -> bool:

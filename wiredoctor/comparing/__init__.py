@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from wiredoctor.comparing.before_after import compare
 from wiredoctor.comparing.material import material, recorded
+from wiredoctor.comparing.plausible import beyond_chance, parted
 from wiredoctor.comparing.proxies import proxied
 from wiredoctor.comparing.seen import NoReport, Seen, of_json, of_report
 from wiredoctor.comparing.two_points import two_points
 
-__all__ = ["NoReport", "Seen", "compare", "material", "of_json", "of_report", "proxied", "recorded", "two_points"]
+__all__ = [
+    "NoReport",
+    "Seen",
+    "beyond_chance",
+    "compare",
+    "material",
+    "of_json",
+    "of_report",
+    "parted",
+    "proxied",
+    "recorded",
+    "two_points",
+]

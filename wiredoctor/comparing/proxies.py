@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.comparing.exchanges import Nested, nested, split
+from wiredoctor.comparing.exchanges import SLACK, Nested, nested, split
 from wiredoctor.comparing.heads import Head, names
+from wiredoctor.comparing.plausible import impossible
 from wiredoctor.comparing.points import apart
 from wiredoctor.comparing.rewriting import Message, rewritten
 from wiredoctor.comparing.two_points import spread
@@ -33,9 +34,10 @@ Row = dict[str, Any]
 
 
 def proxied(front: Recorded, back: Recorded | None, version: str) -> Proxied | None:
-    """`back` is None where both sides are in one capture. None where no exchange is on both sides."""
+    """`back` is None where both sides are in one capture. None where no exchange is on both sides, or their times contradict
+    that."""
     sides = _Sides(front, back)
-    if not sides.found.front.size or (sides.found.front < 0).all():
+    if not sides.found.front.size or (sides.found.front < 0).all() or sides.contradicted:
         return None
     pairs = [_passed(sides, *rows) for rows in sides.pairs()]
     answers = [*sides.answers()]
@@ -51,10 +53,11 @@ def proxied(front: Recorded, back: Recorded | None, version: str) -> Proxied | N
         retried=int((counts > 1).sum()),
         own=sides.front.height - len(matched),
         unasked=int((sides.found.front < 0).sum()),
-        reused=sum(one.reused for one in pairs),
+        reused=len({(one.front_connection, one.front_exchange) for one in pairs if one.reused}),
         request_lag=_spread([one.request_lag for one in pairs]),
         response_lag=_spread([one.response_lag for one in pairs]),
         in_proxy=_spread([one.in_proxy for one in pairs]),
+        connect=_spread(sides.connects()),
         server_time=spread(served),
         requests_collected=sum(one.request_collected for one in pairs),
         responses_collected=sum(one.response_collected for one in pairs),
@@ -92,6 +95,9 @@ class _Sides:
         begun = None if back is None else apart(front.first_time, back.first_time)
         self.apart = begun or 0
         self.found: Nested = nested(self.front, self.back, begun)
+        wrong = impossible(self.front, self.back, self.found.front, self.apart - self.found.ahead, 0 if self.one else SLACK)
+        self.contradicted = len(wrong) * 2 > int((self.found.front >= 0).sum())
+        self.found.front[wrong] = -1
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
         """Rows that belong together, in the order of the back."""
@@ -102,6 +108,18 @@ class _Sides:
     def at_front(self, time: int | None) -> float | None:
         """A time of the back by the clock of the front (ns)."""
         return None if time is None else time + self.apart - self.found.ahead
+
+    def connects(self) -> list[float | None]:
+        """How long requests waited for a connection to the server: handshakes that began when the request had come (s)."""
+        shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
+        times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
+        made: list[float | None] = []
+        for here, there in self.pairs():
+            syn, answer = times.get(there["connection"], (None, None))
+            begun = self.at_front(syn)
+            if there["exchange"] == 0 and begun is not None and answer is not None and begun >= (here["request_start"] or 0):
+                made.append(_lag(syn, answer))
+        return made
 
     def side(self, point: str) -> Side:
         number = int(point == "back")
@@ -185,9 +203,10 @@ def _passed(sides: _Sides, here: Row, there: Row) -> Passed:
     begun, answered = sides.at_front(there["request_start"]), sides.at_front(there["response_start"])
     over = sides.at_front(there["response_end"])
     request_lag = _lag(here["request_start"], begun)
-    response_lag = _lag(answered, here["response_start"])
-    whole = _lag(here["request_start"], here["response_end"]), _lag(begun, over)
-    in_proxy = None if whole[0] is None or whole[1] is None else max(0.0, whole[0] - whole[1])
+    # another status is another response, which was not passed on
+    passed_on = here["response_status"] == there["response_status"]
+    response_lag = _lag(answered, here["response_start"]) if passed_on else None
+    in_proxy = None if request_lag is None or response_lag is None else round(request_lag + response_lag, 9)
     request_took, response_took = _lag(here["request_start"], here["request_end"]), _lag(answered, over)
     return Passed(
         _request(here), here["response_status"], here["connection"], here["exchange"], there["connection"], there["exchange"],

@@ -217,6 +217,7 @@ def _notes(held: Wire, one: Material, two: Material, many: tuple[int, int]) -> l
     notes: list[str] = []
     if not len(held.pairs):
         notes.append("no connection passed both points: are these recordings of the same traffic, at the same time?")
+        notes.append("if they are the two sides of a proxy, --both-sides --proxy compares them as such")
     elif not held.lines or any(line.gap != line.gap for line in held.lines):
         notes.append("the clocks cannot be compared: packets of one direction only passed both points, or no clock explains them")
     for number, what in zip(many, ("packets", "connections"), strict=True):

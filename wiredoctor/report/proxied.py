@@ -55,7 +55,8 @@ def headline(told: Proxied) -> str:
     if held:
         parts.append(f"{count(held, 'response')} {'was' if held == 1 else 'were'} held back until the last byte had come")
     if told.in_proxy:
-        parts.append(f"it adds {duration(told.in_proxy.median)} in the middle")
+        few = " in the middle" if told.in_proxy.count > 1 else ""
+        parts.append(f"responses begin {duration(told.in_proxy.median)} later through it{few}")
     return ", ".join(parts) + "."
 
 
@@ -64,9 +65,15 @@ def _times(told: Proxied) -> Iterator[Part]:
         "request passed on after": told.request_lag,
         "server began to answer after": told.server_time,
         "response passed on after": told.response_lag,
-        "time in the proxy": told.in_proxy,
+        "both together": told.in_proxy,
     }
     yield Grid(("", "exchanges", "least", "median", "p95"), tuple(_row(name, times) for name, times in rows.items() if times))
+    if told.connect:
+        few = told.connect.count == 1
+        yield Line(
+            f"{count(told.connect.count, 'request')} had to wait for a new connection to the server, whose handshake is part of "
+            f"that: {duration(told.connect.median)}{'' if few else ' in the middle'}."
+        )
     if told.requests_collected:
         yield Line(f"{count(told.requests_collected, 'request')} came over 50 ms or more, and passed on only when complete.")
     if told.responses_collected:
