@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": {"tables", "analysis", "capture", "decode"},
     "diagnosis": {"tables", "limits", "findings", "spill", "waiting", "analysis", "masked", "wiredoctor", "capture", "rules"},
     "pipeline": {"findings", "spill", "waiting", "analysis", "diagnosis", "rereading", "shares", "masking", "capture", "rules"},
-    "rereading": {"tables", "findings", "spill", "analysis", "masking", "masked", "capture", "tcp"},
+    "rereading": {"wiredoctor", "tables", "findings", "spill", "analysis", "masking", "masked", "capture", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
         "tables",

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol, TypeVar
 
 from wiredoctor.masking import masked_method, masked_target
 
@@ -280,6 +280,20 @@ class Again(Protocol):
 
     def tables(self, names: Collection[str], connections: Collection[int] | None = None) -> dict[str, pl.DataFrame]:
         """The same in memory, as a whole: for few connections."""
+        ...
+
+    def copy(
+        self,
+        out: BinaryIO,
+        packets: int,
+        about: str,
+        comments: Iterable[tuple[int, Sequence[str]]],
+        only: Sequence[int] | None = None,
+    ) -> None:
+        """Writes the capture as pcapng: its first `packets`, as many as can be read, or of these the frames `only` (ascending).
+
+        comments: of frames, ascending; about: of the file as a whole. Bytes are copied as they are.
+        """
         ...
 
 

@@ -5,13 +5,13 @@ The stages run without the rules. They say the same as the first time: ids, fram
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from wiredoctor import tcp
+from wiredoctor import __version__, tcp
 from wiredoctor.analysis import Analysis, Tables
 from wiredoctor.capture import EPOCH, Capture, Records
 from wiredoctor.findings import Portion
@@ -67,6 +67,20 @@ class Rereading:
                     return
                 said = {name: self._told(name, tables[name]) if name in tables else READ_AGAIN[name].empty() for name in names}
             yield Portion(said, reader.analysis.payload)
+
+    def copy(
+        self,
+        out: BinaryIO,
+        packets: int,
+        about: str,
+        comments: Iterable[tuple[int, Sequence[str]]],
+        only: Sequence[int] | None = None,
+    ) -> None:
+        """Writes the capture as pcapng, with comments on some of its frames; all packets, or those of the frames `only`."""
+        from wiredoctor.capture.copying import copy
+
+        frames = None if only is None else np.asarray(only, np.int64)
+        copy(self._capture.again(), packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def _end(self, connections: Collection[int]) -> End | None:
         """Where the last of these connections ends; None where one of them has no row."""

@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import os
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,15 @@ _PCAPNG = b"\x0a\x0d\x0d\x0a"
 """Type of a section header block, with which a pcapng file begins; the same in both byte orders."""
 
 
+class Part(NamedTuple):
+    """A file of a capture: its format, from where to where it lies in the data, and its packets that were read so far."""
+
+    format: str
+    begin: int
+    end: int
+    packets: int
+
+
 class Capture:
     """A capture file that is open, or several as one. Use it as a context manager; `data` stays valid as long as anything
     refers to it.
@@ -58,6 +67,7 @@ class Capture:
         self._readers = list(zip(readers, (place.start for place in places), strict=True))
         self._released = [place.start for place in places]
         self._begins = list(self._released)
+        self._ends = [place.stop for place in places]
         self._reader = readers[0] if len(readers) == 1 else _merged(self._readers, sources)
         self._ahead: Columns | None = None
         if not self._reader.done:
@@ -69,6 +79,12 @@ class Capture:
     def files(self) -> tuple[str, ...]:
         """The names of the files, where several are read as one."""
         return tuple(readable(source.name) for source in self._sources) if len(self._sources) > 1 else ()
+
+    @property
+    def parts(self) -> list[Part]:
+        """Its files, in order."""
+        files = zip(self._readers, self._ends, strict=True)
+        return [Part(reader.format, begin, end, reader.packets) for (reader, begin), end in files]
 
     @property
     def buffer(self) -> mmap.mmap:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from wiredoctor.cli.configuration import configuration
+from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import (
     Begin,
@@ -26,6 +27,7 @@ from wiredoctor.cli.options import (
     MaxSpool,
     Merge,
     MinConfidence,
+    OnlyFindings,
     Outputs,
     Ports,
     Printed,
@@ -73,6 +75,7 @@ def analyze(
         typer.Option("--baseline", metavar="FILE", help="Only what is not in this JSON report of before.", show_default=False),
     ] = None,
     fail_on: FailOn = None,
+    only_findings: OnlyFindings = False,
     config: Configurations = None,
     jobs: Annotated[
         int | None,
@@ -95,6 +98,7 @@ def analyze(
         raise UsageError("--full is about JSON: add --format json, or -o FILE.json")
     if bodies and Format.har not in forms:
         raise UsageError("--bodies is about HAR: add -o FILE.har")
+    check_copies(files, captures, merge=merge, only_findings=only_findings)
     rules = every_rule()
     read = configuration(config, rules)
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
@@ -112,6 +116,7 @@ def analyze(
         full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least,
         selected=request.selected, unread=unread, code=code, bodies=bodies,
         tables_format=tables_format.value,
+        only_findings=only_findings,
     )  # fmt: skip
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:

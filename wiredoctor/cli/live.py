@@ -15,6 +15,7 @@ import typer
 
 from wiredoctor.cli.completing import interfaces
 from wiredoctor.cli.configuration import configuration
+from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exits import STOPPING, Exit, Stopped, UsageError, say
 from wiredoctor.cli.options import (
     Color,
@@ -25,6 +26,7 @@ from wiredoctor.cli.options import (
     Format,
     Ignores,
     MinConfidence,
+    OnlyFindings,
     Outputs,
     Quiet,
     Secrets,
@@ -100,6 +102,7 @@ def live(
     ignore: Ignores = None,
     min_confidence: MinConfidence = None,
     fail_on: FailOn = None,
+    only_findings: OnlyFindings = False,
     config: Configurations = None,
     show_secrets: Secrets = False,
     quiet: Quiet = False,
@@ -115,6 +118,7 @@ def live(
     files = outputs(output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
         raise UsageError("-o: a report that copies packets needs them all: add --write FILE, without --ring")
+    check_copies(files, [], merge=False, only_findings=only_findings)
     rules = every_rule()
     read = configuration(config, rules)
     sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
@@ -126,7 +130,7 @@ def live(
         report = _run(order, name, request, view, show_secrets=show_secrets, quiet=quiet)
     least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
     code = _exit(report, least, request.selected)
-    how = How(quiet=quiet, fail_on=least, selected=request.selected, code=code)
+    how = How(quiet=quiet, only_findings=only_findings, fail_on=least, selected=request.selected, code=code)
     _write(report, files, format, view, color, how)
     return code
 

@@ -27,6 +27,7 @@ class Format(StrEnum):
     html = "html"
     har = "har"
     tables = "tables"
+    pcapng = "pcapng"
 
 
 SUFFIXES = {
@@ -39,6 +40,7 @@ SUFFIXES = {
     ".csv": Format.csv,
     ".html": Format.html,
     ".har": Format.har,
+    ".pcapng": Format.pcapng,
 }
 """Suffix of a file of -o -> the format that it names."""
 
@@ -151,6 +153,9 @@ Ignores = Annotated[
 ]
 MinConfidence = Annotated[
     Confidence | None, typer.Option("--min-confidence", help="Only findings at least this sure.", show_default=False)
+]
+OnlyFindings = Annotated[
+    bool, typer.Option("--only-findings", help="Of FILE.pcapng: only the packets of the connections with findings.")
 ]
 FailOn = Annotated[
     Severity | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from wiredoctor.cli.copies import write_pcapng
 from wiredoctor.cli.exports import write_csv, write_har, write_junit, write_sarif
 from wiredoctor.cli.options import Format, Severity
 from wiredoctor.cli.outputs import Output, Text, spool, write_file
@@ -24,6 +25,7 @@ class How(NamedTuple):
     in words, what the report was narrowed to. `fail_on`, with the rules that were `selected`: what the command fails for.
     `unread`: a line for each input that could not be read. `code`: what the command exits with. `bodies`: HAR with what was
     sent in them. `tables_format`: what the files of tables are.
+    `only_findings`: only packets of connections with findings are copied.
     """
 
     full: bool = False
@@ -36,6 +38,7 @@ class How(NamedTuple):
     code: int | None = None
     bodies: bool = False
     tables_format: str = "parquet"
+    only_findings: bool = False
 
 
 def write_report(report: Report, form: Format, out: BinaryIO, paper: Paper, how: How) -> None:
@@ -109,10 +112,11 @@ WRITERS: Mapping[Format, Callable[[Report, BinaryIO, Paper, How], None]] = {
     Format.csv: write_csv,
     Format.html: _html,
     Format.har: write_har,
+    Format.pcapng: write_pcapng,
 }
 
 _AGAIN: frozenset[Format] = frozenset((Format.html, Format.har, Format.tables))
 """Formats that say more when they can read the captures again."""
 
-_PACKETS: frozenset[Format] = frozenset()
+_PACKETS: frozenset[Format] = frozenset({Format.pcapng})
 """Formats that cannot be written without."""
