@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -31,6 +31,7 @@ from wiredoctor.report import (
     json,
     junit,
     markdown,
+    pcapng,
     sarif,
     show,
     show_text,
@@ -182,6 +183,13 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+class Comments:
+    """Stands for a capture that is copied: packets are copied as they are, and only what is said of them is masked."""
+
+    def copy(self, out: io.BytesIO, packets: int, about: str, comments: Iterable[tuple[int, list[str]]], only: None) -> None:
+        out.write("\n".join([about, *(text for _, texts in comments for text in texts)]).encode())
+
+
 def outputs(report: Report) -> dict[str, str]:
     """Everything that can be written of a report."""
     made: dict[str, str] = {}
@@ -201,6 +209,7 @@ def outputs(report: Report) -> dict[str, str]:
         "junit": lambda out: junit.write(report, out),
         "csv": lambda out: csv.write(report, out),
         "har": lambda out: har.write(report, out),
+        "comments of pcapng": lambda out: pcapng.write(replace(report, again={c.file: Comments() for c in report.captures}), out),
         "exchanges csv": lambda out: csv.write_table(report, out, "exchanges"),
         "html": lambda out: html.write(report, out),
     }

@@ -6,6 +6,7 @@ import csv as standard_csv
 import io
 import json as standard_json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from markdown_it.token import Token
 from tests.report.examples import MS, capture, connection, exchange, finding, report
 from tests.report.pages import Page, page_data, page_of
 from wiredoctor.findings import Cause, Checked, Evidence, LeftOut, Reference, Report
-from wiredoctor.report import connections, csv, exchanges, exported, har, json, junit, markdown, sarif, show_text, text
+from wiredoctor.report import connections, csv, exchanges, exported, har, json, junit, markdown, pcapng, sarif, show_text, text
 from wiredoctor.report.heads import Head
 from wiredoctor.report.ladder import Ladder, Step, Wait
 from wiredoctor.report.paper import Paper, Writer
@@ -282,6 +283,26 @@ def test_archives_and_tables_hold_what_is_safe(one: Report) -> None:
     for rows in tables.values():
         for row in rows:
             assert all(safe(value) for name, value in row.items() if isinstance(value, str) and name != "capture")
+
+
+class Copied:
+    """What is told to whoever copies a capture with comments."""
+
+    def copy(self, _: object, packets: int, about: str, comments: Iterable[tuple[int, list[str]]], only: None) -> None:
+        self.texts = [about, *(text for _, texts in comments for text in texts)]
+
+
+@given(hostile_reports())
+@settings(max_examples=25, deadline=None)
+def test_comments_on_packets_are_lines_of_plain_text(one: Report) -> None:
+    copied = Copied()
+    one.again = {one.captures[0].file: copied}  # pyright: ignore[reportAttributeAccessIssue]
+    pcapng.write(replace(one, captures=one.captures[:1]), io.BytesIO())
+    assert len(copied.texts) > 1
+    for said in copied.texts:
+        assert safe(said)
+        assert len(said.encode()) < 0x10000
+    assert not any("\n" in said for said in copied.texts[1:])
 
 
 def test_a_name_of_megabytes_is_cut_where_people_read() -> None:

@@ -115,7 +115,7 @@ class _Blocks:
     def _copy(self, out: BinaryIO, start: int, end: int) -> None:
         for at in range(start, end, PIECE):
             stop = min(at + PIECE, end)
-            out.write(memoryview(self._data[at:stop]))
+            out.write(self._data[at:stop].data)
             self._read[self._number] = self._begin + stop
             self._capture.release(tuple(self._read))
 

@@ -59,26 +59,32 @@ def _comments(report: Report, numbers: bool) -> Iterator[tuple[int, list[str]]]:
     )
     for frame, some in groupby(notes, key=lambda note: note.frame):
         here = [*some]
-        texts = [_comment(report.findings, note) for note in here[:MOST_ON_A_FRAME]]
-        if more := len(here) - len(texts):
-            texts.append(f"wiredoctor: {count(more, 'more finding')} on this packet")
-        yield frame, [f"{text} (frame {frame} of the whole capture)" if numbers else text for text in texts]
+        texts = [f"wiredoctor: frame {frame} of the whole capture"] if numbers else []
+        for note in here[:MOST_ON_A_FRAME]:
+            texts += _told(report.findings[note.finding], note)
+        if more := len(here) - MOST_ON_A_FRAME:
+            texts += [f"wiredoctor: {count(more, 'more finding')} on this packet"] if more > 0 else []
+        yield frame, [clean(text)[:_LONGEST] for text in texts]
 
 
-def _comment(findings: list[Finding], note: _Note) -> str:
-    """What a finding says of one of its frames; on the first of them, all that it says."""
-    finding = findings[note.finding]
+def _told(finding: Finding, note: _Note) -> list[str]:
+    """What a finding says of one of its frames; on the first of them, all that it says. Wireshark cuts lines in its tree off at
+    240 characters: what happened, and what to do, are comments of their own."""
     evidence = finding.evidence[note.place]
-    lead = f"wiredoctor finding {note.finding + 1} of {len(findings)}, {finding.severity}: {_name(finding)}"
-    text = f"{lead}: {evidence.note}"
+    name = f"finding {finding.number or note.finding + 1}"
+    text = f"wiredoctor {name}, {finding.severity}: {_name(finding)}: {evidence.note}"
     if note.place:
         waited = evidence.elapsed - finding.evidence[note.place - 1].elapsed
         if finding.connection is not None and waited >= _SHORTEST_WAIT:
             text += f" ({duration(waited)} after frame {finding.evidence[note.place - 1].frame})"
-    else:
-        cost = f" It costs up to {duration(finding.delay)}." if finding.delay else ""
-        text += f". {finding.title}: {finding.message}{cost} Confidence: {finding.confidence}. Remedy: {finding.remedy}"
-    return clean(text)[:_LONGEST]
+        return [text]
+    cost = f"costs up to {duration(finding.delay)}, " if finding.delay else ""
+    return [
+        text,
+        f"{name}: {finding.title} ({cost}confidence {finding.confidence})",
+        f"{name}: {finding.message}",
+        f"{name}, remedy: {finding.remedy}",
+    ]
 
 
 def _name(finding: Finding) -> str:
@@ -103,7 +109,7 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None) -> s
     for number, finding in enumerate(report.findings[:MOST_LISTED], start=1):
         frames = ", ".join(str(e.frame) for e in finding.evidence[:8]) + (", ..." if len(finding.evidence) > 8 else "")
         place = f" (frame{'s' if len(finding.evidence) > 1 else ''} {frames})" if frames else ""
-        lines.append(f"{number}. {finding.severity}: {_name(finding)}: {finding.title}{place}")
+        lines.append(f"{finding.number or number}. {finding.severity}: {_name(finding)}: {finding.title}{place}")
     if (more := len(report.findings) - MOST_LISTED) > 0:
         lines.append(f"and {count(more, 'more finding')}")
     return "\n".join(clean(line)[:_LONGEST] for line in lines)
