@@ -28,7 +28,10 @@ from wiredoctor.rules import RuleModule, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs" / "pages"
-COMMANDS = ("analyze", "live", "show", "exchanges", "connections", "compare", "interfaces", "rules", "explain", "mcp", "schema")
+COMMANDS = (
+    "analyze", "live", "show", "exchanges", "connections", "extract",
+    "compare", "interfaces", "rules", "explain", "mcp", "schema",
+)  # fmt: skip
 
 
 def script(stem: str) -> ModuleType:

@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": {"tables", "analysis", "capture", "decode"},
     "diagnosis": {"tables", "limits", "findings", "spill", "waiting", "analysis", "masked", "wiredoctor", "capture", "rules"},
     "pipeline": {"findings", "spill", "waiting", "analysis", "diagnosis", "rereading", "shares", "masking", "capture", "rules"},
+    "extracting": {"findings"},
     "rereading": {"wiredoctor", "tables", "findings", "spill", "analysis", "masking", "masked", "capture", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
@@ -56,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "rules",
     },
     "interfaces": set(),
-    "cli": {"masking", "pipeline", "live", "comparing", "recording", "report", "interfaces", "wiredoctor"},
+    "cli": {"extracting", "masking", "pipeline", "live", "comparing", "recording", "report", "interfaces", "wiredoctor"},
     "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
     "wiredoctor": {"findings", "pipeline"},
@@ -151,7 +152,7 @@ NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
 """Only capture/, interfaces/, recording/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what
 it feeds."""
 
-OUTSIDE = {"capture", "interfaces", "cli", "live", "pipeline", "recording", "shares", "spill", "testing"}
+OUTSIDE = {"capture", "interfaces", "cli", "extracting", "live", "pipeline", "recording", "shares", "spill", "testing"}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""

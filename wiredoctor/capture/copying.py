@@ -60,7 +60,8 @@ class _Notes:
 def copy(capture: Capture, frames: int, out: BinaryIO, about: str, comments: Comments, only: Array | None, program: str) -> None:
     """Writes the first `frames` packets, as many as can be read, of a capture that stands at its beginning.
 
-    about: a comment on the whole file. only: ascending frames that are wanted; None for all, whose numbers stay as they are.
+    about: a comment on the whole file; none where it is empty. only: ascending frames that are wanted; None for all, whose
+    numbers stay as they are.
     """
     notes = _Notes(comments)
     several = len(capture.parts) > 1
@@ -68,7 +69,7 @@ def copy(capture: Capture, frames: int, out: BinaryIO, about: str, comments: Com
         first = 1
         for number, part in enumerate(capture.parts):
             count = min(part.packets, frames + 1 - first) if several else frames
-            _Blocks(capture, number, first, count, notes, only).write(out, [about] if first == 1 else [])
+            _Blocks(capture, number, first, count, notes, only).write(out, [about] if about and first == 1 else [])
             first += count
     else:
         _made_anew(capture, out, about, notes, only, program)
@@ -165,7 +166,7 @@ class _Blocks:
 
 
 def _made_anew(capture: Capture, out: BinaryIO, about: str, notes: _Notes, only: Array | None, program: str) -> None:
-    out.write(making.section(program, [about]))
+    out.write(making.section(program, [about] if about else []))
     described, fcs, blocks_of_their_own = 0, _fcs_bits(capture), _all_blocks(capture)
     seconds = 0
     for records in capture.epochs(_EPOCH):

@@ -24,6 +24,7 @@ COMMANDS = {
     "show": "A finding or a connection, packet by packet.",
     "exchanges": "Every HTTP exchange on a line.",
     "connections": "Every TCP connection on a line.",
+    "extract": "The smallest capture that still shows a finding.",
     "compare": "Before and after; or both sides of a wire or a proxy.",
     "interfaces": "What there is to capture on, and whether you may.",
     "rules": "All rules.",

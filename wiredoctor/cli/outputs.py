@@ -45,7 +45,7 @@ def _folder(path: Path) -> Output:
     """A folder for tables: it is made where there is none."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}{os.sep}: is no folder")
-    return Output(_writable(path), Format.tables)
+    return Output(writable(path), Format.tables)
 
 
 def _checked(path: Path) -> Output:
@@ -56,10 +56,11 @@ def _checked(path: Path) -> Output:
         raise UsageError(
             f"-o {path}: the suffix names the format and must be one of {known}; a folder for tables ends with {os.sep}"
         )
-    return Output(_writable(path), SUFFIXES[path.suffix.lower()])
+    return Output(writable(path), SUFFIXES[path.suffix.lower()])
 
 
-def _writable(path: Path) -> Path:
+def writable(path: Path) -> Path:
+    """The path; raises UsageError where no file can be written there."""
     if not path.parent.is_dir():
         raise UsageError(f"-o {path}: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -1,0 +1,131 @@
+"""wiredoctor extract: what it cuts out is a part of the capture, packet for packet, and shows the same."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import wiredoctor
+from wiredoctor.capture import open_capture
+from wiredoctor.cli.app import application
+from wiredoctor.findings import Finding
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+SPLIT = CAPTURES / "server-head-body-split.pcap"
+
+CASES = [
+    # the third of nine: what comes behind it is not needed
+    (SPLIT, 3),
+    # a request that was lost, and a second connection that has no part in it
+    (CAPTURES / "behind-nginx-race.pcap", 1),
+    # a summary: it takes several connections
+    (CAPTURES / "apache-idle-close.pcap", 1),
+    # pcapng already
+    (CAPTURES / "client-sees-head-body-split.pcapng", 1),
+]
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(application(), ["extract", *map(str, words)], prog_name="wiredoctor")
+
+
+def packets(path: Path) -> list[tuple[int, bytes, int]]:
+    """Time since 1970 (ns), bytes and length of each packet, as our reader has them."""
+    found: list[tuple[int, bytes, int]] = []
+    with open_capture(path) as capture:
+        for records in capture.epochs():
+            c = records.columns
+            for time, offset, captured, length in zip(
+                *(c[n].tolist() for n in ("time", "offset", "captured", "length")), strict=True
+            ):
+                found.append(((capture.first_time or 0) + time, capture.buffer[offset : offset + captured], length))
+    return found
+
+
+def key(finding: Finding) -> tuple[object, ...]:
+    return finding.rule, finding.kind, finding.side, finding.severity, finding.confidence, finding.client, finding.server
+
+
+@pytest.mark.parametrize(("path", "number"), CASES, ids=lambda x: x.stem if isinstance(x, Path) else str(x))
+def test_it_shows_the_same_in_fewer_packets(path: Path, number: int, tmp_path: Path) -> None:
+    small = tmp_path / "small.pcapng"
+    done = run(path, "--finding", number, "-o", small)
+    assert done.exit_code == 0, done.output
+    finding = wiredoctor.analyze(path).findings[number - 1]
+    same = [f for f in wiredoctor.analyze(small).findings if key(f) == key(finding)]
+    assert same
+    whole, part = packets(path), packets(small)
+    assert len(part) < len(whole)
+    rest = iter(whole)
+    assert all(packet in rest for packet in part), "packets as they were, in their order"
+    if len(same) == 1 and same[0].delay is not None:
+        assert same[0].delay == pytest.approx(finding.delay, abs=1e-8)
+        assert [e.note for e in same[0].evidence] == [e.note for e in finding.evidence]
+        assert [part[e.frame - 1] for e in same[0].evidence] == [whole[e.frame - 1] for e in finding.evidence]
+
+
+def test_a_connection_whole(tmp_path: Path) -> None:
+    small = tmp_path / "small.pcapng"
+    path = CAPTURES / "curl-in-parallel.pcap"
+    assert run(path, "--connection", "1", "--connection", "0", "-o", small).exit_code == 0
+    rows = wiredoctor.analyze(path).connections
+    wanted = rows.filter(rows["connection"].is_in([0, 1]))
+    assert len(packets(small)) == wanted["packets"].sum()
+    assert sorted(wiredoctor.analyze(small).connections["client"]) == sorted(wanted["client"])
+
+
+def test_a_connection_whole_as_tshark_reads_it(tmp_path: Path) -> None:
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    import subprocess
+
+    path, small = CAPTURES / "curl-in-parallel.pcap", tmp_path / "small.pcapng"
+    assert run(path, "--connection", "1", "-o", small).exit_code == 0
+    fields = [
+        "-T",
+        "fields",
+        "-e",
+        "frame.time_epoch",
+        "-e",
+        "frame.len",
+        "-e",
+        "tcp.seq_raw",
+        "-e",
+        "tcp.ack_raw",
+        "-e",
+        "tcp.payload",
+    ]
+    said = [
+        subprocess.run(["tshark", "-n", "-r", str(file), *words, *fields], capture_output=True, check=True, timeout=60).stdout
+        for file, words in ((path, ["-Y", "tcp.stream == 1"]), (small, []))
+    ]
+    assert said[0] == said[1] != b""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([SPLIT], "say what to cut out"),
+        ([SPLIT, "--finding", "1", "--connection", "0"], "say what to cut out"),
+        ([SPLIT, "--finding", "99"], "the findings are numbered 1 to 9"),
+        ([SPLIT, "--connection", "99"], "there is no such connection"),
+        ([SPLIT, CAPTURES / "apache-ab.pcap", "--finding", "1"], "packets are cut out of one capture"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(words: list[object], said: str, tmp_path: Path) -> None:
+    done = run(*map(str, words), "-o", tmp_path / "x.pcapng")
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
+    assert not (tmp_path / "x.pcapng").exists()
+
+
+def test_it_never_overwrites_what_it_reads(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    path.write_bytes((CAPTURES / "client-sees-head-body-split.pcapng").read_bytes())
+    before = path.read_bytes()
+    assert run(path, "--finding", "1", "-o", path).exit_code == 2
+    assert run(path, "--finding", "1", "-o", tmp_path / "a.pcap").exit_code == 2
+    assert path.read_bytes() == before

@@ -1,0 +1,150 @@
+"""wiredoctor extract: the packets that show a finding, as a capture of their own."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wiredoctor.cli.configuration import configuration
+from wiredoctor.cli.exits import Exit, UsageError
+from wiredoctor.cli.options import Captures, Configurations, Ignores, MaxSpool, Merge, Quiet, Selects, Verbose, size, wanted
+from wiredoctor.cli.outputs import writable
+from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.cli.running import Request, requested, run
+
+if TYPE_CHECKING:
+    from wiredoctor import Finding, Report
+    from wiredoctor.extracting import Cutter, Extract
+
+
+def extract(
+    captures: Captures,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it, as pcapng.")],
+    finding: Annotated[
+        int | None,
+        typer.Option("--finding", metavar="N", min=1, help="The finding that analyze gives this number.", show_default=False),
+    ] = None,
+    connection: Annotated[
+        list[int] | None, typer.Option("--connection", metavar="ID", min=0, help="This tcp.stream (repeatable).")
+    ] = None,
+    merge: Merge = False,
+    max_spool: MaxSpool = None,
+    select: Selects = None,
+    ignore: Ignores = None,
+    config: Configurations = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Cut out the smallest capture that still shows a finding, which is checked by analysing it; or some connections whole.
+
+    Packets are copied as they are, with all that was sent in them: think before you pass them on. Numbers of findings are those
+    of analyze with the same rules.
+    """
+    if (finding is None) == (not connection):
+        raise UsageError("say what to cut out: --finding N (analyze numbers them), or --connection ID (connections lists them)")
+    path = _path(output, captures)
+    rules = every_rule()
+    read = configuration(config, rules)._replace(entries=(), baseline="")
+    request = requested(rules, read, wanted(None, None, None, None, None), select, ignore)
+    report, complete = run(
+        captures, request, merge=merge, keep=True, max_spool=size("--max-spool", max_spool), quiet=quiet, verbose=verbose
+    )
+    if not report.captures:
+        return Exit.BAD_INPUT
+    _one_capture(report)
+    from wiredoctor.extracting import Cutter, NotShown, temporary
+
+    with temporary() as folder:
+        summaries = {name for name, module in rules.items() if module.rule.summary}
+        cutter = Cutter(report, partial(_analysed, request), Path(folder), summaries)
+        try:
+            cut = (
+                _of_finding(report, finding, cutter) if finding is not None else _of_connections(report, connection or [], cutter)
+            )
+        except NotShown as error:
+            raise UsageError(f"--finding {finding}: {error}") from None
+        _write(path, report, cut)
+    if not quiet:
+        _tell(output, report, cut, finding)
+    return Exit.DONE if complete else Exit.BAD_INPUT
+
+
+def _path(output: str, captures: list[str]) -> Path:
+    path = Path(output)
+    if path.suffix.lower() != ".pcapng":
+        raise UsageError(f"-o {output}: packets are written as pcapng; name the file .pcapng")
+    if path.is_dir():
+        raise UsageError(f"-o {output}: is a directory")
+    writable(path)
+    if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
+        raise UsageError(f"-o {output} would overwrite a capture that is to be read")
+    return path
+
+
+def _one_capture(report: Report) -> None:
+    if len(report.captures) > 1:
+        raise UsageError(f"packets are cut out of one capture, and these are {len(report.captures)}: name one, or add --merge")
+
+
+def _analysed(request: Request, path: Path) -> Report:
+    from wiredoctor.pipeline import analyze
+
+    return analyze(
+        path, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds, keep=True
+    )  # fmt: skip
+
+
+def _of_finding(report: Report, number: int, cutter: Cutter) -> Extract:
+    found = next((f for f in report.findings if f.number == number), None)
+    if found is None:
+        raise UsageError(f"--finding {number}: {_numbers(len(report.findings))}")
+    return cutter.of_finding(found)
+
+
+def _numbers(last: int) -> str:
+    if last > 1:
+        return f"the findings are numbered 1 to {last}"
+    return "there is one finding" if last else "there are no findings"
+
+
+def _of_connections(report: Report, connections: list[int], cutter: Cutter) -> Extract:
+    known = set(report.connections["connection"].to_list())
+    for connection in connections:
+        if connection not in known:
+            raise UsageError(f"--connection {connection}: there is no such connection (wiredoctor connections lists them)")
+    return cutter.of_connections(connections)
+
+
+def _write(path: Path, report: Report, cut: Extract) -> None:
+    """The extract as the file that was asked for: the packets of the capture itself, once more."""
+    from wiredoctor.extracting import write
+
+    [capture] = report.captures
+    about = f"wiredoctor: {len(cut.frames)} of the {capture.packets} packets of {os.path.basename(capture.file)}"
+    with path.open("wb") as out:
+        write(report, out, cut.frames, about)
+
+
+def _tell(output: str, report: Report, cut: Extract, number: int | None) -> None:
+    from wiredoctor.report.words import clean, count
+
+    [capture] = report.captures
+    lines = [f"{clean(output)}: {len(cut.frames):,} of {count(capture.packets, 'packet')}"]
+    if cut.found is not None:
+        lines.append(f"analysed again, it shows finding {number} of the capture as it was: {_facts(cut.found)}")
+    else:
+        lines.append(f"analysed again, it shows {count(len(cut.report.findings), 'finding')}")
+    typer.echo("\n".join(lines))
+
+
+def _facts(finding: Finding) -> str:
+    from wiredoctor.report.words import duration
+
+    kind = f" ({finding.kind})" if finding.kind else ""
+    frames = ", ".join(str(e.frame) for e in finding.evidence[:8])
+    delay = f", {duration(finding.delay)}" if finding.delay else ""
+    return f"{finding.rule}{kind}, {finding.confidence} confidence{delay}" + (f", now in frames {frames}" if frames else "")
