@@ -81,10 +81,11 @@ class Clock:
 class Way:
     """One direction: what passed the point where it comes first, and what of it came to the other.
 
-    retransmissions: of payload that had passed the first point before; `needless` of them repeated what had arrived. Of those:
-    the ACK was lost, or was late (came after the retransmission had left), or had not been sent. hops: routers between the
-    points, as the time to live tells; None where nothing passed. not_recorded_here: packets that the second point has and the
-    first lacks.
+    sent: without those that lie outside the other recording. retransmissions: of payload that had passed the first point before;
+    `needless` of them repeated what their receiver had acknowledged, as the second point shows. Of those: the ACK was lost, or
+    was late (came after the retransmission had left), or had not been sent, or had passed the first point and was lost or late
+    beyond it (ack_beyond). hops: routers between the points, as the time to live tells; None where nothing passed.
+    not_recorded_here: packets that the second point has and the first lacks.
     """
 
     sender: Where
@@ -104,6 +105,7 @@ class Way:
     ack_lost: int
     ack_late: int
     ack_not_sent: int
+    ack_beyond: int
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,14 @@ DELAYS = Delays(3, 0.1, 0.2, 0.3)
 RECORDING = Recording("x", "client", 1, 2, 3, 4, "x", "x")
 TWO_POINTS = TwoPoints(
     "x", RECORDING, replace(RECORDING, point="server"), True, Clock(3.0, 0.02, 50.0, 0.1, [Step(1.0, 0.2)], 5),
-    [Way("client", 9, 8, 1, 1, 1, 1, 1, 1, 1, 3, DELAYS, 2, 1, 1, 0, 0)], Waiting(1, DELAYS, DELAYS, DELAYS),
+    [Way("client", 9, 8, 1, 1, 1, 1, 1, 1, 1, 3, DELAYS, 2, 1, 1, 0, 0, 0)], Waiting(1, DELAYS, DELAYS, DELAYS),
     [SideFinding("x", "x", "error", "x", "x", "both", 1, 2, [3], 0.1, 0.2, Shares(0.1, 0.2, 0.3), [4], "x")],
     [Changed("x", "client", "x", "x", 1, 2, 3, 4)], [OneSided("client", 1, 0.1, 2, "client", "lost", "x", "x")],
     [Pair(1, 2, "x", "x", "x", "x", "rewritten-addresses", 1, 2, 3)], [Alone("client", 1, "x", "x", 2, 3, "x")], ["x"],
 )  # fmt: skip
 PROXIED = Proxied(
     "x", ProxySide("x", "front", 1, 2, ["x", "x"]), ProxySide("x", "back", 1, 2, ["x"]), 1.0, 1, 1, 1, 1, 1,
-    DELAYS, DELAYS, DELAYS, DELAYS, 1, 1, [Rewritten("request", "x", "x", "x", 1, 2, 3, 4, 5)],
+    DELAYS, DELAYS, DELAYS, DELAYS, DELAYS, 1, 1, [Rewritten("request", "x", "x", "x", 1, 2, 3, 4, 5)],
     [OwnAnswer(1, 2, 0.1, "x", 502, "no-answer", "x", 3, 4)], [("front", "x", 1)],
     [Passed("x", 200, 1, 2, 3, 4, 0.1, 0.2, 0.3, True, True, True)], ["x"],
 )  # fmt: skip

@@ -318,3 +318,60 @@ def test_a_connection_that_is_told_nothing_of(tmp_path: Path) -> None:
             point = gather(side.again, rows, side.point.first_time, side.point.last)
             assert set(point.packets["connection"].tolist()) == {1 - gone}
             assert len(point.syns) == 2
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        ("lost-request", "client", "middle"),
+        ("lost-response", "middle", "server"),
+        ("lost-segment-fast", "middle", "server"),
+        ("lost-twice", "middle", "server"),
+    ],
+)
+def test_what_is_lost_beyond_the_second_point_is_not_sent_needlessly(points: tuple[str, str, str]) -> None:
+    """The lab loses packets on one link; only where an ACK came past the far point is it known that their receiver had them."""
+    name, *ends = points
+    paths = [CAPTURES / f"{name}-{end}.pcap" for end in ends]
+    told = held(*paths)
+    # the lost request, or response, itself is repeated with reason: its sender alone repeats it where it is the only one
+    lost = {"lost-request": "client"}.get(name, "server")
+    [way] = [way for way in told.ways if way.sender == lost]
+    assert way.retransmissions >= 1
+    assert way.needless == 0
+
+
+@pytest.mark.parametrize("cut", [60, 100, 140])
+def test_a_recording_that_ends_early_or_begins_late_has_lost_nothing(cut: int, tmp_path: Path) -> None:
+    # nothing was lost there, and packets wait in queues of different length
+    client, server = (CAPTURES / f"slow-reader-snapped-{point}.pcap" for point in ("client", "server"))
+    data = client.read_bytes()
+    at, places = 24, [24]
+    while at < len(data):
+        at += 16 + struct.unpack_from("<I", data, at + 8)[0]
+        places.append(at)
+    for part in (data[: places[cut]], data[:24] + data[places[cut] :]):
+        (tmp_path / "cut.pcap").write_bytes(part)
+        told = held(tmp_path / "cut.pcap", server)
+        assert {one.kind for one in told.packets} <= {"outside"}
+        assert all(way.lost == way.lost_or_not_recorded == 0 for way in told.ways)
+
+
+def test_silence_after_a_reset_proves_nothing(tmp_path: Path) -> None:
+    """The last FIN of the client comes after the reset; the recording at the server is left without it."""
+    client, server = (read(CAPTURES / f"race-{point}.pcap") for point in ("client", "server"))
+    lacking = [p for n, p in enumerate(server) if n != 6]
+    [one] = [p for p in recorded(tmp_path, client, lacking, 0.0, 0.0).packets if p.kind != "outside"]
+    assert one.kind != "lost"
+
+
+def test_an_ack_that_is_lost_beyond_the_first_point() -> None:
+    """The lab loses the response between the middle and the client, and with it the ACK of the request."""
+    told = held(*(CAPTURES / f"lost-response-{point}.pcap" for point in ("middle", "server")))
+    [way] = [way for way in told.ways if way.sender == "client"]
+    assert (way.needless, way.ack_beyond, way.ack_late, way.ack_lost) == (1, 1, 0, 0)
+
+
+def test_two_copies_of_one_recording() -> None:
+    told = held(*[CAPTURES / "lost-response-client.pcap"] * 2)
+    assert told.notes[0].startswith("every packet has the same time in both")

@@ -10,7 +10,7 @@ import numpy as np
 from wiredoctor.comparing.matching import NOBODY
 from wiredoctor.comparing.streams import Streams
 from wiredoctor.sides import OneSidedKind
-from wiredoctor.tables import RST, Array
+from wiredoctor.tables import RST, SECOND, Array
 
 if TYPE_CHECKING:
     from wiredoctor.comparing.wires import Wire
@@ -45,17 +45,15 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
     leaving = away[chosen]
     delay = np.where(rows.forward[chosen], wire.typical[0], wire.typical[1]) * np.where(leaving, 1, -1)
     there = (wire.on_first if second else wire.on_second)(rows.time[chosen]) + delay
-    other = wire.one if second else wire.two
-    outside = (there < 0) | (there > other.last)
+    begun, over = _beyond(wire, second, chosen, there - delay)
+    outside = begun | over
     judge = _Judge(wire, near, far, second)
     made: list[Verdict] = []
-    for number, (row, sent, elsewhere, at) in enumerate(
-        zip(chosen.tolist(), leaving.tolist(), outside.tolist(), there.tolist(), strict=True)
+    for number, (row, sent, elsewhere, early, at) in enumerate(
+        zip(chosen.tolist(), leaving.tolist(), outside.tolist(), begun.tolist(), there.tolist(), strict=True)
     ):
         if elsewhere:
-            made.append(
-                Verdict(row, "outside", "the other recording had not begun" if at < 0 else "the other recording was over")
-            )
+            made.append(Verdict(row, "outside", "the other recording had not begun" if early else "the other recording was over"))
         elif part[row]:
             made.append(Verdict(row, "lost", "some of its bytes did not come with the rest"))
         elif number >= MOST_JUDGED:
@@ -63,6 +61,32 @@ def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdi
         else:
             made.append(judge.sent(row, at) if sent else judge.received(row))
     return made
+
+
+MARGIN = SECOND // 100
+"""By how much longer than twice the longest delay that was seen a packet may have been under way (ns)."""
+
+
+def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Array, Array]:
+    """Which packets may have passed the other point before its recording began, or when it was over: no packet of their direction
+    that passed earlier, or later, is there, and the time that is left is no longer than packets take.
+
+    moment: when they passed this point, by the clock of the other.
+    """
+    rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
+    matched = (wire.back if second else wire.partner) != NOBODY
+    begun, over = np.zeros(len(chosen), bool), np.zeros(len(chosen), bool)
+    for forward in (True, False):
+        mine = rows.forward[chosen] == forward
+        delays = wire.delays(forward)
+        least, most = (max(0.0, float(delays.min())), 2 * float(delays.max()) + MARGIN) if len(delays) else (0.0, float(MARGIN))
+        early, late = (least, most) if forward != second else (-most, -least)
+        passed = rows.time[matched & (rows.forward == forward)]
+        first, last = (int(passed.min()), int(passed.max())) if len(passed) else (np.iinfo(np.int64).max, -1)
+        times = rows.time[chosen]
+        begun |= mine & (times < first) & (moment + early < 0)
+        over |= mine & (times > last) & (moment + late > other.last)
+    return begun, over
 
 
 class _Judge:
@@ -75,6 +99,8 @@ class _Judge:
         self.flags = point.packets["flags"][self.rows.row]
         self.ttl = point.packets["ttl"][self.rows.row]
         self.matched = (wire.back if second else wire.partner) != NOBODY
+        self.trip = max(0.0, sum(wire.typical))
+        self.reset = _reset(near, self.flags) | _reset(far, (wire.one if second else wire.two).packets["flags"][far.rows.row])
         self._usual: dict[int, tuple[int, int, int]] = {}
 
     def sent(self, row: int, expected: float) -> Verdict:
@@ -86,11 +112,22 @@ class _Judge:
         acknowledged = self.far.first_acknowledging(group, end)
         if acknowledged is not None and (came is None or acknowledged < came):
             return Verdict(row, "not-recorded", "its receiver acknowledged it before the other recording has it")
+        if came is None and self.near.first_acknowledging(group, end) is not None:
+            return Verdict(row, "not-recorded", "its receiver acknowledged it, as its sender's point has it")
+        if came is None and group >> 1 in self.reset:
+            return Verdict(row, "lost-or-not-recorded", "its connection was reset, and nobody acknowledges anything then")
+        if came is None and not self._answered_since(group, row):
+            return Verdict(row, "lost-or-not-recorded", "nothing that followed tells which")
         if came is None:
             return Verdict(row, "lost", "it was never acknowledged, and never sent again with success")
         if came <= expected:
             return Verdict(row, "lost-or-not-recorded", "it repeats what had arrived, so that nothing that followed tells which")
         return Verdict(row, "lost", "it came only when it was sent again")
+
+    def _answered_since(self, group: int, row: int) -> bool:
+        """Whether its receiver sent something afterwards that could have acknowledged it."""
+        theirs = self.near.rows_in(group ^ 1)
+        return bool((self.rows.time[theirs] > self.rows.time[row] + self.trip).any())
 
     def received(self, row: int) -> Verdict:
         """A packet that comes from the other point, where it was not seen."""
@@ -121,14 +158,20 @@ class _Judge:
         return bool(((self.flags[later] & RST) == 0).any())
 
 
+def _reset(streams: Streams, flags: Array) -> set[int]:
+    """Pairs of which one of the sides sent a reset."""
+    return set(np.unique(streams.rows.pair[(flags & RST) != 0]).tolist())
+
+
 class Repeats(NamedTuple):
-    """Retransmissions of payload that left a point, and why those were needless that repeated what had arrived."""
+    """Retransmissions of payload that left a point, and why those were needless whose receiver had acknowledged the payload."""
 
     rows: Array
     needless: Array
     ack_lost: int
     ack_late: int
     ack_not_sent: int
+    ack_beyond: int
 
 
 def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> Repeats:
@@ -144,21 +187,23 @@ def retransmissions(wire: Wire, near: Streams, far: Streams, forward: bool) -> R
     arrives = (wire.on_first if second else wire.on_second)(rows.time[chosen]) + delay
     to_near = wire.on_second if second else wire.on_first
     needless: list[int] = []
-    reasons = [0, 0, 0]
+    reasons = [0, 0, 0, 0]
     for row, expected in zip(chosen.tolist(), arrives.tolist(), strict=True):
-        group, start, end = int(near.group[row]), int(near.start[row]), int(near.end[row])
-        first, last = far.first_with(group, start), far.first_with(group, end - 1)
+        group, end = int(near.group[row]), int(near.end[row])
+        # that it passed the far point does not say that it came to its receiver: only an ACK does that is older than this
+        left = far.first_acknowledging(group, end)
         own = _own_arrival(wire, row, second)
-        if first is None or last is None or max(first, last) >= (own if own is not None else expected - delay):
+        if left is None or left >= (own if own is not None else expected - delay):
             continue
         needless.append(row)
-        left = far.first_acknowledging(group, end)
         came = near.first_acknowledging(group, end)
         sent = int(rows.time[row])
-        if left is None or float(to_near(np.array([left]))[0]) > sent:
+        if float(to_near(np.array([left]))[0]) > sent:
             reasons[2] += 1
         elif came is None or _lost(wire, far, group, end, left, second):
             reasons[0] += 1
+        elif came <= sent:  # it passed this point in time, and nothing is known of what lies beyond
+            reasons[3] += 1
         else:
             reasons[1] += 1
     return Repeats(chosen, np.array(needless, np.int64), *reasons)

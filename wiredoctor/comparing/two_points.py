@@ -113,11 +113,12 @@ def _way(held: Wire, near: Streams, far: Streams, verdicts: tuple[list[Verdict],
     again = retransmissions(held, here, there, forward)
     known = bool(held.lines) and all(line.gap == line.gap for line in held.lines)
     return Way(
-        "client" if forward else "server", int(of.sum()), int((of & ((partner != NOBODY) | (part == 2))).sum()),
+        "client" if forward else "server", int(of.sum()) - counts["outside"],
+        int((of & ((partner != NOBODY) | (part == 2))).sum()),
         counts["lost"], counts["lost-or-not-recorded"], beyond["not-recorded"], counts["not-recorded"], beyond["injected"],
         counts["outside"] + beyond["outside"], int((of & (part > 0)).sum()), hops(held, forward)[0],
         spread(held.delays(forward)) if known else None,
-        len(again.rows), len(again.needless), again.ack_lost, again.ack_late, again.ack_not_sent,
+        len(again.rows), len(again.needless), again.ack_lost, again.ack_late, again.ack_not_sent, again.ack_beyond,
     )  # fmt: skip
 
 
@@ -213,6 +214,11 @@ def _waiting(held: Wire, one: pl.DataFrame, two: pl.DataFrame) -> Waiting | None
     return Waiting(both.height, spreads[0], spreads[1], spreads[2])
 
 
+def copies(held: Wire) -> bool:
+    """Whether no packet took any time."""
+    return bool(len(held.pairs)) and not any(held.delays(forward).any() for forward in (True, False))
+
+
 def _notes(held: Wire, one: Material, two: Material, many: tuple[int, int]) -> list[str]:
     notes: list[str] = []
     if not len(held.pairs):
@@ -220,6 +226,8 @@ def _notes(held: Wire, one: Material, two: Material, many: tuple[int, int]) -> l
         notes.append("if they are the two sides of a proxy, --both-sides --proxy compares them as such")
     elif not held.lines or any(line.gap != line.gap for line in held.lines):
         notes.append("the clocks cannot be compared: packets of one direction only passed both points, or no clock explains them")
+    if copies(held) and not many[0]:
+        notes.append("every packet has the same time in both: these are two copies of one recording, and say nothing of a wire")
     for number, what in zip(many, ("packets", "connections"), strict=True):
         if number > MOST_LISTED:
             notes.append(f"{number:,} {what} are in one recording only, of which {MOST_LISTED:,} are listed")

@@ -48,7 +48,10 @@ def headline(changes: Changes) -> str:
     """ "1 fixed, 2 new, 3 stayed; 1 endpoint slower"."""
     numbers = {status: len(changes.of(status)) for status in ("new", "stayed", "fixed", "not-seen-again")}
     words = {"not-seen-again": "not seen again"}
-    found = ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n) or "no findings on either side"
+    found = (
+        ", ".join(f"{n:,} {words.get(status, status)}" for status, n in numbers.items() if n)
+        or "No findings, neither before nor after"
+    )
     slower, faster = (sum(is_(one, verdict) for one in changes.endpoints) for verdict in _TOLD)
     times = [f"{count(n, 'endpoint')} {word}" for n, word in ((slower, "slower"), (faster, "faster")) if n]
     verdicts = {one.total.verdict for one in changes.endpoints}

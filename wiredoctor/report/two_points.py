@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _MOST = 10
 _MOST_REQUEST = 60
 _SHOWN = 5
+_ENOUGH = 20
+"""Exchanges of which it makes sense to say what 95 % of them stay below."""
 _OTHER: dict[Where, Where] = {"client": "server", "server": "client"}
 
 
@@ -49,6 +51,9 @@ def headline(told: TwoPoints) -> str:
     """What a reader wants to know first."""
     if not told.ways:
         return "Nothing passed both points."
+    delayed = any(way.delays and way.delays.p95 for way in told.ways)
+    if told.clock and not told.clock.round_trip and not delayed and not told.packets:
+        return "These are two copies of one recording: every packet has the same time in both."
     lost: dict[Where, int] = {way.sender: way.lost for way in told.ways}
     total = sum(lost.values())
     both = all(lost.values())
@@ -65,7 +70,7 @@ def headline(told: TwoPoints) -> str:
 
 def _clock(clock: Clock) -> Iterator[Line]:
     ahead = "ahead of" if clock.offset >= 0 else "behind"
-    drift = "Their rates cannot be told apart"
+    drift = "Within that, their rates cannot be told apart"
     if clock.drift is not None:
         faster = "gains" if clock.drift > 0 else "loses"
         drift = f"It {faster} {abs(clock.drift):.3g} us in each second (give or take {clock.drift_error or 0.0:.2g})"
@@ -113,20 +118,22 @@ def _remarks(way: Way) -> Iterator[str]:
     """What the table of a direction does not say."""
     to = f"To the {_OTHER[way.sender]}"
     if way.retransmissions:
-        needless = "all of them" if way.needless == way.retransmissions else f"{way.needless:,} of them"
         why = [
             f"{n:,} because {text}"
             for n, text in (
                 (way.ack_lost, "the ACK was lost between the points"),
                 (way.ack_late, "the ACK was on its way too long"),
+                (way.ack_beyond, f"the ACK was lost or late beyond the {way.sender}'s point"),
                 (way.ack_not_sent, "the ACK had not been sent yet"),
             )
             if n
         ]
-        tail = f"; {needless} needlessly, as the data had arrived: {', '.join(why)}" if way.needless else ""
+        many = "" if way.needless == way.retransmissions else f"{way.needless:,} of them "
+        tail = f", {many}needlessly, as the receiver had acknowledged the data: {', '.join(why)}" if way.needless else ""
         yield f"{to}: {count(way.retransmissions, 'retransmission')}{tail}."
     if way.not_recorded_there:
-        yield f"{to}: {count(way.not_recorded_there, 'packet')} arrived but the {_OTHER[way.sender]}'s recording lacks them."
+        them = "it" if way.not_recorded_there == 1 else "them"
+        yield f"{to}: {count(way.not_recorded_there, 'packet')} arrived, but the {_OTHER[way.sender]}'s recording lacks {them}."
     if way.not_recorded_here:
         yield f"{to}: {count(way.not_recorded_here, 'packet')} came out of what the {way.sender}'s recording does not have."
     if way.injected:
@@ -146,11 +153,9 @@ def _waiting(waiting: Waiting) -> Line:
         f"{duration(seen.median)} in the middle as the client's point sees it, of which {duration(beyond.median)} passed at or "
         f"beyond the server's point and {duration(between.median)} between the points.",
         None,
-        (
-            f"95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}"
-            if waiting.exchanges > 1
-            else "it is only one",
-        ),
+        (f"95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}",)
+        if waiting.exchanges >= _ENOUGH
+        else (),
     )
 
 
@@ -184,8 +189,8 @@ def _of_finding(one: SideFinding, alike: int) -> Iterator[str]:
     yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}{worst}"
     if one.shares and any((one.shares.client, one.shares.between, one.shares.server)):
         yield (
-            f"it passed {duration(one.shares.client)} on the client's side, {duration(one.shares.between)} between the points, "
-            f"and {duration(one.shares.server)} on the server's side"
+            f"from its first packet to its last, {duration(one.shares.client)} passed on the client's side, "
+            f"{duration(one.shares.between)} between the points, and {duration(one.shares.server)} on the server's side"
         )
     if one.lost:
         frames = f"frame{'s' if len(one.lost) > 1 else ''} {_some(list(map(str, one.lost)), ', ')}"
