@@ -239,9 +239,12 @@ def _kept(name: str, asked: Asked) -> Report | None:
     """A capture that can be read again; None where it could not be read, which has been said."""
     if _is_report(name):
         raise UsageError(f"{name}: --both-sides compares packets, and needs the capture")
+    from wiredoctor.pipeline import inputs
+
+    # what cannot be read is told when it is read
+    if (number := len(inputs([name], lambda _: None, merge=False))) > 1:
+        raise UsageError(f"{name} holds {number} captures; --both-sides takes one for each point")
     report, complete = _analysed(name, asked, keep=True)
-    if len(report.captures) > 1:
-        raise UsageError(f"{name} holds {len(report.captures)} captures; --both-sides takes one for each point")
     return report if complete and report.captures else None
 
 

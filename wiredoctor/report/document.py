@@ -78,15 +78,31 @@ def _line(writer: Writer, line: Line) -> None:
 
 
 def _aligned(grid: Grid, room: int, paper: Paper) -> Iterator[str]:
-    """The lines of a table; the first has the headings."""
+    """The lines of a table; the first has the headings. Where it has no room as a table, its rows stand below each other."""
     rows = [tuple(clean(cell) for cell in row) for row in (grid.headings, *grid.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(grid.headings))]
-    rest = sum(widths[1:]) + 2 * (len(widths) - 1)
+    least = min(widths[0], _LEAST_COLUMN)
+    between = next((gap for gap in (2, 1) if least + sum(widths[1:]) + gap * (len(widths) - 1) <= room), None)
+    if between is None:
+        yield from _stacked(rows, room, paper)
+        return
+    rest = sum(widths[1:]) + between * (len(widths) - 1)
     widths[0] = min(widths[0], max(_LEAST_COLUMN, room - rest), MOST_PROSE)
     for first, *others in rows:
         cells = [shorten(first, widths[0], paper.gap).ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join(cells).rstrip()
+        yield (" " * between).join(cells).rstrip()
+
+
+def _stacked(rows: list[tuple[str, ...]], room: int, paper: Paper) -> Iterator[str]:
+    """Each row as lines of their own, a heading and what is below it in the table."""
+    headings, *others = rows
+    yield shorten(headings[0], room, paper.gap)
+    widest = max(map(len, headings[1:]), default=0)
+    for first, *cells in others:
+        yield shorten(first, room, paper.gap)
+        for heading, cell in zip(headings[1:], cells, strict=True):
+            yield shorten(f"  {heading.ljust(widest)}  {cell}", room, paper.gap)
 
 
 def write_markdown(parts: Iterable[Part], out: Sink) -> None:

@@ -135,13 +135,13 @@ def _remarks(way: Way) -> Iterator[str]:
         them = "it" if way.not_recorded_there == 1 else "them"
         yield f"{to}: {count(way.not_recorded_there, 'packet')} arrived, but the {_OTHER[way.sender]}'s recording lacks {them}."
     if way.not_recorded_here:
-        yield f"{to}: {count(way.not_recorded_here, 'packet')} came out of what the {way.sender}'s recording does not have."
+        yield f"{to}: {count(way.not_recorded_here, 'packet')} arrived that the {way.sender}'s recording does not have."
     if way.injected:
         yield f"{to}: {count(way.injected, 'packet')} did not come from the {way.sender}: something between the points made them."
     if way.resegmented:
         yield f"{to}: {count(way.resegmented, 'segment')} came split or joined (segmentation offload)."
     if way.outside:
-        yield f"{to}: {count(way.outside, 'packet')} passed before or after the other recording, and are not counted."
+        yield f"{to}: {count(way.outside, 'packet')} passed before or after the other recording, not counted here."
     if way.hops:
         yield f"{to}: {count(way.hops, 'router')} on the way, as the time to live says."
 
