@@ -40,7 +40,8 @@ NAME = st.lists(st.sampled_from(ORDERS), min_size=1, max_size=4).map("".join)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_of_packets(tmp_path: Path, one: str, two: str, three: str, secrets: bool) -> None:
     path = tmp_path / "names.pcap"
-    asked = f"GET /{one}?{two}={three} HTTP/1.1\r\nHost: {two}\r\nUser-Agent: {three}\r\nX{one} : {two}"
+    # an x at its end: with blanks inside and at the end it is the request line of no HTTP
+    asked = f"GET /{one}?{two}={three}x HTTP/1.1\r\nHost: {two}\r\nUser-Agent: {three}\r\nX{one} : {two}"
     path.write_bytes(to_pcap(spoken(asked, f"HTTP/1.1 200 {one}\r\nServer: {two}\r\nContent-Length: 1\r\n\r\nx{three}{one}")))
     report = wiredoctor.analyze(path, show_secrets=secrets, keep=True)
     assert {"excess-body", "malformed-head"} & {f.rule for f in report.findings}
