@@ -11,7 +11,7 @@ import typer
 
 from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit, UsageError
-from wiredoctor.cli.options import Color, Colors, Configurations, Format, MaxSpool, Quiet, Secrets, Verbose, size, wanted
+from wiredoctor.cli.options import Color, Colors, Configurations, Format, Jobs, MaxSpool, Quiet, Secrets, Verbose, size, wanted
 from wiredoctor.cli.outputs import Text, outputs, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import Request, requested, run
@@ -97,10 +97,7 @@ def compare(
     ] = None,
     config: Configurations = None,
     max_spool: MaxSpool = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 4)."),
-    ] = None,
+    jobs: Jobs = None,
     show_secrets: Secrets = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
