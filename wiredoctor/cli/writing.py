@@ -1,6 +1,6 @@
 """A report in the format that is asked for; what writes it is loaded then.
 
-A format is a member of `Format`, an entry of WRITERS, and of SUFFIXES (outputs.py) or of PRINTED.
+A format is a member of `Format`, an entry of WRITERS, and of SUFFIXES or of `Printed` (options.py).
 """
 
 from __future__ import annotations
