@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wiredoctor.cli.choosing import check_connection, chosen_finding
 from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import (
@@ -170,20 +171,10 @@ def _asked(
 ) -> Asked:
     """What is to be shown; raises UsageError for what does not exist."""
     from wiredoctor.report.narrow import seconds_in
-    from wiredoctor.report.show import Asked, exchange_frames, has_connection
+    from wiredoctor.report.show import Asked, exchange_frames
 
     if finding is not None:
-        found = next((f for f in report.findings if f.number == finding), None)
-        if found is None:
-            last = len(report.findings)
-            there = (
-                f"the findings are numbered 1 to {last}"
-                if last > 1
-                else "there is one finding"
-                if last
-                else "there are no findings"
-            )
-            raise UsageError(f"--finding {finding}: {there}")
+        found = chosen_finding(report, finding)
         return Asked(found, found.capture, found.connection)
     assert connection is not None
     if len(report.captures) > 1:
@@ -191,21 +182,12 @@ def _asked(
             f"--connection {connection}: each of the {len(report.captures)} captures has connections of its own; name one capture"
         )
     capture = report.captures[0]
-    if not has_connection(report, capture.file, connection):
-        raise UsageError(f"--connection {connection}: {_connections(report)}")
+    check_connection(report, capture.file, connection)
     if exchange is not None:
         frames = exchange_frames(report, capture.file, connection, exchange)
         if frames is None:
             raise UsageError(f"--exchange {exchange}: connection {connection} has no exchange of this number (they count from 0)")
     return Asked(None, capture.file, connection, exchange, frames, seconds_in(capture, span))
-
-
-def _connections(report: Report) -> str:
-    number = report.connection_count
-    if not number:
-        return "no TCP connection was seen"
-    there = "the only one has number 0" if number == 1 else f"there are {number:,} (wiredoctor connections lists them)"
-    return f"there is no such connection; {there}"
 
 
 def _show(report: Report, asked: Asked, form: ShowFormat, color: Color) -> None:

@@ -14,7 +14,7 @@ from wiredoctor.report.closing import reach
 from wiredoctor.report.groups import Group, grouped
 from wiredoctor.report.json import finding as finding_json
 from wiredoctor.report.phrases import facts, headline, nothing, reasons
-from wiredoctor.report.show import Asked, as_json, look
+from wiredoctor.report.show import Asked, as_json, has_connection, look
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
@@ -152,16 +152,10 @@ def _exchange(row: Answer) -> Answer:
 
 def connection(report: Report, number: int, frames: tuple[int, int] | None) -> Answer:
     """A connection as a ladder, with its heads."""
-    if report.scan_connections is None or not _known(report, number):
+    capture = report.captures[0].file
+    if not has_connection(report, capture, number):
         raise WrongQuestion(f"there is no connection {number}: there are {report.connection_count:,}")
-    return _shown(report, Asked(None, report.captures[0].file, number, frames=frames))
-
-
-def _known(report: Report, number: int) -> bool:
-    import polars as pl
-
-    assert report.scan_connections
-    return report.scan_connections().filter(pl.col("connection") == number).select("connection").head(1).collect().height > 0
+    return _shown(report, Asked(None, capture, number, frames=frames))
 
 
 def finding(report: Report, number: int) -> Answer:
