@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from wiredoctor.cli.options import (
     Begin,
     Captures,
@@ -19,6 +15,7 @@ from wiredoctor.cli.options import (
     MaxSpool,
     Merge,
     Ports,
+    PrintedTable,
     Quiet,
     TableFormat,
     Verbose,
@@ -30,9 +27,7 @@ from wiredoctor.cli.tables import Asked, print_table
 
 def connections(
     captures: Captures,
-    format: Annotated[
-        TableFormat, typer.Option("--format", "-f", help="text, json, jsonl (one object a line), or csv.")
-    ] = TableFormat.text,
+    format: PrintedTable = TableFormat.text,
     merge: Merge = False,
     max_spool: MaxSpool = None,
     host: Hosts = None,

@@ -143,6 +143,7 @@ Outputs = Annotated[
         help=f"Also write a report; the suffix names the format: {', '.join(SUFFIXES)}; FOLDER/ gets all tables (repeatable).",
     ),
 ]
+PrintedTable = Annotated[TableFormat, typer.Option("--format", "-f", help="text, json, jsonl (one object a line), or csv.")]
 TablesFormat = Annotated[
     Files, typer.Option("--tables-format", help="What the files in the folder of -o FOLDER/ are.", show_default=False)
 ]
