@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnosis": {"tables", "limits", "findings", "spill", "waiting", "analysis", "masked", "wiredoctor", "capture", "rules"},
     "pipeline": {"findings", "spill", "waiting", "analysis", "diagnosis", "rereading", "shares", "masking", "capture", "rules"},
     "extracting": {"findings"},
-    "rereading": {"wiredoctor", "tables", "findings", "spill", "analysis", "masking", "masked", "capture", "tcp"},
+    "rereading": {"wiredoctor", "tables", "findings", "spill", "analysis", "masking", "masked", "capture", "decode", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
         "tables",

@@ -262,10 +262,12 @@ class Checked(NamedTuple):
 
 class Portion(NamedTuple):
     """Rows of some tables, from an epoch of a capture. `read(place, length)` gives bytes of packets by their place
-    (packets.payload, records.offset) until the next portion is asked for."""
+    (packets.payload, records.offset) until the next portion is asked for; `sack_blocks(row)` the blocks of the SACK option of a
+    row of packets, as sequence numbers."""
 
     tables: dict[str, pl.DataFrame]
     read: Callable[[int, int], bytes]
+    sack_blocks: Callable[[Mapping[str, Any]], list[tuple[int, int]]]
 
 
 class Again(Protocol):

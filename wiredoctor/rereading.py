@@ -6,6 +6,7 @@ The stages run without the rules. They say the same as the first time: ids, fram
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from wiredoctor import __version__, tcp
 from wiredoctor.analysis import Analysis, Tables
 from wiredoctor.capture import EPOCH, Capture, Records
+from wiredoctor.decode.sack import sack_blocks
 from wiredoctor.findings import Portion
 from wiredoctor.masked import masked
 from wiredoctor.masking import showing
@@ -66,7 +68,8 @@ class Rereading:
                 if tables is None:
                     return
                 said = {name: self._told(name, tables[name]) if name in tables else READ_AGAIN[name].empty() for name in names}
-            yield Portion(said, reader.analysis.payload)
+            read = reader.analysis.payload
+            yield Portion(said, read, partial(sack_blocks, read))
 
     def copy(
         self,

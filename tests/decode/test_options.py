@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.decode.packets import Record, ipv4, tcp
 from tests.decode.twins import decoded
+from wiredoctor.decode.sack import sack_blocks
 
 NOP, END = b"\1", b"\0"
 MSS, SCALE, PERMITTED, TIMES = b"\2\4\5\xb4", b"\3\3\7", b"\4\2", b"\x08\x0a" + bytes(range(8))
@@ -62,6 +63,18 @@ def test_layouts(options: bytes, expected: tuple[int, int, bool, bool]) -> None:
 def test_duplicates_by_sack(blocks: list[tuple[int, int]], ack: int, duplicate: bool) -> None:
     """RFC 2883 section 4."""
     assert one(NOP + NOP + sack(*blocks), ack)["dsack"] is duplicate
+
+
+def test_sack_blocks_are_read_from_the_header() -> None:
+    options = bytes([1, 1, 5, 18]) + (100).to_bytes(4, "big") + (200).to_bytes(4, "big") + bytes(4) + (50).to_bytes(4, "big")
+    head = b"\x00\x50\x1f\x90" + bytes([0, 0, 0, 1]) + bytes([0, 0, 0, 2]) + bytes([(40 // 4) << 4, 16]) + bytes(6) + options
+    packet = {"source_port": 0x50, "destination_port": 0x1F90, "seq": 1, "ack": 2, "payload": 100}
+    frame = bytes(60) + head + b"payload"
+    assert len(head) == 40
+    assert sack_blocks(lambda place, length: frame[place : place + length], packet) == [(100, 200), (0, 50)]
+    assert sack_blocks(lambda place, length: frame[place : place + length], packet | {"seq": 9}) == []
+    for cut in (b"", head[:10], head[:22] + b"\x05\xff" + bytes(16)):
+        sack_blocks(lambda place, length, cut=cut: cut.rjust(60, b"\0")[:length], packet)
 
 
 @given(a=st.binary(min_size=1, max_size=40), b=st.binary(min_size=1, max_size=40))

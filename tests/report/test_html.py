@@ -30,7 +30,7 @@ from tests.report.pages import Page, check_data, page_data, page_of
 from wiredoctor.findings import Report
 from wiredoctor.report import json
 from wiredoctor.report.groups import grouped
-from wiredoctor.report.html import data, graphs, kept, lanes, pictures, sack
+from wiredoctor.report.html import data, graphs, kept, lanes, pictures
 from wiredoctor.report.phrases import change, example, headline, standing
 from wiredoctor.report.words import clean
 
@@ -175,18 +175,6 @@ def test_a_lane_of_many_segments_is_thinned_and_says_so(monkeypatch: pytest.Monk
     assert sum(told["low"][:1]) == 0
     ends = [low + size for low, size in zip(itertools.accumulate(told["low"]), told["size"], strict=True)]
     assert max(ends) == 1_000_000
-
-
-def test_sack_blocks_are_read_from_the_header() -> None:
-    options = bytes([1, 1, 5, 18]) + (100).to_bytes(4, "big") + (200).to_bytes(4, "big") + bytes(4) + (50).to_bytes(4, "big")
-    head = b"\x00\x50\x1f\x90" + bytes([0, 0, 0, 1]) + bytes([0, 0, 0, 2]) + bytes([(40 // 4) << 4, 16]) + bytes(6) + options
-    packet = {"source_port": 0x50, "destination_port": 0x1F90, "seq": 1, "ack": 2, "payload": 100}
-    frame = bytes(60) + head + b"payload"
-    assert len(head) == 40
-    assert sack.blocks(packet, lambda place, length: frame[place : place + length]) == [(100, 200), (0, 50)]
-    assert sack.blocks(packet | {"seq": 9}, lambda place, length: frame[place : place + length]) == []
-    for cut in (b"", head[:10], head[:22] + b"\x05\xff" + bytes(16)):
-        sack.blocks(packet, lambda place, length, cut=cut: cut.rjust(60, b"\0")[:length])
 
 
 def test_more_than_a_page_holds_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wiredoctor.decode.options import END, MAX_SHIFT, MSS, NOP, SACK, STAMPED, TIMESTAMPS, WINDOW_SCALE
@@ -37,15 +38,17 @@ def tcp(packet: Packet) -> Step | Row | str:
     )  # fmt: skip
     if impossible and not packet.quoted:
         row.oddity = impossible_offset(size, segment)
-    _read_options(row)
+    for kind, value in each_option(options):
+        _read_option(row, kind, value)
     if not impossible and payload > packet.end:
         row.mss, row.window_shift = (NOT_CAPTURED if n == NONE else n for n in (row.mss, row.window_shift))
         row.has_timestamps |= size >= STAMPED and length > 0
     return row
 
 
-def _read_options(row: Row) -> None:
-    options, at = row.options, 0
+def each_option(options: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and value of the options of a header, up to the first that cannot be one."""
+    at = 0
     while at < len(options) and options[at] != END:
         if options[at] == NOP:
             at += 1
@@ -53,7 +56,7 @@ def _read_options(row: Row) -> None:
         length = options[at + 1] if at + 1 < len(options) else 0
         if length < 2 or at + length > len(options):
             return
-        _read_option(row, options[at], options[at + 2 : at + length])
+        yield options[at], options[at + 2 : at + length]
         at += length
 
 

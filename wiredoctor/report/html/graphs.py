@@ -11,7 +11,6 @@ import polars as pl
 
 from wiredoctor.report.groups import Group
 from wiredoctor.report.html.lanes import Lane
-from wiredoctor.report.html.sack import blocks
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def _read(again: Again, name: str, graphs: dict[int, Graph], streamed: set[int],
     for portion in again.portions(tables, sorted({*graphs, *streamed})):
         if graphs:
             _add_segments(graphs, portion.tables["segments"])
-            _add_sacks(graphs, portion.tables["segments"], portion.tables["packets"], portion.read)
+            _add_sacks(graphs, portion.tables["segments"], portion.tables["packets"], portion.sack_blocks)
         if streamed:
             rows = portion.tables["bursts"].filter(pl.col("message").is_in(messages))
             for message, start, end, size in rows.select("message", "start", "end", "bytes").iter_rows():
@@ -150,8 +149,9 @@ def _add_segments(graphs: dict[int, Graph], segments: pl.DataFrame) -> None:
 
 
 def _add_sacks(
-    graphs: dict[int, Graph], segments: pl.DataFrame, packets: pl.DataFrame, bytes_at: Callable[[int, int], bytes]
-) -> None:
+    graphs: dict[int, Graph], segments: pl.DataFrame, packets: pl.DataFrame,
+    blocks: Callable[[dict[str, Any]], list[tuple[int, int]]],
+) -> None:  # fmt: skip
     """The blocks count from what the same packet acknowledges, of which the stream offset is known."""
     ours = packets.filter("sack", ~pl.col("quoted"), pl.col("connection").is_in(list(graphs))).select(_PACKET)
     if not ours.height:
@@ -159,7 +159,7 @@ def _add_sacks(
     acks = segments.select("connection", "frame", "time", "direction", pl.col("ack").alias("acked")).drop_nulls()
     for row in ours.join(acks, on=["connection", "frame"]).unique(["connection", "frame"]).sort("frame").iter_rows(named=True):
         lane = graphs[int(row["connection"])].lanes[1 - int(row["direction"])]
-        for low, high in blocks(row, bytes_at):
+        for low, high in blocks(row):
             begin = row["acked"] + _apart(low, row["ack"])
             lane.add_sack(row["time"], begin, begin + _apart(high, low))
 
