@@ -1,0 +1,62 @@
+"""Contents of messages: their lengths, chunks (RFC 9112 section 7.1), ends of lines and delimiters (RFC 2046 section 5.1) stay."""
+
+from __future__ import annotations
+
+import re
+
+from wiredoctor.anonymizing.heads import Heads
+from wiredoctor.anonymizing.names import Tokens
+from wiredoctor.anonymizing.streams import Stream
+
+_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})([ \t]*(?:;[^\n]*)?)(\r?\n)")
+_LONGEST_LINE = 1 << 16
+_LONGEST_DELIMITER = 72
+"""Bytes: two hyphens and a boundary of 70, RFC 2046 section 5.1.1."""
+
+
+def chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) -> list[tuple[int, int]]:
+    """Keeps the sizes of chunks from `begin` on; gives begin and end of their contents."""
+    parts: list[tuple[int, int]] = []
+    at = begin
+    while at < end:
+        line = _SIZE.match(stream.part(at, min(end, at + _LONGEST_LINE)))
+        if line is None:
+            stream.body(at, end)
+            return parts
+        heads.words.add(line[1].lower())
+        stream.put(at, line[0][: line.start(2)] + tokens.text(line[2]) + line[3])
+        at += line.end()
+        size = int(line[1], 16)
+        if not size:
+            stream.put(at, heads.fields(stream.part(at, end)))
+            return parts
+        parts.append((at, min(at + size, end)))
+        stream.body(at, min(at + size, end))
+        at += size
+        # CR LF; what else stands there is no framing, and is found to be none
+        stream.body(at, min(at + 2, end))
+        at += 2 if stream.part(at, at + 1) != b"\n" else 1
+    return parts
+
+
+def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> None:
+    """Gives a multipart content its delimiters back, under another name. They may lie across chunks."""
+    content = b"".join(stream.part(*part) for part in parts)
+    line = content.lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r \t")
+    if line[:2] != b"--" or not 2 < len(line) <= _LONGEST_DELIMITER:
+        return
+    made = tokens.text(line)
+    at = content.find(line)
+    while at >= 0:
+        _put(stream, parts, at, made)
+        at = content.find(line, at + len(line))
+
+
+def _put(stream: Stream, parts: list[tuple[int, int]], at: int, data: bytes) -> None:
+    for begin, end in parts:
+        size = len(stream.part(begin, end))
+        if at < size and data:
+            stream.put(begin + at, data[: size - at])
+            data, at = data[size - at :], 0
+        else:
+            at -= size

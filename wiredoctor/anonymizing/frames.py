@@ -1,0 +1,105 @@
+"""Where the parts of a captured packet lie, for the few ways to TCP that are understood byte for byte.
+
+What is not understood is told as a reason, and such a packet is left out: nothing of it may leak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ETHERNET, COOKED, COOKED2 = 1, 113, 276
+NULL, LOOP, RAW, IPV4, IPV6 = 0, 108, 101, 228, 229
+"""LINKTYPE_ numbers, tcpdump.org/linktypes.html."""
+
+_VLAN = (0x8100, 0x88A8, 0x9100)
+_TCP = 6
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Offsets into a packet (bytes). `macs` are the places of link addresses; `end`: behind the IP datagram, as far as captured;
+    `options`: of TCP, from its byte 20 on to `payload`; `whole`: the datagram is in the capture as a whole."""
+
+    link: int
+    macs: tuple[tuple[int, int], ...]
+    version: int
+    ip: int
+    tcp: int
+    payload: int
+    end: int
+    whole: bool
+
+    @property
+    def addresses(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Begin and end of source and destination."""
+        first, size = (self.ip + 12, 4) if self.version == 4 else (self.ip + 8, 16)
+        return (first, first + size), (first + size, first + 2 * size)
+
+
+def frame_of(data: bytes, link: int) -> Frame | str:
+    """The parts of a packet, or the reason why it is not understood. Lengths that do not fit are such a reason, too."""
+    found = _network(data, link)
+    if isinstance(found, str):
+        return found
+    ip, macs, kind = found
+    if ip >= len(data):
+        return "cut short before its IP header"
+    version = data[ip] >> 4
+    if kind not in (0, 4, 6) or (kind and version != kind):
+        return "no IP"
+    if version == 4:
+        return _ipv4(data, link, macs, ip)
+    return _ipv6(data, link, macs, ip) if version == 6 else "no IP"
+
+
+def _network(data: bytes, link: int) -> tuple[int, tuple[tuple[int, int], ...], int] | str:
+    if link == ETHERNET:
+        at = 12
+        while int.from_bytes(data[at : at + 2], "big") in _VLAN:
+            at += 4
+        return at + 2, ((0, 6), (6, 12)), _kind(data[at : at + 2])
+    if link == COOKED:
+        return 16, ((6, 14),), _kind(data[14:16])
+    if link == COOKED2:
+        return 20, ((12, 20),), _kind(data[:2])
+    if link in (NULL, LOOP):
+        # the family's number and byte order are the system's own
+        return 4, (), 0
+    if link in (RAW, IPV4, IPV6):
+        return 0, (), {IPV4: 4, IPV6: 6}.get(link, 0)
+    return f"link type {link}"
+
+
+def _kind(ethertype: bytes) -> int:
+    return {b"\x08\x00": 4, b"\x86\xdd": 6}.get(ethertype, -1)
+
+
+def _ipv4(data: bytes, link: int, macs: tuple[tuple[int, int], ...], ip: int) -> Frame | str:
+    size = 4 * (data[ip] & 15)
+    if size < 20 or len(data) < ip + size:
+        return "cut short in its IP header"
+    if data[ip + 9] != _TCP:
+        return "no TCP"
+    if int.from_bytes(data[ip + 6 : ip + 8], "big") & 0x3FFF:
+        return "IP fragment"
+    # what the network card was still to cut has no length yet
+    length = int.from_bytes(data[ip + 2 : ip + 4], "big") or len(data) - ip
+    return _tcp(data, link, macs, 4, ip, ip + size, ip + length)
+
+
+def _ipv6(data: bytes, link: int, macs: tuple[tuple[int, int], ...], ip: int) -> Frame | str:
+    if len(data) < ip + 40:
+        return "cut short in its IP header"
+    if data[ip + 6] != _TCP:
+        return "no TCP, or IPv6 extension headers"
+    length = int.from_bytes(data[ip + 4 : ip + 6], "big") or len(data) - ip - 40
+    return _tcp(data, link, macs, 6, ip, ip + 40, ip + 40 + length)
+
+
+def _tcp(data: bytes, link: int, macs: tuple[tuple[int, int], ...], version: int, ip: int, tcp: int, end: int) -> Frame | str:
+    if len(data) < tcp + 20:
+        return "cut short in its TCP header"
+    payload = tcp + 4 * (data[tcp + 12] >> 4)
+    if payload < tcp + 20 or payload > end:
+        return "impossible TCP header"
+    return Frame(link, macs, version, ip, tcp, min(payload, len(data)), min(end, len(data)), end <= len(data))

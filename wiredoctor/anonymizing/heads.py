@@ -1,0 +1,134 @@
+"""Heads of messages, word by word: names and values that frame a message or that rules need stay, all else is replaced.
+
+Nothing is longer or shorter than it was, and what breaks the grammar of RFC 9112 goes on to break it in the same way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from wiredoctor.anonymizing.names import Tokens
+from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT, LENGTHS, VERSIONS
+from wiredoctor.http.head import KNOWN_METHODS
+from wiredoctor.masking import masked_reason
+
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+\Z")
+_REQUEST = re.compile(rb"([^ ]{1,40})( +)(.*?)( *)((?:HTTP/[0-9]\.[0-9][ \t\r]*)?\n?)\Z", re.DOTALL)
+_STATUS = re.compile(rb"(HTTP/[0-9]\.[0-9] *[0-9]{0,3})(?![0-9])(.*)\Z", re.DOTALL)
+_FIELD = re.compile(rb"([^:]*)(:)(.*)\Z", re.DOTALL)
+_WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+._-]*")
+_LENGTH = re.compile(rb"[0-9]{1,20}")
+_VERSION = re.compile(rb"[0-9]{1,4}(?:\.[0-9]{1,4}){0,2}")
+_SCHEME = re.compile(rb"\A(https?|wss?)(?=://)", re.IGNORECASE)
+_BASIC = re.compile(rb"(\s*basic +)([A-Za-z0-9+/=]+)(\s*)\Z", re.DOTALL | re.IGNORECASE)
+
+
+class Heads:
+    """Replaces heads; `words`: what stays of them is noted there, in lower case."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self.words: set[bytes] = set()
+
+    def head(self, data: bytes) -> bytes:
+        """A start line and fields, with or without their end."""
+        made: list[bytes] = []
+        name: bytes | None = None
+        for line in _LINE.findall(data):
+            if name is None:
+                made.append(self.start(line))
+                name = b"" if line.strip(b"\r\n") else None
+                continue
+            if not line.startswith((b" ", b"\t")):
+                name = line.partition(b":")[0].strip(b" \t").lower()
+            made.append(self.field(line, name))
+        return b"".join(made)
+
+    def fields(self, data: bytes) -> bytes:
+        """Lines of fields, as in trailers."""
+        return b"".join(self.field(line, line.partition(b":")[0].strip(b" \t").lower()) for line in _LINE.findall(data))
+
+    def start(self, line: bytes) -> bytes:
+        """A request line or a status line."""
+        if found := _STATUS.match(line):
+            shown = masked_reason(found[2].decode("latin-1")).split(" ")
+            parts = found[2].split(b" ")
+            if len(shown) != len(parts):
+                return found[1] + self._tokens.text(found[2])
+            kept = [self._usual(part) if word == part.decode("latin-1") else self._tokens.text(part) for word, part in zip(shown, parts, strict=True)]
+            return found[1] + b" ".join(kept)
+        if not (found := _REQUEST.match(line)):
+            return self._tokens.text(line)
+        method = self._usual(found[1]) if found[1] in KNOWN_METHODS else self._tokens.text(found[1])
+        return method + found[2] + self.uri(found[3]) + found[4] + found[5]
+
+    def uri(self, target: bytes) -> bytes:
+        """A target, or a reference: its scheme stays."""
+        scheme = _SCHEME.match(target)
+        return scheme[0] + self._tokens.text(target[scheme.end() :]) if scheme else self._tokens.text(target)
+
+    def field(self, line: bytes, name: bytes) -> bytes:
+        """One line of a field of this name (in lower case), which may be folded."""
+        if line.startswith((b" ", b"\t")):
+            return self._value(line, name)
+        found = _FIELD.match(line)
+        if found is None:
+            return self._tokens.text(line)
+        known = name in FIELD_NAMES
+        said = self._usual(found[1]) if known else self._tokens.text(found[1])
+        return said + found[2] + (self._value(found[3], name) if known else self._tokens.text(found[3]))
+
+    def _value(self, value: bytes, name: bytes) -> bytes:
+        if name.endswith(b"authorization") and (basic := _BASIC.match(value)):
+            return self._usual(basic[1]) + self._basic(basic[2]) + basic[3]
+        if name.endswith(b"authenticate") or name.endswith(b"authorization"):
+            return self._authentication(value)
+        if name in (b"referer", b"location", b"origin", b"content-location"):
+            blank = value[: len(value) - len(value.lstrip(b" \t"))]
+            return blank + self.uri(value[len(blank) :])
+        stays = KEPT.get(name, frozenset[bytes]())
+        numbers = _LENGTH if name in LENGTHS else _VERSION if name in VERSIONS else None
+        return self._words(value, stays, numbers=numbers)
+
+    def _words(self, value: bytes, stays: frozenset[bytes], *, numbers: re.Pattern[bytes] | None) -> bytes:
+        made: list[bytes] = []
+        at = 0
+        for found in _WORD.finditer(value):
+            made += (self._tokens.text(value[at : found.start()]), self._word(found[0], stays, numbers))
+            at = found.end()
+        return b"".join((*made, self._tokens.text(value[at:])))
+
+    def _word(self, word: bytes, stays: frozenset[bytes], numbers: re.Pattern[bytes] | None) -> bytes:
+        if word.lower() in stays or (numbers is not None and numbers.fullmatch(word)):
+            return self._usual(word)
+        # "nginx-1.2", "Python-urllib.x": word by word
+        if stays:
+            return b"".join(
+                self._usual(part) if part.lower() in stays else self._tokens.text(part) for part in re.split(rb"([._+-])", word)
+            )
+        return self._tokens.text(word)
+
+    def _authentication(self, value: bytes) -> bytes:
+        """The scheme, and of parameters their names; quoted texts are replaced, but for stale."""
+        stays = KEPT[b"authorization"]
+        parts = re.split(rb'("[^"]*"?)', value)
+        return b"".join(
+            (part if part.strip(b'"').lower() in (b"true", b"false") else self._tokens.text(part)) if part.startswith(b'"') else self._words(part, stays, numbers=None)
+            for part in parts
+        )
+
+    def _basic(self, text: bytes) -> bytes:
+        """Credentials of RFC 7617: a user is another one, and always the same; of the password the length is left."""
+        try:
+            said = binascii.a2b_base64(text)
+        except binascii.Error:
+            return self._tokens.text(text)
+        user, colon, password = said.partition(b":")
+        made = base64.b64encode(self._tokens.text(user) + colon + b"x" * len(password))
+        return made if len(made) == len(text) else self._tokens.text(text)
+
+    def _usual(self, text: bytes) -> bytes:
+        self.words.update(re.findall(rb"[a-z0-9]+", text.lower()))
+        return text

@@ -1,0 +1,88 @@
+"""Whether anything of a capture is left in what is to take its place: searched for, not derived."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from wiredoctor.anonymizing.capture import Original
+from wiredoctor.anonymizing.frames import frame_of
+from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
+from wiredoctor.http.head import KNOWN_METHODS
+
+LEAST = 6
+"""Bytes of a word that is searched for: shorter ones are found anywhere by chance."""
+
+_WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}={0,2}")
+_MOST = 20
+"""Leaks that are told."""
+
+
+def leaks(original: Original, made: Iterable[tuple[int, bytes]], kept: set[bytes]) -> list[str]:
+    """What of the original is still there, in words: addresses, binary and as text, and each word of six bytes or more, also
+    decoded from base64. `kept`: the words of heads that were left on purpose."""
+    links = {packet.frame: packet.parts.link for packet in original.packets}
+    found: list[str] = []
+    words, binary = set[bytes](), bytearray()
+    for frame, data in made:
+        parts = frame_of(data, links[frame])
+        if isinstance(parts, str):
+            found.append(f"frame {frame} is not understood any more: {parts}")
+            continue
+        payload = data[parts.payload : parts.end]
+        binary += b"".join((*(data[a:b] for a, b in (*parts.macs, *parts.addresses)), payload, data[parts.end :], b"\n"))
+        words |= _words(payload)
+    for stream in original.streams.values():
+        words |= _words(bytes(stream.after))
+        binary += stream.after
+    searched = bytes(binary)
+    for address in _addresses(original):
+        texts = (address, *_written(address))
+        found += [f"address {_written(address)[0].decode()}" for text in texts if text in searched]
+    said = set[bytes]()
+    for stream in original.streams.values():
+        said |= _words(stream.before)
+    for packet in original.packets:
+        said |= _words(packet.data[packet.parts.payload :])
+    usual = kept | USUAL
+    found += [f"word {word.decode()}" for word in sorted(said & words - usual) if len(set(word)) > 1]
+    return found[:_MOST]
+
+
+def _usual() -> frozenset[bytes]:
+    words = set(FIELD_NAMES).union(*KEPT.values()) | {method.lower() for method in KNOWN_METHODS}
+    return frozenset(part for word in words for part in re.findall(rb"[a-z0-9]+", word))
+
+
+USUAL = _usual()
+"""Words that everybody's traffic has, in lower case."""
+
+
+def _words(data: bytes) -> set[bytes]:
+    words = {word.lower() for word in _WORD.findall(data)}
+    for text in _BASE64.findall(data):
+        try:
+            words |= {word.lower() for word in _WORD.findall(base64.b64decode(text + b"=" * (-len(text) % 4)))}
+        except binascii.Error:
+            continue
+    return words
+
+
+def _addresses(original: Original) -> list[bytes]:
+    found = set[bytes]()
+    for packet in original.packets:
+        found |= {packet.data[a:b][:16] for a, b in packet.parts.addresses}
+        found |= {packet.data[a:b][:6] for a, b in packet.parts.macs}
+    return sorted(address for address in found if any(address) and address != b"\xff" * len(address))
+
+
+def _written(address: bytes) -> tuple[bytes, ...]:
+    if len(address) == 6:
+        text = address.hex(":").encode()
+        return text, text.upper(), text.replace(b":", b"-")
+    ip = ipaddress.ip_address(address)
+    return str(ip).encode(), ip.exploded.encode()

@@ -1,0 +1,87 @@
+"""What stands for what: the same for the same text or address in the whole capture, and another one for another, keyed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+from collections.abc import Collection
+
+_TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+")
+_CLASSES = (string.digits, string.ascii_lowercase)
+TRIES = 200
+"""Of one token; where its length leaves no other, two tokens share a replacement."""
+
+
+def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
+    """Bytes that nobody can derive without the seed."""
+    made = hashlib.blake2b(b"\0".join((b"%d" % len(part) + b":" + part) for part in parts), key=seed[:64]).digest()
+    while len(made) < size:
+        made += hashlib.blake2b(made, key=seed[:64]).digest()
+    return made[:size]
+
+
+class Tokens:
+    """Words of letters and digits -> others of the same length and of the same classes, whatever their case."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self._known: dict[bytes, bytes] = {}
+        self._taken: set[bytes] = set()
+
+    def text(self, data: bytes) -> bytes:
+        """A text with each of its words replaced; signs between them stay."""
+        return _TOKEN.sub(lambda found: self.token(found[0]), data)
+
+    def token(self, word: bytes) -> bytes:
+        """One word; bytes beyond ASCII become one and the same."""
+        if word[0] >= 0x80:
+            return b"\xbf" * len(word)
+        key = word.lower()
+        made = self._known.get(key)
+        if made is None:
+            made = self._known[key] = self._new(key)
+            self._taken.add(made)
+        return bytes(m - 32 if 65 <= w <= 90 else m for w, m in zip(word, made, strict=True))
+
+    def _new(self, key: bytes) -> bytes:
+        made = key
+        for attempt in range(TRIES):
+            chance = digest(self._seed, b"token", key, b"%d" % attempt, size=len(key))
+            made = bytes(ord(_CLASSES[not 48 <= k <= 57][c % (10 if 48 <= k <= 57 else 26)]) for k, c in zip(key, chance, strict=True))
+            if made not in self._taken and made != key:
+                break
+        return made
+
+
+class Addresses:
+    """IP and MAC addresses -> those of documentation and of local administration. `originals`: none of them is given away."""
+
+    def __init__(self, seed: bytes, originals: Collection[bytes]) -> None:
+        self._seed, self._originals = seed, frozenset(originals)
+        self._known: dict[bytes, bytes] = {}
+        self._taken: set[bytes] = set()
+
+    def __call__(self, address: bytes) -> bytes:
+        """The address for this one, of 4, 16 or 6 bytes."""
+        if address == bytes(len(address)) or address == b"\xff" * 6:
+            return address
+        made = self._known.get(address)
+        attempt = 0
+        while made is None:
+            found = self._made(address, digest(self._seed, b"address", address, b"%d" % attempt))
+            attempt += 1
+            if attempt > 1 << 16 or (found not in self._taken and found not in self._originals):
+                made = self._known[address] = found
+                self._taken.add(found)
+        return made
+
+    def _made(self, address: bytes, chance: bytes) -> bytes:
+        if len(address) == 6:
+            return bytes((2 | (address[0] & 1), 0, 0)) + chance[:3]
+        if len(address) == 16:
+            return bytes.fromhex("20010db8") + chance[:12]
+        if address[0] == 127:
+            return bytes((127,)) + chance[:3]
+        # RFC 2544: of the documentation's own there are too few
+        return bytes((198, 18 | (chance[0] & 1))) + chance[1:3]

@@ -1,0 +1,63 @@
+"""One packet: link and IP addresses, options and padding; of its payload what its stream has in its place."""
+
+from __future__ import annotations
+
+from wiredoctor.anonymizing import checksums
+from wiredoctor.anonymizing.frames import COOKED, COOKED2, Frame
+from wiredoctor.anonymizing.names import Addresses, digest
+
+_END, _NOP = 0, 1
+_HARMLESS = frozenset((2, 3, 4, 5, 8))
+"""MSS, window scale, SACK permitted, SACK, time stamps: TCP options, IANA's registry of kinds. Others hold keys, cookies, addresses."""
+
+_MAC = 6
+
+
+def rewritten(data: bytes, frame: Frame, payload: bytes, addresses: Addresses, seed: bytes) -> bytes:
+    """The packet with other addresses and this payload, of the same length."""
+    made = bytearray(data)
+    for begin, end in frame.macs:
+        made[begin:end] = _link_address(data, frame, begin, end, addresses, seed)
+    for begin, end in frame.addresses:
+        made[begin:end] = addresses(data[begin:end])
+    if frame.version == 6:
+        # traffic class stays, the flow label goes (RFC 8200 section 3)
+        made[frame.ip + 1 : frame.ip + 4] = bytes((data[frame.ip + 1] & 0xF0, 0, 0))
+    else:
+        made[frame.ip + 20 : frame.tcp] = bytes([_NOP]) * (frame.tcp - frame.ip - 20)
+    made[frame.tcp + 20 : frame.payload] = _options(data[frame.tcp + 20 : frame.payload], seed)
+    made[frame.payload : frame.end] = payload
+    made[frame.end :] = bytes(len(data) - frame.end)
+    checksums.renew(data, made, frame)
+    return bytes(made)
+
+
+def _link_address(data: bytes, frame: Frame, begin: int, end: int, addresses: Addresses, seed: bytes) -> bytes:
+    address = data[begin:end]
+    if frame.link in (COOKED, COOKED2):
+        size = int.from_bytes(data[4:6], "big") if frame.link == COOKED else data[11]
+        if size == _MAC:
+            return addresses(address[:_MAC]) + bytes(end - begin - _MAC)
+        return bytes(end - begin) if not any(address) else digest(seed, b"link", address, size=end - begin)
+    return addresses(address)
+
+
+def _options(options: bytes, seed: bytes) -> bytes:
+    """TCP options with their kinds and lengths, RFC 9293 section 3.1; contents that are not known to be harmless are others."""
+    made, at = bytearray(options), 0
+    while at < len(options):
+        kind = options[at]
+        if kind == _NOP:
+            at += 1
+            continue
+        size = options[at + 1] if at + 1 < len(options) else 0
+        if kind == _END or size < 2 or at + size > len(options):
+            # nothing is read behind the end, nor behind a length that does not fit
+            rest = options[at + 2 :]
+            made[at + 2 :] = bytes(len(rest)) if kind == _END else digest(seed, b"options", rest, size=len(rest)) if rest else b""
+            break
+        if kind not in _HARMLESS and size > 2:
+            content = options[at + 2 : at + size]
+            made[at + 2 : at + size] = digest(seed, b"option", content, size=len(content))
+        at += size
+    return bytes(made)
