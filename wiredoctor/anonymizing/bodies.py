@@ -1,15 +1,17 @@
-"""Contents of messages: their lengths, chunks (RFC 9112 section 7.1), ends of lines and delimiters (RFC 2046 section 5.1) stay."""
+"""Contents of messages: their lengths, chunks (RFC 9112 section 7.1), ends of lines, delimiters (RFC 2046 section 5.1)."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from itertools import accumulate
 
 from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Tokens
 from wiredoctor.anonymizing.streams import Stream
 
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})([ \t]*(?:;[^\n]*)?)(\r?\n)")
-_LONGEST_LINE = 1 << 16
+_USUAL_LINE, _LONGEST_LINE = 64, 1 << 16
 _LONGEST_DELIMITER = 72
 """Bytes: two hyphens and a boundary of 70, RFC 2046 section 5.1.1."""
 
@@ -19,7 +21,9 @@ def chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) 
     parts: list[tuple[int, int]] = []
     at = begin
     while at < end:
-        line = _SIZE.match(stream.part(at, min(end, at + _LONGEST_LINE)))
+        line = _SIZE.match(stream.part(at, min(end, at + _USUAL_LINE))) or _SIZE.match(
+            stream.part(at, min(end, at + _LONGEST_LINE))
+        )
         if line is None:
             stream.body(at, end)
             return parts
@@ -46,17 +50,12 @@ def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> 
     if line[:2] != b"--" or not 2 < len(line) <= _LONGEST_DELIMITER:
         return
     made = tokens.text(line)
+    begins = [0, *accumulate(len(stream.part(*part)) for part in parts)]
     at = content.find(line)
     while at >= 0:
-        _put(stream, parts, at, made)
+        done, k = 0, bisect_right(begins, at) - 1
+        while done < len(line):
+            size = min(len(line) - done, begins[k + 1] - at - done)
+            stream.put(parts[k][0] + at + done - begins[k], made[done : done + size])
+            done, k = done + size, k + 1
         at = content.find(line, at + len(line))
-
-
-def _put(stream: Stream, parts: list[tuple[int, int]], at: int, data: bytes) -> None:
-    for begin, end in parts:
-        size = len(stream.part(begin, end))
-        if at < size and data:
-            stream.put(begin + at, data[: size - at])
-            data, at = data[size - at :], 0
-        else:
-            at -= size

@@ -74,7 +74,9 @@ def _find_senders(original: Original) -> None:
     """Which side sent each packet, and where sequence number 0 lies in its stream."""
     tables, headers = original.tables, {p.frame: p for p in original.packets}
     of_side: dict[tuple[int, bytes], int] = {}
-    owners = dict(tables["packets"].filter(~pl.col("quoted") & pl.col("connection").is_not_null()).select("frame", "connection").iter_rows())
+    owners = dict(
+        tables["packets"].filter(~pl.col("quoted") & pl.col("connection").is_not_null()).select("frame", "connection").iter_rows()
+    )
     places = {row["frame"]: row["payload"] for row in tables["packets"].select("frame", "payload").iter_rows(named=True)}
     for row in tables["pieces"].iter_rows(named=True):
         packet = headers.get(row["frame"])

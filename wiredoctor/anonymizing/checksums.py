@@ -34,7 +34,7 @@ def _write(before: bytes, after: bytearray, place: int, covered: list[bytes], ps
         0xFFFF - _add(summed(data), more, 0xFFFF - field)
         for data, more, field in zip(covered, pseudo, (stored, int.from_bytes(after[place : place + 2], "big")), strict=True)
     )
-    if stored == was or stored + was == 0xFFFF and stored in (0, 0xFFFF):
+    if stored == was or (stored + was == 0xFFFF and stored in (0, 0xFFFF)):
         new = now
     elif stored == 0:
         new = 0

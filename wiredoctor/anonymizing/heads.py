@@ -15,7 +15,7 @@ from wiredoctor.http.head import KNOWN_METHODS
 from wiredoctor.masking import masked_reason
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+\Z")
-_REQUEST = re.compile(rb"([^ ]{1,40})( +)(.*?)( *)((?:HTTP/[0-9]\.[0-9][ \t\r]*)?\n?)\Z", re.DOTALL)
+_HTTP = re.compile(rb"HTTP/[0-9]\.[0-9][ \t\r]{0,9}\n?")
 _STATUS = re.compile(rb"(HTTP/[0-9]\.[0-9] *[0-9]{0,3})(?![0-9])(.*)\Z", re.DOTALL)
 _FIELD = re.compile(rb"([^:]*)(:)(.*)\Z", re.DOTALL)
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+._-]*")
@@ -23,6 +23,9 @@ _LENGTH = re.compile(rb"[0-9]{1,20}")
 _VERSION = re.compile(rb"[0-9]{1,4}(?:\.[0-9]{1,4}){0,2}")
 _SCHEME = re.compile(rb"\A(https?|wss?)(?=://)", re.IGNORECASE)
 _BASIC = re.compile(rb"(\s*basic +)([A-Za-z0-9+/=]+)(\s*)\Z", re.DOTALL | re.IGNORECASE)
+
+_SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
+"""Signs that no field's grammar needs, RFC 9110 section 5.6.2."""
 
 
 class Heads:
@@ -35,11 +38,12 @@ class Heads:
     def head(self, data: bytes) -> bytes:
         """A start line and fields, with or without their end."""
         made: list[bytes] = []
-        name: bytes | None = None
+        name, started = b"", False
         for line in _LINE.findall(data):
-            if name is None:
+            if not started:
+                # empty lines before it are allowed, RFC 9112 section 2.2
                 made.append(self.start(line))
-                name = b"" if line.strip(b"\r\n") else None
+                started = bool(line.strip(b"\r\n"))
                 continue
             if not line.startswith((b" ", b"\t")):
                 name = line.partition(b":")[0].strip(b" \t").lower()
@@ -57,12 +61,17 @@ class Heads:
             parts = found[2].split(b" ")
             if len(shown) != len(parts):
                 return found[1] + self._tokens.text(found[2])
-            kept = [self._usual(part) if word == part.decode("latin-1") else self._tokens.text(part) for word, part in zip(shown, parts, strict=True)]
+            same = [word == part.decode("latin-1") for word, part in zip(shown, parts, strict=True)]
+            kept = [self._usual(part) if usual else self._tokens.text(part) for usual, part in zip(same, parts, strict=True)]
             return found[1] + b" ".join(kept)
-        if not (found := _REQUEST.match(line)):
+        method, space, rest = line.partition(b" ")
+        if not space:
             return self._tokens.text(line)
-        method = self._usual(found[1]) if found[1] in KNOWN_METHODS else self._tokens.text(found[1])
-        return method + found[2] + self.uri(found[3]) + found[4] + found[5]
+        target, blank, version = rest.rpartition(b" ")
+        if not _HTTP.fullmatch(version):
+            target, blank, version = rest, b"", b""
+        said = self._usual(method) if method in KNOWN_METHODS else self._tokens.text(method)
+        return said + space + self.uri(target) + blank + version
 
     def uri(self, target: bytes) -> bytes:
         """A target, or a reference: its scheme stays."""
@@ -78,7 +87,7 @@ class Heads:
             return self._tokens.text(line)
         known = name in FIELD_NAMES
         said = self._usual(found[1]) if known else self._tokens.text(found[1])
-        return said + found[2] + (self._value(found[3], name) if known else self._tokens.text(found[3]))
+        return said + found[2] + (self._value(found[3], name) if known else self._tokens.text(found[3]).translate(_SIGNS))
 
     def _value(self, value: bytes, name: bytes) -> bytes:
         if name.endswith(b"authorization") and (basic := _BASIC.match(value)):
@@ -98,7 +107,8 @@ class Heads:
         for found in _WORD.finditer(value):
             made += (self._tokens.text(value[at : found.start()]), self._word(found[0], stays, numbers))
             at = found.end()
-        return b"".join((*made, self._tokens.text(value[at:])))
+        # of signs, too, a secret may be made
+        return b"".join((*made, self._tokens.text(value[at:]))).translate(_SIGNS)
 
     def _word(self, word: bytes, stays: frozenset[bytes], numbers: re.Pattern[bytes] | None) -> bytes:
         if word.lower() in stays or (numbers is not None and numbers.fullmatch(word)):
@@ -114,10 +124,10 @@ class Heads:
         """The scheme, and of parameters their names; quoted texts are replaced, but for stale."""
         stays = KEPT[b"authorization"]
         parts = re.split(rb'("[^"]*"?)', value)
-        return b"".join(
-            (part if part.strip(b'"').lower() in (b"true", b"false") else self._tokens.text(part)) if part.startswith(b'"') else self._words(part, stays, numbers=None)
-            for part in parts
-        )
+        return b"".join(self._quoted(part) if part[:1] == b'"' else self._words(part, stays, numbers=None) for part in parts)
+
+    def _quoted(self, text: bytes) -> bytes:
+        return text if text.strip(b'"').lower() in (b"true", b"false") else self._tokens.text(text).translate(_SIGNS)
 
     def _basic(self, text: bytes) -> bytes:
         """Credentials of RFC 7617: a user is another one, and always the same; of the password the length is left."""

@@ -48,7 +48,9 @@ class Tokens:
         made = key
         for attempt in range(TRIES):
             chance = digest(self._seed, b"token", key, b"%d" % attempt, size=len(key))
-            made = bytes(ord(_CLASSES[not 48 <= k <= 57][c % (10 if 48 <= k <= 57 else 26)]) for k, c in zip(key, chance, strict=True))
+            made = bytes(
+                ord(_CLASSES[not 48 <= k <= 57][c % (10 if 48 <= k <= 57 else 26)]) for k, c in zip(key, chance, strict=True)
+            )
             if made not in self._taken and made != key:
                 break
         return made

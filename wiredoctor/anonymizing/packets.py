@@ -8,7 +8,8 @@ from wiredoctor.anonymizing.names import Addresses, digest
 
 _END, _NOP = 0, 1
 _HARMLESS = frozenset((2, 3, 4, 5, 8))
-"""MSS, window scale, SACK permitted, SACK, time stamps: TCP options, IANA's registry of kinds. Others hold keys, cookies, addresses."""
+"""Kinds of TCP options (IANA's registry): MSS, window scale, SACK permitted, SACK, time stamps. Others hold keys, cookies, and
+addresses."""
 
 _MAC = 6
 

@@ -22,7 +22,8 @@ BODY = bytes(b if b in b"\r\n" else ord("x") for b in range(256))
 
 
 class Stream:
-    """What one side sent, as far as it was captured. `before` and `after`: bytes from offset `low` on; `known`: which are there."""
+    """What one side sent, as far as it was captured. `before` and `after`: bytes from offset `low` on; `known`: those
+    that are there."""
 
     def __init__(self, pieces: list[tuple[int, bytes]]) -> None:
         self.low = min((offset for offset, _ in pieces), default=0)

@@ -1,0 +1,120 @@
+"""A capture that was made anonymous shows the same faults, and nothing of what was said."""
+
+from __future__ import annotations
+
+import ipaddress
+import shutil
+import subprocess
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import wiredoctor
+from tests.anonymizing.rewriting import made_anonymous, said, words
+from tests.captures.papers import CAPTURES, EACH_KIND, PATHS, read
+from tests.ladders import ladder_packets, ladders_in, to_pcap
+from tests.pipeline.planting import MARK, planted
+from tests.sweeps import some
+from wiredoctor.anonymizing.capture import original_of
+from wiredoctor.anonymizing.leaking import leaks
+from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
+from wiredoctor.findings import Report
+from wiredoctor.http.head import KNOWN_METHODS
+from wiredoctor.masking import masked_reason
+
+SPEAKING = [path for path in PATHS if read(path).finds]
+SMALL = [path for path in EACH_KIND if read(path).finds and path.stat().st_size < 30_000]
+RULES = Path(__file__).resolve().parents[1] / "rules"
+USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}
+PART = some(SMALL[::3], SPEAKING)
+"""Of the captures in which something must be found; all of them in a full sweep."""
+
+
+@pytest.mark.parametrize("path", PART, ids=lambda path: path.stem)
+def test_the_diagnosis_stays_and_nothing_else(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.pcap"
+    report, result = made_anonymous(path, out)
+    assert result.leaks == []
+    assert said(wiredoctor.analyze(out).findings) == said(report.findings)
+    after = out.read_bytes()
+    for endpoint in {*report.connections["client"], *report.connections["server"]}:
+        host = ipaddress.ip_address(endpoint.rpartition(":")[0].strip("[]"))
+        assert str(host).encode() not in after
+        assert host.packed not in _addresses(result.packets)
+    left = {word.decode() for word in words(_payloads(report)) & words(_payloads(wiredoctor.analyze(out, keep=True)))}
+    assert {word for word in left - USUAL if not word.isdigit() and masked_reason(word) != word} == set()
+
+
+def _addresses(packets: list[tuple[int, bytes]]) -> bytes:
+    """The first bytes of all packets: as far as addresses can be, but no number of TCP."""
+    return b"\n".join(data[:34] for _, data in packets)
+
+
+def _payloads(report: Report) -> bytes:
+    """What all packets carry, one behind the other."""
+    said: list[bytes] = []
+    for portion in next(iter(report.again.values())).portions(["packets"]):
+        for place, size in portion.tables["packets"].select("payload", "captured").iter_rows():
+            said.append(portion.read(place, size))
+    return b"\n".join(said)
+
+
+def test_secrets_do_not_survive(tmp_path: Path) -> None:
+    random = Random(7)
+    for number, file in enumerate(sorted(RULES.rglob("*.ladder"))[::12]):
+        for ladder in ladders_in(file)[:1]:
+            path, out = tmp_path / f"{number}.pcap", tmp_path / f"{number}-out.pcap"
+            path.write_bytes(to_pcap(planted(ladder_packets(ladder), random, harmless=False)))
+            result = made_anonymous(path, out)[1]
+            assert result.leaks == []
+            assert MARK.lower().encode() not in out.read_bytes().lower()
+
+
+def test_any_bytes_are_replaced(tmp_path: Path) -> None:
+    """Damaged packets raise nothing, keep their lengths, and leak nothing."""
+    random, raw = Random(3), (CAPTURES / "curl-anyauth.pcap").read_bytes()
+    for number in range(8):
+        data = bytearray(raw)
+        for _ in range(60):
+            data[random.randrange(60, len(data))] = random.randrange(256)
+        path = tmp_path / f"{number}.pcap"
+        path.write_bytes(data)
+        result = made_anonymous(path, tmp_path / "out.pcap")[1]
+        lengths = [len(packet) for _, packet in result.packets]
+        again = next(iter(wiredoctor.analyze(path, keep=True).again.values()))
+        sizes = dict(again.tables(["records"])["records"].select("frame", "captured").iter_rows())
+        assert lengths == [sizes[frame] for frame, _ in result.packets]
+        assert result.leaks == []
+
+
+def test_a_leak_is_found() -> None:
+    original = original_of(next(iter(wiredoctor.analyze(CAPTURES / "curl-basic.pcap", keep=True).again.values())))
+    same = [(packet.frame, packet.data) for packet in original.packets]
+    found = leaks(original, same, set())
+    assert any(leak.startswith("address 10.") or leak.startswith("address ") for leak in found)
+    assert any(leak.startswith("word ") for leak in found)
+
+
+def test_the_same_seed_says_the_same_and_another_something_else(tmp_path: Path) -> None:
+    path, made = CAPTURES / "curl-basic.pcap", list[bytes]()
+    for seed in (b"a", b"a", b"b"):
+        made_anonymous(path, tmp_path / "out.pcap", seed)
+        made.append((tmp_path / "out.pcap").read_bytes())
+    assert made[0] == made[1] != made[2]
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_checksums_are_right_where_they_were(tmp_path: Path) -> None:
+    """tshark says of each packet what it said of the original, also of its numbers and options."""
+    path, out = CAPTURES / "curl-anyauth.pcap", tmp_path / "out.pcap"
+    made_anonymous(path, out)
+    assert _seen(out) == _seen(path)
+
+
+def _seen(path: Path) -> str:
+    fields = ("ip.checksum.status", "tcp.checksum.status", "frame.len", "tcp.seq_raw", "tcp.ack_raw", "tcp.flags", "tcp.options")
+    command = ["tshark", "-n", "-r", str(path), "-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-T", "fields"]
+    return subprocess.run(
+        [*command, *(part for name in fields for part in ("-e", name))], check=True, text=True, capture_output=True, timeout=60
+    ).stdout
