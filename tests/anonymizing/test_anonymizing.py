@@ -97,7 +97,7 @@ def test_a_leak_is_found() -> None:
     original = original_of(next(iter(wiredoctor.analyze(CAPTURES / "curl-basic.pcap", keep=True).again.values())))
     same = [(packet.frame, packet.data) for packet in original.packets]
     found = leaks(original, same, set())
-    assert any(leak.startswith("address 10.") or leak.startswith("address ") for leak in found)
+    assert any(leak.startswith("address ") for leak in found)
     assert any(leak.startswith("word ") for leak in found)
 
 

@@ -10,7 +10,7 @@ from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Tokens
 from wiredoctor.anonymizing.streams import Stream
 
-_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})([ \t]*(?:;[^\n]*)?)(\r?\n)")
+_SIZE = re.compile(rb"[ \t]*(0*[0-9A-Fa-f]{1,16})([ \t]*(?:;[^\n]*)?)(\r?\n)")
 _USUAL_LINE, _LONGEST_LINE = 64, 1 << 16
 _LONGEST_DELIMITER = 72
 """Bytes: two hyphens and a boundary of 70, RFC 2046 section 5.1.1."""

@@ -22,6 +22,8 @@ _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+._-]*")
 _LENGTH = re.compile(rb"[0-9]{1,20}")
 _VERSION = re.compile(rb"[0-9]{1,4}(?:\.[0-9]{1,4}){0,2}")
 _SCHEME = re.compile(rb"\A(https?|wss?)(?=://)", re.IGNORECASE)
+_AUTHORITY = re.compile(rb"://[^/?#]*")
+_PORT = re.compile(rb":[0-9]{1,5}[ \t\r\n]*\Z")
 _BASIC = re.compile(rb"(\s*basic +)([A-Za-z0-9+/=]+)(\s*)\Z", re.DOTALL | re.IGNORECASE)
 
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
@@ -74,9 +76,20 @@ class Heads:
         return said + space + self.uri(target) + blank + version
 
     def uri(self, target: bytes) -> bytes:
-        """A target, or a reference: its scheme stays."""
+        """A target, or a reference: its scheme and its port stay."""
         scheme = _SCHEME.match(target)
-        return scheme[0] + self._tokens.text(target[scheme.end() :]) if scheme else self._tokens.text(target)
+        if scheme is None:
+            return self._authority(target) if _PORT.search(target) else self._tokens.text(target)
+        authority = _AUTHORITY.match(target, scheme.end())
+        end = authority.end() if authority else scheme.end()
+        return scheme[0] + self._authority(target[scheme.end() : end]) + self._tokens.text(target[end:])
+
+    def _authority(self, text: bytes) -> bytes:
+        """A host without its port, which TCP says, too, and which rules compare."""
+        port = _PORT.search(text)
+        if port is None or b"/" in text.strip(b"/"):
+            return self._tokens.text(text)
+        return self._tokens.text(text[: port.start()]) + text[port.start() :]
 
     def field(self, line: bytes, name: bytes) -> bytes:
         """One line of a field of this name (in lower case), which may be folded."""
@@ -97,6 +110,8 @@ class Heads:
         if name in (b"referer", b"location", b"origin", b"content-location"):
             blank = value[: len(value) - len(value.lstrip(b" \t"))]
             return blank + self.uri(value[len(blank) :])
+        if name == b"host":
+            return self._authority(value)
         stays = KEPT.get(name, frozenset[bytes]())
         numbers = _LENGTH if name in LENGTHS else _VERSION if name in VERSIONS else None
         return self._words(value, stays, numbers=numbers)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from wiredoctor.anonymizing.capture import Original
 from wiredoctor.anonymizing.frames import frame_of
@@ -17,6 +17,7 @@ LEAST = 6
 """Bytes of a word that is searched for: shorter ones are found anywhere by chance."""
 
 _WORD = re.compile(rb"[A-Za-z0-9]{%d,}" % LEAST)
+_FILLING = re.compile(rb"\Ax{4,}|x{4,}\Z")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{8,}={0,2}")
 _MOST = 20
 """Leaks that are told."""
@@ -49,8 +50,14 @@ def leaks(original: Original, made: Iterable[tuple[int, bytes]], kept: set[bytes
     for packet in original.packets:
         said |= _words(packet.data[packet.parts.payload :])
     usual = kept | USUAL
-    found += [f"word {word.decode()}" for word in sorted(said & words - usual) if len(set(word)) > 1]
+    found += [f"word {word.decode()}" for word in sorted(said & words - usual) if _says(word, usual)]
     return found[:_MOST]
+
+
+def _says(word: bytes, usual: Collection[bytes]) -> bool:
+    """Whether a word is more than what is put in the place of contents, which may stand beside a start line."""
+    rest = _FILLING.sub(b"", word)
+    return len(rest) >= LEAST and rest not in usual and len(set(rest)) > 1
 
 
 def _usual() -> frozenset[bytes]:
