@@ -87,7 +87,7 @@ class Heads:
     def _authority(self, text: bytes) -> bytes:
         """A host without its port, which TCP says, too, and which rules compare."""
         port = _PORT.search(text)
-        if port is None or b"/" in text.strip(b"/"):
+        if port is None or b"/" in text.removeprefix(b"://"):
             return self._tokens.text(text)
         return self._tokens.text(text[: port.start()]) + text[port.start() :]
 

@@ -30,7 +30,9 @@ _UPGRADES = _words("websocket h2c h2 tls http")
 _MEDIA = _words("""
 application atom+xml audio font image message model multipart text video json x-ndjson ndjson xml html plain css csv javascript
 event-stream octet-stream pdf zip x-www-form-urlencoded form-data mixed alternative byteranges x-mixed-replace related png
-jpeg gif webp svg+xml xhtml+xml rss+xml grpc grpc-web grpc-web+proto grpc-web-text soap+xml problem+json wasm woff woff2 mp4 mpeg http x-javascript
+jpeg gif webp svg+xml xhtml+xml rss+xml
+grpc grpc-web grpc-web+proto grpc-web-text soap+xml problem+json wasm woff woff2 mp4 mpeg http
+x-javascript
 boundary charset utf-8 us-ascii iso-8859-1 version q
 """)
 _AUTH = (
