@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
+import struct
 from pathlib import Path
 
+import dpkt
 import pytest
 from typer.testing import CliRunner, Result
 
 import wiredoctor
+from wiredoctor.anonymizing import checked
+from wiredoctor.anonymizing.heads import Heads
+from wiredoctor.anonymizing.names import Addresses
 from wiredoctor.capture import open_capture
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Finding
@@ -129,3 +135,82 @@ def test_it_never_overwrites_what_it_reads(tmp_path: Path) -> None:
     assert run(path, "--finding", "1", "-o", path).exit_code == 2
     assert run(path, "--finding", "1", "-o", tmp_path / "a.pcap").exit_code == 2
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("path", "number"), CASES, ids=lambda x: x.stem if isinstance(x, Path) else str(x))
+def test_an_anonymous_one_shows_the_same_and_says_nothing_else(path: Path, number: int, tmp_path: Path) -> None:
+    plain, small = tmp_path / "plain.pcapng", tmp_path / "small.pcapng"
+    assert run(path, "--finding", number, "-o", plain).exit_code == 0
+    done = run(path, "--finding", number, "--anonymize", "-o", small)
+    assert done.exit_code == 0, done.output
+    before, after = wiredoctor.analyze(plain), wiredoctor.analyze(small)
+    assert [as_said(f) for f in after.findings] == [as_said(f) for f in before.findings] != []
+    one, other = packets(plain), packets(small)
+    assert [len(data) for _, data, _ in other] == [len(data) for _, data, _ in one]
+    assert [time - other[0][0] for time, _, _ in other] == [time - one[0][0] for time, _, _ in one]
+    raw = small.read_bytes()
+    for row in before.connections.iter_rows(named=True):
+        for endpoint in (row["client"], row["server"]):
+            host = endpoint.rpartition(":")[0]
+            assert ipaddress.ip_address(host).packed not in raw
+            assert host.encode() not in raw
+    for row in before.exchanges.iter_rows(named=True):
+        for name in {row["request_host"], row["request_target"].partition("?")[0]} - {"", "/", "*", None}:
+            assert name.encode() not in raw
+
+
+def as_said(finding: Finding) -> tuple[object, ...]:
+    return (
+        *(finding.rule, finding.kind, finding.side, finding.severity, finding.confidence, finding.delay, finding.count),
+        *(finding.status, finding.client_software, finding.server_software, [(e.frame, e.note) for e in finding.evidence]),
+    )
+
+
+def test_an_anonymous_one_as_tshark_reads_it(tmp_path: Path) -> None:
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    import subprocess
+
+    path, small = CAPTURES / "curl-in-parallel.pcap", tmp_path / "small.pcapng"
+    assert run(path, "--connection", "1", "--anonymize", "-o", small).exit_code == 0
+    names = ("frame.time_relative", "frame.len", "tcp.seq_raw", "tcp.ack_raw", "tcp.options", "tcp.len", "http.response.code")
+    checked = ("ip.checksum.status", "tcp.checksum.status", "http.transfer_encoding", "http.chunk_size", "_ws.malformed")
+    fields = ["-T", "fields", "-o", "tcp.check_checksum:TRUE", *(word for name in (*names, *checked) for word in ("-e", name))]
+    said = [
+        subprocess.run(["tshark", "-n", "-r", str(file), *words, *fields], capture_output=True, check=True, timeout=60).stdout
+        for file, words in ((path, ["-Y", "tcp.stream == 1"]), (small, []))
+    ]
+    times = [[float(line.split(b"\t")[0]) for line in lines.splitlines()] for lines in said]
+    rest = [[line.split(b"\t")[1:] for line in lines.splitlines()] for lines in said]
+    assert rest[0] == rest[1] != []
+    assert [time - times[1][0] for time in times[1]] == pytest.approx([time - times[0][0] for time in times[0]], abs=1e-6)
+
+
+def test_an_anonymous_one_that_cannot_be_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture that is too large, one in which something was found, one that shows something else, and one of fragments."""
+    out = tmp_path / "x.pcapng"
+    monkeypatch.setattr(checked, "MOST", 1000)
+    refused(run(SPLIT, "--connection", "0", "--anonymize", "-o", out), "in memory", out)
+    monkeypatch.undo()
+    monkeypatch.setattr(Addresses, "__call__", lambda _, address: address)
+    refused(run(SPLIT, "--finding", "1", "--anonymize", "-o", out), "something of the original", out)
+    monkeypatch.undo()
+    monkeypatch.setattr(Heads, "head", lambda _, data: b"x" * len(data))
+    refused(run(SPLIT, "--finding", "1", "--anonymize", "-o", out), "without nagle-delayed-ack", out)
+    monkeypatch.undo()
+    fragments = tmp_path / "fragments.pcap"
+    with SPLIT.open("rb") as whole, fragments.open("wb") as file:
+        writer = dpkt.pcap.Writer(file, snaplen=1 << 18, linktype=101)
+        for number, (time, data) in enumerate(dpkt.pcap.Reader(whole)):
+            ip = data[14:]
+            for part, place in ((ip[20:44], 0x2000), (ip[44:], 24 >> 3)):
+                head = ip[:2] + struct.pack(">HHH", 20 + len(part), number, place) + ip[8:20]
+                writer.writepkt(head + part, time)
+    assert wiredoctor.analyze(fragments).connection_count == 1
+    refused(run(fragments, "--connection", "0", "--anonymize", "-o", out), "(IP fragment)", out)
+
+
+def refused(done: Result, said: str, out: Path) -> None:
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())
+    assert not out.exists()

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wiredoctor.anonymizing.capture import original_of, packets_of, replace
+from wiredoctor.anonymizing.capture import Packet, original_of, packets_of, replace
 from wiredoctor.anonymizing.leaking import leaks
 from wiredoctor.findings import Again
 
-__all__ = ["Anonymized", "anonymized"]
+__all__ = ["Anonymized", "Packet", "anonymized"]
 
 
 @dataclass(frozen=True)
 class Anonymized:
-    """packets: frame number and new bytes, of the same length. left_out: reason -> packets. leaks: what a search for all that was
-    in the capture found in the result, in words; nobody may get one that has any."""
+    """packets: with new bytes, of the same length. left_out: reason -> packets. leaks: what a search for all that was in the
+    capture found in the result, in words; nobody may get one that has any."""
 
-    packets: list[tuple[int, bytes]]
+    packets: list[Packet]
     left_out: dict[str, int]
     leaks: list[str]
 

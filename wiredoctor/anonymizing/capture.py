@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.anonymizing import bodies, encrypted
-from wiredoctor.anonymizing.frames import Frame, frame_of
+from wiredoctor.anonymizing.frames import RAW, Frame, frame_of, inside
 from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Addresses, Tokens
 from wiredoctor.anonymizing.packets import rewritten
 from wiredoctor.anonymizing.streams import KEEP, Stream
 from wiredoctor.findings import Again
+from wiredoctor.tables import SCRATCH
 
 NAMES = ("records", "packets", "pieces", "messages", "connections")
 
@@ -26,9 +27,12 @@ SYN = 0x02
 
 
 class Packet(NamedTuple):
-    """A packet of the capture: its frame number, its bytes, and where its parts lie."""
+    """A packet of the capture: its frame number, its time (ns since the first packet), its length on the wire, its bytes, and
+    where its parts lie; of a packet that came through a tunnel, without the tunnel."""
 
     frame: int
+    time: int
+    length: int
     data: bytes
     parts: Frame
 
@@ -50,7 +54,7 @@ def original_of(again: Again) -> Original:
     parts: dict[str, list[pl.DataFrame]] = defaultdict(list)
     packets: list[Packet] = []
     pieces: dict[Side, list[tuple[int, bytes]]] = defaultdict(list)
-    left_out = Counter[str]()
+    others: list[tuple[dict[str, Any], bytes, str]] = []
     for portion in again.portions(NAMES):
         for name, rows in portion.tables.items():
             parts[name].append(rows)
@@ -58,16 +62,44 @@ def original_of(again: Again) -> Original:
             data = portion.read(row["offset"], row["captured"])
             found = frame_of(data, row["link_type"]) if row["link_type"] >= 0 else "no packet"
             if isinstance(found, str):
-                left_out[found] += 1
+                others.append((row, data, found))
             else:
-                packets.append(Packet(row["frame"], data, found))
+                packets.append(Packet(row["frame"], row["time"], row["length"], data, found))
         for row in portion.tables["pieces"].iter_rows(named=True):
             if row["captured"] > 0:
                 pieces[row["connection"], row["direction"]].append((row["offset"], portion.read(row["payload"], row["captured"])))
     tables = {name: pl.concat(rows) for name, rows in parts.items()}
+    left_out = Counter[str]()
+    for found in _unwrapped(tables["packets"], others):
+        if isinstance(found, str):
+            left_out[found] += 1
+        else:
+            packets.append(found)
+    packets.sort(key=lambda packet: packet.frame)
     made = Original(tables, packets, {side: Stream(given) for side, given in pieces.items()}, left_out)
     _find_senders(made)
     return made
+
+
+def _unwrapped(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
+    """What tunnels carry, without the tunnel; of packets in which nothing is found the reasons."""
+    columns = ("frame", "payload", "source_port", "destination_port", "seq")
+    frames = [row["frame"] for row, _, _ in others]
+    rows = decoded.filter(pl.col("frame").is_in(frames) & ~pl.col("quoted") & (pl.col("payload") < SCRATCH)).select(columns)
+    known = {row["frame"]: row for row in rows.iter_rows(named=True)}
+    for row, data, reason in others:
+        packet = known.get(row["frame"])
+        if packet is None:
+            yield reason
+            continue
+        begin = inside(
+            data, packet["payload"] - row["offset"], (packet["source_port"], packet["destination_port"]), packet["seq"]
+        )
+        found = frame_of(data[begin:], RAW) if isinstance(begin, int) else begin
+        if isinstance(found, str) or not isinstance(begin, int):
+            yield reason
+        else:
+            yield Packet(row["frame"], row["time"], row["length"] - begin, data[begin:], found)
 
 
 def _find_senders(original: Original) -> None:
@@ -148,8 +180,8 @@ def _body(stream: Stream, message: dict[str, Any], begin: int, end: int, heads: 
         bodies.delimiters(stream, parts, tokens)
 
 
-def packets_of(original: Original, seed: bytes) -> Iterator[tuple[int, bytes]]:
-    """The packets with everything replaced: frame numbers, and bytes."""
+def packets_of(original: Original, seed: bytes) -> Iterator[Packet]:
+    """The packets with everything in their bytes replaced."""
     given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.addresses, *packet.parts.macs)}
     addresses = Addresses(seed, given | {address[:6] for address in given})
     last: dict[Side, int] = {}
@@ -161,7 +193,7 @@ def packets_of(original: Original, seed: bytes) -> Iterator[tuple[int, bytes]]:
             offset = _offset(_sequence(packet) + original.base[side], last.get(side, 0))
             last[side] = offset
             made = original.streams[side].packet(offset, payload) if side in original.streams else made
-        yield packet.frame, rewritten(packet.data, packet.parts, made, addresses, seed)
+        yield packet._replace(data=rewritten(packet.data, packet.parts, made, addresses, seed))
 
 
 def _offset(number: int, near: int) -> int:

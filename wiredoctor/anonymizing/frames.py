@@ -5,6 +5,7 @@ What is not understood is told as a reason, and such a packet is left out: nothi
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 ETHERNET, COOKED, COOKED2 = 1, 113, 276
@@ -50,6 +51,22 @@ def frame_of(data: bytes, link: int) -> Frame | str:
     if version == 4:
         return _ipv4(data, link, macs, ip)
     return _ipv6(data, link, macs, ip) if version == 6 else "no IP"
+
+
+def inside(data: bytes, payload: int, ports: tuple[int, int], seq: int) -> int | str:
+    """Where the IP datagram begins whose TCP payload begins at `payload` (bytes), in a packet that tunnels it: what is in front
+    of it is understood by the decoder, and not kept. Or the reason why it is not found."""
+    for size in range(20, 61, 4):
+        tcp = payload - size
+        head = data[tcp : tcp + 13] if tcp >= 20 else b""
+        if len(head) == 13 and head[12] >> 4 == size // 4 and head[:8] == struct.pack(">HHI", *ports, seq):
+            for words in range(5, 16):
+                ip = tcp - 4 * words
+                if ip >= 0 and data[ip] == 0x40 | words and data[ip + 9] == _TCP:
+                    return ip
+            if tcp >= 40 and data[tcp - 40] >> 4 == 6 and data[tcp - 34] == _TCP:
+                return tcp - 40
+    return "a tunnel"
 
 
 def _network(data: bytes, link: int) -> tuple[int, tuple[tuple[int, int], ...], int] | str:

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable
 
-from wiredoctor.anonymizing.capture import Original
+from wiredoctor.anonymizing.capture import Original, Packet
 from wiredoctor.anonymizing.frames import frame_of
 from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.http.head import KNOWN_METHODS
@@ -23,16 +23,15 @@ _MOST = 20
 """Leaks that are told."""
 
 
-def leaks(original: Original, made: Iterable[tuple[int, bytes]], kept: set[bytes]) -> list[str]:
+def leaks(original: Original, made: Iterable[Packet], kept: set[bytes]) -> list[str]:
     """What of the original is still there, in words: addresses, binary and as text, and each word of six bytes or more, also
     decoded from base64. `kept`: the words of heads that were left on purpose."""
-    links = {packet.frame: packet.parts.link for packet in original.packets}
     found: list[str] = []
     words, binary = set[bytes](), bytearray()
-    for frame, data in made:
-        parts = frame_of(data, links[frame])
+    for packet in made:
+        data, parts = packet.data, frame_of(packet.data, packet.parts.link)
         if isinstance(parts, str):
-            found.append(f"frame {frame} is not understood any more: {parts}")
+            found.append(f"frame {packet.frame} is not understood any more: {parts}")
             continue
         payload = data[parts.payload : parts.end]
         binary += b"".join((*(data[a:b] for a, b in (*parts.macs, *parts.addresses)), payload, data[parts.end :], b"\n"))

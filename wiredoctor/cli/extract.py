@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +20,7 @@ from wiredoctor.cli.running import Request, requested, run
 
 if TYPE_CHECKING:
     from wiredoctor import Finding, Report
+    from wiredoctor.anonymizing.checked import Checked
     from wiredoctor.extracting import Cutter, Extract
 
 
@@ -31,6 +34,10 @@ def extract(
     connection: Annotated[
         list[int] | None, typer.Option("--connection", metavar="ID", min=0, help="This tcp.stream (repeatable).")
     ] = None,
+    anonymize: Annotated[
+        bool,
+        typer.Option("--anonymize", help="Put others in the place of addresses, names, tokens and bodies; the finding stays."),
+    ] = False,
     merge: Merge = False,
     max_spool: MaxSpool = None,
     select: Selects = None,
@@ -41,8 +48,8 @@ def extract(
 ) -> int:
     """Cut out the smallest capture that still shows a finding, which is checked by analysing it; or some connections whole.
 
-    Packets are copied as they are, with all that was sent in them: think before you pass them on. Numbers of findings are those
-    of analyze with the same rules.
+    Packets are copied as they are, with all that was sent in them: think before you pass them on, or add --anonymize. Numbers of
+    findings are those of analyze with the same rules.
     """
     if (finding is None) == (not connection):
         raise UsageError("say what to cut out: --finding N (analyze numbers them), or --connection ID (connections lists them)")
@@ -59,17 +66,20 @@ def extract(
     from wiredoctor.extracting import Cutter, NotShown, temporary
 
     with temporary() as folder:
+        analyse = partial(_analysed, request)
         summaries = {name for name, module in rules.items() if module.rule.summary}
-        cutter = Cutter(report, partial(_analysed, request), Path(folder), summaries)
+        cutter = Cutter(report, analyse, Path(folder), summaries)
         try:
             cut = (
                 _of_finding(report, finding, cutter) if finding is not None else _of_connections(report, connection or [], cutter)
             )
         except NotShown as error:
             raise UsageError(f"--finding {finding}: {error}") from None
-        _write(path, report, cut)
+        anonymous = _anonymous(cut, path, Path(folder) / "anonymous.pcapng", analyse) if anonymize else None
+        if anonymous is None:
+            _write(path, report, cut)
     if not quiet:
-        _tell(output, report, cut, finding)
+        _tell(output, report, cut, anonymous, finding)
     return Exit.DONE if complete else Exit.BAD_INPUT
 
 
@@ -129,15 +139,36 @@ def _write(path: Path, report: Report, cut: Extract) -> None:
         write(report, out, cut.frames, about)
 
 
-def _tell(output: str, report: Report, cut: Extract, number: int | None) -> None:
+def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
+    """An anonymous capture in the place of the extract; one that fails its checks is never at `path`."""
+    from wiredoctor.anonymizing.checked import NotAnonymous, write_anonymous
+
+    try:
+        checked = write_anonymous(cut.report, attempt, analyse, os.urandom(32))
+    except NotAnonymous as error:
+        raise UsageError(f"--anonymize: nothing is written: {error}") from None
+    shutil.copyfile(attempt, path)
+    return checked
+
+
+def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, number: int | None) -> None:
     from wiredoctor.report.words import clean, count
 
     [capture] = report.captures
-    lines = [f"{clean(output)}: {len(cut.frames):,} of {count(capture.packets, 'packet')}"]
-    if cut.found is not None:
-        lines.append(f"analysed again, it shows finding {number} of the capture as it was: {_facts(cut.found)}")
+    shown, found, packets = cut.report, cut.found, len(cut.frames)
+    if anonymous is not None:
+        shown, found, packets = anonymous.report, found and anonymous.like(found), len(anonymous.frames)
+    lines = [f"{clean(output)}: {packets:,} of {count(capture.packets, 'packet')}"]
+    if found is not None:
+        lines.append(f"analysed again, it shows finding {number} of the capture as it was: {_facts(found)}")
     else:
-        lines.append(f"analysed again, it shows {count(len(cut.report.findings), 'finding')}")
+        lines.append(f"analysed again, it shows {count(len(shown.findings), 'finding')}")
+    if anonymous is not None:
+        from wiredoctor.anonymizing.checked import left_out
+
+        lines.append("addresses, names, tokens and bodies are others; it was searched for the original ones, and has none")
+        if anonymous.left_out:
+            lines.append(f"packets left out that are not understood well enough: {left_out(anonymous.left_out)}")
     typer.echo("\n".join(lines))
 
 
