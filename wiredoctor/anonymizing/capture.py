@@ -14,7 +14,7 @@ from wiredoctor.anonymizing.frames import RAW, Frame, frame_of, inside
 from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Addresses, Tokens
 from wiredoctor.anonymizing.packets import rewritten
-from wiredoctor.anonymizing.streams import KEEP, Stream
+from wiredoctor.anonymizing.streams import KEEP, ROOM, Stream
 from wiredoctor.findings import Again
 from wiredoctor.tables import SCRATCH
 
@@ -76,7 +76,12 @@ def original_of(again: Again) -> Original:
         else:
             packets.append(found)
     packets.sort(key=lambda packet: packet.frame)
-    made = Original(tables, packets, {side: Stream(given) for side, given in pieces.items()}, left_out)
+    streams: dict[Side, Stream] = {}
+    room = ROOM
+    for side, given in pieces.items():
+        streams[side] = Stream(given, room)
+        room -= len(streams[side].before)
+    made = Original(tables, packets, streams, left_out)
     _find_senders(made)
     return made
 

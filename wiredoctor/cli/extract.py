@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wiredoctor.cli.choosing import check_connection, chosen_finding
 from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import Captures, Configurations, Ignores, MaxSpool, Merge, Quiet, Selects, Verbose, size, wanted
@@ -70,9 +71,7 @@ def extract(
         summaries = {name for name, module in rules.items() if module.rule.summary}
         cutter = Cutter(report, analyse, Path(folder), summaries)
         try:
-            cut = (
-                _of_finding(report, finding, cutter) if finding is not None else _of_connections(report, connection or [], cutter)
-            )
+            cut = _cut(report, cutter, finding, connection or [])
         except NotShown as error:
             raise UsageError(f"--finding {finding}: {error}") from None
         anonymous = _anonymous(cut, path, Path(folder) / "anonymous.pcapng", analyse) if anonymize else None
@@ -108,24 +107,11 @@ def _analysed(request: Request, path: Path) -> Report:
     )  # fmt: skip
 
 
-def _of_finding(report: Report, number: int, cutter: Cutter) -> Extract:
-    found = next((f for f in report.findings if f.number == number), None)
-    if found is None:
-        raise UsageError(f"--finding {number}: {_numbers(len(report.findings))}")
-    return cutter.of_finding(found)
-
-
-def _numbers(last: int) -> str:
-    if last > 1:
-        return f"the findings are numbered 1 to {last}"
-    return "there is one finding" if last else "there are no findings"
-
-
-def _of_connections(report: Report, connections: list[int], cutter: Cutter) -> Extract:
-    known = set(report.connections["connection"].to_list())
+def _cut(report: Report, cutter: Cutter, finding: int | None, connections: list[int]) -> Extract:
+    if finding is not None:
+        return cutter.of_finding(chosen_finding(report, finding))
     for connection in connections:
-        if connection not in known:
-            raise UsageError(f"--connection {connection}: there is no such connection (wiredoctor connections lists them)")
+        check_connection(report, report.captures[0].file, connection)
     return cutter.of_connections(connections)
 
 
