@@ -111,9 +111,7 @@ def compare(
     Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong or something could not be read; 3 a fault of
     wiredoctor.
     """
-    files = outputs(output, recordings)
-    if wrong := next((o for o in files if o.format.value not in {*ComparisonFormat}), None):
-        raise UsageError(f"-o {wrong.path}: a comparison is written as .json, .md or .txt")
+    files = outputs(output, recordings, [Format(form.value) for form in ComparisonFormat])
     _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
     rules = every_rule()
     request = requested(rules, configuration(config, rules), wanted(None, None, None, None, None))

@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
@@ -28,35 +28,45 @@ class Output(NamedTuple):
     format: Format
 
 
-def outputs(paths: list[str] | None, captures: Sequence[str]) -> list[Output]:
-    """The files of -o; raises UsageError where one could not be written in the end, or is one of the captures."""
+def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[Format] = tuple(Format)) -> list[Output]:
+    """The files of -o; raises UsageError where one could not be written in the end, or is one of the captures.
+
+    `forms`: the formats that there are of what is to be written.
+    """
     checked: dict[Path, Output] = {}
     for text in paths or ():
         path = Path(text)
         if path in checked:
             raise UsageError(f"-o {text} is given twice")
-        checked[path] = _folder(path) if text.endswith(("/", os.sep)) else _checked(path)
+        checked[path] = _folder(path, forms) if text.endswith(("/", os.sep)) else _checked(path, forms)
         if path.exists() and any(os.path.exists(capture) and path.samefile(capture) for capture in captures):
             raise UsageError(f"-o {text} would overwrite a capture that is to be read")
     return list(checked.values())
 
 
-def _folder(path: Path) -> Output:
+def _folder(path: Path, forms: Collection[Format]) -> Output:
     """A folder for tables: it is made where there is none."""
+    if Format.tables not in forms:
+        raise UsageError(f"-o {path}{os.sep}: {_known(forms)}")
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}{os.sep}: is no folder")
     return Output(writable(path), Format.tables)
 
 
-def _checked(path: Path) -> Output:
+def _checked(path: Path, forms: Collection[Format]) -> Output:
     if path.is_dir():
-        raise UsageError(f"-o {path}: is a directory; tables go into one that is written with {os.sep} at its end")
-    if path.suffix.lower() not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise UsageError(
-            f"-o {path}: the suffix names the format and must be one of {known}; a folder for tables ends with {os.sep}"
-        )
-    return Output(writable(path), SUFFIXES[path.suffix.lower()])
+        into = f"; tables go into one that is written with {os.sep} at its end" if Format.tables in forms else ""
+        raise UsageError(f"-o {path}: is a directory{into}")
+    form = SUFFIXES.get(path.suffix.lower())
+    if form not in forms:
+        raise UsageError(f"-o {path}: {_known(forms)}")
+    return Output(writable(path), form)
+
+
+def _known(forms: Collection[Format]) -> str:
+    suffixes = ", ".join(suffix for suffix, form in SUFFIXES.items() if form in forms)
+    tables = f"; a folder for tables ends with {os.sep}" if Format.tables in forms else ""
+    return f"the suffix names the format and must be one of {suffixes}{tables}"
 
 
 def writable(path: Path) -> Path:
