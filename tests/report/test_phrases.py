@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
+from io import StringIO
+
 import pytest
 
+from tests.report.examples import finding, report
+from tests.report.pages import Page, page_of
+from wiredoctor.report import json as report_json
+from wiredoctor.report import markdown, text
+from wiredoctor.report.answers import Page as Rows
+from wiredoctor.report.answers import diagnosis
+from wiredoctor.report.paper import Paper
 from wiredoctor.report.phrases import product
 
 
@@ -29,3 +41,21 @@ def test_product(software: str, name: str) -> None:
     shown = product(software)
     assert len(shown) <= 40
     assert shown == name or "..." in name
+
+
+def test_a_group_is_as_sure_as_the_finding_that_it_shows() -> None:
+    """In the middle of its group, and neither the first nor the last, the worst one is medium."""
+    alike = [
+        finding(number=n, delay=delay, elapsed=float(n), confidence=sure)
+        for n, (delay, sure) in enumerate([(0.1, "high"), (0.3, "medium"), (0.2, "low")], start=1)
+    ]
+    one, out, words, prose = report(alike), io.BytesIO(), StringIO(), io.BytesIO()
+    report_json.write(one, out)
+    text.write(one, words, Paper(80))
+    markdown.write(one, prose)
+    by_number = {f["number"]: f["confidence"] for f in json.loads(out.getvalue())["findings"]}
+    said = re.compile(r"(\w+) confidence.*?finding (\d+)", re.DOTALL)
+    for form in (words.getvalue(), prose.getvalue().decode(), Page(page_of(one)).text):
+        assert [(int(number), sure) for sure, number in said.findall(form)] == [(2, by_number[2])]
+    [group] = diagnosis(one, Rows())["findings"]
+    assert (group["worst_finding"], group["confidence"]) == (2, by_number[2])

@@ -114,7 +114,7 @@ def test_like_findings_are_one_paragraph() -> None:
     assert "  10.0.0.1 (curl/8.5.0) -> 10.0.0.2:80\n" in text
     assert "  wait 37\n" in text
     assert "\n  worst of 39: connection 37," in text
-    assert "medium confidence" in text
+    assert "high confidence" in text
 
 
 def test_several_groups_say_how_often_in_all() -> None:

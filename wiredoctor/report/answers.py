@@ -69,7 +69,7 @@ def _group(group: Group) -> Answer:
     worst = group.worst
     numbers = [f.number for f in group.findings]
     return {
-        "rule": worst.rule, "kind": worst.kind, "severity": worst.severity, "confidence": group.confidence,
+        "rule": worst.rule, "kind": worst.kind, "severity": worst.severity, "confidence": worst.confidence,
         "title": worst.title, "message": worst.message, "client": worst.client, "server": worst.server,
         "request": cut(worst.request), "status": worst.status, "times": group.count, "seconds_lost": group.delay,
         "side_to_change": worst.side, "remedy": worst.remedy,

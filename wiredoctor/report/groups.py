@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from wiredoctor.findings import SEVERITIES, Confidence, Finding, causes_first
+from wiredoctor.findings import SEVERITIES, Finding, causes_first
 
 MOST_GROUPS = 10
 """Paragraphs that a report for people has unless it is asked for all: the worst, as many as somebody reads."""
@@ -33,11 +33,6 @@ class Group:
         """Seconds in all; None where none of them cost time."""
         delays = [f.delay for f in self.findings if f.delay is not None]
         return sum(delays) if delays else None
-
-    @cached_property
-    def confidence(self) -> Confidence:
-        """That of the last: each one makes the next surer."""
-        return max(self.findings, key=lambda f: f.elapsed).confidence
 
     def badness(self) -> tuple[int, float, int, float]:
         """Sorts the worst first."""

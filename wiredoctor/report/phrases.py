@@ -89,7 +89,7 @@ def standing(group: Group) -> str:
     worst = group.worst
     rule = f"{worst.rule} ({worst.kind})" if worst.kind else worst.rule
     after = ", ".join(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
-    return f"{rule}, {group.confidence} confidence" + (f", after {after}" if after else "")
+    return f"{rule}, {worst.confidence} confidence" + (f", after {after}" if after else "")
 
 
 def ends(group: Group) -> str:
