@@ -51,6 +51,13 @@ def test_no_cell_is_a_formula(cell: str) -> None:
         assert not text.startswith("-") or float(text)
 
 
+def test_standard_input_keeps_its_name() -> None:
+    one = report([finding(capture="-")], [connection(1, capture="-")], [], [capture(file="-")])
+    out = io.BytesIO()
+    report_csv.write_table(one, out, "connections")
+    assert [line["capture"] for line in findings(one) + read(out)] == ["-", "-"]
+
+
 def test_numbers_stay_numbers() -> None:
     [line] = findings(report([finding(elapsed=-0.5)]))
     assert line["elapsed"] == "-0.5"

@@ -1,7 +1,8 @@
 """Findings, exchanges and connections as CSV (RFC 4180), for spreadsheets: a line each, and the names of the columns above.
 
 A spreadsheet takes a cell that begins with =, +, -, @, a tab or a carriage return for a formula, which may do anything. Such
-a text has an apostrophe in front, which spreadsheets hide. Numbers are left alone.
+a text has an apostrophe in front, which spreadsheets hide. Numbers are left alone, and so is a "-" by itself, the name of
+standard input.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def lines(out: Sink, rows: Iterable[Iterable[Any]], *, safe: bool = True) -> Non
 def harmless(text: str) -> str:
     """A text that is no formula and holds nothing that a terminal obeys."""
     shown = clean(text)
+    if shown == "-":
+        return shown
     return f"'{shown}" if text.startswith(FORMULA) or shown.startswith(FORMULA) else shown
 
 
