@@ -9,7 +9,7 @@ import pytest
 
 import wiredoctor
 from tests.comparing.recordings import CAPTURES, SECOND, Packet, Segment, read, shifted, write
-from wiredoctor.comparing import proxied, recorded
+from wiredoctor.comparing import beyond_chance, proxied, recorded
 from wiredoctor.proxied import Proxied
 
 T0 = 1_700_000_000 * SECOND
@@ -228,3 +228,74 @@ def test_what_no_proxy_connects(tmp_path: Path) -> None:
     assert held(write(tmp_path / "a.pcap", one), write(tmp_path / "b.pcap", other)) is None
     assert held(write(tmp_path / "a.pcap", one)) is None
     assert held(write(tmp_path / "a.pcap", []), write(tmp_path / "b.pcap", [])) is None
+
+
+REWRITINGS = [
+    # nginx: location /api/ { proxy_pass http://up/v1/; } and location /shop/ { proxy_pass http://up/; }
+    (
+        [("/api/users/1", "/v1/users/1"), ("/api/orders?id=7", "/v1/orders?id=7"), ("/shop/cart", "/cart"), ("/shop/", "/")],
+        {("beginning of the path", "/api/", "/v1/"), ("beginning of the path", "/shop/", "/")},
+    ),
+    # a server that stands in a folder of another
+    ([("/a", "/site/a"), ("/b/c", "/site/b/c")], {("beginning of the path", "/", "/site/")}),
+    # a client that knows its proxy, RFC 9112 section 3.2.2
+    (
+        [("http://a/x", "/x"), ("http://a/x?y=1", "/x?y=1"), ("http://a", "/")],
+        {("form of the target", "absolute-form", "origin-form")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("targets", "said_of_them"), REWRITINGS, ids=["gateway", "folder", "forward"])
+@pytest.mark.parametrize("files", [1, 2])
+def test_targets_that_are_rewritten(
+    targets: list[tuple[str, str]], said_of_them: set[tuple[str, str, str]], files: int, tmp_path: Path
+) -> None:
+    front = said(
+        1000,
+        "10.1.0.1",
+        [line for n, (target, _) in enumerate(targets) for line in ((1 + n, False, get(target)), (1.1 + n, True, answer(200)))],
+    )
+    back = said(2000, "10.3.0.1", [
+        line for n, (_, target) in enumerate(targets)
+        for line in ((1.01 + n, False, get(target)), (1.09 + n, True, answer(200)))
+    ])  # fmt: skip
+    if files == 2:
+        told = made(tmp_path, [front], [back])
+    else:
+        for number, (time, packet) in enumerate(back):
+            # the server behind is another one
+            back[number] = time, packet.replace(bytes((10, 2, 0, 2)), bytes((10, 4, 0, 2)))
+        found = held(write(tmp_path / "both.pcap", sorted([*front, *back])))
+        assert found
+        told = found
+    assert (told.matched, told.own, told.unasked) == (len(targets), 0, 0)
+    assert changes(told, "request") == said_of_them
+
+
+def test_a_path_that_only_ends_alike_is_another(tmp_path: Path) -> None:
+    """One request of which the last segment is the same proves nothing where clocks may differ."""
+    one = said(1000, "10.1.0.1", [(1.0, False, get("/shop/health")), (1.1, True, answer(200))])
+    other = said(2000, "10.3.0.1", [(1.01, False, get("/health")), (1.09, True, answer(200))])
+    assert held(write(tmp_path / "a.pcap", one), write(tmp_path / "b.pcap", other)) is None
+    told = made(
+        tmp_path,
+        [one, said(1001, "10.1.0.1", [(3.0, False, get("/a")), (3.1, True, answer(200))])],
+        [other, said(2001, "10.3.0.1", [(3.01, False, get("/a")), (3.09, True, answer(200))])],
+    )
+    assert (told.matched, told.own, told.unasked) == (1, 1, 1)
+
+
+def test_rewritten_targets_are_no_proof_of_a_proxy(tmp_path: Path) -> None:
+    """What --both-sides takes for a proxy by itself is the same on both sides."""
+    sides = [
+        recorded(wiredoctor.analyze(str(write(tmp_path / f"{begin}.pcap", [
+            p for n in range(40)
+            for p in said(number + n, client, [(n + late, False, get(f"{folder}/{n}")), (n + 0.1 - late, True, answer(200))])
+        ])), keep=True))
+        for number, client, begin, folder, late in ((1000, "10.1.0.1", "a", "/x", 0.0), (2000, "10.3.0.1", "b", "/y", 0.001))
+    ]  # fmt: skip
+    told = proxied(sides[0], sides[1], "0")
+    assert told
+    assert told.matched == 40
+    assert not beyond_chance(told, *sides)

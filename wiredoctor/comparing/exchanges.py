@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.comparing import clocks
+from wiredoctor.comparing.targets import alike, last, origin, rewriting
 from wiredoctor.tables import SECOND, Array
 
 COLUMNS = [
@@ -51,9 +53,9 @@ def nested(front: pl.DataFrame, back: pl.DataFrame, apart: int | None) -> Nested
     where both are of one capture.
 
     A row at the back belongs to the newest row at the front with its method and target that was open when it began, and that has
-    none yet; where all have one, to the newest: then it was tried again.
+    none yet; where all have one, to the newest: then it was tried again. Targets that were all rewritten alike are the same.
     """
-    groups = _groups(front, back)
+    groups = _groups(front, back, one_clock=apart is None)
     times_front, times_back = _times(front), _times(back)
     if apart is not None:
         times_back = tuple(times + apart for times in times_back)
@@ -68,10 +70,15 @@ Groups = list[tuple[Array, Array]]
 """Rows at the front and rows at the back with one method and target."""
 
 
-def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:
-    keys = ["request_method", "request_target"]
+def _groups(front: pl.DataFrame, back: pl.DataFrame, *, one_clock: bool) -> Groups:
+    keys = ["request_method", "target"]
     a, b = (
-        rows.with_row_index("row").filter("has_request").group_by(keys, maintain_order=True).agg("row") for rows in (front, back)
+        rows.with_columns(target=targets)
+        .with_row_index("row")
+        .filter("has_request")
+        .group_by(keys, maintain_order=True)
+        .agg("row")
+        for rows, targets in zip((front, back), alike(front, back, one_clock=one_clock), strict=True)
     )
     both = a.join(b, on=keys, maintain_order="left")
     return [(np.array(x, np.int64), np.array(y, np.int64)) for x, y in zip(both["row"], both["row_right"], strict=True)]
@@ -156,17 +163,30 @@ def split(rows: pl.DataFrame, servers: dict[int, str]) -> tuple[Array, Array]:
     of_server = [servers.get(number, "") for number in a["connection"]]
     votes: dict[str, int] = {}
     begin, end = _times(a)
-    keys = list(zip(a["request_method"], a["request_target"], strict=True))
-    open_: dict[tuple[str, str], list[int]] = {}
-    for n, key in enumerate(keys):
-        waiting = [m for m in open_.get(key, []) if end[m] >= begin[n]][-MOST_OF_A_KIND:]
-        for m in reversed(waiting):
-            if of_server[m] != of_server[n]:
-                votes[of_server[m]] = votes.get(of_server[m], 0) + 1
-                votes[of_server[n]] = votes.get(of_server[n], 0) - 1
-                break
-        open_[key] = [*waiting, n]
+    keys = list(zip(a["request_method"], map(origin, a["request_target"].fill_null("")), strict=True))
+    if not _vote(votes, of_server, begin, end, keys, lambda _one, _other: True):
+        # the last segment of a path stays where what is before it is rewritten
+        ends = [(method, last(target)) for method, target in keys]
+        _vote(votes, of_server, begin, end, ends, lambda m, n: rewriting(keys[m][1], keys[n][1]) is not None)
     every = [servers.get(number, "") for number in rows["connection"]]
     front = np.array([votes.get(server, 0) > 0 for server in every], bool)
     back = np.array([votes.get(server, 0) < 0 for server in every], bool)
     return np.flatnonzero(front), np.flatnonzero(back)
+
+
+def _vote(
+    votes: dict[str, int], of_server: list[str], begin: Array, end: Array, keys: list[tuple[str, str]],
+    same: Callable[[int, int], bool],
+) -> bool:  # fmt: skip
+    """Counts for each server how often an exchange with another one was nested in one with it, less how often it was the other
+    way round. Whether there were any."""
+    open_: dict[tuple[str, str], list[int]] = {}
+    for n, key in enumerate(keys):
+        waiting = [m for m in open_.get(key, []) if end[m] >= begin[n]][-MOST_OF_A_KIND:]
+        for m in reversed(waiting):
+            if of_server[m] != of_server[n] and same(m, n):
+                votes[of_server[m]] = votes.get(of_server[m], 0) + 1
+                votes[of_server[n]] = votes.get(of_server[n], 0) - 1
+                break
+        open_[key] = [*waiting, n]
+    return bool(votes)

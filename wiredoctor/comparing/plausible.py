@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.comparing.pairing import pair
+from wiredoctor.comparing.rewriting import FORM, PATH
 from wiredoctor.tables import SECOND, Array
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def beyond_chance(told: Proxied, front: Recorded, back: Recorded) -> bool:
     room that is left in it is part of the time between two requests at the front.
     """
     pairs = told.exchanges
-    if told.offset != 0.0 or told.matched < LEAST_EXCHANGES:
+    if told.offset != 0.0 or told.matched < LEAST_EXCHANGES or any(change.what in (FORM, PATH) for change in told.changes):
         return False
     begun = front.exchanges.filter("has_request")["request_start"].drop_nulls().to_numpy()
     span = float(begun.max() - begun.min()) / SECOND if len(begun) > 1 else 0.0

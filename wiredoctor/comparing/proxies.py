@@ -287,5 +287,6 @@ def _message(row: Row, message: str, fields: Fields) -> Message:
         of("version"), of("framing"), connection, of("content_encoding") or "", of("body_bytes"), of("chunks"),
         of("end_reason") == "complete", fields.get((row["connection"], row["exchange"], message)),
         row["response_bursts"] if message == "response" else None, row["request_host"] if message == "request" else "",
+        (row["request_target"] or "") if message == "request" else "",
         row["response_status"] if message == "response" else None,
     )  # fmt: skip

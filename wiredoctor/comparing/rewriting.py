@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from wiredoctor.comparing.targets import origin, rewriting
 from wiredoctor.findings import printable
 from wiredoctor.masking import host as masked
+from wiredoctor.masking import masked_target
 
 Change = tuple[str, str, str]
 """What, as received, as passed on."""
+
+
+FORM, PATH = "form of the target", "beginning of the path"
+"""Changes of the target, by which a request is known."""
 
 
 class Message(NamedTuple):
@@ -25,6 +31,7 @@ class Message(NamedTuple):
     fields: tuple[str, ...] | None
     bursts: int | None
     host: str
+    target: str
     status: int | None
 
 
@@ -44,9 +51,20 @@ def rewritten(received: Message, passed_on: Message) -> Iterator[Change]:
         yield "Content-Encoding", printable(received.encoding) or "-", printable(passed_on.encoding) or "-"
     if received.host != passed_on.host:
         yield "Host", printable(masked(received.host)) or "-", printable(masked(passed_on.host)) or "-"
+    yield from _target(received.target, passed_on.target)
     if received.complete and passed_on.complete:
         yield from _body(received, passed_on)
     yield from _fields(received, passed_on)
+
+
+def _target(received: str, passed_on: str) -> Iterator[Change]:
+    if (one := origin(received) == received) != (two := origin(passed_on) == passed_on):
+        yield FORM, "origin-form" if one else "absolute-form", "origin-form" if two else "absolute-form"
+    paths = tuple(origin(target).partition("?")[0] for target in (received, passed_on))
+    if paths[0] != paths[1]:
+        # "/shop/" became "/": nothing is left but its beginning
+        begins = rewriting(received, passed_on) or paths
+        yield PATH, printable(masked_target(begins[0])), printable(masked_target(begins[1]))
 
 
 def _body(received: Message, passed_on: Message) -> Iterator[Change]:

@@ -1,0 +1,125 @@
+"""Request targets that a proxy rewrote: absolute-form that became origin-form (RFC 9112 section 3.2), and the beginning of a path
+that became another, as nginx's proxy_pass, HAProxy's replace-path or a gateway of Kubernetes does."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+MOST_KINDS = 400
+"""Methods and targets of either side of which the paths are compared."""
+
+MOST_PREFIXES = 20
+
+LEAST_KINDS = 2
+LEAST_REQUESTS = 3
+"""Where clocks are not the same, one request of which only the end of the path agrees may be another one."""
+
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+
+Kind = tuple[str, str]
+"""Method and target in origin-form."""
+
+
+class Prefix(NamedTuple):
+    """What a path begins with at the front, and at the back instead."""
+
+    front: str
+    back: str
+
+
+def origin(target: str) -> str:
+    """The target without scheme and authority."""
+    found = _ABSOLUTE.match(target)
+    if found is None:
+        return target
+    rest = target[found.end() :]
+    return rest if rest.startswith("/") else "/" + rest
+
+
+def rewriting(front: str, back: str) -> Prefix | None:
+    """How the path of the one became that of the other; None where not even its last segment stayed, or the query changed."""
+    (one, mark, query), (two, other_mark, other_query) = origin(front).partition("?"), origin(back).partition("?")
+    if (mark, query) != (other_mark, other_query) or one == two:
+        return None
+    a, b = one.split("/"), two.split("/")
+    same = 0
+    while same < min(len(a), len(b)) - 1 and a[-1 - same] == b[-1 - same]:
+        same += 1
+    if not any(a[len(a) - same :]):
+        return None
+    return Prefix("/".join([*a[: len(a) - same], ""]), "/".join([*b[: len(b) - same], ""]))
+
+
+def alike(front: pl.DataFrame, back: pl.DataFrame, *, one_clock: bool) -> tuple[pl.Series, pl.Series]:
+    """The target of each row, named on both sides as at the back."""
+    here, there = _kinds(front), _kinds(back)
+    renamed = _renamed(here, there, one_clock=one_clock)
+    methods = front["request_method"].to_list()
+    return (
+        pl.Series([renamed.get(kind, kind[1]) for kind in zip(methods, _targets(front), strict=True)], dtype=pl.String),
+        pl.Series(_targets(back), dtype=pl.String),
+    )
+
+
+def _targets(rows: pl.DataFrame) -> list[str]:
+    return [origin(target or "") for target in rows["request_target"].to_list()]
+
+
+def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
+    asked = rows.filter("has_request")
+    return Counter(zip(asked["request_method"].to_list(), _targets(asked), strict=True))
+
+
+def _renamed(front: Mapping[Kind, int], back: Mapping[Kind, int], *, one_clock: bool) -> dict[Kind, str]:
+    """Kinds of the front that are not at the back as they are -> their target there."""
+    lost = {kind: count for kind, count in front.items() if kind not in back}
+    new = {kind: count for kind, count in back.items() if kind not in front}
+    renamed: dict[Kind, str] = {}
+    for _ in range(MOST_PREFIXES):
+        prefix = _commonest(lost, new, one_clock=one_clock)
+        if prefix is None:
+            break
+        for one, other in _renaming(prefix, lost, new):
+            renamed[one] = other[1]
+            del lost[one], new[other]
+    return renamed
+
+
+def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int], *, one_clock: bool) -> Prefix | None:
+    """The rewriting that explains most requests of the back."""
+    ends: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    for method, target in sorted(front, key=lambda kind: -front[kind])[:MOST_KINDS]:
+        ends[method, last(target)].append((target, front[method, target]))
+    votes = Counter[Prefix]()
+    for method, target in sorted(back, key=lambda kind: -back[kind])[:MOST_KINDS]:
+        for other, count in ends.get((method, last(target)), ()):
+            if (prefix := rewriting(other, target)) is not None:
+                votes[prefix] += min(count, back[method, target])
+    best: tuple[int, int, Prefix] | None = None
+    for prefix, _ in votes.most_common(MOST_PREFIXES):
+        pairs = _renaming(prefix, front, back)
+        requests = sum(min(front[one], back[other]) for one, other in pairs)
+        if one_clock or len(pairs) >= LEAST_KINDS or requests >= LEAST_REQUESTS:
+            best = max(best or (0, 0, prefix), (len(pairs), requests, prefix))
+    return best[2] if best else None
+
+
+def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int]) -> list[tuple[Kind, Kind]]:
+    """What is at the front, and what of the back it became."""
+    named = (
+        ((method, target), (method, prefix.back + target[len(prefix.front) :]))
+        for method, target in front
+        if target.startswith(prefix.front)
+    )
+    return [(one, other) for one, other in named if other in back]
+
+
+def last(target: str) -> str:
+    """The last segment of the path, with the query."""
+    path, mark, query = target.partition("?")
+    return path.rpartition("/")[2] + mark + query
