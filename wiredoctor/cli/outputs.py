@@ -58,7 +58,7 @@ def _checked(path: Path, forms: Collection[Format]) -> Output:
         into = f"; tables go into one that is written with {os.sep} at its end" if Format.tables in forms else ""
         raise UsageError(f"-o {path}: is a directory{into}")
     form = SUFFIXES.get(path.suffix.lower())
-    if form not in forms:
+    if form is None or form not in forms:
         raise UsageError(f"-o {path}: {_known(forms)}")
     return Output(writable(path), form)
 
