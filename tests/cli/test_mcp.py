@@ -16,15 +16,30 @@ import pytest
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.planting import leaks, secret
 from tests.report.examples import finding, report
+from wiredoctor import analyze
 from wiredoctor.cli.archive import Archive, Bounds, Refused
-from wiredoctor.report.answers import MOST_CHARACTERS, MOST_ROWS, Page, WrongQuestion, diagnosis, exchanges, findings
+from wiredoctor.report.answers import (
+    MOST_CHARACTERS,
+    MOST_ROWS,
+    Page,
+    WrongQuestion,
+    connection,
+    diagnosis,
+    exchanges,
+    findings,
+)
+from wiredoctor.report.answers import finding as one_finding
 from wiredoctor.report.ladder import MOST_STEPS
 
 pytest.importorskip("mcp", reason="the MCP SDK is not installed")
 import anyio
+from jsonschema import Draft202012Validator
 from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp.client.stdio import stdio_client
+from pydantic import TypeAdapter
+
+from wiredoctor.report import answered
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 SPLIT = "client-split-200-ms-client.pcap"
@@ -127,6 +142,39 @@ def test_the_tools_say_that_they_only_read(answers: dict[str, Any]) -> None:
         "list_captures", "analyze", "list_findings", "show_finding", "list_exchanges", "show_connection", "explain_rule",
     }  # fmt: skip
     assert all(tool.annotations.read_only_hint and tool.description for tool in answers["tools"])
+
+
+def test_answers_are_as_the_tools_say(answers: dict[str, Any]) -> None:
+    """By the schemas that the process gave, with another validator; the text beside it is the same (`content`)."""
+    schemas = {tool.name: tool.output_schema for tool in answers["tools"]}
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+        assert schema["type"] == "object"
+        assert schema["additionalProperties"] is False
+        assert schema["properties"]
+    seen: set[str] = set()
+    for name, ask in QUESTIONS.items():
+        tool, _ = ask(SPLIT)
+        answer = content(answers[name])
+        assert [e.message for e in Draft202012Validator(schemas[tool]).iter_errors(answer)] == []
+        assert list(Draft202012Validator(schemas[tool]).iter_errors({**answer, "more": 1}))
+        seen.add(tool)
+    assert seen == schemas.keys()
+
+
+@pytest.mark.parametrize("name", ["lost-packets.pcap", "one-sided.pcap", "encrypted.pcap", "unanswered-syns-client.pcap"])
+def test_answers_about_what_is_not_there_are_so_too(name: str) -> None:
+    """Findings without a connection, exchanges without a request or a response, connections without any."""
+    made = analyze(CAPTURES / name, keep=True)
+    told: list[tuple[type[Any], Any]] = [
+        (answered.Diagnosis, diagnosis(made, Page())),
+        (answered.Findings, findings(made, Page())),
+    ]
+    told += [(answered.Exchanges, exchanges(made, Page())), (answered.Shown, connection(made, 0, None))]
+    told += [(answered.Proof, one_finding(made, one.number or 0)) for one in made.findings]
+    for kind, answer in told:
+        reader = TypeAdapter(kind)
+        assert reader.dump_python(reader.validate_python(answer)) == answer
 
 
 def test_captures_are_named_as_they_are_asked_for(answers: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from wiredoctor.cli.archive import Archive, Refused
 from wiredoctor.cli.exits import UsageError, apology
 from wiredoctor.cli.options import names
 from wiredoctor.cli.rulebook import every_rule
+from wiredoctor.report.answered import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, Shown
 from wiredoctor.report.words import clean, shorten
 
 INSTRUCTIONS = (
@@ -38,7 +39,6 @@ Path = Annotated[str, Field(description="A capture as list_captures names it", m
 Limit = Annotated[int, Field(description="Rows at most", ge=1, le=200)]
 Offset = Annotated[int, Field(description="Rows to skip: next_offset of the answer before", ge=0)]
 Rules = Annotated[list[str] | None, Field(description="Names of rules or families", max_length=100)]
-Answer = dict[str, Any]
 
 
 def serve(archive: Archive) -> None:
@@ -87,15 +87,18 @@ class Tools:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def list_captures(self, contains: str | None = None, limit: Limit = 50, offset: Offset = 0) -> Answer:
+    def list_captures(self, contains: str | None = None, limit: Limit = 50, offset: Offset = 0) -> Captures:
         """The packet captures that may be read, by name; `contains`: only names with this in them."""
         from wiredoctor.report.answers import Page, paged
 
         chosen = [one for one in self._archive.captures() if not contains or contains in one.name]
-        rows = [{"path": clean(one.name), "bytes": one.bytes, "changed": round(one.changed)} for one in chosen]
-        return paged({"captures": rows}, "captures", Page(limit, offset))
+        answer: Captures = {
+            "captures": [{"path": clean(one.name), "bytes": one.bytes, "changed": round(one.changed)} for one in chosen],
+            "total": len(chosen),
+        }
+        return paged(answer, "captures", Page(limit, offset))
 
-    def analyze(self, path: Path, select: Rules = None, ignore: Rules = None, limit: Limit = 10, offset: Offset = 0) -> Answer:
+    def analyze(self, path: Path, select: Rules = None, ignore: Rules = None, limit: Limit = 10, offset: Offset = 0) -> Diagnosis:
         """Diagnose a capture: what is wrong, how often, how much time it cost, and what to change, worst first.
 
         `select` and `ignore` name rules (nagle-delayed-ack) or families (stalls, lifetime, streaming, framing, ...).
@@ -115,7 +118,7 @@ class Tools:
         connection: Annotated[int | None, Field(description="Only on this tcp.stream", ge=0)] = None,
         limit: Limit = 20,
         offset: Offset = 0,
-    ) -> Answer:
+    ) -> Findings:
         """Every finding of a capture on a row of its own, with the number that show_finding takes."""
         from wiredoctor.report.answers import Page, findings
 
@@ -125,7 +128,7 @@ class Tools:
         page = Page(limit, offset)
         return findings(report, page, rule=rule, severity=severity, confidence=confidence, connection=connection)
 
-    def show_finding(self, path: Path, number: Annotated[int, Field(description="Its number in list_findings", ge=1)]) -> Answer:
+    def show_finding(self, path: Path, number: Annotated[int, Field(description="Its number in list_findings", ge=1)]) -> Proof:
         """A finding with its proof: the packets as a ladder, who waited for whom and how long, and the decoded heads, masked."""
         from wiredoctor.report.answers import finding
 
@@ -143,7 +146,7 @@ class Tools:
         slowest_first: Annotated[bool, Field(description="By time taken, not by connection")] = False,
         limit: Limit = 50,
         offset: Offset = 0,
-    ) -> Answer:
+    ) -> Exchanges:
         """HTTP exchanges of a capture, a row each: request, response, frames, sizes, and where the time went."""
         from wiredoctor.report.answers import Page, exchanges
 
@@ -158,7 +161,7 @@ class Tools:
         connection: Annotated[int, Field(description="tcp.stream", ge=0)],
         first_frame: Annotated[int, Field(description="Show from this frame on", ge=0)] = 0,
         last_frame: Annotated[int | None, Field(description="Show up to this frame", ge=0)] = None,
-    ) -> Answer:
+    ) -> Shown:
         """A TCP connection as a ladder of packets (40 at most: first, last, remarkable ones), and its decoded heads, masked."""
         from wiredoctor.report.answers import connection as shown
 
@@ -167,7 +170,7 @@ class Tools:
 
     def explain_rule(
         self, words: Annotated[str, Field(description="A rule's name, an error message, or a complaint", max_length=500)]
-    ) -> Answer:
+    ) -> Explained:
         """What a rule means, how it is proved, what it is not, and what to do; found by its name or by what people search for."""
         from wiredoctor.report.finder import find
         from wiredoctor.report.manual import write_page

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from wiredoctor.findings import CONFIDENCES, SEVERITIES, printable, shorten
 from wiredoctor.report.closing import reach
@@ -18,8 +18,20 @@ from wiredoctor.report.show import Asked, as_json, has_connection, look
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
+    from wiredoctor.report.answered import (
+        Cause,
+        Diagnosis,
+        ExchangeRow,
+        Exchanges,
+        FindingRow,
+        Findings,
+        Paged,
+        Proof,
+        Shown,
+        WholeFinding,
+    )
 
-Answer = dict[str, Any]
+List = TypeVar("List", bound="Paged")
 
 MOST_CHARACTERS = 40_000
 """Of an answer as JSON: some 10,000 tokens of a language model."""
@@ -44,12 +56,12 @@ class WrongQuestion(ValueError):
     """What was asked for does not exist; the text says so in a line."""
 
 
-def diagnosis(report: Report, page: Page) -> Answer:
+def diagnosis(report: Report, page: Page) -> Diagnosis:
     """What is wrong: findings that one change would cure together, worst first."""
     groups = grouped(report.findings)
     capture = report.captures[0]
     unread = sorted(capture.not_analysed.items())
-    answer: Answer = {
+    answer: Diagnosis = {
         "note": UNTRUSTED,
         "verdict": headline(report, groups) if groups else nothing(report),
         "capture": facts(capture),
@@ -61,11 +73,12 @@ def diagnosis(report: Report, page: Page) -> Answer:
         "not_judged": reasons(report, reach(report)),
         "limits_reached": [*report.limits],
         "not_analysed": [f"{reason}: {packets} packets" for reason, packets in unread[:MOST_REASONS]],
+        "total": len(groups),
     }
     return paged(answer, "findings", page)
 
 
-def _group(group: Group) -> Answer:
+def _group(group: Group) -> Cause:
     worst = group.worst
     numbers = [f.number for f in group.findings]
     return {
@@ -80,14 +93,15 @@ def _group(group: Group) -> Answer:
 def findings(
     report: Report, page: Page, *, rule: str | None = None, severity: str | None = None, confidence: str | None = None,
     connection: int | None = None,
-) -> Answer:  # fmt: skip
+) -> Findings:  # fmt: skip
     """Findings, a row each, in the order of the report. `severity`, `confidence`: this one or worse, or surer."""
     chosen = [
         f for f in report.findings
         if (rule is None or rule in (f.rule, f.family)) and (connection is None or f.connection == connection)
         and _up_to(SEVERITIES, f.severity, severity) and _up_to(CONFIDENCES, f.confidence, confidence)
     ]  # fmt: skip
-    return paged({"note": UNTRUSTED, "findings": [_row(f) for f in chosen]}, "findings", page)
+    answer: Findings = {"note": UNTRUSTED, "findings": [_row(f) for f in chosen], "total": len(chosen)}
+    return paged(answer, "findings", page)
 
 
 def _up_to(order: Sequence[str], value: str, wanted: str | None) -> bool:
@@ -98,7 +112,7 @@ def _up_to(order: Sequence[str], value: str, wanted: str | None) -> bool:
     return order.index(value) <= order.index(wanted)
 
 
-def _row(f: Finding) -> Answer:
+def _row(f: Finding) -> FindingRow:
     return {
         "number": f.number, "rule": f.rule, "kind": f.kind, "severity": f.severity, "confidence": f.confidence, "title": f.title,
         "client": f.client, "server": f.server, "connection": f.connection, "exchange": f.exchange, "request": cut(f.request),
@@ -109,12 +123,12 @@ def _row(f: Finding) -> Answer:
 def exchanges(
     report: Report, page: Page, *, connection: int | None = None, method: str | None = None, status: int | None = None,
     status_class: int | None = None, target: str | None = None, slower_than: float | None = None, slowest_first: bool = False,
-) -> Answer:  # fmt: skip
+) -> Exchanges:  # fmt: skip
     """Exchanges, a row each, by connection and number, or the slowest first."""
     import polars as pl
 
     if report.scan_exchanges is None:
-        return paged({"note": UNTRUSTED, "exchanges": []}, "exchanges", page)
+        return {"note": UNTRUSTED, "exchanges": [], "total": 0}
     took = pl.max_horizontal("request_end", "response_end") - pl.min_horizontal("request_start", "response_start")
     rows = report.scan_exchanges().with_columns(took.alias("took"))
     wanted = {
@@ -133,8 +147,8 @@ def exchanges(
     keys = ["connection", "exchange"]
     ordered = rows.sort("took", *keys, descending=[True, False, False], nulls_last=True) if slowest_first else rows.sort(keys)
     few = ordered.select(_EXCHANGE).slice(page.offset, min(page.limit, MOST_ROWS)).collect()
-    answer: Answer = {"note": UNTRUSTED, "exchanges": [_exchange(row) for row in few.to_dicts()]}
-    return paged(answer, "exchanges", page, total=total)
+    answer: Exchanges = {"note": UNTRUSTED, "exchanges": [_exchange(row) for row in few.to_dicts()], "total": total}
+    return paged(answer, "exchanges", page, cut_out=True)
 
 
 _TIMES = ("request_start", "took", "request_time", "server_time", "response_time")
@@ -145,12 +159,13 @@ _EXCHANGE = [
 ]
 
 
-def _exchange(row: Answer) -> Answer:
+def _exchange(row: dict[str, Any]) -> ExchangeRow:
     said = {name: cut(value) if isinstance(value, str) else value for name, value in row.items() if name not in _TIMES}
-    return said | {f"{name}_seconds": None if row[name] is None else row[name] / 1e9 for name in _TIMES}
+    times = {f"{name}_seconds": None if row[name] is None else row[name] / 1e9 for name in _TIMES}
+    return cast("ExchangeRow", said | times)
 
 
-def connection(report: Report, number: int, frames: tuple[int, int] | None) -> Answer:
+def connection(report: Report, number: int, frames: tuple[int, int] | None) -> Shown:
     """A connection as a ladder, with its heads."""
     capture = report.captures[0].file
     if not has_connection(report, capture, number):
@@ -158,24 +173,27 @@ def connection(report: Report, number: int, frames: tuple[int, int] | None) -> A
     return _shown(report, Asked(None, capture, number, frames=frames))
 
 
-def finding(report: Report, number: int) -> Answer:
+def finding(report: Report, number: int) -> Proof:
     """A finding with its proof, as a ladder, and the heads of its exchange."""
     found = next((f for f in report.findings if f.number == number), None)
     if found is None:
         raise WrongQuestion(f"there is no finding {number}: there are {len(report.findings):,}")
     answer = _shown(report, Asked(found, found.capture, found.connection))
-    return answer | {"finding": _without_capture(finding_json(found))}
+    return {**answer, "finding": _without_capture(finding_json(found))}
 
 
-def _without_capture(one: Answer) -> Answer:
-    return {name: cut(value) if name == "request" else value for name, value in one.items() if name != "capture"}
+def _without_capture(one: dict[str, Any]) -> WholeFinding:
+    kept = {name: cut(value) if name == "request" else value for name, value in one.items() if name != "capture"}
+    return cast("WholeFinding", kept)
 
 
-def _shown(report: Report, asked: Asked) -> Answer:
+def _shown(report: Report, asked: Asked) -> Shown:
     said = as_json(look(report, asked), report)
     heads = [head | {"lines": head["lines"] and [cut(line) for line in head["lines"][:MOST_LINES]]} for head in said["heads"]]
-    answer: Answer = {"note": UNTRUSTED, "connection": said["connection"], "ladder": said["ladder"], "heads": heads}
-    answer |= {"more_heads": said["more_heads"], "also_found": said["also"][:MOST_ALSO]}
+    answer: Shown = {
+        "note": UNTRUSTED, "connection": said["connection"], "ladder": said["ladder"], "heads": heads,
+        "more_heads": said["more_heads"], "also_found": said["also"][:MOST_ALSO],
+    }  # fmt: skip
     # what was asked for least goes first
     for rows in (answer["heads"], answer["also_found"], answer["ladder"]["steps"]):
         while rows and _size(answer) > MOST_CHARACTERS:
@@ -184,22 +202,21 @@ def _shown(report: Report, asked: Asked) -> Answer:
     return answer
 
 
-def paged(answer: Answer, name: str, page: Page, total: int | None = None) -> Answer:
-    """The answer with those rows of its list `name` that are wanted and fit; `total`: rows in all, where the list has only those
-    from the offset on."""
-    rows: list[Any] = answer[name]
-    if total is None:
-        total, rows = len(rows), rows[page.offset : page.offset + min(page.limit, MOST_ROWS)]
-    fitting = _fitting(answer | {name: []}, rows)
-    behind = page.offset + len(fitting)
-    said = answer | {name: fitting, "total": total}
+def paged(answer: List, name: str, page: Page, *, cut_out: bool = False) -> List:
+    """The answer with those rows of its list `name` that are wanted and fit; `cut_out`: the list has only those from the offset
+    on."""
+    said = cast("dict[str, Any]", answer)
+    rows: list[Any] = said[name] if cut_out else said[name][page.offset : page.offset + min(page.limit, MOST_ROWS)]
+    fitting = _fitting(said | {name: []}, rows)
+    behind, total = page.offset + len(fitting), answer["total"]
+    said = said | {name: fitting}
     if behind < total and fitting:
         said["next_offset"] = behind
         said["left_out"] = f"{total - behind:,} more: ask again with offset {behind}, or for less"
-    return said
+    return cast("List", said)
 
 
-def _fitting(answer: Answer, rows: list[Any]) -> list[Any]:
+def _fitting(answer: dict[str, Any], rows: list[Any]) -> list[Any]:
     room = MOST_CHARACTERS - _size(answer)
     for number, row in enumerate(rows):
         room -= _size([[row]])
