@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
+from wiredoctor.cli.comparands import Asked, kept, seen
 from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import Color, Colors, Configurations, Format, Jobs, MaxSpool, Quiet, Secrets, Verbose, size, wanted
 from wiredoctor.cli.outputs import Text, outputs, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import Request, requested, run
+from wiredoctor.cli.running import requested
 
 if TYPE_CHECKING:
     from wiredoctor import Report
-    from wiredoctor.comparing import Seen
     from wiredoctor.comparing.material import Recorded
     from wiredoctor.pipeline import Catalogue
     from wiredoctor.report.document import Part
@@ -47,17 +47,6 @@ class Told(NamedTuple):
     json: Callable[[BinaryIO], None]
     page: Callable[[], Iterator[Part]]
     worse: Callable[[str], bool]
-
-
-class Asked(NamedTuple):
-    """How captures are read."""
-
-    request: Request
-    jobs: int | None
-    max_spool: int | None
-    show_secrets: bool
-    quiet: bool
-    verbose: bool
 
 
 def compare(
@@ -153,7 +142,7 @@ def _before_after(
     from wiredoctor.comparing import compare as hold
     from wiredoctor.report import before_after, comparison_json
 
-    sides = [side for name in recordings if (side := _seen(name, asked)) is not None]
+    sides = [side for name in recordings if (side := seen(name, asked)) is not None]
     if len(sides) < 2:
         return None
     summaries = {name for name, module in rules.items() if module.rule.summary}
@@ -172,7 +161,7 @@ def _both_sides(recordings: list[str], asked: Asked, *, proxy: bool, everything:
     from wiredoctor.report import comparison_json
     from wiredoctor.report import two_points as telling
 
-    reports = [report for name in recordings if (report := _kept(name, asked)) is not None]
+    reports = [report for name in recordings if (report := kept(name, asked)) is not None]
     if len(reports) < len(recordings):
         return None
     if proxy:
@@ -228,56 +217,6 @@ def _parted(reports: list[Report], front: Recorded, back: Recorded) -> tuple[Rec
 def _never(what: str) -> bool:
     del what
     return False
-
-
-def _kept(name: str, asked: Asked) -> Report | None:
-    """A capture that can be read again; None where it could not be read, which has been said."""
-    if _is_report(name):
-        raise UsageError(f"{name}: --both-sides compares packets, and needs the capture")
-    from wiredoctor.pipeline import inputs
-
-    # what cannot be read is told when it is read
-    if (number := len(inputs([name], lambda _: None, merge=False))) > 1:
-        raise UsageError(f"{name} holds {number} captures; --both-sides takes one for each point")
-    report, complete = _analysed(name, asked, keep=True)
-    return report if complete and report.captures else None
-
-
-def _seen(name: str, asked: Asked) -> Seen | None:
-    """A side; None where a capture of it could not be read, which has been said."""
-    from wiredoctor.comparing import NoReport, of_json, of_report
-    from wiredoctor.report.closing import reach
-
-    if _is_report(name):
-        try:
-            return of_json(name, partial(_lines, name))
-        except NoReport as error:
-            raise UsageError(f"{name}: {error}") from None
-    report, complete = _analysed(name, asked)
-    return of_report(report, name, reach(report).healthy) if complete else None
-
-
-def _analysed(name: str, asked: Asked, *, keep: bool = False) -> tuple[Report, bool]:
-    return run(
-        [name], asked.request, jobs=asked.jobs, keep=keep, max_spool=asked.max_spool, show_secrets=asked.show_secrets,
-        quiet=asked.quiet, verbose=asked.verbose,
-    )  # fmt: skip
-
-
-def _is_report(name: str) -> bool:
-    """Whether a file begins as JSON does, and no capture."""
-    from pathlib import Path
-
-    path = Path(name)
-    if name == "-" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(64).lstrip().startswith(b"{")
-
-
-def _lines(name: str) -> Iterator[bytes]:
-    with open(name, "rb") as file:
-        yield from file
 
 
 def _write(told: Told, form: Format, out: BinaryIO, paper: Paper) -> None:

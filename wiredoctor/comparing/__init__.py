@@ -9,8 +9,9 @@ from wiredoctor.comparing.before_after import compare
 from wiredoctor.comparing.material import material, recorded
 from wiredoctor.comparing.plausible import beyond_chance, parted
 from wiredoctor.comparing.proxies import proxied
-from wiredoctor.comparing.seen import NoReport, Seen, of_json, of_report
+from wiredoctor.comparing.seen import Seen, of_report
 from wiredoctor.comparing.two_points import two_points
+from wiredoctor.comparing.written import NoReport, of_json
 
 __all__ = [
     "NoReport",
