@@ -190,7 +190,7 @@ def test_several_captures_in_order_of_time() -> None:
     ],
 )
 def test_urls(method: str, target: str, host: str, url: str) -> None:
-    from wiredoctor.report.har_entries import url as made
+    from wiredoctor.report.har_messages import url as made
 
     assert made({"request_method": method, "request_target": target, "request_host": host, "server": "10.0.0.2"}) == url
 

@@ -1,27 +1,21 @@
-"""Entries of a HAR file, from rows of exchanges and the bytes of their heads and bodies."""
+"""Entries of a HAR file, from rows of exchanges: where and when each was, and what its messages say (har_messages.py)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor import limits
-from wiredoctor.findings import printable, rfc3339
-from wiredoctor.report.har_bodies import Body, decoded, told
-from wiredoctor.report.har_heads import Header, cookies, fields, query, value_of
+from wiredoctor.report.har_heads import fields
+from wiredoctor.report.har_messages import Json, Message, Row, body_of, request, response
 from wiredoctor.report.narrow import nanoseconds
 from wiredoctor.report.stored import Stored
 from wiredoctor.tables import BOOL, I64, TEXT
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
-
-Json = dict[str, Any]
-Row = dict[str, Any]
 
 _OF_BOTH = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "framing", "end_reason", "version"),
@@ -47,9 +41,6 @@ document, and what follows for scripts."""
 PRECONNECTED = 1_000_000_000
 """ns. A connection that was established so long before its first request was not opened for that."""
 
-_UNSAFE = re.compile(r"[^!#$&-;=?-Z_a-z~%\[\]*]")
-"""What no URI holds as it is (RFC 3986 section 2)."""
-
 
 class Bytes:
     """Heads and bodies of the rows, in the order of the batches; of captures that were `kept`."""
@@ -64,14 +55,6 @@ class Bytes:
     def next(self, rows: int) -> None:
         """A batch of so many rows was read."""
         self.read += 2 * rows * (1 + self.bodies)
-
-
-@dataclass
-class _Message:
-    """What was read of a message: its fields (None: the head is not whole in the capture), and its body where it is shown."""
-
-    headers: list[Header] | None
-    body: Body | None
 
 
 def all_entries(report: Report, places: Mapping[str, int], stored: Bytes) -> dict[str, Entries]:
@@ -120,23 +103,23 @@ class Entries:
             yield self._entry(row, *(self._message(batch.height, number, row, part) for part in ("request", "response")))
         self.stored.next(batch.height)
 
-    def _message(self, rows: int, number: int, row: Row, part: str) -> _Message:
+    def _message(self, rows: int, number: int, row: Row, part: str) -> Message:
         stored = self.stored
         if self.capture not in stored.kept or row[f"{part}_offset"] is None:
-            return _Message(None, None)
+            return Message(None, None)
         place = stored.place(rows, number, part == "response")
         head = stored.bytes.get(place)
         headers = None if head is None else fields(head, secrets=self.secrets)
-        return _Message(headers, _body(stored.bytes, place + rows, row, part) if stored.bodies else None)
+        return Message(headers, body_of(stored.bytes, place + rows, row, part) if stored.bodies else None)
 
-    def _entry(self, row: Row, asked: _Message, answered: _Message) -> tuple[int, Json]:
+    def _entry(self, row: Row, asked: Message, answered: Message) -> tuple[int, Json]:
         started, timings = _timings(row)
         parts = [asked.body.comment] if asked.body and asked.body.comment else []
         entry: Json = {
             "pageref": self.page,
             "time": _milliseconds(sum(max(0, value) for value in timings.values())),
-            "request": _request(row, asked),
-            "response": _response(row, answered, self.first, secrets=self.secrets),
+            "request": request(row, asked),
+            "response": response(row, answered, self.first, secrets=self.secrets),
             "cache": {},
             "timings": {name: value if value == -1 else _milliseconds(value) for name, value in timings.items()},
             "connection": f"{self.prefix}{row['connection']}",
@@ -162,21 +145,6 @@ class Entries:
                 for f in found
             ],
         }
-
-
-def _body(stored: Stored, place: int, row: Row, part: str) -> Body:
-    """The decoded body."""
-    if row[f"{part}_end_offset"] is None:
-        return Body(None, "not over in the capture") if row[f"{part}_body_bytes"] else Body(b"")
-    if row[f"{part}_framing"] == "tunnel":
-        return Body(None, "a tunnel")
-    length = row[f"{part}_end_offset"] - row[f"{part}_offset"] - row[f"{part}_head_bytes"]
-    if length > limits.HAR_BODY.value:
-        return Body(None, f"left out: longer than {limits.HAR_BODY.text}")
-    raw = stored.get(place)
-    if raw is None:
-        return Body(None, "left out: not all of it is in the capture")
-    return decoded(raw, chunked=row[f"{part}_framing"] == "chunked", coding=row[f"{part}_content_encoding"])
 
 
 def _timings(row: Row) -> tuple[int, dict[str, int]]:
@@ -211,85 +179,6 @@ def _milliseconds(nanoseconds: int) -> float:
     return nanoseconds / 1_000_000
 
 
-def _request(row: Row, read: _Message) -> Json:
-    headers = read.headers or []
-    made: Json = {
-        "method": printable(row["request_method"]),
-        "url": url(row),
-        "httpVersion": printable(row["request_version"]),
-        "cookies": cookies(headers, "cookie"),
-        "headers": headers,
-        "queryString": query(printable(row["request_target"])),
-        "headersSize": _size(row["request_head_bytes"]),
-        "bodySize": _size(row["request_body_bytes"]),
-    }
-    if read.body is not None and read.body.content:
-        text = told(read.body.content)
-        kind = value_of(headers, "content-type") or row["request_content_type"]
-        made["postData"] = {"mimeType": printable(kind), "params": [], "text": text["text"]}
-        if "encoding" in text:
-            made["postData"] |= {"_encoding": "base64", "comment": "text is in base64"}
-    if read.headers is None:
-        made["comment"] = "header fields are left out: the head is not whole in the capture"
-    return made
-
-
-def _response(row: Row, read: _Message, first: int, *, secrets: bool) -> Json:
-    if not row["has_response"]:
-        return {
-            **{"status": 0, "statusText": "", "httpVersion": "", "cookies": [], "headers": []},
-            "content": {"size": 0, "mimeType": "x-unknown"},
-            **{"redirectURL": "", "headersSize": -1, "bodySize": -1, "comment": "no response in the capture"},
-            "_error": "no response in the capture",
-        }
-    headers = read.headers or []
-    made: Json = {
-        "status": row["response_status"] or 0,
-        "statusText": printable(row["response_reason"]),
-        "httpVersion": printable(row["response_version"]),
-        "cookies": cookies(headers, "set-cookie"),
-        "headers": headers,
-        "content": _content(row, read),
-        "redirectURL": value_of(headers, "location") if secrets else "",
-        "headersSize": _size(row["response_head_bytes"]),
-        "bodySize": _size(row["response_body_bytes"]),
-    }
-    if row["response_end_reason"] != "complete":
-        made["_error"] = f"the response is not complete: {row['response_end_reason']}"
-    if row["interim"]:
-        times = [rfc3339(first + time) for time in row["interim_times"]]
-        made["_interim"] = [{"status": s, "startedDateTime": t} for s, t in zip(row["interim"], times, strict=True)]
-    if read.headers is None:
-        made["comment"] = "header fields are left out: the head is not whole in the capture"
-    return made
-
-
-def _content(row: Row, read: _Message) -> Json:
-    sent = max(0, row["response_body_bytes"] or 0)
-    content: Json = {"size": sent, "mimeType": printable(row["response_content_type"]) or "x-unknown"}
-    if read.body is None:
-        return content
-    if read.body.content is not None:
-        content |= {"size": len(read.body.content), "compression": len(read.body.content) - sent, **told(read.body.content)}
-    return content | ({"comment": read.body.comment} if read.body.comment else {})
-
-
-def _size(length: int | None) -> int:
-    return -1 if length is None else length
-
-
 def _address(endpoint: str) -> str:
     """An endpoint without its port and brackets."""
     return endpoint.rpartition(":")[0].strip("[]")
-
-
-def url(row: Row) -> str:
-    """The target URI of a request (RFC 9112 section 3.3), as far as it is shown; the server's address where it has no Host."""
-    target, host = row["request_target"], row["request_host"] or row["server"] or "unknown"
-    if row["request_method"] == "CONNECT":
-        text = f"http://{target}/"
-    elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", target):
-        text = target
-    else:
-        text = f"http://{host}{'' if target.startswith('/') else '/'}{target}"
-    return _UNSAFE.sub(lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode("latin-1", "replace")), text)
