@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from wiredoctor.comparing.changes import MOST_HEADS, Ends, Row, changes
 from wiredoctor.comparing.exchanges import SLACK, Nested, nested, split
-from wiredoctor.comparing.heads import Head, names
 from wiredoctor.comparing.plausible import impossible
 from wiredoctor.comparing.points import apart
-from wiredoctor.comparing.rewriting import Message, rewritten
 from wiredoctor.comparing.two_points import spread
 from wiredoctor.findings import printable
-from wiredoctor.proxied import Fate, OwnAnswer, Passed, Proxied, Rewritten, Side
+from wiredoctor.proxied import Fate, OwnAnswer, Passed, Proxied, Side
 from wiredoctor.sides import Delays
 from wiredoctor.tables import SECOND
 
@@ -25,12 +24,7 @@ if TYPE_CHECKING:
 HELD = SECOND // 20
 """A message that came over at least so long was collected if its first byte was passed on after its last had come (ns)."""
 
-MOST_HEADS = 1_000
-"""Exchanges of which the field names are compared: their heads are read from the packets."""
-
 MOST_LISTED = 1_000
-
-Row = dict[str, Any]
 
 
 def proxied(front: Recorded, back: Recorded | None, version: str) -> Proxied | None:
@@ -61,7 +55,7 @@ def proxied(front: Recorded, back: Recorded | None, version: str) -> Proxied | N
         server_time=spread(served),
         requests_collected=sum(one.request_collected for one in pairs),
         responses_collected=sum(one.response_collected for one in pairs),
-        changes=_changes(sides),
+        changes=changes(sides.pairs, sides.recorded, sides.ends),
         answers=answers[:MOST_LISTED],
         findings=sides.findings(),
         exchanges=pairs[:MOST_LISTED],
@@ -79,13 +73,7 @@ class _Sides:
     def __init__(self, front: Recorded, back: Recorded | None) -> None:
         self.recorded = (front, back or front)
         self.one = back is None
-        self.ends = tuple(
-            {
-                number: ends
-                for number, *ends in r.connections.select("connection", "client", "server", "client_direction").iter_rows()
-            }
-            for r in self.recorded
-        )
+        self.ends = _ends(front), _ends(back or front)
         if back is None:
             rows = front.exchanges
             at_front, at_back = split(rows, {number: ends[1] for number, ends in self.ends[0].items()})
@@ -189,6 +177,11 @@ class _Sides:
         return notes
 
 
+def _ends(recorded: Recorded) -> Ends:
+    rows = recorded.connections.select("connection", "client", "server", "client_direction").iter_rows()
+    return {number: ends for number, *ends in rows}
+
+
 def _closed(row: Row) -> str:
     if row["server_close_time"] is None:
         return ""
@@ -223,70 +216,3 @@ def _passed(sides: _Sides, here: Row, there: Row) -> Passed:
 def _lag(begin: float | None, end: float | None) -> float | None:
     """Seconds between two times in ns."""
     return None if begin is None or end is None else round((end - begin) / SECOND, 9)
-
-
-def _changes(sides: _Sides) -> list[Rewritten]:
-    """Each kind of change once, those of most exchanges first."""
-    fields = _fields(sides)
-    found: dict[tuple[str, str, str, str], list[tuple[Row, Row]]] = {}
-    for here, there in sides.pairs():
-        for message in ("request", "response"):
-            if not there[f"has_{message}"] or not here[f"has_{message}"]:
-                continue
-            first, second = (here, there) if message == "request" else (there, here)
-            one, two = (_message(row, message, fields[int(row is there)]) for row in (first, second))
-            for what, received, passed_on in rewritten(one, two):
-                found.setdefault((message, what, received, passed_on), []).append((here, there))
-    made: list[Rewritten] = []
-    for (message, what, received, passed_on), pairs in found.items():
-        here, there = pairs[0]
-        made.append(
-            Rewritten(
-                "request" if message == "request" else "response", what, received, passed_on, len(pairs),
-                here["connection"], here["exchange"], there["connection"], there["exchange"],
-            )
-        )  # fmt: skip
-    return sorted(made, key=lambda c: (c.message, -c.exchanges, c.what, c.received, c.passed_on))
-
-
-Fields = dict[tuple[int, int, str], tuple[str, ...]]
-"""Field names by connection, exchange and message."""
-
-
-def _fields(sides: _Sides) -> tuple[Fields, Fields]:
-    """Of the first exchanges that are on both sides."""
-    chosen: tuple[dict[Head, tuple[int, int, str]], ...] = ({}, {})
-    for number, rows in enumerate(sides.pairs()):
-        if number >= MOST_HEADS:
-            break
-        for side, row in enumerate(rows):
-            for message in ("request", "response"):
-                if (head := _head(row, message, sides.ends[side])) is not None:
-                    chosen[side][head] = (row["connection"], row["exchange"], message)
-    made: list[Fields] = []
-    for side, recorded in enumerate(sides.recorded):
-        read = names(recorded.again, chosen[side])
-        made.append({chosen[side][head]: found for head, found in read.items()})
-    return made[0], made[1]
-
-
-def _head(row: Row, message: str, ends: dict[int, list[Any]]) -> Head | None:
-    offset, length = row[f"{message}_offset"], row[f"{message}_head_bytes"]
-    if offset is None or not length or row["connection"] not in ends:
-        return None
-    from_client = int(ends[row["connection"]][2])
-    return Head(row["connection"], from_client if message == "request" else 1 - from_client, offset, length)
-
-
-def _message(row: Row, message: str, fields: Fields) -> Message:
-    def of(name: str) -> Any:
-        return row[f"{message}_{name}"]
-
-    connection = "close" if of("connection_close") else "keep-alive" if of("connection_keep_alive") else ""
-    return Message(
-        of("version"), of("framing"), connection, of("content_encoding") or "", of("body_bytes"), of("chunks"),
-        of("end_reason") == "complete", fields.get((row["connection"], row["exchange"], message)),
-        row["response_bursts"] if message == "response" else None, row["request_host"] if message == "request" else "",
-        (row["request_target"] or "") if message == "request" else "",
-        row["response_status"] if message == "response" else None,
-    )  # fmt: skip
