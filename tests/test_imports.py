@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnosis": {"tables", "limits", "findings", "spill", "waiting", "analysis", "masked", "wiredoctor", "capture", "rules"},
     "pipeline": {"findings", "spill", "waiting", "analysis", "diagnosis", "rereading", "shares", "masking", "capture", "rules"},
     "extracting": {"findings"},
-    "rereading": {"wiredoctor", "tables", "findings", "spill", "analysis", "masking", "masked", "capture", "decode", "tcp"},
+    "rereading": {"wiredoctor", "tables", "findings", "masking", "masked", "capture", "decode", "reader"},
+    "reader": {"tables", "spill", "analysis", "capture", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
         "tables",
@@ -77,11 +78,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Part -> the other parts that it may import; "wiredoctor" is the package's own __init__. `scan` is no stage but arithmetic on
 columns, shared by the stages that look back along a connection, or share connections out; `limits` has numbers. `analysis` (the
 stages in their order), `diagnosis` (the report of what they found), `live` (a capture that grows), `certain` (what can be told
-of it already), `rereading` (rows that a report does not keep), `shares` (processes), `handover` (between them), `spill`
-(finished rows) and `waiting` (candidates) are the pipeline's own. `testing` is for the tests of rules, also of other packages:
-it stands before the door, as `cli` does, and nothing imports it. `recording` is a program of its own, which is executed.
-`interfaces` (what this machine can capture on) reads no packets, and is no stage either. `masking` (of texts) and `masked` (of
-tables) say what may leave a report, to all who write texts."""
+of it already), `rereading` and its `reader` (rows that a report does not keep), `shares` (processes), `handover` (between
+them), `spill` (finished rows) and `waiting` (candidates) are the pipeline's own. `testing` is for the tests of rules, also of
+other packages: it stands before the door, as `cli` does, and nothing imports it. `recording` is a program of its own, which is
+executed. `interfaces` (what this machine can capture on) reads no packets, and is no stage either. `masking` (of texts) and
+`masked` (of tables) say what may leave a report, to all who write texts."""
 
 
 def part_of(path: Path) -> str:

@@ -87,8 +87,11 @@ class Analysis:
     """Nobody knows when it ends: what is old is forgotten, as far as `forget` is called."""
     listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
     """Is handed finished rows of exchanges and connections, as they are finished."""
-    watcher: Callable[[tcp.Part, tcp.Analysed], None] | None = None
-    """Is handed packets and what TCP made of them, with the columns that only the stages themselves use."""
+    watcher: Callable[[tcp.Part, tcp.Analysed, tcp.Analysed], None] | None = None
+    """Is handed packets, what TCP made of them, and what HTTP saw of that, with the columns that only the stages themselves use.
+    Nobody else is handed segments then."""
+    heard: Array | None = None
+    """Ids of the connections of which is read what they say; None: of all. TCP follows all of them: ids depend on each other."""
 
     def __post_init__(self) -> None:
         self.decoding.met = self.decoding.fragments.met = self.connecting.met = self.reading.met = self.met
@@ -236,14 +239,18 @@ class Analysis:
         self.connecting.clock, self.connecting.frame = self.clock, part.last
         retired = analysed.replaced + tcp.expired(self.connecting)
         retired += tcp.crowded_out(part.last, retired, self.connecting)
+        said = analysed
+        if self.heard is not None:
+            said = tcp.only(analysed, self.heard)
+            self.reading.frame = max(self.reading.frame, int(part.packets["frame"].max(initial=0)))
         heard = http.read(
-            analysed.segments, analysed.groups, analysed.pieces, analysed.acknowledged, self.capture.data,
+            said.segments, said.groups, said.pieces, said.acknowledged, self.capture.data,
             self.payload, self.connecting.facts(), self.clock, retired, self.reading, self._early,
         )  # fmt: skip
         self.duplicates += analysed.duplicates
+        segments = _segments(said.segments) if said.segments and self.watcher is None else None
         if self.watcher is not None:
-            self.watcher(part, analysed)
-        segments = _segments(analysed.segments) if analysed.segments else None
+            self.watcher(part, analysed, said)
         tables = self._tables(heard, self._connection_rows(retired), segments)
         if odd:
             tables["oddities"] = ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*odd, strict=True), strict=True)))
@@ -307,6 +314,8 @@ class Analysis:
 
     def _connection_rows(self, slots: list[int]) -> pl.DataFrame:
         slots = tcp.with_packets(slots, self.connecting)
+        if self.heard is not None:
+            slots = tcp.of_ids(slots, self.heard, self.connecting)
         frames: list[pl.DataFrame] = []
         for some in _portions(slots):
             frames.append(CONNECTIONS.frame(tcp.connection_rows(some, http.heard(some, self.reading), self.connecting)))

@@ -22,6 +22,8 @@ from wiredoctor.findings import Finding, Report
 Analyse = Callable[[Path], Report]
 """Reads a capture with the rules and thresholds of the first reading, and keeps it to be read again."""
 
+_RECORD = {"records": ["frame", "connection"]}
+
 MOST_ATTEMPTS = 60
 """Analyses that are made of ever smaller captures."""
 
@@ -185,7 +187,7 @@ def _same(one: Finding, other: Finding, extract: Extract, *, lenient: bool) -> b
 def _frames(report: Report, connections: Collection[int]) -> list[int]:
     """The frames of some connections, ascending."""
     [capture] = report.captures
-    parts = report.again[capture.file].portions(["records"], connections)
+    parts = report.again[capture.file].portions(_RECORD, connections)
     return sorted(chain.from_iterable(part.tables["records"]["frame"].to_list() for part in parts))
 
 
@@ -195,9 +197,8 @@ def _connections_of(report: Report, frames: set[int]) -> set[int]:
     if not frames:
         return found
     [capture] = report.captures
-    for part in report.again[capture.file].portions(["records"]):
-        rows = part.tables["records"].drop_nulls("connection").filter(pl.col("frame").is_in([*frames]))
-        found.update(rows["connection"].to_list())
+    for part in report.again[capture.file].portions(_RECORD, frames=frames):
+        found.update(part.tables["records"]["connection"].drop_nulls().to_list())
     return found
 
 

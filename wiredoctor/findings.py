@@ -270,17 +270,33 @@ class Portion(NamedTuple):
     sack_blocks: Callable[[Mapping[str, Any]], list[tuple[int, int]]]
 
 
+Names = Iterable[str] | Mapping[str, Collection[str]]
+"""Tables; or, of each that is named, the columns that are wanted."""
+
+
 class Again(Protocol):
     """A capture that was analysed and can be read again: for what draws, exports or copies packets."""
 
-    def portions(self, names: Collection[str], connections: Collection[int] | None = None) -> Iterator[Portion]:
-        """The rows of these tables of tables.TABLES, epoch by epoch; of some connections, or of all.
+    def portions(
+        self,
+        names: Names,
+        connections: Collection[int] | None = None,
+        frames: Collection[int] | None = None,
+    ) -> Iterator[Portion]:
+        """The rows of these tables of tables.READ_AGAIN, epoch by epoch: of some connections, of some frames (of records,
+        packets, segments and pieces), of both, or where neither is given all.
 
-        Ids and frames are those of the report, and texts are masked as in it.
+        What TCP tells alone (no column of tables.HEARD) comes many times as fast, and of frames there is nothing else. Ids and
+        frames are those of the report, and texts are masked as in it.
         """
         ...
 
-    def tables(self, names: Collection[str], connections: Collection[int] | None = None) -> dict[str, pl.DataFrame]:
+    def tables(
+        self,
+        names: Names,
+        connections: Collection[int] | None = None,
+        frames: Collection[int] | None = None,
+    ) -> dict[str, pl.DataFrame]:
         """The same in memory, as a whole: for few connections."""
         ...
 

@@ -94,6 +94,12 @@ class Table:
         """Column name -> Polars type."""
         return pl.Schema({c.name: c.dtype for c in self.columns})
 
+    def only(self, names: Collection[str]) -> Table:
+        """The table with these of its columns. Raises KeyError where one does not exist."""
+        if unknown := set(names) - {c.name for c in self.columns}:
+            raise KeyError(f"{self.name} has no such column: {', '.join(sorted(unknown))}")
+        return Table(self.name, self.row, tuple(c for c in self.columns if c.name in names))
+
     @cached_property
     def _schema(self) -> pl.Schema:
         return self.schema
@@ -475,6 +481,15 @@ SEGMENTS = Table(
         ),
     ),
 )
+
+HEARD = frozenset(
+    {
+        *("role", "endpoint", "mss", "full", "small", "small_start", "data_before_full", "data_before_small", "event_stream"),
+        *("http", "message", "exchange", "in_body", "ends_head", "ends_message", "owes"),
+        *("data_before_message", "data_before_ends_head", "data_before_ends_message"),
+    }
+)
+"""Columns of `segments` and `pieces` that need to know what was said; all others TCP tells alone."""
 
 BURSTS = Table(
     "bursts",

@@ -9,9 +9,9 @@ import pytest
 
 import wiredoctor
 from tests.pipeline.feeding import ORDER, tables
-from wiredoctor import rereading
+from wiredoctor import reader
 from wiredoctor.findings import Again
-from wiredoctor.tables import READ_AGAIN
+from wiredoctor.tables import HEARD, READ_AGAIN
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 NAMES = [name for name in READ_AGAIN if name != "captures"]
@@ -33,7 +33,7 @@ def captures() -> list[Path]:
 @pytest.mark.parametrize("path", captures(), ids=lambda p: p.stem)
 def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tables(path)
-    monkeypatch.setattr(rereading, "EPOCH", 10)
+    monkeypatch.setattr(reader, "EPOCH", 10)
     second = again(path).tables(NAMES)
     for name, keys in ORDER.items():
         names = [c for c in first[name].columns if c in second[name].columns]
@@ -49,7 +49,7 @@ def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("path", captures()[:2], ids=lambda p: p.stem)
 def test_some_connections_are_those_rows_of_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rereading, "EPOCH", 10)
+    monkeypatch.setattr(reader, "EPOCH", 10)
     source = again(path)
     whole = source.tables(NAMES)
     some = whole["connections"]["connection"].unique().sort().to_list()[:2]
@@ -63,9 +63,54 @@ def test_some_connections_are_those_rows_of_all(path: Path, monkeypatch: pytest.
         ), name
 
 
+BY_TCP = {
+    name: [c.name for c in READ_AGAIN[name].columns if name not in ("segments", "pieces") or c.name not in HEARD]
+    for name in ("records", "packets", "segments", "pieces")
+}
+
+
+@pytest.mark.parametrize("path", captures(), ids=lambda p: p.stem)
+def test_what_tcp_tells_alone_is_the_same_though_nobody_reads_http(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "EPOCH", 50)
+    source = again(path)
+    whole = source.tables([*BY_TCP])
+    spoken: list[object] = []
+    monkeypatch.setattr("wiredoctor.http.Conversation", lambda *args: spoken.append(args))
+    every = source.tables(BY_TCP)
+    ids = whole["packets"]["connection"].unique().sort().to_list()[1::3]
+    frames = whole["packets"]["frame"].to_list()[::7]
+    some = source.tables(BY_TCP, ids, frames)
+    for name, columns in BY_TCP.items():
+        mine = whole[name].select(columns)
+        assert every[name].equals(mine), name
+        chosen = pl.col("connection").is_in(ids) | pl.col("frame").is_in(frames)
+        assert some[name].equals(mine.filter(chosen)), name
+    assert not spoken
+
+
+def test_of_some_connections_only_these_are_read_as_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = again(CAPTURES / "apache-ab.pcap")
+    read = wiredoctor.http.Conversation
+    ids: list[int] = []
+    monkeypatch.setattr(
+        "wiredoctor.http.Conversation", lambda connection, *args: ids.append(connection) or read(connection, *args)
+    )
+    assert source.tables(["exchanges"], [3, 5])["exchanges"].height
+    assert sorted(ids) == [3, 5]
+
+
+def test_of_frames_alone_nothing_can_be_told_that_http_says() -> None:
+    source = again(CAPTURES / "server-head-body-split.pcap")
+    with pytest.raises(ValueError, match="TCP"):
+        source.tables(["segments"], frames=[1])
+    with pytest.raises(KeyError, match="nonsense"):
+        source.tables({"segments": ["frame", "nonsense"]})
+    assert source.tables(BY_TCP, frames=[])["records"].height == 0
+
+
 def test_what_no_later_packet_can_change_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rereading, "EPOCH", 10)
-    monkeypatch.setattr(rereading, "COPIES", 0)
+    monkeypatch.setattr(reader, "EPOCH", 10)
+    monkeypatch.setattr(reader, "COPIES", 0)
     source = again(CAPTURES / "apache-ab.pcap")
     last = source.tables(["connections"], [0])["connections"]["last_frame"].item()
     decoded = [portion.tables["oddities"] for portion in source.portions(["oddities"], [0])]

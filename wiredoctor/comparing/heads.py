@@ -17,6 +17,8 @@ LONGEST = 1 << 16
 
 OTHER = "a field of another name"
 
+_PIECE = ("connection", "direction", "offset", "captured", "payload")
+
 
 class Head(NamedTuple):
     """Where a head is: its connection and direction, the stream offset of its first byte, and its length."""
@@ -36,7 +38,7 @@ def names(again: Again, heads: Iterable[Head]) -> dict[Head, tuple[str, ...]]:
     left = {head: len(data) for head, data in read.items()}
     if not wanted:
         return {}
-    for portion in again.portions(("pieces",), sorted({connection for connection, _ in wanted})):
+    for portion in again.portions({"pieces": _PIECE}, sorted({connection for connection, _ in wanted})):
         rows = portion.tables["pieces"]
         for (connection, direction), some in wanted.items():
             own = rows.filter((rows["connection"] == connection) & (rows["direction"] == direction))

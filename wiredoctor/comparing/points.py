@@ -43,6 +43,11 @@ KEPT = {
 """Column -> the table that has it (as `ack` of segments is `ack_offset` here), and the type in which it is kept: 74 bytes a
 packet."""
 
+_READ = {
+    "packets": [*(name for name, (table, _) in KEPT.items() if table == "packets"), "frame", "payload", "quoted"],
+    "segments": ["ack", *(name for name, (table, _) in KEPT.items() if table == "segments" and name != "ack_offset")],
+}
+
 Options = tuple[tuple[int, bytes], ...]
 """TCP options as (kind, value), without padding."""
 
@@ -74,7 +79,7 @@ def gather(again: Again, connections: pl.DataFrame, first_time: int, last: int) 
     """Reads a capture once more. `connections`: its rows of tables.CONNECTIONS."""
     parts: list[Columns] = []
     syns: dict[int, Options] = {}
-    for portion in again.portions(("packets", "segments")):
+    for portion in again.portions(_READ):
         part, payload = _joined(portion.tables["packets"], portion.tables["segments"])
         parts.append(part)
         for row in np.flatnonzero(part["flags"] & SYN)[: max(0, MOST_SYNS - len(syns))].tolist():

@@ -138,30 +138,21 @@ def _exchanges(report: Report, here: pl.Expr, rows: Rows) -> Iterator[dict[str, 
 
 def _choose(again: Again, plans: list[Plan]) -> list[list[dict[str, Any]]]:
     """The segments of each plan."""
-    some = (
-        None
-        if any(plan.connection is None for plan in plans)
-        else sorted({p.connection for p in plans if p.connection is not None})
-    )
+    connections = sorted({plan.connection for plan in plans if plan.connection is not None})
+    frames = {frame for plan in plans if plan.connection is None for frame in plan.wanted}
     choices = [Choice(plan) for plan in plans]
-    for portion in again.portions(["segments"], some):
-        rows = portion.tables["segments"].select(SEGMENT)
+    for portion in again.portions({"segments": SEGMENT}, connections, frames):
+        rows = portion.tables["segments"]
         if not rows.height:
             continue
-        parts = {key[0]: part for key, part in rows.partition_by("connection", as_dict=True).items()} if some else {}
+        parts = {key[0]: part for key, part in rows.partition_by("connection", as_dict=True).items()} if connections else {}
         for choice in choices:
-            own = rows if choice.plan.connection is None else _of(rows, parts, choice.plan.connection, split=bool(some))
+            own = rows if choice.plan.connection is None else parts.get(choice.plan.connection)
             if own is not None and own.height:
                 choice.add(own.sort("frame"))
         if all(choice.over for choice in choices):
             break
     return [choice.chosen() for choice in choices]
-
-
-def _of(rows: pl.DataFrame, parts: dict[Any, pl.DataFrame], connection: int, *, split: bool) -> pl.DataFrame | None:
-    import polars as pl
-
-    return parts.get(connection) if split else rows.filter(pl.col("connection") == connection)
 
 
 class Choice:

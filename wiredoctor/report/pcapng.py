@@ -21,6 +21,8 @@ MOST_ON_A_FRAME = 50
 MOST_LISTED = 200
 """Findings that the comment on the file lists."""
 
+_RECORD = {"records": ["frame", "connection"]}
+
 _LONGEST = 4_000
 """Characters of a comment."""
 
@@ -121,10 +123,9 @@ def _concerned(report: Report, again: Again) -> list[int]:
     connections = {f.connection for f in report.findings if f.connection is not None}
     elsewhere = {e.frame for f in report.findings if f.connection is None for e in f.evidence}
     if elsewhere:
-        for portion in again.portions(["records"]):
-            rows = portion.tables["records"].drop_nulls("connection").select("frame", "connection")
-            connections.update(number for frame, number in rows.iter_rows() if frame in elsewhere)
+        for portion in again.portions(_RECORD, frames=elsewhere):
+            connections.update(portion.tables["records"]["connection"].drop_nulls().to_list())
     if connections:
-        for portion in again.portions(["records"], connections):
+        for portion in again.portions(_RECORD, connections):
             frames.update(portion.tables["records"]["frame"].to_list())
     return sorted(frames)

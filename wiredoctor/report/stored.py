@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
+_PIECE = ["connection", "direction", "offset", "captured", "payload"]
+
 
 class Ranges:
     """Parts of the streams of captures, in the order in which they were asked for."""
@@ -52,7 +54,7 @@ class Stored:
         """Reads the capture of this number, of these connections or of all."""
         order = self._order[self._capture[self._order] == capture]
         if len(order):
-            for portion in again.portions(["pieces"], connections):
+            for portion in again.portions({"pieces": _PIECE}, connections):
                 self._take(order, portion.tables["pieces"], portion.read)
 
     def get(self, number: int) -> bytes | None:

@@ -133,7 +133,7 @@ def follow(again: Again, connection: int) -> Iterator[Run | Hole]:
     """What both sides of a connection sent, and what of it is missing."""
     sides: list[_Side] = [_Side(0), _Side(1)]
     frame = time = 0
-    for portion in again.portions(["pieces", "segments"], [connection]):
+    for portion in again.portions({"pieces": PIECE, "segments": [*_ACK, "acks_unseen"]}, [connection]):
         for row, data in _events(portion):
             frame, time = row["frame"], row["time"]
             for side in sides:
@@ -166,7 +166,7 @@ def spans(again: Again, connection: int, wanted: Collection[tuple[int, int, int]
     import polars as pl
 
     parts: dict[tuple[int, int, int], dict[int, bytes]] = {span: {} for span in wanted}
-    for portion in again.portions(["pieces"], [connection]) if wanted else ():
+    for portion in again.portions({"pieces": PIECE}, [connection]) if wanted else ():
         pieces = portion.tables["pieces"]
         for span, found in parts.items():
             direction, begin, end = span

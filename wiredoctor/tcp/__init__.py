@@ -7,7 +7,7 @@ visits the rows that open, fill or overlap a hole, and no others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from wiredoctor.tcp.lifecycle import (
     expired,
     follow,
     is_closed,
+    of_ids,
     open_slots,
     release,
     window_closed_since,
@@ -47,6 +48,8 @@ __all__ = [
     "crowded_out",
     "expired",
     "is_closed",
+    "of_ids",
+    "only",
     "open_slots",
     "parts",
     "release",
@@ -112,6 +115,23 @@ def analyse(packets: Columns, read: Callable[[int, int], bytes], state: TcpState
     follow_runs(table, slot, state)
     follow(table, groups, slot, rows["clock"], agreement.said, state)
     return Analysed(table, groups, delivered.pieces, assignment.replaced, matched.by, copies, belonging)
+
+
+def only(analysed: Analysed, ids: Array) -> Analysed:
+    """The same of some connections: their segments, and the row numbers in them, as if nothing else had been there."""
+    s = analysed.segments
+    rows = np.flatnonzero(np.isin(s["connection"], ids)) if s and len(ids) else np.empty(0, dtype=np.int64)
+    if not len(rows):
+        groups = group_rows(rows)
+        return replace(analysed, segments={}, groups=groups, pieces=[], acknowledged=(rows, rows))
+    place = np.full(len(s["frame"]) + 1, -1)
+    place[rows] = np.arange(len(rows))
+    some: Columns = {name: column[rows] for name, column in s.items()}
+    # what lies in an earlier epoch is row -1, and stays there
+    some["data_before_row"] = place[some["data_before_row"]]
+    pieces = [(int(place[row]), start, end) for row, start, end in analysed.pieces if place[row] >= 0]
+    acknowledged = (analysed.acknowledged[0][rows], analysed.acknowledged[1][rows])
+    return replace(analysed, segments=some, groups=group_rows(some["slot"]), pieces=pieces, acknowledged=acknowledged)
 
 
 def _without_copies(

@@ -119,6 +119,13 @@ def with_packets(slots: list[int], state: TcpState) -> list[int]:
     return [slot for slot in slots if first[slot] != NEVER]
 
 
+def of_ids(slots: list[int], ids: Array, state: TcpState) -> list[int]:
+    """Those of the slots whose connection has one of these ids."""
+    array = np.array(slots, dtype=np.int64)
+    some: list[int] = array[np.isin(state.connections["id"][array], ids)].tolist()
+    return some
+
+
 def by_id(ids: Array, state: TcpState) -> dict[int, int]:
     """The connections of these ids that are followed: id -> slot."""
     slots = np.fromiter(state.flow_keys, np.int64, len(state.flow_keys))

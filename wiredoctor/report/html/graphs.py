@@ -33,6 +33,7 @@ _SEGMENT = [
     *("keep_alive_probe", "frame"),
 ]
 _PACKET = ["connection", "frame", "source_port", "destination_port", "seq", "ack", "payload"]
+_BURST = ["message", "start", "end", "bytes"]
 _CARRIES = 0x07
 """FIN, SYN or RST."""
 
@@ -116,7 +117,8 @@ def _streamed(exchanges: Kept, names: list[str]) -> Bodies:
 
 
 def _read(again: Again, name: str, graphs: dict[int, Graph], streamed: set[int], bodies: Bodies, found: Packets) -> None:
-    tables = [*(["segments", "packets"] if graphs else []), *(["bursts"] if streamed else [])]
+    tables = {"segments": _SEGMENT, "packets": [*_PACKET, "sack", "quoted"]} if graphs else {}
+    tables |= {"bursts": _BURST} if streamed else {}
     messages = [message for capture, message in bodies if capture == name]
     for portion in again.portions(tables, sorted({*graphs, *streamed})):
         if graphs:
@@ -124,7 +126,7 @@ def _read(again: Again, name: str, graphs: dict[int, Graph], streamed: set[int],
             _add_sacks(graphs, portion.tables["segments"], portion.tables["packets"], portion.sack_blocks)
         if streamed:
             rows = portion.tables["bursts"].filter(pl.col("message").is_in(messages))
-            for message, start, end, size in rows.select("message", "start", "end", "bytes").iter_rows():
+            for message, start, end, size in rows.select(_BURST).iter_rows():
                 parts = found.bursts.setdefault(bodies[name, message], [])
                 parts.append((start, end - start, size))
                 if len(parts) >= 2 * MOST_BURSTS:
@@ -136,7 +138,7 @@ def _columns(rows: pl.DataFrame) -> dict[str, Any]:
 
 
 def _add_segments(graphs: dict[int, Graph], segments: pl.DataFrame) -> None:
-    ours = segments.select(_SEGMENT).filter(pl.col("connection").is_in(list(graphs)))
+    ours = segments.filter(pl.col("connection").is_in(list(graphs)))
     for key, part in ours.partition_by("connection", "direction", as_dict=True).items():
         connection, direction = map(int, key)
         rows, graph = part.sort("frame"), graphs[connection]
