@@ -17,7 +17,7 @@ import pytest
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
 from wiredoctor import Report
-from wiredoctor.capture import Interface, copying, making
+from wiredoctor.capture import Interface, companions, copying, making
 from wiredoctor.report import pcapng
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -190,6 +190,24 @@ def test_files_of_a_rotation_are_put_together_and_merged_ones_woven(tmp_path: Pa
     assert again.captures[0].packets == merged.captures[0].packets
     assert again.captures[0].first_time == merged.captures[0].first_time
     assert [f.evidence for f in again.findings] == [f.evidence for f in merged.findings]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_names_and_secrets_of_woven_files_are_kept(tmp_path: Path, order: str) -> None:
+    """As they would stand in a little-endian file; of a damaged one those in front of the damage."""
+    path, broken = tmp_path / "sections.pcapng", tmp_path / "broken.pcapng"
+    path.write_bytes(sections(order))
+    broken.write_bytes(sections(order) + block(order, 10, b"x" * 40)[:-8])
+    merged = wiredoctor.analyze(path, CAPTURES / "behind-nginx-race.pcap", broken, merge=True, keep=True)
+    wanted = [data for kind, data in blocks(sections("<")) if kind in (4, 10)]
+    made = [*blocks(annotated(merged))]
+    assert [data for kind, data in made if kind in (4, 10)] == 2 * wanted
+    assert [kind for kind, _ in made[:6]] == [0x0A0D0D0A, 4, 10, 4, 10, 1]
+
+
+@pytest.mark.parametrize("wrong", [b"", bytes(3), b"\0\1\0\x09abcd", struct.pack(">II", 1, 9) + b"abcd"])
+def test_what_is_not_laid_out_as_names_or_secrets_is_not_turned(wrong: bytes) -> None:
+    assert companions.turned(block(">", 10, wrong), ">") == b""
 
 
 @tshark

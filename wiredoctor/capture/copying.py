@@ -1,7 +1,8 @@
 """A capture is copied as pcapng, with comments on some of its packets: all of it, or some packets only.
 
 What is pcapng already stays as it is, block by block (name resolution, decryption secrets, statistics, custom blocks), in its
-own byte order. Other formats become an interface for each of theirs, whose time stamps count nanoseconds.
+own byte order. Other formats become an interface for each of theirs, whose time stamps count nanoseconds; so do pcapng files
+that are woven together, of which names and secrets are kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from wiredoctor.capture import making
 from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION, block_damage, section_order
+from wiredoctor.capture.companions import companions
 from wiredoctor.capture.model import NO_PACKET
 from wiredoctor.tables import SECOND
 
@@ -167,6 +169,8 @@ class _Blocks:
 
 def _made_anew(capture: Capture, out: BinaryIO, about: str, notes: _Notes, only: Array | None, program: str) -> None:
     out.write(making.section(program, [about] if about else []))
+    for block in companions(capture):
+        out.write(block)
     described, fcs, blocks_of_their_own = 0, _fcs_bits(capture), _all_blocks(capture)
     seconds = 0
     for records in capture.epochs(_EPOCH):
