@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.report.ladder_rows import Plan, Rows, read
+from wiredoctor.report.ladder_choice import Plan
+from wiredoctor.report.ladder_rows import Rows, read
 from wiredoctor.report.ladder_words import Spoken, flags, kind, marks
 from wiredoctor.tables import SECOND, SYN
 

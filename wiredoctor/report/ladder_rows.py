@@ -1,4 +1,4 @@
-"""The rows that a ladder is drawn of: read again, chosen while they pass, so that memory does not follow their number."""
+"""The rows that a ladder is drawn of: read again, chosen while they pass (ladder_choice.py), and what else is known of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wiredoctor.report.groups import host
+from wiredoctor.report.ladder_choice import Choice, Plan
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,31 +30,8 @@ EXCHANGE = [
 
 CONNECTION = ["connection", "client", "server", "client_direction", "packets", "protocol"]
 
-NEAR = 2
-"""Packets before and after one of the proof that are shown with it."""
-
-REMARKABLE = 200
-"""Remarkable packets of a connection that are kept until the best are chosen."""
-
 NOT_KEPT = "the packets were not kept to be read again"
 NO_CONNECTION = "there is no such connection"
-
-
-class Plan(NamedTuple):
-    """What is to be read for a ladder.
-
-    `wanted`: frames of the proof. `around`: other frames that explain it. `frames`, `times` (ns): both bounds included.
-    `most`: packets. `ends`: of too many, the first and the last rather than what lies around the proof.
-    """
-
-    capture: str
-    connection: int | None
-    wanted: frozenset[int]
-    around: frozenset[int]
-    frames: tuple[int, int] | None
-    times: tuple[int, int] | None
-    most: int
-    ends: bool = False
 
 
 class Rows(NamedTuple):
@@ -153,99 +131,3 @@ def _choose(again: Again, plans: list[Plan]) -> list[list[dict[str, Any]]]:
         if all(choice.over for choice in choices):
             break
     return [choice.chosen() for choice in choices]
-
-
-class Choice:
-    """The rows of a plan, as they pass. Kept are the first `most`, the last `most` (of `ends`), the frames that are wanted with
-    their neighbours, and some that are remarkable."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.over = False
-        self._position = 0
-        self._inside = 0
-        self._remarkable = 0
-        self._kept: list[pl.DataFrame] = []
-        self._tail: pl.DataFrame | None = None
-        self._held: pl.DataFrame | None = None
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Rows of its connection (of all, where it has none), in order of frames."""
-        import numpy as np
-        import polars as pl
-
-        if self.plan.connection is None:
-            self._kept.append(
-                rows.filter(pl.col("frame").is_in(list(self.plan.wanted))).with_columns(pl.lit(0).alias("position"))
-            )
-            self.over = not self.plan.wanted or rows["frame"][-1] >= max(self.plan.wanted)
-            return
-        rows = rows.with_columns(pl.int_range(self._position, self._position + rows.height).alias("position"))
-        self._position += rows.height
-        inside, self.over = self._within(rows)
-        inside = inside.with_columns(pl.int_range(self._inside, self._inside + inside.height).alias("place"))
-        self._inside += inside.height
-        if self._held is not None:
-            inside = pl.concat([self._held, inside])
-        if not inside.height:
-            return
-        wanted = inside["frame"].is_in(list(self.plan.wanted | self.plan.around)).to_numpy()
-        keep = np.convolve(wanted, np.ones(2 * NEAR + 1), "same")[: len(wanted)] > 0
-        keep |= (inside["place"] < self.plan.most).to_numpy()
-        remarkable = inside.select(_remarkable()).to_series().to_numpy()
-        room = REMARKABLE - self._remarkable
-        keep |= remarkable & (np.cumsum(remarkable) <= room)
-        self._remarkable += min(int(remarkable.sum()), max(room, 0))
-        self._kept.append(inside.filter(pl.Series(keep)))
-        self._held = inside.tail(2 * NEAR)
-        if self.plan.ends:
-            self._tail = (inside if self._tail is None else pl.concat([self._tail, inside])).tail(self.plan.most)
-
-    def _within(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-        """What lies in the window; whether nothing more can."""
-        import polars as pl
-
-        frames, times = self.plan.frames, self.plan.times
-        over = False
-        if frames:
-            over |= rows["frame"][-1] >= frames[1]
-            rows = rows.filter(pl.col("frame").is_between(*frames))
-        if times:
-            rows = rows.filter(pl.col("time").is_between(*times))
-        return rows, over
-
-    def chosen(self) -> list[dict[str, Any]]:
-        """The best of them, in order of frames."""
-        import polars as pl
-
-        parts = [*self._kept, *([self._tail] if self._tail is not None else [])]
-        if not parts:
-            return []
-        rows = pl.concat(parts, how="diagonal").unique("position" if self.plan.connection is not None else "frame").sort("frame")
-        if self.plan.connection is None or rows.height <= self.plan.most:
-            return rows.head(self.plan.most).to_dicts()
-        best = rows.with_columns(_rank(self.plan, self._inside).alias("rank")).filter(pl.col("rank") < NOT_SHOWN)
-        return best.sort("rank", "frame").head(self.plan.most).sort("frame").to_dicts()
-
-
-def _remarkable() -> pl.Expr:
-    import polars as pl
-
-    names = ("retransmission", "fills_hole", "opens_hole", "zero_window", "keep_alive_probe")
-    return pl.any_horizontal(*names, (pl.col("flags") & 0x07) != 0)
-
-
-NOT_SHOWN = 4
-
-
-def _rank(plan: Plan, inside: int) -> pl.Expr:
-    """Which are shown first, where not all are."""
-    import polars as pl
-
-    wanted, around = pl.col("frame").is_in(list(plan.wanted)), pl.col("frame").is_in(list(plan.around))
-    ends = pl.lit(value=False)
-    if plan.ends:
-        ends = (pl.col("place") < plan.most // 3) | (pl.col("place") >= inside - plan.most // 3)
-    known = (wanted | around).cast(pl.UInt8)
-    near = known.rolling_max(2 * NEAR + 1, min_samples=1, center=True) > 0
-    return pl.when(wanted).then(0).when(around | ends).then(1).when(near).then(2).when(_remarkable()).then(3).otherwise(NOT_SHOWN)
