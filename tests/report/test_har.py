@@ -204,3 +204,15 @@ def test_the_order_of_rows_does_not_matter() -> None:
     rows = [exchange(n, exchange=m) for n in (3, 1, 2) for m in (1, 0)]
     connections = [connection(n) for n in (3, 1, 2)]
     assert written(report([], connections, rows)) == written(report([], connections, rows[::-1]))
+
+
+def test_every_request_of_a_connection_has_its_fields(tmp_path: Path) -> None:
+    """Where bodies are empty, where a response is missing, and in the first message of a stream."""
+    asked, answered = (said(head) for head in ("GET / HTTP/1.1\nHost: a\n", "HTTP/1.1 204 No Content\n"))
+    ladder = "".join(f"{at / 100} > P. {asked}\n{at / 100 + 0.01} < P. {answered}\n" for at in (3, 5, 7))
+    unanswered = f"0.1 > P. {asked}\n"
+    for conversation in (ladder + unanswered, unanswered):
+        for bodies in (False, True):
+            entries = entries_of(tmp_path, conversation, bodies=bodies)
+            assert len(entries) == conversation.count("GET")
+            assert all(entry["request"]["headers"] == [{"name": "Host", "value": "a"}] for entry in entries)

@@ -46,8 +46,9 @@ class Stored:
         self._capture, self._stream, self._start, self._length = ranges.columns()
         self._place = np.cumsum(self._length) - self._length
         self._missing = self._length.copy()
-        # ranges of a stream do not overlap: sorted by their starts they are sorted by their ends
-        self._order = np.lexsort((self._start, self._stream))
+        # ranges of a stream do not overlap: sorted by their starts they are sorted by their ends, but for empty ones
+        order = np.lexsort((self._start, self._stream))
+        self._order = order[self._length[order] > 0]
         self._file = spool()
 
     def fill(self, capture: int, again: Again, connections: Collection[int] | None) -> None:
