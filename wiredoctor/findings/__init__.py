@@ -1,0 +1,46 @@
+"""What a rule is, what a finding is, and what a report holds: the nouns between analysis and telling.
+
+Rules and reports import this part, `masking` and `tables`, nothing else of the package but `durations`.
+"""
+
+from __future__ import annotations
+
+from wiredoctor.findings.again import Again, Names, Portion
+from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, total_delay
+from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Severity, Side
+from wiredoctor.findings.report import LEFT_OUT_BY, CaptureSummary, Checked, LeftOut, LeftOutBy, Report, rfc3339
+from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, by_kind, configured
+from wiredoctor.findings.texts import printable, shorten
+
+__all__ = [
+    "CANDIDATE_COLUMNS",
+    "CONFIDENCES",
+    "LEFT_OUT_BY",
+    "SEVERITIES",
+    "Advice",
+    "Again",
+    "CaptureSummary",
+    "Cause",
+    "Checked",
+    "Confidence",
+    "Evidence",
+    "Finding",
+    "LeftOut",
+    "LeftOutBy",
+    "Names",
+    "Portion",
+    "Reference",
+    "Report",
+    "Rule",
+    "Severity",
+    "Side",
+    "Threshold",
+    "by_kind",
+    "causes_first",
+    "configured",
+    "fingerprint",
+    "printable",
+    "rfc3339",
+    "shorten",
+    "total_delay",
+]

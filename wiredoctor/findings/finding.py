@@ -1,0 +1,116 @@
+"""A finding: a diagnosis with its proof."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from wiredoctor.findings.levels import Confidence, Severity, Side
+from wiredoctor.findings.rule import Reference
+from wiredoctor.masking import masked_method, masked_target
+
+
+class Evidence(NamedTuple):
+    """A packet that proves something: its frame number, seconds since the capture's first packet, and what it shows."""
+
+    frame: int
+    elapsed: float
+    note: str
+
+
+class Cause(NamedTuple):
+    """Another finding of the same capture: its rule, and the first frame of its evidence (0: it has none)."""
+
+    rule: str
+    frame: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A diagnosis with its proof; it stands on its own. Keys and meaning as `findings` of the JSON format, schema 1."""
+
+    rule: str
+    family: str
+    kind: str | None
+    side: Side | None
+    severity: Severity
+    confidence: Confidence
+    title: str
+    message: str
+    client: str | None
+    server: str | None
+    capture: str
+    connection: int | None
+    exchange: int | None
+    request: str | None
+    status: int | None
+    time: str
+    elapsed: float
+    delay: float | None
+    count: int
+    measures: dict[str, int | float]
+    evidence: tuple[Evidence, ...]
+    remedy: str
+    references: tuple[Reference, ...]
+    display_filter: str
+    fingerprint: str
+    client_software: str | None = None
+    server_software: str | None = None
+    caused_by: tuple[Cause, ...] = ()
+    number: int | None = field(default=None, compare=False)
+    """Place in the whole report, from 1: the same whatever the report is narrowed to. None before there is a report (live)."""
+
+    @property
+    def place(self) -> tuple[str, Cause]:
+        """By what `caused_by` of another finding knows this one: its capture, its rule and its first frame."""
+        return self.capture, Cause(self.rule, self.evidence[0].frame if self.evidence else 0)
+
+
+T = TypeVar("T")
+
+
+def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]]) -> list[T]:
+    """Findings, or groups of them, in their order, but each cause before the first that it causes."""
+    holders: dict[tuple[str, Cause], int] = {}
+    for number, one in enumerate(ordered):
+        for finding in findings(one):
+            holders.setdefault(finding.place, number)
+    done: dict[int, None] = {}
+    for number in range(len(ordered)):
+        waiting, behind = [number], set[int]()
+        while waiting:
+            last = waiting[-1]
+            places = ((f.capture, cause) for f in findings(ordered[last]) for cause in f.caused_by)
+            causes = [holders[place] for place in places if place in holders] if last not in behind else []
+            behind.add(last)
+            if ahead := [cause for cause in causes if cause not in done and cause not in behind]:
+                waiting += reversed(ahead)
+            else:
+                done.setdefault(waiting.pop())
+    return [ordered[number] for number in done]
+
+
+def total_delay(findings: Iterable[Finding]) -> float:
+    """Seconds of all delays; where findings of one connection overlap in time, the first counts."""
+    covered: dict[tuple[str, int | None], float] = {}
+    total = 0.0
+    for f in sorted((f for f in findings if f.delay), key=lambda f: (f.elapsed, -(f.delay or 0))):
+        delay, place = f.delay or 0.0, (f.capture, f.connection)
+        end = max([f.elapsed + delay, *(e.elapsed for e in f.evidence)])
+        free = end - max(f.elapsed, covered.get(place, f.elapsed)) if f.connection is not None else delay
+        total += max(0.0, min(delay, free))
+        covered[place] = max(end, covered.get(place, end))
+    return round(total, 9)
+
+
+def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
+    """16 hexadecimal digits that stay the same between captures of one fault: path without digits, no connection, no time.
+
+    They are made of what is masked: nobody can try passwords on them.
+    """
+    path = re.sub(r"[0-9]+", "", masked_target((target or "").partition("?")[0]))
+    text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

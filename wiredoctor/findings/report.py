@@ -1,0 +1,120 @@
+"""What a report holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from wiredoctor.findings.again import Again
+from wiredoctor.findings.finding import Finding
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LeftOutBy = Literal["ignore", "baseline", "confidence"]
+
+LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Findings that were made and are not in the report, by their number and their rules.
+
+    by: ignore (an entry of the configuration; `reason` is its reason), baseline (`reason` names the file), or confidence
+    (less sure than was asked for; `reason` says how sure that is).
+    """
+
+    by: LeftOutBy
+    reason: str
+    findings: int
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaptureSummary:
+    """A file that was read: what it is, what is in it, and what could not be analysed."""
+
+    file: str
+    format: str
+    link_types: list[str]
+    packets: int
+    bytes: int
+    first_time: str | None
+    last_time: str | None
+    """RFC 3339: the time stamp of the first packet, from which elapsed times count, and the latest one, which the last packet
+    need not have; None where no packet has a time stamp."""
+    not_analysed: dict[str, int]
+    duplicates: int = 0
+    damage: str | None = None
+    files: tuple[str, ...] = ()
+    """Where several files were read as one capture: these, in order."""
+    encapsulations: dict[str, int] = field(default_factory=dict[str, int])
+    """What TCP was in, beside IP and its link: name -> packets; a packet may be in several. VLAN tags do not count."""
+
+
+class Checked(NamedTuple):
+    """A rule: its family, and the table that it looks at first."""
+
+    family: str
+    table: str
+
+
+@dataclass
+class Report:
+    """What an analysis found. `connections` and `exchanges` are Polars frames with the columns of tables.CONNECTIONS
+    and tables.EXCHANGES, and `capture` (the file) in front.
+
+    `checked`: the rules that were asked for, by name. `unasked`: the others. `left_out`: what was found and is not here.
+    """
+
+    version: str
+    captures: list[CaptureSummary] = field(default_factory=list[CaptureSummary])
+    findings: list[Finding] = field(default_factory=list[Finding])
+    delay: float = 0.0
+    connection_count: int = 0
+    exchange_count: int = 0
+    limits: list[str] = field(default_factory=list[str])
+    checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
+    unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
+    left_out: list[LeftOut] = field(default_factory=list[LeftOut])
+    scan_connections: Callable[[], pl.LazyFrame] | None = None
+    scan_exchanges: Callable[[], pl.LazyFrame] | None = None
+    scan_captures: Callable[[], pl.LazyFrame] | None = None
+    forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
+    """Of a live capture of hours: rows of "connections" and "exchanges" that are not kept, with the columns that are counted and
+    `rows`, how many were alike."""
+    resources: list[Any] = field(default_factory=list[Any], repr=False)
+    secrets: bool = False
+    """Nothing is masked: targets, names and payload are as they were sent."""
+    again: dict[str, Again] = field(default_factory=dict[str, Again], repr=False)
+    """By name, the captures that were kept to be read again."""
+
+    @property
+    def connections(self) -> pl.DataFrame:
+        """A row per connection; columns of tables.CONNECTIONS."""
+        return _collect(self.scan_connections, "connections")
+
+    @property
+    def exchanges(self) -> pl.DataFrame:
+        """A row per exchange; columns of tables.EXCHANGES."""
+        return _collect(self.scan_exchanges, "exchanges")
+
+
+def _collect(scan: Callable[[], pl.LazyFrame] | None, table: str) -> pl.DataFrame:
+    if scan is None:
+        from wiredoctor.tables import TABLES
+
+        return TABLES[table].empty()
+    return scan().collect()
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """Nanoseconds since 1970 -> RFC 3339 in UTC with nine decimals; years that RFC 3339 cannot write become its first or last."""
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    try:
+        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)
+    except OverflowError:
+        moment, rest = (datetime.max, 999_999_999) if seconds > 0 else (datetime.min, 0)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".rjust(30, "0")
