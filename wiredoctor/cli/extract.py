@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -121,8 +122,23 @@ def _write(path: Path, report: Report, cut: Extract) -> None:
 
     [capture] = report.captures
     about = f"wiredoctor: {len(cut.frames)} of the {capture.packets} packets of {os.path.basename(capture.file)}"
-    with path.open("wb") as out:
+    with _whole(path) as out:
         write(report, out, cut.frames, about)
+
+
+@contextmanager
+def _whole(path: Path) -> Generator[BinaryIO]:
+    """The file that was asked for; half of it is removed: nothing says that it is half."""
+    opened = path.open("wb")
+    try:
+        with opened as out:
+            yield out
+    except BaseException as error:
+        if path.is_file():
+            path.resolve().unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:
+            error.filename = str(path)
+        raise
 
 
 def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
@@ -133,7 +149,8 @@ def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path]
         checked = write_anonymous(cut.report, attempt, analyse, os.urandom(32))
     except NotAnonymous as error:
         raise UsageError(f"--anonymize: nothing is written: {error}") from None
-    shutil.copyfile(attempt, path)
+    with attempt.open("rb") as source, _whole(path) as out:
+        shutil.copyfileobj(source, out)
     return checked
 
 
