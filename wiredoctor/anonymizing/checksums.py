@@ -1,10 +1,13 @@
-"""Checksums of what was changed: right where they were right, and wrong in the same way where they were wrong."""
+"""Checksums of what was changed: right where they were right, and wrong where they were wrong."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from wiredoctor.anonymizing.frames import Frame
+
+_WRONG = 0x5555
+"""Between a checksum and one that is as wrong as another."""
 
 
 def summed(data: bytes) -> int:
@@ -42,7 +45,8 @@ def _write(before: bytes, after: bytearray, place: int, covered: list[bytes], ps
         # left to the network card, which begins with the sum of the pseudo header
         new = pseudo[1]
     else:
-        new = now ^ stored ^ was
+        # how far it is off would tell the right one of what was said, where the wrong one is always the same
+        new = now ^ _WRONG
     after[place : place + 2] = new.to_bytes(2, "big")
 
 

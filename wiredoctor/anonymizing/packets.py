@@ -7,9 +7,9 @@ from wiredoctor.anonymizing.frames import COOKED, COOKED2, Frame
 from wiredoctor.anonymizing.names import Addresses, digest
 
 _END, _NOP = 0, 1
-_HARMLESS = frozenset((2, 3, 4, 5, 8))
-"""Kinds of TCP options (IANA's registry): MSS, window scale, SACK permitted, SACK, time stamps. Others hold keys, cookies, and
-addresses."""
+_HARMLESS = {2: (4,), 3: (3,), 4: (2,), 5: (10, 18, 26, 34), 8: (10,)}
+"""Kinds of TCP options (IANA's registry): MSS, window scale, SACK permitted, SACK, time stamps, and their lengths (bytes). Others
+hold keys, cookies, and addresses; and of another length, these may hold anything."""
 
 _MAC = 6
 
@@ -54,10 +54,11 @@ def _options(options: bytes, seed: bytes) -> bytes:
         size = options[at + 1] if at + 1 < len(options) else 0
         if kind == _END or size < 2 or at + size > len(options):
             # nothing is read behind the end, nor behind a length that does not fit
-            rest = options[at + 2 :]
-            made[at + 2 :] = bytes(len(rest)) if kind == _END else digest(seed, b"options", rest, size=len(rest)) if rest else b""
+            behind = at + (1 if kind == _END else 2)
+            rest = options[behind:]
+            made[behind:] = bytes(len(rest)) if kind == _END else digest(seed, b"options", rest, size=len(rest)) if rest else b""
             break
-        if kind not in _HARMLESS and size > 2:
+        if size not in _HARMLESS.get(kind, ()) and size > 2:
             content = options[at + 2 : at + size]
             made[at + 2 : at + size] = digest(seed, b"option", content, size=len(content))
         at += size
