@@ -25,7 +25,7 @@ from tests.pipeline.test_secrets import in_places, speaking
 from tests.sweeps import some
 from wiredoctor.anonymizing import Packet
 from wiredoctor.anonymizing.capture import original_of
-from wiredoctor.anonymizing.leaking import leaks
+from wiredoctor.anonymizing.leaking import leaks, words_of
 from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.findings import Report
 from wiredoctor.http.head import KNOWN_METHODS
@@ -103,7 +103,7 @@ def test_any_bytes_are_replaced(tmp_path: Path) -> None:
 
 def test_a_leak_is_found() -> None:
     original = original_of(next(iter(wiredoctor.analyze(CAPTURES / "curl-basic.pcap", keep=True).again.values())))
-    found = leaks(original, original.packets, set())
+    found = leaks(original, original.packets, set(), words_of(original))
     assert any(leak.startswith("address ") for leak in found)
     assert any(leak.startswith("word ") for leak in found)
 

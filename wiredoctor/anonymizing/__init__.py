@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wiredoctor.anonymizing.capture import Packet, original_of, packets_of, replace
-from wiredoctor.anonymizing.leaking import leaks
+from wiredoctor.anonymizing.leaking import leaks, words_of
 from wiredoctor.findings import Again
 
 __all__ = ["Anonymized", "Packet", "anonymized"]
@@ -29,6 +29,7 @@ def anonymized(again: Again, seed: bytes) -> Anonymized:
     """Replaces addresses, names, targets, values, tokens and contents of a capture, which is held in memory. The same seed
     (64 bytes at most) makes the same of the same."""
     original = original_of(again)
-    heads = replace(original, seed)
+    said = words_of(original)
+    heads = replace(original, seed, said)
     packets = [*packets_of(original, seed)]
-    return Anonymized(packets, dict(original.left_out), leaks(original, packets, heads.words))
+    return Anonymized(packets, dict(original.left_out), leaks(original, packets, heads.words, said))

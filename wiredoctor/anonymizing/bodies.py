@@ -27,10 +27,11 @@ def chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) 
         if line is None:
             stream.body(at, end)
             return parts
-        heads.words.add(line[1].lower())
-        stream.put(at, line[0][: line.start(2)] + tokens.text(line[2]) + line[3])
-        at += line.end()
         size = int(line[1], 16)
+        shown = _shown(stream, line[1], at + line.end())
+        heads.words.add(shown.lower())
+        stream.put(at, line[0][: line.start(1)] + shown + tokens.plain(line[2]) + line[3])
+        at += line.end()
         if not size:
             stream.put(at, heads.fields(stream.part(at, end)))
             return parts
@@ -41,6 +42,28 @@ def chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens: Tokens) 
         stream.body(at, min(at + 2, end))
         at += 2 if stream.part(at, at + 1) != b"\n" else 1
     return parts
+
+
+def _shown(stream: Stream, digits: bytes, begin: int) -> bytes:
+    """The size of the chunk that begins at this offset, as far as it may be told.
+
+    One behind which no chunk ends may be a number that a body begins with, of a server that announces chunks and sends none: of
+    that only the number of digits and the first of them are left."""
+    number = digits.lstrip(b"0")
+    end = _ends(stream, begin + int(digits, 16))
+    if not number or end in (b"\r", b"\n", b"a hole"):
+        return digits
+    others = (first + b"0" * (len(number) - 1) for first in (number[:1], *(b"%x" % digit for digit in range(1, 16))))
+    like = next((other for other in others if _ends(stream, begin + int(other, 16)) == end), number)
+    return digits[: len(digits) - len(number)] + like
+
+
+def _ends(stream: Stream, end: int) -> bytes:
+    """What stands behind the contents of a chunk: the beginning of an end of line, or in words why there is none."""
+    if end >= stream.high:
+        return b"the end of the capture"
+    there = stream.part(end, end + 1)
+    return b"a hole" if not there else there if there in b"\r\n" else b"something else"
 
 
 def delimiters(stream: Stream, parts: list[tuple[int, int]], tokens: Tokens) -> None:

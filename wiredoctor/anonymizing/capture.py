@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from wiredoctor.anonymizing.names import Addresses, Tokens
 from wiredoctor.anonymizing.packets import rewritten
 from wiredoctor.anonymizing.streams import KEEP, ROOM, Stream
 from wiredoctor.findings import Again
+from wiredoctor.http.head import KNOWN_METHODS
 from wiredoctor.tables import SCRATCH
 
 NAMES = ("records", "packets", "pieces", "messages", "connections")
@@ -23,7 +26,12 @@ NAMES = ("records", "packets", "pieces", "messages", "connections")
 Side = tuple[int, int]
 """Connection and direction."""
 
-SYN = 0x02
+_STARTS = [*sorted(KNOWN_METHODS), b"HTTP"]
+_BEGINNING = re.compile(rb"(?:%b)[ /][^\r\n]*" % b"|".join(_STARTS))
+"""The beginning of a start line, or one as a whole."""
+
+_LIMIT = 8192
+"""Bytes of a beginning that are looked at."""
 
 
 class Packet(NamedTuple):
@@ -142,9 +150,9 @@ def _sequence(packet: Packet) -> int:
     return int.from_bytes(packet.data[at + 4 : at + 8], "big") + (packet.data[at + 13] >> 1 & 1)
 
 
-def replace(original: Original, seed: bytes) -> Heads:
-    """Fills the streams with what stands for what was said."""
-    tokens = Tokens(seed)
+def replace(original: Original, seed: bytes, said: Collection[bytes]) -> Heads:
+    """Fills the streams with what stands for what was said; `said`: words in lower case that stand for none."""
+    tokens = Tokens(seed, said)
     heads = Heads(tokens)
     protocols = dict(original.tables["connections"].select("connection", "protocol").iter_rows())
     spoken: dict[Side, list[dict[str, Any]]] = defaultdict(list)
@@ -155,8 +163,24 @@ def replace(original: Original, seed: bytes) -> Heads:
             encrypted.tls(stream, tokens)
         elif protocols.get(side[0]) == "http2":
             encrypted.http2(stream)
+        else:
+            _beginnings(stream, spoken.get(side, []), heads)
         _messages(stream, spoken.get(side, []), heads, tokens)
     return heads
+
+
+def _beginnings(stream: Stream, messages: list[dict[str, Any]], heads: Heads) -> None:
+    """Heads of which so little was captured that they are no messages: rules ask whether a packet was cut within one, and whether
+    what stands behind a body begins a message."""
+    begins = [message["offset"] for message in messages]
+    ends = [message["end_offset"] for message in messages if message["end_offset"] is not None]
+    for begin in sorted({*ends, *(begin for begin, _ in stream.runs())}):
+        place = bisect_left(begins, begin)
+        data = stream.part(begin, min(begin + _LIMIT, begins[place] if place < len(begins) else stream.high))
+        if found := _BEGINNING.match(data):
+            stream.put(begin, heads.head(found[0]))
+        elif any(start.startswith(data) for start in _STARTS):
+            stream.put(begin, data)
 
 
 def _messages(stream: Stream, messages: list[dict[str, Any]], heads: Heads, tokens: Tokens) -> None:

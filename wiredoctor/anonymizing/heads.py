@@ -10,7 +10,8 @@ import binascii
 import re
 
 from wiredoctor.anonymizing.names import Tokens
-from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT, LENGTHS, VERSIONS
+from wiredoctor.anonymizing.numbers import NEAR, NUMBERS, Number
+from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
 from wiredoctor.http.head import KNOWN_METHODS
 from wiredoctor.masking import masked_reason
 
@@ -19,15 +20,18 @@ _HTTP = re.compile(rb"HTTP/[0-9]\.[0-9][ \t\r]{0,9}\n?")
 _STATUS = re.compile(rb"(HTTP/[0-9]\.[0-9] *[0-9]{0,3})(?![0-9])(.*)\Z", re.DOTALL)
 _FIELD = re.compile(rb"([^:]*)(:)(.*)\Z", re.DOTALL)
 _WORD = re.compile(rb"[A-Za-z0-9][A-Za-z0-9+._-]*")
-_LENGTH = re.compile(rb"[0-9]{1,20}")
-_VERSION = re.compile(rb"[0-9]{1,4}(?:\.[0-9]{1,4}){0,2}")
+_DAYS = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_MONTHS = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_DATE = re.compile(rb"(%b, [0-9]{2}[ -]%b[ -][0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT)" % (_DAYS, _MONTHS))
 _SCHEME = re.compile(rb"\A(https?|wss?)(?=://)", re.IGNORECASE)
 _AUTHORITY = re.compile(rb"://[^/?#]*")
-_PORT = re.compile(rb":[0-9]{1,5}[ \t\r\n]*\Z")
+_PORT = re.compile(rb":([0-9]{1,5})[ \t\r\n]*\Z")
+_LAST_PORT = 65535
 _BASIC = re.compile(rb"(\s*basic +)([A-Za-z0-9+/=]+)(\s*)\Z", re.DOTALL | re.IGNORECASE)
 
-_SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
-"""Signs that no field's grammar needs, RFC 9110 section 5.6.2."""
+_DAY = b"Sun, 09 Sep 2001 01:46:40 GMT"
+"""In the place of each date (RFC 9110 section 5.6.7): if numbers of two digits had others in their place, who counts the seconds
+that pass would know all of them."""
 
 
 class Heads:
@@ -62,32 +66,32 @@ class Heads:
             shown = masked_reason(found[2].decode("latin-1")).split(" ")
             parts = found[2].split(b" ")
             if len(shown) != len(parts):
-                return found[1] + self._tokens.text(found[2])
+                return found[1] + self._tokens.plain(found[2])
             same = [word == part.decode("latin-1") for word, part in zip(shown, parts, strict=True)]
-            kept = [self._usual(part) if usual else self._tokens.text(part) for usual, part in zip(same, parts, strict=True)]
+            kept = [self._usual(part) if usual else self._tokens.plain(part) for usual, part in zip(same, parts, strict=True)]
             return found[1] + b" ".join(kept)
         method, space, rest = line.partition(b" ")
         if not space:
-            return self._tokens.text(line)
+            return self._tokens.plain(line)
         target, blank, version = rest.rpartition(b" ")
         if not _HTTP.fullmatch(version):
             target, blank, version = rest, b"", b""
-        said = self._usual(method) if method in KNOWN_METHODS else self._tokens.text(method)
+        said = self._usual(method) if method in KNOWN_METHODS else self._tokens.plain(method)
         return said + space + self.uri(target) + blank + version
 
     def uri(self, target: bytes) -> bytes:
         """A target, or a reference: its scheme and its port stay."""
         scheme = _SCHEME.match(target)
         if scheme is None:
-            return self._authority(target) if _PORT.search(target) else self._tokens.text(target)
+            return self._authority(target) if _PORT.search(target) else self._tokens.plain(target)
         authority = _AUTHORITY.match(target, scheme.end())
         end = authority.end() if authority else scheme.end()
-        return scheme[0] + self._authority(target[scheme.end() : end]) + self._tokens.text(target[end:])
+        return scheme[0] + self._authority(target[scheme.end() : end]) + self._tokens.plain(target[end:])
 
     def _authority(self, text: bytes) -> bytes:
         """A host without its port, which TCP says, too, and which rules compare."""
         port = _PORT.search(text)
-        if port is None or b"/" in text.removeprefix(b"://"):
+        if port is None or int(port[1]) > _LAST_PORT or b"/" in text.removeprefix(b"://"):
             return self._tokens.text(text)
         return self._tokens.text(text[: port.start()]) + text[port.start() :]
 
@@ -97,10 +101,14 @@ class Heads:
             return self._value(line, name)
         found = _FIELD.match(line)
         if found is None:
-            return self._tokens.text(line)
+            return self._tokens.plain(line)
         known = name in FIELD_NAMES
-        said = self._usual(found[1]) if known else self._tokens.text(found[1])
-        return said + found[2] + (self._value(found[3], name) if known else self._tokens.text(found[3]).translate(_SIGNS))
+        said = self._usual(found[1]) if known else self._tokens.plain(found[1])
+        return said + found[2] + (self._value(found[3], name) if known else self._other(found[3]))
+
+    def _other(self, value: bytes) -> bytes:
+        """A value of which nothing stays; a date becomes another one."""
+        return b"".join(_DAY if _DATE.fullmatch(part) else self._tokens.plain(part) for part in _DATE.split(value))
 
     def _value(self, value: bytes, name: bytes) -> bytes:
         if name.endswith(b"authorization") and (basic := _BASIC.match(value)):
@@ -112,21 +120,21 @@ class Heads:
             return blank + self.uri(value[len(blank) :])
         if name == b"host":
             return self._authority(value)
-        stays = KEPT.get(name, frozenset[bytes]())
-        numbers = _LENGTH if name in LENGTHS else _VERSION if name in VERSIONS else None
-        return self._words(value, stays, numbers=numbers)
+        if name in KEPT:
+            return self._words(value, KEPT[name], NUMBERS.get(name))
+        return self._other(value)
 
-    def _words(self, value: bytes, stays: frozenset[bytes], *, numbers: re.Pattern[bytes] | None) -> bytes:
+    def _words(self, value: bytes, stays: frozenset[bytes], number: Number | None = None) -> bytes:
         made: list[bytes] = []
         at = 0
         for found in _WORD.finditer(value):
-            made += (self._tokens.text(value[at : found.start()]), self._word(found[0], stays, numbers))
+            left = number(found[0], value[max(found.start() - NEAR, 0) : found.start()], stays) if number else b""
+            made += (self._tokens.plain(value[at : found.start()]), self._usual(left) if left else self._word(found[0], stays))
             at = found.end()
-        # of signs, too, a secret may be made
-        return b"".join((*made, self._tokens.text(value[at:]))).translate(_SIGNS)
+        return b"".join((*made, self._tokens.plain(value[at:])))
 
-    def _word(self, word: bytes, stays: frozenset[bytes], numbers: re.Pattern[bytes] | None) -> bytes:
-        if word.lower() in stays or (numbers is not None and numbers.fullmatch(word)):
+    def _word(self, word: bytes, stays: frozenset[bytes]) -> bytes:
+        if word.lower() in stays:
             return self._usual(word)
         # "nginx-1.2", "Python-urllib.x": word by word
         if stays:
@@ -139,10 +147,10 @@ class Heads:
         """The scheme, and of parameters their names; quoted texts are replaced, but for stale."""
         stays = KEPT[b"authorization"]
         parts = re.split(rb'("[^"]*"?)', value)
-        return b"".join(self._quoted(part) if part[:1] == b'"' else self._words(part, stays, numbers=None) for part in parts)
+        return b"".join(self._quoted(part) if part[:1] == b'"' else self._words(part, stays) for part in parts)
 
     def _quoted(self, text: bytes) -> bytes:
-        return text if text.strip(b'"').lower() in (b"true", b"false") else self._tokens.text(text).translate(_SIGNS)
+        return text if text.strip(b'"').lower() in (b"true", b"false") else self._tokens.plain(text)
 
     def _basic(self, text: bytes) -> bytes:
         """Credentials of RFC 7617: a user is another one, and always the same; of the password the length is left."""

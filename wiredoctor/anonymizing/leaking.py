@@ -6,7 +6,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from wiredoctor.anonymizing.capture import Original, Packet
 from wiredoctor.anonymizing.frames import frame_of
@@ -23,9 +23,9 @@ _MOST = 20
 """Leaks that are told."""
 
 
-def leaks(original: Original, made: Iterable[Packet], kept: set[bytes]) -> list[str]:
+def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: set[bytes]) -> list[str]:
     """What of the original is still there, in words: addresses, binary and as text, and each word of six bytes or more, also
-    decoded from base64. `kept`: the words of heads that were left on purpose."""
+    decoded from base64. `kept`: the words of heads that were left on purpose. `said`: those of the original."""
     found: list[str] = []
     words, binary = set[bytes](), bytearray()
     for packet in made:
@@ -43,18 +43,24 @@ def leaks(original: Original, made: Iterable[Packet], kept: set[bytes]) -> list[
     for address in _addresses(original):
         texts = (address, *_written(address))
         found += [f"address {_written(address)[0].decode()}" for text in texts if text in searched]
+    usual = b"\n".join(kept | USUAL)
+    found += [f"word {word.decode()}" for word in sorted(said & words) if _says(word, usual)]
+    return found[:_MOST]
+
+
+def words_of(original: Original) -> set[bytes]:
+    """Each word of six bytes or more of a capture, in lower case, also decoded from base64."""
     said = set[bytes]()
     for stream in original.streams.values():
         said |= _words(stream.before)
     for packet in original.packets:
         said |= _words(packet.data[packet.parts.payload :])
-    usual = kept | USUAL
-    found += [f"word {word.decode()}" for word in sorted(said & words - usual) if _says(word, usual)]
-    return found[:_MOST]
+    return said
 
 
-def _says(word: bytes, usual: Collection[bytes]) -> bool:
-    """Whether a word is more than what is put in the place of contents, which may stand beside a start line."""
+def _says(word: bytes, usual: bytes) -> bool:
+    """Whether a word is more than what is put in the place of contents, which may stand beside a start line, and more than a
+    part of a usual word, which a segment may end within."""
     rest = _FILLING.sub(b"", word)
     return len(rest) >= LEAST and rest not in usual and len(set(rest)) > 1
 

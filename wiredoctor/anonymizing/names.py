@@ -7,7 +7,10 @@ import re
 import string
 from collections.abc import Collection
 
-_TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+")
+_TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
+_SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
+"""Signs that no grammar needs, RFC 9110 section 5.6.2: of those, too, a secret may be made."""
+
 _CLASSES = (string.digits, string.ascii_lowercase)
 TRIES = 200
 """Of one token; where its length leaves no other, two tokens share a replacement."""
@@ -22,10 +25,13 @@ def digest(seed: bytes, *parts: bytes, size: int = 16) -> bytes:
 
 
 class Tokens:
-    """Words of letters and digits -> others of the same length and of the same classes, whatever their case."""
+    """Words of letters and digits -> others of the same length and of the same classes, whatever their case.
 
-    def __init__(self, seed: bytes) -> None:
-        self._seed = seed
+    `originals`: words in lower case of which none is given away: a search could not tell it from one that was left.
+    """
+
+    def __init__(self, seed: bytes, originals: Collection[bytes] = ()) -> None:
+        self._seed, self._originals = seed, originals
         self._known: dict[bytes, bytes] = {}
         self._taken: set[bytes] = set()
 
@@ -33,10 +39,16 @@ class Tokens:
         """A text with each of its words replaced; signs between them stay."""
         return _TOKEN.sub(lambda found: self.token(found[0]), data)
 
+    def plain(self, data: bytes) -> bytes:
+        """The same, with one sign for those that mean nothing in HTTP."""
+        return self.text(data).translate(_SIGNS)
+
     def token(self, word: bytes) -> bytes:
-        """One word; bytes beyond ASCII become one and the same."""
+        """One word; bytes beyond ASCII become one and the same, and so do control bytes: of those, too, binary data consists."""
         if word[0] >= 0x80:
             return b"\xbf" * len(word)
+        if not word[:1].isalnum():
+            return b"\x01" * len(word)
         key = word.lower()
         made = self._known.get(key)
         if made is None:
@@ -45,14 +57,16 @@ class Tokens:
         return bytes(m - 32 if 65 <= w <= 90 else m for w, m in zip(word, made, strict=True))
 
     def _new(self, key: bytes) -> bytes:
-        made = key
+        made = found = key
         for attempt in range(TRIES):
             chance = digest(self._seed, b"token", key, b"%d" % attempt, size=len(key))
-            made = bytes(
+            found = bytes(
                 ord(_CLASSES[not 48 <= k <= 57][c % (10 if 48 <= k <= 57 else 26)]) for k, c in zip(key, chance, strict=True)
             )
-            if made not in self._taken and made != key:
-                break
+            if found != key:
+                made = found
+                if found not in self._taken and found not in self._originals:
+                    break
         return made
 
 

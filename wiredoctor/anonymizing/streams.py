@@ -40,6 +40,11 @@ class Stream:
         self.after = bytearray(self.before.translate(KEEP))
         self.high = high
 
+    def runs(self) -> list[tuple[int, int]]:
+        """Begin and end of what was captured without a hole (stream offsets)."""
+        edges = np.flatnonzero(np.diff(np.concatenate((np.zeros(1, bool), self.known, np.zeros(1, bool))).astype(np.int8)))
+        return [(self.low + int(a), self.low + int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
     def part(self, begin: int, end: int) -> bytes:
         """Bytes from one stream offset to another, up to the first that is not there."""
         begin, end = max(begin, self.low) - self.low, min(end, self.high) - self.low

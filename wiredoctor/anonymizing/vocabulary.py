@@ -76,10 +76,5 @@ KEPT: dict[bytes, frozenset[bytes]] = {
     b"x-accel-buffering": _words("yes no"),
     b"cache-control": _words("no-cache no-store max-age private public must-revalidate no-transform"),
 }
-"""Lower-case field name -> the words of its values that stay. Of other fields none does."""
-
-LENGTHS = frozenset((b"content-length", b"keep-alive"))
-"""Fields of which numbers stay, too."""
-
-VERSIONS = frozenset((b"user-agent", b"server", b"via", b"upgrade"))
-"""Fields of which version numbers stay, too."""
+"""Lower-case field name -> the words of its values that stay. Of other fields none does; numbers are the
+matter of numbers.py."""
