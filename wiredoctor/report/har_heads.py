@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from wiredoctor.findings import printable
@@ -30,6 +31,9 @@ _OF_WORDS = frozenset(
 _PARAMETER = re.compile(r"(?:timeout|max)=\d{1,9}", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+*-]{1,64}")
 _AUTHENTICATION = frozenset(("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"))
+_SHORT = 256
+"""Characters of a field that may be one of thousands to be remembered."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -48,7 +52,10 @@ def fields(head: bytes, *, secrets: bool) -> list[Header]:
         name, colon, value = line.partition(":")
         if colon:
             lines.append((name, value.strip(" \t")))
-    return [_told(name, value, secrets=secrets) for name, value in lines]
+    if secrets:
+        return [{"name": name, "value": value} for name, value in lines]
+    told = [_repeated(*line) if len(line[0]) + len(line[1]) <= _SHORT else _told(*line) for line in lines]
+    return [{"name": name, "value": value} for name, value in told]
 
 
 def value_of(headers: list[Header], name: str) -> str:
@@ -56,10 +63,14 @@ def value_of(headers: list[Header], name: str) -> str:
     return next((header["value"] for header in headers if header["name"].lower() == name), "")
 
 
-def _told(name: str, value: str, *, secrets: bool) -> Header:
-    if secrets:
-        return {"name": name, "value": value}
-    return {"name": printable(field_name(name.strip())) or "*", "value": printable(_masked(name.strip().lower(), value))}
+def _told(name: str, value: str) -> tuple[str, str]:
+    return printable(field_name(name.strip())) or "*", printable(_masked(name.strip().lower(), value))
+
+
+@lru_cache(4_096)
+def _repeated(name: str, value: str) -> tuple[str, str]:
+    """Most fields are those of the message before."""
+    return _told(name, value)
 
 
 def _masked(name: str, value: str) -> str:
