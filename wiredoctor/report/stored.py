@@ -5,7 +5,9 @@ The capture is read again for them, epoch by epoch; in memory there are some num
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Again
 
 Array = np.ndarray[Any, Any]
+
+_WINDOW, _WINDOWS = 1 << 16, 4
+"""Bytes of the spool that are read together, and how often: heads, and bodies, of requests and of responses take turns."""
+
+_TOGETHER = 4 << 20
+"""Bytes that are sorted before they are written."""
 
 _PIECE = ["connection", "direction", "offset", "captured", "payload"]
 
@@ -50,6 +58,7 @@ class Stored:
         order = np.lexsort((self._start, self._stream))
         self._order = order[self._length[order] > 0]
         self._file = spool()
+        self._windows: deque[tuple[int, bytes]] = deque(maxlen=_WINDOWS)
 
     def fill(self, capture: int, again: Again, connections: Collection[int] | None) -> None:
         """Reads the capture of this number, of these connections or of all."""
@@ -62,19 +71,43 @@ class Stored:
         """The bytes of a range."""
         if self._missing[number]:
             return None
-        self._file.seek(int(self._place[number]))
-        return self._file.read(int(self._length[number]))
+        at, length = int(self._place[number]), int(self._length[number])
+        for begin, data in self._windows:
+            if begin <= at and at + length <= begin + len(data):
+                return data[at - begin : at - begin + length]
+        self._file.seek(at)
+        if length > _WINDOW:
+            return self._file.read(length)
+        data = self._file.read(_WINDOW)
+        self._windows.append((at, data))
+        return data[:length]
 
     def close(self) -> None:
         """Leaves nothing."""
         self._file.close()
 
     def _take(self, order: Array, pieces: pl.DataFrame, read: Callable[[int, int], bytes]) -> None:
+        self._windows.clear()
+        waiting: list[tuple[int, bytes]] = []
+        size = 0
         for one, at, place, length in self._wanted(order, pieces):
             data = read(place, length)
-            self._file.seek(at)
-            self._file.write(data)
             self._missing[one] -= len(data)
+            waiting.append((at, data))
+            size += len(data)
+            if size >= _TOGETHER:
+                self._put(waiting)
+                waiting, size = [], 0
+        self._put(waiting)
+
+    def _put(self, waiting: list[tuple[int, bytes]]) -> None:
+        """Writes to places of the spool; what stands side by side there in one go."""
+        end = -1
+        for at, data in sorted(waiting, key=itemgetter(0)):
+            if at != end:
+                self._file.seek(at)
+            self._file.write(data)
+            end = at + len(data)
 
     def _wanted(self, order: Array, pieces: pl.DataFrame) -> Iterator[tuple[int, int, int, int]]:
         """Where bytes of the pieces belong: range, place in the spool, place in the capture, length."""
