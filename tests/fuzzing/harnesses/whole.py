@@ -7,6 +7,7 @@ from pathlib import Path
 
 import wiredoctor
 from tests.fuzzing.checks import as_text, check_report, check_shown, check_tables, frames_of, same_tables
+from tests.fuzzing.copies import check_copies
 from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file
 from tests.pipeline.feeding import tables
@@ -27,6 +28,7 @@ def run(data: bytes, thorough: int | None = None) -> None:
         choice = zlib.crc32(data) if thorough is None else thorough
         parsed = check_report(report, schema=choice % 4 == 0 and len(report.findings) < 200)
         check_shown(report)
+        check_copies(report, path)
         packets = sum(c.packets for c in report.captures)
         if packets > SHORT:
             return
