@@ -8,16 +8,17 @@ import io
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
 from wiredoctor import Report
 from wiredoctor.capture import Interface, companions, copying, making
+from wiredoctor.cli.app import application
 from wiredoctor.report import pcapng
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -51,6 +52,14 @@ def commented(path: Path) -> dict[int, str]:
     return {int(frame): text for frame, _, text in (line.partition("\t") for line in lines)}
 
 
+def commented_fields(copy: Path, original: list[list[str]]) -> dict[int, str]:
+    """Frame -> its comments, of a copy whose packets are those of the original."""
+    words = [word for name in (*FIELDS, "frame.comment") for word in ("-e", name)]
+    lines = [line.split("\t", len(FIELDS)) for line in read(copy, "-T", "fields", *words).splitlines()]
+    assert [line[: len(FIELDS)] for line in lines] == original
+    return {int(line[0]): line[-1] for line in lines if line[-1]}
+
+
 def blocks(data: bytes, order: str = "<") -> Iterator[tuple[int, bytes]]:
     at = 0
     while at < len(data):
@@ -76,9 +85,10 @@ def test_the_same_findings_frames_and_bytes_are_seen_by_tshark(tmp_path: Path) -
         assert report.findings
         copy = tmp_path / "copy.pcapng"
         copy.write_bytes(annotated(report))
-        assert fields(copy) == fields(path)
-        assert packet_bytes(copy) == packet_bytes(path)
-        comments = commented(copy)
+        comments = commented_fields(copy, fields(path))
+        if path.parent == tmp_path:
+            # those of captures/ are held against the blocks of their copies (tests/captures/test_formats.py)
+            assert packet_bytes(copy) == packet_bytes(path)
         assert set(comments) == {e.frame for f in report.findings for e in f.evidence}
         for number, finding in enumerate(report.findings, start=1):
             assert finding.number == number
@@ -244,9 +254,8 @@ def test_a_long_capture_is_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.
     assert in_pieces == annotated(report)
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wiredoctor", "analyze", "-q", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*words: object) -> Result:
+    return CliRunner().invoke(application(), ["analyze", "-q", *map(str, words)])
 
 
 def test_what_the_command_line_refuses(tmp_path: Path) -> None:
@@ -255,14 +264,14 @@ def test_what_the_command_line_refuses(tmp_path: Path) -> None:
     other.write_bytes((CAPTURES / "behind-nginx-race.pcap").read_bytes())
     before = one.read_bytes()
     several = run(one, other, "-o", tmp_path / "copy.pcapng")
-    assert (several.returncode, several.stdout) == (2, "")
+    assert (several.exit_code, several.stdout) == (2, "")
     assert "copies one capture, and these are 2: name one of them, or add --merge" in several.stderr
     for words in ([tmp_path, "--merge", "-o", one], [one, "-o", one]):
         over = run(*words)
-        assert (over.returncode, over.stdout) == (2, "")
+        assert (over.exit_code, over.stdout) == (2, "")
         assert "would overwrite a capture" in over.stderr
     assert one.read_bytes() == before
     assert "--only-findings is about copies of packets" in run(one, "--only-findings").stderr
     done = run(tmp_path, "--merge", "-o", tmp_path / "copy.pcapng", "--only-findings")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert (tmp_path / "copy.pcapng").stat().st_size > 1000
