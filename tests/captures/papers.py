@@ -72,12 +72,17 @@ def read(path: Path) -> Papers:
 POINTS = ("client", "middle", "server")
 
 
+def _conversation(path: Path) -> str:
+    """Its name: that of the capture, without the point where it has one."""
+    name, _, point = path.stem.rpartition("-")
+    return name if point in POINTS and read(path).content["at"] == point else path.stem
+
+
 def _conversations() -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
     for path in PATHS:
-        name, _, point = path.stem.rpartition("-")
-        if point in POINTS and read(path).content["at"] == point:
-            found.setdefault(name, {})[point] = path
+        if (name := _conversation(path)) != path.stem:
+            found.setdefault(name, {})[path.stem.rpartition("-")[2]] = path
     return {name: points for name, points in found.items() if len(points) > 1}
 
 
@@ -108,6 +113,25 @@ def _each_kind(often: int) -> list[Path]:
             seen.update(said)
     return sorted(chosen)
 
+
+TOGETHER = 40
+"""Captures that are told of in one report, where a report of each would take much longer."""
+
+
+def _batches() -> list[list[Path]]:
+    apart: dict[str, list[Path]] = {}
+    for path in PATHS:
+        apart.setdefault(_conversation(path), []).append(path)
+    batches: list[list[Path]] = [[]]
+    for points in apart.values():
+        if len(batches[-1]) + len(points) > TOGETHER:
+            batches.append([])
+        batches[-1] += points
+    return batches
+
+
+BATCHES = _batches()
+"""All captures, in batches that are at most so large: all points of a conversation are in one."""
 
 EACH_KIND: Sequence[Path] = some(_each_kind(1), ONE_EACH)
 """A capture on which each rule speaks, of each kind, and one on which it must not."""

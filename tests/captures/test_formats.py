@@ -1,43 +1,93 @@
-"""The tables, written from captures as Parquet and read by DuckDB: findings, counts and times are those of JSON.
+"""Every form of a report, written from every capture and opened by another program: findings, counts and delays are the same.
 
-The formats that tell findings and exchanges are written from every capture in test_papers.py, which has their reports. Tables are
-written from one point of every other conversation, of the points in turn; from all captures with WIREDOCTOR_SWEEPS=full.
+Reports are of a batch of captures each, and of a capture alone for every kind of finding (of all with WIREDOCTOR_SWEEPS=full).
+Annotated copies are of one capture each.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from itertools import groupby
+import shutil
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import wiredoctor
-from tests.captures.papers import PATHS
-from tests.report.agreeing import check_tables, whole_json
+from tests.captures.papers import BATCHES, EACH_KIND, PATHS
+from tests.captures.reports import report_of, together
+from tests.report.agreeing import check_for_programs, check_formats, whole_json
+from tests.report.annotated import check_annotated
+from tests.report.commented import check_markdown
+from tests.report.drawn import check_drawn
+from tests.report.pages import check_page
+from tests.report.tabled import check_tables
 from tests.sweeps import some
+from wiredoctor.report.html import graphs, pictures
 
-TOGETHER = 40
-"""Captures in a report: each process gets some of the reports."""
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
+    from wiredoctor.findings import Report
 
-def _one_of_every_other() -> Iterator[Path]:
-    """A capture of every other conversation: of its points the first, the second or the third."""
-    conversations = groupby(PATHS, key=lambda path: re.sub("-(?:client|middle|server)$", "", path.stem))
-    for number, (_, points) in enumerate(conversations):
-        several = [*points]
-        if number % 2:
-            yield several[number // 2 % len(several)]
+EACH_BATCH = pytest.mark.parametrize("batch", range(len(BATCHES)))
+ALONE = [*some(EACH_KIND, PATHS)]
 
 
-READ_AGAIN = some([*_one_of_every_other()], PATHS)
+@lru_cache(maxsize=1)
+def _told(batch: int) -> tuple[Report, dict[str, Any]]:
+    """The report of a batch, and its whole JSON."""
+    report = together([report_of(path) for path in BATCHES[batch]])
+    return report, whole_json(report)
 
 
-@pytest.mark.parametrize("first", range(0, len(READ_AGAIN), TOGETHER))
-def test_tables_say_the_same(tmp_path: Path, first: int) -> None:
-    paths = READ_AGAIN[first : first + TOGETHER]
-    report = wiredoctor.analyze(*paths, keep=True)
-    whole = whole_json(report)
-    assert len(whole["captures"]) == len(paths)
-    check_tables(report, whole, tmp_path / "tables")
+def test_all_captures_are_in_batches() -> None:
+    assert sorted(path for batch in BATCHES for path in batch) == PATHS
+
+
+def test_reports_put_together_are_one_of_several_captures() -> None:
+    """Else what follows would be about other reports than those that people get."""
+    paths = sorted(ALONE, key=lambda path: path.stat().st_size)[:4]
+    at_once = wiredoctor.analyze(*map(str, paths), show_secrets=True)
+    assert len(at_once.findings) > 2
+    assert whole_json(together([report_of(path) for path in paths])) == whole_json(at_once)
+
+
+@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+def test_formats_of_one_capture(path: Path) -> None:
+    check_formats(report_of(path), whole_json(report_of(path)), bodies=True)
+
+
+@EACH_BATCH
+def test_formats_for_other_programs(batch: int) -> None:
+    report, parsed = _told(batch)
+    assert len(parsed["captures"]) == len(BATCHES[batch])
+    check_for_programs(report, parsed, bodies=True)
+
+
+@EACH_BATCH
+def test_markdown(batch: int) -> None:
+    for path in BATCHES[batch]:
+        check_markdown(report_of(path))
+
+
+@EACH_BATCH
+def test_tables(batch: int, tmp_path: Path) -> None:
+    check_tables(*_told(batch), tmp_path / "tables")
+
+
+@EACH_BATCH
+def test_pages_in_chromium(batch: int, tmp_path: Path, chromium: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many graphs and pictures as the pages of each capture would have, so that what is drawn is drawn of all."""
+    report, parsed = _told(batch)
+    for module, name in ((graphs, "MOST_GRAPHS"), (pictures, "MOST_PICTURES"), (pictures, "MOST_SECTIONS")):
+        monkeypatch.setattr(module, name, getattr(module, name) * len(BATCHES[batch]))
+    page = tmp_path / "page.html"
+    page.write_text(check_page(report, parsed), "utf-8")
+    check_drawn(chromium, page, parsed)
+
+
+@EACH_BATCH
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_annotated_copies_in_tshark(batch: int, tmp_path: Path) -> None:
+    check_annotated([report_of(path) for path in BATCHES[batch]], tmp_path / "copies.pcapng")

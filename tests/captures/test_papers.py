@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 
-import wiredoctor
 from tests.captures.papers import PATHS, key, read
+from tests.captures.reports import report_of
 from tests.pipeline.agreement import disagreements
-from tests.report.agreeing import check_formats, whole_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +25,6 @@ ABSENT = {"method": "", "target": "", "response_framing": "none"}
 
 EXACT_TO = {"abs": 0.005, "rel": 0.05}
 """Seconds, or share, that a delay may differ from the papers'."""
-
-
-@cache
-def report_of(path: Path) -> Report:
-    """The report of a capture, made once."""
-    return wiredoctor.analyze(str(path), show_secrets=True, keep=True)
 
 
 def in_order(report: Report) -> list[Finding]:
@@ -102,11 +94,6 @@ def test_findings_are_those_of_the_papers(path: Path) -> None:
 @EACH
 def test_findings_agree(path: Path) -> None:
     assert disagreements(report_of(path)) == []
-
-
-@EACH
-def test_formats_for_other_programs_say_the_same(path: Path) -> None:
-    check_formats(report_of(path), whole_json(report_of(path)), bodies=True)
 
 
 @EACH

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.captures.papers import CONVERSATIONS, POINTS, read
-from tests.captures.test_papers import EXACT_TO, in_order, report_of
+from tests.captures.reports import report_of
+from tests.captures.test_papers import EXACT_TO, in_order
 
 if TYPE_CHECKING:
     from pathlib import Path

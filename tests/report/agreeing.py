@@ -8,19 +8,16 @@ import json
 from collections import Counter
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from tests.report.har_schema import HAR, faults
 from tests.report.pages import check_page
 from tests.report.sarif_schema import SARIF, unresolved
-from wiredoctor.cli.folders import write_tables
 from wiredoctor.findings import Report
 from wiredoctor.report import csv as report_csv
 from wiredoctor.report import har, junit, sarif
 from wiredoctor.report import json as report_json
-from wiredoctor.report.exported import TABLES
 from wiredoctor.report.words import clean
 from wiredoctor.rules import catalogue
 
@@ -50,11 +47,25 @@ def whole_json(report: Report) -> Parsed:
 
 def check_formats(report: Report, parsed: Parsed, *, bodies: bool = False) -> None:
     """Asserts it. `parsed`: the whole JSON of the report. `bodies`: HAR has them."""
+    check_for_programs(report, parsed, bodies=bodies)
+    check_page(report, parsed)
+
+
+def check_for_programs(report: Report, parsed: Parsed, *, bodies: bool = False) -> None:
+    """All but the page."""
+    check_lines(report, parsed)
     check_sarif(report, parsed["findings"])
     check_junit(report, parsed["findings"])
     check_csv(report, parsed)
     check_har(report, parsed, bodies=bodies)
-    check_page(report, parsed)
+
+
+def check_lines(report: Report, parsed: Parsed) -> None:
+    out = io.BytesIO()
+    report_json.write_lines(report, out)
+    *findings, rest = map(json.loads, out.getvalue().splitlines())
+    assert findings == parsed["findings"]
+    assert rest["summary"] == parsed["summary"]
 
 
 def check_sarif(report: Report, findings: list[Parsed]) -> None:
@@ -146,12 +157,13 @@ def _wanted(row: Parsed) -> dict[str, Any]:
 
 
 def check_har(report: Report, parsed: Parsed, *, bodies: bool = False) -> None:
-    """An entry per exchange with a request, whose times are those of JSON."""
+    """An entry per exchange with a request, whose times are those of JSON. With `bodies`, of captures that have whole heads."""
     out = io.BytesIO()
     har.write(report, out, bodies=bodies)
     archive = json.loads(out.getvalue().decode("ascii"), parse_float=Decimal)
     assert [f"{e.json_path}: {e.message[:200]}" for e in _validator_of_har().iter_errors(archive)] == []
     assert faults(archive["log"]) == []
+    assert not bodies or b"the head is not whole" not in out.getvalue()
     log = json.loads(out.getvalue())["log"]
     assert log["_wiredoctor"]["findings"] == parsed["findings"]
     entries = {_place(entry["_wiredoctor"]): entry for entry in log["entries"]}
@@ -180,46 +192,3 @@ def _check_entry(entry: Parsed, exchange: Parsed) -> None:
         assert abs(entry["timings"]["receive"] - timing["response"] * 1000) < 1e-5
     stalled = [(f["rule"], f["delay"]) for f in entry["_wiredoctor"]["findings"] if f["delay"] is not None]
     assert sorted(stalled) == sorted((s["rule"], s["delay"]) for s in timing["stalled"])
-
-
-def _of_exchange(exchange: Parsed) -> tuple[Any, ...]:
-    """Its target, its status, and its server time in ns."""
-    server = exchange["timing"]["server"]
-    asked, answered = exchange["request"] or {}, exchange["response"] or {}
-    return asked.get("target", ""), answered.get("status"), None if server is None else round(server * 1e9)
-
-
-def check_tables(report: Report, parsed: Parsed, folder: Path) -> None:
-    """Every table as a Parquet file, read by DuckDB."""
-    import duckdb
-
-    write_tables(report, folder, "parquet")
-    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.parquet" for name in TABLES)
-    db = duckdb.connect()
-    for name in TABLES:
-        db.execute(f"create view {name} as select * from '{folder}/{name}.parquet'")
-    rows = db.execute("select capture, rule, severity, confidence, delay, count, fingerprint from findings order by number")
-    assert rows.fetchall() == [
-        tuple(f[key] for key in ("capture", "rule", "severity", "confidence", "delay", "count", "fingerprint"))
-        for f in parsed["findings"]
-    ]
-    frames = db.execute("select [e.frame for e in evidence] from findings order by number").fetchall()
-    assert [list(row[0]) for row in frames] == [[e["frame"] for e in f["evidence"]] for f in parsed["findings"]]
-    assert db.execute("select capture, packets from captures").fetchall() == [
-        (c["file"], c["packets"]) for c in parsed["captures"]
-    ]
-    assert db.execute("select count(*) from records").fetchone() == (sum(c["packets"] for c in parsed["captures"]),)
-    columns = "capture, connection, client, server, packets, start, history"
-    assert sorted(db.execute(f"select {columns} from connections").fetchall()) == sorted(
-        (c["capture"], c["id"], c["client"], c["server"], c["packets"], round(c["start"] * 1e9), c["history"])
-        for c in parsed["connections"]
-    )
-    columns = "capture, connection, exchange, request_target, response_status, server_time"
-    wanted = [(e["capture"], e["connection"], e["index"], *_of_exchange(e)) for e in parsed["exchanges"]]
-    assert sorted(db.execute(f"select {columns} from exchanges").fetchall(), key=str) == sorted(wanted, key=str)
-    # every packet of a connection but second copies is a segment
-    assert db.execute(
-        "select count(*) from connections c where c.packets != "
-        "(select count(*) from segments s where s.capture = c.capture and s.connection = c.connection)"
-    ).fetchone() == (0,)
-    db.close()

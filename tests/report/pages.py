@@ -62,9 +62,10 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.said).split())
 
 
-def page_data(page: str) -> dict[str, Any]:
+def page_data(page: str | Page) -> dict[str, Any]:
     """Id -> value of the blocks of data."""
-    blocks = [(about, text) for about, text in Page(page).raw if about.get("type") == "application/octet-stream"]
+    read = page if isinstance(page, Page) else Page(page)
+    blocks = [(about, text) for about, text in read.raw if about.get("type") == "application/octet-stream"]
     return {str(about["id"]): json.loads(zlib.decompress(base64.b64decode(text), wbits=-15)) for about, text in blocks}
 
 
@@ -73,14 +74,15 @@ def words(column: dict[str, Any]) -> list[str]:
     return [column["words"][at] for at in column["at"]]
 
 
-def check_page(report: Report, said: dict[str, Any]) -> None:
-    """The page of a report without packets is whole, and holds what its JSON says (with every connection and exchange)."""
+def check_page(report: Report, said: dict[str, Any]) -> str:
+    """The page of a report is whole, and holds what its JSON says (with every connection and exchange). Returns it."""
     page = page_of(report)
     read = Page(page)
     assert not read.unbalanced
     assert not read.open
     assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
-    check_data(page_data(page)["data-report"], said)
+    check_data(page_data(read)["data-report"], said)
+    return page
 
 
 def check_data(told: dict[str, Any], said: dict[str, Any]) -> None:
