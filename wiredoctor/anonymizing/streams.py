@@ -81,5 +81,7 @@ class Stream:
         first: Array = np.frombuffer(self.before, np.uint8)[there]
         put: Any = np.frombuffer(self.after, np.uint8)[there]
         known = self.known[there]
-        made[here] = np.where(known, put ^ ((given != first) & known).astype(np.uint8), made[here])
+        # all of it: which bytes of two copies are the same by chance would tell one by the other
+        differs = np.uint8(bool(((given != first) & known).any()))
+        made[here] = np.where(known, put ^ differs, made[here])
         return made.tobytes()
