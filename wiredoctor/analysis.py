@@ -242,7 +242,9 @@ class Analysis:
         said = analysed
         if self.heard is not None:
             said = tcp.only(analysed, self.heard)
-            self.reading.frame = max(self.reading.frame, int(part.packets["frame"].max(initial=0)))
+            if analysed.segments:
+                # how long something has waited is told by the packets of all
+                self.reading.frame = int(analysed.segments["frame"].max())
         heard = http.read(
             said.segments, said.groups, said.pieces, said.acknowledged, self.capture.data,
             self.payload, self.connecting.facts(), self.clock, retired, self.reading, self._early,
