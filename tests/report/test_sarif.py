@@ -43,6 +43,8 @@ def test_a_result_says_what_the_finding_says() -> None:
 def test_rules_have_what_code_scanning_shows() -> None:
     rules = written(report([finding()]))["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == ["premature-close", "nagle-delayed-ack"]
+    told = written(report([finding(rule="tinygrams")]))["tool"]["driver"]["rules"]
+    assert {rule["id"]: rule.get("name") for rule in told}["tinygrams"] is None
     for rule in rules:
         assert rule["help"]["text"]
         assert "\n## What to do\n" in rule["help"]["markdown"]

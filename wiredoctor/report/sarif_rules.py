@@ -46,7 +46,8 @@ def _rule(entry: Entry) -> Json:
     worst = severities(entry.rule)[0]
     return {
         "id": entry.name,
-        "name": _pascal(entry.name),
+        # a name that only repeats the id is warned of (rule SARIF1001 of sarif-multitool)
+        **({"name": _pascal(entry.name)} if "-" in entry.name else {}),
         "shortDescription": {"text": summary(entry)},
         "fullDescription": {"text": _meaning(entry) or summary(entry)},
         "help": {"text": clean_lines(entry.doc), "markdown": _page(entry)},
