@@ -55,6 +55,7 @@ def test_what_rules_read_stays(line: bytes) -> None:
         (b"User-Agent: curl/7.88.1 (room 481)", b"481"),
         (b"User-Agent: Apache/481.20240719", b"20240719"),
         (b"Server: 48.13", b"48.13"),
+        (b"Server: server/48.13", b"48.13"),
         (b"Via: 1.1 ip-10-48-213-7", b"48"),
         (b"Upgrade: 481", b"481"),
         (b"Referer: jane:99999", b"99999"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
+from wiredoctor.anonymizing.vocabulary import GENERIC
+
 Number = Callable[[bytes, bytes, Collection[bytes]], bytes]
 """A word of a value, what stands in front of it, the words that stay -> what is left of the word; nothing if it is no number of
 that kind."""
@@ -42,7 +44,8 @@ def version(word: bytes, before: bytes, stays: Collection[bytes]) -> bytes:
     9110 sections 7.6.3, 7.8, 10.1.5)."""
     product = _PRODUCT.search(before)
     if product is not None:
-        return word if product[1].lower() in stays and _VERSION.fullmatch(word) else b""
+        name = product[1].lower()
+        return word if name in stays and name not in GENERIC and _VERSION.fullmatch(word) else b""
     return word if _RECEIVED.fullmatch(word) and _ELEMENT.search(before) else b""
 
 

@@ -52,6 +52,9 @@ client protocol compatible goahead boa rompager thttpd mini_httpd httpd wsgi asy
 """)
 """Names of servers, proxies, clients and systems, as they stand in Server, Via and User-Agent."""
 
+GENERIC = _words("async cache client commons compatible fetch git like ms nt protocol proxy server services web x11 x64")
+"""Of those, what anybody may call a thing of their own: the number behind it is then no known version."""
+
 KEPT: dict[bytes, frozenset[bytes]] = {
     b"content-length": frozenset(),
     b"transfer-encoding": CODINGS | _words("trailers"),
