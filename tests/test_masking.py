@@ -147,6 +147,7 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
         (masked_reason, "OK " * 1000, "OK " * 16 + "*"),
         (masking.field_name, "set-cookie", "set-cookie"),
         (masking.field_name, "X-Forwarded-For", "X-Forwarded-For"),
+        (masking.field_name, "Sec-WebSocket-Accept", "Sec-WebSocket-Accept"),
         (masking.field_name, "aB3xK9qL2m", ""),
         (masking.field_name, "hunter2-x", ""),
     ],

@@ -205,11 +205,12 @@ SCHEMES = frozenset(
 
 _FIELDS = """
 accept accept-charset accept-encoding accept-language accept-ranges age allow alt-svc authorization cache-control connection
-content-disposition content-encoding content-language content-length content-location content-range content-type cookie
-cookie2 date dav depth destination etag expect expires forwarded from host http2-settings if if-match if-modified-since
-if-none-match if-range if-unmodified-since keep-alive last-modified link location lock-token max-forwards mime-version origin
+content-disposition content-encoding content-language content-length content-location content-md5 content-range content-type
+cookie cookie2 date dav depth destination dnt etag expect expires forwarded from host http2-settings if if-match if-modified-since
+if-none-match if-range if-unmodified-since keep-alive last-modified link location lock-token max-forwards mime-version nel origin
 overwrite p3p pragma prefer priority proxy-authenticate proxy-authorization proxy-connection range referer refresh
-retry-after server set-cookie set-cookie2 soapaction te timeout trailer transfer-encoding upgrade user-agent vary via
+retry-after sec-websocket-accept sec-websocket-extensions sec-websocket-key sec-websocket-protocol sec-websocket-version
+server set-cookie set-cookie2 soapaction te timeout trailer transfer-encoding upgrade user-agent vary via
 warning www-authenticate x-accel-buffering
 """
 _FIELD = re.compile(r"(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})(?:-(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})){1,4}")
