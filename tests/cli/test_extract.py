@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import shutil
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import dpkt
 import pytest
@@ -208,6 +210,18 @@ def test_an_anonymous_one_that_cannot_be_is_not_written(tmp_path: Path, monkeypa
                 writer.writepkt(head + part, time)
     assert wiredoctor.analyze(fragments).connection_count == 1
     refused(run(fragments, "--connection", "0", "--anonymize", "-o", out), "(IP fragment)", out)
+
+
+def test_no_half_of_a_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up; the line names the file that was asked for."""
+
+    def full(_: BinaryIO, out: BinaryIO) -> None:
+        out.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    out = tmp_path / "x.pcapng"
+    refused(run(SPLIT, "--connection", "0", "--anonymize", "-o", out), "No space left on device:", out)
 
 
 def refused(done: Result, said: str, out: Path) -> None:
