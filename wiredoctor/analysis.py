@@ -239,12 +239,9 @@ class Analysis:
         self.connecting.clock, self.connecting.frame = self.clock, part.last
         retired = analysed.replaced + tcp.expired(self.connecting)
         retired += tcp.crowded_out(part.last, retired, self.connecting)
-        said = analysed
-        if self.heard is not None:
-            said = tcp.only(analysed, self.heard)
-            if analysed.segments:
-                # how long something has waited is told by the packets of all
-                self.reading.frame = int(analysed.segments["frame"].max())
+        # how long something has waited is told by all packets, not by those of a share, or of the connections that are wanted
+        self.reading.frame = part.last
+        said = analysed if self.heard is None else tcp.only(analysed, self.heard)
         heard = http.read(
             said.segments, said.groups, said.pieces, said.acknowledged, self.capture.data,
             self.payload, self.connecting.facts(), self.clock, retired, self.reading, self._early,

@@ -113,7 +113,6 @@ def read(
         lower(s, groups, facts["ip_version"][s["slot"]] == 6, state.path)
         rows = find_bursts(s, state.bursts)
         due = endings.watch(s, facts, state)
-        state.frame = max(state.frame, int(s["frame"].max()))
     told = len(spoken.intervals)
     walked = {conversation.slot for conversation in touched}
     for slot in [x for x in state.ripening | (state.stalled & walked) if x in state.conversations]:
