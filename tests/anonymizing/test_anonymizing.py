@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 import struct
 import subprocess
@@ -14,8 +13,8 @@ import dpkt
 import pytest
 
 import wiredoctor
-from tests.anonymizing.rewriting import made_anonymous, said, words
-from tests.captures.papers import CAPTURES, EACH_KIND, PATHS, read
+from tests.anonymizing.rewriting import made_anonymous, said
+from tests.captures.papers import CAPTURES
 from tests.decode.packets import ethernet, ipv4
 from tests.decode.rare import gre
 from tests.decode.udp import udp, vxlan
@@ -23,49 +22,8 @@ from tests.ladders import to_pcap
 from tests.pipeline.planting import MARK, planted
 from tests.pipeline.test_secrets import in_places, speaking
 from tests.sweeps import some
-from wiredoctor.anonymizing import Packet
 from wiredoctor.anonymizing.capture import original_of
 from wiredoctor.anonymizing.leaking import leaks, words_of
-from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
-from wiredoctor.findings import Report
-from wiredoctor.http.head import KNOWN_METHODS
-from wiredoctor.masking import masked_reason
-
-SPEAKING = [path for path in PATHS if read(path).finds]
-SMALL = [path for path in EACH_KIND if read(path).finds and path.stat().st_size < 30_000]
-USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}
-PART = some(SMALL[::3], SPEAKING)
-"""Of the captures in which something must be found; all of them in a full sweep."""
-
-
-@pytest.mark.parametrize("path", PART, ids=lambda path: path.stem)
-def test_the_diagnosis_stays_and_nothing_else(path: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.pcapng"
-    report, result = made_anonymous(path, out)
-    assert result.leaks == []
-    frames = [packet.frame for packet in result.packets]
-    assert said(wiredoctor.analyze(out).findings, frames) == said(report.findings)
-    after = out.read_bytes()
-    for endpoint in {*report.connections["client"], *report.connections["server"]}:
-        host = ipaddress.ip_address(endpoint.rpartition(":")[0].strip("[]"))
-        assert str(host).encode() not in after
-        assert host.packed not in _addresses(result.packets)
-    left = {word.decode() for word in words(_payloads(report)) & words(_payloads(wiredoctor.analyze(out, keep=True)))}
-    assert {word for word in left - USUAL if not word.isdigit() and masked_reason(word) != word} == set()
-
-
-def _addresses(packets: list[Packet]) -> bytes:
-    """The first bytes of all packets: as far as addresses can be, but no number of TCP."""
-    return b"\n".join(packet.data[:34] for packet in packets)
-
-
-def _payloads(report: Report) -> bytes:
-    """What all packets carry, one behind the other."""
-    said: list[bytes] = []
-    for portion in next(iter(report.again.values())).portions(["packets"]):
-        for place, size in portion.tables["packets"].select("payload", "captured").iter_rows():
-            said.append(portion.read(place, size))
-    return b"\n".join(said)
 
 
 def test_secrets_do_not_survive(tmp_path: Path) -> None:

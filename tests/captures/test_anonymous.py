@@ -1,0 +1,54 @@
+"""Each capture in which something must be found, made anonymous: it shows the same faults, and nothing of what was said."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+import wiredoctor
+from tests.anonymizing.rewriting import SEED, said, words
+from tests.captures.papers import PATHS, read
+from tests.captures.reports import report_of
+from wiredoctor.anonymizing import Packet, anonymized
+from wiredoctor.anonymizing.checked import write
+from wiredoctor.anonymizing.vocabulary import FIELD_NAMES, KEPT
+from wiredoctor.findings import Report
+from wiredoctor.http.head import KNOWN_METHODS
+from wiredoctor.masking import masked_reason
+
+SPEAKING = [path for path in PATHS if read(path).finds]
+USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}
+
+
+@pytest.mark.parametrize("path", SPEAKING, ids=lambda path: path.stem)
+def test_the_diagnosis_stays_and_nothing_else(path: Path, tmp_path: Path) -> None:
+    report, out = report_of(path), tmp_path / "out.pcapng"
+    result = anonymized(next(iter(report.again.values())), SEED)
+    assert result.leaks == []
+    with out.open("wb") as file:
+        write(file, result.packets)
+    after = wiredoctor.analyze(out, keep=True)
+    assert said(after.findings, [packet.frame for packet in result.packets]) == said(report.findings)
+    raw = out.read_bytes()
+    for endpoint in {*report.connections["client"], *report.connections["server"]}:
+        host = ipaddress.ip_address(endpoint.rpartition(":")[0].strip("[]"))
+        assert str(host).encode() not in raw
+        assert host.packed not in _addresses(result.packets)
+    left = {word.decode() for word in words(_payloads(report)) & words(_payloads(after))}
+    assert {word for word in left - USUAL if not word.isdigit() and masked_reason(word) != word} == set()
+
+
+def _addresses(packets: list[Packet]) -> bytes:
+    """The first bytes of all packets: as far as addresses can be, but no number of TCP."""
+    return b"\n".join(packet.data[:34] for packet in packets)
+
+
+def _payloads(report: Report) -> bytes:
+    """What all packets carry, one behind the other."""
+    said: list[bytes] = []
+    for portion in next(iter(report.again.values())).portions(["packets"]):
+        for place, size in portion.tables["packets"].select("payload", "captured").iter_rows():
+            said.append(portion.read(place, size))
+    return b"\n".join(said)
