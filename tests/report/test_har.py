@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import random
 import zlib
 from decimal import Decimal
 from pathlib import Path
@@ -123,8 +124,20 @@ def test_binary_is_base64_and_what_cannot_be_decoded_is_as_it_was_sent() -> None
     assert decoded(b"x", chunked=False, coding="br").comment
     assert decoded(b"no gzip", chunked=False, coding="gzip") == (b"no gzip", "as it was sent: it cannot be decompressed")
     assert decoded(gzip.compress(BODY)[:-9], chunked=False, coding="gzip").comment
-    assert decoded(b"5\r\nhel", chunked=True, coding="").content is None
     assert decoded(gzip.compress(gzip.compress(BODY)), chunked=False, coding="gzip, gzip").content == BODY
+
+
+def test_a_chunked_body_that_broke_off_is_there_as_far_as_it_came() -> None:
+    assert decoded(b"x\r\n", chunked=True, coding="") == (None, "its chunks cannot be read")
+    for broken in (b"5\r\nhel", b"3\r\nhel", b"3\r\nhel\r\n", b"3\r\nhel\r\nx", b"3\r\nhelp"):
+        body = decoded(broken, chunked=True, coding="")
+        assert body.content == b"hel"
+        assert "the last of them is not there" in body.comment
+    sent = gzip.compress(random.Random(1).randbytes(9000).hex().encode())
+    body = decoded(b"%x\r\n%s" % (len(sent), sent[: len(sent) // 2]), chunked=True, coding="gzip")
+    assert body.comment
+    assert body.content
+    assert random.Random(1).randbytes(9000).hex().encode().startswith(body.content)
 
 
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +154,7 @@ def test_no_bytes_break_it(raw: bytes, chunked: bool, coding: str) -> None:
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6))
 def test_chunks_are_put_together(parts: list[bytes]) -> None:
-    assert without_chunks(b"".join(b"%X\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n") == b"".join(parts)
+    assert without_chunks(b"".join(b"%X\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n") == (b"".join(parts), True)
 
 
 def test_pieces_in_any_order_and_size(tmp_path: Path) -> None:

@@ -22,10 +22,11 @@ class Body(NamedTuple):
 
 def decoded(raw: bytes, *, chunked: bool, coding: str) -> Body:
     """The content of a body as it was sent. coding: Content-Encoding in lower case."""
-    data: bytes | None = raw
+    data, comment = raw, ""
     if chunked:
-        data = without_chunks(raw)
-        if data is None:
+        data, whole = without_chunks(raw)
+        comment = "" if whole else "as far as its chunks go: the last of them is not there"
+        if not whole and not data:
             return Body(None, "its chunks cannot be read")
     most = limits.HAR_BODY.value
     for name in reversed([part.strip() for part in coding.split(",")]):
@@ -33,13 +34,13 @@ def decoded(raw: bytes, *, chunked: bool, coding: str) -> Body:
             continue
         if name not in _CODINGS:
             return Body(data, "as it was sent: this Content-Encoding is not undone")
-        plain = _inflated(data or b"", _CODINGS[name], most)
+        plain = _inflated(data, _CODINGS[name], most, whole=not comment)
         if plain is None:
             return Body(data, "as it was sent: it cannot be decompressed")
         if len(plain) > most:
             return Body(None, f"left out: decompressed it is longer than {limits.HAR_BODY.text}")
         data = plain
-    return Body(data)
+    return Body(data, comment)
 
 
 def told(content: bytes) -> dict[str, str]:
@@ -53,23 +54,21 @@ def told(content: bytes) -> dict[str, str]:
     return {"text": text}
 
 
-def without_chunks(raw: bytes) -> bytes | None:
-    """The content of a chunked body (RFC 9112 section 7.1); None where it is none."""
+def without_chunks(raw: bytes) -> tuple[bytes, bool]:
+    """The content of a chunked body (RFC 9112 section 7.1), as far as chunks can be read, and whether that is all of it."""
     parts: list[bytes] = []
     place = 0
-    while True:
-        line = _SIZE.match(raw, place)
-        if line is None:
-            return None
+    while (line := _SIZE.match(raw, place)) is not None:
         size, begin = int(line[1], 16), line.end()
         if not size:
-            return b"".join(parts)
+            return b"".join(parts), True
         end = begin + size
+        parts.append(raw[begin:end])
         behind = 2 if raw[end : end + 2] == b"\r\n" else 1 if raw[end : end + 1] == b"\n" else 0
         if end > len(raw) or not behind:
-            return None
-        parts.append(raw[begin:end])
+            break
         place = end + behind
+    return b"".join(parts), False
 
 
 _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
@@ -77,8 +76,8 @@ _CODINGS = {"gzip": (47,), "x-gzip": (47,), "deflate": (zlib.MAX_WBITS, -zlib.MA
 8.4.1.2)."""
 
 
-def _inflated(data: bytes, windows: tuple[int, ...], most: int) -> bytes | None:
-    """At most one byte more than `most`; None where it is not compressed so, or not to its end."""
+def _inflated(data: bytes, windows: tuple[int, ...], most: int, *, whole: bool) -> bytes | None:
+    """At most one byte more than `most`; None where it is not compressed so. whole: and neither where its end is missing."""
     for window in windows:
         out: list[bytes] = []
         rest, room = data, most + 1
@@ -87,7 +86,7 @@ def _inflated(data: bytes, windows: tuple[int, ...], most: int) -> bytes | None:
                 inflate = zlib.decompressobj(window)
                 out.append(inflate.decompress(rest, room))
                 room -= len(out[-1])
-                if not inflate.eof and room > 0:
+                if not inflate.eof and room > 0 and whole:
                     raise zlib.error
                 rest = inflate.unused_data
         except zlib.error:
