@@ -215,16 +215,14 @@ warning www-authenticate x-accel-buffering
 """
 _FIELD = re.compile(r"(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})(?:-(?:[A-Z][a-z]{1,15}|[a-z]{1,16}|[A-Z]{1,6})){1,4}")
 
-
-@cache
-def _usual_names() -> frozenset[str]:
-    return frozenset(_FIELDS.split())
+FIELD_NAMES = frozenset(_FIELDS.split())
+"""Names of fields in common use, mostly from IANA's registry, in lower case."""
 
 
 def field_name(name: str) -> str:
     """The name of a field as it may be told: a common one, or one of words joined by hyphens; else "" (what was cut at a strange
     place is no name)."""
-    return name if name.lower() in _usual_names() or _FIELD.fullmatch(name) or shown() else ""
+    return name if name.lower() in FIELD_NAMES or _FIELD.fullmatch(name) or shown() else ""
 
 
 # payload

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from wiredoctor.masking import SCHEMES
+from wiredoctor import masking
 
 
 def _words(text: str) -> frozenset[bytes]:
     return frozenset(text.encode().split())
 
 
-FIELD_NAMES = _words("""
-accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin access-control-allow-headers
-access-control-allow-methods access-control-max-age access-control-request-headers access-control-request-method age allow
-alt-svc authorization cache-control connection content-disposition content-encoding content-language content-length
-content-location content-range content-security-policy content-type cookie cookie2 date dav depth destination dnt etag expect
-expires forwarded from host http2-settings if if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive
-last-modified link location max-forwards mime-version origin p3p pragma prefer priority proxy-authenticate
-proxy-authorization proxy-connection range referer refresh retry-after sec-fetch-dest sec-fetch-mode sec-fetch-site
-sec-fetch-user sec-websocket-accept sec-websocket-extensions sec-websocket-key sec-websocket-protocol sec-websocket-version
-server server-timing set-cookie set-cookie2 soapaction strict-transport-security te trailer transfer-encoding upgrade
-upgrade-insecure-requests user-agent vary via warning www-authenticate x-accel-buffering x-content-type-options
+FIELD_NAMES = frozenset(name.encode() for name in masking.FIELD_NAMES) | _words("""
+access-control-allow-origin access-control-allow-headers access-control-allow-methods access-control-max-age
+access-control-request-headers access-control-request-method content-security-policy sec-fetch-dest sec-fetch-mode
+sec-fetch-site sec-fetch-user server-timing strict-transport-security upgrade-insecure-requests x-content-type-options
 x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options x-powered-by x-requested-with x-xss-protection
 """)
-"""IANA's registry of field names, and others in common use."""
+"""Names that may be told, and those that browsers and servers send besides."""
 
 CODINGS = _words("chunked identity gzip x-gzip deflate compress x-compress br zstd")
 _OPTIONS = _words("close keep-alive upgrade te http2-settings") | FIELD_NAMES
@@ -38,7 +31,7 @@ boundary charset utf-8 us-ascii iso-8859-1 version q
 _AUTH = (
     _words("realm nonce cnonce nc qop auth auth-int algorithm md5 sha-256 md5-sess stale true false opaque domain charset")
     | _words("userhash username uri response error scope utf-8")
-    | frozenset(scheme.encode() for scheme in SCHEMES)
+    | frozenset(scheme.encode() for scheme in masking.SCHEMES)
 )
 PRODUCTS = _words("""
 aiohttp apache apachebench apache-coyote apache-httpclient ats axios basehttp caddy cherrypy cloudflare coyote curl daphne
