@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compared": {"findings"},
     "sides": {"findings"},
     "proxied": {"sides"},
-    "anonymizing": {"wiredoctor", "tables", "findings", "masking", "capture", "http"},
+    "anonymizing": {"wiredoctor", "tables", "limits", "findings", "masking", "capture", "http"},
     "comparing": {"tables", "findings", "masking", "compared", "sides", "proxied"},
     "capture": {"tables", "limits"},
     "decode": {"tables", "limits", "scan"},

@@ -303,3 +303,13 @@ HAR_BODY = Limit(
     "har-body", "report", 16 * _MIB, "bytes",
     "a longer body is left out of a HAR file, where a comment says so: what shows such files holds all of it in memory",
 )  # fmt: skip
+ANONYMIZED = Limit(
+    "anonymized", "anonymizing", 32 * _MIB, "bytes",
+    "of packets are made anonymous at once, more are refused in a line: they, and what takes their place, are held in memory "
+    "several times, 20 bytes for each of theirs",
+)  # fmt: skip
+ANONYMIZED_STREAMS = Limit(
+    "anonymized-streams", "anonymizing", 256 * _MIB, "bytes",
+    "from the first to the last of all directions are put in order, with what is missing between them; the rest is replaced "
+    "packet by packet, and if the diagnosis does not survive that, the capture is refused",
+)  # fmt: skip

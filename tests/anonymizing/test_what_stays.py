@@ -99,7 +99,7 @@ def test_no_word_of_the_capture_stands_for_another() -> None:
 
 
 def after(data: bytes, framing: str) -> bytes:
-    stream, tokens = Stream([(0, data)]), Tokens(b"tests")
+    stream, tokens = Stream([(0, data)], len(data)), Tokens(b"tests")
     if framing == "chunked":
         bodies.chunked(stream, 0, len(data), Heads(tokens), tokens)
     elif framing == "tls":

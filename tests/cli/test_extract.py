@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import wiredoctor
-from wiredoctor.anonymizing import checked
+from wiredoctor import limits
 from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Addresses
 from wiredoctor.capture import open_capture
@@ -191,7 +191,7 @@ def test_an_anonymous_one_as_tshark_reads_it(tmp_path: Path) -> None:
 def test_an_anonymous_one_that_cannot_be_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A capture that is too large, one in which something was found, one that shows something else, and one of fragments."""
     out = tmp_path / "x.pcapng"
-    monkeypatch.setattr(checked, "MOST", 1000)
+    monkeypatch.setattr(limits.ANONYMIZED, "value", 1000)
     refused(run(SPLIT, "--connection", "0", "--anonymize", "-o", out), "in memory", out)
     monkeypatch.undo()
     monkeypatch.setattr(Addresses, "__call__", lambda _, address: address)

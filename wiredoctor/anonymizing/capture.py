@@ -16,9 +16,10 @@ from wiredoctor.anonymizing.frames import RAW, Frame, frame_of, inside
 from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Addresses, Tokens
 from wiredoctor.anonymizing.packets import rewritten
-from wiredoctor.anonymizing.streams import KEEP, ROOM, Stream
+from wiredoctor.anonymizing.streams import KEEP, Stream
 from wiredoctor.findings import Again
 from wiredoctor.http.head import KNOWN_METHODS
+from wiredoctor.limits import ANONYMIZED_STREAMS
 from wiredoctor.tables import SCRATCH
 
 NAMES = ("records", "packets", "pieces", "messages", "connections")
@@ -85,7 +86,7 @@ def original_of(again: Again) -> Original:
             packets.append(found)
     packets.sort(key=lambda packet: packet.frame)
     streams: dict[Side, Stream] = {}
-    room = ROOM
+    room = ANONYMIZED_STREAMS.value
     for side, given in pieces.items():
         streams[side] = Stream(given, room)
         room -= len(streams[side].before)

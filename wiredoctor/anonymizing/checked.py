@@ -13,14 +13,14 @@ from wiredoctor import __version__
 from wiredoctor.anonymizing import Packet, anonymized
 from wiredoctor.capture import Interface, making
 from wiredoctor.findings import Finding, Report
-
-MOST = 32 << 20
-"""Bytes of packets: the capture, and what takes its place, are held in memory several times."""
+from wiredoctor.limits import ANONYMIZED
 
 BEGIN = 10**18
 """ns since 1970 (2001-09-09): when the first packet is said to have come."""
 
 _SNAPLEN = 1 << 18
+"""Bytes: that of tcpdump and dumpcap, unless they are told another."""
+
 _TOLD = 3
 """Differences that are told."""
 
@@ -56,8 +56,8 @@ def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report
     [capture] = report.captures
     again = report.again[capture.file]
     size = sum(int(part.tables["records"]["captured"].sum()) for part in again.portions(["records"]))
-    if size > MOST:
-        raise NotAnonymous(f"{size / 1e6:,.0f} MB of packets; a capture is made anonymous in memory, {MOST / 1e6:.0f} MB at most")
+    if size > ANONYMIZED.value:
+        raise NotAnonymous(f"{size:,} bytes of packets; a capture is made anonymous in memory, {ANONYMIZED.text} at most")
     made = anonymized(again, seed)
     if made.leaks:
         raise NotAnonymous(f"the result would still hold something of the original ({len(made.leaks)} found by searching it)")

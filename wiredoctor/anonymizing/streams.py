@@ -8,10 +8,6 @@ import numpy as np
 
 from wiredoctor.tables import Array
 
-ROOM = 1 << 28
-"""Bytes from the first to the last of all directions, with what is missing in between; what has no room is not put in order, and
-replaced packet by packet."""
-
 NEUTRAL = 0x80
 """Begins nothing that anybody could take for a message, or for a part of one."""
 
@@ -26,7 +22,7 @@ class Stream:
     """What one side sent, as far as it was captured. `before` and `after`: bytes from offset `low` on; `known`: those
     that are there."""
 
-    def __init__(self, pieces: list[tuple[int, bytes]], room: int = ROOM) -> None:
+    def __init__(self, pieces: list[tuple[int, bytes]], room: int) -> None:
         self.low = min((offset for offset, _ in pieces), default=0)
         high = max((offset + len(data) for offset, data in pieces), default=0)
         if high - self.low > room:
