@@ -1,6 +1,6 @@
 """Blocks of pcapng that say something of all packets of a file: names, and secrets to decrypt with.
 
-Where files are woven together, they go into the one section that comes of it, as with mergecap.
+Where files are woven together, they go into the one section that comes of it, so that Wireshark goes on to show and decrypt.
 """
 
 from __future__ import annotations
