@@ -14,6 +14,7 @@ STAGES = {"capture", "decode", "tcp", "http", "rules"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
+    "replacement": set(),
     "durations": set(),
     "masking": set(),
     "masked": {"masking"},
@@ -27,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "capture": {"tables", "limits"},
     "decode": {"tables", "limits", "scan"},
     "scan": {"tables"},
-    "recording": {"wiredoctor", "interfaces"},
+    "recording": {"wiredoctor", "interfaces", "replacement"},
     "tcp": {"tables", "limits", "scan"},
     "http": {"tables", "limits", "scan", "masking"},
     "rules": {"tables", "limits", "findings", "durations", "masking", "masked"},
@@ -67,6 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "live",
         "comparing",
         "recording",
+        "replacement",
         "report",
         "interfaces",
         "wiredoctor",
@@ -82,7 +84,7 @@ of it already), `rereading` and its `reader` (rows that a report does not keep),
 them), `spill` (finished rows) and `waiting` (candidates) are the pipeline's own. `testing` is for the tests of rules, also of
 other packages: it stands before the door, as `cli` does, and nothing imports it. `recording` is a program of its own, which is
 executed. `interfaces` (what this machine can capture on) reads no packets, and is no stage either. `masking` (of texts) and
-`masked` (of tables) say what may leave a report, to all who write texts."""
+`masked` (of tables) say what may leave a report, to all who write texts. `replacement` writes files completely or not at all."""
 
 
 def part_of(path: Path) -> str:
@@ -165,7 +167,19 @@ NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
 """Only capture/, interfaces/, recording/ and cli/ touch files, sockets and the clock, pipeline its spill files, and testing what
 it feeds."""
 
-OUTSIDE = {"capture", "interfaces", "cli", "extracting", "live", "pipeline", "recording", "shares", "spill", "testing"}
+OUTSIDE = {
+    "capture",
+    "interfaces",
+    "cli",
+    "extracting",
+    "live",
+    "pipeline",
+    "recording",
+    "replacement",
+    "shares",
+    "spill",
+    "testing",
+}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""

@@ -1,0 +1,408 @@
+"""Replace a file completely or not at all: write beside it, then rename.
+
+A command may run as root while others own the folder that it writes into. So a path is resolved once, one component at a time,
+and only along symbolic links of the effective user or of root; everything after that is relative to the open folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The errors of a write that found no room."""
+
+_RELATIVE = {os.open, os.stat, os.readlink, os.rename, os.unlink, os.access} <= os.supports_dir_fd
+"""Whether the system opens files relative to an open folder; Windows does not, and paths are used as they are."""
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_NOCTTY = getattr(os, "O_NOCTTY", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_PATH = getattr(os, "O_PATH", 0)
+_FOLDER = (_PATH or os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
+
+_MOST_LINKS = 40
+"""As many as Linux follows."""
+
+_NAME_BYTES = 64
+"""Bytes of a name that its temporary file bears, so that the longest name has one."""
+
+_BUFFER = 1 << 16
+_COPIED = 1 << 20
+
+_ACL = "system.posix_acl_access"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file that may not exist yet: its name in a folder that is open until `close`.
+
+    `path` is how the user calls it. `is_open_file`: the name is a link to a file of a process that is open (/dev/fd/1), which
+    only the kernel can follow. Without a `folder` (on Windows) the name is a path.
+    """
+
+    folder: int | None
+    name: str
+    path: str
+    is_open_file: bool = False
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the folder; the target is of no use afterwards."""
+        if self.folder is not None:
+            os.close(self.folder)
+
+    def check_writable(self) -> None:
+        """Raise OSError if a replacement is bound to fail."""
+        existing = self.existing_mode()
+        effective = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
+        place = self.name if existing is not None else "." if self.folder is not None else os.path.dirname(self.name) or "."
+        if not os.access(place, os.W_OK, dir_fd=self.folder, **effective):
+            raise _error(errno.EACCES, "no permission to write", self.path)
+
+    def existing_mode(self) -> int | None:
+        """Return type and permissions of the file, None if it does not exist.
+
+        Raises IsADirectoryError for a directory, and PermissionError for a file that another user has put into a folder like
+        /tmp: its owner would get what is written.
+        """
+        try:
+            found = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.is_open_file)
+        except FileNotFoundError:
+            return None
+        if stat.S_ISDIR(found.st_mode):
+            raise _error(errno.EISDIR, "is a directory", self.path)
+        if stat.S_ISLNK(found.st_mode):
+            raise _error(errno.ELOOP, "became a symbolic link", self.path)
+        if self.folder is not None and not self.is_open_file:
+            folder = os.stat(".", dir_fd=self.folder)
+            is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+            if is_shared and found.st_uid not in (os.geteuid(), folder.st_uid):
+                text = f"belongs to another user (uid {found.st_uid}) and anybody may write into its folder"
+                raise _error(errno.EACCES, text, self.path)
+        return found.st_mode
+
+
+def resolve(path: str | os.PathLike[str]) -> Target:
+    """Open the folder of a file, following symbolic links of the effective user and of root only.
+
+    Raises OSError with `path` as its file name: PermissionError for a link of another user, FileNotFoundError for a folder
+    that does not exist. A link to a file that does not exist yet is followed to where the file will be.
+    """
+    text = os.fspath(path)
+    if not _RELATIVE:
+        return Target(None, text, text)
+    with _naming(text):
+        return _walk(text)
+
+
+def _walk(path: str) -> Target:
+    rest = _names(path)
+    folder = os.open(_start(path), _FOLDER)
+    links = 0
+    try:
+        while True:
+            name = rest.pop()
+            if not rest and name in (".", ".."):
+                raise _error(errno.EISDIR, "is a directory", path)
+            try:
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                if rest:
+                    raise _error(errno.ENOENT, f"there is no folder {name}", path) from None
+                return Target(folder, name, path)
+            if stat.S_ISLNK(found.st_mode):
+                links += 1
+                if links > _MOST_LINKS:
+                    raise _error(errno.ELOOP, "too many symbolic links", path)
+                of_kernel = found.st_dev == _proc()
+                owner, text = _read_link(folder, name)
+                # in a user namespace /proc/self seems to belong to another user
+                if owner not in (0, os.geteuid()) and not (of_kernel and name in ("self", "thread-self")):
+                    raise _error(errno.EACCES, f"{name} is a symbolic link of another user (uid {owner})", path)
+                # in /proc/PID/fd the text of a link need not be a path
+                if not (of_kernel and (text.startswith("/") or ":" in text)):
+                    if text.startswith("/"):
+                        folder = _moved(folder, "/", _FOLDER)
+                    rest += _names(text)
+                    continue
+                if not rest:
+                    return Target(folder, name, path, is_open_file=True)
+                folder = _moved(folder, name, _FOLDER)
+            elif rest:
+                folder = _moved(folder, name, _FOLDER | _NOFOLLOW)
+            else:
+                return Target(folder, name, path)
+    except BaseException:
+        os.close(folder)
+        raise
+
+
+def _start(path: str) -> str:
+    return "/" if path.startswith("/") else "."
+
+
+def _names(path: str) -> list[str]:
+    """Return the components of a path, last one first; "." as the last one if the path can only be that of a folder."""
+    *folders, last = path.split("/")
+    return [last or ".", *reversed([name for name in folders if name not in ("", ".")])]
+
+
+def _moved(folder: int, name: str, flags: int) -> int:
+    """Open a folder in another one, which is closed."""
+    try:
+        inner = os.open(name, flags, dir_fd=folder)
+    except NotADirectoryError as error:
+        raise OSError(error.errno, f"{name} is not a folder") from None
+    os.close(folder)
+    return inner
+
+
+def _read_link(folder: int, name: str) -> tuple[int, str]:
+    """Return the owner and the text of one and the same symbolic link."""
+    if _PATH:
+        link = os.open(name, _PATH | _NOFOLLOW, dir_fd=folder)
+        try:
+            return os.fstat(link).st_uid, os.readlink("", dir_fd=link)
+        finally:
+            os.close(link)
+    before = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    text = os.readlink(name, dir_fd=folder)
+    after = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if (before.st_ino, before.st_ctime_ns) != (after.st_ino, after.st_ctime_ns):
+        raise OSError(errno.EAGAIN, f"{name} was changed meanwhile")
+    return before.st_uid, text
+
+
+def _proc() -> int | None:
+    try:
+        return os.stat("/proc").st_dev
+    except OSError:  # macOS
+        return None
+
+
+class Replacement:
+    """What will be at a target: write into `file`, then call `commit` or `discard`.
+
+    Until then what was there stays as it is, and so do its mode and owner afterwards. Pipes and devices, which cannot be
+    replaced, are written directly. If the folder takes no new file, or does not let the old one go (a single file that is
+    mounted into a container), the content waits elsewhere until it is complete and is then copied over the old one.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._temporary: str | None = None
+        self._files: list[int] = []
+        self._existing: int | None = None
+        self._content: int | None = None
+        self._raw: _Named | None = None
+        self._is_done = False
+        try:
+            with _naming(target.path):
+                self._raw = _Named(self._open(), target.path)
+            self.file: BinaryIO = cast("BinaryIO", io.BufferedWriter(self._raw, _BUFFER))
+        except BaseException:
+            self.discard()
+            raise
+
+    def __del__(self) -> None:
+        # a signal handler may raise an exception before this object has a name
+        self.discard()
+
+    def commit(self) -> None:
+        """Put the content in its place. Raises OSError with the final path; then nothing has changed."""
+        if self._is_done:
+            return
+        with _naming(self._target.path):
+            self.file.flush()
+            if self._raw is not None:
+                self._raw.close()  # some file systems report a full disk only now
+            if self._temporary is not None:
+                self._rename(self._temporary)
+            elif self._content is not None:
+                self._overwrite()
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written, unless it was committed."""
+        if self._is_done:
+            return
+        self._is_done = True
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._target.folder)
+        if self._raw is not None:
+            with contextlib.suppress(OSError):
+                self._raw.close()  # not `file`: that would write what is buffered
+        for file in self._files:
+            os.close(file)
+
+    def _keep(self, file: int) -> int:
+        self._files.append(file)
+        return file
+
+    def _open_existing(self) -> int:
+        """Open the file that is to be replaced; one that may not be written is not replaced either."""
+        flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
+        existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
+        if not stat.S_ISREG(os.fstat(existing).st_mode):
+            raise _error(errno.EEXIST, "was changed meanwhile", self._target.path)
+        return existing
+
+    def _open(self) -> int:
+        target = self._target
+        mode = target.existing_mode()
+        if target.is_open_file:
+            return os.open(target.name, os.O_WRONLY | os.O_TRUNC | _NOCTTY, dir_fd=target.folder)
+        if mode is not None and not stat.S_ISREG(mode):
+            return os.open(target.name, os.O_WRONLY | _NOFOLLOW | _NOCTTY, dir_fd=target.folder)
+        # Windows replaces no file that is open
+        existing = self._open_existing() if mode is not None and target.folder is not None else None
+        try:
+            file = self._create(0o666 if existing is None else 0o600)
+        except OSError as error:
+            if existing is None or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            import tempfile
+
+            with tempfile.TemporaryFile(buffering=0) as temporary:
+                self._content = self._keep(os.dup(temporary.fileno()))
+            return os.dup(self._content)
+        if existing is not None:
+            _inherit(existing, file)
+            self._content = self._keep(os.dup(file))
+        return file
+
+    def _create(self, mode: int) -> int:
+        folder, name = os.path.split(self._target.name)
+        head = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
+        # set first: a signal may come between the creation and the next line
+        self._temporary = os.path.join(folder, f".{head}.{os.urandom(8).hex()}.tmp")
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
+            return os.open(self._temporary, flags, mode, dir_fd=self._target.folder)
+        except OSError:
+            self._temporary = None
+            raise
+
+    def _rename(self, temporary: str) -> None:
+        folder = self._target.folder
+        try:
+            os.replace(temporary, self._target.name, src_dir_fd=folder, dst_dir_fd=folder)
+            self._temporary = None
+        except OSError as error:
+            if self._existing is None or error.errno not in (errno.EBUSY, errno.EACCES, errno.EPERM):
+                raise
+            self._overwrite()
+
+    def _overwrite(self) -> None:
+        """Copy the complete content over the old one."""
+        content, existing = self._content, self._existing
+        assert content is not None
+        assert existing is not None
+        size, before = os.fstat(content).st_size, os.fstat(existing).st_size
+        try:
+            if size:
+                os.posix_fallocate(existing, 0, size)  # a full disk is noticed before anything is lost
+        except OSError as error:
+            if error.errno in FULL:
+                os.ftruncate(existing, before)
+                raise
+        at = 0
+        while data := os.pread(content, _COPIED, at):
+            at += os.pwrite(existing, data, at)
+        os.ftruncate(existing, size)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
+    """Replace a file by what is written in the block, unless the block raises: then the old one stays."""
+    with resolve(path) as target:
+        replacement = Replacement(target)
+        try:
+            yield replacement.file
+            replacement.commit()
+        finally:
+            replacement.discard()
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file if it exists."""
+    with resolve(path) as target, _naming(target.path), contextlib.suppress(FileNotFoundError):
+        os.unlink(target.name, dir_fd=target.folder)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder if there is none."""
+    with contextlib.suppress(FileExistsError, IsADirectoryError), resolve(path) as target, _naming(target.path):
+        os.mkdir(target.name, dir_fd=target.folder)
+
+
+def _inherit(existing: int, file: int) -> None:
+    """Give a new file the owner, the access list and the mode of the old one; if not possible, then less access, never more."""
+    old, new = os.fstat(existing), os.fstat(file)
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(file, old.st_uid, old.st_gid)
+        except OSError:
+            try:
+                os.fchown(file, -1, old.st_gid)
+            except OSError:
+                # members of the old group are others now, and others may be members of the new one
+                mode = mode & 0o700 | (mode >> 3 & mode & 0o007) * 0o011
+    if (access := _access_list(existing)) is not None:
+        try:
+            os.setxattr(file, _ACL, access)
+        except OSError:
+            mode &= 0o707  # with a list these bits are its mask, not those of the group
+    else:
+        with contextlib.suppress(AttributeError, OSError):
+            os.removexattr(file, _ACL)  # the folder may have a default
+    with contextlib.suppress(OSError):
+        os.fchmod(file, mode)
+
+
+def _access_list(file: int) -> bytes | None:
+    try:
+        return os.getxattr(file, _ACL)
+    except (AttributeError, OSError):  # not on this system, or the file has none
+        return None
+
+
+class _Named(io.FileIO):
+    """A file whose errors bear the path under which the user knows it."""
+
+    def __init__(self, file: int, path: str) -> None:
+        super().__init__(file, "wb")
+        self._path = path
+
+    def write(self, data: object, /) -> int:
+        with _naming(self._path):
+            return super().write(data)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _naming(path: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = path, None
+        raise
+
+
+def _error(number: int, text: str, path: str) -> OSError:
+    return OSError(number, text, path)
