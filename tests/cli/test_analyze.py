@@ -158,6 +158,14 @@ def test_an_unreadable_capture_among_others(run: Run, analysis: FakeAnalysis) ->
     assert "What was read" in result.stdout
 
 
+def test_an_incomplete_report_ends_with_2_whatever_was_found(run: Run, analysis: FakeAnalysis) -> None:
+    analysis.report = report([finding()], incomplete=["Only the first 2 GB of a.gz were read."])
+    result = run("analyze", "a.gz", "--fail-on", "note")
+    assert result.exit_code == 2
+    assert result.stderr == "wiredoctor: Only the first 2 GB of a.gz were read.\n"
+    assert result.stdout.startswith("Only the first 2 GB of a.gz were read.\n\n1 warning.")
+
+
 def test_nothing_readable(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
     analysis.unreadable, analysis.report = ["no.pcap: no such file"], report(captures=[])
     result = run("analyze", "no.pcap", "-f", "json", "-o", tmp_path / "r.json")

@@ -112,6 +112,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
     return replace(
         report([one], [connection(1, capture=file)], [exchange(1, capture=file, **row)], files),
         limits=[evil()],
+        incomplete=[evil()],
         checked={evil(): Checked(evil(), "segments")},
         left_out=[LeftOut("ignore", evil(), 1, (evil(),)), LeftOut("baseline", evil(), 1, (evil(),))],
         secrets=draw(st.booleans()),
@@ -255,7 +256,7 @@ def test_other_programs_read_what_was_written(one: Report) -> None:
     junit.write(one, out, unread=["\x1b[2J\ud800"])
     assert safe(out.getvalue().decode())
     names = [case.attrib["name"] for case in ElementTree.fromstring(out.getvalue()).iter("testcase")]
-    assert names[-1] == "\\x1b[2J\\ud800"
+    assert names[-2:] == ["\\x1b[2J\\ud800", clean(one.incomplete[0])]
     assert clean(one.findings[0].rule) in names
     out = io.BytesIO()
     csv.write(one, out)

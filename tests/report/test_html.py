@@ -58,6 +58,15 @@ def as_json(one: Report) -> dict[str, Any]:
     return standard_json.loads(out.getvalue())
 
 
+def test_an_incomplete_report_begins_with_the_reasons() -> None:
+    page = page_of(report([finding()], incomplete=["Only the first <b>2 GB</b> were read.", "Cut."], secrets=True))
+    first, second, secrets = page.split('<p class="alert"><strong>')[1:]
+    assert first.startswith("Only the first &lt;b&gt;2 GB&lt;/b&gt; were read.</strong></p>")
+    assert second.startswith("Cut.</strong></p>")
+    assert secrets.startswith("This report holds secrets")
+    assert page.index("Cut.</strong>") < page.index("<h1")
+
+
 def test_the_page_asks_for_nothing(page: str) -> None:
     read = Page(page)
     assert not read.unbalanced

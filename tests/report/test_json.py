@@ -65,7 +65,9 @@ def test_without_full_there_are_no_tables() -> None:
 
 
 def test_top_and_captures() -> None:
-    one = written(report([finding(), finding(severity="error"), capture_loss()], [connection(1)], [], limits=["spool"]))
+    one = written(
+        report([finding(), finding(severity="error"), capture_loss()], [connection(1)], [], limits=["spool"], incomplete=["Cut."])
+    )
     assert one["schema_version"] == 1
     assert one["tool"] == {"name": "wiredoctor", "version": "0.1.0"}
     assert one["limits"] == ["spool"]
@@ -80,6 +82,7 @@ def test_top_and_captures() -> None:
         "healthy": [],
         "not_judged": [{"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so that there was nothing to check"}],
         "left_out": [],
+        "incomplete": ["Cut."],
     }
     assert one["captures"][0]["not_analysed"] == [{"reason": "ARP", "packets": 3}, {"reason": "UDP", "packets": 12}]
 

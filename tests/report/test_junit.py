@@ -79,9 +79,9 @@ def test_a_case_fails_where_the_command_does(fail_on: Any, selected: tuple[str, 
 
 
 def test_inputs_that_could_not_be_read_are_errors() -> None:
-    root = written(report(), unread=["c.pcap: no such file"])
-    assert [e.attrib["message"] for e in root.iter("error")] == ["c.pcap: no such file"]
-    assert root.attrib["errors"] == "1"
+    root = written(report(incomplete=["Cut off."]), unread=["c.pcap: no such file"])
+    assert [e.attrib["message"] for e in root.iter("error")] == ["c.pcap: no such file", "Cut off."]
+    assert root.attrib["errors"] == "2"
 
 
 def test_an_empty_report() -> None:

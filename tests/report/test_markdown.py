@@ -107,6 +107,14 @@ def test_what_the_text_says_beside_the_findings() -> None:
         assert f"{line}\n" in text
 
 
+def test_an_incomplete_report_begins_with_the_reasons() -> None:
+    text = page(busy([finding()], incomplete=["Only the first 2 GB of a*b.gz were read."], secrets=True))
+    assert text.startswith("**Only the first 2 GB of a\\*b.gz were read.**\n\n## wiredoctor: 1 warning.")
+    assert page(report([], incomplete=["Cut off."]), quiet=True) == "**Cut off.**\n"
+    many = page(busy([finding()], incomplete=["Cut off."] * 500))
+    assert many.startswith("**Cut off.**\n\n" * 3 + "**497 more inputs could not be read completely.**\n\n## ")
+
+
 @pytest.mark.parametrize(
     ("text", "markdown"),
     [

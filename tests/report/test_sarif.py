@@ -91,6 +91,13 @@ def test_damage_limits_and_what_was_not_read_are_notifications() -> None:
     assert ("not-judged", "note") in said
 
 
+def test_an_incomplete_report_did_not_succeed() -> None:
+    [invocation] = written(report(incomplete=["Only the first 2 GB of a.gz were read."]))["invocations"]
+    assert not invocation["executionSuccessful"]
+    said = [(n["descriptor"]["id"], n["level"], n["message"]["text"]) for n in invocation["toolExecutionNotifications"]]
+    assert said[0] == ("incomplete", "error", "Only the first 2 GB of a.gz were read.")
+
+
 def test_an_empty_report() -> None:
     run = written(Report(version="0.1.0"))
     assert (run["results"], run["artifacts"], run["invocations"][0]["executionSuccessful"]) == ([], [], True)

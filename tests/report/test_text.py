@@ -268,6 +268,16 @@ def test_what_could_not_be_read() -> None:
     assert "  Limit reached: spool full after 3 GB\n" in text
 
 
+def test_an_incomplete_report_begins_with_the_reasons() -> None:
+    four = [f"Only the first {n} kB of {n}.gz were read." for n in range(1, 5)]
+    text = page(busy([finding()], incomplete=four[:1], secrets=True))
+    assert text.startswith("Only the first 1 kB of 1.gz were read.\n\nThis report holds secrets")
+    assert page(report([], incomplete=four[:3]), quiet=True) == "".join(f"{line}\n\n" for line in four[:3])
+    assert page(report([], incomplete=four)).startswith(
+        "".join(f"{line}\n\n" for line in four[:3]) + "1 more input could not be read completely.\n\nNothing to diagnose"
+    )
+
+
 def test_encapsulations_are_named() -> None:
     text = page(report([], captures=[capture(encapsulations={"GRE": 1, "VXLAN": 1_230})]))
     assert "    TCP inside VXLAN (1,230 packets), GRE (1 packet)\n" in text

@@ -63,11 +63,13 @@ def run(
     verbose: bool = False,
     unread: list[str] | None = None,
 ) -> tuple[Report, bool]:
-    """The report on the readable captures, reduced to what is wanted and not known, and whether all were readable.
+    """Return the report on the readable captures, reduced to what is wanted and not known, and whether it covers all of them.
 
-    What cannot be read gets its line on standard error, and in `unread`.
+    Each input that cannot be read gets a line on standard error and in `unread`; each reason why the report is incomplete gets a
+    line on standard error.
     """
     from wiredoctor.pipeline import analyze
+    from wiredoctor.report.phrases import incomplete
     from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = [] if unread is None else unread
@@ -85,12 +87,14 @@ def run(
             jobs=jobs, merge=merge, keep=keep, max_spool=max_spool, show_secrets=show_secrets, progress=bar, on_error=on_error,
         )  # fmt: skip
         took = bar.seconds
+    for line in incomplete(report):
+        say(line)
     if show_secrets and not quiet:
         say("the output holds secrets (--show-secrets): think before you pass it on")
     if verbose:
         packets = sum(c.packets for c in report.captures)
         say(f"{count(packets, 'packet')} in {duration(took)}")
-    return reduced(report, request), not unreadable
+    return reduced(report, request), not (unreadable or report.incomplete)
 
 
 def _allow_many_files() -> None:

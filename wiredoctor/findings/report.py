@@ -67,6 +67,7 @@ class Report:
     and tables.EXCHANGES, and `capture` (the file) in front.
 
     `checked`: the rules that were asked for, by name. `unasked`: the others. `left_out`: what was found and is not here.
+    `incomplete`: a sentence for each reason why the report does not cover all that was requested; every report begins with them.
     """
 
     version: str
@@ -79,6 +80,7 @@ class Report:
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
+    incomplete: list[str] = field(default_factory=list[str])
     scan_connections: Callable[[], pl.LazyFrame] | None = None
     scan_exchanges: Callable[[], pl.LazyFrame] | None = None
     scan_captures: Callable[[], pl.LazyFrame] | None = None

@@ -165,6 +165,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "left_out": [
             {"by": one.by, "reason": one.reason, "findings": one.findings, "rules": [*one.rules]} for one in report.left_out
         ],
+        "incomplete": report.incomplete,
     }
 
 

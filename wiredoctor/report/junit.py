@@ -54,7 +54,8 @@ def write(
     report: Report, out: Sink, *, fail_on: Severity = "warning", selected: Collection[str] = (), unread: Iterable[str] = ()
 ) -> None:
     """The whole report. A case fails where its rule has a finding for which the command would, too, with this `fail_on` and
-    these rules `selected`. `unread`: a line for each input that could not be read."""
+    these rules `selected`. `unread`: a line for each input that could not be read. Both these and the sentences
+    in `report.incomplete` are errors."""
     far = reaches(report)
     findings: dict[str, dict[str, list[Finding]]] = {name: {} for name in far}
     for one in report.findings:
@@ -64,7 +65,7 @@ def write(
     suites: list[tuple[_Suite, CaptureSummary | None]] = []
     for name, rules in findings.items():
         suites.append((_capture(report, name, rules, far.get(name), lambda f: id(f) in bad), summaries.get(name)))
-    if lines := [*unread]:
+    if lines := [*unread, *report.incomplete]:
         suites.append((_unread(lines), None))
     out.write(_document(report, suites).encode("utf-8", "backslashreplace"))
 
@@ -130,7 +131,7 @@ def suite_case(
 
 
 def _unread(lines: list[str]) -> _Suite:
-    suite = _Suite("inputs that could not be read")
+    suite = _Suite("inputs that could not be read completely")
     for line in lines:
         error = _text("error", line, {"message": line, "type": "unreadable"})
         suite.add(_element("testcase", {"classname": "wiredoctor.input", "name": line, "time": "0"}, [error]), error=True)

@@ -19,6 +19,7 @@ from wiredoctor.report.phrases import (
     example,
     facts,
     headline,
+    incomplete,
     known,
     more,
     not_analysed,
@@ -85,13 +86,16 @@ def _longest_run(text: str) -> int:
 
 
 def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") -> None:
-    """The whole report, in UTF-8. quiet: the findings and nothing else. shown: in words, what it was narrowed to."""
+    """The whole report, in UTF-8. quiet: the findings and nothing else, except why the report is incomplete. shown: in words,
+    what it was narrowed to."""
     groups = grouped(report.findings)
+    said = [f"**{escaped(line)}**\n" for line in incomplete(report)]
     if quiet and not groups:
+        out.write("\n".join(said).encode("utf-8", "backslashreplace"))
         return
     head = headline(report, groups) if groups else nothing(report, shown)
     closing = "" if quiet else "\n".join(_closing(report, shown))
-    said = [f"## wiredoctor: {escaped(head)}\n", *([f"**{escaped(SECRETS)}**\n"] if report.secrets else [])]
+    said += [f"## wiredoctor: {escaped(head)}\n", *([f"**{escaped(SECRETS)}**\n"] if report.secrets else [])]
     room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode())
     several = len(report.captures) > 1
     for number, group in enumerate(groups):

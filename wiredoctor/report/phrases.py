@@ -32,6 +32,15 @@ SECRETS = "This report holds secrets: nothing in it is masked (--show-secrets)."
 """What a report that masks nothing begins with."""
 
 
+MOST_INCOMPLETE = 3
+
+
+def incomplete(report: Report) -> list[str]:
+    """Return the sentences that a report begins with if it does not cover all that was requested; a count replaces the rest."""
+    shown, rest = report.incomplete[:MOST_INCOMPLETE], report.incomplete[MOST_INCOMPLETE:]
+    return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
+
+
 def headline(report: Report, groups: Sequence[Group]) -> str:
     """ "3 warnings and 1 note, found 14 times in all. Time lost by waiting: 388 ms."."""
     head, number = _severities(groups), sum(group.count for group in groups)

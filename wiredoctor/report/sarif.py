@@ -36,6 +36,7 @@ _MEDIA_TYPES = {"pcap": "application/vnd.tcpdump.pcap"}
 
 _NOTIFICATIONS = {
     "not-read": "An input could not be read.",
+    "incomplete": "The report does not cover all that was requested.",
     "damaged": "The capture could not be read to its end.",
     "limit": "A limit of wiredoctor was met: something was left out of the analysis.",
     "not-analysed": "Packets that were not analysed.",
@@ -159,7 +160,7 @@ def _plain(text: str) -> str:
 
 
 def _invocation(report: Report, unread: list[str], places: Mapping[str, int], code: int | None) -> Json:
-    made: Json = {"executionSuccessful": not unread}
+    made: Json = {"executionSuccessful": not (unread or report.incomplete)}
     if code is not None:
         made["exitCode"] = code
     return {**made, "toolExecutionNotifications": [*_notifications(report, unread, places)]}
@@ -168,6 +169,8 @@ def _invocation(report: Report, unread: list[str], places: Mapping[str, int], co
 def _notifications(report: Report, unread: list[str], places: Mapping[str, int]) -> Iterator[Json]:
     for line in unread:
         yield _notification("not-read", "error", line)
+    for line in report.incomplete:
+        yield _notification("incomplete", "error", line)
     for capture in report.captures:
         said = [
             *(("damaged", "warning", f"damaged: {capture.damage}") for _ in range(bool(capture.damage))),

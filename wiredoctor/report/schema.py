@@ -266,6 +266,10 @@ _SUMMARY = _object(
         ),
         "what is known, or not sure enough",
     ),
+    incomplete=_list(
+        _text("a sentence"),
+        "why this report does not cover all that was requested, such as a capture that was not read to its end; else empty",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from wiredoctor.report.phrases import (
     example,
     facts,
     headline,
+    incomplete,
     known,
     more,
     not_analysed,
@@ -45,10 +46,13 @@ def write(
 ) -> None:
     """The whole page.
 
-    everything: all groups and all frames. quiet: the findings and nothing else. shown: in words, what the report was
-    narrowed to.
+    everything: all groups and all frames. quiet: the findings and nothing else, except why the report is incomplete. shown: in
+    words, what the report was narrowed to.
     """
     writer = Writer(out, paper)
+    for line in incomplete(report):
+        writer.paragraph((line, "bold"))
+        writer.blank()
     if report.secrets:
         writer.paragraph((SECRETS, "bold"))
         writer.blank()

@@ -123,6 +123,7 @@ def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> di
     return {
         "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else ""),
         "headline": phrases.headline(report, groups) if groups else phrases.nothing(report, shown),
+        "incomplete": phrases.incomplete(report),
         "secrets": phrases.SECRETS if report.secrets else "",
         "left": phrases.more(groups[pictures.MOST_SECTIONS :]) if len(groups) > pictures.MOST_SECTIONS else "",
         "captures": [(c.file, phrases.facts(c), _of_capture(c)) for c in report.captures],
