@@ -45,6 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reader": {"tables", "spill", "analysis", "capture", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
+        "interfaces",
+        "recording",
         "tables",
         "limits",
         "durations",

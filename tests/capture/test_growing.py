@@ -77,7 +77,7 @@ def test_every_packet_comes_once_however_it_was_written(
         patch.setattr(module, "AT_ONCE", at_once)
         patch.setattr(module, "KEPT", 0)
         for path, begin in paths:
-            capture.add(str(path), begin)
+            capture.add(os.open(path, os.O_RDONLY), begin)
         for stop in [*sorted(ends[i % len(ends)] for i in cuts), ends[-1]]:
             capture.extend(stop)
             found += read(capture, epoch)
@@ -92,7 +92,7 @@ def test_bytes_that_are_not_in_memory_are_read_again(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, GrowingCapture("live") as capture:
         patch.setattr(module, "KEPT", 0)
         for path, begin in paths:
-            capture.add(str(path), begin)
+            capture.add(os.open(path, os.O_RDONLY), begin)
         capture.extend(ends[-1])
         assert list(read(capture, 2)) == [p.data for part in parts for p in part]
         assert capture.left_behind >= ends[-1] - 3 * CHUNK
@@ -110,7 +110,7 @@ def test_a_file_is_kept_as_long_as_something_of_it_is_needed(tmp_path: Path) -> 
     paths, ends = stream(tmp_path, [[packet(1, 500)], [packet(2, 500)], [packet(3, 500)]])
     with GrowingCapture("live") as capture:
         for path, begin in paths:
-            capture.add(str(path), begin)
+            capture.add(os.open(path, os.O_RDONLY), begin)
         capture.extend(ends[-1])
         assert len(list(read(capture, 10))) == 3
         for path, _ in paths[:2]:
@@ -124,7 +124,7 @@ def test_a_file_is_kept_as_long_as_something_of_it_is_needed(tmp_path: Path) -> 
 def test_a_file_that_shrinks_is_told_in_a_line_and_kills_nobody(tmp_path: Path) -> None:
     paths, ends = stream(tmp_path, [[packet(i, 1400) for i in range(50)]])
     with GrowingCapture("trace.pcapng") as capture:
-        capture.add(str(paths[0][0]), 0)
+        capture.add(os.open(paths[0][0], os.O_RDONLY), 0)
         capture.extend(ends[9])
         assert len(list(read(capture, 100))) == 10
         os.truncate(paths[0][0], ends[20] - 3)

@@ -174,8 +174,25 @@ def test_what_may_be_executed_is_found_first(folder: Path, monkeypatch: pytest.M
     for name in ("a", "b"):
         (folder / name).mkdir()
         program(folder / name, "wd-program", mode=0o644 if name == "a" else 0o755)
+    monkeypatch.setattr("wiredoctor.interfaces.backends.is_privileged", lambda: False)
     monkeypatch.setenv("PATH", f"{folder}/a::{folder}/b:{folder}/none")
     assert find("wd-program") == f"{folder}/b/wd-program"
     (folder / "b" / "wd-program").unlink()
     assert find("wd-program") == f"{folder}/a/wd-program"
     assert find("wd-other-program") is None
+
+
+@pytest.mark.parametrize("path", [".", "", "bin", "{folder}/bin:.:bin:"])
+@pytest.mark.parametrize("privileged", [True, False])
+def test_no_program_of_the_current_folder_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, privileged: bool
+) -> None:
+    """Root finds none where PATH leads either, which another user may have set."""
+    (folder / "bin").mkdir()
+    program(folder, "wd-program")
+    program(folder / "bin", "wd-program")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("wiredoctor.interfaces.backends.is_privileged", lambda: privileged)
+    monkeypatch.setenv("PATH", path.format(folder=folder))
+    expected = f"{folder}/bin/wd-program" if "{folder}" in path and not privileged else None
+    assert find("wd-program") == expected

@@ -121,6 +121,11 @@ def live(*words: str) -> subprocess.Popen[str]:
 
 
 def begun(process: subprocess.Popen[str]) -> str:
-    """The first line that it says: what captures."""
+    """The first line that it says: what captures. Then it may say what rights it could not give up."""
     assert process.stderr is not None
     return process.stderr.readline()
+
+
+def without_rights(said: str) -> str:
+    """What was said, without the line that is said where the user nobody cannot read this Python."""
+    return "".join(line for line in said.splitlines(keepends=True) if "runs as root without capabilities" not in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,9 @@ from unittest.mock import patch
 from tests.pipeline import recording
 from wiredoctor import rules
 from wiredoctor.capture.growing import GrowingCapture
-from wiredoctor.capture.recorder import Event, Order, Progress, Ring
 from wiredoctor.findings import Finding, Report
-from wiredoctor.live import Session
+from wiredoctor.live import Order, Ring, Session
+from wiredoctor.live.recorder_client import Event, Progress
 from wiredoctor.rules import catalogue
 from wiredoctor.tables import SECOND
 
@@ -65,7 +66,7 @@ class Player:
         found: list[Event] = []
         while self._files and self._files[0][1] < stop.end:
             path, begin = self._files.pop(0)
-            found.append({"event": "file", "path": str(path), "begin": begin})
+            found.append({"event": "file", "path": str(path), "begin": begin, "descriptor": os.open(path, os.O_RDONLY)})
         found += [{"event": "removed", "path": "", "end": end} for end in self.removed if not self.progress.bytes]
         self.progress.bytes, self.progress.packets = stop.end, self.progress.packets + 1
         return found
@@ -122,7 +123,7 @@ def play(files: list[tuple[Path, int]], stops: list[Stop], *, removed: Sequence[
     player = Player(files, stops, removed, order=Order((), "", ring=ring))
     told: list[tuple[int, Finding]] = []
     notes: list[str] = []
-    at_once = patch.multiple("wiredoctor.live", TICK=0.0, LONGEST_TICK=0.0)
+    at_once = patch.multiple("wiredoctor.live.session", TICK=0.0, LONGEST_TICK=0.0)
     with at_once, GrowingCapture(str(files[0][0])) as capture:
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
         for _ in range(2 * len(stops) + 100):  # more than it can take

@@ -18,9 +18,9 @@ from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_sile
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, together
 from tests.sweeps import FULL
-from wiredoctor import limits, live, spill
-from wiredoctor.capture.recorder import Ring
+from wiredoctor import limits, spill
 from wiredoctor.findings import Finding, Report
+from wiredoctor.live import Ring, session
 from wiredoctor.report import json as report_json
 from wiredoctor.rules import catalogue
 from wiredoctor.tables import SECOND
@@ -142,9 +142,9 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
         monkeypatch.setattr(limit, "value", value)
     monkeypatch.setattr(spill, "TOGETHER", 2)
     expected = of_file(tmp_path / "trace.pcapng")
-    monkeypatch.setattr(live, "CLEANING", 0.0)
+    monkeypatch.setattr(session, "CLEANING", 0.0)
     # in a process that holds all tests it takes half a second, and it forgets nothing
-    monkeypatch.setattr(live, "gc", SimpleNamespace(collect=int))
+    monkeypatch.setattr(session, "gc", SimpleNamespace(collect=int))
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
     assert_true_to(played)
     assert as_json(played.report) == expected

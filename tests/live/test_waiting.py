@@ -10,8 +10,8 @@ from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Player, pcapng
 from wiredoctor import rules
 from wiredoctor.capture.growing import GrowingCapture
-from wiredoctor.capture.recorder import Event
 from wiredoctor.live import Session
+from wiredoctor.live.recorder_client import Event
 from wiredoctor.rules import catalogue
 from wiredoctor.tables import SECOND
 

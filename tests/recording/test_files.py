@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,13 +30,30 @@ from wiredoctor.recording.writing import Writing
 
 
 class Told(Events):
-    """Keeps what is told."""
+    """Keeps what is told, and the descriptors that would be handed over."""
 
     def __init__(self) -> None:
         self.all: list[tuple[str, dict[str, Any]]] = []
+        self.descriptors: list[int] = []
 
-    def tell(self, event: str, **what: object) -> None:
+    def tell(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
         self.all.append((event, what))
+        self.descriptors += [] if descriptor is None else [descriptor]
+        if event == "removed":
+            self.gone(self.descriptors.pop(0))
+
+    def gone(self, descriptor: int) -> None:
+        """The analysis closes a file that was removed."""
+        os.close(descriptor)
+
+    def send(self) -> None:
+        """Everything was sent at once."""
+
+    def close(self) -> None:
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+    __del__ = close
 
     def progress(self, **what: object) -> None:
         self.tell("progress", **what)
@@ -128,11 +148,45 @@ def test_a_ring_of_any_size(sizes: list[int], files: int, limit: int) -> None:
         assert at == made.output.written
 
 
-def test_a_private_ring_is_its_owners_only(tmp_path: Path) -> None:
-    _, told = fed(request(folder=str(tmp_path)), [enhanced(b"1")])
+def test_the_files_of_a_temporary_ring_have_no_name_and_are_handed_over_for_reading(tmp_path: Path) -> None:
+    bodies = [enhanced(bytes(200))] * 10
+    made, told = fed(request(folder=str(tmp_path), ring={"files": 50, "bytes": 700}), bodies)
+    assert not list(tmp_path.iterdir())
+    assert len(told.descriptors) == len(told.of("file")) == 5
+    contents = [os.pread(descriptor, 10_000, 0) for descriptor in told.descriptors]
+    assert sum(kinds(content).count(6) for content in contents) == 10
+    assert [what["begin"] for what in told.of("file")] == [sum(map(len, contents[:n])) for n in range(5)]
+    assert made.output.written == sum(map(len, contents))
+    assert {stat.S_IMODE(os.fstat(descriptor).st_mode) for descriptor in told.descriptors} == {0o600}
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.write(told.descriptors[0], b"x")
+
+
+@pytest.mark.parametrize("ring", [None, {"files": 2, "bytes": 1_000_000}])
+def test_a_named_file_is_handed_over_for_reading_too(tmp_path: Path, ring: dict[str, int] | None) -> None:
+    """The analysis opens no name: it may not be allowed to, and something else may be there by then."""
+    _, told = fed(request(file=str(tmp_path / "a.pcapng"), ring=ring), [enhanced(b"1")])
     (path,) = tmp_path.iterdir()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert told.of("file")[0]["path"] == str(path)
+    (descriptor,) = told.descriptors
+    assert os.pread(descriptor, 10_000, 0) == path.read_bytes() == BEGIN + enhanced(b"1")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.write(descriptor, b"x")
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root, to be another user")
+@pytest.mark.parametrize("ring", [None, {"files": 2, "bytes": 1_000_000}])
+def test_no_link_of_another_user_is_followed(tmp_path: Path, ring: dict[str, int] | None) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, target in (("a.pcapng", "target"), ("link", "folder")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+        os.chown(tmp_path / name, 65534, 65534, follow_symlinks=False)
+    if ring is None:
+        with pytest.raises(PermissionError, match=r"a\.pcapng is a symbolic link of another user"):
+            open_output(request(file=str(tmp_path / "a.pcapng")), Told())
+    with pytest.raises(PermissionError, match="link is a symbolic link of another user"):
+        open_output(request(file=str(tmp_path / "link" / "a.pcapng"), ring=ring), Told())
+    assert not (tmp_path / "target").exists()
+    assert not list((tmp_path / "folder").iterdir())
 
 
 def test_a_ring_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +206,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     if not ROOT or subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("a file system cannot be mounted here")
     yield folder
+    gc.collect()  # descriptors that were handed over
     subprocess.run(["umount", str(folder)], check=True)
 
 
@@ -184,6 +239,23 @@ def test_a_ring_on_a_full_disk_gives_up_its_oldest(small: Path) -> None:
     there = sorted(small.iterdir())
     assert packets(*there) > 30
     assert (299).to_bytes(4, "big") in there[-1].read_bytes()
+
+
+def test_an_analysis_that_closes_a_removed_file_late_is_waited_for(small: Path) -> None:
+    class Late(Told):
+        def gone(self, descriptor: int) -> None:
+            threading.Timer(0.1, os.close, [descriptor]).start()
+
+    told = Late()
+    made = writing(request(file=str(small / "a.pcapng"), ring={"files": 100, "bytes": 10_000}), told)
+    made.blocks.add(BEGIN)
+    for number in range(80):
+        made.blocks.add(enhanced(number.to_bytes(4, "big") + bytes(996)))
+        made.write()
+    made.output.close(used=True)
+    assert (made.full, made.packets) == ("", 80)
+    assert len(told.of("removed")) < 6
+    time.sleep(0.3)
 
 
 def test_a_ring_of_one_file_on_a_full_disk_ends(small: Path) -> None:

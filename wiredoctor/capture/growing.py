@@ -53,9 +53,14 @@ class GrowingCapture(Capture):
         self._parts: list[_Part] = []
         self._known = self._loaded = 0
 
-    def add(self, path: str, begin: int) -> None:
-        """The stream goes on in this file, from the place `begin` on. Raises OSError."""
-        self._parts.append(_Part(begin, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+    def add(self, descriptor: int, begin: int) -> None:
+        """Continue the stream, from the place `begin` on, with this open file, which `close` closes."""
+        self._parts.append(_Part(begin, descriptor))
+
+    @property
+    def first_descriptor(self) -> int | None:
+        """The descriptor of the oldest file of the stream that is still open."""
+        return self._parts[0].file if self._parts else None
 
     def extend(self, end: int) -> None:
         """The stream is written up to this place, which is the end of a block."""

@@ -29,6 +29,14 @@ def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) 
     return _capture([_source(os.fspath(path), max_spool)], os.fspath(path))
 
 
+def open_descriptor(descriptor: int, name: str) -> Capture:
+    """Open a capture file by a descriptor, which stays open; reports call it `name`. Raises CaptureError."""
+    try:
+        return _capture([_open(os.fdopen(os.dup(descriptor), "rb"), name, None)], name)
+    except OSError as error:
+        raise CaptureError(f"{name}: {_reason(error)}") from None
+
+
 def open_merged(paths: Sequence[str], name: str, on_error: Callable[[str], None], *, max_spool: int | None = None) -> Capture:
     """Opens several captures as one, called `name`: their packets in order of time, as mergecap(1) puts them.
 

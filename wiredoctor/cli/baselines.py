@@ -11,7 +11,9 @@ from wiredoctor.cli.exits import UsageError
 
 
 def fingerprints(path: str) -> frozenset[str]:
-    """Of the findings in a JSON or JSON Lines report; raises UsageError where the file is neither."""
+    """Return those of the findings in a JSON or JSON Lines report, none without a path; raises UsageError if it is neither."""
+    if not path:
+        return frozenset()
     try:
         text = Path(path).read_text("utf-8")
     except OSError as error:

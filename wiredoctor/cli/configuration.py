@@ -39,15 +39,37 @@ class Configuration(NamedTuple):
     thresholds: Mapping[str, Mapping[str, str | int]] = MappingProxyType({})
 
 
-def configuration(path: str | None, catalogue: Catalogue) -> Configuration:
-    """The configuration in this file, or without one in the nearest file of the current folder and those above it.
+class Source(NamedTuple):
+    """A configuration as it was read: the name of its file and its keys. Without a file there are no keys."""
 
-    Says a line for each entry that has expired. Raises UsageError, in a line, on everything that is wrong.
-    """
+    file: str = ""
+    table: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def baseline(self) -> str:
+        """The path of the baseline; empty if there is none."""
+        return _beside(self.file, _text(self.table.get("baseline", ""), f"{self.file}: baseline"))
+
+
+def read_file(path: str | None) -> Source:
+    """Read this configuration, or without a path the nearest one of the current folder and those above it. Raises UsageError."""
     file = _given(path) if path is not None else nearest(_here())
-    if file is None:
+    return Source() if file is None else Source(str(path or _short(file)), _table(file) or {})
+
+
+def configuration(path: str | None, catalogue: Catalogue) -> Configuration:
+    """Return what `read_file` finds, checked."""
+    return checked(read_file(path), catalogue)
+
+
+def checked(source: Source, catalogue: Catalogue) -> Configuration:
+    """Return the configuration with the rules of this catalogue.
+
+    Prints a line for each entry that has expired. Raises UsageError, in a line, on everything that is wrong.
+    """
+    if not source.file:
         return Configuration()
-    read = read_table(_table(file) or {}, str(path or _short(file)), catalogue, datetime.now().astimezone().date())
+    read = read_table(source.table, source.file, catalogue, datetime.now().astimezone().date())
     for line in read.expired:
         say(line)
     return read

@@ -31,7 +31,7 @@ def check_copies(files: Sequence[Output], captures: Sequence[str], *, merge: boo
     copies = [file.path for file in files if file.format == Format.pcapng]
     if only_findings and not copies:
         raise UsageError("--only-findings is about copies of packets: add -o FILE.pcapng")
-    if not copies:
+    if not copies or not captures:
         return
     from wiredoctor.pipeline import inputs
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.completing import interfaces
-from wiredoctor.cli.configuration import configuration
+from wiredoctor.cli.configuration import checked, read_file
 from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exits import STOPPING, Exit, Stopped, UsageError, say
 from wiredoctor.cli.options import (
@@ -38,14 +39,15 @@ from wiredoctor.cli.options import (
 from wiredoctor.cli.orders import Backend, ordered
 from wiredoctor.cli.outputs import Output, outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
-from wiredoctor.cli.running import reduced, requested
+from wiredoctor.cli.running import allow_many_files, reduced, requested
 from wiredoctor.cli.writing import How, needs_packets, write_files, write_report
+from wiredoctor.live import RecorderError, Started, start
 
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.cli.running import Request
     from wiredoctor.cli.screen import View
-    from wiredoctor.live import News, Order, Session
+    from wiredoctor.live import News, Session
     from wiredoctor.report.paper import Paper
 
 LOOK = 1.0
@@ -114,24 +116,27 @@ def live(
     Ctrl-C or SIGTERM ends it in order, a second one at once. Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was
     wrong or capturing is not possible; 3 a fault of wiredoctor.
     """
-    order = ordered(interface, filter, write, ring, duration, packets, snaplen, buffer, backend)
     files = outputs(output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
         raise UsageError("-o: a report that copies packets needs them all: add --write FILE, without --ring")
     check_copies(files, [], merge=False, only_findings=only_findings)
-    rules = every_rule()
-    read = configuration(config, rules)
-    sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
-    request = requested(rules, read, wanted(None, None, None, None, None, sure), select, ignore)
-    if show_secrets and not quiet:
-        say("the output holds secrets (--show-secrets): think before you pass it on")
+    order = ordered(interface, filter, write, ring, duration, packets, snaplen, buffer, backend, files)
+    source = read_file(config)
+    known = fingerprints(source.baseline)
+    allow_many_files()
     name = write or "live: " + ", ".join(interface)
-    with _view(name, format, color, quiet=quiet) as view:
-        report = _run(order, name, request, view, show_secrets=show_secrets, quiet=quiet)
-    least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
-    code = _exit(report, least, request.selected)
-    how = How(quiet=quiet, only_findings=only_findings, fail_on=least, selected=request.selected, code=code)
-    _write(report, files, format, view, color, how)
+    with start(order) as started, _view(name, format, color, quiet=quiet) as view:
+        rules = every_rule()
+        read = checked(source, rules)
+        sure = min_confidence or Confidence(read.min_confidence or Confidence.low)
+        request = requested(rules, read, wanted(None, None, None, None, None, sure), select, ignore, known=known)
+        if show_secrets and not quiet:
+            say("the output holds secrets (--show-secrets): think before you pass it on")
+        report = _run(started, name, request, view, show_secrets=show_secrets, quiet=quiet)
+        least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
+        code = _exit(report, least, request.selected)
+        how = How(quiet=quiet, only_findings=only_findings, fail_on=least, selected=request.selected, code=code)
+        _write(report, files, format, view, color, how)
     return code
 
 
@@ -151,19 +156,19 @@ def _view(name: str, format: LiveFormat, color: Color, *, quiet: bool) -> Genera
         view.close()
 
 
-def _run(order: Order, name: str, request: Request, view: View, *, show_secrets: bool, quiet: bool) -> Report:
-    """Captures until it is over or somebody ends it; the report, reduced to what is wanted."""
+def _run(started: Started, name: str, request: Request, view: View, *, show_secrets: bool, quiet: bool) -> Report:
+    """Capture until it is over or somebody ends it; return the report, reduced to what is wanted."""
     from wiredoctor.live import watch
     from wiredoctor.pipeline import CaptureError
-    from wiredoctor.recording.privileges import DAC_OVERRIDE, give_up
 
     try:
         with watch(
-            order, name, select=request.selected, ignore=request.ignored, thresholds=request.configuration.thresholds,
-            show_secrets=show_secrets,
+            started.recorder.order, name, select=request.selected, ignore=request.ignored,
+            thresholds=request.configuration.thresholds, show_secrets=show_secrets, recorder=started.recorder, rows=started.rows,
         ) as session, _ended_by_signals(session):  # fmt: skip
-            # bytes that anybody may have sent are read with no more rights than files need: what captures is another process
-            give_up({DAC_OVERRIDE}, "")
+            _show(session.look(LOOK), request, view)
+            if note := started.rights.note:  # never in silence, but not beside the line that says why nothing can be captured
+                (say if quiet else view.note)(note)
             while not session.over:
                 _show(session.look(LOOK), request, view)
             reason, text = session.ended
@@ -172,7 +177,7 @@ def _run(order: Order, name: str, request: Request, view: View, *, show_secrets:
             _drops(session, view)
             view.close()
             return reduced(session.report(), request)
-    except CaptureError as error:
+    except (RecorderError, CaptureError) as error:
         raise UsageError(str(error)) from None
 
 
@@ -235,4 +240,6 @@ def _write(report: Report, files: Sequence[Output], format: LiveFormat, view: Vi
 def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str]) -> int:
     from wiredoctor.report.verdict import reached
 
+    if report.incomplete:
+        return Exit.BAD_INPUT
     return Exit.FAILED_ON if fail_on and reached(report, fail_on.value, selected) else Exit.DONE

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wiredoctor.cli.exits import UsageError
-from wiredoctor.cli.options import size
+from wiredoctor.cli.options import Format, size
 
 if TYPE_CHECKING:
+    from wiredoctor.cli.outputs import Output
     from wiredoctor.live import Order, Ring
 
 LEAST_RING = 1 << 20
@@ -29,7 +30,7 @@ class Backend(StrEnum):
 
 def ordered(
     interfaces: Sequence[str], filter: str | None, write: str | None, ring: str | None, duration: str | None,
-    packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None,
+    packets: int | None, snaplen: int | None, buffer: int | None, backend: Backend | None, outputs: Sequence[Output],
 ) -> Order:  # fmt: skip
     """What the command line asks for; raises UsageError."""
     from wiredoctor.live import Order
@@ -41,8 +42,22 @@ def ordered(
     return Order(
         interfaces=tuple(interfaces), folder="", filter=filter or "", file=None if write is None else os.path.abspath(write),
         ring=None if ring is None else _ring(ring), snaplen=snaplen, duration=_seconds(duration), packets=packets,
-        buffer=buffer, backend=None if backend is None else backend.value,
+        buffer=buffer, backend=None if backend is None else backend.value, outputs=tuple(map(_output, outputs)),
     )  # fmt: skip
+
+
+def _output(output: Output) -> tuple[str, tuple[str, ...]]:
+    """Return the path and, of a folder, the names of the files in it."""
+    return os.path.abspath(output.path), _TABLE_FILES if output.format == Format.tables else ()
+
+
+_TABLES = (
+    "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "exchanges",
+    "connections", "findings",
+)  # fmt: skip
+"""The keys of report.exported.TABLES, which loads Polars: too early here, as it starts threads."""
+
+_TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))
 
 
 def _writable(write: str) -> None:

@@ -41,13 +41,17 @@ def requested(
     select: Sequence[str] | None = None,
     ignore: Sequence[str] | None = None,
     baseline: str | None = None,
+    known: frozenset[str] | None = None,
 ) -> Request:
-    """Command line before configuration; what is ignored is ignored by both. Raises UsageError on whatever is wrong."""
+    """Command line before configuration; what is ignored is ignored by both. Raises UsageError on whatever is wrong.
+
+    `known`: the fingerprints of the baseline, if they were read before.
+    """
     check_thresholds(configuration, catalogue)
     selected = names("--select", select, catalogue) or [*configuration.select]
     ignored = [*names("--ignore", ignore, catalogue), *configuration.ignore]
     file = baseline if baseline is not None else configuration.baseline
-    return Request(wanted, configuration, selected, ignored, file, fingerprints(file) if file else frozenset())
+    return Request(wanted, configuration, selected, ignored, file, fingerprints(file) if known is None else known)
 
 
 def run(
@@ -74,7 +78,7 @@ def run(
 
     unreadable: list[str] = [] if unread is None else unread
     if keep:
-        _allow_many_files()
+        allow_many_files()
     jobs = jobs or min(os.cpu_count() or 1, MOST_JOBS)
     with Bar(quiet=quiet) as bar:
 
@@ -97,8 +101,8 @@ def run(
     return reduced(report, request), not (unreadable or report.incomplete)
 
 
-def _allow_many_files() -> None:
-    """Captures that are kept stay open, and a folder may hold more of them than a process may open by default."""
+def allow_many_files() -> None:
+    """Raise the limit of open files: captures that are kept stay open, and a ring may have many files."""
     try:
         import resource
 

@@ -5,8 +5,21 @@ Nothing is captured to find out. The standard library is enough, so that asking 
 
 from __future__ import annotations
 
-from wiredoctor.interfaces.backends import permission
+from wiredoctor.interfaces.backends import find, permission, search_path
+from wiredoctor.interfaces.capabilities import demanded, is_privileged
 from wiredoctor.interfaces.listing import interfaces
 from wiredoctor.interfaces.model import ANY, Backend, Interface, Permission, UnsupportedSystemError
 
-__all__ = ["ANY", "Backend", "Interface", "Permission", "UnsupportedSystemError", "interfaces", "permission"]
+__all__ = [
+    "ANY",
+    "Backend",
+    "Interface",
+    "Permission",
+    "UnsupportedSystemError",
+    "demanded",
+    "find",
+    "interfaces",
+    "is_privileged",
+    "permission",
+    "search_path",
+]

@@ -8,11 +8,15 @@ import stat
 import sys
 from pathlib import Path
 
-from wiredoctor.interfaces.capabilities import NET_RAW, SETGID, Held, after_exec, held
+from wiredoctor.interfaces.capabilities import NET_RAW, SETGID, Held, after_exec, held, is_privileged
 from wiredoctor.interfaces.model import Backend, BackendName, Permission
 
-FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
-"""Searched after PATH: some distributions keep tcpdump where the PATH of ordinary users does not lead."""
+FOLDERS = (
+    "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin",
+    "/run/wrappers/bin", "/run/current-system/sw/bin",
+)  # fmt: skip
+"""Where programs of the system are, the last two on NixOS. Some distributions keep tcpdump where the PATH of ordinary users does
+not lead."""
 
 _PROGRAMS: tuple[BackendName, ...] = ("dumpcap", "tcpdump")
 
@@ -51,10 +55,19 @@ def _refused(mine: Held) -> str:
     return ""
 
 
+def search_path() -> str:
+    """Return where programs are looked for, in the form of PATH.
+
+    PATH comes first, but for a process with privileges, which must not execute what another user has put there; for nobody
+    does a relative entry count, with which a program of the current folder would be executed.
+    """
+    own = [] if is_privileged() else os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([*filter(os.path.isabs, own), *FOLDERS]))
+
+
 def find(program: str) -> str | None:
-    """The path of a program, also where this user may not execute it; what may be executed comes first."""
-    folders = dict.fromkeys([*filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)), *FOLDERS])
-    there = [path for folder in folders if _is_file(path := os.path.join(folder, program))]
+    """Return the path of a program, also if this user may not execute it; one that may be executed comes first."""
+    there = [path for folder in search_path().split(os.pathsep) if _is_file(path := os.path.join(folder, program))]
     return next((path for path in there if os.access(path, os.X_OK)), there[0] if there else None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,13 @@ def held(status: str = "") -> Held:
     return Held(int(has["Uid"][1]), *sets, no_new_privileges=has.get("NoNewPrivs", ["0"]) == ["1"])
 
 
+def is_privileged() -> bool:
+    """Return whether this process may do more than an ordinary user: it is root, or has any capability."""
+    if not hasattr(os, "geteuid"):
+        return False
+    return os.geteuid() == 0 or (sys.platform == "linux" and held().effective != 0)
+
+
 def after_exec(held: Held, program: str) -> int | None:
     """The effective capabilities of the program when this process executes it; None where the kernel refuses to."""
     ignored = bool(os.statvfs(program).f_flag & os.ST_NOSUID)
@@ -82,6 +90,12 @@ def granted(program: str) -> Granted:
     except OSError:  # it has none, or its file system has none for any
         return NOTHING
     return parsed(raw)
+
+
+def demanded(program: str) -> int:
+    """Return the capabilities without which the kernel refuses to execute the file, as bits."""
+    file = granted(program)
+    return file.permitted if file.forced else 0
 
 
 def parsed(raw: bytes) -> Granted:

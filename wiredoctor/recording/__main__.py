@@ -1,4 +1,4 @@
-"""python -m wiredoctor.recording REQUEST: see `request.py`; standard input that ends, or says anything, is the sign to stop."""
+"""python -m wiredoctor.recording REQUEST: see `request.py` and `control.py`; it stops when standard input ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import signal
 import sys
 from types import FrameType
 
+from wiredoctor.interfaces import is_privileged, search_path
+from wiredoctor.recording.control import Control
 from wiredoctor.recording.events import Events
+from wiredoctor.recording.folder import remove_abandoned
 from wiredoctor.recording.recorder import Recorder
 from wiredoctor.recording.request import read_request
 
@@ -27,6 +30,7 @@ def _wake() -> int:
         os.set_blocking(file, False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _nothing)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # see recording/folder.py
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     return reader
 
@@ -40,9 +44,12 @@ def main() -> int:
         events.tell("error", text=f"this is no request for a recording: {error}")
         return 2
     woken = _wake()
+    if is_privileged():
+        os.environ["PATH"] = search_path()  # libraries execute programs, too
+    remove_abandoned()
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
-    code = Recorder(request, events, [0, woken]).run()
+    code = Recorder(request, events, Control(0, woken)).run()
     events.finish(1)
     return code
 

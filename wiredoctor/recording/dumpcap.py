@@ -7,8 +7,10 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+from wiredoctor.interfaces import demanded
 from wiredoctor.recording.blocks import user_application
 from wiredoctor.recording.counters import Counters
+from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
 from wiredoctor.recording.process import Process
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ class Dumpcap:
         words += ["-f", request.filter] if request.filter else []
         for name in interfaces:
             words += ["-i", name]
-        self._process = Process([*words, "-w", "-"])
+        self.capabilities = _needed(path)
+        self._process = Process([*words, "-w", "-"], self.capabilities)
         self.processes = [self._process.id]
         self._counters = Counters(self._process.id, interfaces)
 
@@ -80,3 +83,8 @@ class Dumpcap:
 
     def complaint(self) -> str:
         return self._process.complaint()
+
+
+def _needed(path: str) -> frozenset[int]:
+    """Return what dumpcap needs: if its file demands more than there is, the kernel does not start it at all."""
+    return frozenset((NET_RAW, NET_ADMIN) if demanded(path) >> NET_ADMIN & 1 else (NET_RAW,))

@@ -1,25 +1,43 @@
-"""What happens, told on standard output: a JSON object a line. A reader that does not read never holds the capture up."""
+"""Report what happens on standard output, one JSON object per line. A reader that does not read never delays the capture."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
+import socket
 import stat
 import time
+from collections import deque
+from typing import NamedTuple
+
+_NAP = 0.01
+"""Seconds after which a descriptor that could not be sent is sent again; the socket does not tell when."""
+
+
+class _Piece(NamedTuple):
+    """Bytes to send, and a descriptor that goes with the first of them."""
+
+    data: bytes
+    descriptor: int | None = None
 
 
 class Events:
-    """Writes events to `file`. Of progress only the latest waits for a full pipe; everything else waits until it can be sent."""
+    """Write events to `file`. While the pipe is full, of progress only the latest event waits; of all others, every one.
+
+    If `file` is a Unix socket, an event can hand over a descriptor.
+    """
 
     def __init__(self, file: int) -> None:
         self.file = file
         self.closed = False
         """Nobody will ever read again."""
-        self._waiting = bytearray()
+        self._waiting: deque[_Piece] = deque()
         self._progress = b""
         mode = os.fstat(file).st_mode
-        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):  # a terminal is shared with others
+        self._socket = socket.socket(fileno=os.dup(file)) if stat.S_ISSOCK(mode) else None
+        if stat.S_ISFIFO(mode) or self._socket is not None:  # a terminal is shared with others
             os.set_blocking(file, False)
 
     @property
@@ -27,32 +45,53 @@ class Events:
         """Whether something could not be sent yet."""
         return not self.closed and bool(self._waiting or self._progress)
 
-    def tell(self, event: str, **what: object) -> None:
-        """An event that must arrive."""
-        self._progress = b""  # this one is sent behind it, and the next progress says more
-        self._waiting += _line(event, what)
+    def tell(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
+        """Send an event that must arrive. `descriptor` is closed here once it was sent, or if nothing can receive it."""
+        self._progress = b""  # this event is sent after it, and the next progress is newer
+        if descriptor is not None and self._socket is None:
+            os.close(descriptor)
+            descriptor = None
+        if descriptor is not None:
+            what["has_descriptor"] = True
+        self._waiting.append(_Piece(_line(event, what), descriptor))
         self.send()
 
     def progress(self, **what: object) -> None:
-        """How far the capture has come; forgotten when the next is told before this one could be sent."""
+        """Send how far the capture has come; dropped if the next progress comes before this one could be sent."""
         self._progress = _line("progress", what)
         self.send()
 
     def send(self) -> None:
-        """As much as the pipe takes."""
+        """Send as much as the pipe takes."""
         while self.waiting:
             if not self._waiting:
-                self._waiting += self._progress
+                self._waiting.append(_Piece(self._progress))
                 self._progress = b""
+            piece = self._waiting[0]
             try:
-                del self._waiting[: os.write(self.file, self._waiting)]
+                sent = self._write(piece)
             except BlockingIOError:
                 return
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:  # too many descriptors are on their way (unix(7))
+                    time.sleep(_NAP)
+                    return
                 self.closed = True
+                return
+            if piece.descriptor is not None:
+                os.close(piece.descriptor)
+            if sent < len(piece.data):
+                self._waiting[0] = _Piece(piece.data[sent:])
+            else:
+                self._waiting.popleft()
+
+    def _write(self, piece: _Piece) -> int:
+        if piece.descriptor is None or self._socket is None:
+            return os.write(self.file, piece.data)
+        return socket.send_fds(self._socket, [piece.data], [piece.descriptor])
 
     def finish(self, seconds: float) -> None:
-        """Waits for the reader to take what is left, at most so long."""
+        """Wait for the reader to take what is left, at most this long."""
         end = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.file, select.POLLOUT)

@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 from collections.abc import Sequence
 
-from wiredoctor.recording.privileges import KILL, give_up
+from wiredoctor.recording.privileges import KILL, keep_only
 
 _SCRIPT = 'read -r line; kill -TERM "$@"; sleep 1; kill -KILL "$@"'
 """`read` comes back when the other end of its pipe is gone."""
@@ -23,7 +23,7 @@ class Guard:
                 self._shell = subprocess.Popen(
                     ["/bin/sh", "-c", _SCRIPT, "guard", *map(str, processes)],
                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-                    preexec_fn=lambda: give_up({KILL}, ""),  # noqa: PLW1509 - there are no threads here
+                    preexec_fn=lambda: keep_only((KILL,)),  # noqa: PLW1509 - there are no threads here
                 )  # fmt: skip
 
     def dismiss(self) -> None:

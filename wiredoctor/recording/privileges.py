@@ -1,4 +1,7 @@
-"""What root can do and this program does not need is given up (capabilities(7), prctl(2), capset(2)); Linux only."""
+"""Give up the capabilities that a process does not need (capabilities(7), prctl(2), capset(2)); on Linux only.
+
+capset(2) and prctl(2) change the calling thread alone: call `keep_only` before a second thread is started.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Collection, Generator
 from pathlib import Path
+from typing import Any
 
-DAC_OVERRIDE, KILL, SETGID, SETUID, NET_ADMIN, NET_RAW = 1, 5, 6, 7, 12, 13
+CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, NET_ADMIN, NET_RAW = 0, 1, 3, 5, 6, 7, 12, 13
 """Capabilities by their numbers in linux/capability.h."""
 
-_PDEATHSIG, _NO_NEW_PRIVS = 1, 38
+_PDEATHSIG, _CAPBSET_READ, _CAPBSET_DROP, _NO_NEW_PRIVS, _AMBIENT = 1, 23, 24, 38, 47
+_AMBIENT_IS_SET, _AMBIENT_LOWER = 1, 3
 _VERSION_3 = 0x20080522
 
 
@@ -30,46 +36,89 @@ def _libc() -> ctypes.CDLL:
 
 
 def end_with_parent(signal: int) -> None:
-    """To be called in a child: it gets this signal when its parent is gone."""
+    """Have the kernel send this signal to the calling process when its parent dies."""
     if sys.platform == "linux":
         _libc().prctl(_PDEATHSIG, signal, 0, 0, 0)
 
 
 def effective() -> int:
-    """The effective capabilities of this process as bits; 0 where the system has none."""
+    """Return the effective capabilities of this process as bits; 0 where the system has none."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
-            if line.startswith("CapEff:"):
+        # as bytes: a user who cannot read the installation cannot load an encoding either
+        for line in Path("/proc/self/status").read_bytes().splitlines():
+            if line.startswith(b"CapEff:"):
                 return int(line.split()[1], 16)
     return 0
 
 
 def has(capability: int) -> bool:
-    """Whether this process has a capability."""
+    """Return whether this process has a capability."""
     return bool(effective() >> capability & 1)
 
 
-def give_up(keep: set[int], folder: str) -> None:
-    """As root, keeps only these capabilities, for this process and all that it executes, and no way to get others.
+def keep_only(
+    capabilities: Collection[int], *, gained: Collection[int] | None = None, no_new_privileges: bool = True
+) -> list[str]:
+    """Remove all other capabilities from all five sets of the calling thread; return what the kernel refused, in words.
 
-    Where `folder` (in which files have to be made and removed) is only open to who may pass over permissions, that right is kept
-    as well. A user who is not root has nothing to give up; what is executed may then have capabilities in its file.
+    Capabilities that the process does not have are not added. Ambient ones stay ambient if they are kept, so that a program
+    that is executed has them, too. `gained`: what stays in the bounding set, by default the same. With `no_new_privileges`
+    no program that is executed can gain others.
     """
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return
+    if sys.platform != "linux":
+        return []
     libc = _libc()
-    kept = sum(1 << capability for capability in keep) & effective()
-    override = 1 << DAC_OVERRIDE & effective()
-    _set(libc, kept, kept | override)
-    if folder and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        kept |= override
-    libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _set(libc, kept, kept)
+    kept = sum(1 << capability for capability in capabilities) & effective()
+    refused: list[str] = []
+    bounding = kept if gained is None else sum(1 << capability for capability in gained)
+    if _drop_bounding_set(libc, bounding) and os.geteuid() == 0:  # without SETPCAP nobody may, and only root could gain from it
+        refused.append("the bounding set of capabilities")
+    ambient = _lower_ambient(libc, kept)
+    if no_new_privileges and libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
+        refused.append("the right to gain privileges (no_new_privs)")
+    if not _set(libc, kept, kept, ambient):
+        refused.append("capabilities")
+    return refused
 
 
-def _set(libc: ctypes.CDLL, effective_bits: int, permitted: int) -> None:
-    halves = (_Sets * 2)()
+@contextlib.contextmanager
+def only_effective(capabilities: Collection[int]) -> Generator[None]:
+    """Leave only these capabilities in effect for a while."""
+    if sys.platform != "linux":
+        yield
+        return
+    libc, bits = _libc(), effective()
+    _set(libc, sum(1 << one for one in capabilities) & bits, bits, 0)
+    try:
+        yield
+    finally:
+        _set(libc, bits, bits, 0)
+
+
+def _drop_bounding_set(libc: ctypes.CDLL, kept: int) -> bool:
+    """Drop what is not kept from the bounding set; return whether the kernel refused."""
+    for capability in range(64):
+        surplus = not kept >> capability & 1 and libc.prctl(_CAPBSET_READ, capability, 0, 0, 0) == 1
+        if surplus and libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0):
+            return True
+    return False
+
+
+def _lower_ambient(libc: ctypes.CDLL, kept: int) -> int:
+    """Lower the ambient capabilities that are not kept; return the others as bits."""
+    ambient = 0
+    for capability in range(64):
+        if libc.prctl(_AMBIENT, _AMBIENT_IS_SET, capability, 0, 0) == 1:
+            if kept >> capability & 1:
+                ambient |= 1 << capability
+            else:
+                libc.prctl(_AMBIENT, _AMBIENT_LOWER, capability, 0, 0)
+    return ambient
+
+
+def _set(libc: ctypes.CDLL, effective_bits: int, permitted: int, inheritable: int) -> bool:
+    halves: Any = (_Sets * 2)()
     for half in range(2):
         shift, low = 32 * half, 0xFFFFFFFF
-        halves[half] = _Sets(effective_bits >> shift & low, permitted >> shift & low, 0)
-    libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref(halves))
+        halves[half] = _Sets(effective_bits >> shift & low, permitted >> shift & low, inheritable >> shift & low)
+    return libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref(halves)) == 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
+from collections.abc import Collection
 from typing import IO
 
-from wiredoctor.recording.privileges import end_with_parent
+from wiredoctor.interfaces import find
+from wiredoctor.recording.privileges import end_with_parent, keep_only
 
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
@@ -19,27 +20,29 @@ _PIPE = 1 << 20
 _SAID = 16_384
 """Bytes of standard error that are kept, at most."""
 
-_PLACES = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
-"""Where programs are that only root is expected to use; not in everybody's PATH."""
-
 
 def program(name: str) -> str | None:
-    """Where a program is that we may execute."""
-    return shutil.which(name, path=_search())
-
-
-def _search() -> str:
-    return os.pathsep.join([os.environ.get("PATH", ""), *_PLACES])
+    """Return the path of a program that this process may execute."""
+    path = find(name)
+    return path if path is not None and os.access(path, os.X_OK) else None
 
 
 class Process:
-    """A program that writes to a pipe, in a session of its own, so that a terminal's Ctrl-C does not reach it."""
+    """A program that writes to a pipe, in a session of its own, so that a terminal's Ctrl-C does not reach it.
 
-    def __init__(self, words: list[str]) -> None:
+    Started by root, it has these `capabilities` and no others.
+    """
+
+    def __init__(self, words: list[str], capabilities: Collection[int]) -> None:
+        def prepare() -> None:
+            end_with_parent(signal.SIGTERM)
+            if os.geteuid() == 0:
+                keep_only(capabilities)
+
         self._process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, bufsize=0,
             env={**os.environ, "LC_ALL": "C"},
-            preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # noqa: PLW1509 - there are no threads here
+            preexec_fn=prepare,  # noqa: PLW1509 - there are no threads here
         )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stderr is not None

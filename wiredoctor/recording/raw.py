@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wiredoctor.recording import encode
 from wiredoctor.recording.links import is_up
+from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ class Raw:
     linger = 0.0
     begun = True
     processes: tuple[int, ...] = ()
+    capabilities = frozenset((NET_RAW, NET_ADMIN))
 
     def __init__(self, interfaces: Sequence[str], request: Request) -> None:
         from scapy import __version__ as version

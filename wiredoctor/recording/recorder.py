@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.backend import Backend, StoppedError
 from wiredoctor.recording.blocks import Blocks, Piece, StreamError
+from wiredoctor.recording.control import SIGNAL
 from wiredoctor.recording.encode import ending
 from wiredoctor.recording.files import open_output
+from wiredoctor.recording.folder import remove_tree
 from wiredoctor.recording.links import Links
-from wiredoctor.recording.privileges import KILL, NET_ADMIN, NET_RAW, SETGID, SETUID, give_up
+from wiredoctor.recording.opened import Outputs
+from wiredoctor.recording.privileges import keep_only
 from wiredoctor.recording.source import trouble
 from wiredoctor.recording.waiting import wait
 from wiredoctor.recording.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from wiredoctor.recording.control import Control, Message
     from wiredoctor.recording.events import Events
     from wiredoctor.recording.files import Output
     from wiredoctor.recording.request import Request
@@ -39,26 +40,45 @@ _NEVER = float("inf")
 
 
 class Recorder:
-    """One capture. `control`: files that are readable when it is to stop."""
+    """One capture, and what the analysis asks for until it is gone."""
 
-    def __init__(self, request: Request, events: Events, control: Sequence[int]) -> None:
+    def __init__(self, request: Request, events: Events, control: Control) -> None:
         self._request = request
         self._events = events
         self._control = control
         self._links = Links(request.interfaces)
         blocks = Blocks()
-        self._backend = Backend(request, self._links, blocks, control)
+        self._backend = Backend(request, self._links, blocks, control.files)
         self._writing = Writing(blocks, events, request.packets)
         self._reason = self._text = ""
         self._again = False  # to be started again because an interface has come back
-        self._killed = self._orphaned = False
+        self._killed = False
+        self._asked = False  # to stop, by the analysis
+        self._outputs = Outputs([])
+        self._for_outputs: set[int] = set()
         self._until = 0  # when it was asked to end, by the clock that stamps packets
         self._stop_at = self._kill_at = self._end_at = _NEVER
         self._nap_until = self._look_at = 0.0
 
     def run(self) -> int:
-        """The exit code of the program."""
+        """Capture; return the exit code of the program."""
         try:
+            return self._run() if self._may_begin() else 0
+        finally:
+            self._outputs.close()
+            if self._request.folder and (self._request.waits or not self._asked):  # nobody else removes it
+                remove_tree(self._request.folder)
+
+    def _may_begin(self) -> bool:
+        """Wait until the analysis asks to begin; return False if it asks to stop, or is gone."""
+        messages: list[Message] = []
+        while self._request.waits and not messages and not self._control.closed:
+            messages = self._control.messages(wait(self._control.open_files, _NEVER))
+        return not self._request.waits or [message["do"] for message in messages] == ["begin"]
+
+    def _run(self) -> int:
+        try:
+            self._outputs = Outputs(self._request.outputs)
             output = open_output(self._request, self._events)
         except OSError as error:
             name = error.filename or self._request.file or self._request.folder
@@ -73,7 +93,7 @@ class Recorder:
         if isinstance(begun, str):
             output.close(used=False)
             return self._cannot(begun)
-        give_up({KILL, SETGID, SETUID, NET_ADMIN, NET_RAW}, self._folder())
+        self._drop_rights(begun)
         self._tell_begin(begun, output)
         try:
             while self._backend.source is not None or not self._reason:
@@ -85,15 +105,31 @@ class Recorder:
             with contextlib.suppress(OSError):  # a disk that is gone, as was told
                 output.write(Piece(memoryview(ending(self._until, self._writing.packets)), 0))
         output.close(used=True)
-        if self._orphaned:
-            shutil.rmtree(self._request.folder, ignore_errors=True)
-        return self._over(output)
+        self._over(output)
+        self._serve()
+        return 0
 
-    def _folder(self) -> str:
-        """Where files come and go while it runs; empty where there is only one."""
-        if self._request.ring is None:
-            return ""
-        return self._request.folder if self._request.file is None else os.path.dirname(self._request.file) or "."
+    def _drop_rights(self, source: Source) -> None:
+        """Keep only what this backend needs, and what it takes to make files where they were asked for."""
+        if os.geteuid() != 0:
+            keep_only(source.capabilities, no_new_privileges=False)  # a backend may have its own in its file
+            return
+        folders = [self._request.folder] if self._request.folder else []
+        if self._request.ring is not None and self._request.file is not None:
+            folders.append(os.path.dirname(self._request.file) or ".")
+        self._for_outputs = self._outputs.capabilities(source.capabilities, folders)
+        refused = keep_only(source.capabilities | self._for_outputs)
+        if refused:
+            self._events.tell("note", text=f"the recorder could not drop {' and '.join(refused)}")
+
+    def _serve(self) -> None:
+        """Open files for the analysis until it is gone."""
+        keep_only(self._for_outputs)
+        while self._request.waits and not self._control.closed:
+            out = self._events.file if self._events.waiting else -1
+            ready = wait(self._control.open_files, _NEVER, out)
+            self._events.send()
+            self._obey(ready)
 
     def _cannot(self, text: str) -> int:
         self._events.tell("error", text=text)
@@ -125,7 +161,7 @@ class Recorder:
         napping = now < self._nap_until
         files = [*source.files()] if source is not None and not napping else []
         watched = [self._links.file] if self._links.file >= 0 else []
-        control = [*self._control] if not self._reason else []
+        control = self._control.open_files
         told = self._writing.tell()
         next_time = min(told, min(self._look_at, self._end_at, self._stop_at, self._kill_at) - now)
         if napping:
@@ -133,19 +169,23 @@ class Recorder:
         out = self._events.file if self._events.waiting else -1
         ready = wait([*files, *watched, *control], max(0.0, next_time), out)
         self._events.send()
-        if not ready.isdisjoint(control) or self._events.closed:
-            self._orphaned = self._events.closed or self._gone(ready)
-            self._stop("stopped")
+        self._obey(ready)
         if source is not None:
             self._read(source, [file for file in files if file in ready])
         if not ready.isdisjoint(watched):
             self._tell_changes()
         self._by_the_clock(time.monotonic())
 
-    def _gone(self, ready: set[int]) -> bool:
-        """Whether the analysis has ended without a word: then nobody else removes its folder."""
-        first = self._control[0]
-        return first in ready and not os.read(first, 64)
+    def _obey(self, ready: set[int]) -> None:
+        """Do what the analysis asks for, or a signal; stop when the analysis is gone."""
+        for message in self._control.messages(ready):
+            if message["do"] in ("open", "commit", "discard", "remove"):
+                self._outputs.answer(message, self._events)
+            elif message["do"] == "stop":
+                self._asked = message is not SIGNAL
+                self._stop("stopped")
+        if self._control.closed or self._events.closed:
+            self._stop("stopped")
 
     def _read(self, source: Source, files: list[int]) -> None:
         writing = self._writing

@@ -19,8 +19,19 @@ class Ring(NamedTuple):
     bytes: int
 
 
+class OutputFile(NamedTuple):
+    """A file; or, if there are `names`, a folder and the files in it."""
+
+    path: str
+    names: list[str]
+
+
 class Request(NamedTuple):
-    """What is asked for. `file` None: a private ring in `folder`. `snaplen`, `packets`, `duration` None: no limit."""
+    """What is asked for. `file` None: a ring of files without names in `folder`. `snaplen`, `packets`, `duration` None: no limit.
+
+    `outputs`: what may be opened for the analysis. `waits`: begin when asked to, stay
+    until nobody can ask any more, and then remove `folder`.
+    """
 
     interfaces: list[str]
     filter: str
@@ -32,6 +43,8 @@ class Request(NamedTuple):
     packets: int | None
     buffer: int
     backend: str | None
+    outputs: list[OutputFile]
+    waits: bool
 
 
 def read_request(text: str) -> Request:
@@ -53,4 +66,6 @@ def read_request(text: str) -> Request:
         packets=asked.get("packets"),
         buffer=asked.get("buffer") or DEFAULT_BUFFER,
         backend=asked.get("backend"),
+        outputs=[OutputFile(str(path), [str(name) for name in names]) for path, names in asked.get("outputs") or ()],
+        waits=bool(asked.get("waits")),
     )

@@ -24,6 +24,12 @@ class Source(Protocol):
     """Seconds until what is captured is handed over: when it is interrupted earlier, it forgets what it has by then."""
 
     @property
+    def capabilities(self) -> frozenset[int]:
+        """What is needed to stop it, and to start it again when an interface is back; for a receive buffer larger than
+        net.core.rmem_max, NET_ADMIN is among them."""
+        ...
+
+    @property
     def processes(self) -> Sequence[int]:
         """Process ids."""
         ...
@@ -86,7 +92,8 @@ _KINDS = (
     ("filter", r"capture filter|filter expression|cannot set filter|failed to compile filter|parse filter"),
 )
 _CHATTER = re.compile(
-    r"(Capturing on |File: |tcpdump: (verbose|listening|data link type)|dropped privs|Packets |(tcpdump: )?\d+ packets? |$)"
+    r"(Capturing on |File: |tcpdump: (verbose|listening|data link type)|dropped privs|Packets |(tcpdump: )?\d+ packets? |"
+    r"(dumpcap: )?cap_set_proc\(\)|$)"  # without NET_ADMIN, which it asks for and does not need
 )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.recording import encode
 from wiredoctor.recording.convert import PcapStream
-from wiredoctor.recording.privileges import KILL, SETGID, SETUID, has
+from wiredoctor.recording.privileges import KILL, NET_RAW, SETGID, SETUID, has
 from wiredoctor.recording.process import Process
 from wiredoctor.recording.source import NotThereError
 
@@ -34,6 +34,10 @@ _LISTENS_AFTER = 0.9
 """Seconds from its first bytes on until it certainly has a handler for signals: SIGUSR1 would end it before."""
 
 
+_STARTS_WITH = frozenset((NET_RAW, SETGID, SETUID))
+"""What tcpdump needs until its socket is open and it has changed its user."""
+
+
 class Tcpdump:
     """Running tcpdumps. What comes from several interfaces is in the order in which it came, nearly that of time.
 
@@ -43,6 +47,7 @@ class Tcpdump:
 
     backend = "tcpdump"
     linger = 1.05
+    capabilities = _STARTS_WITH | {KILL}
 
     def __init__(self, path: str, interfaces: Sequence[str], request: Request) -> None:
         self.interfaces = interfaces
@@ -54,7 +59,7 @@ class Tcpdump:
         words += ["-Z", _user()] if os.geteuid() == 0 else []
         behind = ["--", request.filter] if request.filter else []
         self._streams = [PcapStream(number) for number in range(len(interfaces))]
-        self._processes = [Process([*words, "-i", name, "-w", "-", *behind]) for name in interfaces]
+        self._processes = [Process([*words, "-i", name, "-w", "-", *behind], _STARTS_WITH) for name in interfaces]
         self._by_file = {p.packets: (p, s) for p, s in zip(self._processes, self._streams, strict=True)}
         self._early = b""
         self._dropped: dict[int, int] = {}

@@ -7,7 +7,6 @@ that may come can change them (`certain`).
 from __future__ import annotations
 
 import gc
-import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,20 +16,19 @@ from typing import Any
 
 from wiredoctor import diagnosis, limits, rules
 from wiredoctor.analysis import Analysis
-from wiredoctor.capture import EPOCH, CaptureError, open_capture
+from wiredoctor.capture import EPOCH, CaptureError, open_descriptor
 from wiredoctor.capture.growing import GrowingCapture
-from wiredoctor.capture.recorder import Event, Order, Recorder, Ring
 from wiredoctor.certain import Certain
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import Finding, Report, configured
+from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.masking import showing
+from wiredoctor.recording.folder import PrivateFolder
 from wiredoctor.rereading import Rereading
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.waiting import Found
-
-__all__ = ["CaptureError", "News", "Order", "Ring", "Session", "Status", "watch"]
 
 TICK = 0.2
 """Seconds between two looks at what has come, at the least: each costs the same for one packet as for a thousand."""
@@ -43,9 +41,6 @@ LONGEST_TICK = 0.5
 
 CLEANING = 60.0
 """Seconds after which it is looked what can be forgotten."""
-
-TEMPORARY = Ring(8, 256 << 20)
-"""Where nothing is to be kept: 2 GiB, a minute of a busy gigabit link."""
 
 LATE = {"tcpdump": 2.5}
 """Seconds after which every packet of a time has come, where that is more than one: how long a backend holds packets back."""
@@ -86,11 +81,13 @@ def watch(
     ignore: Sequence[str] = (),
     thresholds: Mapping[str, Mapping[str, str | int]] | None = None,
     show_secrets: bool = False,
+    recorder: Recorder | None = None,
+    rows: str | None = None,
 ) -> Generator[Session]:
-    """Captures what is ordered, and analyses it. `name` is what reports call it; the other words are those of `analyze`.
+    """Capture what is ordered, and analyze it. `name` is what reports call it; the other words are those of `analyze`.
 
-    Where the order names neither file nor folder, packets go to a temporary ring that only its owner may read, and that is
-    removed in the end. Raises CaptureError when capturing cannot begin.
+    If the order names no file, packets are in a ring of files without names. `recorder`: one that was started with this order,
+    and that waits; `rows`: a folder for rows. Otherwise both are made here. Raises RecorderError if capturing cannot begin.
     """
     everything = catalogue()
     chosen = rules.select(everything, select, ignore)
@@ -98,18 +95,20 @@ def watch(
     rules.begin(modules)
     with ExitStack() as stack:
         held: list[Any] = []
-        if not order.folder:
-            # it goes with the report, whose rows are in it, too
-            held = [tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)]
-            order = replace(order, folder=held[0].name, ring=order.ring or (None if order.file else TEMPORARY))
         stack.enter_context(diagnosis.without_collector())
         gc.freeze()  # what is there from the beginning is none of what has to be looked at every minute
         stack.callback(gc.unfreeze)
         stack.enter_context(configured(set_thresholds(everything, thresholds or {})))
         stack.enter_context(showing(show_secrets))
         capture = stack.enter_context(GrowingCapture(name))
-        recorder = stack.enter_context(Recorder(order))
-        yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets, resources=held)
+        if recorder is None:
+            folder = PrivateFolder()
+            held.append(folder)  # the report keeps it: its rows may be in it
+            rows = folder.rows_path
+            recorder = stack.enter_context(Recorder(replace(order, folder=folder.path), lock=folder.lock))
+        else:
+            recorder.begin()
+        yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets, rows=rows, resources=held)
 
 
 class Session:
@@ -124,12 +123,13 @@ class Session:
         everything: Mapping[str, RuleModule],
         *,
         secrets: bool,
+        rows: str | None = None,
         resources: Sequence[Any] = (),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._capture, self._recorder = capture, recorder
         self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
-        self._analysis = Analysis(capture, modules, Folder(recorder.order.folder or None), endless=True)
+        self._analysis = Analysis(capture, modules, Folder(rows), endless=True)
         self._certain = Certain(self._analysis, modules, chosen)
         self._analysis.listener = self._certain.said
         self._memory: dict[str, Any] = {}
@@ -138,6 +138,7 @@ class Session:
         self._found_in: dict[int, None] = {}
         self._lost = self._steps = 0
         self._damaged = False
+        self._unreadable = ""
 
     @property
     def order(self) -> Order:
@@ -147,7 +148,7 @@ class Session:
     @property
     def over(self) -> bool:
         """Nothing more is captured, and all that was is analysed."""
-        return self._recorder.over and not self._capture.behind
+        return self._recorder.over and bool(self._unreadable or not self._capture.behind)
 
     @property
     def ended(self) -> tuple[str, str]:
@@ -159,8 +160,18 @@ class Session:
         self._recorder.stop()
 
     def look(self, patience: float) -> News:
-        """Waits for packets, so many seconds at most, and analyses what has come."""
+        """Wait for packets, this many seconds at most, and analyze what has come."""
         news = News()
+        try:
+            self._look(patience, news)
+        except CaptureError as error:
+            self._unreadable = str(error)
+            news.notes.append(self._unreadable)
+            self.stop()
+        news.status = self.status()
+        return news
+
+    def _look(self, patience: float, news: News) -> None:
         end = time.monotonic() + patience
         while True:
             now = time.monotonic()
@@ -169,6 +180,8 @@ class Session:
             self._hear(self._recorder.events(wait if self._capture.behind else max(until - now, 0.0)), news)
             self._capture.extend(self._recorder.progress.bytes)
             now = time.monotonic()
+            if self._unreadable:
+                return
             if self._capture.behind and (now >= self._next or self._recorder.over):
                 news.findings += self._analyse()
                 self._watch_clock(news)
@@ -178,14 +191,12 @@ class Session:
         if not self._capture.behind and not self._recorder.over:
             news.findings += self._pass_time()
         self._tell_damage(news)
-        news.status = self.status()
-        return news
 
     def _hear(self, events: list[Event], news: News) -> None:
         for event in events:
             kind = event["event"]
             if kind == "file":
-                self._capture.add(str(event["path"]), int(event["begin"]))
+                self._capture.add(int(event["descriptor"]), int(event["begin"]))
             elif kind == "removed":
                 self._remove(int(event["end"]), news)
             elif kind == "started":
@@ -300,8 +311,18 @@ class Session:
         made = diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)
         made.resources.extend(self._resources)
         if self.order.file is not None and self.order.ring is None:
-            # somebody may have removed it
-            with suppress(CaptureError):
-                kept = open_capture(self.order.file)
-                made.again[done.summary.file] = Rereading(kept, done.connections.scan, secrets=self._secrets)
+            descriptor = self._capture.first_descriptor
+            if descriptor is not None:
+                with suppress(CaptureError):
+                    kept = open_descriptor(descriptor, self.order.file)
+                    made.again[done.summary.file] = Rereading(kept, done.connections.scan, secrets=self._secrets)
+        made.incomplete += self._why_incomplete()
         return made
+
+    def _why_incomplete(self) -> list[str]:
+        """Return a sentence for each reason why the capture does not reach its end."""
+        reason, text = self.ended
+        found = [f"The capture ended early: {text}."] if reason in ("full", "backend", "died") else []
+        if self._unreadable or self._capture.damage is not None:
+            found.append(f"The capture was read only in part: {self._unreadable or self._capture.damage}.")
+        return found

@@ -1,0 +1,25 @@
+"""Diagnose while capturing: one process captures, another one without any right analyzes what it wrote.
+
+`start` starts the process that captures and gives up all rights; `watch` analyzes. The analysis is loaded when it is used: no
+thread may be running before the rights are gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wiredoctor.live.recorder_client import Order, Recorder, RecorderError, Ring
+from wiredoctor.live.start import Started, start
+
+if TYPE_CHECKING:
+    from wiredoctor.live.session import News, Session, Status, watch
+
+__all__ = ["News", "Order", "Recorder", "RecorderError", "Ring", "Session", "Started", "Status", "start", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("News", "Session", "Status", "watch"):
+        from wiredoctor.live import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

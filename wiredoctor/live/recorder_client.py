@@ -1,0 +1,286 @@
+"""The recorder as the analysis sees it: a process that captures into files, reports what happens, and hands over descriptors.
+
+It is a program of its own (`wiredoctor.recording`) and executed, not forked: it may have rights that an analysis of hostile
+bytes should not have, and it goes on when the analysis is slow. A socket connects the two: when the analysis is gone for
+whatever reason, the recorder ends in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wiredoctor.interfaces import is_privileged, search_path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder of this package, which the recorder loads from no other place."""
+
+_START = """
+import importlib.util, sys
+_, package, *others = sys.argv
+del sys.argv[1:-1]
+sys.path += others[:-1]
+spec = importlib.util.spec_from_file_location("wiredoctor", package + "/__init__.py", submodule_search_locations=[package])
+sys.modules["wiredoctor"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["wiredoctor"])
+from wiredoctor.recording.__main__ import main
+sys.exit(main())
+"""
+"""Loads the package from the folder named by the first argument. With -I, Python looks for modules neither in the current folder
+nor where the environment or the user's configuration says."""
+
+_KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
+"""What a recorder with privileges gets of the environment, besides a PATH of system folders."""
+
+ENDING = 5.0
+"""Seconds after which a recorder that was asked to end is terminated."""
+
+_DESCRIPTORS = 16
+"""Descriptors that are received at once, at most."""
+
+
+class RecorderError(Exception):
+    """Capturing cannot begin; the text says why, in a line."""
+
+
+@dataclass(frozen=True)
+class Ring:
+    """At most this many files, of at most this many bytes each; then the oldest is removed."""
+
+    files: int
+    bytes: int
+
+
+TEMPORARY = Ring(8, 256 << 20)
+"""Where nothing is to be kept: 2 GiB, a minute of a busy gigabit link."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be captured, and where it is written.
+
+    `folder`: the private folder. `file`: None for a ring of files without names in that folder. `duration` in seconds, `buffer`
+    in MiB per interface; None where the recorder decides. `backend`: dumpcap, tcpdump or raw; None for the best that this machine
+    has. `outputs`: the files that the recorder opens when asked to; if there are names, those of the files in a folder.
+    """
+
+    interfaces: tuple[str, ...]
+    folder: str
+    filter: str = ""
+    file: str | None = None
+    ring: Ring | None = None
+    snaplen: int | None = None
+    duration: float | None = None
+    packets: int | None = None
+    buffer: int | None = None
+    backend: str | None = None
+    outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass
+class Progress:
+    """What the recorder has reported. `bytes` of the stream are written in complete blocks; `dropped`: by the kernel, None
+    if it is known at the end only. `ended`: why, None while it goes on."""
+
+    bytes: int = 0
+    packets: int = 0
+    dropped: int | None = None
+    backend: str = ""
+    ended: str | None = None
+    text: str = ""
+
+
+Event = dict[str, Any]
+"""An event of recording/events.py; of kind `file` with the descriptor of the file, open for reading, as `descriptor`."""
+
+
+class Recorder:
+    """A running recorder. Use it as a context manager: afterwards the process has ended.
+
+    `waits`: it captures once `begin` is called, stays until the socket is closed, and then removes `order.folder`. `lock`: a
+    descriptor that it keeps open.
+    """
+
+    def __init__(self, order: Order, *, waits: bool = False, lock: int | None = None) -> None:
+        if order.file is None and order.ring is None:
+            order = replace(order, ring=TEMPORARY)
+        self.order = order
+        self.progress = Progress()
+        request = json.dumps({**asdict(order), "waits": waits})
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *_options(), "-c", _START, str(PACKAGE), *_place_of_scapy(), request],
+                stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment(), start_new_session=True,
+                pass_fds=() if lock is None else (lock,),
+            )  # fmt: skip
+        self._partial = b""
+        self._descriptors: deque[int] = deque()
+        self._events: deque[Event] = deque()
+        self._started = self._stopping = False
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def begin(self) -> None:
+        """Have a recorder that waits begin to capture."""
+        self._send(do="begin")
+
+    def events(self, timeout: float) -> list[Event]:
+        """Return the next events, after this many seconds at the latest; progress is not among them but in `progress`.
+
+        Raises RecorderError if capturing could not begin.
+        """
+        end, found = time.monotonic() + timeout, list[Event]()
+        while not self.over and self._wait(max(end - time.monotonic(), 0)):
+            if not self._receive():
+                self._died()
+                break
+            while self._events and not self.over:
+                event = self._apply(self._events.popleft())
+                found += [] if event is None else [event]
+            end = 0.0  # then return what there is
+        return found
+
+    @property
+    def over(self) -> bool:
+        """Whether no more packets will come."""
+        return self.progress.ended is not None
+
+    def stop(self) -> None:
+        """Ask it to end the capture in order. Events go on until it has."""
+        self._stopping = True
+        self._send(do="stop")
+
+    def open_output(self, number: int, name: str = "") -> int:
+        """Return the descriptor of a new file beside the output of this number in the order, or beside `name` in that folder.
+
+        The file takes its place with `commit_output`, and is removed with `discard_output`. Raises OSError.
+        """
+        return int(self._ask("open", number, name)["descriptor"])
+
+    def commit_output(self, number: int, name: str = "") -> None:
+        """Move the file to its place. Raises OSError."""
+        self._ask("commit", number, name)
+
+    def discard_output(self, number: int, name: str = "") -> None:
+        """Remove the file. Raises OSError."""
+        self._ask("discard", number, name)
+
+    def remove_output(self, number: int, name: str) -> None:
+        """Remove what is at the place of the file, if anything is. Raises OSError."""
+        self._ask("remove", number, name)
+
+    def _ask(self, what: str, number: int, name: str) -> Event:
+        path = os.path.join(self.order.outputs[number][0], name) if name else self.order.outputs[number][0]
+        self._send(do=what, output=number, name=name)
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                if event["event"] == "output":
+                    if event.get("errno"):
+                        raise OSError(event["errno"], event["text"], path)
+                    return event
+            if not self._receive():
+                raise ConnectionResetError(errno.ECONNRESET, "the recorder, which would have opened it, has ended", path)
+
+    def _send(self, **message: object) -> None:
+        with contextlib.suppress(OSError):  # it may have ended
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def _wait(self, timeout: float) -> bool:
+        return bool(self._events) or bool(select.select([self._socket], [], [], timeout)[0])
+
+    def _receive(self) -> bool:
+        """Read what has come, if nothing has come yet wait for it; return False once the recorder is gone."""
+        if self._events:
+            return True
+        try:
+            data, descriptors, flags, _ = socket.recv_fds(self._socket, 1 << 16, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        except OSError:
+            return False
+        if flags & socket.MSG_CTRUNC:
+            raise OSError(errno.EMFILE, "too many open files: raise the limit (ulimit -n)")
+        self._descriptors += descriptors
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            event: Event = json.loads(line)
+            if event.pop("has_descriptor", False):
+                event["descriptor"] = self._descriptors.popleft()
+            self._events.append(event)
+        return bool(data)
+
+    def _apply(self, event: Event) -> Event | None:
+        kind = event.get("event")
+        if kind == "error":
+            raise RecorderError(str(event["text"]))
+        if kind in ("progress", "ended"):
+            for name in ("bytes", "packets", "dropped"):
+                if event.get(name) is not None:
+                    setattr(self.progress, name, int(event[name]))
+            if kind == "progress":
+                return None
+            self.progress.ended, self.progress.text = str(event["reason"]), str(event.get("text") or "")
+        if kind == "started":
+            self._started, self.progress.backend = True, str(event["backend"])
+        return event
+
+    def _died(self) -> None:
+        code = self._process.wait()
+        if not self._started:
+            raise RecorderError(f"the recorder ended before it began (exit code {code})")
+        self.progress.ended = "died"
+        self.progress.text = f"the recorder ended unexpectedly ({_how(code)})"
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._stopping:
+            self.stop()  # a socket that is closed without a word means that this process was killed
+        self._socket.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+        try:
+            self._process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(PermissionError, subprocess.TimeoutExpired):  # this process may have become another user
+                self._process.terminate()
+                self._process.wait(1)
+            with contextlib.suppress(PermissionError, subprocess.TimeoutExpired):
+                self._process.kill()
+                self._process.wait(1)
+
+
+def _how(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _options() -> list[str]:
+    return ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]
+
+
+def _place_of_scapy() -> list[str]:
+    """Return the folder to look for scapy in, last of all: a package that this user installed is not found with -I."""
+    spec = importlib.util.find_spec("scapy")
+    return [] if spec is None or spec.origin is None else [os.path.dirname(os.path.dirname(os.path.abspath(spec.origin)))]
+
+
+def _environment() -> dict[str, str]:
+    if not is_privileged():
+        return dict(os.environ)
+    return {"PATH": search_path(), **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}}
