@@ -276,7 +276,7 @@ def test_links_of_others_are_refused(name: str, tmp_path: Path) -> None:
         (tmp_path / link).symlink_to(text)
         os.lchown(tmp_path / link, OTHER, OTHER)
     path = tmp_path / name
-    with pytest.raises(PermissionError, match=rf"{'x' if name == 'x' else 'link'} is a symbolic link of another user") as raised:
+    with pytest.raises(PermissionError, match=rf"/{'x' if name == 'x' else 'link'} is a symbolic link of another user") as raised:
         write(path)
     assert f"(uid {OTHER})" in str(raised.value)
     assert raised.value.filename == str(path)
@@ -354,6 +354,7 @@ def test_a_relative_path_is_one_of_the_current_folder(tmp_path: Path, monkeypatc
     ("path", "text"),
     [
         ("no/x", "there is no folder no"),
+        ("folder/../no/such/x", "there is no folder folder/../no"),
         ("file/x", "file is not a folder"),
         ("folder", "is a directory"),
         ("folder/", "is a directory"),
@@ -365,9 +366,9 @@ def test_what_cannot_be_is_said_with_the_path(path: str, text: str, tmp_path: Pa
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OSError, match=text) as raised:
+    with pytest.raises(OSError, match=r"folder|directory") as raised:
         write(path)
-    assert raised.value.filename == path
+    assert (raised.value.strerror, raised.value.filename) == (text, path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")

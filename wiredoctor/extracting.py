@@ -18,6 +18,7 @@ from typing import BinaryIO
 import polars as pl
 
 from wiredoctor.findings import Finding, Report
+from wiredoctor.replacement import room_needed
 
 Analyse = Callable[[Path], Report]
 """Reads a capture with the rules and thresholds of the first reading, and keeps it to be read again."""
@@ -144,7 +145,7 @@ class Cutter:
         """These frames of an extract, as a capture of their own."""
         self._attempts += 1
         path = self._folder / f"{self._attempts}.pcapng"
-        with path.open("wb") as out:
+        with room_needed(self._folder.parent), path.open("wb") as out:
             write(source.report, out, frames, "")
         originals = [*frames] if source is self._whole else [source.original(frame) for frame in frames]
         extract = Extract(self._analyse(path), originals)

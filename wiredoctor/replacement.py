@@ -111,18 +111,20 @@ def resolve(path: str | os.PathLike[str]) -> Target:
 
 def _walk(path: str) -> Target:
     rest = _names(path)
-    folder = os.open(_start(path), _FOLDER)
+    walked = "/" if path.startswith("/") else ""
+    folder = os.open(walked or ".", _FOLDER)
     links = 0
     try:
         while True:
             name = rest.pop()
+            place = os.path.join(walked, name)
             if not rest and name in (".", ".."):
                 raise _error(errno.EISDIR, "is a directory", path)
             try:
                 found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
                 if rest:
-                    raise _error(errno.ENOENT, f"there is no folder {name}", path) from None
+                    raise _error(errno.ENOENT, f"there is no folder {place}", path) from None
                 return Target(folder, name, path)
             if stat.S_ISLNK(found.st_mode):
                 links += 1
@@ -132,27 +134,25 @@ def _walk(path: str) -> Target:
                 owner, text = _read_link(folder, name)
                 # in a user namespace /proc/self seems to belong to another user
                 if owner not in (0, os.geteuid()) and not (of_kernel and name in ("self", "thread-self")):
-                    raise _error(errno.EACCES, f"{name} is a symbolic link of another user (uid {owner})", path)
+                    raise _error(errno.EACCES, f"{place} is a symbolic link of another user (uid {owner})", path)
                 # in /proc/PID/fd the text of a link need not be a path
                 if not (of_kernel and (text.startswith("/") or ":" in text)):
                     if text.startswith("/"):
-                        folder = _moved(folder, "/", _FOLDER)
+                        folder, walked = _moved(folder, "/", _FOLDER), "/"
                     rest += _names(text)
                     continue
                 if not rest:
                     return Target(folder, name, path, is_open_file=True)
-                folder = _moved(folder, name, _FOLDER)
+                folder, walked = _moved(folder, name, _FOLDER), place
             elif rest:
-                folder = _moved(folder, name, _FOLDER | _NOFOLLOW)
+                if not stat.S_ISDIR(found.st_mode):
+                    raise _error(errno.ENOTDIR, f"{place} is not a folder", path)
+                folder, walked = _moved(folder, name, _FOLDER | _NOFOLLOW), place
             else:
                 return Target(folder, name, path)
     except BaseException:
         os.close(folder)
         raise
-
-
-def _start(path: str) -> str:
-    return "/" if path.startswith("/") else "."
 
 
 def _names(path: str) -> list[str]:
@@ -163,10 +163,7 @@ def _names(path: str) -> list[str]:
 
 def _moved(folder: int, name: str, flags: int) -> int:
     """Open a folder in another one, which is closed."""
-    try:
-        inner = os.open(name, flags, dir_fd=folder)
-    except NotADirectoryError as error:
-        raise OSError(error.errno, f"{name} is not a folder") from None
+    inner = os.open(name, flags, dir_fd=folder)
     os.close(folder)
     return inner
 
@@ -393,6 +390,27 @@ class _Named(io.FileIO):
     def write(self, data: object, /) -> int:
         with _naming(self._path):
             return super().write(data)  # type: ignore[arg-type]
+
+
+@contextmanager
+def room_needed(folder: str | os.PathLike[str]) -> Generator[None]:
+    """Report a full disk in the block as one of temporary files in `folder`, whatever Polars makes of it."""
+    try:
+        yield
+    except Exception as error:
+        if is_full(error):
+            raise no_room(folder) from None
+        raise
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether an error is one of a full disk."""
+    return getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
+
+
+def no_room(folder: str | os.PathLike[str]) -> OSError:
+    """Return the error for a temporary folder whose disk is full."""
+    return OSError(errno.ENOSPC, "no room for temporary files (TMPDIR names another folder)", os.fspath(folder))
 
 
 @contextmanager

@@ -26,8 +26,9 @@ from wiredoctor.analysis import Analysis, Progress
 from wiredoctor.capture import Capture
 from wiredoctor.handover import Handover, Lost
 from wiredoctor.masking import trace
+from wiredoctor.replacement import FULL, no_room
 from wiredoctor.rules import RuleModule, failures, give_up
-from wiredoctor.spill import FULL, Folder, Joined, Spill, no_room, renumbered, scan_files
+from wiredoctor.spill import Folder, Joined, Spill, renumbered, scan_files
 from wiredoctor.waiting import Found, Waiting
 
 
@@ -66,7 +67,7 @@ class Worker:
         _, status = os.waitpid(self.process, 0)
         if not self.outcome.exists():
             if os.waitstatus_to_exitcode(status) == errno.ENOSPC:
-                raise no_room(self.outcome.parent)
+                raise no_room(self.outcome.parent.parent)
             raise _failed("a worker process ended before its result was written")
         answer: Any = pickle.loads(self.outcome.read_bytes())  # our own file in our own folder
         if isinstance(answer, str):

@@ -5,17 +5,16 @@ They are compressed: most columns of ordinary traffic are null or nearly constan
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
-from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from wiredoctor import limits
+from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, Table
 
 TOGETHER = 4_096
@@ -25,26 +24,6 @@ as it is: to join frames is to hold them twice."""
 LOOSE = 64
 """Frames that are held as they came: a live capture adds a few rows at a time, and of those a frame of a hundred columns takes
 twenty times as much as its rows in a longer one."""
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the kernel says where no more may be written."""
-
-
-@contextmanager
-def room_needed(folder: Path) -> Generator[None]:
-    """A full disk is an OSError that says where, whatever Polars makes of it."""
-    try:
-        yield
-    except Exception as error:
-        if getattr(error, "errno", None) in FULL or any(f"os error {number})" in str(error) for number in FULL):
-            raise no_room(folder) from None
-        raise
-
-
-def no_room(folder: Path) -> OSError:
-    """What is raised when the disk of the temporary folder is full."""
-    return OSError(errno.ENOSPC, "no room for temporary files (TMPDIR names another folder)", str(folder.parent))
 
 
 @dataclass
@@ -116,7 +95,7 @@ class Spill:
                 run.clear()
 
     def _store(self, path: Path, rows: pl.DataFrame) -> None:
-        with room_needed(path.parent):
+        with room_needed(path.parent.parent):
             rows.write_ipc(path, compression="lz4")
         self.files.append(path)
 

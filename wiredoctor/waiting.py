@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.spill import LOOSE, Folder, room_needed
+from wiredoctor.replacement import room_needed
+from wiredoctor.spill import LOOSE, Folder
 
 Found = dict[str, pl.DataFrame]
 """Candidates of an epoch: rule name -> rows."""
@@ -74,7 +75,7 @@ class Waiting:
             if not _alike(frames):
                 continue  # of a rule that is not ours, which is found out when they are joined
             path = self.folder.new_file("candidates")
-            with room_needed(path.parent):
+            with room_needed(path.parent.parent):
                 pl.concat(frames).write_ipc(path)
             if self.apart:
                 first = 0

@@ -52,7 +52,7 @@ def test_files_are_written_beside_standard_output(run: Run, tmp_path: Path) -> N
     ("words", "says"),
     [
         (["-o", "report.doc"], "-o report.doc: the suffix names the format and must be one of .json, .jsonl, .md, .txt"),
-        (["-o", "/no/such/folder/r.json"], "-o /no/such/folder/r.json: there is no folder /no/such/folder"),
+        (["-o", "/no/such/folder/r.json"], "-o /no/such/folder/r.json: there is no folder /no\n"),
         (["-o", "r.json", "-o", "r.json"], "-o r.json is given twice"),
         (["--full"], "--full is about JSON: add --format json, or -o FILE.json"),
         (["--host", "www.example.com"], "--host: 'www.example.com' is not an IP address (names are not resolved)"),
@@ -84,7 +84,7 @@ def test_usage_errors(run: Run, words: list[str]) -> None:
 
 
 def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("os.access", lambda path, mode, **_: False)
     result = run("analyze", "trace.pcap", "-o", tmp_path / "r.json")
     assert (result.exit_code, result.stderr) == (2, f"wiredoctor: -o {tmp_path}/r.json: no permission to write\n")
     (tmp_path / "d.json").mkdir()
@@ -204,7 +204,7 @@ def test_interrupted(run: Run, analysis: FakeAnalysis) -> None:
 def test_the_disk_is_full(run: Run, analysis: FakeAnalysis) -> None:
     analysis.raises = OSError(28, "No space left on device", "/tmp/spill")
     result = run("analyze", "trace.pcap")
-    assert (result.exit_code, result.stderr) == (2, "wiredoctor: No space left on device: /tmp/spill\n")
+    assert (result.exit_code, result.stderr) == (2, "wiredoctor: no space left on device: /tmp/spill\n")
 
 
 def test_quiet_and_verbose(run: Run) -> None:

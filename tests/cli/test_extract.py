@@ -221,7 +221,11 @@ def test_no_half_of_a_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
     out = tmp_path / "x.pcapng"
-    refused(run(SPLIT, "--connection", "0", "--anonymize", "-o", out), "No space left on device:", out)
+    refused(run(SPLIT, "--connection", "0", "--anonymize", "-o", out), f"wiredoctor: -o {out}: no space left on device", out)
+    assert list(tmp_path.iterdir()) == []
+    out.write_bytes(b"old")
+    assert run(SPLIT, "--connection", "0", "--anonymize", "-o", out).exit_code == 2
+    assert out.read_bytes() == b"old"
 
 
 def refused(done: Result, said: str, out: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_full_disk_is_said_in_a_line() -> None:
         done = subprocess.run(
             [*PYTHON, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, env=clean_environment(), check=False
         )
-    assert (done.returncode, done.stderr) == (2, "wiredoctor: No space left on device\n")
+    assert (done.returncode, done.stderr) == (2, "wiredoctor: standard output: no space left on device\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
@@ -153,7 +153,7 @@ def test_any_encoding_will_do(encoding: str) -> None:
 def test_help_on_a_full_disk_is_no_traceback(words: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([*PYTHON, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "wiredoctor: No space left on device\n")
+    assert (done.returncode, done.stderr) == (2, "wiredoctor: standard output: no space left on device\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")

@@ -14,6 +14,7 @@ from wiredoctor.anonymizing import Packet, anonymized
 from wiredoctor.capture import Interface, making
 from wiredoctor.findings import Finding, Report
 from wiredoctor.limits import ANONYMIZED
+from wiredoctor.replacement import room_needed
 
 BEGIN = 10**18
 """ns since 1970 (2001-09-09): when the first packet is said to have come."""
@@ -63,7 +64,7 @@ def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report
         raise NotAnonymous(f"the result would still hold something of the original ({len(made.leaks)} found by searching it)")
     if not made.packets:
         raise NotAnonymous(f"no packet is left: {left_out(made.left_out)}")
-    with path.open("wb") as out:
+    with room_needed(path.parent.parent), path.open("wb") as out:
         write(out, made.packets)
     checked = Checked(analyse(path), [packet.frame for packet in made.packets], made.left_out)
     before, after = (

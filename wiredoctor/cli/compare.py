@@ -13,7 +13,7 @@ from wiredoctor.cli.comparands import Asked, kept, seen
 from wiredoctor.cli.configuration import configuration
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import Color, Colors, Configurations, Format, Jobs, MaxSpool, Quiet, Secrets, Verbose, size, wanted
-from wiredoctor.cli.outputs import Text, outputs, write_file, write_stdout
+from wiredoctor.cli.outputs import Output, Text, outputs, write_each, write_file, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import requested
 
@@ -97,8 +97,8 @@ def compare(
     What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network, or of a proxy, time and
     packets were lost.
 
-    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong or something could not be read; 3 a fault of
-    wiredoctor.
+    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong, or something could not be read or written; 3 a
+    fault of wiredoctor.
     """
     files = outputs(output, recordings, [Format(form.value) for form in ComparisonFormat])
     _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
@@ -115,9 +115,13 @@ def compare(
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         _write(told, form, out, paper)
 
-    for file in files:
+    def write_one(file: Output) -> None:
         write_file(file, write)
+
+    complete = write_each(files, write_one)
     write_stdout(Format(format.value), write, color)
+    if not complete:
+        return Exit.BAD_INPUT
     return Exit.FAILED_ON if any(told.worse(one.value) for one in fail_on or ()) else Exit.DONE
 
 

@@ -23,7 +23,7 @@ def write_pcapng(report: Report, out: BinaryIO, _paper: Paper, how: How) -> None
     try:
         pcapng.write(report, out, only_findings=how.only_findings)
     except ValueError as error:
-        raise UsageError(f"-o FILE.pcapng: {error}") from None
+        raise UsageError(str(error)) from None
 
 
 def check_copies(files: Sequence[Output], captures: Sequence[str], *, merge: bool, only_findings: bool) -> None:

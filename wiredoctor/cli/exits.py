@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from wiredoctor.masking import trace
+from wiredoctor.replacement import FULL
 from wiredoctor.report.words import clean
 
 
@@ -73,6 +74,13 @@ class UsageError(Exception):
     """The command line asks for something that does not exist or makes no sense; the text says what, in one line."""
 
 
+def reason(error: OSError, path: str = "") -> str:
+    """Return what went wrong, and with which file if that is not the one at `path`."""
+    text = error.strerror or str(error)
+    file = "" if error.filename is None or error.filename == path else f": {error.filename}"
+    return f"{text[:1].lower()}{text[1:]}{file}"
+
+
 def say(line: str) -> None:
     """A message for the user, who reads standard output for the result only."""
     print(f"wiredoctor: {clean(line)}", file=sys.stderr)  # noqa: T201
@@ -105,7 +113,9 @@ def _run(command: Callable[..., int], args: tuple[Any, ...], options: dict[str, 
         say(str(error))
         return Exit.BAD_INPUT
     except OSError as error:
-        say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        # all other files that are written name themselves
+        is_stdout = error.filename is None and error.errno in FULL
+        say(f"{'standard output: ' if is_stdout else ''}{reason(error)}")
         _abandon_stdout()
         return Exit.BAD_INPUT
     except Exception as error:  # noqa: BLE001  the last resort: whatever it is, it is our fault, and the user gets one line

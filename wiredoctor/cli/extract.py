@@ -14,11 +14,12 @@ import typer
 
 from wiredoctor.cli.choosing import check_connection, chosen_finding
 from wiredoctor.cli.configuration import configuration
-from wiredoctor.cli.exits import Exit, UsageError
+from wiredoctor.cli.exits import Exit, UsageError, reason
 from wiredoctor.cli.options import Captures, Configurations, Ignores, MaxSpool, Merge, Quiet, Selects, Verbose, size, wanted
 from wiredoctor.cli.outputs import writable
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import Request, requested, run
+from wiredoctor.replacement import replacing
 
 if TYPE_CHECKING:
     from wiredoctor import Finding, Report
@@ -122,23 +123,17 @@ def _write(path: Path, report: Report, cut: Extract) -> None:
 
     [capture] = report.captures
     about = f"wiredoctor: {len(cut.frames)} of the {capture.packets} packets of {os.path.basename(capture.file)}"
-    with _whole(path) as out:
+    with _replacing(path) as out:
         write(report, out, cut.frames, about)
 
 
 @contextmanager
-def _whole(path: Path) -> Generator[BinaryIO]:
-    """The file that was asked for; half of it is removed: nothing says that it is half."""
-    opened = path.open("wb")
+def _replacing(path: Path) -> Generator[BinaryIO]:
     try:
-        with opened as out:
+        with replacing(path) as out:
             yield out
-    except BaseException as error:
-        if path.is_file():
-            path.resolve().unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:
-            error.filename = str(path)
-        raise
+    except OSError as error:
+        raise UsageError(f"-o {path}: {reason(error, str(path))}") from None
 
 
 def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
@@ -149,7 +144,7 @@ def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path]
         checked = write_anonymous(cut.report, attempt, analyse, os.urandom(32))
     except NotAnonymous as error:
         raise UsageError(f"--anonymize: nothing is written: {error}") from None
-    with attempt.open("rb") as source, _whole(path) as out:
+    with attempt.open("rb") as source, _replacing(path) as out:
         shutil.copyfileobj(source, out)
     return checked
 

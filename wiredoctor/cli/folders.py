@@ -1,24 +1,24 @@
 """Tables as files of a folder (-o tables/): Parquet or Arrow, one for each table, whole or not at all.
 
-Rows wait in a temporary folder beside the files, epoch by epoch, and are then written in one go: memory holds some ten thousand.
+Rows wait in a temporary folder, epoch by epoch, and are then written in one go: memory holds some ten thousand.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from wiredoctor.cli.exits import say
+from wiredoctor.cli.outputs import DIRECT, FileAccess
+from wiredoctor.replacement import is_full, room_needed
 
 if TYPE_CHECKING:
     import polars as pl
 
     from wiredoctor import Report
-
-HIDDEN = ".wiredoctor-"
-"""What the names of temporary folders begin with."""
 
 TOGETHER = 65_536
 """Rows that are at least put into a file that waits; of some tables an epoch brings few."""
@@ -42,7 +42,8 @@ class _Waiting:
 
         if self._held:
             path = self._folder / f"{self._name}-{len(self.files)}.waiting"
-            pl.concat(self._held).write_ipc(path, compression="lz4")
+            with room_needed(self._folder.parent):
+                pl.concat(self._held).write_ipc(path, compression="lz4")
             self.files.append(path)
             self._held.clear()
 
@@ -54,45 +55,47 @@ class Written(NamedTuple):
     missing: list[str]
 
 
-def write_tables(report: Report, folder: Path, form: str) -> Written:
+def write_tables(report: Report, folder: Path, form: str, access: FileAccess = DIRECT) -> Written:
     """Writes a file of `form` (parquet or arrow) for each table; those of before stay until all of them are whole."""
-    from tempfile import mkdtemp
+    from tempfile import TemporaryDirectory
 
     from wiredoctor.report import exported
 
-    folder.mkdir(exist_ok=True)
-    hidden = Path(mkdtemp(prefix=HIDDEN, dir=folder))
-    try:
-        names = exported.written(report)
-        waiting = {name: _Waiting(hidden, name) for name in names}
+    access.make_folder(folder)
+    names = exported.written(report)
+    # a file is moved to its place when the block ends without an exception
+    with TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True) as hidden, ExitStack() as files:
+        waiting = {name: _Waiting(Path(hidden), name) for name in names}
         for name, rows in exported.portions(report):
             waiting[name].add(rows)
         for name in names:
             waiting[name].flush()
-            _write(report, name, waiting[name].files, hidden / f"{name}.{form}", form)
+            path = folder / f"{name}.{form}"
+            _write(report, name, waiting[name].files, files.enter_context(access.replacing(path)), path)
             for file in waiting[name].files:
                 file.unlink()
-        for name in names:
-            os.replace(hidden / f"{name}.{form}", folder / f"{name}.{form}")
-        missing = [name for name in exported.TABLES if name not in names]
-        for name in missing:
-            # what is left of another capture would be taken for this one's
-            (folder / f"{name}.{form}").unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+    missing = [name for name in exported.TABLES if name not in names]
+    for name in missing:
+        # what is left of another capture would be taken for this one's
+        access.remove(folder / f"{name}.{form}")
     return Written(names, missing)
 
 
-def _write(report: Report, name: str, files: list[Path], path: Path, form: str) -> None:
+def _write(report: Report, name: str, files: list[Path], out: BinaryIO, path: Path) -> None:
     import polars as pl
 
     from wiredoctor.report import exported
 
     rows = pl.scan_ipc(files) if files else exported.empty(name).lazy()
-    if form == "arrow":
-        rows.sink_ipc(path, compression="zstd", compat_level=pl.CompatLevel.oldest())
-    else:
-        rows.sink_parquet(path, compression="zstd", metadata=exported.metadata(name, report))
+    try:
+        if path.suffix == ".arrow":
+            rows.sink_ipc(out, compression="zstd", compat_level=pl.CompatLevel.oldest())
+        else:
+            rows.sink_parquet(out, compression="zstd", metadata=exported.metadata(name, report))
+    except Exception as error:
+        if is_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+        raise
 
 
 def tell(written: Written) -> None:

@@ -6,12 +6,14 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
-from wiredoctor.cli.exits import UsageError
+from wiredoctor.cli.exits import UsageError, reason, say
 from wiredoctor.cli.options import SUFFIXES, Color, Format
+from wiredoctor.replacement import make_folder, remove, replacing, resolve, room_needed
 from wiredoctor.report.paper import Paper
 
 PIPE_WIDTH = 100
@@ -26,6 +28,23 @@ class Output(NamedTuple):
 
     path: Path
     format: Format
+
+    @property
+    def option(self) -> str:
+        """The option that names the file."""
+        return f"-o {self.path}{os.sep if self.format == Format.tables else ''}"
+
+
+class FileAccess(NamedTuple):
+    """The functions that touch the file system; `live` passes others, which ask the process that has the rights for it."""
+
+    replacing: Callable[[Path], AbstractContextManager[BinaryIO]] = replacing
+    remove: Callable[[Path], None] = remove
+    make_folder: Callable[[Path], None] = make_folder
+
+
+DIRECT = FileAccess()
+"""The access of this process itself."""
 
 
 def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[Format] = tuple(Format)) -> list[Output]:
@@ -50,7 +69,8 @@ def _folder(path: Path, forms: Collection[Format]) -> Output:
         raise UsageError(f"-o {path}{os.sep}: {_known(forms)}")
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}{os.sep}: is no folder")
-    return Output(writable(path), Format.tables)
+    # where the folder exists, files are made in it
+    return Output(writable(path, path / "captures.parquet" if path.exists() else path), Format.tables)
 
 
 def _checked(path: Path, forms: Collection[Format]) -> Output:
@@ -69,18 +89,34 @@ def _known(forms: Collection[Format]) -> str:
     return f"the suffix names the format and must be one of {suffixes}{tables}"
 
 
-def writable(path: Path) -> Path:
-    """The path; raises UsageError where no file can be written there."""
-    if not path.parent.is_dir():
-        raise UsageError(f"-o {path}: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"-o {path}: no permission to write")
+def writable(path: Path, file: Path | None = None) -> Path:
+    """Return the path; raise UsageError if no file can be written there, or `file` cannot."""
+    try:
+        with resolve(file or path) as target:
+            target.check_writable()
+    except OSError as error:
+        raise UsageError(f"-o {path}: {reason(error, str(file or path))}") from None
     return path
 
 
-def write_file(output: Output, write: Write) -> None:
+def write_each(files: Iterable[Output], write: Callable[[Output], None]) -> bool:
+    """Call `write` for every file and report those that fail. Return whether none did."""
+    complete = True
+    for file in files:
+        try:
+            write(file)
+        except OSError as error:
+            complete = False
+            say(f"{file.option}: {reason(error, str(file.path))}")
+        except UsageError as error:
+            complete = False
+            say(f"{file.option}: {error}")
+    return complete
+
+
+def write_file(output: Output, write: Write, access: FileAccess = DIRECT) -> None:
     """Writes a file of -o."""
-    with output.path.open("wb") as out:
+    with access.replacing(output.path) as out:
         write(output.format, out, Paper(width=PIPE_WIDTH, unicode=True))
 
 
@@ -125,4 +161,15 @@ def spool() -> BinaryIO:
     """A temporary file for rows that wait to be sorted."""
     import tempfile
 
-    return cast("BinaryIO", tempfile.TemporaryFile())
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return cast("BinaryIO", io.BufferedRandom(_Temporary(os.dup(file.fileno()), "rb+")))
+
+
+class _Temporary(io.FileIO):
+    """A temporary file that says so when its disk is full: the disk of the report may have room."""
+
+    def write(self, data: object, /) -> int:
+        import tempfile
+
+        with room_needed(tempfile.gettempdir()):
+            return super().write(data)  # type: ignore[arg-type]

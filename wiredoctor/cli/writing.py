@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from wiredoctor.cli.copies import write_pcapng
 from wiredoctor.cli.exports import write_csv, write_har, write_junit, write_sarif
 from wiredoctor.cli.options import Format, Severity
-from wiredoctor.cli.outputs import Output, Text, spool, write_file
+from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, Text, spool, write_each, write_file
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -46,19 +46,21 @@ def write_report(report: Report, form: Format, out: BinaryIO, paper: Paper, how:
     WRITERS[form](report, out, paper, how)
 
 
-def write_files(report: Report, files: Iterable[Output], how: How) -> None:
-    """Writes the files of -o."""
+def write_files(report: Report, files: Iterable[Output], how: How, access: FileAccess = DIRECT) -> bool:
+    """Write the files of -o and report those that cannot be written. Return whether all were."""
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         write_report(report, form, out, paper, how)
 
-    for file in files:
+    def write_one(file: Output) -> None:
         if file.format == Format.tables:
             from wiredoctor.cli.folders import tell, write_tables
 
-            tell(write_tables(report, file.path, how.tables_format))
+            tell(write_tables(report, file.path, how.tables_format, access))
         else:
-            write_file(file, write)
+            write_file(file, write, access)
+
+    return write_each(files, write_one)
 
 
 def reads_again(forms: Iterable[Format]) -> bool:
