@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Generator, Sequence
 from enum import StrEnum
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
@@ -37,11 +38,11 @@ from wiredoctor.cli.options import (
     wanted,
 )
 from wiredoctor.cli.orders import Backend, ordered
-from wiredoctor.cli.outputs import Output, outputs, write_stdout
+from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import allow_many_files, reduced, requested
 from wiredoctor.cli.writing import How, needs_packets, write_files, write_report
-from wiredoctor.live import RecorderError, Started, start
+from wiredoctor.live import Recorder, RecorderError, Started, start
 
 if TYPE_CHECKING:
     from wiredoctor import Report
@@ -136,8 +137,8 @@ def live(
         least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
         code = _exit(report, least, request.selected)
         how = How(quiet=quiet, only_findings=only_findings, fail_on=least, selected=request.selected, code=code)
-        _write(report, files, format, view, color, how)
-    return code
+        access = _delegated(started.recorder, files) if started.was_root else DIRECT
+        return code if _write(report, files, format, view, color, how, access) else Exit.BAD_INPUT
 
 
 @contextlib.contextmanager
@@ -224,17 +225,49 @@ def _ended_by_signals(session: Session) -> Generator[None]:
             signal.signal(one, handler)
 
 
-def _write(report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, how: How) -> None:
+def _delegated(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
+    """Return access to the files of -o by way of the recorder, as this process has no rights any more."""
+    numbers = {file.path: number for number, file in enumerate(files)}
+
+    def place(path: Path) -> tuple[int, str]:
+        return (numbers[path], "") if path in numbers else (numbers[path.parent], path.name)
+
+    @contextlib.contextmanager
+    def replacing(path: Path) -> Generator[BinaryIO]:
+        descriptor = recorder.open_output(*place(path))
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                yield out
+        except BaseException:
+            with contextlib.suppress(OSError):
+                recorder.discard_output(*place(path))
+            raise
+        recorder.commit_output(*place(path))
+
+    def remove(path: Path) -> None:
+        recorder.remove_output(*place(path))
+
+    def make_folder(_: Path) -> None:
+        """The recorder made it when it began."""
+
+    return FileAccess(replacing, remove, make_folder)
+
+
+def _write(
+    report: Report, files: Sequence[Output], format: LiveFormat, view: View, color: Color, how: How, access: FileAccess
+) -> bool:
+    """Write the report. Return whether all files of -o were written."""
     from wiredoctor.cli.screen import JsonLines
 
     def write(form: Format, out: BinaryIO, paper: Paper) -> None:
         write_report(report, form, out, paper, how)
 
-    write_files(report, files, how)
+    complete = write_files(report, files, how, access)
     if format == LiveFormat.jsonl:
         cast("JsonLines", view).finish(report)
     else:
         write_stdout(Format.text, write, color)
+    return complete
 
 
 def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str]) -> int:
