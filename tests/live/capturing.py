@@ -126,6 +126,40 @@ def begun(process: subprocess.Popen[str]) -> str:
     return process.stderr.readline()
 
 
+def wait_for_backend(process: subprocess.Popen[str], name: str = "dumpcap") -> None:
+    """Return once what captures has its socket: where nothing is said of the beginning."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end and not any(map(_has_packet_socket, descendants(process.pid, name))):
+        time.sleep(0.05)
+    time.sleep(0.3)  # it also has to begin
+
+
+def _has_packet_socket(pid: int) -> bool:
+    try:
+        inodes = {os.readlink(f"/proc/{pid}/fd/{file}") for file in os.listdir(f"/proc/{pid}/fd")}
+        sockets = Path(f"/proc/{pid}/net/packet").read_text("ascii").splitlines()[1:]
+    except OSError:
+        return False
+    return any(f"socket:[{line.split()[-1]}]" in inodes for line in sockets)
+
+
+def descendants(pid: int, name: str = "") -> list[int]:
+    """Processes that this one started, and those that they did; with a name only those that are called so."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
+    found = [*children, *(one for child in children for one in descendants(child))]
+    return [one for one in found if not name or _name(one) == name]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+    except OSError:
+        return ""
+
+
 def without_rights(said: str) -> str:
     """What was said, without the line that is said where the user nobody cannot read this Python."""
     return "".join(line for line in said.splitlines(keepends=True) if "runs as root without capabilities" not in line)

@@ -75,7 +75,7 @@ def test_signals_end_it_in_order(number: int, tmp_path: Path) -> None:
         ({"interfaces": ["lo"], "filter": "tcp prot 80"}, "syntax error"),
         (
             {"interfaces": ["lo"], "file": "/nowhere/trace.pcapng"},
-            "cannot write /nowhere/trace.pcapng: there is no folder nowhere",
+            "cannot write /nowhere/trace.pcapng: there is no folder /nowhere",
         ),
     ],
 )
