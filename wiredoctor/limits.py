@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from wiredoctor.tables import SECOND
 
-_KIB, _MIB = 1 << 10, 1 << 20
+_KIB, _MIB, _GB = 1 << 10, 1 << 20, 10**9
 _HOUR = 3_600 * SECOND
 
 
@@ -38,7 +38,7 @@ class Limit:
             hours, rest = divmod(self.value, _HOUR)
             return f"{self.value / SECOND:g} s" if rest else f"{hours} h"
         if self.unit == "bytes":
-            for size, unit in ((_MIB, "MiB"), (_KIB, "KiB")):
+            for size, unit in ((_GB, "GB"), (_MIB, "MiB"), (_KIB, "KiB")):
                 if self.value >= size and self.value % size == 0:
                     return f"{self.value // size:,} {unit}"
         return f"{self.value:,} {self.unit}"
@@ -92,6 +92,13 @@ PACKET = Limit(
 BLOCK = Limit(
     "pcapng-block", "capture", 16 * _MIB, "bytes",
     "a block of pcapng that announces more is damage: Wireshark's MAX_BLOCK_SIZE",
+)  # fmt: skip
+
+UNPACKED = Limit(
+    "unpacked", "capture", 2 * _GB, "bytes",
+    "compressed captures may take on disk at the same time, or half of what is free in the temporary folder if that is less: "
+    "10 GB of zeros are less than 1 MB of zstandard. `--max-spool` sets another bound. The report begins with a line about each "
+    "capture that was cut off",
 )  # fmt: skip
 
 # decode

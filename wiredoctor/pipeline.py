@@ -14,7 +14,7 @@ from typing import Any
 
 from wiredoctor import diagnosis, rules
 from wiredoctor.analysis import Analysis, Progress
-from wiredoctor.capture import EPOCH, Capture, CaptureError, Input, inputs, open_capture, open_merged
+from wiredoctor.capture import EPOCH, Budget, Capture, CaptureError, Input, NoRoom, inputs, open_capture, open_merged
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rereading import Rereading
@@ -27,7 +27,7 @@ Catalogue = Mapping[str, RuleModule]
 SHARED_FROM = 32 << 20
 """Bytes of a capture from which on a second process repays its start."""
 
-__all__ = ["CaptureError", "Catalogue", "analyze", "catalogue", "configured", "set_thresholds"]
+__all__ = ["Budget", "CaptureError", "Catalogue", "NoRoom", "analyze", "catalogue", "configured", "set_thresholds"]
 
 
 def analyze(
@@ -40,7 +40,7 @@ def analyze(
     merge: bool = False,
     keep: bool = False,
     show_secrets: bool = False,
-    max_spool: int | None = None,
+    max_spool: int | Budget | None = None,
     progress: Progress | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> Report:
@@ -53,8 +53,9 @@ def analyze(
     name: {"nagle-delayed-ack": {"min-ack-delay": "20 ms"}}. A name that does not exist and a limit that is none raise
     ValueError. An input that cannot be read raises CaptureError, or, with `on_error`, is told to it in one line and left
     out. `progress` is called with the part that is done, 0 to 1. `epoch_packets` bounds the memory and changes nothing else.
-    `max_spool`: bytes that a compressed capture or standard input may take in the temporary folder; the rest is left out, and
-    the report says so. None: nine tenths of what is free there.
+    `max_spool`: bytes that compressed captures and standard input may take in the temporary folder at the same time; the rest is
+    left out, and the report says so (`Report.incomplete`). None: 2 GB or half of what is free there, whichever is less; for
+    standard input that is not compressed, nine tenths of it. A Budget is shared with other calls.
     With `keep` the captures stay open as long as the report lives, and can be read again: `report.again`.
     With `show_secrets` nothing is masked in what comes of it: request targets, names, and payload in the proof.
     `jobs`: processes for a first capture that is large; more than 1 only in a program that has not run Polars yet.
@@ -64,24 +65,36 @@ def analyze(
     modules = rules.with_causes(chosen, everything)
     rules.begin(modules)
     done: list[diagnosis.Done] = []
+    incomplete: list[str] = []
+    budget = Budget.of(max_spool)
     with diagnosis.without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
         failed = on_error or _raise
+
+        def read(what: Input, tell: Progress) -> None:
+            # nothing refers to a capture after its turn, unless it is kept: while it is mapped, it takes disk space
+            with ExitStack() as opened:
+                file = opened.enter_context(_open(what, budget, failed))
+                incomplete.extend(file.incomplete)
+                one = _one(file, modules, list(chosen), epoch_packets, 1 if done else jobs, tell)
+                if keep:
+                    opened.pop_all()
+                    one.again = Rereading(file, one.connections.scan, secrets=show_secrets)
+                done.append(one)
+
         captures = inputs(paths, failed, merge=merge)
         for number, capture in enumerate(captures):
             try:
-                tell = _part(progress, number, len(captures))
-                with ExitStack() as opened:
-                    file = opened.enter_context(_open(capture, max_spool, failed))
-                    one = _one(file, modules, list(chosen), epoch_packets, 1 if done else jobs, tell)
-                    if keep:
-                        opened.pop_all()
-                        one.again = Rereading(file, one.connections.scan, secrets=show_secrets)
-                    done.append(one)
+                read(capture, _part(progress, number, len(captures)))
             except CaptureError as error:
                 if on_error is None:
                     raise
-                on_error(str(error))
-    return diagnosis.report(done, modules, everything, chosen, secrets=show_secrets)
+                if isinstance(error, NoRoom):
+                    incomplete += error.sentences
+                else:
+                    on_error(str(error))
+    made = diagnosis.report(done, modules, everything, chosen, secrets=show_secrets)
+    made.incomplete = incomplete
+    return made
 
 
 def _raise(line: str) -> None:
@@ -96,10 +109,10 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
     return tell
 
 
-def _open(what: Input, max_spool: int | None, on_error: Callable[[str], None]) -> Capture:
+def _open(what: Input, budget: Budget, on_error: Callable[[str], None]) -> Capture:
     if len(what.files) == 1:
-        return open_capture(what.name, max_spool=max_spool)
-    return open_merged(what.files, what.name, on_error, max_spool=max_spool)
+        return open_capture(what.name, max_spool=budget)
+    return open_merged(what.files, what.name, on_error, max_spool=budget)
 
 
 def _one(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -268,6 +270,36 @@ def test_captures_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         Archive([str(folder)], Bounds(100, 60)).report(SPLIT)
     with pytest.raises(Refused, match="longer than"):
         Archive([str(folder)], Bounds(1 << 20, -1)).report(SPLIT)
+
+
+def test_every_answer_says_that_the_capture_was_cut_off(tmp_path: Path) -> None:
+    whole = (CAPTURES / SPLIT).read_bytes()
+    (tmp_path / "bomb.pcap.gz").write_bytes(gzip.compress(whole + bytes(1 << 24)))
+    cut = Archive([str(tmp_path)], Bounds(100_000, 60)).report("bomb.pcap.gz")
+    page = Page()
+    bound = "unpacked captures may take 100 kB at most. --max-size 1MB raises this bound."
+    for kind, answer in (
+        (answered.Diagnosis, diagnosis(cut, page)), (answered.Findings, findings(cut, page)),
+        (answered.Exchanges, exchanges(cut, page)), (answered.Shown, connection(cut, 0, None)),
+        (answered.Proof, one_finding(cut, 1)),
+    ):  # fmt: skip
+        assert answer["incomplete"] == [f"Only the first 100 kB of bomb.pcap.gz were read: {bound}"]
+        Draft202012Validator(TypeAdapter(kind).json_schema()).validate(answer)
+    assert "incomplete" not in diagnosis(analyze(CAPTURES / SPLIT), page)
+
+
+def test_unpacked_captures_are_forgotten_if_there_is_no_room_for_another(tmp_path: Path) -> None:
+    whole = (CAPTURES / SPLIT).read_bytes()
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.pcap.gz").write_bytes(gzip.compress(whole))
+    archive = Archive([str(tmp_path)], Bounds(2 * len(whole) + 10, 60))
+    reports = {name: archive.report(f"{name}.pcap.gz") for name in ("a", "b")}
+    assert all(archive.report(f"{name}.pcap.gz") is one for name, one in reports.items())
+    reports.clear()
+    assert archive.report("c.pcap.gz").incomplete == []
+    (tmp_path / "long.pcap.gz").write_bytes(gzip.compress(whole[:24] + struct.pack("<4I", 0, 0, 60_000, 60_000) + bytes(60_000)))
+    with pytest.raises(Refused, match=r"^long.pcap.gz: not one packet .* \(--max-size\) allows no more$"):
+        Archive([str(tmp_path)], Bounds(1_000, 60)).report("long.pcap.gz")
 
 
 def test_answers_are_bounded() -> None:

@@ -9,12 +9,14 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
 RECORD = struct.pack("<IIII", 1_700_000_000, 0, 60, 60) + bytes(60)
 ANALYZE = [sys.executable, "-m", "wiredoctor", "analyze", "--format", "json"]
@@ -33,7 +35,8 @@ def test_a_bomb_is_stopped(tmp_path: Path) -> None:
     assert len(bomb) < 2 << 20
     (tmp_path / "bomb.pcap.gz").write_bytes(bomb)
     capture, errors, code = analyze(tmp_path / "bomb.pcap.gz", "--max-spool", "100k")
-    assert (errors, code) == ("", 0)
+    bound = "unpacked captures may take 100 kB at most. --max-spool 1MB raises this bound."
+    assert (errors, code) == (f"wiredoctor: Only the first 100 kB of {tmp_path / 'bomb.pcap.gz'} were read: {bound}\n", 2)
     most = int(str(capture["damage"]).removeprefix("only the first ").partition(" ")[0])
     assert capture["damage"] == f"only the first {most} bytes were spooled: the limit (--max-spool) allows no more"
     assert 99_000 < most <= 102_400
@@ -43,7 +46,7 @@ def test_a_bomb_is_stopped(tmp_path: Path) -> None:
 def test_max_spool_bounds_standard_input_and_no_plain_file(tmp_path: Path) -> None:
     content = HEADER + RECORD * 100
     capture, _, code = analyze("-", "--max-spool", str(len(HEADER + RECORD * 10)), stdin=content)
-    assert (capture["packets"], code) == (10, 0)
+    assert (capture["packets"], code) == (10, 2)
     (tmp_path / "plain.pcap").write_bytes(content)
     capture, _, _ = analyze(tmp_path / "plain.pcap", "--max-spool", "10")
     assert (capture["packets"], capture["damage"]) == (100, None)
@@ -58,8 +61,60 @@ def test_a_max_spool_that_is_none(words: str) -> None:
 @pytest.mark.parametrize("most", [0, 3, 23])
 def test_a_max_spool_that_holds_no_packet(most: int) -> None:
     capture, errors, code = analyze("-", "--max-spool", str(most), stdin=HEADER + RECORD)
-    said = f"only the first {most} bytes were spooled: the limit (--max-spool) allows no more"
-    assert (capture, errors, code) == ({}, f"wiredoctor: -: not one packet can be read: {said}\n", 2)
+    read = f"Only the first {most} bytes of standard input were read" if most else "Nothing of standard input was read"
+    why = f"captures from a pipe may take {most} bytes at most. --max-spool 1MB raises this bound."
+    assert (capture, errors, code) == ({}, f"wiredoctor: {read}: {why}\n", 2)
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture with findings, and zeros behind it; with room for 100 kB, all of it is read but most of the zeros."""
+    path = tmp_path_factory.mktemp("cut") / "cut.pcap.gz"
+    path.write_bytes(gzip.compress((CAPTURES / "client-split-200-ms-client.pcap").read_bytes() + bytes(1 << 22)))
+    return path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "analyze --fail-on note",
+        "analyze --quiet --format markdown",
+        "show --finding 1",
+        "exchanges",
+        "connections --format csv",
+        "extract --connection 0 --quiet",
+        "compare",
+        "compare --both-sides",
+    ],
+)
+def test_every_command_says_what_was_cut_off_and_ends_with_2(cut: Path, tmp_path: Path, line: str) -> None:
+    words = line.split()
+    other = [CAPTURES / "client-split-200-ms-client.pcap"] if words[0] == "compare" else []
+    written = ["-o", tmp_path / "out.pcapng"] if words[0] == "extract" else []
+    said = (
+        f"Only the first 100 kB of {cut} were read: unpacked captures may take 100 kB at most. --max-spool 1MB raises this bound."
+    )
+    command = [sys.executable, "-m", "wiredoctor", words[0], *other, cut, *words[1:], *written, "--max-spool", "100kB"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "500"})
+    assert (done.returncode, done.stderr) == (2, f"wiredoctor: {said}\n")
+    assert bool(done.stdout) == (words[0] not in ("compare", "extract"))
+    if words[0] == "analyze":
+        first = done.stdout.splitlines()[0]
+        assert first.strip("*").replace("\\", "").replace("&#8203;", "")[:60] == said[:60]
+    if written:
+        assert (tmp_path / "out.pcapng").stat().st_size
+
+
+def test_a_full_disk_is_said_and_ends_with_2(cut: Path) -> None:
+    """No file may be longer than 100,000 bytes: to the one who writes, that is a full disk."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
+        "from wiredoctor.cli import main; sys.argv = ['wiredoctor', 'analyze', sys.argv[1], '--quiet']; main()"
+    )
+    done = subprocess.run([sys.executable, "-B", "-c", code, cut], capture_output=True, text=True, check=False)
+    folder = tempfile.gettempdir()
+    said = f"Only the first 100 kB of {cut} were read: there is no room for more in {folder}. TMPDIR names another folder."
+    assert (done.returncode, done.stderr) == (2, f"wiredoctor: {said}\n")
 
 
 def test_an_empty_pipe() -> None:

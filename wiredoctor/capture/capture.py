@@ -12,7 +12,7 @@ import numpy as np
 
 from wiredoctor.capture import pcap
 from wiredoctor.capture.linktypes import link_type_name
-from wiredoctor.capture.model import CaptureError, Interface, Reader, Records, Source, readable, together
+from wiredoctor.capture.model import CaptureError, Interface, NoRoom, Reader, Records, Source, readable, together
 from wiredoctor.tables import Array, Columns
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Capture:
     """A capture file that is open, or several as one. Use it as a context manager; `data` stays valid as long as anything
     refers to it.
 
-    `name` is what reports call it. Raises CaptureError where not one packet can be read.
+    `name` is what reports call it. `incomplete`: a sentence for each file that a bound or a full disk cut off. Raises
+    CaptureError where not one packet can be read.
     """
 
     def __init__(self, sources: Sequence[Source], name: str) -> None:
@@ -59,6 +60,7 @@ class Capture:
         self._map, places = _mapped(sources)
         self.data: Array = np.frombuffer(self._map, np.uint8)
         self._lost = sources[0].lost if len(sources) == 1 else None
+        self.incomplete = [source.cut for source in sources if source.cut is not None]
         self._frames = 0
         self._usual = 1.0
         readers = [
@@ -73,7 +75,8 @@ class Capture:
         if not self._reader.done:
             self._ahead = self._next(1)
             if self._reader.damage is not None and not self._reader.packets:
-                raise CaptureError(f"{name}: not one packet can be read: {self._lost or self._reader.damage}")
+                text = f"{name}: not one packet can be read: {self._lost or self._reader.damage}"
+                raise NoRoom(text, self.incomplete) if self.incomplete else CaptureError(text)
 
     @property
     def files(self) -> tuple[str, ...]:

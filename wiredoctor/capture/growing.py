@@ -46,6 +46,7 @@ class GrowingCapture(Capture):
         self.data = self._reserve.data
         self._sources = ()
         self._lost = None
+        self.incomplete = []
         self._frames, self._usual, self._ahead = 0, 1.0, None
         self._pcapng = PcapngReader(self.data[:0], name)
         self._reader = self._pcapng

@@ -31,6 +31,14 @@ class CaptureError(Exception):
     """The input cannot be read as a capture at all; the text is one line that says what and where."""
 
 
+class NoRoom(CaptureError):
+    """Nothing of the input can be read because there is no room to unpack it. `sentences` say so in a report on other inputs."""
+
+    def __init__(self, text: str, sentences: Sequence[str]) -> None:
+        super().__init__(text)
+        self.sentences = [*sentences]
+
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -50,12 +58,14 @@ class Interface(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A capture file that is open and can be mapped. `size`: bytes as given; `lost`: what is missing at its end, and why."""
+    """A capture file that is open and can be mapped. `size`: bytes as given; `lost`: what is missing at its end, and why; `cut`:
+    the sentence that a report begins with if a bound or a full disk is the reason."""
 
     file: BinaryIO
     name: str
     size: int
     lost: str | None = None
+    cut: str | None = None
 
 
 @dataclass

@@ -7,8 +7,9 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from wiredoctor.capture.budget import Budget
 from wiredoctor.capture.capture import Capture, is_capture
-from wiredoctor.capture.model import CaptureError, Source
+from wiredoctor.capture.model import CaptureError, NoRoom, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,12 +20,13 @@ _LEAST = 24
 """Bytes of a pcap file header; an empty file cannot be mapped."""
 
 
-def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) -> Capture:
+def open_capture(path: str | os.PathLike[str], *, max_spool: int | Budget | None = None) -> Capture:
     """Opens a capture by content: pcap or pcapng, plain or compressed (gzip, bzip2, xz, zstandard, lz4); "-" is standard input.
 
-    max_spool: bytes that an input which cannot be mapped (compressed, a pipe) may take in the temporary directory;
-    None: nine tenths of what is free there. What goes beyond is left out, and `damage` says so.
-    Raises CaptureError, one line that says what and where.
+    max_spool: bytes that an input which cannot be mapped (compressed, a pipe) may take in the temporary directory, or a budget
+    that it shares with others; None: 2 GB or half of what is free there, whichever is less, and for a pipe nine tenths of it.
+    What goes beyond is left out, and `damage` and `incomplete` say so.
+    Raises CaptureError, one line that says what and where; NoRoom if nothing is left.
     """
     return _capture([_source(os.fspath(path), max_spool)], os.fspath(path))
 
@@ -32,28 +34,38 @@ def open_capture(path: str | os.PathLike[str], *, max_spool: int | None = None) 
 def open_descriptor(descriptor: int, name: str) -> Capture:
     """Open a capture file by a descriptor, which stays open; reports call it `name`. Raises CaptureError."""
     try:
-        return _capture([_open(os.fdopen(os.dup(descriptor), "rb"), name, None)], name)
+        return _capture([_open(os.fdopen(os.dup(descriptor), "rb"), name, Budget.of(None))], name)
     except OSError as error:
         raise CaptureError(f"{name}: {_reason(error)}") from None
 
 
-def open_merged(paths: Sequence[str], name: str, on_error: Callable[[str], None], *, max_spool: int | None = None) -> Capture:
+def open_merged(
+    paths: Sequence[str], name: str, on_error: Callable[[str], None], *, max_spool: int | Budget | None = None
+) -> Capture:
     """Opens several captures as one, called `name`: their packets in order of time, as mergecap(1) puts them.
 
-    What cannot be read is told to `on_error`, in one line, and left out. Raises CaptureError when nothing is left.
+    What cannot be read is told to `on_error`, in one line, and left out; what there is no room for is named in `incomplete`.
+    Raises CaptureError when nothing is left.
     """
+    budget = Budget.of(max_spool)
     sources: list[Source] = []
+    unread: list[str] = []
     for path in paths:
         try:
-            source = _source(path, max_spool)
+            source = _source(path, budget)
             # tells what is no capture, or has no packet that could be read, before the others are put beside it
             with _capture([source._replace(file=os.fdopen(os.dup(source.file.fileno()), "rb"))], path):
                 sources.append(source)
+        except NoRoom as error:
+            unread += error.sentences
         except CaptureError as error:
             on_error(str(error))
     if not sources:
-        raise CaptureError(f"{name}: none of these files can be read")
-    return _capture(sources, name)
+        text = f"{name}: none of these files can be read"
+        raise NoRoom(text, unread) if unread else CaptureError(text)
+    capture = _capture(sources, name)
+    capture.incomplete += unread
+    return capture
 
 
 def _capture(sources: Sequence[Source], name: str) -> Capture:
@@ -65,7 +77,7 @@ def _capture(sources: Sequence[Source], name: str) -> Capture:
         raise
 
 
-def _source(name: str, max_spool: int | None) -> Source:
+def _source(name: str, max_spool: int | Budget | None) -> Source:
     try:
         if name == STANDARD_INPUT:
             if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - the shell's <&-
@@ -88,7 +100,7 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _open(file: BinaryIO, name: str, max_spool: int | None) -> Source:
+def _open(file: BinaryIO, name: str, max_spool: int | Budget | None) -> Source:
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -110,12 +122,13 @@ def _is_compressed(head: bytes) -> bool:
     return compression(head) is not None
 
 
-def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | None) -> Source:
+def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | Budget | None) -> Source:
     """size: bytes of the input as given, where it is a file."""
     from wiredoctor.capture.spool import spool
 
-    file, lost = spool(source, name, is_capture, max_spool)
+    file, lost, cut = spool(source, name, is_capture, Budget.of(max_spool))
     if lost is not None and file.tell() < _LEAST:
         file.close()
-        raise CaptureError(f"{name}: not one packet can be read: {lost}")
-    return Source(file, name, size if size is not None else file.tell(), lost)
+        text = f"{name}: not one packet can be read: {lost}"
+        raise NoRoom(text, [cut]) if cut is not None else CaptureError(text)
+    return Source(file, name, size if size is not None else file.tell(), lost, cut)

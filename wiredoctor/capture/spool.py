@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from wiredoctor.capture.budget import disk
 from wiredoctor.capture.model import CaptureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    from wiredoctor.capture.budget import Budget, Room
+
 CHUNK = 1 << 20
 """Bytes read, decompressed and written at a time."""
 
-SHARE_OF_FREE_SPACE = 0.9
-"""How much of the free space of the temporary directory a spooled capture may take: the tables of a long capture go there too."""
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_ROOM = "there is no room for more"
 
 _INPUT = 1 << 14
 """Compressed bytes read at a time: what a library gave for them is lost where it finds the data damaged."""
@@ -120,7 +118,15 @@ def decompressed_head(source: Source) -> bytes:
     return head if method is None else _first(_chunks(method, _Pushback(head, source)), method)[0]
 
 
-def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], max_spool: int | None) -> tuple[BinaryIO, str | None]:
+class Spooled(NamedTuple):
+    """A temporary file; `lost` and `cut` as in model.Source."""
+
+    file: BinaryIO
+    lost: str | None
+    cut: str | None
+
+
+def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget: Budget) -> Spooled:
     """A temporary file with what `source` holds, decompressed, and what of it was lost on the way, and why.
 
     Raises CaptureError when its first bytes are no capture, before anything is written.
@@ -134,8 +140,14 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], max_sp
     if not is_capture(first):
         raise CaptureError(f"{name}: {damage}" if damage else not_a_capture(name, first, method))
     file = tempfile.TemporaryFile(buffering=0, prefix="wiredoctor-")  # noqa: SIM115 - the capture keeps it open
-    lost = _write(file, first, chunks, method, _Room.of(max_spool))
-    return file, damage or lost
+    compressed = method is not None
+    lost, met = _write(file, first, chunks, method, budget.room(compressed=compressed))
+    size = file.tell()
+    if budget.counts(compressed=compressed):
+        budget.hold(file, size)
+    if met is None:
+        return Spooled(file, damage or lost, None)
+    return Spooled(file, f"only the first {size} bytes were spooled: {met.over}", met.sentence(name, size))
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
@@ -164,21 +176,10 @@ def _first(chunks: Iterator[bytes], method: str | None) -> tuple[bytes, str | No
     return head, None
 
 
-class _Room(NamedTuple):
-    """How many bytes may be spooled, and what to say when that is too little."""
-
-    bytes: int
-    over: str
-
-    @classmethod
-    def of(cls, max_spool: int | None) -> _Room:
-        free = int(shutil.disk_usage(tempfile.gettempdir()).free * SHARE_OF_FREE_SPACE)
-        if max_spool is not None and max_spool <= free:
-            return cls(max_spool, "the limit (--max-spool) allows no more")
-        return cls(free, _NO_ROOM)
-
-
-def _write(file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, room: _Room) -> str | None:
+def _write(
+    file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | None, room: Room
+) -> tuple[str | None, Room | None]:
+    """Write what fits. Return what was lost, and the bound that was met."""
     written = 0
     chunk: bytes | None = first
     while chunk is not None:
@@ -190,19 +191,14 @@ def _write(file: BinaryIO, first: bytes, chunks: Iterator[bytes], method: str | 
                 written += size
                 piece = piece[size:]
         except OSError as error:
-            return _cut_off(written, _NO_ROOM if error.errno in _FULL else f"{error.strerror} in the temporary folder")
+            return None, disk(written) if error.errno in _FULL else disk(written, error.strerror or str(error))
         if full:
-            return _cut_off(written, room.over)
+            return None, room
         try:
             chunk = next(chunks, None)
         except Exception as error:  # noqa: BLE001 - five libraries, each with errors of its own
-            return _lost(method, written, error)
-    return None
-
-
-def _cut_off(after: int, why: str) -> str:
-    where = f" in {tempfile.gettempdir()} (TMPDIR names another folder)" if why == _NO_ROOM else ""
-    return f"only the first {after} bytes were spooled: {why}{where}"
+            return _lost(method, written, error), None
+    return None, None
 
 
 def _lost(method: str | None, after: int, error: Exception) -> str:

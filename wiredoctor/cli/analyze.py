@@ -86,8 +86,8 @@ def analyze(
 ) -> int:
     """Read captures and say what is wrong in them: what happened, the proof, and what to change.
 
-    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong, or some capture could not be read or some output
-    not be written; 3 a fault of wiredoctor.
+    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong, or some capture could not be read or unpacked, or
+    some output not be written; 3 a fault of wiredoctor.
     """
     files = outputs(output, captures)
     printed = Format(format.value)

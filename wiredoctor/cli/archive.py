@@ -15,6 +15,7 @@ from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor import Report
+    from wiredoctor.pipeline import Budget
 
 NAMED = re.compile(r"\.(?:pcap|pcapng|cap|snoop|dmp)\d*(?:\.(?:gz|bz2|xz|zst|lz4))?\Z|\.pcap\d+\Z", re.IGNORECASE)
 """How captures are called."""
@@ -51,6 +52,7 @@ class Archive:
         self.roots = [os.path.realpath(folder) for folder in folders]
         self.bounds = bounds
         self._kept: OrderedDict[tuple[object, ...], Report] = OrderedDict()
+        self._budget: Budget | None = None
 
     def captures(self) -> list[Listed]:
         """What there is, by name."""
@@ -120,19 +122,32 @@ class Archive:
         return report
 
     def _analysed(self, path: str, name: str, select: Sequence[str], ignore: Sequence[str]) -> Report:
-        from wiredoctor.pipeline import CaptureError, analyze
+        from wiredoctor.pipeline import Budget, CaptureError, NoRoom, analyze
 
+        budget = self._budget = self._budget or Budget(self.bounds.bytes)
         end = time.monotonic() + self.bounds.seconds
 
         def progress(_: float) -> None:
             if time.monotonic() > end:
                 raise Refused(f"the analysis took longer than {self.bounds.seconds:g} s, and was given up (--max-time)")
 
-        try:
-            return analyze(path, select=select, ignore=ignore, keep=True, max_spool=self.bounds.bytes, progress=progress)
-        except CaptureError as error:
-            # what a file begins with that is no capture is nobody's business
-            raise Refused(str(error).replace(path, name).partition(" (begins with")[0]) from None
+        def said(line: str, file: str) -> str:
+            return line.replace(file, clean(name)).replace("--max-spool", "--max-size")
+
+        while True:
+            try:
+                report = analyze(path, select=select, ignore=ignore, keep=True, max_spool=budget, progress=progress)
+            except CaptureError as error:
+                if not (isinstance(error, NoRoom) and self._kept):
+                    # what a file begins with that is no capture is nobody's business
+                    raise Refused(said(str(error), path).partition(" (begins with")[0]) from None
+            else:
+                if not (report.incomplete and self._kept):
+                    report.incomplete = [said(line, report.captures[0].file) for line in report.incomplete]
+                    return report
+                del report
+            # captures that are kept take room, too
+            self._kept.clear()
 
 
 def _walk(root: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from wiredoctor.cli.running import Request, run
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.comparing import Seen
+    from wiredoctor.pipeline import Budget
 
 
 class Asked(NamedTuple):
@@ -20,14 +21,14 @@ class Asked(NamedTuple):
 
     request: Request
     jobs: int | None
-    max_spool: int | None
+    max_spool: Budget
     show_secrets: bool
     quiet: bool
     verbose: bool
 
 
 def kept(name: str, asked: Asked) -> Report | None:
-    """A capture that can be read again; None where it could not be read, which has been said."""
+    """A capture that can be read again; None where it could not be read completely, which has been said."""
     if _is_report(name):
         raise UsageError(f"{name}: --both-sides compares packets, and needs the capture")
     from wiredoctor.pipeline import inputs
@@ -40,7 +41,7 @@ def kept(name: str, asked: Asked) -> Report | None:
 
 
 def seen(name: str, asked: Asked) -> Seen | None:
-    """A side; None where a capture of it could not be read, which has been said."""
+    """A side; None where a capture of it could not be read completely, which has been said."""
     from wiredoctor.comparing import NoReport, of_json, of_report
     from wiredoctor.report.closing import reach
 

@@ -97,14 +97,16 @@ def compare(
     What was fixed, what is new, what got slower; or, with --both-sides, on which side of the network, or of a proxy, time and
     packets were lost.
 
-    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong, or something could not be read or written; 3 a
-    fault of wiredoctor.
+    Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was wrong, or something could not be read, unpacked or
+    written; 3 a fault of wiredoctor.
     """
+    from wiredoctor.pipeline import Budget
+
     files = outputs(output, recordings, [Format(form.value) for form in ComparisonFormat])
     _check(recordings, both_sides=both_sides, proxy=proxy, fail_on=fail_on or [])
     rules = every_rule()
     request = requested(rules, configuration(config, rules), wanted(None, None, None, None, None))
-    asked = Asked(request, jobs, size("--max-spool", max_spool), show_secrets, quiet, verbose)
+    asked = Asked(request, jobs, Budget(size("--max-spool", max_spool)), show_secrets, quiet, verbose)
     if both_sides:
         told = _both_sides(recordings, asked, proxy=proxy, everything=everything)
     else:

@@ -111,7 +111,7 @@ MaxSpool = Annotated[
     typer.Option(
         "--max-spool",
         metavar="SIZE",
-        help="Room that a compressed capture or standard input may take on disk (500MB, 10GiB; default: what is free).",
+        help="Disk space for unpacking captures and for standard input (500MB, 10GiB; default: 2GB or half of what is free).",
         show_default=False,
     ),
 ]

@@ -14,6 +14,7 @@ from wiredoctor.cli.progress import Bar
 
 if TYPE_CHECKING:
     from wiredoctor import Report
+    from wiredoctor.pipeline import Budget
     from wiredoctor.report.narrow import Wanted
 
 MOST_JOBS = 4
@@ -62,7 +63,7 @@ def run(
     merge: bool = False,
     keep: bool = False,
     show_secrets: bool = False,
-    max_spool: int | None = None,
+    max_spool: int | Budget | None = None,
     quiet: bool = False,
     verbose: bool = False,
     unread: list[str] | None = None,

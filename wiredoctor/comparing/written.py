@@ -143,6 +143,7 @@ def _seen(name: str, top: dict[str, Any], connections: Rows | None, exchanges: R
         named = [(servers.get((row[0], row[1])), *row[2:]) for row in exchanges if row[2] is not None]
         rows = pl.DataFrame(named, schema=TIMES, orient="row")
     notes = [f"{sum(one['findings'] for one in summary['left_out'])} findings were left out"] if summary.get("left_out") else []
+    notes += [_text(line) for line in summary.get("incomplete", ())]
     return Seen(source, findings, rows, counts if connections is not None else None, judged, judged, notes)
 
 

@@ -42,6 +42,14 @@ class Paged(TypedDict):
 
 
 @_whole
+class Answer(TypedDict):
+    """What is known of a capture."""
+
+    note: str
+    incomplete: NotRequired[Annotated[list[str], Field(description="why the capture was not read completely")]]
+
+
+@_whole
 class Captures(Paged):
     captures: list[Capture]
 
@@ -70,8 +78,7 @@ class Cause(TypedDict):
 
 
 @_whole
-class Diagnosis(Paged):
-    note: str
+class Diagnosis(Answer, Paged):
     verdict: str
     capture: str
     damage: str | None
@@ -103,8 +110,7 @@ class FindingRow(TypedDict):
 
 
 @_whole
-class Findings(Paged):
-    note: str
+class Findings(Answer, Paged):
     findings: list[FindingRow]
 
 
@@ -131,8 +137,7 @@ class ExchangeRow(TypedDict):
 
 
 @_whole
-class Exchanges(Paged):
-    note: str
+class Exchanges(Answer, Paged):
     exchanges: list[ExchangeRow]
 
 
@@ -211,8 +216,7 @@ class Beside(TypedDict):
 
 
 @_whole
-class Shown(TypedDict):
-    note: str
+class Shown(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
     heads: list[Head]

@@ -13,12 +13,13 @@ from wiredoctor.findings import CONFIDENCES, SEVERITIES, printable, shorten
 from wiredoctor.report.closing import reach
 from wiredoctor.report.groups import Group, grouped
 from wiredoctor.report.json import finding as finding_json
-from wiredoctor.report.phrases import facts, headline, nothing, reasons
+from wiredoctor.report.phrases import facts, headline, incomplete, nothing, reasons
 from wiredoctor.report.show import Asked, as_json, has_connection, look
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
     from wiredoctor.report.answered import (
+        Answer,
         Cause,
         Diagnosis,
         ExchangeRow,
@@ -62,7 +63,7 @@ def diagnosis(report: Report, page: Page) -> Diagnosis:
     capture = report.captures[0]
     unread = sorted(capture.not_analysed.items())
     answer: Diagnosis = {
-        "note": UNTRUSTED,
+        **_begin(report),
         "verdict": headline(report, groups) if groups else nothing(report),
         "capture": facts(capture),
         "damage": capture.damage,
@@ -76,6 +77,10 @@ def diagnosis(report: Report, page: Page) -> Diagnosis:
         "total": len(groups),
     }
     return paged(answer, "findings", page)
+
+
+def _begin(report: Report) -> Answer:
+    return {"note": UNTRUSTED, "incomplete": incomplete(report)} if report.incomplete else {"note": UNTRUSTED}
 
 
 def _group(group: Group) -> Cause:
@@ -100,7 +105,7 @@ def findings(
         if (rule is None or rule in (f.rule, f.family)) and (connection is None or f.connection == connection)
         and _up_to(SEVERITIES, f.severity, severity) and _up_to(CONFIDENCES, f.confidence, confidence)
     ]  # fmt: skip
-    answer: Findings = {"note": UNTRUSTED, "findings": [_row(f) for f in chosen], "total": len(chosen)}
+    answer: Findings = {**_begin(report), "findings": [_row(f) for f in chosen], "total": len(chosen)}
     return paged(answer, "findings", page)
 
 
@@ -128,7 +133,7 @@ def exchanges(
     import polars as pl
 
     if report.scan_exchanges is None:
-        return {"note": UNTRUSTED, "exchanges": [], "total": 0}
+        return {**_begin(report), "exchanges": [], "total": 0}
     took = pl.max_horizontal("request_end", "response_end") - pl.min_horizontal("request_start", "response_start")
     rows = report.scan_exchanges().with_columns(took.alias("took"))
     wanted = {
@@ -147,7 +152,7 @@ def exchanges(
     keys = ["connection", "exchange"]
     ordered = rows.sort("took", *keys, descending=[True, False, False], nulls_last=True) if slowest_first else rows.sort(keys)
     few = ordered.select(_EXCHANGE).slice(page.offset, min(page.limit, MOST_ROWS)).collect()
-    answer: Exchanges = {"note": UNTRUSTED, "exchanges": [_exchange(row) for row in few.to_dicts()], "total": total}
+    answer: Exchanges = {**_begin(report), "exchanges": [_exchange(row) for row in few.to_dicts()], "total": total}
     return paged(answer, "exchanges", page, cut_out=True)
 
 
@@ -191,7 +196,7 @@ def _shown(report: Report, asked: Asked) -> Shown:
     said = as_json(look(report, asked), report)
     heads = [head | {"lines": head["lines"] and [cut(line) for line in head["lines"][:MOST_LINES]]} for head in said["heads"]]
     answer: Shown = {
-        "note": UNTRUSTED, "connection": said["connection"], "ladder": said["ladder"], "heads": heads,
+        **_begin(report), "connection": said["connection"], "ladder": said["ladder"], "heads": heads,
         "more_heads": said["more_heads"], "also_found": said["also"][:MOST_ALSO],
     }  # fmt: skip
     # what was asked for least goes first

@@ -1,0 +1,161 @@
+"""What captures take on disk while they are unpacked has a bound, for one of them as for all that are there together."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from tests.capture import files
+from tests.capture.files import Packet
+from tests.capture.test_opening import COMPRESS
+from wiredoctor import analyze
+from wiredoctor.capture import Budget, CaptureError, NoRoom, open_capture, open_merged
+
+GB, MB = 10**9, 10**6
+HEADER = files.pcap([])
+PACKET = 1_016
+"""Bytes of a packet with its header, in a file."""
+
+
+def content(first: int, count: int) -> bytes:
+    return files.pcap([Packet(first + i, bytes(1_000), 1_000) for i in range(count)])
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The free space of the temporary folder."""
+    told, usage = {"bytes": 100 * GB}, namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1_000 * GB, 0, told["bytes"]))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("most", "space", "compressed", "pipe"),
+    [
+        (None, 100 * GB, 2 * GB, 90 * GB),
+        (None, 4 * GB, 2 * GB, 3_600 * MB),
+        (None, 3 * GB, 1_500 * MB, 2_700 * MB),
+        (None, 0, 0, 0),
+        (20 * GB, 100 * GB, 20 * GB, 20 * GB),
+        (20 * GB, 10 * GB, 9 * GB, 9 * GB),
+        (0, 100 * GB, 0, 0),
+    ],
+)
+def test_the_bound(free: dict[str, int], most: int | None, space: int, compressed: int, pipe: int) -> None:
+    """2 GB or half of what is free; what was requested instead; and never more than nine tenths of what is free."""
+    free["bytes"] = space
+    budget = Budget(most)
+    assert budget.room(compressed=True).bytes == compressed
+    assert budget.room(compressed=False).bytes == pipe
+
+
+@pytest.mark.parametrize(
+    ("most", "space", "left"), [(None, 100 * GB, 1_500 * MB), (None, 3 * GB, 1_250 * MB), (GB, 9 * GB, 500 * MB)]
+)
+def test_what_is_there_already_counts(free: dict[str, int], most: int | None, space: int, left: int) -> None:
+    """With 500 MB of one file there and 3 GB free, 3.5 GB were free: half of these less 500 MB."""
+    budget = Budget(most)
+    with tempfile.TemporaryFile() as file:
+        budget.hold(file, 500 * MB)
+        free["bytes"] = space
+        assert budget.room(compressed=True).bytes == left
+        pipe = budget.room(compressed=False).bytes
+        assert pipe == (left if most else int(0.9 * space))
+    del file
+    free["bytes"] = 100 * GB
+    assert budget.room(compressed=True).bytes == (most or 2 * GB)
+
+
+@pytest.mark.parametrize(
+    ("most", "space", "said"),
+    [
+        (None, 100 * GB, "unpacked captures may take 2 GB at most. --max-spool 20GB raises this bound."),
+        (100_000, 100 * GB, "unpacked captures may take 100 kB at most. --max-spool 1MB raises this bound."),
+        (None, 3 * GB, f"unpacked captures may take 1.5 GB at most, half of what is free in {tempfile.gettempdir()}. "
+         "TMPDIR names another folder, and --max-spool 15GB raises this bound."),
+        (20 * GB, 3 * GB, f"there is no room for more in {tempfile.gettempdir()}. TMPDIR names another folder."),
+    ],
+)  # fmt: skip
+def test_the_sentence(free: dict[str, int], most: int | None, space: int, said: str) -> None:
+    free["bytes"] = space
+    room = Budget(most).room(compressed=True)
+    assert room.sentence("a\udcff.gz", 1_999_999_999) == f"Only the first 1.999 GB of a\\xff.gz were read: {said}"
+    assert room.sentence("-", 0) == f"Nothing of standard input was read: {said}"
+
+
+@pytest.mark.parametrize("method", COMPRESS)
+def test_a_bomb_is_cut_off(method: str, tmp_path: Path) -> None:
+    """Thirty-two megabytes of zeros behind a packet, in a file of some kilobytes."""
+    bomb = COMPRESS[method](content(0, 1) + bytes(32 * MB))
+    assert len(bomb) < MB
+    (tmp_path / "bomb").write_bytes(bomb)
+    with open_capture(tmp_path / "bomb", max_spool=MB) as capture:
+        assert capture.data.size == MB
+        assert capture.damage is None  # which is known when it was read
+        [said] = capture.incomplete
+    assert said.startswith(f"Only the first 1 MB of {tmp_path / 'bomb'} were read: unpacked captures may take 1 MB at most. ")
+
+
+def test_what_fits_is_complete(tmp_path: Path) -> None:
+    whole = content(0, 5)
+    (tmp_path / "a").write_bytes(gzip.compress(whole))
+    with open_capture(tmp_path / "a", max_spool=len(whole)) as capture:
+        assert (capture.incomplete, capture.data.size) == ([], len(whole))
+    with open_capture(tmp_path / "a", max_spool=len(whole) - 1) as capture:
+        assert len(capture.incomplete) == 1
+
+
+def rotation(folder: Path, count: int) -> list[str]:
+    """Compressed files of 100 packets each, and one that is not compressed."""
+    paths = [folder / f"set.pcap{number}" for number in range(count + 1)]
+    for number, path in enumerate(paths[:-1]):
+        path.write_bytes(gzip.compress(content(100 * number, 100)))
+    paths[-1].write_bytes(content(100 * count, 100))
+    return [str(path) for path in paths]
+
+
+def test_the_files_of_one_capture_share_the_bound(tmp_path: Path) -> None:
+    """Two of five fit and half of the third; what is not compressed takes no room."""
+    told: list[str] = []
+    size = len(content(0, 100))
+    with open_merged(rotation(tmp_path, 5), "set", told.append, max_spool=2 * size + len(HEADER) + 50 * PACKET) as capture:
+        assert sum(len(records.columns["time"]) for records in capture.epochs()) == 350
+    cut, *nothing = capture.incomplete
+    assert cut.startswith(f"Only the first 50.824 kB of {tmp_path / 'set.pcap2'} were read")  # 24 + 50 * 1,016 bytes
+    assert [line.partition(" was read")[0] for line in nothing] == [f"Nothing of {tmp_path / f'set.pcap{n}'}" for n in (3, 4)]
+    assert told == []
+
+
+def test_none_of_the_files_fits(tmp_path: Path) -> None:
+    paths = rotation(tmp_path, 3)[:3]
+    with pytest.raises(NoRoom) as caught:
+        open_merged(paths, "set", pytest.fail, max_spool=10)
+    assert len(caught.value.sentences) == 3
+
+
+def test_captures_one_after_the_other_have_the_bound_each(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.pcap.gz").write_bytes(gzip.compress(content(0, 100)))
+    most = len(content(0, 100)) * 3 // 2
+    report = analyze(tmp_path, max_spool=most)
+    assert ([c.packets for c in report.captures], report.incomplete) == ([100] * 6, [])
+    kept = analyze(tmp_path, max_spool=most, keep=True, on_error=pytest.fail)
+    assert [c.packets for c in kept.captures] == [100, 49]
+    assert len(kept.incomplete) == 5
+    with pytest.raises(CaptureError):
+        analyze(tmp_path, max_spool=most, keep=True)
+
+
+def test_a_budget_is_shared_by_analyses_while_their_captures_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(content(0, 100)))
+    budget = Budget(len(content(0, 100)) * 3 // 2)
+    first = analyze(tmp_path / "a.gz", max_spool=budget, keep=True)
+    second = analyze(tmp_path / "a.gz", max_spool=budget)
+    assert (len(first.incomplete), len(second.incomplete)) == (0, 1)
+    del first
+    assert (budget.held, analyze(tmp_path / "a.gz", max_spool=budget).incomplete) == (0, [])
