@@ -361,6 +361,19 @@ def findings(capture: Capture, n: int) -> None:
 # no feet to stand on
 
 
+@case("segments of a body that overlap by half with other bytes, in pairs swapped", 30_000)
+def overlapping_segments(capture: Capture, n: int) -> None:
+    connection = _asked(capture)
+    half = FULL // 2
+    connection.send(SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % ((n + 1) * half))
+    begin = connection.sent[SERVER]
+    for k in range(n):
+        at = begin + ((k ^ 1) if (k | 1) < n else k) * half
+        connection.packet(SERVER, ACK | PSH, at, connection.sent[CLIENT], b"%c" % (97 + k % 23) * FULL)
+    connection.sent[SERVER] += (n + 1) * half
+    connection.acknowledge(CLIENT)
+
+
 @case("packets of which every second one is missing", 250_000)
 def holes(capture: Capture, n: int) -> None:
     connection = capture.connection()

@@ -161,6 +161,13 @@ def plain(told: Changes) -> Any:
     return told.findings, told.endpoints, told.rules
 
 
+def test_a_written_report_that_is_incomplete_is_noted() -> None:
+    report = json.loads(written(full=False))
+    report["summary"]["incomplete"] = ["Only the first 2 GB of a.gz were read."]
+    told = compare(of_bytes(json.dumps(report).encode()), of_bytes(written(full=True)), "0")
+    assert "before: Only the first 2 GB of a.gz were read." in told.notes
+
+
 def test_a_written_report_says_what_the_capture_does() -> None:
     report = wiredoctor.analyze(str(CAPTURES / "client-sees-head-body-split.pcapng"))
     capture = of_report(report, "a", reach(report).healthy)
