@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,12 +36,17 @@ from wiredoctor.report.ladder import MOST_STEPS
 
 pytest.importorskip("mcp", reason="the MCP SDK is not installed")
 import anyio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp.client.stdio import stdio_client
+from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import TypeAdapter
 
+from wiredoctor.cli.assistant import server
+from wiredoctor.cli.protocol import Server
 from wiredoctor.report import answered
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -233,7 +239,167 @@ def test_nothing_else_is_said(answers: dict[str, Any]) -> None:
     assert answers["stderr"] == ""
 
 
+# messages that the SDK does not read
+
+HALF = r"\ud800"
+"""Half a surrogate pair: JSON allows it (RFC 8259 section 8.2), UTF-8 cannot hold it."""
+
+
+def _call(number: object, tool: str, arguments: str) -> str:
+    head = f'{{"jsonrpc":"2.0","id":{number},"method":"tools/call"'
+    return f'{head},"params":{{"name":"{tool}","arguments":{arguments}}}}}'
+
+
+UNREADABLE: dict[str, tuple[str, int | None]] = {
+    "path": (_call(1, "analyze", f'{{"path":"{HALF}"}}'), 1),
+    "method": (_call(2, "list_exchanges", f'{{"path":"{SPLIT}","method":"{HALF}"}}'), 2),
+    "target": (_call(3, "list_exchanges", f'{{"path":"{SPLIT}","target_contains":"a{HALF}b"}}'), 3),
+    "rule": (_call(4, "list_findings", f'{{"path":"{SPLIT}","rule":"{HALF}"}}'), 4),
+    "rules": (_call(5, "analyze", f'{{"path":"{SPLIT}","select":["{HALF}"]}}'), 5),
+    "words": (_call(6, "explain_rule", f'{{"words":"{HALF}"}}'), 6),
+    "name of an argument": (_call(7, "list_captures", f'{{"{HALF}":1}}'), 7),
+    "name of a tool": (_call(8, HALF, "{}"), 8),
+    "method of the protocol": (f'{{"jsonrpc":"2.0","id":9,"method":"{HALF}"}}', 9),
+    "id": (_call(f'"{HALF}"', "list_captures", "{}"), None),
+    "long number": (_call(10, "list_captures", f'{{"limit":{"9" * 5000}}}'), 10),
+    "long id": (_call("9" * 5000, "list_captures", "{}"), None),
+    "nested": (_call(11, "list_captures", '{"a":' * 300 + "1" + "}" * 300), 11),
+    "no JSON": ("GET / HTTP/1.1", None),
+    "no object": ("[]", None),
+    "no version": ('{"id":12,"method":"ping"}', 12),
+    "list of parameters": ('{"jsonrpc":"2.0","id":13,"method":"tools/list","params":[1]}', 13),
+}
+SILENT = {
+    "notification": f'{{"jsonrpc":"2.0","method":"{HALF}"}}',
+    "response": f'{{"jsonrpc":"2.0","id":14,"result":{{"a":"{HALF}"}}}}',
+    "empty line": "",
+}
+
+
+@pytest.fixture(scope="module")
+def talk(folder: Path) -> Iterator[Callable[[str], list[dict[str, Any]]]]:
+    """Return a function that sends a line to a process and returns what it answers before it answers a ping."""
+    words = [sys.executable, "-m", "wiredoctor", "mcp", "--folder", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(CAPTURES.parent)}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def say(line: str) -> list[dict[str, Any]]:
+            process.stdin.write(f'{line}\n{{"jsonrpc":"2.0","id":"ping","method":"ping"}}\n')
+            process.stdin.flush()
+            answers = iter(lambda: json.loads(process.stdout.readline()), None)
+            before: list[dict[str, Any]] = []
+            while (answer := next(answers))["id"] != "ping":
+                before.append(answer)
+            return before
+
+        hello = '{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}'
+        assert say(f'{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{hello}}}')[0]["result"]
+        yield say
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_unreadable_messages_are_answered(talk: Callable[[str], list[dict[str, Any]]], name: str) -> None:
+    line, number = UNREADABLE[name]
+    [answer] = talk(line)
+    assert answer["id"] == number
+    assert answer["error"]["code"] in (-32700, -32600)
+    assert answer["error"]["message"].isprintable()
+    [tools] = talk('{"jsonrpc":"2.0","id":99,"method":"tools/list"}')
+    assert len(tools["result"]["tools"]) == 7
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_what_is_no_request_is_not_answered(talk: Callable[[str], list[dict[str, Any]]], name: str) -> None:
+    assert talk(SILENT[name]) == []
+
+
 # without a process
+
+
+@pytest.fixture(scope="module")
+def tools(folder: Path) -> tuple[Server, dict[str, dict[str, Any]]]:
+    """A server, and the schemas of the arguments of its tools."""
+    made = server(Archive([str(folder)], Bounds(1 << 20, 60)))
+    return made, {tool.name: tool.input_schema for tool in anyio.run(made.list_tools)}
+
+
+VALID = {"path": SPLIT, "number": 1, "connection": 0, "words": "nagle"}
+"""Values of required arguments."""
+
+NUMBERS = (float("nan"), float("inf"), float("-inf"), 1e308, -1, True, False, 2**63, 2**64, 10**30, -(2**63) - 1)
+"""None is a connection, a frame, a status, a number of rows or of seconds."""
+
+
+def _types(argument: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["type"]: one for one in argument.get("anyOf", [argument])}
+
+
+def _arguments(schemas: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, dict[str, Any]]]]:
+    for tool, schema in schemas.items():
+        for name, argument in schema["properties"].items():
+            yield tool, name, _types(argument)
+
+
+def test_every_argument_is_bounded_in_its_schema(tools: tuple[Server, dict[str, dict[str, Any]]]) -> None:
+    kinds: set[str] = set()
+    for tool, name, types in _arguments(tools[1]):
+        kinds |= types.keys()
+        for kind, one in types.items():
+            if kind in ("integer", "number"):
+                assert one["minimum"] <= one["maximum"] < 2**63, (tool, name)
+            elif kind == "string":
+                assert one["maxLength"] <= 4096, (tool, name)
+            elif kind == "array":
+                assert one["maxItems"] <= 100, (tool, name)
+                assert one["items"]["maxLength"] <= 100, (tool, name)
+    assert kinds == {"integer", "number", "string", "array", "boolean", "null"}
+
+
+def test_numbers_out_of_bounds_are_refused(tools: tuple[Server, dict[str, dict[str, Any]]]) -> None:
+    made, schemas = tools
+    checked = 0
+    for tool, name, types in _arguments(schemas):
+        if not {"integer", "number"} & types.keys():
+            continue
+        needed = {n: VALID[n] for n in schemas[tool].get("required", [])}
+        for value in NUMBERS:
+            with pytest.raises(ToolError) as error:
+                anyio.run(made.call_tool, tool, {**needed, name: value})
+            assert str(error.value).startswith(f"{name}: "), (tool, value)
+            assert "internal error" not in str(error.value), (tool, value)
+            assert str(error.value).isprintable()
+            checked += 1
+    assert checked == 17 * len(NUMBERS)
+
+
+HOSTILE = st.one_of(
+    st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=30), st.integers(0, 30),
+    st.sampled_from(["\0", "(", "[", ".*", "\\", "a" * 5000, "\u202e", "..", "stalls", "error", "GET", 2**63 - 1, 2**53, 1e9]),
+    st.lists(st.one_of(st.text(max_size=5), st.just("stalls"), st.integers()), max_size=3),
+)  # fmt: skip
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_arguments_are_an_internal_error(tools: tuple[Server, dict[str, dict[str, Any]]], data: st.DataObject) -> None:
+    made, schemas = tools
+    tool = data.draw(st.sampled_from(sorted(schemas)))
+    valid = {n: st.just(VALID[n]) for n in schemas[tool].get("required", [])}
+    given = data.draw(st.dictionaries(st.sampled_from(sorted(schemas[tool]["properties"])), HOSTILE, max_size=4))
+    arguments = {name: data.draw(one) for name, one in valid.items()} | given
+    try:
+        answer = anyio.run(made.call_tool, tool, arguments)
+    except ToolError as error:
+        refusal = str(error)
+    else:
+        assert json.loads(answer.content[0].text) == answer.structured_content
+        return
+    assert "internal error" not in refusal
+    assert refusal.isprintable()
 
 
 def test_several_folders_have_numbers(folder: Path) -> None:

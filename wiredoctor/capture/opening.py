@@ -34,7 +34,7 @@ def open_capture(path: str | os.PathLike[str], *, max_spool: int | Budget | None
 def open_descriptor(descriptor: int, name: str) -> Capture:
     """Open a capture file by a descriptor, which stays open; reports call it `name`. Raises CaptureError."""
     try:
-        return _capture([_open(os.fdopen(os.dup(descriptor), "rb"), name, Budget.of(None))], name)
+        return _capture([_open(os.fdopen(os.dup(descriptor), "rb"), name, None)], name)
     except OSError as error:
         raise CaptureError(f"{name}: {_reason(error)}") from None
 

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from io import StringIO
 from typing import Annotated, Any, TypeVar
 
-from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 import wiredoctor
 from wiredoctor.cli.archive import Archive, Refused
 from wiredoctor.cli.exits import UsageError, apology
 from wiredoctor.cli.options import names
+from wiredoctor.cli.protocol import Server
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.report.answered import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, Shown
 from wiredoctor.report.words import clean, shorten
@@ -34,11 +35,39 @@ READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_
 
 _ONE = threading.Lock()
 
+MOST_INTEGER = 2**53 - 1
+"""The largest integer that every JSON parser reads exactly (RFC 8259 section 6)."""
+
+MOST_SECONDS = 1e9
+"""More than 30 years; in nanoseconds it still fits in 64 bits."""
+
+MOST_NAME = 100
+MOST_WORDS = 4096
+"""Characters of a name of ours, and of a text from a capture."""
+
 Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def _no_bool(value: object) -> object:
+    """Return `value`; refuse a bool, which pydantic would read as 0 or 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("no_number", "Input should be a number, not true or false")
+    return value
+
+
+# the validator comes last, and bounds belong to the type without None: else they are not in the schema
+_NO_BOOL = BeforeValidator(_no_bool)
+Number = Annotated[int, Field(ge=0, le=MOST_INTEGER), _NO_BOOL]
+Positive = Annotated[int, Field(ge=1, le=MOST_INTEGER), _NO_BOOL]
+Status = Annotated[int, Field(ge=100, le=999), _NO_BOOL]
+StatusClass = Annotated[int, Field(ge=1, le=9), _NO_BOOL]
+Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS), _NO_BOOL]
+Name = Annotated[str, Field(max_length=MOST_NAME)]
+Words = Annotated[str, Field(max_length=MOST_WORDS)]
 Path = Annotated[str, Field(description="A capture as list_captures names it", max_length=4096)]
-Limit = Annotated[int, Field(description="Rows at most", ge=1, le=200)]
-Offset = Annotated[int, Field(description="Rows to skip: next_offset of the answer before", ge=0)]
-Rules = Annotated[list[str] | None, Field(description="Names of rules or families", max_length=100)]
+Limit = Annotated[int, Field(description="Rows at most", ge=1, le=200), _NO_BOOL]
+Offset = Annotated[Number, Field(description="Rows to skip: next_offset of the answer before")]
+Rules = Annotated[list[Name] | None, Field(description="Names of rules or families", max_length=100)]
 
 
 def serve(archive: Archive) -> None:
@@ -46,9 +75,9 @@ def serve(archive: Archive) -> None:
     server(archive).run("stdio")
 
 
-def server(archive: Archive) -> MCPServer[Any]:
+def server(archive: Archive) -> Server:
     """The server with its tools."""
-    made: MCPServer[Any] = MCPServer(
+    made = Server(
         "wiredoctor", title="wiredoctor", version=wiredoctor.__version__, instructions=INSTRUCTIONS, log_level="CRITICAL"
     )
     tools = Tools(archive)
@@ -87,7 +116,7 @@ class Tools:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def list_captures(self, contains: str | None = None, limit: Limit = 50, offset: Offset = 0) -> Captures:
+    def list_captures(self, contains: Words | None = None, limit: Limit = 50, offset: Offset = 0) -> Captures:
         """The packet captures that may be read, by name; `contains`: only names with this in them."""
         from wiredoctor.report.answers import Page, paged
 
@@ -112,10 +141,10 @@ class Tools:
     def list_findings(
         self,
         path: Path,
-        rule: Annotated[str | None, Field(description="Only this rule or family")] = None,
-        severity: Annotated[str | None, Field(description="error, warning or note: so bad or worse")] = None,
-        confidence: Annotated[str | None, Field(description="high, medium or low: so sure or surer")] = None,
-        connection: Annotated[int | None, Field(description="Only on this tcp.stream", ge=0)] = None,
+        rule: Annotated[Name | None, Field(description="Only this rule or family")] = None,
+        severity: Annotated[Name | None, Field(description="error, warning or note: so bad or worse")] = None,
+        confidence: Annotated[Name | None, Field(description="high, medium or low: so sure or surer")] = None,
+        connection: Annotated[Number | None, Field(description="Only on this tcp.stream")] = None,
         limit: Limit = 20,
         offset: Offset = 0,
     ) -> Findings:
@@ -128,7 +157,7 @@ class Tools:
         page = Page(limit, offset)
         return findings(report, page, rule=rule, severity=severity, confidence=confidence, connection=connection)
 
-    def show_finding(self, path: Path, number: Annotated[int, Field(description="Its number in list_findings", ge=1)]) -> Proof:
+    def show_finding(self, path: Path, number: Annotated[Positive, Field(description="Its number in list_findings")]) -> Proof:
         """A finding with its proof: the packets as a ladder, who waited for whom and how long, and the decoded heads, masked."""
         from wiredoctor.report.answers import finding
 
@@ -137,12 +166,14 @@ class Tools:
     def list_exchanges(
         self,
         path: Path,
-        connection: Annotated[int | None, Field(description="Only on this tcp.stream", ge=0)] = None,
-        method: Annotated[str | None, Field(description="Only with this method, as GET")] = None,
-        status: Annotated[int | None, Field(description="Only with this status code", ge=100, le=999)] = None,
-        status_class: Annotated[int | None, Field(description="Only with a status of this class: 5 for 5xx", ge=1, le=9)] = None,
-        target_contains: Annotated[str | None, Field(description="Only where the request target (masked) has this in it")] = None,
-        slower_than: Annotated[float | None, Field(description="Only those that took so many seconds or longer", ge=0)] = None,
+        connection: Annotated[Number | None, Field(description="Only on this tcp.stream")] = None,
+        method: Annotated[Name | None, Field(description="Only with this method, as GET")] = None,
+        status: Annotated[Status | None, Field(description="Only with this status code")] = None,
+        status_class: Annotated[StatusClass | None, Field(description="Only with a status of this class: 5 for 5xx")] = None,
+        target_contains: Annotated[
+            Words | None, Field(description="Only where the request target (masked) has this in it")
+        ] = None,
+        slower_than: Annotated[Seconds | None, Field(description="Only those that took so many seconds or longer")] = None,
         slowest_first: Annotated[bool, Field(description="By time taken, not by connection")] = False,
         limit: Limit = 50,
         offset: Offset = 0,
@@ -158,9 +189,9 @@ class Tools:
     def show_connection(
         self,
         path: Path,
-        connection: Annotated[int, Field(description="tcp.stream", ge=0)],
-        first_frame: Annotated[int, Field(description="Show from this frame on", ge=0)] = 0,
-        last_frame: Annotated[int | None, Field(description="Show up to this frame", ge=0)] = None,
+        connection: Annotated[Number, Field(description="tcp.stream")],
+        first_frame: Annotated[Number, Field(description="Show from this frame on")] = 0,
+        last_frame: Annotated[Number | None, Field(description="Show up to this frame")] = None,
     ) -> Shown:
         """A TCP connection as a ladder of packets (40 at most: first, last, remarkable ones), and its decoded heads, masked."""
         from wiredoctor.report.answers import connection as shown
