@@ -14,7 +14,18 @@ from typing import Any
 
 from wiredoctor import diagnosis, rules
 from wiredoctor.analysis import Analysis, Progress
-from wiredoctor.capture import EPOCH, Budget, Capture, CaptureError, Input, NoRoom, inputs, open_capture, open_merged
+from wiredoctor.capture import (
+    EPOCH,
+    Budget,
+    Capture,
+    CaptureError,
+    Input,
+    NoRoom,
+    TooManyFiles,
+    inputs,
+    open_capture,
+    open_merged,
+)
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rereading import Rereading
@@ -92,6 +103,8 @@ def analyze(
                     incomplete += error.sentences
                 else:
                     on_error(str(error))
+                if isinstance(error, TooManyFiles):
+                    break
     made = diagnosis.report(done, modules, everything, chosen, secrets=show_secrets)
     made.incomplete = incomplete
     return made

@@ -53,11 +53,12 @@ class Capture:
     CaptureError where not one packet can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], name: str) -> None:
+    def __init__(self, sources: Sequence[Source], name: str, mapped: tuple[mmap.mmap, list[range]] | None = None) -> None:
         self.file = readable(name)
         self.size = sum(source.size for source in sources)
         self._sources = sources
-        self._map, places = _mapped(sources)
+        self._mapped = mapped or _mapped(sources)
+        self._map, places = self._mapped
         self.data: Array = np.frombuffer(self._map, np.uint8)
         self._lost = sources[0].lost if len(sources) == 1 else None
         self.incomplete = [source.cut for source in sources if source.cut is not None]
@@ -196,7 +197,8 @@ class Capture:
 
     def again(self) -> Capture:
         """The same file from its beginning, once more. It must not be closed, and lives as long as this one is open."""
-        return Capture(self._sources, self.file)
+        # a mapping of its own would take a descriptor
+        return Capture(self._sources, self.file, self._mapped)
 
     def close(self) -> None:
         """Closes the file. The memory stays mapped while arrays refer to it."""

@@ -39,6 +39,17 @@ class NoRoom(CaptureError):
         self.sentences = [*sentences]
 
 
+class TooManyFiles(CaptureError):
+    """The captures that are open leave no descriptor for another one. `allowed`: how many files may be open."""
+
+    def __init__(self, name: str, allowed: int) -> None:
+        super().__init__(
+            f"{name}: this capture and those after it are not read: only {allowed:,} files may be open at the same time; raise "
+            "the limit (ulimit -n), or name fewer captures"
+        )
+        self.allowed = allowed
+
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wiredoctor.capture.budget import Budget
 from wiredoctor.capture.capture import Capture, is_capture
-from wiredoctor.capture.model import CaptureError, NoRoom, Source
+from wiredoctor.capture.model import CaptureError, NoRoom, Source, TooManyFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 _LEAST = 24
 """Bytes of a pcap file header; an empty file cannot be mapped."""
+
+_SPARE = 32
+"""Descriptors that captures leave for the rest of the program: it uses 16 for its tables, processes and outputs."""
 
 
 def open_capture(path: str | os.PathLike[str], *, max_spool: int | Budget | None = None) -> Capture:
@@ -56,6 +59,11 @@ def open_merged(
             # tells what is no capture, or has no packet that could be read, before the others are put beside it
             with _capture([source._replace(file=os.fdopen(os.dup(source.file.fileno()), "rb"))], path):
                 sources.append(source)
+        except TooManyFiles as error:
+            raise CaptureError(
+                f"{name}: all {len(paths):,} files must be open at the same time, and only {error.allowed:,} may be: raise the "
+                f"limit (ulimit -n {len(paths) + 2 * _SPARE}), or join the files in groups with mergecap"
+            ) from None
         except NoRoom as error:
             unread += error.sentences
         except CaptureError as error:
@@ -83,11 +91,24 @@ def _source(name: str, max_spool: int | Budget | None) -> Source:
             if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - the shell's <&-
                 raise CaptureError(f"{name}: standard input is closed")
             return _spooled(sys.stdin.buffer, name, None, max_spool)
-        return _open(open(name, "rb"), name, max_spool)
+        file = open(name, "rb")  # noqa: SIM115 - the capture keeps it open
+        _check_descriptors(file.fileno(), name)
+        return _open(file, name, max_spool)
     except OSError as error:
         raise CaptureError(f"{name}: {_reason(error)}") from None
     except ValueError:  # a NUL in the name
         raise CaptureError(f"{name!r}: no such file") from None
+
+
+def _check_descriptors(newest: int, name: str) -> None:
+    """Raise TooManyFiles if few descriptors are left; the system always hands out the lowest free number."""
+    try:
+        import resource
+    except ImportError:  # no such limit on this system
+        return
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed != resource.RLIM_INFINITY and newest >= max(allowed - _SPARE, _SPARE // 2):
+        raise TooManyFiles(name, allowed)
 
 
 def _reason(error: OSError) -> str:

@@ -78,8 +78,7 @@ def run(
     from wiredoctor.report.words import count, duration
 
     unreadable: list[str] = [] if unread is None else unread
-    if keep:
-        allow_many_files()
+    allow_many_files()
     jobs = jobs or min(os.cpu_count() or 1, MOST_JOBS)
     with Bar(quiet=quiet) as bar:
 
@@ -103,7 +102,7 @@ def run(
 
 
 def allow_many_files() -> None:
-    """Raise the limit of open files: captures that are kept stay open, and a ring may have many files."""
+    """Raise the soft limit: the files of a rotation or a ring are open together, and so are captures that are kept."""
     try:
         import resource
 
