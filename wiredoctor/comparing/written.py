@@ -10,7 +10,7 @@ import polars as pl
 
 from wiredoctor.compared import Source
 from wiredoctor.comparing.seen import TIMES, Seen
-from wiredoctor.findings import SEVERITIES, Finding
+from wiredoctor.findings import SEVERITIES, Finding, Side
 from wiredoctor.tables import SECOND
 
 MOST_TEXT = 256 << 20
@@ -152,7 +152,7 @@ def _finding(one: dict[str, Any]) -> Finding:
     if one["severity"] not in SEVERITIES:
         raise NoReport("has findings of no known severity")
     return Finding(
-        rule=_text(one["rule"]), family=_text(one["family"]), kind=_maybe(one.get("kind")), side=None,
+        rule=_text(one["rule"]), family=_text(one["family"]), kind=_maybe(one.get("kind")), side=_side(one.get("side")),
         severity=one["severity"], confidence="low", title=_text(one["title"]), message="", client=None,
         server=_maybe(one.get("server")), capture=_text(one["capture"]),
         connection=None if one.get("connection") is None else _count(one["connection"]), exchange=None,
@@ -160,6 +160,12 @@ def _finding(one: dict[str, Any]) -> Finding:
         delay=None if one.get("delay") is None else _seconds(one["delay"]), count=_count(one.get("count", 1)), measures={},
         evidence=(), remedy="", references=(), display_filter="", fingerprint=_text(one["fingerprint"]),
     )  # fmt: skip
+
+
+def _side(value: Any) -> Side | None:
+    if value not in ("client", "server", None):
+        raise TypeError
+    return value
 
 
 def _text(value: Any) -> str:
