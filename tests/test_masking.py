@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,11 +14,25 @@ from hypothesis import strategies as st
 from wiredoctor import masking
 from wiredoctor.findings import fingerprint
 from wiredoctor.masked import masked
-from wiredoctor.masking import masked_host, masked_method, masked_reason, masked_target, showing
+from wiredoctor.masking import (
+    identity_target,
+    masked_host,
+    masked_method,
+    masked_reason,
+    masked_target,
+    masked_words,
+    showing,
+)
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 LATIN = st.text(st.characters(max_codepoint=255))
-SIGNS = [*"/a?&=#@:1\n\x80é+;.", "://", "http", "%3D", "token", "sid", "eyJ", "bot", "aB3xK9qL2m"]
+SIGNS = [
+    *"/a?&=#@:1\n\x80é+;.", "://", "http", "%3D", "token", "sid", "eyJ", "bot", "aB3xK9qL2m",
+    *("/reset/", "/MTU/", "5f4-3bdc0a1b2c3d4e5f60718293", "/email-Verification/", "opt_out/", "unsub", "-", "_", "v1"),
+    *("/services/T0/B0/", "/hooks/", "catch/1/", "/webhooks/123456789012345678/", "IncomingWebhook/", "/with/key/", "%3A", "SG."),
+    *("AKIA", "AIza", "ghp_", "github_pat_", "glpat-", "sk_live_", "xoxb-", "ya29.", "npm_", "sk-", "sk-ant-", "whsec_"),
+    *("/invites/", "GOCSPX-", "hf_", "xapp-1-", "ABCDEFGHIJKLMNOPQRSTUVWXYZ1234567890"),
+]  # fmt: skip
 TARGETS = st.lists(st.sampled_from(SIGNS), max_size=12).map("".join)
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 
@@ -57,7 +72,68 @@ JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNry
         ("/api/token/abc123/x", "/api/token/*/x"),
         ("/a Authorization: Bearer abc", "/a *"),
         ("/a\r\nCookie: abc", "/a *"),
+        # links that are sent by mail, RFC 9110 section 17.9
+        ("/reset/d41d8cd98f00?a", "/reset/*?*"),
+        ("/accounts/reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293/", "/accounts/reset/MTU/*/"),
+        ("/accounts/reset/MTU1/5f4-3bdc0a1b2c3d4e5f60718293/", "/accounts/reset/*/*/"),
+        ("/password-reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293", "/password-reset/*/*"),
+        ("/password/reset/confirm/Mg/5f4-3bdc0a1b2c3d4e5f60718293", "/password/reset/confirm/Mg/*"),
+        ("/users/confirmation/a1B2", "/users/confirmation/*"),
+        ("/Verify-Email/a1B2/done", "/Verify-Email/*/done"),
+        ("/email_verification/abcABCabcABCdefDEFaBcD", "/email_verification/*"),
+        ("/activate/a1B2", "/activate/*"),
+        ("/invitations/a1B2/accept", "/invitations/*/accept"),
+        ("/unsubscribe/a1B2/c3D4/e5F6", "/unsubscribe/*/*/e5F6"),
+        ("/opt-out/a1B2", "/opt-out/*"),
+        ("/magiclink/a1B2", "/magiclink/*"),
+        ("/magic_link/a1B2", "/magic_link/*"),
+        ("/one-time-login/a1B2", "/one-time-login/*"),
+        ("http://host/recover/a1B2", "http://host/recover/*"),
+        # webhooks, as Slack, Discord, Telegram, Teams, Zapier, IFTTT, Mattermost and Rocket.Chat document theirs
+        ("/services/T024BE7LD/B03G7JKLM/hT9wXq2", "/services/T024BE7LD/B03G7JKLM/*"),
+        ("/hooks/T0/B0/a1B2", "/hooks/T0/B0/*"),
+        ("/workflows/T0/A0/1234/a1B2", "/workflows/T0/A0/1234/*"),
+        ("/triggers/E0/1234/a1B2", "/triggers/E0/1234/*"),
+        ("/api/webhooks/123456789012345678/a-B_1/slack", "/api/webhooks/123456789012345678/*/slack"),
+        ("/bot12345%3AABC-DEF1234ghIkl-zyx57W2v1u123ew11/send", "/*/send"),
+        ("/webhookb2/9e@8f/IncomingWebhook/0a1b/9e", "/webhookb2/9e@8f/IncomingWebhook/*/9e"),
+        ("/hooks/catch/123/a1b2/", "/hooks/catch/123/*/"),
+        ("/trigger/door/with/key/a-B_1", "/trigger/door/with/key/*"),
+        ("/hooks/xk7iq3pdwbbbmjnbc4tqsbm8jo", "/hooks/*"),
+        ("/hooks/5a7b9c1d3e5f7a9b1c/x", "/hooks/5a7b9c1d3e5f7a9b1c/x"),
+        ("/hooks/5a7b9c1d3e5f7a9b1c3d5e7f/a1B2", "/hooks/5a7b9c1d3e5f7a9b1c3d5e7f/*"),
+        # keys with a prefix that their issuer documents
+        ("/x/AKIAIOSFODNN7EXAMPLE/y", "/x/*/y"),
+        (f"/x/ghp_{36 * 'a'}", "/x/*"),
+        (f"/x/github_pat_{11 * 'aB'}_{59 * 'c'}.git", "/x/*.git"),
+        (f"/x/glpat-{20 * 'a'}", "/x/*"),
+        (f"/v=sk_live_{24 * 'a'};w", "/v=*;w"),
+        (f"/x/rk_test_{24 * 'a'}", "/x/*"),
+        (f"/x/whsec_{32 * 'a'}", "/x/*"),
+        (f"/x/AIza{35 * 'a'}", "/x/*"),
+        (f"/x/ya29.{30 * 'a'}", "/x/*"),
+        (f"/x/GOCSPX-{28 * 'a'}", "/x/*"),
+        ("/x/xoxb-123456789012-abcdef", "/x/*"),
+        ("/x/xapp-1-A0123456789-abcdef", "/x/*"),
+        (f"/x/SG.{22 * 'a'}.{43 * 'b'}", "/x/*"),
+        (f"/x/npm_{36 * 'a'}", "/x/*"),
+        (f"/x/hf_{34 * 'a'}", "/x/*"),
+        (f"/x/sk-{48 * 'a'}", "/x/*"),
+        (f"/x/sk-ant-api03-{80 * 'a'}", "/x/*"),
         # what is none
+        ("/theme/reset.css", "/theme/reset.css"),
+        ("/theme/reset/jquery.min.js", "/theme/reset/jquery.min.js"),
+        ("/verify/phone_number", "/verify/phone_number"),
+        ("/verify/v2/check", "/verify/v2/check"),
+        ("/verify/resendVerificationEmailToUser", "/verify/resendVerificationEmailToUser"),
+        ("/accounts/reset/MTU/set-password/", "/accounts/reset/MTU/set-password/"),
+        ("/confirm/order/12345", "/confirm/order/12345"),
+        ("/confirm", "/confirm"),
+        ("/services/T0/B0/list", "/services/T0/B0/list"),
+        ("/services/TV/users/12", "/services/TV/users/12"),
+        ("/repos/a/hooks/12345", "/repos/a/hooks/12345"),
+        ("/repos/a/webhooks/12345/deliveries/6", "/repos/a/webhooks/12345/deliveries/6"),
+        ("/akia/AKIA/AIzaShort/sk-slovenska-republika", "/akia/AKIA/AIzaShort/sk-slovenska-republika"),
         ("/", "/"),
         ("*", "*"),
         ("", ""),
@@ -84,7 +160,10 @@ def test_targets(target: str, shown: str) -> None:
     assert told.to_series().to_list() == [shown, None]
 
 
-OTHERS = ("request_method", "request_host", "request_referer", "response_reason")
+OTHERS = (
+    *("request_method", "request_host", "request_referer", "request_upgrade", "request_content_encoding"),
+    *("response_reason", "response_upgrade", "response_content_encoding", "response_accel_buffering"),
+)
 
 
 @given(st.lists(st.one_of(LATIN, TARGETS, st.text()), max_size=20))
@@ -95,6 +174,9 @@ def test_tables_and_texts_are_masked_alike(texts: list[str]) -> None:
         "request_host": masked_host,
         "request_referer": masked_target,
         "response_reason": masked_reason,
+        **{f"{side}_upgrade": partial(masked_words, "upgrade") for side in ("request", "response")},
+        **{f"{side}_content_encoding": partial(masked_words, "content-encoding") for side in ("request", "response")},
+        "response_accel_buffering": partial(masked_words, "x-accel-buffering"),
     }
     rows = pl.LazyFrame(dict.fromkeys(masks, texts), schema=dict.fromkeys(masks, pl.String()))
     told = masked("exchanges", rows).collect()
@@ -107,14 +189,14 @@ def test_paths_are_shown() -> None:
     lines = (CORPUS / "oracle.jsonl").read_text(encoding="utf-8").splitlines()
     paths = {uri.partition("?")[0] for line in lines for _, _, uri, _ in json.loads(line)["requests"]}
     assert len(paths) > 1_000
-    assert {path for path in paths if masked_target(path) != path} == set()
+    assert {path for path in paths if masked_target(path) != path or identity_target(path) != path} == set()
 
 
 @given(st.one_of(TARGETS, LATIN), st.integers(0, 250))
 @example("202026-31T12Host:", 0)
 @example("?&", 198)
 def test_what_is_masked_stays_as_it_is(text: str, more: int) -> None:
-    for mask in (masked_target, masked_host, masked_method, masked_reason):
+    for mask in (masked_target, identity_target, masked_host, masked_method, masked_reason, partial(masked_words, "upgrade")):
         once = mask(text + more * "\xa0")
         assert mask(once) == once
 
@@ -145,6 +227,12 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
         (masked_reason, "Moved Temporarily", "Moved Temporarily"),
         (masked_reason, "Bad password hunter2", "Bad password *"),
         (masked_reason, "OK " * 1000, "OK " * 16 + "*"),
+        (partial(masked_words, "upgrade"), "WebSocket", "WebSocket"),
+        (partial(masked_words, "upgrade"), "h2c, hunter2 websocket,\thunter2", "h2c, *,\t*"),
+        (partial(masked_words, "content-encoding"), "gzip,br, hunter2", "gzip,br, *"),
+        (partial(masked_words, "content-encoding"), "", ""),
+        (partial(masked_words, "x-accel-buffering"), "no", "no"),
+        (partial(masked_words, "x-accel-buffering"), "gzip", "*"),
         (masking.field_name, "set-cookie", "set-cookie"),
         (masking.field_name, "X-Forwarded-For", "X-Forwarded-For"),
         (masking.field_name, "Sec-WebSocket-Accept", "Sec-WebSocket-Accept"),
@@ -183,5 +271,10 @@ def test_what_is_shown_is_shown_within() -> None:
 @given(TARGETS)
 def test_fingerprints_are_of_what_is_masked(target: str) -> None:
     path = target.partition("?")[0]
-    made = [fingerprint("rule", None, None, "10.0.0.1:80", "GET", t) for t in (target, masked_target(path))]
+    made = [fingerprint("rule", None, None, "10.0.0.1:80", "GET", t) for t in (target, identity_target(path))]
     assert made[0] == made[1]
+
+
+@given(TARGETS)
+def test_what_the_identity_masks_is_never_shown(target: str) -> None:
+    assert masked_target(identity_target(target)) == masked_target(target)

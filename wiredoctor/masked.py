@@ -7,20 +7,31 @@ from functools import partial
 
 import polars as pl
 
-from wiredoctor.masking import masked_host, masked_method, masked_reason, masked_target
+from wiredoctor.masking import masked_host, masked_method, masked_reason, masked_target, masked_words
 
 _PAIR = r"(?:[A-Za-z0-9_.\[\]$-]{1,15}(?:=[!-%'-~]*)?)?"
 _PLAIN = rf"^/[!\"$->@-~]*(?:\?{_PAIR}(?:&{_PAIR})*)?$"
 """A target in whose path nothing needs a mask, unless it holds one of these, and of whose query only the values do."""
 
-_KEYS = r"(?i)session-?id|sids?(?:/|=|%3D)|token|pass|pwd|secret|key|otp|sig|magic|eyJ|/bot|//.*@"
+_KEYS = (
+    r"(?i)session-?id|sids?(?:/|=|%3D)|token|pass|pwd|secret|key|otp|sig|magic|eyJ|/bot|//.*@|(?:AKI|ASI|AIz)A|gh[a-z]_|_pat_|lpat-"
+    r"|_(?:live|test)_|whsec_|ya29|GOCSPX-|xox[a-z]-|xapp-|SG\.|npm_|hf_|sk-|(?:services|hooks?|workflows|triggers)/|webhook"
+    r"|reset|recover|confirm|verif|activat|invit|unsub|opt[_-]*out|link|login"
+)
 
-_OF_REQUEST: dict[str, Callable[[str], str]] = {
-    "method": masked_method, "target": masked_target, "host": masked_host, "referer": masked_target,
+_Masks = dict[str, Callable[[str], str]]
+
+_OF_REQUEST: _Masks = {"method": masked_method, "target": masked_target, "host": masked_host, "referer": masked_target}
+_OF_RESPONSE: _Masks = {"reason": masked_reason, "accel_buffering": partial(masked_words, "x-accel-buffering")}
+_OF_BOTH: _Masks = {
+    "upgrade": partial(masked_words, "upgrade"), "content_encoding": partial(masked_words, "content-encoding"),
 }  # fmt: skip
-_MASKS: dict[str, dict[str, Callable[[str], str]]] = {
-    "exchanges": {**{f"request_{n}": mask for n, mask in _OF_REQUEST.items()}, "response_reason": masked_reason},
-    "messages": {**_OF_REQUEST, "reason": masked_reason},
+_MASKS: dict[str, _Masks] = {
+    "exchanges": {
+        **{f"request_{name}": mask for name, mask in (_OF_REQUEST | _OF_BOTH).items()},
+        **{f"response_{name}": mask for name, mask in (_OF_RESPONSE | _OF_BOTH).items()},
+    },
+    "messages": _OF_REQUEST | _OF_RESPONSE | _OF_BOTH,
 }
 """Table -> its columns that may hold secrets, and what takes them out."""
 

@@ -1,13 +1,13 @@
 """What of a packet's text may leave in a report: names and shapes from lists of what is known, `*` for the rest.
 
-Within `showing` everything is shown as it was sent. Fingerprints are made of what is masked, always.
+Within `showing` everything is shown as it was sent. Fingerprints are made of `identity_target`, always.
 Text is Latin-1, a character per byte; whatever it holds, nothing here raises, and the work is linear in its length.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -62,6 +62,48 @@ _SEGMENT = re.compile(
     rf"(?i:/(?:{_SECRETS}s?|(?:password-reset|reset-password|magic-link)s?)/)(?![a-z-]*(?:\.[a-z]+)?(?:/|\Z))[^/]+"
 )
 _FORMS = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}|(?<=/)bot[0-9]+:[A-Za-z0-9_-]{20,}")
+_KEYS = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?:AKIA|ASIA)[A-Z0-9]{16,}"  # Amazon Web Services
+    r"|gh[oprsu]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}|glpat-[A-Za-z0-9_-]{20,}"  # GitHub, GitLab
+    r"|[prs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9]{24,}"  # Stripe
+    r"|AIza[A-Za-z0-9_-]{35,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{28,}"  # Google
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[0-9]-[A-Za-z0-9-]{10,}"  # Slack
+    r"|SG\.[A-Za-z0-9_-]{22,}\.[A-Za-z0-9_-]{43,}"  # SendGrid
+    r"|npm_[A-Za-z0-9]{36,}|hf_[A-Za-z0-9]{34,}"  # npm, Hugging Face
+    r"|sk-(?:[A-Za-z0-9]{32,}|(?:ant|proj|svcacct)-[A-Za-z0-9_-]{20,})"  # OpenAI, Anthropic
+    r"|(?<=/)bot[0-9]+%3A[A-Za-z0-9_-]{20,}"  # Telegram, with an escaped colon
+    r")",
+)
+"""Keys and tokens with a prefix that their issuer documents."""
+
+_HOOK = re.compile(
+    r"((?<=/)(?:"
+    r"(?:services|hooks|workflows|triggers)/[ET][A-Z0-9]+/(?:[AB][A-Z0-9]+/(?:[0-9]+/)?|[0-9]+/)"  # Slack
+    r"|webhooks/[0-9]{17,20}/"  # Discord
+    r"|IncomingWebhook/"  # Microsoft Teams
+    r"|hooks/catch/[0-9]+/"  # Zapier
+    r"|with/key/"  # IFTTT
+    r"|hooks/(?=[a-z0-9]{26}(?:/|\Z))"  # Mattermost
+    r"|hooks/(?:[A-Za-z0-9]{17}|[0-9a-f]{24})/"  # Rocket.Chat
+    r"))(?![a-z-]*(?:/|\Z))[^/]+"
+)
+"""Paths of webhooks: anyone who knows the last segment may post to them."""
+
+_LINK = re.compile(
+    r"(?:(?:password|pw)[-_]?)?reset(?:[-_]?password)?|recover(?:y)?"
+    r"|(?:(?:e[-_]?mail|account)[-_]?)?(?:confirm(?:ation)?|verify|verification|activat(?:e|ion))(?:[-_]?(?:e[-_]?mail|account))?"
+    r"|(?:accept[-_]?)?invit(?:e|ation)s?|unsub(?:scribe)?|opt[-_]?out|magic(?:[-_]?links?)?|login[-_]?link|one[-_]?time[-_]?login",
+    re.IGNORECASE,
+)
+"""Segments of links that are sent by mail: what follows proves who received it."""
+
+_PLAIN = re.compile(r"[A-Za-z._-]*|v[0-9]{1,2}")
+"""A word, a file name or a version after such a segment; it stays."""
+
+_OF_DJANGO = re.compile(r"[0-9a-z]{1,13}-[0-9a-f]{20,64}")
+"""A token of Django's PasswordResetTokenGenerator; the segment before it is the user's number in Base64, often only letters."""
+
 _BEFORE_AT = re.compile(r"[^/]+@")
 _USERS = re.compile(r"(?<=//)[^/@]*:[^@]*@")
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]$:%*!~'()+,@/-]{1,64}")
@@ -69,16 +111,29 @@ _END = re.compile(r"[\x00-\x20\x7f]")
 
 
 def masked_target(target: str) -> str:
-    """A request target without its secrets: its path, and of its query the names.
+    """Return a request target without its secrets: its path, and of its query the names.
 
     Values of the query are `*`, a query without `=` is `*`, user information is `*@`; a fragment is cut off. A path is shown, as
-    nobody could tell requests apart without it, but for what is a secret by its name (`;jsessionid=`, /token/...) or by its form
-    (JSON Web Tokens, RFC 7519; user information of a URI in it). Number and names of the query stay (RFC 3986 sections 3.2.1
-    and 3.4). What was masked stays as it is when it is masked again.
+    nobody could tell requests apart without it, but for what is a secret by its name (`;jsessionid=`, /token/...), by its form
+    (JSON Web Tokens, RFC 7519; user information of a URI in it; keys of well-known issuers), or by the link that it ends
+    (/verify/..., webhooks). Number and names of the query stay (RFC 3986 sections 3.2.1 and 3.4). What was masked stays as it
+    is when it is masked again.
     """
+    return _masked_target(target, _masked_path)
+
+
+def identity_target(target: str) -> str:
+    """Return a request target as fingerprints and `[[ignore]]` entries know it: keys and links in its path are not masked.
+
+    What is masked here must never change, or baselines lose their findings.
+    """
+    return _masked_target(target, _identity_path)
+
+
+def _masked_target(target: str, mask_path: Callable[[str], str]) -> str:
     cut = _END.search(target)
     if cut is not None:
-        return f"{masked_target(target[: cut.start()])} *"
+        return f"{_masked_target(target[: cut.start()], mask_path)} *"
     place, rest = "", target
     if not target.startswith("/"):
         start = _USER.match(target)
@@ -86,7 +141,7 @@ def masked_target(target: str) -> str:
         end = min((i for i in (rest.find(sign, begin) for sign in "/?#") if i >= 0), default=len(rest))
         place, rest = rest[:begin] + masked_host(rest[begin:end]), rest[end:]
     path, mark, query = rest.partition("?")
-    path = _masked_path(path.partition("#")[0])
+    path = mask_path(path.partition("#")[0])
     if place.endswith("*"):  # a password with a slash in it looks like a path
         path = _BEFORE_AT.sub("*@", path)
     return f"{place}{path}?{'&'.join(map(_masked_pair, query.split('&')))}" if mark else f"{place}{path}"
@@ -109,6 +164,25 @@ def _masked_pair(pair: str) -> str:
 
 
 def _masked_path(path: str) -> str:
+    path = _HOOK.sub(r"\1*", _KEYS.sub("*", _identity_path(path)))
+    parts = path.split("/")
+    for number, part in enumerate(parts[:-1]):
+        if not _LINK.fullmatch(part):
+            continue
+        # some links name the user first
+        first, second = parts[number + 1], "/".join(parts[number + 2 : number + 3])
+        if not _is_plain(first):
+            parts[number + 1] = "*"
+        if not _is_plain(second) if not _is_plain(first) else _OF_DJANGO.fullmatch(second):
+            parts[number + 2] = "*"
+    return "/".join(parts)
+
+
+def _is_plain(part: str) -> bool:
+    return _PLAIN.fullmatch(part) is not None and not _random(part)
+
+
+def _identity_path(path: str) -> str:
     path = _PARAMETER.sub(r"\1*", path)
     if "@" in path:
         path = _USERS.sub("*@", path)
@@ -223,6 +297,28 @@ def field_name(name: str) -> str:
     """The name of a field as it may be told: a common one, or one of words joined by hyphens; else "" (what was cut at a strange
     place is no name)."""
     return name if name.lower() in FIELD_NAMES or _FIELD.fullmatch(name) or shown() else ""
+
+
+_CODINGS = "aes128gcm br chunked compress dcb dcz deflate exi gzip identity lzma pack200-gzip trailers x-compress x-gzip zstd"
+WORDS: Mapping[str, frozenset[str]] = {
+    "transfer-encoding": frozenset(_CODINGS.split()),
+    "content-encoding": frozenset(_CODINGS.split()),
+    "connection": frozenset(["close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection"]),
+    "proxy-connection": frozenset(["close", "keep-alive"]),
+    "expect": frozenset(["100-continue"]),
+    "upgrade": frozenset(
+        ["websocket", "h2c", "h2", "http/2.0", "tls/1.0", "tls/1.2", "irc/6.9", "connect-udp", "connect-ip", "tcp"]
+    ),
+    "x-accel-buffering": frozenset(["yes", "no"]),
+}
+"""Fields that are lists of words, and the words that are shown."""
+
+_ITEM = re.compile(r"[^ \t,]+(?:[ \t]+[^ \t,]+)*")
+
+
+def masked_words(field: str, value: str) -> str:
+    """Replace what is no known word of a field (a key of WORDS) by `*`."""
+    return _ITEM.sub(lambda item: item[0] if item[0].lower() in WORDS[field] else "*", value)
 
 
 # payload

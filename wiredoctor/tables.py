@@ -549,8 +549,8 @@ _MESSAGE = (
     _c("has_content_length", BOOL, "", "has a Content-Length field"),
     _c("has_transfer_encoding", BOOL, "", "has a Transfer-Encoding field (identity does not count)"),
     _c("content_type", TEXT, "", "media type in lower case without parameters"),
-    _c("content_encoding", TEXT, "", "Content-Encoding in lower case"),
-    _c("upgrade", TEXT, "", "Upgrade"),
+    _c("content_encoding", TEXT, "", "Content-Encoding in lower case; unknown words masked, as in the target"),
+    _c("upgrade", TEXT, "", "Upgrade, masked likewise"),
     _c("via", TEXT, "", "Via"),
     _n("chunks", I32, "", "data chunks seen, where chunked"),
     _n("offset", I64, "bytes", "stream offset of its first byte"),
@@ -579,7 +579,7 @@ _RESPONSE_ONLY = (
     _c("auth_scheme", TEXT, "", "scheme of WWW-Authenticate or Proxy-Authenticate, likewise"),
     _c("auth_token", BOOL, "", "that challenge carries a token"),
     _c("auth_stale", BOOL, "", "a challenge says stale=true: Digest wants a new nonce, not new credentials"),
-    _c("accel_buffering", TEXT, "", "X-Accel-Buffering"),
+    _c("accel_buffering", TEXT, "", "X-Accel-Buffering, masked as Content-Encoding is"),
 )
 
 _RESPONSE_BURSTS = (

@@ -78,7 +78,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def planted() -> bytes:
     made = secret(Random(5))
-    head = f"GET /a?token={made} HTTP/1.1\\r\\nHost: a\\r\\nCookie: sid={made}\\r\\nAuthorization: Bearer {made}\\r\\n\\r\\n"
+    fields = f"Cookie: sid={made}\\r\\nAuthorization: Bearer {made}\\r\\nUpgrade: {made}\\r\\nContent-Encoding: {made}\\r\\n"
+    head = f"GET /reset/{made}/x/services/T0/B0/{made}?token={made} HTTP/1.1\\r\\nHost: a\\r\\n{fields}\\r\\n"
     answer = f"HTTP/1.1 200 OK\\r\\nSet-Cookie: sid={made}\\r\\nContent-Length: 1\\r\\n\\r\\nx{made}"
     talk = f'0.000 > S\n0.010 < S.\n0.010 > .\n0.020 > P. "{head}"\n2.040 < P. "{answer}"\n2.060 < F.'
     return to_pcap(ladder_packets(talk))

@@ -51,6 +51,16 @@ PLACES: dict[str, tuple[str, str]] = {
     "query": ("GET /a?token={s}&{s} HTTP/1.1", ""),
     "blank": ("GET /a b {s} HTTP/1.1", ""),
     "path": ("GET /password-reset/{s}/x;sid={s} HTTP/1.1", ""),
+    "links": ("GET /reset/{s}/x/verify-email/{s}/{s}/y/invite/{s}/unsubscribe/MTU/5f4-0123456789abcdef0123 HTTP/1.1", ""),
+    "webhooks": ("GET /services/T0/B0/{s}/hooks/T0/B0/{s}/api/webhooks/123456789012345678/{s}/with/key/{s} HTTP/1.1", ""),
+    "bots": ("GET /file/bot12345:{s}{s}/x/bot12345%3A{s}{s} HTTP/1.1", ""),
+    "keys": ("GET /x/AKIA{S}/ghp_{s}{s}{s}/sk_live_{s}/AIza{s}{s}{s}/xoxb-{s}/v=glpat-{s}{s} HTTP/1.1", ""),
+    "words": (
+        "POST / HTTP/1.1\r\nUpgrade: {s}, h2c\r\nContent-Encoding: {s}, gzip\r\nConnection: {s}\r\nExpect: {s}\r\n"
+        "Keep-Alive: {s}\r\nX-Accel-Buffering: {s}\r\nContent-Length: 0",
+        "HTTP/1.1 200 OK\r\nUpgrade: {s}\r\nContent-Encoding: {s}\r\nX-Accel-Buffering: {s}\r\nConnection: {s}\r\n"
+        "Keep-Alive: timeout={s}, {s}\r\nContent-Length: 0\r\n\r\n",
+    ),
     "encoded": ("GET /a%3Ftoken%3D{s}?x%3D{s} HTTP/1.1", ""),
     "absolute": ("GET http://ann:{s}@example.com/?{s}#{s} HTTP/1.1", ""),
     "slash in a password": ("GET http://ann:{s}/x@example.com/ HTTP/1.1", ""),
@@ -101,7 +111,8 @@ PLACES: dict[str, tuple[str, str]] = {
         "HTTP/1.1 408 Request Timeout\r\nX-Token: {s}\r\nConnection: close\r\n\r\n",
     ),
 }
-"""What the client sends first (with an empty line behind it, but for the last) and what the server answers; {s} is a secret."""
+"""What the client sends first (with an empty line behind it, but for the last) and what the server answers; {s} is a secret, {S}
+one in capitals."""
 
 ANSWER = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -125,7 +136,7 @@ def _quoted(data: bytes) -> str:
 def in_places(random: Random) -> Iterator[list[Packet]]:
     """Each of PLACES, and each field name that there is, with secrets."""
     for name, sides in PLACES.items():
-        client, server = (side.replace("{s}", secret(random)) for side in sides)
+        client, server = (side.replace("{s}", secret(random)).replace("{S}", secret(random).upper()) for side in sides)
         yield spoken(client, server, ended=name != "half a head")
     for kind in range(len(values(""))):
         fields = "".join(f"\r\n{name}: {values(secret(random))[kind]}" for name in NAMES if name not in SHOWN)
@@ -332,7 +343,9 @@ def test_what_show_secrets_changes(places: Path) -> None:
     assert "**This report holds secrets" in after["markdown"][:400]
 
 
-@pytest.mark.parametrize("place", ["query", "path", "absolute", "connect", "method", "host", "reason", "name"])
+@pytest.mark.parametrize(
+    "place", ["query", "path", "links", "webhooks", "bots", "keys", "absolute", "connect", "method", "host", "reason", "name"]
+)
 def test_each_place_is_shown(tmp_path: Path, place: str) -> None:
     client, server = (side.replace("{s}", SECRET) for side in PLACES[place])
     path = tmp_path / "place.pcap"

@@ -12,6 +12,7 @@ from wiredoctor.comparing.endpoints import DIGITS, Times, endpoints, place_of, t
 from wiredoctor.comparing.seen import Seen
 from wiredoctor.comparing.statistics import ERROR, all_on_one_side, rates_differ, shift
 from wiredoctor.findings import SEVERITIES, Finding, Severity, fingerprint
+from wiredoctor.masking import masked_target
 from wiredoctor.tables import SECOND, Array
 
 CHANCE = 0.05
@@ -91,7 +92,8 @@ def _fingerprint(finding: Finding, *, any_server: bool) -> str:
     if not any_server or finding.server is None:
         return finding.fingerprint
     method, _, target = (finding.request or "").partition(" ")
-    return fingerprint(finding.rule, finding.kind, finding.side, None, method or None, target or None)
+    # a report of an older version shows more of a target
+    return fingerprint(finding.rule, finding.kind, finding.side, None, method or None, masked_target(target) or None)
 
 
 def _worst(findings: Iterable[Finding]) -> Severity:
@@ -103,7 +105,7 @@ def _shown(request: str | None) -> str | None:
     if not request:
         return None
     method, _, target = request.partition(" ")
-    return f"{method} {DIGITS.sub('#', target.partition('?')[0])}"
+    return f"{method} {DIGITS.sub('#', masked_target(target).partition('?')[0])}"
 
 
 def _delays(findings: list[Finding]) -> Array:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Severity, Side
 from wiredoctor.findings.rule import Reference
-from wiredoctor.masking import masked_method, masked_target
+from wiredoctor.masking import identity_target, masked_method
 
 
 class Evidence(NamedTuple):
@@ -62,6 +62,8 @@ class Finding:
     caused_by: tuple[Cause, ...] = ()
     number: int | None = field(default=None, compare=False)
     """Place in the whole report, from 1: the same whatever the report is narrowed to. None before there is a report (live)."""
+    ignore_target: str = field(default="", compare=False, repr=False, metadata={"private": True})
+    """The request target that `[[ignore]]` entries match. No report shows it: it may hold a token that `request` masks."""
 
     @property
     def place(self) -> tuple[str, Cause]:
@@ -109,8 +111,8 @@ def total_delay(findings: Iterable[Finding]) -> float:
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
     """16 hexadecimal digits that stay the same between captures of one fault: path without digits, no connection, no time.
 
-    They are made of what is masked: nobody can try passwords on them.
+    They are made of `identity_target`: nobody can try passwords on them.
     """
-    path = re.sub(r"[0-9]+", "", masked_target((target or "").partition("?")[0]))
+    path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
     text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]

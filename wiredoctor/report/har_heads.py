@@ -7,27 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from wiredoctor.findings import printable
-from wiredoctor.masking import SCHEMES, field_name, masked_host
+from wiredoctor.masking import SCHEMES, WORDS, field_name, masked_host, masked_words
 
 Header = dict[str, str]
 
 _SHOWN = frozenset(("server", "via", "user-agent"))
 """Fields whose value is shown as it is."""
 
-_WORDS = frozenset(
-    (
-        *("close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection", "chunked", "gzip", "x-gzip", "deflate"),
-        *("compress", "x-compress", "br", "zstd", "identity", "trailers", "100-continue", "websocket", "h2c", "yes", "no"),
-    )
-)
-"""What the next ones mean; other words in them are `*`."""
-
-_OF_WORDS = frozenset(
-    (
-        *("transfer-encoding", "connection", "proxy-connection", "keep-alive", "expect", "upgrade", "content-encoding"),
-        "x-accel-buffering",
-    )
-)
 _PARAMETER = re.compile(r"(?:timeout|max)=\d{1,9}", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+*-]{1,64}")
 _AUTHENTICATION = frozenset(("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"))
@@ -77,8 +63,10 @@ def _masked(name: str, value: str) -> str:
     value = _CONTROL.split(value)[0]
     if name in _SHOWN:
         return value
-    if name in _OF_WORDS:
-        return ", ".join(_word(part.strip()) for part in value.split(","))
+    if name in WORDS:
+        return masked_words(name, value)
+    if name == "keep-alive":
+        return ", ".join(part if _PARAMETER.fullmatch(part) else "*" for part in map(str.strip, value.split(",")))
     if name == "content-length":
         return value if re.fullmatch(r"\d{1,20}", value) else "*"
     if name == "content-type":
@@ -90,10 +78,6 @@ def _masked(name: str, value: str) -> str:
         scheme, space, _ = value.partition(" ")
         return (scheme if scheme.lower() in SCHEMES else "*") + (" *" if space else "")
     return "*"
-
-
-def _word(text: str) -> str:
-    return text if text.lower() in _WORDS or _PARAMETER.fullmatch(text) else "*"
 
 
 def query(target: str) -> list[Header]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from wiredoctor import masking
@@ -15,18 +14,6 @@ MOST_LINE = 1000
 
 WHOLE = frozenset(("server", "via", "user-agent"))
 """Fields whose value is shown as it was sent."""
-
-_CODINGS = "aes128gcm br chunked compress dcb dcz deflate exi gzip identity pack200-gzip trailers x-compress x-gzip zstd"
-_WORDS: Mapping[str, frozenset[str]] = {
-    "transfer-encoding": frozenset(_CODINGS.split()),
-    "content-encoding": frozenset(_CODINGS.split()),
-    "connection": frozenset(["close", "keep-alive", "upgrade", "te", "http2-settings", "proxy-connection"]),
-    "proxy-connection": frozenset(["close", "keep-alive"]),
-    "expect": frozenset(("100-continue",)),
-    "upgrade": frozenset(["websocket", "h2c", "http/2.0", "tls/1.0", "tls/1.2", "irc/6.9"]),
-    "x-accel-buffering": frozenset(("yes", "no")),
-}
-"""Fields that are lists of words, and the words that are shown."""
 
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _PARAMETER = re.compile(r"(?:timeout|max) ?= ?[0-9]{1,10}", re.IGNORECASE)
@@ -90,8 +77,8 @@ def masked_value(name: str, value: str) -> str:
         return f"{scheme if scheme.lower() in masking.SCHEMES else '*'}{' *' if space else ''}"
     if name == "keep-alive":
         return ", ".join(part if _PARAMETER.fullmatch(part) else "*" for part in _listed(value))
-    if name in _WORDS:
-        return ", ".join(part if part.lower() in _WORDS[name] else "*" for part in _listed(value))
+    if name in masking.WORDS:
+        return masking.masked_words(name, value[:MOST_LINE])
     return "*"
 
 

@@ -33,7 +33,7 @@ class Ignore(NamedTuple):
     def fits(self, finding: Finding) -> bool:
         """Whether the finding is one of these: all that is asked for holds."""
         target = (finding.request or "").partition(" ")[2]
-        targets = (target, masked_target(target))
+        targets = (target, masked_target(target), finding.ignore_target)
         return (
             self.rule in ("", finding.rule, finding.family)
             and self.kind in ("", finding.kind)

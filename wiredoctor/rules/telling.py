@@ -154,6 +154,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
         client_software=_software(values["client_software"]),
         server_software=_software(values["server_software"]),
+        ignore_target=printable(masking.identity_target(target)),
     )
 
 
