@@ -26,7 +26,8 @@ class Server(MCPServer[Any]):
         try:
             return await super().call_tool(*words, **options)
         except ToolError as error:
-            if isinstance(error.__cause__, ValidationError):
+            # not an answer that breaks its schema
+            if isinstance(error.__cause__, ValidationError) and error.__cause__.title.endswith("Arguments"):
                 raise ToolError(_wrong_arguments(error.__cause__)) from None
             raise
 
