@@ -119,7 +119,7 @@ def _origins() -> list[str]:
 
 def _installation() -> list[str]:
     """Return the folders from which Python loads modules, and those that their symbolic links lead to."""
-    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *(place or os.getcwd() for place in sys.path)]
+    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *_search_path()]
     places += [os.path.dirname(os.path.realpath(origin)) for origin in _origins()]
     return list(dict.fromkeys(place for place in places if os.path.exists(place)))
 
@@ -202,9 +202,18 @@ def _closed(path: str) -> str:
 
 def _unreadable(origins: list[str]) -> Iterator[str]:
     """Yield the files and folders of the installation that this process cannot read."""
-    yield from (place for place in sys.path if place and not os.access(_nearest_folder(place), os.R_OK | os.X_OK))
+    yield from (place for place in _search_path() if not os.access(_nearest_folder(place), os.R_OK | os.X_OK))
     for origin in origins:
         yield from _unreadable_below(os.path.dirname(origin))
+
+
+def _search_path() -> list[str]:
+    """Return where Python looks for modules, without the current folder, which `python -m` puts first."""
+    current = ""
+    with contextlib.suppress(FileNotFoundError):  # it was removed
+        current = os.getcwd()
+    first, *others = sys.path
+    return others if first in ("", current) else [first, *others]
 
 
 def _nearest_folder(place: str) -> str:
