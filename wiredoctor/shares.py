@@ -155,6 +155,9 @@ def start(folder: Folder, number: int, work: Callable[[], Analysis]) -> Worker:
         return Worker(process, outcome)
     code = 0
     try:
+        # Ctrl-C reaches all processes of a terminal; the parent alone reports it, and ends its workers
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(one, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _write(outcome, _result(work()))
     except Lost:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -43,6 +45,14 @@ class FakeAnalysis:
 
 Run = Callable[..., Result]
 
+_LISTENING = (
+    "import os, signal, sys\n"
+    "for name in ('SIGINT', 'SIGTERM', 'SIGHUP'): signal.signal(getattr(signal, name), signal.SIG_DFL)\n"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+INTERRUPTIBLE = [sys.executable, "-c", _LISTENING]
+"""Starts a program that does not ignore signals: a shell lets its background jobs, and so all that they start, ignore SIGINT."""
+
 
 @pytest.fixture
 def analysis(monkeypatch: pytest.MonkeyPatch) -> FakeAnalysis:
@@ -65,3 +75,13 @@ def run(analysis: FakeAnalysis) -> Run:
 
     app = application()
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words])
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A capture that takes a while."""
+    path = tmp_path_factory.mktemp("large") / "large.pcap"
+    record = struct.pack("<IIII", 1, 0, 1500, 1500) + bytes(1500)
+    path.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + record * 400_000)
+    yield path
+    path.unlink()

@@ -195,10 +195,11 @@ def test_the_text_of_an_error_is_shown_where_secrets_are(run: Run, analysis: Fak
     assert "\x1b" not in result.stderr
 
 
-def test_interrupted(run: Run, analysis: FakeAnalysis) -> None:
+def test_interrupted(run: Run, analysis: FakeAnalysis, capfd: pytest.CaptureFixture[str]) -> None:
     analysis.raises = KeyboardInterrupt()
     result = run("analyze", "trace.pcap")
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "")
+    assert capfd.readouterr().err == "wiredoctor: interrupted by SIGINT\n"
 
 
 def test_the_disk_is_full(run: Run, analysis: FakeAnalysis) -> None:

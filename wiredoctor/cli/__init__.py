@@ -5,8 +5,7 @@ What needs NumPy or Polars is imported inside the functions: `--help` and `--ver
 
 from __future__ import annotations
 
-import gc
-import os
+from wiredoctor.cli import signals
 
 _LIBRARIES = {
     "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:1000",
@@ -20,6 +19,10 @@ which spin while they wait for a matrix that never comes."""
 
 def main() -> None:
     """The console entry point; always ends in SystemExit."""
+    signals.watch()
+    import gc
+    import os
+
     for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)
     gc.disable()  # it would walk every object of the imported libraries again and again, to free next to nothing

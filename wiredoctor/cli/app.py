@@ -14,7 +14,7 @@ import wiredoctor
 from wiredoctor.cli.completing import VARIABLE
 from wiredoctor.cli.completing import words as completed_words
 from wiredoctor.cli.conversion import without_pydantic
-from wiredoctor.cli.exits import Exit, guarded, open_streams, stop_in_order
+from wiredoctor.cli.exits import Exit, exit_code, guarded, open_streams
 
 HELP = ["-h", "--help"]
 
@@ -94,7 +94,6 @@ def _write_plainly(argument: Any) -> None:
 def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
     open_streams()
-    stop_in_order()
     asked = completed_words() if VARIABLE in os.environ else sys.argv[1:]
     command = with_plain_arguments(typer.main.get_command(application(asked)))
 
@@ -102,5 +101,4 @@ def run() -> NoReturn:
         without_pydantic(command, HELP)(prog_name="wiredoctor")
         return Exit.DONE
 
-    guarded(parse)()
-    sys.exit(Exit.DONE)
+    sys.exit(exit_code(parse))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
+from wiredoctor.cli import signals
 from wiredoctor.masking import trace
 from wiredoctor.replacement import FULL
 from wiredoctor.report.words import clean
@@ -27,40 +28,9 @@ class Exit(IntEnum):
     INTERNAL = 3
     """A fault of wiredoctor."""
     INTERRUPTED = 130
-    """SIGINT; other signals that ask for an end give 128 and their number, as a shell reports them."""
+    """SIGINT; other signals that ask for an end give 128 and their number, as a shell reports them. One line names the signal."""
     BROKEN_PIPE = 141
     """Nobody reads standard output any more; as a shell reports SIGPIPE."""
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal asks for an end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask for an end."""
-
-
-def stop_in_order() -> None:
-    """From now on a signal that asks for an end raises Stopped, so that worker processes and temporary folders go too.
-
-    Once: a second one would break off the cleaning up. What is ignored (nohup) stays so.
-    """
-    heard = [one for one in STOPPING if signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)]
-
-    stopped = False
-
-    def stop(number: int, _: object) -> None:
-        nonlocal stopped
-        if not stopped:
-            stopped = True
-            raise Stopped(number)
-
-    for one in heard:
-        signal.signal(one, stop)
 
 
 def open_streams() -> None:
@@ -87,51 +57,69 @@ def say(line: str) -> None:
 
 
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """A command that returns its exit code -> a command that ends in it, whatever happens."""
+    """Turn a command that returns its exit code into one that ends with it; a signal ends it, too, in order."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
-        code = _run(command, args, options)
+        signals.begin()
+        try:
+            code = exit_code(command, *args, **options)
+            signals.finish()
+        except KeyboardInterrupt as error:  # while an error was reported
+            signals.finish()
+            code = _interrupted(signals.number_of(error) or signal.SIGINT)
         if code:
             sys.exit(code)
 
     return run
 
 
-def _run(command: Callable[..., int], args: tuple[Any, ...], options: dict[str, Any]) -> int:
+def exit_code(command: Callable[..., int], *args: Any, **options: Any) -> int:
+    """Call a command and return its exit code, whatever happens."""
     try:
         code = command(*args, **options)
         sys.stdout.flush()
-    except Stopped as stopped:
-        return 128 + stopped.number
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except BrokenPipeError:
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  the last resort: whatever it is, the user gets one line
+        # what a signal has broken off fails in many ways: an import says that it failed
+        number = signals.number_of(error)
+        return _failed(error, options) if number is None else _interrupted(number)
+    number = signals.number_of(None)
+    return code if number is None else _interrupted(number)
+
+
+def _interrupted(number: int) -> int:
+    _abandon_stdout()
+    signals.report(number)
+    return 128 + number
+
+
+def _failed(error: BaseException, options: dict[str, Any]) -> int:
+    if isinstance(error, BrokenPipeError):
         _abandon_stdout()
         return Exit.BROKEN_PIPE
-    except UsageError as error:
+    if isinstance(error, UsageError):
         say(str(error))
         return Exit.BAD_INPUT
-    except OSError as error:
+    if isinstance(error, OSError):
         # all other files that are written name themselves
         is_stdout = error.filename is None and error.errno in FULL
         say(f"{'standard output: ' if is_stdout else ''}{reason(error)}")
         _abandon_stdout()
         return Exit.BAD_INPUT
-    except Exception as error:  # noqa: BLE001  the last resort: whatever it is, it is our fault, and the user gets one line
-        if options.get("verbose"):
-            _print_trace(error, whole=bool(options.get("show_secrets")))
-        say(apology(error))
-        return Exit.INTERNAL
-    return code
+    if options.get("verbose"):
+        _print_trace(error, whole=bool(options.get("show_secrets")))
+    say(apology(error))
+    return Exit.INTERNAL
 
 
-def _print_trace(error: Exception, *, whole: bool) -> None:
+def _print_trace(error: BaseException, *, whole: bool) -> None:
     for line in trace(error, whole=whole).splitlines():
         print(clean(line), file=sys.stderr)  # noqa: T201
 
 
-def apology(error: Exception) -> str:
+def apology(error: BaseException) -> str:
     """Names the kind of error and the place, but not its text: that may hold bytes of the capture."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}wiredoctor{os.sep}" in f.filename]
     place = f" in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}" if frames else ""

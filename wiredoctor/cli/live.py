@@ -18,7 +18,7 @@ from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.completing import interfaces
 from wiredoctor.cli.configuration import checked, read_file
 from wiredoctor.cli.copies import check_copies
-from wiredoctor.cli.exits import STOPPING, Exit, Stopped, UsageError, say
+from wiredoctor.cli.exits import Exit, UsageError, say
 from wiredoctor.cli.options import (
     Color,
     Colors,
@@ -41,6 +41,7 @@ from wiredoctor.cli.orders import Backend, ordered
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import allow_many_files, reduced, requested
+from wiredoctor.cli.signals import STOPPING, Stopped
 from wiredoctor.cli.writing import How, needs_packets, write_files, write_report
 from wiredoctor.live import Recorder, RecorderError, Started, start
 
