@@ -53,6 +53,14 @@ def test_while_modules_are_loaded(module: str, program: list[str], name: str, tm
     ended(start([*program, "analyze", str(CAPTURE)], PYTHONPATH=path_with(stub(tmp_path, module, name))), name)
 
 
+@pytest.mark.parametrize("program", [SCRIPT, MODULE], ids=["script", "module"])
+def test_before_the_handler_is_set(program: list[str], tmp_path: Path) -> None:
+    """Python's own would raise an exception, which ends in a traceback."""
+    (tmp_path / "signal.py").write_text("import _signal, os, time\nos.kill(os.getpid(), _signal.SIGINT)\ntime.sleep(60)\n")
+    launcher = f"import os, sys; os.environ['PYTHONPATH'] = {path_with(str(tmp_path))!r}; os.execv(sys.argv[1], sys.argv[1:])"
+    ended(start([sys.executable, "-c", launcher, *program, "--version"]), "SIGINT")
+
+
 def path_with(folder: str) -> str:
     """A module in the folder comes before the real one."""
     return os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -5,7 +5,8 @@ What needs NumPy or Polars is imported inside the functions: `--help` and `--ver
 
 from __future__ import annotations
 
-from wiredoctor.cli import signals
+import os
+import sys
 
 _LIBRARIES = {
     "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:1000",
@@ -19,9 +20,15 @@ which spin while they wait for a matrix that never comes."""
 
 def main() -> None:
     """The console entry point; always ends in SystemExit."""
-    signals.watch()
+    try:
+        from wiredoctor.cli import signals
+
+        signals.watch()
+    except KeyboardInterrupt:  # Python's own handler of SIGINT is still in place
+        if sys.stderr is not None:
+            sys.stderr.write("wiredoctor: interrupted by SIGINT\n")
+        os._exit(130)
     import gc
-    import os
 
     for name, value in _LIBRARIES.items():
         os.environ.setdefault(name, value)
