@@ -98,6 +98,24 @@ def test_a_closed_pipe_ends_quietly() -> None:
     assert done.returncode in (0, 141)
 
 
+@pytest.mark.parametrize(
+    "words", [["analyze", "{}", "-q"], ["rules"], ["show", "{}", "--finding", "1"], ["explain", "late-flush"]]
+)
+def test_a_closed_pipe_is_never_the_code_of_fail_on(words: list[str]) -> None:
+    """Rich ends a program whose pipe is closed with 1."""
+    capture = Path(__file__).resolve().parents[2] / "captures" / "server-head-body-split.pcap"
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*PYTHON, *(word.format(capture) for word in words)], stdout=writer, stderr=subprocess.PIPE, check=False,
+            env=clean_environment(),
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_said_in_a_line() -> None:
     with Path("/dev/full").open("wb") as full:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,10 +26,10 @@ MODULE = [sys.executable, "-m", "wiredoctor"]
 ALL = pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 
 
-def start(words: list[str], *, session: bool = False, **more: str) -> subprocess.Popen[str]:
+def start(words: list[str], *, session: bool = False, stdin: int | None = None, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*INTERRUPTIBLE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(**more),
-        start_new_session=session,
+        start_new_session=session, stdin=stdin,
     )  # fmt: skip
 
 
@@ -138,6 +139,23 @@ def test_all_processes_of_a_terminal_get_the_signal_and_one_reports_it(large: Pa
     os.killpg(process.pid, signal.SIGINT)
     ended(process, "SIGINT")
     assert list(temporary.iterdir()) == []
+
+
+@ALL
+def test_a_server_whose_standard_input_stays_open(name: str, tmp_path: Path) -> None:
+    """A thread reads it, for which Python waits at its end."""
+    pytest.importorskip("mcp")
+    process = start([*MODULE, "mcp", "--folder", str(tmp_path)], stdin=subprocess.PIPE)
+    about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about}
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    assert "serverInfo" in process.stdout.readline()
+    process.send_signal(signal.Signals[name])
+    process.wait(30)
+    ended(process, name)
 
 
 LEAVING = "import os, signal\nfrom wiredoctor.cli import main\ntry: main()\nfinally: os.kill(os.getpid(), signal.SIGTERM)\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 from typing import Annotated
 
 import typer
 
+from wiredoctor.cli import signals
 from wiredoctor.cli.exits import Exit, UsageError
 from wiredoctor.cli.options import size
 
@@ -39,5 +41,10 @@ def mcp(
         if not os.access(one, os.R_OK | os.X_OK):
             raise UsageError(f"--folder {one}: no permission to read")
     gc.enable()  # a command is short, a server is not
-    serve(Archive(folder, Bounds(size("--max-size", max_size) or 0, max_time)))
+    try:
+        serve(Archive(folder, Bounds(size("--max-size", max_size) or 0, max_time)))
+    except signals.Stopped as stopped:
+        # a thread reads standard input, and Python would wait for it
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+        signals.end(stopped.number)
     return Exit.DONE

@@ -35,6 +35,7 @@ class _State:
     is_running = False
     number: int | None = None
     time = 0.0
+    is_reported = False
 
 
 def watch() -> None:
@@ -51,19 +52,19 @@ def stop(number: int, _frame: object = None) -> None:
     later one ends the process, too.
     """
     if not _State.is_running:
-        _end(number)
+        end(number)
     now = time.monotonic()
     if _State.number is None:
         _State.number, _State.time = number, now
         sys.unraisablehook = _unraisable
         raise Stopped(number)
     if now - _State.time > PATIENCE:
-        _end(_State.number)
+        end(_State.number)
 
 
 def begin() -> None:
     """Raise Stopped from now on."""
-    _State.is_running, _State.number = True, None
+    _State.is_running, _State.number, _State.is_reported = True, None, False
 
 
 def finish() -> None:
@@ -80,15 +81,17 @@ def number_of(error: BaseException | None) -> int | None:
 
 
 def report(number: int) -> None:
-    """Write the line that names the signal."""
-    if sys.__stderr__ is not None:  # if it was closed (2>&-), another file may have its number
+    """Write the line that names the signal, once."""
+    if not _State.is_reported and sys.__stderr__ is not None:  # if it was closed (2>&-), another file may have its number
         try:  # noqa: SIM105 - contextlib would have to be loaded before the first signal is watched for
             os.write(2, f"wiredoctor: interrupted by {signal.Signals(number).name}\n".encode())
         except OSError:
             pass
+    _State.is_reported = True
 
 
-def _end(number: int) -> None:
+def end(number: int) -> None:
+    """End the process at once."""
     report(number)
     os._exit(128 + number)
 

@@ -51,6 +51,11 @@ class Paper(NamedTuple):
         return "│" if self.unicode else "|"
 
 
+def _raise_broken_pipe() -> None:
+    """Replace Rich's answer to a closed pipe: it exits with 1, the code of --fail-on."""
+    raise BrokenPipeError
+
+
 class Writer:
     """Paragraphs on paper. Everything is `rich.text.Text`, never markup, so that text from packets cannot give orders."""
 
@@ -70,6 +75,7 @@ class Writer:
             emoji=False,
             legacy_windows=False,
         )
+        self._console.on_broken_pipe = _raise_broken_pipe
 
     def blank(self) -> None:
         """An empty line."""
