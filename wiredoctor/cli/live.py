@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.completing import interfaces
 from wiredoctor.cli.configuration import checked, read_file
@@ -41,7 +42,6 @@ from wiredoctor.cli.orders import Backend, ordered
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import allow_many_files, reduced, requested
-from wiredoctor.cli.signals import STOPPING, Stopped
 from wiredoctor.cli.writing import How, needs_packets, write_files, write_report
 from wiredoctor.live import Recorder, RecorderError, Started, start
 
@@ -212,11 +212,11 @@ def _ended_by_signals(session: Session) -> Generator[None]:
     def end(number: int, _: FrameType | None) -> None:
         nonlocal asked
         if asked:
-            raise Stopped(number)
+            signals.stop(number)
         asked = True
         session.stop()
 
-    for one in STOPPING:
+    for one in signals.STOPPING:
         if signal.getsignal(one) is not signal.SIG_IGN:
             before[one] = signal.signal(one, end)
     try:

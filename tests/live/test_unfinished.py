@@ -1,0 +1,214 @@
+"""A capture that did not reach its end: exit code 2, and the report begins with it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.capturing import ROOT, ask, begun, capturing, descendants, live, server
+from tests.live.processes import processes, wait_for
+from wiredoctor.recording import folder as private
+from wiredoctor.recording.folder import PrivateFolder, remove_abandoned
+
+REAL = capturing()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@REAL
+def test_a_full_disk(small: Path, tmp_path: Path) -> None:
+    with server() as port:
+        trace, report = small / "trace.pcapng", tmp_path / "report.json"
+        words = ("--filter", f"tcp port {port}", "--write", str(trace), "-o", str(report), "--fail-on", "note")
+        process = live("-i", "lo", *words)
+        begun(process)
+        for _ in range(20):
+            ask(port, 20)
+            if process.poll() is not None:
+                break
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 2, err  # and not 1, though there are findings
+    sentence = f"The capture ended early: no space left for {trace}."
+    _, _, text = " ".join(out.split()).partition(sentence)
+    assert text.startswith(" 1 ")  # the number of findings comes after it
+    assert json.loads(report.read_text("utf-8"))["summary"]["incomplete"] == [sentence]
+
+
+@REAL
+def test_a_recorder_that_is_killed(tmp_path: Path) -> None:
+    with server() as port:
+        process = live("-i", "lo", "--filter", f"tcp port {port}", "--fail-on", "note", "-o", str(tmp_path / "r.json"))
+        begun(process)
+        ask(port, 20)
+        time.sleep(1)
+        os.kill(processes(process.pid, "dumpcap").recorder, signal.SIGKILL)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    sentence = "The capture ended early: the recorder ended unexpectedly (killed by signal 9)."
+    text = " ".join(out.split())
+    assert sentence in text
+    assert "The server held its response's body back" in text.partition(sentence)[2]  # what came before is not lost
+    # nobody is left who could make a file in this folder: that is said, with the file and the option
+    assert f"wiredoctor: -o {tmp_path}/r.json: the recorder" in err
+
+
+@REAL
+def test_a_backend_that_dies_again_and_again() -> None:
+    process = live("-i", "lo", "--filter", "tcp port 1", "--backend", "dumpcap", "-f", "jsonl")
+    begun(process)
+    killed: set[int] = set()
+    for _ in range(4):
+        wait_for(lambda: set(descendants(process.pid, "dumpcap")) - killed)
+        time.sleep(0.3)
+        (backend,) = set(descendants(process.pid, "dumpcap")) - killed
+        os.kill(backend, signal.SIGKILL)
+        killed.add(backend)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 2
+    (sentence,) = json.loads(out.splitlines()[-1])["summary"]["incomplete"]
+    assert sentence.startswith("The capture ended early: dumpcap has ended: killed by signal 9")
+
+
+@REAL
+def test_a_file_that_somebody_cuts_off(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.pcapng"
+    with server() as port:
+        process = live("-i", "lo", "--filter", f"tcp port {port}", "--write", str(trace), "-f", "jsonl")
+        begun(process)
+        ask(port, 20)
+        time.sleep(1)
+        recorder = processes(process.pid, "dumpcap").recorder
+        os.kill(process.pid, signal.SIGSTOP)
+        size = trace.stat().st_size
+        ask(port, 20)
+        wait_for(lambda: trace.stat().st_size > size)
+        os.kill(recorder, signal.SIGSTOP)
+        os.truncate(trace, size)
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(1)
+        os.kill(recorder, signal.SIGCONT)
+        process.terminate()
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 2
+    (sentence,) = json.loads(out.splitlines()[-1])["summary"]["incomplete"]
+    assert sentence.startswith("The capture was read only in part: ")
+
+
+@REAL
+@pytest.mark.parametrize("first", ["analysis", "recorder"])
+def test_when_both_are_killed_no_packet_stays_and_the_next_start_removes_the_rest(tmp_path: Path, first: str) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    words = ["-m", "wiredoctor", "live", "-i", "lo", "--filter"]
+    with server() as port:
+        process = subprocess.Popen(
+            [sys.executable, *words, f"tcp port {port}"], cwd=ROOT, env=environment, text=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        begun(process)
+        ask(port, 20)
+        time.sleep(1)
+        found = processes(process.pid, "dumpcap")
+        both = [found.analysis, found.recorder]
+        for pid in both if first == "analysis" else reversed(both):
+            os.kill(pid, signal.SIGSTOP)  # so that neither hears of the end of the other
+        for pid in both:
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        process.communicate()
+        wait_for(lambda: found.backend is None or not os.path.exists(f"/proc/{found.backend}"), 5)
+        left = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert left == []  # folders of no content, at the most
+        (folder,) = tmp_path.iterdir()
+        assert folder.name.startswith(private.PREFIX)
+        done = subprocess.run(
+            [sys.executable, *words, "tcp port 1", "--duration", "300ms"], cwd=ROOT, env=environment, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    yield tmp_path
+    signal.signal(signal.SIGIO, before)
+
+
+def ring_of_an_older_version(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    ring = folder / "live_00001_20260101000000.pcapng"
+    ring.write_bytes(b"packets")
+    return ring
+
+
+def test_rings_of_older_versions_are_removed_when_nobody_uses_them(temporary: Path) -> None:
+    abandoned = ring_of_an_older_version(temporary / "wiredoctor-abandoned")
+    in_use = ring_of_an_older_version(temporary / "wiredoctor-in-use")
+    locked = ring_of_an_older_version(temporary / "wiredoctor-locked")
+    open_to_others = ring_of_an_older_version(temporary / "wiredoctor-open-to-others")
+    open_to_others.parent.chmod(0o755)
+    other_name = ring_of_an_older_version(temporary / "doctor-wire")
+    rows = temporary / "wiredoctor-rows-of-analyze"
+    rows.mkdir(mode=0o700)
+    (rows / "exchanges-1-1.arrow").write_bytes(b"rows")
+    target = ring_of_an_older_version(temporary / "elsewhere")
+    (temporary / "wiredoctor-link").symlink_to(target.parent)
+    lock = os.open(locked.parent, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with in_use.open("rb"):
+        remove_abandoned()
+    os.close(lock)
+    assert not abandoned.parent.exists()
+    for kept in (in_use, locked, open_to_others, other_name, target, rows / "exchanges-1-1.arrow", temporary / "wiredoctor-link"):
+        assert kept.exists(), kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_a_ring_of_another_user_is_not_touched(temporary: Path) -> None:
+    ring = ring_of_an_older_version(temporary / "wiredoctor-of-another")
+    os.chown(ring.parent, 1234, 1234)
+    abandoned = temporary / f"{private.PREFIX}of-another"
+    abandoned.mkdir(mode=0o700)
+    os.chown(abandoned, 1234, 1234)
+    remove_abandoned()
+    assert ring.exists()
+    assert abandoned.exists()
+
+
+def test_a_private_folder_is_kept_as_long_as_it_is_locked(temporary: Path) -> None:
+    folder = PrivateFolder()
+    assert os.stat(folder.path).st_mode & 0o777 == 0o700
+    remove_abandoned()
+    assert os.path.isdir(folder.rows_path)
+    with open(f"{folder.rows_path}/rows.arrow", "wb"):
+        pass
+    path, copy = folder.path, os.dup(folder.lock)  # as the recorder has it
+    del folder
+    assert not os.path.exists(path)
+    os.close(copy)
+    abandoned = temporary / f"{private.PREFIX}abandoned"
+    (abandoned / "rows").mkdir(parents=True)
+    abandoned.chmod(0o700)
+    remove_abandoned()
+    assert not abandoned.exists()
