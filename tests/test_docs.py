@@ -436,3 +436,13 @@ def test_pictures_are_small_and_fetch_nothing() -> None:
 
 def test_the_readme_has_a_picture() -> None:
     assert re.findall(r"!\[[^\]]+\]\((docs/pages/pictures/[^)]+)\)", (ROOT / "README.md").read_text("utf-8"))
+
+
+def test_each_promise_about_security_names_a_test_that_exists() -> None:
+    text = (DOCS / "security.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 15
+    for file, function in named:
+        assert f"\ndef {function}(" in (ROOT / file).read_text("utf-8") or not function, (file, function)
+    promises = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line and "| test |" not in line]
+    assert [line for line in promises if "`tests/" not in line] == []
