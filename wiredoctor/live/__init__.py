@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.live.recorder_client import Order, Recorder, RecorderError, Ring
-from wiredoctor.live.start import Started, start
+from wiredoctor.live.privilege_separation import Started, start
 
 if TYPE_CHECKING:
     from wiredoctor.live.session import News, Session, Status, watch

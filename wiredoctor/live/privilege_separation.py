@@ -1,4 +1,4 @@
-"""Start a live capture: first the recorder, which keeps what rights it needs, then give up those of this process."""
+"""Separate privileges: start the recorder, which keeps what rights it needs, then give up those of this process."""
 
 from __future__ import annotations
 
