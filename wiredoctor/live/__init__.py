@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.live.recorder_client import Order, Recorder, RecorderError, Ring
 from wiredoctor.live.privilege_separation import Started, start
+from wiredoctor.live.recorder_client import Order, Recorder, RecorderError, Ring
 
 if TYPE_CHECKING:
     from wiredoctor.live.session import News, Session, Status, watch
