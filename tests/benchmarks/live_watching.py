@@ -149,8 +149,9 @@ def name_of(pid: int) -> str:
         return ""
     if state == "Z" or not words[0]:
         return ""
-    known = {b"wiredoctor": "analysis", b"wiredoctor.recording": "recorder"}
-    return next((known[word] for word in words[:5] if word in known), os.path.basename(words[0]).decode())
+    known = {b"wiredoctor": "analysis", b"isolated.py": "recorder"}
+    names = [os.path.basename(word) for word in words[:5]]
+    return next((known[name] for name in names if name in known), os.path.basename(words[0]).decode())
 
 
 def _cpu(pid: int) -> float:

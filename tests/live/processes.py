@@ -97,7 +97,7 @@ class Processes(NamedTuple):
 
 def processes(analysis: int, backend: str) -> Processes:
     """Those that an analysis has started."""
-    (recorder,) = [pid for pid in descendants(analysis) if b"wiredoctor/recording" in _command(pid) or _is_recorder(pid)]
+    (recorder,) = [pid for pid in descendants(analysis) if b"recording/isolated.py" in _command(pid)]
     found = descendants(analysis, backend)
     return Processes(analysis, recorder, found[0] if found else None)
 
@@ -107,10 +107,6 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def _is_recorder(pid: int) -> bool:
-    return b"spec_from_file_location" in _command(pid) and b'"interfaces"' in _command(pid)
 
 
 def wait_for(condition: object, seconds: float = 15) -> None:

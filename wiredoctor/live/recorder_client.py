@@ -24,22 +24,8 @@ from typing import Any
 
 from wiredoctor.interfaces import is_privileged, search_path
 
-PACKAGE = Path(__file__).resolve().parents[1]
-"""The folder of this package, which the recorder loads from no other place."""
-
-_START = """
-import importlib.util, sys
-_, package, *others = sys.argv
-del sys.argv[1:-1]
-sys.path += others[:-1]
-spec = importlib.util.spec_from_file_location("wiredoctor", package + "/__init__.py", submodule_search_locations=[package])
-sys.modules["wiredoctor"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["wiredoctor"])
-from wiredoctor.recording.__main__ import main
-sys.exit(main())
-"""
-"""Loads the package from the folder named by the first argument. With -I, Python looks for modules neither in the current folder
-nor where the environment or the user's configuration says."""
+_PROGRAM = Path(__file__).resolve().parents[1] / "recording" / "isolated.py"
+"""The recorder, with the package that this module belongs to."""
 
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
 """What a recorder with privileges gets of the environment, besides a PATH of system folders."""
@@ -122,7 +108,7 @@ class Recorder:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *_options(), "-c", _START, str(PACKAGE), *_place_of_scapy(), request],
+                [sys.executable, *_options(), str(_PROGRAM), *_place_of_scapy(), request],
                 stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment(), start_new_session=True,
                 pass_fds=() if lock is None else (lock,),
             )  # fmt: skip
