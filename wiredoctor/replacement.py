@@ -89,7 +89,7 @@ class Target:
             raise _error(errno.ELOOP, "became a symbolic link", self.path)
         if self.folder is not None and not self.is_open_file:
             folder = os.stat(".", dir_fd=self.folder)
-            is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+            is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
             if is_shared and found.st_uid not in (os.geteuid(), folder.st_uid):
                 text = f"belongs to another user (uid {found.st_uid}) and anybody may write into its folder"
                 raise _error(errno.EACCES, text, self.path)

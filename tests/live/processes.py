@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,18 +34,27 @@ class Python(NamedTuple):
         return [self.program, "-m", "wiredoctor", *words]
 
 
-def readable_python() -> Python:
-    """One that any user can run; skips where there is none."""
-    paths = os.pathsep.join([str(ROOT), sysconfig.get_paths()["purelib"]])
+@contextmanager
+def readable_python() -> Generator[Python]:
+    """A virtual environment that any user can run; skips where there is none."""
     minor = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    for program in (sys.executable, minor):
-        environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-        words = [program, "-c", _TRY]
-        as_other = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", *words]
-        # a Python that cannot read its own library may take that of another one
-        if os.path.exists(program) and _output(words, environment) == _output(as_other, environment) != "":
-            return Python(program, environment)
-    pytest.skip("no other user can run this project here")
+    with tempfile.TemporaryDirectory(prefix="readable-") as folder:
+        os.chmod(folder, 0o755)
+        for number, program in enumerate(dict.fromkeys((os.path.realpath(sys.executable), minor))):
+            place = Path(folder, str(number))
+            words = [program, "-m", "venv", "--without-pip", str(place)]
+            if not os.path.exists(program) or subprocess.run(words, capture_output=True, check=False).returncode:
+                continue
+            packages = place / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+            (packages / "project.pth").write_text(f"{ROOT}\n{sysconfig.get_paths()['purelib']}\n")
+            python = Python(str(place / "bin" / "python"), {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+            words = [python.program, "-c", _TRY]
+            as_other = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", *words]
+            # a Python that cannot read its own library may take that of another one
+            if _output(words, python.environment) == _output(as_other, python.environment) != "":
+                yield python
+                return
+        pytest.skip("no other user can run this project here")
 
 
 def _output(words: list[str], environment: dict[str, str]) -> str:

@@ -16,8 +16,11 @@ import pytest
 
 from tests.live.capturing import ROOT, ask, begun, capturing, descendants, live, server
 from tests.live.processes import processes, wait_for
+from tests.recording.namespaces import Cable, cable
 from wiredoctor.recording import folder as private
-from wiredoctor.recording.folder import PrivateFolder, remove_abandoned
+from wiredoctor.recording.folder import PrivateFolder, remove_abandoned, remove_tree
+
+__all__ = ["cable"]
 
 REAL = capturing()
 
@@ -86,6 +89,67 @@ def test_a_backend_that_dies_again_and_again() -> None:
     assert process.returncode == 2
     (sentence,) = json.loads(out.splitlines()[-1])["summary"]["incomplete"]
     assert sentence.startswith("The capture ended early: dumpcap has ended: killed by signal 9")
+
+
+@REAL
+@pytest.mark.parametrize(
+    ("who", "number", "why"),
+    [
+        ("recorder", signal.SIGTERM, "a signal ended the recorder"),
+        ("dumpcap", signal.SIGSTOP, "the capturing program did not react and was killed, and its last packets are lost"),
+    ],
+)
+def test_a_process_that_ends_too_early_or_not_at_all(who: str, number: signal.Signals, why: str) -> None:
+    process = live("-i", "lo", "--filter", "tcp port 1", "--backend", "dumpcap", "-f", "jsonl", "--duration", "3")
+    begun(process)
+    found = processes(process.pid, "dumpcap")
+    victim = found.recorder if who == "recorder" else found.backend
+    assert victim is not None
+    os.kill(victim, number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 2, err
+    assert json.loads(out.splitlines()[-1])["summary"]["incomplete"] == [f"The capture ended early: {why}."]
+
+
+@REAL
+def test_one_signal_for_all_processes_ends_in_order() -> None:
+    """As systemd sends it: the analysis asks for the end, too, however the two cross."""
+    process = live("-i", "lo", "--filter", "tcp port 1", "--backend", "dumpcap", "-f", "jsonl")
+    begun(process)
+    for pid in [*descendants(process.pid), process.pid]:
+        os.kill(pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["summary"]["incomplete"] == []
+
+
+@REAL
+def test_an_interface_that_does_not_come_back(cable: Cable) -> None:
+    words = [sys.executable, "-m", "wiredoctor", "live", "-i", "wire1", "-f", "jsonl", "--duration", "3"]
+    process = subprocess.Popen(
+        [*cable.inside(cable.there), *words], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    begun(process)
+    cable.unplug()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 2, err
+    (sentence,) = json.loads(out.splitlines()[-1])["summary"]["incomplete"]
+    assert sentence == "The capture ended early: wire1 vanished or was brought down, and did not come back."
+
+
+@REAL
+def test_a_backend_that_was_started_again_is_in_the_report() -> None:
+    process = live("-i", "lo", "--filter", "tcp port 1", "--backend", "dumpcap", "-f", "jsonl")
+    begun(process)
+    (backend,) = descendants(process.pid, "dumpcap")
+    os.kill(backend, signal.SIGKILL)
+    wait_for(lambda: set(descendants(process.pid, "dumpcap")) - {backend})
+    time.sleep(0.5)
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    summary = json.loads(out.splitlines()[-1])
+    assert summary["limits"] == ["the capturing program ended unexpectedly once: packets may be missing until it ran again"]
 
 
 @REAL
@@ -177,7 +241,7 @@ def test_rings_of_older_versions_are_removed_when_nobody_uses_them(temporary: Pa
     lock = os.open(locked.parent, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     with in_use.open("rb"):
-        remove_abandoned()
+        remove_abandoned(str(temporary))
     os.close(lock)
     assert not abandoned.parent.exists()
     for kept in (in_use, locked, open_to_others, other_name, target, rows / "exchanges-1-1.arrow", temporary / "wiredoctor-link"):
@@ -191,7 +255,7 @@ def test_a_ring_of_another_user_is_not_touched(temporary: Path) -> None:
     abandoned = temporary / f"{private.PREFIX}of-another"
     abandoned.mkdir(mode=0o700)
     os.chown(abandoned, 1234, 1234)
-    remove_abandoned()
+    remove_abandoned(str(temporary))
     assert ring.exists()
     assert abandoned.exists()
 
@@ -199,7 +263,7 @@ def test_a_ring_of_another_user_is_not_touched(temporary: Path) -> None:
 def test_a_private_folder_is_kept_as_long_as_it_is_locked(temporary: Path) -> None:
     folder = PrivateFolder()
     assert os.stat(folder.path).st_mode & 0o777 == 0o700
-    remove_abandoned()
+    remove_abandoned(str(temporary))
     assert os.path.isdir(folder.rows_path)
     with open(f"{folder.rows_path}/rows.arrow", "wb"):
         pass
@@ -210,5 +274,30 @@ def test_a_private_folder_is_kept_as_long_as_it_is_locked(temporary: Path) -> No
     abandoned = temporary / f"{private.PREFIX}abandoned"
     (abandoned / "rows").mkdir(parents=True)
     abandoned.chmod(0o700)
-    remove_abandoned()
+    remove_abandoned(str(temporary))
     assert not abandoned.exists()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3000])
+def test_folders_that_are_nested_without_end_are_removed_and_no_link_is_followed(tmp_path: Path, depth: int) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("x")
+    top = tmp_path / "top"
+    top.mkdir()
+    at = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        for name in ("d", "e"):
+            os.mkdir(name, dir_fd=at)
+        os.symlink(kept, "link", dir_fd=at)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=at))
+        inner = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+    remove_tree(str(top))
+    assert not top.exists()
+    assert (kept / "file").read_text() == "x"
+    (tmp_path / "link").symlink_to(kept)
+    remove_tree(str(tmp_path / "link"))
+    assert (kept / "file").exists()

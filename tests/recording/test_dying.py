@@ -147,7 +147,8 @@ def test_a_backend_that_is_killed_is_started_again(backend: str, tmp_path: Path)
         recording.until("progress")
         send(30)
         recording.until("progress", packets=50)
-        assert recording.stop()["reason"] == "stopped"
+        ended = recording.stop()
+        assert (ended["reason"], ended["restarts"]) == ("stopped", 1)
     found = kinds(file.read_bytes())
     assert found.count(0x0A0D0D0A) == 2
     assert found.count(6) >= 50
@@ -177,7 +178,9 @@ def test_a_backend_that_does_not_react_is_killed(backend: str, tmp_path: Path) -
         process = children(recording.process.pid)[backend]
         os.kill(process, signal.SIGSTOP)
         began = time.monotonic()
-        assert recording.stop()["reason"] == "stopped"
+        ended = recording.stop()
+        assert ended["reason"] == "backend"
+        assert ended["text"] == "the capturing program did not react and was killed, and its last packets are lost"
         assert time.monotonic() - began < 3
         assert gone(process, 0.5)
     assert kinds((tmp_path / "a.pcapng").read_bytes())

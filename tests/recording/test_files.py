@@ -191,9 +191,11 @@ def test_no_link_of_another_user_is_followed(tmp_path: Path, ring: dict[str, int
 
 def test_a_ring_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.strftime", lambda form: "20240131235959")
-    (tmp_path / "live_00001_20240131235959.pcapng").symlink_to(tmp_path / "target")
-    with pytest.raises(FileExistsError):
-        open_output(request(folder=str(tmp_path)), Told())
+    for number in (1, 2):
+        (tmp_path / f"t_0000{number}_20240131235959.pcapng").symlink_to(tmp_path / "target")
+    told = Told()
+    writing(request(file=str(tmp_path / "t.pcapng"), ring={"files": 2, "bytes": 1000}), told).output.close(used=False)
+    assert [what["path"] for what in told.of("file")] == [f"{tmp_path}/t_00003_20240131235959.pcapng"]
     assert not (tmp_path / "target").exists()
 
 

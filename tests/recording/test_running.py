@@ -64,7 +64,7 @@ def test_signals_end_it_in_order(number: int, tmp_path: Path) -> None:
     with Recording(interfaces=["lo"], file=str(tmp_path / "trace.pcapng")) as recording:
         recording.until("file")
         recording.process.send_signal(number)
-        assert recording.until("ended", 2)["reason"] == "stopped"
+        assert recording.until("ended", 3)["reason"] == "signal"
         assert recording.process.wait(2) == 0
 
 

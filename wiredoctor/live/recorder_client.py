@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import os
 import select
@@ -78,11 +77,13 @@ class Order:
 @dataclass
 class Progress:
     """What the recorder has reported. `bytes` of the stream are written in complete blocks; `dropped`: by the kernel, None
-    if it is known at the end only. `ended`: why, None while it goes on."""
+    if it is known at the end only. `restarts`: how often the capturing program ended unexpectedly and was started again.
+    `ended`: why, None while it goes on."""
 
     bytes: int = 0
     packets: int = 0
     dropped: int | None = None
+    restarts: int = 0
     backend: str = ""
     ended: str | None = None
     text: str = ""
@@ -108,7 +109,7 @@ class Recorder:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *_options(), str(_PROGRAM), *_place_of_scapy(), request],
+                [sys.executable, *_options(), str(_PROGRAM), request],
                 stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment(), start_new_session=True,
                 pass_fds=() if lock is None else (lock,),
             )  # fmt: skip
@@ -215,12 +216,16 @@ class Recorder:
         if kind == "error":
             raise RecorderError(str(event["text"]))
         if kind in ("progress", "ended"):
-            for name in ("bytes", "packets", "dropped"):
+            for name in ("bytes", "packets", "dropped", "restarts"):
                 if event.get(name) is not None:
                     setattr(self.progress, name, int(event[name]))
             if kind == "progress":
                 return None
-            self.progress.ended, self.progress.text = str(event["reason"]), str(event.get("text") or "")
+            reason = str(event["reason"])
+            if reason == "signal" and self._stopping:  # one for all processes, as systemd sends
+                reason = "stopped"
+            self.progress.ended = reason
+            self.progress.text = "" if reason == "stopped" else str(event.get("text") or "")
         if kind == "started":
             self._started, self.progress.backend = True, str(event["backend"])
         return event
@@ -258,12 +263,6 @@ def _how(code: int) -> str:
 
 def _options() -> list[str]:
     return ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]
-
-
-def _place_of_scapy() -> list[str]:
-    """Return the folder to look for scapy in, last of all: a package that this user installed is not found with -I."""
-    spec = importlib.util.find_spec("scapy")
-    return [] if spec is None or spec.origin is None else [os.path.dirname(os.path.dirname(os.path.abspath(spec.origin)))]
 
 
 def _environment() -> dict[str, str]:

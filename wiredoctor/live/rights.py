@@ -208,12 +208,11 @@ def _unreadable(origins: list[str]) -> Iterator[str]:
 
 
 def _search_path() -> list[str]:
-    """Return where Python looks for modules, without the current folder, which `python -m` puts first."""
+    """Return where Python looks for modules, without the current folder, which `python -m` adds."""
     current = ""
     with contextlib.suppress(FileNotFoundError):  # it was removed
         current = os.getcwd()
-    first, *others = sys.path
-    return others if first in ("", current) else [first, *others]
+    return [place for place in sys.path if place not in ("", current)]
 
 
 def _nearest_folder(place: str) -> str:

@@ -152,7 +152,7 @@ class Session:
 
     @property
     def ended(self) -> tuple[str, str]:
-        """Why capturing ended, in a word (stopped, duration, packets, full, backend, died) and in a line, which may be empty."""
+        """Why capturing ended: stopped, duration, packets, full, backend, died or signal; and a line, which may be empty."""
         return self._recorder.progress.ended or "", self._recorder.progress.text
 
     def stop(self) -> None:
@@ -308,6 +308,9 @@ class Session:
         )  # fmt: skip
         if self._lost:
             done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analysed")
+        if restarts := self._recorder.progress.restarts:
+            times = "once" if restarts == 1 else f"{restarts} times"
+            done.limits.append(f"the capturing program ended unexpectedly {times}: packets may be missing until it ran again")
         made = diagnosis.report([done], self._modules, self._everything, self._chosen, secrets=self._secrets)
         made.resources.extend(self._resources)
         if self.order.file is not None and self.order.ring is None:
@@ -322,7 +325,7 @@ class Session:
     def _why_incomplete(self) -> list[str]:
         """Return a sentence for each reason why the capture does not reach its end."""
         reason, text = self.ended
-        found = [f"The capture ended early: {text}."] if reason in ("full", "backend", "died") else []
+        found = [f"The capture ended early: {text}."] if reason in ("full", "backend", "died", "signal") else []
         if self._unreadable or self._capture.damage is not None:
             found.append(f"The capture was read only in part: {self._unreadable or self._capture.damage}.")
         return found

@@ -1,7 +1,8 @@
 """Refuse the system calls that an analysis has no use for (seccomp(2)): Linux on x86-64 and 64-bit ARM.
 
-Landlock does not cover them: the owner of a file may change its mode without any capability, and a process of root may connect
-to a socket of root, or send a signal to any process of root.
+Landlock does not cover them: the owner of a file may change its mode without any capability; a process may connect to a socket
+of its user, and send signals to other processes of that user or change their limits; it may write into the input of its terminal,
+and leave a child behind.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from typing import NamedTuple
 
 
 class _Machine(NamedTuple):
-    """`audit`: AUDIT_ARCH_* of linux/audit.h. `thread_kill`: the number of tgkill(2), which also abort(3) uses on itself."""
+    """Numbers of asm/unistd.h, and `audit`: AUDIT_ARCH_* of linux/audit.h."""
 
     audit: int
+    clone: int
+    ioctl: int
+    prlimit: int
+    socketpair: int
     thread_kill: int
     refused: tuple[int, ...]
 
@@ -26,25 +31,31 @@ _EVERYWHERE = (
 )  # fmt: skip
 """pidfd_send_signal, io_uring_setup, open_tree, fsopen, pidfd_getfd, fchmodat2, setxattrat, removexattrat."""
 
+_CLONE3 = 435
+"""Its flags are in memory, where a filter cannot see them: libraries use clone(2) if there is no such call."""
+
 _MACHINES = {
     "x86_64": _Machine(
-        0xC000003E, 234,
-        (
+        audit=0xC000003E, clone=56, ioctl=16, prlimit=302, socketpair=53, thread_kill=234,
+        refused=(
             90, 91, 268,  # chmod, fchmod, fchmodat
             92, 93, 94, 260,  # chown, fchown, lchown, fchownat
             188, 189, 190, 197, 198, 199,  # setxattr, removexattr and their kin
             132, 235, 261, 280,  # utime, utimes, futimesat, utimensat
             41, 42, 49,  # socket, connect, bind
-            59, 322,  # execve, execveat
+            57, 58, 59, 322,  # fork, vfork, execve, execveat
             62, 200, 129, 297,  # kill, tkill, rt_sigqueueinfo, rt_tgsigqueueinfo
             101, 310, 311,  # ptrace, process_vm_readv, process_vm_writev
-            165, 272, 308, 304,  # mount, unshare, setns, open_by_handle_at
-            321, 298, 323, 248, 250, 141,  # bpf, perf_event_open, userfaultfd, add_key, keyctl, setpriority
+            165, 161, 272, 308, 304,  # mount, chroot, unshare, setns, open_by_handle_at
+            29, 30, 31, 67, 64, 65, 66, 220, 68, 69, 70, 71, 240, 241,  # shared memory, semaphores, message queues
+            141, 142, 144, 203, 251, 314,  # setpriority, sched_setparam and its kin, ioprio_set
+            321, 298, 323, 248, 249, 250,  # bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl
+            253, 294, 300,  # inotify_init, inotify_init1, fanotify_init
         ),
     ),
     "aarch64": _Machine(
-        0xC00000B7, 131,
-        (
+        audit=0xC00000B7, clone=220, ioctl=29, prlimit=261, socketpair=199, thread_kill=131,
+        refused=(
             52, 53,  # fchmod, fchmodat
             54, 55,  # fchownat, fchown
             5, 6, 7, 14, 15, 16,  # setxattr, removexattr and their kin
@@ -53,22 +64,33 @@ _MACHINES = {
             221, 281,  # execve, execveat
             129, 130, 138, 240,  # kill, tkill, rt_sigqueueinfo, rt_tgsigqueueinfo
             117, 270, 271,  # ptrace, process_vm_readv, process_vm_writev
-            40, 97, 268, 265,  # mount, unshare, setns, open_by_handle_at
-            280, 241, 282, 217, 219, 140,  # bpf, perf_event_open, userfaultfd, add_key, keyctl, setpriority
+            40, 51, 97, 268, 265,  # mount, chroot, unshare, setns, open_by_handle_at
+            194, 195, 196, 197, 190, 191, 192, 193, 186, 187, 188, 189, 180, 181,  # shared memory, semaphores, message queues
+            140, 118, 119, 122, 30, 274,  # setpriority, sched_setparam and its kin, ioprio_set
+            280, 241, 282, 217, 218, 219,  # bpf, perf_event_open, userfaultfd, add_key, request_key, keyctl
+            26, 262,  # inotify_init1, fanotify_init
         ),
     ),
 }  # fmt: skip
-"""Numbers of asm/unistd.h."""
+
+_TERMINAL = (0x5412, 0x541C, 0x5410, 0x540E)
+"""TIOCSTI, TIOCLINUX, TIOCSPGRP, TIOCSCTTY: to write into the input of a terminal, or to take it over (ioctl_tty(2))."""
+
+_CLONE_THREAD, _SOCK_STREAM, _SOCKET_TYPES = 0x10000, 1, 0xF
 
 _SET_SECCOMP, _FILTER = 22, 2
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-"""BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_JMP | BPF_JGE | BPF_K, BPF_RET | BPF_K (linux/bpf_common.h)."""
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
-"""Offsets in struct seccomp_data of a little-endian machine."""
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050001
-"""SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EPERM."""
+_LOAD, _AND, _EQUAL, _AT_LEAST, _HAS, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
+"""BPF_LD | BPF_W | BPF_ABS, BPF_ALU | BPF_AND, and BPF_JMP | BPF_JEQ, BPF_JGE and BPF_JSET with BPF_K; BPF_RET | BPF_K
+(linux/bpf_common.h)."""
+_NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, (16, 24)
+"""Offsets in struct seccomp_data of a little-endian machine; of an argument, the lower half."""
+_ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x00050001, 0x00050026
+"""SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EPERM and ENOSYS."""
 _X32 = 0x40000000
 """The numbers from here on are those of the x32 interface of x86-64."""
+
+_Step = tuple[int, int, int, int]
+"""An instruction: code, how many to pass over if it is true, and if it is false, and its value."""
 
 
 class _Instruction(ctypes.Structure):
@@ -82,7 +104,8 @@ class _Program(ctypes.Structure):
 def refuse_system_calls() -> None:
     """Have the kernel answer them with EPERM, in the calling thread and all that it starts, for good.
 
-    The thread must have no_new_privs. Raises OSError where the kernel cannot do that, or the processor is another one.
+    New threads can be started, but no processes. The thread must have no_new_privs. Raises OSError where the kernel cannot do
+    that, or the processor is another one.
     """
     machine = _MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None:
@@ -94,20 +117,43 @@ def refuse_system_calls() -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _program(machine: _Machine, process: int) -> list[tuple[int, int, int, int]]:
-    """Return instructions; a jump is a number of instructions to pass over."""
-    refused = (*machine.refused, *_EVERYWHERE)
-    count = len(refused)
+_ALLOWED: _Step = (_RETURN, 0, 0, _ALLOW)
+_REFUSED: _Step = (_RETURN, 0, 0, _REFUSE)
+
+
+def _program(machine: _Machine, process: int) -> list[_Step]:
+    """Return the filter: a block per system call, which is passed over for all others."""
+    first, second = _ARGUMENT
+    blocks = [
+        *(_block(number, [_REFUSED]) for number in (*machine.refused, *_EVERYWHERE)),
+        _block(_CLONE3, [(_RETURN, 0, 0, _ABSENT)]),
+        _block(machine.clone, [(_LOAD, 0, 0, first), (_HAS, 1, 0, _CLONE_THREAD), _REFUSED, _ALLOWED]),
+        _block(machine.ioctl, [(_LOAD, 0, 0, second), *_unless(_TERMINAL)]),
+        _block(machine.prlimit, [(_LOAD, 0, 0, first), *_only((0, process))]),
+        _block(machine.thread_kill, [(_LOAD, 0, 0, first), *_only((process,))]),
+        _block(machine.socketpair, [(_LOAD, 0, 0, second), (_AND, 0, 0, _SOCKET_TYPES), *_only((_SOCK_STREAM,))]),
+    ]
     return [
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 0, count + 6, machine.audit),
+        (_EQUAL, 1, 0, machine.audit),
+        _REFUSED,
         (_LOAD, 0, 0, _NUMBER),
-        (_AT_LEAST, count + 4, 0, _X32),
-        (_EQUAL, count + 1, 0, machine.thread_kill),
-        *((_EQUAL, count + 2 - i, 0, number) for i, number in enumerate(refused)),
-        (_RETURN, 0, 0, _ALLOW),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_EQUAL, 1, 0, process),
-        (_RETURN, 0, 0, _REFUSE),
-        (_RETURN, 0, 0, _ALLOW),
+        (_AT_LEAST, 0, 1, _X32),
+        _REFUSED,
+        *(step for block in blocks for step in block),
+        _ALLOWED,
     ]
+
+
+def _block(number: int, steps: list[_Step]) -> list[_Step]:
+    return [(_EQUAL, 0, len(steps), number), *steps]
+
+
+def _only(values: tuple[int, ...]) -> list[_Step]:
+    """Allow these values of what was loaded, and refuse all others."""
+    return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _REFUSED, _ALLOWED]
+
+
+def _unless(values: tuple[int, ...]) -> list[_Step]:
+    """Refuse these values of what was loaded, and allow all others."""
+    return [*((_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)), _ALLOWED, _REFUSED]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 from types import FrameType
 
 from wiredoctor.interfaces import is_privileged, search_path
@@ -46,7 +47,7 @@ def main() -> int:
     woken = _wake()
     if is_privileged():
         os.environ["PATH"] = search_path()  # libraries execute programs, too
-    remove_abandoned()
+    remove_abandoned(os.path.dirname(request.folder) or tempfile.gettempdir())
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))
     code = Recorder(request, events, Control(0, woken)).run()

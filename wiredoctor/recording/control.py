@@ -12,6 +12,9 @@ from typing import Any
 Message = dict[str, Any]
 """`do` is begin, stop, open, commit, discard or remove; the last four with `output` (its number in the request) and `name`."""
 
+_LONGEST = 4096
+"""Bytes of a message."""
+
 STOP: Message = {"do": "stop"}
 
 SIGNAL: Message = {"do": "stop"}
@@ -43,6 +46,8 @@ class Control:
                 data = b""
             self.closed = not data
             *lines, self._partial = (self._partial + data).split(b"\n")
+            if len(self._partial) > _LONGEST:
+                lines, self._partial = [*lines, b""], b""
             found += [_message(line) for line in lines]
         return found
 
@@ -56,5 +61,5 @@ def _message(line: bytes) -> Message:
     try:
         message: Message = json.loads(line)
         return message if message["do"] else STOP
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return STOP

@@ -111,6 +111,7 @@ class Single:
         self._path = path
         self._events = events
         self._target = target = resolve(path)
+        target.existing_mode()  # refuses what another user has put into a folder like /tmp
         # a pipe that nobody reads is told, and not waited for: nothing would hear of the sign to stop meanwhile
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -181,12 +182,17 @@ class RingFiles:
     def fresh(self) -> bool:
         return not self._packets
 
-    def _open(self) -> tuple[str, int, int]:
+    def _open(self, tries: int = 100) -> tuple[str, int, int]:
         """Return the name of the next file, and its descriptors for writing and for reading."""
         self._number = self._number % _NUMBERS + 1
         name = f"{self._stem}_{self._number:05}_{time.strftime('%Y%m%d%H%M%S')}{self._suffix}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(name, flags, 0o666 if self._has_names else 0o600, dir_fd=self._target.folder)
+        try:
+            file = os.open(name, flags, 0o666 if self._has_names else 0o600, dir_fd=self._target.folder)
+        except FileExistsError:
+            if not tries:
+                raise
+            return self._open(tries - 1)  # in a folder like /tmp, another user may have foreseen the name
         try:
             return name, file, _open_for_reading(self._target, name, file)
         except OSError:

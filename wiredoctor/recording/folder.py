@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 import weakref
 
 PREFIX = "wiredoctor-live-"
 _OLDER_PREFIX, _RING_FILE = "wiredoctor-", "live_"
+_MOVED = ".moved-"
 
 
 class PrivateFolder:
@@ -50,9 +50,36 @@ def _remove(path: str, rows: int, lock: int) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a folder with all that is in it, as far as possible."""
-    with contextlib.suppress(RecursionError):  # whoever could write in it may have nested folders without end
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove a folder with all that is in it, as far as possible, and follow no link.
+
+    Whoever could write in it may have nested folders without end: what is in a folder is moved up, so that no path becomes long.
+    """
+    with contextlib.suppress(OSError):
+        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _empty(top)
+        finally:
+            os.close(top)
+        os.rmdir(path)
+
+
+def _empty(top: int) -> None:
+    names, moved = os.listdir(top), 0
+    while names:
+        name = names.pop()
+        with contextlib.suppress(OSError):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
+                os.unlink(name, dir_fd=top)
+                continue
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            try:
+                for inner in os.listdir(folder):
+                    moved += 1
+                    os.rename(inner, f"{_MOVED}{moved}", src_dir_fd=folder, dst_dir_fd=top)
+                    names.append(f"{_MOVED}{moved}")
+            finally:
+                os.close(folder)
+            os.rmdir(name, dir_fd=top)
 
 
 def _locked_folder() -> tuple[str, int]:
@@ -73,10 +100,9 @@ def _lock(folder: int) -> bool:
     return True
 
 
-def remove_abandoned() -> None:
-    """Remove the folders of captures whose processes were all killed, of this version and of older ones."""
+def remove_abandoned(place: str) -> None:
+    """Remove from `place` the folders of captures whose processes were all killed, of this version and of older ones."""
     with contextlib.suppress(OSError):
-        place = tempfile.gettempdir()
         for name in os.listdir(place):
             if name.startswith(_OLDER_PREFIX):
                 with contextlib.suppress(OSError):

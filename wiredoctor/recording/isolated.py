@@ -1,7 +1,7 @@
-"""Run the recorder with the package that this file is in: `python -I isolated.py [FOLDER ...] REQUEST`.
+"""Run the recorder with the package that this file is in: `python -I isolated.py REQUEST`.
 
 With -I, Python looks for modules neither in the current folder nor where the environment or the user's configuration says. So the
-package is loaded from its own folder; other packages are looked for in these folders, last of all.
+package is loaded from its own folder. Others are looked for beside it only if pip installed it, perhaps for this user alone.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import sys
 def main() -> int:
     """Load the package and run the recorder; return its exit code."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sys.path += sys.argv[1:-1]
-    del sys.argv[1:-1]
+    if os.path.basename(os.path.dirname(package)) in ("site-packages", "dist-packages"):
+        sys.path.append(os.path.dirname(package))
     place = os.path.join(package, "__init__.py")
     spec = importlib.util.spec_from_file_location("wiredoctor", place, submodule_search_locations=[package])
     assert spec is not None

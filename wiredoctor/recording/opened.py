@@ -46,6 +46,7 @@ class Outputs:
             number, name = int(message["output"]), str(message.get("name") or "")
             target = self._targets[number][name]
             if message["do"] == "open":
+                self._discard(number, name)
                 replacement = self._open[number, name] = Replacement(target)
                 descriptor = os.dup(replacement.file.fileno())
             elif message["do"] == "commit":
@@ -57,10 +58,14 @@ class Outputs:
                     os.unlink(name, dir_fd=target.folder)
         except OSError as error:
             events.tell("output", errno=error.errno or errno.EIO, text=error.strerror or str(error))
-        except (KeyError, IndexError, ValueError, TypeError):
+        except (KeyError, IndexError, ValueError, TypeError, OverflowError):
             events.tell("output", errno=errno.EPERM, text="is none of the outputs")
         else:
             events.tell("output", descriptor=descriptor)
+
+    def _discard(self, number: int, name: str) -> None:
+        if (number, name) in self._open:
+            self._open.pop((number, name)).discard()
 
     def close(self) -> None:
         """Remove what was not committed."""

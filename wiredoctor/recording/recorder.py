@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wiredoctor.recording.request import Request
     from wiredoctor.recording.source import Source
 
-_GRACE = 0.6
+_GRACE = 1.5
 """Seconds that a backend has to end after it was asked to; and after it was killed, as it may be in the kernel's hands."""
 
 _NAP, _LITTLE = 0.004, 128 << 10
@@ -54,6 +54,8 @@ class Recorder:
         self._again = False  # to be started again because an interface has come back
         self._killed = False
         self._asked = False  # to stop, by the analysis
+        self._parent = os.getppid()
+        self._restarts = 0
         self._outputs = Outputs([])
         self._for_outputs: set[int] = set()
         self._until = 0  # when it was asked to end, by the clock that stamps packets
@@ -105,9 +107,23 @@ class Recorder:
             with contextlib.suppress(OSError):  # a disk that is gone, as was told
                 output.write(Piece(memoryview(ending(self._until, self._writing.packets)), 0))
         output.close(used=True)
+        self._check_end()
         self._over(output)
         self._serve()
         return 0
+
+    def _check_end(self) -> None:
+        """If the capture did not last until somebody asked for its end, say so in place of that."""
+        gone = [name for name in self._request.interfaces if name not in self._links.usable()]
+        if self._reason not in ("stopped", "duration", "packets", "signal"):
+            return
+        if self._killed:
+            self._text = "the capturing program did not react and was killed, and its last packets are lost"
+        elif gone:
+            self._text = f"{', '.join(gone)} vanished or was brought down, and did not come back"
+        else:
+            return
+        self._reason = "backend"
 
     def _drop_rights(self, source: Source) -> None:
         """Keep only what this backend needs, and what it takes to make files where they were asked for."""
@@ -125,9 +141,10 @@ class Recorder:
     def _serve(self) -> None:
         """Open files for the analysis until it is gone."""
         keep_only(self._for_outputs)
-        while self._request.waits and not self._control.closed:
+        while self._request.waits and not self._control.closed and os.getppid() == self._parent:
             out = self._events.file if self._events.waiting else -1
-            ready = wait(self._control.open_files, _NEVER, out)
+            # who does not read the answers may not ask for more
+            ready = wait([] if self._events.waiting else self._control.open_files, _LOOK, out)
             self._events.send()
             self._obey(ready)
 
@@ -148,7 +165,8 @@ class Recorder:
     def _over(self, output: Output) -> int:
         packets, dropped = self._writing.packets, self._writing.dropped
         self._events.tell(
-            "ended", reason=self._reason, text=self._text, bytes=output.written, packets=packets, dropped=dropped
+            "ended", reason=self._reason, text=self._text, bytes=output.written, packets=packets, dropped=dropped,
+            restarts=self._restarts,
         )  # fmt: skip
         return 0
 
@@ -181,8 +199,11 @@ class Recorder:
         for message in self._control.messages(ready):
             if message["do"] in ("open", "commit", "discard", "remove"):
                 self._outputs.answer(message, self._events)
+            elif message is SIGNAL:
+                self._stop("signal", "a signal ended the recorder")
             elif message["do"] == "stop":
-                self._asked = message is not SIGNAL
+                self._asked = True
+                self._reason = "stopped" if self._reason == "signal" else self._reason
                 self._stop("stopped")
         if self._control.closed or self._events.closed:
             self._stop("stopped")
@@ -221,6 +242,8 @@ class Recorder:
                 self._killed, self._kill_at = True, now + _GRACE
         if now >= self._look_at:
             self._look_at = now + _LOOK
+            if os.getppid() != self._parent:  # a child of the analysis may still have its end of the socket
+                self._stop("stopped")
             self._tell_changes()
             source = self._backend.source
             if source is None and not self._reason:
@@ -246,12 +269,12 @@ class Recorder:
         if self._reason:
             return
         self._reason, self._text = reason, text
-        if reason in ("stopped", "duration") and self._backend.source is not None:
+        if reason in ("stopped", "duration", "signal") and self._backend.source is not None:
             self._until = time.time_ns()
         self._end_at = _NEVER
         source = self._backend.source
         if source is not None and self._kill_at == _NEVER:
-            self._stop_at = time.monotonic() + (source.linger if reason in ("stopped", "duration") else 0)
+            self._stop_at = time.monotonic() + (source.linger if reason in ("stopped", "duration", "signal") else 0)
 
     def _interrupt(self, source: Source) -> None:
         source.stop()
@@ -279,6 +302,7 @@ class Recorder:
         if counts and self._backend.ended_too_often():
             self._stop("backend", f"{text}, again and again")
         else:
+            self._restarts += counts
             self._events.tell("note", text=f"{text}; it is started again" if counts else text)
 
     def _resume(self) -> None:
