@@ -383,3 +383,24 @@ def test_when_nobody_reads_any_more_it_ends_quietly() -> None:
         assert process.stderr is not None
         assert without_rights(process.stderr.read()) == ""
         assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+@REAL
+def test_what_is_at_the_name_of_the_file_in_the_end_does_not_matter(tmp_path: Path) -> None:
+    """The packets are read and copied from the file that was recorded, whatever was put in its place."""
+    trace, copy = tmp_path / "trace.pcapng", tmp_path / "copy.pcapng"
+    with server() as port:
+        process = live("-i", "lo", "--filter", f"tcp port {port}", "--write", str(trace), "-o", str(copy), "-f", "jsonl")
+        begun(process)
+        ask(port, 20)
+        time.sleep(1)
+        trace.rename(tmp_path / "moved.pcapng")
+        trace.write_bytes(b"something else")
+        ask(port, 20)
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert trace.read_bytes() == b"something else"
+    moved, copied = (json.loads(analyze(path, "-f", "json").stdout) for path in (tmp_path / "moved.pcapng", copy))
+    assert moved["summary"]["exchanges"] == copied["summary"]["exchanges"] == 40
+    assert moved["captures"][0]["packets"] == copied["captures"][0]["packets"] == lines(out)[1]["captures"][0]["packets"]
