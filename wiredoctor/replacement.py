@@ -87,13 +87,17 @@ class Target:
             raise _error(errno.EISDIR, "is a directory", self.path)
         if stat.S_ISLNK(found.st_mode):
             raise _error(errno.ELOOP, "became a symbolic link", self.path)
+        self.check_owner(found)
+        return found.st_mode
+
+    def check_owner(self, found: os.stat_result) -> None:
+        """Raise PermissionError if another user has put this file into a folder like /tmp."""
         if self.folder is not None and not self.is_open_file:
             folder = os.stat(".", dir_fd=self.folder)
             is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
             if is_shared and found.st_uid not in (os.geteuid(), folder.st_uid):
                 text = f"belongs to another user (uid {found.st_uid}) and anybody may write into its folder"
                 raise _error(errno.EACCES, text, self.path)
-        return found.st_mode
 
 
 def resolve(path: str | os.PathLike[str]) -> Target:
@@ -312,7 +316,7 @@ class Replacement:
         assert existing is not None
         size, before = os.fstat(content).st_size, os.fstat(existing).st_size
         try:
-            if size:
+            if size and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(existing, 0, size)  # a full disk is noticed before anything is lost
         except OSError as error:
             if error.errno in FULL:

@@ -227,32 +227,40 @@ def ring_of_an_older_version(folder: Path) -> Path:
 
 
 def test_rings_of_older_versions_are_removed_when_nobody_uses_them(temporary: Path) -> None:
-    abandoned = ring_of_an_older_version(temporary / "wiredoctor-abandoned")
-    in_use = ring_of_an_older_version(temporary / "wiredoctor-in-use")
-    locked = ring_of_an_older_version(temporary / "wiredoctor-locked")
-    open_to_others = ring_of_an_older_version(temporary / "wiredoctor-open-to-others")
+    abandoned = ring_of_an_older_version(temporary / "wiredoctor-abandone")
+    in_use = ring_of_an_older_version(temporary / "wiredoctor-in_use_0")
+    locked = ring_of_an_older_version(temporary / "wiredoctor-locked00")
+    open_to_others = ring_of_an_older_version(temporary / "wiredoctor-open0000")
     open_to_others.parent.chmod(0o755)
     other_name = ring_of_an_older_version(temporary / "doctor-wire")
-    rows = temporary / "wiredoctor-rows-of-analyze"
+    rows = temporary / "wiredoctor-rows0000"
     rows.mkdir(mode=0o700)
     (rows / "exchanges-1-1.arrow").write_bytes(b"rows")
     target = ring_of_an_older_version(temporary / "elsewhere")
-    (temporary / "wiredoctor-link").symlink_to(target.parent)
+    (temporary / "wiredoctor-link0000").symlink_to(target.parent)
     lock = os.open(locked.parent, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     with in_use.open("rb"):
         remove_abandoned(str(temporary))
     os.close(lock)
     assert not abandoned.parent.exists()
-    for kept in (in_use, locked, open_to_others, other_name, target, rows / "exchanges-1-1.arrow", temporary / "wiredoctor-link"):
+    for kept in (
+        in_use,
+        locked,
+        open_to_others,
+        other_name,
+        target,
+        rows / "exchanges-1-1.arrow",
+        temporary / "wiredoctor-link0000",
+    ):
         assert kept.exists(), kept
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
 def test_a_ring_of_another_user_is_not_touched(temporary: Path) -> None:
-    ring = ring_of_an_older_version(temporary / "wiredoctor-of-another")
+    ring = ring_of_an_older_version(temporary / "wiredoctor-another0")
     os.chown(ring.parent, 1234, 1234)
-    abandoned = temporary / f"{private.PREFIX}of-another"
+    abandoned = temporary / f"{private.PREFIX}another0"
     abandoned.mkdir(mode=0o700)
     os.chown(abandoned, 1234, 1234)
     remove_abandoned(str(temporary))
@@ -267,11 +275,16 @@ def test_a_private_folder_is_kept_as_long_as_it_is_locked(temporary: Path) -> No
     assert os.path.isdir(folder.rows_path)
     with open(f"{folder.rows_path}/rows.arrow", "wb"):
         pass
-    path, copy = folder.path, os.dup(folder.lock)  # as the recorder has it
+    fcntl.flock(folder.lock, fcntl.LOCK_UN)  # one that was taken over may do that
+    keeper = os.open(folder.path, os.O_RDONLY)
+    fcntl.flock(keeper, fcntl.LOCK_SH)  # as the recorder has it
+    remove_abandoned(str(temporary))
+    assert os.path.isdir(folder.rows_path)
+    os.close(keeper)
+    path = folder.path
     del folder
     assert not os.path.exists(path)
-    os.close(copy)
-    abandoned = temporary / f"{private.PREFIX}abandoned"
+    abandoned = temporary / f"{private.PREFIX}abandone"
     (abandoned / "rows").mkdir(parents=True)
     abandoned.chmod(0o700)
     remove_abandoned(str(temporary))
@@ -301,3 +314,25 @@ def test_folders_that_are_nested_without_end_are_removed_and_no_link_is_followed
     (tmp_path / "link").symlink_to(kept)
     remove_tree(str(tmp_path / "link"))
     assert (kept / "file").exists()
+
+
+def test_what_somebody_made_under_such_a_name_is_not_removed(temporary: Path) -> None:
+    for name in (f"{private.PREFIX}captures", "wiredoctor-work0000", f"{private.PREFIX}abcdefgh"):
+        (temporary / name).mkdir(mode=0o700)
+        (temporary / name / "thesis.txt").write_text("x")
+        (temporary / name / "live_00001_20260101000000.pcapng").write_bytes(b"x")
+    (temporary / f"{private.PREFIX}my-captures").mkdir(mode=0o700)
+    before = sorted(temporary.rglob("*"))
+    remove_abandoned(str(temporary))
+    assert sorted(temporary.rglob("*")) == before
+
+
+def test_nothing_is_removed_where_others_could_rename_it(temporary: Path) -> None:
+    abandoned = temporary / f"{private.PREFIX}abandone"
+    abandoned.mkdir(mode=0o700)
+    temporary.chmod(0o777)
+    remove_abandoned(str(temporary))
+    assert abandoned.exists()
+    temporary.chmod(0o1777)
+    remove_abandoned(str(temporary))
+    assert not abandoned.exists()

@@ -199,6 +199,18 @@ def test_a_ring_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "target").exists()
 
 
+@pytest.mark.skipif(not ROOT, reason="needs root, to be another user")
+def test_a_file_that_another_user_put_into_a_folder_of_all_gets_no_packets(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    trap = tmp_path / "a.pcapng"
+    trap.write_bytes(b"")
+    trap.chmod(0o666)
+    os.chown(trap, 1234, 1234)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        open_output(request(file=str(trap)), Told())
+    assert trap.read_bytes() == b""
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 kB."""

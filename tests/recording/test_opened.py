@@ -119,10 +119,18 @@ def test_a_file_itself_is_not_removed(asking: Asking, tmp_path: Path) -> None:
 
 
 def test_what_the_system_refuses_is_reported(asking: Asking, tmp_path: Path) -> None:
-    (tmp_path / "r.json").mkdir()
+    (tmp_path / "r.json").mkdir()  # after the recorder began
     answer, _ = asking.ask("open")
     assert answer["errno"] == 21
     assert "directory" in answer["text"]
+
+
+def test_pipes_and_devices_are_refused_before_anything_is_captured(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "link.json").symlink_to("/dev/stdout")
+    for name in ("pipe.json", "link.json"):
+        with pytest.raises(OSError, match="is a pipe or a device"):
+            Outputs([OutputFile(str(tmp_path / name), [])])
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root, to be another user")

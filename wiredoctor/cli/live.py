@@ -43,13 +43,12 @@ from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_st
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import allow_many_files, reduced, requested
 from wiredoctor.cli.writing import How, needs_packets, write_files, write_report
-from wiredoctor.live import Recorder, RecorderError, Started, start
 
 if TYPE_CHECKING:
     from wiredoctor import Report
     from wiredoctor.cli.running import Request
     from wiredoctor.cli.screen import View
-    from wiredoctor.live import News, Session
+    from wiredoctor.live import News, Recorder, Session, Started
     from wiredoctor.report.paper import Paper
 
 LOOK = 1.0
@@ -116,8 +115,12 @@ def live(
     """Capture on an interface and say what is wrong while it happens; at the end, the whole diagnosis.
 
     Ctrl-C or SIGTERM ends it in order, a second one at once. Exit codes: 0 done; 1 --fail-on was reached; 2 the command line was
-    wrong or capturing is not possible; 3 a fault of wiredoctor.
+    wrong, capturing was not possible or did not reach its end, or some output could not be written; 3 a fault of wiredoctor.
     """
+    if os.name != "posix":
+        raise UsageError("live needs Linux or macOS: capture with Wireshark, and analyze the file")
+    from wiredoctor.live import start
+
     files = outputs(output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
         raise UsageError("-o: a report that copies packets needs them all: add --write FILE, without --ring")
@@ -160,7 +163,7 @@ def _view(name: str, format: LiveFormat, color: Color, *, quiet: bool) -> Genera
 
 def _run(started: Started, name: str, request: Request, view: View, *, show_secrets: bool, quiet: bool) -> Report:
     """Capture until it is over or somebody ends it; return the report, reduced to what is wanted."""
-    from wiredoctor.live import watch
+    from wiredoctor.live import RecorderError, watch
     from wiredoctor.pipeline import CaptureError
 
     try:
@@ -249,7 +252,7 @@ def _delegated(recorder: Recorder, files: Sequence[Output]) -> FileAccess:
         recorder.remove_output(*place(path))
 
     def make_folder(_: Path) -> None:
-        """The recorder made it when it began."""
+        """Do nothing: the recorder made it when it began."""
 
     return FileAccess(replacing, remove, make_folder)
 

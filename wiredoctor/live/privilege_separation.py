@@ -28,7 +28,7 @@ def start(order: Order) -> Generator[Started]:
     """Start a recorder and drop the rights of this process, which must have no other thread yet. Raises OSError."""
     user = target_user()
     folder = PrivateFolder(None if user is None else user.gid)
-    with Recorder(replace(order, folder=folder.path), waits=True, lock=folder.lock) as recorder:
+    with Recorder(replace(order, folder=folder.path), waits=True) as recorder:
         rights = drop(user, folder.rows)
         # the libraries would use a folder in which this process may not write any more
         tempfile.tempdir = os.environ["POLARS_TEMP_DIR"] = folder.rows_path

@@ -96,11 +96,10 @@ Event = dict[str, Any]
 class Recorder:
     """A running recorder. Use it as a context manager: afterwards the process has ended.
 
-    `waits`: it captures once `begin` is called, stays until the socket is closed, and then removes `order.folder`. `lock`: a
-    descriptor that it keeps open.
+    `waits`: it captures once `begin` is called, stays until the socket is closed, and then removes `order.folder`.
     """
 
-    def __init__(self, order: Order, *, waits: bool = False, lock: int | None = None) -> None:
+    def __init__(self, order: Order, *, waits: bool = False) -> None:
         if order.file is None and order.ring is None:
             order = replace(order, ring=TEMPORARY)
         self.order = order
@@ -111,7 +110,6 @@ class Recorder:
             self._process = subprocess.Popen(
                 [sys.executable, *_options(), str(_PROGRAM), request],
                 stdin=theirs.fileno(), stdout=theirs.fileno(), env=_environment(), start_new_session=True,
-                pass_fds=() if lock is None else (lock,),
             )  # fmt: skip
         self._partial = b""
         self._descriptors: deque[int] = deque()
@@ -197,7 +195,9 @@ class Recorder:
         if self._events:
             return True
         try:
-            data, descriptors, flags, _ = socket.recv_fds(self._socket, 1 << 16, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, flags, _ = socket.recv_fds(
+                self._socket, 1 << 16, _DESCRIPTORS, getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+            )
         except OSError:
             return False
         if flags & socket.MSG_CTRUNC:

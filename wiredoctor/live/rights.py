@@ -92,10 +92,11 @@ def drop(user: User | None, folder: int) -> Rights:
         _change_groups(user)
         refused = keep_only((SETUID,), gained=())
         os.setresuid(user.uid, user.uid, user.uid)
+        keep_only(())  # systemd's SecureBits may have kept SETUID
     missing = _confine(None if outside else confinement)
     reasons = [f"the analysis runs as root without capabilities, because {unchanged}"] if unchanged else []
-    if missing and unchanged:
-        reasons.append(f"it can change files of root all the same, because there is no {' and no '.join(missing)} here")
+    if missing and not outside:
+        reasons.append(f"the analysis is not confined by {' or '.join(missing)}, which this system does not have")
     if outside:
         reasons.append(f"Landlock does not confine the analysis, because {outside} is outside of the installation")
     return Rights(None if unchanged else user, _sentence(reasons, refused))
@@ -183,7 +184,8 @@ def _uncovered(origins: list[str], confinement: Confinement | None) -> str:
     readable = [file for file in origins if os.access(file, os.R_OK)]
     if confinement is not None:
         keep_only(())
-        confinement.enforce()
+        with contextlib.suppress(OSError):  # then `_confine` fails, too, and says so
+            confinement.enforce()
     for file in readable:
         try:
             os.close(os.open(file, os.O_RDONLY))

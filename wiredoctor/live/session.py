@@ -105,7 +105,7 @@ def watch(
             folder = PrivateFolder()
             held.append(folder)  # the report keeps it: its rows may be in it
             rows = folder.rows_path
-            recorder = stack.enter_context(Recorder(replace(order, folder=folder.path), lock=folder.lock))
+            recorder = stack.enter_context(Recorder(replace(order, folder=folder.path)))
         else:
             recorder.begin()
         yield Session(capture, recorder, modules, list(chosen), everything, secrets=show_secrets, rows=rows, resources=held)

@@ -19,6 +19,7 @@ class _Machine(NamedTuple):
 
     audit: int
     clone: int
+    fcntl: int
     ioctl: int
     prlimit: int
     socketpair: int
@@ -27,16 +28,17 @@ class _Machine(NamedTuple):
 
 
 _EVERYWHERE = (
-    424, 425, 428, 430, 438, 452, 463, 466,
+    424, 425, 428, 430, 438, 452, 463, 466, 467, 469,
 )  # fmt: skip
-"""pidfd_send_signal, io_uring_setup, open_tree, fsopen, pidfd_getfd, fchmodat2, setxattrat, removexattrat."""
+"""pidfd_send_signal, io_uring_setup, open_tree, fsopen, pidfd_getfd, fchmodat2, setxattrat, removexattrat, open_tree_attr,
+file_setattr."""
 
 _CLONE3 = 435
 """Its flags are in memory, where a filter cannot see them: libraries use clone(2) if there is no such call."""
 
 _MACHINES = {
     "x86_64": _Machine(
-        audit=0xC000003E, clone=56, ioctl=16, prlimit=302, socketpair=53, thread_kill=234,
+        audit=0xC000003E, clone=56, fcntl=72, ioctl=16, prlimit=302, socketpair=53, thread_kill=234,
         refused=(
             90, 91, 268,  # chmod, fchmod, fchmodat
             92, 93, 94, 260,  # chown, fchown, lchown, fchownat
@@ -54,7 +56,7 @@ _MACHINES = {
         ),
     ),
     "aarch64": _Machine(
-        audit=0xC00000B7, clone=220, ioctl=29, prlimit=261, socketpair=199, thread_kill=131,
+        audit=0xC00000B7, clone=220, fcntl=25, ioctl=29, prlimit=261, socketpair=199, thread_kill=131,
         refused=(
             52, 53,  # fchmod, fchmodat
             54, 55,  # fchownat, fchown
@@ -73,8 +75,12 @@ _MACHINES = {
     ),
 }  # fmt: skip
 
-_TERMINAL = (0x5412, 0x541C, 0x5410, 0x540E)
-"""TIOCSTI, TIOCLINUX, TIOCSPGRP, TIOCSCTTY: to write into the input of a terminal, or to take it over (ioctl_tty(2))."""
+_CONTROLS = (0x5412, 0x541C, 0x5410, 0x540E, 0x8901, 0x8902, 0x40086602, 0x40046602, 0x401C5820)
+"""TIOCSTI, TIOCLINUX, TIOCSPGRP, TIOCSCTTY: to write into the input of a terminal, or to take it over (ioctl_tty(2)); FIOSETOWN,
+SIOCSPGRP: whom the kernel sends signals; FS_IOC_SETFLAGS, its form of 32 bits, FS_IOC_FSSETXATTR: attributes of a file."""
+
+_FILE_COMMANDS = (8, 10, 15, 1024, 1026)
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: they have the kernel send signals (fcntl(2))."""
 
 _CLONE_THREAD, _SOCK_STREAM, _SOCKET_TYPES = 0x10000, 1, 0xF
 
@@ -128,7 +134,8 @@ def _program(machine: _Machine, process: int) -> list[_Step]:
         *(_block(number, [_REFUSED]) for number in (*machine.refused, *_EVERYWHERE)),
         _block(_CLONE3, [(_RETURN, 0, 0, _ABSENT)]),
         _block(machine.clone, [(_LOAD, 0, 0, first), (_HAS, 1, 0, _CLONE_THREAD), _REFUSED, _ALLOWED]),
-        _block(machine.ioctl, [(_LOAD, 0, 0, second), *_unless(_TERMINAL)]),
+        _block(machine.ioctl, [(_LOAD, 0, 0, second), *_unless(_CONTROLS)]),
+        _block(machine.fcntl, [(_LOAD, 0, 0, second), *_unless(_FILE_COMMANDS)]),
         _block(machine.prlimit, [(_LOAD, 0, 0, first), *_only((0, process))]),
         _block(machine.thread_kill, [(_LOAD, 0, 0, first), *_only((process,))]),
         _block(machine.socketpair, [(_LOAD, 0, 0, second), (_AND, 0, 0, _SOCKET_TYPES), *_only((_SOCK_STREAM,))]),

@@ -12,7 +12,7 @@ from types import FrameType
 from wiredoctor.interfaces import is_privileged, search_path
 from wiredoctor.recording.control import Control
 from wiredoctor.recording.events import Events
-from wiredoctor.recording.folder import remove_abandoned
+from wiredoctor.recording.folder import keep, remove_abandoned
 from wiredoctor.recording.recorder import Recorder
 from wiredoctor.recording.request import read_request
 
@@ -47,6 +47,8 @@ def main() -> int:
     woken = _wake()
     if is_privileged():
         os.environ["PATH"] = search_path()  # libraries execute programs, too
+    if request.folder:
+        keep(request.folder)
     remove_abandoned(os.path.dirname(request.folder) or tempfile.gettempdir())
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, min(PRIORITY, os.getpriority(os.PRIO_PROCESS, 0)))

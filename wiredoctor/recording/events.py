@@ -16,6 +16,10 @@ _NAP = 0.01
 """Seconds after which a descriptor that could not be sent is sent again; the socket does not tell when."""
 
 
+_MANY = 256
+"""Events that may wait for a reader that also asks for something."""
+
+
 class _Piece(NamedTuple):
     """Bytes to send, and a descriptor that goes with the first of them."""
 
@@ -44,6 +48,11 @@ class Events:
     def waiting(self) -> bool:
         """Whether something could not be sent yet."""
         return not self.closed and bool(self._waiting or self._progress)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits that nobody seems to read."""
+        return len(self._waiting) > _MANY
 
     def tell(self, event: str, *, descriptor: int | None = None, **what: object) -> None:
         """Send an event that must arrive. `descriptor` is closed here once it was sent, or if nothing can receive it."""

@@ -111,7 +111,6 @@ class Single:
         self._path = path
         self._events = events
         self._target = target = resolve(path)
-        target.existing_mode()  # refuses what another user has put into a folder like /tmp
         # a pipe that nobody reads is told, and not waited for: nothing would hear of the sign to stop meanwhile
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -120,6 +119,11 @@ class Single:
         except FileNotFoundError:
             self._file = os.open(target.name, flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=target.folder)
             self._new = True
+        try:
+            target.check_owner(os.fstat(self._file))  # of what was opened: it may have been put there a moment ago
+        except OSError:
+            os.close(self._file)
+            raise
         self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
 
     def begin(self) -> None:

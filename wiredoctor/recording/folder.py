@@ -9,13 +9,23 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import stat
 import tempfile
+import time
 import weakref
 
 PREFIX = "wiredoctor-live-"
-_OLDER_PREFIX, _RING_FILE = "wiredoctor-", "live_"
-_MOVED = ".moved-"
+
+_NAME = re.compile(r"wiredoctor-(?P<new>live-)?[a-z0-9_]{8}")
+"""What tempfile.mkdtemp makes of the prefixes of this version and of older ones."""
+
+_RING_FILE = re.compile(r"live_\d{5}_\d{14}\.pcapng")
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_AT_MOST = 10.0
+"""Seconds that removing may take: a process that keeps writing could keep it from ending."""
 
 
 class PrivateFolder:
@@ -29,7 +39,7 @@ class PrivateFolder:
         self.path, self.lock = _locked_folder()
         inner = os.path.join(self.path, "rows")
         os.mkdir(inner, 0o700)
-        self.rows = os.open(inner, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self.rows = os.open(inner, _FOLDER)
         if gid is not None:
             with contextlib.suppress(OSError):  # a container that withholds CHOWN withholds the change of user, too
                 os.fchown(self.rows, -1, gid)
@@ -37,6 +47,30 @@ class PrivateFolder:
         by_descriptor = f"/proc/self/fd/{self.rows}"
         self.rows_path = by_descriptor if os.path.isdir(by_descriptor) else inner
         weakref.finalize(self, _remove, self.path, self.rows, self.lock)
+
+
+def _locked_folder() -> tuple[str, int]:
+    while True:
+        path = tempfile.mkdtemp(prefix=PREFIX)
+        descriptor = os.open(path, _FOLDER)
+        # until it is locked, another start may take it for abandoned and remove it
+        if _lock(descriptor, fcntl.LOCK_SH) and os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(descriptor)):
+            return path, descriptor
+        os.close(descriptor)
+
+
+def keep(path: str) -> None:
+    """Keep a private folder from `remove_abandoned` until this process ends, whatever the other one does with its lock."""
+    with contextlib.suppress(OSError):
+        _lock(os.open(path, _FOLDER), fcntl.LOCK_SH)
+
+
+def _lock(folder: int, how: int) -> bool:
+    try:
+        fcntl.flock(folder, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _remove(path: str, rows: int, lock: int) -> None:
@@ -52,10 +86,11 @@ def _remove(path: str, rows: int, lock: int) -> None:
 def remove_tree(path: str) -> None:
     """Remove a folder with all that is in it, as far as possible, and follow no link.
 
-    Whoever could write in it may have nested folders without end: what is in a folder is moved up, so that no path becomes long.
+    A process that could write in it may have nested folders without end: what is in a folder is moved up, so that no path becomes
+    long.
     """
     with contextlib.suppress(OSError):
-        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        top = os.open(path, _FOLDER)
         try:
             _empty(top)
         finally:
@@ -64,66 +99,62 @@ def remove_tree(path: str) -> None:
 
 
 def _empty(top: int) -> None:
-    names, moved = os.listdir(top), 0
-    while names:
+    names, end = os.listdir(top), time.monotonic() + _AT_MOST
+    while names and time.monotonic() < end:
         name = names.pop()
         with contextlib.suppress(OSError):
             if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
                 os.unlink(name, dir_fd=top)
                 continue
-            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            folder = os.open(name, _FOLDER, dir_fd=top)
             try:
                 for inner in os.listdir(folder):
-                    moved += 1
-                    os.rename(inner, f"{_MOVED}{moved}", src_dir_fd=folder, dst_dir_fd=top)
-                    names.append(f"{_MOVED}{moved}")
+                    moved = f".{os.urandom(8).hex()}"
+                    os.rename(inner, moved, src_dir_fd=folder, dst_dir_fd=top)
+                    names.append(moved)
             finally:
                 os.close(folder)
             os.rmdir(name, dir_fd=top)
 
 
-def _locked_folder() -> tuple[str, int]:
-    while True:
-        path = tempfile.mkdtemp(prefix=PREFIX)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        # until it is locked, another start may take it for abandoned and remove it
-        if _lock(descriptor) and os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(descriptor)):
-            return path, descriptor
-        os.close(descriptor)
-
-
-def _lock(folder: int) -> bool:
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def remove_abandoned(place: str) -> None:
-    """Remove from `place` the folders of captures whose processes were all killed, of this version and of older ones."""
+    """Remove from `place` the folders of captures whose processes were all killed, of this version and of older ones.
+
+    Nothing is removed if another user could rename what is in `place`.
+    """
     with contextlib.suppress(OSError):
+        status = os.stat(place)
+        others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
+        if others_write or status.st_uid not in (0, os.geteuid()):
+            return
         for name in os.listdir(place):
-            if name.startswith(_OLDER_PREFIX):
+            if match := _NAME.fullmatch(name):
                 with contextlib.suppress(OSError):
-                    _remove_if_abandoned(os.path.join(place, name))
+                    _remove_if_abandoned(os.path.join(place, name), is_old=not match["new"])
 
 
-def _remove_if_abandoned(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _remove_if_abandoned(path: str, *, is_old: bool) -> None:
+    descriptor = os.open(path, _FOLDER)
     try:
         status = os.fstat(descriptor)
-        mine = status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
-        if mine and _lock(descriptor) and (os.path.basename(path).startswith(PREFIX) or _is_old_ring(descriptor)):
-            remove_tree(path)
+        is_mine = status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
+        if is_mine and _lock(descriptor, fcntl.LOCK_EX) and (_is_old_ring(descriptor) if is_old else _is_private(descriptor)):
+            _empty(descriptor)
+            os.rmdir(path)
     finally:
         os.close(descriptor)
 
 
+def _is_private(folder: int) -> bool:
+    return set(os.listdir(folder)) <= {"rows"}
+
+
 def _is_old_ring(folder: int) -> bool:
-    """Return whether an older version left packets in this folder, and no process has any of them open."""
-    files = [name for name in os.listdir(folder) if name.startswith(_RING_FILE) and name.endswith(".pcapng")]
-    return bool(files) and not any(_is_open(folder, name) for name in files)
+    """Return whether an older version left packets in this folder and nothing else, and no process has any of them open."""
+    names = os.listdir(folder)
+    files = [*filter(_RING_FILE.fullmatch, names)]
+    rest = set(names) - set(files)
+    return bool(files) and all(map(_NAME.fullmatch, rest)) and not any(_is_open(folder, name) for name in files)
 
 
 def _is_open(folder: int, name: str) -> bool:

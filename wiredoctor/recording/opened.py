@@ -53,7 +53,7 @@ class Outputs:
                 self._open.pop((number, name)).commit()
             elif message["do"] == "discard":
                 self._open.pop((number, name)).discard()
-            elif name:
+            elif name and target.existing_mode() is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=target.folder)
         except OSError as error:
@@ -81,9 +81,17 @@ class Outputs:
 def _targets(file: OutputFile) -> dict[str, Target]:
     """Return the target of a file by the name that it is asked for with; empty unless it is in a folder of tables."""
     if not file.names:
-        return {"": resolve(file.path)}
+        return {"": _regular(resolve(file.path))}
     make_folder(file.path)
     return {name: resolve(os.path.join(file.path, name)) for name in file.names}
+
+
+def _regular(target: Target) -> Target:
+    """Return the target unless it is a pipe or a device: to open one may block, or mean one of this process."""
+    mode = target.existing_mode() if not target.is_open_file else 0
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "is a pipe or a device, and as root live writes reports into files only", target.path)
+    return target
 
 
 def _wanted(target: Target) -> set[int]:

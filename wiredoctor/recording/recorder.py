@@ -76,7 +76,10 @@ class Recorder:
         messages: list[Message] = []
         while self._request.waits and not messages and not self._control.closed:
             messages = self._control.messages(wait(self._control.open_files, _NEVER))
-        return not self._request.waits or [message["do"] for message in messages] == ["begin"]
+        begins = not self._request.waits or (bool(messages) and messages[0]["do"] == "begin")
+        for message in messages[1:]:
+            self._obey_one(message)
+        return begins
 
     def _run(self) -> int:
         try:
@@ -97,6 +100,8 @@ class Recorder:
             return self._cannot(begun)
         self._drop_rights(begun)
         self._tell_begin(begun, output)
+        if self._reason:  # it was asked to stop before it began
+            self._stop_at = 0.0
         try:
             while self._backend.source is not None or not self._reason:
                 self._step()
@@ -179,7 +184,7 @@ class Recorder:
         napping = now < self._nap_until
         files = [*source.files()] if source is not None and not napping else []
         watched = [self._links.file] if self._links.file >= 0 else []
-        control = self._control.open_files
+        control = [] if self._events.is_behind else self._control.open_files
         told = self._writing.tell()
         next_time = min(told, min(self._look_at, self._end_at, self._stop_at, self._kill_at) - now)
         if napping:
@@ -197,15 +202,18 @@ class Recorder:
     def _obey(self, ready: set[int]) -> None:
         """Do what the analysis asks for, or a signal; stop when the analysis is gone."""
         for message in self._control.messages(ready):
-            if message["do"] in ("open", "commit", "discard", "remove"):
-                self._outputs.answer(message, self._events)
-            elif message is SIGNAL:
-                self._stop("signal", "a signal ended the recorder")
-            elif message["do"] == "stop":
-                self._asked = True
-                self._reason = "stopped" if self._reason == "signal" else self._reason
-                self._stop("stopped")
+            self._obey_one(message)
         if self._control.closed or self._events.closed:
+            self._stop("stopped")
+
+    def _obey_one(self, message: Message) -> None:
+        if message["do"] in ("open", "commit", "discard", "remove"):
+            self._outputs.answer(message, self._events)
+        elif message is SIGNAL:
+            self._stop("signal", "a signal ended the recorder")
+        elif message["do"] == "stop":
+            self._asked = True
+            self._reason = "stopped" if self._reason == "signal" else self._reason
             self._stop("stopped")
 
     def _read(self, source: Source, files: list[int]) -> None:
