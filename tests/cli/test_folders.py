@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import wiredoctor
-from wiredoctor.cli import folders
+from wiredoctor.cli import folders, orders
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
 from wiredoctor.report import exported
@@ -137,3 +137,7 @@ def test_what_cannot_be_written_is_told_before(tmp_path: Path, words: list[str],
     done = run("analyze", str(CAPTURE), *(word.format(tmp_path) for word in words))
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def test_live_names_the_tables_before_it_may_load_them() -> None:
+    assert set(orders._TABLES) == set(exported.TABLES)

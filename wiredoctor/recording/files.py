@@ -9,14 +9,11 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from wiredoctor.recording.blocks import Piece
-from wiredoctor.replacement import Target, resolve
+from wiredoctor.replacement import FULL, Target, resolve
 
 if TYPE_CHECKING:
     from wiredoctor.recording.events import Events
     from wiredoctor.recording.request import Request, Ring
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""No more can be written: the file system, the user's share of it, or the longest file that is allowed."""
 
 ENDLESS = 1 << 62
 """Bytes that are never reached."""
