@@ -47,7 +47,8 @@ def readable_python() -> Generator[Python]:
                 continue
             packages = place / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
             (packages / "project.pth").write_text(f"{ROOT}\n{sysconfig.get_paths()['purelib']}\n")
-            python = Python(str(place / "bin" / "python"), {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+            inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            python = Python(str(place / "bin" / "python"), {**inherited, "PYTHONDONTWRITEBYTECODE": "1"})
             words = [python.program, "-c", _TRY]
             as_other = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups", *words]
             # a Python that cannot read its own library may take that of another one
