@@ -116,11 +116,6 @@ class Recorder:
         self._events: deque[Event] = deque()
         self._started = self._stopping = False
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
     def begin(self) -> None:
         """Have a recorder that waits begin to capture."""
         self._send(do="begin")

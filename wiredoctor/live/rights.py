@@ -92,13 +92,14 @@ def drop(user: User | None, folder: int) -> Rights:
         _change_groups(user)
         refused = keep_only((SETUID,), gained=())
         os.setresuid(user.uid, user.uid, user.uid)
-        keep_only(())  # systemd's SecureBits may have kept SETUID
+        refused += keep_only(())  # systemd's SecureBits may have kept SETUID
     missing = _confine(None if outside else confinement)
     reasons = [f"the analysis runs as root without capabilities, because {unchanged}"] if unchanged else []
-    if missing and not outside:
-        reasons.append(f"the analysis is not confined by {' or '.join(missing)}, which this system does not have")
     if outside:
         reasons.append(f"Landlock does not confine the analysis, because {outside} is outside of the installation")
+        missing.remove("Landlock")
+    if missing:
+        reasons.append(f"the analysis is not confined by {' or '.join(missing)}, which this system does not have")
     return Rights(None if unchanged else user, _sentence(reasons, refused))
 
 
