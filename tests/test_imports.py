@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "capture": {"tables", "limits"},
     "decode": {"tables", "limits", "scan"},
     "scan": {"tables"},
+    "core": {"tables", "limits"},
     "recording": {"wiredoctor", "interfaces", "replacement"},
     "tcp": {"tables", "limits", "scan"},
     "http": {"tables", "limits", "scan", "masking"},

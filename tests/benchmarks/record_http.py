@@ -1,6 +1,8 @@
-"""Records real HTTP for the benchmarks: wrk against nginx, over a veth pair, no two request heads alike.
+"""Records real HTTP for the benchmarks: wrk against nginx, over a veth pair.
 
-    python tests/benchmarks/record_http.py [--packets 1000000] [--output FILE]
+    python tests/benchmarks/record_http.py [--traffic dense|short|bulk] [--packets 1000000] [--output FILE]
+
+`dense`: 64 kept connections, no two request heads alike. `short`: a new connection for every request. `bulk`: downloads of 20 MB.
 
 Run as root on Linux with nginx, wrk, tcpdump, ethtool and iproute2. A million packets take about ten seconds
 and a gigabyte.
@@ -24,7 +26,7 @@ from network import Host, cable, tcpdump  # noqa: E402
 
 CONNECTIONS = 64
 BODIES = {"2k": 2_000, "5k": 5_000, "12k": 12_000}
-MORE_BODIES = {"100": 100, "100k": 100_000, "1m": 1_000_000}
+MORE_BODIES = {"100": 100, "100k": 100_000, "1m": 1_000_000, "20m": 20_000_000}
 """Bytes of the files that nginx serves; the latter are not in a recording."""
 
 NGINX = """\
@@ -55,8 +57,11 @@ end
 """
 
 
-def record(path: Path, packets: int) -> None:
-    """Records exactly this many packets; raises RuntimeError when the kernel dropped one, or it takes too long."""
+TRAFFIC = ("dense", "short", "bulk")
+
+
+def record(path: Path, packets: int, traffic: str = "dense") -> None:
+    """Record exactly this many packets; raises RuntimeError when the kernel dropped one, or it takes too long."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, cable() as (client, server, _):
         folder = Path(name)
@@ -66,7 +71,7 @@ def record(path: Path, packets: int) -> None:
         temporary = path.with_suffix(".partial")
         ring = ("-c", str(packets), "-B", "262144")
         with tcpdump(client, temporary, expression="tcp port 80", ring=ring) as captured:
-            _load(client, folder, temporary, seconds)
+            _load(client, folder, temporary, seconds, traffic)
         if captured.packets < packets:
             raise RuntimeError(f"only {captured.packets} packets in {seconds} s")
         temporary.rename(path)
@@ -85,19 +90,23 @@ def serve(server: Host, folder: Path) -> None:
 
 
 def ask(
-    client: Host, folder: Path, seconds: int, connections: int = CONNECTIONS, body: str | None = None
+    client: Host, folder: Path, seconds: int, connections: int = CONNECTIONS, body: str | None = None, *, close: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Starts wrk for so many seconds: it asks for this one of the bodies, or for all of them with no two heads alike."""
+    """Start wrk for this many seconds: it requests this body (closing each connection afterwards if `close`), or all of them
+    with no two heads alike."""
     words = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", f"http://10.9.0.2/{body or ''}"]
+    if close:
+        words += ["-H", "Connection: close"]
     if body is None:
         (folder / "requests.lua").write_text(WRK)
         words += ["-s", str(folder / "requests.lua"), "--", str(int(time.time()))]
     return client.start(*words, stdout=subprocess.DEVNULL)
 
 
-def _load(client: Host, folder: Path, path: Path, seconds: int) -> None:
-    """Runs wrk until the file has not grown for a second: tcpdump has its packets and is gone."""
-    wrk = ask(client, folder, seconds)
+def _load(client: Host, folder: Path, path: Path, seconds: int, traffic: str) -> None:
+    """Run wrk until the file has not grown for a second: tcpdump has its packets and is gone."""
+    body = {"dense": None, "short": "2k", "bulk": "20m"}[traffic]
+    wrk = ask(client, folder, seconds, 8 if traffic == "bulk" else CONNECTIONS, body, close=traffic == "short")
     size = -1
     while wrk.poll() is None and size != (size := path.stat().st_size if path.exists() else 0):
         time.sleep(1.0)
@@ -117,6 +126,7 @@ def missing(*programs: str) -> str:
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traffic", choices=TRAFFIC, default="dense")
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -124,7 +134,7 @@ def main() -> int:
         print(absent, file=sys.stderr)
         return 1
     output = options.output or DATA / f"http-{options.packets // 1_000_000}m.pcap"
-    record(output, options.packets)
+    record(output, options.packets, options.traffic)
     print(f"{output}: {options.packets} packets, {output.stat().st_size} bytes")
     return 0
 

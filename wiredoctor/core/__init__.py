@@ -1,0 +1,1 @@
+"""The core: reads a capture packet by packet and writes event tables."""
