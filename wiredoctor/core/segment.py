@@ -1,0 +1,60 @@
+"""What the past of a connection says about the segment in hand, and what its content is. One object of each, filled anew."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+NEVER: Final = -(1 << 62)
+"""No value (as in wiredoctor.tables)."""
+
+
+class MessagePart:
+    """Which message the new bytes of a segment belong to."""
+
+    def __init__(self) -> None:
+        self.http: bool = False
+        """The connection has carried HTTP so far."""
+        self.message: i64 = NEVER
+        self.exchange: i64 = -1
+        self.in_body: bool = False
+        self.event_stream: bool = False
+        self.ends_head: bool = False
+        self.ends_message: bool = False
+        self.is_incomplete: bool = False
+        """Before this segment its sender had more to send: an unfinished message, or an unanswered request."""
+
+
+class Segment:
+    """A TCP segment in the story of its connection. Offsets are sequence numbers unwrapped to 64 bits, as in tables.SEGMENTS."""
+
+    def __init__(self) -> None:
+        self.direction: i64 = 0
+        self.offset: i64 = 0
+        self.ack: i64 = NEVER
+        self.window: i64 = NEVER
+        """The announced window after scaling; NEVER while the scale is unknown."""
+        self.new_start: i64 = 0
+        self.new_bytes: i64 = 0
+        self.highest_before: i64 = NEVER
+        self.retransmission: bool = False
+        self.fills_gap: bool = False
+        self.opens_gap: bool = False
+        self.overlap: bool = False
+        self.keep_alive_probe: bool = False
+        self.pure_ack: bool = False
+        self.window_update: bool = False
+        self.duplicate_ack: bool = False
+        self.acked_bytes: i64 = 0
+        self.acked_unseen: i64 = 0
+        self.ack_delay: i64 = NEVER
+        self.rtt_own: i64 = NEVER
+        self.rtt_peer: i64 = NEVER
+        self.in_flight_before: i64 = 0
+        self.window_room: i64 = NEVER
+        self.mss: i64 = 0
+        self.full: bool = False
+        self.small: bool = False
+        self.small_start: bool = False
+        self.part: MessagePart = MessagePart()
