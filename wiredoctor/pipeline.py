@@ -125,7 +125,7 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
 def _open(what: Input, budget: Budget, on_error: Callable[[str], None]) -> Capture:
     if len(what.files) == 1:
         return open_capture(what.name, max_spool=budget)
-    return open_merged(what.files, what.name, on_error, max_spool=budget)
+    return open_merged(what.files, what.name, on_error, rotation=what.rotation, max_spool=budget)
 
 
 def _one(

@@ -4,7 +4,7 @@
 
 Without captures: all of captures/ and, if it is there, of the corpus (--corpus FOLDER). By default the checkout is compared with
 the product of the commit in reference.py, which is installed in a virtual environment of its own; with the other options, with
-itself run in another way. Differences that were decided on are listed under headings of their own. Exits with 1 if there are others.
+itself run in another way. Differences that were decided on are listed under headings of their own; others make it exit with 1.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def start(python: Path, words: list[str], environment: dict[str, str]) -> subpro
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=environment)
 
 
-def answers(left: subprocess.Popen[str], right: subprocess.Popen[str], paths: list[Path]) -> Iterator[tuple[Path, Report, Report]]:
+def answers(
+    left: subprocess.Popen[str], right: subprocess.Popen[str], paths: list[Path]
+) -> Iterator[tuple[Path, Report, Report]]:
     """Yield each capture with what both products say of it; both work at the same time."""
     for path in paths:
         for process in (left, right):

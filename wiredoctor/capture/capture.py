@@ -49,12 +49,20 @@ class Capture:
     """A capture file that is open, or several as one. Use it as a context manager; `data` stays valid as long as anything
     refers to it.
 
-    `name` is what reports call it. `incomplete`: a sentence for each file that a bound or a full disk cut off. Raises
-    CaptureError where not one packet can be read.
+    `name` is what reports call it. `incomplete`: a sentence for each file that a bound or a full disk cut off. In a `rotation`,
+    interfaces with equal descriptions are one. Raises CaptureError where not one packet can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], name: str, mapped: tuple[mmap.mmap, list[range]] | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        name: str,
+        mapped: tuple[mmap.mmap, list[range]] | None = None,
+        *,
+        rotation: bool = False,
+    ) -> None:
         self.file = readable(name)
+        self._rotation = rotation
         self.size = sum(source.size for source in sources)
         self._sources = sources
         self._mapped = mapped or _mapped(sources)
@@ -71,7 +79,7 @@ class Capture:
         self._released = [place.start for place in places]
         self._begins = list(self._released)
         self._ends = [place.stop for place in places]
-        self._reader = readers[0] if len(readers) == 1 else _merged(self._readers, sources)
+        self._reader = readers[0] if len(readers) == 1 else _merged(self._readers, sources, rotation=rotation)
         self._ahead: Columns | None = None
         if not self._reader.done:
             self._ahead = self._next(1)
@@ -198,7 +206,7 @@ class Capture:
     def again(self) -> Capture:
         """The same file from its beginning, once more. It must not be closed, and lives as long as this one is open."""
         # a mapping of its own would take a descriptor
-        return Capture(self._sources, self.file, self._mapped)
+        return Capture(self._sources, self.file, self._mapped, rotation=self._rotation)
 
     def close(self) -> None:
         """Closes the file. The memory stays mapped while arrays refer to it."""
@@ -235,11 +243,12 @@ def _mapped(sources: Sequence[Source]) -> tuple[mmap.mmap, list[range]]:
     return map_files([source.file for source in sources])
 
 
-def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source]) -> Reader:
+def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source], *, rotation: bool) -> Reader:
     from wiredoctor.capture.merging import MergedReader, Part
 
     parts = zip(readers, sources, strict=True)
-    return MergedReader([Part(reader, begin, source.name, source.lost) for (reader, begin), source in parts])
+    files = [Part(reader, begin, source.name, source.lost) for (reader, begin), source in parts]
+    return MergedReader(files, one_interface=rotation)
 
 
 def _reader(data: Array, name: str) -> Reader:

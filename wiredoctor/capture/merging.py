@@ -38,12 +38,15 @@ class MergedReader:
 
     At each step the file goes on whose next packet is the earliest; of equals, the one named last. What a file holds
     out of order stays behind the later packet that stands before it there. mergecap does the same, so that frame numbers
-    and connection ids are those of the file that it writes from the same files in the same order.
+    and connection ids are those of the file that it writes from the same files in the same order. With `one_interface`,
+    interfaces of several files with the same number and description are one.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], *, one_interface: bool = False) -> None:
         self._files = [_File(part) for part in reversed(parts)]
+        self._one_interface = one_interface
         self._numbers: dict[tuple[int, int], int] = {}
+        self._alike: dict[tuple[int, Interface], int] = {}
         self.interfaces: list[Interface] = []
         self.packets = 0
         firsts = [part.reader.first_time for part in parts if part.reader.first_time is not None]
@@ -98,8 +101,11 @@ class MergedReader:
 
         def among_all(number: int) -> int:
             if (place, number) not in self._numbers:
-                self._numbers[place, number] = len(self.interfaces)
-                self.interfaces.append(described[number] if number < len(described) else Interface(NO_PACKET))
+                one = described[number] if number < len(described) else Interface(NO_PACKET)
+                known = self._alike.get((number, one)) if self._one_interface else None
+                self._numbers[place, number] = self._alike[number, one] = len(self.interfaces) if known is None else known
+                if known is None:
+                    self.interfaces.append(one)
             return self._numbers[place, number]
 
         return of_each(numbers, among_all).astype(numbers.dtype) if len(numbers) else numbers
