@@ -835,7 +835,8 @@ READ_AGAIN = TABLES | {
 }
 """The tables as they are told of a capture that is read again: a record knows its frame, and packets their connection."""
 
-_SECONDS, _STEP = pl.Float64(), {"frame": pl.Int64(), "elapsed": pl.Float64(), "note": pl.String()}
+_SECONDS = pl.Float64()
+_STEP = {"frame": pl.Int64(), "elapsed": pl.Float64(), "note": pl.String(), "file": pl.String(), "file_frame": pl.Int64()}
 
 FINDINGS = Table(
     "findings",
@@ -862,7 +863,12 @@ FINDINGS = Table(
         _n("delay", _SECONDS, "s", "what the user would have got back without the fault, at most"),
         _c("count", I64, "", "how many events the finding stands for"),
         _c("measures", pl.List(pl.Struct({"name": TEXT, "value": _SECONDS})), "", "numbers that the message names (times in s)"),
-        _c("evidence", pl.List(pl.Struct(_STEP)), "", "the proof: frame, seconds since the first packet, what it shows"),
+        _c(
+            "evidence",
+            pl.List(pl.Struct(_STEP)),
+            "",
+            "the proof: frame, seconds since the first packet, what it shows, file of a rotation, frame in it",
+        ),
         _c("remedy", TEXT, "", "what to change"),
         _c("references", pl.List(pl.Struct({"title": TEXT, "url": TEXT})), "", "standards and manuals"),
         _c("display_filter", TEXT, "", "Wireshark display filter that shows it"),

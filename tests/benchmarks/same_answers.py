@@ -93,11 +93,15 @@ def _by(rows: list[Report], keys: tuple[str, ...]) -> dict[tuple[Any, ...], Repo
 
 
 def _findings(old: list[Report], new: list[Report]) -> Iterator[tuple[str, str]]:
-    """Findings are compared without their order; two of a rule at one frame are compared in the order of the report."""
+    """Findings are compared without their order; two of a rule at one frame are compared in the order of the report.
+
+    A key of the evidence that is null is as good as none: earlier products do not know all of them.
+    """
     places: tuple[dict[Any, Report], dict[Any, Report]] = ({}, {})
     for found, side in zip(places, (old, new), strict=True):
         seen: Counter[Any] = Counter()
         for one in side:
+            one["evidence"] = [{key: value for key, value in step.items() if value is not None} for step in one["evidence"]]
             place = one["rule"], one.get("connection"), tuple(step.get("frame") for step in one["evidence"][:1])
             seen[place] += 1
             found[place, seen[place]] = one

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from wiredoctor.capture.ending import Ending
+    from wiredoctor.capture.frame_files import FrameFiles
+    from wiredoctor.capture.merging import MergedReader
 EPOCH = 100_000
 """Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays below 400 MB."""
 
@@ -79,7 +81,11 @@ class Capture:
         self._released = [place.start for place in places]
         self._begins = list(self._released)
         self._ends = [place.stop for place in places]
-        self._reader = readers[0] if len(readers) == 1 else _merged(self._readers, sources, rotation=rotation)
+        self._reader: Reader = readers[0]
+        self._frame_files: FrameFiles | None = None
+        if len(readers) > 1:
+            self._reader = merged = _merged(self._readers, sources, rotation=rotation)
+            self._frame_files = merged.frame_files
         self._ahead: Columns | None = None
         if not self._reader.done:
             self._ahead = self._next(1)
@@ -91,6 +97,11 @@ class Capture:
     def files(self) -> tuple[str, ...]:
         """The names of the files, where several are read as one."""
         return tuple(readable(source.name) for source in self._sources) if len(self._sources) > 1 else ()
+
+    def locate(self, frame: int) -> tuple[str, int] | None:
+        """Return the name of the file that a frame lies in, as in `files`, and its number there; None if there is one file."""
+        found = self._frame_files.locate(frame) if self._frame_files is not None else None
+        return None if found is None else (readable(self._sources[found.file].name), found.frame)
 
     @property
     def parts(self) -> list[Part]:
@@ -243,7 +254,7 @@ def _mapped(sources: Sequence[Source]) -> tuple[mmap.mmap, list[range]]:
     return map_files([source.file for source in sources])
 
 
-def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source], *, rotation: bool) -> Reader:
+def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source], *, rotation: bool) -> MergedReader:
     from wiredoctor.capture.merging import MergedReader, Part
 
     parts = zip(readers, sources, strict=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from wiredoctor.capture.frame_files import FrameFiles
 from wiredoctor.capture.model import MAX_TIME, NO_PACKET, Interface, Reader, together
 from wiredoctor.capture.timestamps import of_each
 from wiredoctor.tables import RECORDS
@@ -48,6 +49,7 @@ class MergedReader:
         self._numbers: dict[tuple[int, int], int] = {}
         self._alike: dict[tuple[int, Interface], int] = {}
         self.interfaces: list[Interface] = []
+        self.frame_files = FrameFiles(len(parts))
         self.packets = 0
         firsts = [part.reader.first_time for part in parts if part.reader.first_time is not None]
         self.first_time: int | None = min(firsts, default=None)
@@ -93,6 +95,7 @@ class MergedReader:
         for file, count in zip(self._files, np.bincount(whose, minlength=len(counts)).tolist(), strict=True):
             file.at += count
         self.packets += len(order)
+        self.frame_files.add(len(self._files) - 1 - whose)
         return {name: column[order] for name, column in together(runs).items()}
 
     def _interfaces(self, place: int, numbers: Array) -> Array:
