@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from wiredoctor.rules import catalogue
-from wiredoctor.tables import TABLES
+from wiredoctor.events import event_tables
+from wiredoctor.rules import catalogue, cutoffs
+from wiredoctor.tables import NEVER, NONE, SEGMENTS, TABLES
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -20,6 +22,16 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
     assert not [n for g in given for n in g if n not in names], "no such column"
     blank = {c.name: None if c.nullable else _nothing(c.dtype) for c in columns}
     return pl.DataFrame([blank | g for g in given], schema=TABLES[table].schema)
+
+
+def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
+    """Return the rows of an event table that are filtered from these rows of `segments`, with the thresholds of all rules."""
+    given = rows("segments", *segments)
+    columns = {
+        c.name: given[c.name].fill_null(NEVER if c.dtype == pl.Int64 else NONE).to_numpy() if c.nullable else given[c.name].to_numpy()
+        for c in SEGMENTS.columns
+    }
+    return event_tables(columns if len(given) else {}, cutoffs(catalogue()))[table]
 
 
 def _nothing(dtype: pl.DataType) -> Any:
