@@ -37,7 +37,7 @@ ORDER = {
     "faults": ["connection", "frame", "role", "fault"],
     "exchanges": ["connection", "exchange"],
     "connections": ["connection"],
-    **dict.fromkeys(EVENT_TABLES, ["frame"]),
+    **{name: ["frame"] for name in EVENT_TABLES},
 }
 """What the rows of each table are sorted by."""
 

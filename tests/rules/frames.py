@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from wiredoctor.events import event_tables
@@ -27,11 +26,10 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
 def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
     """Return the rows of an event table that are filtered from these rows of `segments`, with the thresholds of all rules."""
     given = rows("segments", *segments)
-    columns = {
-        c.name: given[c.name].fill_null(NEVER if c.dtype == pl.Int64 else NONE).to_numpy() if c.nullable else given[c.name].to_numpy()
-        for c in SEGMENTS.columns
-    }
-    return event_tables(columns if len(given) else {}, cutoffs(catalogue()))[table]
+    none = {c.name: NEVER if c.dtype == pl.Int64 else NONE for c in SEGMENTS.columns if c.nullable}
+    columns = {name: column.fill_null(none[name]) if name in none else column for name, column in given.to_dict().items()}
+    arrays = {name: column.to_numpy() for name, column in columns.items()}
+    return event_tables(arrays if len(given) else {}, cutoffs(catalogue()))[table]
 
 
 def _nothing(dtype: pl.DataType) -> Any:

@@ -63,8 +63,8 @@ def test_the_manual_page_is_whole(module: RuleModule) -> None:
     assert module.rule.references
 
 
-@pytest.mark.parametrize("module", [m for m in RULES if "segments" in m.tables], ids=by_name)
-def test_rules_over_segments_neither_sort_nor_open_windows(module: RuleModule) -> None:
+@pytest.mark.parametrize("module", [m for m in RULES if any(TABLES[t].at_packet for t in m.tables)], ids=by_name)
+def test_rules_over_packets_neither_sort_nor_open_windows(module: RuleModule) -> None:
     plan = module.find(*(TABLES[t].empty().lazy() for t in module.tables)).explain()
     assert "SORT" not in plan.upper()
     assert "OVER" not in plan.upper().replace("OVERLAP", "")
