@@ -47,7 +47,8 @@ class Watched(Analysis):
     take another path)."""
 
     def __init__(self, capture: Capture, messages: bool) -> None:
-        super().__init__(capture, {}, Folder(), rules.cutoffs(rules.catalogue()).of_all_segments())
+        super().__init__(capture, {}, Folder(), rules.cutoffs(rules.catalogue()))
+        self.connecting.cutoffs = self.cutoffs.of_all_segments()
         self.reading.keep_messages, self.reading.keep_bursts = messages, True
         self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
 
