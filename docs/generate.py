@@ -43,10 +43,14 @@ wiredoctor turns packets into columns and columns into tables; every finding is 
 `wiredoctor/tables.py`, where each column is declared.
 
 The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
-[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
-`exchanges`, `faults`, `connections` and `captures`. The others are what the stages hand to each other.
-[`-o tables/`](formats.md#tables) writes each into a Parquet or Arrow file, with `capture` in front, and [`findings`](#findings)
-beside them; there `records` have their `frame` and their `connection`, too, and `packets` their `connection`.
+[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `releases`, `recoveries`,
+`closures`, `runs`, `bursts`, `messages`, `exchanges`, `faults`, `connections` and `captures`, or all `segments`, which is slower.
+The others are what the stages hand to each other.
+
+`releases`, `recoveries`, `closures` and `runs` are event tables: the few packets that rules about packets judge, filtered from
+`segments`. Which rows they have follows from the thresholds of the rules that run.
+[`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
+[`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their `connection`.
 
 - Times are whole nanoseconds since the first packet of the capture.
 - Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
