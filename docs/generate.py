@@ -50,7 +50,8 @@ The others are what the stages hand to each other.
 `releases`, `recoveries`, `closures` and `runs` are event tables: the few packets that rules about packets judge, filtered from
 `segments`. Which rows they have follows from the thresholds of the rules that run.
 [`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
-[`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their `connection`.
+[`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their
+`connection`.
 
 - Times are whole nanoseconds since the first packet of the capture.
 - Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.

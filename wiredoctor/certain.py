@@ -156,7 +156,7 @@ class Certain:
         """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
-        # not at finished exchanges: a stall in a response that goes on for hours is one
+        # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
         packets = [n for n, m in self.modules.items() if TABLES[m.tables[0]].at_packet]
         since = pl.when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)

@@ -441,7 +441,7 @@ SEGMENTS = Table(
             BOOL,
             "",
             "the first ACK that advances after R, a retransmission by the other side (or late first copy) of what was waited "
-            "for, at least 50 ms after the last forward progress",
+            "for, at least 50 ms after the last forward progress (or sooner, where a rule is configured so)",
         ),
         _n("stall_frame", I64, "", "the last forward progress before R"),
         _n("stall_time", I64, "ns", "its time"),
@@ -458,7 +458,7 @@ SEGMENTS = Table(
             "after_closed_window",
             BOOL,
             "",
-            "the first new data of its side since the receiver opened a window that was closed for at least 20 ms",
+            "the first new data of its side since the receiver opened a window that was closed for at least 20 ms (likewise)",
         ),
         _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
         _n("closed_time", I64, "ns", "its time"),
@@ -788,7 +788,12 @@ _RESPONSE_ONLY = (
 
 _RESPONSE_BURSTS = (
     _c("bursts", I32, "", "bursts of body (0 without a body); see the table bursts"),
-    _c("application_pauses", I32, "", "pauses of at least 50 ms between bursts that are the application's"),
+    _c(
+        "application_pauses",
+        I32,
+        "",
+        "pauses of at least 50 ms between bursts that are the application's (or shorter, where a rule is configured so)",
+    ),
     _c("paused", I64, "ns", "these pauses in all"),
     _c("pause_frames", LIST64, "", "of the first three of them: last packet before, first packet after (6 frames at most)"),
     _c("pause_times", LIST64, "ns", "times of `pause_frames`"),

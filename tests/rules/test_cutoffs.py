@@ -163,7 +163,11 @@ def test_all_thresholds_behind_a_cutoff_are_tried() -> None:
                     behind.add((name, constant, factor))
     tried = {case[:3] for case in CASES}
     # a longer look, and retransmissions that count sooner or later, are tried below
-    assert behind - tried == {(TINY, "LONGEST_LOOK", 10), (RETRANSMISSION, "MIN_DELAY", 10), (RETRANSMISSION, "MIN_DELAY", 0.1)}
+    assert behind - tried == {
+        (TINY, "LONGEST_LOOK", 10),
+        (RETRANSMISSION, "EARLIEST_RETRANSMISSION", 10),
+        (RETRANSMISSION, "EARLIEST_RETRANSMISSION", 0.1),
+    }
 
 
 def test_a_longer_look_at_a_run() -> None:
@@ -180,7 +184,7 @@ def test_a_longer_look_at_a_run() -> None:
 )
 def test_which_retransmissions_count(delay: str | None, tries: list[float]) -> None:
     """Those at 20 ms and 60 ms; none that come sooner than a stall of which there is a finding are left out."""
-    how = {} if delay is None else {"thresholds": {RETRANSMISSION: {"min-delay": delay}}}
+    how = {} if delay is None else {"thresholds": {RETRANSMISSION: {"earliest-retransmission": delay}}}
     expected = [0.06, 0.2] if delay is None else tries
     [found] = findings(OPEN + lost(0.200, (0.020, 0.060)), select=[RETRANSMISSION], **how)
     first = 4 + [0.02, 0.06, 0.2].index(expected[0]) + 1

@@ -70,7 +70,7 @@ RULE = Rule(
 )
 
 MIN_GAP = Threshold("150 ms", "below the shortest common retransmission timers (200 ms Linux)")
-MIN_DELAY = Threshold(
+EARLIEST_RETRANSMISSION = Threshold(
     "50 ms",
     "without progress before a retransmission that counts; reordering, tail loss probes and round trips cause sooner ones",
 )
@@ -84,7 +84,7 @@ FAST = Threshold("4 round trips", "duplicate ACKs mend a loss in one, or in some
 
 def cutoffs() -> dict[str, int]:
     """Return the limits beyond which no row of `recoveries` is needed."""
-    return {"min_stall": MIN_GAP.value, "min_retransmission_delay": min(MIN_GAP.value, MIN_DELAY.value)}
+    return {"min_stall": MIN_GAP.value, "min_retransmission_delay": min(MIN_GAP.value, EARLIEST_RETRANSMISSION.value)}
 
 
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
