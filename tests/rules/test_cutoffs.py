@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import polars as pl
 import pytest
 
 from wiredoctor.cutoffs import UNREACHABLE, Cutoffs, least_demanding
@@ -184,7 +184,7 @@ def test_a_longer_look_at_a_run() -> None:
 )
 def test_which_retransmissions_count(delay: str | None, tries: list[float]) -> None:
     """Those at 20 ms and 60 ms; none that come sooner than a stall of which there is a finding are left out."""
-    how = {} if delay is None else {"thresholds": {RETRANSMISSION: {"earliest-retransmission": delay}}}
+    how: dict[str, Any] = {} if delay is None else {"thresholds": {RETRANSMISSION: {"earliest-retransmission": delay}}}
     expected = [0.06, 0.2] if delay is None else tries
     [found] = findings(OPEN + lost(0.200, (0.020, 0.060)), select=[RETRANSMISSION], **how)
     first = 4 + [0.02, 0.06, 0.2].index(expected[0]) + 1
@@ -241,9 +241,12 @@ def test_who_reads_all_segments_reads_what_their_columns_describe() -> None:
 
 
 def test_a_rule_that_reads_an_event_table_declares_cutoffs() -> None:
-    rule: Callable[..., Any] = lambda runs: runs  # noqa: E731
+
+    def find(runs: pl.LazyFrame) -> pl.LazyFrame:
+        return runs
+
     module = ModuleType("acme.stalls.crumbs")
-    module.__dict__.update(RULE=catalogue()[TINY].rule, find=rule)
+    module.__dict__.update(RULE=catalogue()[TINY].rule, find=find)
     with pytest.raises(RuleError, match="find asks for runs, and there is no function cutoffs"):
         modules._describe(module)
     module.__dict__.update(cutoffs=lambda: {"min_run": 3})
