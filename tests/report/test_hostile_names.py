@@ -113,7 +113,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
         report([one], [connection(1, capture=file)], [exchange(1, capture=file, **row)], files),
         limits=[evil()],
         incomplete=[evil()],
-        checked={evil(): Checked(evil(), "releases")},
+        checked={evil(): Checked(evil(), "segments")},
         left_out=[LeftOut("ignore", evil(), 1, (evil(),)), LeftOut("baseline", evil(), 1, (evil(),))],
         secrets=draw(st.booleans()),
     )
