@@ -22,7 +22,7 @@ from rule_pages import header, recordings, row, rule_page, severities
 from wiredoctor import limits
 from wiredoctor.limits import Limit
 from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.tables import FINDINGS, TABLES, Column, Table
+from wiredoctor.tables import EVENT_TABLES, FINDINGS, TABLES, Column, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
@@ -95,7 +95,7 @@ def pages() -> dict[Path, str]:
     rules = catalogue()
     recorded = recordings()
     return {
-        Path("tables.md"): tables_page([*TABLES.values(), FINDINGS]),
+        Path("tables.md"): tables_page([*TABLES.values(), *EVENT_TABLES.values(), FINDINGS]),
         Path("limits.md"): limits_page(limits.every().values()),
         Path("rules/README.md"): rules_page(rules.values()),
         **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},

@@ -16,7 +16,7 @@ from wiredoctor import http, limits, rules, tcp
 from wiredoctor.analysis import Analysis
 from wiredoctor.findings import Finding
 from wiredoctor.rules import RuleModule
-from wiredoctor.tables import CONNECTIONS, EXCHANGES, TABLES
+from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES
 from wiredoctor.waiting import Found
 
 _KEY = ("rule", "connection", "frame")
@@ -157,7 +157,7 @@ class Certain:
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
-        packets = [n for n, m in self.modules.items() if TABLES[m.tables[0]].at_packet]
+        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet]
         since = pl.when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)
         core = pl.concat([

@@ -1034,16 +1034,19 @@ CONNECTIONS = Table(
     subject="connections",
 )
 
+TABLES = {
+    t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, PIECES, BURSTS, MESSAGES, FAULTS, EXCHANGES, CONNECTIONS)
+}
+
 EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS)}
-"""Rows of packets within the cutoffs of the rules that run: those that read one of these tables declare cutoffs."""
+"""Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
-_MADE_AGAIN = (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, PIECES, BURSTS, MESSAGES, FAULTS, EXCHANGES, CONNECTIONS)
-
-TABLES = {t.name: t for t in _MADE_AGAIN} | EVENT_TABLES
+RULE_TABLES = TABLES | EVENT_TABLES
+"""The tables that a rule can ask for."""
 
 _OWNER = _n("connection", I64, "", "connection id; none where it belongs to none")
 
-READ_AGAIN = {t.name: t for t in _MADE_AGAIN} | {
+READ_AGAIN = TABLES | {
     "records": replace(RECORDS, columns=(PACKETS.columns[0], _OWNER, *RECORDS.columns)),
     "packets": replace(PACKETS, columns=(_OWNER, *PACKETS.columns)),
 }

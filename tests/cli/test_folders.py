@@ -14,7 +14,7 @@ from wiredoctor.cli import folders, orders
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
 from wiredoctor.report import exported
-from wiredoctor.tables import READ_AGAIN
+from wiredoctor.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "captures" / "server-head-body-split.pcap"
@@ -32,7 +32,7 @@ def run(*words: str) -> Result:
 def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
     assert folders.write_tables(report, tmp_path / "t", "parquet").missing == []
-    assert {path.stem for path in (tmp_path / "t").iterdir()} == {*READ_AGAIN, "findings"}
+    assert {path.stem for path in (tmp_path / "t").iterdir()} == {*TABLES, "findings"}
     for path in (tmp_path / "t").iterdir():
         file = pq.ParquetFile(path)
         declared = [c.name for c in exported.TABLES[path.stem].columns]

@@ -77,9 +77,9 @@ def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = Tru
 
 def _joined(name: str, frames: list[pl.DataFrame]) -> pl.DataFrame:
     if not frames:
-        from wiredoctor.tables import TABLES
+        from wiredoctor.tables import RULE_TABLES
 
-        return TABLES[name].empty()
+        return RULE_TABLES[name].empty()
     return pl.concat(frames).sort(ORDER[name], maintain_order=True)
 
 

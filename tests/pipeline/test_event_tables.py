@@ -12,7 +12,7 @@ import pytest
 from tests.captures.papers import EACH_KIND
 from tests.pipeline.feeding import tables
 from wiredoctor.rules import catalogue
-from wiredoctor.tables import EVENT_TABLES, TABLES
+from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 from wiredoctor.testing import capture
 
 OPEN = """
@@ -130,7 +130,7 @@ def test_rules_read_every_column(name: str) -> None:
     """A column that no rule reads is not written, but for the direction, which says where the row belongs."""
     readers = [m for m in catalogue().values() if m.tables == (name,)]
     assert readers
-    table = TABLES[name].empty()
+    table = RULE_TABLES[name].empty()
     unread = [c for c in table.columns if all(_resolves(m.find, table.drop(c).lazy()) for m in readers)]
     assert set(unread) <= {"direction"}
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from wiredoctor.events import event_tables
 from wiredoctor.rules import catalogue, cutoffs
-from wiredoctor.tables import NEVER, NONE, SEGMENTS, TABLES
+from wiredoctor.tables import NEVER, NONE, RULE_TABLES, SEGMENTS
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -16,11 +16,11 @@ S = 1_000_000_000
 
 def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
     """A frame of this table with a row for each dict; other columns are null, False, 0, "" or an empty list."""
-    columns = TABLES[table].columns
+    columns = RULE_TABLES[table].columns
     names = {c.name for c in columns}
     assert not [n for g in given for n in g if n not in names], "no such column"
     blank = {c.name: None if c.nullable else _nothing(c.dtype) for c in columns}
-    return pl.DataFrame([blank | g for g in given], schema=TABLES[table].schema)
+    return pl.DataFrame([blank | g for g in given], schema=RULE_TABLES[table].schema)
 
 
 def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:

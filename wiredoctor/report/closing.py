@@ -109,9 +109,9 @@ def _reach(report: Report, counted: dict[str, int], exchanges: dict[str, int], c
 
 def _subject_of(rule: Checked) -> TableSubject:
     """Return what the table that a rule reads is about."""
-    from wiredoctor.tables import TABLES
+    from wiredoctor.tables import RULE_TABLES
 
-    return TABLES[rule.table].subject
+    return RULE_TABLES[rule.table].subject
 
 
 def _nothing_for(connections: int, exchanges: int) -> str:

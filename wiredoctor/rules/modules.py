@@ -17,7 +17,7 @@ import wiredoctor.rules
 from wiredoctor.cutoffs import Cutoffs, least_demanding
 from wiredoctor.findings import Rule, Threshold
 from wiredoctor.rules.plugins import Plugin, added, at_work, guarded
-from wiredoctor.tables import EVENT_TABLES, TABLES
+from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 
 Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], pl.Expr]
@@ -89,9 +89,11 @@ def _describe(module: ModuleType) -> RuleModule:
     if not isinstance(rule, Rule) or not isinstance(find, FunctionType):
         raise RuleError(f"{module.__name__} has no RULE, or no function find")
     tables = find.__code__.co_varnames[: find.__code__.co_argcount]
-    unknown = [t for t in tables if t not in TABLES]
+    unknown = [t for t in tables if t not in RULE_TABLES]
     if unknown or not tables:
-        raise RuleError(f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(TABLES)}")
+        raise RuleError(
+            f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(RULE_TABLES)}"
+        )
     declare = getattr(module, "cutoffs", None)
     if declare is None and (events := EVENT_TABLES.keys() & set(tables)):
         raise RuleError(f"{module.__name__}: find asks for {', '.join(sorted(events))}, and there is no function cutoffs")
