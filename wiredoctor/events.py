@@ -1,6 +1,6 @@
 """Event tables, filtered from the segments of an epoch: the few rows that rules judge, in place of a row per packet.
 
-Only what one segment and its neighbours prove is decided here, and that it lies within the cutoffs. Rules judge the rest.
+Only what one segment and its neighbors prove is decided here, and that it lies within the cutoffs. Rules judge the rest.
 """
 
 from __future__ import annotations
