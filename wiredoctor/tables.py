@@ -595,7 +595,7 @@ RECOVERIES = Table(
             "message_incomplete",
             BOOL,
             "",
-            "before it, its sender still had to send the rest of a message, or a response; also true for payload that is not HTTP",
+            "before it, its sender had to send the rest of a message, or a response; also true for payload that is not HTTP",
         ),
         _c("dsack", BOOL, "", "it reports a duplicate by SACK"),
         _c("new_bytes", I32, "bytes", "its payload that was not seen before"),
