@@ -84,6 +84,7 @@ BROKEN = {
         "no function cutoffs",
     ),
     "cutoffs_raise": (GOOD + "def cutoffs():\n    return {'min_run': 1 // 0}\n", "ZeroDivisionError"),
+    "cutoff_is_text": (GOOD + "def cutoffs():\n    return {'min_run': '8'}\n", "TypeError"),
     "unknown_cutoff": (GOOD + "def cutoffs():\n    return {'min_walk': 1}\n", "min_walk"),
     "explains_and_cannot_tell": (GOOD.replace("{wait}", "{weight}").replace('start="response', 'start="request'), "weight"),
 }

@@ -165,7 +165,7 @@ def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
 def _declared(module: RuleModule) -> Mapping[str, int]:
     assert module.cutoffs is not None
     declared = module.cutoffs()
-    Cutoffs(**declared)  # a field that does not exist is an error of this rule
+    Cutoffs().widened([declared])  # a field that does not exist, or a value that is no number, is an error of this rule
     return declared
 
 
