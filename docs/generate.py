@@ -22,7 +22,7 @@ from rule_pages import header, recordings, row, rule_page, severities
 from wiredoctor import limits
 from wiredoctor.limits import Limit
 from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.tables import FINDINGS, TABLES, Column, Table
+from wiredoctor.tables import EVENT_TABLES, FINDINGS, TABLES, Column, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
@@ -43,10 +43,15 @@ wiredoctor turns packets into columns and columns into tables; every finding is 
 `wiredoctor/tables.py`, where each column is declared.
 
 The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
-[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
-`exchanges`, `faults`, `connections` and `captures`. The others are what the stages hand to each other.
-[`-o tables/`](formats.md#tables) writes each into a Parquet or Arrow file, with `capture` in front, and [`findings`](#findings)
-beside them; there `records` have their `frame` and their `connection`, too, and `packets` their `connection`.
+[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `releases`, `recoveries`,
+`closures`, `runs`, `bursts`, `messages`, `exchanges`, `faults`, `connections` and `captures`, or all `segments`, which is slower.
+The others are what the stages hand to each other.
+
+`releases`, `recoveries`, `closures` and `runs` are event tables: the few packets that rules about packets judge, filtered from
+`segments`. Which rows they have follows from the thresholds of the rules that run.
+[`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
+[`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their
+`connection`.
 
 - Times are whole nanoseconds since the first packet of the capture.
 - Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
@@ -90,7 +95,7 @@ def pages() -> dict[Path, str]:
     rules = catalogue()
     recorded = recordings()
     return {
-        Path("tables.md"): tables_page([*TABLES.values(), FINDINGS]),
+        Path("tables.md"): tables_page([*TABLES.values(), *EVENT_TABLES.values(), FINDINGS]),
         Path("limits.md"): limits_page(limits.every().values()),
         Path("rules/README.md"): rules_page(rules.values()),
         **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},

@@ -49,7 +49,7 @@ def _add_pieces(columns: dict[str, Any], ids: Array, bursts: BurstState) -> None
         found = bursts.pieces.pop(int(ids[i]), None)
         if found is not None:
             bursts.streams.pop(int(ids[i]), None)
-            found.settle(over=True)
+            found.settle(bursts.cutoffs.min_held_events, over=True)
             numbers[:, i] = _numbers(found)
             if found.shown:
                 held[i] = found.shown
