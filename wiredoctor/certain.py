@@ -146,13 +146,15 @@ class Certain:
         if slot is None:
             return connection, _FAR, _FAR, True, True
         a = self.analysis
-        (since, unknown), shut = http.undecided_since(slot, a.reading), tcp.window_closed_since(slot, a.connecting)
+        since, unknown = http.undecided_since(slot, a.reading)
+        shut, stalled = tcp.window_closed_since(slot, a.connecting), tcp.stalled_since(slot, a.connecting)
         over = tcp.is_closed(slot, a.connecting) and http.all_said(slot, a.reading) and since == _FAR
         begun = tcp.client_is_known(slot, a.connecting)
         no_http = http.is_not_http(slot, a.reading, begun=begun)
         if not (begun or no_http or http.client_is_known(slot, a.reading)):
             since = unknown = 0
         shut = _FAR if shut is None else shut
+        since = since if stalled is None else min(since, stalled)
         return connection, min(since, shut), min(unknown, shut), over, no_http
 
     def _ready(self, of: pl.DataFrame) -> pl.DataFrame:

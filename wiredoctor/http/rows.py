@@ -56,7 +56,8 @@ class Rows:
 
     `following` (n, 4): the first four numbers of the message that came next. `previous` (n, 3) as in
     conversation.Previous. `decided`: the deadline behind a close at which it was said, NEVER where something else was the reason.
-    `over`: as in Exchange. `gap`: since when it is known that the connection's framing is not all in the capture, else NEVER.
+    `over`, `final`: as in Exchange. `gap`: since when it is known that the connection's framing is not all in the capture, else
+    NEVER.
     """
 
     request: Array
@@ -73,6 +74,7 @@ class Rows:
     decided: Array
     gap: Array
     over: Array
+    final: Array
     upgraded: Array
     at_capture_end: Array
 
@@ -100,7 +102,7 @@ def rows_of(said: list[Said]) -> Rows:
         whole([c.client for c in conversations]), whole([x.index for x in exchanges]),
         whole(following).reshape(-1, 4), whole([number for *_, previous, _ in said for number in previous]).reshape(-1, 3),
         whole([decided for *_, decided in said]), whole([c.gap for c in conversations]),
-        whole([x.over for x in exchanges]),
+        whole([x.over for x in exchanges]), np.array([x.final for x in exchanges], dtype=bool),
         np.array([x.upgraded for x in exchanges], dtype=bool), np.array([at_end for _, _, at_end, *_ in said], dtype=bool),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from wiredoctor.findings import Checked, Report
 
-_ABOUT_HTTP = ("exchanges", "messages", "bursts", "faults")
+_ABOUT_HTTP = ("exchanges", "closes", "messages", "bursts", "faults")
 """Tables that have rows only where HTTP was seen."""
 
 _CARRIED = ("http", "tls", "http2", "unknown")

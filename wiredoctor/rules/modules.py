@@ -16,7 +16,7 @@ import polars as pl
 import wiredoctor.rules
 from wiredoctor.findings import Rule, Threshold
 from wiredoctor.rules.plugins import Plugin, added
-from wiredoctor.tables import TABLES
+from wiredoctor.tables import RULE_TABLES
 
 Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], pl.Expr]
@@ -85,9 +85,11 @@ def _describe(module: ModuleType) -> RuleModule:
     if not isinstance(rule, Rule) or not isinstance(find, FunctionType):
         raise RuleError(f"{module.__name__} has no RULE, or no function find")
     tables = find.__code__.co_varnames[: find.__code__.co_argcount]
-    unknown = [t for t in tables if t not in TABLES]
+    unknown = [t for t in tables if t not in RULE_TABLES]
     if unknown or not tables:
-        raise RuleError(f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(TABLES)}")
+        raise RuleError(
+            f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(RULE_TABLES)}"
+        )
     return RuleModule(
         name=name.replace("_", "-"),
         family=family.replace("_", "-"),

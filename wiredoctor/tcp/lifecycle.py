@@ -149,6 +149,12 @@ def window_closed_since(slot: int, state: TcpState) -> int | None:
     return min((closure.closed[1] for closure in state.closures.get(slot, {}).values()), default=None)
 
 
+def stalled_since(slot: int, state: TcpState) -> int | None:
+    """Return when the earliest time without progress began that a retransmission may end once it is acknowledged, or None."""
+    stalls = (state.stalls.get(2 * slot + direction) for direction in (0, 1))
+    return min((stall.progress[1] for stall in stalls if stall is not None), default=None)
+
+
 def open_slots(state: TcpState) -> list[int]:
     """Slots of the connections that are not finished, in the order of their ids."""
     slots = [slot for slot in state.flow_keys if state.connections["first_frame"][slot] != NEVER]
