@@ -209,3 +209,58 @@ LONG_ANSWER = """
     60.00  <  P.   "9\\r\\ndata: 2\\n\\n\\r\\n0\\r\\n\\r\\n"
     60.00  >  .    ack 117
 """
+
+
+SLOW = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    1.600  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"
+    1.601  >  .    ack 44
+"""
+
+WAITED = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\nExpect: 100-continue\\r\\n\\r\\n"
+    0.021  <  .    ack 70
+    1.011  >  P.   "hello"
+    1.021  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello" ack 75
+    1.022  >  .    ack 44
+"""
+
+
+@pytest.mark.parametrize(("rule", "text"), [("slow-response", SLOW), ("expect-continue-stall", WAITED)])
+def test_what_a_finished_response_proves_is_told_though_the_connection_stays_open(rule: str, text: str, tmp_path: Path) -> None:
+    """It is told with the last packet of the response; an ACK is the last of the capture, and nobody closes."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    assert [(analysed, found.rule) for analysed, found in played.told] == [(len(stops) - 1, rule)]
+    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+
+
+LOST = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    1.100  <  P.   39:44(5)   "hello"   ack 28
+    1.100  >  .    ack 1
+    1.600  <  P.   1:39(38)   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\n" ack 28
+    1.610  >  .    ack 44
+"""
+
+
+def test_a_slow_response_waits_for_the_ack_that_shows_that_it_was_lost(tmp_path: Path) -> None:
+    """Its first segment comes last, as a retransmission of what was lost before the capture: the ACK of it says so."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(LOST)))
+    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    assert [found.rule for _, found in played.told] == ["retransmission-stall"]

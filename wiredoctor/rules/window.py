@@ -13,7 +13,7 @@ from wiredoctor.limits import Limit, Met
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.tables import SECOND
 
-_OF_EXCHANGES = ("exchanges", "closes")
+_OF_EXCHANGES = {"exchanges", "closes"}
 """Tables with a row per exchange."""
 
 
@@ -80,7 +80,7 @@ def _asked_for(modules: Mapping[str, RuleModule]) -> set[str]:
 def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: set[str]) -> dict[str, pl.LazyFrame]:
     """The tables with only these connections, and their exchanges where these are asked for."""
     connections = tables["connections"].filter(which)
-    if not names & {*_OF_EXCHANGES}:
+    if not names & _OF_EXCHANGES:
         return {**tables, "connections": connections}
     ids = connections.select("connection").collect(engine="streaming")["connection"].to_numpy()
     first = int(ids.min(initial=0 if not len(ids) else ids[0]))
@@ -91,4 +91,4 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
         return_dtype=pl.Boolean,
         is_elementwise=True,
     )
-    return {**tables, "connections": connections, **{name: tables[name].filter(theirs) for name in _OF_EXCHANGES}}
+    return {**tables, "connections": connections, **{name: tables[name].filter(theirs) for name in names & _OF_EXCHANGES}}
