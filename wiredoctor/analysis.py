@@ -414,5 +414,7 @@ def _joined(parts: list[Tables]) -> Tables:
     joined: Tables = {}
     for name in parts[0]:
         frames = [rows for part in parts if isinstance(rows := part[name], pl.DataFrame)]
-        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=True)
+        # a copy of the two wide tables would hold their rows twice
+        wide = name in ("exchanges", "closes")
+        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=not wide)
     return joined
