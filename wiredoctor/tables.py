@@ -748,7 +748,7 @@ FINISHED_EXCHANGES = Table(
 )
 """The table `exchanges` as rules read it; what followed an exchange is in `closes`."""
 
-_RENAMED = {
+RENAMED = {
     "request_has_hole": "request_has_gap",
     "response_has_hole": "response_has_gap",
     "previous_close": "previous_announced_close",
@@ -774,7 +774,7 @@ _OF_CLOSES = {
 CLOSES = Table(
     "closes",
     "an exchange with what followed it on its connection, once nothing more can: at the next request, at a close, or at the end",
-    tuple(c._replace(name=_RENAMED.get(c.name, c.name)) for c in EXCHANGES.columns if c.name in _OF_CLOSES),
+    tuple(c._replace(name=RENAMED.get(c.name, c.name)) for c in EXCHANGES.columns if c.name in _OF_CLOSES),
 )
 
 AT_CLOSE = "at_close_"
@@ -792,7 +792,7 @@ STORED_EXCHANGES = Table(
 """What is kept of an exchange: `exchanges` for users and reports, `exchanges` and `closes` for rules are parts of it."""
 
 _STORED_CLOSES = {
-    _RENAMED.get(c.name, c.name): AT_CLOSE + c.name if c.name in AS_OF else c.name
+    RENAMED.get(c.name, c.name): AT_CLOSE + c.name if c.name in AS_OF else c.name
     for c in EXCHANGES.columns
     if c.name in _OF_CLOSES
 }
