@@ -256,11 +256,29 @@ LOST = """
     1.610  >  .    ack 44
 """
 
+PROBED = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    0.350  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\nContent-Length: 27\\r\\n\\r\\n" ack 28
+    0.600  <  P.   "data: 1\\n\\ndata: 2\\n\\ndata: 3\\n\\n" ack 28
+    0.601  >  .    ack 100
+"""
 
-def test_a_slow_response_waits_for_the_ack_that_shows_that_it_was_lost(tmp_path: Path) -> None:
-    """Its first segment comes last, as a retransmission of what was lost before the capture: the ACK of it says so."""
-    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(LOST)))
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        pytest.param("retransmission-stall", LOST, id="slow-response: its first segment comes last, and had been lost"),
+        pytest.param("nagle-delayed-ack", PROBED, id="buffered-stream: a probe sent the events that Nagle held back"),
+    ],
+)
+def test_what_an_ack_may_explain_waits_for_it(rule: str, text: str, tmp_path: Path) -> None:
+    """The response ends with the last packet but one; the last one shows what it was that took so long."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
     stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
     assert_true_to(played)
-    assert [found.rule for _, found in played.told] == ["retransmission-stall"]
+    assert [(analysed, found.rule) for analysed, found in played.told] == [(len(stops), rule)]

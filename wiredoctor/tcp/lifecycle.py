@@ -150,9 +150,14 @@ def window_closed_since(slot: int, state: TcpState) -> int | None:
 
 
 def stalled_since(slot: int, state: TcpState) -> int | None:
-    """Return when the earliest time without progress began that a retransmission may end once it is acknowledged, or None."""
-    stalls = (state.stalls.get(2 * slot + direction) for direction in (0, 1))
-    return min((stall.progress[1] for stall in stalls if stall is not None), default=None)
+    """Return when the earliest stall began that only the next ACK may show, or None; NEVER if its beginning is not known.
+
+    What it shows is that a retransmission ended a time without progress, or that a probe sent what was held back.
+    """
+    sides = 2 * slot, 2 * slot + 1
+    if any(side in state.probes for side in sides):
+        return NEVER
+    return min((state.stalls[side].progress[1] for side in sides if side in state.stalls), default=None)
 
 
 def open_slots(state: TcpState) -> list[int]:
