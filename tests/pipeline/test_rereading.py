@@ -35,7 +35,8 @@ def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     first = tables(path)
     monkeypatch.setattr(reader, "EPOCH", 10)
     second = again(path).tables(NAMES)
-    for name, keys in ORDER.items():
+    for name in ORDER.keys() & second.keys():
+        keys = ORDER[name]
         names = [c for c in first[name].columns if c in second[name].columns]
         assert second[name].sort(keys).select(names).equals(first[name].sort(keys).select(names)), name
     assert second["records"]["frame"].to_list() == list(range(1, second["records"].height + 1))
