@@ -112,12 +112,13 @@ class Certain:
         some = [slots[i] for i in self._ids(candidates).to_list() if i in slots]
         held: list[pl.DataFrame] = []
 
-        def keep(core: pl.DataFrame) -> pl.DataFrame:
+        def keep(core: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             mine = core.join(ready, on=_KEY, how="semi", maintain_order="left").join(of, on="connection", how="left")
             # whatever belongs to no exchange may be told more of by a later one
             sure = pl.col("over") | pl.col("no_http") | pl.col("exchange").is_not_null()
             held.append(mine.filter(~sure).select(_KEY))
-            return mine.filter(sure).drop("since", "unknown", "over", "no_http")
+            told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
+            return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),

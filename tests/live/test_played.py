@@ -282,3 +282,29 @@ def test_what_an_ack_may_explain_waits_for_it(rule: str, text: str, tmp_path: Pa
     played = play([(tmp_path / "trace.pcapng", 0)], stops)
     assert_true_to(played)
     assert [(analysed, found.rule) for analysed, found in played.told] == [(len(stops), rule)]
+
+
+ABORTED = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    1.300  >  F.   28:28(0) ack 1
+    1.310  <  .    ack 29
+    1.600  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello" ack 29
+    1.601  >  R    29:29(0)
+"""
+
+
+def test_what_was_told_before_is_named_as_a_cause(tmp_path: Path) -> None:
+    """The late response is told when it is there, and the client's giving up when the close is decided."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(ABORTED)))
+    trace = tmp_path / "trace.pcapng"
+    stops = with_silence(trace, pcapng(tmp_path / "ladder.pcap", trace), 10.0)
+    played = play([(trace, 0)], stops)
+    assert_true_to(played)
+    assert [(analysed, f.rule, len(f.caused_by)) for analysed, f in played.told] == [
+        (8, "slow-response", 0),
+        (9, "client-abort", 1),
+    ]
