@@ -19,7 +19,19 @@ from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill, Window
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, NEVER, ODDITIES, SCRATCH, SEGMENTS, SMALL, Array, Columns
+from wiredoctor.tables import (
+    CAPTURES,
+    CONNECTIONS,
+    NEVER,
+    ODDITIES,
+    SCRATCH,
+    SEGMENTS,
+    SMALL,
+    STORED_EXCHANGES,
+    Array,
+    Columns,
+    closes,
+)
 from wiredoctor.waiting import Found, Waiting
 
 TOGETHER = 2
@@ -103,10 +115,10 @@ class Analysis:
         if self.endless:
             begun = pl.coalesce("request_start", "response_start")
             self.connections = Window(CONNECTIONS, self.folder, time=pl.col("end"), kinds=_OF_CONNECTIONS)
-            self.exchanges = Window(EXCHANGES, self.folder, time=begun, kinds=_OF_EXCHANGES)
+            self.exchanges = Window(STORED_EXCHANGES, self.folder, time=begun, kinds=_OF_EXCHANGES)
         else:
             self.connections = Spill(CONNECTIONS, self.folder)
-            self.exchanges = Spill(EXCHANGES, self.folder)
+            self.exchanges = Spill(STORED_EXCHANGES, self.folder)
         wanted = {name for module in self.modules.values() for name in module.tables}
         self.reading.keep_messages, self.reading.keep_bursts = "messages" in wanted, "bursts" in wanted
         self.keep_segments = "segments" in wanted
@@ -261,10 +273,10 @@ class Analysis:
         tcp.release(retired, self.connecting)
         return tables
 
-    def _early(self, exchanges: pl.DataFrame) -> None:
+    def _early(self, exchanges: http.Exchanges) -> None:
         """Rows of an epoch that has more of them than memory should hold."""
-        self._finished(exchanges, CONNECTIONS.empty())
-        for name, rows in rules.find_candidates(self._others, {"exchanges": exchanges}).items():
+        self._finished(exchanges.followed, CONNECTIONS.empty())
+        for name, rows in rules.find_candidates(self._others, _of_exchanges(exchanges)).items():
             self.early.setdefault(name, []).append(rows)
 
     def _of_all_segments(self, tables: Tables) -> list[Found]:
@@ -308,10 +320,10 @@ class Analysis:
 
     def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
         segments = segments or {}
-        self._finished(heard.exchanges, connections)
+        self._finished(heard.exchanges.followed, connections)
         tables: Tables = {
-            "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
-            "faults": heard.faults, "oddities": ODDITIES.empty(), **event_tables(segments, self.cutoffs),
+            "bursts": heard.bursts, "messages": heard.messages, "connections": connections, "faults": heard.faults,
+            "oddities": ODDITIES.empty(), **_of_exchanges(heard.exchanges), **event_tables(segments, self.cutoffs),
         }  # fmt: skip
         if segments and self.keep_segments:
             tables["segments"] = _segments(segments)
@@ -358,6 +370,11 @@ class Analysis:
         )  # fmt: skip
 
 
+def _of_exchanges(made: http.Exchanges) -> Tables:
+    """The tables in which rules look for exchanges."""
+    return {"exchanges": made.finished, "closes": closes(made.followed)}
+
+
 def _in_64_bits(time: int | None) -> int:
     return time if time is not None and -(1 << 63) < time < 1 << 63 else NEVER
 
@@ -365,9 +382,11 @@ def _in_64_bits(time: int | None) -> int:
 def _many(waiting: list[Tables]) -> bool:
     """Whether more waits for its rules than memory should hold: a flood ends tens of thousands of connections in an epoch, and
     targets can be long, of which a second epoch and both joined would be held as well."""
-    ended, said = ([rows for t in waiting if isinstance(rows := t[name], pl.DataFrame)] for name in ("connections", "exchanges"))
+    ended, *said = (
+        [rows for t in waiting if isinstance(rows := t[name], pl.DataFrame)] for name in ("connections", "exchanges", "closes")
+    )
     many = sum(rows.height for rows in ended) >= limits.FINISHED_AT_ONCE.value
-    return many or sum(rows.estimated_size() for rows in said) >= limits.BYTES_HELD.value
+    return many or any(sum(rows.estimated_size() for rows in some) >= limits.BYTES_HELD.value for some in said)
 
 
 def _portions(slots: list[int]) -> list[list[int]]:
@@ -407,5 +426,7 @@ def _joined(parts: list[Tables]) -> Tables:
     joined: Tables = {}
     for name in parts[0]:
         frames = [rows for part in parts if isinstance(rows := part[name], pl.DataFrame)]
-        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=True)
+        # a copy of the two wide tables would hold their rows twice
+        wide = name in ("exchanges", "closes")
+        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=not wide)
     return joined

@@ -109,12 +109,13 @@ class Certain:
         some = [slots[i] for i in self._ids(candidates).to_list() if i in slots]
         held: list[pl.DataFrame] = []
 
-        def keep(core: pl.DataFrame) -> pl.DataFrame:
+        def keep(core: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             mine = core.join(ready, on=_KEY, how="semi", maintain_order="left").join(of, on="connection", how="left")
             # whatever belongs to no exchange may be told more of by a later one
             sure = pl.col("over") | pl.col("no_http") | pl.col("exchange").is_not_null()
             held.append(mine.filter(~sure).select(_KEY))
-            return mine.filter(sure).drop("since", "unknown", "over", "no_http")
+            told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
+            return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
@@ -143,13 +144,15 @@ class Certain:
         if slot is None:
             return connection, _FAR, _FAR, True, True
         a = self.analysis
-        (since, unknown), shut = http.undecided_since(slot, a.reading), tcp.window_closed_since(slot, a.connecting)
+        since, unknown = http.undecided_since(slot, a.reading)
+        shut, stalled = tcp.window_closed_since(slot, a.connecting), tcp.stalled_since(slot, a.connecting)
         over = tcp.is_closed(slot, a.connecting) and http.all_said(slot, a.reading) and since == _FAR
         begun = tcp.client_is_known(slot, a.connecting)
         no_http = http.is_not_http(slot, a.reading, begun=begun)
         if not (begun or no_http or http.client_is_known(slot, a.reading)):
             since = unknown = 0
         shut = _FAR if shut is None else shut
+        since = since if stalled is None else min(since, stalled)
         return connection, min(since, shut), min(unknown, shut), over, no_http
 
     def _ready(self, of: pl.DataFrame) -> pl.DataFrame:

@@ -17,13 +17,15 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
@@ -936,6 +938,94 @@ EXCHANGES = Table(
     ),
 )
 
+_CLOSE = (
+    *("last", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
+    *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
+    *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
+    *("client_rst_frame", "client_rst_time", "client_rst_ack", "said_at", "at_capture_end"),
+)
+"""Columns of EXCHANGES that hold what followed an exchange."""
+
+AS_OF = ("handshake", "both_directions", "hole_before", "rtt_client", "rtt_server")
+"""Columns of EXCHANGES that hold what was known of the connection at one moment: at the end of the exchange, or at its close."""
+
+_FINAL_AT = _c("final_at", I64, "ns", "capture time as of which the row holds")
+
+FINISHED_EXCHANGES = Table(
+    "exchanges",
+    "a request and its final response, as soon as the response is complete or will never be",
+    (*(c for c in EXCHANGES.columns if c.name not in _CLOSE), _FINAL_AT),
+)
+"""The table `exchanges` as rules read it; what followed an exchange is in `closes`."""
+
+RENAMED = {
+    "request_has_hole": "request_has_gap",
+    "response_has_hole": "response_has_gap",
+    "previous_close": "previous_announced_close",
+    "hole_before": "gap_before",
+    "last": "last_on_connection",
+    "said_at": "final_at",
+}
+"""Columns of EXCHANGES that have another name in `closes`."""
+
+_OF_CLOSES = {
+    *("connection", "exchange", "has_request", "has_response", "persistent", "upgraded", "endpoint"),
+    *("previous_end", "previous_end_offset", "previous_close", *AS_OF, *_CLOSE),
+    *("request_frame", "request_last_frame", "request_start", "request_end", "request_offset", "request_end_offset"),
+    *("request_ack", "request_head_bytes", "request_body_bytes", "request_body_due", "request_end_reason", "request_has_hole"),
+    *("request_method", "request_version", "request_connection_close"),
+    *("response_frame", "response_last_frame", "response_start", "response_end", "response_offset", "response_end_offset"),
+    *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
+    *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
+    *("response_status", "response_version", "response_content_type", "response_connection_close"),
+    *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
+}
+
+CLOSES = Table(
+    "closes",
+    "an exchange with what followed it on its connection, once nothing more can: at the next request, at a close, or at the end",
+    tuple(c._replace(name=RENAMED.get(c.name, c.name)) for c in EXCHANGES.columns if c.name in _OF_CLOSES),
+)
+
+AT_CLOSE = "at_close_"
+"""Put before the name of a column of AS_OF in STORED_EXCHANGES: as of when it is known what followed."""
+
+STORED_EXCHANGES = Table(
+    "exchanges",
+    "a row of `exchanges` and its row of `closes` together",
+    (
+        *EXCHANGES.columns,
+        _FINAL_AT,
+        *(c._replace(name=AT_CLOSE + c.name) for c in EXCHANGES.columns if c.name in AS_OF),
+    ),
+)
+"""What is kept of an exchange: `exchanges` for users and reports, `exchanges` and `closes` for rules are parts of it."""
+
+_STORED_CLOSES = {
+    RENAMED.get(c.name, c.name): AT_CLOSE + c.name if c.name in AS_OF else c.name
+    for c in EXCHANGES.columns
+    if c.name in _OF_CLOSES
+}
+
+
+def finished_exchanges(stored: Rows) -> Rows:
+    """Return the rows of FINISHED_EXCHANGES that are in rows of STORED_EXCHANGES."""
+    return _part(stored, {name: name for name in FINISHED_EXCHANGES.schema})
+
+
+def closes(stored: Rows) -> Rows:
+    """Return the rows of CLOSES that are in rows of STORED_EXCHANGES."""
+    return _part(stored, _STORED_CLOSES)
+
+
+def _part(stored: Rows, names: Mapping[str, str]) -> Rows:
+    if isinstance(stored, pl.LazyFrame):
+        return stored.select(pl.col(name).alias(new) for new, name in names.items())
+    frame = stored[[*names.values()]]  # of a few rows a query takes longer than its work
+    frame.columns = [*names]
+    return frame
+
+
 CONNECTIONS = Table(
     "connections",
     "a TCP connection (a new one when a port is used again with another initial sequence number)",
@@ -1041,7 +1131,7 @@ TABLES = {
 EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
-RULE_TABLES = TABLES | EVENT_TABLES
+RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES}
 """The tables that a rule can ask for."""
 
 _OWNER = _n("connection", I64, "", "connection id; none where it belongs to none")

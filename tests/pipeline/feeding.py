@@ -36,10 +36,12 @@ ORDER = {
     "bursts": ["message", "index"],
     "faults": ["connection", "frame", "role", "fault"],
     "exchanges": ["connection", "exchange"],
+    "finished": ["connection", "exchange"],
     "connections": ["connection"],
     **{name: ["frame"] for name in EVENT_TABLES},
 }
-"""What the rows of each table are sorted by."""
+"""What the rows of each table are sorted by. `exchanges` are rows of tables.STORED_EXCHANGES, `finished` those that came when
+the response had ended."""
 
 
 class Watched(Analysis):
@@ -53,8 +55,10 @@ class Watched(Analysis):
         self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
 
     def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
-        for name in ("messages", "bursts", "faults", "exchanges"):
+        for name in ("messages", "bursts", "faults"):
             self.seen[name].append(getattr(heard, name))
+        self.seen["exchanges"].append(heard.exchanges.followed)
+        self.seen["finished"].append(heard.exchanges.finished)
         self.seen["connections"].append(connections)
         made = super()._tables(heard, connections, segments)
         if segments:

@@ -8,7 +8,7 @@ import polars as pl
 
 from wiredoctor.events import event_tables
 from wiredoctor.rules import catalogue, cutoffs
-from wiredoctor.tables import NEVER, NONE, RULE_TABLES, SEGMENTS
+from wiredoctor.tables import CLOSES, NEVER, NONE, RULE_TABLES, SEGMENTS
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -84,7 +84,7 @@ def held(frame: int = 7, at: int = 232 * MS, **changes: Any) -> dict[str, Any]:
 
 
 def answered(**changes: Any) -> dict[str, Any]:
-    """An exchange of 20 ms that says nothing about closing; the connection is open, the capture ended 5 s later."""
+    """An exchange of 20 ms."""
     side = {"last_frame": 1, "end_reason": "complete", "version": "HTTP/1.1", "framing": "none"}
     row: dict[str, Any] = {f"request_{n}": v for n, v in side.items()} | {f"response_{n}": v for n, v in side.items()}
     row |= {
@@ -104,14 +104,19 @@ def answered(**changes: Any) -> dict[str, Any]:
         "response_body_bytes": 5,
         "response_last_body_time": 30 * MS,
         "persistent": True,
-        "last": True,
         "handshake": True,
         "both_directions": True,
         "rtt_client": 0,
         "rtt_server": 10 * MS,
-        "said_at": 5 * S,
+        "final_at": 30 * MS,
     }
     return row | changes
+
+
+def followed(**changes: Any) -> dict[str, Any]:
+    """The same exchange as a row of `closes`: the connection stayed open until the capture ended 5 s later."""
+    row = {name: value for name, value in answered().items() if name in CLOSES.schema}
+    return row | {"last_on_connection": True, "final_at": 5 * S} | changes
 
 
 def connection(**changes: Any) -> dict[str, Any]:

@@ -41,6 +41,12 @@ class BurstState:
     streams: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
     cutoffs: Cutoffs = ALL_SEGMENTS
 
+    def forget(self, message: int) -> None:
+        """Forget the pauses and pieces of a message."""
+        self.pauses.pop(message, None)
+        self.pieces.pop(message, None)
+        self.streams.pop(message, None)
+
     def close(self, slots: list[int]) -> list[dict[str, int]]:
         """Bursts of finished connections."""
         sides = [side for slot in slots for side in (2 * slot, 2 * slot + 1)]

@@ -140,19 +140,18 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     wait = pl.min_horizontal(
         c("response_body_time") - c("request_end") - c("rtt_server"), c("response_body_time") - c("previous_end")
     )
-    known_later = ~c("last") | (c("server_close_frame").is_not_null() & ~c("at_capture_end"))
     return rows.select(
         "connection",
         "exchange",
         confidence().alias("confidence"),
         c("response_frame").alias("frame"),
         "endpoint",
-        "said_at",
+        "final_at",
         pl.max_horizontal("request_end", "previous_end").alias("asked_time"),
         c("request_last_frame").alias("asked_frame"),
         pl.when(c("rtt_server").is_not_null()).then(wait).alias("wait"),
         (c("response_end_reason") == "complete").alias("whole"),
-        (_streamed() & known_later).fill_null(False).alias("streamed"),
+        _streamed().fill_null(False).alias("streamed"),
         *(c(f"response_{name}") for name in _FACTS),
     )
 
@@ -171,15 +170,15 @@ def judge(rows: pl.DataFrame, state: Recent[_Streamed] | None) -> tuple[pl.DataF
     memory = Recent(_Streamed, ENDPOINTS.value) if state is None else state
     told: list[dict[str, Any]] = []
     # in the order in which they were known: that of frames may not be that of epochs
-    for row in rows.sort("said_at", "connection", "exchange").iter_rows(named=True):
+    for row in rows.sort("final_at", "connection", "exchange").iter_rows(named=True):
         server = memory[row["endpoint"]]
-        before = server if server.known != NEVER and server.known < row["said_at"] and server.end <= row["asked_time"] else None
+        before = server if server.known != NEVER and server.known < row["final_at"] and server.end <= row["asked_time"] else None
         if row["response_content_type"] in EVENT_STREAMS:
             told += _events(row)
         else:
             told += _chunks(row, before)
-        if row["streamed"] and server.known == NEVER:
-            server.known, server.end, server.frame = row["said_at"], row["response_end"], row["response_frame"]
+        if row["streamed"] and row["whole"] and server.known == NEVER:
+            server.known, server.end, server.frame = row["final_at"], row["response_end"], row["response_frame"]
     return pl.DataFrame(told, schema=_CANDIDATE, orient="row"), memory
 
 
