@@ -359,7 +359,7 @@ class Analysis:
 
 
 def _of_exchanges(made: http.Exchanges) -> Tables:
-    """The tables in which rules look for exchanges."""
+    """Return the tables in which rules look for exchanges."""
     return {"exchanges": made.finished, "closes": closes(made.followed)}
 
 
