@@ -414,7 +414,6 @@ def _joined(parts: list[Tables]) -> Tables:
     joined: Tables = {}
     for name in parts[0]:
         frames = [rows for part in parts if isinstance(rows := part[name], pl.DataFrame)]
-        # a copy of the two wide tables would hold their rows twice
-        wide = name in ("exchanges", "closes")
-        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=not wide)
+        # some queries of Polars 2.1 panic where text is in several chunks
+        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=True)
     return joined
