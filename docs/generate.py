@@ -22,7 +22,18 @@ from rule_pages import header, recordings, row, rule_page, severities
 from wiredoctor import limits
 from wiredoctor.limits import Limit
 from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.tables import AS_OF, CLOSES, EXCHANGES, FINDINGS, FINISHED_EXCHANGES, RENAMED, TABLES, Column, Table
+from wiredoctor.tables import (
+    AS_OF,
+    CLOSES,
+    EVENT_TABLES,
+    EXCHANGES,
+    FINDINGS,
+    FINISHED_EXCHANGES,
+    RENAMED,
+    TABLES,
+    Column,
+    Table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
@@ -43,10 +54,15 @@ wiredoctor turns packets into columns and columns into tables; every finding is 
 `wiredoctor/tables.py`, where each column is declared.
 
 The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
-[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
-`exchanges`, `closes`, `faults`, `connections` and `captures`. The others are what the stages hand to each other.
-[`-o tables/`](formats.md#tables) writes each into a Parquet or Arrow file, with `capture` in front, and [`findings`](#findings)
-beside them; there `records` have their `frame` and their `connection`, too, and `packets` their `connection`.
+[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `releases`, `recoveries`,
+`closures`, `runs`, `bursts`, `messages`, `exchanges`, `closes`, `faults`, `connections` and `captures`, or all `segments`, which
+is slower. The others are what the stages hand to each other.
+
+`releases`, `recoveries`, `closures` and `runs` are event tables: the few packets that rules about packets judge, filtered from
+`segments`. Which rows they have follows from the thresholds of the rules that run.
+[`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
+[`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their
+`connection`.
 
 A rule finds two rows of an exchange:
 
@@ -121,6 +137,7 @@ def _described() -> Iterator[Table]:
         yield table
         if table is EXCHANGES:
             yield CLOSES
+    yield from EVENT_TABLES.values()
     yield FINDINGS
 
 

@@ -13,6 +13,8 @@ import polars as pl
 
 from wiredoctor import decode, http, limits, rules, tcp
 from wiredoctor.capture import Capture, ClockSteps, Records, longest_cut
+from wiredoctor.cutoffs import ALL_SEGMENTS, Cutoffs
+from wiredoctor.events import event_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
@@ -82,6 +84,7 @@ class Analysis:
     capture: Capture
     modules: Mapping[str, RuleModule]
     folder: Folder
+    cutoffs: Cutoffs = ALL_SEGMENTS
     decoding: decode.DecodeState = field(default_factory=decode.DecodeState)
     connecting: tcp.TcpState = field(default_factory=tcp.TcpState)
     reading: http.HttpState = field(default_factory=http.HttpState)
@@ -107,6 +110,7 @@ class Analysis:
 
     def __post_init__(self) -> None:
         self.decoding.met = self.decoding.fragments.met = self.connecting.met = self.reading.met = self.met
+        self.connecting.cutoffs = self.reading.bursts.cutoffs = self.cutoffs
         self.found = Waiting(self.folder, apart=not self.endless)
         if self.endless:
             begun = pl.coalesce("request_start", "response_start")
@@ -117,6 +121,7 @@ class Analysis:
             self.exchanges = Spill(STORED_EXCHANGES, self.folder)
         wanted = {name for module in self.modules.values() for name in module.tables}
         self.reading.keep_messages, self.reading.keep_bursts = "messages" in wanted, "bursts" in wanted
+        self.keep_segments = "segments" in wanted
         self.payload = Payload(self.capture.buffer, self.decoding, self.capture)
 
     @property
@@ -156,8 +161,8 @@ class Analysis:
         for number, epoch in enumerate(epochs, start=1):
             parts: list[Found] = []
             for tables in self.tables(epoch):
-                parts.append(rules.find_candidates(self._of_segments, tables))
-                waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
+                parts += self._of_all_segments(tables)
+                waiting.append(tables)
                 del tables
                 if _many(waiting):
                     parts.append(self._of_others(waiting))
@@ -175,8 +180,8 @@ class Analysis:
         parts: list[Found] = []
         waiting: list[Tables] = []
         for tables in self.tables(epoch):
-            parts.append(rules.find_candidates(self._of_segments, tables))
-            waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
+            parts += self._of_all_segments(tables)
+            waiting.append(tables)
             del tables
         if waiting:
             parts.append(self._of_others(waiting))
@@ -195,7 +200,7 @@ class Analysis:
             {}, nothing.groups, [], nothing.acknowledged, self.capture.data,
             self.payload, self.connecting.facts(), clock, [], self.reading, self._early,
         )  # fmt: skip
-        return self._tables(heard, CONNECTIONS.empty(), None)
+        return self._tables(heard, CONNECTIONS.empty())
 
     def _went_on(self) -> list[Tables]:
         """The silence behind the last packet, where the capture says how long that was."""
@@ -259,10 +264,9 @@ class Analysis:
             self.payload, self.connecting.facts(), self.clock, retired, self.reading, self._early,
         )  # fmt: skip
         self.duplicates += analysed.duplicates
-        segments = _segments(said.segments) if said.segments and self.watcher is None else None
         if self.watcher is not None:
             self.watcher(part, analysed, said)
-        tables = self._tables(heard, self._connection_rows(retired), segments)
+        tables = self._tables(heard, self._connection_rows(retired), said.segments if self.watcher is None else {})
         if odd:
             tables["oddities"] = ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*odd, strict=True), strict=True)))
         http.forget(retired, self.reading)
@@ -275,8 +279,13 @@ class Analysis:
         for name, rows in rules.find_candidates(self._others, _of_exchanges(exchanges)).items():
             self.early.setdefault(name, []).append(rows)
 
+    def _of_all_segments(self, tables: Tables) -> list[Found]:
+        """Return the candidates of rules that read `segments`, and remove that table: it is too large to wait."""
+        segments = tables.pop("segments", None)
+        return [] if segments is None else [rules.find_candidates(self._of_segments, {**tables, "segments": segments})]
+
     def _of_others(self, waiting: list[Tables]) -> Found:
-        """Candidates of the rules that look at finished rows."""
+        """Return the candidates of all other rules."""
         found = rules.find_candidates(self._others, _joined(waiting))
         for name, rows in found.items():
             self.early.setdefault(name, []).append(rows)
@@ -304,18 +313,22 @@ class Analysis:
         facts, slots = self.connecting.facts(), tcp.open_slots(self.connecting)
         for some in _portions(slots) or [[]]:
             heard = http.finish(some, self.payload, facts, self.clock, self.reading)
-            yield self._tables(heard, self._connection_rows(some), None)
+            yield self._tables(heard, self._connection_rows(some))
             http.forget(some, self.reading)
         # what is told of the whole capture needs memory of its own
         self.connecting = tcp.TcpState(opened=self.connecting.opened)
 
-    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
+    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
+        segments = segments or {}
         self._finished(heard.exchanges.followed, connections)
         tables: Tables = {
             "bursts": heard.bursts, "messages": heard.messages, "connections": connections,
             "faults": heard.faults, "oddities": ODDITIES.empty(), **_of_exchanges(heard.exchanges),
+            **event_tables(segments, self.cutoffs),
         }  # fmt: skip
-        return tables if segments is None else tables | {"segments": segments}
+        if segments and self.keep_segments:
+            tables["segments"] = _segments(segments)
+        return tables
 
     def _finished(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
         self.exchanges.add(exchanges)

@@ -16,7 +16,7 @@ from wiredoctor import http, limits, rules, tcp
 from wiredoctor.analysis import Analysis
 from wiredoctor.findings import Finding
 from wiredoctor.rules import RuleModule
-from wiredoctor.tables import CONNECTIONS, EXCHANGES
+from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES
 from wiredoctor.waiting import Found
 
 _KEY = ("rule", "connection", "frame")
@@ -28,9 +28,6 @@ _STATES = pl.Schema({
 })  # fmt: skip
 """Of a connection: from when on exchanges are not over, and from when on it is not even known what is answered (ns); whether it
 is closed and all is said; whether it carries something that is not HTTP."""
-
-_AT_THE_PACKET = ("segments", "faults")
-"""Tables whose rules look at packets, not at finished exchanges: a stall in a response that goes on for hours is one."""
 
 
 @dataclass
@@ -162,7 +159,8 @@ class Certain:
         """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
-        packets = [n for n, m in self.modules.items() if m.tables[0] in _AT_THE_PACKET]
+        # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
+        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet]
         since = pl.when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)
         core = pl.concat([

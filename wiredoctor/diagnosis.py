@@ -101,8 +101,16 @@ def _settle(
             file=capture.file, first_time=first, only=chosen, met=analysis.met,
         )  # fmt: skip
         if rules.failures(modules) == failed:
-            return findings
+            return [_located(finding, capture) for finding in findings] if capture.files else findings
         # what cannot be told explains nothing either
+
+
+def _located(finding: Finding, capture: Capture) -> Finding:
+    """Add to each packet of the evidence the file that it lies in."""
+    places = [capture.locate(step.frame) for step in finding.evidence]
+    steps = zip(finding.evidence, places, strict=True)
+    evidence = tuple(step if place is None else step._replace(file=place[0], file_frame=place[1]) for step, place in steps)
+    return replace(finding, evidence=evidence)
 
 
 def _one_by_one(modules: Mapping[str, RuleModule]) -> list[dict[str, RuleModule]]:

@@ -103,6 +103,11 @@ UNPACKED = Limit(
 
 # decode
 
+FRAME_RUNS = Limit(
+    "frame-runs", "capture", 1_000_000, "runs",
+    "of frames of one file are remembered at 24 bytes each, to tell in which file of a capture of several a frame lies; evidence "
+    "beyond them has only its number in the whole capture",
+)  # fmt: skip
 ODDITIES = Limit(
     "oddities", "decode", 1_000, "oddities of an epoch",
     "a capture of nothing but broken packets must not become a table of as many rows; rules look at the first few",

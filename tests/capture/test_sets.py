@@ -34,6 +34,13 @@ def read_as(*paths: str, merge: bool = False) -> list[tuple[str, ...]]:
         ["out_00001_20240131235959", "out_00002_20240201000000"],
         ["out_99999_20240131235959.pcap", "out_00001_20240131235959.pcap", "out_00001_20240201235959.pcap"],
         ["out_00001_20240131235959.pcap.zst", "out_00002_20240201000000.pcap.zst"],
+        ["web-20260301-000000.pcap", "web-20260301-010000.pcap"],
+        ["web_2026-03-01_00:00:00.pcap", "web_2026-03-01_01:00:00.pcap", "web_2026-03-02_00:00:00.pcap"],
+        ["a/2026-03-01.pcap", "a/2026-03-02.pcap"],
+        ["dump-1772323200.pcap.gz", "dump-1772326800.pcap.gz"],
+        ["web-20260301000000.pcap", "web-20260301000000.pcap1", "web-20260301010000.pcap"],
+        ["trace00001.pcap", "trace00002.pcap"],
+        ["part_00009.pcapng", "part_00010.pcapng"],
     ],
 )
 def test_a_rotation_is_one_capture(names: list[str]) -> None:
@@ -45,6 +52,13 @@ def test_a_rotation_is_one_capture(names: list[str]) -> None:
     [
         ["client.pcap", "server.pcap"],
         ["run1.pcap", "run2.pcap"],
+        ["run-1.pcap", "run-2.pcap"],
+        ["eth0-20260301.pcap", "eth1-20260301.pcap"],
+        ["host17-20260301-000000.pcap", "host18-20260301-010000.pcap"],
+        ["case-48213.pcap", "case-48377.pcap"],
+        ["web-20260301-000000.pcap", "web-20260301-000000.pcap.gz"],
+        ["port-8080.pcap", "port-8081.pcap"],
+        ["20260301", "20260301.pcap"],
         ["a/trace.pcap0", "b/trace.pcap1"],
         ["front.pcap0", "back.pcap1"],
         ["a_00001_20240131235959.pcapng", "b_00002_20240201000000.pcapng"],

@@ -19,10 +19,10 @@ from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, together
 from tests.sweeps import FULL
 from wiredoctor import limits, spill
-from wiredoctor.findings import Finding, Report
+from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live import Ring, session
 from wiredoctor.report import json as report_json
-from wiredoctor.rules import catalogue
+from wiredoctor.rules import catalogue, set_thresholds
 from wiredoctor.tables import SECOND
 
 SHORT = 200
@@ -64,6 +64,20 @@ def test_recordings(path: Path, tmp_path: Path) -> None:
     played = play([(tmp_path / "trace.pcapng", 0)], [*stops[step - 1 : -1 : step], stops[-1]])
     assert_true_to(played)
     assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+
+
+def test_thresholds_are_those_of_the_session(tmp_path: Path) -> None:
+    """Runs of so few segments have no row without that."""
+    trace = tmp_path / "trace.pcapng"
+    stops = pcapng(CAPTURES / "haproxy-uvicorn-rtt-20-server.pcap", trace)
+    thresholds = {"tinygrams": {"min-segments": "2"}}
+    expected = wiredoctor.analyze(trace, thresholds=thresholds)
+    assert len(expected.findings) > len(wiredoctor.analyze(trace).findings)
+    with configured(set_thresholds(catalogue(), thresholds)):
+        played = play([(trace, 0)], stops)
+    assert_true_to(played)
+    assert "tinygrams" in {finding.rule for _, finding in played.told}
+    assert as_json(played.report) == as_json(expected)
 
 
 @pytest.mark.parametrize("path", ONE_EACH[::6], ids=lambda path: path.stem)

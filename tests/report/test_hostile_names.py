@@ -100,7 +100,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
         **{name: evil() for name in ("display_filter", "client_software", "server_software")},
         rule=encodable(evil()),
         capture=file,
-        evidence=(Evidence(1, 0.1, evil()), Evidence(2, 0.3, evil())),
+        evidence=(Evidence(1, 0.1, evil()), Evidence(2, 0.3, evil(), encodable(evil()), 7)),
         references=(Reference(evil(), evil()),),
         caused_by=(Cause(evil(), 1),),
     )
@@ -112,7 +112,7 @@ def hostile_reports(draw: st.DrawFn) -> Report:
     return replace(
         report([one], [connection(1, capture=file)], [exchange(1, capture=file, **row)], files),
         limits=[evil()],
-        incomplete=[evil()],
+        incomplete=[f"Only the first {evil()} were read."],
         checked={evil(): Checked(evil(), "segments")},
         left_out=[LeftOut("ignore", evil(), 1, (evil(),)), LeftOut("baseline", evil(), 1, (evil(),))],
         secrets=draw(st.booleans()),

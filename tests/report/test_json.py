@@ -95,7 +95,8 @@ def test_encapsulations_stand_by_name() -> None:
 def test_a_finding_has_every_field_of_its_noun() -> None:
     (one,) = written(report([finding()]))["findings"]
     assert list(one) == [f.name for f in fields(Finding) if not f.metadata.get("private")]
-    assert one["evidence"][2] == {"frame": 7, "elapsed": 0.232123456, "note": "the body follows at once, 5 bytes"}
+    third = {"frame": 7, "elapsed": 0.232123456, "note": "the body follows at once, 5 bytes", "file": None, "file_frame": None}
+    assert one["evidence"][2] == third
     assert one["references"] == [
         {"title": "RFC 1122 section 4.2.3.4", "url": "https://www.rfc-editor.org/rfc/rfc1122#section-4.2.3.4"}
     ]

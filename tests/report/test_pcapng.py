@@ -199,7 +199,7 @@ def test_files_of_a_rotation_are_put_together_and_merged_ones_woven(tmp_path: Pa
     again = wiredoctor.analyze(copy)
     assert again.captures[0].packets == merged.captures[0].packets
     assert again.captures[0].first_time == merged.captures[0].first_time
-    assert [f.evidence for f in again.findings] == [f.evidence for f in merged.findings]
+    assert [[e[:3] for e in f.evidence] for f in again.findings] == [[e[:3] for e in f.evidence] for f in merged.findings]
 
 
 @pytest.mark.parametrize("order", "<>")

@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.rules import catalogue
-from wiredoctor.tables import CLOSES, RULE_TABLES
+from wiredoctor.events import event_tables
+from wiredoctor.rules import catalogue, cutoffs
+from wiredoctor.tables import CLOSES, NEVER, NONE, RULE_TABLES, SEGMENTS
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -20,6 +21,15 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
     assert not [n for g in given for n in g if n not in names], "no such column"
     blank = {c.name: None if c.nullable else _nothing(c.dtype) for c in columns}
     return pl.DataFrame([blank | g for g in given], schema=RULE_TABLES[table].schema)
+
+
+def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
+    """Return the rows of an event table that are filtered from these rows of `segments`, with the thresholds of all rules."""
+    given = rows("segments", *segments)
+    none = {c.name: NEVER if c.dtype == pl.Int64 else NONE for c in SEGMENTS.columns if c.nullable}
+    columns = {name: column.fill_null(none[name]) if name in none else column for name, column in given.to_dict().items()}
+    arrays = {name: column.to_numpy() for name, column in columns.items()}
+    return event_tables(arrays if len(given) else {}, cutoffs(catalogue()))[table]
 
 
 def _nothing(dtype: pl.DataType) -> Any:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from wiredoctor.capture.ending import Ending
+    from wiredoctor.capture.frame_files import FrameFiles
+    from wiredoctor.capture.merging import MergedReader
 EPOCH = 100_000
 """Packets. A million rows of the later tables are 0.5-1.2 GB; with this many a process stays below 400 MB."""
 
@@ -49,12 +51,20 @@ class Capture:
     """A capture file that is open, or several as one. Use it as a context manager; `data` stays valid as long as anything
     refers to it.
 
-    `name` is what reports call it. `incomplete`: a sentence for each file that a bound or a full disk cut off. Raises
-    CaptureError where not one packet can be read.
+    `name` is what reports call it. `incomplete`: a sentence for each file that a bound or a full disk cut off. In a `rotation`,
+    interfaces with equal descriptions are one. Raises CaptureError where not one packet can be read.
     """
 
-    def __init__(self, sources: Sequence[Source], name: str, mapped: tuple[mmap.mmap, list[range]] | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        name: str,
+        mapped: tuple[mmap.mmap, list[range]] | None = None,
+        *,
+        rotation: bool = False,
+    ) -> None:
         self.file = readable(name)
+        self._rotation = rotation
         self.size = sum(source.size for source in sources)
         self._sources = sources
         self._mapped = mapped or _mapped(sources)
@@ -71,7 +81,11 @@ class Capture:
         self._released = [place.start for place in places]
         self._begins = list(self._released)
         self._ends = [place.stop for place in places]
-        self._reader = readers[0] if len(readers) == 1 else _merged(self._readers, sources)
+        self._reader: Reader = readers[0]
+        self._frame_files: FrameFiles | None = None
+        if len(readers) > 1:
+            self._reader = merged = _merged(self._readers, sources, rotation=rotation)
+            self._frame_files = merged.frame_files
         self._ahead: Columns | None = None
         if not self._reader.done:
             self._ahead = self._next(1)
@@ -83,6 +97,11 @@ class Capture:
     def files(self) -> tuple[str, ...]:
         """The names of the files, where several are read as one."""
         return tuple(readable(source.name) for source in self._sources) if len(self._sources) > 1 else ()
+
+    def locate(self, frame: int) -> tuple[str, int] | None:
+        """Return the name of the file that a frame lies in, as in `files`, and its number there; None if there is one file."""
+        found = self._frame_files.locate(frame) if self._frame_files is not None else None
+        return None if found is None else (readable(self._sources[found.file].name), found.frame)
 
     @property
     def parts(self) -> list[Part]:
@@ -198,7 +217,7 @@ class Capture:
     def again(self) -> Capture:
         """The same file from its beginning, once more. It must not be closed, and lives as long as this one is open."""
         # a mapping of its own would take a descriptor
-        return Capture(self._sources, self.file, self._mapped)
+        return Capture(self._sources, self.file, self._mapped, rotation=self._rotation)
 
     def close(self) -> None:
         """Closes the file. The memory stays mapped while arrays refer to it."""
@@ -235,11 +254,12 @@ def _mapped(sources: Sequence[Source]) -> tuple[mmap.mmap, list[range]]:
     return map_files([source.file for source in sources])
 
 
-def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source]) -> Reader:
+def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source], *, rotation: bool) -> MergedReader:
     from wiredoctor.capture.merging import MergedReader, Part
 
     parts = zip(readers, sources, strict=True)
-    return MergedReader([Part(reader, begin, source.name, source.lost) for (reader, begin), source in parts])
+    files = [Part(reader, begin, source.name, source.lost) for (reader, begin), source in parts]
+    return MergedReader(files, one_interface=rotation)
 
 
 def _reader(data: Array, name: str) -> Reader:

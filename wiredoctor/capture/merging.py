@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from wiredoctor.capture.frame_files import FrameFiles
 from wiredoctor.capture.model import MAX_TIME, NO_PACKET, Interface, Reader, together
 from wiredoctor.capture.timestamps import of_each
 from wiredoctor.tables import RECORDS
@@ -38,13 +39,17 @@ class MergedReader:
 
     At each step the file goes on whose next packet is the earliest; of equals, the one named last. What a file holds
     out of order stays behind the later packet that stands before it there. mergecap does the same, so that frame numbers
-    and connection ids are those of the file that it writes from the same files in the same order.
+    and connection ids are those of the file that it writes from the same files in the same order. With `one_interface`,
+    interfaces of several files with the same number and description are one.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], *, one_interface: bool = False) -> None:
         self._files = [_File(part) for part in reversed(parts)]
+        self._one_interface = one_interface
         self._numbers: dict[tuple[int, int], int] = {}
+        self._alike: dict[tuple[int, Interface], int] = {}
         self.interfaces: list[Interface] = []
+        self.frame_files = FrameFiles(len(parts))
         self.packets = 0
         firsts = [part.reader.first_time for part in parts if part.reader.first_time is not None]
         self.first_time: int | None = min(firsts, default=None)
@@ -90,6 +95,7 @@ class MergedReader:
         for file, count in zip(self._files, np.bincount(whose, minlength=len(counts)).tolist(), strict=True):
             file.at += count
         self.packets += len(order)
+        self.frame_files.add(len(self._files) - 1 - whose)
         return {name: column[order] for name, column in together(runs).items()}
 
     def _interfaces(self, place: int, numbers: Array) -> Array:
@@ -98,8 +104,11 @@ class MergedReader:
 
         def among_all(number: int) -> int:
             if (place, number) not in self._numbers:
-                self._numbers[place, number] = len(self.interfaces)
-                self.interfaces.append(described[number] if number < len(described) else Interface(NO_PACKET))
+                one = described[number] if number < len(described) else Interface(NO_PACKET)
+                known = self._alike.get((number, one)) if self._one_interface else None
+                self._numbers[place, number] = self._alike[number, one] = len(self.interfaces) if known is None else known
+                if known is None:
+                    self.interfaces.append(one)
             return self._numbers[place, number]
 
         return of_each(numbers, among_all).astype(numbers.dtype) if len(numbers) else numbers

@@ -43,12 +43,18 @@ def open_descriptor(descriptor: int, name: str) -> Capture:
 
 
 def open_merged(
-    paths: Sequence[str], name: str, on_error: Callable[[str], None], *, max_spool: int | Budget | None = None
+    paths: Sequence[str],
+    name: str,
+    on_error: Callable[[str], None],
+    *,
+    rotation: bool = False,
+    max_spool: int | Budget | None = None,
 ) -> Capture:
-    """Opens several captures as one, called `name`: their packets in order of time, as mergecap(1) puts them.
+    """Open several captures as one, called `name`: their packets in order of time, as mergecap(1) puts them.
 
-    What cannot be read is told to `on_error`, in one line, and left out; what there is no room for is named in `incomplete`.
-    Raises CaptureError when nothing is left.
+    In a `rotation`, interfaces with equal descriptions are one interface; otherwise each file has its own. `on_error` is called
+    with a line for each file that cannot be read, which is left out; files for which there is no room are named in `incomplete`.
+    Raises CaptureError if nothing is left.
     """
     budget = Budget.of(max_spool)
     sources: list[Source] = []
@@ -71,14 +77,14 @@ def open_merged(
     if not sources:
         text = f"{name}: none of these files can be read"
         raise NoRoom(text, unread) if unread else CaptureError(text)
-    capture = _capture(sources, name)
+    capture = _capture(sources, name, rotation=rotation)
     capture.incomplete += unread
     return capture
 
 
-def _capture(sources: Sequence[Source], name: str) -> Capture:
+def _capture(sources: Sequence[Source], name: str, *, rotation: bool = False) -> Capture:
     try:
-        return Capture(sources, name)
+        return Capture(sources, name, rotation=rotation)
     except BaseException:
         for source in sources:
             source.file.close()

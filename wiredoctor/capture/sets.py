@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.capture.model import CaptureError
@@ -12,39 +13,86 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst|lz4))?"
-_COUNTED = rf"(?P<set>.+\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*){_COMPRESSED}"
-"""tcpdump -C: trace.pcap, trace.pcap1, trace.pcap2; with -W: trace.pcap0 or trace.pcap00 and so on (tcpdump(1))."""
+_NAME = re.compile(rf"(?P<stem>.+?)(?:(?P<suffix>\.(?:pcapng|pcap|cap|dmp|dump))(?P<number>\d*))?{_COMPRESSED}", re.DOTALL)
+"""tcpdump -C counts after the suffix: trace.pcap, trace.pcap1, trace.pcap2; with -W: trace.pcap0 or trace.pcap00 (tcpdump(1))."""
 
-_RING = rf"(?P<set>.+)_(?P<number>\d{{5}})_(?P<stamp>\d{{14}})(?P<suffix>\.\w+)?{_COMPRESSED}"
-"""dumpcap -b: trace_00001_20240131235959.pcapng (dumpcap(1)). The number starts again at 1 behind 99999."""
+_DATE = r"20\d\d-?[01]\d-?[0-3]\d"
+_TIME = r"[0-2]\d[-:.]?[0-5]\d[-:.]?[0-6]\d"
+_RING = r"(?P<counter>\d{5})_(?P<ring>\d{14})"
+_WHEN = rf"(?P<time>{_DATE}(?:[-_T. ]?{_TIME})?|1\d{{9}})"
+_VARYING = re.compile(rf"(?<!\d)(?:{_RING}|{_WHEN}|(?P<long>\d{{5,9}}))(?!\d)")
+"""What the files of a rotation differ in, besides a number after the suffix: the counter and the start of a file of dumpcap -b
+(trace_00001_20240131235959.pcapng, dumpcap(1)); the date, the date and time of day, or the seconds since 1970 that
+tcpdump -G writes by a format of strftime(3); a counter of five digits or more. Other digits belong to the name: eth0, run2."""
 
 
 class Input(NamedTuple):
-    """A capture to be read: what reports call it, and its files, of which there are several where they are read as one."""
+    """A capture to be read: what reports call it, and its files.
+
+    `rotation`: several files are those that one program wrote after each other, not captures that were merged.
+    """
 
     name: str
     files: tuple[str, ...]
+    rotation: bool = False
 
 
 def inputs(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None], *, merge: bool = False) -> list[Input]:
     """The captures that these paths stand for, in their order.
 
-    A folder stands for the captures in it (not below it). Files whose names differ in the number that tcpdump or dumpcap
-    gives to the files of a rotation are one capture, when there are at least two of them; with `merge` all files are.
-    What is wrong with a folder is told to `on_error` in one line.
+    A folder stands for the captures in it (not below it). Files whose names differ only in the number, date or time that
+    tcpdump or dumpcap gives to the files of a rotation are one capture; with `merge` all files are.
+    `on_error` is called with a line for each folder that cannot be used.
     """
     files = list(_files(paths, on_error))
     if merge or len(files) == 1:
         return [_together(files)] if files else []
     sets: dict[tuple[str, ...], list[str]] = {}
     for file in files:
-        sets.setdefault(_set(file), []).append(file)
+        folder, name = os.path.split(file)
+        sets.setdefault((folder, *_split(name).template), []).append(file)
     together: list[Input] = []
     for members in sets.values():
-        # a file named twice, or beside its compressed copy, is no rotation
-        apart = len({_number(os.path.basename(file)) for file in members}) < len(members)
-        together += [_together([file]) for file in members] if apart else [_together(members)]
+        whole = _is_rotation(members)
+        together += [_together(members)._replace(rotation=len(members) > 1)] if whole else [_together([file]) for file in members]
     return together
+
+
+class _Name(NamedTuple):
+    """The name of a file: what all files of its rotation have in common, and what only this one has."""
+
+    template: tuple[str, ...]
+    times: tuple[str, ...]
+    counters: tuple[int, ...]
+    number: str
+
+
+def _split(name: str) -> _Name:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return _Name(("alone", name), (), (), "")
+    times: list[str] = []
+    counters: list[int] = []
+    for found in _VARYING.finditer(match["stem"]):
+        if time := found["time"] or found["ring"]:
+            times.append(time)
+        if counter := found["counter"] or found["long"]:
+            counters.append(int(counter))
+    if match["suffix"] is None and not times and not counters:
+        return _Name(("alone", name), (), (), "")
+    template = _VARYING.sub("*", match["stem"]), match["suffix"] or ""
+    return _Name(template, tuple(times), tuple(counters), match["number"] or "")
+
+
+def _is_rotation(members: Sequence[str]) -> bool:
+    """Whether files whose names share a template are one capture. A file named twice, or beside its compressed copy, is not;
+    nor are names with numbers of five digits, and no time, unless these count without a break."""
+    names = [_split(os.path.basename(file)) for file in members]
+    if len({(one.times, one.counters, one.number) for one in names}) < len(names):
+        return False
+    numbers = sorted({one.counters for one in names if not one.times})
+    steps = pairwise(numbers)
+    return all(before[:-1] == after[:-1] and after[-1] - before[-1] == 1 for before, after in steps if before)
 
 
 def _together(files: list[str]) -> Input:
@@ -55,30 +103,10 @@ def _together(files: list[str]) -> Input:
     return Input(f"{files[0]} ... {files[-1]} ({len(files)} files)", tuple(files))
 
 
-def _set(file: str) -> tuple[str, ...]:
-    """The same for all files of a rotation, and only for them."""
-    folder, name = os.path.split(file)
-    if match := re.fullmatch(_RING, name):
-        return folder, "ring", match["set"], match["suffix"] or ""
-    if match := re.fullmatch(_COUNTED, name):
-        return folder, "counted", match["set"]
-    return folder, "alone", name
-
-
-def _match(name: str) -> re.Match[str] | None:
-    return re.fullmatch(_RING, name) or re.fullmatch(_COUNTED, name)
-
-
-def _number(name: str) -> str:
-    """What tells a file from the others of its rotation: its number, which in a ring starts again, so with the time."""
-    match = _match(name)
-    return "" if match is None else name[match.start("number") : match.end("stamp" if "stamp" in match.groupdict() else "number")]
-
-
-def _order(name: str) -> tuple[str, int, str]:
-    """trace.pcap9 stands before trace.pcap10."""
-    match = _match(name)
-    return (match["set"], int(match["number"] or 0), name) if match else (name, 0, name)
+def _order(name: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...], int, str]:
+    """Sort by template, then by time and counter: trace.pcap9 precedes trace.pcap10."""
+    one = _split(name)
+    return one.template, one.times, one.counters, int(one.number or 0), name
 
 
 def _files(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], None]) -> Iterator[str]:

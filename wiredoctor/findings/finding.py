@@ -14,11 +14,16 @@ from wiredoctor.masking import identity_target, masked_method
 
 
 class Evidence(NamedTuple):
-    """A packet that proves something: its frame number, seconds since the capture's first packet, and what it shows."""
+    """A packet that proves something: its frame number, seconds since the capture's first packet, and what it shows.
+
+    If several files were read as one capture: the file that it lies in, and its frame number there.
+    """
 
     frame: int
     elapsed: float
     note: str
+    file: str | None = None
+    file_frame: int | None = None
 
 
 class Cause(NamedTuple):

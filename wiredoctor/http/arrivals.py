@@ -51,7 +51,7 @@ def _add_pieces(columns: dict[str, Any], ids: Array, bursts: BurstState) -> None
     for i in _known(ids, bursts.pieces):
         found = bursts.pieces.get(int(ids[i]))
         if found is not None:
-            found.settle(over=True)
+            found.settle(bursts.cutoffs.min_held_events, over=True)
             numbers[:, i] = _numbers(found)
             if found.shown:
                 held[i] = found.shown

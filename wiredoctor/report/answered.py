@@ -230,6 +230,8 @@ class Evidence(TypedDict):
     frame: Frame
     elapsed: Elapsed
     note: str
+    file: str | None
+    file_frame: int | None
 
 
 @_whole

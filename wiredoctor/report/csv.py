@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wiredoctor.findings import printable
 from wiredoctor.report.json import finding
 from wiredoctor.report.ordered import Sink, Spool, in_memory
+from wiredoctor.report.proof import in_file
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _cells(one: Finding) -> list[Any]:
     made = {
         "request": None if one.request is None else printable(one.request),
         "frames": " ".join(str(e.frame) for e in one.evidence),
-        "evidence": "; ".join(f"frame {e.frame} ({e.elapsed:.6f} s): {e.note}" for e in one.evidence),
+        "evidence": "; ".join(f"frame {e.frame} ({e.elapsed:.6f} s){in_file(e)}: {e.note}" for e in one.evidence),
         "measures": "; ".join(f"{name}={value}" for name, value in values["measures"].items()),
         "references": "; ".join(f"{r.title} <{r.url}>" if r.url else r.title for r in one.references),
         "caused_by": "; ".join(f"{cause.rule} (frame {cause.frame})" for cause in one.caused_by),

@@ -127,7 +127,7 @@ def findings(some: list[Finding]) -> pl.DataFrame:
 
 def _row(one: Finding) -> tuple[Any, ...]:
     made: dict[str, Any] = {
-        "evidence": [{"frame": e.frame, "elapsed": e.elapsed, "note": clean(e.note)} for e in one.evidence],
+        "evidence": [step._asdict() | {"note": clean(step.note)} for step in one.evidence],
         "references": [{"title": clean(r.title), "url": clean(r.url)} for r in one.references],
         "caused_by": [{"rule": clean(cause.rule), "frame": cause.frame} for cause in one.caused_by],
         "measures": [

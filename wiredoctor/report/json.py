@@ -192,7 +192,7 @@ def finding(one: Finding) -> dict[str, Any]:
         "delay": one.delay,
         "count": one.count,
         "measures": {name: number for name, number in one.measures.items() if math.isfinite(number)},
-        "evidence": [{"frame": e.frame, "elapsed": e.elapsed, "note": e.note} for e in one.evidence],
+        "evidence": [step._asdict() for step in one.evidence],
         "remedy": one.remedy,
         "references": [{"title": r.title, "url": r.url} for r in one.references],
         "display_filter": one.display_filter,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from io import StringIO
 from typing import TYPE_CHECKING
 
 from wiredoctor.report.paper import Writer
-from wiredoctor.report.words import duration, scale
+from wiredoctor.report.words import clean, duration, scale
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Evidence, Finding
@@ -41,7 +42,7 @@ def write_proof(writer: Writer, finding: Finding, *, everything: bool = False, i
             bar = writer.paper.bar * scale(gap, longest, width)
             writer.unbroken((writer.paper.line + bar, "magenta"), f" {duration(gap)}", indent=indent + column)
         lead = f"frame {e.frame:>{frames}}  {e.elapsed:>{times}.6f} s  "
-        writer.paragraph((lead, "bold"), e.note, indent=indent, hang=column)
+        writer.paragraph((lead, "bold"), e.note + in_file(e), indent=indent, hang=column)
         before = e
     if len(shown) < len(evidence):
         writer.paragraph(f"and {len(evidence) - len(shown)} more frames (--all shows them)", indent=indent)
@@ -52,6 +53,11 @@ def proof_lines(finding: Finding, paper: Paper) -> list[str]:
     out = StringIO()
     write_proof(Writer(out, paper), finding, indent=0)
     return out.getvalue().splitlines()
+
+
+def in_file(step: Evidence) -> str:
+    """Return the file of a rotation that a packet of the proof lies in, with its number there: " (trace.pcap3 #118)"."""
+    return "" if step.file is None else f" ({clean(os.path.basename(step.file))} #{step.file_frame:,})"
 
 
 def _gap(before: Evidence, after: Evidence) -> float:

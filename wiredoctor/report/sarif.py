@@ -16,6 +16,7 @@ from wiredoctor.report.manual import Entry
 from wiredoctor.report.markdown import escaped as markdown_escaped
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.phrases import known, not_analysed, reasons
+from wiredoctor.report.proof import in_file
 from wiredoctor.report.sarif_rules import Descriptors
 from wiredoctor.report.words import clean, count
 
@@ -150,7 +151,7 @@ def _result(one: Finding, index: int, places: Mapping[str, int]) -> Json:
 
 
 def _step(e: Evidence, capture: str, places: Mapping[str, int]) -> Json:
-    text = f"frame {e.frame}, {e.elapsed:.6f} s: {e.note}"
+    text = f"frame {e.frame}, {e.elapsed:.6f} s{in_file(e)}: {e.note}"
     return {"location": _place(capture, places, e.frame, text), "importance": "essential", "properties": {"elapsed": e.elapsed}}
 
 

@@ -118,6 +118,8 @@ FINDING = _object(
             frame=_whole("number of the packet, equal to frame.number", 1),
             elapsed=_seconds("its time, since the first packet of the capture"),
             note=_text("what it shows"),
+            file=_or_null(_text("of a capture of several files, the one that it lies in; null where there is one file")),
+            file_frame=_or_null(_whole("its number in that file", 1)),
         ),
         "the proof, in order of frames",
     ),

@@ -14,6 +14,7 @@ from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.places import with_exchanges
 from wiredoctor.rules.software import with_software
+from wiredoctor.tables import RULE_TABLES
 
 _REQUEST = (
     "request_method",
@@ -47,8 +48,8 @@ def settle(
     core = narrow.core(candidates, met)
     if core.is_empty():
         return []
-    seen = pl.col("rule").is_in([name for name, module in modules.items() if module.tables[0] == "segments"])
-    core = with_exchanges(_with_endpoints(core, connections), seen, exchanges)
+    timed = pl.col("rule").is_in([name for name, module in modules.items() if RULE_TABLES[module.tables[0]].exchange_by_time])
+    core = with_exchanges(_with_endpoints(core, connections), timed, exchanges)
     core = core.filter(~pl.col("id").is_in(_explained(core, modules).implode()))
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     core = _without_overlaps(core)

@@ -85,8 +85,8 @@ RULE = Rule(
     ),
 )
 
-MIN_WAIT = Threshold("500 ms", "as the column response_held_bursts counts them: longer than programs need to begin a stream")
-MIN_EVENTS = Threshold("3 events", "at once, as that column counts them; two may be a coincidence")
+MIN_WAIT = Threshold("500 ms", "longer than programs need to begin a stream")
+MIN_EVENTS = Threshold("3 events", "at once; two may be a coincidence")
 MIN_BURSTS = Threshold("3 bursts", "of held events, where the body came in several: fewer may be a program that does so itself")
 MIN_CHUNKS = Threshold("2 chunks", "one chunk is a body of unknown length, two are a program that flushes")
 ENDPOINTS = Threshold("16384 servers", "of which it is remembered that they have streamed")
@@ -112,6 +112,11 @@ _FACTS = (
     *("bursts", "frame", "start", "end", "last_frame", "body_frame", "body_time", "events", "first_events", "held_bursts"),
     *("held_frames", "held_times", "chunks_end_lines", "early_chunks", "application_pauses"),
 )
+
+
+def cutoffs() -> dict[str, int]:
+    """Return which bursts of held-back events must be counted."""
+    return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
 
 
 def _late() -> pl.Expr:
