@@ -322,8 +322,9 @@ class Analysis:
         segments = segments or {}
         self._finished(heard.exchanges.followed, connections)
         tables: Tables = {
-            "bursts": heard.bursts, "messages": heard.messages, "connections": connections, "faults": heard.faults,
-            "oddities": ODDITIES.empty(), **_of_exchanges(heard.exchanges), **event_tables(segments, self.cutoffs),
+            "bursts": heard.bursts, "messages": heard.messages, "connections": connections,
+            "faults": heard.faults, "oddities": ODDITIES.empty(), **_of_exchanges(heard.exchanges),
+            **event_tables(segments, self.cutoffs),
         }  # fmt: skip
         if segments and self.keep_segments:
             tables["segments"] = _segments(segments)
@@ -371,7 +372,7 @@ class Analysis:
 
 
 def _of_exchanges(made: http.Exchanges) -> Tables:
-    """The tables in which rules look for exchanges."""
+    """Return the tables in which rules look for exchanges."""
     return {"exchanges": made.finished, "closes": closes(made.followed)}
 
 
@@ -426,7 +427,6 @@ def _joined(parts: list[Tables]) -> Tables:
     joined: Tables = {}
     for name in parts[0]:
         frames = [rows for part in parts if isinstance(rows := part[name], pl.DataFrame)]
-        # a copy of the two wide tables would hold their rows twice
-        wide = name in ("exchanges", "closes")
-        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=not wide)
+        # some queries of Polars 2.1 panic where text is in several chunks
+        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=True)
     return joined

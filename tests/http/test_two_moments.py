@@ -13,7 +13,7 @@ from tests.pipeline.feeding import tables
 from wiredoctor.analysis import Analysis, Tables
 from wiredoctor.capture import open_capture
 from wiredoctor.spill import Folder
-from wiredoctor.tables import closes
+from wiredoctor.tables import Columns, closes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +39,7 @@ class Timed(Analysis):
 
     came: list[tuple[str, int, int]]
 
-    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
+    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
         made = super()._tables(heard, connections, segments)
         for name in ("exchanges", "closes"):
             rows = made[name].lazy().collect()

@@ -282,7 +282,7 @@ def _exchanges(
     said: list[Said], facts: dict[str, Array], clock: int, state: HttpState,
     epoch: tuple[Columns, Groups] | None, plain: Plain | None = None, ended: Sequence[Said] = (),
 ) -> Exchanges:  # fmt: skip
-    """The rows of exchanges that were `said`, of `plain` ones, and of those that `ended` only."""
+    """Make the rows of exchanges that were `said`, of `plain` ones, and of those that `ended` and were not followed yet."""
     fresh = [*ended, *(one for one in said if one[1].written is None)]
     old = [one for one in said if one[1].written is not None]
     rows = rows_of(fresh) if plain is None else rows_of(fresh) + plain.rows

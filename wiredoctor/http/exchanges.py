@@ -114,8 +114,8 @@ def _as_of_end(
     columns: dict[str, Any], rows: Rows, ended: Array, some: dict[int, Exchange], facts: dict[str, Array],
     epoch: tuple[Columns, Groups] | None,
 ) -> None:  # fmt: skip
-    """Put what was known of the connection at the close under names of its own, and in its place what was known in the frame
-    in which the exchange `ended`, where it ended by itself."""
+    """Keep what was known of the connection at the close under other names, and replace it by what was known in the frame in
+    which the exchange `ended`, where it ended by itself."""
     columns |= {f"{AT_CLOSE}{name}": columns[name] for name in AS_OF}
     then: dict[str, Any] = {}
     _round_trips(then, np.where(rows.final, ended, NEVER), rows.slot, rows.client, facts, epoch)
@@ -132,7 +132,7 @@ def _as_of_end(
 
 
 def _hole_before(rows: Rows, facts: dict[str, Array], until: Array) -> Array:
-    """Whether it was known by these times that bytes of the connection are missing."""
+    """Return whether it was known by these times that bytes of the connection are missing."""
     missing = (facts["unseen_frame"][rows.slot] != NEVER) & (facts["unseen_time"][rows.slot] <= until)
     return missing | ((rows.gap != NEVER) & (rows.gap <= until))
 
@@ -164,7 +164,7 @@ def _round_trips(
     columns: dict[str, Any], frame: Array, slot: Array, client: Array, facts: dict[str, Array],
     epoch: tuple[Columns, Groups] | None,
 ) -> None:  # fmt: skip
-    """Round trips known in these frames, in which exchanges were over: those of the facts may be of later packets."""
+    """Add the round trips known in these frames, in which exchanges were over: those of the facts may be of later packets."""
     columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
     if epoch is None:
         return

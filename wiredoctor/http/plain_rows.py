@@ -168,12 +168,12 @@ def _settle(walk: Walk, pairs: Pairs, chosen: _Chosen) -> Plain:
     said = np.flatnonzero(np.isin(np.arange(n), final, invert=True))
     pair = chosen.pair[said]
     places: list[int] = pair.tolist()
-    no = np.zeros(len(said), dtype=bool)
+    yes, no = np.ones(len(said), dtype=bool), np.zeros(len(said), dtype=bool)
     rows = Rows(
         request[said], response[said],
         [pairs.asked[i][1] for i in places], chosen.asked.only(pair), chosen.answered.only(pair),
         slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous[said],
-        np.full(len(said), NEVER), gap[said], np.full(len(said), NEVER), ~no, no, no,
+        np.full(len(said), NEVER), gap[said], np.full(len(said), NEVER), yes, no, no,
     )  # fmt: skip
     return Plain(rows, intervals)
 
