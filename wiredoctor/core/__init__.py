@@ -1,14 +1,15 @@
 """The core: reads a capture packet by packet and writes event tables.
 
-Its modules are compiled when wiredoctor is installed (build.py) and run interpreted where that was not possible, or where the sources
-were changed since. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only chooses between files of this
-folder: whoever may set it under sudo cannot choose whose code runs.
+Its modules are compiled when wiredoctor is installed (build.py). They run interpreted if that was not possible, or if a source
+has changed since. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only chooses between files of this
+folder, so whoever can set it for a command under sudo cannot choose whose code runs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 
 from wiredoctor.core.build import FOLDER, NOTE, SUFFIX, library
@@ -26,7 +27,7 @@ def _find_obstacle() -> str:
         except OSError:
             return "it was not compiled for this Python"
     try:
-        import librt.strings  # noqa: F401
+        import_module("librt.strings")
     except ImportError:
         return "librt is not installed"
     return ""

@@ -22,7 +22,7 @@ NOTE = "built.txt"
 """A line beside the sources that says why the core was not compiled."""
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
-LIBRT = "librt>=0.16,<0.17"
+LIBRT = "librt>=0.16,<1"
 """The runtime library of mypyc: compiled modules need it."""
 ZIG = "ziglang>=0.14,<1"
 """The compiler where the machine has none."""
@@ -43,8 +43,7 @@ def sources(folder: Path = FOLDER) -> list[Path]:
 
 
 def library(folder: Path = FOLDER) -> str:
-    """Return the name of the module that holds all compiled code. It has a digest of the sources in its name: compiled code of other
-    sources has another name, and is not found."""
+    """Return the name of the module with all compiled code. A digest of the sources is part of it: stale code is not found."""
     from hashlib import blake2b
 
     digest = blake2b(digest_size=8)
@@ -224,11 +223,10 @@ def get_build_hook() -> type[Any]:
     """Return the build hook (hatchling looks for this function)."""
     import shutil
     import tempfile
-    from typing import Any
 
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-    class CoreHook(BuildHookInterface[Any]):
+    class CoreHook(BuildHookInterface):
         """Add the compiled core to a wheel; compile it in place for an editable install."""
 
         built: Path | None = None
@@ -264,9 +262,9 @@ def get_build_hook() -> type[Any]:
 def main() -> int:
     """Compile in place; return the exit code."""
     try:
-        print(f"core {build(FOLDER)}")
+        sys.stdout.write(f"core {build(FOLDER)}\n")
     except BuildError as error:
-        print(f"cannot compile the core: {error}; mypy is installed by pip install '{MYPY}'", file=sys.stderr)
+        sys.stderr.write(f"cannot compile the core: {error} (needs: pip install '{MYPY}')\n")
         return 1
     return 0
 
