@@ -41,7 +41,8 @@ def _find_reason() -> str:
         raise ImportError(f"WIREDOCTOR_CORE is {requested!r}: it must be python or compiled")
     reason = "WIREDOCTOR_CORE=python" if requested == "python" else _find_obstacle()
     if reason and requested == "compiled":
-        raise ImportError(f"WIREDOCTOR_CORE=compiled, but the core is interpreted: {reason}")
+        remedy = "WIREDOCTOR_CORE= python -m wiredoctor.core.build"
+        raise ImportError(f"WIREDOCTOR_CORE=compiled, but the core is interpreted: {reason}; to compile it: {remedy}")
     return reason
 
 
