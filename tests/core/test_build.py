@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from wiredoctor.core import build
 
@@ -20,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 ZIG = find_spec("ziglang") is not None
+
+SMALL = ("packet", "segment")
+SOURCES = {f"{name}.py" for name in (*SMALL, *build.NOT_COMPILED)}
 
 WHICH = """
 import json
@@ -103,8 +107,11 @@ def which(folder: Path, **changed: str) -> tuple[str, str]:
 
 
 def copy(folder: Path) -> Path:
-    """Copy what a wheel is built of, without anything compiled."""
+    """Copy what a wheel is built of, without anything compiled, and with a small core: to compile all of it takes its time."""
     shutil.copytree(ROOT / "wiredoctor", folder / "wiredoctor", ignore=shutil.ignore_patterns("*.so", build.NOTE, "__pycache__"))
+    for path in build.sources(folder / "wiredoctor" / "core"):
+        if path.stem not in SMALL:
+            path.unlink()
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     return folder
@@ -135,16 +142,11 @@ def wheel(folder: Path, **changed: str) -> Path:
     return folder / "dist" / done.stdout.split()[-1]
 
 
-def installed(path: Path, folder: Path) -> tuple[set[str], str]:
-    """Unpack a wheel; return the files of the core and the metadata."""
+def installed(path: Path, folder: Path) -> set[str]:
+    """Unpack a wheel; return the files of the core."""
     with zipfile.ZipFile(path) as file:
         file.extractall(folder)
-        names = {Path(name).name for name in file.namelist() if name.startswith("wiredoctor/core/") and name.count("/") == 2}
-        (metadata,) = [name for name in file.namelist() if name.endswith("/METADATA")]
-        return names, file.read(metadata).decode()
-
-
-SOURCES = {path.name for path in (ROOT / "wiredoctor" / "core").glob("*.py")}
+        return {Path(name).name for name in file.namelist() if name.startswith("wiredoctor/core/") and name.count("/") == 2}
 
 
 @compiling
@@ -201,11 +203,10 @@ def test_a_build_removes_what_was_compiled_before(compiled: Path) -> None:
 def test_a_wheel_holds_compiled_modules_and_sources(fresh: Path, tmp_path: Path) -> None:
     (fresh / "wiredoctor" / "core" / f"stale{build.SUFFIX}").touch()
     path = wheel(fresh, WIREDOCTOR_CORE="compiled")
-    names, metadata = installed(path, tmp_path / "site")
-    modules = {source.stem + build.SUFFIX for source in build.sources()}
-    assert names == SOURCES | modules | {build.library() + build.SUFFIX}
+    names = installed(path, tmp_path / "site")
+    compiled = (*SMALL, build.library(fresh / "wiredoctor" / "core"))
+    assert names == SOURCES | {name + build.SUFFIX for name in compiled}
     assert f"-cp3{sys.version_info[1]}-cp3{sys.version_info[1]}-" in path.name
-    assert f"Requires-Dist: {build.LIBRT}" in metadata
     assert which(tmp_path / "site") == ("", ".so")
 
 
@@ -227,10 +228,9 @@ def test_without_a_compiler_a_wheel_holds_sources_alone(
     fresh: Path, tmp_path: Path, changed: dict[str, str], reason: str
 ) -> None:
     path = wheel(fresh, **changed)
-    names, metadata = installed(path, tmp_path / "site")
+    names = installed(path, tmp_path / "site")
     assert names == {*SOURCES, build.NOTE}
     assert path.name.endswith("-py3-none-any.whl")
-    assert "librt" not in metadata
     assert which(tmp_path / "site") == (reason, ".py")
 
 
@@ -282,6 +282,18 @@ def test_what_a_build_needs_is_installed_only_where_it_can_be_used(monkeypatch: 
 def test_the_backend_asks_for_what_a_build_needs(fresh: Path) -> None:
     done = run(fresh, "-c", "from hatchling.build import *; print(get_requires_for_build_wheel())")
     assert build.MYPY in done.stdout
+
+
+def test_the_runtime_is_installed_where_compiled_modules_may_be() -> None:
+    (requirement,) = [Requirement(one) for one in PROJECT["project"]["dependencies"] if one.startswith("librt")]
+    assert requirement.marker is not None
+    linux = {"platform_python_implementation": "CPython", "python_version": "3.13", "sys_platform": "linux"}
+    assert requirement.marker.evaluate({**linux, "platform_machine": "aarch64"})
+    assert not requirement.marker.evaluate({**linux, "platform_machine": "armv7l"})
+    assert not requirement.marker.evaluate({**linux, "platform_machine": "x86_64", "python_version": "3.15"})
+    assert not requirement.marker.evaluate({**linux, "platform_machine": "arm64", "sys_platform": "win32"})
+    build.check_platform()
+    assert requirement.marker.evaluate()
 
 
 def test_tests_compile_with_the_same_mypy() -> None:

@@ -22,8 +22,6 @@ NOTE = "built.txt"
 """A line beside the sources that says why the core was not compiled."""
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
-LIBRT = "librt>=0.16,<1"
-"""The runtime library of mypyc: compiled modules need it."""
 ZIG = "ziglang>=0.14,<1"
 """The compiler where the machine has none."""
 
@@ -89,7 +87,7 @@ def find_compiler() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "probe.c").write_text(PROBE)
         for name in names:
-            command = shlex.split(name)[:1] if name is not chosen else shlex.split(name)
+            command = shlex.split(name)
             try:
                 run([*command, *FLAGS, *linking(), *includes, "probe.c", "-o", "probe"], Path(folder), name)
             except BuildError:
@@ -156,9 +154,10 @@ def compile_into(target: Path) -> str:
         work, package = Path(temporary), FOLDER.parent
         shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         (work / package.name / "__init__.py").write_text("", "utf-8")  # mypy would follow it through all of wiredoctor
-        paths = [str(path.relative_to(package.parent)) for path in sources()]
+        core = work / package.name / FOLDER.name
+        paths = [str(path.relative_to(work)) for path in sources(core)]
         # -P: modules of the core must not shadow those of the standard library
-        run([sys.executable, "-P", __file__, f"{package.name}.{FOLDER.name}.{library()}", *paths], work, "mypyc")
+        run([sys.executable, "-P", __file__, f"{package.name}.{core.name}.{library(core)}", *paths], work, "mypyc")
 
         def compile_one(extension: tuple[str, list[str], list[str]]) -> None:
             name, files, folders = extension
@@ -240,7 +239,6 @@ def get_build_hook() -> type[Any]:
             self.built = None if editable else target
             try:
                 self.app.display_info(f"wiredoctor: core {build(target)}")
-                build_data["dependencies"].append(LIBRT)
                 build_data["pure_python"], build_data["infer_tag"] = False, True
             except BuildError as error:
                 if os.environ.get("WIREDOCTOR_CORE") == "compiled":
