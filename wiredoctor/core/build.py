@@ -103,7 +103,7 @@ def find_zig() -> list[str]:
     spec = find_spec("ziglang")
     if os.environ.get("CC") or spec is None or spec.origin is None:
         return []
-    return [str(Path(spec.origin).with_name("zig")), "cc"]
+    return [str(Path(spec.origin).with_name("zig")), "cc", "-mcpu=baseline"]  # its default is this very processor
 
 
 def requirements() -> list[str]:
