@@ -236,7 +236,7 @@ def test_without_a_compiler_a_wheel_holds_sources_alone(
 
 @compiling
 def test_what_mypy_refuses_is_not_compiled(fresh: Path) -> None:
-    """Neither is the failure of a build hidden when a compiled core is required."""
+    """The failure is an error if a compiled core is required."""
     (fresh / "wiredoctor" / "core" / "wrong.py").write_text("number: int = 'text'\n", "utf-8")
     done = run(fresh, "-m", "wiredoctor.core.build")
     assert (done.returncode, done.stdout) == (1, "")

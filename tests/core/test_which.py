@@ -29,7 +29,7 @@ def test_the_core_that_runs_is_the_one_requested() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_is_of_the_same_kind(name: str) -> None:
-    """A mixture of compiled and interpreted modules would be half as fast, and nobody would notice."""
+    """A mixture of compiled and interpreted modules would be slow without any sign of it."""
     file = import_module(f"wiredoctor.core.{name}").__file__
     assert file is not None
     assert file.endswith(".py" if core.reason else build.SUFFIX)

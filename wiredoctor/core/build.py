@@ -19,11 +19,11 @@ FOLDER = Path(__file__).resolve().parent
 SUFFIX = EXTENSION_SUFFIXES[0]
 NOT_COMPILED = ("__init__", "build", "octets", "octets_python")
 NOTE = "built.txt"
-"""A line beside the sources that says why the core was not compiled."""
+"""The file that holds the reason why the core was not compiled, in one line."""
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
 ZIG = "ziglang>=0.14,<1"
-"""The compiler where the machine has none."""
+"""The compiler for machines without one."""
 
 FLAGS = ("-O2", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
 """Hidden symbols let the compiler inline small functions; what Python loads is exported all the same."""
@@ -52,7 +52,7 @@ def library(folder: Path = FOLDER) -> str:
 
 
 def check_platform() -> None:
-    """Raise BuildError where no compiled core is supported: there may be no mypy to install."""
+    """Raise BuildError if this platform has no compiled core: it may not have mypy either."""
     import platform
     import sysconfig
 
@@ -107,7 +107,7 @@ def find_zig() -> list[str]:
 
 
 def requirements() -> list[str]:
-    """Return what must be installed to compile here: nothing if it cannot be done."""
+    """Return what must be installed to compile here; an empty list if it cannot be done."""
     if os.environ.get("WIREDOCTOR_CORE") == "python":
         return []
     try:
@@ -120,8 +120,8 @@ def requirements() -> list[str]:
 
 
 def generate(module: str, *paths: str) -> None:
-    """Write the C code of the modules into the current folder, and what belongs to which extension into a list. It runs in a
-    process of its own, as mypy exits when it finds an error."""
+    """Write the C code of the modules, and a list of the extensions to make of it, into the current folder. This runs in its own
+    process because mypy exits if it finds an error."""
     import json
 
     from mypyc.build import mypycify
@@ -196,7 +196,7 @@ def run(command: Sequence[str], folder: Path, name: str) -> None:
 
 
 def build(target: Path) -> str:
-    """Compile, and replace the compiled modules in `target`; return how it was done. Raise BuildError whatever goes wrong."""
+    """Compile, and replace the compiled modules in `target`; return how it was done. Raise BuildError for any failure."""
     import shutil
     import tempfile
 
