@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -22,7 +22,18 @@ from rule_pages import header, recordings, row, rule_page, severities
 from wiredoctor import limits
 from wiredoctor.limits import Limit
 from wiredoctor.rules import RuleModule, catalogue
-from wiredoctor.tables import FINDINGS, TABLES, Column, Table
+from wiredoctor.tables import (
+    AS_OF,
+    CLOSES,
+    EVENT_TABLES,
+    EXCHANGES,
+    FINDINGS,
+    FINISHED_EXCHANGES,
+    RENAMED,
+    TABLES,
+    Column,
+    Table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "pages"
@@ -43,10 +54,24 @@ wiredoctor turns packets into columns and columns into tables; every finding is 
 `wiredoctor/tables.py`, where each column is declared.
 
 The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
-[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `segments`, `bursts`, `messages`,
-`exchanges`, `faults`, `connections` and `captures`. The others are what the stages hand to each other.
-[`-o tables/`](formats.md#tables) writes each into a Parquet or Arrow file, with `capture` in front, and [`findings`](#findings)
-beside them; there `records` have their `frame` and their `connection`, too, and `packets` their `connection`.
+[`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `releases`, `recoveries`,
+`closures`, `runs`, `bursts`, `messages`, `exchanges`, `closes`, `faults`, `connections` and `captures`, or all `segments`, which
+is slower. The others are what the stages hand to each other.
+
+`releases`, `recoveries`, `closures` and `runs` are event tables: the few packets that rules about packets judge, filtered from
+`segments`. Which rows they have follows from the thresholds of the rules that run.
+[`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
+[`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their
+`connection`.
+
+A rule finds two rows of an exchange:
+
+- in `exchanges`, as soon as its response is complete or will never be. `final_at` is the capture time as of which the row holds.
+  The columns that say what followed are not there: {followed}.
+- in [`closes`](#closes), when it is known what followed: at the next request, at a close, or at the end of the capture.
+  Some columns have another name there: {renamed}.
+
+Each row has {as_of} as of its own time; for users `exchanges` has those of the first.
 
 - Times are whole nanoseconds since the first packet of the capture.
 - Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
@@ -90,7 +115,7 @@ def pages() -> dict[Path, str]:
     rules = catalogue()
     recorded = recordings()
     return {
-        Path("tables.md"): tables_page([*TABLES.values(), FINDINGS]),
+        Path("tables.md"): tables_page(_described()),
         Path("limits.md"): limits_page(limits.every().values()),
         Path("rules/README.md"): rules_page(rules.values()),
         **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},
@@ -99,7 +124,26 @@ def pages() -> dict[Path, str]:
 
 def tables_page(tables: Iterable[Table]) -> str:
     """All tables, a line per column."""
-    return TABLES_HEAD + "".join(_table(table) for table in tables)
+    later = [c.name for c in EXCHANGES.columns if c.name not in FINISHED_EXCHANGES.schema]
+    head = TABLES_HEAD.format(
+        followed=_listed(later), as_of=_listed(AS_OF), renamed=_listed(f"{new}` for `{old}" for old, new in RENAMED.items())
+    )
+    return head + "".join(_table(table) for table in tables)
+
+
+def _described() -> Iterator[Table]:
+    """Yield the tables in the order of the page."""
+    for table in TABLES.values():
+        yield table
+        if table is EXCHANGES:
+            yield CLOSES
+    yield from EVENT_TABLES.values()
+    yield FINDINGS
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = (f"`{name}`" for name in names)
+    return f"{', '.join(most)} and {last}"
 
 
 def _table(table: Table) -> str:

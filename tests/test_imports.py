@@ -14,6 +14,8 @@ STAGES = {"capture", "decode", "tcp", "http", "rules"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
+    "cutoffs": {"tables"},
+    "events": {"cutoffs", "tables"},
     "replacement": set(),
     "durations": set(),
     "masking": set(),
@@ -30,20 +32,32 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scan": {"tables"},
     "core": {"tables", "limits"},
     "recording": {"wiredoctor", "interfaces", "replacement"},
-    "tcp": {"tables", "limits", "scan"},
-    "http": {"tables", "limits", "scan", "masking"},
-    "rules": {"tables", "limits", "findings", "durations", "masking", "masked"},
+    "tcp": {"cutoffs", "tables", "limits", "scan"},
+    "http": {"cutoffs", "tables", "limits", "scan", "masking"},
+    "rules": {"cutoffs", "tables", "limits", "findings", "durations", "masking", "masked"},
     "report": {"tables", "limits", "findings", "durations", "masking", "interfaces", "compared", "sides", "proxied"},
     "spill": {"tables", "limits", "replacement"},
     "waiting": {"limits", "replacement", "spill"},
-    "analysis": {"tables", "limits", "findings", "spill", "waiting"} | STAGES,
-    "shares": {"masking", "limits", "analysis", "handover", "replacement", "spill", "waiting", "capture", "rules"},
+    "analysis": {"cutoffs", "events", "tables", "limits", "findings", "spill", "waiting"} | STAGES,
+    "shares": {"cutoffs", "masking", "limits", "analysis", "handover", "replacement", "spill", "waiting", "capture", "rules"},
     "handover": {"tables", "analysis", "capture", "decode"},
     "diagnosis": {"tables", "limits", "findings", "spill", "waiting", "analysis", "masked", "wiredoctor", "capture", "rules"},
-    "pipeline": {"findings", "spill", "waiting", "analysis", "diagnosis", "rereading", "shares", "masking", "capture", "rules"},
+    "pipeline": {
+        "cutoffs",
+        "findings",
+        "spill",
+        "waiting",
+        "analysis",
+        "diagnosis",
+        "rereading",
+        "shares",
+        "masking",
+        "capture",
+        "rules",
+    },
     "extracting": {"findings", "replacement"},
-    "rereading": {"wiredoctor", "tables", "findings", "masking", "masked", "capture", "decode", "reader"},
-    "reader": {"tables", "spill", "analysis", "capture", "tcp"},
+    "rereading": {"cutoffs", "wiredoctor", "tables", "findings", "masking", "masked", "capture", "decode", "reader"},
+    "reader": {"cutoffs", "tables", "spill", "analysis", "capture", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
     "live": {
         "interfaces",
@@ -82,7 +96,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wiredoctor": {"findings", "pipeline"},
 }
 """Part -> the other parts that it may import; "wiredoctor" is the package's own __init__. `scan` is no stage but arithmetic on
-columns, shared by the stages that look back along a connection, or share connections out; `limits` has numbers. `analysis` (the
+columns, shared by the stages that look back along a connection, or share connections out; `limits` and `cutoffs` have numbers;
+`events` filters tables of events from segments, after the last of these stages. `analysis` (the
 stages in their order), `diagnosis` (the report of what they found), `live` (a capture that grows), `certain` (what can be told
 of it already), `rereading` and its `reader` (rows that a report does not keep), `shares` (processes), `handover` (between
 them), `spill` (finished rows) and `waiting` (candidates) are the pipeline's own. `testing` is for the tests of rules, also of

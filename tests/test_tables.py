@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from wiredoctor.tables import NEVER, NONE, SMALL, TABLES, Array, Column, Table
+from wiredoctor.tables import NEVER, NONE, RULE_TABLES, SMALL, Array, Column, Table
 
 TABLE = Table(
     "things",
@@ -63,9 +63,9 @@ def test_values_and_types(times: int, listed: bool, lazily: bool) -> None:
     assert frame.to_dict(as_series=False) == {name: values * times for name, values in EXPECTED.items()}
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", RULE_TABLES)
 def test_a_table_without_rows(name: str) -> None:
-    table = TABLES[name]
+    table = RULE_TABLES[name]
     empty = table.empty()
     assert empty.height == 0
     assert empty.schema == table.schema

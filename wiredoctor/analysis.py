@@ -13,11 +13,25 @@ import polars as pl
 
 from wiredoctor import decode, http, limits, rules, tcp
 from wiredoctor.capture import Capture, ClockSteps, Records, longest_cut
+from wiredoctor.cutoffs import ALL_SEGMENTS, Cutoffs
+from wiredoctor.events import event_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill, Window
-from wiredoctor.tables import CAPTURES, CONNECTIONS, EXCHANGES, NEVER, ODDITIES, SCRATCH, SEGMENTS, SMALL, Array, Columns
+from wiredoctor.tables import (
+    CAPTURES,
+    CONNECTIONS,
+    NEVER,
+    ODDITIES,
+    SCRATCH,
+    SEGMENTS,
+    SMALL,
+    STORED_EXCHANGES,
+    Array,
+    Columns,
+    closes,
+)
 from wiredoctor.waiting import Found, Waiting
 
 TOGETHER = 2
@@ -70,6 +84,7 @@ class Analysis:
     capture: Capture
     modules: Mapping[str, RuleModule]
     folder: Folder
+    cutoffs: Cutoffs = ALL_SEGMENTS
     decoding: decode.DecodeState = field(default_factory=decode.DecodeState)
     connecting: tcp.TcpState = field(default_factory=tcp.TcpState)
     reading: http.HttpState = field(default_factory=http.HttpState)
@@ -95,16 +110,18 @@ class Analysis:
 
     def __post_init__(self) -> None:
         self.decoding.met = self.decoding.fragments.met = self.connecting.met = self.reading.met = self.met
+        self.connecting.cutoffs = self.reading.bursts.cutoffs = self.cutoffs
         self.found = Waiting(self.folder, apart=not self.endless)
         if self.endless:
             begun = pl.coalesce("request_start", "response_start")
             self.connections = Window(CONNECTIONS, self.folder, time=pl.col("end"), kinds=_OF_CONNECTIONS)
-            self.exchanges = Window(EXCHANGES, self.folder, time=begun, kinds=_OF_EXCHANGES)
+            self.exchanges = Window(STORED_EXCHANGES, self.folder, time=begun, kinds=_OF_EXCHANGES)
         else:
             self.connections = Spill(CONNECTIONS, self.folder)
-            self.exchanges = Spill(EXCHANGES, self.folder)
+            self.exchanges = Spill(STORED_EXCHANGES, self.folder)
         wanted = {name for module in self.modules.values() for name in module.tables}
         self.reading.keep_messages, self.reading.keep_bursts = "messages" in wanted, "bursts" in wanted
+        self.keep_segments = "segments" in wanted
         self.payload = Payload(self.capture.buffer, self.decoding, self.capture)
 
     @property
@@ -144,8 +161,8 @@ class Analysis:
         for number, epoch in enumerate(epochs, start=1):
             parts: list[Found] = []
             for tables in self.tables(epoch):
-                parts.append(rules.find_candidates(self._of_segments, tables))
-                waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
+                parts += self._of_all_segments(tables)
+                waiting.append(tables)
                 del tables
                 if _many(waiting):
                     parts.append(self._of_others(waiting))
@@ -163,8 +180,8 @@ class Analysis:
         parts: list[Found] = []
         waiting: list[Tables] = []
         for tables in self.tables(epoch):
-            parts.append(rules.find_candidates(self._of_segments, tables))
-            waiting.append({name: rows for name, rows in tables.items() if name != "segments"})
+            parts += self._of_all_segments(tables)
+            waiting.append(tables)
             del tables
         if waiting:
             parts.append(self._of_others(waiting))
@@ -183,7 +200,7 @@ class Analysis:
             {}, nothing.groups, [], nothing.acknowledged, self.capture.data,
             self.payload, self.connecting.facts(), clock, [], self.reading, self._early,
         )  # fmt: skip
-        return self._tables(heard, CONNECTIONS.empty(), None)
+        return self._tables(heard, CONNECTIONS.empty())
 
     def _went_on(self) -> list[Tables]:
         """The silence behind the last packet, where the capture says how long that was."""
@@ -247,24 +264,28 @@ class Analysis:
             self.payload, self.connecting.facts(), self.clock, retired, self.reading, self._early,
         )  # fmt: skip
         self.duplicates += analysed.duplicates
-        segments = _segments(said.segments) if said.segments and self.watcher is None else None
         if self.watcher is not None:
             self.watcher(part, analysed, said)
-        tables = self._tables(heard, self._connection_rows(retired), segments)
+        tables = self._tables(heard, self._connection_rows(retired), said.segments if self.watcher is None else {})
         if odd:
             tables["oddities"] = ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*odd, strict=True), strict=True)))
         http.forget(retired, self.reading)
         tcp.release(retired, self.connecting)
         return tables
 
-    def _early(self, exchanges: pl.DataFrame) -> None:
+    def _early(self, exchanges: http.Exchanges) -> None:
         """Rows of an epoch that has more of them than memory should hold."""
-        self._finished(exchanges, CONNECTIONS.empty())
-        for name, rows in rules.find_candidates(self._others, {"exchanges": exchanges}).items():
+        self._finished(exchanges.followed, CONNECTIONS.empty())
+        for name, rows in rules.find_candidates(self._others, _of_exchanges(exchanges)).items():
             self.early.setdefault(name, []).append(rows)
 
+    def _of_all_segments(self, tables: Tables) -> list[Found]:
+        """Return the candidates of rules that read `segments`, and remove that table: it is too large to wait."""
+        segments = tables.pop("segments", None)
+        return [] if segments is None else [rules.find_candidates(self._of_segments, {**tables, "segments": segments})]
+
     def _of_others(self, waiting: list[Tables]) -> Found:
-        """Candidates of the rules that look at finished rows."""
+        """Return the candidates of all other rules."""
         found = rules.find_candidates(self._others, _joined(waiting))
         for name, rows in found.items():
             self.early.setdefault(name, []).append(rows)
@@ -292,18 +313,21 @@ class Analysis:
         facts, slots = self.connecting.facts(), tcp.open_slots(self.connecting)
         for some in _portions(slots) or [[]]:
             heard = http.finish(some, self.payload, facts, self.clock, self.reading)
-            yield self._tables(heard, self._connection_rows(some), None)
+            yield self._tables(heard, self._connection_rows(some))
             http.forget(some, self.reading)
         # what is told of the whole capture needs memory of its own
         self.connecting = tcp.TcpState(opened=self.connecting.opened)
 
-    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
-        self._finished(heard.exchanges, connections)
+    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
+        segments = segments or {}
+        self._finished(heard.exchanges.followed, connections)
         tables: Tables = {
-            "bursts": heard.bursts, "messages": heard.messages, "exchanges": heard.exchanges, "connections": connections,
-            "faults": heard.faults, "oddities": ODDITIES.empty(),
+            "bursts": heard.bursts, "messages": heard.messages, "connections": connections, "faults": heard.faults,
+            "oddities": ODDITIES.empty(), **_of_exchanges(heard.exchanges), **event_tables(segments, self.cutoffs),
         }  # fmt: skip
-        return tables if segments is None else tables | {"segments": segments}
+        if segments and self.keep_segments:
+            tables["segments"] = _segments(segments)
+        return tables
 
     def _finished(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
         self.exchanges.add(exchanges)
@@ -346,6 +370,11 @@ class Analysis:
         )  # fmt: skip
 
 
+def _of_exchanges(made: http.Exchanges) -> Tables:
+    """The tables in which rules look for exchanges."""
+    return {"exchanges": made.finished, "closes": closes(made.followed)}
+
+
 def _in_64_bits(time: int | None) -> int:
     return time if time is not None and -(1 << 63) < time < 1 << 63 else NEVER
 
@@ -353,9 +382,11 @@ def _in_64_bits(time: int | None) -> int:
 def _many(waiting: list[Tables]) -> bool:
     """Whether more waits for its rules than memory should hold: a flood ends tens of thousands of connections in an epoch, and
     targets can be long, of which a second epoch and both joined would be held as well."""
-    ended, said = ([rows for t in waiting if isinstance(rows := t[name], pl.DataFrame)] for name in ("connections", "exchanges"))
+    ended, *said = (
+        [rows for t in waiting if isinstance(rows := t[name], pl.DataFrame)] for name in ("connections", "exchanges", "closes")
+    )
     many = sum(rows.height for rows in ended) >= limits.FINISHED_AT_ONCE.value
-    return many or sum(rows.estimated_size() for rows in said) >= limits.BYTES_HELD.value
+    return many or any(sum(rows.estimated_size() for rows in some) >= limits.BYTES_HELD.value for some in said)
 
 
 def _portions(slots: list[int]) -> list[list[int]]:
@@ -395,5 +426,7 @@ def _joined(parts: list[Tables]) -> Tables:
     joined: Tables = {}
     for name in parts[0]:
         frames = [rows for part in parts if isinstance(rows := part[name], pl.DataFrame)]
-        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=True)
+        # a copy of the two wide tables would hold their rows twice
+        wide = name in ("exchanges", "closes")
+        joined[name] = pl.concat([rows for rows in frames if rows.height] or frames[:1], rechunk=not wide)
     return joined

@@ -16,7 +16,7 @@ from wiredoctor import http, limits, rules, tcp
 from wiredoctor.analysis import Analysis
 from wiredoctor.findings import Finding
 from wiredoctor.rules import RuleModule
-from wiredoctor.tables import CONNECTIONS, EXCHANGES
+from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES
 from wiredoctor.waiting import Found
 
 _KEY = ("rule", "connection", "frame")
@@ -28,9 +28,6 @@ _STATES = pl.Schema({
 })  # fmt: skip
 """Of a connection: from when on exchanges are not over, and from when on it is not even known what is answered (ns); whether it
 is closed and all is said; whether it carries something that is not HTTP."""
-
-_AT_THE_PACKET = ("segments", "faults")
-"""Tables whose rules look at packets, not at finished exchanges: a stall in a response that goes on for hours is one."""
 
 
 @dataclass
@@ -112,12 +109,13 @@ class Certain:
         some = [slots[i] for i in self._ids(candidates).to_list() if i in slots]
         held: list[pl.DataFrame] = []
 
-        def keep(core: pl.DataFrame) -> pl.DataFrame:
+        def keep(core: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             mine = core.join(ready, on=_KEY, how="semi", maintain_order="left").join(of, on="connection", how="left")
             # whatever belongs to no exchange may be told more of by a later one
             sure = pl.col("over") | pl.col("no_http") | pl.col("exchange").is_not_null()
             held.append(mine.filter(~sure).select(_KEY))
-            return mine.filter(sure).drop("since", "unknown", "over", "no_http")
+            told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
+            return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
@@ -146,20 +144,23 @@ class Certain:
         if slot is None:
             return connection, _FAR, _FAR, True, True
         a = self.analysis
-        (since, unknown), shut = http.undecided_since(slot, a.reading), tcp.window_closed_since(slot, a.connecting)
+        since, unknown = http.undecided_since(slot, a.reading)
+        shut, stalled = tcp.window_closed_since(slot, a.connecting), tcp.stalled_since(slot, a.connecting)
         over = tcp.is_closed(slot, a.connecting) and http.all_said(slot, a.reading) and since == _FAR
         begun = tcp.client_is_known(slot, a.connecting)
         no_http = http.is_not_http(slot, a.reading, begun=begun)
         if not (begun or no_http or http.client_is_known(slot, a.reading)):
             since = unknown = 0
         shut = _FAR if shut is None else shut
+        since = since if stalled is None else min(since, stalled)
         return connection, min(since, shut), min(unknown, shut), over, no_http
 
     def _ready(self, of: pl.DataFrame) -> pl.DataFrame:
         """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
-        packets = [n for n, m in self.modules.items() if m.tables[0] in _AT_THE_PACKET]
+        # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
+        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet]
         since = pl.when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)
         core = pl.concat([

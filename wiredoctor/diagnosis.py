@@ -18,7 +18,7 @@ from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Find
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Joined, Spill, Window
-from wiredoctor.tables import SMALL
+from wiredoctor.tables import EXCHANGES, SMALL, closes, finished_exchanges
 from wiredoctor.waiting import Found, Waiting, together
 
 Rows = Spill | Joined
@@ -72,8 +72,10 @@ def _settle(
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
+    rows_of_exchanges = exchanges.scan()
     scans = {
-        "connections": connections.scan(), "exchanges": exchanges.scan(), "captures": analysis.capture_table().lazy(),
+        "connections": connections.scan(), "captures": analysis.capture_table().lazy(),
+        "exchanges": finished_exchanges(rows_of_exchanges), "closes": closes(rows_of_exchanges),
     }  # fmt: skip
     rows = connections.rows + exchanges.rows
     many = rows > limits.SUMMARIES_TOGETHER.value
@@ -158,6 +160,7 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
 
         def scan_exchanges() -> pl.LazyFrame:
             rows = pl.concat([_named(one.summary.file, one.exchanges) for one in done])
+            rows = rows.select("capture", *EXCHANGES.schema.names())
             return rows if secrets else masked("exchanges", rows)
 
         report.scan_exchanges = scan_exchanges

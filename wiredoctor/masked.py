@@ -31,6 +31,7 @@ _MASKS: dict[str, _Masks] = {
         **{f"request_{name}": mask for name, mask in (_OF_REQUEST | _OF_BOTH).items()},
         **{f"response_{name}": mask for name, mask in (_OF_RESPONSE | _OF_BOTH).items()},
     },
+    "closes": {"request_method": masked_method},
     "messages": _OF_REQUEST | _OF_RESPONSE | _OF_BOTH,
 }
 """Table -> its columns that may hold secrets, and what takes them out."""

@@ -26,6 +26,7 @@ from wiredoctor.capture import (
     open_capture,
     open_merged,
 )
+from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rereading import Rereading
@@ -80,16 +81,17 @@ def analyze(
     budget = Budget.of(max_spool)
     with diagnosis.without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
         failed = on_error or _raise
+        cutoffs = rules.cutoffs(modules)
 
         def read(what: Input, tell: Progress) -> None:
             # nothing refers to a capture after its turn, unless it is kept: while it is mapped, it takes disk space
             with ExitStack() as opened:
                 file = opened.enter_context(_open(what, budget, failed))
                 incomplete.extend(file.incomplete)
-                one = _one(file, modules, list(chosen), epoch_packets, 1 if done else jobs, tell)
+                one = _one(file, modules, cutoffs, list(chosen), epoch_packets, 1 if done else jobs, tell)
                 if keep:
                     opened.pop_all()
-                    one.again = Rereading(file, one.connections.scan, secrets=show_secrets)
+                    one.again = Rereading(file, one.connections.scan, cutoffs, secrets=show_secrets)
                 done.append(one)
 
         captures = inputs(paths, failed, merge=merge)
@@ -129,8 +131,9 @@ def _open(what: Input, budget: Budget, on_error: Callable[[str], None]) -> Captu
 
 
 def _one(
-    capture: Capture, modules: Mapping[str, RuleModule], chosen: list[str], epoch_packets: int, jobs: int, tell: Progress
-) -> diagnosis.Done:
+    capture: Capture, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int, jobs: int,
+    tell: Progress,
+) -> diagnosis.Done:  # fmt: skip
     folder = Folder()
     memory: dict[str, Any] = {}
 
@@ -140,10 +143,10 @@ def _one(
     if jobs > 1 and sys.platform == "linux" and capture.data.size >= SHARED_FROM:
         from wiredoctor import shares
 
-        analysis, epochs, connections, exchanges = shares.analyse(capture, modules, folder, jobs, epoch_packets, tell)
+        analysis, epochs, connections, exchanges = shares.analyse(capture, modules, cutoffs, folder, jobs, epoch_packets, tell)
         found = diagnosis.waiting(folder, map(judge, epochs))
     else:
-        analysis = Analysis(capture, modules, folder)
+        analysis = Analysis(capture, modules, folder, cutoffs)
         analysis.run(epoch_packets, tell, judge)
         found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
     return diagnosis.diagnose(capture, analysis, modules, chosen, found, connections, exchanges, judge)

@@ -11,6 +11,7 @@ import polars as pl
 from wiredoctor import tcp
 from wiredoctor.analysis import Analysis, Tables
 from wiredoctor.capture import EPOCH, Capture, Records
+from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.spill import Folder, Unkept
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, HEARD, NEVER, RECORDS, SECOND, Array, Columns, Table
 
@@ -80,12 +81,12 @@ def _is_heard(table: Table) -> bool:
 
 
 class Reader:
-    """One reading. `analysis` gives the bytes of packets."""
+    """One reading. `analysis` gives the bytes of packets. `cutoffs`: those of the rules, where they ran."""
 
-    def __init__(self, capture: Capture, wanted: Wanted) -> None:
+    def __init__(self, capture: Capture, wanted: Wanted, cutoffs: Cutoffs) -> None:
         self.wanted, self.capture = wanted, capture
         folder = Folder()
-        self.analysis = Analysis(capture, {}, folder)
+        self.analysis = Analysis(capture, {}, folder, cutoffs.of_all_segments())
         self.analysis.reading.keep_messages = "messages" in wanted.tables
         self.analysis.reading.keep_bursts = "bursts" in wanted.tables
         self.analysis.connections, self.analysis.exchanges = Unkept(CONNECTIONS, folder), Unkept(EXCHANGES, folder)

@@ -14,6 +14,7 @@ import polars as pl
 
 from wiredoctor import __version__
 from wiredoctor.capture import Capture
+from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.decode.sack import sack_blocks
 from wiredoctor.findings import Names, Portion
 from wiredoctor.masked import masked
@@ -26,11 +27,11 @@ class Rereading:
     """A capture that stays open (findings.Again).
 
     `connections` gives the rows of tables.CONNECTIONS: nothing is read behind the last packet of those asked for.
-    `secrets`: as in the report, nothing is masked.
+    `cutoffs`: those of the first time; `secrets`: as in the report, nothing is masked.
     """
 
-    def __init__(self, capture: Capture, connections: Callable[[], pl.LazyFrame], *, secrets: bool) -> None:
-        self._capture, self._connections, self._secrets = capture, connections, secrets
+    def __init__(self, capture: Capture, connections: Callable[[], pl.LazyFrame], cutoffs: Cutoffs, *, secrets: bool) -> None:
+        self._capture, self._connections, self._cutoffs, self._secrets = capture, connections, cutoffs, secrets
 
     def tables(
         self, names: Names, connections: Collection[int] | None = None, frames: Collection[int] | None = None
@@ -52,7 +53,7 @@ class Rereading:
         ValueError where of frames more is asked for than TCP tells alone.
         """
         wanted = Wanted.of(_tables(names), connections, frames)
-        reader = Reader(self._capture.again(), wanted)
+        reader = Reader(self._capture.again(), wanted, self._cutoffs)
         steps = reader.steps(self._end(connections or (), frames) if wanted.some else None)
         while True:
             # no context may be left open while somebody else works with the portion

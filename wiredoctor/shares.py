@@ -24,6 +24,7 @@ import polars as pl
 
 from wiredoctor.analysis import Analysis, Progress
 from wiredoctor.capture import Capture
+from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.handover import Handover, Lost
 from wiredoctor.masking import trace
 from wiredoctor.replacement import FULL, no_room
@@ -83,8 +84,9 @@ def _failed(why: str) -> RuntimeError:
 
 
 def analyse(
-    capture: Capture, modules: Mapping[str, RuleModule], folder: Folder, jobs: int, epoch_packets: int, tell: Progress
-) -> tuple[Analysis, Iterator[Found], Joined, Joined]:
+    capture: Capture, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, folder: Folder, jobs: int, epoch_packets: int,
+    tell: Progress,
+) -> tuple[Analysis, Iterator[Found], Joined, Joined]:  # fmt: skip
     """Analyses a capture in `jobs` processes, of which this is one.
 
     Returns this process's analysis, the candidates of all by epoch, and the rows of all of connections and exchanges,
@@ -101,7 +103,7 @@ def analyse(
     def work(number: int) -> Callable[[], Analysis]:
         def do() -> Analysis:
             handover.become(number)
-            analysis = Analysis(capture, modules, folder)
+            analysis = Analysis(capture, modules, folder, cutoffs)
             try:
                 analysis.follow(handover.epochs(number, analysis, epoch_packets), unless_alone, lambda found: found)
             except Lost:
@@ -115,7 +117,7 @@ def analyse(
 
     workers = [start(folder, number, work(number)) for number in range(1, jobs)]
     handover.become(0)
-    analysis = Analysis(capture, modules, folder)
+    analysis = Analysis(capture, modules, folder, cutoffs)
     try:
         with contextlib.suppress(Lost):  # told by the result of the process that is gone
             analysis.follow(handover.epochs(0, analysis, epoch_packets), tell, lambda found: found)

@@ -15,15 +15,17 @@ direction (without a SYN: the first byte seen, so that a late first copy of an e
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
@@ -81,13 +83,24 @@ FEW = 64
 """Rows of a table that are sooner handed to Polars row by row than column by column: there are up to a hundred columns."""
 
 
+Subject = Literal["exchanges", "segments", "connections", "captures"]
+"""What a table is about: a rule that reads it has nothing to check in a capture that has none of these."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table: its name, what one row is, and its columns in order."""
+    """A table: its name, what one row is, and its columns in order.
+
+    `at_packet`: a row is final when its packet has been read; nothing that happens to its exchange later changes it.
+    `exchange_by_time`: candidates from rows that name no exchange belong to the one that waited in their time.
+    """
 
     name: str
     row: str
     columns: tuple[Column, ...]
+    subject: Subject = "exchanges"
+    at_packet: bool = False
+    exchange_by_time: bool = False
 
     @property
     def schema(self) -> pl.Schema:
@@ -98,7 +111,7 @@ class Table:
         """The table with these of its columns. Raises KeyError where one does not exist."""
         if unknown := set(names) - {c.name for c in self.columns}:
             raise KeyError(f"{self.name} has no such column: {', '.join(sorted(unknown))}")
-        return Table(self.name, self.row, tuple(c for c in self.columns if c.name in names))
+        return replace(self, columns=tuple(c for c in self.columns if c.name in names))
 
     @cached_property
     def _schema(self) -> pl.Schema:
@@ -205,6 +218,7 @@ CAPTURES = Table(
         _c("clock_step_frame_before", LIST64, "", "the packets before them on their interfaces"),
         _c("clock_step_time_before", LIST64, "ns", "their times"),
     ),
+    subject="captures",
 )
 
 RECORDS = Table(
@@ -223,6 +237,7 @@ RECORDS = Table(
         _c("captured", I64, "bytes", "how much of the packet is in the file"),
         _c("length", I64, "bytes", "how long the packet was on the wire"),
     ),
+    subject="captures",
 )
 
 PACKETS = Table(
@@ -263,6 +278,7 @@ PACKETS = Table(
         _c("dsack", BOOL, "", "its first SACK block reports a duplicate (RFC 2883)"),
         _c("quoted", BOOL, "", "a header quoted in an ICMP error: takes a connection id, is no packet of it"),
     ),
+    subject="segments",
 )
 
 SCRATCH = 1 << 62
@@ -276,6 +292,7 @@ ODDITIES = Table(
         _c("layer", TEXT, "", "link, ip, tcp or http"),
         _c("what", TEXT, "", "what was expected and what was there, in words"),
     ),
+    subject="captures",
 )
 
 FAULTS = Table(
@@ -317,6 +334,7 @@ FAULTS = Table(
         _c("both_spoke", BOOL, "", "of a response: its request was captured; of a request: the server has spoken HTTP, too"),
         _c("behind_hole", BOOL, "", "bytes are missing in the message, or somewhere on the connection before it"),
     ),
+    at_packet=True,
 )
 
 SEGMENTS = Table(
@@ -425,7 +443,7 @@ SEGMENTS = Table(
             BOOL,
             "",
             "the first ACK that advances after R, a retransmission by the other side (or late first copy) of what was waited "
-            "for, at least 50 ms after the last forward progress",
+            "for, at least 50 ms after the last forward progress (or sooner, where a rule is configured so)",
         ),
         _n("stall_frame", I64, "", "the last forward progress before R"),
         _n("stall_time", I64, "ns", "its time"),
@@ -442,7 +460,7 @@ SEGMENTS = Table(
             "after_closed_window",
             BOOL,
             "",
-            "the first new data of its side since the receiver opened a window that was closed for at least 20 ms",
+            "the first new data of its side since the receiver opened a window that was closed for at least 20 ms (likewise)",
         ),
         _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
         _n("closed_time", I64, "ns", "its time"),
@@ -480,6 +498,9 @@ SEGMENTS = Table(
             "before this packet its side had more to say: an unfinished message, or an unanswered request",
         ),
     ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
 )
 
 HEARD = frozenset(
@@ -490,6 +511,191 @@ HEARD = frozenset(
     }
 )
 """Columns of `segments` and `pieces` that need to know what was said; all others TCP tells alone."""
+
+_WHERE = (
+    _c("connection", I64, "", "connection id, equal to tcp.stream"),
+    _c("direction", I8, "", "direction of its sender: 0 = the side that sent the connection's first packet"),
+)
+_ROLE = _n("role", I8, "", "role of its sender: 0 client, 1 server; none while only ports and order indicate it")
+_EXCHANGE = _n("exchange", I32, "", "index of the exchange in its connection; none while the head of its message is incomplete")
+_PACKET = (_c("frame", I64, "", "number of the packet"), _c("time", I64, "ns", "its time"))
+_LENGTH = _c("length", I32, "bytes", "its payload on the wire")
+_HTTP = _c("http", BOOL, "", "the connection has carried HTTP so far")
+_HANDSHAKE = _c("handshake", BOOL, "", "SYN and SYN-ACK of the connection were captured before it")
+_MSS = _c("mss", I32, "bytes", "effective MSS of its direction before it")
+_NAGLE = _c("nagle_disabled", BOOL, "", "earlier packets prove that its sender does not use Nagle's algorithm")
+_RTT_OWN = _n("rtt_own", I64, "ns", "round trip from the capture point to its sender, as known before it")
+_RTT_PEER = _n("rtt_peer", I64, "ns", "round trip from the capture point to its receiver, as known before it")
+_OPENS_GAP = _c("opens_gap", BOOL, "", "it begins above the highest byte seen: bytes before it were not captured yet")
+
+RELEASES = Table(
+    "releases",
+    "a segment with new data that may have waited, for the ACK of the data before it or for a timer of its own TCP (S), or an "
+    "ACK that shows that it was a timer. D is the data segment that its sender sent before it, K the pure ACK of D",
+    (
+        *_WHERE,
+        _ROLE,
+        _c("endpoint", I64, "", "hash of the server's address and port, the same on all its connections"),
+        _HTTP,
+        _EXCHANGE,
+        _n("message", I64, "", "the message that its first new byte belongs to; none if it is out of order or belongs to none"),
+        _HANDSHAKE,
+        _MSS,
+        _c("mss_announced", BOOL, "", "its sender's SYN carried the MSS option, or was not captured"),
+        _NAGLE,
+        _n("previous_data_frame", I64, "", "D"),
+        _n("previous_data_time", I64, "ns", "its time"),
+        _n("previous_data_length", I32, "bytes", "its payload"),
+        _c("previous_data_full", BOOL, "", "D was a full segment"),
+        _c("previous_data_small", BOOL, "", "D was a small segment"),
+        _n("previous_data_room", I64, "bytes", "room that D left in the receiver's window; none while no window is known"),
+        _c("previous_data_ends_head", BOOL, "", "D ended exactly at the end of a head"),
+        _c("previous_data_ends_message", BOOL, "", "D ended exactly at the end of a message"),
+        _n("previous_ack_frame", I64, "", "K; none if D was not acknowledged before this packet"),
+        _n("previous_ack_time", I64, "ns", "its time"),
+        _n("previous_ack_delay", I64, "ns", "time from D to K, less the round trip to the sender of K"),
+        _n("previous_ack_bytes", I64, "bytes", "what K acknowledged first: all that was in flight"),
+        _n("previous_ack_interval", I64, "ns", "time between the pure ACK before K and K; none for the first"),
+        *_PACKET,
+        _LENGTH,
+        _c("captured", I32, "bytes", "its payload in the capture"),
+        _c("small_start", BOOL, "", "it is a small segment, or an offload super-segment that begins with one"),
+        _c("full", BOOL, "", "payload of at least the MSS"),
+        _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),
+        _RTT_OWN,
+        _RTT_PEER,
+        _c(
+            "probe_frame",
+            I64,
+            "",
+            "the peer's S, sent by a timer, that this packet acknowledges first, together with the peer's D; 0 if there is none",
+        ),
+        _c(
+            "sort",
+            TEXT,
+            "",
+            "waited (S came next after K, and K was delayed), prompt (S came next after K, K came at once, and S shows how late "
+            "such a segment is by itself), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
+            "matters)",
+        ),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
+
+RECOVERIES = Table(
+    "recoveries",
+    "an ACK that shows that a retransmission by the peer (R) ended a time without progress: neither new data nor an ACK that "
+    "advances",
+    (
+        *_WHERE,
+        _ROLE,
+        *_PACKET,
+        _HTTP,
+        _c(
+            "message_incomplete",
+            BOOL,
+            "",
+            "before it, its sender had to send the rest of a message, or a response; also true for payload that is not HTTP",
+        ),
+        _c("dsack", BOOL, "", "it reports a duplicate by SACK"),
+        _c("new_bytes", I32, "bytes", "its payload that was not seen before"),
+        _c("acked_unseen", I64, "bytes", "bytes of the peer that it acknowledges first and that were not captured"),
+        _HANDSHAKE,
+        _OPENS_GAP,
+        _RTT_OWN,
+        _RTT_PEER,
+        _n("stall_frame", I64, "", "the last progress before R"),
+        _n("stall_time", I64, "ns", "its time"),
+        _c("stall_duplicate_acks", I32, "", "duplicate ACKs before R since an ACK last advanced (doubled ones once)"),
+        _c("retransmission_count", I32, "", "retransmissions of the missing segment since then, R included"),
+        _n("first_retransmission_frame", I64, "", "the first of them"),
+        _n("first_retransmission_time", I64, "ns", "its time"),
+        _n("retransmitted_frame", I64, "", "R"),
+        _n("retransmitted_time", I64, "ns", "its time"),
+        _c("retransmitted_bytes", I32, "bytes", "its payload"),
+        _c(
+            "retransmitted_late",
+            BOOL,
+            "",
+            "R is the first copy that was captured: an earlier one was lost before the capture point",
+        ),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
+
+CLOSURES = Table(
+    "closures",
+    "the first segment with new data after its receiver's window was closed: it was 0, or less than one MSS and this segment is "
+    "full",
+    (
+        *_WHERE,
+        _EXCHANGE,
+        *_PACKET,
+        _LENGTH,
+        _HANDSHAKE,
+        _HTTP,
+        _c(
+            "previous_data_ends_message",
+            BOOL,
+            "",
+            "the data segment of its sender before it ended exactly at the end of a message",
+        ),
+        _c("previous_data_last_in_flight", BOOL, "", "that segment ended at the highest byte that its sender had sent"),
+        _c("peer_data_since", BOOL, "", "the receiver sent payload after that segment"),
+        _OPENS_GAP,
+        _c("fills_gap", BOOL, "", "it brings first copies from below the highest byte seen"),
+        _RTT_OWN,
+        _n("closed_frame", I64, "", "the receiver's packet that closed the window"),
+        _n("closed_time", I64, "ns", "its time"),
+        _n("closed_window", I64, "bytes", "the window that it announced"),
+        _c("window_probes", I32, "", "probes of the sender while the window was closed"),
+        _n("window_probe_frame", I64, "", "the first of them"),
+        _n("window_probe_time", I64, "ns", "its time"),
+        _n("opened_frame", I64, "", "the receiver's packet that opened the window"),
+        _n("opened_time", I64, "ns", "its time"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
+
+RUNS = Table(
+    "runs",
+    "a small segment of a message that is one of many in a run, or that begins another message within a run. A run is small "
+    "segments of one side, close to each other, with no payload of the peer between them",
+    (
+        *_WHERE,
+        _ROLE,
+        _EXCHANGE,
+        *_PACKET,
+        _LENGTH,
+        _HANDSHAKE,
+        _MSS,
+        _c("message", I64, "", "the message that its first new byte belongs to"),
+        _n("previous_data_message", I64, "", "the message that the segment before it in the run ended in"),
+        _c(
+            "event_stream",
+            BOOL,
+            "",
+            "it carries body of a message that is meant to arrive piece by piece, such as text/event-stream",
+        ),
+        _NAGLE,
+        _c("in_flight_before", I64, "bytes", "sent by its side and not yet acknowledged, before it"),
+        _RTT_OWN,
+        _RTT_PEER,
+        _c("small_run", I32, "", "segments of the run up to this one"),
+        _c("small_run_bytes", I64, "bytes", "their payload"),
+        _c("small_run_frame", I64, "", "the first of them"),
+        _c("small_run_time", I64, "ns", "its time"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
 
 BURSTS = Table(
     "bursts",
@@ -584,7 +790,12 @@ _RESPONSE_ONLY = (
 
 _RESPONSE_BURSTS = (
     _c("bursts", I32, "", "bursts of body (0 without a body); see the table bursts"),
-    _c("application_pauses", I32, "", "pauses of at least 50 ms between bursts that are the application's"),
+    _c(
+        "application_pauses",
+        I32,
+        "",
+        "pauses of at least 50 ms between bursts that are the application's (or shorter, where a rule is configured so)",
+    ),
     _c("paused", I64, "ns", "these pauses in all"),
     _c("pause_frames", LIST64, "", "of the first three of them: last packet before, first packet after (6 frames at most)"),
     _c("pause_times", LIST64, "ns", "times of `pause_frames`"),
@@ -629,6 +840,7 @@ PIECES = Table(
         _c("captured", I32, "bytes", "how many of these are in the capture"),
         _c("payload", I64, "bytes", "where they begin, a place as in packets.payload"),
     ),
+    subject="segments",
 )
 
 MESSAGES = Table(
@@ -726,6 +938,94 @@ EXCHANGES = Table(
     ),
 )
 
+_CLOSE = (
+    *("last", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
+    *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
+    *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
+    *("client_rst_frame", "client_rst_time", "client_rst_ack", "said_at", "at_capture_end"),
+)
+"""Columns of EXCHANGES that hold what followed an exchange."""
+
+AS_OF = ("handshake", "both_directions", "hole_before", "rtt_client", "rtt_server")
+"""Columns of EXCHANGES that hold what was known of the connection at one moment: at the end of the exchange, or at its close."""
+
+_FINAL_AT = _c("final_at", I64, "ns", "capture time as of which the row holds")
+
+FINISHED_EXCHANGES = Table(
+    "exchanges",
+    "a request and its final response, as soon as the response is complete or will never be",
+    (*(c for c in EXCHANGES.columns if c.name not in _CLOSE), _FINAL_AT),
+)
+"""The table `exchanges` as rules read it; what followed an exchange is in `closes`."""
+
+RENAMED = {
+    "request_has_hole": "request_has_gap",
+    "response_has_hole": "response_has_gap",
+    "previous_close": "previous_announced_close",
+    "hole_before": "gap_before",
+    "last": "last_on_connection",
+    "said_at": "final_at",
+}
+"""Columns of EXCHANGES that have another name in `closes`."""
+
+_OF_CLOSES = {
+    *("connection", "exchange", "has_request", "has_response", "persistent", "upgraded", "endpoint"),
+    *("previous_end", "previous_end_offset", "previous_close", *AS_OF, *_CLOSE),
+    *("request_frame", "request_last_frame", "request_start", "request_end", "request_offset", "request_end_offset"),
+    *("request_ack", "request_head_bytes", "request_body_bytes", "request_body_due", "request_end_reason", "request_has_hole"),
+    *("request_method", "request_version", "request_connection_close"),
+    *("response_frame", "response_last_frame", "response_start", "response_end", "response_offset", "response_end_offset"),
+    *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
+    *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
+    *("response_status", "response_version", "response_content_type", "response_connection_close"),
+    *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
+}
+
+CLOSES = Table(
+    "closes",
+    "an exchange with what followed it on its connection, once nothing more can: at the next request, at a close, or at the end",
+    tuple(c._replace(name=RENAMED.get(c.name, c.name)) for c in EXCHANGES.columns if c.name in _OF_CLOSES),
+)
+
+AT_CLOSE = "at_close_"
+"""Put before the name of a column of AS_OF in STORED_EXCHANGES: as of when it is known what followed."""
+
+STORED_EXCHANGES = Table(
+    "exchanges",
+    "a row of `exchanges` and its row of `closes` together",
+    (
+        *EXCHANGES.columns,
+        _FINAL_AT,
+        *(c._replace(name=AT_CLOSE + c.name) for c in EXCHANGES.columns if c.name in AS_OF),
+    ),
+)
+"""What is kept of an exchange: `exchanges` for users and reports, `exchanges` and `closes` for rules are parts of it."""
+
+_STORED_CLOSES = {
+    RENAMED.get(c.name, c.name): AT_CLOSE + c.name if c.name in AS_OF else c.name
+    for c in EXCHANGES.columns
+    if c.name in _OF_CLOSES
+}
+
+
+def finished_exchanges(stored: Rows) -> Rows:
+    """Return the rows of FINISHED_EXCHANGES that are in rows of STORED_EXCHANGES."""
+    return _part(stored, {name: name for name in FINISHED_EXCHANGES.schema})
+
+
+def closes(stored: Rows) -> Rows:
+    """Return the rows of CLOSES that are in rows of STORED_EXCHANGES."""
+    return _part(stored, _STORED_CLOSES)
+
+
+def _part(stored: Rows, names: Mapping[str, str]) -> Rows:
+    if isinstance(stored, pl.LazyFrame):
+        return stored.select(pl.col(name).alias(new) for new, name in names.items())
+    frame = stored[[*names.values()]]  # of a few rows a query takes longer than its work
+    frame.columns = [*names]
+    return frame
+
+
 CONNECTIONS = Table(
     "connections",
     "a TCP connection (a new one when a port is used again with another initial sequence number)",
@@ -821,17 +1121,24 @@ CONNECTIONS = Table(
         _c("encrypted_hello", BOOL, "", "the client's hello has an encrypted part (ECH): the name may be that of a front only"),
         _c("said_at", I64, "ns", "capture time as of which the row holds"),
     ),
+    subject="connections",
 )
 
 TABLES = {
     t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, PIECES, BURSTS, MESSAGES, FAULTS, EXCHANGES, CONNECTIONS)
 }
 
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS)}
+"""Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
+
+RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES}
+"""The tables that a rule can ask for."""
+
 _OWNER = _n("connection", I64, "", "connection id; none where it belongs to none")
 
 READ_AGAIN = TABLES | {
-    "records": Table(RECORDS.name, RECORDS.row, (PACKETS.columns[0], _OWNER, *RECORDS.columns)),
-    "packets": Table(PACKETS.name, PACKETS.row, (_OWNER, *PACKETS.columns)),
+    "records": replace(RECORDS, columns=(PACKETS.columns[0], _OWNER, *RECORDS.columns)),
+    "packets": replace(PACKETS, columns=(_OWNER, *PACKETS.columns)),
 }
 """The tables as they are told of a capture that is read again: a record knows its frame, and packets their connection."""
 

@@ -34,7 +34,7 @@ DECIDED = {
 }
 """Rules whose delays, or findings, change by decision: an exchange is final when its response is."""
 
-KEYS = {"connections": ("capture", "connection"), "exchanges": ("capture", "connection", "exchange")}
+KEYS = {"connections": ("capture", "connection"), "exchanges": ("capture", "connection", "index")}
 
 
 def captures(corpus: Path) -> list[Path]:

@@ -120,13 +120,13 @@ def test_only_flights_behind_a_pause_were_held() -> None:
     pieces = flights((1, 0, three), (2, 600, three), (3, 1200, b"a\nb\n"), (4, 1800, b"a\n"))
     for frame in (2, 3, 4):
         pieces.paused(frame, (frame - 1, 0))
-    pieces.settle()
+    pieces.settle(3)
     assert (pieces.held, [f.frame for f in pieces.shown], list(pieces.flights)) == (1, [2], [4])
     pieces.comes(5, 1_801_000_000)
     pieces.content(three)
-    pieces.settle()
+    pieces.settle(3)
     assert pieces.held == 1  # more may come
-    pieces.settle(over=True)
+    pieces.settle(3, over=True)
     assert (pieces.held, [f.frame for f in pieces.shown]) == (2, [2, 4])
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.http.conversations import MILLISECOND, PEERS
 from tests.pipeline.feeding import tables
+from wiredoctor.tables import closes
 from wiredoctor.testing import to_pcap
 from wiredoctor.testing.wire import ACK, FIN, PSH, SYN, Packet
 
@@ -36,7 +37,7 @@ def everywhere(packets: list[Packet], folder: Path, *names: str) -> dict[str, pl
     for size in range(1, len(packets)):
         seen = tables(path, size, messages=False)
         for name in names or whole:
-            one, other = (some[name].drop("said_at", strict=False) for some in (whole, seen))
+            one, other = (some[name].drop("said_at", "final_at", strict=False) for some in (whole, seen))
             differ = [column for column in one.columns if not one[column].equals(other[column], null_equal=True)]
             assert not differ, f"{name} in epochs of {size}"
     return whole
@@ -251,9 +252,11 @@ def test_a_head_that_was_none_answers_nothing(tmp_path: Path) -> None:
 
 
 def test_what_was_seen_of_both_sides_when_an_exchange_was_over(tmp_path: Path) -> None:
-    """Two responses in a packet: the first of them is over with that, before a packet of the client was captured."""
+    """Two responses in a packet: both end before a packet of the client was captured, and the second is the last."""
     packets = [packet(1, 0, 1, 1, OK + OK), packet(0, 10, 1, 1 + 2 * len(OK), flags=ACK)]
-    assert everywhere(packets, tmp_path)["exchanges"]["both_directions"].to_list() == [False, True]
+    seen = everywhere(packets, tmp_path)
+    assert seen["finished"]["both_directions"].to_list() == [False, False]
+    assert closes(seen["exchanges"])["both_directions"].to_list() == [False, True]
 
 
 def test_an_interim_response_begins_an_exchange(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_tables_are_the_same(tmp_path: Path, seed: int, epoch: int) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(to_pcap(capture(Random(seed))))
     by_message, by_column = tables(path, epoch, messages=True), tables(path, epoch, messages=False)
-    for name in ("segments", "bursts", "faults", "exchanges", "connections"):
+    for name in ("segments", "bursts", "faults", "exchanges", "finished", "connections"):
         expected, seen = by_message[name], by_column[name]
         assert [c for c in expected.columns if not expected[c].equals(seen[c])] == [], name
 

@@ -19,10 +19,10 @@ from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, together
 from tests.sweeps import FULL
 from wiredoctor import limits, spill
-from wiredoctor.findings import Finding, Report
+from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live import Ring, session
 from wiredoctor.report import json as report_json
-from wiredoctor.rules import catalogue
+from wiredoctor.rules import catalogue, set_thresholds
 from wiredoctor.tables import SECOND
 
 SHORT = 200
@@ -64,6 +64,20 @@ def test_recordings(path: Path, tmp_path: Path) -> None:
     played = play([(tmp_path / "trace.pcapng", 0)], [*stops[step - 1 : -1 : step], stops[-1]])
     assert_true_to(played)
     assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+
+
+def test_thresholds_are_those_of_the_session(tmp_path: Path) -> None:
+    """Runs of so few segments have no row without that."""
+    trace = tmp_path / "trace.pcapng"
+    stops = pcapng(CAPTURES / "haproxy-uvicorn-rtt-20-server.pcap", trace)
+    thresholds = {"tinygrams": {"min-segments": "2"}}
+    expected = wiredoctor.analyze(trace, thresholds=thresholds)
+    assert len(expected.findings) > len(wiredoctor.analyze(trace).findings)
+    with configured(set_thresholds(catalogue(), thresholds)):
+        played = play([(trace, 0)], stops)
+    assert_true_to(played)
+    assert "tinygrams" in {finding.rule for _, finding in played.told}
+    assert as_json(played.report) == as_json(expected)
 
 
 @pytest.mark.parametrize("path", ONE_EACH[::6], ids=lambda path: path.stem)
@@ -209,3 +223,102 @@ LONG_ANSWER = """
     60.00  <  P.   "9\\r\\ndata: 2\\n\\n\\r\\n0\\r\\n\\r\\n"
     60.00  >  .    ack 117
 """
+
+
+SLOW = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    1.600  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"
+    1.601  >  .    ack 44
+"""
+
+WAITED = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\nExpect: 100-continue\\r\\n\\r\\n"
+    0.021  <  .    ack 70
+    1.011  >  P.   "hello"
+    1.021  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello" ack 75
+    1.022  >  .    ack 44
+"""
+
+
+@pytest.mark.parametrize(("rule", "text"), [("slow-response", SLOW), ("expect-continue-stall", WAITED)])
+def test_what_a_finished_response_proves_is_told_though_the_connection_stays_open(rule: str, text: str, tmp_path: Path) -> None:
+    """It is told with the last packet of the response; an ACK is the last of the capture, and nobody closes."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    assert [(analysed, found.rule) for analysed, found in played.told] == [(len(stops) - 1, rule)]
+    assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
+
+
+LOST = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    1.100  <  P.   39:44(5)   "hello"   ack 28
+    1.100  >  .    ack 1
+    1.600  <  P.   1:39(38)   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\n" ack 28
+    1.610  >  .    ack 44
+"""
+
+PROBED = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    0.350  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\nContent-Length: 27\\r\\n\\r\\n" ack 28
+    0.600  <  P.   "data: 1\\n\\ndata: 2\\n\\ndata: 3\\n\\n" ack 28
+    0.601  >  .    ack 100
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        pytest.param("retransmission-stall", LOST, id="slow-response: its first segment comes last, and had been lost"),
+        pytest.param("nagle-delayed-ack", PROBED, id="buffered-stream: a probe sent the events that Nagle held back"),
+    ],
+)
+def test_what_an_ack_may_explain_waits_for_it(rule: str, text: str, tmp_path: Path) -> None:
+    """The response ends with the last packet but one; the last one shows what it was that took so long."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    stops = pcapng(tmp_path / "ladder.pcap", tmp_path / "trace.pcapng")
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    assert [(analysed, found.rule) for analysed, found in played.told] == [(len(stops), rule)]
+
+
+ABORTED = """
+    0.000  >  S    0:0(0)                  win 64240 mss 1460
+    0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460
+    0.010  >  .    1:1(0)        ack 1
+    0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.021  <  .    ack 28
+    1.300  >  F.   28:28(0) ack 1
+    1.310  <  .    ack 29
+    1.600  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello" ack 29
+    1.601  >  R    29:29(0)
+"""
+
+
+def test_what_was_told_before_is_named_as_a_cause(tmp_path: Path) -> None:
+    """The late response is told when it is there, and the client's giving up when the close is decided."""
+    (tmp_path / "ladder.pcap").write_bytes(to_pcap(ladder_packets(ABORTED)))
+    trace = tmp_path / "trace.pcapng"
+    stops = with_silence(trace, pcapng(tmp_path / "ladder.pcap", trace), 10.0)
+    played = play([(trace, 0)], stops)
+    assert_true_to(played)
+    assert [(analysed, f.rule, len(f.caused_by)) for analysed, f in played.told] == [
+        (8, "slow-response", 0),
+        (9, "client-abort", 1),
+    ]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from wiredoctor import pipeline
+from wiredoctor import pipeline, rules
 from wiredoctor.analysis import Analysis, Tables
 from wiredoctor.capture import open_capture
 from wiredoctor.capture.model import Records
 from wiredoctor.report import json as report_json
 from wiredoctor.spill import Folder
+from wiredoctor.tables import EVENT_TABLES, SEGMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from wiredoctor import http
     from wiredoctor.capture import Capture
+    from wiredoctor.tables import Columns
 
 WHOLE = 128_000
 """Packets of an epoch that holds all of a test's capture."""
@@ -34,26 +36,36 @@ ORDER = {
     "bursts": ["message", "index"],
     "faults": ["connection", "frame", "role", "fault"],
     "exchanges": ["connection", "exchange"],
+    "finished": ["connection", "exchange"],
     "connections": ["connection"],
+    **{name: ["frame"] for name in EVENT_TABLES},
 }
-"""What the rows of each table are sorted by."""
+"""What the rows of each table are sorted by. `exchanges` are rows of tables.STORED_EXCHANGES, `finished` those that came when
+the response had ended."""
 
 
 class Watched(Analysis):
-    """The pipeline without rules, that keeps every table whole (`messages` only when wanted: they take another path)."""
+    """The pipeline without rules, with the cutoffs of all rules, that keeps every table whole (`messages` only when wanted: they
+    take another path)."""
 
     def __init__(self, capture: Capture, messages: bool) -> None:
-        super().__init__(capture, {}, Folder())
+        super().__init__(capture, {}, Folder(), rules.cutoffs(rules.catalogue()))
+        self.connecting.cutoffs = self.cutoffs.of_all_segments()
         self.reading.keep_messages, self.reading.keep_bursts = messages, True
         self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
 
-    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: pl.DataFrame | pl.LazyFrame | None) -> Tables:
-        for name in ("messages", "bursts", "faults", "exchanges"):
+    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
+        for name in ("messages", "bursts", "faults"):
             self.seen[name].append(getattr(heard, name))
+        self.seen["exchanges"].append(heard.exchanges.followed)
+        self.seen["finished"].append(heard.exchanges.finished)
         self.seen["connections"].append(connections)
-        if segments is not None:
-            self.seen["segments"].append(segments.lazy().collect())
-        return super()._tables(heard, connections, segments)
+        made = super()._tables(heard, connections, segments)
+        if segments:
+            self.seen["segments"].append(SEGMENTS.frame(segments))
+        for name in EVENT_TABLES:
+            self.seen[name].append(made[name].lazy().collect())
+        return made
 
 
 def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = True) -> dict[str, pl.DataFrame]:
@@ -69,9 +81,9 @@ def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = Tru
 
 def _joined(name: str, frames: list[pl.DataFrame]) -> pl.DataFrame:
     if not frames:
-        from wiredoctor.tables import TABLES
+        from wiredoctor.tables import RULE_TABLES
 
-        return TABLES[name].empty()
+        return RULE_TABLES[name].empty()
     return pl.concat(frames).sort(ORDER[name], maintain_order=True)
 
 

@@ -12,6 +12,7 @@ from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
 from tests.pipeline.ladders import FILES, ends, together
+from wiredoctor.tables import finished_exchanges
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +28,7 @@ def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]
     for name, frame in expected.items():
         other = seen[name]
         assert other.height == frame.height, name
-        differ = [c for c in frame.columns if c != "said_at" and not frame[c].equals(other[c], null_equal=True)]
+        differ = [c for c in frame.columns if c not in ("said_at", "final_at") and not frame[c].equals(other[c], null_equal=True)]
         assert differ == [], [(c, frame[c].to_list(), other[c].to_list()) for c in differ[:2]]
 
 
@@ -36,6 +37,7 @@ def test_tables_of_captures(path: Path) -> None:
     """In epochs of seven and, of short ones, packet by packet in turn; and with the table of messages, for which there is only
     the general reader."""
     whole, general = tables(path, messages=False), tables(path)
+    assert finished_exchanges(whole["exchanges"]).equals(whole["finished"])
     assert_same({name: frame for name, frame in whole.items() if name != "messages"}, general)
     if read(path).packets > SHORT or path in ONE_EACH[::2]:
         assert_same(general, tables(path, 7))

@@ -35,9 +35,9 @@ def of_one(capture: Path) -> dict[str, object]:
 
 
 def report(
-    capture: Path | str, jobs: int, epoch: int | None = None, given: bytes | None = None, before: str = "pass"
+    capture: Path | str, jobs: int, epoch: int | None = None, given: bytes | None = None, before: str = "pass", more: str = ""
 ) -> dict[str, object]:
-    words = ["analyze", str(capture), "--format", "json", "--full", "--jobs", str(jobs)]
+    words = ["analyze", str(capture), "--format", "json", "--full", "--jobs", str(jobs), *more.split()]
     command = [sys.executable, "-c", code(epoch, before), *words]
     done = subprocess.run(command, input=given, capture_output=True, check=True, timeout=120)
     return json.loads(done.stdout)
@@ -65,6 +65,16 @@ def test_in_many_epochs(epoch: int, jobs: int) -> None:
     """More of them than are underway between the processes at once."""
     capture = CAPTURES / "requests-without-session.pcap"
     assert report(capture, jobs, epoch) == of_one(capture)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_thresholds_reach_every_process(jobs: int, tmp_path: Path) -> None:
+    """Runs of so few segments have no row without that."""
+    capture, config = CAPTURES / "haproxy-uvicorn-rtt-20-server.pcap", tmp_path / "wiredoctor.toml"
+    config.write_text("[thresholds.tinygrams]\nmin-segments = 2\n")
+    expected = json.loads(feeding.report(capture, thresholds={"tinygrams": {"min-segments": 2}}))
+    assert len(expected["findings"]) > len(json.loads(feeding.report(capture))["findings"])
+    assert report(capture, jobs, 3, more=f"--config {config}") == expected
 
 
 def test_what_was_piped_in() -> None:

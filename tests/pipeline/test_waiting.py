@@ -20,7 +20,7 @@ from wiredoctor.limits import Met
 from wiredoctor.rules import narrow
 from wiredoctor.rules.proof import EVIDENCE
 from wiredoctor.spill import Folder
-from wiredoctor.tables import CONNECTIONS, EXCHANGES
+from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES
 from wiredoctor.waiting import Stored, Waiting, together
 
 NOTED = [{"frame": 1, "time": 2, "note": "seen"}]
@@ -142,7 +142,7 @@ def test_a_report_of_too_many_candidates_does_not_depend_on_processes(
 def test_exchanges_with_long_targets_do_not_wait_for_a_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     targets = ["/" + "t" * 1000] * 10
     said = EXCHANGES.empty().select("request_target").vstack(pl.DataFrame({"request_target": targets}))
-    waiting: list[Tables] = [{"connections": CONNECTIONS.empty(), "exchanges": said}]
+    waiting: list[Tables] = [{"connections": CONNECTIONS.empty(), "exchanges": said, "closes": CLOSES.empty()}]
     monkeypatch.setattr(limits.BYTES_HELD, "value", 15_000)
     assert not _many(waiting)
     assert _many(waiting * 2)
@@ -150,7 +150,7 @@ def test_exchanges_with_long_targets_do_not_wait_for_a_second_epoch(monkeypatch:
 
 def test_many_connections_do_not_wait_for_a_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = pl.DataFrame({"connection": [*range(10)]})
-    waiting: list[Tables] = [{"connections": ended, "exchanges": EXCHANGES.empty()}]
+    waiting: list[Tables] = [{"connections": ended, "exchanges": EXCHANGES.empty(), "closes": CLOSES.empty()}]
     monkeypatch.setattr(limits.FINISHED_AT_ONCE, "value", 11)
     assert not _many(waiting)
     assert _many(waiting * 2)

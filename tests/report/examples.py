@@ -224,7 +224,7 @@ def report(
         "captures": [capture()] if captures is None else captures,
         "findings": findings,
         "delay": round(sum(f.delay or 0 for f in findings), 9),
-        "checked": {"nagle-delayed-ack": Checked("stalls", "segments"), "premature-close": Checked("lifetime", "exchanges")},
+        "checked": {"nagle-delayed-ack": Checked("stalls", "releases"), "premature-close": Checked("lifetime", "exchanges")},
         "connection_count": len(connections),
         "exchange_count": len(exchanges),
         "scan_connections": lambda: _table(tables.CONNECTIONS, connections).lazy(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.report.examples import capture, connection, exchange, finding, report, without_request, without_response
 from tests.report.test_text import page
 from wiredoctor.findings import Checked, LeftOut, Report
@@ -14,7 +16,7 @@ CHECKED = {
     "capture-loss": Checked("capture", "connections"),
     "damaged-file": Checked("capture", "captures"),
     "premature-close": Checked("lifetime", "exchanges"),
-    "nagle-delayed-ack": Checked("stalls", "segments"),
+    "nagle-delayed-ack": Checked("stalls", "releases"),
     "late-flush": Checked("streaming", "messages"),
 }
 
@@ -75,6 +77,13 @@ def test_one_direction_is_no_proof_of_health() -> None:
     assert healthy(half) == ["capture-loss", "damaged-file"]
     assert checked(reach(half)) == ["the capture itself"]
     assert told(half)[-1] == ("rules", 3, "what")
+
+
+def test_a_table_that_nobody_knows_is_no_health() -> None:
+    one = of(connection(1))
+    one.checked = {**CHECKED, "new-rule": Checked("stalls", "nonsense")}
+    with pytest.raises(KeyError, match="nonsense"):
+        reach(one)
 
 
 def test_what_was_checked_and_for_what() -> None:

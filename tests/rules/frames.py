@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.rules import catalogue
-from wiredoctor.tables import TABLES
+from wiredoctor.events import event_tables
+from wiredoctor.rules import catalogue, cutoffs
+from wiredoctor.tables import CLOSES, NEVER, NONE, RULE_TABLES, SEGMENTS
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -15,11 +16,20 @@ S = 1_000_000_000
 
 def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
     """A frame of this table with a row for each dict; other columns are null, False, 0, "" or an empty list."""
-    columns = TABLES[table].columns
+    columns = RULE_TABLES[table].columns
     names = {c.name for c in columns}
     assert not [n for g in given for n in g if n not in names], "no such column"
     blank = {c.name: None if c.nullable else _nothing(c.dtype) for c in columns}
-    return pl.DataFrame([blank | g for g in given], schema=TABLES[table].schema)
+    return pl.DataFrame([blank | g for g in given], schema=RULE_TABLES[table].schema)
+
+
+def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
+    """Return the rows of an event table that are filtered from these rows of `segments`, with the thresholds of all rules."""
+    given = rows("segments", *segments)
+    none = {c.name: NEVER if c.dtype == pl.Int64 else NONE for c in SEGMENTS.columns if c.nullable}
+    columns = {name: column.fill_null(none[name]) if name in none else column for name, column in given.to_dict().items()}
+    arrays = {name: column.to_numpy() for name, column in columns.items()}
+    return event_tables(arrays if len(given) else {}, cutoffs(catalogue()))[table]
 
 
 def _nothing(dtype: pl.DataType) -> Any:
@@ -74,7 +84,7 @@ def held(frame: int = 7, at: int = 232 * MS, **changes: Any) -> dict[str, Any]:
 
 
 def answered(**changes: Any) -> dict[str, Any]:
-    """An exchange of 20 ms that says nothing about closing; the connection is open, the capture ended 5 s later."""
+    """An exchange of 20 ms."""
     side = {"last_frame": 1, "end_reason": "complete", "version": "HTTP/1.1", "framing": "none"}
     row: dict[str, Any] = {f"request_{n}": v for n, v in side.items()} | {f"response_{n}": v for n, v in side.items()}
     row |= {
@@ -94,14 +104,19 @@ def answered(**changes: Any) -> dict[str, Any]:
         "response_body_bytes": 5,
         "response_last_body_time": 30 * MS,
         "persistent": True,
-        "last": True,
         "handshake": True,
         "both_directions": True,
         "rtt_client": 0,
         "rtt_server": 10 * MS,
-        "said_at": 5 * S,
+        "final_at": 30 * MS,
     }
     return row | changes
+
+
+def followed(**changes: Any) -> dict[str, Any]:
+    """The same exchange as a row of `closes`: the connection stayed open until the capture ended 5 s later."""
+    row = {name: value for name, value in answered().items() if name in CLOSES.schema}
+    return row | {"last_on_connection": True, "final_at": 5 * S} | changes
 
 
 def connection(**changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.rules.frames import MS, S, answered, connection, in_order, rows
+from tests.rules.frames import MS, S, answered, connection, followed, in_order, rows
 from wiredoctor.rules import RuleModule, catalogue
 from wiredoctor.rules.round_trips import no_connection_reuse
 
@@ -17,12 +17,13 @@ SERVERS = ("10.0.0.2:80", "10.0.0.3:80")
 CLOSING = ("10.0.0.4:80", "10.0.0.5:80")
 
 
-def conversations() -> tuple[pl.DataFrame, pl.DataFrame]:
+def conversations() -> dict[str, pl.DataFrame]:
     """300 connections of five clients to two servers: refused, used once and given up, told to close. And 60 to two servers
     that say so themselves, of which two begin at a time."""
     chance = random.Random(1)
     connections: list[dict[str, Any]] = []
     exchanges: list[dict[str, Any]] = []
+    closes: list[dict[str, Any]] = []
     for n in range(300):
         host, at, frame = f"10.0.1.{chance.randrange(5)}", n * S, 10 * n + 1
         ends = {"connection": n, "client": f"{host}:{40_000 + n}", "client_host": host, "server": chance.choice(SERVERS)}
@@ -33,27 +34,33 @@ def conversations() -> tuple[pl.DataFrame, pl.DataFrame]:
             continue
         connections.append(connection(**ends, first_frame=frame, start=at, end=at + 50 * MS, exchanges=1))
         asked = {"persistent": False, "request_connection_close": True, "response_version": "HTTP/1.1"} if n % 7 == 0 else {}
-        exchanges.append(answered(**{
+        exchange: dict[str, Any] = {
             "connection": n, "exchange": 0, "request_frame": frame + 3, "request_start": at + 10 * MS,
-            "response_last_frame": frame + 4, "response_end": at + 30 * MS, "client_close_frame": frame + 5,
-            "client_close_time": at + 40 * MS,
-        } | asked))  # fmt: skip
+            "response_last_frame": frame + 4, "response_end": at + 30 * MS,
+        } | asked  # fmt: skip
+        exchanges.append(answered(**exchange))
+        closes.append(followed(**exchange, client_close_frame=frame + 5, client_close_time=at + 40 * MS))
     for n in range(300, 360):
         host, at, frame = f"10.0.1.{chance.randrange(5)}", n // 2 * S, 10 * n + 1
         ends = {"connection": n, "client": f"{host}:{40_000 + n}", "client_host": host, "server": chance.choice(CLOSING)}
         connections.append(connection(**ends, first_frame=frame, start=at, end=at + 50 * MS, exchanges=1, handshake=True,
                                       rtt_client=0, rtt_server=chance.randrange(9) * MS))  # fmt: skip
-        exchanges.append(answered(connection=n, exchange=0, request_frame=frame + 3, request_start=at + 10 * MS,
-                                  response_connection_close=True, persistent=False, response_frame=frame + 4,
-                                  response_end=at + 30 * MS + chance.randrange(9) * S))  # fmt: skip
-    return rows("exchanges", *exchanges), rows("connections", *connections)
+        exchange = {
+            "connection": n, "exchange": 0, "request_frame": frame + 3, "request_start": at + 10 * MS,
+            "response_connection_close": True, "persistent": False, "response_frame": frame + 4,
+            "response_end": at + 30 * MS + chance.randrange(9) * S,
+        }  # fmt: skip
+        exchanges.append(answered(**exchange))
+        closes.append(followed(**exchange))
+    tables = {"exchanges": exchanges, "closes": closes, "connections": connections}
+    return {name: rows(name, *given) for name, given in tables.items()}
 
 
 def candidates(module: RuleModule, seed: int | None = None) -> pl.DataFrame:
     """What `find` says of the tables, with rows in the order of this seed."""
-    exchanges, connections = (table if seed is None else shuffled(table, seed) for table in conversations())
-    tables = {"exchanges": exchanges.lazy(), "connections": connections.lazy()}
-    return module.find(*(tables[name] for name in module.tables)).collect()
+    tables = conversations()
+    some = (tables[name] if seed is None else shuffled(tables[name], seed) for name in module.tables)
+    return module.find(*(table.lazy() for table in some)).collect()
 
 
 def shuffled(rows: pl.DataFrame, seed: int) -> pl.DataFrame:

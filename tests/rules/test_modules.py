@@ -53,7 +53,7 @@ def test_the_path_is_the_name() -> None:
         ("capture", "damaged-file"),
     }
     assert all(n == m.name for n, m in rules.items())
-    assert rules["nagle-delayed-ack"].tables == ("segments",)
+    assert rules["nagle-delayed-ack"].tables == ("releases",)
     assert rules["nagle-delayed-ack"].thresholds["MIN_ACK_DELAY"].value == 30_000_000
 
 

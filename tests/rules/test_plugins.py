@@ -30,6 +30,16 @@ SLOW = r"""
   1.533  <  F.
 """
 
+SPLIT = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  0.025  >  .
+  0.035  <  P.   "hello"
+"""
+
 GOOD = '''"""Every response."""
 import polars as pl
 from wiredoctor.findings import Rule
@@ -69,6 +79,13 @@ BROKEN = {
     "screen_fails": (SCREEN + "pl.col('no_such_column')\n", "no_such_column"),
     "judge_raises": (JUDGE + "1 / 0\n", "ZeroDivisionError"),
     "judge_forgets": (JUDGE + "candidates\n", ""),
+    "no_cutoffs": (
+        GOOD.replace("find(exchanges)", "find(releases)").replace("exchanges.select", "releases.select"),
+        "no function cutoffs",
+    ),
+    "cutoffs_raise": (GOOD + "def cutoffs():\n    return {'min_run': 1 // 0}\n", "ZeroDivisionError"),
+    "cutoff_is_text": (GOOD + "def cutoffs():\n    return {'min_run': '8'}\n", "TypeError"),
+    "unknown_cutoff": (GOOD + "def cutoffs():\n    return {'min_walk': 1}\n", "min_walk"),
     "explains_and_cannot_tell": (GOOD.replace("{wait}", "{weight}").replace('start="response', 'start="request'), "weight"),
 }
 
@@ -110,6 +127,27 @@ def analysed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., 
         return report, [r.getMessage() for r in caplog.records]
 
     return analyse
+
+
+ABOUT_PACKETS = '''"""Rows of packets."""
+import polars as pl
+from wiredoctor.findings import Rule
+from wiredoctor.rules.proof import evidence
+RULE = Rule(severity="note", title="A packet", message="", remedy="None.", display_filter="")
+def cutoffs():
+    return {CUTOFFS}
+def find(TABLE):
+    return TABLE.select(
+        "connection", exchange=pl.lit(None, pl.Int32), kind=pl.lit(None, pl.String), side=pl.lit(None, pl.String),
+        confidence=pl.lit("high"), frame="frame", start="time", end="time", delay=pl.lit(None, pl.Int64),
+        evidence=evidence(("frame", "time", "it")),
+    )
+'''
+
+
+def about_packets(table: str, cutoffs: dict[str, int]) -> str:
+    """A rule with a finding for each row of a table of packets."""
+    return ABOUT_PACKETS.replace("TABLE", table).replace("{CUTOFFS}", repr(cutoffs))
 
 
 Install = Callable[..., None]
@@ -174,6 +212,33 @@ def test_a_name_is_a_rule_or_a_family(module: str, install: Install, analysed: A
     report, [line] = analysed()
     assert [f.rule for f in report.findings] == ["slow-response"]
     assert "one name" in line
+
+
+@pytest.mark.parametrize("epoch_packets", [1, 1000])
+def test_a_rule_may_ask_for_every_segment(epoch_packets: int, install: Install, analysed: Analyse) -> None:
+    install("acme.timing.every_packet", about_packets("segments", {}))
+    report, lines = analysed(epoch_packets=epoch_packets)
+    found = [f for f in report.findings if f.rule == "every-packet"]
+    assert [f.evidence[0].frame for f in found] == [1, 2, 3, 4, 5, 6, 7]
+    # what names no exchange belongs to the one that waited in its time; the FIN comes at the moment of the response
+    assert [f.exchange for f in found] == [None, None, None, 0, 0, 0, None]
+    assert [f.rule for f in report.findings if f.rule != "every-packet"] == ["slow-response"]
+    assert lines == []
+
+
+def test_without_such_a_rule_segments_are_never_a_frame(analysed: Analyse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wiredoctor.analysis.SEGMENTS", None)
+    assert [f.rule for f in analysed()[0].findings] == ["slow-response"]
+
+
+@pytest.mark.parametrize(("shortest", "frames"), [(2_000_000, [7]), (4_000_000, [])])
+def test_a_rule_gets_the_rows_within_its_own_cutoffs(shortest: int, frames: list[int], install: Install, tmp_path: Path) -> None:
+    """The ACK of the head is delayed by 3 ms, for which none of ours looks."""
+    install("acme.timing.every_release", about_packets("releases", {"min_ack_delay": shortest, "max_ack_delay": 10**9}))
+    path = tmp_path / "split.pcap"
+    path.write_bytes(capture(SPLIT))
+    found = wiredoctor.analyze(path, select=["every-release"]).findings
+    assert [f.evidence[0].frame for f in found] == frames
 
 
 def test_what_can_be_shared_is_known_in_one_place() -> None:

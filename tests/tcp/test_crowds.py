@@ -20,7 +20,11 @@ from wiredoctor.scan import BUCKETS, bucket
 from wiredoctor.testing.wire import ACK, FIN, RST, SYN, Peers
 
 OPEN, CHECK = 2 * BUCKETS, 32
-AS_OF_THE_EPOCH = {"connections": ["said_at"], "exchanges": ["rtt_client", "rtt_server"]}
+ROUND_TRIPS = ["rtt_client", "rtt_server"]
+AS_OF_THE_EPOCH = {
+    "connections": ["said_at"], "exchanges": [*ROUND_TRIPS, *(f"at_close_{name}" for name in ROUND_TRIPS)],
+    "finished": ROUND_TRIPS,
+}  # fmt: skip
 """Columns that are taken at the end of an epoch, where the end of a connection is all that ends an exchange."""
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -44,8 +44,9 @@ class ClockSteps:
         interface, link_type = records.columns["interface"], records.columns["link_type"]
         low, high = int(interface.min()), int(interface.max())
         unstamped = records.columns.get(UNSTAMPED)
-        if (missing := high + 1 - self._newest.shape[1]) > 0:
-            self._newest = np.pad(self._newest, ((0, 0), (0, missing + high // 2)))
+        if (missing := high + 1 - int(self._newest.shape[1])) > 0:
+            more = np.zeros((2, missing + high // 2), np.int64)
+            self._newest = np.concatenate((self._newest, more), axis=1)
         if low == high and link_type.min() != NO_PACKET and unstamped is None:
             self._follow(np.arange(len(interface)), records)
             return

@@ -7,7 +7,7 @@ says where the next message begins, otherwise the reader finds its feet again at
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,9 @@ from wiredoctor.http.bursts import find_bursts
 from wiredoctor.http.conversation import Conversation
 from wiredoctor.http.effective_mss import lower
 from wiredoctor.http.endpoints import endpoint_hash
-from wiredoctor.http.exchanges import exchange_table
+from wiredoctor.http.exchanges import Exchanges, exchange_tables
 from wiredoctor.http.faults import fault_table
-from wiredoctor.http.message import AT_CAPTURE_END, IN_HOLE
+from wiredoctor.http.message import ABSENT, AT_CAPTURE_END, IN_HOLE
 from wiredoctor.http.messages import message_table
 from wiredoctor.http.modes import OFF
 from wiredoctor.http.payload import Payload
@@ -47,6 +47,7 @@ from wiredoctor.tables import BURSTS, NEVER, Array, Columns
 
 __all__ = [
     "ANSWERED",
+    "Exchanges",
     "Heard",
     "HttpState",
     "all_said",
@@ -65,18 +66,18 @@ __all__ = [
 
 @dataclass
 class Heard:
-    """What an epoch adds: finished rows of bursts, messages, faults and exchanges (tables of these names)."""
+    """What an epoch adds: finished rows of bursts, messages and faults (tables of these names), and of exchanges."""
 
     bursts: pl.DataFrame
     messages: pl.DataFrame
     faults: pl.DataFrame
-    exchanges: pl.DataFrame
+    exchanges: Exchanges
 
 
 def read(
     s: Columns, groups: Groups, pieces: list[tuple[int, int, int]], acknowledged: tuple[Array, Array], data: Array,
     payload: Payload, facts: dict[str, Array], clock: int, retired: list[int], state: HttpState,
-    tell: Callable[[pl.DataFrame], None],
+    tell: Callable[[Exchanges], None],
 ) -> Heard:  # fmt: skip
     """Reads what an epoch brought and adds the HTTP columns to the segments `s`.
 
@@ -135,8 +136,9 @@ def read(
         endings.end(slot, facts, payload, spoken, state, last_reason=IN_HOLE)
     _answered_late(spoken.intervals[told:], state)
     bursts = _burst_table(rows, state.bursts.close(retired), state)
+    ended = _ended(state)
     _rest(state)
-    return _tables(spoken, bursts, facts, clock, state, (s, groups) if s else None, plain)
+    return _tables(spoken, bursts, facts, clock, state, (s, groups) if s else None, plain, ended)
 
 
 def finish(open_slots: list[int], payload: Payload, facts: dict[str, Array], clock: int, state: HttpState) -> Heard:
@@ -148,6 +150,13 @@ def finish(open_slots: list[int], payload: Payload, facts: dict[str, Array], clo
     bursts = _burst_table({}, state.bursts.close(slots), state)
     _rest(state)
     return _tables(spoken, bursts, facts, clock, state)
+
+
+def _ended(state: HttpState) -> list[Said]:
+    """Return the exchanges that ended in this epoch and of which it is not known what follows, one of a connection at most."""
+    speaking = {conversation.slot: conversation for conversation in state.speaking if conversation.open}
+    first = [(conversation, conversation.open[0]) for conversation in speaking.values()]
+    return [(c, x, False, ABSENT, c.previous, NEVER) for c, x in first if x.final and x.written is None]
 
 
 def _rest(state: HttpState) -> None:
@@ -262,17 +271,24 @@ def _burst_table(rows: Columns, closed: list[dict[str, int]], state: HttpState) 
 
 def _tables(
     spoken: Spoken, bursts: pl.DataFrame, facts: dict[str, Array], clock: int, state: HttpState,
-    epoch: tuple[Columns, Groups] | None = None, plain: Plain | None = None,
+    epoch: tuple[Columns, Groups] | None = None, plain: Plain | None = None, ended: Sequence[Said] = (),
 ) -> Heard:  # fmt: skip
-    exchanges = _exchanges(spoken.said, facts, clock, state, epoch, plain)
+    exchanges = _exchanges(spoken.said, facts, clock, state, epoch, plain, ended)
     messages = message_table(spoken.messages or [])
     return Heard(bursts, messages, fault_table(spoken.faults, facts), exchanges)
 
 
 def _exchanges(
     said: list[Said], facts: dict[str, Array], clock: int, state: HttpState,
-    epoch: tuple[Columns, Groups] | None, plain: Plain | None = None,
-) -> pl.DataFrame:  # fmt: skip
-    rows = rows_of(said)
-    some = {i: x for i, (_, x, *_) in enumerate(said) if x.interim or x.parts}
-    return exchange_table(rows if plain is None else rows + plain.rows, some, facts, clock, state.bursts, epoch)
+    epoch: tuple[Columns, Groups] | None, plain: Plain | None = None, ended: Sequence[Said] = (),
+) -> Exchanges:  # fmt: skip
+    """The rows of exchanges that were `said`, of `plain` ones, and of those that `ended` only."""
+    fresh = [*ended, *(one for one in said if one[1].written is None)]
+    old = [one for one in said if one[1].written is not None]
+    rows = rows_of(fresh) if plain is None else rows_of(fresh) + plain.rows
+    ends = len(rows.slot)
+    listed = [*enumerate(fresh), *enumerate(old, ends)]
+    some = {i: x for i, (_, x, *_) in listed if i < len(ended) or x.interim or x.parts or x.written}
+    return exchange_tables(
+        rows + rows_of(old) if old else rows, some, len(ended), ends, facts, clock, state.bursts, epoch
+    )  # fmt: skip

@@ -17,12 +17,15 @@ _NUMBERS = ("median_chunk", "chunk_lines_alone", "chunks_end_lines", "early_chun
 _NOTHING = (NONE, 0, 0, 0, NEVER, NEVER, NEVER, 0, 0)
 
 
-def add_arrivals(columns: dict[str, Any], bursts: BurstState) -> None:
-    """Adds the columns, and forgets the pauses and pieces of these responses."""
+def add_arrivals(columns: dict[str, Any], bursts: BurstState, kept: int) -> None:
+    """Add the columns, and forget the pauses and pieces of these responses but for the first `kept`."""
     ids = columns["response_message"]
     columns["response_bursts"] = (columns["response_body_bytes"] > 0).astype(np.int32)
     _add_pauses(columns, ids, bursts)
     _add_pieces(columns, ids, bursts)
+    over = ids[kept:]
+    for i in {*_known(over, bursts.pauses), *_known(over, bursts.pieces)}:
+        bursts.forget(int(over[i]))
 
 
 def _add_pauses(columns: dict[str, Any], ids: Array, bursts: BurstState) -> None:
@@ -31,7 +34,7 @@ def _add_pauses(columns: dict[str, Any], ids: Array, bursts: BurstState) -> None
     frames: dict[int, list[int]] = {}
     times: dict[int, list[int]] = {}
     for i in _known(ids, bursts.pauses):
-        found = bursts.pauses.pop(int(ids[i]), None)
+        found = bursts.pauses.get(int(ids[i]))
         if found is not None:
             columns["response_bursts"][i], application[i], paused[i] = found.bursts, found.application, found.paused
             frames[i], times[i] = found.frames, found.times
@@ -46,10 +49,9 @@ def _add_pieces(columns: dict[str, Any], ids: Array, bursts: BurstState) -> None
     numbers[:] = np.array(_NOTHING)[:, None]
     held: dict[int, list[Flight]] = {}
     for i in _known(ids, bursts.pieces):
-        found = bursts.pieces.pop(int(ids[i]), None)
+        found = bursts.pieces.get(int(ids[i]))
         if found is not None:
-            bursts.streams.pop(int(ids[i]), None)
-            found.settle(over=True)
+            found.settle(bursts.cutoffs.min_held_events, over=True)
             numbers[:, i] = _numbers(found)
             if found.shown:
                 held[i] = found.shown

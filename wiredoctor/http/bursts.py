@@ -6,16 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wiredoctor.cutoffs import ALL_SEGMENTS, Cutoffs
 from wiredoctor.http.pieces import Pieces
 from wiredoctor.scan import Groups, group_rows
 from wiredoctor.tables import MILLISECOND, NEVER, SERVER, Array, Columns
 
-SHORTEST_PAUSE = 10 * MILLISECOND
-"""Gaps below this, or below two round trips, are within a burst."""
-TOLD_PAUSE = 50 * MILLISECOND
-"""Application pauses from this on are counted per response (`unchunked-streaming`)."""
-LONG_PAUSE = 500 * MILLISECOND
-"""Application pauses from this on are told to the pieces of event streams (`buffered-stream`)."""
 ACK_TIMER = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so that a longer pause was not one's."""
 
@@ -44,6 +39,13 @@ class BurstState:
     pauses: dict[int, Pauses] = field(default_factory=dict[int, Pauses])
     pieces: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
     streams: dict[int, Pieces] = field(default_factory=dict[int, Pieces])
+    cutoffs: Cutoffs = ALL_SEGMENTS
+
+    def forget(self, message: int) -> None:
+        """Forget the pauses and pieces of a message."""
+        self.pauses.pop(message, None)
+        self.pieces.pop(message, None)
+        self.streams.pop(message, None)
 
     def close(self, slots: list[int]) -> list[dict[str, int]]:
         """Bursts of finished connections."""
@@ -70,12 +72,12 @@ def find_bursts(s: Columns, state: BurstState) -> Columns:
     same = previous == message
     gap = time - s["data_before_time"][rows]
     rtt = np.where((s["rtt_own"] == NEVER) | (s["rtt_other"] == NEVER), 0, s["rtt_own"] + s["rtt_other"])[rows]
-    pause = same & (gap >= np.maximum(SHORTEST_PAUSE, 2 * rtt))
+    pause = same & (gap >= np.maximum(state.cutoffs.min_burst_gap, 2 * rtt))
     why = _reasons(s, rows, gap)
     for i in np.flatnonzero(pause & (s["role"][rows] == SERVER)).tolist():
         _note(s, int(rows[i]), int(gap[i]), all(bool(reason[i]) for reason in why), state)
     for pieces in state.streams.values():
-        pieces.settle()
+        pieces.settle(state.cutoffs.min_held_events)
     begins = pause | ~same
     table = _table(s, rows, side, begins, sides, gap, pause, why, before)
     over = [b for b, new in zip(before, begins[first].tolist(), strict=True) if b is not None and new]
@@ -135,13 +137,14 @@ def _reasons(s: Columns, rows: Array, gap: Array) -> tuple[Array, ...]:
 def _note(s: Columns, row: int, gap: int, application: bool, state: BurstState) -> None:
     pauses = state.pauses.setdefault(int(s["message"][row]), Pauses())
     pauses.bursts += 1
-    if application and gap >= TOLD_PAUSE:
+    if application and gap >= state.cutoffs.min_pause:
         pauses.application += 1
         pauses.paused += gap
         if len(pauses.frames) < 6:
             pauses.frames += [int(s["data_before_frame"][row]), int(s["frame"][row])]
             pauses.times += [int(s["data_before_time"][row]), int(s["time"][row])]
-        pieces = state.streams.get(int(s["message"][row])) if gap >= LONG_PAUSE else None
+    if application and gap >= state.cutoffs.min_event_pause:
+        pieces = state.streams.get(int(s["message"][row]))
         if pieces is not None:
             pieces.paused(int(s["frame"][row]), (int(s["data_before_frame"][row]), int(s["data_before_time"][row])))
 

@@ -209,6 +209,7 @@ class Conversation:
                 passed = awaiting.popleft()
                 passed.settle_for_interim()
                 passed.response_done, passed.over = True, max(passed.over, frame)
+                passed.final = passed.request_done and not self.forced
                 side = 2 * self.slot + reader.direction
                 settled = passed.settled(frame) if passed.request_done else NEVER
                 self.spoken.intervals.extend((side, NO_END, NO_END, NO_END, NEVER, NONE, settled))
@@ -280,6 +281,7 @@ class Conversation:
         else:
             exchange.response, exchange.response_done = message.record(), True
             self.answered(exchange, message.framing == TUNNEL)
+        exchange.final = exchange.request_done and exchange.response_done and not self.forced
 
     def answered(self, exchange: Exchange, tunnel: bool) -> None:
         """A final response has ended: the protocol may change, or a client that waited for that may go on."""

@@ -1,9 +1,13 @@
-"""Exchanges that are over, as rows of tables.EXCHANGES."""
+"""Exchanges that are over, as rows of tables.STORED_EXCHANGES.
+
+A row of `exchanges` is final when the response is, a row of `closes` when it is known what followed; both are made here, of the
+same Exchange. Of most exchanges both are known in one epoch, so that each of their columns is made once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,7 +20,19 @@ from wiredoctor.http.framing import NO_BODY, is_persistent
 from wiredoctor.http.message import RECORD, Exchange
 from wiredoctor.http.rows import Answer, Asked, Coded, Rows
 from wiredoctor.scan import Groups
-from wiredoctor.tables import END_REASONS, EXCHANGES, FRAMINGS, NEVER, SECOND, Array, Columns
+from wiredoctor.tables import (
+    AS_OF,
+    AT_CLOSE,
+    END_REASONS,
+    FINISHED_EXCHANGES,
+    FRAMINGS,
+    NEVER,
+    SECOND,
+    STORED_EXCHANGES,
+    Array,
+    Columns,
+    finished_exchanges,
+)
 
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
 _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
@@ -28,17 +44,37 @@ _PARTS = ("head_last_frame", "head_time", "body_frame", "body_time")
 _RESPONSE_NUMBERS = ("keep_alive_timeout", "keep_alive_max")
 
 
-def exchange_table(
-    rows: Rows, some: dict[int, Exchange], facts: dict[str, Array], clock: int, bursts: BurstState,
-    epoch: tuple[Columns, Groups] | None = None,
-) -> pl.DataFrame:  # fmt: skip
-    """One row per exchange, with the connection's facts as of when it was said.
+class Exchanges(NamedTuple):
+    """Rows of tables.FINISHED_EXCHANGES, and of STORED_EXCHANGES for those of which it is known what followed."""
 
-    `some`: by row, the exchanges with interim responses or a body in the request. `epoch`: its segments, if it has any.
+    finished: pl.DataFrame
+    followed: pl.DataFrame
+
+
+def exchange_tables(
+    rows: Rows, some: dict[int, Exchange], begins: int, ends: int, facts: dict[str, Array], clock: int, bursts: BurstState,
+    epoch: tuple[Columns, Groups] | None = None,
+) -> Exchanges:  # fmt: skip
+    """Make a row per exchange in each table to which it belongs.
+
+    Of the first `begins` it is not known what follows them, of those from `ends` on `exchanges` has a row already.
+    `some`: by row, the exchanges with interim responses or a body in the request, and those whose rows are made at two times.
+    `epoch`: its segments, if it has any.
     """
+    if not len(rows.slot):
+        return Exchanges(FINISHED_EXCHANGES.empty(), STORED_EXCHANGES.empty())
+    columns = _columns(rows, some, begins, facts, clock, bursts, epoch)
+    for i in range(begins):
+        some[i].written = tuple(int(columns[name][i]) for name in AS_OF)
+    frame = STORED_EXCHANGES.frame(columns)
+    return Exchanges(finished_exchanges(frame.head(ends)), frame.slice(begins))
+
+
+def _columns(
+    rows: Rows, some: dict[int, Exchange], begins: int, facts: dict[str, Array], clock: int, bursts: BurstState,
+    epoch: tuple[Columns, Groups] | None,
+) -> dict[str, Any]:  # fmt: skip
     n = len(rows.slot)
-    if not n:
-        return EXCHANGES.empty()
     columns: dict[str, Any] = {}
     slot, client, following = rows.slot, rows.client, rows.following
     columns["connection"], columns["exchange"] = rows.connection, rows.index.astype(np.int32)
@@ -57,21 +93,48 @@ def exchange_table(
         parts[i] = exchange.parts or NEVER
     columns |= {f"request_{name}": parts[:, k].copy() for k, name in enumerate(_PARTS)}
     columns["persistent"] = _persistent(rows) & ~_cut_head(rows.request) & ~_cut_head(rows.response)
-    add_arrivals(columns, bursts)
+    add_arrivals(columns, bursts, begins)
     _timing(columns)
-    columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
     frame = following[:, 1]
     ended = np.maximum(np.maximum(columns["request_last_frame"], columns["response_last_frame"]), rows.over)
     at = np.where(frame == NEVER, NEVER, np.maximum(frame, ended))
     if epoch is not None:
         for i in np.flatnonzero(rows.decided != NEVER).tolist():
             at[i] = _frame_behind(int(rows.decided[i]), int(slot[i]), *epoch)
-        _round_trips(columns, at, slot, client, *epoch)
+    _round_trips(columns, at, slot, client, facts, epoch)
     further = (following[:, 0] & 1) == client
     _connection(columns, (frame, following[:, 3], further), rows.decided, slot, 2 * slot + client, facts, clock)
     _seen(columns, np.where(at == NEVER, FOREVER, at - (rows.decided != NEVER)), 2 * slot + client, facts)
-    columns["hole_before"] |= (rows.gap != NEVER) & (rows.gap <= _last_known(columns))
-    return EXCHANGES.frame(columns)
+    columns["hole_before"] = _hole_before(rows, facts, _last_known(columns))
+    _as_of_end(columns, rows, ended, some, facts, epoch)
+    return columns
+
+
+def _as_of_end(
+    columns: dict[str, Any], rows: Rows, ended: Array, some: dict[int, Exchange], facts: dict[str, Array],
+    epoch: tuple[Columns, Groups] | None,
+) -> None:  # fmt: skip
+    """Put what was known of the connection at the close under names of its own, and in its place what was known in the frame
+    in which the exchange `ended`, where it ended by itself."""
+    columns |= {f"{AT_CLOSE}{name}": columns[name] for name in AS_OF}
+    then: dict[str, Any] = {}
+    _round_trips(then, np.where(rows.final, ended, NEVER), rows.slot, rows.client, facts, epoch)
+    _seen(then, ended, 2 * rows.slot + rows.client, facts)
+    end = np.maximum(columns["request_end"], columns["response_end"])
+    then["hole_before"] = _hole_before(rows, facts, end)
+    for i, exchange in some.items():
+        if exchange.written is not None:
+            for name, value in zip(AS_OF, exchange.written, strict=True):
+                then[name][i] = value
+    for name in AS_OF:
+        columns[name] = np.where(rows.final, then[name], columns[name])
+    columns["final_at"] = np.where(rows.final, end, columns["said_at"])
+
+
+def _hole_before(rows: Rows, facts: dict[str, Array], until: Array) -> Array:
+    """Whether it was known by these times that bytes of the connection are missing."""
+    missing = (facts["unseen_frame"][rows.slot] != NEVER) & (facts["unseen_time"][rows.slot] <= until)
+    return missing | ((rows.gap != NEVER) & (rows.gap <= until))
 
 
 def _cut_head(records: Array) -> Array:
@@ -97,8 +160,15 @@ def _frame_behind(deadline: int, slot: int, s: Columns, groups: Groups) -> int:
     return int(s["frame"][row]) if row < stop else NEVER
 
 
-def _round_trips(columns: dict[str, Any], frame: Array, slot: Array, client: Array, s: Columns, groups: Groups) -> None:
-    """Round trips known before these frames, in which exchanges were over: those of the facts may be of later packets."""
+def _round_trips(
+    columns: dict[str, Any], frame: Array, slot: Array, client: Array, facts: dict[str, Array],
+    epoch: tuple[Columns, Groups] | None,
+) -> None:  # fmt: skip
+    """Round trips known in these frames, in which exchanges were over: those of the facts may be of later packets."""
+    columns["rtt_client"], columns["rtt_server"] = facts["side_rtt"][2 * slot + client], facts["side_rtt"][2 * slot + 1 - client]
+    if epoch is None:
+        return
+    s, groups = epoch
     lowest = int(s["frame"].min())
     group = np.minimum(np.searchsorted(s["slot"][groups.first], slot), groups.count - 1)
     place = (groups.number << 34) + s["frame"] - lowest
@@ -234,8 +304,6 @@ def _connection(
     for name in ("frame", "time", "ack"):
         columns[f"client_rst_{name}"] = np.where(of_this, facts[f"side_rst_{name}"][client], NEVER)
     columns["last"] = last
-    known = _last_known(columns)
-    columns["hole_before"] = (facts["unseen_frame"][slot] != NEVER) & (facts["unseen_time"][slot] <= known)
     over = np.where((deadline != NEVER) & (deadline <= clock), deadline, facts["last_time"][slot])
-    over = np.where(start != NEVER, np.maximum(start, known), over)
+    over = np.where(start != NEVER, np.maximum(start, _last_known(columns)), over)
     columns["said_at"] = np.where(columns["at_capture_end"], clock, over)

@@ -80,12 +80,14 @@ class Exchange:
     `line_at`: when the first line of a head in pieces was there, else None.
     `waited`: when the head of a request could be read that had to wait for bytes before it.
     `over`: the frame that said that nothing can be added, where that is none of its own or of the exchange behind it.
+    `final`: request and response ended by what was captured of them, not by a close, the end of the capture or a limit.
+    `written`: of an exchange whose row of `exchanges` is written, what that says of its connection (tables.AS_OF).
     """
 
     __slots__ = (
         *("index", "interim", "interim_end", "interim_times", "over", "parts", "request", "request_done", "request_fields"),
         *("request_line", "request_offset", "response", "response_done", "response_fields", "response_line"),
-        *("began", "line_at", "upgraded", "waited"),
+        *("began", "final", "line_at", "upgraded", "waited", "written"),
     )
 
     def __init__(self, index: int, line: RequestLine | None, fields: Fields | None, offset: int) -> None:
@@ -94,7 +96,8 @@ class Exchange:
         self.request_done = line is None
         self.response_line: StatusLine | None = None
         self.response_fields: Fields | None = None
-        self.response_done = self.upgraded = False
+        self.response_done = self.upgraded = self.final = False
+        self.written: tuple[int, ...] | None = None
         self.request: Record = ABSENT
         self.response: Record = ABSENT
         self.interim: list[int] | None = None
@@ -144,7 +147,7 @@ class Exchange:
     def leave_unanswered(self) -> None:
         """What may have answered it is not read."""
         self.response, self.response_line, self.response_fields = ABSENT, None, None
-        self.interim, self.interim_times, self.upgraded = None, [], True
+        self.interim, self.interim_times, self.upgraded, self.final = None, [], True, False
 
     def settle_for_interim(self) -> None:
         """An interim response that no final one followed is what there is of the response."""

@@ -15,8 +15,6 @@ GAP = 10 * MILLISECOND
 """Packets that follow each other faster left together."""
 LARGEST = 1024
 """Chunks of more bytes count as of so many: the median of small ones is exact, and what is remembered is bounded."""
-LEAST_EVENTS = 3
-"""Events of a flight that were held back together: two may be a coincidence."""
 SHOWN = 3
 """Flights of held events whose packets are remembered."""
 EARLY = 2
@@ -39,7 +37,7 @@ class Pieces:
 
     `early`: data chunks that began in the first flight, at most EARLY. `alone`: chunk-size lines in packets without content.
     `lines`: every data chunk ended with a newline. `counter`: None where events are not counted.
-    `held`: flights of LEAST_EVENTS or more behind a long pause of the application; `shown`: the first of them.
+    `held`: flights of several events behind a long pause of the application; `shown`: the first of them.
     """
 
     __slots__ = (
@@ -116,10 +114,13 @@ class Pieces:
         if flight is not None:
             flight.pause = before
 
-    def settle(self, *, over: bool = False) -> None:
-        """The pauses of all flights are known, and more events can come to the newest at most (not when it is `over`)."""
+    def settle(self, least: int, *, over: bool = False) -> None:
+        """Count the flights of `least` events or more that were held back.
+
+        The pauses of all flights are known, and more events can come to the newest at most (not when it is `over`).
+        """
         for flight in self.flights.values():
-            if flight.pause is not None and flight.events >= LEAST_EVENTS and (over or flight is not self.newest):
+            if flight.pause is not None and flight.events >= least and (over or flight is not self.newest):
                 self.held += 1
                 if len(self.shown) < SHOWN:
                     self.shown.append(flight)

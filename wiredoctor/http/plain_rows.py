@@ -173,7 +173,7 @@ def _settle(walk: Walk, pairs: Pairs, chosen: _Chosen) -> Plain:
         request[said], response[said],
         [pairs.asked[i][1] for i in places], chosen.asked.only(pair), chosen.answered.only(pair),
         slot[said], connection[said], client[said], index[said], request[said + 1, :4], previous[said],
-        np.full(len(said), NEVER), gap[said], np.full(len(said), NEVER), no, no,
+        np.full(len(said), NEVER), gap[said], np.full(len(said), NEVER), ~no, no, no,
     )  # fmt: skip
     return Plain(rows, intervals)
 
@@ -208,7 +208,7 @@ def _exchange(pairs: Pairs, pair: int, index: int, request: Record, response: Re
     exchange = Exchange(index, RequestLine(method, target, "HTTP/1.1"), fields, request[_OFFSET])
     exchange.response_line, exchange.response_fields = pairs.answers[pair]
     exchange.request, exchange.response = request, response
-    exchange.request_done = exchange.response_done = True
+    exchange.request_done = exchange.response_done = exchange.final = True
     return exchange
 
 

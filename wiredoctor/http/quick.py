@@ -92,7 +92,7 @@ def responses(reader: Reader, items: Items, i: int, stop: int, file: SupportsSli
             number, frames[i], last, times[i], end, head_end, body, due, how, COMPLETE, end if body else NEVER, 0, -1,
             start, until, acks[i],
         )  # fmt: skip
-        exchange.response_done = True
+        exchange.response_done, exchange.final = True, not conversation.forced
         answered = exchange
         awaiting.popleft()
         intervals.extend((side, start, start + head_end, until, number, exchange.index, max(last, exchange.request[2])))

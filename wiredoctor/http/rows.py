@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, TypeVar
@@ -56,7 +56,8 @@ class Rows:
 
     `following` (n, 4): the first four numbers of the message that came next. `previous` (n, 3) as in
     conversation.Previous. `decided`: the deadline behind a close at which it was said, NEVER where something else was the reason.
-    `over`: as in Exchange. `gap`: since when it is known that the connection's framing is not all in the capture, else NEVER.
+    `over`, `final`: as in Exchange. `gap`: since when it is known that the connection's framing is not all in the capture, else
+    NEVER.
     """
 
     request: Array
@@ -73,6 +74,7 @@ class Rows:
     decided: Array
     gap: Array
     over: Array
+    final: Array
     upgraded: Array
     at_capture_end: Array
 
@@ -89,18 +91,20 @@ def rows_of(said: list[Said]) -> Rows:
     """What the readers said, as rows."""
     exchanges = [x for _, x, *_ in said]
     lines = [tuple(x.request_line or ("", "", "")) for x in exchanges]
+    asked = [(method, version, x.request_fields) for (method, _, version), x in zip(lines, exchanges, strict=True)]
+    answered = [(x.response_line, x.response_fields) for x in exchanges]
     conversations = [c for c, *_ in said]
     following = [number for *_, record, _, _ in said for number in record[:4]]
     return Rows(
         numbers([x.request for x in exchanges]), numbers([x.response for x in exchanges]),
         [target for _, target, _ in lines],
-        each([(method, version, x.request_fields) for (method, _, version), x in zip(lines, exchanges, strict=True)]),
-        each([(x.response_line, x.response_fields) for x in exchanges]),
+        coded(asked, [(method, version, id(fields)) for method, version, fields in asked]),
+        coded(answered, [(id(line), id(fields)) for line, fields in answered]),
         whole([c.slot for c in conversations]), whole([c.connection for c in conversations]),
         whole([c.client for c in conversations]), whole([x.index for x in exchanges]),
         whole(following).reshape(-1, 4), whole([number for *_, previous, _ in said for number in previous]).reshape(-1, 3),
         whole([decided for *_, decided in said]), whole([c.gap for c in conversations]),
-        whole([x.over for x in exchanges]),
+        whole([x.over for x in exchanges]), np.array([x.final for x in exchanges], dtype=bool),
         np.array([x.upgraded for x in exchanges], dtype=bool), np.array([at_end for _, _, at_end, *_ in said], dtype=bool),
     )  # fmt: skip
 
@@ -114,6 +118,13 @@ def numbers(records: list[Record]) -> Array:
 def whole(values: Sequence[int]) -> Array:
     """64-bit integers."""
     return np.array(values, dtype=np.int64)
+
+
+def coded(some: list[T], keys: list[Hashable]) -> Coded[T]:
+    """Return rows of which those with equal keys have the same value: most heads of a connection are one object."""
+    places: dict[Hashable, int] = {}
+    which = whole([places.setdefault(key, len(places)) for key in keys])
+    return Coded([some[i] for i in np.unique(which, return_index=True)[1].tolist()], which)
 
 
 def each(some: list[T]) -> Coded[T]:

@@ -93,11 +93,13 @@ def oldest_place(state: HttpState) -> int:
 
 
 def _is_over(exchange: Exchange) -> bool:
-    return exchange.response_done and _is_answered(exchange)
+    return exchange.final or (exchange.response_done and _is_answered(exchange))
 
 
 def _is_answered(exchange: Exchange) -> bool:
     """The request is over, and its answer has begun; where a 100 was waited for, only the whole exchange tells of that."""
+    if exchange.final:
+        return True
     fields = exchange.request_fields
     asked = exchange.request_done and not (fields is not None and fields.expect_continue)
     return asked and exchange.response_line is not None and exchange.response[3] != NEVER

@@ -129,7 +129,7 @@ class Session:
     ) -> None:
         self._capture, self._recorder = capture, recorder
         self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
-        self._analysis = Analysis(capture, modules, Folder(rows), endless=True)
+        self._analysis = Analysis(capture, modules, Folder(rows), rules.cutoffs(modules), endless=True)
         self._certain = Certain(self._analysis, modules, chosen)
         self._analysis.listener = self._certain.said
         self._memory: dict[str, Any] = {}
@@ -318,7 +318,7 @@ class Session:
             if descriptor is not None:
                 with suppress(CaptureError):
                     kept = open_descriptor(descriptor, self.order.file)
-                    made.again[done.summary.file] = Rereading(kept, done.connections.scan, secrets=self._secrets)
+                    made.again[done.summary.file] = Rereading(kept, done.connections.scan, a.cutoffs, secrets=self._secrets)
         made.incomplete += self._why_incomplete()
         return made
 

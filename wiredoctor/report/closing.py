@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from wiredoctor.findings import Checked, Report
-
-_ABOUT_HTTP = ("exchanges", "messages", "bursts", "faults")
-"""Tables that have rows only where HTTP was seen."""
+    from wiredoctor.tables import Subject as TableSubject
 
 _CARRIED = ("http", "tls", "http2", "unknown")
 """What connections with data carry."""
@@ -94,16 +92,10 @@ def _reach(report: Report, counted: dict[str, int], exchanges: dict[str, int], c
     carried = dict.fromkeys(_named(), 0) | counted
     judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in _CARRIED)
-    rows = {
-        **dict.fromkeys(_ABOUT_HTTP, judged),
-        "segments": both,
-        "connections": carried["rows"],
-        "captures": captures,
-        "oddities": captures,
-    }
+    rows: dict[TableSubject, int] = {"exchanges": judged, "segments": both, "connections": carried["rows"], "captures": captures}
     # of payload that is not HTTP only the stalls are judged
     of_http = {**rows, "segments": carried["both_http"]}
-    had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http).get(r.table, captures)]
+    had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http)[_subject_of(r)]]
     not_judged = [
         *(NotJudged("connections", carried[name], why) for name, why in _CONNECTIONS.items() if carried[name]),
         *(NotJudged("exchanges", exchanges[name], why) for name, why in _EXCHANGES.items() if exchanges.get(name)),
@@ -113,6 +105,13 @@ def _reach(report: Report, counted: dict[str, int], exchanges: dict[str, int], c
         not_judged.append(NotJudged("rules", idle, f"{why}, so that there was nothing to check"))
     healthy = tuple(name for name in had if name not in found)
     return Reach(tuple(_looked(report, carried, judged, captures)), healthy, tuple(not_judged))
+
+
+def _subject_of(rule: Checked) -> TableSubject:
+    """Return what the table that a rule reads is about."""
+    from wiredoctor.tables import RULE_TABLES
+
+    return RULE_TABLES[rule.table].subject
 
 
 def _nothing_for(connections: int, exchanges: int) -> str:
@@ -133,7 +132,7 @@ def _looked(report: Report, carried: dict[str, int], exchanges: int, captures: i
 
     asked = report.checked
     capture = {name: rule for name, rule in asked.items() if rule.family == "capture"}
-    timing = {name: rule for name, rule in asked.items() if rule.family == "stalls" and rule.table not in _ABOUT_HTTP}
+    timing = {name: rule for name, rule in asked.items() if rule.family == "stalls" and _subject_of(rule) != "exchanges"}
     connects = {name: rule for name, rule in timing.items() if rule.table == "connections"}
     looked = [
         about("http", carried["both_http"], {name: rule for name, rule in asked.items() if name not in capture}),

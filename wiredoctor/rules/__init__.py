@@ -1,15 +1,15 @@
 """Stage 5, what is wrong: tables -> candidates -> findings. A folder per family, a file per rule.
 
-The door: `catalogue` finds the rules, `select` chooses among them, `find_candidates` runs them epoch by epoch,
-`find_summaries` once at the end, `judge` says what is left of what they found, and `settle` makes findings of it: one
-cause, one finding.
+The door: `catalogue` finds the rules, `select` chooses among them, `cutoffs` collects which rows they need, `find_candidates`
+runs them epoch by epoch, `find_summaries` once at the end, `judge` says what is left of what they found, and `settle` makes
+findings of it: one cause, one finding.
 """
 
 from __future__ import annotations
 
 from wiredoctor.rules.candidates import are_few, find_candidates, find_summaries, joined, judge
 from wiredoctor.rules.clock import unstepped, without_times_across
-from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, select, set_thresholds, with_causes
+from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.settle import settle
 from wiredoctor.rules.window import seen, window
@@ -20,6 +20,7 @@ __all__ = [
     "are_few",
     "begin",
     "catalogue",
+    "cutoffs",
     "failures",
     "find_candidates",
     "find_summaries",

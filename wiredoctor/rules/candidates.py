@@ -13,7 +13,7 @@ from wiredoctor.masking import shown
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import at_work, collected, fit, guarded
-from wiredoctor.tables import SMALL, TABLES
+from wiredoctor.tables import RULE_TABLES, SMALL
 
 
 def find_candidates(
@@ -44,7 +44,7 @@ def find_summaries(
     `few`: as of `are_few`. `many`: so many rows that they are read piece by piece where their order does not matter.
     """
     running = [m for m in at_work(modules.values()) if m.rule.summary]
-    lazy = {name: scan[name] if name in scan else TABLES[name].empty().lazy() for m in running for name in m.tables}
+    lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
     return _find(_promising(running, lazy, few=few, many=many), lazy, few=few, many=many)
 
 
@@ -82,7 +82,7 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
 
 
 def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.LazyFrame:
-    return (tables[name] if name in tables else TABLES[name].empty()).lazy()
+    return (tables[name] if name in tables else RULE_TABLES[name].empty()).lazy()
 
 
 def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False) -> list[RuleModule]:

@@ -39,7 +39,8 @@ def unstepped(
     )
     connections = tables["connections"].filter(~spans)
     whole = connections.select("connection")
-    other = {**tables, "connections": connections, "exchanges": tables["exchanges"].join(whole, on="connection", how="semi")}
+    of_exchanges = {name: tables[name].join(whole, on="connection", how="semi") for name in ("exchanges", "closes")}
+    other = {**tables, "connections": connections, **of_exchanges}
     about = {name: module for name, module in modules.items() if _of_the_capture(module)}
     return [
         (about, dict(tables)),

@@ -61,7 +61,7 @@ def patience(at_least: int) -> pl.Expr:
 def undecided(since: str, at_least: int) -> pl.Expr:
     """The capture ended before the patience since the time in that column was over."""
     c = pl.col
-    return c("at_capture_end") & (c("said_at") - c(since) < patience(at_least))
+    return c("at_capture_end") & (c("final_at") - c(since) < patience(at_least))
 
 
 def rest() -> pl.Expr:

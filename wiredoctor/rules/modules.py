@@ -7,21 +7,24 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
 import polars as pl
 
 import wiredoctor.rules
+from wiredoctor.cutoffs import Cutoffs, least_demanding
 from wiredoctor.findings import Rule, Threshold
-from wiredoctor.rules.plugins import Plugin, added
-from wiredoctor.tables import TABLES
+from wiredoctor.rules.plugins import Plugin, added, at_work, guarded
+from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 
 Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], pl.Expr]
 """A cheap expression over the first table: true on some row wherever `find` has a row."""
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
+DeclareCutoffs = Callable[[], Mapping[str, int]]
+"""Fields of cutoffs.Cutoffs with the values that the rule needs, as it is configured."""
 
 HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
 """The headings of a rule's manual page, in this order, each on a line of its own."""
@@ -43,6 +46,7 @@ class RuleModule(NamedTuple):
     judge: Judge | None
     tables: tuple[str, ...]
     screen: Screen | None = None
+    cutoffs: DeclareCutoffs | None = None
     plugin: Plugin | None = None
 
     @property
@@ -85,9 +89,14 @@ def _describe(module: ModuleType) -> RuleModule:
     if not isinstance(rule, Rule) or not isinstance(find, FunctionType):
         raise RuleError(f"{module.__name__} has no RULE, or no function find")
     tables = find.__code__.co_varnames[: find.__code__.co_argcount]
-    unknown = [t for t in tables if t not in TABLES]
+    unknown = [t for t in tables if t not in RULE_TABLES]
     if unknown or not tables:
-        raise RuleError(f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(TABLES)}")
+        raise RuleError(
+            f"{module.__name__}: find asks for {', '.join(unknown) or 'nothing'}; tables are {', '.join(RULE_TABLES)}"
+        )
+    declare = getattr(module, "cutoffs", None)
+    if declare is None and (events := EVENT_TABLES.keys() & set(tables)):
+        raise RuleError(f"{module.__name__}: find asks for {', '.join(sorted(events))}, and there is no function cutoffs")
     return RuleModule(
         name=name.replace("_", "-"),
         family=family.replace("_", "-"),
@@ -98,6 +107,7 @@ def _describe(module: ModuleType) -> RuleModule:
         judge=getattr(module, "judge", None),
         tables=tables,
         screen=getattr(module, "screen", None),
+        cutoffs=declare,
     )
 
 
@@ -141,6 +151,22 @@ def set_thresholds(modules: Mapping[str, RuleModule], wanted: Mapping[str, Mappi
             except ValueError as error:
                 raise ValueError(f"thresholds.{rule}.{name}: {error}") from None
     return texts
+
+
+def cutoffs(modules: Mapping[str, RuleModule]) -> Cutoffs:
+    """Return the least demanding of the cutoffs that these rules declare, with their thresholds as they are configured now.
+
+    A rule that reads `segments` gets them with everything that their columns describe.
+    """
+    found = least_demanding([guarded(m, partial(_declared, m)) or {} for m in at_work(modules.values()) if m.cutoffs])
+    return found.of_all_segments() if any("segments" in m.tables for m in modules.values()) else found
+
+
+def _declared(module: RuleModule) -> Mapping[str, int]:
+    assert module.cutoffs is not None
+    declared = module.cutoffs()
+    Cutoffs().widened([declared])  # a field that does not exist, or a value that is no number, is an error of this rule
+    return declared
 
 
 def threshold_name(constant: str) -> str:

@@ -23,15 +23,23 @@ def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
 
 
 def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
-    """How sure a statement about a row of `exchanges` is: low behind a hole, medium without handshake or where `inferred`."""
+    """Return how sure a statement about a row of `exchanges` is: low after a gap, medium without handshake or if `inferred`."""
+    return _confidence(inferred, "hole_before", "request_has_hole", "response_has_hole")
+
+
+def close_confidence(inferred: pl.Expr | None = None) -> pl.Expr:
+    """Return the same for a row of `closes`."""
+    return _confidence(inferred, "gap_before", "request_has_gap", "response_has_gap")
+
+
+def _confidence(inferred: pl.Expr | None, *gaps: str) -> pl.Expr:
     c = pl.col
-    hole = c("hole_before") | c("request_has_hole") | c("response_has_hole")
     guessed = ~c("handshake") if inferred is None else ~c("handshake") | inferred
-    return pl.when(hole).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return pl.when(pl.any_horizontal(*gaps)).then(pl.lit("low")).when(guessed).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def server_closed_first() -> pl.Expr:
-    """In a row of `exchanges`: the server closed, and the client had not before it knew of that.
+    """In a row of `closes`: the server closed, and the client had not before it knew of that.
 
     Acknowledgement numbers say so, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was
     sent without knowing of it. Nothing acknowledges an RST.
@@ -39,7 +47,7 @@ def server_closed_first() -> pl.Expr:
     c = pl.col
     knew = ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     # where the capture has holes, what the server acknowledges behind the request may be a FIN that is not in it
-    unseen = (c("hole_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
+    unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
     first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | knew)
     return first & ~unseen & ~c("server_close_contradicted")
 

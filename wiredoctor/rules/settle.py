@@ -14,6 +14,7 @@ from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.places import with_exchanges
 from wiredoctor.rules.software import with_software
+from wiredoctor.tables import RULE_TABLES
 
 _REQUEST = (
     "request_method",
@@ -34,37 +35,40 @@ def settle(
     first_time: int,
     only: Collection[str] | None = None,
     met: Met | None = None,
-    keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+    keep: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]] | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
     `modules` are the rules that ran and `candidates` all that they found. `only` names those to report; the others
     merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
     `met` is told how many candidates and findings are left out because there are too many. `keep` takes out of what is settled
-    (a row per candidate: narrow.core and its endpoints) what is not to be told yet.
+    (a row per candidate: narrow.core and its endpoints) what is not to be told yet, and what was told before.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
     if core.is_empty():
         return []
-    seen = pl.col("rule").is_in([name for name, module in modules.items() if module.tables[0] == "segments"])
-    core = with_exchanges(_with_endpoints(core, connections), seen, exchanges)
+    timed = pl.col("rule").is_in([name for name, module in modules.items() if RULE_TABLES[module.tables[0]].exchange_by_time])
+    core = with_exchanges(_with_endpoints(core, connections), timed, exchanges)
     core = core.filter(~pl.col("id").is_in(_explained(core, modules).implode()))
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     core = _without_overlaps(core)
     if only is not None:
         core = core.filter(pl.col("rule").is_in(list(only)))
+    before: set[int] = set()
     if keep is not None:
-        core = keep(core)
+        core, told_before = keep(core)
         if core.is_empty():
             return []
+        causes = _causes_among(told_before, core, modules)
+        core, before = pl.concat([core, causes]), {*causes["id"]}
     core = narrow.without_too_many(core, limits.FINDINGS, met)
     core = with_software(_with_requests(core, exchanges), connections, exchanges)
     parts = core.partition_by("rule", maintain_order=True)
     from wiredoctor.rules.telling import tell
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
-    return tell(told, _causes(parts, modules), file, first_time)
+    return tell(told, _causes(parts, modules), file, first_time, before)
 
 
 def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
@@ -124,6 +128,15 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule]) -> lis
                     first = cause.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
                     pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
     return sorted(pairs)
+
+
+def _causes_among(told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> pl.DataFrame:
+    """Return the candidates among `told` that caused one of `core`."""
+    if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
+        return told.clear()
+    pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules)
+    fresh = {*core["id"]}
+    return told.filter(pl.col("id").is_in([cause for number, cause in pairs if number in fresh]))
 
 
 _KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "endpoint": ["server"]}

@@ -1,4 +1,4 @@
-"""Which of the candidates of `releases` are stalls, and whose: what one row alone cannot say."""
+"""Which of the candidates of `ack_release` are stalls, and whose: what one row alone cannot say."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import polars as pl
 
+from wiredoctor.rules.ack_release import AT_ONCE
 from wiredoctor.rules.memory import Recent
-from wiredoctor.rules.releases import AT_ONCE
 from wiredoctor.rules.verdicts import Row, Verdict
 from wiredoctor.tables import NEVER
 
@@ -49,10 +49,11 @@ class _Endpoint:
 
 @dataclass(frozen=True)
 class Limits:
-    """Shortest ACK delay (ns) that counts by itself; exchanges of counter-evidence; endpoint sides and connection sides
-    that are remembered."""
+    """Shortest ACK delay (ns) that counts by itself; shortest and longest lateness (ns) of what a probe sent; exchanges of
+    counter-evidence; endpoint sides and connection sides that are remembered."""
 
     shortest: int
+    probe: tuple[int, int]
     exchanges: int
     endpoints: int
     sides: int
@@ -91,7 +92,8 @@ class Stalls:
         """The verdict on a segment that a probe sent, and that was acknowledged by this answer."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
         usual = self._usual(endpoint, row)
-        if 2 * usual >= row.lateness:
+        shortest, longest = self._limits.probe
+        if 2 * usual >= row.lateness or not shortest <= row.lateness <= longest:
             return
         endpoint.probes += 1
         confidence = "low" if endpoint.probes == 1 else "medium"

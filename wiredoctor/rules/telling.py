@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
@@ -75,11 +75,12 @@ def _texts(rule: Rule, kind: str | None) -> _Texts:
 
 
 def tell(
-    parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int
-) -> list[Finding]:
+    parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int,
+    before: Collection[int] = (),
+) -> list[Finding]:  # fmt: skip
     """(rule, what settling made of its candidates, the candidates) for each rule -> findings, worst first, causes before that.
 
-    `causes`: (id, id of a cause) of settled candidates.
+    `causes`: (id, id of a cause) of settled candidates. `before`: ids of those that were told before and only cause others.
     """
     told: dict[int, Finding] = {}
     for module, settled, candidates in parts:
@@ -89,7 +90,8 @@ def tell(
     for number, cause in causes:
         if cause in told:
             of.setdefault(number, []).append(told[cause].place[1])
-    findings = [replace(f, caused_by=tuple(of[number])) if number in of else f for number, f in told.items()]
+    fresh = ((number, f) for number, f in told.items() if number not in before)
+    findings = [replace(f, caused_by=tuple(of[number])) if number in of else f for number, f in fresh]
     return causes_first(sorted(findings, key=_order), lambda finding: (finding,))
 
 

@@ -1,4 +1,4 @@
-"""What is judged in the candidates of `releases`, and what is said of those that are stalls."""
+"""What is judged in the candidates of `ack_release`, and what is said of those that are stalls."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ JUDGED_ONLY = (
         "handshake",
         "mss",
         "held_frame",
-        "ack_before_frame",
-        "ack_before_time",
+        "previous_ack_frame",
+        "previous_ack_time",
         "in_flight",
     ),
     *("lone_ack", "waited", "prompt", "probe", "answers", "part", "ends", "small", "full", "room", "nagle"),
@@ -26,7 +26,7 @@ JUDGED_ONLY = (
 
 
 class Row(NamedTuple):
-    """What judging looks at in a row of `releases.candidates`; times in nanoseconds."""
+    """What judging looks at in a row of `ack_release.candidates`; times in nanoseconds."""
 
     connection: int
     direction: int

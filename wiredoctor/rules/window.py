@@ -13,6 +13,9 @@ from wiredoctor.limits import Limit, Met
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.tables import SECOND
 
+_OF_EXCHANGES = {"exchanges", "closes"}
+"""Tables with a row per exchange."""
+
 
 class Window(NamedTuple):
     """The time (ns since the first packet) from which on connections are compared, and the limit that says so."""
@@ -63,7 +66,7 @@ def seen(
     others = {name: module for name, module in modules.items() if name not in about}
     begun, lasted = pl.col("start") >= of.since, pl.col("end") >= of.since
     parts = [(about, lasted, _asked_for(about)), (others, begun, _asked_for(others))]
-    if kept := [which for _, which, names in parts if names & {"connections", "exchanges"}]:
+    if kept := [which for _, which, names in parts if names & {"connections", *_OF_EXCHANGES}]:
         left_out = tables["connections"].select((~pl.all_horizontal(kept)).sum()).collect(engine="streaming").item()
         met.add(of.limit, left_out + forgotten)
     return [(some, _of_connections(tables, which, names)) for some, which, names in parts]
@@ -77,7 +80,7 @@ def _asked_for(modules: Mapping[str, RuleModule]) -> set[str]:
 def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: set[str]) -> dict[str, pl.LazyFrame]:
     """The tables with only these connections, and their exchanges where these are asked for."""
     connections = tables["connections"].filter(which)
-    if "exchanges" not in names:
+    if not names & _OF_EXCHANGES:
         return {**tables, "connections": connections}
     ids = connections.select("connection").collect(engine="streaming")["connection"].to_numpy()
     first = int(ids.min(initial=0 if not len(ids) else ids[0]))
@@ -88,4 +91,4 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
         return_dtype=pl.Boolean,
         is_elementwise=True,
     )
-    return {**tables, "connections": connections, "exchanges": tables["exchanges"].filter(theirs)}
+    return {**tables, "connections": connections, **{name: tables[name].filter(theirs) for name in names & _OF_EXCHANGES}}

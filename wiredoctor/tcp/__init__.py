@@ -29,6 +29,7 @@ from wiredoctor.tcp.lifecycle import (
     of_ids,
     open_slots,
     release,
+    stalled_since,
     window_closed_since,
     with_packets,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "open_slots",
     "parts",
     "release",
+    "stalled_since",
     "window_closed_since",
     "with_packets",
 ]

@@ -10,13 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wiredoctor.scan import Groups
-from wiredoctor.tables import ACK, MILLISECOND, NEVER, RST, SYN, Array, Columns
+from wiredoctor.tables import ACK, NEVER, RST, SYN, Array, Columns
 from wiredoctor.tcp.handshake import Agreement
 from wiredoctor.tcp.sparse import columns
 from wiredoctor.tcp.state import TcpState
-
-SHORTEST = 20 * MILLISECOND
-"""Windows that were closed for less are not told."""
 
 _KINDS = {
     "after_closed_window": ("?", 0),
@@ -64,7 +61,7 @@ def find_closures(s: Columns, groups: Groups, index: Array, agreement: Agreement
         announces = touched[groups.number] & ((s["flags"] & (ACK | RST | SYN)) == ACK)
         for d in (0, 1):
             rows = np.flatnonzero(announces & (s["direction"] == d))
-            receiver = _Receiver(s, rows, d, agreement.mss[1 - d][rows], found)
+            receiver = _Receiver(s, rows, d, agreement.mss[1 - d][rows], found, state.cutoffs.min_closed_window)
             for group in np.flatnonzero(touched).tolist():
                 slot = int(index[groups.first[group]])
                 receiver.follow(slot, int(groups.first[group]), int(groups.last[group]) + 1, state)
@@ -72,10 +69,13 @@ def find_closures(s: Columns, groups: Groups, index: Array, agreement: Agreement
 
 
 class _Receiver:
-    """The announcements `rows` of direction `d`, and what the other side sends; what is told goes into `found`, by row."""
+    """The announcements `rows` of direction `d`, and what the other side sends; what is told goes into `found`, by row.
 
-    def __init__(self, s: Columns, rows: Array, d: int, mss: Array, found: dict[int, tuple[int, ...]]) -> None:
-        self.s, self.rows, self.d, self.found = s, rows, d, found
+    Windows that were closed for less than `shortest` are left out.
+    """
+
+    def __init__(self, s: Columns, rows: Array, d: int, mss: Array, found: dict[int, tuple[int, ...]], shortest: int) -> None:
+        self.s, self.rows, self.d, self.found, self.shortest = s, rows, d, found, shortest
         window = s["window"][rows]
         self.level = np.where(s["zero_window"][rows], 0, np.where((window < mss) & (window != NEVER), 1, 2))
         sends = s["direction"] != d
@@ -111,7 +111,7 @@ class _Receiver:
                 left = self._opened(carried, first, int(opens[0]), again, end, level)
                 opens = opens[1:]
         time = self.s["time"]
-        for i in np.flatnonzero(time[opens] - time[begins[: len(opens)]] >= SHORTEST).tolist():
+        for i in np.flatnonzero(time[opens] - time[begins[: len(opens)]] >= self.shortest).tolist():
             again = int(begins[i + 1]) if i + 1 < len(begins) else end
             left = self._opened(self._begun(int(begins[i])), int(begins[i]), int(opens[i]), again, end, level)
         if len(begins) > len(opens):
@@ -128,7 +128,7 @@ class _Receiver:
     def _opened(self, closure: Closure, begin: int, row: int, again: int, end: int, level: int) -> Closure | None:
         """The announcement in `row` opens the window that was closed from `begin` on."""
         closure = replace(self._probed(closure, begin, row), opened=self._here(row))
-        if closure.opened[1] - closure.closed[1] < SHORTEST:
+        if closure.opened[1] - closure.closed[1] < self.shortest:
             return None
         return self._tell(closure, row, again, end, level)
 

@@ -149,6 +149,17 @@ def window_closed_since(slot: int, state: TcpState) -> int | None:
     return min((closure.closed[1] for closure in state.closures.get(slot, {}).values()), default=None)
 
 
+def stalled_since(slot: int, state: TcpState) -> int | None:
+    """Return when the earliest stall began that only the next ACK may show, or None; NEVER if its beginning is not known.
+
+    What it shows is that a retransmission ended a time without progress, or that a probe sent what was held back.
+    """
+    sides = 2 * slot, 2 * slot + 1
+    if any(side in state.probes for side in sides):
+        return NEVER
+    return min((state.stalls[side].progress[1] for side in sides if side in state.stalls), default=None)
+
+
 def open_slots(state: TcpState) -> list[int]:
     """Slots of the connections that are not finished, in the order of their ids."""
     slots = [slot for slot in state.flow_keys if state.connections["first_frame"][slot] != NEVER]

@@ -19,10 +19,6 @@ CLOSE = 2 * MILLISECOND
 """Two small segments this close (and closer than the round trip) were not separated by a timer."""
 ALONE = 150 * MILLISECOND
 """With one segment in flight, Linux' tail loss probe comes after 200 ms, its cork timer after 200 ms: before is no timer."""
-PROBE = 200 * MILLISECOND
-"""The least that Linux' tail loss probe waits when one segment is in flight, besides two round trips (TCP_RTO_MIN)."""
-ACK_TIMER = 510 * MILLISECOND
-"""RFC 9293 section 3.8.6.3: an ACK is delayed by less than 500 ms; one that is not there by then is no delayed one."""
 
 
 def prove(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpState) -> Array:
@@ -83,17 +79,19 @@ def find_probes(s: Columns, groups: Groups, index: Array, acks: Acks, state: Tcp
     """The column `probe_frame` (n,): where an ACK shows that a held-back segment left by a timer, and no ACK freed it.
 
     Linux' tail loss probe sends new data that Nagle's algorithm holds back when the ACK of the only segment in flight does
-    not come (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c).
+    not come (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c). An ACK that comes later than any delayed one
+    (RFC 9293 section 3.8.6.3) was not waited for.
     """
     found = np.zeros(len(index), dtype=np.int64)
     _pending_probes(s, groups, index, acks, found, state)
     gap = s["time"] - s["data_before_time"]
-    late = s["small_start"] & s["data_before_small"] & (gap >= PROBE) & (s["data_before_frame"] != NEVER)
+    wait, longest = state.cutoffs.min_probe_wait, state.cutoffs.max_ack_delay
+    late = s["small_start"] & s["data_before_small"] & (gap >= wait) & (s["data_before_frame"] != NEVER)
     late &= s["data_before_end"] > acks.other
     for row in np.flatnonzero(late).tolist():
         rtt = int(s["rtt_own"][row]), int(s["rtt_other"][row])
         alone = s["in_flight_before"][row] <= s["data_before_length"][row]
-        if NEVER in rtt or not alone or not PROBE + sum(rtt) <= gap[row] <= ACK_TIMER + sum(rtt):
+        if NEVER in rtt or not alone or not wait + sum(rtt) <= gap[row] <= longest + sum(rtt):
             continue
         end = int(s["offset"][row]) + int(s["length"][row])
         probe = int(s["frame"][row]), int(s["data_before_end"][row]), end

@@ -18,8 +18,6 @@ from wiredoctor.tcp.acks import Acks
 from wiredoctor.tcp.sparse import columns
 from wiredoctor.tcp.state import TcpState
 
-SHORTEST = 50 * MILLISECOND
-"""Shorter times are not looked at: reordering, tail loss probes and round trips cause them everywhere."""
 DOUBLED = MILLISECOND
 """A mirror port records a packet again within this."""
 
@@ -66,7 +64,7 @@ def recover(s: Columns, groups: Groups, index: Array, acks: Acks, state: TcpStat
     c = state.connections
     frame = np.where(inside, s["frame"][row], c["progress_frame"][index[tries]])
     time = np.where(inside, s["time"][row], c["progress_time"][index[tries]])
-    late = (time != NEVER) & (s["time"][tries] - time >= SHORTEST)
+    late = (time != NEVER) & (s["time"][tries] - time >= state.cutoffs.min_retransmission_delay)
     found: dict[int, tuple[int, ...]] = {}
     duplicates = _duplicates(s, groups, index, state)
     if late.any() or state.stalls or duplicates.size or state.duplicates:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from wiredoctor.tables import MILLISECOND, NEVER, Array, Columns
+from wiredoctor.tables import NEVER, Array, Columns
 from wiredoctor.tcp.sparse import blank
 from wiredoctor.tcp.state import TcpState
-
-LONGEST_GAP = 20 * MILLISECOND
-"""Between the segments of a run."""
 
 _OF_RUN = (("bytes", "i8", 0), ("frame", "i8", NEVER), ("time", "i8", NEVER))
 
@@ -22,7 +19,7 @@ def follow_runs(s: Columns, index: Array, state: TcpState) -> None:
     rows = np.flatnonzero(candidates)
     gap = s["time"][rows] - s["data_before_time"][rows]
     whole = s["data_before_length"][rows] < s["mss"][rows]
-    rows = rows[(gap <= LONGEST_GAP) & (gap >= 0) & whole]
+    rows = rows[(gap <= state.cutoffs.max_run_interval) & (gap >= 0) & whole]
     s["small_run"] = np.zeros(n, dtype=np.int32) if len(rows) else blank(n, "i4", 0)
     for name, kind, value in _OF_RUN:
         s[f"small_run_{name}"] = np.full(n, value, dtype=kind) if len(rows) else blank(n, kind, value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wiredoctor.cutoffs import ALL_SEGMENTS, Cutoffs
 from wiredoctor.limits import Met
 from wiredoctor.tables import NEVER, NONE, Array
 
@@ -219,6 +220,7 @@ class TcpState:
     sent: dict[str, Array] = field(default_factory=dict[str, Array])
     closing: list[int] = field(default_factory=list[int])
     met: Met = field(default_factory=Met)
+    cutoffs: Cutoffs = ALL_SEGMENTS
 
     def allocate(self, count: int) -> list[int]:
         """Slots for new connections."""

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import answered, found, rows
+from tests.rules.frames import followed, found, rows
 
 UNFRAMED = {"response_framing": "close-delimited", "persistent": False, "response_connection_close": True}
 
 
 def delimited(**changes: Any) -> list[dict[str, Any]]:
-    return found("close-delimited", rows("exchanges", answered(**UNFRAMED | changes)))
+    return found("close-delimited", rows("closes", followed(**UNFRAMED | changes)))
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, answered, found, rows
+from tests.rules.frames import MS, S, followed, found, rows
 
 FIN = {"server_close_frame": 6, "server_close_ack": 30, "server_close_offset": 100, "server_close_rst": 0}
 CLIENT_FIN = {"client_close_frame": 7, "client_close_ack": 100, "client_close_rst": 0}
 
 
 def unframed(**changes: Any) -> list[dict[str, Any]]:
-    return found("missing-framing", rows("exchanges", answered(response_framing="close-delimited", **changes)))
+    return found("missing-framing", rows("closes", followed(response_framing="close-delimited", **changes)))
 
 
 def closed_after(wait: int, **changes: Any) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def test_a_response_without_body_counts_from_its_head() -> None:
         pytest.param({"response_framing": "content-length"}, id="length is known"),
         pytest.param({"response_framing": "none"}, id="204, 304, HEAD"),
         pytest.param({"persistent": False}, id="the close was announced"),
-        pytest.param({"last": False}, id="a request followed"),
+        pytest.param({"last_on_connection": False}, id="a request followed"),
         pytest.param({"request_method": "CONNECT"}, id="CONNECT"),
         pytest.param({"upgraded": True}, id="101"),
         pytest.param({"has_request": False}, id="request not captured"),
@@ -59,7 +59,7 @@ def test_a_response_without_body_counts_from_its_head() -> None:
     ],
 )
 def test_silent_though_the_connection_stays_open(changes: dict[str, Any]) -> None:
-    assert found("missing-framing", rows("exchanges", answered(**{"response_framing": "close-delimited"} | changes))) == []
+    assert found("missing-framing", rows("closes", followed(**{"response_framing": "close-delimited"} | changes))) == []
 
 
 def test_silent_when_the_client_closes_within_a_second() -> None:
@@ -74,13 +74,13 @@ def test_silent_when_the_close_was_before_the_response() -> None:
 
 
 def test_silent_when_the_capture_ends_within_a_second() -> None:
-    assert unframed(at_capture_end=True, said_at=1030 * MS - 1) == []
+    assert unframed(at_capture_end=True, final_at=1030 * MS - 1) == []
 
 
 def test_confidence() -> None:
     assert [c["confidence"] for c in closed_after(0)] == ["high"]
     assert [c["confidence"] for c in closed_after(0, handshake=False)] == ["medium"]
-    assert [c["confidence"] for c in closed_after(0, hole_before=True)] == ["low"]
+    assert [c["confidence"] for c in closed_after(0, gap_before=True)] == ["low"]
 
 
 def test_silent_where_another_framing_is_meant() -> None:
@@ -90,6 +90,6 @@ def test_silent_where_another_framing_is_meant() -> None:
 
 def test_silent_where_who_closed_is_not_known() -> None:
     """The server acknowledges what the capture lacks, perhaps the client's FIN; or its own FIN was forged."""
-    assert closed_after(5 * S, hole_before=True, request_end_offset=29) == []
-    assert len(closed_after(5 * S, hole_before=True, request_end_offset=30)) == 1
+    assert closed_after(5 * S, gap_before=True, request_end_offset=29) == []
+    assert len(closed_after(5 * S, gap_before=True, request_end_offset=30)) == 1
     assert closed_after(5 * S, server_close_contradicted=True) == []

@@ -1,4 +1,4 @@
-"""Exchanges by hand that end badly: rows of `exchanges` for the rules about the end of connections."""
+"""Exchanges by hand that end badly: rows of `closes` for the rules about the end of connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tests.rules.frames import MS, S, answered, rows
+from tests.rules.frames import MS, S, followed, rows
 from wiredoctor.rules import catalogue
 
 LOST = {
@@ -59,7 +59,7 @@ TRUNCATED = {
 def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """What the rule makes of these rows, and of these of the table connections where it asks for that: a dict each."""
     module = catalogue()[rule]
-    tables = {"exchanges": rows("exchanges", *exchanges), "connections": rows("connections", *(connections or []))}
+    tables = {"closes": rows("closes", *exchanges), "connections": rows("connections", *(connections or []))}
     found: pl.DataFrame = module.find(*(tables[t].lazy() for t in module.tables)).collect()
     if module.judge is not None:
         found, _ = module.judge(found.sort("frame"), None)
@@ -68,4 +68,4 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
 
 def request(**changes: Any) -> dict[str, Any]:
     """The row of the request that got no answer."""
-    return answered(**LOST | changes)
+    return followed(**LOST | changes)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, answered
+from tests.rules.frames import MS, S, followed
 from tests.rules.lifetime.lost import candidates
 
 DUE = {
@@ -43,7 +43,7 @@ def aborts(*parts: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
     row: dict[str, Any] = {}
     for part in parts:
         row |= part
-    return candidates("client-abort", answered(**row | changes))
+    return candidates("client-abort", followed(**row | changes))
 
 
 def test_rst_before_the_response() -> None:
@@ -71,10 +71,10 @@ SERVER_FIN = {"server_close_frame": 8, "server_close_time": 600 * MS, "server_cl
     [
         pytest.param(500 * MS, SERVER_FIN, "high", id="the server closes too"),
         pytest.param(500 * MS, {"client_rst_frame": 9, "client_rst_time": 1 * S}, "high", id="the client's RST follows"),
-        pytest.param(1010 * MS, {"said_at": 1011 * MS}, "medium", id="a second after the request"),
-        pytest.param(1010 * MS - 1, {"said_at": 1011 * MS}, None, id="a little less"),
-        pytest.param(500 * MS, {"said_at": 5500 * MS}, "medium", id="nothing for five seconds"),
-        pytest.param(500 * MS, {"said_at": 5500 * MS - 1}, None, id="a little less than five seconds"),
+        pytest.param(1010 * MS, {"final_at": 1011 * MS}, "medium", id="a second after the request"),
+        pytest.param(1010 * MS - 1, {"final_at": 1011 * MS}, None, id="a little less"),
+        pytest.param(500 * MS, {"final_at": 5500 * MS}, "medium", id="nothing for five seconds"),
+        pytest.param(500 * MS, {"final_at": 5500 * MS - 1}, None, id="a little less than five seconds"),
     ],
 )
 def test_fin_before_the_response(at: int, changes: dict[str, Any], confidence: str | None) -> None:
@@ -101,7 +101,7 @@ def test_fin_with_the_request(at: int, changes: dict[str, Any], speaks: bool) ->
         pytest.param(50 * MS, {}, False, id="50 ms"),
         pytest.param(50 * MS + 1, {}, True, id="a little later"),
         pytest.param(50 * MS, {"server_close_offset": 43}, True, id="more came"),
-        pytest.param(50 * MS, {"server_close_frame": None, "server_close_offset": None, "said_at": 60 * S}, True, id="open"),
+        pytest.param(50 * MS, {"server_close_frame": None, "server_close_offset": None, "final_at": 60 * S}, True, id="open"),
     ],
 )
 @pytest.mark.parametrize("rtt_client", [0, 20 * MS])
@@ -113,7 +113,7 @@ def test_fin_on_what_it_had_just_read(late: int, changes: dict[str, Any], speaks
 
 
 def test_a_half_closed_client_that_still_receives() -> None:
-    late = {"response_end": 4 * S, "said_at": 60 * S}
+    late = {"response_end": 4 * S, "final_at": 60 * S}
     assert aborts(PART, closes(1500 * MS, rst=False), late) == []
     assert len(aborts(PART, closes(1500 * MS, rst=False), late | {"response_end": 30 * MS})) == 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, answered, connection
+from tests.rules.frames import MS, S, connection, followed
 from tests.rules.lifetime.lost import candidates
 from wiredoctor.rules.defaults import usual
 
@@ -25,13 +25,13 @@ def closing(number: int, after: int, **changes: Any) -> dict[str, Any]:
         "server_close_offset": 40,
         "server_close_rst": 0,
     }
-    return answered(**close | changes)
+    return followed(**close | changes)
 
 
 def used(number: int, after: int, **changes: Any) -> dict[str, Any]:
     """Connection `number`, used again after a rest, as the server saw it."""
     again = {"connection": number, "exchange": 1, "request_frame": 10 * number, "request_start": 60 * S, "rtt_server": 0}
-    return answered(**again | {"previous_end": 60 * S - after} | changes)
+    return followed(**again | {"previous_end": 60 * S - after} | changes)
 
 
 def summaries(*exchanges: dict[str, Any], connections: dict[int, dict[str, Any]] | None = None) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def test_edges_of_the_rest(after: int, speaks: bool) -> None:
     "changes",
     [
         pytest.param({"persistent": False}, id="the close was announced"),
-        pytest.param({"last": False}, id="a request followed"),
+        pytest.param({"last_on_connection": False}, id="a request followed"),
         pytest.param({"upgraded": True}, id="a tunnel"),
         pytest.param({"response_framing": "close-delimited"}, id="the body ends with the connection"),
         pytest.param({"response_end_reason": "fin"}, id="truncated"),
@@ -176,4 +176,4 @@ def test_two_clients_that_keep_connections_longer() -> None:
 def test_confidence() -> None:
     assert [c["confidence"] for c in summaries(closing(1, 5 * S, handshake=False))] == ["medium"]
     assert [c["confidence"] for c in summaries(closing(1, 5 * S, handshake=False), closing(2, 5 * S))] == ["high"]
-    assert [c["confidence"] for c in summaries(closing(1, 5 * S, hole_before=True))] == ["low"]
+    assert [c["confidence"] for c in summaries(closing(1, 5 * S, gap_before=True))] == ["low"]

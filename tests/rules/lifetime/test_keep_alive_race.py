@@ -67,7 +67,7 @@ def test_edge_of_the_rest() -> None:
 
 def test_a_close_that_the_response_before_had_announced() -> None:
     """The client had that response for 6 s: it did not heed it, whether or not the FIN had arrived."""
-    announced = {"previous_close": True, "rtt_client": 20 * MS}
+    announced = {"previous_announced_close": True, "rtt_client": 20 * MS}
     [crossed] = race(**announced)
     assert crossed["kind"] == "race"
     assert "announced the close" in crossed["unaware"]
@@ -83,7 +83,7 @@ def test_a_close_that_the_response_before_had_announced() -> None:
 def test_edges_of_what_the_client_could_know(rest: int, speaks: bool) -> None:
     """The response, 20 ms from the client, ends at 2 s."""
     sent = {"request_start": 2 * S + 20 * MS + rest, "request_end": 8 * S, "rtt_client": 20 * MS}
-    assert bool(race(**sent, previous_close=True)) is speaks
+    assert bool(race(**sent, previous_announced_close=True)) is speaks
     assert race(**sent)
 
 
@@ -95,7 +95,7 @@ def test_edges_of_what_the_client_could_know(rest: int, speaks: bool) -> None:
         pytest.param({"upgraded": True}, id="behind an upgrade"),
         pytest.param({"server_close_frame": None, "server_close_ack": None, "server_close_time": None}, id="nobody closed"),
         pytest.param({"server_close_contradicted": True}, id="a forged FIN: the server goes on"),
-        pytest.param({"hole_before": True, "server_close_ack": 99}, id="far behind the close, in a capture with holes"),
+        pytest.param({"gap_before": True, "server_close_ack": 99}, id="far behind the close, in a capture with holes"),
     ],
 )
 def test_silent(changes: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ def test_a_close_right_after_the_response_is_no_idle_limit() -> None:
 
 def test_the_limit_of_the_pool_is_of_use_where_an_idle_limit_was_met() -> None:
     assert [lost["pool_limit"] for lost in (race() + race(previous_end=None) + race(**RST))] == [True, True, True]
-    for other in (race(server_close_time=3 * S), race(previous_close=True)):
+    for other in (race(server_close_time=3 * S), race(previous_announced_close=True)):
         assert (other[0]["pool_limit"], other[0]["idle_limit"]) == (False, None)
         assert "pool" not in other[0]["shorter"]
 
@@ -133,7 +133,7 @@ def test_the_limit_of_the_pool_is_of_use_where_an_idle_limit_was_met() -> None:
     ],
 )
 def test_when_the_server_closed_is_a_sentence(at: int, announced: bool, said: str) -> None:
-    [lost] = race(server_close_time=at, previous_close=announced)
+    [lost] = race(server_close_time=at, previous_announced_close=announced)
     limit = duration_text(round(lost["limit"].total_seconds() * S)) if lost["limit"] else ""
     assert f"{lost['closed_after']}{limit}{lost['limit_means']}".startswith(f"The server closed {said}")
 
@@ -157,11 +157,11 @@ def test_the_rst_is_shown_where_it_must_be_seen() -> None:
     [
         ({}, "high"),
         ({"handshake": False}, "medium"),
-        ({"hole_before": True}, "low"),
-        ({"at_capture_end": True, "said_at": 8 * S}, "high"),
-        (RST | {"at_capture_end": True, "said_at": 9 * S + 10 * MS}, "high"),
-        (RST | {"at_capture_end": True, "said_at": 9 * S + 10 * MS - 1}, "medium"),
-        (RST | {"at_capture_end": True, "said_at": 9 * S + 10 * MS, "rtt_client": 501 * MS, "rtt_server": 0}, "medium"),
+        ({"gap_before": True}, "low"),
+        ({"at_capture_end": True, "final_at": 8 * S}, "high"),
+        (RST | {"at_capture_end": True, "final_at": 9 * S + 10 * MS}, "high"),
+        (RST | {"at_capture_end": True, "final_at": 9 * S + 10 * MS - 1}, "medium"),
+        (RST | {"at_capture_end": True, "final_at": 9 * S + 10 * MS, "rtt_client": 501 * MS, "rtt_server": 0}, "medium"),
     ],
 )
 def test_confidence(changes: dict[str, Any], confidence: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, answered, found, rows
+from tests.rules.frames import MS, S, followed, found, rows
 
 FIN = {
     "server_close_frame": 6,
@@ -19,7 +19,7 @@ CLIENT_FIN = {"client_close_frame": 7, "client_close_time": 45 * MS, "client_clo
 
 
 def closes(**changes: Any) -> list[dict[str, Any]]:
-    return found("premature-close", rows("exchanges", answered(**FIN | changes)))
+    return found("premature-close", rows("closes", followed(**FIN | changes)))
 
 
 def test_the_server_closes_what_it_left_open() -> None:
@@ -50,7 +50,7 @@ def test_a_401_has_its_own_hint() -> None:
     [
         pytest.param({"server_close_frame": None, "server_close_time": None}, id="nobody closed"),
         pytest.param({"persistent": False}, id="the close was announced"),
-        pytest.param({"last": False}, id="a request followed"),
+        pytest.param({"last_on_connection": False}, id="a request followed"),
         pytest.param({"upgraded": True}, id="101 or CONNECT"),
         pytest.param({"has_request": False}, id="an answer without a request"),
         pytest.param({"has_response": False}, id="no answer"),
@@ -60,7 +60,7 @@ def test_a_401_has_its_own_hint() -> None:
         pytest.param({"server_close_time": 19 * MS}, id="a forged FIN before the response"),
         pytest.param({"response_status": 100}, id="only an interim response"),
         pytest.param({"server_close_contradicted": True}, id="a forged FIN behind the response"),
-        pytest.param({"hole_before": True, "request_end_offset": 29}, id="it acknowledges what may be the client's FIN"),
+        pytest.param({"gap_before": True, "request_end_offset": 29}, id="it acknowledges what may be the client's FIN"),
         pytest.param(CLIENT_FIN | {"client_close_ack": 100}, id="FINs cross"),
         pytest.param(CLIENT_FIN | {"client_close_ack": None, "client_close_rst": 1}, id="RST without ACK flag"),
         pytest.param(CLIENT_FIN | {"server_close_rst": 1}, id="nothing acknowledges an RST"),
@@ -84,13 +84,13 @@ def test_edges_of_the_time_after_the_response(gap: int, speaks: bool) -> None:
     ("changes", "confidence"),
     [
         ({"handshake": False}, "medium"),
-        ({"hole_before": True}, "low"),
-        ({"response_has_hole": True}, "low"),
-        ({"at_capture_end": True, "said_at": 40 * MS + 1 * S}, "high"),
-        ({"at_capture_end": True, "said_at": 40 * MS + 1 * S - 1}, "medium"),
-        ({"at_capture_end": True, "said_at": 40 * MS + 2 * S, "rtt_server": 1 * S}, "high"),
-        ({"at_capture_end": True, "said_at": 40 * MS + 2 * S - 1, "rtt_server": 1 * S}, "medium"),
-        ({"said_at": 40 * MS}, "high"),
+        ({"gap_before": True}, "low"),
+        ({"response_has_gap": True}, "low"),
+        ({"at_capture_end": True, "final_at": 40 * MS + 1 * S}, "high"),
+        ({"at_capture_end": True, "final_at": 40 * MS + 1 * S - 1}, "medium"),
+        ({"at_capture_end": True, "final_at": 40 * MS + 2 * S, "rtt_server": 1 * S}, "high"),
+        ({"at_capture_end": True, "final_at": 40 * MS + 2 * S - 1, "rtt_server": 1 * S}, "medium"),
+        ({"final_at": 40 * MS}, "high"),
     ],
 )
 def test_confidence(changes: dict[str, Any], confidence: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, answered
+from tests.rules.frames import MS, S, followed
 from tests.rules.lifetime.lost import TRUNCATED, candidates, request
 
 CLOSED = {
@@ -63,13 +63,13 @@ def test_an_interim_response_is_no_answer() -> None:
         pytest.param({"server_close_offset": 501}, id="something came behind the request"),
         pytest.param({"request_end_reason": "fin"}, id="the request was not complete"),
         pytest.param({"has_response": True, "response_status": 200}, id="answered"),
-        pytest.param({"previous_close": True}, id="behind a response that announced the close"),
-        pytest.param({"previous_close": True, "previous_end": 8 * S + 1}, id="pipelined behind it"),
+        pytest.param({"previous_announced_close": True}, id="behind a response that announced the close"),
+        pytest.param({"previous_announced_close": True, "previous_end": 8 * S + 1}, id="pipelined behind it"),
         pytest.param({"upgraded": True}, id="after an upgrade"),
         pytest.param({"server_close_contradicted": True}, id="a forged FIN"),
         pytest.param(CLIENT_FIN | {"client_close_ack": 500}, id="FINs cross"),
         pytest.param(CLIENT_FIN | {"client_close_ack": None, "client_close_rst": 1}, id="the client reset it"),
-        pytest.param({"hole_before": True, "server_close_ack": 201}, id="what it acknowledges besides may be a FIN"),
+        pytest.param({"gap_before": True, "server_close_ack": 201}, id="what it acknowledges besides may be a FIN"),
     ],
 )
 def test_no_response_is_silent(changes: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ def test_no_response_is_silent(changes: dict[str, Any]) -> None:
 
 
 def truncated(**changes: Any) -> list[dict[str, Any]]:
-    return candidates("truncated-response", answered(**TRUNCATED | changes))
+    return candidates("truncated-response", followed(**TRUNCATED | changes))
 
 
 def test_fewer_bytes_than_announced() -> None:
@@ -88,14 +88,14 @@ def test_fewer_bytes_than_announced() -> None:
 
 
 def test_what_the_capture_lacks_is_not_missing() -> None:
-    assert truncated(response_has_hole=True, response_body_bytes=2, server_close_offset=60) == []
-    assert [c["came"] for c in truncated(response_has_hole=True, response_body_bytes=2, server_close_offset=59)] == [19]
+    assert truncated(response_has_gap=True, response_body_bytes=2, server_close_offset=60) == []
+    assert [c["came"] for c in truncated(response_has_gap=True, response_body_bytes=2, server_close_offset=59)] == [19]
 
 
 def test_the_last_chunk_is_missing() -> None:
     chunked = {"response_framing": "chunked", "response_body_due": None}
     assert [(c["due"], c["came"]) for c in truncated(**chunked)] == [(None, 2)]
-    assert truncated(**chunked | {"response_has_hole": True}) == []
+    assert truncated(**chunked | {"response_has_gap": True}) == []
 
 
 def test_the_head_breaks_off() -> None:
@@ -135,13 +135,13 @@ CHALLENGE = {
 
 
 def challenged(**changes: Any) -> list[dict[str, Any]]:
-    return candidates("auth-connection-closed", answered(**CHALLENGE | changes))
+    return candidates("auth-connection-closed", followed(**CHALLENGE | changes))
 
 
 def test_the_connection_of_a_challenge_is_closed() -> None:
     assert [(c["scheme"], c["announced"]) for c in challenged()] == [("ntlm", "")]
     assert len(challenged(response_status=407, response_auth_scheme="negotiate")) == 1
-    assert len(challenged(last=False)) == 1
+    assert len(challenged(last_on_connection=False)) == 1
     announced = challenged(response_connection_close=True, persistent=False)
     assert ["Connection: close" in c["announced"] for c in announced] == [True]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, found, rows
+from tests.rules.frames import MS, events, found
 
 
 def crumb(number: int, size: int = 10, **changes: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def crumb(number: int, size: int = 10, **changes: Any) -> dict[str, Any]:
 
 
 def crumbs(*given: dict[str, Any], state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    return found("tinygrams", rows("segments", *given), state=state)
+    return found("tinygrams", events("runs", *given), state=state)
 
 
 def run(count: int, size: int = 10, **changes: Any) -> list[dict[str, Any]]:

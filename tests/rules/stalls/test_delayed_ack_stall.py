@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, found, held, rows
+from tests.rules.frames import MS, events, found, held
 
 RULE = "delayed-ack-stall"
 
@@ -25,7 +25,7 @@ def end(frame: int = 17, **changes: Any) -> dict[str, Any]:
 
 
 def stalls(*given: dict[str, Any], rule: str = RULE) -> list[dict[str, Any]]:
-    return found(rule, rows("segments", *given))
+    return found(rule, events("releases", *given))
 
 
 def test_a_full_segment_released_by_a_delayed_ack() -> None:
@@ -132,6 +132,6 @@ def test_without_handshake_two_releases_must_be_alike() -> None:
 def test_where_an_epoch_ends_does_not_matter() -> None:
     given = [whole(), end(), whole(frame=27, message=2), end(frame=37, message=2)]
     state: dict[str, Any] = {}
-    parts = [s for g in given for s in found(RULE, rows("segments", g), state=state)]
+    parts = [s for g in given for s in found(RULE, events("releases", g), state=state)]
     assert [(s["frame"], s["confidence"]) for s in parts] == [(s["frame"], s["confidence"]) for s in stalls(*given)]
     assert len(parts) == 4

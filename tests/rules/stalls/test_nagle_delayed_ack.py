@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from tests.ladders import check
-from tests.rules.frames import MS, found, held, rows
+from tests.rules.frames import MS, events, found, held
 
 RULE = "nagle-delayed-ack"
 
 
 def stalls(*given: dict[str, Any]) -> list[dict[str, Any]]:
-    return found(RULE, rows("segments", *given))
+    return found(RULE, events("releases", *given))
 
 
 def delayed(delay: int, **changes: Any) -> dict[str, Any]:
@@ -307,7 +307,7 @@ def test_where_an_epoch_ends_does_not_matter() -> None:
     ]
     whole = stalls(*given)
     state: dict[str, Any] = {}
-    parts = [c for g in given for c in found(RULE, rows("segments", g), state=state)]
+    parts = [c for g in given for c in found(RULE, events("releases", g), state=state)]
     assert [(p["frame"], p["delay"], p["confidence"]) for p in parts] == [
         (w["frame"], w["delay"], w["confidence"]) for w in whole
     ]
@@ -405,8 +405,8 @@ def test_a_server_that_is_as_late_by_itself_needed_no_probe() -> None:
 
 def test_an_answer_in_a_later_epoch() -> None:
     state: dict[str, Any] = {}
-    assert found(RULE, rows("segments", probed()), state=state) == []
-    [stall] = found(RULE, rows("segments", answer()), state=state)
+    assert found(RULE, events("releases", probed()), state=state) == []
+    [stall] = found(RULE, events("releases", answer()), state=state)
     assert [e["frame"] for e in stall["evidence"]] == [5, 6, 7]
 
 

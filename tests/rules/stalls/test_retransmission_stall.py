@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, found, rows
+from tests.rules.frames import MS, S, events, found
 
 
 def stalls(**changes: Any) -> list[dict[str, Any]]:
@@ -17,7 +17,7 @@ def stalls(**changes: Any) -> list[dict[str, Any]]:
         "stall_time": 20 * MS, "stall_tries": 1, "first_try_frame": 8, "first_try_time": 230 * MS, "resent_frame": 8,
         "resent_time": 230 * MS, "resent_bytes": 100,
     }  # fmt: skip
-    return found("retransmission-stall", rows("segments", row | changes))
+    return found("retransmission-stall", events("recoveries", row | changes))
 
 
 def test_a_stall() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, found, rows
+from tests.rules.frames import MS, events, found
 
 PROBED = {"window_probes": 2, "window_probe_frame": 7, "window_probe_time": 300 * MS}
 
@@ -19,7 +19,7 @@ def stalls(**changes: Any) -> list[dict[str, Any]]:
         "data_before_last_in_flight": True,
         "closed_frame": 6, "closed_time": 22 * MS, "closed_window": 0, "opened_frame": 8, "opened_time": 522 * MS,
     }  # fmt: skip
-    return found("zero-window-stall", rows("segments", row | changes))
+    return found("zero-window-stall", events("closures", row | changes))
 
 
 def test_a_stall() -> None:

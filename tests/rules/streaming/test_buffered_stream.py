@@ -138,11 +138,10 @@ def after_streaming(**changes: Any) -> list[str]:
         response_framing="chunked",
         response_chunks=4,
         response_application_pauses=2,
-        last=False,
         endpoint=7,
-        said_at=3 * S,
+        final_at=3 * S,
     )
-    late = answered(**LINES | {"response_chunks_end_lines": False}, endpoint=7, said_at=9 * S)
+    late = answered(**LINES | {"response_chunks_end_lines": False}, endpoint=7, final_at=9 * S)
     for name in ("request_start", "request_end", "response_start", "response_end"):
         late[name] += 5 * S
     late["response_body_time"] = late["request_end"] + 1 * S
@@ -151,19 +150,17 @@ def after_streaming(**changes: Any) -> list[str]:
 
 def test_a_server_that_has_streamed_before() -> None:
     assert after_streaming() == ["chunked"]
-    assert after_streaming(last=True, server_close_frame=30) == ["chunked"]
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         pytest.param({"endpoint": 8}, id="another server"),
-        pytest.param({"said_at": 10 * S}, id="known only later"),
+        pytest.param({"final_at": 10 * S}, id="known only later"),
         pytest.param({"response_end": 6 * S}, id="not over then"),
         pytest.param({"response_chunks": None}, id="not in chunks"),
         pytest.param({"response_application_pauses": 0}, id="in one piece"),
-        pytest.param({"last": True}, id="left open: when that is said depends on when the connection is given up"),
-        pytest.param({"last": True, "server_close_frame": 30, "at_capture_end": True}, id="said at the end"),
+        pytest.param({"response_end_reason": "rst"}, id="cut off"),
     ],
 )
 def test_silent_where_it_is_not_known_to_have_streamed(changes: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.proof import close_word, confidence, evidence
+from wiredoctor.rules.proof import close_confidence, close_word, evidence
 
 RULE = Rule(
     severity="note",
@@ -63,17 +63,17 @@ def screen() -> pl.Expr:
     return pl.col("response_framing") == "close-delimited"
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response whose end is the connection's, as it was announced."""
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
-    return exchanges.filter(response & unframed).select(
+    return closes.filter(response & unframed).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("response_frame").alias("frame"),
         c("response_start").alias("start"),
         c("response_end").alias("end"),

@@ -34,7 +34,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import ENDLESS
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 _UNFRAMED = (
@@ -81,7 +81,7 @@ def screen() -> pl.Expr:
     return pl.col("response_framing") == "close-delimited"
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response without framing that claims to be persistent."""
     c = pl.col
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
@@ -89,12 +89,12 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     left_waiting = left_waiting & (left_open | c("closer").is_not_null())
     closed = (c("waited") < WAITING.value) & (c("closer") == "server")
     after = c("closed_at") >= c("response_start")
-    return _with_close(exchanges.filter(_unframed())).filter(after & (left_waiting | closed)).select(
+    return _with_close(closes.filter(_unframed())).filter(after & (left_waiting | closed)).select(
         "connection",
         "exchange",
         pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed")).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("response_frame").alias("frame"),
         c("last_byte").alias("start"),
         c("closed_at").alias("end"),
@@ -115,18 +115,18 @@ def _unframed() -> pl.Expr:
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding")
-    return response & c("last") & c("persistent") & unframed
+    return response & c("last_on_connection") & c("persistent") & unframed
 
 
-def _with_close(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Adds who closed first, when, in which frame, and how long after the body's last byte (nobody: what was seen last)."""
     c = pl.col
     server = server_closed_first()
     client = c("client_close_time").is_not_null()
-    return exchanges.with_columns(
+    return closes.with_columns(
         pl.when(server).then(pl.lit("server")).when(client).then(pl.lit("client")).alias("closer"),
         pl.when(server).then("server_close_frame").when(client).then("client_close_frame").alias("close_frame"),
-        pl.when(server).then("server_close_time").when(client).then("client_close_time").otherwise("said_at").alias("closed_at"),
+        pl.when(server).then("server_close_time").when(client).then("client_close_time").otherwise("final_at").alias("closed_at"),
         pl.when(server).then("server_close_rst").when(client).then("client_close_rst").alias("close_rst"),
         pl.coalesce("response_last_body_time", "response_start").alias("last_byte"),
     ).with_columns((c("closed_at") - c("last_byte")).clip(0).alias("waited"))

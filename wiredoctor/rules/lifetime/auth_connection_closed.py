@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -75,19 +75,19 @@ def screen() -> pl.Expr:
     return pl.col("server_close_frame").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per challenge after which the connection was closed."""
     c = pl.col
     challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start"))
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as it had announced (Connection: close)"))
-    return exchanges.filter(challenge & closed & server_closed_first() & ~c("upgraded")).select(
+    return closes.filter(challenge & closed & server_closed_first() & ~c("upgraded")).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         c("server_close_time").alias("end"),

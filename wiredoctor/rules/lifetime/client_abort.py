@@ -33,7 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import FRAMING_ERRORS, closed_against_request, patience
-from wiredoctor.rules.proof import close_word, confidence, evidence
+from wiredoctor.rules.proof import close_confidence, close_word, evidence
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -84,7 +84,7 @@ def screen() -> pl.Expr:
     return pl.col("client_close_frame").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per exchange in which the client closed before it had acknowledged the whole response, or before that was whole.
 
     Most of them are nobody's fault: `judge` looks closer, which costs an epoch without such rows nothing.
@@ -92,7 +92,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
-    return exchanges.filter(closed & ~taken).with_columns(c("request_frame").alias("frame"))
+    return closes.filter(closed & ~taken).with_columns(c("request_frame").alias("frame"))
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
@@ -114,7 +114,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             "exchange",
             pl.lit(None, pl.String).alias("kind"),
             pl.lit("client").alias("side"),
-            confidence(_may_wait()).alias("confidence"),
+            close_confidence(_may_wait()).alias("confidence"),
             "frame",
             c("request_start").alias("start"),
             c("client_close_time").alias("end"),
@@ -174,7 +174,7 @@ def _left() -> pl.Expr:
     c = pl.col
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
     late = c("client_close_time") - c("request_end") >= HALF_CLOSE.value
-    alone = c("said_at") - c("client_close_time") >= STILL_WAITING.value
+    alone = c("final_at") - c("client_close_time") >= STILL_WAITING.value
     gone = over | ((late | alone) & ~_goes_on())
     answers = (c("client_rst_time") >= c("response_start")) & (
         c("client_rst_time") <= c("response_end") + patience(REFUSED.value)

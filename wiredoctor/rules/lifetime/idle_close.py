@@ -84,20 +84,20 @@ SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
 
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
-    return pl.col("last") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
+    return pl.col("last_on_connection") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that the server closed while idle (`closing`), and per use of one after a rest (not `closing`)."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
-    closing = ((after > IDLE.value) & c("last") & left_open & whole & server_closed_first()).fill_null(False)
+    closing = ((after > IDLE.value) & c("last_on_connection") & left_open & whole & server_closed_first()).fill_null(False)
     # as the server saw it, wherever the capture was taken
     rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
-    rows = exchanges.filter(both & (closing | (rested > IDLE.value).fill_null(False)))
+    rows = closes.filter(both & (closing | (rested > IDLE.value).fill_null(False)))
     used = (rested > IDLE.value).fill_null(False)
     # a row may be both: used after a rest, and closed after another
     facts = [
@@ -108,7 +108,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         c("request_frame", "request_start", "response_last_frame", "response_end"),
         c("server_close_frame", "server_close_time", "server_close_rst"),
         (~c("handshake")).alias("guessed"),
-        c("hole_before").alias("doubtful"),
+        c("gap_before").alias("doubtful"),
     ]
     known = connections.select("connection", "client_host", "server", "history")
     return rows.select(facts).join(known, on="connection", how="left").with_columns(frame=c("request_frame"))

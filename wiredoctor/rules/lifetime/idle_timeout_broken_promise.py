@@ -30,7 +30,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import SELF_FRAMED
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -70,24 +70,24 @@ def screen() -> pl.Expr:
     return pl.col("server_close_frame").is_not_null() & pl.col("response_keep_alive_timeout").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that the server closed sooner than it had said."""
     c = pl.col
     idle = c("server_close_time") - c("response_end")
     promised = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
     # the server may have handed its last byte to its kernel long before that was on the wire, and counts from then
     longest = c("server_close_time") - c("response_start")
-    early = (idle > IDLE.value) & (longest < promised - EARLY.value) & c("last")
+    early = (idle > IDLE.value) & (longest < promised - EARLY.value) & c("last_on_connection")
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED) & c("has_request")
     most = c("response_keep_alive_max")
     another = most.is_null() | (most > 0)
-    return exchanges.filter(early & whole & left_open & another & server_closed_first()).select(
+    return closes.filter(early & whole & left_open & another & server_closed_first()).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("response_frame").alias("frame"),
         c("response_end").alias("start"),
         c("server_close_time").alias("end"),

@@ -37,7 +37,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
-from wiredoctor.rules.proof import close_word, confidence, evidence
+from wiredoctor.rules.proof import close_confidence, close_word, evidence
 from wiredoctor.rules.words import DURATION, duration
 
 _IDLE = "The connection had been idle for {idle}{idle_unknown}."
@@ -100,18 +100,18 @@ def screen() -> pl.Expr:
     return pl.col("server_close_frame").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that met a closed connection."""
     c = pl.col
     lost = c("has_request") & ~c("has_response") & ~c("upgraded") & c("server_close_frame").is_not_null()
     # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
-    lost = lost & ~(c("hole_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
+    lost = lost & ~(c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
     # pipelined behind a response that announced the close: the server has not broken a promise, nor has the client known
-    lost = lost & ~(c("previous_close") & (rest() < 0).fill_null(False))
+    lost = lost & ~(c("previous_announced_close") & (rest() < 0).fill_null(False))
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     kind = pl.when(closed_against_request()).then(pl.when(covers).then(pl.lit("stale-pool")).otherwise(pl.lit("race")))
     rows = (
-        exchanges.filter(lost & (closed_against_request() | _forgotten()))
+        closes.filter(lost & (closed_against_request() | _forgotten()))
         .with_columns(
             kind.otherwise(pl.lit("forgotten")).alias("kind"),
             rest().clip(0).alias("idle"),
@@ -127,7 +127,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         "kind",
         pl.lit("client").alias("side"),
-        confidence(forgotten & undecided("server_close_time", DECIDED.value)).alias("confidence"),
+        close_confidence(forgotten & undecided("server_close_time", DECIDED.value)).alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         pl.max_horizontal("request_end", "server_close_time").alias("end"),
@@ -150,7 +150,7 @@ def _forgotten() -> pl.Expr:
     alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (rest() >= REST.value)
     first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
-    return (alone & answers & first & ~c("previous_close")).fill_null(False)
+    return (alone & answers & first & ~c("previous_announced_close")).fill_null(False)
 
 
 def _texts() -> list[pl.Expr]:
@@ -161,7 +161,7 @@ def _texts() -> list[pl.Expr]:
     together = c("limit") == 0
     behind = pl.when(together).then(pl.lit("together with")).otherwise(pl.lit(" after")) + pl.lit(" the response before")
     means = (
-        pl.when("previous_close")
+        pl.when("previous_announced_close")
         .then(behind + pl.lit(", which had announced that (Connection: close, or what means the same)"))
         .when(soon)
         .then(behind + pl.lit(": that is no idle limit, but a close that nothing announced (premature-close)"))
@@ -170,16 +170,16 @@ def _texts() -> list[pl.Expr]:
         .otherwise(pl.lit(""))
     )
     known = c("limit").is_not_null()
-    idle = ~soon.fill_null(False) & ~c("previous_close")
+    idle = ~soon.fill_null(False) & ~c("previous_announced_close")
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
     named = pl.when(known & ~soon).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
     return [
         pl.when(c("idle").is_null()).then(pl.format("a time that is not known: {}", first)).alias("idle_unknown"),
         (
             pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
-            + pl.when("previous_close").then(pl.lit(_WARNED)).otherwise(pl.lit(", so the client could not know"))
+            + pl.when("previous_announced_close").then(pl.lit(_WARNED)).otherwise(pl.lit(", so the client could not know"))
         ).alias("unaware"),
-        pl.when(known & (soon | c("previous_close")))
+        pl.when(known & (soon | c("previous_announced_close")))
         .then(pl.lit("The server closed it "))
         .when(known)
         .then(pl.lit("The server closed it after "))
@@ -190,7 +190,7 @@ def _texts() -> list[pl.Expr]:
         pl.when(known).then(pl.lit(".")).otherwise(pl.lit("")).alias("stop"),
         pl.when(idle).then("limit").alias("idle_limit"),
         idle.alias("pool_limit"),
-        pl.when("previous_close")
+        pl.when("previous_announced_close")
         .then(pl.lit(_HEED))
         .when(idle)
         .then(pl.format(_SHORTER, named))

@@ -33,7 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import ENDLESS, FRAMING_ERRORS, SELF_FRAMED
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -73,14 +73,16 @@ LINGERS = Threshold("5 s", "longer than any round trip, and than a server needs 
 
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
-    late = pl.col("said_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
+    late = pl.col("final_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
     return late & ~pl.col("persistent")
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that should have been closed and was not."""
     c = pl.col
-    answered = c("has_request") & c("has_response") & ~c("upgraded") & c("last") & c("both_directions") & ~c("persistent")
+    answered = (
+        c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
+    )
     final = (c("response_status") >= 200) & (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
     left = c("client_close_time").is_null() | (c("client_close_time") - c("response_end") - _way() > LINGERS.value)
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
@@ -88,8 +90,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
     waited = delimited & ~c("response_content_type").is_in(ENDLESS) & (c("server_close_time") - c("last_byte") >= LINGERS.value)
     first = pl.min_horizontal("server_close_time", "client_close_time")
-    rows = exchanges.filter(answered & final).with_columns(
-        pl.coalesce(first, "said_at").alias("closed_at"),
+    rows = closes.filter(answered & final).with_columns(
+        pl.coalesce(first, "final_at").alias("closed_at"),
         pl.coalesce("response_last_body_time", "response_start").alias("last_byte"),
     )
     return _told(rows.filter(lingers | waited))
@@ -123,7 +125,7 @@ def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         pl.when(delimited).then(pl.lit("close-delimited")).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("response_frame").alias("frame"),
         "start",
         (c("start") + c("waited")).alias("end"),

@@ -29,7 +29,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.closes import request_taken
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -62,7 +62,7 @@ def screen() -> pl.Expr:
     return pl.col("server_close_frame").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that was received and not answered."""
     c = pl.col
     asked = c("has_request") & (c("request_end_reason") == "complete") & c("server_close_frame").is_not_null() & ~c("upgraded")
@@ -72,10 +72,10 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
     nothing = (~c("has_response") | interim) & (c("server_close_offset") <= sent)
     # who asks behind an answer that announced the close has to repeat it on another connection
-    promised = ~c("previous_close")
+    promised = ~c("previous_announced_close")
     wait = (c("server_close_time") - c("request_end")).clip(0)
     said = pl.when(interim).then(pl.format(" (but for an interim {})", "response_status")).otherwise(pl.lit(""))
-    lost = exchanges.filter(asked & nothing & promised & request_taken() & server_closed_first())
+    lost = closes.filter(asked & nothing & promised & request_taken() & server_closed_first())
     # of a pipeline all that was not answered is told with the first of it
     together = lost.with_columns(
         pl.len().over("connection").alias("requests"), c("exchange").min().over("connection").alias("first")
@@ -87,7 +87,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         c("server_close_time").alias("end"),

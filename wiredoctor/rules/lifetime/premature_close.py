@@ -32,7 +32,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import FRAMING_ERRORS, SELF_FRAMED, undecided
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -83,22 +83,22 @@ def screen() -> pl.Expr:
     return pl.col("server_close_frame").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per exchange after which the server closed though nobody had said so."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
     # a FIN or RST from before the response is forged, or of a connection before this one
-    closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last")
+    closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
     promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
     unauthorized = c("response_status") == 401
-    return exchanges.filter(promised & whole & self_framed & closed & server_closed_first()).select(
+    return closes.filter(promised & whole & self_framed & closed & server_closed_first()).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence(undecided("server_close_time", DECIDED.value)).alias("confidence"),
+        close_confidence(undecided("server_close_time", DECIDED.value)).alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         c("server_close_time").alias("end"),

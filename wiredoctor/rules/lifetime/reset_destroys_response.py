@@ -31,7 +31,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import patience
-from wiredoctor.rules.proof import confidence, evidence
+from wiredoctor.rules.proof import close_confidence, evidence
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -73,7 +73,7 @@ def screen() -> pl.Expr:
     return pl.col("server_rst_frame").is_not_null() & (pl.col("request_body_bytes") > 0)
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per answer that a reset ran after while its request was still coming."""
     c = pl.col
     answered = c("has_request") & c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
@@ -84,7 +84,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     at_once = (c("server_rst_frame") >= c("response_frame")) & (gap <= patience(AT_ONCE.value))
     # nothing that comes behind a FIN of the client is a request; an RST of its own answers what it did not expect any more
     alone = c("client_close_frame").is_null() | ((c("client_close_rst") == 1) & (c("client_close_frame") > c("server_rst_frame")))
-    rows = exchanges.filter(answered & body & at_once & alone & _unread("response_ack") & _unread("server_close_ack"))
+    rows = closes.filter(answered & body & at_once & alone & _unread("response_ack") & _unread("server_close_ack"))
     received = pl.min_horizontal(
         (c("response_ack") - c("request_offset") - c("request_head_bytes")).clip(0), "request_body_bytes"
     )
@@ -95,7 +95,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("request_frame").alias("frame"),
         c("request_start").alias("start"),
         c("server_rst_time").alias("end"),

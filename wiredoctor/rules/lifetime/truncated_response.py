@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.proof import close_word, confidence, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import duration
 
 RULE = Rule(
@@ -69,16 +69,16 @@ def screen() -> pl.Expr:
     return pl.col("server_close_frame").is_not_null()
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response that was cut off by its sender."""
     c = pl.col
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
-    rows = exchanges.filter(c("has_request") & c("has_response") & ~c("upgraded") & cut & server_closed_first())
+    rows = closes.filter(c("has_request") & c("has_response") & ~c("upgraded") & cut & server_closed_first())
     # how far the server had sent: the close says so, whatever the capture lacks of it
     sent = c("server_close_offset") - c("response_offset")
     head, sized = c("response_framing") == "none", c("response_framing") == "content-length"
     body = (sent - c("response_head_bytes")).clip(0)
-    missing = pl.when(sized).then(body < c("response_body_due")).otherwise(~c("response_has_hole"))
+    missing = pl.when(sized).then(body < c("response_body_due")).otherwise(~c("response_has_gap"))
     known = c("response_framing").is_in(["none", "content-length", "chunked"]) & (c("server_close_time") >= c("response_start"))
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
     of_head = pl.lit("bytes of it")
@@ -87,7 +87,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         "exchange",
         pl.lit(None, pl.String).alias("kind"),
         pl.lit("server").alias("side"),
-        confidence().alias("confidence"),
+        close_confidence().alias("confidence"),
         c("response_frame").alias("frame"),
         c("request_start").alias("start"),
         c("server_close_time").alias("end"),

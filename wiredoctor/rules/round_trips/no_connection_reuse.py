@@ -95,11 +95,11 @@ SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
 
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
-    alone = pl.col("last") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
+    alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection: the time that it was in use, and whether (`kind`) it was given up after one exchange."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
@@ -108,14 +108,14 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     soon = (closed - c("response_end") <= IMMEDIATE.value).fill_null(False)
     kept = c("persistent") & c("response_framing").is_in(SELF_FRAMED) & ~soon
     asked = c("request_connection_close") & (c("response_version") == "HTTP/1.1")
-    last = exchanges.filter(c("last")).select(
+    last = closes.filter(c("last_on_connection")).select(
         "connection",
         "exchange",
         pl.when(single & kept).then(pl.lit("kept")).when(single & asked).then(pl.lit("asked")).alias("kind"),
         pl.min_horizontal(c("response_keep_alive_timeout").cast(pl.Int64) * SECOND, pl.lit(KEPT.value)).alias("keeps"),
         closed.alias("closed"),
         c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
-        c("hole_before").alias("doubtful"),
+        c("gap_before").alias("doubtful"),
     )
     known = connections.select(
         *("connection", "client_host", "server", "exchanges", "end"),

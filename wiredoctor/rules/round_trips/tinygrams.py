@@ -55,6 +55,7 @@ RULE = Rule(
 )
 
 SURE_WAY = Threshold("5 ms", "a shorter round trip varies too much to tell how many of them a run took")
+MAX_INTERVAL = Threshold("20 ms", "between two segments of a run; slower writes are separate events")
 MIN_SEGMENTS = Threshold("8 segments", "so many small writes are a habit of the program, fewer an accident")
 LARGEST_SHARE = Threshold("25 %", "of the MSS, on average: below it, a quarter of the packets would do")
 LONGEST_LOOK = Threshold("64 segments", "a run that has not shown itself by then is not looked at further")
@@ -63,41 +64,37 @@ SIDES = Threshold("16384 connection sides", "bounds the memory for runs that hol
 _JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "boundary", "length")
 
 
-def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("small_run") >= 2
+def cutoffs() -> dict[str, int]:
+    """Return the limits beyond which no row of `runs` is needed."""
+    return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value}
 
 
-def find(segments: pl.LazyFrame) -> pl.LazyFrame:
+def find(runs: pl.LazyFrame) -> pl.LazyFrame:
     """A row per small segment that may prove a run (see `judge`), and per one that begins another message within a run."""
     c = pl.col
     run = c("small_run")
-    boundary = c("message") != c("data_before_message")
-    return (
-        segments.filter((run >= 2) & (run <= LONGEST_LOOK.value))
-        .filter(c("message").is_not_null() & ((run >= MIN_SEGMENTS.value) | boundary.fill_null(True)))
-        .select(
-            "connection",
-            "exchange",
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit(None, pl.String).alias("side"),
-            "direction",
-            _confidence().alias("confidence"),
-            "frame",
-            c("frame").alias("last_frame"),
-            c("time").alias("start"),
-            c("time").alias("end"),
-            pl.lit(None, pl.Int64).alias("delay"),
-            (_nagle_off() & ~c("event_stream")).alias("proved"),
-            boundary.fill_null(True).alias("boundary"),
-            run.alias("run"),
-            c("small_run_bytes").alias("run_bytes"),
-            c("small_run_frame").alias("run_frame"),
-            c("small_run_time").alias("run_time"),
-            "length",
-            "mss",
-            pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
-        )
+    boundary = c("message") != c("previous_data_message")
+    return runs.filter((run <= LONGEST_LOOK.value) & ((run >= MIN_SEGMENTS.value) | boundary.fill_null(True))).select(
+        "connection",
+        "exchange",
+        pl.lit(None, pl.String).alias("kind"),
+        pl.lit(None, pl.String).alias("side"),
+        "direction",
+        _confidence().alias("confidence"),
+        "frame",
+        c("frame").alias("last_frame"),
+        c("time").alias("start"),
+        c("time").alias("end"),
+        pl.lit(None, pl.Int64).alias("delay"),
+        (_nagle_off() & ~c("event_stream")).alias("proved"),
+        boundary.fill_null(True).alias("boundary"),
+        run.alias("run"),
+        c("small_run_bytes").alias("run_bytes"),
+        c("small_run_frame").alias("run_frame"),
+        c("small_run_time").alias("run_time"),
+        "length",
+        "mss",
+        pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
     )
 
 
@@ -157,11 +154,11 @@ def _nagle_off() -> pl.Expr:
     receiver, too, where every segment may be acknowledged as soon as it is captured."""
     c = pl.col
     earlier = c("small_run_bytes") - c("length")
-    rtt = c("rtt_own") + c("rtt_other")
+    rtt = c("rtt_own") + c("rtt_peer")
     quick = 2 * (c("time") - c("small_run_time")) < (c("small_run") - 1) * rtt
     faster = c("handshake") & (quick & (rtt >= SURE_WAY.value)).fill_null(False)
-    answers = c("rtt_other").is_not_null()  # else the receiver's ACKs may not be in the capture
-    return c("nagle_off") | ((2 * c("in_flight_before") >= earlier) & answers) | faster
+    answers = c("rtt_peer").is_not_null()  # else the receiver's ACKs may not be in the capture
+    return c("nagle_disabled") | ((2 * c("in_flight_before") >= earlier) & answers) | faster
 
 
 def _confidence() -> pl.Expr:

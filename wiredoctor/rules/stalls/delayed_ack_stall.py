@@ -37,7 +37,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules import releases, stalled
+from wiredoctor.rules import ack_release, stalled
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.verdicts import JUDGED_ONLY, said
 
@@ -82,21 +82,27 @@ ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for earlier stal
 SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")
 
 
-def find(segments: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per S that came next after a delayed pure ACK, as `nagle-delayed-ack` asks for: one query serves both."""
-    return releases.candidates(segments, MIN_SHORT_ACK_DELAY.value, MAX_ACK_DELAY.value, QUICK_ACK.value)
+def cutoffs() -> dict[str, int]:
+    """Return the limits beyond which no row of `releases` is needed."""
+    return {"min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value), "max_ack_delay": MAX_ACK_DELAY.value}
+
+
+def find(releases: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per S that came next after a delayed pure ACK."""
+    shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
+    rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
+    return rows.filter(pl.col("waited") & ~pl.col("prompt"))
 
 
 def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.DataFrame, stalled.Stalls]:
     """The stalls among them that small writes do not explain; `state` is what earlier rows said."""
-    limits = stalled.Limits(MIN_ACK_DELAY.value, 1, ENDPOINTS.value, SIDES.value)
+    limits = stalled.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
     memory = state or stalled.Stalls("whole", limits)
-    late = candidates.filter(pl.col("waited") & ~pl.col("prompt"))
-    verdicts = memory.judge(late)
-    found = said(late, verdicts)
+    verdicts = memory.judge(candidates)
+    found = said(candidates, verdicts)
     if not verdicts and candidates.height:
         return found, memory
-    found = found.with_columns(*releases.texts(), *_limit(), _evidence())
+    found = found.with_columns(*ack_release.texts(), *_limit(), _evidence())
     return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory
 
 
@@ -116,10 +122,10 @@ def _limit() -> list[pl.Expr]:
 
 
 def _evidence() -> pl.Expr:
-    first = releases.data_note(pl.format("D, the data: {} bytes leave, and {} are on their way", "sent_bytes", "in_flight"))
+    first = ack_release.data_note(pl.format("D, the data: {} bytes leave, and {} are on their way", "sent_bytes", "in_flight"))
     freed = pl.format("S, what had to wait: {} bytes, sent as K arrives", "held_bytes")
     return evidence(
         ("frame", "start", first),
-        ("ack_before_frame", "ack_before_time", releases.ack_note()),
+        ("previous_ack_frame", "previous_ack_time", ack_release.ack_note()),
         ("held_frame", "end", freed),
     )

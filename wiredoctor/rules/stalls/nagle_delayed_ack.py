@@ -46,7 +46,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules import releases, stalled
+from wiredoctor.rules import ack_release, stalled
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.verdicts import JUDGED_ONLY, said
 from wiredoctor.tables import SERVER
@@ -134,25 +134,43 @@ MIN_ACK_DELAY = Threshold(
 MAX_ACK_DELAY = Threshold("510 ms", "RFC 9293 section 3.8.6.3 allows less than 500 ms; 10 ms for the clock of the capture")
 MIN_SHORT_ACK_DELAY = Threshold("8 ms", "Windows' datacenter profile waits 10 ms; shorter delays cannot be told from a busy host")
 QUICK_ACK = Threshold("5 ms", "an ACK within this was not delayed by a timer: what S needs then, the application needs")
+TAIL_LOSS_PROBE = Threshold(
+    "200 ms", "besides round trips, the least that Linux' tail loss probe waits with one segment in flight (TCP_RTO_MIN)"
+)
 COUNTER_EVIDENCE = Threshold("16 exchanges", "enough for a median, few enough to follow a change of load")
 ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for counter-evidence; the least recently seen is forgotten")
 SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")
 
 
-def find(segments: pl.LazyFrame) -> pl.LazyFrame:
+def cutoffs() -> dict[str, int]:
+    """Return the limits beyond which no row of `releases` is needed."""
+    return {
+        "min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value),
+        "max_ack_delay": MAX_ACK_DELAY.value,
+        "max_quick_ack": QUICK_ACK.value,
+        "min_lateness": QUICK_ACK.value,
+        "min_probe_wait": TAIL_LOSS_PROBE.value,
+    }
+
+
+def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     """A row per S whose D was acknowledged by a pure ACK at once (counter-evidence) or late (opportunity), or not at all."""
-    return releases.candidates(segments, MIN_SHORT_ACK_DELAY.value, MAX_ACK_DELAY.value, QUICK_ACK.value)
+    shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
+    rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
+    long = pl.col("end") - pl.col("start") >= TAIL_LOSS_PROBE.value
+    return rows.with_columns((pl.col("probe") & long).fill_null(False).alias("probe"))
 
 
 def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.DataFrame, stalled.Stalls]:
     """The stalls among them, with kind, delay and confidence as far as earlier rows say; `state` is what they said."""
-    limits = stalled.Limits(MIN_ACK_DELAY.value, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
+    probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
+    limits = stalled.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or stalled.Stalls("nagle", limits)
     verdicts = memory.judge(candidates)
     found = said(candidates, verdicts)
     if not verdicts and candidates.height:
         return found, memory
-    texts = [*releases.texts(), _what().alias("what"), _before().alias("before"), _doubt().alias("doubt"), _evidence()]
+    texts = [*ack_release.texts(), _what().alias("what"), _before().alias("before"), _doubt().alias("doubt"), _evidence()]
     return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
 
@@ -174,13 +192,13 @@ def _doubt() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    first = releases.data_note(pl.format("D, the data: {} bytes leave", "sent_bytes"))
+    first = ack_release.data_note(pl.format("D, the data: {} bytes leave", "sent_bytes"))
     freed = pl.format("S, what was held back: {} bytes, sent as K arrives", "held_bytes")
     probed = pl.format("S, what was held back: {} bytes, sent by a timer", "held_bytes")
     by_timer = pl.col("kind") == "probe-released"
     return evidence(
         ("frame", "start", first),
-        ("ack_before_frame", "ack_before_time", releases.ack_note()),
+        ("previous_ack_frame", "previous_ack_time", ack_release.ack_note()),
         ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
         ("answer_frame", "answer_time", "the first ACK of D, and of S with it"),
     )

@@ -69,8 +69,10 @@ RULE = Rule(
     explained_by=(("zero-window-stall", "time"),),
 )
 
-MIN_GAP = Threshold(
-    "150 ms", "below the shortest common retransmission timers (200 ms Linux); times below 50 ms are never looked at"
+MIN_GAP = Threshold("150 ms", "below the shortest common retransmission timers (200 ms Linux)")
+EARLIEST_RETRANSMISSION = Threshold(
+    "50 ms",
+    "without progress before a retransmission that counts; reordering, tail loss probes and round trips cause sooner ones",
 )
 MAX_ANSWER = Threshold(
     "5 s",
@@ -80,25 +82,24 @@ DUPLICATE_ACKS = Threshold("3 ACKs", "so many make a sender retransmit before it
 FAST = Threshold("4 round trips", "duplicate ACKs mend a loss in one, or in some more with full queues; later it was the timer")
 
 
-def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("ends_stall")
+def cutoffs() -> dict[str, int]:
+    """Return the limits beyond which no row of `recoveries` is needed."""
+    return {"min_stall": MIN_GAP.value, "min_retransmission_delay": min(MIN_GAP.value, EARLIEST_RETRANSMISSION.value)}
 
 
-def find(segments: pl.LazyFrame) -> pl.LazyFrame:
+def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """A row per ACK that shows that a retransmission ended a time without forward progress."""
     c = pl.col
-    gap = c("resent_time") - c("stall_time")
+    gap = c("retransmitted_time") - c("stall_time")
     # a second try comes by the timer, and so does one that is much later than the duplicate ACKs
-    soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_other"))).fill_null(True)
-    told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("stall_tries") == 1) & soon
+    soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_peer"))).fill_null(True)
+    told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("retransmission_count") == 1) & soon
     kind = pl.when(told).then(pl.lit("fast")).otherwise(pl.lit("timeout"))
-    answered = c("time") - c("resent_time") <= MAX_ANSWER.value
-    earlier = c("first_try_frame") != c("resent_frame")
+    answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
+    earlier = c("first_retransmission_frame") != c("retransmitted_frame")
     return (
-        segments.filter(c("ends_stall"))
-        .filter((gap >= MIN_GAP.value) & answered & _somebody_waited())
-        .with_columns(pl.when(earlier).then("first_try_frame").alias("first_try_frame"))
+        recoveries.filter((gap >= MIN_GAP.value) & answered & _somebody_waited())
+        .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
         .select(
             "connection",
             # the ACK may be a request: settling finds what had waited
@@ -109,17 +110,17 @@ def find(segments: pl.LazyFrame) -> pl.LazyFrame:
             c("stall_frame").alias("frame"),
             c("frame").alias("last_frame"),
             c("stall_time").alias("start"),
-            c("resent_time").alias("end"),
+            c("retransmitted_time").alias("end"),
             gap.alias("delay"),
             gap.cast(DURATION).alias("gap"),
             _lost().alias("lost"),
             _again().alias("again"),
             c("stall_duplicate_acks").alias("duplicates"),
-            c("stall_tries").alias("tries"),
+            c("retransmission_count").alias("tries"),
             evidence(
                 ("stall_frame", "stall_time", "the last forward progress"),
-                ("first_try_frame", "first_try_time", "sent again, in vain"),
-                ("resent_frame", "resent_time", _recovery_note(gap)),
+                ("first_retransmission_frame", "first_retransmission_time", "sent again, in vain"),
+                ("retransmitted_frame", "retransmitted_time", _recovery_note(gap)),
                 ("frame", "time", "its acknowledgement"),
             ),
         )
@@ -130,19 +131,19 @@ def _early() -> pl.Expr:
     """The ACK came before one could have answered the retransmission: the receiver had the data without it."""
     rtt = pl.col("rtt_own")
     earliest = rtt - pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)
-    return (pl.col("time") - pl.col("resent_time") < earliest).fill_null(False)
+    return (pl.col("time") - pl.col("retransmitted_time") < earliest).fill_null(False)
 
 
 def _somebody_waited() -> pl.Expr:
     """The receiver lacked the data; or it had them, and an answer to them was due (an early one has come with this ACK)."""
-    answer_due = pl.col("http") & pl.col("owes")
+    answer_due = pl.col("http") & pl.col("message_incomplete")
     had = pl.col("dsack") | _early()
     return ~had | (answer_due & (~_early() | (pl.col("new_bytes") > 0)))
 
 
 def _confidence() -> pl.Expr:
     c = pl.col
-    hole = c("opens_hole") | (c("acks_unseen") > 0)
+    hole = c("opens_gap") | (c("acked_unseen") > 0)
     inferred = ~c("handshake") | c("rtt_own").is_null() | _early()
     return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
@@ -152,7 +153,7 @@ def _lost() -> pl.Expr:
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
     return (
-        pl.when(pl.col("resent_late"))
+        pl.when(pl.col("retransmitted_late"))
         .then(pl.format("a segment of the {} was lost before it came to the capture point", what))
         .when(pl.col("http") & (pl.col("role") == SERVER))
         .then(pl.lit("the request or its answer was lost"))
@@ -161,10 +162,10 @@ def _lost() -> pl.Expr:
 
 
 def _again() -> pl.Expr:
-    tries = pl.col("stall_tries")
-    what = pl.format("{} bytes", "resent_bytes")
+    tries = pl.col("retransmission_count")
+    what = pl.format("{} bytes", "retransmitted_bytes")
     return (
-        pl.when(pl.col("resent_late"))
+        pl.when(pl.col("retransmitted_late"))
         .then(pl.format("the missing {} then came, and were acknowledged", what))
         .when(tries > 1)
         .then(pl.format("it sent the {} again, {} times until they were acknowledged", what, tries))
@@ -173,5 +174,5 @@ def _again() -> pl.Expr:
 
 
 def _recovery_note(gap: pl.Expr) -> pl.Expr:
-    copy = pl.when(pl.col("resent_late")).then(pl.lit("what was missing comes")).otherwise(pl.lit("sent again"))
+    copy = pl.when(pl.col("retransmitted_late")).then(pl.lit("what was missing comes")).otherwise(pl.lit("sent again"))
     return pl.format("{} after {} without progress", copy, duration(gap))

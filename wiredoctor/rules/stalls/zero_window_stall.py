@@ -50,46 +50,42 @@ RULE = Rule(
     ),
 )
 
-MIN_WAIT = Threshold("100 ms", "shorter pauses are the scheduling of a busy receiver; below 20 ms none is looked at")
+MIN_WAIT = Threshold("100 ms", "shorter pauses are the scheduling of a busy receiver")
 
 
-def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("after_closed_window")
+def cutoffs() -> dict[str, int]:
+    """Return the limit beyond which no row of `closures` is needed."""
+    return {"min_closed_window": MIN_WAIT.value}
 
 
-def find(segments: pl.LazyFrame) -> pl.LazyFrame:
+def find(closures: pl.LazyFrame) -> pl.LazyFrame:
     """A row per first segment after a closed window that kept its sender waiting."""
     c = pl.col
     since = pl.when(_at_once()).then("closed_time").otherwise("window_probe_time")
     wait = c("opened_time") - since
-    return (
-        segments.filter(c("after_closed_window"))
-        .filter(_had_data() & (wait >= MIN_WAIT.value))
-        .select(
-            "connection",
-            "exchange",
-            pl.lit(None, pl.String).alias("kind"),
-            pl.lit(None, pl.String).alias("side"),
-            (1 - c("direction")).alias("direction"),
-            _confidence().alias("confidence"),
-            c("closed_frame").alias("frame"),
-            c("frame").alias("last_frame"),
-            since.alias("start"),
-            c("opened_time").alias("end"),
-            wait.alias("delay"),
-            wait.cast(DURATION).alias("wait"),
-            (c("opened_time") - c("closed_time")).cast(DURATION).alias("closed"),
-            "closed_window",
-            c("window_probes").alias("probes"),
-            _shown().alias("shown"),
-            evidence(
-                ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
-                ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-                ("opened_frame", "opened_time", pl.format("the window update, {} after it closed", duration(_closed()))),
-                ("frame", "time", pl.format("the sender goes on: {} bytes", "length")),
-            ),
-        )
+    return closures.filter(_had_data() & (wait >= MIN_WAIT.value)).select(
+        "connection",
+        "exchange",
+        pl.lit(None, pl.String).alias("kind"),
+        pl.lit(None, pl.String).alias("side"),
+        (1 - c("direction")).alias("direction"),
+        _confidence().alias("confidence"),
+        c("closed_frame").alias("frame"),
+        c("frame").alias("last_frame"),
+        since.alias("start"),
+        c("opened_time").alias("end"),
+        wait.alias("delay"),
+        wait.cast(DURATION).alias("wait"),
+        (c("opened_time") - c("closed_time")).cast(DURATION).alias("closed"),
+        "closed_window",
+        c("window_probes").alias("probes"),
+        _shown().alias("shown"),
+        evidence(
+            ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
+            ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
+            ("opened_frame", "opened_time", pl.format("the window update, {} after it closed", duration(_closed()))),
+            ("frame", "time", pl.format("the sender goes on: {} bytes", "length")),
+        ),
     )
 
 
@@ -112,13 +108,13 @@ def _had_data() -> pl.Expr:
     Where that filled a hole, the message may have ended with what came before it: then only probes show that there was more.
     """
     c = pl.col
-    known = c("data_before_last_in_flight") | (c("window_probes") > 0)
-    unfinished = known & ~c("data_before_ends_message")
-    return pl.when(c("http")).then(unfinished).otherwise(~c("other_data_since"))
+    known = c("previous_data_last_in_flight") | (c("window_probes") > 0)
+    unfinished = known & ~c("previous_data_ends_message")
+    return pl.when(c("http")).then(unfinished).otherwise(~c("peer_data_since"))
 
 
 def _confidence() -> pl.Expr:
-    hole = pl.col("opens_hole") | pl.col("fills_hole")
+    hole = pl.col("opens_gap") | pl.col("fills_gap")
     # of payload that is not HTTP it is not known what was due
     inferred = ~pl.col("handshake") | ~_at_once() | (~pl.col("http") & (pl.col("window_probes") == 0))
     return pl.when(hole).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))

@@ -85,8 +85,8 @@ RULE = Rule(
     ),
 )
 
-MIN_WAIT = Threshold("500 ms", "as the column response_held_bursts counts them: longer than programs need to begin a stream")
-MIN_EVENTS = Threshold("3 events", "at once, as that column counts them; two may be a coincidence")
+MIN_WAIT = Threshold("500 ms", "longer than programs need to begin a stream")
+MIN_EVENTS = Threshold("3 events", "at once; two may be a coincidence")
 MIN_BURSTS = Threshold("3 bursts", "of held events, where the body came in several: fewer may be a program that does so itself")
 MIN_CHUNKS = Threshold("2 chunks", "one chunk is a body of unknown length, two are a program that flushes")
 ENDPOINTS = Threshold("16384 servers", "of which it is remembered that they have streamed")
@@ -114,6 +114,11 @@ _FACTS = (
 )
 
 
+def cutoffs() -> dict[str, int]:
+    """Return which bursts of held-back events must be counted."""
+    return {"min_event_pause": MIN_WAIT.value, "min_held_events": MIN_EVENTS.value}
+
+
 def _late() -> pl.Expr:
     return pl.col("response_body_time") - pl.col("request_end") >= MIN_WAIT.value
 
@@ -135,19 +140,18 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     wait = pl.min_horizontal(
         c("response_body_time") - c("request_end") - c("rtt_server"), c("response_body_time") - c("previous_end")
     )
-    known_later = ~c("last") | (c("server_close_frame").is_not_null() & ~c("at_capture_end"))
     return rows.select(
         "connection",
         "exchange",
         confidence().alias("confidence"),
         c("response_frame").alias("frame"),
         "endpoint",
-        "said_at",
+        "final_at",
         pl.max_horizontal("request_end", "previous_end").alias("asked_time"),
         c("request_last_frame").alias("asked_frame"),
         pl.when(c("rtt_server").is_not_null()).then(wait).alias("wait"),
         (c("response_end_reason") == "complete").alias("whole"),
-        (_streamed() & known_later).fill_null(False).alias("streamed"),
+        _streamed().fill_null(False).alias("streamed"),
         *(c(f"response_{name}") for name in _FACTS),
     )
 
@@ -166,15 +170,15 @@ def judge(rows: pl.DataFrame, state: Recent[_Streamed] | None) -> tuple[pl.DataF
     memory = Recent(_Streamed, ENDPOINTS.value) if state is None else state
     told: list[dict[str, Any]] = []
     # in the order in which they were known: that of frames may not be that of epochs
-    for row in rows.sort("said_at", "connection", "exchange").iter_rows(named=True):
+    for row in rows.sort("final_at", "connection", "exchange").iter_rows(named=True):
         server = memory[row["endpoint"]]
-        before = server if server.known != NEVER and server.known < row["said_at"] and server.end <= row["asked_time"] else None
+        before = server if server.known != NEVER and server.known < row["final_at"] and server.end <= row["asked_time"] else None
         if row["response_content_type"] in EVENT_STREAMS:
             told += _events(row)
         else:
             told += _chunks(row, before)
-        if row["streamed"] and server.known == NEVER:
-            server.known, server.end, server.frame = row["said_at"], row["response_end"], row["response_frame"]
+        if row["streamed"] and row["whole"] and server.known == NEVER:
+            server.known, server.end, server.frame = row["final_at"], row["response_end"], row["response_frame"]
     return pl.DataFrame(told, schema=_CANDIDATE, orient="row"), memory
 
 

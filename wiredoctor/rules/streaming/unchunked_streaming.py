@@ -66,9 +66,12 @@ RULE = Rule(
 )
 
 MIN_BURSTS = Threshold("2 bursts", "one burst is a body, two are a stream")
-MIN_PAUSE = Threshold(
-    "50 ms", "as the column response_application_pauses counts them: longer than scheduling, shorter than a person notices"
-)
+MIN_PAUSE = Threshold("50 ms", "of the application; longer than scheduling, shorter than a person notices")
+
+
+def cutoffs() -> dict[str, int]:
+    """Return the shortest pause that must be counted."""
+    return {"min_pause": MIN_PAUSE.value}
 
 
 def screen() -> pl.Expr:

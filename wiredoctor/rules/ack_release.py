@@ -1,6 +1,6 @@
 """What an ACK released: the rows and measures that the rules about held-back segments share.
 
-In a row S of `segments`, D is the data segment of the same side before it and K the pure ACK that answered D.
+In a row S of `releases`, D is the data segment of the same side before it and K the pure ACK of D.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ import polars as pl
 
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import MILLISECOND
-
-PROBE = 200 * MILLISECOND
-"""The least that Linux' tail loss probe waits with one segment in flight (TCP_RTO_MIN in include/net/tcp.h)."""
 
 AT_ONCE = 3 * MILLISECOND // 2
 """A kernel that is asked by no application answers an ACK within this."""
@@ -36,32 +33,31 @@ _UNREAD = (
 _UNKNOWN_TIMER = "whose timer that is, is unknown; Linux' own grows to as much as 200 ms"
 
 
-def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
-    """A row for each S that came next after K, where K was delayed (`shortest` to `longest` ns) or prompt (up to `quick`),
-    for each S that may have been sent by a probe, and for each ACK that says so. Where a round trip is unknown there is none.
-
-    The plan is the same for every rule that asks with the same limits, so that it runs once for all of them.
+def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:
+    """Return a row for each S that came next after K, where K was delayed (`shortest` to `longest` ns) or prompt (up to `quick`),
+    for each S that may have been sent by a probe, and for each ACK that shows that it was.
     """
     c = pl.col
-    late = c("ack_before_delay").is_between(shortest, longest)
-    prompt = c("ack_before_delay") <= quick
-    lateness = c("time") - c("data_before_time") - c("rtt_own") - c("rtt_other")
-    known = lateness.is_not_null()
-    waited = (known & _next_after_ack() & (late | (prompt & _comparable(lateness >= quick)))).fill_null(False)
-    probe = (known & _probe()).fill_null(False)
-    return segments.filter(_in_question(), waited | probe | (c("probe_frame") > 0)).select(
+    late = c("previous_ack_delay").is_between(shortest, longest)
+    prompt = c("previous_ack_delay") <= quick
+    lateness = c("time") - c("previous_data_time") - c("rtt_own") - c("rtt_peer")
+    # after a full D only a late S shows how late such a segment is by itself
+    shows = (c("sort") == "prompt") & (_head_only() | c("previous_data_small") | (lateness >= quick))
+    waited = (c("sort").is_in(["waited", "prompt"]) & (late | (prompt & shows))).fill_null(False)
+    probe = c("sort") == "probe"
+    return releases.filter(waited | probe | (c("probe_frame") > 0)).select(
         *("connection", "exchange", "direction", "endpoint", "role", "http", "message", "handshake", "mss"),
         pl.lit(None, pl.String).alias("side"),
         _cap().alias("confidence"),
-        c("data_before_frame").alias("frame"),
+        c("previous_data_frame").alias("frame"),
         c("frame").alias("last_frame"),
         c("frame").alias("held_frame"),
-        c("data_before_time").alias("start"),
+        c("previous_data_time").alias("start"),
         c("time").alias("end"),
-        c("ack_before_delay").alias("delay"),
-        *("ack_before_frame", "ack_before_time"),
-        c("ack_before_bytes").alias("in_flight"),
-        (c("ack_before_gap") >= shortest).fill_null(True).alias("lone_ack"),
+        c("previous_ack_delay").alias("delay"),
+        *("previous_ack_frame", "previous_ack_time"),
+        c("previous_ack_bytes").alias("in_flight"),
+        (c("previous_ack_interval") >= shortest).fill_null(True).alias("lone_ack"),
         waited.alias("waited"),
         prompt.fill_null(False).alias("prompt"),
         probe.alias("probe"),
@@ -71,13 +67,13 @@ def candidates(segments: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         c("small_start").alias("small"),
         c("full"),
         _had_room().alias("room"),
-        (~c("nagle_off") & (c("http") | c("mss_announced"))).alias("nagle"),
+        (~c("nagle_disabled") & (c("http") | c("mss_announced"))).alias("nagle"),
         _after_ack().alias("release"),
         _narrow().alias("narrow"),
         _after_ack().is_between(-MILLISECOND, AT_ONCE).fill_null(False).alias("sharp"),
         _wide().alias("wide"),
         lateness.clip(0).alias("lateness"),
-        c("data_before_length").alias("sent_bytes"),
+        c("previous_data_length").alias("sent_bytes"),
         c("length").alias("held_bytes"),
     )
 
@@ -105,7 +101,7 @@ def ack_note() -> pl.Expr:
     """The note of K: how long it was delayed, and what else lies between D and K where the capture was not taken at the
     receiver."""
     delay = pl.col("ack_delay")
-    way = pl.col("ack_before_time") - pl.col("start") - delay
+    way = pl.col("previous_ack_time") - pl.col("start") - delay
     note = pl.format("K, its ACK: a pure one, delayed by {}", duration(delay))
     far = pl.format(", besides {} for the way to the receiver and back", duration(way))
     return note + pl.when(100 * way >= delay).then(far).otherwise(pl.lit("")).fill_null("")
@@ -120,75 +116,25 @@ def timer(ack_delay: pl.Expr) -> pl.Expr:
     return words
 
 
-def _new() -> pl.Expr:
-    """It brings new bytes, only new ones, and in their order."""
-    return (pl.col("new_bytes") > 0) & _in_order()
-
-
-def _in_order() -> pl.Expr:
-    c = pl.col
-    return ~(c("retransmission") | c("overlap") | c("fills_hole") | c("opens_hole") | c("keep_alive_probe"))
-
-
-def _undisturbed() -> pl.Expr:
-    """Between D, which was the last in flight, and this segment there was neither data from the other side nor a copy."""
-    c = pl.col
-    return c("data_before_last_in_flight") & ~c("other_data_since") & ~c("retransmission_since")
-
-
-def _in_question() -> pl.Expr:
-    """What can be one of these rows, by columns that the table has as they are: all others are made for these rows only."""
-    c = pl.col
-    after_ack = c("quiet_since_ack") & (c("owes") | ~c("http"))
-    sent = (c("small_start") | c("full")) & _in_order() & _undisturbed()
-    return (sent & (after_ack | (c("small_start") & c("data_before_small")))) | (c("probe_frame") > 0)
-
-
-def _next_after_ack() -> pl.Expr:
-    """S is the next thing that its side says after K, which acknowledged all that was in flight: D, and nothing unseen
-    behind D. S brings only new data, and its side had more to say."""
-    c = pl.col
-    answered = (c("ack_before_ack") == c("data_before_end")) & c("quiet_since_ack")
-    return _new() & _undisturbed() & answered & (c("owes") | ~c("http"))
-
-
-def _probe() -> pl.Expr:
-    """S left so long after D, unacknowledged, that it may be a tail loss probe; the ACK that comes then will tell."""
-    c = pl.col
-    wait = c("time") - c("data_before_time") >= PROBE
-    held = c("small_start") & c("data_before_small") & (c("message") == c("data_before_message")) & ~c("nagle_off")
-    return held & wait & c("ack_before_frame").is_null() & _new() & _undisturbed() & _had_room()
-
-
-def _comparable(is_late: pl.Expr) -> pl.Expr:
-    """S shows how late such a segment is by itself, when its D was acknowledged at once.
-
-    Behind a full D only where it is late: every download has such an S that is not.
-    """
-    c = pl.col
-    part = _head_only() | c("data_before_small") | (c("data_before_full") & c("ends_message") & is_late)
-    return c("http") & c("small_start") & ~c("nagle_off") & part
-
-
 def _head_only() -> pl.Expr:
-    return pl.col("data_before_ends_head") & ~pl.col("data_before_ends_message")
+    return pl.col("previous_data_ends_head") & ~pl.col("previous_data_ends_message")
 
 
 def _part() -> pl.Expr:
     """What D was: head, small or full; null for one that filled the receiver's window."""
-    parts = {"head": _head_only(), "small": pl.col("data_before_small"), "full": pl.col("data_before_full")}
+    parts = {"head": _head_only(), "small": pl.col("previous_data_small"), "full": pl.col("previous_data_full")}
     named = [pl.when(is_one).then(pl.lit(name)) for name, is_one in parts.items()]
     return pl.coalesce(*named, pl.lit(None, pl.String))
 
 
 def _had_room() -> pl.Expr:
     """The receiver's window had room for S when D left; where the window is unknown that is assumed."""
-    return (pl.col("data_before_room") >= pl.col("length")).fill_null(True)
+    return (pl.col("previous_data_room") >= pl.col("length")).fill_null(True)
 
 
 def _cap() -> pl.Expr:
     """How sure a finding can be at most: what was not observed had to be inferred."""
-    inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("data_before_room").is_null()
+    inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("previous_data_room").is_null()
     # what would say that it is HTTP, and where its messages end, was not captured
     cut = ~pl.col("http") & (pl.col("captured") < pl.col("length"))
     return pl.when(cut).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
@@ -196,7 +142,7 @@ def _cap() -> pl.Expr:
 
 def _after_ack() -> pl.Expr:
     """Nanoseconds from K's arrival at the sender to S's departure; null where the sender's round trip is unknown."""
-    return pl.col("time") - pl.col("ack_before_time") - pl.col("rtt_own")
+    return pl.col("time") - pl.col("previous_ack_time") - pl.col("rtt_own")
 
 
 def _narrow() -> pl.Expr:

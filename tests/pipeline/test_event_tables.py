@@ -1,0 +1,154 @@
+"""Event tables: which packets of a conversation have a row, and which do not; the same wherever epochs end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.captures.papers import EACH_KIND
+from tests.pipeline.feeding import tables
+from wiredoctor.rules import catalogue
+from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
+from wiredoctor.testing import capture
+
+OPEN = """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+"""
+HEAD = '  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\n"\n'
+
+COLUMNS = {
+    "releases": ("frame", "sort", "previous_data_frame", "previous_ack_frame", "probe_frame"),
+    "recoveries": ("frame", "stall_frame", "first_retransmission_frame", "retransmitted_frame", "retransmission_count"),
+    "closures": ("frame", "closed_frame", "closed_window", "window_probes", "opened_frame"),
+    "runs": ("frame", "small_run", "small_run_frame", "message", "previous_data_message"),
+}
+
+
+def rows(name: str, text: str, tmp_path: Path) -> list[tuple[Any, ...]]:
+    """The rows of this table in a ladder, fed as one epoch and in small ones."""
+    path = tmp_path / "ladder.pcap"
+    path.write_bytes(capture(text))
+    found = [tables(path, epochs, messages=False)[name] for epochs in (128_000, 1, 3)]
+    assert all(one.equals(other) for one, other in pairwise(found))
+    return found[0].select(COLUMNS[name]).rows()
+
+
+SPLIT = OPEN + HEAD + '  0.062  >  .    ack 39\n  0.072  <  P.   "hello"\n'
+PROBE = OPEN + HEAD + '  0.242  <  P.   "hello"\n  0.242  >  .\n'
+FULL = OPEN + '  0.022  <  .   "HTTP/1.1 200 OK\\r\\nContent-Length: 1425\\r\\n\\r\\n" + body*1419\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(SPLIT, [(7, "waited", 5, 6, 0)], id="waited: the ACK of the head was delayed"),
+        pytest.param(SPLIT.replace("0.062", "0.022"), [(7, "prompt", 5, 6, 0)], id="prompt: that ACK came at once"),
+        pytest.param(PROBE, [(6, "probe", 5, None, 0), (7, "answers_probe", 4, None, 6)], id="probe, and the ACK of both"),
+        pytest.param(SPLIT.replace("0.062", "0.029"), [], id="neither delayed nor prompt"),
+        pytest.param(SPLIT.replace("0.062", "0.540").replace("0.072", "0.550"), [], id="later than any delayed ACK"),
+        pytest.param(SPLIT.replace("39\n", '39\n  0.063  >  P.   "x"\n'), [], id="the receiver sends data in between"),
+        pytest.param(SPLIT.replace('"hello"', '40:44 "ello"'), [], id="bytes are missing before S"),
+        pytest.param(SPLIT + '  0.500  <  P.   39:44 "hello"\n', [(7, "waited", 5, 6, 0)], id="sent again, it is not new"),
+        pytest.param(PROBE.replace("0.242", "0.202"), [], id="sooner than a probe"),
+        pytest.param(FULL + "  0.022  >  .\n  0.052  <  P.   body*6\n", [(7, "prompt", 5, 6, 0)], id="prompt, the end is late"),
+        pytest.param(FULL + "  0.022  >  .\n  0.033  <  P.   body*6\n", [], id="prompt, and the end of a download in time"),
+    ],
+)
+def test_releases(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    assert rows("releases", text, tmp_path) == expected
+
+
+RESPONSE = '<  P.   1:44 "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"\n'
+LOST = OPEN + f"  0.022  {RESPONSE}  0.232  {RESPONSE}  0.232  >  .    ack 44\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(LOST, [(7, 5, 6, 6, 1)], id="a timeout"),
+        pytest.param(LOST.replace("  0.232  <", f"  0.132  {RESPONSE}  0.232  <", 1), [(8, 5, 6, 7, 2)], id="two tries"),
+        pytest.param(LOST.replace("0.232", "0.162"), [], id="shorter than any stall that a rule looks for"),
+        pytest.param(LOST.replace("  0.232  >  .    ack 44\n", ""), [], id="never acknowledged"),
+        pytest.param(LOST.replace("  0.232  <", "  0.023  >  .    ack 44\n  0.232  <", 1), [], id="acknowledged before"),
+    ],
+)
+def test_recoveries(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    assert rows("recoveries", text, tmp_path) == expected
+
+
+LARGE = OPEN + '  0.022  <  .    "HTTP/1.1 200 OK\\r\\nContent-Length: 7240\\r\\n\\r\\n" + body*1419\n'
+CLOSED = LARGE + "  0.022  >  .    win 0\n  0.322  >  .    win 64240\n  0.332  <  .    1461:2921(1460)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(CLOSED, [(8, 6, 0, 0, 7)], id="a window of 0"),
+        pytest.param(CLOSED + "  0.333  <  .    2921:4381(1460)\n", [(8, 6, 0, 0, 7)], id="the first segment only"),
+        pytest.param(CLOSED.replace("win 0", "win 1459"), [(8, 6, 1459, 0, 7)], id="less than a segment"),
+        pytest.param(CLOSED.replace("win 0", "win 1460"), [], id="room for a segment"),
+        pytest.param(CLOSED.replace("0.322", "0.121"), [], id="shorter than any wait that a rule looks for"),
+    ],
+)
+def test_closures(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    assert rows("closures", text, tmp_path) == expected
+
+
+def crumbs(*lengths: int) -> str:
+    """A response for each of these lengths of a body, pipelined: the head, then the body byte by byte, all within 1 ms each."""
+    ask = '  0.032  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n' * (len(lengths) - 1)
+    head = '  +0.001 <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: {}\\r\\n\\r\\n"\n'
+    said = [head.format(length) + '  +0.001 <  P.   "x"\n' * length for length in lengths]
+    return OPEN + ask + "  0.043  <  .\n" + "".join(said)
+
+
+def test_runs(tmp_path: Path) -> None:
+    """Segments from the eighth of a run on, and the first of another message within it: frames 6 to 15, 7 to 11 and 12 to 16."""
+    assert rows("runs", crumbs(9), tmp_path) == [(13, 8, 6, 1, 1), (14, 9, 6, 1, 1), (15, 10, 6, 1, 1)]
+    assert rows("runs", crumbs(4, 4), tmp_path) == [
+        *((12, 6, 7, 3, 1), (14, 8, 7, 3, 3)),
+        *((15, 9, 7, 3, 3), (16, 10, 7, 3, 3)),
+    ]
+    assert rows("runs", crumbs(6), tmp_path) == []
+
+
+def test_nothing_else_has_a_row(tmp_path: Path) -> None:
+    """A plain exchange."""
+    text = OPEN + '  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"\n  0.022  >  .\n'
+    assert {name: rows(name, text, tmp_path) for name in EVENT_TABLES} == {name: [] for name in EVENT_TABLES}
+
+
+@pytest.mark.parametrize("name", EVENT_TABLES)
+def test_rules_read_every_column(name: str) -> None:
+    """A column that no rule reads is not written, but for the direction, which says where the row belongs."""
+    readers = [m for m in catalogue().values() if m.tables == (name,)]
+    assert readers
+    table = RULE_TABLES[name].empty()
+    unread = [c for c in table.columns if all(_resolves(m.find, table.drop(c).lazy()) for m in readers)]
+    assert set(unread) <= {"direction"}
+
+
+def _resolves(find: Any, table: pl.LazyFrame) -> bool:
+    try:
+        find(table).collect_schema()
+    except pl.exceptions.ColumnNotFoundError:
+        return False
+    return True
+
+
+def test_recordings_have_rows_of_every_kind() -> None:
+    """What the ladders show is there in traffic, too."""
+    seen: set[tuple[str, str]] = set()
+    for path in EACH_KIND:
+        for name, found in tables(path, messages=False).items():
+            if name in EVENT_TABLES and found.height:
+                seen |= {(name, sort) for sort in (found["sort"].unique() if name == "releases" else [""])}
+    sorts = {("releases", sort) for sort in ("waited", "prompt", "probe", "answers_probe")}
+    assert seen == sorts | {("recoveries", ""), ("closures", ""), ("runs", "")}
