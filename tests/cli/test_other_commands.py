@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 import wiredoctor
 from tests.cli.conftest import FakeAnalysis, Run
+from wiredoctor import core
 
 
 @pytest.mark.parametrize("table", ["exchanges", "connections"])
@@ -75,7 +76,8 @@ def test_schema(run: Run) -> None:
 
 
 def test_version(run: Run) -> None:
-    assert run("--version").stdout == f"wiredoctor {wiredoctor.__version__}\n"
+    how = f"interpreted ({core.reason})" if core.reason else "compiled"
+    assert run("--version").stdout == f"wiredoctor {wiredoctor.__version__}, core {how}\n"
 
 
 def test_help_names_every_command_whole(run: Run) -> None:

@@ -57,7 +57,10 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"wiredoctor {wiredoctor.__version__}")
+        from wiredoctor import core
+
+        how = f"interpreted ({core.reason})" if core.reason else "compiled"
+        typer.echo(f"wiredoctor {wiredoctor.__version__}, core {how}")
         raise typer.Exit
 
 

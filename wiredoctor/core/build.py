@@ -1,0 +1,274 @@
+"""Compile the core with mypyc: `python -m wiredoctor.core.build` compiles in place; hatchling calls it when a wheel is built.
+
+Nothing of wiredoctor is imported here: the build backend loads this file by its path, before the package is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+TYPE_CHECKING = False  # the core reads the digest at each start: what only a build needs is imported where it is needed
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+SUFFIX = EXTENSION_SUFFIXES[0]
+NOT_COMPILED = ("__init__", "build", "octets", "octets_python")
+NOTE = "built.txt"
+"""The file that holds the reason why the core was not compiled, in one line."""
+
+MYPY = "mypy[mypyc]>=2.4.1,<2.5"
+ZIG = "ziglang>=0.14,<1"
+"""The compiler for machines without one."""
+
+FLAGS = ("-O2", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
+"""Hidden symbols let the compiler inline small functions; what Python loads is exported all the same."""
+
+PROBE = "#include <Python.h>\n#include <stdio.h>\n"
+
+
+class BuildError(Exception):
+    """The reason why the core cannot be compiled."""
+
+
+def sources(folder: Path = FOLDER) -> list[Path]:
+    """Return the modules that are compiled, in order of their names."""
+    return sorted(path for path in folder.glob("*.py") if path.stem not in NOT_COMPILED)
+
+
+def library(folder: Path = FOLDER) -> str:
+    """Return the name of the module with all compiled code. A digest of the sources is part of it: stale code is not found."""
+    from hashlib import blake2b
+
+    digest = blake2b(digest_size=8)
+    for path in sources(folder):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    return f"compiled_{digest.hexdigest()}__mypyc"
+
+
+def check_platform() -> None:
+    """Raise BuildError if this platform has no compiled core: it may not have mypy either."""
+    import platform
+    import sysconfig
+
+    version = ".".join(platform.python_version_tuple()[:2])
+    if platform.python_implementation() != "CPython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        raise BuildError("only the normal build of CPython is supported")
+    if not (3, 11) <= sys.version_info < (3, 15):
+        raise BuildError(f"CPython {version} is not supported")
+    if sys.platform not in ("linux", "darwin") or platform.machine() not in ("x86_64", "aarch64", "arm64"):
+        raise BuildError(f"{platform.system()} on {platform.machine()} is not supported")
+
+
+def include_folders() -> list[str]:
+    """Return the folders of Python's headers. Raise BuildError if they are missing."""
+    import sysconfig
+
+    folders = list(dict.fromkeys(sysconfig.get_path(name) for name in ("include", "platinclude")))
+    if not any(Path(folder, "Python.h").exists() for folder in folders):
+        raise BuildError("Python's headers are missing (on Debian: python3-dev)")
+    return [f"-I{folder}" for folder in folders]
+
+
+def find_compiler() -> list[str]:
+    """Return the command of a C compiler that works, or an empty list if there is none. CC overrides the search."""
+    import shlex
+    import sysconfig
+    import tempfile
+
+    chosen = os.environ.get("CC")
+    names = [chosen] if chosen else [sysconfig.get_config_var("CC") or "cc", "cc", "gcc", "clang"]
+    includes = include_folders()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "probe.c").write_text(PROBE)
+        for name in names:
+            command = shlex.split(name)
+            try:
+                run([*command, *FLAGS, *linking(), *includes, "probe.c", "-o", "probe"], Path(folder), name)
+            except BuildError:
+                continue
+            return command
+    return []
+
+
+def find_zig() -> list[str]:
+    """Return the command of the C compiler in the package ziglang, or an empty list if it is not installed."""
+    from importlib.util import find_spec
+
+    spec = find_spec("ziglang")
+    if os.environ.get("CC") or spec is None or spec.origin is None:
+        return []
+    return [str(Path(spec.origin).with_name("zig")), "cc", "-mcpu=baseline"]  # its default is this very processor
+
+
+def requirements() -> list[str]:
+    """Return what must be installed to compile here; an empty list if it cannot be done."""
+    if os.environ.get("WIREDOCTOR_CORE") == "python":
+        return []
+    try:
+        check_platform()
+        if find_compiler():
+            return [MYPY]
+    except BuildError:
+        return []
+    return [] if os.environ.get("CC") else [MYPY, ZIG]
+
+
+def generate(module: str, *paths: str) -> None:
+    """Write the C code of the modules, and a list of the extensions to make of it, into the current folder. This runs in its own
+    process because mypy exits if it finds an error."""
+    import json
+
+    from mypyc.build import mypycify
+
+    options = "--config-file= --cache-dir=/dev/null --no-site-packages --follow-imports=silent --ignore-missing-imports"
+    extensions = mypycify([*options.split(), *paths], target_dir="c", group_name=module.removesuffix("__mypyc"))
+    listed = [(one.name, list(one.sources), list(one.include_dirs)) for one in extensions]
+    Path("extensions.json").write_text(json.dumps(listed), "utf-8")
+
+
+def compile_into(target: Path) -> str:
+    """Compile the core into the folder `target`; return how it was done. Raise BuildError if it cannot be done."""
+    import json
+    import shutil
+    import tempfile
+    from concurrent.futures import ThreadPoolExecutor
+    from importlib.metadata import PackageNotFoundError, version
+
+    check_platform()
+    includes = include_folders()
+    compiler = find_compiler() or find_zig()
+    if not compiler:
+        raise BuildError(f"CC={os.environ['CC']} does not work" if os.environ.get("CC") else "no C compiler")
+    try:
+        mypy = version("mypy")
+        version("setuptools")
+    except PackageNotFoundError as error:
+        raise BuildError(f"{error.name} is not installed") from error
+    with tempfile.TemporaryDirectory() as temporary:
+        work, package = Path(temporary), FOLDER.parent
+        shutil.copytree(package, work / package.name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        (work / package.name / "__init__.py").write_text("", "utf-8")  # mypy would follow it through all of wiredoctor
+        core = work / package.name / FOLDER.name
+        paths = [str(path.relative_to(work)) for path in sources(core)]
+        # -P: modules of the core must not shadow those of the standard library
+        run([sys.executable, "-P", __file__, f"{package.name}.{core.name}.{library(core)}", *paths], work, "mypyc")
+
+        def compile_one(extension: tuple[str, list[str], list[str]]) -> None:
+            name, files, folders = extension
+            output = str(target / (name.rpartition(".")[2] + SUFFIX))
+            own = [f"-I{work / folder}" for folder in folders]
+            run([*compiler, *FLAGS, *linking(), *includes, *own, *files, "-o", output], work, compiler[0])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(compile_one, json.loads((work / "extensions.json").read_text("utf-8"))))
+    return f"compiled with {Path(compiler[0]).name} and mypy {mypy}"
+
+
+def linking() -> list[str]:
+    """Return the flags that make an extension of C code."""
+    import shlex
+
+    if sys.platform == "darwin":
+        return ["-bundle", "-undefined", "dynamic_lookup", *shlex.split(os.environ.get("ARCHFLAGS", ""))]
+    return ["-shared"]
+
+
+def run(command: Sequence[str], folder: Path, name: str) -> None:
+    """Run a program. Raise BuildError with its first error if it fails."""
+    import subprocess
+
+    cache = {"ZIG_GLOBAL_CACHE_DIR": str(folder / "zig"), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env={**os.environ, **cache}, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:
+        raise BuildError(f"{name}: {error.strerror}") from error
+    if done.returncode:
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if "error" in line.lower()]
+        raise BuildError(f"{Path(name).name} failed: {errors[0] if errors else f'exit code {done.returncode}'}")
+
+
+def build(target: Path) -> str:
+    """Compile, and replace the compiled modules in `target`; return how it was done. Raise BuildError for any failure."""
+    import shutil
+    import tempfile
+
+    if os.environ.get("WIREDOCTOR_CORE") == "python":
+        raise BuildError("WIREDOCTOR_CORE was python when it was installed")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            how = compile_into(Path(folder))
+            for old in (*target.glob(f"*{SUFFIX}"), target / NOTE):
+                old.unlink(missing_ok=True)
+            # the library last: the others are not used before it is there
+            for path in sorted(Path(folder).iterdir(), key=lambda path: path.name.startswith("compiled_")):
+                shutil.copy(path, target / f"{path.name}.new")
+                os.replace(target / f"{path.name}.new", target / path.name)
+    except BuildError:
+        raise
+    except Exception as error:
+        raise BuildError(f"{type(error).__name__}: {error}") from error
+    return how
+
+
+def get_build_hook() -> type[Any]:
+    """Return the build hook (hatchling looks for this function)."""
+    import shutil
+    import tempfile
+
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+    class CoreHook(BuildHookInterface):
+        """Add the compiled core to a wheel; compile it in place for an editable install."""
+
+        built: Path | None = None
+
+        def dependencies(self) -> list[str]:
+            return requirements()
+
+        def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+            editable = version == "editable"
+            target = FOLDER if editable else Path(tempfile.mkdtemp())
+            self.built = None if editable else target
+            try:
+                self.app.display_info(f"wiredoctor: core {build(target)}")
+                build_data["pure_python"], build_data["infer_tag"] = False, True
+            except BuildError as error:
+                if os.environ.get("WIREDOCTOR_CORE") == "compiled":
+                    raise
+                self.app.display_warning(f"wiredoctor: the core will run interpreted: {error}")
+                (target / NOTE).write_text(f"{error}\n", "utf-8")
+            if not editable:
+                for path in target.iterdir():
+                    build_data["force_include"][str(path)] = f"wiredoctor/core/{path.name}"
+
+        def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+            del version, build_data, artifact_path
+            if self.built:
+                shutil.rmtree(self.built)
+
+    return CoreHook
+
+
+def main() -> int:
+    """Compile in place; return the exit code."""
+    try:
+        sys.stdout.write(f"core {build(FOLDER)}\n")
+    except BuildError as error:
+        sys.stderr.write(f"cannot compile the core: {error} (needs: pip install '{MYPY}')\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        generate(*sys.argv[1:])
+    else:
+        sys.exit(main())

@@ -1,0 +1,22 @@
+"""Numbers in bytes: read from packets, written into rows.
+
+mypyc compiles a call of one of these functions to a few machine instructions: it knows those of librt by name. Interpreted code
+calls librt, or octets_python.py if librt is not installed.
+"""
+
+from __future__ import annotations
+
+try:
+    from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i32_le, read_i64_be, read_i64_le, write_i64_le
+except ImportError:
+    from wiredoctor.core.octets_python import (
+        BytesWriter,
+        read_i16_be,
+        read_i32_be,
+        read_i32_le,
+        read_i64_be,
+        read_i64_le,
+        write_i64_le,
+    )
+
+__all__ = ["BytesWriter", "read_i16_be", "read_i32_be", "read_i32_le", "read_i64_be", "read_i64_le", "write_i64_le"]
