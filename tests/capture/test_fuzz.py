@@ -27,7 +27,7 @@ SEEDS = [files.pcap(FIVE, o, m) for o in "<>" for m in (files.MICRO, files.NANO,
 MUTATION = st.tuples(st.integers(0, 2_000), st.sampled_from((0, 1, 2, 4, 0x7F, 0xFF, 0x0A, 6)), st.sampled_from((1, 2, 4)))
 
 
-def _mutated(seed: bytes, mutations: list[tuple[int, int, int]], size: int) -> bytes:
+def mutated(seed: bytes, mutations: list[tuple[int, int, int]], size: int) -> bytes:
     data = bytearray(seed)
     for place, value, width in mutations:
         at = place % len(data)
@@ -39,7 +39,7 @@ def _mutated(seed: bytes, mutations: list[tuple[int, int, int]], size: int) -> b
 @given(seed=st.sampled_from(SEEDS), mutations=st.lists(MUTATION, max_size=6), cut=st.integers(0, 300), epoch=st.integers(1, 9))
 def test_mutated_files(tmp_path: Path, seed: bytes, mutations: list[tuple[int, int, int]], cut: int, epoch: int) -> None:
     path = tmp_path / "x"
-    path.write_bytes(_mutated(seed, mutations, cut))
+    path.write_bytes(mutated(seed, mutations, cut))
     answers = []
     for size in (epoch, 1_000):
         try:

@@ -1,4 +1,4 @@
-"""Decodes with both paths, which must agree on everything."""
+"""Decodes with both paths and with the core, which must agree on everything."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from tests.core import front
 from tests.decode.packets import Record, capture
 from wiredoctor.decode import DecodeState, decode, decoding
 from wiredoctor.tables import PACKETS, SCRATCH, Columns
@@ -46,6 +47,7 @@ def both(data: np.ndarray[Any, Any], epochs: Sequence[tuple[int, Columns]]) -> D
     rows = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     assert len(set(rows["frame"].tolist())) + sum(fast.not_analysed.values()) == sum(len(r["time"]) for _, r in epochs)
     assert (np.diff(rows["frame"]) > 0).all()
+    front.check(data, [*epochs], rows, oddities, fast)
     return rows, oddities, fast
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tests.core.flow_feed import differences
+from tests.core.tcp_feed import compare
 from tests.ladders import Packet, ladder_packets, to_pcap
 from tests.pipeline.feeding import tables
 
@@ -59,13 +61,15 @@ def see(text: str, at: str | None = None, epochs: Sequence[int] = (1,)) -> Seen:
 
 
 def see_packets(packets: Sequence[Packet] | bytes, epochs: Sequence[int | Sequence[int]] = (1,)) -> Seen:
-    """Packets (or a capture file) analysed as one epoch and as in `epochs`: all must say the same."""
+    """Packets (or a capture file) analysed as one epoch, as in `epochs`, and by the core: all must say the same."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ladder.pcap"
         path.write_bytes(packets if isinstance(packets, bytes) else to_pcap(packets))
         whole = seen(path)
         for cut in epochs:
             assert seen(path, cut) == whole, f"cut into {cut}"
+        assert compare(path).differences() == []
+        assert differences(path, 1) == []
     return whole
 
 

@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from wiredoctor import limits
+from wiredoctor.capture import damage as words
 from wiredoctor.capture.model import Interface
 
 if TYPE_CHECKING:
@@ -39,13 +40,12 @@ def block_damage(data: Array, position: int, length: int, order: str) -> str | N
     """What is wrong with the frame of the block at `position` that announces `length` bytes; None if nothing is."""
     end = position + (length + 3 & ~3)
     if not 12 <= length <= limits.BLOCK.value:
-        return f"a block with an impossible length of {length} bytes (offset {position})"
+        return words.impossible_block(position, length)
     if end > data.size:
-        left = data.size - position
-        return f"the file ends inside a block (offset {position}: {length} bytes announced, {left} there)"
+        return words.cut_block(position, length, data.size - position)
     (again,) = struct.unpack_from(order + "I", data.data, end - 4)
     if again + 3 & ~3 != length + 3 & ~3:  # as Wireshark compares them
-        return f"a block that is {length} bytes long by its beginning and {again} by its end (offset {position})"
+        return words.unequal_lengths(position, length, again)
     return None
 
 

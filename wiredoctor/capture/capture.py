@@ -151,6 +151,16 @@ class Capture:
         return ending(self.data)
 
     @property
+    def descriptor(self) -> int:
+        """The descriptor of the (first) file."""
+        return self._sources[0].file.fileno()
+
+    @property
+    def lost(self) -> str | None:
+        """What was lost of a file before it could be read here; None if nothing."""
+        return self._lost
+
+    @property
     def position(self) -> int:
         """Offset in `data` up to which epochs have been read."""
         return self._reader.position
@@ -233,7 +243,16 @@ class Capture:
 
 def is_capture(head: bytes) -> bool:
     """Whether a file that begins like this is pcap, pcapng or snoop."""
-    return pcap.byte_order(head) is not None or _is_pcapng(head) or head.startswith(_SNOOP)
+    return format_of(head) is not None
+
+
+def format_of(head: bytes) -> str | None:
+    """Return the format of a file by its first bytes; None if it is no capture."""
+    if pcap.byte_order(head) is not None:
+        return "pcap"
+    if _is_pcapng(head):
+        return "pcapng"
+    return "snoop" if head.startswith(_SNOOP) else None
 
 
 def _is_pcapng(head: bytes) -> bool:
@@ -265,13 +284,14 @@ def _merged(readers: Sequence[tuple[Reader, int]], sources: Sequence[Source], *,
 def _reader(data: Array, name: str) -> Reader:
     """The reader of the file's format; what the other formats need is not loaded."""
     head = data[:64].tobytes()
-    if pcap.byte_order(head) is not None:
+    format_ = format_of(head)
+    if format_ == "pcap":
         return pcap.PcapReader(data, name)
-    if _is_pcapng(head):
+    if format_ == "pcapng":
         from wiredoctor.capture import pcapng
 
         return pcapng.PcapngReader(data, name)
-    if head.startswith(_SNOOP):
+    if format_ == "snoop":
         from wiredoctor.capture import snoop
 
         return snoop.SnoopReader(data, name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from wiredoctor import limits
+from wiredoctor.capture import damage as words
 from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, PACKET, PACKET_KINDS, SIMPLE, block_damage
 from wiredoctor.capture.gather import gather
 from wiredoctor.capture.model import NO_PACKET, UNSTAMPED
@@ -62,7 +63,7 @@ def packet_columns(
     frames, damage = _readable(columns, offsets, kind, room, places)
     if damage is None and sound < len(size):
         at = int(every[sound])
-        damage = block_damage(data, at, int(size[sound]), order) or f"a block too short for what it is (offset {at})"
+        damage = block_damage(data, at, int(size[sound]), order) or words.short_block(at)
     columns = {name: column[:frames] for name, column in columns.items()}
     kind, places = kind[:frames], places.first(frames)
     stamped = (kind == ENHANCED) | (kind == PACKET)
@@ -140,9 +141,9 @@ def _readable(columns: Columns, offsets: Array, kind: Array, room: Array, places
     if not bad.any():
         return len(kind), None
     row = int(bad.argmax())
-    size, at = int(columns["captured"][row]), f"(offset {int(offsets[row])})"
+    size, at = int(columns["captured"][row]), int(offsets[row])
     if nowhere[row]:
-        return row, f"interface {int(columns['interface'][row])} was never described {at}"
+        return row, words.unknown_interface(at, int(columns["interface"][row]))
     if absurd[row]:
-        return row, f"announces {size} bytes, more than the {limits.PACKET.value} of any packet {at}"
-    return row, f"announces {size} bytes, more than its block holds {at}"
+        return row, words.too_long_in_block(at, size)
+    return row, words.longer_than_block(at, size)

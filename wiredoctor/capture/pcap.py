@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from wiredoctor import limits
+from wiredoctor.capture import damage as words
 from wiredoctor.capture import lanes
 from wiredoctor.capture.gather import gather
 from wiredoctor.capture.linktypes import is_known
@@ -44,38 +45,58 @@ def byte_order(head: bytes) -> str | None:
     return None
 
 
+class FileHeader(NamedTuple):
+    """What the header of a pcap file says of its records: their byte order, nanoseconds per tick of the fraction of a second,
+    the size of a record header, where the first record begins, and whether the two lengths are exchanged, or may be."""
+
+    order: str
+    tick: int
+    record_header: int
+    first_record: int
+    exchanged: bool
+    perhaps_exchanged: bool
+    interface: Interface
+    damage: str | None
+
+
+def describe(data: Array, name: str) -> FileHeader:
+    """Parse the header of a pcap file; `data` begins with it and holds three records at least. Raises CaptureError."""
+    head = data[: _FILE_HEADER + 4].tobytes()
+    order = byte_order(head) or "<"
+    if len(head) < _FILE_HEADER:
+        raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {_FILE_HEADER})")
+    magic, major, minor, _, _, snaplen, network = struct.unpack_from(order + "IHHIIII", head)
+    if major < 2:
+        raise CaptureError(f"{name}: pcap version {major}.{minor} is not supported")
+    more, tick = _VARIANTS[magic]
+    size = PLAIN
+    if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
+        size = record_header(data, _FILE_HEADER, order, snaplen, _HEADERS[magic])
+    # Before version 2.3 the two lengths stood the other way round; in 2.3 writers disagreed.
+    exchanged = (major, minor) < (2, 3) or major == 543
+    damage = None
+    if not is_known(network & 0xFFFF) or network & _RESERVED:
+        damage = words.unknown_link_type(network & ~_FCS)
+    interface = Interface(network & 0xFFFF, snaplen=snaplen)
+    return FileHeader(order, tick, size, _FILE_HEADER + more, exchanged, (major, minor) == (2, 3), interface, damage)
+
+
 class PcapReader:
     """Reads the records of a classic pcap file in runs."""
 
     format: Literal["pcap"] = "pcap"
 
     def __init__(self, data: Array, name: str) -> None:
-        head = data[: _FILE_HEADER + 4].tobytes()
-        order = byte_order(head) or "<"
-        if len(head) < _FILE_HEADER:
-            raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {_FILE_HEADER})")
-        magic, major, minor, _, _, snaplen, network = struct.unpack_from(order + "IHHIIII", head)
-        if major < 2:
-            raise CaptureError(f"{name}: pcap version {major}.{minor} is not supported")
-        more, self._tick = _VARIANTS[magic]
-        self._order = order
+        header = describe(data, name)
+        self._order, self._tick, self._record_header = header.order, header.tick, header.record_header
         self._data = data
-        self._record_header = PLAIN
-        if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
-            self._record_header = record_header(data, _FILE_HEADER, order, snaplen, _HEADERS[magic])
-        # Before version 2.3 the two lengths stood the other way round; in 2.3 writers disagreed.
-        self._exchanged = (major, minor) < (2, 3) or major == 543
-        self._perhaps_exchanged = (major, minor) == (2, 3)
-        self.position = _FILE_HEADER + more
+        self._exchanged, self._perhaps_exchanged = header.exchanged, header.perhaps_exchanged
+        self.position = header.first_record
         self.packets = 0
-        self.damage: str | None = None
+        self.damage: str | None = header.damage
         self.first_time: int | None = None
-        self.interfaces = [Interface(network & 0xFFFF, snaplen=snaplen)]
-        if not is_known(network & 0xFFFF) or network & _RESERVED:
-            self.damage = f"packets of link type {network & ~_FCS} cannot be read (offset 20: unknown link type)"
-        self._record = np.dtype(
-            [("seconds", order + "u4"), ("fraction", order + "u4"), ("captured", order + "u4"), ("length", order + "u4")]
-        )
+        self.interfaces = [header.interface]
+        self._record = np.dtype([(name, header.order + "u4") for name in ("seconds", "fraction", "captured", "length")])
 
     @property
     def done(self) -> bool:
@@ -129,10 +150,7 @@ class PcapReader:
             position = end
         if not parts:
             left = self._data.size - position
-            self.damage = (
-                f"the file ends inside the header of packet {self.packets + 1} "
-                f"(offset {position}: {self._record_header} bytes expected, {left} there)"
-            )
+            self.damage = words.cut_header(self.packets + 1, position, self._record_header, left)
             return np.empty(0, np.int64), position
         return np.concatenate(parts), position
 
@@ -172,12 +190,10 @@ class PcapReader:
         first = int(bad.argmax())
         number, at, size = self.packets + first + 1, int(offsets[first]), int(captured[first])
         if size > limits.PACKET.value:
-            self.damage = (
-                f"packet {number} announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {at})"
-            )
+            self.damage = words.too_long(number, at, size)
         else:
             left = self._data.size - at - self._record_header
-            self.damage = f"the file ends inside packet {number} (offset {at}: {size} bytes announced, {left} there)"
+            self.damage = words.cut_packet(number, at, size, left)
         return first
 
     def _times(self, records: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from wiredoctor.capture import damage as words
 from wiredoctor.capture.blocks import (
     ENHANCED,
     FRAME_BLOCKS,
@@ -119,9 +120,7 @@ class PcapngReader:
                 break
         if last < position < self._data.size and self.damage is None:
             left = self._data.size - position
-            self.damage = (
-                f"the file ends inside the header of a block (offset {position}: {_MIN_BLOCK} bytes expected, {left} there)"
-            )
+            self.damage = words.cut_block_header(position, _MIN_BLOCK, left)
         self.position = position
         return offsets, kinds
 
@@ -135,7 +134,7 @@ class PcapngReader:
         if kind == SECTION:
             order = section_order(self._data, position)
             if order is None:
-                self.damage = f"a section without a byte-order mark (offset {position})"
+                self.damage = words.no_byte_order(position)
                 return position
             self._order = order
             (length,) = struct.unpack_from(order + "I", self._data.data, position + 4)
@@ -147,7 +146,7 @@ class PcapngReader:
             return self._section(block, position, end)
         interface = describe_interface(block, self._order)
         if interface is None:
-            self.damage = f"an interface description that cannot be read (offset {position})"
+            self.damage = words.bad_interface(position)
             return position
         interface = self._seen.setdefault(interface, interface)  # a hostile file has millions of one kind
         self.interfaces.append(interface)
@@ -155,14 +154,14 @@ class PcapngReader:
 
     def _section(self, block: bytes, position: int, end: int) -> int:
         if len(block) < SECTION_FIXED:
-            self.damage = f"a section header of {len(block)} bytes (offset {position})"
+            self.damage = words.short_section(position, len(block))
             return position
         major, minor = struct.unpack_from(self._order + "HH", block, 12)
         if major != 1 or minor not in (0, 2):
-            self.damage = f"a section of pcapng version {major}.{minor}, which is not supported (offset {position})"
+            self.damage = words.unsupported_section(position, major, minor)
             return position
         if read_options(block[24:-4], self._order) is None:
-            self.damage = f"a section header whose options reach beyond its end (offset {position})"
+            self.damage = words.bad_section_options(position)
             return position
         self._base = len(self.interfaces)
         return end

@@ -7,15 +7,28 @@ from struct import Struct
 import numpy as np
 
 from wiredoctor import limits
+from wiredoctor.capture import damage as words
 from wiredoctor.capture.model import CaptureError, Interface
 from wiredoctor.tables import SECOND, Array, Columns
 
-_FILE_HEADER = 16
+FILE_HEADER = 16
 _RECORD = Struct(">6I")
 _VERSION = 2
 
 _LINK_TYPES = {0: 1, 2: 6, 4: 1, 8: 10}
 """Datalink type of the file -> link type: IEEE 802.3, IEEE 802.5, Ethernet, FDDI."""
+
+
+def describe(head: bytes, name: str) -> Interface:
+    """Return the interface of a snoop file that begins with `head`. Raises CaptureError."""
+    if len(head) < FILE_HEADER:
+        raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {FILE_HEADER})")
+    version, datalink = Struct(">8x2I").unpack_from(head)
+    if version != _VERSION:
+        raise CaptureError(f"{name}: snoop version {version} is not supported")
+    if datalink not in _LINK_TYPES:
+        raise CaptureError(f"{name}: snoop datalink type {datalink} cannot be read")
+    return Interface(_LINK_TYPES[datalink])
 
 
 class SnoopReader:
@@ -24,20 +37,12 @@ class SnoopReader:
     format = "snoop"
 
     def __init__(self, data: Array, name: str) -> None:
-        head = data[:_FILE_HEADER].tobytes()
-        if len(head) < _FILE_HEADER:
-            raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {_FILE_HEADER})")
-        version, datalink = Struct(">8x2I").unpack(head)
-        if version != _VERSION:
-            raise CaptureError(f"{name}: snoop version {version} is not supported")
+        self.interfaces = [describe(data[:FILE_HEADER].tobytes(), name)]
         self._data = data
-        self.position = _FILE_HEADER
+        self.position = FILE_HEADER
         self.packets = 0
         self.damage: str | None = None
         self.first_time: int | None = None
-        self.interfaces = [Interface(_LINK_TYPES.get(datalink, -1))]
-        if datalink not in _LINK_TYPES:
-            raise CaptureError(f"{name}: snoop datalink type {datalink} cannot be read")
 
     @property
     def done(self) -> bool:
@@ -68,17 +73,16 @@ class SnoopReader:
         """Time in ns, offset, captured length and length of the next packet; None where it cannot be read, which is damage."""
         at, size = self.position, self._data.size
         if at + _RECORD.size > size:
-            self.damage = f"the file ends inside the header of packet {number} (offset {at})"
+            self.damage = words.snoop_cut_header(number, at)
             return None
-        most = limits.PACKET.value
         length, captured, record, _, seconds, fraction = _RECORD.unpack_from(self._data.data, at)
-        if captured > most:
-            self.damage = f"packet {number} announces {captured} bytes, more than the {most} of any packet (offset {at})"
+        if captured > limits.PACKET.value:
+            self.damage = words.too_long(number, at, captured)
         elif record < _RECORD.size + captured:
-            self.damage = f"packet {number} is longer than its record of {record} bytes (offset {at})"
+            self.damage = words.snoop_short_record(number, at, record)
         elif at + _RECORD.size + captured > size:
             left = size - at - _RECORD.size
-            self.damage = f"the file ends inside packet {number} (offset {at}: {captured} bytes announced, {left} there)"
+            self.damage = words.cut_packet(number, at, captured, left)
         if self.damage is not None:
             return None
         self.position = min(at + record, size)

@@ -53,6 +53,15 @@ class ClockSteps:
         rows = np.flatnonzero(link_type != NO_PACKET if unstamped is None else ~unstamped)
         self._follow(rows[np.argsort(interface[rows], kind="stable")], records)
 
+    def add(self, step: Step) -> None:
+        """Count the next step, in order of frames."""
+        self.count += 1
+        self.worst = max(self.worst, step.time_before - step.time)
+        if len(self.first) < SHOWN:
+            self.first.append(step)
+        if len(self.frames) < MOST:
+            self.frames.append(step.frame)
+
     def _follow(self, rows: Array, records: Records) -> None:
         """Packets in order of their interface, and of their frames on each."""
         if not len(rows):

@@ -1,12 +1,23 @@
-"""The state of a connection: two sides. What is rare is made when it first occurs."""
+"""The state of a connection: two sides. What is rare is made when it first occurs.
+
+Times are nanoseconds since the first packet of the capture, lengths bytes, offsets sequence numbers unwrapped to 64 bits: 0 is
+the first byte after the SYN, or the first byte seen. NEVER stands for "not yet".
+"""
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.segment import NEVER
 
+ETHERNET_MSS: Final = 1460
+"""Assumed without a SYN: an MTU of 1500 less 40 bytes of headers."""
+ETHERNET_MSS_IPV6: Final = 1440
 
+
+@mypyc_attr(acyclic=True)
 class PreviousData:
     """The newest segment with new data of a side."""
 
@@ -19,6 +30,7 @@ class PreviousData:
         """Room that it left in the receiver's window."""
         self.message: i64 = NEVER
         self.full: bool = False
+        """It was full, and no super-segment with a small end."""
         self.small: bool = False
         self.push: bool = False
         self.last_in_flight: bool = False
@@ -26,26 +38,342 @@ class PreviousData:
         self.ends_message: bool = False
 
 
+@mypyc_attr(acyclic=True)
+class PreviousAck:
+    """The newest pure ACK of a side that acknowledges something new and widens no short window."""
+
+    def __init__(self) -> None:
+        self.frame: i64 = NEVER
+        self.time: i64 = NEVER
+        self.ack: i64 = NEVER
+        self.delay: i64 = NEVER
+        self.bytes: i64 = 0
+        self.gap: i64 = NEVER
+        """Time since the ACK of this kind before it."""
+
+
+@mypyc_attr(acyclic=True)
+class Syn:
+    """The newest SYN of a side, and whether it was the first."""
+
+    def __init__(self) -> None:
+        self.time: i64 = NEVER
+        self.mss: i64 = -1
+        self.window_shift: i64 = -1
+        self.has_timestamps: bool = False
+        self.repeated: bool = False
+        self.scale: i64 = -1
+        """Shift of the windows that this side announces; -1 while not both SYNs were seen."""
+
+
+@mypyc_attr(acyclic=True)
+class PathMss:
+    """The longest segments of a side, which are full if the path carries no longer ones."""
+
+    def __init__(self) -> None:
+        self.longest: i64 = 0
+        self.occurred: i64 = 0
+        """How often the longest was followed at once by more of its message."""
+        self.size: i64 = 0
+        """Size from which on segments are full; 0 while it is the MSS."""
+
+
+@mypyc_attr(acyclic=True)
+class Gap:
+    """Bytes [start, end) that were not seen, though later ones were, or though they were acknowledged."""
+
+    def __init__(self, start: i64, end: i64, acknowledged: bool) -> None:
+        self.start: i64 = start
+        self.end: i64 = end
+        self.acknowledged: bool = acknowledged
+
+
+@mypyc_attr(acyclic=True)
+class Sent:
+    """The first copy of some bytes: a segment, [start, end) of it being new.
+
+    `reached` is the highest offset of its side after it, its FIN included.
+    """
+
+    def __init__(self, frame: i64, time: i64, start: i64, end: i64, reached: i64) -> None:
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.start: i64 = start
+        self.end: i64 = end
+        self.reached: i64 = reached
+        self.offset: i64 = 0
+        self.length: i64 = 0
+        self.captured: i64 = 0
+        self.place: i64 = NEVER
+        """Where its payload begins in the capture, as in Packet.place; NEVER if it is not compared."""
+
+
+@mypyc_attr(acyclic=True)
+class Flight:
+    """The first copies of a side's newest bytes, in the order of the stream."""
+
+    def __init__(self) -> None:
+        self.segments: list[Sent] = []
+        """Those that continued the stream."""
+        self.unacknowledged: i64 = 0
+        """Index of the first of them that is not acknowledged."""
+        self.late: list[Sent] | None = None
+        """Those that came late, into a gap."""
+        self.is_listed: bool = False
+        """It is among the flights in which old copies are looked for."""
+
+
+@mypyc_attr(acyclic=True)
+class Close:
+    """The first FIN and the first RST of a side. `offset` is where it stands in the stream, `ack` what it acknowledges."""
+
+    def __init__(self) -> None:
+        self.fin_frame: i64 = NEVER
+        self.fin_time: i64 = NEVER
+        self.fin_ack: i64 = NEVER
+        self.fin_offset: i64 = NEVER
+        self.rst_frame: i64 = NEVER
+        self.rst_time: i64 = NEVER
+        self.rst_ack: i64 = NEVER
+        self.rst_offset: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class Run:
+    """Small segments in a row, without a pause and without an answer."""
+
+    def __init__(self) -> None:
+        self.last_frame: i64 = NEVER
+        self.segments: i64 = 0
+        self.bytes: i64 = 0
+        self.frame: i64 = NEVER
+        """The first of them."""
+        self.time: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class Claim:
+    """A small segment was sent at `time` after unacknowledged small data that ended at `end`. So Nagle is off, unless the ACK of
+    that data was captured late."""
+
+    def __init__(self, time: i64, end: i64) -> None:
+        self.time: i64 = time
+        self.end: i64 = end
+
+
+@mypyc_attr(acyclic=True)
+class Nagle:
+    """What proves that a side does not use Nagle's algorithm, and a segment that its tail loss probe may have carried."""
+
+    def __init__(self) -> None:
+        self.off_since: i64 = NEVER
+        self.claim_time: i64 = NEVER
+        """The first claim that is not settled, as in Claim."""
+        self.claim_end: i64 = NEVER
+        self.later_claims: list[Claim] | None = None
+        """The others; both their times and their ends rise."""
+        self.probe_frame: i64 = NEVER
+        self.probe_data_end: i64 = NEVER
+        self.probe_end: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class Stall:
+    """A time without forward progress that retransmissions of a side may end."""
+
+    def __init__(self) -> None:
+        self.progress_frame: i64 = NEVER
+        self.progress_time: i64 = NEVER
+        self.first_frame: i64 = NEVER
+        self.first_time: i64 = NEVER
+        self.retransmission_frame: i64 = NEVER
+        self.retransmission_time: i64 = NEVER
+        self.retransmission_bytes: i64 = 0
+        self.is_first_copy: bool = False
+        self.tries: i64 = 0
+        self.duplicate_acks: i64 = 0
+
+
+@mypyc_attr(acyclic=True)
+class Closure:
+    """A window that its receiver closed."""
+
+    def __init__(self) -> None:
+        self.is_closed: bool = False
+        self.closed_frame: i64 = NEVER
+        self.closed_time: i64 = NEVER
+        self.closed_window: i64 = 0
+        self.probes: i64 = 0
+        self.probe_frame: i64 = NEVER
+        self.probe_time: i64 = NEVER
+        self.opened_frame: i64 = NEVER
+        """The packet that opened it; NEVER while it is closed, and once the sender has gone on."""
+        self.opened_time: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class Waits:
+    """What may become a stall of a side, and what speaks against it."""
+
+    def __init__(self) -> None:
+        self.nagle: Nagle | None = None
+        self.run: Run | None = None
+        self.stall: Stall | None = None
+        self.duplicate_acks: i64 = 0
+        """Duplicate ACKs of this side since its ACK last advanced."""
+        self.zero_window: Closure | None = None
+        """A window of 0 that this side announced."""
+        self.short_window: Closure | None = None
+        """A window of less than one MSS that it announced."""
+
+
+@mypyc_attr(acyclic=True)
 class Side:
     """One direction of a connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
         self.has_base: bool = False
         self.base: i64 = 0
         """The sequence number before its first byte: that of its SYN."""
+        self.sequence: i64 = 0
+        """Offset of its newest sequence number, and of one far from it, which counts once the next packet agrees."""
+        self.sequence_jump: i64 = NEVER
+        self.acknowledgment: i64 = 0
+        """The same of its acknowledgment numbers."""
+        self.acknowledgment_jump: i64 = NEVER
         self.syn_frame: i64 = NEVER
+        self.syn: Syn | None = None
+        self.mss: i64 = mss
+        """Longest segment that both SYNs allow, or Ethernet; the time-stamp option still comes off."""
+        self.path: PathMss | None = None
         self.highest: i64 = NEVER
-        """Stream offset after the highest byte seen."""
+        """Stream offset after the highest byte seen, or known by an ACK of the peer."""
+        self.reached: i64 = NEVER
+        """The same of its own packets alone."""
+        self.gaps: list[Gap] | None = None
+        self.unseen_bytes: i64 = 0
+        """Bytes that the peer acknowledged and the capture lacks."""
+        self.flight: Flight | None = None
         self.acknowledged: i64 = NEVER
         """Highest offset of the peer's stream that this side acknowledged."""
+        self.edge: i64 = NEVER
+        """Offset of the peer's stream after the window that this side announced last."""
+        self.window: i64 = -1
+        """Window field of that announcement."""
         self.rtt: i64 = NEVER
+        self.rtt_is_guess: bool = False
+        """Several SYNs were sent, and the newest was taken for the answered one."""
         self.packets: i64 = 0
         self.bytes: i64 = 0
-        self.previous_data: PreviousData | None = None
+        self.letters: i64 = 0
+        """Letters of the history that this side has, as bits."""
+        self.last_frame: i64 = NEVER
+        self.payload_frame: i64 = NEVER
+        """Its newest packet with payload."""
         self.retransmission_frame: i64 = NEVER
         """Its newest retransmission."""
         self.short_window_frame: i64 = NEVER
         """Its newest packet that announced no room for a full segment."""
+        self.previous_data: PreviousData | None = None
+        self.previous_ack: PreviousAck | None = None
+        self.waits: Waits | None = None
+        self.close: Close | None = None
+
+
+@mypyc_attr(acyclic=True)
+class RepeatedSyn:
+    """SYNs of the client after its first."""
+
+    def __init__(self) -> None:
+        self.second_frame: i64 = NEVER
+        self.second_time: i64 = NEVER
+        self.third_time: i64 = NEVER
+        self.last_frame: i64 = NEVER
+        self.last_time: i64 = NEVER
+        self.last_has_extras: bool = False
+        self.data_rtt_first: i64 = NEVER
+        """Round trips to both sides that data shows, without the handshake."""
+        self.data_rtt_second: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class SynAnswer:
+    """What answered the client's SYN before it acknowledged anything: SYN-ACKs, or an RST."""
+
+    def __init__(self) -> None:
+        self.first_frame: i64 = NEVER
+        self.first_time: i64 = NEVER
+        self.newest_frame: i64 = NEVER
+        self.newest_time: i64 = NEVER
+        self.syn_frame: i64 = NEVER
+        """The newest SYN before the newest SYN-ACK."""
+        self.syn_time: i64 = NEVER
+        self.syn_has_extras: bool = False
+        self.refused_frame: i64 = NEVER
+        self.refused_time: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class Handshake:
+    """The client's SYN, and what came of it. It has extras if it asks for ECN or carries data."""
+
+    def __init__(self) -> None:
+        self.syn_frame: i64 = NEVER
+        self.syn_time: i64 = NEVER
+        self.syns: i64 = 0
+        """SYNs until the client acknowledged an answer."""
+        self.has_extras: bool = False
+        self.syn_ack_frame: i64 = NEVER
+        """The first SYN-ACK of either side."""
+        self.repeated: RepeatedSyn | None = None
+        self.answer: SynAnswer | None = None
+
+
+@mypyc_attr(acyclic=True)
+class Oddities:
+    """What should not be in a capture: ACKs of bytes that it lacks, super-segments, copies that differ."""
+
+    def __init__(self) -> None:
+        self.unseen_places: i64 = 0
+        self.unseen_frame: i64 = NEVER
+        self.unseen_time: i64 = NEVER
+        self.super_segments: i64 = 0
+        """Segments longer than their receiver takes."""
+        self.super_frame: i64 = NEVER
+        self.super_time: i64 = NEVER
+        self.super_mss: i64 = -1
+        self.conflicts: i64 = 0
+        """Packets with other bytes than were sent before."""
+        self.conflict_frame: i64 = NEVER
+        self.conflict_time: i64 = NEVER
+        self.conflict_first_frame: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class RecentProgress:
+    """What a side has sent within the last 100 ms: what is not beyond it may be a second copy."""
+
+    def __init__(self) -> None:
+        self.newest_packet: i64 = -1
+        """Number of its newest packet among those in which second copies are looked for."""
+        self.reached: i64 = 0
+        self.claimed: i64 = -1
+        """Its highest sequence and acknowledgment number in these packets; -1 if it acknowledged nothing."""
+
+
+@mypyc_attr(acyclic=True)
+class SecondCopies:
+    """Packets of a connection that were captured twice: how many, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count: i64 = 0
+        self.has_data: bool = False
+        self.frame: i64 = NEVER
+        self.time: i64 = NEVER
+        self.first_frame: i64 = NEVER
+        """The frame of its first copy."""
+        self.difference: i64 = 0
+        """What tells the two apart: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 nothing."""
 
 
 class Connection:
@@ -55,17 +383,42 @@ class Connection:
         self.id: i64 = number
         self.key: bytes = key
         """packet.key of its first packet."""
-        self.first: Side = Side()
-        self.second: Side = Side()
+        self.is_ipv6: bool = len(key) > 12
+        self.first: Side = Side(ETHERNET_MSS_IPV6 if self.is_ipv6 else ETHERNET_MSS)
+        self.second: Side = Side(ETHERNET_MSS_IPV6 if self.is_ipv6 else ETHERNET_MSS)
         self.client: i64 = -1
         """Direction of the client, 0 or 1; -1 while nothing tells."""
         self.client_certainty: i64 = 0
         """3: its SYN, 2: the peer's SYN-ACK, 1: what it sends, 0: unknown."""
+        self.handshake: Handshake | None = None
+        self.has_both_syns: bool = False
+        self.timestamps: i64 = -1
+        """1 if both SYNs carried the time-stamp option, 0 if not, -1 while unknown."""
         self.closed: bool = False
+        """Both FINs or an RST were seen."""
         self.first_frame: i64 = NEVER
+        self.second_frame: i64 = NEVER
+        """The first packet of the second side."""
         self.last_frame: i64 = NEVER
         self.last_clock: i64 = NEVER
         """The watermark at its last packet."""
         self.start: i64 = NEVER
         self.end: i64 = NEVER
+        self.progress_frame: i64 = NEVER
+        """The newest packet with new data, or an ACK that advances."""
+        self.progress_time: i64 = NEVER
+        self.last_direction: i64 = -1
+        """Direction, identification and options of the newest packet."""
+        self.last_ip_id: i64 = -1
+        self.last_options: i64 = 0
+        self.history: i64 = 0
+        """Letters in the order in which they first occurred, 5 bits each; see history.py."""
+        self.more_history: i64 = 0
+        self.oddities: Oddities | None = None
+        self.bucket: i64 = 0
+        """Its part of the connections, see flows.py."""
+        self.first_recent: RecentProgress | None = None
+        self.second_recent: RecentProgress | None = None
+        """Of either side."""
+        self.copies: SecondCopies | None = None
         self.conversation: object | None = None

@@ -9,6 +9,16 @@ from mypy_extensions import i64
 NEVER: Final = -(1 << 62)
 """No value (as in wiredoctor.tables)."""
 
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+ECE: Final = 0x40
+CWR: Final = 0x80
+
+MILLISECOND: Final = 1_000_000
+
 
 class MessagePart:
     """Which message the new bytes of a segment belong to."""
@@ -17,13 +27,25 @@ class MessagePart:
         self.http: bool = False
         """The connection has carried HTTP so far."""
         self.message: i64 = NEVER
+        self.last_message: i64 = NEVER
+        """The message of its last byte."""
         self.exchange: i64 = -1
         self.in_body: bool = False
+        self.body_bytes: i64 = 0
+        """New bytes of the body of the message of its last byte, chunk framing included."""
         self.event_stream: bool = False
         self.ends_head: bool = False
         self.ends_message: bool = False
         self.is_incomplete: bool = False
         """Before this segment its sender had more to send: an unfinished message, or an unanswered request."""
+
+
+class Piece:
+    """New bytes [start, end) of a stream."""
+
+    def __init__(self, start: i64, end: i64) -> None:
+        self.start: i64 = start
+        self.end: i64 = end
 
 
 class Segment:
@@ -37,6 +59,8 @@ class Segment:
         """The announced window after scaling; NEVER while the scale is unknown."""
         self.new_start: i64 = 0
         self.new_bytes: i64 = 0
+        self.pieces: list[Piece] | None = None
+        """The new bytes if they fill several gaps; they begin at `new_start`, but do not follow each other."""
         self.highest_before: i64 = NEVER
         self.retransmission: bool = False
         self.fills_gap: bool = False
@@ -45,9 +69,13 @@ class Segment:
         self.keep_alive_probe: bool = False
         self.pure_ack: bool = False
         self.window_update: bool = False
+        self.widens_window: bool = False
+        """It ends a lack of room for a full segment."""
         self.duplicate_ack: bool = False
         self.acked_bytes: i64 = 0
         self.acked_unseen: i64 = 0
+        self.answered_time: i64 = NEVER
+        """When the newest segment was seen that it acknowledges first."""
         self.ack_delay: i64 = NEVER
         self.rtt_own: i64 = NEVER
         self.rtt_peer: i64 = NEVER
@@ -55,6 +83,8 @@ class Segment:
         self.window_room: i64 = NEVER
         self.mss: i64 = 0
         self.full: bool = False
+        self.is_even: bool = False
+        """No super-segment with a small end."""
         self.small: bool = False
         self.small_start: bool = False
         self.part: MessagePart = MessagePart()

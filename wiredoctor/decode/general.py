@@ -32,7 +32,7 @@ def general_path(
         at, frame = offset[i], first_frame + record
         end, limit = at + captured[i], at + max(captured[i], length[i])
         packet = Packet(state, record, frame, buffer, 0, at, end, limit, captured[i])
-        outcome = _follow(packet, LINKS.get(link_type), link_type)
+        outcome = follow(packet, link_type)
         if isinstance(outcome, str):
             state.not_analysed[outcome] += 1
             continue
@@ -44,7 +44,9 @@ def general_path(
     return columns_of(found, records), oddities
 
 
-def _follow(packet: Packet, step: Step | None, link_type: int) -> Row | str:
+def follow(packet: Packet, link_type: int) -> Row | str:
+    """Read the headers of a packet; return its row of tables.PACKETS, or why there is none."""
+    step: Step | None = LINKS.get(link_type)
     if step is None:
         return link_reason(link_type)
     for _ in range(limits.HEADERS.value):

@@ -6,45 +6,21 @@ that was found by looking for a head in the middle of a stream: it may be part o
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.http import framing
-from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_NUMBER, SPACE_BEFORE_COLON
-from wiredoctor.http.head import KNOWN_METHODS, RequestLine, StatusLine
+from wiredoctor.http.fault_words import HTTP2_PREFACE, KINDS, MOST_SHOWN, find_place, framing_lines, is_method
+from wiredoctor.http.head import RequestLine, StatusLine
 from wiredoctor.http.message import COMPLETE, RECORD, Exchange, Message, Record
 from wiredoctor.http.modes import NO_END, REQUEST, RESPONSE
-from wiredoctor.masking import field_name, method, payload, shown, without_tokens
+from wiredoctor.masking import method, payload
 from wiredoctor.tables import CLIENT, FAULTS, NEVER, NONE, SERVER, Array
 
 if TYPE_CHECKING:
     from wiredoctor.http.conversation import Conversation
     from wiredoctor.http.reader import Reader
-
-KINDS = {
-    BARE_LF: "bare-lf",
-    SPACE_BEFORE_COLON: "space-before-colon",
-    FOLDING: "folding",
-    CONTROL_BYTE: "control-byte",
-    NO_NUMBER: "content-length",
-}
-"""Bits of Fields.malformed and what they are called, in the order in which one head is said to have them."""
-
-MOST_SHOWN = 32
-"""Bytes of the capture that a fault shows."""
-
-HTTP2_PREFACE = b"PRI * HTTP"
-"""Begins a connection of HTTP/2, RFC 9113 section 3.4."""
-
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
-
-MOST_LINES = 8
-"""Fields of a head that a fault shows."""
-
-MOST_OF_A_FIELD = 4096
-"""Bytes of a field at fault, where secrets are shown."""
 
 _FRAME, _START, _DUE = RECORD.index("frame"), RECORD.index("start"), RECORD.index("body_due")
 _FRAMING, _REASON, _HOLE = RECORD.index("framing"), RECORD.index("end_reason"), RECORD.index("has_hole")
@@ -84,14 +60,14 @@ def in_head(reader: Reader, message: Message, head: bytes, how: int) -> None:
         return
     name = _contradiction(reader, message, exchange, how)
     if name:
-        _tell(reader, exchange, message, name, message.head_last_frame, message.head_time, message.offset, _framing_lines(head))
+        _tell(reader, exchange, message, name, message.head_last_frame, message.head_time, message.offset, framing_lines(head))
     elif fields.malformed & ~reader.malformed:
         fresh = fields.malformed & ~reader.malformed
         reader.malformed |= fresh
         for bit, kind in KINDS.items():
             if fresh & bit:
                 place = message.head_last_frame, message.head_time, message.offset
-                _say(reader, _fault(reader, exchange, message, kind, *place, _place(head, bit)))
+                _say(reader, _fault(reader, exchange, message, kind, *place, find_place(head, bit)))
     reader.faulted |= how == framing.BROKEN
 
 
@@ -175,12 +151,6 @@ def _begins(reader: Reader, data: bytes) -> bool:
     return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
 
 
-def is_method(data: bytes) -> bool:
-    """Whether bytes begin like a request with a known method, as far as they go."""
-    method, space, _ = data[:41].partition(b" ")
-    return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
-
-
 def _tell(
     reader: Reader, exchange: Exchange, message: Message | Record, name: str, frame: int, time: int, offset: int, shown: str
 ) -> None:
@@ -212,60 +182,6 @@ def _say(reader: Reader, fault: Fault) -> None:
         conversation.doubted.append(fault)
     else:
         conversation.spoken.faults.append(fault)
-
-
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-def _shown(data: bytes, most: int = MOST_SHOWN) -> str:
-    """Up to a control byte, behind which another field may begin."""
-    return _CONTROL.split(data[:most], maxsplit=1)[0].decode("latin-1")
-
-
-def _framing_lines(head: bytes) -> str:
-    """The fields of a head that frame its body."""
-    lines = [line.strip(b"\r") for line in head.split(b"\n")[1:]]
-    names = (b"content-length", b"transfer-encoding")
-    some = [line for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names]
-    more = [f"{len(some) - MOST_LINES} more"] if len(some) > MOST_LINES else []
-    return "; ".join([*(without_tokens(_shown(line, MOST_OF_A_FIELD))[:MOST_SHOWN] for line in some[:MOST_LINES]), *more])
-
-
-def _place(head: bytes, kind: int) -> str:
-    """Where in a head its grammar is broken: the name of a field, or the start line; of Content-Length the value."""
-    start, *lines = head.removesuffix(b"\n").split(b"\n")
-    if kind == NO_NUMBER:
-        return _framing_lines(head)
-    if kind == CONTROL_BYTE and start.removesuffix(b"\r").translate(None, CONTROLS) != start.removesuffix(b"\r"):
-        return "the start line"
-    if kind == BARE_LF and not start.endswith(b"\r"):
-        return "the start line"
-    name, first = b"", 0
-    for number, line in enumerate(lines):
-        folded = line.startswith((b" ", b"\t"))
-        if not folded:
-            name, first = line.partition(b":")[0], number
-        text = line.removesuffix(b"\r")
-        wrong = {
-            BARE_LF: not line.endswith(b"\r"),
-            FOLDING: folded,
-            SPACE_BEFORE_COLON: line.strip().startswith(b":") if folded else b":" in line and name.endswith((b" ", b"\t")),
-            CONTROL_BYTE: text.translate(None, CONTROLS) != text,
-        }
-        if wrong[kind]:
-            return _field(name.rstrip(b" \t\r"), b"\n".join(lines[first : number + 1]))
-    return "the empty line"
-
-
-def _field(name: bytes, line: bytes) -> str:
-    """A field at fault, by its name: a value may hold secrets, and so may a name that is cut out of one."""
-    if shown():
-        return line[:MOST_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
-    if not name:
-        return "the empty line"
-    if not _NAME.match(name.translate(None, CONTROLS)):
-        return "a line without a name"
-    return field_name(_shown(name)) or "*"
 
 
 def fault_table(faults: list[Fault], facts: dict[str, Array]) -> pl.DataFrame:

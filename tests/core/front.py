@@ -1,0 +1,85 @@
+"""From packet records to tables.PACKETS by the core, beside decode/."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from wiredoctor.core.general import General
+from wiredoctor.core.headers import Headers
+from wiredoctor.core.layers import DECLINED, SEGMENT
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.recorder import PacketRecorder
+from wiredoctor.tables import Columns
+
+
+class Front:
+    """The core's way from a record to a TCP segment."""
+
+    def __init__(self) -> None:
+        self.headers = Headers()
+        self.general = General(self.headers)
+        self.recorder = PacketRecorder()
+        self.declined = 0
+
+    def read(self, packet: Packet) -> bool:
+        """Fill the packet with its segment; return whether it has one."""
+        outcome = self.headers.read(packet)
+        if outcome == DECLINED:
+            self.declined += 1
+            outcome = self.general.read(packet)
+        return outcome == SEGMENT
+
+    def facts(self) -> dict[str, Any]:
+        """What decoding knows besides packets."""
+        state = self.general.loaded()
+        return {
+            "not analyzed": +self.general.not_analyzed(),
+            "encapsulations": +self.general.encapsulations(),
+            "longest cut": self.general.longest_cut(),
+            "scratch": bytes(state.scratch),
+            "limits": state.limits,
+            "oddities": self.general.oddities,
+        }
+
+
+def records_of(data: np.ndarray[Any, Any], epochs: Iterable[tuple[int, Columns]], packet: Packet) -> Iterable[Packet]:
+    """The packet in hand, filled from each of tables.RECORDS."""
+    block = data.tobytes()
+    names = ("time", "interface", "link_type", "offset", "captured", "length")
+    for first, records in epochs:
+        rows = zip(*(records[name].tolist() for name in names), strict=True)
+        for frame, (time, interface, link_type, offset, captured, length) in enumerate(rows, start=first):
+            packet.frame, packet.time, packet.interface, packet.link_type = frame, time, interface, link_type
+            packet.block, packet.block_place, packet.at, packet.end = block, 0, offset, offset + captured
+            packet.wire_length = max(captured, length)
+            yield packet
+
+
+def by_core(data: np.ndarray[Any, Any], epochs: Iterable[tuple[int, Columns]]) -> tuple[Columns, Front]:
+    """tables.PACKETS columns of these records."""
+    front = Front()
+    for packet in records_of(data, epochs, Packet()):
+        if front.read(packet):
+            front.recorder.add(packet)
+    return front.recorder.columns(), front
+
+
+def check(data: np.ndarray[Any, Any], epochs: list[tuple[int, Columns]], rows: Columns, oddities: list[Any], state: Any) -> Front:
+    """Hold the core's answer against that of decode/."""
+    columns, front = by_core(data, epochs)
+    assert list(columns) == list(rows)
+    for name, column in rows.items():
+        assert columns[name].tolist() == column.tolist(), name
+    assert front.facts() == {
+        "not analyzed": +Counter(state.not_analysed),
+        "encapsulations": +Counter(state.encapsulations),
+        "longest cut": state.longest_cut,
+        "scratch": bytes(state.scratch),
+        "limits": state.limits,
+        "oddities": oddities,
+    }
+    return front

@@ -1,0 +1,120 @@
+"""Ladders and captures read as HTTP by the core alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from tests.core.http_feed import as_followed
+from tests.http.talk import HANDSHAKE, brief
+from tests.ladders import Packet as Sent
+from tests.ladders import ladder_packets, to_pcap
+from wiredoctor.core.connection import Connection
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.flows import Flows
+from wiredoctor.core.headers import Headers
+from wiredoctor.core.http import Http
+from wiredoctor.core.layers import SEGMENT
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.pcap import PcapRecords
+from wiredoctor.core.records import Source
+from wiredoctor.core.story import Story
+from wiredoctor.engine.frames import HeadColumns, exchange_frame, fault_frame
+from wiredoctor.limits import Met
+from wiredoctor.tables import FINISHED_EXCHANGES, STORED_EXCHANGES
+
+
+class Core:
+    """The core over a capture: records, headers, flows, TCP and HTTP."""
+
+    def __init__(self) -> None:
+        self.met = Met()
+        cutoffs = Cutoffs()
+        self.headers, self.flows = Headers(), Flows(self.met)
+        self.story, self.http = Story(cutoffs, self.met), Http(cutoffs, self.met, False, False)
+        self.packet = Packet()
+        self.connections: list[Connection] = []
+
+    def read(self, path: str) -> None:
+        """Read all packets of a pcap file."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            records = PcapRecords(Source(descriptor, 0), path)
+            while records.next(self.packet):
+                self.follow()
+        finally:
+            os.close(descriptor)
+
+    def follow(self) -> None:
+        """Follow the packet in hand."""
+        packet = self.packet
+        self.http.pass_time(packet.clock)
+        if self.headers.read(packet) != SEGMENT:
+            return
+        connection = self.flows.find(packet)
+        if connection not in self.connections[-1:] and connection not in self.connections:
+            self.connections.append(connection)
+        self.story.follow(connection, packet)
+        self.http.read(connection, packet, self.story.segment)
+        self.story.settle(connection, packet)
+
+    def end(self) -> None:
+        """End what is open: the capture is over."""
+        for connection in self.connections:
+            self.http.finish(connection, self.packet.clock)
+
+    def exchanges(self) -> pl.DataFrame:
+        """Return all exchanges with what followed them, as tables.EXCHANGES."""
+        heads = HeadColumns(self.http.codes.take())
+        finished = exchange_frame(FINISHED_EXCHANGES, self.http.exchanges, heads)
+        stored = exchange_frame(STORED_EXCHANGES, self.http.closes, heads)
+        assert finished["connection"].sort().equals(stored["connection"].sort())
+        return as_followed(stored).sort("connection", "exchange")
+
+    def faults(self) -> pl.DataFrame:
+        """Return all faults."""
+        return fault_frame(self.http.faults.take())
+
+
+def analyzed(packets: Sequence[Sent] | bytes) -> Core:
+    """The core after these packets, or this capture."""
+    core = Core()
+    with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
+        file.write(packets if isinstance(packets, bytes) else to_pcap(packets))
+        file.flush()
+        core.read(file.name)
+    core.end()
+    return core
+
+
+def rows(packets: Sequence[Sent] | bytes) -> list[dict[str, Any]]:
+    """The exchanges of packets, in order."""
+    return analyzed(packets).exchanges().to_dicts()
+
+
+def exchanges(text: str, handshake: str = HANDSHAKE) -> list[dict[str, Any]]:
+    """The exchanges of a ladder. The handshake is put in front."""
+    return rows(ladder_packets(handshake + text))
+
+
+def briefs(text: str, handshake: str = HANDSHAKE) -> list[str]:
+    """The exchanges of a ladder, a line each."""
+    return [brief(row) for row in exchanges(text, handshake)]
+
+
+def faults(text: str, handshake: str = HANDSHAKE) -> list[str]:
+    """The faults of a ladder, each with the packet that shows it."""
+    found = analyzed(ladder_packets(handshake + text)).faults()
+    return [f"{row['fault']} in {row['frame']}" for row in found.to_dicts()]
+
+
+def conversation_of(core: Core, number: int = 0) -> Conversation:
+    """The HTTP state of a connection."""
+    talk = core.connections[number].conversation
+    assert isinstance(talk, Conversation)
+    return talk

@@ -1,0 +1,240 @@
+"""Feeds the TCP story of the core with what the NumPy stages decoded, and compares its rows with theirs.
+
+Second copies are left out and connection ids are those of the NumPy stages, as is what HTTP says about each segment.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wiredoctor import limits, tcp
+from wiredoctor.analysis import Analysis
+from wiredoctor.capture import open_capture
+from wiredoctor.core.connection import Connection
+from wiredoctor.core.connections import NUMBERS, ConnectionRows
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.places import Places
+from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segments import COLUMNS, SegmentRecorder
+from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, SORTS
+from wiredoctor.core.story import Story
+from wiredoctor.cutoffs import ALL_SEGMENTS
+from wiredoctor.engine.tables import connection_frame
+from wiredoctor.events import event_tables
+from wiredoctor.limits import Met
+from wiredoctor.spill import Folder
+from wiredoctor.tables import EVENT_TABLES, MILLISECOND, Columns
+
+EPOCH = 1_000_000
+
+CUTOFFS = ALL_SEGMENTS.widened([{
+    "min_ack_delay": 0, "max_quick_ack": 20 * MILLISECOND, "min_lateness": 0, "min_run": 3, "max_run": 100, "min_stall": 0,
+}])  # fmt: skip
+"""Wider than those of any rule, so that there are rows to compare."""
+
+EVENTS = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}
+
+_OF_PACKET = ("frame", "time", "interface", "ip_version", "ip_id", "ttl", "seq", "ack", "flags", "window", "length", "captured",
+              "payload", "mss", "window_shift", "has_timestamps", "sack", "dsack", "clock")  # fmt: skip
+_OF_HTTP = ("http", "message", "exchange", "in_body", "event_stream", "ends_head", "ends_message", "owes", "role")
+
+
+class Reading(Places):
+    """Bytes of the capture by place."""
+
+    def __init__(self, read: Callable[[int, int], bytes]) -> None:
+        self.bytes = read
+
+    def read(self, place: int, length: int) -> bytes:
+        return self.bytes(place, length)
+
+
+@dataclass
+class Compared:
+    """Rows of both engines: of segments by column, of connections by id."""
+
+    core: dict[str, list[int]]
+    numpy: dict[str, list[int]]
+    core_connections: list[dict[str, Any]]
+    numpy_connections: list[dict[str, Any]]
+    core_events: dict[str, list[dict[str, Any]]]
+    numpy_events: dict[str, list[dict[str, Any]]]
+    forgotten_gaps: tuple[int, int]
+
+    def differences(self) -> list[str]:
+        """The first difference of each column, in words."""
+        found: list[str] = []
+        if self.forgotten_gaps[0] != self.forgotten_gaps[1]:
+            found.append(f"forgotten gaps: core {self.forgotten_gaps[0]}, numpy {self.forgotten_gaps[1]}")
+        for name in COLUMNS:
+            ours, theirs = self.core[name], self.numpy[name]
+            if ours != theirs:
+                rows = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
+                i = rows[0]
+                frame = self.numpy["frame"][i]
+                found.append(f"{name}: {len(rows)} rows, frame {frame}: core {ours[i]}, numpy {theirs[i]}")
+        for table in EVENTS:
+            ours, theirs = self.core_events[table], self.numpy_events[table]
+            if ours != theirs:
+                found.append(f"{table}: {_first_difference(ours, theirs)}")
+        for one, other in zip(self.core_connections, self.numpy_connections, strict=True):
+            for name, value in one.items():
+                if value != other[name]:
+                    found.append(f"connections.{name}: {one['connection']}: core {value!r}, numpy {other[name]!r}")
+        return found
+
+
+class _Numpy(Analysis):
+    """The NumPy stages without rules, which keep packets, segments and connections."""
+
+    def __init__(self, capture: Any) -> None:
+        super().__init__(capture, {}, Folder(), CUTOFFS)
+        self.watcher = self.watch
+        self.listener = lambda exchanges, connections: self.rows.extend(connections.to_dicts())
+        self.rows: list[dict[str, Any]] = []
+        self.kept: list[tuple[Columns, Columns, Any]] = []
+
+    def watch(self, part: tcp.Part, analysed: tcp.Analysed, said: tcp.Analysed) -> None:
+        order = np.argsort(said.segments["frame"], kind="stable") if said.segments else np.empty(0, dtype=np.int64)
+        segments = {name: column[order] for name, column in said.segments.items()}
+        self.kept.append((part.packets, segments, analysed.belonging))
+
+
+def compare(path: Path) -> Compared:
+    """Both engines' rows of a capture."""
+    with open_capture(path) as capture:
+        stages = _Numpy(capture)
+        stages.run(EPOCH, lambda done: None, lambda found: found)
+        kept = [(packets, s, belonging) for packets, s, belonging in stages.kept if s]
+        segments = {n: np.concatenate([s[n] for _, s, _ in kept]) for n in kept[0][1]} if kept else {}
+        story = Story(_cutoffs(), Met())
+        story.recorder = SegmentRecorder()
+        story.places = Reading(stages.payload)
+        connections: dict[int, Connection] = {}
+        if kept:
+            _tell(story, connections, kept, segments, stages.payload)
+        values = story.recorder.values if story.recorder is not None else []
+        core = {name: [int(v) for v in values[i :: len(COLUMNS)]] for i, name in enumerate(COLUMNS)}
+        numpy = {name: segments[name].astype(np.int64).tolist() if kept else [] for name in COLUMNS}
+        theirs = sorted(stages.rows, key=lambda row: row["connection"])
+    clients = {row["connection"]: row["client_direction"] for row in theirs}
+    ours: list[dict[str, Any]] = []
+    for number in sorted(connections):
+        connection = connections[number]
+        ours.append(connection_row(connection, clients[number] if connection.client_certainty == 0 else -1))
+    forgotten = story.met.counts.get(limits.HOLES.name, 0), stages.met.counts.get(limits.HOLES.name, 0)
+    theirs_of = {name: table.sort("frame").to_dicts() for name, table in event_tables(segments, CUTOFFS).items()}
+    return Compared(core, numpy, ours, theirs, _events(story), theirs_of, forgotten)
+
+
+def connection_row(connection: Connection, speaker: int) -> dict[str, Any]:
+    """Return what TCP knows of a connection, as columns of tables.CONNECTIONS."""
+    rows = ConnectionRows()
+    rows.write(connection, speaker, 0)
+    made = connection_frame(rows, [None]).to_dicts()[0]
+    known = {"client", "server", "client_host", *NUMBERS} - {"more_history", "said_at"}
+    return {name: value for name, value in made.items() if name in known and not name.startswith("duplicate")}
+
+
+def _first_difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
+    for one, other in zip(ours, theirs, strict=False):
+        if one != other:
+            names = [name for name in other if one[name] != other[name]]
+            return f"core {[one[n] for n in names]}, numpy {[other[n] for n in names]} in {names} of {other['frame']}"
+    return f"{len(ours)} rows in the core, {len(theirs)} in numpy"
+
+
+def _cutoffs() -> Cutoffs:
+    cutoffs = Cutoffs()
+    for name in vars(cutoffs) if hasattr(cutoffs, "__dict__") else dir(cutoffs):
+        if name.startswith(("min_", "max_")):
+            setattr(cutoffs, name, getattr(CUTOFFS, name))
+    return cutoffs
+
+
+def _events(story: Story) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the core as Polars has them: with null for no value, and truth values."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, columns in EVENTS.items():
+        cells = memoryview(getattr(story.stalls, name).take()).cast("q")
+        rows = [dict(zip(columns, cells[i : i + len(columns)], strict=True)) for i in range(0, len(cells), len(columns))]
+        frame = EVENT_TABLES[name].frame({
+            column: [SORTS[row[column]] if column == "sort" else row[column] for row in rows] for column in columns
+        })  # fmt: skip
+        found[name] = frame.sort("frame").to_dicts()
+    return found
+
+
+def _tell(story: Story, connections: dict[int, Connection], kept: list[Any], segments: Columns, read: Any) -> None:
+    heard = _heard(segments)
+    packet, part = Packet(), story.segment.part
+    for connection, is_copy, values in _packets(kept):
+        fill(packet, values, read)
+        if connection not in connections:
+            connections[connection] = Connection(connection, packet.key)
+        here = connections[connection]
+        if is_copy:
+            continue
+        story.follow(here, packet)
+        said = next(heard)
+        part.http, part.message, part.exchange, part.in_body, part.event_stream = said[:5]
+        part.ends_head, part.ends_message, part.is_incomplete, role, part.last_message = said[5:]
+        if here.client_certainty < 2 and part.http and role >= 0:
+            here.client, here.client_certainty = (story.segment.direction ^ role), 1
+        story.settle(here, packet)
+
+
+def _packets(kept: list[Any]) -> Iterator[tuple[int, bool, dict[str, Any]]]:
+    for packets, segments, belonging in kept:
+        frames = set(segments["frame"].tolist())
+        first = [packets[name].tolist() for name in _OF_PACKET]
+        sides = [packets[f"{side}_{what}"].tolist() for side in ("source", "destination") for what in ("high", "low", "port")]
+        quoted = packets["quoted"].tolist()
+        for i, connection in enumerate(belonging.tolist()):
+            if quoted[i]:
+                continue
+            values = {name: column[i] for name, column in zip(_OF_PACKET, first, strict=True)}
+            values["sides"] = [column[i] for column in sides]
+            yield connection, values["frame"] not in frames, values
+
+
+def _heard(segments: Columns) -> Iterator[tuple[Any, ...]]:
+    """What HTTP says about each segment, and the message of its last byte: that is what the next one of its side remembers."""
+    columns = [segments[name].tolist() for name in _OF_HTTP]
+    last = [NEVER] * len(columns[0])
+    after: dict[tuple[int, int], int] = {}
+    before = segments["data_before_message"].tolist()
+    sides = list(zip(segments["connection"].tolist(), segments["direction"].tolist(), strict=True))
+    for i in range(len(last) - 1, -1, -1):
+        last[i] = after.get(sides[i], NEVER)
+        after[sides[i]] = before[i]
+    return zip(*columns, last, strict=True)
+
+
+def fill(packet: Packet, values: dict[str, Any], read: Callable[[int, int], bytes]) -> None:
+    """Fills the packet with a row of tables.PACKETS, and the bytes of its TCP header."""
+    for name in ("frame", "time", "interface", "ip_version", "ip_id", "ttl", "flags", "window", "length", "captured", "mss",
+                 "window_shift", "has_timestamps", "sack", "dsack", "clock"):  # fmt: skip
+        setattr(packet, name, values[name])
+    packet.sequence, packet.acknowledgment, packet.place = values["seq"], values["ack"], values["payload"]
+    sh, sl, sp, dh, dl, dp = values["sides"]
+    if packet.ip_version == 6:
+        packet.key = struct.pack(">QQQQHH", sh, sl, dh, dl, sp, dp)
+    else:
+        packet.key = struct.pack(">IIHH", sl, dl, sp, dp)
+    place = values["payload"]
+    before = read(place - 60, 60) if place >= 60 else b""
+    size = next((s for s in range(20, len(before) + 1, 4) if _is_header(before[-s:], sp, dp)), 0)
+    packet.block = before[len(before) - size :] + read(place, packet.captured)
+    packet.tcp, packet.payload, packet.at, packet.end = 0, size, 0, len(packet.block)
+
+
+def _is_header(header: bytes, source: int, destination: int) -> bool:
+    return header.startswith(struct.pack(">HH", source, destination)) and header[12] >> 4 == len(header) // 4

@@ -1,0 +1,129 @@
+"""Which response answers which request, and when both rows of an exchange are written."""
+
+from __future__ import annotations
+
+from tests.core.talk import briefs, exchanges
+from wiredoctor import limits
+
+GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
+OK = r'"HTTP/1.1 {} OK\r\nContent-Length: 2\r\n\r\nok"'
+
+
+def test_pipelined_requests_are_answered_in_their_order() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.021 > P. {GET.format(1)}
+        0.030 < P. {OK.format(200)}
+        0.031 < P. {OK.format(201)}
+    """
+    assert briefs(talk) == ["GET /0 -> 200 content-length 2 complete", "GET /1 -> 201 content-length 2 complete"]
+
+
+NEAR = "0.000 > S\n0.000 < S.\n0.000 > .\n"
+REQUEST = 27
+"""Bytes of GET."""
+
+
+def test_a_response_that_was_captured_before_its_request() -> None:
+    talk = rf"""
+        0.0200 < P. {OK.format(200)} ack {1 + REQUEST}
+        0.0201 > P. {GET.format(0)} ack 1
+    """
+    assert briefs(talk, NEAR) == ["GET /0 -> 200 content-length 2 complete"]
+
+
+def test_a_request_that_comes_a_second_late_is_another_one() -> None:
+    talk = rf"""
+        0.0200 < P. {OK.format(200)} ack {1 + REQUEST}
+        1.0201 > P. {GET.format(0)} ack 1
+    """
+    assert briefs(talk, NEAR) == ["- -> 200 content-length 2 complete", "GET /0 -> -"]
+
+
+def test_interim_responses_come_before_the_final_one() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.030 < P. "HTTP/1.1 103 Early\r\n\r\n"
+        0.040 < P. {OK.format(200)}
+    """
+    assert briefs(talk) == ["GET /0 -> 103 200 content-length 2 complete"]
+    assert exchanges(talk)[0]["interim_times"] == [30_000_000]
+
+
+def test_a_408_answers_a_head_that_is_not_complete() -> None:
+    talk = r"""
+        0.020 > P. "GET /slow HTTP/1.1\r\nHost"
+        0.030 < P. "HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n"
+    """
+    assert briefs(talk) == ["GET /slow -> 408 content-length 0 complete"]
+
+
+def test_after_an_upgrade_nothing_is_http() -> None:
+    talk = rf"""
+        0.020 > P. "GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        0.030 < P. "HTTP/1.1 101 Go\r\n\r\n"
+        0.040 > P. {GET.format(1)}
+        0.050 < P. {OK.format(200)}
+    """
+    found = exchanges(talk)
+    assert [(row["response_status"], row["upgraded"]) for row in found] == [(101, True)]
+
+
+def test_a_refused_tunnel_leaves_http() -> None:
+    talk = rf"""
+        0.020 > P. "CONNECT a:1 HTTP/1.1\r\n\r\n"
+        0.021 > P. {GET.format(1)}
+        0.030 < P. {OK.format(407)}
+        0.040 < P. {OK.format(200)}
+    """
+    assert briefs(talk) == ["CONNECT a:1 -> 407 content-length 2 complete", "GET /1 -> 200 content-length 2 complete"]
+
+
+def test_after_a_gap_a_response_answers_the_newest_request_that_the_server_had_seen() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.021 > P. {GET.format(1)}
+        0.030 < P. {OK.format(200)} uncaptured
+        0.031 < P. {OK.format(201)}
+        0.050 > .
+        1.100 > P. {GET.format(2)}
+        1.110 < P. {OK.format(202)}
+    """
+    seen = ["GET /0 -> -", "GET /1 -> 201 content-length 2 complete", "GET /2 -> 202 content-length 2 complete"]
+    assert briefs(talk) == seen
+
+
+def test_what_followed_an_exchange() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.030 < P. {OK.format(200)}
+        0.500 > P. {GET.format(1)}
+        0.510 < P. {OK.format(200)}
+        0.520 < F.
+        0.530 > F.
+    """
+    first, second = exchanges(talk)
+    assert (first["last"], first["server_close_time"], first["said_at"]) == (False, None, 500_000_000)
+    assert (second["last"], second["server_close_time"], second["client_close_time"]) == (True, 520_000_000, 530_000_000)
+    assert second["previous_end"] == 30_000_000
+
+
+def test_a_close_decides_after_a_second() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.030 < P. "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
+        0.040 < F.
+        9.000 > .
+    """
+    (row,) = exchanges(talk)
+    assert (row["response_end_reason"], row["said_at"], row["at_capture_end"]) == ("fin", 1_040_000_000, False)
+
+
+def test_too_many_requests_wait() -> None:
+    limit = limits.PIPELINED
+    before, limit.value = limit.value, 2
+    try:
+        talk = "".join(f"0.0{20 + n} > P. {GET.format(n)}\n" for n in range(4)) + f"0.040 < P. {OK.format(200)}\n"
+        assert briefs(talk) == ["GET /0 -> -", "GET /1 -> -", "GET /2 -> -"]
+    finally:
+        limit.value = before

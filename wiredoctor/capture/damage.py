@@ -1,0 +1,100 @@
+"""What is wrong with a capture file, and where: the sentences, for every reader of a file format."""
+
+from __future__ import annotations
+
+from wiredoctor import limits
+
+
+def cut_header(number: int, offset: int, size: int, left: int) -> str:
+    """Return the sentence for a file that ends inside the header of packet `number`."""
+    return f"the file ends inside the header of packet {number} (offset {offset}: {size} bytes expected, {left} there)"
+
+
+def cut_packet(number: int, offset: int, size: int, left: int) -> str:
+    """Return the sentence for a file that ends inside packet `number`."""
+    return f"the file ends inside packet {number} (offset {offset}: {size} bytes announced, {left} there)"
+
+
+def too_long(number: int, offset: int, size: int) -> str:
+    """Return the sentence for a record that announces more than any packet has."""
+    return f"packet {number} announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {offset})"
+
+
+def unknown_link_type(link_type: int) -> str:
+    """Return the sentence for a pcap file of a link type that nobody has defined."""
+    return f"packets of link type {link_type} cannot be read (offset 20: unknown link type)"
+
+
+def snoop_cut_header(number: int, offset: int) -> str:
+    """Return the sentence for a snoop file that ends inside the header of packet `number`."""
+    return f"the file ends inside the header of packet {number} (offset {offset})"
+
+
+def snoop_short_record(number: int, offset: int, record: int) -> str:
+    """Return the sentence for a snoop record that is shorter than its packet."""
+    return f"packet {number} is longer than its record of {record} bytes (offset {offset})"
+
+
+def impossible_block(offset: int, length: int) -> str:
+    """Return the sentence for a pcapng block that is shorter or longer than any block."""
+    return f"a block with an impossible length of {length} bytes (offset {offset})"
+
+
+def cut_block(offset: int, length: int, left: int) -> str:
+    """Return the sentence for a file that ends inside a pcapng block."""
+    return f"the file ends inside a block (offset {offset}: {length} bytes announced, {left} there)"
+
+
+def cut_block_header(offset: int, size: int, left: int) -> str:
+    """Return the sentence for a file that ends before the type and length of a pcapng block."""
+    return f"the file ends inside the header of a block (offset {offset}: {size} bytes expected, {left} there)"
+
+
+def unequal_lengths(offset: int, length: int, again: int) -> str:
+    """Return the sentence for a pcapng block whose two lengths differ."""
+    return f"a block that is {length} bytes long by its beginning and {again} by its end (offset {offset})"
+
+
+def short_block(offset: int) -> str:
+    """Return the sentence for a packet block that is shorter than its fixed part."""
+    return f"a block too short for what it is (offset {offset})"
+
+
+def unknown_interface(offset: int, interface: int) -> str:
+    """Return the sentence for a packet of an interface that the section does not have."""
+    return f"interface {interface} was never described (offset {offset})"
+
+
+def too_long_in_block(offset: int, size: int) -> str:
+    """Return the sentence for a packet block that announces more than any packet has."""
+    return f"announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {offset})"
+
+
+def longer_than_block(offset: int, size: int) -> str:
+    """Return the sentence for a packet that is longer than its block."""
+    return f"announces {size} bytes, more than its block holds (offset {offset})"
+
+
+def no_byte_order(offset: int) -> str:
+    """Return the sentence for a section header without a byte-order magic."""
+    return f"a section without a byte-order mark (offset {offset})"
+
+
+def bad_interface(offset: int) -> str:
+    """Return the sentence for an interface description that is too short or has broken options."""
+    return f"an interface description that cannot be read (offset {offset})"
+
+
+def short_section(offset: int, size: int) -> str:
+    """Return the sentence for a section header that is too short."""
+    return f"a section header of {size} bytes (offset {offset})"
+
+
+def unsupported_section(offset: int, major: int, minor: int) -> str:
+    """Return the sentence for a section of another version of pcapng."""
+    return f"a section of pcapng version {major}.{minor}, which is not supported (offset {offset})"
+
+
+def bad_section_options(offset: int) -> str:
+    """Return the sentence for a section header with broken options."""
+    return f"a section header whose options reach beyond its end (offset {offset})"

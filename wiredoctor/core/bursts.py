@@ -1,0 +1,187 @@
+"""Bursts of a body, and what explains the pause before each (rules.md chapter 2, Burst)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import PreviousData, Side
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.message import RESPONSE, Message, Pauses
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
+from wiredoctor.core.sizes import is_small_data, judge_size
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http import Http
+    from wiredoctor.core.http1 import Reader
+
+ACK_TIMER: Final = 510 * MILLISECOND
+"""RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so a longer pause was not caused by one."""
+
+ACKNOWLEDGED: Final = 1
+WINDOW_OPEN: Final = 2
+CLEAN: Final = 4
+EMPTIED: Final = 8
+APPLICATION: Final = 15
+"""Signs of a pause of the application, as bits; all four together prove it."""
+
+COLUMNS: Final = (
+    *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
+    *("segments", "largest_segment", "pause", "pause_frame", "reasons"),
+)
+"""Cells of a row of `bursts`."""
+
+
+class Burst:
+    """A burst that may go on."""
+
+    def __init__(self, message: i64, exchange: i64, index: i64, packet: Packet) -> None:
+        self.message: i64 = message
+        self.exchange: i64 = exchange
+        self.index: i64 = index
+        self.first_frame: i64 = packet.frame
+        self.last_frame: i64 = packet.frame
+        self.start: i64 = packet.time
+        self.end: i64 = packet.time
+        self.bytes: i64 = 0
+        self.segments: i64 = 0
+        self.largest: i64 = 0
+        self.pause: i64 = NEVER
+        self.pause_frame: i64 = NEVER
+        self.reasons: i64 = 0
+
+
+def describe_body(
+    http: Http, reader: Reader, segment: Segment, previous: PreviousData | None, sides: tuple[Side, Side], packet: Packet
+) -> None:
+    """Note the body that a packet brings, and the pause before it. `sides`: its sender and the peer."""
+    part = segment.part
+    number = part.message
+    message = reader.first
+    overtakes = number == NEVER and previous is not None and overtakes_body(reader, segment, previous)
+    if overtakes:
+        number = reader.burst_message
+        message = reader.message
+    elif number == NEVER or not part.in_body:
+        return
+    pause: i64 = NEVER
+    reasons: i64 = 0
+    if number == reader.burst_message and previous is not None:
+        pause = find_pause(packet, segment, previous, http.cutoffs.burst_gap())
+        if pause != NEVER:
+            reasons = explain_pause(pause, segment, previous, sides, packet)
+            if reader.kind == RESPONSE and message is not None and message.id == number:
+                note_pause(message, previous, packet, pause, reasons, http.cutoffs)
+    reader.burst_message = number
+    if message is not None and message.pieces is not None and message.pieces.counter is not None:
+        message.pieces.settle(http.cutoffs.min_held_events)
+    if http.bursts is not None:
+        size = segment.new_bytes if overtakes else part.body_bytes
+        continue_burst(http, reader, segment, number, size, pause, reasons, previous, packet)
+
+
+def overtakes_body(reader: Reader, segment: Segment, previous: PreviousData) -> bool:
+    """Return whether a packet goes on with a body but overtook a piece of it: it ends a pause all the same."""
+    is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
+    return is_ahead and previous.message == reader.burst_message
+
+
+def find_pause(packet: Packet, segment: Segment, previous: PreviousData, shortest: i64) -> i64:
+    """Return the time since the previous data; NEVER if it is no pause."""
+    pause = packet.time - previous.time
+    if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
+        shortest = max(shortest, 2 * (segment.rtt_own + segment.rtt_peer))
+    if pause >= shortest:
+        return pause
+    return NEVER
+
+
+def explain_pause(pause: i64, segment: Segment, previous: PreviousData, sides: tuple[Side, Side], packet: Packet) -> i64:
+    """Return what speaks for a pause of the application, as bits."""
+    own, peer = sides
+    mss = judge_size(own, packet, segment)[0]
+    reasons: i64 = 0
+    flying = segment.in_flight_before
+    if flying == 0 or (flying < 2 * mss and pause < ACK_TIMER):
+        reasons |= ACKNOWLEDGED
+    if peer.short_window_frame <= previous.frame and (previous.room == NEVER or previous.room >= mss):
+        reasons |= WINDOW_OPEN
+    if max(own.retransmission_frame, peer.retransmission_frame) <= previous.frame:
+        reasons |= CLEAN
+    # after a full segment without PSH there was more to send: what followed it was lost before the capture point
+    if previous.push or is_small_data(own, previous):
+        reasons |= EMPTIED
+    return reasons
+
+
+def note_pause(
+    message: Message, previous: PreviousData, packet: Packet, pause: i64, reasons: i64, cutoffs: Cutoffs
+) -> None:  # fmt: skip
+    """Add a pause to those of its response."""
+    pauses = message.pauses
+    if pauses is None:
+        pauses = message.pauses = Pauses()
+    pauses.bursts += 1
+    if reasons != APPLICATION:
+        return
+    if pause >= cutoffs.min_pause:
+        pauses.application += 1
+        pauses.total += pause
+        if len(pauses.frames) < 6:
+            pauses.frames += [previous.frame, packet.frame]
+            pauses.times += [previous.time, packet.time]
+    if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.counter is not None:
+        message.pieces.paused(packet.frame, (previous.frame, previous.time))
+
+
+def continue_burst(
+    http: Http, reader: Reader, segment: Segment, number: i64, size: i64, pause: i64, reasons: i64,
+    previous: PreviousData | None, packet: Packet,
+) -> None:  # fmt: skip
+    """Add a packet to the burst of its direction, or begin another one."""
+    burst = reader.burst
+    if burst is None or burst.message != number or pause != NEVER:
+        index: i64 = 0
+        if burst is not None:
+            write_burst(http, reader, burst)
+            if burst.message == number:
+                index = burst.index + 1
+        part = segment.part
+        exchange = part.exchange
+        if part.message == NEVER and burst is not None:
+            exchange = burst.exchange
+        burst = reader.burst = Burst(number, exchange, index, packet)
+        if pause != NEVER and previous is not None:
+            burst.pause, burst.pause_frame, burst.reasons = pause, previous.frame, reasons
+    burst.last_frame, burst.end = packet.frame, packet.time
+    burst.bytes += size
+    burst.segments += 1
+    burst.largest = max(burst.largest, packet.length)
+    if segment.part.ends_message:
+        write_burst(http, reader, burst)
+        reader.burst = None
+
+
+def write_burst(http: Http, reader: Reader, burst: Burst) -> None:
+    """Write a row of `bursts`, if somebody wants them."""
+    rows = http.bursts
+    if rows is None:
+        return
+    rows.begin()
+    rows.put(reader.talk().number)
+    rows.put(reader.direction)
+    rows.put(burst.message)
+    rows.put(burst.exchange)
+    rows.put(burst.index)
+    rows.put(burst.first_frame)
+    rows.put(burst.last_frame)
+    rows.put(burst.start)
+    rows.put(burst.end)
+    rows.put(burst.bytes)
+    rows.put(burst.segments)
+    rows.put(burst.largest)
+    rows.put(burst.pause)
+    rows.put(burst.pause_frame)
+    rows.put(burst.reasons)

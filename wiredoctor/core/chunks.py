@@ -1,0 +1,132 @@
+"""The lines of chunked bodies: sizes, the CRLF after a chunk, and trailers (RFC 9112 section 7.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core import faults
+from wiredoctor.core.heads import CR, LF
+from wiredoctor.core.message import BODY, CHUNK_END, CHUNK_SIZE, COMPLETE, ERROR, IN_GAP, Message
+from wiredoctor.core.partial import Partial
+from wiredoctor.core.stream import Range
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http1 import Reader
+
+FIRST_LOOK: Final = 2048
+"""Bytes in which the end of a line is looked for at once."""
+MOST_SIZE_DIGITS: Final = 15
+DIGITS: Final = b"0123456789abcdefABCDEF"
+
+
+def read_chunk_line(reader: Reader, found: Range) -> None:
+    """Read a chunk size line, a trailer line or the CRLF after a chunk (RFC 9112 section 7.1)."""
+    message = reader.message
+    assert message is not None
+    if found.at < 0:
+        reader.pos = found.end
+        reader.note_gap_in_framing(found, True)
+        message.has_gap = True
+        reader.finish(IN_GAP)
+        reader.lose()
+        return
+    begin = reader.pos
+    at = found.place(begin)
+    stop = min(found.place(found.end), at + FIRST_LOOK)
+    partial = reader.partial
+    if reader.mode == CHUNK_END and not ends_chunk(reader, found, at, stop):
+        return
+    newline = at
+    while newline < stop and found.block[newline] != LF:
+        newline += 1
+    reader.touch(found)
+    if newline == stop:
+        if partial is None:
+            partial = reader.partial = Partial(found, begin)
+        partial.add(found.block[at:stop])
+        reader.pos = begin + stop - at
+        check_unfinished_line(reader, found, partial)
+        return
+    line = found.block[at:newline] if partial is None else partial.join() + found.block[at:newline]
+    reader.partial = None
+    reader.pos = begin + newline + 1 - at
+    read_line(reader, found, message, line)
+
+
+def check_unfinished_line(reader: Reader, found: Range, partial: Partial) -> None:
+    """Give up a line that is too long, or cannot become a chunk size."""
+    if reader.mode == CHUNK_SIZE and not reader.in_trailer and partial.start.partition(b";")[0].strip(DIGITS + b" \t\r"):
+        break_framing(reader, found, partial.start, partial.offset)
+    elif partial.size > limits.CHUNK_LINE.value:
+        reader.talk().http.met.add(limits.CHUNK_LINE)
+        reader.finish(ERROR)
+        reader.lose()
+
+
+def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
+    """Return whether CRLF follows a chunk, or LF alone; if neither does, the reader is lost."""
+    partial = reader.partial
+    known = b"" if partial is None else partial.start
+    end = (known + found.block[at : min(stop, at + 2)])[:2]
+    if end == b"\r\n" or end == b"\r":
+        return True
+    reader.touch(found)
+    begin = reader.pos
+    offset = begin if partial is None else partial.offset
+    if end[0] == LF:
+        faults.check_chunk(reader, end, found.frame, found.time, offset)
+        return True
+    # the message ends in this packet; a head may begin here all the same
+    reader.pos = begin + 1
+    break_framing(reader, found, end, offset)
+    reader.pos = begin
+    return False
+
+
+def break_framing(reader: Reader, found: Range, line: bytes, offset: i64) -> None:
+    """End the message at bytes that are no part of its framing."""
+    faults.check_chunk(reader, line, found.frame, found.time, offset)
+    reader.finish(ERROR)
+    reader.lose()
+
+
+def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> None:
+    """Read a complete line of chunk framing, which may end with CR."""
+    size: i64 = len(line)
+    if size > 0 and line[size - 1] == CR:
+        line = line[: size - 1]
+    if reader.mode == CHUNK_END:
+        reader.mode = CHUNK_SIZE
+    elif reader.in_trailer:
+        if not line:
+            reader.finish(COMPLETE)
+        elif reader.pos - reader.until > limits.TRAILER.value:
+            reader.talk().http.met.add(limits.TRAILER)
+            reader.finish(COMPLETE)
+            reader.lose()
+    else:
+        length = chunk_size(line)
+        if length < 0:
+            break_framing(reader, found, line, reader.pos - size - 1)
+        elif length == 0:
+            reader.in_trailer = True
+            reader.until = reader.pos
+        else:
+            pieces = message.pieces
+            if pieces is not None:
+                content_end = reader.until if message.chunks > 0 else message.head_end
+                pieces.chunk(length, alone=found.start >= content_end and found.end == reader.pos)
+            message.chunks += 1
+            reader.mode = BODY
+            reader.until = reader.pos + length
+
+
+def chunk_size(line: bytes) -> i64:
+    """Return the number that begins a chunk size line; -1 if there is none."""
+    digits = line.partition(b";")[0].strip(b" \t")
+    if not digits or len(digits.lstrip(b"0")) > MOST_SIZE_DIGITS or digits.strip(DIGITS):
+        return -1
+    return int(digits, 16)

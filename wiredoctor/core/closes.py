@@ -1,0 +1,80 @@
+"""Who closed a connection, and how: the first FIN and the first RST of each side."""
+
+from __future__ import annotations
+
+from wiredoctor.core.connection import Close, Connection, Side
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import FIN, NEVER, RST, Segment
+
+
+def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
+    """Keep the first FIN and the first RST of a side. Both FINs, or one RST, close the connection.
+
+    An RST brings no bytes, acknowledges none, and moves no numbers (delivery.py, acks.py, numbers.py). One that refuses a SYN is
+    taken back if a later SYN is answered (handshake.py). Readers of messages decide what it does to one under way.
+    """
+    closing = own.close
+    if closing is None:
+        own.close = closing = Close()
+    if packet.flags & FIN and closing.fin_frame == NEVER:
+        closing.fin_frame = packet.frame
+        closing.fin_time = packet.time
+        closing.fin_ack = segment.ack
+        closing.fin_offset = segment.offset + packet.length
+    if packet.flags & RST and closing.rst_frame == NEVER:
+        closing.rst_frame = packet.frame
+        closing.rst_time = packet.time
+        closing.rst_ack = segment.ack
+        closing.rst_offset = segment.offset + packet.length
+    if packet.flags & RST or (has_fin(connection.first) and has_fin(connection.second)):
+        connection.closed = True
+
+
+def has_fin(side: Side) -> bool:
+    """Return whether a side has sent a FIN."""
+    return side.close is not None and side.close.fin_frame != NEVER
+
+
+def who_closed(client: Close | None, server: Close | None) -> tuple[str, str]:
+    """Return who closed first ("client", "server", "both", or "" if nobody did) and how ("fin" or "rst").
+
+    ACK numbers decide the order, not clocks: a side that acknowledges the peer's close closed later, and FINs that cross are of
+    both. An RST counts as the close of a side that sent no FIN.
+    """
+    if client is None or not is_over(client):
+        return ("", "") if server is None or not is_over(server) else ("server", how(server))
+    if server is None or not is_over(server):
+        return "client", how(client)
+    client_knew, server_knew = knew(client, server), knew(server, client)
+    if client_knew and not server_knew:
+        return "server", how(server)
+    if server_knew and not client_knew:
+        return "client", how(client)
+    if how(client) == how(server) == "fin":
+        return "both", "fin"
+    # an RST without an ACK number answers what came before it
+    is_client = closing_frame(client) < closing_frame(server)
+    return ("client", how(client)) if is_client else ("server", how(server))
+
+
+def is_over(closing: Close) -> bool:
+    """Return whether there is a FIN or an RST (an RST that refused a SYN is taken back)."""
+    return closing.fin_frame != NEVER or closing.rst_frame != NEVER
+
+
+def how(closing: Close) -> str:
+    """Return "fin" or "rst"."""
+    return "fin" if closing.fin_frame != NEVER else "rst"
+
+
+def closing_frame(closing: Close) -> int:
+    """Return the packet that closed."""
+    return closing.fin_frame if closing.fin_frame != NEVER else closing.rst_frame
+
+
+def knew(one: Close, other: Close) -> bool:
+    """Return whether a side had seen the other's close when it closed itself."""
+    if other.fin_frame != NEVER:
+        ack = one.fin_ack if one.fin_frame != NEVER else one.rst_ack
+        return ack != NEVER and ack > other.fin_offset
+    return one.fin_frame == NEVER and one.rst_frame > other.rst_frame

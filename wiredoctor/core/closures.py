@@ -1,0 +1,88 @@
+"""Windows that their receiver closed, known at the first new data after they opened again.
+
+A window is closed while its receiver announces 0, or less than one MSS; the second counts if a full segment follows.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import Closure, Side, Waits
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
+
+
+def follow_window(own: Side, peer_mss: i64, packet: Packet, segment: Segment, least: i64) -> None:
+    """Close or open the window that a packet announces."""
+    if packet.flags & (ACK | RST | SYN) != ACK:
+        return
+    is_zero = packet.window == 0
+    is_short = is_zero or (segment.window < peer_mss and segment.window != NEVER)
+    waits = own.waits
+    if not is_short and (waits is None or waits.short_window is None):
+        return
+    if waits is None:
+        own.waits = waits = Waits()
+    waits.zero_window = change_window(waits.zero_window, is_zero, packet, segment, least)
+    waits.short_window = change_window(waits.short_window, is_short, packet, segment, least)
+
+
+def change_window(closure: Closure | None, is_closed: bool, packet: Packet, segment: Segment, least: i64) -> Closure | None:
+    """Return the closure after an announcement. One of less than `least` is forgotten; so is one that closes again before the
+    sender went on."""
+    if is_closed:
+        if closure is None or not closure.is_closed:
+            closure = Closure()
+            closure.is_closed = True
+            closure.closed_frame = packet.frame
+            closure.closed_time = packet.time
+            closure.closed_window = 0 if packet.window == 0 else segment.window
+        return closure
+    if closure is None or not closure.is_closed:
+        return closure
+    if packet.time - closure.closed_time < least:
+        return None
+    closure.is_closed = False
+    closure.opened_frame = packet.frame
+    closure.opened_time = packet.time
+    return closure
+
+
+def count_window_probe(waits: Waits, packet: Packet, segment: Segment) -> None:
+    """Count a probe of a window that the peer closed: a keep-alive probe, or one byte."""
+    if segment.keep_alive_probe or packet.length == 1:
+        count_probe(waits.zero_window, packet)
+        count_probe(waits.short_window, packet)
+
+
+def count_probe(closure: Closure | None, packet: Packet) -> None:
+    """Count a probe if the window is closed."""
+    if closure is None or not closure.is_closed:
+        return
+    closure.probes += 1
+    if closure.probes == 1:
+        closure.probe_frame = packet.frame
+        closure.probe_time = packet.time
+
+
+def take_closure(own: Side, waits: Waits, packet: Packet, segment: Segment) -> Closure | None:
+    """Return the window that the peer closed and after which a segment is the first new data, and forget it."""
+    if segment.new_bytes <= 0 or packet.length <= 1:
+        return None
+    found: Closure | None = None
+    zero, short = waits.zero_window, waits.short_window
+    if zero is not None and not zero.is_closed:
+        waits.zero_window = None
+        if has_waited(own, zero):
+            found = zero
+    if short is not None and not short.is_closed:
+        waits.short_window = None
+        if segment.full and has_waited(own, short):
+            found = short
+    return found
+
+
+def has_waited(own: Side, closure: Closure) -> bool:
+    """Return whether a side sent nothing but probes since a window was closed."""
+    data = own.previous_data
+    return data is None or data.frame < closure.closed_frame or data.length <= 1

@@ -1,0 +1,90 @@
+"""Bytes of a stream that were sent twice and differ: evasion, a broken middlebox, or two networks in one capture.
+
+What is sent again is compared with the first copies among the last limits.FIRST_COPIES frames. A difference counts if the
+checksums of both packets are right: what was damaged on the way, or captured before the network card finished it, differs by
+itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core.connection import Connection, Flight, Oddities, Sent
+from wiredoctor.core.flight import find_sent
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.places import Places
+from wiredoctor.core.segment import NEVER, RST, SYN, Segment
+
+LEAST: Final = 2
+"""Bytes. A keep-alive or window probe may carry one byte of garbage (RFC 9293 section 3.8.4)."""
+LONGEST_HEADER: Final = 60
+"""Bytes, with all options (RFC 9293 section 3.1)."""
+
+
+def compare_copies(connection: Connection, flight: Flight, packet: Packet, segment: Segment, places: Places) -> None:
+    """Count a segment whose bytes differ from their first copy."""
+    if packet.length < LEAST or segment.new_bytes >= packet.length or segment.keep_alive_probe or packet.flags & (SYN | RST):
+        return
+    first = find_conflict(flight.segments, packet, segment, places)
+    late = find_conflict(flight.late, packet, segment, places) if flight.late is not None else None
+    if first is None or (late is not None and late.start < first.start):
+        first = late
+    if first is None:
+        return
+    oddities = connection.oddities
+    if oddities is None:
+        connection.oddities = oddities = Oddities()
+    oddities.conflicts += 1
+    if oddities.conflicts == 1:
+        oddities.conflict_frame = packet.frame
+        oddities.conflict_time = packet.time
+        oddities.conflict_first_frame = first.frame
+
+
+def find_conflict(sent: list[Sent], packet: Packet, segment: Segment, places: Places) -> Sent | None:
+    """Return the first of these copies that differs from a packet."""
+    end = segment.offset + packet.captured
+    i = max(find_sent(sent, segment.offset) - 1, 0)
+    last = min(i + limits.COMPARED.value, len(sent))
+    while i < last and sent[i].start < end:
+        if is_conflict(sent[i], packet, segment, places):
+            return sent[i]
+        i += 1
+    return None
+
+
+def is_conflict(first: Sent, packet: Packet, segment: Segment, places: Places) -> bool:
+    """Return whether a packet differs from a first copy, and both are sound."""
+    start = max(segment.offset, first.start)
+    end = min(segment.offset + packet.captured, first.end, first.offset + first.captured)
+    is_recent = packet.frame - first.frame < limits.FIRST_COPIES.value and first.place != NEVER
+    if not is_recent or end - start < LEAST:
+        return False
+    at = packet.payload + start - segment.offset
+    if packet.block[at : at + end - start] == places.read(first.place + start - first.offset, end - start):
+        return False
+    if packet.captured != packet.length or first.captured != first.length:
+        return False
+    return is_sound(packet.key, packet.place, packet.length, places) and is_sound(packet.key, first.place, first.length, places)
+
+
+def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
+    """Return whether the checksum of a packet is right (RFC 9293 section 3.1). `place` is that of its payload: its header is
+    found by the ports, and by the data offset, which leads from there to the payload."""
+    size: i64 = (len(key) - 4) // 2
+    ports = key[2 * size : 2 * size + 4]
+    before = places.read(place - LONGEST_HEADER, LONGEST_HEADER) if place >= LONGEST_HEADER else b""
+    header: i64 = 20
+    while header <= len(before):
+        at: i64 = len(before) - header
+        if before[at : at + 4] == ports and (before[at + 12] >> 4) * 4 == header:
+            data = before[at:] + places.read(place, length)
+            width: i64 = 4 if size == 4 else 8
+            pseudo = key[: 2 * size] + (len(data)).to_bytes(width - 2, "big") + b"\0\x06"
+            # the order of 16-bit words does not matter to their ones' complement sum (RFC 1071)
+            return int.from_bytes(pseudo + data + b"\0" * (len(data) % 2), "big") % 0xFFFF == 0
+        header += 4
+    return False

@@ -1,0 +1,204 @@
+"""The row of a connection in tables.CONNECTIONS, as far as TCP knows it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.closes import who_closed
+from wiredoctor.core.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynAnswer
+from wiredoctor.core.history import SAW_RETRANSMISSION
+from wiredoctor.core.octets import BytesWriter, write_i64_le
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import NEVER, Segment
+
+WORD = (1 << 64) - 1
+
+
+NUMBERS: Final = (
+    *("connection", "client_direction", "packets", "client_packets", "server_packets", "client_bytes", "server_bytes"),
+    *("first_frame", "last_frame", "start", "end", "handshake", "rtt_client", "rtt_server"),
+    *("client_unseen_bytes", "server_unseen_bytes", "one_sided", "connected", "closed_by", "close", "history", "more_history"),
+    *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_extras"),
+    *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
+    *("answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time", "data_rtt"),
+    *("unseen_places", "unseen_frame", "unseen_time", "super_segments", "super_frame", "super_time", "super_mss"),
+    *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame"),
+    *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_way", "said_at"),
+)
+"""Cells of a row of `connections`. `closed_by` is a place in CLOSED_BY, `close` one in CLOSES; `history` and `more_history` hold
+letters as history.py writes them."""
+
+CLOSED_BY: Final = ("", "client", "server", "both")
+CLOSES: Final = ("", "fin", "rst")
+
+NO_HANDSHAKE: Final = Handshake()
+NO_REPETITION: Final = RepeatedSyn()
+NO_ANSWER: Final = SynAnswer()
+NO_ODDITIES: Final = Oddities()
+NO_COPIES: Final = SecondCopies()
+
+
+class ConnectionRows:
+    """The table `connections`, as far as TCP knows it. `keys`: packet.key of the first packet of each row."""
+
+    def __init__(self) -> None:
+        self.rows: Rows = Rows(len(NUMBERS))
+        self.keys: list[bytes] = []
+
+    def write(self, connection: Connection, speaker: i64, clock: i64) -> None:
+        """Write the row of a connection. `speaker` is the direction of the HTTP client, or -1; it counts if no SYN tells."""
+        direction = client_direction(connection, speaker)
+        client, server = connection.first, connection.second
+        if direction == 1:
+            client, server = server, client
+        out = self.rows.cells
+        self.rows.count += 1
+        self.keys.append(connection.key)
+        write_i64_le(out, connection.id)
+        write_i64_le(out, direction)
+        write_i64_le(out, client.packets + server.packets)
+        write_i64_le(out, client.packets)
+        write_i64_le(out, server.packets)
+        write_i64_le(out, client.bytes)
+        write_i64_le(out, server.bytes)
+        write_i64_le(out, connection.first_frame)
+        write_i64_le(out, connection.last_frame)
+        write_i64_le(out, connection.start)
+        write_i64_le(out, connection.end)
+        write_i64_le(out, i64(connection.has_both_syns))
+        write_i64_le(out, client.rtt)
+        write_i64_le(out, server.rtt)
+        write_i64_le(out, client.unseen_bytes)
+        write_i64_le(out, server.unseen_bytes)
+        write_i64_le(out, i64(is_one_sided(connection)))
+        write_i64_le(out, i64(client.acknowledged != NEVER))
+        closed_by, close = who_closed(client.close, server.close)
+        write_i64_le(out, CLOSED_BY.index(closed_by))
+        write_i64_le(out, CLOSES.index(close))
+        write_i64_le(out, connection.history)
+        write_i64_le(out, connection.more_history)
+        write_handshake(out, connection.handshake or NO_HANDSHAKE)
+        write_oddities(out, connection.oddities or NO_ODDITIES)
+        write_copies(out, connection.copies or NO_COPIES)
+        write_i64_le(out, clock)
+
+
+def client_direction(connection: Connection, speaker: i64) -> i64:
+    """Return the direction of the client: by SYN or SYN-ACK, by what it sends, by the higher port, by the first packet."""
+    if connection.client_certainty > 0:
+        return connection.client
+    if speaker >= 0:
+        return speaker
+    return 1 if endpoint(connection.key, False)[1] > endpoint(connection.key, True)[1] else 0
+
+
+def endpoint(key: bytes, is_source: bool) -> tuple[str, int]:
+    """Return address (IPv6 as in RFC 5952) and port of one end of a connection."""
+    size = (len(key) - 4) // 2
+    at = 0 if is_source else size
+    port = 2 * size if is_source else 2 * size + 2
+    family = socket.AF_INET if size == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, key[at : at + size]), key[port] << 8 | key[port + 1]
+
+
+def is_server_second(connection: Connection) -> i64:
+    """Return the direction of the server by the lower port."""
+    return 1 if endpoint(connection.key, False)[1] <= endpoint(connection.key, True)[1] else 0
+
+
+def hash_endpoint(key: bytes, is_source: bool) -> i64:
+    """Return a hash of the address and port of one end, the same on all its connections and in all processes."""
+    size = (len(key) - 4) // 2
+    at = 0 if is_source else size
+    address = int.from_bytes(key[at : at + size], "big")
+    mixed = endpoint(key, is_source)[1]
+    for half in (address >> 64, address & WORD):
+        mixed = ((mixed ^ half) * 0x9E3779B97F4A7C15) & WORD
+        mixed ^= mixed >> 32
+    return mixed if mixed >> 63 == 0 else mixed - (WORD + 1)
+
+
+def sender_role(connection: Connection, segment: Segment) -> i64:
+    """Return the role of a segment's sender: 0 client, 1 server, -1 while only ports and order speak for it."""
+    if connection.client_certainty > 1 or (connection.client_certainty == 1 and segment.part.http):
+        return 0 if connection.client == segment.direction else 1
+    return -1
+
+
+def join_endpoint(host: str, port: int) -> str:
+    """Return address and port as text."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
+    """Write how a connection came about."""
+    repeated, answer = handshake.repeated or NO_REPETITION, handshake.answer or NO_ANSWER
+    last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
+    if handshake.repeated is not None:
+        last_frame, last_time = repeated.last_frame, repeated.last_time
+        data_rtt = max(repeated.data_rtt_first, 0) + max(repeated.data_rtt_second, 0)
+    elif handshake.syns == 0:
+        last_frame = NEVER
+    write_i64_le(out, handshake.syns)
+    write_i64_le(out, handshake.syn_frame)
+    write_i64_le(out, handshake.syn_time)
+    write_i64_le(out, repeated.second_time)
+    write_i64_le(out, repeated.third_time)
+    write_i64_le(out, last_frame)
+    write_i64_le(out, last_time)
+    write_i64_le(out, i64(handshake.has_extras))
+    write_i64_le(out, answer.first_frame)
+    write_i64_le(out, answer.first_time)
+    write_i64_le(out, answer.newest_frame)
+    write_i64_le(out, answer.newest_time)
+    write_i64_le(out, answer.syn_frame)
+    write_i64_le(out, answer.syn_time)
+    write_i64_le(out, i64(answer.syn_has_extras))
+    write_i64_le(out, answer.refused_frame)
+    write_i64_le(out, answer.refused_time)
+    write_i64_le(out, data_rtt)
+
+
+def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
+    """Write what should not be in a capture."""
+    write_i64_le(out, oddities.unseen_places)
+    write_i64_le(out, oddities.unseen_frame)
+    write_i64_le(out, oddities.unseen_time)
+    write_i64_le(out, oddities.super_segments)
+    write_i64_le(out, oddities.super_frame)
+    write_i64_le(out, oddities.super_time)
+    write_i64_le(out, oddities.super_mss)
+    write_i64_le(out, oddities.conflicts)
+    write_i64_le(out, oddities.conflict_frame)
+    write_i64_le(out, oddities.conflict_time)
+    write_i64_le(out, oddities.conflict_first_frame)
+
+
+def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
+    """Write how many packets were captured twice, and the first of them."""
+    write_i64_le(out, copies.count)
+    write_i64_le(out, copies.frame)
+    write_i64_le(out, copies.time)
+    write_i64_le(out, copies.first_frame)
+    write_i64_le(out, copies.difference if copies.count else i64(-1))
+
+
+def is_one_sided(connection: Connection) -> bool:
+    """Return whether packets of one side alone were seen, though they show that the other one answered.
+
+    Its ACKs advance, or acknowledge the answer to its SYN; or, in the middle of a connection, it goes on with new data and never
+    repeats itself.
+    """
+    side: Side = connection.first if connection.first.packets else connection.second
+    if connection.first.packets and connection.second.packets:
+        return False
+    if side.acknowledged == NEVER:
+        return False
+    handshake = connection.handshake
+    if handshake is None:
+        goes_on = side.packets >= 3 and side.bytes > 0 and side.letters & SAW_RETRANSMISSION == 0
+        return side.acknowledged > 0 or goes_on
+    return side.acknowledged > 0 or handshake.syn_frame != NEVER

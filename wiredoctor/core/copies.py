@@ -1,0 +1,225 @@
+"""Packets that were captured twice: the second copy keeps its frame number and goes no further.
+
+A mirror port that sees both directions of a switch, or two interfaces, record a packet twice; rules.md, `duplicate-packets`,
+says what counts as the same packet. A packet that brings anything beyond what its side sent within the last 100 ms is none:
+this is almost every packet, and only two numbers are compared for it. For the others the packets of the side are
+searched, newest first; only if one has equal numbers, both are looked at as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core.connection import Connection, RecentProgress, SecondCopies
+from wiredoctor.core.identity import Identity
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.places import Places
+from wiredoctor.core.recent import IP_ID_AND_OPTIONS, Recent
+
+WITHIN: Final = 100_000_000
+"""ns. Two records of one packet lie no further apart; a sender's own timeout is at least 200 ms on common systems."""
+AT_ONCE: Final = 1_000_000
+"""ns. Copies that look alike in every layer must follow each other within this: a mirror port's delay, no retransmission."""
+SEARCHED: Final = 1_024
+"""Packets of a side that are compared with one: 1 ms of a link with 10 Gbit/s."""
+UNEQUAL: Final = 16
+"""A packet with equal numbers and other options counts for so many: reading it takes as long."""
+FIN_SYN_RST_ACK: Final = 0x17
+SYN: Final = 0x02
+RST: Final = 0x04
+ACK: Final = 0x10
+HALF: Final = 1 << 31
+
+
+class Copies:
+    """Finds second copies. `places` reads bytes of packets that are not in hand any more."""
+
+    def __init__(self, places: Places) -> None:
+        self.places: Places = places
+        self.ring: list[Recent] = [Recent()]
+        """The packets of the last 100 ms: packet n is ring[n & mask] if oldest <= n < next."""
+        self.mask: i64 = 0
+        self.oldest: i64 = 0
+        self.next: i64 = 0
+        self.most: i64 = limits.COPIES.value
+        self.identity: Identity = Identity()
+
+    def is_second(self, connection: Connection, packet: Packet) -> bool:
+        """Return whether the packet is a second copy of one before it, note that in its connection, and remember the packet."""
+        progress = recent_progress(connection, packet.key == connection.key)
+        self.forget(packet)
+        newest = progress.newest_packet
+        is_new = newest < self.oldest
+        if is_new:  # nothing of this side within 100 ms
+            progress.reached = end_of(packet)
+            progress.claimed = -1
+        else:
+            is_new = brings_new(progress.reached, progress.claimed, packet)
+        raise_highest(progress, packet)
+        recent = self.next_recent()
+        recent.fill(packet, packet.flags | packet.window << 8 | packet.length << 24)
+        recent.before = newest
+        recent.reached, recent.claimed = progress.reached, progress.claimed
+        progress.newest_packet = self.next - 1
+        if is_new:
+            return False
+        first = self.alike(newest, recent, packet)
+        return first is not None and self.judge(first, connection, packet)
+
+    def forget(self, packet: Packet) -> None:
+        """Forget packets that the packet in hand can be no copy of."""
+        while self.oldest < self.next:
+            recent = self.ring[self.oldest & self.mask]
+            if packet.clock - recent.clock <= WITHIN and packet.frame - recent.frame <= self.most:
+                return
+            self.oldest += 1
+
+    def next_recent(self) -> Recent:
+        """Return an object for the newest packet."""
+        if self.next - self.oldest > self.mask:
+            self.grow()
+        self.next += 1
+        return self.ring[(self.next - 1) & self.mask]
+
+    def grow(self) -> None:
+        """Make room for twice as many packets."""
+        ring, mask = self.ring, 2 * self.mask + 1
+        while len(ring) <= mask:
+            ring.append(Recent())
+        at = self.oldest
+        while at < self.next:
+            old, new = at & self.mask, at & mask
+            ring[old], ring[new] = ring[new], ring[old]
+            at += 1
+        self.mask = mask
+
+    def alike(self, newest: i64, wanted: Recent, packet: Packet) -> Recent | None:
+        """Return the newest packet of the side, from `newest` back, with the same numbers and options as the wanted one."""
+        steps: i64 = 0
+        while newest >= self.oldest and steps < SEARCHED:
+            recent = self.ring[newest & self.mask]
+            if brings_new(recent.reached, recent.claimed, packet):
+                return None
+            if (
+                recent.sequence == wanted.sequence
+                and recent.acknowledgment == wanted.acknowledgment
+                and recent.shape == wanted.shape
+                and recent.ip & IP_ID_AND_OPTIONS == wanted.ip & IP_ID_AND_OPTIONS
+            ):
+                if self.options(recent, packet) == self.identity.options(packet):
+                    return recent
+                steps += UNEQUAL
+            newest = recent.before
+            steps += 1
+        return None
+
+    def options(self, recent: Recent, packet: Packet) -> bytes:
+        """Return the option bytes of an earlier packet that were captured."""
+        if recent.general is not None:
+            return recent.general.options
+        record, at = recent.place - recent.payload(), recent.tcp() + 20
+        return self.read(record + at, min(recent.payload(), recent.size()) - at, packet)
+
+    def read(self, place: i64, size: i64, packet: Packet) -> bytes:
+        """Return bytes of the capture, from the block in hand if they are in it."""
+        at = place - packet.block_place
+        if at >= 0 and at + size <= len(packet.block):
+            return packet.block[at : at + size]
+        return self.places.read(place, size)
+
+    def judge(self, first: Recent, connection: Connection, packet: Packet) -> bool:
+        """Return whether a packet with equal numbers is a second copy of the first, and note it."""
+        apart = packet.time - first.time
+        if apart < 0 or apart > WITHIN:
+            return False
+        difference = self.difference(first, packet)
+        copies = connection.copies
+        is_bare = packet.length == 0 and packet.flags & FIN_SYN_RST_ACK == ACK and not packet.has_timestamps
+        if is_bare and difference == 0:
+            if packet.ip_id <= 0 or copies is None or not copies.has_data or apart > AT_ONCE:
+                return False
+        elif (difference == 0 and (apart > AT_ONCE or may_be_repeated(packet))) or not self.same_payload(first, packet):
+            return False
+        if copies is None:
+            copies = connection.copies = SecondCopies()
+            copies.frame, copies.time, copies.first_frame = packet.frame, packet.time, first.frame
+            copies.difference = difference
+        copies.count += 1
+        if packet.length > 0:
+            copies.has_data = True
+        return True
+
+    def difference(self, first: Recent, packet: Packet) -> i64:
+        """Return what tells the two apart, as in SecondCopies."""
+        if first.interface != packet.interface:
+            return 1
+        link, encapsulation = self.identity.of_packet(packet)
+        if first.general is not None:
+            first_link, first_encapsulation = first.general.link_hash, first.general.encapsulation
+        else:
+            record = self.read(first.place - first.payload(), first.size(), packet)
+            first_link, first_encapsulation = self.identity.of_record(record, 0, len(record), first.link_type())
+        if first_link != link:
+            return 2
+        if first.ttl() != packet.ttl:
+            return 3
+        if first_encapsulation != encapsulation:
+            return 4
+        return 0
+
+    def same_payload(self, first: Recent, packet: Packet) -> bool:
+        """Return whether the payload of both is the same, as far as it was captured."""
+        size = min(first.captured(), packet.captured)
+        return self.read(first.place, size, packet) == packet.block[packet.payload : packet.payload + size]
+
+
+def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
+    """Return whether a packet has what its side had not sent by then: nothing sent until then is its first copy."""
+    if packet.flags & RST:
+        return False
+    if is_after(end_of(packet), reached):
+        return True
+    return packet.flags & ACK != 0 and (claimed < 0 or is_after(packet.acknowledgment, claimed))
+
+
+def recent_progress(connection: Connection, is_first: bool) -> RecentProgress:
+    """Return what a side of the connection has sent recently."""
+    if is_first:
+        if connection.first_recent is None:
+            connection.first_recent = RecentProgress()
+        return connection.first_recent
+    if connection.second_recent is None:
+        connection.second_recent = RecentProgress()
+    return connection.second_recent
+
+
+def raise_highest(progress: RecentProgress, packet: Packet) -> None:
+    """Note what the side has sent by this packet. An RST is no progress."""
+    if packet.flags & RST:
+        return
+    end = end_of(packet)
+    if is_after(end, progress.reached):
+        progress.reached = end
+    if packet.flags & ACK and (progress.claimed < 0 or is_after(packet.acknowledgment, progress.claimed)):
+        progress.claimed = packet.acknowledgment
+
+
+def end_of(packet: Packet) -> i64:
+    """Return the sequence number after the packet's payload."""
+    end = packet.sequence + packet.length
+    if packet.flags & SYN:
+        end += 1
+    return end & 0xFFFFFFFF
+
+
+def is_after(first: i64, second: i64) -> bool:
+    """Return whether first > second in sequence space (RFC 9293 section 3.4)."""
+    return 0 < (first - second) & 0xFFFFFFFF < HALF
+
+
+def may_be_repeated(packet: Packet) -> bool:
+    """Return whether it is an RST without identification: a closed host sends the same one for each packet that still comes."""
+    return packet.length == 0 and packet.flags & RST != 0 and packet.ip_id <= 0

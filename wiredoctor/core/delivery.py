@@ -1,0 +1,218 @@
+"""Which bytes are new, which are missing, and which are sent again."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core.connection import Connection, Gap, Oddities, Side
+from wiredoctor.core.numbers import JUMP
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN, Piece, Segment
+from wiredoctor.limits import Met
+
+
+def deliver(own: Side, packet: Packet, segment: Segment, met: Met) -> None:
+    """Set the new bytes of a segment. One that begins at the highest byte of its side is new, whatever it carries."""
+    segment.highest_before = own.highest
+    segment.new_start = segment.offset
+    segment.new_bytes = 0
+    segment.pieces = None
+    segment.fills_gap = segment.opens_gap = segment.overlap = False
+    if packet.flags & RST:
+        return
+    end = segment.offset + packet.length
+    if packet.flags & FIN:
+        end += 1
+    if end > segment.offset:
+        segment.new_bytes = packet.length
+        if segment.offset != own.highest and own.highest != NEVER:
+            if segment.offset > own.highest:
+                open_gap(own, segment, met)
+            else:
+                fill_gaps(own, segment, end, segment.offset + packet.length, met)
+        if end > own.highest:
+            own.highest = end
+    elif own.reached == NEVER or (packet.flags & SYN and own.payload_frame == NEVER):
+        # another SYN of a side without data is where it begins (a challenge ACK, RFC 5961 section 4, or an earlier connection)
+        own.highest = max(own.highest, end)
+    own.reached = max(own.reached, end)
+
+
+def open_gap(own: Side, segment: Segment, met: Met) -> None:
+    """Begin a gap: the bytes before this segment were not seen."""
+    segment.opens_gap = True
+    add_gap(own, Gap(own.highest, segment.offset, False), met)
+
+
+def add_gap(own: Side, gap: Gap, met: Met) -> None:
+    """Add a gap after all others."""
+    gaps = own.gaps
+    if gaps is None:
+        own.gaps = gaps = []
+    gaps.append(gap)
+    forget_gaps(gaps, met)
+
+
+def forget_gaps(gaps: list[Gap], met: Met) -> None:
+    """Forget the first gaps if there are too many."""
+    excess: i64 = len(gaps) - limits.HOLES.value
+    if excess > 0:
+        del gaps[:excess]
+        met.add(limits.HOLES, excess)
+
+
+def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: Met) -> None:
+    """End the gaps that a segment from below the highest byte fills, and count its new bytes. The others are sent again."""
+    pieces: list[Piece] = []
+    if own.gaps is not None:
+        take_from_gaps(own, own.gaps, segment.offset, end, payload_end, pieces)
+        forget_gaps(own.gaps, met)
+        if not own.gaps:
+            own.gaps = None
+    is_late = bool(pieces)
+    if payload_end > own.highest:
+        pieces.append(Piece(own.highest, payload_end))
+    new: i64 = 0
+    for piece in pieces:
+        new += piece.end - piece.start
+    segment.fills_gap = is_late
+    segment.overlap = 0 < new < payload_end - segment.offset
+    segment.new_bytes = new
+    if pieces:
+        segment.new_start = pieces[0].start
+        if len(pieces) > 1:
+            segment.pieces = pieces
+
+
+def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end: i64, pieces: list[Piece]) -> None:
+    """Cut [start, end) out of the gaps, and add what of it is payload to `pieces`."""
+    first = max(count_gaps_from(gaps, start) - 1, 0)
+    last = first
+    left: list[Gap] = []
+    while last < len(gaps) and gaps[last].start < end:
+        gap = gaps[last]
+        low, high = max(gap.start, start), min(gap.end, end)
+        last += 1
+        if low >= high:
+            left.append(gap)
+            continue
+        if gap.acknowledged:
+            own.unseen_bytes -= high - low
+        if gap.start < low:
+            left.append(Gap(gap.start, low, gap.acknowledged))
+        if high < gap.end:
+            left.append(Gap(high, gap.end, gap.acknowledged))
+        if low < payload_end:
+            pieces.append(Piece(low, min(high, payload_end)))
+    gaps[first:last] = left
+
+
+def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
+    """Return how many gaps begin at `start` or before it."""
+    low: i64 = 0
+    high: i64 = len(gaps)
+    while low < high:
+        middle = (low + high) // 2
+        if gaps[middle].start <= start:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> None:
+    """Set whether a segment is a retransmission: its payload, SYN or FIN was seen before, and it is not a keep-alive probe
+    (RFC 9293 section 3.8.4: 0 or 1 byte just below the highest)."""
+    flags, length, before = packet.flags, packet.length, segment.highest_before
+    segment.keep_alive_probe = (
+        length <= 1
+        and flags & (SYN | FIN | RST | ACK) == ACK
+        and segment.new_bytes == 0
+        and segment.offset == before - 1
+        and (length == 0 or segment.in_flight_before == 0)
+    )
+    if length > 0:
+        again = segment.new_bytes == 0 and not segment.keep_alive_probe and flags & RST == 0
+    else:
+        again = flags & FIN != 0 and segment.offset < before
+    syn = own.syn
+    segment.retransmission = again or (flags & SYN != 0 and syn is not None and syn.repeated)
+
+
+def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment: Segment, met: Met) -> None:
+    """Count the bytes of the peer that a packet acknowledges and the capture lacks.
+
+    An ACK beyond the highest byte shows that the peer sent more; but no honest one is a whole window ahead.
+    """
+    segment.acked_unseen = 0
+    ack = segment.ack
+    if ack == NEVER or packet.flags & RST or peer.reached == NEVER:
+        return
+    if ack > peer.highest:
+        if ack - peer.reached > JUMP:
+            return
+        acknowledge_gaps(peer, peer.highest, segment, met)
+        extend_gap(peer, ack, segment, met)
+    elif peer.gaps is not None:
+        acknowledge_gaps(peer, ack, segment, met)
+    if segment.acked_unseen > 0:
+        peer.unseen_bytes += segment.acked_unseen
+        note_unseen(connection, packet)
+
+
+def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: Met) -> None:
+    """Mark the gaps below an ACK. ACKs are cumulative, so the marked ones are the first ones."""
+    gaps = peer.gaps
+    if gaps is None:
+        return
+    i = count_acknowledged(gaps)
+    while i < len(gaps) and gaps[i].start < ack:
+        gap = gaps[i]
+        segment.acked_unseen += min(gap.end, ack) - gap.start
+        if gap.end <= ack:
+            gap.acknowledged = True
+            i += 1
+            continue
+        if i > 0 and gaps[i - 1].end == gap.start:
+            gaps[i - 1].end = ack
+        else:
+            gaps.insert(i, Gap(gap.start, ack, True))
+            forget_gaps(gaps, met)
+        gap.start = ack
+        break
+
+
+def count_acknowledged(gaps: list[Gap]) -> i64:
+    """Return how many gaps are acknowledged."""
+    low: i64 = 0
+    high: i64 = len(gaps)
+    while low < high:
+        middle = (low + high) // 2
+        if gaps[middle].acknowledged:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def extend_gap(peer: Side, ack: i64, segment: Segment, met: Met) -> None:
+    """Take the bytes up to an ACK for sent and not captured."""
+    segment.acked_unseen += ack - peer.highest
+    gaps = peer.gaps
+    if gaps is not None and gaps[len(gaps) - 1].end == peer.highest and gaps[len(gaps) - 1].acknowledged:
+        gaps[len(gaps) - 1].end = ack
+    else:
+        add_gap(peer, Gap(peer.highest, ack, True), met)
+    peer.highest = ack
+
+
+def note_unseen(connection: Connection, packet: Packet) -> None:
+    """Count an ACK of bytes that the capture lacks."""
+    oddities = connection.oddities
+    if oddities is None:
+        connection.oddities = oddities = Oddities()
+    if oddities.unseen_places == 0:
+        oddities.unseen_frame = packet.frame
+        oddities.unseen_time = packet.time
+    oddities.unseen_places += 1

@@ -1,0 +1,184 @@
+"""When what is open on a connection is over: some time after its close, when nothing more comes, or with the capture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mypy_extensions import i64
+
+from wiredoctor.core.exchanges import FOREVER, SECOND
+from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
+from wiredoctor.core.segment import NEVER
+from wiredoctor.core.stream import GAP
+
+if TYPE_CHECKING:
+    from wiredoctor.core.pairing import Conversation
+
+
+def watch_close(talk: Conversation, clock: i64) -> None:
+    """Set the deadline at which a FIN or RST decides what is open: a second later, or two round trips."""
+    if NEVER < talk.deadline <= clock:
+        end_at_deadline(talk, clock)
+    rtt = max(talk.connection.first.rtt, 0) + max(talk.connection.second.rtt, 0)
+    talk.deadline = max(talk.deadline, clock + max(SECOND, 2 * rtt))
+    talk.wake_at(talk.deadline + 1)
+
+
+def wake(talk: Conversation, clock: i64) -> None:
+    """Do what the time decides before a packet comes: give up gaps, read what waits, end what was open at a close."""
+    talk.wakes_at = NEVER
+    talk.clock = clock
+    for reader in (talk.first, talk.second):
+        while reader.stream.gap_is_over(clock):
+            talk.skip_gap(reader)
+        talk.wake_for_gap(reader)
+    if talk.first.stream.held is not None or talk.second.stream.held is not None:
+        talk.resume()
+    write_known(talk)
+    if talk.deadline != NEVER:
+        if talk.deadline < clock:
+            end_at_deadline(talk, clock)
+        else:
+            talk.wake_at(talk.deadline + 1)
+
+
+def write_known(talk: Conversation) -> None:
+    """Write the rows that the time decides, with the round trips that are known now."""
+    client = max(talk.client, 0)
+    rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
+    talk.write_final(rtt_client, rtt_server)
+    talk.write_closes(rtt_client, rtt_server, False)
+
+
+def close_reason(talk: Conversation, direction: i64, deadline: i64) -> i64:
+    """Return why a direction ended: its FIN, or an RST of either side; -1 if it has not, or not by the deadline."""
+    close = talk.side_of(direction).close
+    if close is not None and NEVER < close.fin_time <= deadline:
+        return BY_FIN
+    peer_close = talk.side_of(1 - direction).close
+    if close is not None and NEVER < close.rst_time <= deadline:
+        return BY_RST
+    return BY_RST if peer_close is not None and NEVER < peer_close.rst_time <= deadline else -1
+
+
+def end_at_deadline(talk: Conversation, clock: i64) -> None:
+    """End what was open at a close of the server; a half-close of the client leaves the response open (RFC 9112 section
+    9.6)."""
+    deadline = talk.deadline
+    talk.deadline = NEVER
+    server = 1 - talk.client
+    if talk.client >= 0 and close_reason(talk, server, deadline) >= 0 and has_all_before_fin(talk, server):
+        end(talk, AT_CAPTURE_END, deadline, clock)
+
+
+def has_all_before_fin(talk: Conversation, direction: i64) -> bool:
+    """Return whether all bytes before the FIN of a direction were seen, or its receiver has them."""
+    close = talk.side_of(direction).close
+    reached = talk.reached(direction)
+    if close is None or close.fin_frame == NEVER or reached == NEVER or reached >= close.fin_offset:
+        return True
+    return talk.side_of(1 - direction).acknowledged >= close.fin_offset
+
+
+def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None:
+    """End what is open as far as it had begun by the deadline; a direction that was not closed by then stays open, unless
+    the deadline is FOREVER: then it ends by `last_reason`."""
+    talk.clock = clock
+    flush(talk)
+    write_known(talk)
+    client = max(talk.client, 0)
+    for direction in (client, 1 - client):
+        reason = close_reason(talk, direction, deadline)
+        if reason == BY_FIN:
+            skip_tail(talk, direction)
+        if reason < 0 and deadline == FOREVER:
+            reason = last_reason
+        reader = talk.reader_of(direction)
+        if reason >= 0 and reader.began() <= deadline:
+            reader.close(reason)
+    at_capture_end = last_reason == AT_CAPTURE_END and deadline == FOREVER
+    write_ended(talk, deadline, at_capture_end)
+    if deadline == FOREVER and talk.doubted and talk.reader_of(1 - talk.client).pos == NEVER:
+        talk.believe_faults()
+    forget_ended(talk)
+    talk.is_forced = False
+
+
+def forget_ended(talk: Conversation) -> None:
+    """Let only those exchanges wait for a response that are open."""
+    exchange = talk.waiting
+    talk.waiting = talk.last_waiting = None
+    talk.unanswered = 0
+    while exchange is not None:
+        following = exchange.next_waiting
+        exchange.next_waiting = None
+        if not exchange.response_done:
+            talk.append_waiting(exchange)
+        exchange = following
+
+
+def flush(talk: Conversation) -> None:
+    """Give up all gaps and read all that is held: nothing is waited for."""
+    talk.is_forced = True
+    for reader in (talk.first, talk.second):
+        reader.waits = False
+        while reader.stream.waiting is not None:
+            talk.skip_gap(reader)
+    while talk.first.stream.held is not None or talk.second.stream.held is not None:
+        for reader in (talk.reader_of(max(talk.client, 0)), talk.reader_of(1 - max(talk.client, 0))):
+            talk.is_forced = True
+            reader.waits = False
+            talk.read_held(reader)
+    talk.is_forced = True
+
+
+def skip_tail(talk: Conversation, direction: i64) -> None:
+    """Give up bytes between the last one seen and the FIN."""
+    reader = talk.reader_of(direction)
+    close = talk.side_of(direction).close
+    reached = talk.reached(direction)
+    if close is None or reached == NEVER or reached >= close.fin_offset or reader.mode == OFF:
+        return
+    found = talk.http.range
+    message = reader.message
+    found.at = GAP
+    found.start = found.wire_start = reached
+    found.end = found.wire_end = close.fin_offset
+    found.frame = found.time = 0
+    if message is not None:
+        found.frame, found.time = message.last_frame, message.end_time
+    found.ack = NEVER
+    reader.stream.reached = close.fin_offset
+    reader.read(found)
+
+
+def write_ended(talk: Conversation, deadline: i64, at_capture_end: bool) -> None:
+    """Write both rows of the exchanges that were over by the deadline, in their order."""
+    client = max(talk.client, 0)
+    rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
+    exchange = talk.oldest
+    while exchange is not None and is_over_by(exchange, deadline):
+        exchange.settle_for_interim()
+        exchange.response_done = True
+        if deadline == FOREVER:
+            exchange.final_frame = FOREVER
+        if exchange is talk.unwritten:
+            talk.write_exchange(exchange, FOREVER, rtt_client, rtt_server)
+            talk.unwritten = exchange.next
+        following = exchange.next
+        if following is not None and following.began > deadline:
+            following = None
+        decided = deadline
+        if deadline == FOREVER:
+            decided = NEVER
+        talk.http.closes.close(talk, exchange, following, rtt_client, rtt_server, decided, at_capture_end)
+        talk.drop(exchange)
+        exchange = talk.oldest
+
+
+def is_over_by(exchange: Exchange, deadline: i64) -> bool:
+    """Return whether the request had ended by then, so that only a response can be missing."""
+    if not exchange.request_done or exchange.began > deadline:
+        return False
+    request = exchange.request
+    return request is None or request.end_time <= deadline

@@ -1,0 +1,382 @@
+"""Rows of `exchanges`, `closes`, `messages` and `faults`.
+
+A row of `exchanges` is written when an exchange is final. Its row of `closes` follows when it is known what came after it, and
+begins with the same cells. Text is no cell: a head is its place in a list of distinct ones, a target is in a list of its own.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from wiredoctor.core.connection import Close, Side
+from wiredoctor.core.faults import Fault
+from wiredoctor.core.heads import Head
+from wiredoctor.core.message import Exchange, Known, Message
+from wiredoctor.core.octets import BytesWriter, write_i64_le
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import NEVER
+
+if TYPE_CHECKING:
+    from wiredoctor.core.message import Interim, Pauses
+    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.http.pieces import Pieces
+
+SECOND: Final = 1_000_000_000
+
+MESSAGE: Final = (
+    *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
+    *("last_body_time", "has_hole", "chunks", "offset", "end_offset", "ack", "head"),
+)
+"""Cells of a message."""
+
+EXCHANGE: Final = (
+    *("connection", "exchange", "upgraded", "endpoint", "previous_end", "previous_end_offset", "previous_close"),
+    *["request_" + name for name in MESSAGE],
+    *["response_" + name for name in MESSAGE],
+    *("request_head_last_frame", "request_head_time", "request_body_frame", "request_body_time", "target", "extra"),
+    *("handshake", "both_directions", "hole_before", "rtt_client", "rtt_server", "final_at"),
+)
+"""Cells of a row of `exchanges`; the last six hold what was known of the connection when the exchange ended."""
+
+CLOSE: Final = (
+    *("at_close_handshake", "at_close_both_directions", "at_close_hole_before", "at_close_rtt_client", "at_close_rtt_server"),
+    *("said_at", "last", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
+    *("server_close_frame", "server_close_time", "server_close_ack", "server_close_rst", "server_close_offset"),
+    *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
+    *("client_rst_frame", "client_rst_time", "client_rst_ack"),
+)
+"""Cells of a row of `closes`, after those of EXCHANGE."""
+
+MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
+"""Cells of a row of `messages`."""
+
+
+def pack_cells(cells: list[int]) -> bytes:
+    """Return cells as they are written."""
+    return struct.pack(f"<{len(cells)}q", *cells)
+
+
+NO_CLOSE: Final = Close()
+NOTHING_KNOWN: Final = Known()
+NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
+"""Cells of a message that was not captured."""
+NOBODY_CLOSED: Final = pack_cells([NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5)
+"""Cells of CLOSE from client_close_frame on, for a connection that is open."""
+FOREVER: Final = (1 << 62) - 1
+"""Later than any time, and after any frame."""
+
+
+class HeadCodes:
+    """The distinct heads that rows refer to by their place in a list."""
+
+    def __init__(self) -> None:
+        self.heads: list[Head] = []
+        self.batch: i64 = 0
+
+    def code(self, head: Head) -> i64:
+        """Return the place of a head."""
+        if head.batch != self.batch:
+            head.batch = self.batch
+            head.code = len(self.heads)
+            self.heads.append(head)
+        return head.code
+
+    def take(self) -> list[Head]:
+        """Return the heads, and begin a new list."""
+        heads = self.heads
+        self.heads = []
+        self.batch += 1
+        return heads
+
+
+@mypyc_attr(acyclic=True)
+class Extra:
+    """The rare parts of an exchange: interim responses, pauses, and the pieces of a streamed response."""
+
+    def __init__(self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None) -> None:
+        self.interim: Interim | None = interim
+        self.pauses: Pauses | None = pauses
+        self.pieces: Pieces | None = pieces
+
+
+class ExchangeRows:
+    """A table of rows that begin with the cells of EXCHANGE."""
+
+    def __init__(self, codes: HeadCodes, width: i64) -> None:
+        self.codes: HeadCodes = codes
+        self.rows: Rows = Rows(width)
+        self.targets: list[bytes] = []
+        self.extras: list[Extra] = []
+
+    def write(self, talk: Conversation, exchange: Exchange) -> None:
+        """Write the cells of an exchange."""
+        out = self.rows.cells
+        request, response = exchange.request, exchange.response
+        self.rows.count += 1
+        write_i64_le(out, talk.number)
+        write_i64_le(out, exchange.index)
+        write_i64_le(out, i64(exchange.upgraded))
+        write_i64_le(out, talk.endpoint)
+        write_i64_le(out, exchange.previous_end)
+        write_i64_le(out, exchange.previous_end_offset)
+        write_i64_le(out, i64(exchange.previous_close))
+        write_message(out, self.codes, request)
+        write_message(out, self.codes, response)
+        write_parts(out, request)
+        write_i64_le(out, len(self.targets))
+        self.targets.append(b"" if request is None else request.target)
+        pauses = None if response is None else response.pauses
+        pieces = None if response is None else response.pieces
+        if exchange.interim is None and pauses is None and pieces is None:
+            write_i64_le(out, -1)
+        else:
+            write_i64_le(out, len(self.extras))
+            self.extras.append(Extra(exchange.interim, pauses, pieces))
+        known = exchange.known
+        write_known(out, NOTHING_KNOWN if known is None else known)
+        write_i64_le(out, exchange.final_at)
+
+    def take_texts(self) -> tuple[list[bytes], list[Extra]]:
+        """Return targets and extras, and begin new lists."""
+        targets, extras = self.targets, self.extras
+        self.targets, self.extras = [], []
+        return targets, extras
+
+
+def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
+    """Write the cells of MESSAGE; None for a message that was not captured."""
+    if message is None:
+        out.write(NO_MESSAGE)
+        return
+    write_i64_le(out, message.id)
+    write_i64_le(out, message.frame)
+    write_i64_le(out, message.last_frame)
+    write_i64_le(out, message.start)
+    write_i64_le(out, message.end_time)
+    write_i64_le(out, message.head_bytes)
+    write_i64_le(out, message.body_bytes)
+    write_i64_le(out, message.due)
+    write_i64_le(out, message.framing)
+    write_i64_le(out, message.reason)
+    write_i64_le(out, message.last_body_time)
+    write_i64_le(out, i64(message.has_gap))
+    write_i64_le(out, message.chunks)
+    write_i64_le(out, message.offset)
+    write_i64_le(out, message.end_offset)
+    write_i64_le(out, message.ack)
+    write_i64_le(out, codes.code(message.head))
+
+
+def write_parts(out: BytesWriter, request: Message | None) -> None:
+    """Write when the head and the first byte of the body of a request were there, if it has one."""
+    if request is not None and request.body_bytes > 0:
+        write_i64_le(out, request.head_last_frame)
+        write_i64_le(out, request.head_time)
+        write_i64_le(out, request.body_frame)
+        write_i64_le(out, request.body_time)
+        return
+    write_i64_le(out, NEVER)
+    write_i64_le(out, NEVER)
+    write_i64_le(out, NEVER)
+    write_i64_le(out, NEVER)
+
+
+def write_known(out: BytesWriter, known: Known) -> None:
+    """Write what is known of a connection."""
+    write_i64_le(out, i64(known.handshake))
+    write_i64_le(out, i64(known.both_directions))
+    write_i64_le(out, i64(known.has_gap))
+    write_i64_le(out, known.rtt_client)
+    write_i64_le(out, known.rtt_server)
+
+
+def find_known(talk: Conversation, frame: i64, time: i64, rtt_client: i64, rtt_server: i64) -> Known:
+    """Return what was known of a connection up to a frame and a time."""
+    known = Known()
+    first, second = talk.connection.first, talk.connection.second
+    known.handshake = NEVER < first.syn_frame <= frame and NEVER < second.syn_frame <= frame
+    known.both_directions = NEVER < talk.connection.second_frame <= frame
+    oddities = talk.connection.oddities
+    is_unseen = oddities is not None and oddities.unseen_frame != NEVER and oddities.unseen_time <= time
+    known.has_gap = is_unseen or NEVER < talk.gap_time <= time
+    known.rtt_client, known.rtt_server = rtt_client, rtt_server
+    return known
+
+
+@mypyc_attr(acyclic=True, free_list_len=1)
+class SideClose:
+    """The first close of a side, by a FIN, or by an RST if there is no FIN; and its first RST."""
+
+    def __init__(self, side: Side) -> None:
+        close = side.close
+        if close is None:
+            close = NO_CLOSE
+        is_fin = close.fin_frame != NEVER
+        self.frame: i64 = close.fin_frame if is_fin else close.rst_frame
+        self.time: i64 = close.fin_time if is_fin else close.rst_time
+        self.ack: i64 = close.fin_ack if is_fin else close.rst_ack
+        self.offset: i64 = close.fin_offset if is_fin else close.rst_offset
+        self.is_fin: bool = is_fin
+        self.is_contradicted: bool = is_fin and side.highest > close.fin_offset + 1
+        self.rst: Close = close
+        self.has_rst: bool = close.rst_frame != NEVER
+
+    def keep_until(self, frame: i64, deadline: i64) -> None:
+        """Leave out what came with the next exchange or after it, or after the deadline."""
+        if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
+            self.frame = self.time = self.ack = self.offset = NEVER
+            self.is_fin = self.is_contradicted = False
+        if (deadline != NEVER and self.rst.rst_time > deadline) or (frame != NEVER and self.rst.rst_frame >= frame):
+            self.has_rst = False
+
+    def write(self, out: BytesWriter) -> None:
+        """Write the cells of a close, but for its offset."""
+        write_i64_le(out, self.frame)
+        write_i64_le(out, self.time)
+        write_i64_le(out, self.ack)
+        kind: i64 = 1
+        if self.frame == NEVER:
+            kind = -1
+        elif self.is_fin:
+            kind = 0
+        write_i64_le(out, kind)
+
+
+class CloseRows(ExchangeRows):
+    """The table `closes`."""
+
+    def close(
+        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        decided: i64, at_capture_end: bool,
+    ) -> None:  # fmt: skip
+        """Write a row of `closes`: the connection as of when nothing more could follow, but the next exchange.
+
+        `decided` is the deadline after a close at which that was known, NEVER if something else was the reason.
+        """
+        self.write(talk, exchange)
+        client_side, server_side = talk.side_of(talk.client), talk.side_of(1 - talk.client)
+        if client_side.close is None and server_side.close is None:
+            self.write_open(talk, exchange, following, rtt_client, rtt_server, at_capture_end)
+            return
+        client, server = SideClose(client_side), SideClose(server_side)
+        frame: i64 = NEVER
+        start: i64 = NEVER
+        if following is not None:
+            frame, start = following.began_frame, following.began
+        deadline: i64 = NEVER
+        if server.time != NEVER and (frame == NEVER or server.frame < frame):
+            deadline = server.time + max(SECOND, 2 * (max(rtt_client, 0) + max(rtt_server, 0)))
+        is_last = following is None or following.request is None or (deadline != NEVER and start > deadline)
+        if deadline != NEVER and exchange.began > deadline:
+            # what began when all was over has a deadline of its own: that of the FIN or RST that answered it
+            deadline = decided
+        client.keep_until(frame, deadline)
+        server.keep_until(frame, deadline)
+        closed = max(client.time, server.time)
+        known_time = max(exchange.last_time(), closed)
+        known_frame: i64 = FOREVER
+        if decided == NEVER and frame != NEVER:
+            known_frame = max(frame, exchange.last_frame())
+        out = self.rows.cells
+        write_known(out, find_known(talk, known_frame, known_time, rtt_client, rtt_server))
+        if at_capture_end:
+            write_i64_le(out, talk.clock)
+        elif start != NEVER:
+            write_i64_le(out, max(start, known_time))
+        elif deadline != NEVER and deadline <= talk.clock:
+            write_i64_le(out, deadline)
+        else:
+            write_i64_le(out, talk.connection.end)
+        write_i64_le(out, i64(is_last))
+        write_i64_le(out, i64(at_capture_end))
+        client.write(out)
+        server.write(out)
+        write_i64_le(out, server.offset)
+        write_i64_le(out, i64(server.is_contradicted))
+        rst = server.rst if server.has_rst else NO_CLOSE
+        write_i64_le(out, rst.rst_frame)
+        write_i64_le(out, rst.rst_time)
+        rst = client.rst if client.has_rst else NO_CLOSE
+        write_i64_le(out, rst.rst_frame)
+        write_i64_le(out, rst.rst_time)
+        write_i64_le(out, rst.rst_ack)
+
+    def write_open(
+        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        at_capture_end: bool,
+    ) -> None:  # fmt: skip
+        """Write the cells of CLOSE for a connection that nobody has closed."""
+        out = self.rows.cells
+        known_time = exchange.last_time()
+        known_frame: i64 = FOREVER
+        final_at = talk.connection.end
+        if following is not None:
+            known_frame = max(following.began_frame, exchange.last_frame())
+            final_at = max(following.began, known_time)
+        if at_capture_end:
+            final_at = talk.clock
+        write_known(out, find_known(talk, known_frame, known_time, rtt_client, rtt_server))
+        write_i64_le(out, final_at)
+        write_i64_le(out, i64(following is None or following.request is None))
+        write_i64_le(out, i64(at_capture_end))
+        out.write(NOBODY_CLOSED)
+
+
+class FaultRows:
+    """The table `faults`: few rows, as tuples in the order of its columns."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[object, ...]] = []
+
+    def write(self, talk: Conversation, fault: Fault) -> None:
+        """Write a row of `faults`, with what is known of the connection now."""
+        message, exchange = fault.message, fault.exchange
+        request, connection = exchange.request, talk.connection
+        oddities = connection.oddities
+        is_unseen = oddities is not None and oddities.unseen_frame != NEVER and oddities.unseen_time <= fault.time
+        server = talk.reader_of(1 - talk.client)
+        method = "" if request is None else request.head.method
+        row: tuple[object, ...] = (
+            talk.number, exchange.index, fault.role, fault.name, fault.frame, fault.time, fault.offset, fault.excerpt,
+            message.frame, message.start, message.head.version, message.head.status, fault.due,
+            NEVER if request is None else request.frame, NEVER if request is None else request.start,
+            method, "" if request is None else request.head.version, connection.has_both_syns,
+            request is not None and (fault.role == 1 or server.count > 0), is_unseen or fault.has_gap,
+        )  # fmt: skip
+        self.rows.append(row)
+
+    def take(self) -> list[tuple[object, ...]]:
+        """Return the rows, and begin a new table."""
+        rows = self.rows
+        self.rows = []
+        return rows
+
+
+class MessageRows:
+    """The table `messages`."""
+
+    def __init__(self, codes: HeadCodes) -> None:
+        self.codes: HeadCodes = codes
+        self.rows: Rows = Rows(len(MESSAGE_ROW))
+        self.targets: list[bytes] = []
+
+    def write(self, talk: Conversation, message: Message) -> None:
+        """Write a row of `messages`."""
+        out = self.rows.cells
+        self.rows.count += 1
+        write_i64_le(out, talk.number)
+        write_i64_le(out, message.id & 1)
+        write_i64_le(out, i64(message.head.status >= 0))
+        write_i64_le(out, message.exchange)
+        write_i64_le(out, len(self.targets))
+        self.targets.append(message.target)
+        write_message(out, self.codes, message)
+
+    def take_targets(self) -> list[bytes]:
+        """Return the targets, and begin a new list."""
+        targets = self.targets
+        self.targets = []
+        return targets

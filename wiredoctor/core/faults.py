@@ -1,0 +1,158 @@
+"""Faults: what breaks the framing of a message, or the grammar of its head. Rules judge them.
+
+After a fault of framing the end of a message is unknown, so only the first one of each direction is reported, and nothing of
+a message that was found in the middle of a stream: it may be part of a body.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mypy_extensions import i64
+
+from wiredoctor.core.message import BROKEN, COMPLETE, LENGTH, NO_BODY, NO_END, REQUEST, RESPONSE, TUNNEL, Exchange, Message
+from wiredoctor.core.segment import NEVER
+from wiredoctor.http.fault_words import HTTP2_PREFACE, KINDS, MOST_SHOWN, find_place, framing_lines, is_method
+from wiredoctor.masking import payload
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http1 import Reader
+
+
+class Fault:
+    """A fault of a message. `frame`, `time`, `offset` and `excerpt` are of the bytes that show it."""
+
+    def __init__(
+        self, name: str, role: i64, exchange: Exchange, message: Message, frame: i64, time: i64, offset: i64, excerpt: str
+    ) -> None:
+        self.name: str = name
+        self.role: i64 = role
+        self.exchange: Exchange = exchange
+        self.message: Message = message
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.offset: i64 = offset
+        self.excerpt: str = excerpt
+        self.due: i64 = message.due
+        self.has_gap: bool = message.has_gap
+
+
+def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
+    """Report what the head of a new message has wrong in its framing, or else in its grammar."""
+    if reader.has_fault or reader.is_unsure:
+        return
+    name = find_contradiction(reader, message, exchange, how)
+    fresh = message.head.fields.malformed & ~reader.malformed
+    if name:
+        reader.has_fault = True
+        report(reader, exchange, message, name, message.head_last_frame, message.head_time, message.offset, framing_lines(data))
+    elif fresh:
+        reader.malformed |= fresh
+        for bit, kind in KINDS.items():
+            if fresh & bit:
+                frame, time = message.head_last_frame, message.head_time
+                report(reader, exchange, message, kind, frame, time, message.offset, find_place(data, bit))
+    if how == BROKEN:
+        reader.has_fault = True
+
+
+def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
+    """Return the fault in the fields that frame a message; those of a response without a body frame nothing."""
+    fields, request = message.head.fields, exchange.request
+    is_response = message.head.status >= 0
+    method = "" if request is None else request.head.method
+    if is_response and (how in (NO_BODY, TUNNEL) or method == "CONNECT"):
+        return ""
+    codings = fields.transfer_codings
+    if fields.lengths_differ or (fields.has_content_length and codings):
+        return "conflicting-framing"
+    if codings and (codings[-1] != "chunked" or codings.count("chunked") > 1):
+        return "unfinished-transfer-coding"
+    if is_response and codings and request is not None and request.head.is_http10 and answers_its_request(reader, exchange):
+        return "chunked-to-http10"
+    return ""
+
+
+def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
+    """Report a line that is no chunk size, or bytes after a chunk that are no CRLF.
+
+    The response to a HEAD that was not captured says how it would be framed, and another response follows it.
+    """
+    message, exchange = reader.message, reader.exchange
+    if message is None or exchange is None or reader.has_fault or reader.is_unsure:
+        return
+    if reader.kind == RESPONSE and (not answers_its_request(reader, exchange) or line[:5] == b"HTTP/"):
+        return
+    reader.has_fault = True
+    report(reader, exchange, message, "invalid-chunk", frame, time, offset, payload(line[:MOST_SHOWN]))
+
+
+def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
+    """Report bytes that begin no message, if they are too many of the message that ended there."""
+    exchange = reader.previous
+    if exchange is None or reader.previous_end != offset or reader.has_fault or reader.is_unsure or begins_message(reader, data):
+        return
+    request = exchange.request
+    is_switching = exchange.upgraded or (request is not None and request.head.method == "CONNECT")
+    message: Message | None = reader.previous_interim
+    if message is not None:
+        name = "body-not-allowed"
+    elif reader.kind == RESPONSE:
+        message = exchange.response
+        name = find_response_excess(reader, exchange)
+    else:
+        message = request
+        name = find_request_excess(request, ack)
+        is_switching = is_switching or (request is not None and bool(request.head.fields.upgrade))
+    if name and not is_switching and message is not None:
+        reader.has_fault = True
+        report(reader, exchange, message, name, frame, time, offset, payload(data[:MOST_SHOWN]))
+
+
+def find_response_excess(reader: Reader, exchange: Exchange) -> str:
+    """Return the fault of a response that more bytes follow."""
+    response = exchange.response
+    if response is None or response.reason != COMPLETE:
+        return ""
+    if response.framing == NO_BODY:
+        status = response.head.status
+        return "body-not-allowed" if status == 204 or status == 304 or answers_its_request(reader, exchange) else ""
+    # it may be the response to a HEAD, which the next response follows
+    return "excess-body" if response.framing == LENGTH and answers_its_request(reader, exchange) else ""
+
+
+def find_request_excess(request: Message | None, ack: i64) -> str:
+    """Return the fault of a request that more bytes follow, in a packet that acknowledges `ack`."""
+    if request is None or request.reason != COMPLETE:
+        return ""
+    if request.framing == NO_BODY:
+        # what a client sends when it has seen bytes of a response is no body of that request
+        return "" if NEVER < request.ack < ack else "unframed-request-body"
+    return "excess-body" if request.framing == LENGTH else ""
+
+
+def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
+    """Return whether a response is surely that to the request of its exchange: all messages before both were read."""
+    request = exchange.request
+    peer = reader.talk().peer_of(reader)
+    return request is not None and request.begin <= peer.strayed and reader.strayed == NO_END
+
+
+def begins_message(reader: Reader, data: bytes) -> bool:
+    """Return whether bytes look like the beginning of a message after all: of another version, or one that is cut off."""
+    if reader.kind == RESPONSE:
+        return data[:5] == b"HTTP/"[: len(data)]
+    return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
+
+
+def report(
+    reader: Reader, exchange: Exchange, message: Message, name: str, frame: i64, time: i64, offset: i64, excerpt: str
+) -> None:
+    """Hand a fault on. Bytes after a request may be of a protocol that only begins like HTTP: the server's responses decide."""
+    fault = Fault(name, reader.kind, exchange, message, frame, time, offset, excerpt)
+    talk = reader.talk()
+    peer = talk.peer_of(reader)
+    if reader.kind == REQUEST and peer.count == peer.abandoned:
+        talk.doubted.append(fault)
+    else:
+        talk.add_fault(fault)

@@ -1,0 +1,72 @@
+"""First copies of bytes: those in flight wait for an ACK, and the newest ones are compared with what is sent again."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core.connection import Flight, Sent, Side
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import SYN, Segment
+
+
+def remember_sent(own: Side, packet: Packet, segment: Segment, flights: list[Flight]) -> None:
+    """Keep the first copy of new bytes. `flights` are those that hold any."""
+    flight = own.flight
+    if flight is None:
+        own.flight = flight = Flight()
+    if not flight.is_listed:
+        flight.is_listed = True
+        flights.append(flight)
+    sent = Sent(packet.frame, packet.time, segment.new_start, segment.new_start + segment.new_bytes, own.highest)
+    sent.offset = segment.offset
+    sent.length = packet.length
+    sent.captured = packet.captured
+    # what fills several gaps brings no single range
+    if segment.pieces is None and packet.flags & SYN == 0:
+        sent.place = packet.place
+    if own.highest > segment.highest_before:
+        flight.segments.append(sent)
+        return
+    late = flight.late
+    if late is None:
+        flight.late = late = []
+    late.insert(find_sent(late, sent.start), sent)
+    if len(late) > limits.UNACKNOWLEDGED.value:
+        del late[0]
+
+
+def find_sent(sent: list[Sent], start: i64) -> i64:
+    """Return the index of the first of these segments that begins after `start`. They are in the order of the stream."""
+    low: i64 = 0
+    high: i64 = len(sent)
+    while low < high:
+        middle = (low + high) // 2
+        if sent[middle].start <= start:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
+    """Forget first copies of long ago that no ACK is matched with any more. Return the flights that still hold any."""
+    oldest = frame - limits.FIRST_COPIES.value
+    left: list[Flight] = []
+    for flight in flights:
+        segments = flight.segments
+        settled = max(flight.unacknowledged, len(segments) - limits.UNACKNOWLEDGED.value)
+        count: i64 = 0
+        while count < settled and segments[count].frame <= oldest:
+            count += 1
+        if count:
+            del segments[:count]
+            flight.unacknowledged = max(flight.unacknowledged - count, 0)
+        late = flight.late
+        if late is not None:
+            flight.late = late = [sent for sent in late if sent.frame > oldest] or None
+        if segments or late is not None:
+            left.append(flight)
+        else:
+            flight.is_listed = False
+    return left

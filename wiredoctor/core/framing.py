@@ -1,0 +1,47 @@
+"""The length of a body: the steps of RFC 9112 section 6.3, in their order and with their numbers."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from wiredoctor.core.heads import BAD_LENGTH, CHUNKED_LAST, NO_LENGTH, OTHER_LAST, Head
+from wiredoctor.core.message import BROKEN, CHUNKED, LENGTH, NO_BODY, TUNNEL, UNTIL_CLOSE
+
+
+def response_framing(head: Head, length: i64, method: str) -> i64:
+    """Return the framing of a response, by the steps of RFC 9112 section 6.3; `method` is empty without a captured request."""
+    # 1. HEAD, 1xx, 204, 304: no body whatever the fields say
+    status = head.status
+    if method == "HEAD" or 100 <= status < 200 or status == 204 or status == 304:
+        return NO_BODY
+    # 2. 2xx to CONNECT: a tunnel
+    if method == "CONNECT" and 200 <= status < 300:
+        return TUNNEL
+    # 3. Transfer-Encoding overrides Content-Length; 4. chunked is final, or the body runs to the close
+    if head.coding == CHUNKED_LAST:
+        return CHUNKED
+    if head.coding == OTHER_LAST:
+        return UNTIL_CLOSE
+    # 5. an invalid Content-Length cannot be recovered from
+    if length == BAD_LENGTH:
+        return BROKEN
+    # 6. a valid one
+    if length != NO_LENGTH:
+        return LENGTH
+    # 8. neither field: the body runs to the close
+    return UNTIL_CLOSE
+
+
+def request_framing(head: Head, length: i64) -> i64:
+    """Return the framing of a request, by the same steps."""
+    # 3. and 4. chunked must be final: the server cannot know where it ends otherwise
+    if head.coding == CHUNKED_LAST:
+        return CHUNKED
+    # 5. an invalid Content-Length
+    if head.coding == OTHER_LAST or length == BAD_LENGTH:
+        return BROKEN
+    # 6. a valid one
+    if length != NO_LENGTH:
+        return LENGTH
+    # 7. neither field: no body
+    return NO_BODY

@@ -1,0 +1,194 @@
+"""What the SYNs agree on: who is the client, sizes of segments, scale of windows; and how the client's SYN was answered."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import (
+    ETHERNET_MSS,
+    ETHERNET_MSS_IPV6,
+    Connection,
+    Handshake,
+    RepeatedSyn,
+    Side,
+    Syn,
+    SynAnswer,
+)
+from wiredoctor.core.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
+
+UNANNOUNCED_MSS: Final = 536
+"""If a SYN has no MSS option (RFC 9293 section 3.7.1)."""
+UNANNOUNCED_MSS_IPV6: Final = 1220
+LARGEST_SHIFT: Final = 14
+"""RFC 7323 section 2.3."""
+LONGEST_SYN: Final = 1 << 16
+"""Bytes. The answer to a SYN acknowledges it and the data that it may carry (RFC 7413): one packet."""
+
+
+def shake_hands(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
+    """Take note of a SYN, or of an RST that may refuse one."""
+    if packet.flags & SYN:
+        read_syn(own, packet)
+        agree(connection)
+        find_client(connection, packet, segment)
+    handshake = connection.handshake
+    if handshake is None or handshake.syn_frame == NEVER:
+        return
+    client = connection.first if connection.client == 0 else connection.second
+    if client.acknowledged != NEVER:
+        return
+    kind = packet.flags & (SYN | ACK | RST)
+    if own is client:
+        if kind == SYN:
+            count_syn(handshake, packet)
+    elif 0 <= segment.ack <= LONGEST_SYN:
+        if kind == SYN | ACK:
+            answer_syn(connection, handshake, packet)
+        elif kind == RST | ACK:
+            refuse_syn(handshake, packet, segment)
+
+
+def read_syn(own: Side, packet: Packet) -> None:
+    """Keep the options of a SYN."""
+    syn = own.syn
+    if syn is None:
+        own.syn = syn = Syn()
+        own.syn_frame = packet.frame
+    else:
+        syn.repeated = True
+    syn.time = packet.time
+    syn.mss = packet.mss
+    syn.window_shift = packet.window_shift
+    syn.has_timestamps = packet.has_timestamps
+
+
+def agree(connection: Connection) -> None:
+    """Set what the SYNs seen so far announce for each other's side."""
+    first, second = connection.first, connection.second
+    announce_mss(connection, first, second)
+    announce_mss(connection, second, first)
+    one, two = first.syn, second.syn
+    if one is None or two is None:
+        return
+    connection.has_both_syns = True
+    known_scale = one.window_shift != NOT_CAPTURED and two.window_shift != NOT_CAPTURED
+    scaled = one.window_shift >= 0 and two.window_shift >= 0
+    one.scale = (min(one.window_shift, LARGEST_SHIFT) if scaled else 0) if known_scale else -1
+    two.scale = (min(two.window_shift, LARGEST_SHIFT) if scaled else 0) if known_scale else -1
+    connection.timestamps = -1
+    if known_scale and one.mss != NOT_CAPTURED and two.mss != NOT_CAPTURED:
+        connection.timestamps = 1 if one.has_timestamps and two.has_timestamps else 0
+
+
+def announce_mss(connection: Connection, sender: Side, receiver: Side) -> None:
+    """Set how long the segments of a sender may be. What a host announces it seldom exceeds itself: both come from its MTU."""
+    own = sender.syn
+    sender.mss = accepted_size(connection, receiver)
+    if own is not None and 0 < own.mss < sender.mss:
+        sender.mss = own.mss
+
+
+def accepted_size(connection: Connection, receiver: Side) -> i64:
+    """Return how long segments a side takes: by its SYN, or else by Ethernet."""
+    syn = receiver.syn
+    if syn is None or syn.mss == NOT_CAPTURED:
+        return ETHERNET_MSS_IPV6 if connection.is_ipv6 else ETHERNET_MSS
+    if syn.mss > 0:
+        return syn.mss
+    return UNANNOUNCED_MSS_IPV6 if connection.is_ipv6 else UNANNOUNCED_MSS
+
+
+def find_client(connection: Connection, packet: Packet, segment: Segment) -> None:
+    """Set the client: the sender of the first SYN, or, until it comes, the receiver of the first SYN-ACK."""
+    handshake = connection.handshake
+    if handshake is None:
+        connection.handshake = handshake = Handshake()
+    if packet.flags & ACK:
+        if handshake.syn_ack_frame == NEVER:
+            handshake.syn_ack_frame = packet.frame
+            if connection.client_certainty < 2:
+                connection.client = 1 - segment.direction
+                connection.client_certainty = 2
+    elif handshake.syn_frame == NEVER:
+        handshake.syn_frame = packet.frame
+        connection.client = segment.direction
+        connection.client_certainty = 3
+
+
+def count_syn(handshake: Handshake, packet: Packet) -> None:
+    """Count a SYN of the client. Its extras (ECN, RFC 3168 section 6.1.1; data, RFC 7413) are what middleboxes drop."""
+    has_extras = packet.flags & (ECE | CWR) != 0 or packet.length > 0
+    handshake.syns += 1
+    if handshake.syns == 1:
+        handshake.syn_time = packet.time
+        handshake.has_extras = has_extras
+        return
+    repeated = handshake.repeated
+    if repeated is None:
+        handshake.repeated = repeated = RepeatedSyn()
+        repeated.second_frame = packet.frame
+        repeated.second_time = packet.time
+    elif handshake.syns == 3:
+        repeated.third_time = packet.time
+    repeated.last_frame = packet.frame
+    repeated.last_time = packet.time
+    repeated.last_has_extras = has_extras
+
+
+def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> None:
+    """Keep a SYN-ACK with the SYN before it."""
+    answer = handshake.answer
+    if answer is None:
+        handshake.answer = answer = SynAnswer()
+    if answer.first_frame == NEVER:
+        answer.first_frame = packet.frame
+        answer.first_time = packet.time
+        if answer.refused_frame != NEVER:
+            reopen(connection)
+    answer.newest_frame = packet.frame
+    answer.newest_time = packet.time
+    repeated = handshake.repeated
+    if repeated is None:
+        answer.syn_frame = handshake.syn_frame
+        answer.syn_time = handshake.syn_time
+        answer.syn_has_extras = handshake.has_extras
+    else:
+        answer.syn_frame = repeated.last_frame
+        answer.syn_time = repeated.last_time
+        answer.syn_has_extras = repeated.last_has_extras
+
+
+def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
+    """Keep the first RST that acknowledges a SYN and nothing after it: one that does belongs to a connection that came
+    about unseen."""
+    if handshake.syn_ack_frame != NEVER:
+        return
+    repeated = handshake.repeated
+    has_extras = handshake.has_extras if repeated is None else repeated.last_has_extras
+    if segment.ack != 0 and not has_extras:
+        return
+    answer = handshake.answer
+    if answer is None:
+        handshake.answer = answer = SynAnswer()
+    if answer.refused_frame == NEVER:
+        answer.refused_frame = packet.frame
+        answer.refused_time = packet.time
+
+
+def reopen(connection: Connection) -> None:
+    """Forget RSTs that refused a SYN which is answered now: they closed nothing (Windows tries again with the same SYN)."""
+    connection.closed = False
+    for side in (connection.first, connection.second):
+        close = side.close
+        if close is not None:
+            close.rst_frame = close.rst_time = close.rst_ack = close.rst_offset = NEVER
+
+
+def segment_size(size: i64, connection: Connection, packet: Packet) -> i64:
+    """Return the MSS less the time-stamp option, which takes 12 bytes of each segment (RFC 7323 appendix A)."""
+    if connection.timestamps > 0 or (connection.timestamps < 0 and packet.has_timestamps):
+        size -= 12
+    return max(size, 1)

@@ -1,0 +1,127 @@
+"""HTTP in the core: packets in, rows of exchanges, closes and faults out, and for each segment the message that it carries.
+
+The way of a packet: `Http.read` finds the conversation of its connection (pairing.py), which hands the new bytes in order
+(stream.py) to the reader of their direction (http1.py, heads.py). Rows are in exchanges.py.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core import bursts, endings
+from wiredoctor.core.connection import Connection
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.exchanges import CLOSE, EXCHANGE, FOREVER, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
+from wiredoctor.core.heads import HeadReader
+from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.pairing import Conversation, clear
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import FIN, NEVER, RST, Segment
+from wiredoctor.core.stream import Range
+from wiredoctor.limits import Met
+
+MOST_ENDPOINTS = 65_536
+MASK = (1 << 64) - 1
+
+
+class Http:
+    """Reads HTTP of all connections. `messages` and `bursts` are written only if they are wanted."""
+
+    def __init__(self, cutoffs: Cutoffs, met: Met, with_messages: bool, with_bursts: bool) -> None:
+        self.cutoffs: Cutoffs = cutoffs
+        self.met: Met = met
+        self.heads: HeadReader = HeadReader()
+        self.range: Range = Range()
+        self.codes: HeadCodes = HeadCodes()
+        self.exchanges: ExchangeRows = ExchangeRows(self.codes, len(EXCHANGE))
+        self.closes: CloseRows = CloseRows(self.codes, len(EXCHANGE) + len(CLOSE))
+        self.faults: FaultRows = FaultRows()
+        self.messages: MessageRows | None = MessageRows(self.codes) if with_messages else None
+        self.bursts: Rows | None = Rows(len(bursts.COLUMNS)) if with_bursts else None
+        self.most_requests: i64 = limits.PIPELINED.value
+        self.longest_text: i64 = limits.TEXT.value
+        self.alarms: list[tuple[int, int, Conversation]] = []
+        """When conversations wake, a heap."""
+        self.next_alarm: i64 = FOREVER
+        self.count: i64 = 0
+        self.endpoints: dict[bytes, int] = {}
+
+    def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
+        """Read a packet after TCP has described it, and fill in segment.part."""
+        clock = packet.clock
+        if clock >= self.next_alarm:
+            self.pass_time(clock)
+        conversation = connection.conversation
+        if conversation is None:
+            if segment.new_bytes == 0:
+                clear(segment.part)
+                segment.part.http = False
+                segment.part.is_incomplete = True
+                return
+            conversation = connection.conversation = Conversation(self, connection)
+        assert isinstance(conversation, Conversation)
+        conversation.read(packet, segment)
+        if packet.flags & (FIN | RST):
+            endings.watch_close(conversation, clock)
+
+    def pass_time(self, clock: i64) -> None:
+        """Do what time decides, before a packet is read or when no packet comes."""
+        while self.alarms and self.alarms[0][0] <= clock:
+            conversation = heapq.heappop(self.alarms)[2]
+            if not conversation.is_over:
+                endings.wake(conversation, clock)
+        self.next_alarm = self.alarms[0][0] if self.alarms else FOREVER
+
+    def add_alarm(self, time: i64, conversation: Conversation) -> None:
+        """Have a conversation woken at `time`."""
+        self.count += 1
+        heapq.heappush(self.alarms, (time, self.count, conversation))
+        if time < self.next_alarm:
+            self.next_alarm = time
+
+    def retire(self, connection: Connection, clock: i64) -> None:
+        """End what is open on a connection for which no packet will come any more, and free its state."""
+        self.end(connection, IN_GAP, clock)
+
+    def finish(self, connection: Connection, clock: i64) -> None:
+        """End what is open on a connection when the capture ends."""
+        self.end(connection, AT_CAPTURE_END, clock)
+
+    def end(self, connection: Connection, reason: i64, clock: i64) -> None:
+        """End a conversation."""
+        conversation = connection.conversation
+        if conversation is None:
+            return
+        assert isinstance(conversation, Conversation)
+        if NEVER < conversation.deadline <= clock:
+            endings.end_at_deadline(conversation, clock)
+        endings.end(conversation, reason, FOREVER, clock)
+        for reader in (conversation.first, conversation.second):
+            if reader.burst is not None:
+                bursts.write_burst(self, reader, reader.burst)
+        conversation.take_apart()
+
+    def endpoint(self, key: bytes, direction: i64) -> int:
+        """Return a number for the address and port that send in a direction, the same on all connections."""
+        size = (len(key) - 4) // 2
+        name = key[:size] + key[2 * size : 2 * size + 2] if direction == 0 else key[size : 2 * size] + key[2 * size + 2 :]
+        found = self.endpoints.get(name)
+        if found is None:
+            if len(self.endpoints) >= MOST_ENDPOINTS:
+                self.endpoints.clear()
+            found = self.endpoints[name] = hash_endpoint(name[:size], name[size:])
+        return found
+
+
+def hash_endpoint(address: bytes, port: bytes) -> int:
+    """Return a hash of an address and a port as a signed 64-bit number."""
+    mixed = int.from_bytes(port, "big")
+    number = int.from_bytes(address, "big")
+    for half in (number >> 64, number & MASK):
+        mixed = (mixed ^ half) * 0x9E3779B97F4A7C15 & MASK
+        mixed ^= mixed >> 32
+    return mixed - (1 << 64) if mixed >> 63 else mixed

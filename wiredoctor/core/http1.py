@@ -1,0 +1,591 @@
+"""HTTP/1.x in one direction: ranges of its stream become messages (RFC 9112).
+
+Heads are looked at, bodies are jumped over, and of chunked bodies the lines between the chunks are read. A message begins in
+`begin_message`; the end of its body is found by the framing of its head in `frame_body`; `finish` ends it, whatever the
+reason. After a gap in a head or in chunk framing `seek` looks, packet by packet, for what begins like a head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core import chunks, faults, protocols
+from wiredoctor.core.framing import request_framing, response_framing
+from wiredoctor.core.heads import BAD_LENGTH, LF, Head
+from wiredoctor.core.message import (
+    AT_CAPTURE_END,
+    BODY,
+    BROKEN,
+    BY_FIN,
+    BY_RST,
+    CHUNK_END,
+    CHUNK_SIZE,
+    CHUNKED,
+    CLOSE,
+    COMPLETE,
+    ERROR,
+    HEAD,
+    IN_GAP,
+    LENGTH,
+    NO_BODY,
+    NO_END,
+    OFF,
+    REQUEST,
+    RESPONSE,
+    SEEK,
+    TLS,
+    TUNNEL,
+    UNTIL_CLOSE,
+    Exchange,
+    Message,
+)
+from wiredoctor.core.partial import Partial
+from wiredoctor.core.segment import NEVER
+from wiredoctor.core.stream import CUT, GAP, PATIENCE, Range, Stream
+from wiredoctor.http.head import KNOWN_METHODS, find_head_end, may_become_request, may_become_response
+from wiredoctor.http.pieces import pieces_of
+from wiredoctor.http.tls import may_begin as may_begin_tls
+
+if TYPE_CHECKING:
+    from wiredoctor.core.bursts import Burst
+    from wiredoctor.core.pairing import Conversation
+
+STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
+"""First bytes of a head with a known method, or of a status line."""
+
+MESSAGE_BITS: Final = 26
+
+
+class Reader:
+    """The reader of one direction. `kind`: REQUEST or RESPONSE, what this direction carries; -1 until a head was read.
+
+    `pos` is the offset up to which it has read. `waits`: it goes on when the peer has, for example with a response if its
+    request is not there, or with the bytes after a request for another protocol.
+    """
+
+    def __init__(self, conversation: Conversation, direction: i64) -> None:
+        self.conversation: Conversation | None = conversation
+        self.direction: i64 = direction
+        self.stream: Stream = Stream()
+        self.kind: i64 = -1
+        self.mode: i64 = HEAD
+        self.pos: i64 = NEVER
+        self.until: i64 = 0
+        self.partial: Partial | None = None
+        self.message: Message | None = None
+        self.exchange: Exchange | None = None
+        """That of the message."""
+        self.announced: Exchange | None = None
+        """An exchange with an incomplete request head, which the server answers."""
+        self.count: i64 = 0
+        """Messages so far, and heads that were none."""
+        self.abandoned: i64 = 0
+        self.waits: bool = False
+        self.in_trailer: bool = False
+        self.is_lost: bool = False
+        """Messages may be missing: no response was paired since the reader lost its way."""
+        self.is_seeking: bool = False
+        """The message is the first after that."""
+        self.is_unsure: bool = False
+        """The message may be part of a body."""
+        self.strayed: i64 = NO_END
+        """From here on messages may be missing."""
+        self.has_fault: bool = False
+        self.malformed: i64 = 0
+        """Faults of grammar that were reported, as bits."""
+        self.previous: Exchange | None = None
+        """The exchange of the message that ended at `previous_end`, and that message if it is an interim response."""
+        self.previous_end: i64 = NEVER
+        self.previous_interim: Message | None = None
+        self.first: Message | None = None
+        """The first and the newest message of the packet in hand."""
+        self.newest: Message | None = None
+        self.packet_end: i64 = NEVER
+        """Offset after that packet."""
+        self.waits_ack: i64 = NEVER
+        """ACK number and time of the response that waits."""
+        self.waits_time: i64 = NEVER
+        self.burst: Burst | None = None
+        """A burst that may go on, if rows of them are wanted."""
+        self.burst_message: i64 = NEVER
+        """The message of its newest packet with body."""
+
+    def talk(self) -> Conversation:
+        """Return the conversation of both directions."""
+        conversation = self.conversation
+        assert conversation is not None
+        return conversation
+
+    def read(self, found: Range) -> None:
+        """Read a range, up to its end or until the reader has to wait for the peer."""
+        if self.pos < found.start:
+            self.pos = found.start
+        while self.pos < found.end and not self.waits:
+            mode = self.mode
+            if mode in (BODY, CLOSE):
+                self.read_body(found)
+            elif mode == HEAD:
+                self.read_head(found)
+            elif mode in (CHUNK_SIZE, CHUNK_END):
+                chunks.read_chunk_line(self, found)
+            elif mode == SEEK:
+                self.seek(found)
+            elif mode == TLS:
+                self.read_hello(found)
+            else:
+                self.pos = found.end
+
+    # heads
+
+    def read_head(self, found: Range) -> None:
+        """Read a head, or what there is of it."""
+        if found.at < 0:
+            self.skip_gap_in_head(found)
+            return
+        partial = self.partial
+        if partial is not None:
+            self.continue_head(partial, found)
+            return
+        at = found.place(self.pos)
+        stop = found.place(found.end)
+        heads = self.talk().heads
+        if self.kind == RESPONSE or (self.kind < 0 and found.block[at : at + 5] == b"HTTP/"):
+            head = heads.read_response(found.block, at, stop)
+        else:
+            head = heads.read_request(found.block, at, stop)
+        if head is not None:
+            self.begin_message(found, head, self.pos, b"")
+        else:
+            self.read_unusual_head(found, at, stop)
+
+    def continue_head(self, partial: Partial, found: Range) -> None:
+        """Read more of a head of which a part is there."""
+        at = found.place(self.pos)
+        data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
+        end: i64 = find_head_end(partial.tail + data)
+        if end >= 0:
+            head = (partial.join() + data)[: end + partial.size - len(partial.tail)]
+            self.parse_head(found, head, partial.offset)
+            return
+        start = partial.start
+        if not partial.has_line:
+            start = partial.join() + data if b"\n" in data else start + data
+        is_plausible = partial.has_line or self.may_begin_head(start)
+        if not is_plausible:
+            faults.check_excess(self, start, partial.frame, partial.time, partial.offset, partial.ack)
+        if partial.size + len(data) >= limits.HEAD.value or not is_plausible:
+            if is_plausible:
+                self.talk().http.met.add(limits.HEAD)
+            self.reject_head(found, start, partial.offset + partial.size + len(data))
+            return
+        partial.add(data)
+        self.pos = found.end
+
+    def read_unusual_head(self, found: Range, at: i64, stop: i64) -> None:
+        """Read a head after empty lines, with bare LFs, one that is not complete, or find that it is none."""
+        data = found.block[at : min(stop, at + limits.HEAD.value)]
+        begin = self.pos
+        if self.kind != RESPONSE and data[:1] in (b"\r", b"\n"):
+            # RFC 9112 section 2.2: a server should ignore an empty line before a request line
+            stripped = data.lstrip(b"\r\n")
+            skipped: i64 = len(data) - len(stripped)
+            if self.previous_end == begin:
+                self.previous_end = begin + skipped
+            if self.count == 0:
+                # it may be the end of a message that was not captured
+                self.strayed = min(self.strayed, begin)
+            begin += skipped
+            data = stripped
+            if not data:
+                self.pos = found.end
+                return
+        end: i64 = find_head_end(data)
+        if end >= 0:
+            self.parse_head(found, data[:end], begin)
+            return
+        is_plausible = self.may_begin_head(data)
+        if not is_plausible:
+            faults.check_excess(self, data, found.frame, found.time, begin, found.ack)
+        if len(data) >= limits.HEAD.value or not is_plausible:
+            if is_plausible:
+                self.talk().http.met.add(limits.HEAD)
+            self.reject_head(found, data, found.end)
+            return
+        partial = self.partial = Partial(found, begin)
+        partial.add(data)
+        self.pos = found.end
+
+    def may_begin_head(self, data: bytes) -> bool:
+        """Return whether bytes can be the beginning of a head of the kind that this direction carries."""
+        if self.kind == REQUEST:
+            return may_become_request(data)
+        if self.kind == RESPONSE:
+            return may_become_response(data)
+        return may_begin_tls(data) or may_become_request(data) or may_become_response(data)
+
+    def parse_head(self, found: Range, data: bytes, begin: i64) -> None:
+        """Read a complete head that is not plain, or is in several pieces."""
+        is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
+        head = self.talk().heads.parse(data, is_response)
+        if head is None:
+            partial = self.partial
+            if partial is not None:
+                faults.check_excess(self, data, partial.frame, partial.time, begin, partial.ack)
+            else:
+                faults.check_excess(self, data, found.frame, found.time, begin, found.ack)
+            self.reject_head(found, data, begin + len(data))
+            return
+        self.begin_message(found, head, begin, data)
+
+    def begin_message(self, found: Range, head: Head, begin: i64, data: bytes) -> None:
+        """Begin the message of a complete head; `data` are its bytes, unless it lies in the range as it is."""
+        talk = self.talk()
+        heads = talk.heads
+        size = heads.size
+        kind: i64 = REQUEST
+        if head.status >= 0:
+            kind = RESPONSE
+        if (self.is_seeking and kind == REQUEST and head.method.encode() not in KNOWN_METHODS) or (
+            self.kind < 0 and not talk.take_kind(self, kind)
+        ):
+            self.reject_head(found, data or found.block[found.place(begin) : found.place(begin + size)], begin + size)
+            return
+        if kind == RESPONSE and not talk.may_answer(found.ack, found.time):
+            self.waits = True
+            self.waits_ack, self.waits_time = found.ack, found.time
+            talk.wake_at(found.time + PATIENCE)
+            return
+        message = Message(self.take_id(), head, heads.target if kind == REQUEST else b"", heads.length)
+        partial = self.partial
+        message.begin = begin
+        if partial is None:
+            message.offset, message.frame, message.start = found.wire(begin), found.frame, found.time
+            talk.rtt_own, talk.rtt_peer = found.rtt_own, found.rtt_peer
+        else:
+            message.offset, message.frame, message.start = partial.wire_offset, partial.frame, partial.time
+            talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
+            self.partial = None
+        message.last_frame, message.end_time = message.frame, message.start
+        message.reaches(found.frame, found.time)
+        message.head_last_frame, message.head_time = message.last_frame, message.end_time
+        message.head_end = begin + size
+        message.head_bytes = size
+        message.ack = found.ack
+        self.message = message
+        self.note_message(message)
+        self.pos = message.head_end
+        self.is_unsure = self.is_seeking or (self.count == 1 and self.may_be_rest(message, kind))
+        self.is_seeking = False
+        if kind == REQUEST:
+            exchange = talk.begin_request(self, message)
+            how = request_framing(head, message.length)
+        else:
+            exchange = talk.begin_response(message, found.ack)
+            request = exchange.request
+            how = response_framing(head, message.length, "" if request is None else request.head.method)
+        self.exchange = exchange
+        message.exchange = exchange.index
+        if head.is_suspect or message.length == BAD_LENGTH:
+            faults.check_head(self, message, exchange, data or found.block[found.place(begin) : found.place(self.pos)], how)
+        if head.is_cut or len(message.target) >= talk.http.longest_text:
+            talk.http.met.add(limits.TEXT)
+        self.frame_body(message, how)
+        if kind == RESPONSE and (how == CHUNKED or head.event_stream) and self.is_reading(message):
+            message.pieces = pieces_of(head.fields, message.framing)
+        if talk.has_too_many_requests:
+            talk.give_up(exchange)
+
+    def note_message(self, message: Message) -> None:
+        """Note a message of the packet in hand."""
+        if message.begin < self.packet_end:
+            self.newest = message
+            if self.first is None:
+                self.first = message
+
+    def is_reading(self, message: Message) -> bool:
+        """Return whether a message has not ended."""
+        return self.message is message
+
+    def may_be_rest(self, message: Message, kind: i64) -> bool:
+        """Return whether the first request may be the rest of a line that was not captured completely."""
+        if kind == RESPONSE or message.head.method.encode() in KNOWN_METHODS:
+            return False
+        self.strayed = min(self.strayed, message.begin - 1)
+        return True
+
+    def frame_body(self, message: Message, how: i64) -> None:
+        """Prepare for what follows a head, by its framing."""
+        message.framing = how
+        if how == BROKEN:
+            message.framing = NO_BODY
+        if how == LENGTH:
+            message.due = message.length
+        if how in (NO_BODY, TUNNEL) or (how == LENGTH and message.length == 0):
+            self.finish(COMPLETE)
+        elif how == LENGTH:
+            self.mode = BODY
+            self.until = self.pos + message.length
+        elif how == CHUNKED:
+            message.chunks = 0
+            self.mode = CHUNK_SIZE
+            self.in_trailer = False
+        elif how == UNTIL_CLOSE:
+            self.mode = CLOSE
+        else:
+            self.finish(ERROR)
+            self.lose()
+
+    def reject_head(self, found: Range, data: bytes, read_to: i64) -> None:
+        """Bytes begin no message: look further, or leave the connection alone."""
+        was_partial = self.partial is not None
+        self.abandon_head()
+        if self.kind < 0 and not self.is_seeking:
+            protocols.recognize(self.talk(), self, data)
+        if self.mode == TLS:
+            self.pos = read_to
+            return
+        if self.mode != OFF:
+            self.lose()
+        # the bytes before it may have been no head, and those of this packet may be one
+        self.pos = found.start if was_partial else found.end
+
+    def abandon_head(self) -> None:
+        """Forget what looked like a head so far."""
+        self.announced = None
+        if self.partial is not None:
+            self.count += 1
+            self.abandoned += 1
+            self.partial = None
+
+    def skip_gap_in_head(self, found: Range) -> None:
+        """Go on after bytes that are missing where a head is, or is expected."""
+        is_expected = self.partial is not None or self.count > 0 or self.talk().waiting is not None
+        self.note_gap_in_framing(found, is_expected)
+        if self.partial is not None:
+            self.cut_head(IN_GAP)
+        self.lose()
+        self.pos = found.end
+
+    def note_gap_in_framing(self, found: Range, is_expected: bool) -> None:
+        """Note that a head or chunk framing lies in bytes that the capture lacks, or the snap length cut off."""
+        talk = self.talk()
+        talk.note_gap(found.time)
+        partial = self.partial
+        is_known = talk.client >= 0 or (partial is not None and partial.start[:4] in STARTS)
+        if found.at == CUT and is_expected and is_known:
+            protocols.note_cut(talk, found.frame, found.time)
+
+    def announce(self, ack: i64) -> None:
+        """Begin the exchange of a request with an incomplete head, because the server answers it, as with 408."""
+        partial = self.partial
+        if partial is None or not partial.has_line or self.announced is not None or partial.wire_offset >= ack:
+            return
+        line, newline, _ = partial.join().partition(b"\n")
+        talk = self.talk()
+        head = talk.heads.parse(line + newline, False)
+        if head is None:
+            return
+        message = self.message_of(partial, head, talk.heads.target, message_id(talk.number, self.count, self.direction))
+        exchange = self.announced = talk.add_exchange(message, partial.rtt_own, partial.rtt_peer)
+        talk.append_waiting(exchange)
+
+    def message_of(self, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
+        """Return a message of which only the beginning of the head is there."""
+        message = Message(number, head, target, self.talk().heads.length)
+        message.begin, message.offset = partial.offset, partial.wire_offset
+        message.frame = message.last_frame = partial.frame
+        message.start = message.end_time = partial.time
+        return message
+
+    def cut_head(self, reason: i64) -> None:
+        """End a head that breaks off: it becomes a message if its first line is one."""
+        partial = self.partial
+        if partial is None:
+            return
+        talk = self.talk()
+        data = partial.join()
+        if partial.has_line:
+            data = data[: data.rfind(b"\n") + 1]
+        is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
+        head = talk.heads.parse(data, is_response)
+        if head is None and reason != IN_GAP:
+            faults.check_excess(self, partial.start, partial.frame, partial.time, partial.offset, partial.ack)
+        if head is not None and (self.kind >= 0 or talk.take_kind(self, RESPONSE if is_response else REQUEST)):
+            message = self.message_of(partial, head, b"" if is_response else talk.heads.target, self.take_id())
+            message.head_bytes = partial.size
+            message.has_gap = reason in (IN_GAP, AT_CAPTURE_END)
+            talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
+            exchange = talk.begin_response(message, partial.ack) if is_response else talk.begin_request(self, message)
+            self.message = message
+            self.exchange = exchange
+            message.exchange = exchange.index
+            self.note_message(message)
+            self.finish(reason)
+        self.abandon_head()
+
+    def take_id(self) -> i64:
+        """Return the id of the next message, and count it."""
+        number = message_id(self.talk().number, self.count, self.direction)
+        self.count += 1
+        return number
+
+    # bodies
+
+    def jumps_to(self, offset: i64) -> bool:
+        """Return whether the bytes up to an offset are of a body, whatever they are: nobody will read them."""
+        message = self.message
+        if message is None or message.pieces is not None:
+            return False
+        return self.mode == CLOSE or (self.mode == BODY and offset <= self.until)
+
+    def read_body(self, found: Range) -> None:
+        """Count the body bytes of a range, and jump over them."""
+        message = self.message
+        assert message is not None
+        stop = found.end if self.mode == CLOSE or self.until > found.end else self.until
+        pieces = message.pieces
+        if pieces is not None and pieces.watching:
+            self.watch_pieces(found, stop)
+        if found.at == GAP:
+            message.has_gap = True
+        else:
+            message.body_bytes += stop - self.pos
+            if message.body_frame == NEVER or found.frame < message.body_frame:
+                message.body_frame, message.body_time = found.frame, found.time
+            message.reaches(found.frame, found.time)
+            if found.time > message.last_body_time:
+                message.last_body_time = found.time
+        self.pos = stop
+        if self.mode == BODY and stop == self.until:
+            self.end_length(found, message)
+
+    def end_length(self, found: Range, message: Message) -> None:
+        """Go on after the last byte of a body with a length, or of a chunk."""
+        goes_on_in_gap = found.at == GAP or found.at == CUT
+        goes_on_in_gap = goes_on_in_gap and found.end > self.until
+        if message.framing != CHUNKED:
+            self.finish(COMPLETE)
+        elif not goes_on_in_gap:
+            self.mode = CHUNK_END
+            pieces = message.pieces
+            if pieces is not None and pieces.lines:
+                pieces.lines = found.at >= 0 and found.block[found.place(self.until) - 1] == LF
+            return
+        if goes_on_in_gap:
+            self.note_gap_in_framing(found, True)
+            if message.framing == CHUNKED:
+                self.finish(IN_GAP)
+            self.lose()
+
+    def watch_pieces(self, found: Range, stop: i64) -> None:
+        """Note when content came, and count its events if these are counted."""
+        message = self.message
+        pieces = None if message is None else message.pieces
+        if pieces is None:
+            return
+        if found.at != GAP:
+            pieces.comes(found.frame, found.time)
+        if found.at < 0:
+            pieces.lose()
+        elif pieces.counter is not None:
+            pieces.content(found.block[found.place(self.pos) : found.place(stop)])
+
+    def touch(self, found: Range) -> None:
+        """Note that a packet brings framing of the message."""
+        message = self.message
+        if message is not None:
+            message.reaches(found.frame, found.time)
+            pieces = message.pieces
+            if pieces is not None and pieces.watching:
+                pieces.comes(found.frame, found.time)
+
+    # the end of messages
+
+    def finish(self, reason: i64) -> None:
+        """End the message: it is complete, or will never be. This is where a response is complete."""
+        message = self.message
+        exchange = self.exchange
+        if message is None or exchange is None:
+            return
+        message.reason = reason
+        message.end = self.pos
+        message.end_offset = message.offset + self.pos - message.begin
+        self.message = None
+        self.exchange = None
+        self.mode = HEAD
+        self.partial = None
+        self.previous = exchange
+        self.previous_end = self.pos
+        self.previous_interim = message if message.head.is_interim() and exchange.response is not message else None
+        self.talk().end_message(self, exchange, message)
+
+    def close(self, reason: i64) -> None:
+        """End what is under way: no more bytes will come."""
+        if self.mode == HEAD and self.partial is not None:
+            self.cut_head(reason)
+        elif self.message is not None:
+            # after the last chunk only the end of the trailer section can be missing
+            is_complete = (self.mode == CLOSE and reason == BY_FIN) or (
+                self.in_trailer and self.mode == CHUNK_SIZE and (reason in (BY_FIN, BY_RST))
+            )
+            self.finish(COMPLETE if is_complete else reason)
+        if reason != AT_CAPTURE_END and self.mode == CLOSE:
+            self.mode = HEAD
+
+    def began(self) -> i64:
+        """Return when what is under way began; NEVER if nothing is."""
+        message = self.message
+        if message is not None:
+            return message.start
+        partial = self.partial
+        if self.mode == HEAD and partial is not None:
+            return partial.time
+        return NEVER
+
+    # without a message
+
+    def lose(self) -> None:
+        """Note that the beginning of the next message is unknown."""
+        if self.mode == OFF:
+            return
+        self.mode = SEEK
+        self.is_seeking = True
+        self.is_lost = True
+        self.partial = None
+        self.strayed = min(self.strayed, self.pos)
+
+    def seek(self, found: Range) -> None:
+        """Look whether a packet begins like a head."""
+        at = found.at
+        if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
+            # its beginning was read: the rest of it follows bytes that are no message
+            self.pos = found.end
+            return
+        self.mode = HEAD
+        self.is_seeking = True
+
+    def read_hello(self, found: Range) -> None:
+        """Hand the next bytes of a TLS handshake on."""
+        data = b""
+        if found.at >= 0:
+            at = found.place(self.pos)
+            data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
+        protocols.continue_tls(self.talk(), self, data)
+        self.pos = found.end
+
+    def switch_off(self) -> None:
+        """Read no HTTP in this direction any more."""
+        self.mode = OFF
+        self.waits = False
+        self.partial = None
+        self.message = None
+        self.exchange = None
+        self.stream.held = None
+
+
+def message_id(connection: i64, index: i64, direction: i64) -> i64:
+    """Return the id of a message; see tables.MESSAGE_BITS."""
+    return connection << MESSAGE_BITS | (index & ((1 << (MESSAGE_BITS - 1)) - 1)) << 1 | direction

@@ -1,0 +1,159 @@
+"""How far the headers of a packet are read, and what may come next or end it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.hashes import mix
+from wiredoctor.core.packet import Packet
+
+NOT_TCP: Final = 0
+SEGMENT: Final = 1
+DECLINED: Final = 2
+"""What came of a packet; greater numbers are headers that are to be read next."""
+
+IPV4: Final = 3
+IPV6: Final = 4
+TCP: Final = 5
+ETHER_TYPE: Final = 6
+"""What `Layers.type` announces."""
+ETHERNET: Final = 7
+VLAN: Final = 8
+LLC: Final = 9
+MPLS: Final = 10
+PPPOE: Final = 11
+PPP: Final = 12
+RAW: Final = 13
+GRE: Final = 14
+UDP: Final = 15
+RADIOTAP: Final = 16
+WIFI: Final = 17
+PFLOG: Final = 18
+NFLOG: Final = 19
+COOKED: Final = 20
+COOKED_2: Final = 21
+LOOPBACK: Final = 22
+
+CUT_LINK: Final = 0x100
+CUT_IP: Final = 0x101
+BAD_IP: Final = 0x102
+CUT_TCP: Final = 0x103
+NOT_LLC: Final = 0x104
+NOT_MPLS: Final = 0x105
+NOT_PPP: Final = 0x106
+NOT_GRE: Final = 0x107
+NO_NFLOG_PACKET: Final = 0x108
+MANAGEMENT: Final = 0x109
+CONTROL: Final = 0x10A
+EXTENSION: Final = 0x10B
+OTHER_VERSION: Final = 0x10C
+WITHOUT_DATA: Final = 0x10D
+ENCRYPTED: Final = 0x10E
+FRAGMENT: Final = 0x10F
+"""Why a packet is not analyzed (reasons.py has the words); smaller numbers are IP protocols."""
+OF_TYPE: Final = 0x10000
+"""Of an EtherType: OF_TYPE + type."""
+
+FIRST_TYPE: Final = 0x0600
+NOT_IP: Final = 0xFFFF
+
+NAMED_PPP: Final = 1 << 1
+NAMED_PPPOE: Final = 1 << 0
+NAMED_MPLS: Final = 1 << 2
+NAMED_GRE: Final = 1 << 13
+NAMED_ERSPAN: Final = 1 << 14
+NAMED_VXLAN: Final = 1 << 16
+NAMED_GENEVE: Final = 1 << 17
+NAMED_GTP: Final = 1 << 18
+NAMED_IP_IN_IP: Final = 1 << 11
+"""Bits of encapsulations, as in decode.names."""
+
+UDP_PROTOCOL: Final = 17
+
+
+class Layers:
+    """How far the headers of the packet in hand are read."""
+
+    def __init__(self) -> None:
+        self.at: i64 = 0
+        self.end: i64 = 0
+        """Where its captured bytes end."""
+        self.limit: i64 = 0
+        """Where it ended on the wire."""
+        self.stop: i64 = 0
+        """The lesser of the two."""
+        self.captured: i64 = 0
+        self.type: i64 = 0
+        """The EtherType in hand."""
+        self.reason: i64 = 0
+        """Why the packet is not analyzed."""
+        self.names: i64 = 0
+        """Bits of the encapsulations passed, as in decode.names."""
+        self.ip_headers: i64 = 0
+        self.ip_version: i64 = 0
+        """Of the innermost IP header so far."""
+        self.is_mirrored: bool = False
+        """A tunnel was passed that mirror ports use, which may cut packets: what is inside says how long it was."""
+        self.longest_cut: i64 = -1
+        """The longest record of which a mirror port had left a part of a packet only."""
+        self.hashing: bool = False
+        """link_hash and encapsulation are wanted."""
+        self.link_hash: int = 0
+        self.encapsulation: int = 0
+
+    def begin(self, packet: Packet) -> None:
+        """Begin with the first header of a packet."""
+        self.at = packet.at
+        self.end = packet.end
+        self.limit = packet.at + packet.wire_length
+        self.stop = packet.end
+        self.captured = packet.end - packet.at
+        self.names = 0
+        self.ip_headers = 0
+        self.is_mirrored = False
+        if self.hashing:
+            self.link_hash = self.encapsulation = 0
+
+    def has(self, size: i64) -> bool:
+        """Return whether `size` bytes are captured and within the packet."""
+        return self.at + size <= self.stop
+
+    def refuse(self, reason: i64) -> i64:
+        """End reading: the packet has no TCP header, or not one that can be read."""
+        self.reason = reason
+        return NOT_TCP
+
+    def restrict(self, size: i64) -> None:
+        """A header says that the packet ends `size` bytes from here, unless it ends earlier."""
+        if self.at + size < self.limit:
+            self.limit = self.at + size
+            if self.limit < self.stop:
+                self.stop = self.limit
+
+    def measure(self, size: i64) -> None:
+        """The IP header says that the packet ends `size` bytes from here; a mirrored one may have been cut off."""
+        if self.is_mirrored and self.at + size > self.limit:
+            self.end = self.stop
+            self.limit = self.at + size
+            if self.captured > self.longest_cut:
+                self.longest_cut = self.captured
+        self.restrict(size)
+
+    def passed(self, word: i64) -> None:
+        """Add a number of an encapsulating header to the hash, if it is wanted."""
+        if self.hashing:
+            self.encapsulation = mix(self.encapsulation, word)
+
+    def hash_outer(self, block: bytes, at: i64) -> None:
+        """Add the addresses of an outer IP header, which are at `at`, to the hash."""
+        size: i64 = 4 if self.ip_version == 4 else 16
+        low: i64 = 4 if self.ip_version == 4 else 8
+        for end in (at + size, at + 2 * size):
+            self.encapsulation = mix(self.encapsulation, int.from_bytes(block[end - low : end], "big"))
+
+    def hash_addresses(self, block: bytes, at: i64) -> None:
+        """Set link_hash to that of the 12 bytes of MAC addresses at `at`, unless an outer header has set it."""
+        if self.link_hash == 0:
+            self.link_hash = mix(int.from_bytes(block[at : at + 8], "little"), int.from_bytes(block[at + 8 : at + 12], "little"))

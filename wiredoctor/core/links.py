@@ -1,0 +1,278 @@
+"""Link layers, and what lies between Ethernet and IP: one small function for each header says what comes next.
+
+What they do not know they decline: decode/ reads the packet then. Where both read a packet, they agree.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.hashes import mix
+from wiredoctor.core.layers import (
+    BAD_IP,
+    CUT_LINK,
+    DECLINED,
+    ETHERNET,
+    FIRST_TYPE,
+    IPV4,
+    IPV6,
+    LLC,
+    MPLS,
+    NAMED_MPLS,
+    NAMED_PPP,
+    NAMED_PPPOE,
+    NO_NFLOG_PACKET,
+    NOT_IP,
+    NOT_LLC,
+    NOT_MPLS,
+    NOT_PPP,
+    OF_TYPE,
+    PPP,
+    PPPOE,
+    RAW,
+    VLAN,
+    Layers,
+)
+from wiredoctor.core.unsigned import u16, u16_little, u32, u32_little
+
+LABELS: Final = 16
+"""MPLS labels of a packet; with more it is declined."""
+
+
+RARE_TYPES: Final = frozenset((0x8903, 0x88E7, 0x893F, 0x22F3, 0x8870, 0x88E5, 0x8909, 0x8926, 0x892F, 0x894F, 0xF1C1))
+"""EtherTypes that only decode/ reads."""
+
+
+def ether_type(layers: Layers) -> i64:
+    """Return what follows the EtherType in hand."""
+    kind = layers.type
+    if kind == 0x0800:
+        return IPV4
+    if kind == 0x86DD:
+        return IPV6
+    if kind in (0x8100, 0x88A8, 0x9100):
+        return VLAN
+    if kind in (0x8847, 0x8848):
+        return MPLS
+    if kind == 0x8864:
+        return PPPOE
+    if kind == 0x880B:
+        return PPP
+    if kind == 0x6558:
+        return ETHERNET
+    if kind < FIRST_TYPE:
+        return LLC
+    return DECLINED if kind in RARE_TYPES else layers.refuse(OF_TYPE + kind)
+
+
+def ethernet(layers: Layers, block: bytes) -> i64:
+    """IEEE 802.3, with EtherType or length."""
+    if not layers.has(14):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    if layers.hashing:
+        layers.hash_addresses(block, at)
+    layers.type = u16(block, at + 12)
+    layers.at = at + 14
+    if layers.type < FIRST_TYPE:
+        layers.restrict(layers.type)
+    return ether_type(layers)
+
+
+def vlan(layers: Layers, block: bytes) -> i64:
+    """IEEE 802.1Q."""
+    if not layers.has(4):
+        return layers.refuse(CUT_LINK)
+    layers.passed(u16(block, layers.at) & 0x0FFF)
+    layers.type = u16(block, layers.at + 2)
+    layers.at += 4
+    return ether_type(layers)
+
+
+def llc(layers: Layers, block: bytes) -> i64:
+    """IEEE 802.2, and SNAP after it (RFC 1042)."""
+    if not layers.has(3):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    kind = u16(block, at) << 8 | i64(block[at + 2])
+    if kind == 0x060603:
+        layers.at += 3
+        return IPV4
+    if kind != 0xAAAA03:
+        return layers.refuse(NOT_LLC)
+    if not layers.has(8):
+        return layers.refuse(CUT_LINK)
+    layers.at += 8
+    if u16(block, at + 3) != 0 or (block[at + 5] != 0 and block[at + 5] != 0xF8):
+        return layers.refuse(NOT_LLC)
+    layers.type = u16(block, at + 6)
+    return ether_type(layers)
+
+
+def mpls(layers: Layers, block: bytes) -> i64:
+    """RFC 3032. Nothing says what follows the last label; the first half byte does, as in Wireshark."""
+    layers.names |= NAMED_MPLS
+    labels: i64 = 0
+    is_last = False
+    while not is_last:
+        if not layers.has(4):
+            return layers.refuse(CUT_LINK)
+        if labels == LABELS:
+            return DECLINED
+        labels += 1
+        entry = u32(block, layers.at)
+        layers.passed(entry >> 12)
+        layers.at += 4
+        is_last = entry & 0x100 != 0
+    if not layers.has(1):
+        return layers.refuse(NOT_MPLS)
+    at = layers.at
+    version = i64(block[at]) >> 4
+    if version == 4:
+        return IPV4
+    if version == 6:
+        return IPV6
+    if layers.has(14) and is_frame(block, at + 12) and not (layers.has(18) and is_frame(block, at + 16)):
+        return ETHERNET
+    if version == 0 and layers.has(4):  # RFC 4385: a control word, then Ethernet
+        layers.at += 4
+        return ETHERNET
+    return layers.refuse(NOT_MPLS)
+
+
+def pppoe(layers: Layers, block: bytes) -> i64:
+    """RFC 2516: session stage."""
+    layers.names |= NAMED_PPPOE
+    if not layers.has(6):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    layers.passed(u16(block, at + 2))
+    layers.at += 6
+    layers.restrict(u16(block, at + 4))
+    return PPP
+
+
+def ppp(layers: Layers, block: bytes) -> i64:
+    """RFC 1661, with or without the bytes of RFC 1662 before it, the protocol number perhaps compressed."""
+    layers.names |= NAMED_PPP
+    if layers.has(2) and u16(block, layers.at) == 0xFF03:
+        layers.at += 2
+    if not layers.has(1):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    number = i64(block[at])
+    if number in (0x0F, 0x8F):
+        return DECLINED
+    if number & 1:
+        layers.at += 1
+    else:
+        if not layers.has(2):
+            return layers.refuse(CUT_LINK)
+        number = u16(block, at)
+        layers.at += 2
+    if number == 0x21:
+        return IPV4
+    if number == 0x57:
+        return IPV6
+    if number in (0x0281, 0x0283):
+        return MPLS
+    return DECLINED if number == 0x003D else layers.refuse(NOT_PPP)
+
+
+def raw(layers: Layers, block: bytes) -> i64:
+    """IP of the version that its first half byte says."""
+    if not layers.has(1):
+        return layers.refuse(CUT_LINK)
+    version = i64(block[layers.at]) >> 4
+    if version == 4:
+        return IPV4
+    return IPV6 if version == 6 else layers.refuse(BAD_IP)
+
+
+def cooked(layers: Layers, block: bytes) -> i64:
+    """LINKTYPE_LINUX_SLL."""
+    if not layers.has(16):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    if layers.hashing and u16(block, at + 4) != 0:
+        layers.link_hash = mix(int.from_bytes(block[at + 6 : at + 14], "little"), 0)
+    layers.at = at + 16
+    return cooked_type(layers, u16(block, at + 14))
+
+
+def cooked_2(layers: Layers, block: bytes) -> i64:
+    """LINKTYPE_LINUX_SLL2."""
+    if not layers.has(20):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    if layers.hashing:
+        addresses = int.from_bytes(block[at + 12 : at + 20], "little")
+        layers.link_hash = mix(addresses, int.from_bytes(block[at + 4 : at + 8], "little"))
+    layers.at = at + 20
+    return cooked_type(layers, u16(block, at))
+
+
+def cooked_type(layers: Layers, kind: i64) -> i64:
+    """Return what follows: numbers below FIRST_TYPE are Linux's own, 4 is LLC."""
+    if kind < FIRST_TYPE:
+        return LLC if kind == 4 else layers.refuse(OF_TYPE + NOT_IP)
+    layers.type = kind
+    return ether_type(layers)
+
+
+def loopback(layers: Layers, block: bytes) -> i64:
+    """LINKTYPE_NULL and LINKTYPE_LOOP: an address family in either byte order."""
+    if not layers.has(4):
+        return layers.refuse(CUT_LINK)
+    family = u32(block, layers.at)
+    if family > 0xFFFF:
+        family = u32_little(block, layers.at)
+    layers.at += 4
+    return by_family(layers, family)
+
+
+def by_family(layers: Layers, family: i64) -> i64:
+    """Return what follows an address family: those of IP, or an EtherType."""
+    if family == 2:
+        return IPV4
+    if family in (10, 24, 28, 30):
+        return IPV6
+    layers.type = family if FIRST_TYPE <= family < NOT_IP else NOT_IP
+    return ether_type(layers)
+
+
+def pflog(layers: Layers, block: bytes) -> i64:
+    """OpenBSD's packet filter log: a header of the length that its first byte says, padded to 4 bytes."""
+    if not layers.has(1):
+        return layers.refuse(CUT_LINK)
+    size = (i64(block[layers.at]) + 3) & ~3
+    if not layers.has(size):
+        return layers.refuse(CUT_LINK)
+    layers.at += size
+    return RAW
+
+
+def nflog(layers: Layers, block: bytes) -> i64:
+    """Linux netfilter log: attributes, one of which is the packet."""
+    if not layers.has(4):
+        return layers.refuse(CUT_LINK)
+    family = i64(block[layers.at])
+    layers.at += 4
+    while layers.has(4):
+        size = u16_little(block, layers.at)
+        if size < 4:
+            break
+        if u16_little(block, layers.at + 2) & 0x7FFF == 9:
+            layers.restrict(size)
+            layers.at += 4
+            return by_family(layers, family)
+        layers.at += (size + 3) & ~3
+    return layers.refuse(NO_NFLOG_PACKET)
+
+
+def is_frame(block: bytes, at: i64) -> bool:
+    """Return whether an EtherType is at `at` by which a frame is known where nothing announces one."""
+    kind = u16(block, at)
+    return kind in (0x0800, 0x86DD, 0x8100, 0x88A8, 0x9100)

@@ -1,0 +1,98 @@
+"""The loop: a record becomes a packet, the packet a segment of a connection, the segment a step in the story of it."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import Connection
+from wiredoctor.core.connections import ConnectionRows
+from wiredoctor.core.copies import Copies
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.flows import Flows
+from wiredoctor.core.general import CapturePlaces, General
+from wiredoctor.core.headers import Headers
+from wiredoctor.core.http import Http
+from wiredoctor.core.layers import DECLINED, SEGMENT
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.records import Records
+from wiredoctor.core.segment import NEVER
+from wiredoctor.core.story import Story
+from wiredoctor.limits import Met
+
+
+class Core:
+    """A capture on its way through the core. Tables are written in `story.stalls`, `http` and `connections`."""
+
+    def __init__(self, records: Records, cutoffs: Cutoffs, met: Met, with_messages: bool, with_bursts: bool) -> None:
+        self.records: Records = records
+        self.packet: Packet = Packet()
+        self.headers: Headers = Headers()
+        self.general: General = General(self.headers)
+        places = CapturePlaces(records.source, self.general)
+        self.copies: Copies = Copies(places)
+        self.flows: Flows = Flows(met)
+        self.story: Story = Story(cutoffs, met)
+        self.story.places = places
+        self.http: Http = Http(cutoffs, met, with_messages, with_bursts)
+        self.connections: ConnectionRows = ConnectionRows()
+        self.contents: list[Conversation | None] = []
+        """What each of these connections carried."""
+        self.duplicates: i64 = 0
+
+    def run(self, most: i64) -> i64:
+        """Read at most this many records; return how many there were."""
+        records, packet, flows = self.records, self.packet, self.flows
+        count: i64 = 0
+        while count < most and records.next(packet):
+            count += 1
+            kind = self.headers.read(packet)
+            if kind == DECLINED:
+                kind = self.general.read(packet)
+            if kind == SEGMENT:
+                self.step(packet)
+            flows.pass_time(packet.frame, packet.clock)
+            if flows.retired:
+                self.retire(packet.clock)
+        return count
+
+    def step(self, packet: Packet) -> None:
+        """Follow a segment."""
+        connection = self.flows.find(packet)
+        if self.flows.retired:
+            self.retire(packet.clock)
+        if packet.is_quoted:
+            return
+        if self.copies.is_second(connection, packet):
+            self.duplicates += 1
+            return
+        was_closed = connection.closed
+        self.story.follow(connection, packet)
+        self.http.read(connection, packet, self.story.segment)
+        self.story.settle(connection, packet)
+        if connection.closed and not was_closed:
+            self.flows.keep_closed(connection)
+
+    def retire(self, clock: i64) -> None:
+        """End the connections for which no packet will come any more."""
+        for connection in self.flows.retired:
+            self.http.retire(connection, clock)
+            self.end(connection, clock)
+        self.flows.retired = []
+
+    def finish(self, connections: list[Connection], clock: i64) -> None:
+        """End connections that are open when the capture ends."""
+        self.http.pass_time(clock)
+        for connection in connections:
+            self.http.finish(connection, clock)
+            self.end(connection, clock)
+
+    def end(self, connection: Connection, clock: i64) -> None:
+        """Write the row of a connection that is over; one that was only quoted has none."""
+        if connection.first_frame == NEVER:
+            return
+        content = connection.conversation
+        assert content is None or isinstance(content, Conversation)
+        self.connections.write(connection, i64(-1) if content is None else content.client, clock)
+        self.contents.append(content)
+        connection.conversation = None

@@ -1,0 +1,626 @@
+"""Both directions of a connection: which response answers which request, and when an exchange is over.
+
+A response answers the oldest request without one that the server had seen when it sent it (`begin_response`). An exchange is
+final when both its messages have ended; its row of `closes` follows when the next exchange begins, or some time after a close.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core.bursts import describe_body
+from wiredoctor.core.connection import Connection, Side
+from wiredoctor.core.exchanges import find_known
+from wiredoctor.core.faults import Fault
+from wiredoctor.core.heads import HeadReader
+from wiredoctor.core.http1 import Reader, message_id
+from wiredoctor.core.message import (
+    ERROR,
+    HEAD,
+    OFF,
+    REQUEST,
+    TUNNEL,
+    UNTIL_CLOSE,
+    Exchange,
+    Interim,
+    Message,
+)
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.protocols import HTTP, UNKNOWN, Cuts
+from wiredoctor.core.segment import NEVER, MessagePart, Segment
+from wiredoctor.core.stream import CUT, PATIENCE, Piece, Range
+from wiredoctor.http.tls import SILENT, Told
+from wiredoctor.http.tls import Handshake as TlsHandshake
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http import Http
+
+
+class Conversation:
+    """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read."""
+
+    def __init__(self, http: Http, connection: Connection) -> None:
+        self.http: Http = http
+        self.connection: Connection = connection
+        self.number: i64 = connection.id
+        self.heads: HeadReader = http.heads
+        self.first: Reader = Reader(self, 0)
+        self.second: Reader = Reader(self, 1)
+        self.client: i64 = -1
+        self.protocol: i64 = UNKNOWN
+        self.next_index: i64 = 0
+        self.oldest: Exchange | None = None
+        """The first exchange without a row of `closes`; the next ones are linked to it."""
+        self.newest: Exchange | None = None
+        self.unwritten: Exchange | None = None
+        """The first of them without a row of `exchanges`."""
+        self.waiting: Exchange | None = None
+        """The first exchange without a final response, and the last one."""
+        self.last_waiting: Exchange | None = None
+        self.unanswered: i64 = 0
+        self.has_too_many_requests: bool = False
+        self.outstanding: i64 = 0
+        """Requests that have ended while their responses have not."""
+        self.previous_end: i64 = NEVER
+        """The exchange before the next one to be written: when it ended, where its response ended in the server's stream,
+        and whether that announced the close."""
+        self.previous_end_offset: i64 = NEVER
+        self.previous_close: bool = False
+        self.clock: i64 = NEVER
+        self.is_forced: bool = False
+        """Nothing is waited for."""
+        self.rtt_own: i64 = NEVER
+        """Round trips that were known before the message that begins."""
+        self.rtt_peer: i64 = NEVER
+        self.gap_time: i64 = NEVER
+        """Since then it is known that the capture lacks a head, or chunk framing."""
+        self.doubted: list[Fault] = []
+        """Faults of requests, until a response shows that this is HTTP."""
+        self.cuts: Cuts | None = None
+        self.tls: TlsHandshake | None = None
+        self.endpoint: i64 = 0
+        """A number for the server's address and port."""
+        self.is_over: bool = False
+        self.deadline: i64 = NEVER
+        """After a FIN or RST: what is open then is decided."""
+        self.wakes_at: i64 = NEVER
+        """When http.py calls `wake`, NEVER if it does not."""
+
+    def reader_of(self, direction: i64) -> Reader:
+        """Return the reader of a direction."""
+        return self.first if direction == 0 else self.second
+
+    def peer_of(self, reader: Reader) -> Reader:
+        """Return the reader of the other direction."""
+        return self.second if reader.direction == 0 else self.first
+
+    def reached(self, direction: i64) -> i64:
+        """Return the offset up to which a direction was captured, or given up; NEVER while its beginning is unknown."""
+        reached = self.reader_of(direction).stream.reached
+        if reached == NEVER and self.side_of(direction).syn_frame != NEVER:
+            return 0
+        return reached
+
+    def side_of(self, direction: i64) -> Side:
+        """Return what TCP knows of a direction."""
+        return self.connection.first if direction == 0 else self.connection.second
+
+    # packets
+
+    def read(self, packet: Packet, segment: Segment) -> None:
+        """Read the new bytes of a packet, and describe the message that they belong to in `segment.part`."""
+        self.clock = packet.clock
+        if segment.direction == 0:
+            reader, own, peer = self.first, self.connection.first, self.connection.second
+        else:
+            reader, own, peer = self.second, self.connection.second, self.connection.first
+        part = segment.part
+        outstanding = self.outstanding
+        clear(part)
+        if segment.new_bytes > 0 and reader.mode != OFF:
+            reader.packet_end = segment.offset + packet.length
+            reader.first = reader.newest = reader.message
+            in_order = self.read_bytes(reader, own, packet, segment)
+            if self.first.stream.held is not None or self.second.stream.held is not None:
+                self.resume()
+            if in_order:
+                self.describe(reader, segment, part)
+        previous = own.previous_data
+        part.http = self.client >= 0
+        part.is_incomplete = (
+            not part.http
+            or outstanding > 0
+            or (previous is not None and previous.message != NEVER and not previous.ends_message and previous.last_in_flight)
+        )
+        if segment.new_bytes > 0:
+            if part.in_body or segment.opens_gap:
+                describe_body(self.http, reader, segment, previous, (own, peer), packet)
+            reader.first = reader.newest = None
+        if self.oldest is not None:
+            self.write_finished(segment)
+        awaited = self.peer_of(reader)
+        if awaited.stream.waiting is not None:
+            awaited.stream.waiting.acknowledge(own.acknowledged, self.clock)
+            self.wake_for_gap(awaited)
+
+    def read_bytes(self, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
+        """Hand the new bytes of a packet to their reader, in order; return whether everything before them was there."""
+        stream = reader.stream
+        begin = segment.new_start
+        if stream.reached == NEVER:
+            stream.reached = begin
+            if own.syn_frame != NEVER:
+                stream.reached = 0
+        if segment.pieces is not None:
+            in_order = True
+            for piece in segment.pieces:
+                in_order = self.add(reader, packet, segment, piece.start, piece.end) and in_order
+            return in_order
+        return self.add(reader, packet, segment, begin, begin + segment.new_bytes)
+
+    def add(self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
+        """Add new bytes of a packet to the stream, captured or not; return whether everything before them was there."""
+        there = segment.offset + packet.captured
+        if end <= there:
+            return self.add_range(reader, packet, segment, start, end, True)
+        in_order = True
+        if start < there:
+            in_order = self.add_range(reader, packet, segment, start, there, True)
+            start = there
+        return self.add_range(reader, packet, segment, start, end, False) and in_order
+
+    def add_range(
+        self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
+    ) -> bool:  # fmt: skip
+        """Add new bytes of which all or none were captured: read them if they are in order, or keep them."""
+        stream = reader.stream
+        found = self.http.range
+        if start < stream.reached:
+            start = stream.reached
+            if start >= end:
+                return False
+        point(found, packet, segment, start, end)
+        if not is_captured:
+            found.at = CUT
+        if start == stream.reached:
+            stream.reached = end
+            self.hand_on(reader, found)
+            if stream.waiting is not None:
+                self.drain(reader)
+            return True
+        stream.insert(
+            Piece(found, start, end, not reader.jumps_to(end)), self.side_of(1 - reader.direction).acknowledged, self.clock
+        )
+        limit = stream.limit_of_gap()
+        if limit is not None:
+            if reader.mode != OFF:
+                self.http.met.add(limit)
+            self.skip_gap(reader)
+        self.wake_for_gap(reader)
+        return False
+
+    def hand_on(self, reader: Reader, found: Range) -> None:
+        """Let a reader read a range in order, or hold it while the reader waits."""
+        if reader.waits:
+            reader.stream.hold(found, found.start)
+            return
+        reader.read(found)
+        if reader.waits and reader.pos < found.end:
+            reader.stream.hold(found, max(reader.pos, found.start))
+
+    def drain(self, reader: Reader) -> None:
+        """Read what is in order now."""
+        found = self.http.range
+        while reader.stream.waiting is not None and reader.stream.next_piece(found):
+            self.hand_on(reader, found)
+
+    def skip_gap(self, reader: Reader) -> None:
+        """Give up the first gap of a direction."""
+        found = self.http.range
+        reader.stream.skip_gap(found)
+        self.hand_on(reader, found)
+        self.drain(reader)
+
+    def wake_for_gap(self, reader: Reader) -> None:
+        """See that a gap ends in time if nothing fills it."""
+        waiting = reader.stream.waiting
+        if waiting is not None:
+            since = waiting.acknowledged_at()
+            if since != NEVER:
+                self.wake_at(since + PATIENCE)
+
+    def resume(self) -> None:
+        """Let readers that wait go on, the client's first, as far as they get."""
+        client = self.reader_of(max(self.client, 0))
+        server = self.peer_of(client)
+        goes_on = True
+        while goes_on:
+            goes_on = not client.waits and self.read_held(client)
+            if server.stream.held is not None and self.may_go_on(server) and self.read_held(server):
+                goes_on = True
+
+    def may_go_on(self, server: Reader) -> bool:
+        """Return whether the response that waits may be read now."""
+        held = server.stream.held
+        if held is not None and (len(held) > limits.WAITING.value or server.stream.held_bytes > limits.AHEAD.value):
+            self.is_forced = True
+        if not self.may_answer(server.waits_ack, server.waits_time):
+            return False
+        server.waits = False
+        return True
+
+    def read_held(self, reader: Reader) -> bool:
+        """Read what a reader held until it waits again; return whether it got further."""
+        held = reader.stream.held
+        if held is None:
+            return False
+        found = self.http.range
+        count: i64 = len(held)
+        done: i64 = 0
+        begin = reader.pos
+        while done < count and not reader.waits:
+            piece = held[done]
+            piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
+            reader.read(found)
+            if reader.waits and reader.pos < piece.end:
+                break
+            reader.stream.held_bytes -= piece.end - piece.start
+            done += 1
+        if reader.mode == OFF or done == count:
+            reader.stream.held = None
+            reader.stream.held_bytes = 0
+        elif done > 0:
+            reader.stream.held = held[done:]
+        self.is_forced = False
+        return done > 0 or reader.pos != begin
+
+    # segments
+
+    def describe(self, reader: Reader, segment: Segment, part: MessagePart) -> None:
+        """Describe the messages that the first and the last byte of a packet belong to."""
+        start = segment.new_start
+        end = reader.packet_end
+        partial = reader.partial if reader.mode == HEAD and not reader.waits else None
+        first, last = reader.first, reader.newest
+        if first is not None and first.begin <= start < first.end:
+            part.message = first.id
+            if end >= first.head_end:
+                part.exchange = first.exchange
+            part.in_body = first.end > first.head_end and end > first.head_end
+        elif partial is not None and partial.offset <= start:
+            part.message = message_id(self.number, reader.count, reader.direction)
+        if last is not None and last.begin < end <= last.end:
+            part.last_message = last.id
+            part.ends_head = end == last.head_end
+            part.ends_message = end == last.end and last.head_end <= last.end
+            if end > last.head_end:
+                part.in_body = True
+                part.body_bytes = end - max(start, last.head_end)
+        elif partial is not None and partial.offset < end:
+            part.last_message = message_id(self.number, reader.count, reader.direction)
+        part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.event_stream
+
+    # protocol
+
+    def take_kind(self, reader: Reader, kind: i64) -> bool:
+        """Let the first head decide which direction is the client's; return False if that contradicts the peer."""
+        client = reader.direction if kind == REQUEST else 1 - reader.direction
+        if self.client >= 0:
+            return self.client == client
+        self.client = client
+        self.protocol = HTTP
+        reader.kind = kind
+        self.peer_of(reader).kind = 1 - kind
+        connection = self.connection
+        self.endpoint = self.http.endpoint(connection.key, 1 - client)
+        if connection.client_certainty == 0:
+            connection.client, connection.client_certainty = client, 1
+        return True
+
+    def tls_facts(self) -> Told:
+        """Return what the TLS hellos say."""
+        return SILENT if self.tls is None else self.tls.said()
+
+    def note_gap(self, time: i64) -> None:
+        """Note that a head, or chunk framing, is not in the capture."""
+        self.gap_time = time if self.gap_time == NEVER else min(time, self.gap_time)
+
+    def add_fault(self, fault: Fault) -> None:
+        """Write a row of `faults`."""
+        self.http.faults.write(self, fault)
+
+    def believe_faults(self) -> None:
+        """Report the faults of requests: nothing contradicts that this is HTTP."""
+        if self.doubted:
+            for fault in self.doubted:
+                self.add_fault(fault)
+            self.doubted = []
+
+    # requests and responses
+
+    def add_exchange(self, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
+        """Begin an exchange with its first message."""
+        exchange = Exchange(self.next_index)
+        self.next_index += 1
+        exchange.began_frame, exchange.began = message.frame, message.start
+        if message.head.status < 0:
+            exchange.request = message
+            exchange.rtt_client, exchange.rtt_server = rtt_own, rtt_peer
+        else:
+            exchange.request_done = True
+            exchange.rtt_client, exchange.rtt_server = rtt_peer, rtt_own
+        if self.newest is None:
+            self.oldest = exchange
+        else:
+            self.newest.next = exchange
+        self.newest = exchange
+        if self.unwritten is None:
+            self.unwritten = exchange
+        return exchange
+
+    def append_waiting(self, exchange: Exchange) -> None:
+        """Let an exchange wait for its response after all others."""
+        last = self.last_waiting
+        if last is None:
+            self.waiting = exchange
+        else:
+            last.next_waiting = exchange
+        self.last_waiting = exchange
+        self.unanswered += 1
+
+    def prepend_waiting(self, exchange: Exchange) -> None:
+        """Let an exchange wait for its response before all others."""
+        exchange.next_waiting = self.waiting
+        self.waiting = exchange
+        if self.last_waiting is None:
+            self.last_waiting = exchange
+        self.unanswered += 1
+
+    def take_waiting(self) -> None:
+        """Let the first exchange wait no more."""
+        exchange = self.waiting
+        if exchange is not None:
+            self.waiting = exchange.next_waiting
+            exchange.next_waiting = None
+            if self.waiting is None:
+                self.last_waiting = None
+            self.unanswered -= 1
+
+    def begin_request(self, reader: Reader, message: Message) -> Exchange:
+        """Return the exchange of a request that begins."""
+        announced = reader.announced
+        if announced is not None:
+            announced.request = message
+            reader.announced = None
+            return announced
+        exchange = self.add_exchange(message, self.rtt_own, self.rtt_peer)
+        self.has_too_many_requests = self.unanswered >= self.http.most_requests
+        self.append_waiting(exchange)
+        return exchange
+
+    def begin_response(self, message: Message, ack: i64) -> Exchange:
+        """Return the exchange of a response that begins; a new one if the capture does not have its request."""
+        server = self.reader_of(1 - self.client)
+        self.believe_faults()
+        if server.is_lost:
+            server.is_lost = False
+            self.pass_over(ack, message.last_frame)
+        exchange = self.waiting
+        if exchange is None or not exchange.has_seen(ack):
+            self.reader_of(self.client).announce(ack)
+            exchange = self.waiting
+        if exchange is None or not exchange.has_seen(ack):
+            exchange = self.add_exchange(message, self.rtt_own, self.rtt_peer)
+            self.prepend_waiting(exchange)
+        if not message.head.is_interim():
+            exchange.response = message
+            self.take_waiting()
+        return exchange
+
+    def pass_over(self, ack: i64, frame: i64) -> None:
+        """Skip requests without captured responses: after a gap, a response answers the newest request that the server had
+        seen."""
+        while True:
+            exchange = self.waiting
+            following = None if exchange is None else exchange.next_waiting
+            if exchange is None or following is None or not following.has_seen(ack):
+                return
+            self.take_waiting()
+            exchange.settle_for_interim()
+            exchange.response_done = True
+            exchange.final_frame = max(exchange.final_frame, frame)
+            if exchange.request_done and exchange.request is not None:
+                self.outstanding -= 1
+
+    def may_answer(self, ack: i64, time: i64) -> bool:
+        """Return whether a response of this ACK number can be read now: all bytes that it acknowledges are there, or have been
+        waited for long enough. Its request may have been captured late."""
+        waiting = self.waiting
+        if self.is_forced or ack == NEVER or (waiting is not None and waiting.has_seen(ack)):
+            return True
+        asking = self.reader_of(self.client)
+        reached = self.reached(self.client)
+        if reached == NEVER or self.clock - time >= PATIENCE:
+            return True
+        if asking.stream.held is not None and asking.pos < ack:
+            return False
+        # one number more is a FIN
+        return asking.mode == OFF or ack <= reached + 1
+
+    def end_message(self, reader: Reader, exchange: Exchange, message: Message) -> None:
+        """Add a message that has ended to its exchange."""
+        if self.http.messages is not None:
+            self.http.messages.write(self, message)
+        if reader.kind == REQUEST:
+            exchange.request_done = True
+            if not exchange.response_done:
+                self.outstanding += 1
+            if exchange.upgraded:
+                reader.switch_off()
+            elif message.head.switches and not self.is_forced and not exchange.response_done:
+                reader.waits = True
+        elif exchange.response is not message:
+            interim = exchange.interim
+            if interim is None:
+                interim = exchange.interim = Interim(message)
+            interim.newest = message
+            if len(interim.statuses) < limits.INTERIM.value:
+                interim.statuses.append(message.head.status)
+                interim.times.append(message.start)
+            else:
+                self.http.met.add(limits.INTERIM)
+        else:
+            exchange.response_done = True
+            if exchange.request_done and exchange.request is not None:
+                self.outstanding -= 1
+            self.end_response(exchange, message)
+
+    def end_response(self, exchange: Exchange, message: Message) -> None:
+        """Go on after a final response: the protocol may change, or a client that waited for that may go on."""
+        asking = self.reader_of(self.client)
+        request = exchange.request
+        if message.framing == TUNNEL or (message.head.status == 101 and (request is None or request.head.switches)):
+            exchange.upgraded = True
+            if request is None:
+                # which of the client's bytes follow it is unknown: they are read as far as they are HTTP
+                self.reader_of(1 - self.client).switch_off()
+                return
+            if asking.message is not None and asking.exchange is not exchange:
+                asking.finish(ERROR)
+            self.stop(exchange)
+        elif asking.waits and self.waiting is None:
+            asking.waits = False
+
+    def stop(self, upgraded: Exchange | None) -> None:
+        """Read no more: this is no HTTP/1.x any more, except for the rest of the request for that (RFC 9110 section
+        7.8)."""
+        for reader in (self.first, self.second):
+            if upgraded is None or reader.message is None or reader.exchange is not upgraded:
+                reader.switch_off()
+
+    def give_up(self, last: Exchange) -> None:
+        """Read nothing after the request head of `last`, because too many requests wait for a response."""
+        self.has_too_many_requests = False
+        self.http.met.add(limits.PIPELINED)
+        self.stop(None)
+        self.next_index = last.index + 1
+        self.waiting = self.last_waiting = None
+        self.unanswered = 0
+        exchange = self.oldest
+        while exchange is not None:
+            if exchange.request is None:
+                exchange.settle_for_interim()
+            elif not exchange.response_done:
+                exchange.leave_unanswered()
+            exchange.request_done = exchange.response_done = True
+            exchange = exchange.next
+        self.write_final(last.rtt_client, last.rtt_server)
+        self.write_closes(last.rtt_client, last.rtt_server, True)
+
+    # rows
+
+    def write_finished(self, segment: Segment) -> None:
+        """Write rows of exchanges that are final, and of closes that the next exchange decides."""
+        exchange = self.oldest
+        if exchange is None or (exchange.next is None and self.unwritten is None):
+            return
+        is_client = segment.direction == self.client
+        rtt_client = segment.rtt_own if is_client else segment.rtt_peer
+        rtt_server = segment.rtt_peer if is_client else segment.rtt_own
+        self.write_final(rtt_client, rtt_server)
+        self.write_closes(rtt_client, rtt_server, False)
+
+    def write_final(self, rtt_client: i64, rtt_server: i64) -> None:
+        """Write the exchanges that are final, in their order."""
+        exchange = self.unwritten
+        while exchange is not None and exchange.request_done and exchange.response_done:
+            self.write_exchange(exchange, exchange.last_frame(), rtt_client, rtt_server)
+            exchange = exchange.next
+        self.unwritten = exchange
+
+    def write_closes(self, rtt_client: i64, rtt_server: i64, with_last: bool) -> None:
+        """Write what followed exchanges that are final: the next one."""
+        exchange = self.oldest
+        while exchange is not None and exchange is not self.unwritten:
+            following = exchange.next
+            if following is None and not with_last:
+                return
+            if following is not None and following.began_frame >= exchange.last_frame():
+                client, server = following.rtt_client, following.rtt_server
+            else:
+                client, server = rtt_client, rtt_server
+            self.http.closes.close(self, exchange, following, client, server, NEVER, False)
+            self.drop(exchange)
+            exchange = following
+
+    def write_exchange(self, exchange: Exchange, frame: i64, rtt_client: i64, rtt_server: i64) -> None:
+        """Write a row of `exchanges`, and remember what the next row says of it. `frame` is the one in which it ended."""
+        exchange.previous_end = self.previous_end
+        exchange.previous_end_offset = self.previous_end_offset
+        exchange.previous_close = self.previous_close
+        over = exchange.last_time()
+        exchange.known = find_known(self, frame, over, rtt_client, rtt_server)
+        exchange.final_at = over
+        response = exchange.response
+        if response is not None and response.pieces is not None:
+            response.pieces.settle(self.http.cutoffs.min_held_events, over=True)
+        self.http.exchanges.write(self, exchange)
+        if response is None:
+            self.previous_end = max(self.previous_end, over)
+            return
+        self.previous_end = over
+        self.previous_close = response.head.announces_close or response.framing == UNTIL_CLOSE
+        self.previous_end_offset = response.end_offset
+
+    def drop(self, exchange: Exchange) -> None:
+        """Forget the oldest exchange: both its rows are written."""
+        self.oldest = exchange.next
+        exchange.next = None
+        if self.oldest is None:
+            self.newest = None
+
+    # time
+
+    def wake_at(self, time: i64) -> None:
+        """Have `wake` called when the clock reaches `time`."""
+        if self.wakes_at == NEVER or time < self.wakes_at:
+            self.wakes_at = time
+            self.http.add_alarm(time, self)
+
+    def take_apart(self) -> None:
+        """Cut the cycles, so that the memory goes back without the garbage collector."""
+        self.is_over = True
+        self.doubted = []
+        for reader in (self.first, self.second):
+            reader.conversation = None
+            reader.previous = None
+            reader.stream.held = None
+            reader.stream.waiting = None
+
+
+def clear(part: MessagePart) -> None:
+    """Describe a packet without new bytes of a message."""
+    part.message = NEVER
+    part.last_message = NEVER
+    part.exchange = -1
+    part.in_body = False
+    part.event_stream = False
+    part.ends_head = False
+    part.ends_message = False
+    part.body_bytes = 0
+
+
+def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) -> None:
+    """Let a range be the bytes [start, end) of a packet."""
+    found.block = packet.block
+    found.at = packet.payload + start - segment.offset
+    found.start = found.wire_start = start
+    found.end = found.wire_end = end
+    found.frame = packet.frame
+    found.time = packet.time
+    found.ack = segment.ack
+    found.rtt_own = segment.rtt_own
+    found.rtt_peer = segment.rtt_peer

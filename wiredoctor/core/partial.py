@@ -1,0 +1,46 @@
+"""The beginning of what is not complete: a head, or a line of chunk framing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.stream import Range
+
+KEPT: Final = 64
+"""Bytes from the beginning that tell whether it may become a head or a chunk size."""
+
+
+class Partial:
+    """The beginning of a head, or of a line of chunk framing. Its pieces are not searched twice."""
+
+    def __init__(self, found: Range, offset: i64) -> None:
+        self.parts: list[bytes] = []
+        self.size: i64 = 0
+        self.start: bytes = b""
+        """The first bytes, at most KEPT."""
+        self.tail: bytes = b""
+        """The last three."""
+        self.has_line: bool = False
+        """The end of a line is among them."""
+        self.offset: i64 = offset
+        self.wire_offset: i64 = found.wire(offset)
+        self.frame: i64 = found.frame
+        self.time: i64 = found.time
+        self.ack: i64 = found.ack
+        self.rtt_own: i64 = found.rtt_own
+        self.rtt_peer: i64 = found.rtt_peer
+
+    def add(self, data: bytes) -> None:
+        """Add more bytes."""
+        self.parts.append(data)
+        self.size += len(data)
+        if len(self.start) < KEPT:
+            self.start = (self.start + data)[:KEPT]
+        self.tail = (self.tail + data)[-3:] if len(data) < 3 else data[-3:]
+        self.has_line = self.has_line or b"\n" in data
+
+    def join(self) -> bytes:
+        """Return all of it."""
+        return b"".join(self.parts)

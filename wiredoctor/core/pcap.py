@@ -1,0 +1,141 @@
+"""The records of classic pcap files (micro- and nanoseconds, both byte orders, longer record headers) and of snoop files."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from mypy_extensions import i64
+
+from wiredoctor.capture import damage as words
+from wiredoctor.capture import pcap, snoop
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.records import Records, Source
+from wiredoctor.core.unsigned import u32, u32_little
+
+SECOND: Final = 1_000_000_000
+MICROSECOND: Final = 1_000
+FIRST_RECORDS: Final = 1 << 20
+"""Bytes that hold three records of the longest packets, by which their headers are known."""
+SNOOP_HEADER: Final = 24
+
+
+class PcapRecords(Records):
+    """The records of a pcap file. Raises CaptureError if its header cannot be read."""
+
+    format: str = "pcap"
+
+    def __init__(self, source: Source, name: str) -> None:
+        super().__init__(source)
+        header = pcap.describe(np.frombuffer(source.read(0, FIRST_RECORDS), np.uint8), name)
+        self.big = header.order == ">"
+        self.tick: i64 = header.tick
+        self.header: i64 = header.record_header
+        self.exchanged: bool = header.exchanged
+        """Captured and original length are exchanged in the record headers."""
+        self.perhaps_exchanged: bool = header.perhaps_exchanged
+        self.interfaces.append(header.interface)
+        self.link_type: i64 = header.interface.link_type
+        self.damage = header.damage
+        self.begin = header.first_record
+        self.first_time: i64 = -1
+
+    def next(self, packet: Packet) -> bool:
+        """Fill the packet from the next record. Return False if none is there, or not all of it."""
+        if self.damage is not None or not self.has(self.header):
+            return False
+        captured = self.captured()
+        if captured > self.longest:
+            self.damage = words.too_long(self.frame + 1, self.position, captured)
+            return False
+        if not self.has(self.header + captured):
+            return False
+        at, block = self.at, self.block
+        if self.big:
+            time = u32(block, at) * SECOND + u32(block, at + 4) * self.tick
+            length = u32(block, at + 12)
+        else:
+            time = u32_little(block, at) * SECOND + u32_little(block, at + 4) * self.tick
+            length = u32_little(block, at + 12)
+        if self.exchanged or self.perhaps_exchanged:
+            length = self.u32(at + 8) + length - captured
+        packet.interface = 0
+        packet.link_type = self.link_type
+        self.fill(packet, self.header, captured, length)
+        if self.first_time < 0:
+            self.first_time = time
+            self.times.first = time
+        self.times.add(packet, time - self.first_time)
+        self.times.watch(packet)
+        self.at = packet.end
+        return True
+
+    def captured(self) -> i64:
+        """Return how many bytes of the next packet are in the file, by its record header."""
+        first = self.u32(self.at + 8)
+        if not self.exchanged and not self.perhaps_exchanged:
+            return first
+        second = self.u32(self.at + 12)
+        return second if self.exchanged or second < first else first
+
+    def end(self) -> None:
+        """Note as damage what is missing of a record at the end of the file."""
+        if self.damage is not None:
+            return
+        if not self.has(self.header):
+            if self.size > self.at:
+                self.damage = words.cut_header(self.frame + 1, self.position, self.header, self.size - self.at)
+            return
+        captured = self.captured()
+        if not self.has(self.header + captured):
+            self.damage = words.cut_packet(self.frame + 1, self.position, captured, self.size - self.at - self.header)
+
+
+class SnoopRecords(Records):
+    """The records of a snoop file (RFC 1761). Raises CaptureError if its header cannot be read."""
+
+    format: str = "snoop"
+
+    def __init__(self, source: Source, name: str) -> None:
+        super().__init__(source)
+        self.big = True
+        self.interfaces.append(snoop.describe(source.read(0, snoop.FILE_HEADER), name))
+        self.link_type: i64 = self.interfaces[0].link_type
+        self.begin = snoop.FILE_HEADER
+        self.first_time: i64 = -1
+
+    def next(self, packet: Packet) -> bool:
+        """Fill the packet from the next record. Return False if none is there, or not all of it."""
+        if self.damage is not None or not self.has(SNOOP_HEADER):
+            return False
+        captured, record = self.u32(self.at + 4), self.u32(self.at + 8)
+        if captured > self.longest:
+            self.damage = words.too_long(self.frame + 1, self.position, captured)
+        elif record < SNOOP_HEADER + captured:
+            self.damage = words.snoop_short_record(self.frame + 1, self.position, record)
+        if self.damage is not None or not self.has(SNOOP_HEADER + captured):
+            return False
+        at = self.at
+        time = self.u32(at + 16) * SECOND + self.u32(at + 20) * MICROSECOND
+        packet.interface = 0
+        packet.link_type = self.link_type
+        self.fill(packet, SNOOP_HEADER, captured, self.u32(at))
+        if self.first_time < 0:
+            self.first_time = time
+            self.times.first = time
+        self.times.add(packet, time - self.first_time)
+        self.times.watch(packet)
+        self.at = at + record
+        return True
+
+    def end(self) -> None:
+        """Note as damage what is missing of a record at the end of the file."""
+        if self.damage is not None:
+            return
+        if not self.has(SNOOP_HEADER):
+            if self.size > self.at:
+                self.damage = words.snoop_cut_header(self.frame + 1, self.position)
+            return
+        captured = self.u32(self.at + 4)
+        if not self.has(SNOOP_HEADER + captured):
+            self.damage = words.cut_packet(self.frame + 1, self.position, captured, self.size - self.at - SNOOP_HEADER)

@@ -1,0 +1,259 @@
+"""The records of pcapng files (draft-ietf-opsawg-pcapng): sections of blocks, each with its own byte order and interfaces."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.capture import blocks
+from wiredoctor.capture import damage as words
+from wiredoctor.capture.model import Interface
+from wiredoctor.capture.timestamps import nanoseconds
+from wiredoctor.core.packet import NO_PACKET, Packet
+from wiredoctor.core.records import LATEST, Records, Source
+from wiredoctor.core.unsigned import u32, u32_little
+
+SECOND: Final = 1_000_000_000
+SECTION: Final = 0x0A0D0D0A
+INTERFACE: Final = 1
+PACKET: Final = 2
+SIMPLE: Final = 3
+ENHANCED: Final = 6
+SMALLEST: Final = 12
+"""Bytes of a block without content."""
+ENHANCED_FIXED: Final = 32
+"""Bytes of an Enhanced Packet Block without packet and options."""
+SIMPLE_FIXED: Final = 16
+SECTION_FIXED: Final = 28
+FAR: Final = 9_000_000_000
+"""Seconds; more than LATEST, and few enough to be multiplied by a second's nanoseconds."""
+UNSIGNED: Final = 1 << 31
+
+
+class InterfaceClock:
+    """How an interface of the file counts time."""
+
+    def __init__(self, interface: Interface, first: int) -> None:
+        self.link_type: i64 = interface.link_type
+        self.ticks: int = interface.ticks
+        """Per second."""
+        self.small: i64 = interface.ticks if interface.ticks <= SECOND else 0
+        """The same if nanoseconds of a fraction fit 64 bits; 0 if not."""
+        self.base: i64 = min(max(first // SECOND - interface.seconds, -FAR), LATEST)
+        """The second of the capture's first packet, in the seconds that this interface counts."""
+        self.rest: i64 = first % SECOND
+
+    def time(self, high: i64, low: i64) -> i64:
+        """Return nanoseconds since the first packet for ticks in two halves of 32 bits."""
+        seconds: i64 = 0
+        fraction: i64 = 0
+        if high < UNSIGNED and self.small > 0:
+            ticks = high << 32 | low
+            seconds = ticks // self.small
+            fraction = ticks % self.small * SECOND // self.small
+        else:
+            seconds, fraction = self.split(int(high) << 32 | int(low))
+        since = min(max(seconds - self.base, -FAR), FAR) * SECOND + fraction - self.rest
+        return min(max(since, -LATEST), LATEST)
+
+    def split(self, ticks: int) -> tuple[int, int]:
+        """Return seconds and nanoseconds for ticks that may need more than 63 bits."""
+        seconds, fraction = divmod(ticks, self.ticks)
+        return min(seconds, LATEST), fraction * SECOND // self.ticks
+
+
+class PcapngRecords(Records):
+    """The packets of a pcapng file, and the blocks that Wireshark counts as frames."""
+
+    format: str = "pcapng"
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self.order: str = "<"
+        self.base: i64 = 0
+        """Index of the section's first interface in `interfaces`."""
+        self.known: i64 = 0
+        """Number of interfaces that are described."""
+        self.longest_block: i64 = limits.BLOCK.value
+        self.same: dict[Interface, Interface] = {}
+        """One object for equal interfaces: a hostile file has millions of one kind."""
+        self.clocks: dict[int, InterfaceClock] = {}
+        self.clock: InterfaceClock = InterfaceClock(Interface(NO_PACKET), 0)
+        """clocks[clock_of]"""
+        self.clock_of: i64 = -1
+
+    def next(self, packet: Packet) -> bool:
+        """Fill the packet from the next block that is a frame. Return False if none is there, or not all of it."""
+        while self.damage is None and self.has(SMALLEST):
+            at = self.at
+            kind, length = self.u32(at), self.u32(at + 4)
+            if kind == ENHANCED or kind in blocks.FRAME_BLOCKS:
+                return self.is_frame(kind, length) and self.frame_block(packet, kind, length)
+            if kind in (SECTION, INTERFACE):
+                if not self.describe(kind, length):
+                    return False
+            elif not self.is_whole(length):
+                return False
+            else:
+                self.at += (length + 3) & ~3
+        return False
+
+    def is_whole(self, length: i64) -> bool:
+        """Return whether the block at `at` is complete; note as damage what is wrong with it."""
+        if length < SMALLEST or length > self.longest_block:
+            self.damage = words.impossible_block(self.position, length)
+            return False
+        size = (length + 3) & ~3
+        if not self.has(size):
+            return False
+        again = self.u32(self.at + size - 4)
+        if (again + 3) & ~3 != size:  # as Wireshark compares them
+            self.damage = words.unequal_lengths(self.position, length, again)
+            return False
+        return True
+
+    def is_frame(self, kind: i64, length: i64) -> bool:
+        """Return whether the block at `at` is complete and long enough for its type."""
+        if self.is_whole(length):
+            least: i64 = ENHANCED_FIXED
+            if kind != ENHANCED:
+                least = blocks.PACKET_KINDS[kind]
+            if (length + 3) & ~3 >= least:
+                return True
+            self.damage = words.short_block(self.position)
+        if self.damage is not None:
+            self.damage = f"packet {self.frame + 1}: {self.damage}"
+        return False
+
+    def frame_block(self, packet: Packet, kind: i64, length: i64) -> bool:
+        """Fill the packet from the block at `at`; return False if its packet cannot be there."""
+        size = (length + 3) & ~3
+        if kind in (ENHANCED, PACKET):
+            good = self.stamped(packet, kind, size)
+        elif kind == SIMPLE:
+            good = self.simple(packet, size)
+        else:
+            packet.interface, packet.link_type = self.base, NO_PACKET
+            self.fill(packet, 0, 0, 0)
+            self.times.add(packet, self.times.last)
+            good = True
+        if good:
+            self.at += size
+        return good
+
+    def stamped(self, packet: Packet, kind: i64, size: i64) -> bool:
+        """Fill the packet from an Enhanced Packet Block or a Packet Block."""
+        at, block = self.at, self.block
+        if self.big:
+            interface, high, low = u32(block, at + 8), u32(block, at + 12), u32(block, at + 16)
+            captured, length = u32(block, at + 20), u32(block, at + 24)
+        else:
+            interface, high, low = u32_little(block, at + 8), u32_little(block, at + 12), u32_little(block, at + 16)
+            captured, length = u32_little(block, at + 20), u32_little(block, at + 24)
+        if kind == PACKET:
+            interface = interface >> 16 if self.big else interface & 0xFFFF
+        if not self.is_sound(interface, captured, size - ENHANCED_FIXED):
+            return False
+        interface += self.base
+        if interface != self.clock_of:
+            self.change_clock(interface, high, low)
+        packet.interface, packet.link_type = interface, self.clock.link_type
+        self.fill(packet, ENHANCED_FIXED - 4, captured, length)
+        self.times.add(packet, self.clock.time(high, low))
+        self.times.watch(packet)
+        return True
+
+    def simple(self, packet: Packet, size: i64) -> bool:
+        """Fill the packet from a Simple Packet Block: of the first interface, at the time of the packet before it."""
+        length = self.u32(self.at + 8)
+        captured = length
+        if self.base < self.known:
+            described = self.interfaces[self.base]
+            if 0 < described.snaplen < captured:
+                captured = described.snaplen
+            packet.link_type = described.link_type
+        if not self.is_sound(0, captured, size - SIMPLE_FIXED):
+            return False
+        packet.interface = self.base
+        self.fill(packet, SIMPLE_FIXED - 4, captured, length)
+        self.times.add(packet, self.times.last)
+        return True
+
+    def is_sound(self, interface: i64, captured: i64, room: i64) -> bool:
+        """Return whether a packet can be where its block says; note as damage what is wrong."""
+        if self.base + interface < self.known and captured <= self.longest and captured <= room:
+            return True
+        if self.base + interface >= self.known:
+            damage = words.unknown_interface(self.position, interface)
+        elif captured > self.longest:
+            damage = words.too_long_in_block(self.position, captured)
+        else:
+            damage = words.longer_than_block(self.position, captured)
+        self.damage = f"packet {self.frame + 1}: {damage}"
+        return False
+
+    def change_clock(self, interface: i64, high: i64, low: i64) -> None:
+        """Set `clock` to that of another interface, of which a packet with these ticks is at hand."""
+        described = self.interfaces[interface]
+        if self.times.first is None:
+            self.times.first = nanoseconds(int(high) << 32 | int(low), described)
+        clock = self.clocks.get(interface)
+        if clock is None:
+            clock = self.clocks[interface] = InterfaceClock(described, self.times.first)
+        self.clock, self.clock_of = clock, interface
+
+    def describe(self, kind: i64, length: i64) -> bool:
+        """Read a section header or an interface description; return whether reading goes on after it."""
+        at = self.at
+        if kind == SECTION:
+            magic = self.block[at + 8 : at + 12]
+            order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(magic)
+            if order is None:
+                self.damage = words.no_byte_order(self.position)
+                return False
+            self.order, self.big = order, order == ">"
+            length = self.u32(at + 4)
+        if not self.is_whole(length):
+            return False
+        size = (length + 3) & ~3
+        block = self.block[self.at : self.at + size]
+        if kind == SECTION:
+            self.damage = self.section_damage(block)
+            self.base = self.known
+        else:
+            interface = blocks.describe_interface(block, self.order)
+            if interface is None:
+                self.damage = words.bad_interface(self.position)
+            else:
+                self.interfaces.append(self.same.setdefault(interface, interface))
+                self.known += 1
+        if self.damage is not None:
+            return False
+        self.at += size
+        return True
+
+    def section_damage(self, block: bytes) -> str | None:
+        """Return what is wrong with a section header; None if nothing is."""
+        if len(block) < SECTION_FIXED:
+            return words.short_section(self.position, len(block))
+        major, minor = struct.unpack_from(self.order + "HH", block, 12)
+        if major != 1 or minor not in (0, 2):
+            return words.unsupported_section(self.position, major, minor)
+        if blocks.read_options(block[24:-4], self.order) is None:
+            return words.bad_section_options(self.position)
+        return None
+
+    def end(self) -> None:
+        """Note as damage what is missing of a block at the end of the file."""
+        if self.damage is not None or not self.size - self.at:
+            return
+        left = self.size - self.at
+        if left < SMALLEST:
+            self.damage = words.cut_block_header(self.position, SMALLEST, left)
+            return
+        self.damage = words.cut_block(self.position, self.u32(self.at + 4), left)
+        if self.u32(self.at) in blocks.FRAME_BLOCKS or self.u32(self.at) == ENHANCED:
+            self.damage = f"packet {self.frame + 1}: {self.damage}"

@@ -1,0 +1,74 @@
+"""The protocol of a connection, and the plain parts of a TLS handshake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.message import OFF, TLS
+from wiredoctor.core.segment import NEVER
+from wiredoctor.http.tls import HANDSHAKE
+from wiredoctor.http.tls import Handshake as TlsHandshake
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http1 import Reader
+    from wiredoctor.core.pairing import Conversation
+
+UNKNOWN: Final = 0
+HTTP: Final = 1
+TLS_PROTOCOL: Final = 2
+HTTP2: Final = 3
+"""Protocols of a connection with payload."""
+
+
+class Cuts:
+    """Packets that the snap length cut inside heads or chunk framing: how many, frame and time of the first."""
+
+    def __init__(self) -> None:
+        self.count: i64 = 0
+        self.frame: i64 = NEVER
+        self.time: i64 = NEVER
+
+
+def recognize(talk: Conversation, reader: Reader, data: bytes) -> None:
+    """Recognize another protocol by the first payload of a direction."""
+    if talk.client >= 0:
+        return
+    if data[:3] in (b"PRI", b"\x00\x00\x12", b"\x00\x00\x18"):
+        talk.protocol = HTTP2
+    elif len(data) > 2 and 0x14 <= data[0] <= 0x17 and data[1] == 3:
+        talk.protocol = TLS_PROTOCOL
+        if begin_tls(talk, reader, data):
+            return
+    else:
+        return
+    # only this direction: a server may answer in clear text, with a 400
+    reader.mode = OFF
+
+
+def begin_tls(talk: Conversation, reader: Reader, data: bytes) -> bool:
+    """Read the first bytes of a TLS handshake; return whether more are wanted."""
+    if talk.tls is None:
+        if data[0] != HANDSHAKE:
+            return False
+        talk.tls = TlsHandshake()
+    wants_more = talk.tls.sides[reader.direction].add(data)
+    reader.mode = TLS if wants_more else OFF
+    return wants_more
+
+
+def continue_tls(talk: Conversation, reader: Reader, data: bytes) -> None:
+    """Read more of a TLS handshake; no bytes if the capture lacks them."""
+    if talk.tls is None or not data or not talk.tls.sides[reader.direction].add(data):
+        reader.mode = OFF
+
+
+def note_cut(talk: Conversation, frame: i64, time: i64) -> None:
+    """Note that the snap length cut a packet where a head or chunk framing was."""
+    cuts = talk.cuts
+    if cuts is None:
+        cuts = talk.cuts = Cuts()
+    if cuts.count == 0 or frame < cuts.frame:
+        cuts.frame, cuts.time = frame, time
+    cuts.count += 1

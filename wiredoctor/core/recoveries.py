@@ -1,0 +1,104 @@
+"""Times without forward progress that a retransmission ends, known at the ACK that shows it.
+
+Forward progress is new data, a FIN, or an ACK that advances. A retransmission of the bytes that the peer's ACK waits for may end
+a time without it; the first ACK after it that advances shows that it did. A late first copy counts like a retransmission if an
+ACK waits for it: the loss lies before the capture point.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import Connection, Side, Stall, Waits
+from wiredoctor.core.octets import read_i32_be
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
+
+DOUBLED: Final = MILLISECOND
+"""A mirror port records a packet again within this."""
+SIGNATURE: Final = (1 << 56) - 1
+
+
+def take_recovery(waits: Waits) -> Stall | None:
+    """Return the stall of the peer that an advancing ACK ends, and forget it."""
+    stall = waits.stall
+    waits.stall = None
+    return stall
+
+
+def try_again(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
+    """Note a retransmission, or a late first copy, of the byte that the peer's ACK waits for, `least` or more after the last
+    progress."""
+    waited_for = peer.acknowledged
+    if segment.fills_gap:
+        is_waited_for = segment.new_start == waited_for
+    else:
+        is_waited_for = waited_for == NEVER or segment.offset <= waited_for < segment.offset + packet.length
+    if not is_waited_for or packet.length == 0 or packet.flags & (SYN | RST):
+        return
+    if connection.progress_time == NEVER or packet.time - connection.progress_time < least:
+        return
+    waits = own.waits
+    if waits is None:
+        own.waits = waits = Waits()
+    stall = waits.stall
+    if stall is None or stall.progress_frame != connection.progress_frame:
+        waits.stall = stall = Stall()
+        stall.progress_frame = connection.progress_frame
+        stall.progress_time = connection.progress_time
+        stall.first_frame = packet.frame
+        stall.first_time = packet.time
+    stall.tries += 1
+    stall.retransmission_frame = packet.frame
+    stall.retransmission_time = packet.time
+    stall.retransmission_bytes = packet.length
+    stall.is_first_copy = segment.fills_gap
+    stall.duplicate_acks = peer.waits.duplicate_acks if peer.waits is not None else 0
+
+
+def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
+    """Count a duplicate ACK, unless a mirror port doubled it: it is like the packet just before, at the same time.
+
+    With SACK blocks its window may change: Linux widens it while it holds data after a gap (RFC 6675 section 2).
+    """
+    waits = own.waits
+    if segment.acked_bytes > 0:
+        if waits is not None:
+            waits.duplicate_acks = 0
+        return
+    if not segment.duplicate_ack and not (packet.sack and not packet.dsack and segment.pure_ack):
+        return
+    is_like_last = (
+        connection.last_direction == segment.direction
+        and connection.last_ip_id == packet.ip_id
+        and connection.last_options == options
+        and packet.time - connection.end <= DOUBLED
+    )
+    if is_like_last:
+        return
+    if waits is None:
+        own.waits = waits = Waits()
+    waits.duplicate_acks += 1
+
+
+def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:
+    """Note forward progress."""
+    if segment.new_bytes > 0 or segment.acked_bytes > 0 or (packet.flags & FIN and not segment.retransmission):
+        connection.progress_frame = packet.frame
+        connection.progress_time = packet.time
+
+
+def sign_options(packet: Packet) -> i64:
+    """Return a hash of the option bytes, by which a pure ACK is known again."""
+    signature: i64 = 0
+    general = packet.general
+    if general is None:
+        block, i, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
+    else:
+        block, i, end = general.options, 0, len(general.options)
+    while i + 4 <= end:
+        signature = (signature * 31 + i64(read_i32_be(block, i))) & SIGNATURE
+        i += 4
+    return signature

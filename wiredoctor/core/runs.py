@@ -1,0 +1,35 @@
+"""Runs of small segments: one after the other, without a pause and without an answer."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import Run, Side, Waits
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import Segment
+
+
+def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64) -> Run | None:
+    """Return the run that a segment continues within `longest`, with this segment counted; None if it continues none."""
+    data = own.previous_data
+    if data is None or not data.small or not segment.small_start or segment.fills_gap or segment.opens_gap:
+        return None
+    if peer.payload_frame > data.frame or data.length >= segment.mss:
+        return None
+    if not 0 <= packet.time - data.time <= longest:
+        return None
+    waits = own.waits
+    if waits is None:
+        own.waits = waits = Waits()
+    run = waits.run
+    if run is None:
+        waits.run = run = Run()
+    if run.last_frame != data.frame:
+        run.segments = 1
+        run.bytes = data.length
+        run.frame = data.frame
+        run.time = data.time
+    run.segments += 1
+    run.bytes += packet.length
+    run.last_frame = packet.frame
+    return run

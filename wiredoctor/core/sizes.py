@@ -1,0 +1,114 @@
+"""Which segments are full and which are small, what is in flight, and how much room the receiver left.
+
+A segment may be full though it is smaller than the MSS, because the path carries no longer one. Its size counts as full when it
+occurred three times, each time followed at once by more data of the same message and without ending a head, and when its side
+had sent no longer segment. It is never raised again (rules.md chapter 1).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import Connection, PathMss, PreviousData, Side
+from wiredoctor.core.handshake import accepted_size, segment_size
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
+
+AT_ONCE: Final = MILLISECOND
+"""More data this soon was ready when the segment before left: that was cut by its size, not by a write."""
+OCCURRENCES: Final = 3
+SMALLEST_PATH_MSS: Final = 536
+"""What every host takes (RFC 9293 section 3.7.1): no path asks for less."""
+SMALLEST_PATH_MSS_IPV6: Final = 1220
+
+
+def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+    """Set what is in flight, as seen at the capture point, and the room in the window that the peer announced last."""
+    before, start = segment.highest_before, segment.offset
+    segment.in_flight_before = 0
+    segment.window_room = NEVER
+    segment.window = NEVER
+    if before != NEVER:
+        start = before
+        acknowledged = peer.acknowledged
+        if acknowledged == NEVER:
+            acknowledged = min(segment.offset, 0)
+        segment.in_flight_before = max(before - acknowledged, 0)
+    if peer.edge != NEVER:
+        segment.window_room = max(peer.edge - start, 0)
+    if packet.flags & SYN:
+        segment.window = packet.window
+    elif packet.flags & ACK and own.syn is not None and own.syn.scale >= 0:
+        segment.window = packet.window << own.syn.scale
+
+
+def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+    """Set whether a segment is full or small. One that fills the receiver's window is neither small nor held back."""
+    length = packet.length
+    mss = segment_size(own.mss, connection, packet)
+    segment.mss = mss
+    segment.full = length >= mss
+    segment.is_even = True
+    segment.small_start = segment.small = False
+    segment.pure_ack = length == 0 and packet.flags & (SYN | FIN | RST | ACK) == ACK and not segment.keep_alive_probe
+    if length == 0:
+        return
+    if length > mss:
+        # up to what the receiver takes it is no super-segment: the sender's MSS is larger than it announced
+        limit = segment_size(accepted_size(connection, peer), connection, packet)
+        segment.is_even = length <= limit or length % mss == 0
+    has_room = segment.window_room == NEVER or length < segment.window_room
+    if segment.new_bytes > 0 and has_room:
+        segment.small_start = length < mss
+        segment.small = segment.small_start or not segment.is_even
+
+
+def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
+    """Count how often the longest segment of a side seems to be cut by its path. The message must be known by now."""
+    least: i64 = SMALLEST_PATH_MSS
+    if connection.is_ipv6:
+        least = SMALLEST_PATH_MSS_IPV6
+    path = own.path
+    if path is None:
+        if packet.length < least:
+            return
+        own.path = path = PathMss()
+    if packet.length > path.longest:
+        path.longest = packet.length
+        path.occurred = 0
+    data = own.previous_data
+    if data is None or path.size or data.length != path.longest or data.length >= segment.mss:
+        return
+    same_message = segment.part.message != NEVER and segment.part.message == data.message and not data.ends_head
+    if same_message and packet.time - data.time < AT_ONCE and data.length >= least:
+        path.occurred += 1
+        if path.occurred == OCCURRENCES:
+            path.size = path.longest
+
+
+def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:
+    """Return the MSS of a segment, and whether it is full, small, or small at its start, by what is known of the path now."""
+    path = own.path
+    if path is None or not path.size:
+        return segment.mss, segment.full, segment.small, segment.small_start
+    size, length = path.size, packet.length
+    small = segment.small and (length < size or length % size != 0)
+    return size, length >= size, small, segment.small_start and length < size
+
+
+def is_full_data(own: Side, data: PreviousData) -> bool:
+    """Return whether the previous data of a side was full by what is known of the path now."""
+    path = own.path
+    if path is None or not path.size:
+        return data.full
+    return data.length >= path.size and data.length % path.size == 0
+
+
+def is_small_data(own: Side, data: PreviousData) -> bool:
+    """Return whether the previous data of a side was small by what is known of the path now."""
+    path = own.path
+    if path is None or not path.size:
+        return data.small
+    return data.small and (data.length < path.size or data.length % path.size != 0)

@@ -1,0 +1,279 @@
+"""The rows of `releases`, `recoveries`, `closures` and `runs`: segments that may have waited, and for what.
+
+Only what one segment and its neighbors prove is decided here, and that it lies within the cutoffs. Rules judge the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core import sizes
+from wiredoctor.core.acks import whole_round_trip
+from wiredoctor.core.connection import Connection, PreviousAck, PreviousData, Side
+from wiredoctor.core.connections import hash_endpoint, is_server_second, sender_role
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.events import Events
+from wiredoctor.core.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import NEVER, Segment
+
+WAITED: Final = 1
+PROMPT: Final = 2
+PROBE: Final = 3
+ANSWERS_PROBE: Final = 4
+SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe")
+"""Names of the values of the column `sort`."""
+
+RELEASES: Final = (
+    *("connection", "direction", "role", "endpoint", "http", "exchange", "message", "handshake", "mss", "mss_announced"),
+    *("nagle_disabled", "previous_data_frame", "previous_data_time", "previous_data_length", "previous_data_full"),
+    *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
+    *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
+    *("frame", "time", "length", "captured", "small_start", "full", "ends_message", "rtt_own", "rtt_peer", "probe_frame"),
+    "sort",
+)
+RECOVERIES: Final = (
+    *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
+    *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
+    *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
+    *("retransmitted_time", "retransmitted_bytes", "retransmitted_late"),
+)
+CLOSURES: Final = (
+    *("connection", "direction", "exchange", "frame", "time", "length", "handshake", "http", "previous_data_ends_message"),
+    *("previous_data_last_in_flight", "peer_data_since", "opens_gap", "fills_gap", "rtt_own", "closed_frame", "closed_time"),
+    *("closed_window", "window_probes", "window_probe_frame", "window_probe_time", "opened_frame", "opened_time"),
+)
+RUNS: Final = (
+    *("connection", "direction", "role", "exchange", "frame", "time", "length", "handshake", "mss", "message"),
+    *("previous_data_message", "event_stream", "nagle_disabled", "in_flight_before", "rtt_own", "rtt_peer"),
+    *("small_run", "small_run_bytes", "small_run_frame", "small_run_time"),
+)
+
+NO_DATA: Final = PreviousData()
+NO_ACK: Final = PreviousAck()
+
+
+class Stalls:
+    """The event tables of TCP, being written."""
+
+    def __init__(self, cutoffs: Cutoffs) -> None:
+        self.cutoffs: Cutoffs = cutoffs
+        self.releases: Rows = Rows(len(RELEASES))
+        self.recoveries: Rows = Rows(len(RECOVERIES))
+        self.closures: Rows = Rows(len(CLOSURES))
+        self.runs: Rows = Rows(len(RUNS))
+
+    def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
+        """Write the rows that a segment completes, before it changes what is kept of its side."""
+        sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
+        data = own.previous_data
+        if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
+            found = self.find_release(own, peer, data, packet, segment, events)
+            if found:
+                sort = found
+        if sort:
+            self.write_release(connection, own, peer, packet, segment, events, sort)
+        if events.stall is not None:
+            self.write_recovery(connection, packet, segment, events)
+        if events.closure is not None:
+            self.write_closure(connection, own, peer, packet, segment, events)
+        if events.run is not None:
+            self.write_run(connection, own, packet, segment, events)
+
+    def find_release(
+        self, own: Side, peer: Side, data: PreviousData, packet: Packet, segment: Segment, events: Events
+    ) -> i64:  # fmt: skip
+        """Return whether a segment may have waited: for the ACK of the data before it (WAITED, or PROMPT if that came at once),
+        or for a probe timer (PROBE). 0 if not: the peer sent data, something was retransmitted, or nothing was left to send."""
+        disturbed = own.retransmission_frame > data.frame or peer.retransmission_frame > data.frame
+        if disturbed or segment.retransmission or segment.overlap or segment.fills_gap or segment.opens_gap:
+            return 0
+        if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
+            return 0
+        ack = peer.previous_ack
+        if ack is None or ack.frame <= data.frame:
+            return PROBE if self.may_be_probe(own, data, packet, segment, events) else 0
+        part = segment.part
+        is_next = own.last_frame < ack.frame and ack.ack == data.end and ack.delay != NEVER
+        if not is_next or not (part.is_incomplete or not part.http):
+            return 0
+        judged = sizes.judge_size(own, packet, segment)
+        full, small_start = judged[1], judged[3]
+        if not small_start and not full:
+            return 0
+        if ack.delay <= self.cutoffs.max_quick_ack and self.shows_lateness(own, data, packet, segment, events, small_start):
+            return PROMPT
+        if self.cutoffs.min_ack_delay <= ack.delay <= self.cutoffs.max_ack_delay:
+            return WAITED
+        return 0
+
+    def may_be_probe(self, own: Side, data: PreviousData, packet: Packet, segment: Segment, events: Events) -> bool:
+        """Return whether a tail loss probe may have sent a small segment after a small one that was not acknowledged."""
+        if packet.time - data.time < self.cutoffs.min_probe_wait or events.nagle_off:
+            return False
+        if not sizes.is_small_data(own, data) or not sizes.judge_size(own, packet, segment)[3]:
+            return False
+        same_message = segment.part.message != NEVER and segment.part.message == data.message
+        return same_message and (data.room == NEVER or data.room >= packet.length)
+
+    def shows_lateness(
+        self, own: Side, data: PreviousData, packet: Packet, segment: Segment, events: Events, small_start: bool
+    ) -> bool:  # fmt: skip
+        """Return whether a segment shows how late such a one is by itself, although the data before it was acknowledged at once.
+
+        After full data only a late one does: every download has one that is not.
+        """
+        if not segment.part.http or not small_start or events.nagle_off:
+            return False
+        if sizes.is_small_data(own, data) or (data.ends_head and not data.ends_message):
+            return True
+        lateness = packet.time - data.time - whole_round_trip(segment)
+        return sizes.is_full_data(own, data) and segment.part.ends_message and lateness >= self.cutoffs.min_lateness
+
+    def write_release(
+        self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, sort: i64
+    ) -> None:  # fmt: skip
+        """Write a row of `releases`."""
+        put, part = self.releases, segment.part
+        mss, full, _, small_start = sizes.judge_size(own, packet, segment)
+        syn = own.syn
+        role = sender_role(connection, segment)
+        is_second = segment.direction if role == 1 else 1 - segment.direction if role == 0 else is_server_second(connection)
+        put.begin()
+        put.put(connection.id)
+        put.put(segment.direction)
+        put.put(role)
+        put.put(hash_endpoint(connection.key, is_second == 0))
+        put.put(1 if part.http else 0)
+        put.put(part.exchange)
+        put.put(part.message)
+        put.put(1 if connection.has_both_syns else 0)
+        put.put(mss)
+        put.put(1 if syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED else 0)
+        put.put(1 if events.nagle_off else 0)
+        self.put_data(own, own.previous_data or NO_DATA)
+        ack = peer.previous_ack
+        if ack is None or own.previous_data is None or ack.frame <= own.previous_data.frame:
+            ack = NO_ACK
+        put.put(ack.frame)
+        put.put(ack.time)
+        put.put(ack.delay)
+        put.put(ack.bytes if ack.frame != NEVER else NEVER)
+        put.put(ack.gap)
+        put.put(packet.frame)
+        put.put(packet.time)
+        put.put(packet.length)
+        put.put(packet.captured)
+        put.put(1 if small_start else 0)
+        put.put(1 if full else 0)
+        put.put(1 if part.ends_message else 0)
+        put.put(segment.rtt_own)
+        put.put(segment.rtt_peer)
+        put.put(events.probe_frame)
+        put.put(sort)
+
+    def put_data(self, own: Side, data: PreviousData) -> None:
+        """Write what is kept of the data before a segment."""
+        put = self.releases
+        put.put(data.frame)
+        put.put(data.time)
+        put.put(data.length if data.frame != NEVER else -1)
+        put.put(1 if sizes.is_full_data(own, data) else 0)
+        put.put(1 if sizes.is_small_data(own, data) else 0)
+        put.put(data.room)
+        put.put(1 if data.ends_head else 0)
+        put.put(1 if data.ends_message else 0)
+
+    def write_recovery(self, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
+        """Write a row of `recoveries`."""
+        stall, part, put = events.stall, segment.part, self.recoveries
+        if stall is None or stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
+            return
+        put.begin()
+        put.put(connection.id)
+        put.put(segment.direction)
+        put.put(sender_role(connection, segment))
+        put.put(packet.frame)
+        put.put(packet.time)
+        put.put(1 if part.http else 0)
+        put.put(1 if part.is_incomplete else 0)
+        put.put(1 if packet.dsack else 0)
+        put.put(segment.new_bytes)
+        put.put(segment.acked_unseen)
+        put.put(1 if connection.has_both_syns else 0)
+        put.put(1 if segment.opens_gap else 0)
+        put.put(segment.rtt_own)
+        put.put(segment.rtt_peer)
+        put.put(stall.progress_frame)
+        put.put(stall.progress_time)
+        put.put(stall.duplicate_acks)
+        put.put(stall.tries)
+        put.put(stall.first_frame)
+        put.put(stall.first_time)
+        put.put(stall.retransmission_frame)
+        put.put(stall.retransmission_time)
+        put.put(stall.retransmission_bytes)
+        put.put(1 if stall.is_first_copy else 0)
+
+    def write_closure(
+        self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events
+    ) -> None:  # fmt: skip
+        """Write a row of `closures`."""
+        closure, part, put = events.closure, segment.part, self.closures
+        if closure is None or closure.opened_time - closure.closed_time < self.cutoffs.min_closed_window:
+            return
+        data = own.previous_data or NO_DATA
+        put.begin()
+        put.put(connection.id)
+        put.put(segment.direction)
+        put.put(part.exchange)
+        put.put(packet.frame)
+        put.put(packet.time)
+        put.put(packet.length)
+        put.put(1 if connection.has_both_syns else 0)
+        put.put(1 if part.http else 0)
+        put.put(1 if data.ends_message else 0)
+        put.put(1 if data.last_in_flight else 0)
+        put.put(1 if peer.payload_frame > data.frame else 0)
+        put.put(1 if segment.opens_gap else 0)
+        put.put(1 if segment.fills_gap else 0)
+        put.put(segment.rtt_own)
+        put.put(closure.closed_frame)
+        put.put(closure.closed_time)
+        put.put(closure.closed_window)
+        put.put(closure.probes)
+        put.put(closure.probe_frame)
+        put.put(closure.probe_time)
+        put.put(closure.opened_frame)
+        put.put(closure.opened_time)
+
+    def write_run(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
+        """Write a row of `runs`: of a long run, or of one in which another message begins."""
+        run, part, put, data = events.run, segment.part, self.runs, own.previous_data
+        if run is None or data is None or part.message == NEVER or run.segments > self.cutoffs.max_run:
+            return
+        if run.segments < self.cutoffs.min_run and part.message == data.message:
+            return
+        put.begin()
+        put.put(connection.id)
+        put.put(segment.direction)
+        put.put(sender_role(connection, segment))
+        put.put(part.exchange)
+        put.put(packet.frame)
+        put.put(packet.time)
+        put.put(packet.length)
+        put.put(1 if connection.has_both_syns else 0)
+        put.put(sizes.judge_size(own, packet, segment)[0])
+        put.put(part.message)
+        put.put(data.message)
+        put.put(1 if part.event_stream else 0)
+        put.put(1 if events.nagle_off else 0)
+        put.put(segment.in_flight_before)
+        put.put(segment.rtt_own)
+        put.put(segment.rtt_peer)
+        put.put(run.segments)
+        put.put(run.bytes)
+        put.put(run.frame)
+        put.put(run.time)

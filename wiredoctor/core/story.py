@@ -1,0 +1,208 @@
+"""The story of a connection, packet by packet: the order in which the questions of TCP are asked.
+
+`follow` sets what the past of a connection says about a packet. Then HTTP reads the new bytes and says which message they belong
+to. `settle` writes the events that the packet completes, and keeps what the packet is to those after it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core import (
+    acks,
+    closes,
+    closures,
+    conflicts,
+    delivery,
+    flight,
+    handshake,
+    history,
+    nagle,
+    numbers,
+    recoveries,
+    runs,
+    sizes,
+)
+from wiredoctor.core.connection import Connection, Flight, PreviousAck, PreviousData, Side
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.events import Events
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.places import Places
+from wiredoctor.core.segment import FIN, NEVER, PSH, RST, SYN, Segment
+from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.stalls import Stalls
+from wiredoctor.limits import Met
+
+FORGET_EVERY: Final = 1 << 15
+"""Packets of the capture."""
+
+
+class Story:
+    """Follows connections. `segment` and `events` describe the packet in hand."""
+
+    def __init__(self, cutoffs: Cutoffs, met: Met) -> None:
+        self.cutoffs: Cutoffs = cutoffs
+        self.met: Met = met
+        self.segment: Segment = Segment()
+        self.events: Events = Events()
+        self.stalls: Stalls = Stalls(cutoffs)
+        self.most_unacknowledged: i64 = limits.UNACKNOWLEDGED.value
+        self.recorder: SegmentRecorder | None = None
+        self.places: Places | None = None
+        """Where bytes of earlier packets are read; None: what is sent twice is not compared."""
+        self.flights: list[Flight] = []
+        """Those that hold first copies; the old ones are forgotten from time to time."""
+        self.next_forgetting: i64 = FORGET_EVERY
+
+    def follow(self, connection: Connection, packet: Packet) -> None:
+        """Set what the past of a connection says about a packet."""
+        segment = self.segment
+        if packet.key == connection.key:
+            segment.direction = 0
+            own, peer = connection.first, connection.second
+        else:
+            segment.direction = 1
+            if connection.second_frame == NEVER:
+                connection.second_frame = packet.frame
+            own, peer = connection.second, connection.first
+        if connection.first_frame == NEVER:
+            connection.first_frame = packet.frame
+            connection.start = packet.time
+        connection.last_frame = packet.frame
+        connection.last_clock = packet.clock
+        numbers.number(own, peer, packet, segment)
+        if packet.flags & (SYN | RST):
+            handshake.shake_hands(connection, own, packet, segment)
+        delivery.deliver(own, packet, segment, self.met)
+        delivery.see_acknowledged(connection, peer, packet, segment, self.met)
+        acks.acknowledge(connection, own, peer, packet, segment, self.most_unacknowledged)
+        sizes.measure_flight(own, peer, packet, segment)
+        delivery.recognize_retransmission(own, packet, segment)
+        sizes.measure_size(connection, own, peer, packet, segment)
+        acks.announce_window(own, peer, handshake.segment_size(peer.mss, connection, packet), packet, segment)
+        if packet.flags & (FIN | RST):
+            closes.close(connection, own, packet, segment)
+        if packet.frame >= self.next_forgetting:
+            self.flights = flight.forget_old(self.flights, packet.frame)
+            self.next_forgetting = packet.frame + FORGET_EVERY
+
+    def settle(self, connection: Connection, packet: Packet) -> None:
+        """Write the events that a packet completes, and keep what it is to those after it."""
+        segment = self.segment
+        if segment.direction == 0:
+            own, peer = connection.first, connection.second
+        else:
+            own, peer = connection.second, connection.first
+        self.prove(own, peer, packet)
+        self.find_stalls(connection, own, peer, packet)
+        history.count(connection, own, packet, segment)
+        if segment.new_bytes < packet.length and own.flight is not None and self.places is not None:
+            conflicts.compare_copies(connection, own.flight, packet, segment, self.places)
+        if segment.new_bytes > 0:
+            sizes.learn_path_mss(connection, own, packet, segment)
+        if packet.length > segment.mss:
+            history.note_super_segment(connection, peer, packet)
+        self.stalls.write(connection, own, peer, packet, segment, self.events)
+        if self.recorder is not None:
+            self.recorder.write(connection, own, peer, packet, segment, self.events)
+        self.remember(own, packet)
+
+    def prove(self, own: Side, peer: Side, packet: Packet) -> None:
+        """Set what a packet proves of Nagle's algorithm and of tail loss probes, for its own side and for the peer."""
+        segment, events, cutoffs, clock = self.segment, self.events, self.cutoffs, packet.clock
+        events.nagle_off = False
+        events.probe_frame = 0
+        if own.waits is None and peer.waits is None and not segment.small_start:
+            return
+        if peer.waits is not None and peer.waits.nagle is not None:
+            nagle.settle_claims(peer.waits.nagle, own.acknowledged, clock)
+            events.probe_frame = nagle.answer_probe(peer.waits.nagle, own.acknowledged, segment)
+        if own.waits is not None and own.waits.nagle is not None:
+            nagle.settle_claims(own.waits.nagle, peer.acknowledged, clock)
+            nagle.answer_probe(own.waits.nagle, peer.acknowledged, segment)
+        if segment.small_start:
+            nagle.claim_nagle_off(own, peer, packet, segment, clock)
+            nagle.watch_probe(own, peer, packet, segment, cutoffs.min_probe_wait, cutoffs.max_ack_delay)
+        if own.waits is not None and own.waits.nagle is not None:
+            events.nagle_off = nagle.is_off(own.waits.nagle, clock)
+
+    def find_stalls(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
+        """Set the stalls that a packet ends."""
+        segment, events, cutoffs = self.segment, self.events, self.cutoffs
+        events.stall = None
+        if segment.acked_bytes > 0 and peer.waits is not None:
+            events.stall = recoveries.take_recovery(peer.waits)
+        if segment.retransmission or segment.fills_gap:
+            recoveries.try_again(connection, own, peer, packet, segment, cutoffs.min_retransmission_delay)
+        options: i64 = -1
+        if segment.pure_ack:
+            options = recoveries.sign_options(packet)
+            recoveries.count_duplicate_acks(connection, own, packet, segment, options)
+        elif own.waits is not None and segment.acked_bytes > 0:
+            own.waits.duplicate_acks = 0
+        recoveries.note_progress(connection, packet, segment)
+        connection.last_direction = segment.direction
+        connection.last_ip_id = packet.ip_id
+        connection.last_options = options
+        connection.end = packet.time
+        events.closure = None
+        if peer.waits is not None:
+            events.closure = closures.take_closure(own, peer.waits, packet, segment)
+            closures.count_window_probe(peer.waits, packet, segment)
+        peer_mss = handshake.segment_size(peer.mss, connection, packet)
+        closures.follow_window(own, peer_mss, packet, segment, cutoffs.min_closed_window)
+        events.run = None
+        if segment.small_start:
+            events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval)
+
+    def remember(self, own: Side, packet: Packet) -> None:
+        """Keep what a packet is to those after it."""
+        segment = self.segment
+        own.last_frame = packet.frame
+        if packet.length > 0 and not segment.keep_alive_probe:
+            own.payload_frame = packet.frame
+        if segment.retransmission:
+            own.retransmission_frame = packet.frame
+        if segment.new_bytes > 0:
+            self.remember_data(own, packet)
+            flight.remember_sent(own, packet, segment, self.flights)
+        elif segment.pure_ack and segment.acked_bytes > 0 and not segment.widens_window:
+            self.remember_ack(own, packet)
+
+    def remember_data(self, own: Side, packet: Packet) -> None:
+        """Keep a segment with new data: the next one of its side may have waited for its ACK."""
+        segment, part = self.segment, self.segment.part
+        data = own.previous_data
+        if data is None:
+            own.previous_data = data = PreviousData()
+        data.frame = packet.frame
+        data.time = packet.time
+        data.end = segment.offset + packet.length
+        data.length = packet.length
+        data.room = NEVER
+        if segment.window_room != NEVER:
+            data.room = segment.window_room - packet.length
+        data.message = part.last_message
+        data.full = segment.full and segment.is_even
+        data.small = segment.small
+        data.push = packet.flags & PSH != 0
+        data.last_in_flight = data.end == own.highest
+        data.ends_head = part.ends_head
+        data.ends_message = part.ends_message
+
+    def remember_ack(self, own: Side, packet: Packet) -> None:
+        """Keep a pure ACK: it may release a segment of the peer that waited for it."""
+        segment = self.segment
+        ack = own.previous_ack
+        if ack is None:
+            own.previous_ack = ack = PreviousAck()
+        else:
+            ack.gap = packet.time - ack.time
+        ack.frame = packet.frame
+        ack.time = packet.time
+        ack.ack = segment.ack
+        ack.delay = segment.ack_delay
+        ack.bytes = segment.acked_bytes

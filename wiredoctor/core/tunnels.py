@@ -1,0 +1,247 @@
+"""Tunnels between IP and IP, and the step from any header to the next."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.layers import (
+    COOKED,
+    COOKED_2,
+    CUT_IP,
+    DECLINED,
+    ETHER_TYPE,
+    ETHERNET,
+    FIRST_TYPE,
+    GRE,
+    IPV4,
+    IPV6,
+    LLC,
+    LOOPBACK,
+    MPLS,
+    NAMED_ERSPAN,
+    NAMED_GENEVE,
+    NAMED_GRE,
+    NAMED_GTP,
+    NAMED_VXLAN,
+    NFLOG,
+    NOT_GRE,
+    NOT_TCP,
+    PFLOG,
+    PPP,
+    PPPOE,
+    RADIOTAP,
+    RAW,
+    UDP,
+    UDP_PROTOCOL,
+    VLAN,
+    WIFI,
+    Layers,
+)
+from wiredoctor.core.links import cooked, cooked_2, ether_type, ethernet, llc, loopback, mpls, nflog, pflog, ppp, pppoe, raw, vlan
+from wiredoctor.core.unsigned import u16, u32
+from wiredoctor.core.wifi import radiotap, wifi
+
+VXLAN_PORT: Final = 4789
+LINUX_VXLAN_PORT: Final = 8472
+GENEVE_PORT: Final = 6081
+GTP_PORT: Final = 2152
+LEAST_TUNNEL: Final = 1701
+
+
+def step(layers: Layers, block: bytes, header: i64) -> i64:
+    """Read this header; return what comes next."""
+    if header == ETHER_TYPE:
+        return ether_type(layers)
+    if header == ETHERNET:
+        return ethernet(layers, block)
+    if header == VLAN:
+        return vlan(layers, block)
+    if header == UDP:
+        return udp(layers, block)
+    if header == GRE:
+        return gre(layers, block)
+    if header == MPLS:
+        return mpls(layers, block)
+    if header == LLC:
+        return llc(layers, block)
+    if header == PPPOE:
+        return pppoe(layers, block)
+    if header == PPP:
+        return ppp(layers, block)
+    if header == RAW:
+        return raw(layers, block)
+    return link(layers, block, header)
+
+
+def link(layers: Layers, block: bytes, header: i64) -> i64:
+    """Read a header with which only a capture file begins."""
+    if header == COOKED:
+        return cooked(layers, block)
+    if header == COOKED_2:
+        return cooked_2(layers, block)
+    if header == LOOPBACK:
+        return loopback(layers, block)
+    if header == RADIOTAP:
+        return radiotap(layers, block)
+    if header == WIFI:
+        return wifi(layers, block, False)
+    if header == PFLOG:
+        return pflog(layers, block)
+    return nflog(layers, block) if header == NFLOG else DECLINED
+
+
+def gre(layers: Layers, block: bytes) -> i64:
+    """RFC 2784, RFC 2890, and version 1 of RFC 2637 (PPTP)."""
+    layers.names |= NAMED_GRE
+    if not layers.has(4):
+        return layers.refuse(CUT_IP)
+    flags, kind = u16(block, layers.at), u16(block, layers.at + 2)
+    if flags & 0x4000:
+        return DECLINED
+    layers.at += 4
+    layers.passed(kind)
+    if flags & 0x8000:
+        layers.at += 4
+    if flags & 0x2000:
+        if not flags & 0x0007 and layers.has(4):  # in version 1 it has the length of the payload
+            layers.passed(u32(block, layers.at))
+        layers.at += 4
+    if flags & 0x1000:
+        layers.at += 4
+    if flags & 0x0080:
+        layers.at += 4
+    if not layers.has(1):
+        return layers.refuse(NOT_GRE)
+    return in_gre(layers, block, flags, kind)
+
+
+def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
+    """Return what follows a GRE header with this protocol type."""
+    if kind in (0x0800, 0x86DD):
+        return IPV4 if kind == 0x0800 else IPV6
+    if kind in (0x88BE, 0x22EB):
+        layers.names |= NAMED_ERSPAN
+        size: i64 = 0
+        if kind == 0x22EB:
+            size = 12
+            if layers.has(12) and block[layers.at + 11] & 1:
+                size = 20
+        elif flags & 0x1000:  # type I has no header and no sequence number, type II has both
+            size = 8
+        if not layers.has(size):
+            return layers.refuse(CUT_IP)
+        if size > 0:
+            layers.passed(u32(block, layers.at) & 0x0FFF03FF)
+        layers.at += size
+    if kind in (0x88BE, 0x22EB, 0x6558, 0x6400):
+        layers.is_mirrored = True
+        return ETHERNET
+    if kind == 0x883E or (0x8200 <= kind < 0x8380 and not kind & 0x0F) or kind == 0x9000:
+        return DECLINED
+    if kind < FIRST_TYPE:
+        return layers.refuse(NOT_GRE)
+    layers.type = kind
+    following = ether_type(layers)
+    return layers.refuse(NOT_GRE) if following == NOT_TCP else following
+
+
+def udp(layers: Layers, block: bytes) -> i64:
+    """RFC 768: tunnels by port, the lower port first, as in Wireshark."""
+    if not layers.has(8):
+        return layers.refuse(UDP_PROTOCOL)
+    at = layers.at
+    low, high, size = u16(block, at), u16(block, at + 2), u16(block, at + 4)
+    if low > high:
+        low, high = high, low
+    port = low
+    if not is_tunnel(port):
+        port = high
+        if not is_tunnel(port):
+            return layers.refuse(UDP_PROTOCOL)
+    if size < 8:
+        return layers.refuse(UDP_PROTOCOL)
+    if is_rare_tunnel(port):
+        return DECLINED
+    layers.at += 8
+    layers.restrict(size - 8)
+    if not layers.has(8):
+        return layers.refuse(UDP_PROTOCOL)
+    if port == GENEVE_PORT:
+        return geneve(layers, block)
+    return gtp(layers, block) if port == GTP_PORT else vxlan(layers, block, port)
+
+
+def vxlan(layers: Layers, block: bytes, port: i64) -> i64:
+    """RFC 7348; on a port that is not its own every byte has to be as the standard says."""
+    layers.names |= NAMED_VXLAN
+    at = layers.at
+    if not block[at] & 0x08:
+        return layers.refuse(UDP_PROTOCOL)
+    if port == LINUX_VXLAN_PORT and (u32(block, at) != 0x08000000 or block[at + 7] != 0):
+        return layers.refuse(UDP_PROTOCOL)
+    layers.passed(u32(block, at + 4) >> 8)
+    layers.at += 8
+    layers.is_mirrored = True
+    return ETHERNET
+
+
+def geneve(layers: Layers, block: bytes) -> i64:
+    """RFC 8926."""
+    layers.names |= NAMED_GENEVE
+    at = layers.at
+    size = 8 + (i64(block[at]) & 0x3F) * 4
+    if block[at] >> 6 or not layers.has(size):
+        return layers.refuse(UDP_PROTOCOL)
+    layers.passed(u32(block, at + 4) >> 8)
+    layers.at += size
+    layers.type = u16(block, at + 2)
+    if layers.type == 0x6558:
+        layers.is_mirrored = True
+    return ether_type(layers)
+
+
+def gtp(layers: Layers, block: bytes) -> i64:
+    """3GPP TS 29.281 section 5: user packets, not the tunnel's own messages."""
+    layers.names |= NAMED_GTP
+    at = layers.at
+    flags = i64(block[at])
+    if flags >> 4 != 3 or block[at + 1] != 255 or (flags & 7 and not layers.has(12)):
+        return layers.refuse(UDP_PROTOCOL)
+    layers.passed(u32(block, at + 4))
+    layers.at += 8
+    size = u16(block, at + 2)
+    if size:  # 0: segmentation offload
+        layers.restrict(size)
+    if flags & 7:
+        layers.at += 4
+    following: i64 = 0
+    if flags & 4:
+        following = i64(block[at + 11])
+    while following:
+        if not layers.has(1) or block[layers.at] == 0 or not layers.has(4 * i64(block[layers.at])):
+            return layers.refuse(UDP_PROTOCOL)
+        size = 4 * i64(block[layers.at])
+        layers.at += size
+        following = i64(block[layers.at - 1])
+    if not layers.has(1):
+        return layers.refuse(UDP_PROTOCOL)
+    version = i64(block[layers.at]) >> 4
+    if version == 4:
+        return IPV4
+    if version == 6:
+        return IPV6
+    return layers.refuse(UDP_PROTOCOL)
+
+
+def is_tunnel(port: i64) -> bool:
+    """Return whether UDP to or from this port may be a tunnel."""
+    if port < LEAST_TUNNEL:
+        return False
+    return port in (VXLAN_PORT, GENEVE_PORT, GTP_PORT, LINUX_VXLAN_PORT) or is_rare_tunnel(port)
+
+
+def is_rare_tunnel(port: i64) -> bool:
+    """Return whether UDP to or from this port may be a tunnel that only decode/ reads."""
+    return port in (1701, 3544, 4341, 4754, 4790, 5072, 5247, 6635, 37008)

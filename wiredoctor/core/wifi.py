@@ -1,0 +1,84 @@
+"""IEEE 802.11 data frames that are not encrypted, with or without radiotap."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from wiredoctor.core.layers import (
+    CONTROL,
+    CUT_LINK,
+    DECLINED,
+    ENCRYPTED,
+    EXTENSION,
+    FRAGMENT,
+    LLC,
+    MANAGEMENT,
+    OTHER_VERSION,
+    WITHOUT_DATA,
+    Layers,
+)
+from wiredoctor.core.unsigned import u16_little, u32_little
+
+
+def radiotap(layers: Layers, block: bytes) -> i64:
+    """radiotap.org: little-endian fields; the header says which are there."""
+    if not layers.has(8):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    size, present = u16_little(block, at + 2), u32_little(block, at + 4)
+    if size < 8 or not layers.has(size):
+        return layers.refuse(CUT_LINK)
+    layers.at += size
+    field: i64 = 8
+    more = present
+    while more & 0x80000000 and field + 4 <= size:
+        more = u32_little(block, at + field)
+        field += 4
+    if present & 1:
+        field = ((field + 7) & ~7) + 8
+    is_padded = present & 2 != 0 and field < size and block[at + field] & 0x20 != 0
+    return wifi(layers, block, is_padded)
+
+
+def wifi(layers: Layers, block: bytes, is_padded: bool) -> i64:
+    """IEEE 802.11-2020 section 9.3.2. `is_padded`: the driver aligned what follows the header to 4 bytes."""
+    if not layers.has(2):
+        return layers.refuse(CUT_LINK)
+    at = layers.at
+    kind, flags = i64(block[at]), i64(block[at + 1])
+    if kind & 0x0F != 8 or kind & 0x40 or flags & 0x44:
+        return layers.refuse(unreadable(kind, flags))
+    size: i64 = 24
+    if flags & 3 == 3:
+        size = 30
+    quality = size
+    if kind & 0x80:
+        size += 2
+        if flags & 0x80:
+            size += 4
+    if not layers.has(size):
+        return layers.refuse(CUT_LINK)
+    if block[at + 22] & 0x0F:
+        return layers.refuse(FRAGMENT)
+    if layers.hashing:
+        layers.hash_addresses(block, at + 4)
+    if kind & 0x80 and block[at + quality] & 0x80:  # several frames in one
+        return DECLINED
+    layers.at += (size + 3) & ~3 if is_padded else size
+    return LLC
+
+
+def unreadable(kind: i64, flags: i64) -> i64:
+    """Return why an 802.11 frame has nothing to read, by its first two bytes."""
+    version_and_type = kind & 0x0F
+    if version_and_type == 0:
+        return MANAGEMENT
+    if version_and_type == 4:
+        return CONTROL
+    if version_and_type == 0x0C:
+        return EXTENSION
+    if version_and_type != 8:
+        return OTHER_VERSION
+    if kind & 0x40:
+        return WITHOUT_DATA
+    return ENCRYPTED if flags & 0x40 else FRAGMENT

@@ -1,0 +1,1 @@
+"""Runs the core over a capture, and hands its tables to the rules."""

@@ -1,0 +1,141 @@
+"""One capture on its way through the core, batch after batch, and what the rules find in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+
+import polars as pl
+
+from wiredoctor import limits, rules
+from wiredoctor.capture import Capture, ClockSteps
+from wiredoctor.capture.linktypes import link_type_name
+from wiredoctor.core.connection import Connection
+from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
+from wiredoctor.core.formats import open_records
+from wiredoctor.core.loop import Core
+from wiredoctor.core.records import Source
+from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.tables import take_tables
+from wiredoctor.findings import CaptureSummary, rfc3339
+from wiredoctor.limits import Met
+from wiredoctor.rules import RuleModule
+from wiredoctor.spill import Folder, Spill
+from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, STORED_EXCHANGES
+from wiredoctor.waiting import Found, Waiting
+
+Progress = Callable[[float], None]
+
+
+class Analysis:
+    """A capture, and what the rules have found in it."""
+
+    def __init__(self, capture: Capture, modules: Mapping[str, RuleModule], folder: Folder, cutoffs: Cutoffs) -> None:
+        self.capture = capture
+        self.modules = modules
+        self.folder = folder
+        self.met = Met()
+        self.found = Waiting(folder)
+        self.connections = Spill(CONNECTIONS, folder)
+        self.exchanges = Spill(STORED_EXCHANGES, folder)
+        wanted = {name for module in modules.values() for name in module.tables}
+        self.records = open_records(Source(capture.descriptor, 0), capture.file)
+        self.core = Core(self.records, _core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted)
+
+    def run(self, batch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
+        """Analyze the whole capture, this many packets at a time. `judge` is called with the candidates of each batch."""
+        size = max(self.capture.data.size, 1)
+        while self.core.run(batch_packets):
+            self.found.append(judge(self._find()))
+            progress(self.records.position / size)
+        self.records.end()
+        for connections in self._last_connections():
+            self.core.finish(connections, self.records.times.latest)
+            self.found.append(judge(self._find()))
+
+    def _last_connections(self) -> Iterator[list[Connection]]:
+        """Yield the connections that are still open, as many as are finished at once."""
+        clock = self.records.times.latest
+        if (ending := self.capture.ending) is not None and self.capture.first_time is not None:
+            until = ending.time - self.capture.first_time
+            if ending.packets == self.records.frame and until > clock:
+                self.core.http.pass_time(until)
+        connections = self.core.flows.open_connections()
+        together = limits.FINISHED_AT_ONCE.value
+        for first in range(0, max(len(connections), 1), together):
+            yield connections[first : first + together]
+
+    def _find(self) -> Found:
+        """Return the candidates of all rules in what the core has written."""
+        tables = take_tables(self.core)
+        self.exchanges.add(tables.pop("stored"))
+        self.connections.add(tables["connections"])
+        return rules.find_candidates(self.modules, {**tables})
+
+    @property
+    def earliest(self) -> int:
+        """Time of the earliest packet."""
+        return self.records.times.earliest
+
+    @property
+    def latest(self) -> int:
+        """Time of the latest packet."""
+        return self.records.times.latest
+
+    @property
+    def steps(self) -> ClockSteps:
+        """Where the clock was set back."""
+        return self.records.times.steps
+
+    def limits_reached(self) -> list[str]:
+        """Return a sentence for each limit that was reached."""
+        general = self.core.general
+        said = [] if general.state is None else [*general.state.limits.values()]
+        return [*said, *self.met.sentences()]
+
+    def capture_table(self) -> pl.DataFrame:
+        """Return the row of the capture in tables.CAPTURES."""
+        records, steps = self.records, self.records.times.steps
+        cut = max(records.snap_length, mirrored if (mirrored := self.core.general.longest_cut()) >= 0 else NEVER)
+        return CAPTURES.frame({
+            "capture": [self.capture.file], "format": [records.format], "packets": [records.frame], "bytes": [self.capture.size],
+            "last_frame": [records.frame], "first_time": [_in_64_bits(records.times.first)], "last_time": [records.times.last],
+            "damage": [self._damage() or ""], "snap_length": [cut],
+            "clock_steps": [steps.count], "clock_step_worst": [steps.worst],
+            **{f"clock_step_{name}": [[getattr(step, name) for step in steps.first]] for name in _OF_STEPS},
+        })  # fmt: skip
+
+    def _damage(self) -> str | None:
+        return self.capture.lost or self.records.damage
+
+    def summary(self) -> CaptureSummary:
+        """Return what was read."""
+        records, general = self.records, self.core.general
+        first = records.times.first if records.frame else None
+        types = dict.fromkeys(link_type_name(interface.link_type) for interface in records.interfaces)
+        return CaptureSummary(
+            file=self.capture.file, format=records.format, link_types=list(types), packets=records.frame, bytes=self.capture.size,
+            first_time=None if first is None else rfc3339(first),
+            last_time=None if first is None else rfc3339(first + records.times.latest),
+            not_analysed=_by_count(general.not_analyzed()), encapsulations=_by_count(general.encapsulations()),
+            duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
+        )  # fmt: skip
+
+
+_OF_STEPS = ("frame", "time", "frame_before", "time_before")
+
+
+def _core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
+    """Return the cutoffs as the core takes them."""
+    made = CoreCutoffs()
+    for one in fields(cutoffs):
+        setattr(made, one.name, getattr(cutoffs, one.name))
+    return made
+
+
+def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _in_64_bits(time: int | None) -> int:
+    return time if time is not None and -(1 << 63) < time < 1 << 63 else NEVER
