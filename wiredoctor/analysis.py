@@ -345,6 +345,10 @@ class Analysis:
             frames.append(CONNECTIONS.frame(tcp.connection_rows(some, http.heard(some, self.reading), self.connecting)))
         return pl.concat(frames) if frames else CONNECTIONS.empty()
 
+    def limits_reached(self) -> list[str]:
+        """Return a sentence for each limit that was reached."""
+        return [*self.decoding.limits.values(), *self.met.sentences()]
+
     def capture_table(self) -> pl.DataFrame:
         """The capture as a row of tables.CAPTURES."""
         c = self.capture

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 import wiredoctor
 from wiredoctor import limits, rules
-from wiredoctor.analysis import Analysis
+from wiredoctor.analysis import Analysis as NumpyAnalysis
 from wiredoctor.capture import Capture
 from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
 from wiredoctor.masked import masked
@@ -22,6 +23,11 @@ from wiredoctor.tables import EXCHANGES, SMALL, closes, finished_exchanges
 from wiredoctor.waiting import Found, Waiting, together
 
 Rows = Spill | Joined
+
+if TYPE_CHECKING:
+    from wiredoctor.engine.run import Analysis as CoreAnalysis
+
+    Analysis = NumpyAnalysis | CoreAnalysis
 
 
 @dataclass
@@ -63,8 +69,9 @@ def diagnose(
 ) -> Done:  # fmt: skip
     """A capture that has been read to its end. `judge` is handed the candidates of the summaries."""
     findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
-    said = [*analysis.decoding.limits.values(), *analysis.met.sentences()]
-    return Done(analysis.summary(), findings, connections, exchanges, said, analysis.folder, analysis.capture_table())
+    return Done(
+        analysis.summary(), findings, connections, exchanges, analysis.limits_reached(), analysis.folder, analysis.capture_table()
+    )
 
 
 def _settle(
