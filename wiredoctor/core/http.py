@@ -52,9 +52,6 @@ class Http:
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
         """Read a packet after TCP has described it, and fill in segment.part."""
-        clock = packet.clock
-        if clock >= self.next_alarm:
-            self.pass_time(clock)
         conversation = connection.conversation
         if conversation is None:
             if segment.new_bytes == 0:
@@ -66,7 +63,7 @@ class Http:
         assert isinstance(conversation, Conversation)
         conversation.read(packet, segment)
         if packet.flags & (FIN | RST):
-            endings.watch_close(conversation, clock)
+            endings.watch_close(conversation, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
         """Do what time decides, before a packet is read or when no packet comes."""

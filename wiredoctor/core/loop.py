@@ -42,10 +42,12 @@ class Core:
 
     def run(self, most: i64) -> i64:
         """Read at most this many records; return how many there were."""
-        records, packet, flows = self.records, self.packet, self.flows
+        records, packet, flows, http = self.records, self.packet, self.flows, self.http
         count: i64 = 0
         while count < most and records.next(packet):
             count += 1
+            if packet.clock >= http.next_alarm:
+                http.pass_time(packet.clock)
             kind = self.headers.read(packet)
             if kind == DECLINED:
                 kind = self.general.read(packet)

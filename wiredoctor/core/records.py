@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.capture.model import MAX_TIME, Interface
@@ -23,6 +23,7 @@ LATEST: Final = (1 << 62) - 1
 assert LATEST == MAX_TIME
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Source:
     """A capture file that is read in blocks by its descriptor. `place`: that of its first byte among the bytes of all files."""
 
