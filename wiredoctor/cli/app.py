@@ -59,8 +59,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from wiredoctor import core
 
-        how = f"interpreted ({core.reason})" if core.reason else "compiled"
-        typer.echo(f"wiredoctor {wiredoctor.__version__}, core {how}")
+        typer.echo(f"wiredoctor {wiredoctor.__version__}{'' if core.reason else ', core compiled'}")
         raise typer.Exit
 
 
