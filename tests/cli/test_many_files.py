@@ -30,7 +30,7 @@ def rotation(folder: Path, count: int, pack: Callable[[bytes], bytes] = bytes) -
 def singles(folder: Path, count: int) -> None:
     rotation(folder, count)
     for path in folder.iterdir():
-        path.rename(folder / f"{path.name[4:9]}-alone.pcap")
+        path.rename(folder / f"{path.name[5:9]}-alone.pcap")
 
 
 def analyze(folder: Path, *words: str | Path, hard: int) -> tuple[list[int], str, int]:
@@ -85,7 +85,7 @@ def test_captures_that_are_kept_are_as_many_as_fit(tmp_path: Path) -> None:
     (tmp_path / "all").mkdir()
     singles(tmp_path / "all", LIMIT)
     packets, errors, code = analyze(tmp_path / "all", "-o", tmp_path / "out.html", hard=LIMIT)
-    first = f"{tmp_path / 'all'}/{len(packets):05}-alone.pcap"
+    first = f"{tmp_path / 'all'}/{len(packets):04}-alone.pcap"
     assert (code, errors.count("\n")) == (2, 1)
     assert errors.startswith(f"wiredoctor: {first}: this capture and those after it are not read: only 256 files may be open")
     assert len(packets) > LIMIT // 3
