@@ -48,7 +48,7 @@ def commands(path: Path) -> dict[str, list[str]]:
     fields = [word for field in FIELDS for word in ("-e", field)]
     return {
         "wiredoctor": [sys.executable, *analyze],
-        reference.COMMIT: [str(reference.python()), *analyze],
+        reference.COMMIT: [str(reference.python()), "-P", *analyze],  # not what is in the current folder
         "tcptrace": ["tcptrace", "-n", str(path)],
         "capinfos": ["capinfos", str(path)],
         "tshark": [*TSHARK, *fields, "-r", str(path)],
