@@ -220,12 +220,16 @@ def _frames(table: str, ours: pl.DataFrame, theirs: pl.DataFrame) -> list[str]:
     if ours.height != theirs.height:
         return [f"{table}: core has {ours.height} rows, numpy {theirs.height}"]
     found: list[str] = []
-    # of a response that a close cut the core dates the row of `exchanges` by its last packet, the NumPy stages by the deadline
-    for name in [name for name in theirs.columns if name != "final_at"] if theirs.height else []:
+    for name in theirs.columns if theirs.height else []:
         a, b = ours[name].to_list(), theirs[name].to_list()
         if name == "said_at":
             # the core decides at the deadline after a close, the NumPy stages with the next packet of the connection
             a = [max(x, y) if _is_deadline(ours, i) else x for i, (x, y) in enumerate(zip(a, b, strict=True))]
+        if name == "final_at":
+            # if a close ends a response, the core dates the row by its last packet, the NumPy stages by the close or its deadline
+            by_close = (theirs["final_at"] >= theirs["server_close_time"]).fill_null(False)
+            whole = (theirs["has_request"] & theirs["has_response"] & ~by_close).to_list()
+            b = [y if one else x for x, y, one in zip(a, b, whole, strict=True)]
         if a != b:
             i = next(i for i in range(len(a)) if a[i] != b[i])
             key = theirs[i, 0], theirs[i, 1]
