@@ -1,0 +1,50 @@
+"""The core stays readable: functions and classes keep to a size, and the page that explains it names what exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "wiredoctor" / "core"
+PAGE = ROOT / "docs" / "pages" / "core.md"
+MODULES = sorted([*CORE.glob("*.py"), *(ROOT / "wiredoctor" / "engine").glob("*.py")])
+
+LONGEST_FUNCTION = 60
+"""Lines."""
+
+MOST_FIELDS = 32
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_functions_and_classes_are_small(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, node.name
+        if isinstance(node, ast.ClassDef):
+            assert len(fields(node)) <= MOST_FIELDS, node.name
+
+
+def fields(of: ast.ClassDef) -> set[str]:
+    """Return the names of the attributes that a class assigns to itself."""
+    targets = [t for n in ast.walk(of) for t in (n.targets if isinstance(n, ast.Assign) else [getattr(n, "target", None)])]
+    return {t.attr for t in targets if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name) and t.value.id == "self"}
+
+
+def test_the_page_names_functions_that_exist() -> None:
+    rows = [row.split("|")[2:4] for row in re.findall(r"^\|.*`\w+\.py`.*\|$", PAGE.read_text("utf-8"), re.MULTILINE)]
+    assert len(rows) > 20
+    for files, functions in rows:
+        found: set[str] = set()
+        for file in re.findall(r"`(\w+\.py)`", files + functions):
+            found |= set(re.findall(r"^ *(?:def|class) (\w+)", (CORE / file).read_text("utf-8"), re.MULTILINE))
+        named = {part for span in re.findall(r"`([A-Za-z_.]+)`", functions) for part in span.removesuffix(".py").split(".")}
+        files_named = {file.removesuffix(".py") for file in re.findall(r"`(\w+\.py)`", functions)}
+        assert named - files_named <= found, f"{named - files_named - found} in {files}"
