@@ -14,7 +14,7 @@ from tests.core.flow_feed import differences
 from tests.core.test_records import CORPUS, RECORDINGS
 from tests.ladders import to_pcap
 from tests.tcp.test_crowds import crowd, few  # noqa: F401 - a fixture
-from wiredoctor.capture.capture import is_capture
+from wiredoctor.capture.formats import is_capture
 from wiredoctor.core import flows
 from wiredoctor.scan import BUCKETS, bucket
 

@@ -14,7 +14,7 @@ from tests.capture.test_fuzz import MUTATION, mutated
 from tests.capture.test_fuzz import SEEDS as FUZZED
 from tests.capture.test_snoop import CONTENT as SNOOP
 from wiredoctor.capture import CaptureError, ClockSteps, longest_cut, open_capture
-from wiredoctor.capture.capture import is_capture
+from wiredoctor.capture.formats import is_capture
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import Records, Source

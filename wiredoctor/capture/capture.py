@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from wiredoctor.capture import pcap
+from wiredoctor.capture.formats import format_of
 from wiredoctor.capture.linktypes import link_type_name
 from wiredoctor.capture.model import CaptureError, Interface, NoRoom, Reader, Records, Source, readable, together
 from wiredoctor.tables import Array, Columns
@@ -31,11 +32,6 @@ EPOCH_BYTES = 64 << 20
 
 READ_AT_ONCE = 32_768
 """Packets. How many make so many bytes is guessed from those before them, and traffic may change."""
-
-
-_SNOOP = b"snoop\0\0\0"
-_PCAPNG = b"\x0a\x0d\x0d\x0a"
-"""Type of a section header block, with which a pcapng file begins; the same in both byte orders."""
 
 
 class Part(NamedTuple):
@@ -239,28 +235,6 @@ class Capture:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def is_capture(head: bytes) -> bool:
-    """Whether a file that begins like this is pcap, pcapng or snoop."""
-    return format_of(head) is not None
-
-
-def format_of(head: bytes) -> str | None:
-    """Return the format of a file by its first bytes; None if it is no capture."""
-    if pcap.byte_order(head) is not None:
-        return "pcap"
-    if _is_pcapng(head):
-        return "pcapng"
-    return "snoop" if head.startswith(_SNOOP) else None
-
-
-def _is_pcapng(head: bytes) -> bool:
-    if not head.startswith(_PCAPNG):
-        return False
-    from wiredoctor.capture import pcapng
-
-    return pcapng.section_order(np.frombuffer(head[:12], np.uint8), 0) is not None
 
 
 def _mapped(sources: Sequence[Source]) -> tuple[mmap.mmap, list[range]]:

@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from wiredoctor.capture.budget import Budget
-from wiredoctor.capture.capture import Capture, is_capture
+from wiredoctor.capture.capture import Capture
+from wiredoctor.capture.formats import is_capture
 from wiredoctor.capture.model import CaptureError, NoRoom, Source, TooManyFiles
 
 if TYPE_CHECKING:

@@ -4,81 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from wiredoctor import limits
 from wiredoctor.capture import damage as words
 from wiredoctor.capture import lanes
+from wiredoctor.capture.formats import describe_pcap
 from wiredoctor.capture.gather import gather
-from wiredoctor.capture.linktypes import is_known
-from wiredoctor.capture.model import CaptureError, Interface
-from wiredoctor.capture.variants import MODIFIED, NOKIA, OLDER_MODIFIED, PLAIN, record_header
 from wiredoctor.tables import SECOND, Array, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_STANDARD, _NANOSECOND, _MODIFIED, _IXIA_NS, _IXIA_US = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34, 0x1C0001AC, 0x1C0001AB
-
-_VARIANTS = {  # magic number -> (bytes between the file header and the first record, nanoseconds per tick)
-    _STANDARD: (0, 1_000),
-    _NANOSECOND: (0, 1),
-    _MODIFIED: (0, 1_000),
-    _IXIA_NS: (4, 1),
-    _IXIA_US: (4, 1_000),
-}
-_HEADERS = {_STANDARD: (PLAIN, MODIFIED, NOKIA), _MODIFIED: (MODIFIED, OLDER_MODIFIED)}
-"""Record headers that go with a magic number, the likelier first; PLAIN with all others."""
-
-_FILE_HEADER = 24
-_RESERVED, _FCS = 0x03FF0000, 0xFC000000
-"""Bits of the link type: none of these may be set; these tell the length of the frame check sequence."""
-
-
-def byte_order(head: bytes) -> str | None:
-    """ "<" or ">" for a file that begins with a pcap magic number, None for any other."""
-    for order in "<>":
-        if len(head) >= 4 and struct.unpack_from(order + "I", head)[0] in _VARIANTS:
-            return order
-    return None
-
-
-class FileHeader(NamedTuple):
-    """What the header of a pcap file says of its records: their byte order, nanoseconds per tick of the fraction of a second,
-    the size of a record header, where the first record begins, and whether the two lengths are exchanged, or may be."""
-
-    order: str
-    tick: int
-    record_header: int
-    first_record: int
-    exchanged: bool
-    perhaps_exchanged: bool
-    interface: Interface
-    damage: str | None
-
-
-def describe(data: Array, name: str) -> FileHeader:
-    """Parse the header of a pcap file; `data` begins with it and holds three records at least. Raises CaptureError."""
-    head = data[: _FILE_HEADER + 4].tobytes()
-    order = byte_order(head) or "<"
-    if len(head) < _FILE_HEADER:
-        raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {_FILE_HEADER})")
-    magic, major, minor, _, _, snaplen, network = struct.unpack_from(order + "IHHIIII", head)
-    if major < 2:
-        raise CaptureError(f"{name}: pcap version {major}.{minor} is not supported")
-    more, tick = _VARIANTS[magic]
-    size = PLAIN
-    if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
-        size = record_header(data, _FILE_HEADER, order, snaplen, _HEADERS[magic])
-    # Before version 2.3 the two lengths stood the other way round; in 2.3 writers disagreed.
-    exchanged = (major, minor) < (2, 3) or major == 543
-    damage = None
-    if not is_known(network & 0xFFFF) or network & _RESERVED:
-        damage = words.unknown_link_type(network & ~_FCS)
-    interface = Interface(network & 0xFFFF, snaplen=snaplen)
-    return FileHeader(order, tick, size, _FILE_HEADER + more, exchanged, (major, minor) == (2, 3), interface, damage)
 
 
 class PcapReader:
@@ -87,7 +25,7 @@ class PcapReader:
     format: Literal["pcap"] = "pcap"
 
     def __init__(self, data: Array, name: str) -> None:
-        header = describe(data, name)
+        header = describe_pcap(lambda at, size: data[at : at + size].tobytes(), name)
         self._order, self._tick, self._record_header = header.order, header.tick, header.record_header
         self._data = data
         self._exchanged, self._perhaps_exchanged = header.exchanged, header.perhaps_exchanged

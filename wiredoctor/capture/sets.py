@@ -128,7 +128,7 @@ def _files(paths: Sequence[str | os.PathLike[str]], on_error: Callable[[str], No
 
 def _may_be_capture(path: str) -> bool:
     """Whether a file of a folder begins like a capture, compressed or not; what does not is passed over in silence."""
-    from wiredoctor.capture.capture import is_capture
+    from wiredoctor.capture.formats import is_capture
     from wiredoctor.capture.spool import decompressed_head
 
     try:

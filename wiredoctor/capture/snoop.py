@@ -8,27 +8,10 @@ import numpy as np
 
 from wiredoctor import limits
 from wiredoctor.capture import damage as words
-from wiredoctor.capture.model import CaptureError, Interface
+from wiredoctor.capture.formats import SNOOP_HEADER, describe_snoop
 from wiredoctor.tables import SECOND, Array, Columns
 
-FILE_HEADER = 16
 _RECORD = Struct(">6I")
-_VERSION = 2
-
-_LINK_TYPES = {0: 1, 2: 6, 4: 1, 8: 10}
-"""Datalink type of the file -> link type: IEEE 802.3, IEEE 802.5, Ethernet, FDDI."""
-
-
-def describe(head: bytes, name: str) -> Interface:
-    """Return the interface of a snoop file that begins with `head`. Raises CaptureError."""
-    if len(head) < FILE_HEADER:
-        raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {FILE_HEADER})")
-    version, datalink = Struct(">8x2I").unpack_from(head)
-    if version != _VERSION:
-        raise CaptureError(f"{name}: snoop version {version} is not supported")
-    if datalink not in _LINK_TYPES:
-        raise CaptureError(f"{name}: snoop datalink type {datalink} cannot be read")
-    return Interface(_LINK_TYPES[datalink])
 
 
 class SnoopReader:
@@ -37,9 +20,9 @@ class SnoopReader:
     format = "snoop"
 
     def __init__(self, data: Array, name: str) -> None:
-        self.interfaces = [describe(data[:FILE_HEADER].tobytes(), name)]
+        self.interfaces = [describe_snoop(data[:SNOOP_HEADER].tobytes(), name)]
         self._data = data
-        self.position = FILE_HEADER
+        self.position = SNOOP_HEADER
         self.packets = 0
         self.damage: str | None = None
         self.first_time: int | None = None

@@ -7,12 +7,9 @@ As Wireshark 4.0 does, read the first three headers in each way and take the way
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from wiredoctor import limits
-
-if TYPE_CHECKING:
-    from wiredoctor.tables import Array
 
 PLAIN, NOKIA, MODIFIED, OLDER_MODIFIED = 16, 20, 24, 28
 """Bytes of a record header. The modified ones add interface, protocol and packet type; Nokia a word of its own."""
@@ -21,14 +18,14 @@ _TRIED = 3
 _MAX_LENGTH = 128 * 1024 * 1024
 
 
-def record_header(data: Array, position: int, order: str, snaplen: int, candidates: tuple[int, ...]) -> int:
-    """The size of record header, among the candidates, that fits the records at `position` best; the first if several do."""
-    return min(candidates, key=lambda size: _absurdities(data, position, order, snaplen, size))
+def record_header(read: Callable[[int, int], bytes], position: int, order: str, snaplen: int, candidates: tuple[int, ...]) -> int:
+    """Return the size of record header, among the candidates, that fits the records at `position` best."""
+    return min(candidates, key=lambda size: _absurdities(read, position, order, snaplen, size))
 
 
-def _absurdities(data: Array, position: int, order: str, snaplen: int, size: int) -> int:
+def _absurdities(read: Callable[[int, int], bytes], position: int, order: str, snaplen: int, size: int) -> int:
     for _ in range(_TRIED):
-        header = data[position : position + size].tobytes()
+        header = read(position, size)
         if not header:
             return 0
         if len(header) < size:
@@ -40,6 +37,6 @@ def _absurdities(data: Array, position: int, order: str, snaplen: int, size: int
         if found:
             return found
         position += size + captured
-        if position > data.size:
+        if captured and not read(position - 1, 1):
             return 1
     return 0

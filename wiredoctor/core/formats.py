@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wiredoctor.capture.capture import format_of
+from wiredoctor.capture.formats import format_of
 from wiredoctor.capture.model import CaptureError
 from wiredoctor.core.records import Records, Source
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
 from mypy_extensions import i64
 
 from wiredoctor.capture import damage as words
-from wiredoctor.capture import pcap, snoop
+from wiredoctor.capture.formats import SNOOP_HEADER as FILE_HEADER
+from wiredoctor.capture.formats import describe_pcap, describe_snoop
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import Records, Source
 from wiredoctor.core.unsigned import u32, u32_little
 
 SECOND: Final = 1_000_000_000
 MICROSECOND: Final = 1_000
-FIRST_RECORDS: Final = 1 << 20
-"""Bytes that hold three records of the longest packets, by which their headers are known."""
 SNOOP_HEADER: Final = 24
 
 
@@ -27,7 +25,7 @@ class PcapRecords(Records):
 
     def __init__(self, source: Source, name: str) -> None:
         super().__init__(source)
-        header = pcap.describe(np.frombuffer(source.read(0, FIRST_RECORDS), np.uint8), name)
+        header = describe_pcap(source.read, name)
         self.big = header.order == ">"
         self.tick: i64 = header.tick
         self.header: i64 = header.record_header
@@ -99,9 +97,9 @@ class SnoopRecords(Records):
     def __init__(self, source: Source, name: str) -> None:
         super().__init__(source)
         self.big = True
-        self.interfaces.append(snoop.describe(source.read(0, snoop.FILE_HEADER), name))
+        self.interfaces.append(describe_snoop(source.read(0, FILE_HEADER), name))
         self.link_type: i64 = self.interfaces[0].link_type
-        self.begin = snoop.FILE_HEADER
+        self.begin = FILE_HEADER
         self.first_time: i64 = -1
 
     def next(self, packet: Packet) -> bool:

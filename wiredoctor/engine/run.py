@@ -12,10 +12,9 @@ from wiredoctor.capture import Capture, ClockSteps
 from wiredoctor.capture.linktypes import link_type_name
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
-from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
-from wiredoctor.core.records import Source
 from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.engine.tables import take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
@@ -39,7 +38,7 @@ class Analysis:
         self.connections = Spill(CONNECTIONS, folder)
         self.exchanges = Spill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
-        self.records = open_records(Source(capture.descriptor, 0), capture.file)
+        self.records = open_capture_records(capture)
         self.core = Core(self.records, _core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted)
 
     def run(self, batch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:

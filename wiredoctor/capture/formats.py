@@ -1,0 +1,116 @@
+"""The headers of capture files: which format a file has, and what its header says of its records."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from wiredoctor.capture import damage as words
+from wiredoctor.capture.linktypes import is_known
+from wiredoctor.capture.model import CaptureError, Interface
+from wiredoctor.capture.variants import MODIFIED, NOKIA, OLDER_MODIFIED, PLAIN, record_header
+
+_STANDARD, _NANOSECOND, _MODIFIED, _IXIA_NS, _IXIA_US = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34, 0x1C0001AC, 0x1C0001AB
+
+_VARIANTS = {  # magic number -> (bytes between the file header and the first record, nanoseconds per tick)
+    _STANDARD: (0, 1_000),
+    _NANOSECOND: (0, 1),
+    _MODIFIED: (0, 1_000),
+    _IXIA_NS: (4, 1),
+    _IXIA_US: (4, 1_000),
+}
+_HEADERS = {_STANDARD: (PLAIN, MODIFIED, NOKIA), _MODIFIED: (MODIFIED, OLDER_MODIFIED)}
+"""Record headers that go with a magic number, the likelier first; PLAIN with all others."""
+
+_FILE_HEADER = 24
+_RESERVED, _FCS = 0x03FF0000, 0xFC000000
+"""Bits of the link type: none of the first may be set; the second tell the length of the frame check sequence."""
+
+_SNOOP = b"snoop\0\0\0"
+SNOOP_HEADER = 16
+_SNOOP_VERSION = 2
+_SNOOP_LINK_TYPES = {0: 1, 2: 6, 4: 1, 8: 10}
+"""Datalink type of the file -> link type: IEEE 802.3, IEEE 802.5, Ethernet, FDDI."""
+
+_PCAPNG = b"\x0a\x0d\x0d\x0a"
+"""Type of a section header block, with which a pcapng file begins; the same in both byte orders."""
+_BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+
+Read = Callable[[int, int], bytes]
+"""Returns bytes of a file from an offset on: so many, fewer at its end."""
+
+
+def format_of(head: bytes) -> str | None:
+    """Return the format of a file by its first bytes; None if it is no capture."""
+    if byte_order(head) is not None:
+        return "pcap"
+    if head.startswith(_PCAPNG) and section_order(head) is not None:
+        return "pcapng"
+    return "snoop" if head.startswith(_SNOOP) else None
+
+
+def is_capture(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is pcap, pcapng or snoop."""
+    return format_of(head) is not None
+
+
+def byte_order(head: bytes) -> str | None:
+    """Return "<" or ">" for a file that begins with a pcap magic number, None for any other."""
+    for order in "<>":
+        if len(head) >= 4 and struct.unpack_from(order + "I", head)[0] in _VARIANTS:
+            return order
+    return None
+
+
+def section_order(block: bytes) -> str | None:
+    """Return "<" or ">" by the byte-order magic of a Section Header Block; None if it has none."""
+    return _BYTE_ORDERS.get(block[8:12])
+
+
+class FileHeader(NamedTuple):
+    """What the header of a pcap file says of its records: their byte order, nanoseconds per tick of the fraction of a second,
+    the size of a record header, where the first record begins, and whether the two lengths are exchanged, or may be."""
+
+    order: str
+    tick: int
+    record_header: int
+    first_record: int
+    exchanged: bool
+    perhaps_exchanged: bool
+    interface: Interface
+    damage: str | None
+
+
+def describe_pcap(read: Read, name: str) -> FileHeader:
+    """Parse the header of a pcap file, called `name` in errors. Raise CaptureError if it cannot be read."""
+    head = read(0, _FILE_HEADER)
+    order = byte_order(head) or "<"
+    if len(head) < _FILE_HEADER:
+        raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {_FILE_HEADER})")
+    magic, major, minor, _, _, snaplen, network = struct.unpack_from(order + "IHHIIII", head)
+    if major < 2:
+        raise CaptureError(f"{name}: pcap version {major}.{minor} is not supported")
+    more, tick = _VARIANTS[magic]
+    size = PLAIN
+    if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
+        size = record_header(read, _FILE_HEADER, order, snaplen, _HEADERS[magic])
+    # Before version 2.3 the two lengths stood the other way round; in 2.3 writers disagreed.
+    exchanged = (major, minor) < (2, 3) or major == 543
+    damage = None
+    if not is_known(network & 0xFFFF) or network & _RESERVED:
+        damage = words.unknown_link_type(network & ~_FCS)
+    interface = Interface(network & 0xFFFF, snaplen=snaplen)
+    return FileHeader(order, tick, size, _FILE_HEADER + more, exchanged, (major, minor) == (2, 3), interface, damage)
+
+
+def describe_snoop(head: bytes, name: str) -> Interface:
+    """Return the interface of a snoop file that begins with `head`. Raise CaptureError if it cannot be read."""
+    if len(head) < SNOOP_HEADER:
+        raise CaptureError(f"{name}: the file ends inside its header ({len(head)} bytes of {SNOOP_HEADER})")
+    version, datalink = struct.unpack_from(">8x2I", head)
+    if version != _SNOOP_VERSION:
+        raise CaptureError(f"{name}: snoop version {version} is not supported")
+    if datalink not in _SNOOP_LINK_TYPES:
+        raise CaptureError(f"{name}: snoop datalink type {datalink} cannot be read")
+    return Interface(_SNOOP_LINK_TYPES[datalink])
