@@ -17,7 +17,7 @@ from wiredoctor.core.heads import Head
 from wiredoctor.core.message import Exchange, Known, Message
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.rows import Rows
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import FOREVER, NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.core.message import Interim, Pauses
@@ -65,8 +65,6 @@ NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, 
 """Cells of a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells([NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5)
 """Cells of CLOSE from client_close_frame on, for a connection that is open."""
-FOREVER: Final = (1 << 62) - 1
-"""Later than any time, and after any frame."""
 
 
 class HeadCodes:

@@ -204,7 +204,7 @@ class Conversation:
 
     def hand_on(self, reader: Reader, found: Range) -> None:
         """Let a reader read a range in order, or hold it while the reader waits."""
-        if reader.waits:
+        if reader.waits or reader.stream.held is not None:
             reader.stream.hold(found, found.start)
             return
         reader.read(found)
@@ -257,14 +257,12 @@ class Conversation:
         held = reader.stream.held
         if held is None:
             return False
-        found = self.http.range
         count: i64 = len(held)
         done: i64 = 0
         begin = reader.pos
         while done < count and not reader.waits:
             piece = held[done]
-            piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
-            reader.read(found)
+            self.read_piece(reader, piece)
             if reader.waits and reader.pos < piece.end:
                 break
             reader.stream.held_bytes -= piece.end - piece.start
@@ -276,6 +274,12 @@ class Conversation:
             reader.stream.held = held[done:]
         self.is_forced = False
         return done > 0 or reader.pos != begin
+
+    def read_piece(self, reader: Reader, piece: Piece) -> None:
+        """Let a reader go on with a range that was kept."""
+        found = self.http.range
+        piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
+        reader.read(found)
 
     # segments
 
