@@ -37,7 +37,8 @@ def wake(talk: Conversation, clock: i64) -> None:
 def decide_next(talk: Conversation, clock: i64) -> bool:
     """Do what was due first, as of then; return False if nothing is due by now."""
     answer, first, second = answers_at(talk), talk.first.stream.gap_ends_at(), talk.second.stream.gap_ends_at()
-    due = min(answer, min(first, second))
+    gap = min(first, second)
+    due = min(answer, gap)
     if talk.deadline != NEVER:
         due = min(due, talk.deadline + 1)
     if due > clock:

@@ -103,6 +103,8 @@ class Reader:
         self.first: Message | None = None
         """The first and the newest message of the packet in hand."""
         self.newest: Message | None = None
+        self.dropped: Partial | None = None
+        """What looked like the beginning of a head until the packet in hand."""
         self.packet_end: i64 = NEVER
         """Offset after that packet."""
         self.waits_ack: i64 = NEVER
@@ -365,6 +367,7 @@ class Reader:
         if self.partial is not None:
             self.count += 1
             self.abandoned += 1
+            self.dropped = self.partial
             self.partial = None
 
     def skip_gap_in_head(self, found: Range) -> None:

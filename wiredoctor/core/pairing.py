@@ -139,6 +139,7 @@ class Conversation:
             if part.in_body or segment.opens_gap:
                 describe_body(self.http, reader, segment, previous, (own, peer), packet)
             reader.first = reader.newest = None
+            reader.dropped = None
         if self.oldest is not None:
             self.write_finished(segment)
         awaited = self.peer_of(reader)
@@ -296,6 +297,8 @@ class Conversation:
             part.in_body = first.end > first.head_end and end > first.head_end
         elif partial is not None and partial.offset <= start:
             part.message = message_id(self.number, reader.count, reader.direction)
+        elif reader.dropped is not None and reader.dropped.holds(start):
+            part.message = message_id(self.number, reader.count - 1, reader.direction)
         if last is not None and last.begin < end <= last.end:
             part.last_message = last.id
             part.ends_head = end == last.head_end
@@ -305,6 +308,8 @@ class Conversation:
                 part.body_bytes = end - max(start, last.head_end)
         elif partial is not None and partial.offset < end:
             part.last_message = message_id(self.number, reader.count, reader.direction)
+        elif reader.dropped is not None and reader.dropped.holds(end - 1):
+            part.last_message = message_id(self.number, reader.count - 1, reader.direction)
         part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.event_stream
 
     # protocol
