@@ -63,6 +63,14 @@ class Core:
         self.http.read(connection, packet, self.story.segment)
         self.story.settle(connection, packet)
 
+    def analyze(self, packets: Sequence[Sent] | bytes) -> None:
+        """Read these packets, or this capture, to its end."""
+        with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
+            file.write(packets if isinstance(packets, bytes) else to_pcap(packets))
+            file.flush()
+            self.read(file.name)
+        self.end()
+
     def end(self) -> None:
         """End what is open: the capture is over."""
         for connection in self.connections:
@@ -84,11 +92,7 @@ class Core:
 def analyzed(packets: Sequence[Sent] | bytes) -> Core:
     """The core after these packets, or this capture."""
     core = Core()
-    with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
-        file.write(packets if isinstance(packets, bytes) else to_pcap(packets))
-        file.flush()
-        core.read(file.name)
-    core.end()
+    core.analyze(packets)
     return core
 
 

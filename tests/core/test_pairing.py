@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from tests.core.talk import briefs, exchanges
+from tests.core.talk import Core, briefs, exchanges
+from tests.ladders import ladder_packets
 from wiredoctor import limits
+from wiredoctor.core.http1 import message_id
+from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segments import COLUMNS, SegmentRecorder
 
 GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
 OK = r'"HTTP/1.1 {} OK\r\nContent-Length: 2\r\n\r\nok"'
@@ -22,6 +26,8 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
 NEAR = "0.000 > S\n0.000 < S.\n0.000 > .\n"
 REQUEST = 27
 """Bytes of GET."""
+HEADERS = 54
+"""Bytes of a packet before its payload."""
 
 
 def test_a_response_that_was_captured_before_its_request() -> None:
@@ -30,6 +36,65 @@ def test_a_response_that_was_captured_before_its_request() -> None:
         0.0201 > P. {GET.format(0)} ack 1
     """
     assert briefs(talk, NEAR) == ["GET /0 -> 200 content-length 2 complete"]
+
+
+def test_a_request_that_was_not_captured_is_answered_before_the_next_one_is_read() -> None:
+    # both are read when the capture ends, within a second of the gap
+    talk = rf"""
+        0.020 > P. {GET.format(0)} uncaptured
+        0.030 < P. {OK.format(200)}
+        0.040 > P. {GET.format(1)}
+        0.050 < P. {OK.format(201)}
+    """
+    assert briefs(talk) == ["- -> 200 content-length 2 complete", "GET /1 -> 201 content-length 2 complete"]
+
+
+def test_what_waits_for_the_client_is_read_before_what_follows_a_later_gap() -> None:
+    talk = rf"""
+        0.020 > P. {GET.format(0)} uncaptured
+        0.030 < P. {OK.format(200)}
+        0.040 > P. {GET.format(1)}
+        0.050 < P. {OK.format(201)} uncaptured
+        0.060 > P. {GET.format(2)}
+        0.070 < P. {OK.format(202)}
+    """
+    seen = ["- -> 200 content-length 2 complete", "GET /1 -> -", "GET /2 -> 202 content-length 2 complete"]
+    assert briefs(talk) == seen
+
+
+def test_times_that_are_over_with_one_packet_are_over_in_their_order() -> None:
+    # the response waits until 1.03, the gap ends at 1.34; the next packet of any connection comes at 3
+    talk = rf"""
+        0.020 > P. {GET.format(0)} uncaptured
+        0.030 < P. {OK.format(200)}
+        0.340 > P. {GET.format(1)}
+        0.350 < P. {OK.format(201)}
+        3.000 > .
+        3.010 < .
+    """
+    assert briefs(talk) == ["- -> 200 content-length 2 complete", "GET /1 -> 201 content-length 2 complete"]
+
+
+def test_a_response_of_which_the_head_is_cut_waits_for_its_request() -> None:
+    talk = rf"""
+        0.010 > P. {GET.format(0)}
+        0.015 < P. {OK.format(200)}
+        0.0200 < P. {OK.format(201)} ack {1 + 2 * REQUEST} snap {HEADERS + 20}
+        0.0201 > P. {GET.format(1)} ack 42
+    """
+    found = exchanges(talk, NEAR)
+    assert [(row["request_target"], row["response_status"], row["response_end_reason"]) for row in found] == [
+        ("/0", 200, "complete"),
+        ("/1", 201, "hole"),
+    ]
+
+
+def test_a_head_that_is_cut_in_its_first_line_is_a_message_up_to_there() -> None:
+    core = Core()
+    core.story.recorder = SegmentRecorder()
+    core.analyze(ladder_packets(rf"{NEAR} 0.020 > P. {GET.format(0)} snap {HEADERS + 8}"))
+    messages = core.story.recorder.values[COLUMNS.index("message") :: len(COLUMNS)]
+    assert messages == [NEVER, NEVER, NEVER, message_id(0, 0, 0)]
 
 
 def test_a_request_that_comes_a_second_late_is_another_one() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor import limits
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.stream import CUT, GAP, PATIENCE, Piece, Range, Stream
 
 
@@ -48,20 +48,18 @@ def test_a_gap_ends_a_second_after_it_was_acknowledged() -> None:
     stream = Stream()
     stream.reached = 0
     stream.insert(piece(10, b"x", time=5), 3, 5)
-    assert not stream.gap_is_over(5 + 10 * PATIENCE)
+    assert stream.gap_ends_at() == FOREVER
     assert stream.waiting is not None
     stream.waiting.acknowledge(9, 20)
     stream.waiting.acknowledge(11, 40)
-    assert not stream.gap_is_over(40 + PATIENCE - 1)
-    assert stream.gap_is_over(40 + PATIENCE)
+    assert stream.gap_ends_at() == 40 + PATIENCE
 
 
 def test_an_old_ack_counts_from_the_bytes_after_the_gap() -> None:
     stream = Stream()
     stream.reached = 0
     stream.insert(piece(10, b"x", time=50), 10, 50)
-    assert not stream.gap_is_over(50 + PATIENCE - 1)
-    assert stream.gap_is_over(50 + PATIENCE)
+    assert stream.gap_ends_at() == 50 + PATIENCE
 
 
 def test_a_gap_that_is_given_up_lies_before_its_piece() -> None:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
-from wiredoctor.core.exchanges import FOREVER, SECOND
+from wiredoctor.core.exchanges import SECOND
 from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
-from wiredoctor.core.segment import NEVER
-from wiredoctor.core.stream import GAP
+from wiredoctor.core.segment import FOREVER, NEVER
+from wiredoctor.core.stream import GAP, PATIENCE, Piece
 
 if TYPE_CHECKING:
+    from wiredoctor.core.http1 import Reader
     from wiredoctor.core.pairing import Conversation
 
 
@@ -27,19 +28,40 @@ def watch_close(talk: Conversation, clock: i64) -> None:
 def wake(talk: Conversation, clock: i64) -> None:
     """Do what the time decides before a packet comes: give up gaps, read what waits, end what was open at a close."""
     talk.wakes_at = NEVER
+    while decide_next(talk, clock):
+        pass
     talk.clock = clock
-    for reader in (talk.first, talk.second):
-        while reader.stream.gap_is_over(clock):
-            talk.skip_gap(reader)
-        talk.wake_for_gap(reader)
+    write_known(talk)
+
+
+def decide_next(talk: Conversation, clock: i64) -> bool:
+    """Do what was due first, as of then; return False if nothing is due by now."""
+    answer, first, second = answers_at(talk), talk.first.stream.gap_ends_at(), talk.second.stream.gap_ends_at()
+    gap = min(first, second)
+    due = min(answer, gap)
+    if talk.deadline != NEVER:
+        due = min(due, talk.deadline + 1)
+    if due > clock:
+        if due < FOREVER:
+            talk.wake_at(due)
+        return False
+    talk.clock = max(talk.clock, due)
+    if due != answer:
+        if due == first:
+            talk.skip_gap(talk.first)
+        elif due == second:
+            talk.skip_gap(talk.second)
+        else:
+            end_at_deadline(talk, clock)
     if talk.first.stream.held is not None or talk.second.stream.held is not None:
         talk.resume()
-    write_known(talk)
-    if talk.deadline != NEVER:
-        if talk.deadline < clock:
-            end_at_deadline(talk, clock)
-        else:
-            talk.wake_at(talk.deadline + 1)
+    return True
+
+
+def answers_at(talk: Conversation) -> i64:
+    """Return when the response that waits for its request is read in any case; FOREVER if none waits."""
+    server = talk.reader_of(1 - max(talk.client, 0))
+    return server.waits_time + PATIENCE if server.waits else FOREVER
 
 
 def write_known(talk: Conversation) -> None:
@@ -119,17 +141,40 @@ def forget_ended(talk: Conversation) -> None:
 
 def flush(talk: Conversation) -> None:
     """Give up all gaps and read all that is held: nothing is waited for."""
+    first, second = take_pieces(talk, talk.first), take_pieces(talk, talk.second)
     talk.is_forced = True
-    for reader in (talk.first, talk.second):
-        reader.waits = False
-        while reader.stream.waiting is not None:
-            talk.skip_gap(reader)
-    while talk.first.stream.held is not None or talk.second.stream.held is not None:
-        for reader in (talk.reader_of(max(talk.client, 0)), talk.reader_of(1 - max(talk.client, 0))):
-            talk.is_forced = True
-            reader.waits = False
-            talk.read_held(reader)
-    talk.is_forced = True
+    i: i64 = 0
+    j: i64 = 0
+    while i < len(first) or j < len(second):
+        if j == len(second) or (i < len(first) and comes_first(talk, first[i], second[j])):
+            talk.read_piece(talk.first, first[i])
+            i += 1
+        else:
+            talk.read_piece(talk.second, second[j])
+            j += 1
+
+
+def take_pieces(talk: Conversation, reader: Reader) -> list[Piece]:
+    """Return all that a reader has not read, gaps included, in the order of the stream."""
+    stream = reader.stream
+    reader.waits = True
+    while stream.waiting is not None:
+        talk.skip_gap(reader)
+    reader.waits = False
+    held = stream.held
+    stream.held = None
+    stream.held_bytes = 0
+    return [] if held is None else held
+
+
+def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
+    """Return whether the bytes of direction 0 are read before those of direction 1: in the order of the capture, but those that
+    a response acknowledges before the response."""
+    if talk.client == 0:
+        return first.frame < second.frame or second.ack == NEVER or first.start < second.ack
+    if talk.client == 1:
+        return first.frame < second.frame and first.ack != NEVER and first.ack <= second.start
+    return first.frame < second.frame
 
 
 def skip_tail(talk: Conversation, direction: i64) -> None:

@@ -17,7 +17,7 @@ from wiredoctor.core.heads import Head
 from wiredoctor.core.message import Exchange, Known, Message
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.rows import Rows
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import FOREVER, NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.core.message import Interim, Pauses
@@ -65,8 +65,6 @@ NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, 
 """Cells of a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells([NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5)
 """Cells of CLOSE from client_close_frame on, for a connection that is open."""
-FOREVER: Final = (1 << 62) - 1
-"""Later than any time, and after any frame."""
 
 
 class HeadCodes:
@@ -282,14 +280,7 @@ class CloseRows(ExchangeRows):
             known_frame = max(frame, exchange.last_frame())
         out = self.rows.cells
         write_known(out, find_known(talk, known_frame, known_time, rtt_client, rtt_server))
-        if at_capture_end:
-            write_i64_le(out, talk.clock)
-        elif start != NEVER:
-            write_i64_le(out, max(start, known_time))
-        elif deadline != NEVER and deadline <= talk.clock:
-            write_i64_le(out, deadline)
-        else:
-            write_i64_le(out, talk.connection.end)
+        write_i64_le(out, find_final_at(talk, following, known_time, deadline, at_capture_end))
         write_i64_le(out, i64(is_last))
         write_i64_le(out, i64(at_capture_end))
         client.write(out)
@@ -312,17 +303,25 @@ class CloseRows(ExchangeRows):
         out = self.rows.cells
         known_time = exchange.last_time()
         known_frame: i64 = FOREVER
-        final_at = talk.connection.end
         if following is not None:
             known_frame = max(following.began_frame, exchange.last_frame())
-            final_at = max(following.began, known_time)
-        if at_capture_end:
-            final_at = talk.clock
         write_known(out, find_known(talk, known_frame, known_time, rtt_client, rtt_server))
-        write_i64_le(out, final_at)
+        write_i64_le(out, find_final_at(talk, following, known_time, NEVER, at_capture_end))
         write_i64_le(out, i64(following is None or following.request is None))
         write_i64_le(out, i64(at_capture_end))
         out.write(NOBODY_CLOSED)
+
+
+def find_final_at(talk: Conversation, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
+    """Return the time as of which a row of `closes` holds: the end of the capture, the beginning of the next exchange, the
+    deadline after a close, or the last packet of the connection."""
+    if at_capture_end:
+        return talk.clock
+    if following is not None:
+        return max(following.began, known_time)
+    if deadline != NEVER and deadline <= talk.clock:
+        return deadline
+    return talk.connection.end
 
 
 class FaultRows:

@@ -14,13 +14,13 @@ from wiredoctor import limits
 from wiredoctor.core import bursts, endings
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.exchanges import CLOSE, EXCHANGE, FOREVER, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
+from wiredoctor.core.exchanges import CLOSE, EXCHANGE, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import Conversation, clear
 from wiredoctor.core.rows import Rows
-from wiredoctor.core.segment import FIN, NEVER, RST, Segment
+from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range
 from wiredoctor.limits import Met
 

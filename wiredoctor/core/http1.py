@@ -103,6 +103,8 @@ class Reader:
         self.first: Message | None = None
         """The first and the newest message of the packet in hand."""
         self.newest: Message | None = None
+        self.dropped: Partial | None = None
+        """What looked like the beginning of a head until the packet in hand."""
         self.packet_end: i64 = NEVER
         """Offset after that packet."""
         self.waits_ack: i64 = NEVER
@@ -253,10 +255,7 @@ class Reader:
         ):
             self.reject_head(found, data or found.block[found.place(begin) : found.place(begin + size)], begin + size)
             return
-        if kind == RESPONSE and not talk.may_answer(found.ack, found.time):
-            self.waits = True
-            self.waits_ack, self.waits_time = found.ack, found.time
-            talk.wake_at(found.time + PATIENCE)
+        if kind == RESPONSE and self.has_to_wait(found.ack, found.time):
             return
         message = Message(self.take_id(), head, heads.target if kind == REQUEST else b"", heads.length)
         partial = self.partial
@@ -297,6 +296,16 @@ class Reader:
             message.pieces = pieces_of(head.fields, message.framing)
         if talk.has_too_many_requests:
             talk.give_up(exchange)
+
+    def has_to_wait(self, ack: i64, time: i64) -> bool:
+        """Return whether a response cannot be read yet: its request may come. Then go on when that is there, or time is over."""
+        talk = self.talk()
+        if talk.may_answer(ack, time):
+            return False
+        self.waits = True
+        self.waits_ack, self.waits_time = ack, time
+        talk.wake_at(time + PATIENCE)
+        return True
 
     def note_message(self, message: Message) -> None:
         """Note a message of the packet in hand."""
@@ -358,13 +367,17 @@ class Reader:
         if self.partial is not None:
             self.count += 1
             self.abandoned += 1
+            self.dropped = self.partial
             self.partial = None
 
     def skip_gap_in_head(self, found: Range) -> None:
         """Go on after bytes that are missing where a head is, or is expected."""
-        is_expected = self.partial is not None or self.count > 0 or self.talk().waiting is not None
+        partial = self.partial
+        if self.kind == RESPONSE and partial is not None and self.has_to_wait(partial.ack, partial.time):
+            return
+        is_expected = partial is not None or self.count > 0 or self.talk().waiting is not None
         self.note_gap_in_framing(found, is_expected)
-        if self.partial is not None:
+        if partial is not None:
             self.cut_head(IN_GAP)
         self.lose()
         self.pos = found.end

@@ -139,6 +139,7 @@ class Conversation:
             if part.in_body or segment.opens_gap:
                 describe_body(self.http, reader, segment, previous, (own, peer), packet)
             reader.first = reader.newest = None
+            reader.dropped = None
         if self.oldest is not None:
             self.write_finished(segment)
         awaited = self.peer_of(reader)
@@ -204,7 +205,7 @@ class Conversation:
 
     def hand_on(self, reader: Reader, found: Range) -> None:
         """Let a reader read a range in order, or hold it while the reader waits."""
-        if reader.waits:
+        if reader.waits or reader.stream.held is not None:
             reader.stream.hold(found, found.start)
             return
         reader.read(found)
@@ -257,14 +258,12 @@ class Conversation:
         held = reader.stream.held
         if held is None:
             return False
-        found = self.http.range
         count: i64 = len(held)
         done: i64 = 0
         begin = reader.pos
         while done < count and not reader.waits:
             piece = held[done]
-            piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
-            reader.read(found)
+            self.read_piece(reader, piece)
             if reader.waits and reader.pos < piece.end:
                 break
             reader.stream.held_bytes -= piece.end - piece.start
@@ -276,6 +275,12 @@ class Conversation:
             reader.stream.held = held[done:]
         self.is_forced = False
         return done > 0 or reader.pos != begin
+
+    def read_piece(self, reader: Reader, piece: Piece) -> None:
+        """Let a reader go on with a range that was kept."""
+        found = self.http.range
+        piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
+        reader.read(found)
 
     # segments
 
@@ -292,6 +297,8 @@ class Conversation:
             part.in_body = first.end > first.head_end and end > first.head_end
         elif partial is not None and partial.offset <= start:
             part.message = message_id(self.number, reader.count, reader.direction)
+        elif reader.dropped is not None and reader.dropped.holds(start):
+            part.message = message_id(self.number, reader.count - 1, reader.direction)
         if last is not None and last.begin < end <= last.end:
             part.last_message = last.id
             part.ends_head = end == last.head_end
@@ -301,6 +308,8 @@ class Conversation:
                 part.body_bytes = end - max(start, last.head_end)
         elif partial is not None and partial.offset < end:
             part.last_message = message_id(self.number, reader.count, reader.direction)
+        elif reader.dropped is not None and reader.dropped.holds(end - 1):
+            part.last_message = message_id(self.number, reader.count - 1, reader.direction)
         part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.event_stream
 
     # protocol

@@ -41,6 +41,10 @@ class Partial:
         self.tail = (self.tail + data)[-3:] if len(data) < 3 else data[-3:]
         self.has_line = self.has_line or b"\n" in data
 
+    def holds(self, offset: i64) -> bool:
+        """Return whether it has the byte at this offset."""
+        return self.offset <= offset < self.offset + self.size
+
     def join(self) -> bytes:
         """Return all of it."""
         return b"".join(self.parts)

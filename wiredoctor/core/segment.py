@@ -8,6 +8,8 @@ from mypy_extensions import i64
 
 NEVER: Final = -(1 << 62)
 """No value (as in wiredoctor.tables)."""
+FOREVER: Final = (1 << 62) - 1
+"""Later than any time, and after any frame."""
 
 FIN: Final = 0x01
 SYN: Final = 0x02

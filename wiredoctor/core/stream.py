@@ -11,7 +11,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import FOREVER, NEVER
 
 GAP: Final = -1
 """Bytes that no packet brought."""
@@ -168,13 +168,13 @@ class Stream:
             return limits.AHEAD
         return limits.BEHIND if count > limits.BEHIND.value else None
 
-    def gap_is_over(self, clock: i64) -> bool:
-        """Return whether the first gap will not be filled any more: where a gap ends without its bytes."""
+    def gap_ends_at(self) -> i64:
+        """Return when the first gap is given up, FOREVER if nothing but the end does: where a gap ends without its bytes."""
         waiting = self.waiting
         if waiting is None:
-            return False
+            return FOREVER
         since = waiting.acknowledged_at()
-        return since != NEVER and clock - since >= PATIENCE
+        return FOREVER if since == NEVER else since + PATIENCE
 
     def skip_gap(self, found: Range) -> None:
         """Give up the first gap: put it into a range, as of the packet after it."""
