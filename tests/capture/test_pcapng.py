@@ -15,7 +15,7 @@ from tests.capture.files import Packet
 from tests.capture.reading import contents, read
 from wiredoctor.capture import CaptureError, ClockSteps, open_capture
 
-MAX_TIME = 2**62 - 1
+MAX_TIME = 2**61 - 1
 
 SECTION = st.fixed_dictionaries(
     {

@@ -6,6 +6,8 @@ import pytest
 
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor import limits
+from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.records import LATEST
 from wiredoctor.core.segment import MILLISECOND, NEVER
 
 MS = MILLISECOND
@@ -31,6 +33,20 @@ def test_an_ack_answers_the_newest_segment_that_it_acknowledges() -> None:
     # half of the third is acknowledged: no segment is answered
     assert talk.server(41, ".", 5_001, 1_251).answered_time == NEVER
     assert talk.server(42, ".", 5_001, 1_301).answered_time == 22 * MS
+
+
+def test_data_that_was_captured_after_its_ack_is_not_answered_by_the_next_one() -> None:
+    talk = Talk()
+    talk.server(40, ".", 5_001, 1_101, 100)
+    talk.client(41, ".", 1_001, 5_101, 100)
+    # another 50 bytes were not captured
+    assert talk.server(90, ".", 5_101, 1_151).answered_time == NEVER
+
+
+def test_a_sum_of_round_trips_fits() -> None:
+    longest = 2 * LATEST
+    assert 0 < add_round_trips(longest, longest) < 1 << 62
+    assert add_round_trips(NEVER, 5) == 5
 
 
 def test_a_retransmission_is_not_answered() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.capture import files
 from tests.capture.test_fuzz import MUTATION, mutated
 from tests.capture.test_fuzz import SEEDS as FUZZED
 from tests.capture.test_snoop import CONTENT as SNOOP
@@ -17,7 +18,7 @@ from wiredoctor.capture import CaptureError, ClockSteps, longest_cut, open_captu
 from wiredoctor.capture.formats import is_capture
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.records import Records, Source
+from wiredoctor.core.records import LATEST, Records, Source
 from wiredoctor.tables import NEVER
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +128,28 @@ def test_every_truncation(seed: int) -> None:
 def test_growing_files(grow: int) -> None:
     for content in (SEEDS[0], SEEDS[-1], SEEDS[-2], SEEDS[-3]):
         check(content, 200, grow)
+
+
+def times_of(content: bytes) -> list[int]:
+    """The times of all packets by the core."""
+    rows, _ = by_core(Memory(content, len(content)))
+    return [row[0] for row in rows]
+
+
+def test_times_are_clipped_so_that_sums_of_three_fit() -> None:
+    years = 100 * 365 * 86_400 * 1_000_000
+    late = files.pcap([files.Packet(ticks, b"", 0) for ticks in (0, years, 5)])
+    early = files.pcap([files.Packet(ticks, b"", 0) for ticks in (years, 0)])
+    assert times_of(late) == [0, LATEST, 5_000]
+    assert times_of(early) == [0, -LATEST]
+    assert 3 * LATEST < 1 << 63
+
+
+def test_clocks_of_interfaces_that_lie_ages_apart() -> None:
+    # in seconds: the second clock counts from the far future, and its first number of 63 bits lies beyond that
+    out = files.section("<") + files.interface("<", resolution=0) + files.interface("<", resolution=0, offset=1 << 62)
+    out += files.enhanced("<", files.Packet(0, b"", 0)) + files.enhanced("<", files.Packet((1 << 63) - 1, b"", 0, 1))
+    assert times_of(out) == [0, LATEST]
 
 
 @settings(deadline=2_000, max_examples=400)

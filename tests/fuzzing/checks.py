@@ -33,7 +33,7 @@ CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u
 """What no text may hold: everything that a terminal or a reader could take for a command."""
 
 HUGE = 300 * 366 * 86_400.0
-"""Seconds: captures are clipped to 146 years either side of their first packet."""
+"""Seconds: captures are clipped to 73 years either side of their first packet."""
 
 Parsed = dict[str, Any]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from wiredoctor.tables import Columns
 
-MAX_TIME = (1 << 62) - 1
-"""ns. Times are clipped to +-146 years from the first packet, so that the difference of two times still fits 64 bits."""
+MAX_TIME = (1 << 61) - 1
+"""ns. Times are clipped to +-73 years from the first packet, so that sums of three times fit 64 bits."""
 
 NO_PACKET = -1
 """Link type of a record that counts as a frame and holds no packet (journal entries, system calls)."""

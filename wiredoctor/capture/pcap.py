@@ -13,6 +13,7 @@ from wiredoctor.capture import damage as words
 from wiredoctor.capture import lanes
 from wiredoctor.capture.formats import describe_pcap
 from wiredoctor.capture.gather import gather
+from wiredoctor.capture.model import MAX_TIME
 from wiredoctor.tables import SECOND, Array, Columns
 
 if TYPE_CHECKING:
@@ -139,4 +140,4 @@ class PcapReader:
         times = records["seconds"].astype(np.int64) * SECOND + records["fraction"].astype(np.int64) * self._tick
         if self.first_time is None and len(times):
             self.first_time = int(times[0])
-        return times - (self.first_time or 0)
+        return np.clip(times - (self.first_time or 0), -MAX_TIME, MAX_TIME)

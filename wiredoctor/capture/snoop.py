@@ -9,6 +9,7 @@ import numpy as np
 from wiredoctor import limits
 from wiredoctor.capture import damage as words
 from wiredoctor.capture.formats import SNOOP_HEADER, describe_snoop
+from wiredoctor.capture.model import MAX_TIME
 from wiredoctor.tables import SECOND, Array, Columns
 
 _RECORD = Struct(">6I")
@@ -44,7 +45,7 @@ class SnoopReader:
         if self.first_time is None and rows:
             self.first_time = int(time[0])
         return {
-            "time": time - (self.first_time or 0),
+            "time": np.clip(time - (self.first_time or 0), -MAX_TIME, MAX_TIME),
             "interface": np.zeros(len(rows), np.int32),
             "link_type": np.full(len(rows), self.interfaces[0].link_type, np.int32),
             "offset": offset.copy(),

@@ -32,19 +32,21 @@ def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, s
             segment.acked_bytes = ack - before
         own.acknowledged = ack
         if peer.flight is not None:
-            answer_flight(peer.flight, packet, segment, most)
+            answer_flight(peer.flight, before, packet, segment, most)
     if before == NEVER or segment.answered_time != NEVER:
         measure_round_trip(connection, own, peer, packet, segment, before == NEVER)
 
 
-def answer_flight(flight: Flight, packet: Packet, segment: Segment, most: i64) -> None:
-    """Find the newest segment that an ACK acknowledges first. Its sender delayed the ACK by the time since that segment was
-    seen, less the round trip to it."""
+def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment, most: i64) -> None:
+    """Find the newest segment that an ACK acknowledges first, after an ACK of `before`. Its sender delayed the ACK by the time
+    since that segment was seen, less the round trip to it."""
     segments = flight.segments
     end: i64 = len(segments)
     i = max(flight.unacknowledged, end - most)
     while i < end and segments[i].reached <= segment.ack:
-        segment.answered_time = segments[i].time
+        # what was captured after its ACK has been answered
+        if segments[i].reached > before:
+            segment.answered_time = segments[i].time
         i += 1
     flight.unacknowledged = i
     if segment.answered_time != NEVER and segment.rtt_own != NEVER:
@@ -87,7 +89,12 @@ def whole_round_trip(segment: Segment) -> i64:
     """Return the round trip from one end of the connection to the other; 0 while a part of it is unknown."""
     if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
         return 0
-    return min(segment.rtt_own, LONGEST) + min(segment.rtt_peer, LONGEST)
+    return add_round_trips(segment.rtt_own, segment.rtt_peer)
+
+
+def add_round_trips(first: i64, second: i64) -> i64:
+    """Return the sum of two round trips, of which none is known if it is negative."""
+    return min(max(first, 0), LONGEST) + min(max(second, 0), LONGEST)
 
 
 def announce_window(own: Side, peer: Side, peer_mss: i64, packet: Packet, segment: Segment) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import PreviousData, Side
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.message import RESPONSE, Message, Pauses
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
+from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
 from wiredoctor.core.sizes import is_small_data, judge_size
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def find_pause(packet: Packet, segment: Segment, previous: PreviousData, shortes
     """Return the time since the previous data; NEVER if it is no pause."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
-        shortest = max(shortest, 2 * (segment.rtt_own + segment.rtt_peer))
+        shortest = max(shortest, 2 * add_round_trips(segment.rtt_own, segment.rtt_peer))
     if pause >= shortest:
         return pause
     return NEVER
@@ -128,7 +129,7 @@ def note_pause(
         return
     if pause >= cutoffs.min_pause:
         pauses.application += 1
-        pauses.total += pause
+        pauses.total = min(pauses.total + pause, FOREVER)
         if len(pauses.frames) < 6:
             pauses.frames += [previous.frame, packet.frame]
             pauses.times += [previous.time, packet.time]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
+from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.exchanges import SECOND
 from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
 from wiredoctor.core.segment import FOREVER, NEVER
@@ -20,7 +21,7 @@ def watch_close(talk: Conversation, clock: i64) -> None:
     """Set the deadline at which a FIN or RST decides what is open: a second later, or two round trips."""
     if NEVER < talk.deadline <= clock:
         end_at_deadline(talk, clock)
-    rtt = max(talk.connection.first.rtt, 0) + max(talk.connection.second.rtt, 0)
+    rtt = add_round_trips(talk.connection.first.rtt, talk.connection.second.rtt)
     talk.deadline = max(talk.deadline, clock + max(SECOND, 2 * rtt))
     talk.wake_at(talk.deadline + 1)
 
@@ -46,13 +47,12 @@ def decide_next(talk: Conversation, clock: i64) -> bool:
             talk.wake_at(due)
         return False
     talk.clock = max(talk.clock, due)
-    if due != answer:
-        if due == first:
-            talk.skip_gap(talk.first)
-        elif due == second:
-            talk.skip_gap(talk.second)
-        else:
-            end_at_deadline(talk, clock)
+    if due == first:
+        talk.skip_gap(talk.first)
+    elif due == second:
+        talk.skip_gap(talk.second)
+    elif due != answer:
+        end_at_deadline(talk, clock)
     if talk.first.stream.held is not None or talk.second.stream.held is not None:
         talk.resume()
     return True

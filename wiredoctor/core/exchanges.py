@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
@@ -266,7 +267,7 @@ class CloseRows(ExchangeRows):
             frame, start = following.began_frame, following.began
         deadline: i64 = NEVER
         if server.time != NEVER and (frame == NEVER or server.frame < frame):
-            deadline = server.time + max(SECOND, 2 * (max(rtt_client, 0) + max(rtt_server, 0)))
+            deadline = server.time + max(SECOND, 2 * add_round_trips(rtt_client, rtt_server))
         is_last = following is None or following.request is None or (deadline != NEVER and start > deadline)
         if deadline != NEVER and exchange.began > deadline:
             # what began when all was over has a deadline of its own: that of the FIN or RST that answered it

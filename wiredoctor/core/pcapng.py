@@ -52,12 +52,11 @@ class InterfaceClock:
         fraction: i64 = 0
         if high < UNSIGNED and self.small > 0:
             ticks = high << 32 | low
-            seconds = ticks // self.small
+            seconds = min(ticks // self.small, LATEST)
             fraction = ticks % self.small * SECOND // self.small
         else:
             seconds, fraction = self.split(int(high) << 32 | int(low))
-        since = min(max(seconds - self.base, -FAR), FAR) * SECOND + fraction - self.rest
-        return min(max(since, -LATEST), LATEST)
+        return min(max(seconds - self.base, -FAR), FAR) * SECOND + fraction - self.rest
 
     def split(self, ticks: int) -> tuple[int, int]:
         """Return seconds and nanoseconds for ticks that may need more than 63 bits."""

@@ -17,8 +17,8 @@ from wiredoctor.core.unsigned import u32, u32_little
 BLOCK: Final = 1 << 18
 """Bytes of a file that are read at a time; a longer record takes what it needs."""
 
-LATEST: Final = (1 << 62) - 1
-"""As capture.model.MAX_TIME: no time is further from the first packet."""
+LATEST: Final = (1 << 61) - 1
+"""As capture.model.MAX_TIME: no time is further from the first packet, so that sums of three fit 64 bits."""
 
 assert LATEST == MAX_TIME
 
@@ -68,6 +68,7 @@ class Times:
 
     def add(self, packet: Packet, time: i64) -> None:
         """Set the time of the packet and the watermark at it."""
+        time = min(max(time, -LATEST), LATEST)
         self.last = time
         self.latest = max(self.latest, time)
         self.earliest = min(self.earliest, time)
