@@ -26,7 +26,9 @@ from wiredoctor.capture import (
     open_capture,
     open_merged,
 )
+from wiredoctor.capture.files import OpenFiles
 from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rereading import Rereading
@@ -79,6 +81,7 @@ def analyze(
     done: list[diagnosis.Done] = []
     incomplete: list[str] = []
     budget = Budget.of(max_spool)
+    files = OpenFiles(budget) if os.environ.get("WIREDOCTOR_STAGES") == "core" else None
     with diagnosis.without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
         failed = on_error or _raise
         cutoffs = rules.cutoffs(modules)
@@ -86,12 +89,14 @@ def analyze(
         def read(what: Input, tell: Progress) -> None:
             # nothing refers to a capture after its turn, unless it is kept: while it is mapped, it takes disk space
             with ExitStack() as opened:
-                file = opened.enter_context(_open(what, budget, failed))
-                incomplete.extend(file.incomplete)
+                file = opened.enter_context(_open(what, budget if files is None else files, failed))
                 one = _one(file, modules, cutoffs, list(chosen), epoch_packets, 1 if done else jobs, tell)
+                incomplete.extend(file.incomplete)
                 if keep:
                     opened.pop_all()
-                    one.again = Rereading(file, one.connections.scan, cutoffs, secrets=show_secrets)
+                    kept = _open(what, budget, failed) if isinstance(file, CaptureFiles) else file
+                    assert isinstance(kept, Capture)
+                    one.again = Rereading(kept, one.connections.scan, cutoffs, secrets=show_secrets)
                 done.append(one)
 
         captures = inputs(paths, failed, merge=merge)
@@ -124,15 +129,17 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
     return tell
 
 
-def _open(what: Input, budget: Budget, on_error: Callable[[str], None]) -> Capture:
+def _open(what: Input, budget: Budget | OpenFiles, on_error: Callable[[str], None]) -> Capture | CaptureFiles:
+    if isinstance(budget, OpenFiles):
+        return open_capture_files(what, budget, on_error)
     if len(what.files) == 1:
         return open_capture(what.name, max_spool=budget)
     return open_merged(what.files, what.name, on_error, rotation=what.rotation, max_spool=budget)
 
 
 def _one(
-    capture: Capture, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int, jobs: int,
-    tell: Progress,
+    capture: Capture | CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
+    jobs: int, tell: Progress,
 ) -> diagnosis.Done:  # fmt: skip
     folder = Folder()
     memory: dict[str, Any] = {}
@@ -140,17 +147,17 @@ def _one(
     def judge(found: Found) -> Found:
         return rules.judge(modules, found, memory)
 
-    if jobs > 1 and sys.platform == "linux" and capture.data.size >= SHARED_FROM:
+    if isinstance(capture, CaptureFiles):
+        from wiredoctor.engine.run import Analysis as CoreAnalysis
+
+        analysis = CoreAnalysis(capture, modules, folder, cutoffs, open_capture_records(capture))
+        analysis.run(epoch_packets, tell, judge)
+        found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
+    elif jobs > 1 and sys.platform == "linux" and capture.data.size >= SHARED_FROM:
         from wiredoctor import shares
 
         analysis, epochs, connections, exchanges = shares.analyse(capture, modules, cutoffs, folder, jobs, epoch_packets, tell)
         found = diagnosis.waiting(folder, map(judge, epochs))
-    elif os.environ.get("WIREDOCTOR_STAGES") == "core" and not capture.files:
-        from wiredoctor.engine.run import Analysis as CoreAnalysis
-
-        analysis = CoreAnalysis(capture, modules, folder, cutoffs)
-        analysis.run(epoch_packets, tell, judge)
-        found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
     else:
         analysis = Analysis(capture, modules, folder, cutoffs)
         analysis.run(epoch_packets, tell, judge)

@@ -142,9 +142,9 @@ class Capture:
         """When capturing ended, where the end of the (last) file says so."""
         if self.format != "pcapng":
             return None
-        from wiredoctor.capture.ending import ending
+        from wiredoctor.capture.ending import LONGEST, ending
 
-        return ending(self.data)
+        return ending(self.data[-LONGEST:].tobytes())
 
     @property
     def descriptor(self) -> int:

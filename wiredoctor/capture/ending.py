@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from wiredoctor.capture.blocks import read_options
 
-if TYPE_CHECKING:
-    from wiredoctor.tables import Array
-
 _STATISTICS, _FIXED, _COMMENT = 5, 24, 1
-_LONGEST = 1 << 10
+LONGEST = 1 << 10
 """Bytes of the block: more is not ours."""
 
 _SAID = re.compile(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packets")
@@ -30,11 +27,10 @@ class Ending(NamedTuple):
     packets: int
 
 
-def ending(data: Array) -> Ending | None:
-    """What the last block of a pcapng file says."""
-    if data.size < _FIXED:
+def ending(tail: bytes) -> Ending | None:
+    """Return what the last block of a pcapng file says, of which `tail` has the last LONGEST bytes."""
+    if len(tail) < _FIXED:
         return None
-    tail = data[-min(data.size, _LONGEST) :].tobytes()
     for order in "<>":
         (length,) = struct.unpack_from(order + "I", tail, len(tail) - 4)
         if not _FIXED <= length <= len(tail):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from wiredoctor.capture.capture import EPOCH, Capture
-from wiredoctor.capture.ending import Ending, ending
+from wiredoctor.capture.ending import LONGEST, Ending, ending
 from wiredoctor.capture.model import CaptureError, Records, readable
 from wiredoctor.capture.pcapng import PcapngReader
 from wiredoctor.capture.reserve import Reserve
@@ -90,7 +90,7 @@ class GrowingCapture(Capture):
     @property
     def ending(self) -> Ending | None:
         """When capturing ended, where what was written says so."""
-        return ending(self.data[: self._loaded])
+        return ending(self.data[max(self._loaded - LONGEST, 0) : self._loaded].tobytes())
 
     def __getitem__(self, place: slice) -> bytes:
         at, end = max(place.start or 0, 0), min(self._loaded, self._loaded if place.stop is None else place.stop)

@@ -154,7 +154,7 @@ def _spooled(source: BinaryIO, name: str, size: int | None, max_spool: int | Bud
     """size: bytes of the input as given, where it is a file."""
     from wiredoctor.capture.spool import spool
 
-    file, lost, cut = spool(source, name, is_capture, Budget.of(max_spool))
+    file, _, lost, cut = spool(source, name, is_capture, Budget.of(max_spool))
     if lost is not None and file.tell() < _LEAST:
         file.close()
         text = f"{name}: not one packet can be read: {lost}"

@@ -134,7 +134,7 @@ def _may_be_capture(path: str) -> bool:
     try:
         if not os.path.isfile(path):
             return False
-        with open(path, "rb") as file:
-            return is_capture(decompressed_head(file))
+        with open(path, "rb", buffering=0) as file:
+            return is_capture(decompressed_head(file)[0])
     except (OSError, CaptureError):
         return False

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 """Bytes read, decompressed and written at a time."""
 
+_HEAD = 64
+"""Bytes by which a format is recognized."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _INPUT = 1 << 14
@@ -111,17 +114,19 @@ def compression(head: bytes) -> str | None:
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
-def decompressed_head(source: Source) -> bytes:
-    """The first bytes of a file, of what is in it where it is compressed; less than 64 where there are no more."""
-    head = source.read(CHUNK) or b""
+def decompressed_head(source: Source, size: int = _HEAD) -> tuple[bytes, str | None]:
+    """Return the first bytes of what is in a file, unpacked if it is compressed: fewer than `size` if there are no more, and why
+    if it is damaged."""
+    head = source.read(size) or b""
     method = compression(head)
-    return head if method is None else _first(_chunks(method, _Pushback(head, source)), method)[0]
+    return (head, None) if method is None else _first(_chunks(method, _Pushback(head, source)), method, size)
 
 
 class Spooled(NamedTuple):
-    """A temporary file; `lost` and `cut` as in model.Source."""
+    """A temporary file; `lost` and `cut` as in files.CaptureFile."""
 
     file: BinaryIO
+    size: int
     lost: str | None
     cut: str | None
 
@@ -146,8 +151,8 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
     if budget.counts(compressed=compressed):
         budget.hold(file, size)
     if met is None:
-        return Spooled(file, damage or lost, None)
-    return Spooled(file, f"only the first {size} bytes were spooled: {met.over}", met.sentence(name, size))
+        return Spooled(file, size, damage or lost, None)
+    return Spooled(file, size, f"only the first {size} bytes were spooled: {met.over}", met.sentence(name, size))
 
 
 def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
@@ -163,13 +168,13 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
     return f"{name}: not a packet capture{inside} (begins with {shown})"
 
 
-def _first(chunks: Iterator[bytes], method: str | None) -> tuple[bytes, str | None]:
-    """Enough of the beginning to recognise it (a chunk may be a single byte), and why there is no more."""
+def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:
+    """Return the beginning, at least so many bytes (a chunk may be a single byte), and why there are no more."""
     head = b""
     try:
         for chunk in chunks:
             head += chunk
-            if len(head) >= 64:
+            if len(head) >= size:
                 break
     except Exception as error:  # noqa: BLE001 - five libraries, each with errors of its own
         return head, _lost(method, len(head), error)

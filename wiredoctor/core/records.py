@@ -15,7 +15,7 @@ from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u32, u32_little
 
 BLOCK: Final = 1 << 18
-"""Bytes of a file that are read at a time; a longer record takes what it needs."""
+"""Bytes of a file that are read at a time."""
 
 LATEST: Final = (1 << 61) - 1
 """As capture.model.MAX_TIME: no time is further from the first packet, so that sums of three fit 64 bits."""
@@ -65,6 +65,8 @@ class Times:
         self.interface: i64 = NEVER
         self.of_interface: Newest = Newest()
         """newest[interface]"""
+        self.is_stamped: bool = False
+        """Whether the newest packet has a time stamp."""
 
     def add(self, packet: Packet, time: i64) -> None:
         """Set the time of the packet and the watermark at it."""
@@ -74,11 +76,13 @@ class Times:
         self.earliest = min(self.earliest, time)
         packet.time = time
         packet.clock = self.latest
+        self.is_stamped = False
 
     def watch(self, packet: Packet) -> None:
-        """Count a step if the clock of the packet's interface was set back."""
+        """Count a step if the clock of the interface of this packet, which has a time stamp, was set back."""
         if packet.interface != self.interface:
             self.change_interface(packet.interface)
+        self.is_stamped = True
         newest = self.of_interface
         if newest.time - packet.time > LEAST and newest.frame > 0:
             self.steps.add(Step(packet.frame, packet.time, newest.frame, newest.time))
@@ -102,6 +106,8 @@ class Records:
     def __init__(self, source: Source) -> None:
         self.source: Source = source
         self.block: bytes = b""
+        self.block_size: i64 = BLOCK
+        """Bytes that are read at a time; a longer record takes what it needs."""
         self.size: i64 = 0
         """Bytes of the block."""
         self.begin: i64 = 0
@@ -131,6 +137,11 @@ class Records:
         """Note as damage what is missing of a record at the end of the file."""
         raise NotImplementedError
 
+    def locate(self, frame: i64) -> tuple[int, int] | None:
+        """Return the number of the file that a frame lies in, and its number there; None if there is one file."""
+        del frame
+        return None
+
     def has(self, size: i64) -> bool:
         """Return whether `size` bytes from `at` on are in the file, and read them into the block."""
         return self.at + size <= self.size or self.read_on(size)
@@ -139,7 +150,7 @@ class Records:
         """Read the block that begins at `at`; return whether it has `size` bytes."""
         self.begin += self.at
         self.at = 0
-        most: i64 = BLOCK
+        most = self.block_size
         if size > most:
             most = size
         self.block = self.source.read(self.begin, most)

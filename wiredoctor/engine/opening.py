@@ -1,12 +1,275 @@
-"""Opens the packet records of a capture, for the first pass over it and for every later one."""
+"""Opens captures, and the packet records of them, for the first pass and for every later one."""
 
 from __future__ import annotations
 
-from wiredoctor.capture import Capture
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from wiredoctor.capture import Capture, CaptureError, Input, NoRoom, TooManyFiles
+from wiredoctor.capture.ending import Ending
+from wiredoctor.capture.files import CaptureFile, Content, OpenFiles, find_descriptor, find_file, reason
+from wiredoctor.capture.formats import is_capture
+from wiredoctor.capture.model import readable
+from wiredoctor.capture.spool import not_a_capture
+from wiredoctor.core.chain import ChainRecords, Files
 from wiredoctor.core.formats import open_records
+from wiredoctor.core.packet import Packet
 from wiredoctor.core.records import Records, Source
 
+_FIRST_BLOCK = 1 << 12
+"""Bytes that are read of a file to find its first packet."""
+_HEAD, _LONGEST_HEAD = 1 << 16, 1 << 20
+"""Bytes that are unpacked of a compressed file for the same purpose; more than the longest packet if these are too few."""
+_LEAST = 24
+"""Bytes of a pcap file header."""
+_PAGE = 1 << 12
+"""Between the places of two files, so that nothing before the first byte of a file is taken for bytes of another."""
 
-def open_capture_records(capture: Capture) -> Records:
+
+class CaptureFiles:
+    """A capture that is open: one file, or several that are read as one; in a `rotation` equal interfaces are one.
+
+    `name` is what reports call it. Use it as a context manager; its records can be read as long as it is open.
+    """
+
+    def __init__(self, name: str, members: Sequence[CaptureFile], opened: OpenFiles, *, rotation: bool = False) -> None:
+        self.file = readable(name)
+        self.members = members
+        self.rotation = rotation
+        self.first_times: list[int | None] = [None] * len(members)
+        """ns since 1970 of the first packet of each file, if it has a time stamp."""
+        self.unread: list[str] = []
+        """A sentence for each file that is not among `members` because there was no room for it."""
+        self.first_pass: Records | None = None
+        """The records that were opened first."""
+        self._opened = opened
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files if there are several."""
+        return tuple(readable(one.name) for one in self.members) if len(self.members) > 1 else ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files as given."""
+        return sum(one.size for one in self.members)
+
+    @property
+    def first_time(self) -> int | None:
+        """Nanoseconds since 1970 of the first packet with a time stamp; None before it is read."""
+        return None if self.first_pass is None else self.first_pass.times.first
+
+    @property
+    def lost(self) -> str | None:
+        """What was lost of a single file before its packets were read; None if nothing."""
+        return self.members[0].lost if len(self.members) == 1 else None
+
+    @property
+    def incomplete(self) -> list[str]:
+        """A sentence for each file that a bound or a full disk cut off so far."""
+        return [*(one.cut for one in self.members if one.cut is not None), *self.unread]
+
+    @property
+    def ending(self) -> Ending | None:
+        """When capturing ended, if the end of the last file says it."""
+        try:
+            return self.members[-1].open().ending()
+        except CaptureError:  # it has gone since
+            return None
+
+    def locate(self, frame: int) -> tuple[str, int] | None:
+        """Return the name of the file that a frame lies in, as in `files`, and its number there; None if there is one file."""
+        found = None if self.first_pass is None else self.first_pass.locate(frame)
+        return None if found is None else (readable(self.members[found[0]].name), found[1])
+
+    def close(self) -> None:
+        """Close the files."""
+        self._opened.forget(self.members)
+
+    def __enter__(self) -> CaptureFiles:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_capture_records(capture: Capture | CaptureFiles) -> Records:
     """Return the records of an open capture, from its first packet on. Raise CaptureError if it is no capture file."""
-    return open_records(Source(capture.descriptor, 0), capture.file)
+    if isinstance(capture, Capture):
+        return open_records(Source(capture.descriptor, 0), capture.file)
+    if len(capture.members) > 1:
+        source = ChainSource(capture)
+        records = ChainRecords(source, _Members(capture, source), capture.first_times, capture.rotation)
+    else:
+        records = open_records(ContentSource(capture.members[0].open(), 0), capture.file)
+    if capture.first_pass is None:
+        capture.first_pass = records
+    return records
+
+
+def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str], None]) -> CaptureFiles:
+    """Open a capture of one file or of several. `on_error` is called with a line for each of several files that cannot be read,
+    which is left out. Raise CaptureError if nothing is left; NoRoom if there is no room to unpack anything."""
+    if len(what.files) == 1:
+        return _one_file(find_file(what.files[0], opened), opened)
+    members: list[CaptureFile] = []
+    first_times: list[int | None] = []
+    unread: list[str] = []
+    for name in what.files:
+        try:
+            member = find_file(name, opened)
+            first_times.append(_first_time(member))
+            members.append(member)
+        except NoRoom as error:
+            unread += error.sentences
+        except CaptureError as error:
+            on_error(str(error))
+    if not members:
+        text = f"{what.name}: none of these files can be read"
+        raise NoRoom(text, unread) if unread else CaptureError(text)
+    capture = CaptureFiles(what.name, members, opened, rotation=what.rotation)
+    capture.first_times, capture.unread = first_times, unread
+    return capture
+
+
+def open_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFiles:
+    """Open a plain capture file by its descriptor, which is duplicated. Raise CaptureError."""
+    return _one_file(find_descriptor(descriptor, name, opened), opened)
+
+
+def _one_file(file: CaptureFile, opened: OpenFiles) -> CaptureFiles:
+    capture = CaptureFiles(file.name, [file], opened)
+    first = open_records(ContentSource(file.open(), 0), file.name)
+    _check_first(first, file, file.lost)
+    capture.first_times = [first.times.first]
+    return capture
+
+
+def _first_time(file: CaptureFile) -> int | None:
+    """Return the time of the first packet of a file, None if it has none. Raise CaptureError if there is damage in its place."""
+    if file.compression is None:
+        first = open_records(ContentSource(file.open(), 0), file.name)
+        _check_first(first, file, file.lost)
+        return first.times.first
+    first, damage = _unpacked_records(file, _HEAD)
+    if first.damage is None and not first.next(Packet()):
+        first, damage = _unpacked_records(file, _LONGEST_HEAD)
+        _check_first(first, file, damage)
+    return first.times.first
+
+
+def _unpacked_records(file: CaptureFile, size: int) -> tuple[Records, str | None]:
+    """Return the records in the first bytes of what a compressed file holds, and why there are no more if it is damaged. Raise
+    CaptureError if it is no capture."""
+    try:
+        head, damage = file.head(size)
+    except OSError as error:
+        raise CaptureError(f"{file.name}: {reason(error)}") from None
+    if damage is not None and len(head) < _LEAST:
+        raise CaptureError(f"{file.name}: not one packet can be read: {damage}")
+    if not is_capture(head):
+        raise CaptureError(not_a_capture(file.name, head, file.compression))
+    return open_records(_Memory(head), file.name), damage
+
+
+def _check_first(records: Records, file: CaptureFile, lost: str | None) -> None:
+    """Read the first packet. Raise CaptureError if there is damage in its place."""
+    if records.damage is not None:  # the header alone says that no packet can be read
+        return
+    records.block_size = _FIRST_BLOCK
+    if records.next(Packet()):
+        return
+    records.end()
+    if records.damage is not None:
+        text = f"{file.name}: not one packet can be read: {lost or records.damage}"
+        raise NoRoom(text, [file.cut]) if file.cut is not None else CaptureError(text)
+
+
+class ContentSource(Source):
+    """What is in a capture file, as a source of records. `place`: that of its first byte among the bytes of all files."""
+
+    def __init__(self, content: Content, place: int) -> None:
+        super().__init__(-1, place)
+        self._content = content
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes of the file from `offset` on, fewer at its end or if it cannot be read."""
+        return self._content.read(offset, size)
+
+
+class _Memory(Source):
+    """The first bytes of a file."""
+
+    def __init__(self, head: bytes) -> None:
+        super().__init__(-1, 0)
+        self._head = head
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._head[offset : offset + size]
+
+
+class ChainSource(Source):
+    """The bytes of all files of a capture, by their place, also of those that have been read to their end."""
+
+    def __init__(self, capture: CaptureFiles) -> None:
+        super().__init__(-1, 0)
+        self._members = capture.members
+        self._places: list[int] = []
+        self._numbers: list[int] = []
+        self._end = 0
+
+    def add(self, number: int, size: int) -> int:
+        """Give places to the bytes of a file, and return the first."""
+        place = self._end
+        self._places.append(place)
+        self._numbers.append(number)
+        self._end += size + _PAGE
+        return place
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes of the file in which this place is, fewer at its end or if it cannot be read any more."""
+        i = bisect_right(self._places, offset) - 1
+        if i < 0:
+            return b""
+        try:
+            return self._members[self._numbers[i]].open().read(offset - self._places[i], size)
+        except CaptureError:
+            return b""
+
+
+class _Members(Files):
+    """The files of a capture, for ChainRecords."""
+
+    def __init__(self, capture: CaptureFiles, source: ChainSource) -> None:
+        super().__init__()
+        self._members = capture.members
+        self._source = source
+        self._name = capture.file
+
+    def open(self, number: int) -> Records | None:
+        """Return the records of a file; None if it cannot be read any more. Raise CaptureError if too many must be open."""
+        member = self._members[number]
+        try:
+            content = member.open()
+            return open_records(ContentSource(content, self._source.add(number, content.size)), member.name)
+        except TooManyFiles as error:
+            raise CaptureError(
+                f"{self._name}: so many compressed files overlap in time that they must be unpacked together, and only "
+                f"{error.allowed:,} files may be open: raise the limit (ulimit -n), or join the files in groups with mergecap"
+            ) from None
+        except CaptureError as error:
+            member.lost = str(error).removeprefix(f"{member.name}: ")
+            if isinstance(error, NoRoom):
+                [member.cut] = error.sentences
+            return None
+
+    def close(self, number: int, records: Records | None) -> str | None:
+        """Return what was lost of a file that has been read, with its name; None if nothing."""
+        member = self._members[number]
+        damage = member.lost or (None if records is None else records.damage)
+        return None if damage is None else f"{member.name}: {damage}"
+
+    def size(self, number: int) -> int:
+        """Return the bytes of a file as given."""
+        return self._members[number].size
