@@ -13,8 +13,7 @@ import polars as pl
 
 import wiredoctor
 from wiredoctor import limits, rules
-from wiredoctor.analysis import Analysis as NumpyAnalysis
-from wiredoctor.capture import Capture
+from wiredoctor.capture.model import Captured
 from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
@@ -25,6 +24,7 @@ from wiredoctor.waiting import Found, Waiting, together
 Rows = Spill | Joined
 
 if TYPE_CHECKING:
+    from wiredoctor.analysis import Analysis as NumpyAnalysis
     from wiredoctor.engine.run import Analysis as CoreAnalysis
 
     Analysis = NumpyAnalysis | CoreAnalysis
@@ -64,7 +64,7 @@ def waiting(folder: Folder, epochs: Iterable[Found]) -> Waiting:
 
 
 def diagnose(
-    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
+    capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
 ) -> Done:  # fmt: skip
     """A capture that has been read to its end. `judge` is handed the candidates of the summaries."""
@@ -75,7 +75,7 @@ def diagnose(
 
 
 def _settle(
-    capture: Capture, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
+    capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
@@ -112,7 +112,7 @@ def _settle(
         # what cannot be told explains nothing either
 
 
-def _located(finding: Finding, capture: Capture) -> Finding:
+def _located(finding: Finding, capture: Captured) -> Finding:
     """Add to each packet of the evidence the file that it lies in."""
     places = [capture.locate(step.frame) for step in finding.evidence]
     steps = zip(finding.evidence, places, strict=True)

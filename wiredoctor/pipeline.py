@@ -146,9 +146,10 @@ def _one(
         analysis, epochs, connections, exchanges = shares.analyse(capture, modules, cutoffs, folder, jobs, epoch_packets, tell)
         found = diagnosis.waiting(folder, map(judge, epochs))
     elif os.environ.get("WIREDOCTOR_STAGES") == "core" and not capture.files:
+        from wiredoctor.engine.opening import open_capture_records
         from wiredoctor.engine.run import Analysis as CoreAnalysis
 
-        analysis = CoreAnalysis(capture, modules, folder, cutoffs)
+        analysis = CoreAnalysis(capture, modules, folder, cutoffs, open_capture_records(capture))
         analysis.run(epoch_packets, tell, judge)
         found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.tables import Array
 
 _STATISTICS, _FIXED, _COMMENT = 5, 24, 1
-_LONGEST = 1 << 10
+LONGEST = 1 << 10
 """Bytes of the block: more is not ours."""
 
 _SAID = re.compile(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packets")
@@ -34,7 +34,7 @@ def ending(data: Array) -> Ending | None:
     """What the last block of a pcapng file says."""
     if data.size < _FIXED:
         return None
-    tail = data[-min(data.size, _LONGEST) :].tobytes()
+    tail = data[-min(data.size, LONGEST) :].tobytes()
     for order in "<>":
         (length,) = struct.unpack_from(order + "I", tail, len(tail) - 4)
         if not _FIXED <= length <= len(tail):

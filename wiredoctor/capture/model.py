@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
+    from wiredoctor.capture.ending import Ending
     from wiredoctor.tables import Columns
 
 MAX_TIME = (1 << 62) - 1
@@ -48,6 +49,44 @@ class TooManyFiles(CaptureError):
             "the limit (ulimit -n), or name fewer captures"
         )
         self.allowed = allowed
+
+
+class Captured(Protocol):
+    """What a diagnosis needs of a capture, besides its packets."""
+
+    @property
+    def file(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files, if several are read as one."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes, of all files."""
+        ...
+
+    @property
+    def first_time(self) -> int | None:
+        """Nanoseconds since 1970 of the first packet with a time stamp; None before it is read."""
+        ...
+
+    @property
+    def ending(self) -> Ending | None:
+        """When capturing ended, if the end of the (last) file says so."""
+        ...
+
+    @property
+    def lost(self) -> str | None:
+        """What was lost of a file before it could be read here; None if nothing was."""
+        ...
+
+    def locate(self, frame: int) -> tuple[str, int] | None:
+        """Return the name of the file that a frame lies in, as in `files`, and its number there; None if there is one file."""
+        ...
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

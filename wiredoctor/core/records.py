@@ -130,6 +130,11 @@ class Records:
         """Note as damage what is missing of a record at the end of the file."""
         raise NotImplementedError
 
+    def go_on_at(self, offset: i64) -> None:
+        """Read the next record at another offset of the file."""
+        self.begin, self.at = offset, 0
+        self.block, self.size = b"", 0
+
     def has(self, size: i64) -> bool:
         """Return whether `size` bytes from `at` on are in the file, and read them into the block."""
         return self.at + size <= self.size or self.read_on(size)

@@ -8,14 +8,15 @@ from dataclasses import fields
 import polars as pl
 
 from wiredoctor import limits, rules
-from wiredoctor.capture import Capture, ClockSteps
+from wiredoctor.capture import ClockSteps
 from wiredoctor.capture.linktypes import link_type_name
+from wiredoctor.capture.model import Captured
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
 from wiredoctor.core.loop import Core
+from wiredoctor.core.records import Records
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.engine.opening import open_capture_records
-from wiredoctor.engine.tables import take_tables
+from wiredoctor.engine.tables import Tables, take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
@@ -29,7 +30,14 @@ Progress = Callable[[float], None]
 class Analysis:
     """A capture, and what the rules have found in it."""
 
-    def __init__(self, capture: Capture, modules: Mapping[str, RuleModule], folder: Folder, cutoffs: Cutoffs) -> None:
+    def __init__(
+        self,
+        capture: Captured,
+        modules: Mapping[str, RuleModule],
+        folder: Folder,
+        cutoffs: Cutoffs,
+        records: Records,
+    ) -> None:
         self.capture = capture
         self.modules = modules
         self.folder = folder
@@ -38,15 +46,19 @@ class Analysis:
         self.connections = Spill(CONNECTIONS, folder)
         self.exchanges = Spill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
-        self.records = open_capture_records(capture)
+        self.records = records
         self.core = Core(self.records, _core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted)
 
     def run(self, batch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
         """Analyze the whole capture, this many packets at a time. `judge` is called with the candidates of each batch."""
-        size = max(self.capture.data.size, 1)
+        size = max(self.capture.size, 1)
         while self.core.run(batch_packets):
             self.found.append(judge(self._find()))
             progress(self.records.position / size)
+        self.finish(judge)
+
+    def finish(self, judge: Callable[[Found], Found]) -> None:
+        """Analyze what only the end of the capture decides."""
         self.records.end()
         for connections in self._last_connections():
             self.core.finish(connections, self.records.times.latest)
@@ -67,9 +79,14 @@ class Analysis:
     def _find(self) -> Found:
         """Return the candidates of all rules in what the core has written."""
         tables = take_tables(self.core)
-        self.exchanges.add(tables.pop("stored"))
-        self.connections.add(tables["connections"])
+        self._keep(tables)
+        del tables["stored"]
         return rules.find_candidates(self.modules, {**tables})
+
+    def _keep(self, tables: Tables) -> None:
+        """Keep the finished rows of exchanges and connections."""
+        self.exchanges.add(tables["stored"])
+        self.connections.add(tables["connections"])
 
     @property
     def earliest(self) -> int:
