@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extracting": {"findings", "replacement"},
     "rereading": {"cutoffs", "wiredoctor", "tables", "findings", "masking", "masked", "capture", "decode", "reader"},
     "reader": {"cutoffs", "tables", "spill", "analysis", "capture", "tcp"},
-    "certain": {"tables", "limits", "findings", "waiting", "analysis", "tcp", "http", "rules"},
+    "certain": {"tables", "limits", "findings", "waiting", "core", "engine", "rules"},
     "live": {
         "interfaces",
         "recording",
@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "findings",
         "spill",
         "waiting",
-        "analysis",
+        "engine",
         "diagnosis",
         "certain",
         "rereading",

@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from wiredoctor import http, limits, rules, tcp
-from wiredoctor.analysis import Analysis
+from wiredoctor import limits, rules
+from wiredoctor.core.connection import Connection
+from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.engine import undecided
+from wiredoctor.engine.live import LiveAnalysis
+from wiredoctor.engine.undecided import ANSWERED
 from wiredoctor.findings import Finding
 from wiredoctor.rules import RuleModule
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES
@@ -37,13 +41,14 @@ class Certain:
     `modules` are the rules that run, `chosen` those that are reported.
     """
 
-    analysis: Analysis
+    analysis: LiveAnalysis
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
-    _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(http.ANSWERED))
+    _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
-    _known: set[int] = field(default_factory=set[int])
+    _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
+    """The connections of the candidates by id; None if one is over."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
 
@@ -63,34 +68,35 @@ class Certain:
             if rows.height:
                 before = self._candidates.get(name)
                 self._candidates[name] = rows if before is None else pl.concat([before, rows], rechunk=True)
-        self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known)
+        self._watch({int(i) for rows in events.values() for i in rows["connection"].unique().to_list()} - self._known.keys())
 
-    def said(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
-        """Rows that were finished: of exchanges, and of connections that are over."""
+    def finish(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
+        """Keep finished rows: of exchanges, and of connections that are over."""
         if not self._known:
             return
         ids = pl.Series(list(self._known), dtype=pl.Int64).implode()
-        mine = exchanges.lazy().filter(pl.col("connection").is_in(ids)).select(http.ANSWERED).collect()
+        mine = exchanges.lazy().filter(pl.col("connection").is_in(ids)).select(ANSWERED).collect()
         if mine.height:
             self._exchanges = pl.concat([self._exchanges, mine], rechunk=True)
         over = connections.lazy().filter(pl.col("connection").is_in(ids)).collect()
         if over.height:
             self._connections = pl.concat([self._connections, over], rechunk=True)
+            self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """From now on what is said of these connections is kept; and what was said before."""
-        self._known |= fresh
+        """Keep what comes of these connections from now on; and what came before."""
         if not fresh:
             return
         a = self.analysis
-        slots = tcp.by_id(pl.Series(list(fresh)).to_numpy(), a.connecting)
-        some = [i for i in fresh if i not in slots or http.has_said(slots[i], a.reading)]
+        followed = {connection.id: connection for connection in a.core.flows.of_ids(fresh)}
+        self._known.update({i: followed.get(i) for i in fresh})
+        some = [i for i in fresh if i not in followed or undecided.has_rows(followed[i])]
         if not some:
             return
         ids = pl.Series(some, dtype=pl.Int64).implode()
-        before = a.exchanges.scan().filter(pl.col("connection").is_in(ids)).select(http.ANSWERED).collect()
+        before = a.exchanges.scan().filter(pl.col("connection").is_in(ids)).select(ANSWERED).collect()
         self._exchanges = pl.concat([self._exchanges, before]).unique(["connection", "exchange"], maintain_order=True)
-        gone = pl.Series([i for i in some if i not in slots], dtype=pl.Int64).implode()
+        gone = pl.Series([i for i in some if i not in followed], dtype=pl.Int64).implode()
         over = a.connections.scan().filter(pl.col("connection").is_in(gone)).collect()
         self._connections = pl.concat([self._connections, over], rechunk=True).unique("connection", maintain_order=True)
 
@@ -99,14 +105,13 @@ class Certain:
         if not self._candidates:
             return []
         a = self.analysis
-        slots = tcp.by_id(self._ids(self._candidates).to_numpy(), a.connecting)
-        states = [self._state(connection, slots.get(connection)) for connection in self._ids(self._candidates).to_list()]
+        states = [self._state(number, self._known[number]) for number in self._ids(self._candidates).to_list()]
         of = pl.DataFrame(states, schema=_STATES, orient="row")
         ready = self._ready(of)
         if ready.is_empty():
             return []
         candidates = self._with_theirs(ready["connection"].unique())
-        some = [slots[i] for i in self._ids(candidates).to_list() if i in slots]
+        some = [connection for i in self._ids(candidates).to_list() if (connection := self._known[i]) is not None]
         held: list[pl.DataFrame] = []
 
         def keep(core: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -119,7 +124,7 @@ class Certain:
 
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
-            pl.concat([self._exchanges, http.answered(some, a.reading)]).lazy(),
+            pl.concat([self._exchanges, undecided.answered(some)]).lazy(),
             file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep,
         )  # fmt: skip
         self._held = pl.concat([self._held, *held]).unique()
@@ -131,29 +136,23 @@ class Certain:
     def _ids(candidates: Mapping[str, pl.DataFrame]) -> pl.Series:
         return pl.concat([rows["connection"] for rows in candidates.values()]).unique()
 
-    def _rows_of(self, slots: list[int]) -> pl.DataFrame:
+    def _rows_of(self, connections: list[Connection]) -> pl.DataFrame:
         """The connections that are over, and these, as they are now."""
-        if not slots:
+        if not connections:
             return self._connections
-        a = self.analysis
-        now = CONNECTIONS.frame(tcp.connection_rows(slots, http.heard(slots, a.reading), a.connecting))
-        return pl.concat([self._connections, now])
+        return pl.concat([self._connections, undecided.rows_as_of(connections, self.analysis.latest)])
 
-    def _state(self, connection: int, slot: int | None) -> tuple[int, int, int, bool, bool]:
+    def _state(self, number: int, connection: Connection | None) -> tuple[int, int, int, bool, bool]:
         """A row of _STATES."""
-        if slot is None:
-            return connection, _FAR, _FAR, True, True
-        a = self.analysis
-        since, unknown = http.undecided_since(slot, a.reading)
-        shut, stalled = tcp.window_closed_since(slot, a.connecting), tcp.stalled_since(slot, a.connecting)
-        over = tcp.is_closed(slot, a.connecting) and http.all_said(slot, a.reading) and since == _FAR
-        begun = tcp.client_is_known(slot, a.connecting)
-        no_http = http.is_not_http(slot, a.reading, begun=begun)
-        if not (begun or no_http or http.client_is_known(slot, a.reading)):
+        if connection is None:
+            return number, FOREVER, FOREVER, True, True
+        since, unknown = undecided.undecided_since(connection)
+        no_http = undecided.is_not_http(connection)
+        if not (undecided.client_is_known(connection) or no_http):
             since = unknown = 0
-        shut = _FAR if shut is None else shut
-        since = since if stalled is None else min(since, stalled)
-        return connection, min(since, shut), min(unknown, shut), over, no_http
+        shut = undecided.window_closed_since(connection)
+        since = min(since, undecided.stalled_since(connection))
+        return number, min(since, shut), min(unknown, shut), undecided.is_over(connection), no_http
 
     def _ready(self, of: pl.DataFrame) -> pl.DataFrame:
         """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""
@@ -191,10 +190,6 @@ class Certain:
             if rows.is_empty():
                 del self._candidates[name]
         left = self._ids(self._candidates) if self._candidates else pl.Series([], dtype=pl.Int64)
-        self._known = set(left.to_list())
+        self._known = {i: self._known[i] for i in left.to_list()}
         self._exchanges = self._exchanges.filter(pl.col("connection").is_in(left.implode()))
         self._connections = self._connections.filter(pl.col("connection").is_in(left.implode()))
-
-
-_FAR = 1 << 62
-"""Later than any time."""

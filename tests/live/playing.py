@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from tests.pipeline import recording
 from wiredoctor import rules
-from wiredoctor.capture.growing import GrowingCapture
+from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.findings import Finding, Report
 from wiredoctor.live import Order, Ring, Session
 from wiredoctor.live.recorder_client import Event, Progress
@@ -116,8 +116,15 @@ def block_ends(data: bytes) -> list[int]:
     return ends
 
 
-def play(files: list[tuple[Path, int]], stops: list[Stop], *, removed: Sequence[int] = (), ring: Ring | None = None) -> Played:
-    """Analyses a stream as it comes, up to one of these places after the other."""
+def play(
+    files: list[tuple[Path, int]],
+    stops: list[Stop],
+    *,
+    removed: Sequence[int] = (),
+    ring: Ring | None = None,
+    looks: int = 0,
+) -> Played:
+    """Analyses a stream as it comes, up to one of these places after the other; with more `looks` if it needs them."""
     modules = rules.with_causes(catalogue(), catalogue())
     rules.begin(modules)
     player = Player(files, stops, removed, order=Order((), "", ring=ring))
@@ -126,7 +133,7 @@ def play(files: list[tuple[Path, int]], stops: list[Stop], *, removed: Sequence[
     at_once = patch.multiple("wiredoctor.live.session", TICK=0.0, LONGEST_TICK=0.0)
     with at_once, GrowingCapture(str(files[0][0])) as capture:
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
-        for _ in range(2 * len(stops) + 100):  # more than it can take
+        for _ in range(2 * len(stops) + 100 + looks):  # more than it can take
             if session.over:
                 break
             news = session.look(0.0)

@@ -66,6 +66,19 @@ def test_recordings(path: Path, tmp_path: Path) -> None:
     assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
 
 
+@pytest.mark.parametrize("path", ONE_EACH[::9], ids=lambda path: path.stem)
+def test_how_many_packets_are_analyzed_at_once_makes_no_difference(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops = pcapng(path, tmp_path / "trace.pcapng")
+    expected = of_file(tmp_path / "trace.pcapng")
+    for batch in (1, 7, session.BATCH):
+        monkeypatch.setattr(session, "BATCH", batch)
+        played = play([(tmp_path / "trace.pcapng", 0)], [stops[-1]], looks=len(stops))
+        assert_true_to(played)
+        assert as_json(played.report) == expected
+
+
 def test_thresholds_are_those_of_the_session(tmp_path: Path) -> None:
     """Runs of so few segments have no row without that."""
     trace = tmp_path / "trace.pcapng"

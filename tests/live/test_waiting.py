@@ -9,7 +9,7 @@ from typing import Any, cast
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Player, pcapng
 from wiredoctor import rules
-from wiredoctor.capture.growing import GrowingCapture
+from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.live import Session
 from wiredoctor.live.recorder_client import Event
 from wiredoctor.rules import catalogue

@@ -18,6 +18,7 @@ from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
 from wiredoctor.core.recent import IP_ID_AND_OPTIONS, Recent
+from wiredoctor.tables import SCRATCH
 
 WITHIN: Final = 100_000_000
 """ns. Two records of one packet lie no further apart; a sender's own timeout is at least 200 ms on common systems."""
@@ -76,6 +77,16 @@ class Copies:
             if packet.clock - recent.clock <= WITHIN and packet.frame - recent.frame <= self.most:
                 return
             self.oldest += 1
+
+    def first_place(self) -> i64:
+        """Return the place in the capture of the first byte that may be compared; SCRATCH if there is none."""
+        at = self.oldest
+        while at < self.next:
+            recent = self.ring[at & self.mask]
+            if recent.place < SCRATCH:
+                return recent.place - recent.payload()
+            at += 1
+        return SCRATCH
 
     def next_recent(self) -> Recent:
         """Return an object for the newest packet."""

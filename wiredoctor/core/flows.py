@@ -49,6 +49,8 @@ class Flows:
         self.held: list[int] = [0] * BUCKETS
         """Connections of each bucket."""
         self.count: i64 = 0
+        self.closed: i64 = 0
+        """How many of the connections are closed, and only kept for late packets."""
         self.retired: list[Connection] = []
         self.closing: list[Closing] = []
         self.closing_first: i64 = 0
@@ -103,6 +105,8 @@ class Flows:
     def retire(self, connection: Connection) -> None:
         """Forget a connection; its next packet opens a new one."""
         self.count -= 1
+        if connection.closed:
+            self.closed -= 1
         self.held[connection.bucket] -= 1
         del self.connections[connection.key]
         backward = reverse(connection.key)
@@ -116,12 +120,21 @@ class Flows:
         found.sort(key=connection_id)
         return found
 
+    def of_ids(self, ids: set[int]) -> list[Connection]:
+        """Return the connections with these ids, as far as they are followed."""
+        found: list[Connection] = []
+        for key, connection in self.connections.items():
+            if connection.id in ids and key == connection.key:
+                found.append(connection)
+        return found
+
     def is_followed(self, connection: Connection) -> bool:
         """Return whether the connection is not retired."""
         return self.connections.get(connection.key) is connection
 
     def keep_closed(self, connection: Connection) -> None:
         """Keep a connection that has just closed for late packets; it is forgotten when its retention is over."""
+        self.closed += 1
         self.closing.append(Closing(connection))
         if self.due == NEVER_DUE:
             self.due = connection.last_clock + self.retention

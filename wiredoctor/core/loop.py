@@ -74,6 +74,8 @@ class Core:
         self.story.settle(connection, packet)
         if connection.closed and not was_closed:
             self.flows.keep_closed(connection)
+        elif was_closed and not connection.closed:
+            self.flows.closed -= 1  # a SYN was refused, and a later one was answered
 
     def retire(self, clock: i64) -> None:
         """End the connections for which no packet will come any more."""

@@ -142,6 +142,11 @@ class Records:
         del frame
         return None
 
+    def go_on_at(self, offset: i64) -> None:
+        """Read the next record at another offset of the file."""
+        self.begin, self.at = offset, 0
+        self.block, self.size = b"", 0
+
     def has(self, size: i64) -> bool:
         """Return whether `size` bytes from `at` on are in the file, and read them into the block."""
         return self.at + size <= self.size or self.read_on(size)

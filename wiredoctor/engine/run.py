@@ -16,7 +16,7 @@ from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Records
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.engine.tables import take_tables
+from wiredoctor.engine.tables import Tables, take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
@@ -55,6 +55,10 @@ class Analysis:
         while self.core.run(batch_packets):
             self.found.append(judge(self._find()))
             progress(min(self.records.position / size, 1.0))
+        self.finish(judge)
+
+    def finish(self, judge: Callable[[Found], Found]) -> None:
+        """Analyze what only the end of the capture decides."""
         self.records.end()
         for connections in self._last_connections():
             self.core.finish(connections, self.records.times.latest)
@@ -75,9 +79,14 @@ class Analysis:
     def _find(self) -> Found:
         """Return the candidates of all rules in what the core has written."""
         tables = take_tables(self.core)
-        self.exchanges.add(tables.pop("stored"))
-        self.connections.add(tables["connections"])
+        self._keep(tables)
+        del tables["stored"]
         return rules.find_candidates(self.modules, {**tables})
+
+    def _keep(self, tables: Tables) -> None:
+        """Keep the finished rows of exchanges and connections."""
+        self.exchanges.add(tables["stored"])
+        self.connections.add(tables["connections"])
 
     @property
     def earliest(self) -> int:

@@ -1,4 +1,4 @@
-"""A live capture: what one process writes, this one reads, epoch by epoch, through the same stages as a file.
+"""A live capture: what one process writes, this one reads and analyzes as it comes, with the same core as a file.
 
 It ends as a file does: the report is what `analyze` says of what was written. Until then findings are told as soon as nothing
 that may come can change them (`certain`).
@@ -15,11 +15,11 @@ from math import inf
 from typing import Any
 
 from wiredoctor import diagnosis, limits, rules
-from wiredoctor.analysis import Analysis
-from wiredoctor.capture import EPOCH, CaptureError, open_descriptor
-from wiredoctor.capture.growing import GrowingCapture
+from wiredoctor.capture import CaptureError, open_descriptor
 from wiredoctor.certain import Certain
 from wiredoctor.durations import duration_text
+from wiredoctor.engine.growing import GrowingCapture
+from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.masking import showing
@@ -29,6 +29,9 @@ from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.waiting import Found
+
+BATCH = 20_000
+"""Packets that are analyzed at once, at the most: what happens meanwhile waits for them."""
 
 TICK = 0.2
 """Seconds between two looks at what has come, at the least: each costs the same for one packet as for a thousand."""
@@ -129,9 +132,9 @@ class Session:
     ) -> None:
         self._capture, self._recorder = capture, recorder
         self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
-        self._analysis = Analysis(capture, modules, Folder(rows), rules.cutoffs(modules), endless=True)
+        self._analysis = LiveAnalysis(capture, modules, Folder(rows), rules.cutoffs(modules))
         self._certain = Certain(self._analysis, modules, chosen)
-        self._analysis.listener = self._certain.said
+        self._analysis.listener = self._certain.finish
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
@@ -186,10 +189,10 @@ class Session:
                 news.findings += self._analyse()
                 self._watch_clock(news)
                 break
-            if now >= until or self._recorder.over:
+            if not self._capture.behind and not self._recorder.over:
+                news.findings += self._pass_time()
+            if now >= end or self._recorder.over or news.findings:
                 break
-        if not self._capture.behind and not self._recorder.over:
-            news.findings += self._pass_time()
         self._tell_damage(news)
 
     def _hear(self, events: list[Event], news: News) -> None:
@@ -210,7 +213,7 @@ class Session:
         """The ring goes on. What is not read yet is kept though it is removed, as much again as the ring holds; more is lost."""
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
-        if least > self._capture.position:
+        if least > self._capture.records.position:
             if not self._lost:
                 news.notes.append(
                     "the analysis is so far behind that the ring overwrites what it has not read: see --ring, --filter"
@@ -220,20 +223,16 @@ class Session:
 
     def _tell_damage(self, news: News) -> None:
         """Somebody else has written into the file, or cut it off."""
-        damage = self._capture.damage
+        damage = self._capture.records.damage
         if damage is not None and not self._damaged:
             self._damaged = True
             news.notes.append(f"the file was changed while it was written: {damage}; what follows is not analysed")
 
     def _analyse(self) -> list[Finding]:
-        """The next epoch."""
+        """Analyze what comes next, and return the findings that are certain now."""
         begun = time.monotonic()
-        found: list[Finding] = []
-        records = next(self._analysis.records(EPOCH), None)
-        if records is not None:
-            self._found(self._analysis.step(self._analysis.decode(records)))
-            found = self._certain.tell()
-            self._capture.release(records.ends)
+        self._found(self._analysis.step(BATCH))
+        found = self._certain.tell()
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
             self._analysis.forget(self._found_in)
@@ -245,7 +244,7 @@ class Session:
     def _silent_until(self) -> int | None:
         """Up to when everything has come (ns since the first packet), where nothing is behind; None before the first, and
         where nothing is read any more."""
-        first = self._capture.first_time if self._capture.damage is None else None
+        first = self._capture.first_time if self._capture.records.damage is None else None
         late = LATE.get(self._recorder.progress.backend, 1.0)
         return None if first is None else self._clock() - first - round(late * SECOND)
 
@@ -289,8 +288,8 @@ class Session:
         if c.behind and c.first_time is not None:
             lag = max(self._clock() - c.first_time - a.latest, 0) / SECOND
         return Status(
-            backend=told.backend, captured=told.packets, analysed=c.packets, dropped=told.dropped,
-            connections=a.connecting.next_id, open=len(a.connecting.flow_keys) - len(a.connecting.closing),
+            backend=told.backend, captured=told.packets, analysed=c.records.frame, dropped=told.dropped,
+            connections=a.core.flows.next_id, open=a.open_connections,
             exchanges=a.exchanges.rows, lag=lag, behind=c.behind, waiting=self._certain.waiting,
         )  # fmt: skip
 
@@ -302,7 +301,7 @@ class Session:
         def judge(found: Found) -> Found:
             return rules.judge(self._modules, found, self._memory)
 
-        a.found.append(judge(a.end()))
+        a.finish(judge)
         done = diagnosis.diagnose(
             self._capture, a, self._modules, self._chosen, a.found, a.connections, a.exchanges, judge
         )  # fmt: skip
@@ -318,7 +317,9 @@ class Session:
             if descriptor is not None:
                 with suppress(CaptureError):
                     kept = open_descriptor(descriptor, self.order.file)
-                    made.again[done.summary.file] = Rereading(kept, done.connections.scan, a.cutoffs, secrets=self._secrets)
+                    made.again[done.summary.file] = Rereading(
+                        kept, done.connections.scan, rules.cutoffs(self._modules), secrets=self._secrets
+                    )
         made.incomplete += self._why_incomplete()
         return made
 
@@ -326,6 +327,7 @@ class Session:
         """Return a sentence for each reason why the capture does not reach its end."""
         reason, text = self.ended
         found = [f"The capture ended early: {text}."] if reason in ("full", "backend", "died", "signal") else []
-        if self._unreadable or self._capture.damage is not None:
-            found.append(f"The capture was read only in part: {self._unreadable or self._capture.damage}.")
+        damage = self._unreadable or self._capture.records.damage
+        if damage:
+            found.append(f"The capture was read only in part: {damage}.")
         return found

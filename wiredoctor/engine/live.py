@@ -1,0 +1,86 @@
+"""A capture that is written while it is analyzed, perhaps for days: what comes is analyzed, and what is old is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import polars as pl
+
+from wiredoctor import limits
+from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.growing import GrowingCapture
+from wiredoctor.engine.run import Analysis
+from wiredoctor.engine.tables import Tables
+from wiredoctor.rules import RuleModule
+from wiredoctor.spill import Folder, Window
+from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
+from wiredoctor.waiting import Found, Waiting
+
+_ALL = 1 << 62
+
+_OF_CONNECTIONS = (
+    *(pl.col(f"{side}_{what}").clip(0, 1) for side in ("client", "server") for what in ("packets", "unseen_bytes")),
+    *(pl.col(name) for name in ("protocol", "handshake", "closed_by")),
+)
+_OF_EXCHANGES = tuple(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason"))
+"""What a report counts of all rows, also of those that are not kept."""
+
+
+class LiveAnalysis(Analysis):
+    """An analysis of what has been written so far. `listener` is called with finished rows of exchanges and connections."""
+
+    def __init__(
+        self, capture: GrowingCapture, modules: Mapping[str, RuleModule], folder: Folder, cutoffs: Cutoffs
+    ) -> None:  # fmt: skip
+        super().__init__(capture, modules, folder, cutoffs, capture.records)
+        begun = pl.coalesce("request_start", "response_start")
+        self.found = Waiting(folder, apart=False)
+        self.connections = Window(CONNECTIONS, folder, time=pl.col("end"), kinds=_OF_CONNECTIONS)
+        self.exchanges = Window(STORED_EXCHANGES, folder, time=begun, kinds=_OF_EXCHANGES)
+        self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
+        self._growing = capture
+
+    def step(self, most: int) -> Found:
+        """Analyze at most this many packets of those that have come, and return the candidates of all rules."""
+        if not self.core.run(most) and self._growing.behind:
+            self.records.end()
+        return self._find()
+
+    def pass_time(self, clock: int) -> Found:
+        """Return the candidates of what is decided because nothing came until `clock` (ns since the first packet).
+
+        What counts packets, or compares their times, does not change by this.
+        """
+        self.core.http.pass_time(clock)
+        return self._find()
+
+    @property
+    def deadline(self) -> int | None:
+        """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
+        alarm = self.core.http.next_alarm
+        return None if alarm == FOREVER else alarm
+
+    def needed_from(self) -> int:
+        """Return the first offset of the capture that may be read again."""
+        return self.core.copies.first_place()
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are not closed."""
+        return self.core.flows.count - self.core.flows.closed
+
+    def forget(self, needed: Collection[int]) -> None:
+        """Forget rows that no rule will look at, and the oldest candidates, but not the rows of connections that are `needed`.
+
+        Twice as many exchanges stay as are compared: the order of their ends is not that of their starts.
+        """
+        before = self.latest - limits.COMPARED_TIME.value
+        self.connections.forget(before, _ALL, needed)
+        self.exchanges.forget(before, 2 * limits.COMPARED_EXCHANGES.value, needed)
+        self.found.forget(limits.CANDIDATES.value)
+
+    def _keep(self, tables: Tables) -> None:
+        super()._keep(tables)
+        if self.listener is not None:
+            self.listener(tables["stored"], tables["connections"])

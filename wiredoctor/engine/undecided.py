@@ -1,0 +1,181 @@
+"""What may still change of a connection, and which of its exchanges are answered though they have no row of `closes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import polars as pl
+
+from wiredoctor.core.connection import Closure, Connection, Side, Waits
+from wiredoctor.core.connections import ConnectionRows
+from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.core.http1 import Reader
+from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
+from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.segment import NEVER
+from wiredoctor.engine.tables import connection_frame
+from wiredoctor.tables import END_REASONS, EXCHANGES
+
+ANSWERED = (
+    *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
+    *("response_server", "request_start", "response_start", "response_end", "response_end_reason"),
+)
+"""Columns of tables.EXCHANGES: what findings say of an exchange, and when it was."""
+
+
+def conversation_of(connection: Connection) -> Conversation | None:
+    """Return the HTTP of a connection; None if it has carried nothing."""
+    conversation = connection.conversation
+    assert conversation is None or isinstance(conversation, Conversation)
+    return conversation
+
+
+def undecided_since(connection: Connection) -> tuple[int, int]:
+    """Return the times from which on something may change what is reported of exchanges, FOREVER if nothing may.
+
+    The first is when the first request began whose response is not over, the second when the first began of which the response
+    is unknown; or when a head began that is not complete, or bytes came after a gap.
+    """
+    conversation = conversation_of(connection)
+    if conversation is None:
+        return FOREVER, FOREVER
+    lacking = [time for reader in _readers(conversation) for time in _lacking(reader)]
+    unfinished = [exchange.began for exchange in _open(conversation) if not _is_final(exchange)]
+    unknown = [exchange.began for exchange in _open(conversation) if not _is_answered(exchange)]
+    return min([*lacking, *unfinished], default=FOREVER), min([*lacking, *unknown], default=FOREVER)
+
+
+def window_closed_since(connection: Connection) -> int:
+    """Return when the earliest window was closed of which it is unknown what waited for it; FOREVER without one."""
+    closures: list[Closure | None] = []
+    for waits in _waits(connection):
+        closures += [waits.zero_window, waits.short_window]
+    return min((closure.closed_time for closure in closures if closure is not None), default=FOREVER)
+
+
+def stalled_since(connection: Connection) -> int:
+    """Return when the earliest stall began that only the next ACK may show: FOREVER without one, NEVER if that is unknown.
+
+    What it shows is that a retransmission ended a time without progress, or that a probe sent what was held back.
+    """
+    if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
+        return NEVER
+    return min((waits.stall.progress_time for waits in _waits(connection) if waits.stall is not None), default=FOREVER)
+
+
+def client_is_known(connection: Connection) -> bool:
+    """Return whether a SYN or a head shows which side is the client."""
+    conversation = conversation_of(connection)
+    return has_begun(connection) or (conversation is not None and conversation.client >= 0)
+
+
+def has_begun(connection: Connection) -> bool:
+    """Return whether the beginning of the connection was captured: a SYN."""
+    return connection.first.syn_frame != NEVER or connection.second.syn_frame != NEVER
+
+
+def is_not_http(connection: Connection) -> bool:
+    """Return whether no exchange will be read on a connection: what is no message from its beginning on will hardly become
+    one."""
+    conversation = conversation_of(connection)
+    if conversation is None or conversation.next_index:
+        return False
+    silent = (OFF, TLS, SEEK) if has_begun(connection) and conversation.client < 0 else (OFF, TLS)
+    return all(reader.mode in silent for reader in _readers(conversation))
+
+
+def is_over(connection: Connection) -> bool:
+    """Return whether a connection is closed and nothing is open on it, nor waits for the time after a close."""
+    conversation = conversation_of(connection)
+    if not connection.closed or undecided_since(connection)[0] != FOREVER:
+        return False
+    return conversation is None or (conversation.oldest is None and conversation.deadline == NEVER)
+
+
+def has_rows(connection: Connection) -> bool:
+    """Return whether rows of `closes` were written of a connection."""
+    conversation = conversation_of(connection)
+    return conversation is not None and conversation.next_index > sum(1 for _ in _open(conversation))
+
+
+def answered(connections: Iterable[Connection]) -> pl.DataFrame:
+    """Return the exchanges of connections that are answered and have no row of `closes`: columns ANSWERED."""
+    rows = [
+        _row(conversation, exchange)
+        for connection in connections
+        if (conversation := conversation_of(connection)) is not None
+        for exchange in _open(conversation)
+        if _is_answered(exchange)
+    ]
+    return pl.DataFrame(rows, schema={name: EXCHANGES.schema[name] for name in ANSWERED}, orient="row")
+
+
+def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
+    """Return the rows that open connections would have now, in tables.CONNECTIONS."""
+    rows, contents = ConnectionRows(), list[Conversation | None]()
+    for connection in connections:
+        conversation = conversation_of(connection)
+        rows.write(connection, -1 if conversation is None else conversation.client, clock)
+        contents.append(conversation)
+    return connection_frame(rows, contents)
+
+
+def _readers(conversation: Conversation) -> tuple[Reader, Reader]:
+    return conversation.first, conversation.second
+
+
+def _waits(connection: Connection) -> list[Waits]:
+    sides: tuple[Side, Side] = (connection.first, connection.second)
+    return [side.waits for side in sides if side.waits is not None]
+
+
+def _open(conversation: Conversation) -> Iterator[Exchange]:
+    """Yield the exchanges without a row of `closes`."""
+    exchange = conversation.oldest
+    while exchange is not None:
+        yield exchange
+        exchange = exchange.next
+
+
+def _lacking(reader: Reader) -> Iterator[int]:
+    """Yield times of what a reader cannot read yet; 0 if it waits and nothing shows since when."""
+    stream = reader.stream
+    if reader.partial is not None:
+        yield reader.partial.time
+    if stream.waiting is not None:
+        yield stream.waiting.pieces[0].time
+    if stream.held:
+        yield stream.held[0].time
+    elif reader.waits:
+        yield 0
+
+
+def _is_final(exchange: Exchange) -> bool:
+    return exchange.request_done and exchange.response_done
+
+
+def _is_answered(exchange: Exchange) -> bool:
+    """Return whether the request is over and its response has begun; if a 100 was expected, whether the exchange is final."""
+    if _is_final(exchange):
+        return True
+    request, response = exchange.request, exchange.response
+    expects = request is not None and request.head.fields.expect_continue
+    return exchange.request_done and not expects and response is not None and response.start != NEVER
+
+
+def _row(conversation: Conversation, exchange: Exchange) -> tuple[object, ...]:
+    request, response = exchange.request, exchange.response
+    done = response is not None and exchange.response_done
+    return (
+        conversation.number,
+        exchange.index,
+        request.head.method if request else "",
+        request.target.decode("latin-1") if request else "",
+        request.head.fields.user_agent if request else "",
+        response.head.status if response else None,
+        response.head.fields.server if response else "",
+        request.start if request else None,
+        response.start if response else None,
+        response.end_time if response else None,
+        END_REASONS[response.reason if response is not None and done else AT_CAPTURE_END],
+    )
