@@ -137,6 +137,15 @@ def _open(what: Input, budget: Budget | OpenFiles, on_error: Callable[[str], Non
     return open_merged(what.files, what.name, on_error, rotation=what.rotation, max_spool=budget)
 
 
+def _shareable_bytes(capture: Capture | CaptureFiles) -> int:
+    """Return the bytes that every process would read; 0 if each would have to unpack several files by itself."""
+    if isinstance(capture, Capture):
+        return capture.data.size
+    if len(capture.members) == 1:
+        return capture.members[0].open().size
+    return 0 if any(one.compression for one in capture.members) else capture.size
+
+
 def _one(
     capture: Capture | CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
     jobs: int, tell: Progress,
@@ -147,13 +156,21 @@ def _one(
     def judge(found: Found) -> Found:
         return rules.judge(modules, found, memory)
 
-    if isinstance(capture, CaptureFiles):
+    shared = jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM
+    if shared and isinstance(capture, CaptureFiles):
+        from wiredoctor.engine import processes
+
+        analysis, batches, connections, exchanges = processes.analyze(
+            capture, modules, cutoffs, folder, jobs, epoch_packets, tell
+        )  # fmt: skip
+        found = diagnosis.waiting(folder, map(judge, batches))
+    elif isinstance(capture, CaptureFiles):
         from wiredoctor.engine.run import Analysis as CoreAnalysis
 
         analysis = CoreAnalysis(capture, modules, folder, cutoffs, open_capture_records(capture))
         analysis.run(epoch_packets, tell, judge)
         found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
-    elif jobs > 1 and sys.platform == "linux" and capture.data.size >= SHARED_FROM:
+    elif shared:
         from wiredoctor import shares
 
         analysis, epochs, connections, exchanges = shares.analyse(capture, modules, cutoffs, folder, jobs, epoch_packets, tell)

@@ -6,12 +6,14 @@ A connection is a pair of endpoints. A SYN with another initial sequence number 
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import Final
 
 from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.connection import Connection
+from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u16, u32
@@ -39,10 +41,25 @@ class Closing:
         self.clock: i64 = connection.last_clock
 
 
+class Share:
+    """The connections that one of several processes follows: those of every `count`th bucket."""
+
+    def __init__(self, number: i64, count: i64) -> None:
+        self.number: i64 = number
+        self.count: i64 = count
+        self.opened: BytesWriter = BytesWriter()
+        """The frame in which each connection began, by id, as little-endian 64-bit integers."""
+
+    def has(self, key: bytes) -> bool:
+        """Return whether the connection with this packet.key belongs to the share."""
+        return bucket(key) % self.count == self.number
+
+
 class Flows:
     """The connections that are followed. `retired` collects those that are over; the loop empties it."""
 
-    def __init__(self, met: Met) -> None:
+    def __init__(self, met: Met, share: Share | None = None) -> None:
+        self.share: Share | None = share
         self.connections: dict[bytes, Connection] = {}
         """By packet.key; the key of a direction is entered when its first packet comes."""
         self.next_id: i64 = 0
@@ -55,6 +72,8 @@ class Flows:
         self.closing: list[Closing] = []
         self.closing_first: i64 = 0
         """Index of the first of them that is still kept."""
+        self.closed_before: list[tuple[int, int, Connection]] = []
+        """Closed connections with later packets than when they were queued: last frame, its clock, a heap."""
         self.due: i64 = NEVER_DUE
         """The watermark at which it may be forgotten."""
         self.met: Met = met
@@ -96,6 +115,8 @@ class Flows:
         """Return a new connection, which begins with this packet."""
         connection = Connection(self.next_id, packet.key)
         connection.bucket = bucket(packet.key)
+        if self.share is not None:
+            write_i64_le(self.share.opened, packet.frame)
         self.next_id += 1
         self.count += 1
         self.held[connection.bucket] += 1
@@ -149,26 +170,41 @@ class Flows:
                 self.make_room()
 
     def expire(self, frame: i64, clock: i64) -> None:
-        """Retire closed connections whose retention is over."""
-        closing, at = self.closing, self.closing_first
+        """Retire closed connections whose retention is over: each at the same record, whatever other connections there are."""
+        closing, at, late = self.closing, self.closing_first, self.closed_before
         self.due = NEVER_DUE
         while at < len(closing):
             oldest = closing[at]
-            if clock - oldest.clock < self.retention or frame - oldest.frame < self.retained_packets:
-                self.due = max(oldest.clock + self.retention, clock)
+            if not self.is_over(oldest.frame, oldest.clock, frame, clock):
                 break
             at += 1
-            connection = oldest.connection
-            if not connection.closed or not self.is_followed(connection):
-                continue
-            if connection.last_frame > oldest.frame:
-                closing.append(Closing(connection))
-            else:
-                self.retire(connection)
+            self.retire_closed(oldest.connection, oldest.frame)
+        while late:
+            last_frame, last_clock, connection = late[0]
+            if not self.is_over(last_frame, last_clock, frame, clock):
+                break
+            heappop(late)
+            self.retire_closed(connection, last_frame)
         if 2 * at > len(closing):
             del closing[:at]
             at = 0
         self.closing_first = at
+
+    def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
+        """Return whether the retention of a closed connection with this last packet is over; note when it is, if it is not."""
+        if clock - last_clock >= self.retention and frame - last_frame >= self.retained_packets:
+            return True
+        self.due = min(self.due, max(last_clock + self.retention, clock))
+        return False
+
+    def retire_closed(self, connection: Connection, last_frame: i64) -> None:
+        """Retire a closed connection unless it has had later packets than this one."""
+        if not connection.closed or not self.is_followed(connection):
+            return
+        if connection.last_frame > last_frame:
+            heappush(self.closed_before, (connection.last_frame, connection.last_clock, connection))
+        else:
+            self.retire(connection)
 
     def make_room(self) -> None:
         """Retire the longest silent connections of buckets that hold too many, closed ones first."""

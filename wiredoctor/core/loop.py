@@ -8,7 +8,7 @@ from wiredoctor.core.connection import Connection
 from wiredoctor.core.connections import ConnectionRows
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.flows import Flows
+from wiredoctor.core.flows import Flows, Share
 from wiredoctor.core.general import CapturePlaces, General
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
@@ -22,16 +22,20 @@ from wiredoctor.limits import Met
 
 
 class Core:
-    """A capture on its way through the core. Tables are written in `story.stalls`, `http` and `connections`."""
+    """A capture on its way through the core. Tables are written in `story.stalls`, `http` and `connections`. Only the connections
+    of the share are followed; None: all."""
 
-    def __init__(self, records: Records, cutoffs: Cutoffs, met: Met, with_messages: bool, with_bursts: bool) -> None:
+    def __init__(
+        self, records: Records, cutoffs: Cutoffs, met: Met, with_messages: bool, with_bursts: bool, share: Share | None = None
+    ) -> None:  # fmt: skip
+        self.share: Share | None = share
         self.records: Records = records
         self.packet: Packet = Packet()
         self.headers: Headers = Headers()
         self.general: General = General(self.headers)
         places = CapturePlaces(records.source, self.general)
         self.copies: Copies = Copies(places)
-        self.flows: Flows = Flows(met)
+        self.flows: Flows = Flows(met, share)
         self.story: Story = Story(cutoffs, met)
         self.story.places = places
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)
@@ -42,7 +46,7 @@ class Core:
 
     def run(self, most: i64) -> i64:
         """Read at most this many records; return how many there were."""
-        records, packet, flows, http = self.records, self.packet, self.flows, self.http
+        records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
         count: i64 = 0
         while count < most and records.next(packet):
             count += 1
@@ -51,7 +55,7 @@ class Core:
             kind = self.headers.read(packet)
             if kind == DECLINED:
                 kind = self.general.read(packet)
-            if kind == SEGMENT:
+            if kind == SEGMENT and (share is None or share.has(packet.key)):
                 self.step(packet)
             flows.pass_time(packet.frame, packet.clock)
             if flows.retired:

@@ -59,6 +59,8 @@ class Story:
 
     def follow(self, connection: Connection, packet: Packet) -> None:
         """Set what the past of a connection says about a packet."""
+        if packet.frame > self.next_forgetting:
+            self.forget(packet.frame)
         segment = self.segment
         if packet.key == connection.key:
             segment.direction = 0
@@ -85,9 +87,12 @@ class Story:
         acks.announce_window(own, peer, handshake.segment_size(peer.mss, connection, packet), packet, segment)
         if packet.flags & (FIN | RST):
             closes.close(connection, own, packet, segment)
-        if packet.frame >= self.next_forgetting:
-            self.flights = flight.forget_old(self.flights, packet.frame)
-            self.next_forgetting = packet.frame + FORGET_EVERY
+
+    def forget(self, frame: i64) -> None:
+        """Forget old first copies at the last multiple of FORGET_EVERY before a frame, whichever connections are followed."""
+        newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
+        self.flights = flight.forget_old(self.flights, newest)
+        self.next_forgetting = newest + FORGET_EVERY
 
     def settle(self, connection: Connection, packet: Packet) -> None:
         """Write the events that a packet completes, and keep what it is to those after it."""

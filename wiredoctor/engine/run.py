@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from wiredoctor.capture.linktypes import link_type_name
 from wiredoctor.capture.model import Captured
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
+from wiredoctor.core.flows import Share
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Records
 from wiredoctor.cutoffs import Cutoffs
@@ -21,14 +23,14 @@ from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, STORED_EXCHANGES
+from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, STORED_EXCHANGES
 from wiredoctor.waiting import Found, Waiting
 
 Progress = Callable[[float], None]
 
 
 class Analysis:
-    """A capture, and what the rules have found in it."""
+    """A capture, and what the rules have found in it; of a share of its connections, if several processes analyze it."""
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class Analysis:
         folder: Folder,
         cutoffs: Cutoffs,
         records: Records,
+        share: Share | None = None,
     ) -> None:
         self.capture = capture
         self.modules = modules
@@ -47,7 +50,9 @@ class Analysis:
         self.exchanges = Spill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
         self.records = records
-        self.core = Core(self.records, _core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted)
+        self.core = Core(self.records, _core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
+        self.is_first = share is None or share.number == 0
+        """Report what belongs to no connection."""
 
     def run(self, batch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
         """Analyze the whole capture, this many packets at a time. `judge` is called with the candidates of each batch."""
@@ -60,9 +65,11 @@ class Analysis:
     def finish(self, judge: Callable[[Found], Found]) -> None:
         """Analyze what only the end of the capture decides."""
         self.records.end()
+        last: list[Found] = []
         for connections in self._last_connections():
             self.core.finish(connections, self.records.times.latest)
-            self.found.append(judge(self._find()))
+            last.append(self._find())
+        self.found.append(judge(join_found(self.modules, last)))
 
     def _last_connections(self) -> Iterator[list[Connection]]:
         """Yield the connections that are still open, as many as are finished at once."""
@@ -81,6 +88,8 @@ class Analysis:
         tables = take_tables(self.core)
         self._keep(tables)
         del tables["stored"]
+        if not self.is_first:
+            tables["oddities"] = ODDITIES.empty()
         return rules.find_candidates(self.modules, {**tables})
 
     def _keep(self, tables: Tables) -> None:
@@ -136,6 +145,16 @@ class Analysis:
             not_analysed=_by_count(general.not_analyzed()), encapsulations=_by_count(general.encapsulations()),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
         )  # fmt: skip
+
+
+def join_found(modules: Mapping[str, RuleModule], parts: Sequence[Found]) -> Found:
+    """Return candidates of several parts as those of one."""
+    frames: dict[str, list[pl.DataFrame]] = {}
+    for part in parts:
+        for name, rows in part.items():
+            frames.setdefault(name, []).append(rows)
+    found = rules.joined(modules, {name: partial(pl.concat, rows) for name, rows in frames.items()})
+    return {name: rows for name, rows in found.items() if isinstance(rows, pl.DataFrame)}
 
 
 _OF_STEPS = ("frame", "time", "frame_before", "time_before")

@@ -1,0 +1,120 @@
+"""The shares of several processes come to the tables of one: each connection is followed as if there were no others."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.core.test_records import RECORDINGS
+from tests.ladders import to_pcap
+from tests.tcp.test_crowds import CHECK, OPEN, crowd
+from wiredoctor import limits, rules
+from wiredoctor.core import story
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.flows import Share
+from wiredoctor.core.formats import open_records
+from wiredoctor.core.loop import Core
+from wiredoctor.core.records import Source
+from wiredoctor.engine.processes import number_connections
+from wiredoctor.engine.tables import take_tables
+from wiredoctor.limits import Met
+from wiredoctor.spill import renumbered
+from wiredoctor.tables import MESSAGE_BITS, SECOND
+
+SMALL = {
+    limits.OPEN: OPEN, limits.CROWD_CHECK: CHECK, limits.RETENTION: SECOND // 5, limits.RETAINED_PACKETS: 30, limits.HOLES: 1,
+    limits.COPIES: 8, limits.UNACKNOWLEDGED: 2, limits.FIRST_COPIES: 16, limits.AHEAD: 2_000, limits.BEHIND: 2,
+    limits.PIPELINED: 2, limits.INTERIM: 1, limits.HEAD: 300, limits.TEXT: 10, limits.CHUNK_LINE: 8, limits.WAITING: 2,
+    limits.DATAGRAMS: 2, limits.REMEMBERED_HEADS: 3,
+}  # fmt: skip
+"""Limits that recordings reach."""
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that recordings reach."""
+    for limit, value in SMALL.items():
+        monkeypatch.setattr(limit, "value", value)
+
+
+class Run:
+    """What the core writes of a capture, or of a share of its connections."""
+
+    def __init__(self, path: Path, share: Share | None = None) -> None:
+        cutoffs, wanted = Cutoffs(), rules.cutoffs(rules.catalogue())
+        for one in fields(wanted):
+            setattr(cutoffs, one.name, getattr(wanted, one.name))
+        self.met = Met()
+        with path.open("rb") as file:
+            records = open_records(Source(os.dup(file.fileno()), 0), path.name)
+        self.core = Core(records, cutoffs, self.met, True, True, share)
+        while self.core.run(50_000):
+            pass
+        self.core.finish(self.core.flows.open_connections(), records.times.latest)
+        os.close(records.source.descriptor)
+        self.tables = take_tables(self.core)
+
+
+def with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
+    """Return rows with the ids of the whole capture, and those of their messages."""
+    low = 1 << MESSAGE_BITS
+    for name in rows.columns:
+        if name.endswith("message") and name not in ("request_message", "response_message") and rows[name].dtype == pl.Int64:
+            rows = rows.with_columns((pl.lit(ids).gather(pl.col(name) // low) * low + pl.col(name) % low).alias(name))
+    return renumbered(rows.lazy(), ids, rows.columns).collect()
+
+
+def join(shares: list[Run]) -> dict[str, list[str]]:
+    """Return the rows of all shares, as text and sorted."""
+    opened = [run.core.share.opened.getvalue() for run in shares if run.core.share is not None]
+    numbers = number_connections(opened)
+    parts = [{name: with_ids(rows, ids) for name, rows in run.tables.items()} for run, ids in zip(shares, numbers, strict=True)]
+    return {name: texts(pl.concat([part[name] for part in parts])) for name in parts[0]}
+
+
+def texts(rows: pl.DataFrame) -> list[str]:
+    """Return rows as text, sorted."""
+    return sorted(map(str, rows.iter_rows()))
+
+
+def is_equal(path: Path, count: int) -> bool:
+    """Return whether so many shares come to the tables, counts and limits of one process."""
+    whole = Run(path)
+    shares = [Run(path, Share(number, count)) for number in range(count)]
+    met = Met()
+    met.join(run.met.counts for run in shares)
+    # each share reads all packets, and so finds what is odd in them
+    expected = {name: texts(rows) * (count if name == "oddities" else 1) for name, rows in whole.tables.items()}
+    assert join(shares) == {name: sorted(rows) for name, rows in expected.items()}
+    assert met.counts == whole.met.counts
+    assert sum(run.core.duplicates for run in shares) == whole.core.duplicates
+    assert [run.core.general.not_analyzed() for run in shares] == [whole.core.general.not_analyzed()] * count
+    return True
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("path", RECORDINGS[4::60], ids=lambda path: path.stem)
+def test_recordings(path: Path, count: int) -> None:
+    assert is_equal(path, count)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("path", RECORDINGS[9::60], ids=lambda path: path.stem)
+def test_limits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "cpython" not in story.__file__:
+        monkeypatch.setattr(story, "FORGET_EVERY", 64)
+    assert is_equal(path, 3)
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("count", [2, 16, 64])
+def test_crowds(tmp_path: Path, seed: int, count: int) -> None:
+    """Connections that are given up, and closed ones that are retired, also after late packets."""
+    path = tmp_path / "crowd.pcap"
+    path.write_bytes(to_pcap(crowd(seed)))
+    assert is_equal(path, count)
