@@ -31,7 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decode": {"tables", "limits", "scan"},
     "scan": {"tables"},
     "core": {"tables", "limits", "masking", "capture", "decode", "http"},
-    "engine": {"tables", "limits", "findings", "cutoffs", "spill", "waiting", "core", "capture", "http", "rules"},
+    "engine": {
+        *("tables", "limits", "findings", "cutoffs", "masking", "replacement", "spill", "waiting"),
+        *("core", "capture", "http", "rules"),
+    },
     "recording": {"wiredoctor", "interfaces", "replacement"},
     "tcp": {"cutoffs", "tables", "limits", "scan"},
     "http": {"cutoffs", "tables", "limits", "scan", "masking"},

@@ -32,7 +32,10 @@ RARE = {
         f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
     ],
     "another report": [f"wiredoctor.report.{name}" for name in ("text", "markdown", "rows", "schema", "manual")],
-    "a second process": ["wiredoctor.shares", "wiredoctor.handover", "multiprocessing.pool", "concurrent.futures"],
+    "a second process": [
+        *("wiredoctor.engine.processes", "wiredoctor.shares", "wiredoctor.handover"),
+        *("multiprocessing.pool", "concurrent.futures"),
+    ],
     "conversion of parameters": ["pydantic"],
     "other ways to hand over tables": ["pandas", "pyarrow"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import fields
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from wiredoctor.engine.tables import take_tables
 from wiredoctor.limits import Met
 from wiredoctor.spill import renumbered
 from wiredoctor.tables import MESSAGE_BITS, SECOND
+from wiredoctor.testing.wire import ACK, FIN, SYN, Packet, Peers
 
 SMALL = {
     limits.OPEN: OPEN, limits.CROWD_CHECK: CHECK, limits.RETENTION: SECOND // 5, limits.RETAINED_PACKETS: 30, limits.HOLES: 1,
@@ -118,3 +120,25 @@ def test_crowds(tmp_path: Path, seed: int, count: int) -> None:
     path = tmp_path / "crowd.pcap"
     path.write_bytes(to_pcap(crowd(seed)))
     assert is_equal(path, count)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_late_packets(tmp_path: Path) -> None:
+    """Connections that closed are retired some time after their last packet, whichever closed before them."""
+    chance = random.Random(1)
+    packets: list[Packet] = []
+    for number in range(60):
+        peers, begin, late = Peers(f"10.1.0.1:{4000 + number}", "10.0.0.2:80", (0, 0)), number * 20_000_000, chance.random()
+        for time, side, flags, seq, ack in (
+            (0, 0, SYN, 0, 0),
+            (1, 1, SYN | ACK, 0, 1),
+            (2, 0, FIN | ACK, 1, 1),
+            (3, 1, FIN | ACK, 1, 2),
+        ):
+            packets.append(Packet(peers, side, begin + time * 1_000, flags, seq, ack))
+        packets.append(Packet(peers, 0, begin + int(late * 190_000_000), ACK, 2, 2))
+    packets.sort(key=lambda packet: packet.time)
+    path = tmp_path / "late.pcap"
+    path.write_bytes(to_pcap(packets))
+    assert len(set(Run(path).tables["connections"]["said_at"])) > 30
+    assert is_equal(path, 3)
