@@ -5,6 +5,7 @@ They are forked in a program of their own: Polars must not have run before.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from tests.capture import files
 from tests.capture.files import Packet
+from tests.capture.test_rotation import cut
 from tests.cli.test_process import clean_environment
 from tests.core.test_records import RECORDINGS
 from tests.ladders import ladder_packets, to_pcap
@@ -95,6 +97,18 @@ def test_in_batches(batch: int) -> None:
 
 def test_more_processes_than_there_are_parts_of_the_connections() -> None:
     assert is_same(reports([CAPTURE], [1, 100]))
+
+
+def test_a_rotation(tmp_path: Path) -> None:
+    """Each process opens the files by itself; of compressed ones there is one process, which unpacks them."""
+    plain, packed = (cut(CAPTURES / "unauthorized-closes.pcap", tmp_path / name, 20) for name in ("plain", "packed"))
+    for path in sorted(packed.iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    answers = reports([plain, packed], [1, 2, 5])
+    assert is_same(answers)
+    steps = [step for finding in report(answers[0][0])["findings"] for step in finding["evidence"]]
+    assert len({step["file"] for step in steps}) > 1
 
 
 WRITTEN = "limits.ROWS_HELD.value = spill.TOGETHER = limits.CANDIDATES_HELD.value = 1; limits.SUMMARIES_TOGETHER.value = 0"
