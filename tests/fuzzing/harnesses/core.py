@@ -40,7 +40,7 @@ def run(data: bytes) -> None:
         return
     must(core.http.exchanges.rows.count == core.http.closes.rows.count, "each exchange is followed by something")
     must(core.connections.rows.count == len(core.contents), "each connection has a row")
-    must(-LATEST <= core.records.times.earliest, "times fit", core.records.times.earliest)
+    must(core.records.times.earliest >= -LATEST, "times fit", core.records.times.earliest)
     if choice % 16 == 0:
         tables = take_tables(core)
         others = take_tables(analyze(data, (1, 2, 7, 50)[choice // 16 % 4]))
