@@ -28,10 +28,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=1)
     run.add_argument("--engine", choices=("atheris", "hypothesis"), help="default: atheris where it is installed")
     run.set_defaults(do=_run)
-    mutants = commands.add_parser("mutants", help="change captures at random, and read each change to all reports")
+    mutants = commands.add_parser("mutants", help="change captures at random, and read each change")
     mutants.add_argument("--count", type=int, default=1000)
     mutants.add_argument("--first", type=int, default=0, metavar="N", help="begin with the Nth mutant of the seed")
     mutants.add_argument("--seed", type=int, default=1)
+    mutants.add_argument("--harness", choices=("core", "whole"), default="whole", help="what reads them (default: whole)")
     mutants.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     mutants.set_defaults(do=_mutants)
     replay = commands.add_parser("replay", help="read again what was found")
@@ -50,7 +51,7 @@ def _run(args: argparse.Namespace) -> int:
 def _mutants(args: argparse.Namespace) -> int:
     from tests.fuzzing import mutants
 
-    return 0 if mutants.run(args.count, args.seed, args.jobs, args.first) else 1
+    return 0 if mutants.run(args.count, args.seed, args.jobs, args.first, args.harness) else 1
 
 
 def _replay(args: argparse.Namespace) -> int:

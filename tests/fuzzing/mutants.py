@@ -1,4 +1,4 @@
-"""Many mutants of captures, each read to every form of the report: what goes wrong, what it costs, and from which seed."""
+"""Many mutants of captures, each read by a harness: what goes wrong, what it costs, and from which seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tests.fuzzing import found, mutators
 from tests.fuzzing.guard import MEGABYTES, SECONDS, Trouble, cpu_seconds, peak_megabytes, tried
-from tests.fuzzing.harnesses import whole
+from tests.fuzzing.harnesses import HARNESSES
 from tests.fuzzing.places import captures, short
 from tests.fuzzing.workers import Measured, work
 
@@ -38,31 +38,32 @@ def mutant(seed: int, number: int) -> tuple[bytes, Path, list[str]]:
     return data, base, changes
 
 
-def attempt(task: tuple[int, int]) -> Answer:
-    """Makes a mutant, reads it, and writes down what goes wrong."""
-    data, base, changes = mutant(*task)
+def attempt(task: tuple[str, int, int]) -> Answer:
+    """Makes a mutant, reads it by a harness, and writes down what goes wrong."""
+    harness, seed, number = task
+    data, base, changes = mutant(seed, number)
     begin = cpu_seconds()
-    trouble = tried(whole.run, data)
+    trouble = tried(HARNESSES[harness](), data)
     if trouble is not None:
-        found.keep("whole", data, trouble, _made(task, base, changes))
+        found.keep(harness, data, trouble, _made(seed, number, base, changes))
     return Answer(short(base), changes, trouble, cpu_seconds() - begin, peak_megabytes())
 
 
-def _made(task: tuple[int, int], base: Path, changes: Sequence[str]) -> str:
-    return f"mutant {task[1]} of seed {task[0]}, of {short(base)} by {', '.join(changes)}"
+def _made(seed: int, number: int, base: Path, changes: Sequence[str]) -> str:
+    return f"mutant {number} of seed {seed}, of {short(base)} by {', '.join(changes)}"
 
 
-def run(count: int, seed: int, jobs: int, first: int = 0) -> bool:
+def run(count: int, seed: int, jobs: int, first: int = 0, harness: str = "whole") -> bool:
     """Reads `count` mutants and prints what came of them; whether nothing went wrong."""
     begin, measured = time.monotonic(), Measured()
     troubles: Counter[str] = Counter()
     slowest, largest, most = (0.0, -1), (0.0, -1), MEGABYTES
-    tasks: Iterator[tuple[int, int]] = ((seed, number) for number in range(first, first + count))
-    for done, ((_, number), answer) in enumerate(work(attempt, tasks, jobs, measured), start=1):
+    tasks: Iterator[tuple[str, int, int]] = ((harness, seed, number) for number in range(first, first + count))
+    for done, ((_, _, number), answer) in enumerate(work(attempt, tasks, jobs, measured), start=1):
         trouble = answer if isinstance(answer, Trouble) else answer.trouble
         if isinstance(answer, Trouble):
             data, base, changes = mutant(seed, number)
-            found.keep("whole", data, answer, _made((seed, number), base, changes))
+            found.keep(harness, data, answer, _made(seed, number, base, changes))
         else:
             slowest, largest = max(slowest, (answer.seconds, number)), max(largest, (answer.megabytes, number))
             if answer.megabytes > most:

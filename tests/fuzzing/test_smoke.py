@@ -44,13 +44,22 @@ def test_every_parser() -> None:
         assert said(tried(parsers.run, data)) == "", data[:40]
 
 
-@pytest.mark.parametrize("name", ["capture", "whole"])
+@pytest.mark.parametrize("name", ["capture", "core", "whole"])
 def test_mutants_of_ladders(name: str) -> None:
     run, random = HARNESSES[name](), Random(f"smoke {name}")
     files = [to_pcap(together(file)) for file in random.sample(FILES, 6)]
     for data in files:
         changed, changes = mutators.mutate(data, random, files[0])
         assert said(tried(run, changed)) == "", changes
+
+
+def test_mutants_through_the_core() -> None:
+    """In one process; python -m tests.fuzzing mutants --harness core --jobs 1 reads more of them."""
+    run = HARNESSES["core"]()
+    for number in range(40):
+        data, base, changes = mutants.mutant(1, number)
+        if len(data) < 100_000:
+            assert said(tried(run, data)) == "", (number, base.name, changes)
 
 
 def test_packets_of_captures_as_input() -> None:

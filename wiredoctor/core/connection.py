@@ -422,3 +422,20 @@ class Connection:
         """Of either side."""
         self.copies: SecondCopies | None = None
         self.conversation: object | None = None
+
+    def strip(self) -> None:
+        """Drop what only further packets need: tables, alarms and queues may refer to a connection that is over."""
+        for side in (self.first, self.second):
+            if side.flight is not None:
+                side.flight.segments.clear()
+                side.flight.unacknowledged = 0
+                side.flight.late = None
+        self.first = self.second = GONE
+        self.handshake = None
+        self.oddities = None
+        self.first_recent = self.second_recent = None
+        self.copies = None
+
+
+GONE: Final = Side()
+"""Both sides of a connection that is over."""

@@ -7,6 +7,7 @@ The way of a packet: `Http.read` finds the conversation of its connection (pairi
 from __future__ import annotations
 
 import heapq
+from typing import Final
 
 from mypy_extensions import i64
 
@@ -25,6 +26,7 @@ from wiredoctor.core.stream import Range
 from wiredoctor.limits import Met
 
 MOST_ENDPOINTS = 65_536
+FEWEST_ALARMS: Final = 1_024
 MASK = (1 << 64) - 1
 
 
@@ -46,6 +48,8 @@ class Http:
         self.longest_text: i64 = limits.TEXT.value
         self.alarms: list[tuple[int, int, Conversation]] = []
         """When conversations wake, a heap."""
+        self.most_alarms: i64 = FEWEST_ALARMS
+        """How many there may be before they are looked through."""
         self.next_alarm: i64 = FOREVER
         self.count: i64 = 0
         self.endpoints: dict[bytes, int] = {}
@@ -75,10 +79,18 @@ class Http:
 
     def add_alarm(self, time: i64, conversation: Conversation) -> None:
         """Have a conversation woken at `time`."""
+        if len(self.alarms) >= self.most_alarms:
+            self.forget_alarms()
         self.count += 1
         heapq.heappush(self.alarms, (time, self.count, conversation))
         if time < self.next_alarm:
             self.next_alarm = time
+
+    def forget_alarms(self) -> None:
+        """Forget the alarms of connections that are over, and those that an earlier one replaced."""
+        self.alarms = [alarm for alarm in self.alarms if alarm[0] == alarm[2].wakes_at and not alarm[2].is_over]
+        heapq.heapify(self.alarms)
+        self.most_alarms = max(FEWEST_ALARMS, 2 * len(self.alarms))
 
     def retire(self, connection: Connection, clock: i64) -> None:
         """End what is open on a connection for which no packet will come any more, and free its state."""

@@ -104,3 +104,4 @@ class Core:
         self.connections.write(connection, i64(-1) if content is None else content.client, clock)
         self.contents.append(content)
         connection.conversation = None
+        connection.strip()

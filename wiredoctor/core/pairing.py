@@ -603,10 +603,14 @@ class Conversation:
         """Cut the cycles, so that the memory goes back without the garbage collector."""
         self.is_over = True
         self.doubted = []
+        self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
         for reader in (self.first, self.second):
+            reader.switch_off()
             reader.conversation = None
-            reader.previous = None
-            reader.stream.held = None
+            reader.previous = reader.announced = None
+            reader.previous_interim = None
+            reader.dropped = None
+            reader.burst = None
             reader.stream.waiting = None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 Run = Callable[[bytes], Any]
 
-NAMES = ("capture", "decode", "tcp", "http", "whole", "parsers")
+NAMES = ("capture", "core", "decode", "tcp", "http", "whole", "parsers")
 
 
 def _loader(name: str) -> Callable[[], Run]:

@@ -1,0 +1,54 @@
+"""What is left of connections that are over, and of what waits for a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.core.test_records import Memory
+from tests.ladders import Packet, ladder_packets, to_pcap
+from wiredoctor.core.connection import GONE
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.formats import open_records
+from wiredoctor.core.http import FEWEST_ALARMS
+from wiredoctor.core.loop import Core
+from wiredoctor.limits import Met
+
+ONE = ladder_packets(r"""
+    0 > S
+    0 < S.
+    0 > P. "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    0 < P. "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    0 < F.
+""")  # fmt: skip
+
+
+def analyzed(packets: list[Packet]) -> Core:
+    """Return the core after these packets, while connections are open."""
+    content = to_pcap(packets)
+    core = Core(open_records(Memory(content, len(content)), "x"), Cutoffs(), Met(), False, False)
+    core.run(len(packets))
+    return core
+
+
+def reused(times: int) -> list[Packet]:
+    """Return the packets of connections one after the other on the same ports, all at the same time."""
+    peers = ONE[0].peers
+    return [replace(packet, peers=replace(peers, isn=(1_000 * i, 2_000 * i))) for i in range(1, times + 1) for packet in ONE]
+
+
+def test_alarms_of_connections_that_are_over_are_forgotten() -> None:
+    core = analyzed(reused(2 * FEWEST_ALARMS))
+    assert core.flows.count == 1
+    assert core.http.exchanges.rows.count == 2 * FEWEST_ALARMS
+    assert len(core.http.alarms) <= FEWEST_ALARMS
+    assert core.http.alarms[-1][2].number == 2 * FEWEST_ALARMS - 1
+
+
+def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
+    core = analyzed(reused(2))
+    assert len(core.story.flights) == 4
+    assert [len(flight.segments) for flight in core.story.flights] == [0, 0, 1, 1]
+    (content,) = core.contents
+    assert content is not None
+    assert content.connection.first is content.connection.second is GONE
+    assert (content.next_index, content.oldest, content.first.message) == (1, None, None)
