@@ -26,7 +26,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _INPUT = 1 << 14
 """Compressed bytes read at a time: what a library gave for them is lost where it finds the data damaged."""
 
-_TAIL = 1 << 10
+_TAIL = 1 << 6
 """Bytes at the end of a compressed file that go in one by one: a wrong check sum there costs none of the content."""
 
 _WINDOW = 1 << 28
@@ -119,7 +119,7 @@ def decompressed_head(source: Source, size: int = _HEAD) -> tuple[bytes, str | N
     if it is damaged."""
     head = source.read(size) or b""
     method = compression(head)
-    return (head, None) if method is None else _first(_chunks(method, _Pushback(head, source)), method, size)
+    return (head, None) if method is None else _first(_chunks(method, _Pushback(head, source), size), method, size)
 
 
 class Spooled(NamedTuple):
@@ -214,26 +214,26 @@ def _lost(method: str | None, after: int, error: Exception) -> str:
     return f"{what} after {after} bytes of capture ({reason or type(error).__name__})"
 
 
-def _chunks(method: str | None, source: Source) -> Iterator[bytes]:
-    """The content in pieces of at most CHUNK bytes. Raises what the libraries raise; EOFError for data cut off."""
+def _chunks(method: str | None, source: Source, most: int = CHUNK) -> Iterator[bytes]:
+    """The content in pieces of at most so many bytes, where the library has such a bound. Raises what the libraries raise; EOFError for data cut off."""
     if method is None:
         return iter(lambda: source.read(CHUNK), b"")
     slowly = _Slowly(source)
     if method == "zstandard":
         return _zstandard(slowly)
     if method == "gzip":
-        return _gzip(slowly)
-    return _streams(slowly, {"bzip2": _bzip2, "xz": _xz, "lz4": _lz4}[method])
+        return _gzip(slowly, most)
+    return _streams(slowly, {"bzip2": _bzip2, "xz": _xz, "lz4": _lz4}[method], most)
 
 
-def _gzip(source: _Slowly) -> Iterator[bytes]:
+def _gzip(source: _Slowly, most: int) -> Iterator[bytes]:
     import zlib
 
     held = source.begin(b"")
     while held.startswith(b"\x1f"):  # members follow each other; anything else behind one is padding
         member = zlib.decompressobj(31)
         while not member.eof:
-            piece = member.decompress(held, CHUNK)
+            piece = member.decompress(held, most)
             held = member.unconsumed_tail
             if piece:
                 yield piece
@@ -262,13 +262,13 @@ def _lz4() -> Any:
     return lz4.frame.LZ4FrameDecompressor()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportAttributeAccessIssue]
 
 
-def _streams(source: _Slowly, make: Callable[[], Any]) -> Iterator[bytes]:
+def _streams(source: _Slowly, make: Callable[[], Any], most: int) -> Iterator[bytes]:
     """Streams one behind the other, of any library with the interface of bz2.BZ2Decompressor."""
     held = source.begin(b"")
     magic = held[:3]
     while held.startswith(magic) and magic:
         stream = make()
-        piece: bytes = stream.decompress(held, CHUNK)
+        piece: bytes = stream.decompress(held, most)
         while True:
             if piece:
                 yield piece
@@ -277,7 +277,7 @@ def _streams(source: _Slowly, make: Callable[[], Any]) -> Iterator[bytes]:
             more = source.read(_INPUT) if stream.needs_input else b""
             if stream.needs_input and not more:
                 raise EOFError
-            piece = stream.decompress(more, CHUNK)
+            piece = stream.decompress(more, most)
         held = source.begin(stream.unused_data or b"")
 
 
