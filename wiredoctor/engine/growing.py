@@ -73,7 +73,7 @@ class GrowingCapture:
     def __init__(self, name: str) -> None:
         self.file = readable(name)
         self._stream = Stream(self.file)
-        self.records = PcapngRecords(self._stream)
+        self.records = PcapngRecords(self._stream, is_continued=True)
 
     def add(self, descriptor: int, begin: int) -> None:
         """Continue the stream, from the offset `begin` on, with this open file, which `close` closes."""
