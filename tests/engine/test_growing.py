@@ -121,6 +121,21 @@ def test_reading_goes_on_with_a_later_file(tmp_path: Path) -> None:
         assert (capture.behind, capture.records.damage) == (0, None)
 
 
+def test_the_files_of_a_stream_have_the_same_interfaces(tmp_path: Path) -> None:
+    """Each describes them again: a ring of days has one interface. Another one is a new one."""
+    paths, ends = stream(tmp_path, [[packet(i, 50)] for i in range(4)])
+    other = files.section("<") + files.interface("<", resolution=6)
+    third = paths[2][0]
+    third.write_bytes(other + third.read_bytes()[len(HEAD) :])
+    with opened(paths) as capture:
+        capture.extend(ends[-1])
+        packets, found = RecordPacket(), list[int]()
+        while capture.records.next(packets):
+            found.append(packets.interface)
+        assert found == [0, 0, 1, 2]
+        assert [one.ticks for one in capture.records.interfaces] == [10**9, 10**6, 10**9]
+
+
 def test_a_file_that_shrinks_is_reported_in_a_line_and_kills_nobody(tmp_path: Path) -> None:
     paths, ends = stream(tmp_path, [[packet(i, 1400) for i in range(50)]])
     with opened(paths) as capture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,6 +128,22 @@ def test_a_file_that_somebody_cuts_off_is_read_so_far(tmp_path: Path) -> None:
     assert as_json(played.report) == of_file(trace)
     assert len(played.notes) == 1
     assert "was changed while it was written" in played.notes[0]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_somebody_writes_into_the_file_the_capture_ends_with_a_report(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    trace = tmp_path / "trace.pcapng"
+    stops = pcapng(CAPTURES / "server-head-body-split.pcap", trace)
+    data = bytearray(trace.read_bytes())
+    for _ in range(3):
+        at = chance.randrange(stops[2].end, len(data))
+        data[at : at + chance.choice((1, 4, 400))] = chance.randbytes(chance.choice((1, 4, 400)))
+    trace.write_bytes(data[: chance.choice((None, chance.randrange(stops[2].end, len(data))))])
+    played = play([(trace, 0)], stops)
+    assert_true_to(played)
+    read_all = played.report.captures[0].packets == len(stops)
+    assert read_all or played.report.incomplete
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -69,8 +69,10 @@ class PcapngRecords(Records):
 
     format: str = "pcapng"
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, is_continued: bool = False) -> None:
         super().__init__(source)
+        self.is_continued: bool = is_continued
+        """Sections continue each other: an interface that is described again is the same."""
         self.order: str = "<"
         self.base: i64 = 0
         """Index of the section's first interface in `interfaces`."""
@@ -221,18 +223,32 @@ class PcapngRecords(Records):
         block = self.block[self.at : self.at + size]
         if kind == SECTION:
             self.damage = self.section_damage(block)
-            self.base = self.known
+            if self.is_continued:
+                self.known = self.base
+            else:
+                self.base = self.known
         else:
             interface = blocks.describe_interface(block, self.order)
             if interface is None:
                 self.damage = words.bad_interface(self.position)
             else:
-                self.interfaces.append(self.same.setdefault(interface, interface))
-                self.known += 1
+                self.add_interface(self.same.setdefault(interface, interface))
         if self.damage is not None:
             return False
         self.at += size
         return True
+
+    def add_interface(self, interface: Interface) -> None:
+        """Add an interface to those of the section; one that continues that of the section before has the same number."""
+        if self.known < len(self.interfaces):
+            if self.interfaces[self.known] == interface:
+                self.known += 1
+                return
+            continued = self.interfaces[self.base : self.known]
+            self.base = len(self.interfaces)
+            self.interfaces += continued
+        self.interfaces.append(interface)
+        self.known = len(self.interfaces)
 
     def section_damage(self, block: bytes) -> str | None:
         """Return what is wrong with a section header; None if nothing is."""

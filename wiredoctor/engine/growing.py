@@ -32,12 +32,14 @@ class Stream(Source):
         self.name = name
         self.end = 0
         """Bytes that are written."""
+        self.is_cut = False
+        """Somebody has made a file shorter: nothing is read after that."""
         self.parts: list[_Part] = []
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` on, fewer only at the end of what is written; those of removed files are zeros.
 
-        Raise CaptureError if a file has become shorter.
+        Raise CaptureError when a file turns out to be shorter; then the stream ends there.
         """
         pieces: list[bytes] = []
         end = min(offset + size, self.end)
@@ -56,6 +58,7 @@ class Stream(Source):
         part = self.parts[i - 1]
         piece = os.pread(part.file, stop - offset, offset - part.begin)
         if not piece:
+            self.end, self.is_cut = offset, True
             raise CaptureError(f"{self.name}: the file has become shorter while it was read (offset {offset})")
         return piece
 
@@ -73,7 +76,7 @@ class GrowingCapture:
     def __init__(self, name: str) -> None:
         self.file = readable(name)
         self._stream = Stream(self.file)
-        self.records = PcapngRecords(self._stream)
+        self.records = PcapngRecords(self._stream, is_continued=True)
 
     def add(self, descriptor: int, begin: int) -> None:
         """Continue the stream, from the offset `begin` on, with this open file, which `close` closes."""
@@ -86,7 +89,8 @@ class GrowingCapture:
 
     def extend(self, end: int) -> None:
         """Note that the stream is written up to this offset, which is the end of a block."""
-        self._stream.end = max(self._stream.end, end)
+        if not self._stream.is_cut:
+            self._stream.end = max(self._stream.end, end)
 
     @property
     def size(self) -> int:
@@ -106,8 +110,11 @@ class GrowingCapture:
     @property
     def ending(self) -> Ending | None:
         """When capturing ended, if what was written says so."""
-        begin = max(self.size - LONGEST, 0)
-        return ending(self._stream.read(begin, LONGEST))
+        try:
+            tail = self._stream.read(max(self.size - LONGEST, 0), LONGEST)
+        except CaptureError:  # it is not there any more
+            return None
+        return ending(tail)
 
     def locate(self, frame: int) -> None:
         """Return nothing: all frames are in one capture."""
