@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiredoctor import limits
-from wiredoctor.core.heads import NO_LENGTH, HeadReader, length_of, skip_text
+from wiredoctor.core.heads import NO_LENGTH, HeadReader, begins, find_byte, length_of, skip_text
 from wiredoctor.http.head import HeadParser, RequestLine
 
 STARTS = [b"GET /a?b=c HTTP/1.1", b"POST / HTTP/1.0", b"HTTP/1.1 200 OK", b"HTTP/1.0 404 ", b"GET /a b HTTP/1.1",
@@ -63,11 +63,22 @@ def test_a_head_whose_end_is_not_there_is_no_head(size: int) -> None:
     assert (found is not None) == (size >= len(head))
 
 
-@given(st.binary(max_size=40), st.integers(0, 40), st.integers(0, 40))
-def test_text_ends_at_the_first_control_byte(data: bytes, at: int, stop: int) -> None:
-    at, stop = min(at, len(data)), min(stop, len(data))
+@given(st.binary(max_size=40), st.integers(0, 40), st.integers(0, 40), st.sampled_from([32, 33]), st.sampled_from([58, 127]))
+def test_a_byte_is_found_eight_at_a_time(data: bytes, at: int, stop: int, lowest: int, mark: int) -> None:
+    at, stop = sorted((min(at, len(data)), min(stop, len(data))))
+    hits = [i for i in range(at, stop) if data[i] < lowest or data[i] in (mark, 127)]
+    assert find_byte(data, at, stop, lowest, mark) == min(hits, default=stop)
     controls = [i for i in range(at, stop) if (data[i] < 32 and data[i] != 9) or data[i] == 127]
-    assert skip_text(data, at, stop) == min(controls, default=max(at, stop))
+    assert skip_text(data, at, stop) == min(controls, default=stop)
+
+
+@given(st.binary(max_size=40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.none() | st.integers(0, 40))
+def test_all_bytes_of_a_beginning_count(data: bytes, at: int, size: int, stop: int, wrong: int | None) -> None:
+    at, stop = sorted((min(at, len(data)), min(stop, len(data))))
+    text = bytearray(data[at : at + size])
+    if wrong is not None and wrong < len(text):
+        text[wrong] ^= 1
+    assert begins(data, at, stop, bytes(text)) == data[at:stop].startswith(text)
 
 
 def test_lengths_differ_though_all_else_is_the_same() -> None:

@@ -1,8 +1,8 @@
 """Heads: the start line, and the fields that somebody asks for (RFC 9112 sections 2 to 5).
 
-A loop over the bytes of a head looks at the length of each name and at its first letter. Only a line that may be of interest
-becomes an object, and such lines repeat: they lead, one after the other, to the Head of all heads that say the same. A head
-that is not plain is read by wiredoctor.http.head.
+Heads repeat: their lines of interest lead, one after the other, to the Head of all heads that say the same, and the line that
+followed last is expected to follow again. Of any other line the length of the name and two of its letters tell whether it may be
+of interest; only then it becomes an object. A head that is not plain is read by wiredoctor.http.head.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.octets import read_i64_le
+from wiredoctor.core.octets import read_i16_be, read_i32_le, read_i64_le
 from wiredoctor.http import head as grammar
 from wiredoctor.http.fields import READERS, Fields
 from wiredoctor.http.framing import announces_close
@@ -30,18 +30,21 @@ OTHER_LAST: Final = 2
 
 LF: Final = 10
 CR: Final = 13
+CRLF: Final = 0x0D0A
 SPACE: Final = 32
+AFTER_SPACE: Final = 33
 COLON: Final = 58
 TAB: Final = 9
 DELETE: Final = 127
 DIGIT_0: Final = 48
 DIGIT_9: Final = 57
-LENGTH_NAME: Final = 14
-"""Letters of Content-Length."""
 MOST_DIGITS: Final = 18
 """Digits of a length that surely fits 64 bits."""
 ONES: Final = 0x0101010101010101
 """A 1 in each of eight bytes."""
+VERSIONS: Final = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
+REST_OF_LINE: Final = 11
+"""The end of a plain request line, and its size."""
 SLOTS: Final = 32
 MOST_LINES: Final = 256
 LONGEST: Final = 4096
@@ -86,10 +89,15 @@ class Head:
 
 
 class Lines:
-    """Lines of interest that were seen one after the other, from a start line on."""
+    """Lines of interest that were seen one after the other, from a start line on. `text` is the last of them with its CRLF;
+    Content-Length ends with the colon, and the start line of a request begins after its target."""
 
-    def __init__(self) -> None:
-        self.following: dict[bytes, Lines] | None = None
+    def __init__(self, text: bytes, is_length: bool) -> None:
+        self.text: bytes = text
+        self.is_length: bool = is_length
+        self.following: dict[bytes, Lines] = {}
+        self.newest: Lines | None = None
+        """What followed when it was seen last."""
         self.head: Head | None = None
 
 
@@ -103,137 +111,122 @@ class HeadReader:
         self.target: bytes = b""
         self.remembered: i64 = 0
         self.most: i64 = limits.REMEMBERED_HEADS.value
-        self.starts: dict[bytes, Lines] = {}
-        """By method and version, or by status line."""
+        self.requests: Lines = Lines(b"", False)
+        self.responses: Lines = Lines(b"", False)
+        """The start lines of both follow."""
+        self.method: bytes = b""
+        """That of the newest start line of a request, with the space after it."""
         self.interesting: bytes = interesting_names()
 
     def read_request(self, block: bytes, at: i64, stop: i64) -> Head | None:
         """Read the head of a request that begins at block[at]; None if it is not plain, or does not end before `stop`."""
-        i = at
-        while i < stop and block[i] > SPACE:
-            i += 1
-        method_end = i
-        i += 1
-        space: i64 = 0
-        while i < stop:
-            c: i64 = block[i]
-            if c <= SPACE:
-                if c != SPACE:
-                    break
-                if space > 0:
-                    return None
-                space = i
-            elif c == DELETE:
-                return None
-            i += 1
-        if i + 1 >= stop or block[i] != CR or block[i + 1] != LF or space <= method_end + 1 or i - at > LONGEST:
+        method_end = find_byte(block, at, stop, AFTER_SPACE, DELETE)
+        space = find_byte(block, method_end + 1, stop, AFTER_SPACE, DELETE)
+        if space <= method_end + 1 or space - at > LONGEST:
             return None
-        name = block[at:method_end] + block[space:i]
-        lines = self.starts.get(name)
-        if lines is None:
-            if block[at:method_end] not in KNOWN_METHODS or block[space:i] not in (b" HTTP/1.1", b" HTTP/1.0"):
+        lines = self.requests.newest
+        if lines is None or not begins(block, at, stop, self.method) or not begins(block, space, stop, lines.text):
+            method = block[at : method_end + 1]
+            text = block[space : min(stop, space + REST_OF_LINE)]
+            if text not in VERSIONS or method[:-1] not in KNOWN_METHODS or block[method_end] != SPACE:
                 return None
-            lines = self.begin(name)
+            self.method = method
+            lines = self.follow(self.requests, method + text, text, False)
         self.target = block[method_end + 1 : space]
-        lines = self.read_fields(lines, block, i + 2, stop)
-        if lines is None:
-            return None
-        head = lines.head
-        self.size += i + 2 - at
-        if head is None:
-            target, length, size = self.target, self.length, self.size
-            head = lines.head = self.parse(block[at : at + size], False)
-            self.target, self.length, self.size = target, length, size
-        return head
+        return self.read_fields(lines, block, at, space + len(lines.text), stop)
 
     def read_response(self, block: bytes, at: i64, stop: i64) -> Head | None:
         """Read the head of a response likewise."""
-        i = at
-        i = skip_text(block, i, stop)
-        if i + 1 >= stop or block[i] != CR or block[i + 1] != LF or i - at > LONGEST:
-            return None
-        line = block[at:i]
-        lines = self.starts.get(line)
-        if lines is None:
-            if self.parser.status(line) is None:
+        lines = self.responses.newest
+        if lines is None or not begins(block, at, stop, lines.text):
+            end = skip_text(block, at, stop)
+            if not is_line_end(block, end, stop) or end - at > LONGEST or self.parser.status(block[at:end]) is None:
                 return None
-            lines = self.begin(line)
-        lines = self.read_fields(lines, block, i + 2, stop)
-        if lines is None:
-            return None
-        head = lines.head
-        self.size += i + 2 - at
-        if head is None:
-            length, size = self.length, self.size
-            head = lines.head = self.parse(block[at : at + size], True)
-            self.length, self.size = length, size
-        return head
+            line = block[at : end + 2]
+            lines = self.follow(self.responses, line, line, False)
+        return self.read_fields(lines, block, at, at + len(lines.text), stop)
 
-    def read_fields(self, lines: Lines, block: bytes, at: i64, stop: i64) -> Lines | None:
-        """Read field lines up to the empty line; None if one is not plain, or the empty line is not there."""
-        begin = at
-        count: i64 = 0
+    def read_fields(self, lines: Lines, block: bytes, begin: i64, at: i64, stop: i64) -> Head | None:
+        """Read the field lines from block[at] on, up to the empty line, of a head that begins at block[begin]; None if one is
+        not plain, or the empty line is not there."""
         self.length = NO_LENGTH
-        while at < stop and count <= MOST_LINES:
-            name = at
-            c: i64 = block[at]
-            while c > SPACE and c != COLON and c != DELETE:
-                at += 1
-                if at >= stop:
-                    return None
-                c = block[at]
-            size = at - name
-            if c != COLON:
-                if size > 0 or c != CR or at + 1 >= stop or block[at + 1] != LF:
+        interesting = self.interesting
+        count: i64 = 0
+        while count <= MOST_LINES:
+            count += 1
+            newest = lines.newest
+            if newest is not None and begins(block, at, stop, newest.text):
+                at += len(newest.text)
+                if newest.is_length:
+                    at = self.read_length(block, at, stop)
+                    if at == NO_LENGTH:
+                        return None
+                lines = newest
+                continue
+            colon = find_byte(block, at, stop, AFTER_SPACE, COLON)
+            if colon == stop:
+                return None
+            if block[colon] != COLON:
+                if colon > at or not is_line_end(block, at, stop):
                     return None
                 self.size = at + 2 - begin
-                return lines
-            at = skip_text(block, at, stop)
-            if at >= stop or block[at] != CR or at + 1 >= stop or block[at + 1] != LF or at - name > LONGEST:
+                return lines.head or self.remember(lines, block[begin : at + 2])
+            size = colon - at
+            end = skip_text(block, colon, stop)
+            if not is_line_end(block, end, stop) or end - at > LONGEST:
                 return None
-            if size < SLOTS and self.interesting[size * SLOTS + (block[name] & 31)] != 0:
-                found = self.read_field(lines, block, name, size, at)
-                if found is None:
-                    return None
-                lines = found
-            at += 2
-            count += 1
+            if size < SLOTS and interesting[size * SLOTS + (block[at] + 3 * block[colon - 1] & 31)] != 0:
+                name = block[at:colon].lower()
+                if name == b"content-length":
+                    if self.read_length(block, colon + 1, stop) == NO_LENGTH:
+                        return None
+                    lines = self.follow(lines, name, block[at : colon + 1], True)
+                elif name in READERS:
+                    line = block[at : end + 2]
+                    lines = self.follow(lines, line, line, False)
+            at = end + 2
         return None
 
-    def read_field(self, lines: Lines, block: bytes, at: i64, size: i64, stop: i64) -> Lines | None:
-        """Return where a line of interest leads from `lines`; None if it is not plain."""
-        if size == LENGTH_NAME and is_content_length(block[at : at + size]):
-            if self.length != NO_LENGTH:
-                return None
-            self.length = plain_number(block, at + size + 1, stop)
-            if self.length == NO_LENGTH:
-                return None
-            line = b"content-length"
-        else:
-            line = block[at:stop]
-        following = lines.following
-        if following is None:
-            following = lines.following = {}
-        found = following.get(line)
+    def read_length(self, block: bytes, at: i64, stop: i64) -> i64:
+        """Set the length from the value at block[at]; return the index after its line, or NO_LENGTH if it is not plain."""
+        if self.length != NO_LENGTH:
+            return NO_LENGTH
+        while at < stop and block[at] == SPACE:
+            at += 1
+        begin = at
+        number: i64 = 0
+        while at < stop:
+            c: i64 = block[at]
+            if c < DIGIT_0 or c > DIGIT_9 or at - begin == MOST_DIGITS:
+                break
+            number = number * 10 + c - DIGIT_0
+            at += 1
+        if at == begin or not is_line_end(block, at, stop):
+            return NO_LENGTH
+        self.length = number
+        return at + 2
+
+    def follow(self, lines: Lines, name: bytes, text: bytes, is_length: bool) -> Lines:
+        """Return where a line leads from `lines`, and expect it there the next time."""
+        found = lines.following.get(name)
         if found is None:
-            if line[:size].lower() not in READERS:
-                return lines
-            found = Lines()
             self.count()
-            following[line] = found
+            found = lines.following[name] = Lines(text, is_length)
+        lines.newest = found
         return found
 
-    def begin(self, start: bytes) -> Lines:
-        """Remember the beginning of heads."""
-        self.count()
-        lines = self.starts[start] = Lines()
-        return lines
+    def remember(self, lines: Lines, head: bytes) -> Head | None:
+        """Read a plain head, of which all but the target and the length repeats."""
+        target, length = self.target, self.length
+        lines.head = self.parse(head, head[:5] == b"HTTP/")
+        self.target, self.length = target, length
+        return lines.head
 
     def count(self) -> None:
         """Forget all lines when too many are remembered."""
         self.remembered += 1
         if self.remembered > self.most:
-            self.starts.clear()
+            self.requests, self.responses = Lines(b"", False), Lines(b"", False)
             self.remembered = 1
 
     def parse(self, head: bytes, response: bool) -> Head | None:
@@ -253,31 +246,70 @@ class HeadReader:
         return Head(request[0], request[1])
 
 
-def skip_text(block: bytes, at: i64, stop: i64) -> i64:
-    """Return the index of the first control byte but a tab in block[at:stop], `stop` without one; eight bytes at a time."""
+def begins(block: bytes, at: i64, stop: i64, text: bytes) -> bool:
+    """Return whether block[at:stop] begins with a text; eight bytes at a time, of which the last may be compared twice."""
+    last: i64 = len(text) - 8
+    if at + last + 8 > stop:
+        return False
+    if last < -4:
+        return block[at : at + last + 8] == text
+    if last < 0:
+        last += 4
+        return read_i32_le(block, at) == read_i32_le(text, 0) and read_i32_le(block, at + last) == read_i32_le(text, last)
+    i: i64 = 0
+    while i < last:
+        if read_i64_le(block, at + i) != read_i64_le(text, i):
+            return False
+        i += 8
+    return read_i64_le(block, at + last) == read_i64_le(text, last)
+
+
+def find_byte(block: bytes, at: i64, stop: i64, lowest: i64, mark: i64) -> i64:
+    """Return the index of the first byte in block[at:stop] that is less than `lowest`, DEL or `mark`; `stop` without one."""
     # computed here: mypyc keeps larger constants than 62 bits as objects
     ones: i64 = ONES
-    spaces, deletes, high_bits = ones * SPACE, ones * DELETE, ones << 7
+    lows, marks, deletes, high_bits = ones * lowest, ones * mark, ones * DELETE, ones << 7
+    while at + 8 <= stop:
+        word = read_i64_le(block, at)
+        marked, deleted = word ^ marks, word ^ deletes
+        # subtracting sets the high bit of a byte that is smaller, and may set those of bytes after it
+        hits = ((word - lows) & ~word | (marked - ones) & ~marked | (deleted - ones) & ~deleted) & high_bits
+        if hits != 0:
+            if hits & 0x80808080 == 0:
+                hits >>= 32
+                at += 4
+            if hits & 0x8080 == 0:
+                hits >>= 16
+                at += 2
+            return at + 1 if hits & 0x80 == 0 else at
+        at += 8
     while at < stop:
-        if at + 8 <= stop:
-            word = read_i64_le(block, at)
-            other = word ^ deletes
-            # subtracting sets the high bit of a byte that is smaller
-            if ((word - spaces) & ~word | (other - ones) & ~other) & high_bits == 0:
-                at += 8
-                continue
         c: i64 = block[at]
-        if (c < SPACE and c != TAB) or c == DELETE:
+        if c < lowest or c in (mark, DELETE):
             return at
         at += 1
+    return stop
+
+
+def skip_text(block: bytes, at: i64, stop: i64) -> i64:
+    """Return the index of the first control byte but a tab in block[at:stop], `stop` without one."""
+    at = find_byte(block, at, stop, SPACE, DELETE)
+    while at < stop and block[at] == TAB:
+        at = find_byte(block, at + 1, stop, SPACE, DELETE)
     return at
 
 
+def is_line_end(block: bytes, at: i64, stop: i64) -> bool:
+    """Return whether CRLF lies at block[at]."""
+    return at + 1 < stop and read_i16_be(block, at) == CRLF
+
+
 def interesting_names() -> bytes:
-    """Return a table of lengths and first letters of names: 1 where a field of interest has them."""
+    """Return a table of the lengths of names, and of a mix of their first and last letters in either case: 1 where a field of
+    interest has them, and hardly a common one besides."""
     table = bytearray(SLOTS * SLOTS)
     for name in READERS:
-        table[len(name) * SLOTS + (name[0] & 31)] = 1
+        table[len(name) * SLOTS + (name[0] + 3 * name[-1] & 31)] = 1
     return bytes(table)
 
 
@@ -286,26 +318,3 @@ def length_of(fields: Fields) -> i64:
     if fields.content_length is not None:
         return fields.content_length
     return BAD_LENGTH if fields.bad_content_length else NO_LENGTH
-
-
-def is_content_length(name: bytes) -> bool:
-    """Return whether a name is Content-Length."""
-    return name == b"Content-Length" or name.lower() == b"content-length"
-
-
-def plain_number(block: bytes, at: i64, stop: i64) -> i64:
-    """Return the number in block[at:stop], which may have spaces around it; NO_LENGTH if it is not that plain."""
-    while at < stop and (block[at] == SPACE or block[at] == TAB):
-        at += 1
-    while at < stop and (block[stop - 1] == SPACE or block[stop - 1] == TAB):
-        stop -= 1
-    if at == stop or stop - at > MOST_DIGITS:
-        return NO_LENGTH
-    number: i64 = 0
-    while at < stop:
-        c: i64 = block[at]
-        if c < DIGIT_0 or c > DIGIT_9:
-            return NO_LENGTH
-        number = number * 10 + c - DIGIT_0
-        at += 1
-    return number
