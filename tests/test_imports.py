@@ -32,8 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scan": {"tables"},
     "core": {"tables", "limits", "masking", "capture", "decode", "http"},
     "engine": {
-        *("tables", "limits", "findings", "cutoffs", "masking", "replacement", "spill", "waiting"),
-        *("core", "capture", "http", "rules"),
+        *("tables", "limits", "findings", "cutoffs", "masking", "masked", "replacement", "spill", "waiting", "wiredoctor"),
+        *("core", "capture", "decode", "http", "rules"),
     },
     "recording": {"wiredoctor", "interfaces", "replacement"},
     "tcp": {"cutoffs", "tables", "limits", "scan"},
@@ -66,15 +66,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "analysis",
         "diagnosis",
         "engine",
-        "rereading",
         "shares",
         "masking",
         "capture",
         "rules",
     },
     "extracting": {"findings", "replacement"},
-    "rereading": {"cutoffs", "wiredoctor", "tables", "findings", "masking", "masked", "capture", "decode", "reader"},
-    "reader": {"cutoffs", "tables", "spill", "analysis", "capture", "tcp"},
     "certain": {"tables", "limits", "findings", "waiting", "core", "engine", "rules"},
     "live": {
         "interfaces",
@@ -88,7 +85,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "engine",
         "diagnosis",
         "certain",
-        "rereading",
         "masking",
         "capture",
         "rules",
@@ -116,7 +112,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 columns, shared by the stages that look back along a connection, or share connections out; `limits` and `cutoffs` have numbers;
 `events` filters tables of events from segments, after the last of these stages. `analysis` (the
 stages in their order), `diagnosis` (the report of what they found), `live` (a capture that grows), `certain` (what can be told
-of it already), `rereading` and its `reader` (rows that a report does not keep), `shares` (processes), `handover` (between
+of it already), `shares` (processes), `handover` (between
 them), `spill` (finished rows) and `waiting` (candidates) are the pipeline's own. `testing` is for the tests of rules, also of
 other packages: it stands before the door, as `cli` does, and nothing imports it. `recording` is a program of its own, which is
 executed. `interfaces` (what this machine can capture on) reads no packets, and is no stage either. `masking` (of texts) and

@@ -31,7 +31,6 @@ from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
-from wiredoctor.rereading import Rereading
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.waiting import Found
@@ -94,9 +93,12 @@ def analyze(
                 incomplete.extend(file.incomplete)
                 if keep:
                     opened.pop_all()
-                    kept = _open(what, budget, failed) if isinstance(file, CaptureFiles) else file
-                    assert isinstance(kept, Capture)
-                    one.again = Rereading(kept, one.connections.scan, cutoffs, secrets=show_secrets)
+                    from wiredoctor.engine.second_pass import SecondPass
+
+                    kept = (
+                        open_capture_files(what, OpenFiles(budget), _ignore) if isinstance(file, Capture) and file.files else file
+                    )
+                    one.again = SecondPass(kept, one.connections.scan, cutoffs, secrets=show_secrets)
                 done.append(one)
 
         captures = inputs(paths, failed, merge=merge)
@@ -119,6 +121,10 @@ def analyze(
 
 def _raise(line: str) -> None:
     raise CaptureError(line)
+
+
+def _ignore(line: str) -> None:
+    """Do nothing with a line that was reported when the capture was opened first."""
 
 
 def _part(progress: Progress | None, number: int, count: int) -> Progress:

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/many_files.py [CAPTURE.pcap] [--files 1500] [--size 300000] [--repeat 3]
 
-CPU seconds of the whole process, one process, with `ulimit -n 256`: the rotation must cost at most 1 ms of CPU a file more than the
+CPU seconds of one process, with `ulimit -n 256`: the rotation must cost at most 1 ms of CPU a file more than the
 single file. Without CAPTURE.pcap the recording `dense` of speed.py is cut. Needs twice its size in the temporary folder.
 """
 

@@ -56,8 +56,8 @@ class Core(Front):
         """Read a packet and follow its connection."""
         if not self.read(packet):
             return
-        self.recorder.add(packet)
         connection = self.flows.find(packet)
+        self.recorder.write(packet, connection.id)
         self.owners.append(connection.id)
         if packet.is_quoted:
             return
@@ -111,7 +111,7 @@ def differences(path: Path, steps: int = 1_000, epoch: int = 100_000) -> list[st
 def compared(core: Core, stages: Numpy) -> list[str]:
     """The differences of everything that both know."""
     found: list[str] = []
-    rows = core.recorder.columns()
+    rows = core.columns()
     for name, column in rows.items():
         theirs = [value for packets, _ in stages.kept if packets for value in packets[name].tolist()]
         found += difference(name, column.tolist(), theirs)

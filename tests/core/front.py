@@ -13,7 +13,8 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import DECLINED, SEGMENT
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.recorder import PacketRecorder
-from wiredoctor.tables import Columns
+from wiredoctor.engine.packet_tables import take_packet_tables
+from wiredoctor.tables import NONE, PACKETS, Columns
 
 
 class Front:
@@ -22,7 +23,7 @@ class Front:
     def __init__(self) -> None:
         self.headers = Headers()
         self.general = General(self.headers)
-        self.recorder = PacketRecorder()
+        self.recorder = PacketRecorder(None, False, PACKETS.schema.names())
         self.declined = 0
 
     def read(self, packet: Packet) -> bool:
@@ -32,6 +33,11 @@ class Front:
             self.declined += 1
             outcome = self.general.read(packet)
         return outcome == SEGMENT
+
+    def columns(self) -> Columns:
+        """tables.PACKETS columns of the packets that were recorded."""
+        rows = take_packet_tables(self.recorder, {"packets": PACKETS})["packets"]
+        return {c.name: (rows[c.name].fill_null(NONE) if c.nullable else rows[c.name]).to_numpy() for c in PACKETS.columns}
 
     def facts(self) -> dict[str, Any]:
         """What decoding knows besides packets."""
@@ -64,8 +70,8 @@ def by_core(data: np.ndarray[Any, Any], epochs: Iterable[tuple[int, Columns]]) -
     front = Front()
     for packet in records_of(data, epochs, Packet()):
         if front.read(packet):
-            front.recorder.add(packet)
-    return front.recorder.columns(), front
+            front.recorder.write(packet, 0)
+    return front.columns(), front
 
 
 def check(data: np.ndarray[Any, Any], epochs: list[tuple[int, Columns]], rows: Columns, oddities: list[Any], state: Any) -> Front:

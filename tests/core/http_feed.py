@@ -108,7 +108,7 @@ class Core:
     def __init__(self, read: Callable[[int, int], bytes], wanted: bool = True) -> None:
         self.met = Met()
         self.story = Story(tcp_feed._cutoffs(), self.met)
-        self.story.recorder = SegmentRecorder()
+        self.story.recorder = SegmentRecorder(None, [*COLUMNS], False)
         self.story.places = Reading(read)
         self.http = Http(self.story.cutoffs, self.met, wanted, wanted)
         self.packet = Packet()
@@ -147,8 +147,7 @@ class Core:
         finished = exchange_frame(FINISHED_EXCHANGES, self.http.exchanges, heads)
         stored = exchange_frame(STORED_EXCHANGES, self.http.closes, heads)
         messages, bursts = self.http.messages, self.http.bursts
-        values = self.story.recorder.values if self.story.recorder else []
-        segments = {name: [int(v) for v in values[i :: len(COLUMNS)]] for i, name in enumerate(COLUMNS)}
+        segments = tcp_feed.segment_rows(self.story)
         return Rows(
             stored.sort("connection", "exchange"),
             fault_frame(self.http.faults.take()).sort("connection", "frame", "role", "fault"),

@@ -115,13 +115,12 @@ def compare(path: Path) -> Compared:
         kept = [(packets, s, belonging) for packets, s, belonging in stages.kept if s]
         segments = {n: np.concatenate([s[n] for _, s, _ in kept]) for n in kept[0][1]} if kept else {}
         story = Story(_cutoffs(), Met())
-        story.recorder = SegmentRecorder()
+        story.recorder = SegmentRecorder(None, [*COLUMNS], False)
         story.places = Reading(stages.payload)
         connections: dict[int, Connection] = {}
         if kept:
             _tell(story, connections, kept, segments, stages.payload)
-        values = story.recorder.values if story.recorder is not None else []
-        core = {name: [int(v) for v in values[i :: len(COLUMNS)]] for i, name in enumerate(COLUMNS)}
+        core = segment_rows(story)
         numpy = {name: segments[name].astype(np.int64).tolist() if kept else [] for name in COLUMNS}
         theirs = sorted(stages.rows, key=lambda row: row["connection"])
     clients = {row["connection"]: row["client_direction"] for row in theirs}
@@ -132,6 +131,13 @@ def compare(path: Path) -> Compared:
     forgotten = story.met.counts.get(limits.HOLES.name, 0), stages.met.counts.get(limits.HOLES.name, 0)
     theirs_of = {name: table.sort("frame").to_dicts() for name, table in event_tables(segments, CUTOFFS).items()}
     return Compared(core, numpy, ours, theirs, _events(story), theirs_of, forgotten)
+
+
+def segment_rows(story: Story) -> dict[str, list[int]]:
+    """Take the rows of segments, by column."""
+    recorder = story.recorder
+    values = memoryview(recorder.rows.take()).cast("q").tolist() if recorder is not None and recorder.rows is not None else []
+    return {name: values[i :: len(COLUMNS)] for i, name in enumerate(COLUMNS)}
 
 
 def connection_row(connection: Connection, speaker: int) -> dict[str, Any]:

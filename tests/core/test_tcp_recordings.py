@@ -81,6 +81,6 @@ def test_the_recorder_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Event rows and connections are the same without it."""
     whole = compare(SAMPLE[0])
     monkeypatch.setattr(tcp_feed, "COLUMNS", ())
-    monkeypatch.setattr(tcp_feed, "SegmentRecorder", lambda: None)
+    monkeypatch.setattr(tcp_feed, "SegmentRecorder", lambda *args: None)
     alone = compare(SAMPLE[0])
     assert (alone.core_events, alone.core_connections) == (whole.core_events, whole.core_connections)

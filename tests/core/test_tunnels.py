@@ -8,10 +8,9 @@ from tests.benchmarks.wrapping import WAYS
 from tests.core.front import by_core
 from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp
 from wiredoctor.core import layers
-from wiredoctor.core.hashes import hash_options, mix
+from wiredoctor.core.hashes import mix
 from wiredoctor.decode.hashing import mix_one
 from wiredoctor.decode.names import BIT
-from wiredoctor.decode.rows import _option_hashes  # pyright: ignore[reportPrivateUsage]
 
 RARE = {"L2TP"}
 PLAIN = [ethernet(ipv4(tcp(b"x" * size))) for size in (0, 9, 1_400)]
@@ -46,5 +45,3 @@ def test_numbers_of_decode() -> None:
     for name in ("PPP", "PPPOE", "MPLS", "GRE", "ERSPAN", "VXLAN", "GENEVE", "GTP", "IP_IN_IP"):
         assert getattr(layers, f"NAMED_{name}") == BIT[named.get(name, name)]
     assert mix(5, 7) == mix_one(5, 7)
-    options = [b"", b"\1" * 4, bytes(12), bytes(range(40))]
-    assert [hash_options(each) for each in options] == _option_hashes(options).tolist()

@@ -98,7 +98,7 @@ def test_a_range_is_shown(lazy: Report) -> None:
 def test_epochs_change_nothing(lazy: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     file = lazy.captures[0].file
     whole = (of_connection(lazy, file, 0), of_findings(lazy, lazy.findings))
-    monkeypatch.setattr("wiredoctor.reader.EPOCH", 7)
+    monkeypatch.setattr("wiredoctor.engine.second_pass.STEP", 7)
     assert (of_connection(lazy, file, 0), of_findings(lazy, lazy.findings)) == whole
 
 

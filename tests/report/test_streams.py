@@ -102,7 +102,7 @@ def test_what_waits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_order_gives_the_same_bytes(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiredoctor.reader.EPOCH", 3)
+    monkeypatch.setattr("wiredoctor.engine.second_pass.STEP", 3)
     data = bytes(Random(seed).randbytes(400))
     cuts = sorted({0, 400, *Random(seed).sample(range(400), 20)})
     lines = [f'0.{100 + n} > P. {1 + a}:{1 + b} "{quoted(data[a:b])}"' for n, (a, b) in enumerate(pairwise(cuts))]

@@ -136,7 +136,11 @@ class CaptureFile:
 
     def read_plain(self, offset: int, size: int) -> bytes:
         """Return bytes of the file as it is."""
-        return os.pread(self._opened.plain(self).fileno(), size, offset)
+        return os.pread(self.plain().fileno(), size, offset)
+
+    def plain(self) -> BinaryIO:
+        """Return the file as it is, open. Raise OSError, also if it is not the one that it was."""
+        return self._opened.plain(self)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
         """Return the first bytes of what is in the file, fewer than `size` if there are no more, and why if it is damaged."""
@@ -181,6 +185,14 @@ class Content:
         except OSError as error:
             self._owner.lost = reason(error)
             return b""
+
+    def duplicate(self) -> BinaryIO:
+        """Return the file that holds these bytes, once more. Raise CaptureError if it cannot be opened any more."""
+        try:
+            file = self._owner.plain() if self._file is None else self._file
+            return os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
+        except OSError as error:
+            raise CaptureError(f"{self._owner.name}: {reason(error)}") from None
 
     def ending(self) -> Ending | None:
         """Return when capturing ended, if the end of the file says it."""

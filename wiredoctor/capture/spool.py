@@ -215,7 +215,10 @@ def _lost(method: str | None, after: int, error: Exception) -> str:
 
 
 def _chunks(method: str | None, source: Source, most: int = CHUNK) -> Iterator[bytes]:
-    """The content in pieces of at most so many bytes, where the library has such a bound. Raises what the libraries raise; EOFError for data cut off."""
+    """Yield the content in pieces of at most `most` bytes if the library has such a bound.
+
+    Raise what the libraries raise, and EOFError for data that is cut off.
+    """
     if method is None:
         return iter(lambda: source.read(CHUNK), b"")
     slowly = _Slowly(source)

@@ -17,15 +17,3 @@ def mix(state: int, word: int) -> int:
     x = ((x ^ (x >> 30)) * FIRST) & WORD
     x = ((x ^ (x >> 27)) * SECOND) & WORD
     return x ^ (x >> 31)
-
-
-def hash_options(options: bytes) -> int:
-    """Return the hash of the option bytes of a TCP header; 0 without options."""
-    if not options:
-        return 0
-    padded = options.ljust(40, b"\0")
-    state = mix(mix(len(options), int.from_bytes(padded[:8], "little")), int.from_bytes(padded[8:16], "little"))
-    if len(options) > 16:
-        for at in range(16, 40, 8):
-            state = mix(state, int.from_bytes(padded[at : at + 8], "little"))
-    return max(state, 1)

@@ -19,7 +19,7 @@ from wiredoctor.core.exchanges import CLOSE, EXCHANGE, CloseRows, ExchangeRows, 
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import Conversation, clear
+from wiredoctor.core.pairing import Conversation, clear_unread
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range
@@ -59,9 +59,7 @@ class Http:
         conversation = connection.conversation
         if conversation is None:
             if segment.new_bytes == 0:
-                clear(segment.part)
-                segment.part.http = False
-                segment.part.is_incomplete = True
+                clear_unread(segment.part)
                 return
             conversation = connection.conversation = Conversation(self, connection)
         assert isinstance(conversation, Conversation)

@@ -14,7 +14,8 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.layers import DECLINED, SEGMENT
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.pairing import Conversation, clear_unread
+from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.story import Story
@@ -43,43 +44,56 @@ class Core:
         self.contents: list[Conversation | None] = []
         """What each of these connections carried."""
         self.duplicates: i64 = 0
+        self.recorder: PacketRecorder | None = None
+        self.http_of: set[int] | None = None
+        """The connections of which HTTP is read and rows are written; None: all. TCP is followed on all: ids depend on it."""
 
     def run(self, most: i64) -> i64:
         """Read at most this many records; return how many there were."""
         records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
+        recorder = self.recorder
         count: i64 = 0
         while count < most and records.next(packet):
             count += 1
             if packet.clock >= http.next_alarm:
                 http.pass_time(packet.clock)
+            if recorder is not None:
+                recorder.begin(packet)
             kind = self.headers.read(packet)
             if kind == DECLINED:
                 kind = self.general.read(packet)
+            connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet.key)):
-                self.step(packet)
+                connection = self.step(packet)
+            if recorder is not None:
+                recorder.write(packet, connection)
             flows.pass_time(packet.frame, packet.clock)
             if flows.retired:
                 self.retire(packet.clock)
         return count
 
-    def step(self, packet: Packet) -> None:
-        """Follow a segment."""
+    def step(self, packet: Packet) -> i64:
+        """Follow a segment; return the id of its connection."""
         connection = self.flows.find(packet)
         if self.flows.retired:
             self.retire(packet.clock)
         if packet.is_quoted:
-            return
+            return connection.id
         if self.copies.is_second(connection, packet):
             self.duplicates += 1
-            return
+            return connection.id
         was_closed = connection.closed
         self.story.follow(connection, packet)
-        self.http.read(connection, packet, self.story.segment)
+        if self.http_of is None or connection.id in self.http_of:
+            self.http.read(connection, packet, self.story.segment)
+        else:
+            clear_unread(self.story.segment.part)
         self.story.settle(connection, packet)
         if connection.closed and not was_closed:
             self.flows.keep_closed(connection)
         elif was_closed and not connection.closed:
             self.flows.closed -= 1  # a SYN was refused, and a later one was answered
+        return connection.id
 
     def retire(self, clock: i64) -> None:
         """End the connections for which no packet will come any more."""
@@ -97,7 +111,7 @@ class Core:
 
     def end(self, connection: Connection, clock: i64) -> None:
         """Write the row of a connection that is over; one that was only quoted has none."""
-        if connection.first_frame == NEVER:
+        if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):
             return
         content = connection.conversation
         assert content is None or isinstance(content, Conversation)

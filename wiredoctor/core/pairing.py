@@ -626,6 +626,13 @@ def clear(part: MessagePart) -> None:
     part.body_bytes = 0
 
 
+def clear_unread(part: MessagePart) -> None:
+    """Describe a packet of a connection on which no payload has been read."""
+    clear(part)
+    part.http = False
+    part.is_incomplete = True
+
+
 def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) -> None:
     """Let a range be the bytes [start, end) of a packet."""
     found.block = packet.block

@@ -1,44 +1,169 @@
-"""Writes the rows of tables.PACKETS, for whoever wants to see every packet."""
+"""The recorder of packets: rows of the tables `records` and `packets`, for outputs that need every packet."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Final
 
-from wiredoctor.core.hashes import hash_options
+from mypy_extensions import i64
+
 from wiredoctor.core.identity import Identity
+from wiredoctor.core.octets import BytesWriter, read_i64_be, write_i64_le
 from wiredoctor.core.packet import Packet
-from wiredoctor.tables import PACKETS, Columns
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import NEVER
+from wiredoctor.core.unsigned import u16, u32
 
-HALF = (1 << 64) - 1
+RECORDS: Final = ("frame", "connection", "time", "interface", "link_type", "offset", "captured", "length")
+PACKETS: Final = (
+    *("connection", "frame", "time", "interface", "ip_version", "source_high", "source_low", "destination_high"),
+    *("destination_low", "source_port", "destination_port", "ip_id", "ttl", "seq", "ack", "flags", "window", "length"),
+    *("captured", "payload", "mss", "window_shift", "has_timestamps", "sack", "dsack", "quoted"),
+)
+"""Cells of a row."""
+
+OPTIONS: Final = ("options_size", "options_0", "options_8", "options_16", "options_24", "options_32")
+"""Cells that follow these, and those of segments, on request: how many option bytes were captured, and the bytes."""
+
+HASHES: Final = ("link_hash", "encapsulation")
+"""Cells that follow these, or OPTIONS, on request."""
+
+MOST_OPTIONS: Final = 40
+"""Bytes."""
+
+
+class Extras:
+    """The cells that rows have only if `columns` need them: to read the headers once more takes as long as all other cells."""
+
+    def __init__(self, columns: list[str]) -> None:
+        self.options: bool = "options_hash" in columns
+        self.hashes: bool = overlap(HASHES, columns)
+        self.identity: Identity = Identity()
+
+    def names(self) -> list[str]:
+        """Return the names of these cells."""
+        names: list[str] = []
+        if self.options:
+            names += OPTIONS
+        if self.hashes:
+            names += HASHES
+        return names
+
+    def write(self, out: BytesWriter, packet: Packet) -> None:
+        """Write these cells."""
+        if self.options:
+            options = self.identity.options(packet)[:MOST_OPTIONS]
+            write_i64_le(out, len(options))
+            out.write(options.ljust(MOST_OPTIONS, b"\0"))
+        if self.hashes:
+            link_hash, encapsulation = self.identity.of_packet(packet)
+            write_i64_le(out, signed(link_hash))
+            write_i64_le(out, signed(encapsulation))
+
+
+class Selection:
+    """The connections of which rows are written, by id, and single frames."""
+
+    def __init__(self, connections: set[int], frames: set[int]) -> None:
+        self.connections: set[int] = connections
+        self.frames: set[int] = frames
+
+    def has(self, connection: i64, frame: i64) -> bool:
+        """Return whether rows of this packet are written."""
+        return connection in self.connections or frame in self.frames
 
 
 class PacketRecorder:
-    """Collects packets as rows of tables.PACKETS."""
+    """Writes rows of packets; of all, if there is no `selection`.
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, ...]] = []
-        self.identity = Identity()
+    `columns` are those of `packets` that are wanted; `names` are the cells that are written for them. `records` and `packets`
+    are None if nothing of them is wanted.
+    """
 
-    def add(self, packet: Packet) -> None:
-        """Add the packet in hand."""
-        key = packet.key
-        size = 4 if packet.ip_version == 4 else 16
-        source, destination = int.from_bytes(key[:size], "big"), int.from_bytes(key[size : 2 * size], "big")
-        source_port, destination_port = int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
-        link_hash, encapsulation = self.identity.of_packet(packet)
-        self.rows.append((
-            packet.frame, packet.time, packet.interface, packet.ip_version,
-            source >> 64, source & HALF, destination >> 64, destination & HALF, source_port, destination_port,
-            packet.ip_id, packet.ttl, link_hash, encapsulation, packet.sequence, packet.acknowledgment, packet.flags,
-            packet.window, packet.length, packet.captured, packet.place, hash_options(self.identity.options(packet)), packet.mss,
-            packet.window_shift, packet.has_timestamps, packet.sack, packet.dsack, packet.is_quoted,
-        ))  # fmt: skip
+    def __init__(self, selection: Selection | None, with_records: bool, columns: list[str]) -> None:
+        self.selection: Selection | None = selection
+        self.extras: Extras = Extras(columns)
+        self.names: list[str] = [*PACKETS, *self.extras.names()]
+        self.records: Rows | None = Rows(len(RECORDS)) if with_records else None
+        self.packets: Rows | None = Rows(len(self.names)) if columns else None
+        self.place: i64 = 0
+        self.captured: i64 = 0
 
-    def columns(self) -> Columns:
-        """Return the rows as columns of tables.PACKETS, and forget them."""
-        columns: Columns = {}
-        for number, column in enumerate(PACKETS.columns):
-            dtype = np.dtype(str(column.dtype).lower().replace("boolean", "bool"))
-            columns[column.name] = np.array([row[number] for row in self.rows], dtype)
-        self.rows = []
-        return columns
+    def begin(self, packet: Packet) -> None:
+        """Note where the record in hand lies, before its headers are read."""
+        self.place = packet.block_place + packet.at
+        self.captured = packet.end - packet.at
+
+    def write(self, packet: Packet, connection: i64) -> None:
+        """Write the rows of a packet of this connection; NEVER if it belongs to none."""
+        if self.selection is not None and not self.selection.has(connection, packet.frame):
+            return
+        if self.records is not None:
+            self.write_record(self.records, packet, connection)
+        if self.packets is not None and connection != NEVER:
+            self.write_packet(self.packets, packet, connection)
+
+    def write_record(self, rows: Rows, packet: Packet, connection: i64) -> None:
+        """Write a row of `records`."""
+        rows.begin()
+        rows.put(packet.frame)
+        rows.put(connection)
+        rows.put(packet.time)
+        rows.put(packet.interface)
+        rows.put(packet.link_type)
+        rows.put(self.place)
+        rows.put(self.captured)
+        rows.put(packet.wire_length)
+
+    def write_packet(self, rows: Rows, packet: Packet, connection: i64) -> None:
+        """Write a row of `packets`."""
+        rows.begin()
+        rows.put(connection)
+        rows.put(packet.frame)
+        rows.put(packet.time)
+        rows.put(packet.interface)
+        rows.put(packet.ip_version)
+        put_addresses(rows, packet.key)
+        rows.put(packet.ip_id)
+        rows.put(packet.ttl)
+        rows.put(packet.sequence)
+        rows.put(packet.acknowledgment)
+        rows.put(packet.flags)
+        rows.put(packet.window)
+        rows.put(packet.length)
+        rows.put(packet.captured)
+        rows.put(packet.place)
+        rows.put(packet.mss)
+        rows.put(packet.window_shift)
+        rows.put(i64(packet.has_timestamps))
+        rows.put(i64(packet.sack))
+        rows.put(i64(packet.dsack))
+        rows.put(i64(packet.is_quoted))
+        self.extras.write(rows.cells, packet)
+
+
+def put_addresses(rows: Rows, key: bytes) -> None:
+    """Write addresses, in halves of 64 bits, and ports."""
+    if len(key) == 12:
+        rows.put(0)
+        rows.put(u32(key, 0))
+        rows.put(0)
+        rows.put(u32(key, 4))
+        rows.put(u16(key, 8))
+        rows.put(u16(key, 10))
+        return
+    rows.put(read_i64_be(key, 0))
+    rows.put(read_i64_be(key, 8))
+    rows.put(read_i64_be(key, 16))
+    rows.put(read_i64_be(key, 24))
+    rows.put(u16(key, 32))
+    rows.put(u16(key, 34))
+
+
+def overlap(names: tuple[str, ...], columns: list[str]) -> bool:
+    """Return whether one of the names is among the columns."""
+    return not set(columns).isdisjoint(names)
+
+
+def signed(number: int) -> i64:
+    """Return the signed number with the same 64 bits."""
+    return i64(number - (1 << 64) if number >> 63 else number)

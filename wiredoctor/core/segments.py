@@ -1,34 +1,51 @@
-"""The recorder of tables.SEGMENTS: the full row of each segment, for what asks for it."""
+"""The recorder of segments: full rows of the table `segments`, and of `pieces`, for what asks for them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import i64
+
 from wiredoctor.core import sizes
 from wiredoctor.core.connection import Closure, Connection, PreviousAck, PreviousData, Run, Side, Stall
-from wiredoctor.core.connections import sender_role
+from wiredoctor.core.connections import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.events import Events
+from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.recorder import Extras, Selection, overlap
+from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER, RST, SYN, Segment
 
-COLUMNS: Final = (
-    *("frame", "time", "interface", "connection", "direction", "role", "flags", "offset", "length", "captured", "ack", "window"),
-    *("ip_id", "ttl", "has_timestamps", "sack", "dsack", "new_bytes", "retransmission", "fills_hole", "opens_hole", "overlap"),
-    *("keep_alive_probe", "pure_ack", "window_update", "duplicate_ack", "acked_bytes", "acks_unseen", "ack_delay"),
-    *("zero_window", "handshake", "nagle_off", "probe_frame", "rtt_own", "rtt_other"),
-    *("mss", "mss_announced", "full", "small", "small_start", "in_flight_before", "in_flight", "window_room"),
+PACKET: Final = (
+    *("frame", "time", "interface", "connection", "direction", "role", "endpoint", "flags", "offset", "length", "captured"),
+    *("ack", "window", "ip_id", "ttl", "has_timestamps", "sack", "dsack"),
+)
+KIND: Final = (
+    *("new_bytes", "retransmission", "fills_hole", "opens_hole", "overlap", "keep_alive_probe", "pure_ack", "window_update"),
+    *("duplicate_ack", "acked_bytes", "acks_unseen", "ack_delay", "zero_window", "handshake", "nagle_off", "probe_frame"),
+    *("rtt_own", "rtt_other"),
+)
+SIZES: Final = ("mss", "mss_announced", "full", "small", "small_start", "in_flight_before", "in_flight", "window_room")
+DATA: Final = (
     *("data_before_frame", "data_before_time", "data_before_end", "data_before_length", "data_before_full", "data_before_small"),
     *("data_before_push", "data_before_last_in_flight", "data_before_room", "data_before_message", "data_before_ends_head"),
-    *("data_before_ends_message", "ack_before_frame", "ack_before_time", "ack_before_ack", "ack_before_delay"),
-    *("ack_before_bytes", "ack_before_gap", "quiet_since_ack", "other_data_since", "retransmission_since", "window_short_since"),
+    "data_before_ends_message",
+)
+ACKS: Final = (
+    *("ack_before_frame", "ack_before_time", "ack_before_ack", "ack_before_delay", "ack_before_bytes", "ack_before_gap"),
+    *("quiet_since_ack", "other_data_since", "retransmission_since", "window_short_since"),
+)
+EVENTS: Final = (
     *("ends_stall", "stall_frame", "stall_time", "stall_tries", "stall_duplicate_acks", "first_try_frame", "first_try_time"),
     *("resent_frame", "resent_time", "resent_bytes", "resent_late"),
     *("after_closed_window", "closed_frame", "closed_time", "closed_window", "window_probes", "window_probe_frame"),
     *("window_probe_time", "opened_frame", "opened_time"),
     *("small_run", "small_run_bytes", "small_run_frame", "small_run_time"),
-    *("event_stream", "http", "message", "exchange", "in_body", "ends_head", "ends_message", "owes"),
 )
-"""Columns in the order in which values are written. All values are integers; NEVER, or -1 in narrow columns, is no value."""
+PART: Final = ("event_stream", "http", "message", "exchange", "in_body", "ends_head", "ends_message", "owes")
+"""Cells of a row of `segments`; those of recorder.Extras follow. NEVER, or -1 in narrow columns, is no value."""
+
+COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART
 
 NO_DATA: Final = PreviousData()
 NO_ACK: Final = PreviousAck()
@@ -36,90 +53,250 @@ NO_STALL: Final = Stall()
 NO_CLOSURE: Final = Closure()
 NO_RUN: Final = Run()
 
+PIECES: Final = ("connection", "direction", "role", "frame", "time", "offset", "length", "captured", "payload")
+"""Cells of a row of `pieces`."""
+
+MOST_ENDPOINTS: Final = 65_536
+
 
 class SegmentRecorder:
-    """Rows of segments, value after value."""
+    """Writes rows of segments; of all, if there is no `selection`.
 
-    def __init__(self) -> None:
-        self.values: list[int] = []
+    `columns` are those of `segments` that are wanted; `names` are the cells that are written for them. `rows` and `pieces` are
+    None if nothing of them is wanted.
+    """
+
+    def __init__(self, selection: Selection | None, columns: list[str], with_pieces: bool) -> None:
+        self.selection: Selection | None = selection
+        self.kind: bool = overlap(KIND, columns)
+        self.sizes: bool = overlap(SIZES, columns)
+        self.data: bool = overlap(DATA, columns)
+        self.acks: bool = overlap(ACKS, columns)
+        self.events: bool = overlap(EVENTS, columns)
+        self.part: bool = overlap(PART, columns)
+        self.extras: Extras = Extras(columns)
+        self.names: list[str] = [*PACKET]
+        for names in (KIND, SIZES, DATA, ACKS, EVENTS, PART):
+            if overlap(names, columns):
+                self.names += names
+        self.names += self.extras.names()
+        self.rows: Rows | None = Rows(len(self.names)) if columns else None
+        self.pieces: Rows | None = Rows(len(PIECES)) if with_pieces else None
+        self.endpoints: dict[int, int] = {}
+        """Hash of an endpoint by twice the id of a connection, and 1 more if its second side is the server."""
 
     def write(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events
     ) -> None:  # fmt: skip
-        """Write the row of a segment, before it changes what is kept of its side."""
-        self.write_packet(connection, packet, segment)
-        self.write_kind(connection, packet, segment, events)
-        self.write_sizes(own, peer, packet, segment)
-        self.write_data(own)
-        self.write_ack(own, peer)
-        self.write_events(events)
-        self.write_part(segment)
-
-    def write_packet(self, connection: Connection, packet: Packet, segment: Segment) -> None:
-        """Write what the headers say."""
+        """Write the rows of a segment, before it changes what is kept of its side."""
+        if self.selection is not None and not self.selection.has(connection.id, packet.frame):
+            return
         role = sender_role(connection, segment)
-        self.values += [packet.frame, packet.time, packet.interface, connection.id, segment.direction, role, packet.flags]
-        self.values += [segment.offset, packet.length, packet.captured, segment.ack, segment.window, packet.ip_id, packet.ttl]
-        self.values += [packet.has_timestamps, packet.sack, packet.dsack]
+        if self.pieces is not None and segment.new_bytes > 0:
+            self.write_pieces(self.pieces, connection, role, packet, segment)
+        if self.rows is None:
+            return
+        out = self.rows.cells
+        self.rows.begin()
+        self.write_packet(out, connection, role, packet, segment)
+        if self.kind:
+            write_kind(out, connection, packet, segment, events)
+        if self.sizes:
+            write_sizes(out, own, peer, packet, segment)
+        if self.data:
+            write_data(out, own)
+        if self.acks:
+            write_acks(out, own, peer)
+        if self.events:
+            write_events(out, events)
+        if self.part:
+            write_part(out, segment)
+        self.extras.write(out, packet)
 
-    def write_kind(self, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write what kind of segment it is."""
-        is_zero = packet.window == 0 and packet.flags & (SYN | RST) == 0
-        self.values += [segment.new_bytes, segment.retransmission, segment.fills_gap, segment.opens_gap, segment.overlap]
-        self.values += [segment.keep_alive_probe, segment.pure_ack, segment.window_update, segment.duplicate_ack]
-        self.values += [segment.acked_bytes, segment.acked_unseen, segment.ack_delay, is_zero, connection.has_both_syns]
-        self.values += [events.nagle_off, events.probe_frame, segment.rtt_own, segment.rtt_peer]
+    def write_pieces(self, rows: Rows, connection: Connection, role: i64, packet: Packet, segment: Segment) -> None:
+        """Write the new bytes of a segment; several rows if they fill several gaps."""
+        if segment.pieces is None:
+            write_piece(rows, connection, role, packet, segment, segment.new_start, segment.new_start + segment.new_bytes)
+            return
+        for piece in segment.pieces:
+            write_piece(rows, connection, role, packet, segment, piece.start, piece.end)
 
-    def write_sizes(self, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Write sizes, and what is in flight."""
-        syn = own.syn
-        announced = syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED
-        acknowledged = peer.acknowledged if peer.acknowledged != NEVER else min(segment.offset, 0)
-        in_flight = max(own.highest - acknowledged, 0) if own.highest != NEVER else 0
-        mss, full, small, small_start = sizes.judge_size(own, packet, segment)
-        self.values += [mss, announced, full, small, small_start]
-        self.values += [segment.in_flight_before, in_flight, segment.window_room]
+    def write_packet(self, out: BytesWriter, connection: Connection, role: i64, packet: Packet, segment: Segment) -> None:
+        """Write what the headers say."""
+        write_i64_le(out, packet.frame)
+        write_i64_le(out, packet.time)
+        write_i64_le(out, packet.interface)
+        write_i64_le(out, connection.id)
+        write_i64_le(out, segment.direction)
+        write_i64_le(out, role)
+        write_i64_le(out, self.endpoint(connection, role, segment))
+        write_i64_le(out, packet.flags)
+        write_i64_le(out, segment.offset)
+        write_i64_le(out, packet.length)
+        write_i64_le(out, packet.captured)
+        write_i64_le(out, segment.ack)
+        write_i64_le(out, segment.window)
+        write_i64_le(out, packet.ip_id)
+        write_i64_le(out, packet.ttl)
+        write_i64_le(out, i64(packet.has_timestamps))
+        write_i64_le(out, i64(packet.sack))
+        write_i64_le(out, i64(packet.dsack))
 
-    def write_data(self, own: Side) -> None:
-        """Write the data segment of this side before it."""
-        data = own.previous_data
-        if data is None:
-            data = NO_DATA
-        length = data.length if data.frame != NEVER else -1
-        self.values += [data.frame, data.time, data.end, length, sizes.is_full_data(own, data), sizes.is_small_data(own, data)]
-        self.values += [data.push, data.last_in_flight, data.room, data.message, data.ends_head, data.ends_message]
+    def endpoint(self, connection: Connection, role: i64, segment: Segment) -> i64:
+        """Return the hash of the server's address and port."""
+        server = segment.direction
+        if role == 0:
+            server = 1 - server
+        elif role < 0:
+            server = is_server_second(connection)
+        found = self.endpoints.get(2 * connection.id + server)
+        if found is None:
+            if len(self.endpoints) >= MOST_ENDPOINTS:
+                self.endpoints.clear()
+            found = self.endpoints[2 * connection.id + server] = hash_endpoint(connection.key, server == 0)
+        return i64(found)
 
-    def write_ack(self, own: Side, peer: Side) -> None:
-        """Write the pure ACK of the peer since that data, and what else happened since."""
-        since = own.previous_data.frame if own.previous_data is not None else NEVER
-        ack = peer.previous_ack
-        if ack is None or since == NEVER or ack.frame <= since:
-            ack = NO_ACK
-        count = ack.bytes if ack.frame != NEVER else NEVER
-        self.values += [ack.frame, ack.time, ack.ack, ack.delay, count, ack.gap, ack.frame > own.last_frame]
-        self.values += [peer.payload_frame > since, max(own.retransmission_frame, peer.retransmission_frame) > since]
-        self.values += [peer.short_window_frame > since]
 
-    def write_events(self, events: Events) -> None:
-        """Write the events that it ends."""
-        stall, closure, run = events.stall, events.closure, events.run
-        self.values.append(stall is not None)
-        if stall is None:
-            stall = NO_STALL
-        self.values += [stall.progress_frame, stall.progress_time, stall.tries, stall.duplicate_acks, stall.first_frame]
-        self.values += [stall.first_time, stall.retransmission_frame, stall.retransmission_time, stall.retransmission_bytes]
-        self.values += [stall.is_first_copy, closure is not None]
-        if closure is None:
-            closure = NO_CLOSURE
-        window = closure.closed_window if closure.closed_frame != NEVER else NEVER
-        self.values += [closure.closed_frame, closure.closed_time, window, closure.probes, closure.probe_frame]
-        self.values += [closure.probe_time, closure.opened_frame, closure.opened_time]
-        if run is None:
-            run = NO_RUN
-        self.values += [run.segments, run.bytes, run.frame, run.time]
+def write_kind(out: BytesWriter, connection: Connection, packet: Packet, segment: Segment, events: Events) -> None:
+    """Write what kind of segment it is."""
+    is_zero = packet.window == 0 and packet.flags & (SYN | RST) == 0
+    write_i64_le(out, segment.new_bytes)
+    write_i64_le(out, i64(segment.retransmission))
+    write_i64_le(out, i64(segment.fills_gap))
+    write_i64_le(out, i64(segment.opens_gap))
+    write_i64_le(out, i64(segment.overlap))
+    write_i64_le(out, i64(segment.keep_alive_probe))
+    write_i64_le(out, i64(segment.pure_ack))
+    write_i64_le(out, i64(segment.window_update))
+    write_i64_le(out, i64(segment.duplicate_ack))
+    write_i64_le(out, segment.acked_bytes)
+    write_i64_le(out, segment.acked_unseen)
+    write_i64_le(out, segment.ack_delay)
+    write_i64_le(out, i64(is_zero))
+    write_i64_le(out, i64(connection.has_both_syns))
+    write_i64_le(out, i64(events.nagle_off))
+    write_i64_le(out, events.probe_frame)
+    write_i64_le(out, segment.rtt_own)
+    write_i64_le(out, segment.rtt_peer)
 
-    def write_part(self, segment: Segment) -> None:
-        """Write which message it carries."""
-        part = segment.part
-        self.values += [part.event_stream, part.http, part.message, part.exchange, part.in_body, part.ends_head]
-        self.values += [part.ends_message, part.is_incomplete]
+
+def write_sizes(out: BytesWriter, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+    """Write sizes, and what is in flight."""
+    syn = own.syn
+    announced = syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED
+    acknowledged: i64 = peer.acknowledged if peer.acknowledged != NEVER else min(segment.offset, 0)
+    in_flight: i64 = max(own.highest - acknowledged, 0) if own.highest != NEVER else 0
+    mss, full, small, small_start = sizes.judge_size(own, packet, segment)
+    write_i64_le(out, mss)
+    write_i64_le(out, i64(announced))
+    write_i64_le(out, i64(full))
+    write_i64_le(out, i64(small))
+    write_i64_le(out, i64(small_start))
+    write_i64_le(out, segment.in_flight_before)
+    write_i64_le(out, in_flight)
+    write_i64_le(out, segment.window_room)
+
+
+def write_data(out: BytesWriter, own: Side) -> None:
+    """Write the data segment of this side before it."""
+    data = own.previous_data
+    if data is None:
+        data = NO_DATA
+    length: i64 = data.length if data.frame != NEVER else -1
+    write_i64_le(out, data.frame)
+    write_i64_le(out, data.time)
+    write_i64_le(out, data.end)
+    write_i64_le(out, length)
+    write_i64_le(out, i64(sizes.is_full_data(own, data)))
+    write_i64_le(out, i64(sizes.is_small_data(own, data)))
+    write_i64_le(out, i64(data.push))
+    write_i64_le(out, i64(data.last_in_flight))
+    write_i64_le(out, data.room)
+    write_i64_le(out, data.message)
+    write_i64_le(out, i64(data.ends_head))
+    write_i64_le(out, i64(data.ends_message))
+
+
+def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
+    """Write the pure ACK of the peer since that data, and what else happened since."""
+    since: i64 = own.previous_data.frame if own.previous_data is not None else NEVER
+    ack = peer.previous_ack
+    if ack is None or since == NEVER or ack.frame <= since:
+        ack = NO_ACK
+    count: i64 = ack.bytes if ack.frame != NEVER else NEVER
+    write_i64_le(out, ack.frame)
+    write_i64_le(out, ack.time)
+    write_i64_le(out, ack.ack)
+    write_i64_le(out, ack.delay)
+    write_i64_le(out, count)
+    write_i64_le(out, ack.gap)
+    write_i64_le(out, i64(ack.frame > own.last_frame))
+    write_i64_le(out, i64(peer.payload_frame > since))
+    write_i64_le(out, i64(max(own.retransmission_frame, peer.retransmission_frame) > since))
+    write_i64_le(out, i64(peer.short_window_frame > since))
+
+
+def write_events(out: BytesWriter, events: Events) -> None:
+    """Write the events that it ends."""
+    stall, closure, run = events.stall, events.closure, events.run
+    write_i64_le(out, i64(stall is not None))
+    if stall is None:
+        stall = NO_STALL
+    write_i64_le(out, stall.progress_frame)
+    write_i64_le(out, stall.progress_time)
+    write_i64_le(out, stall.tries)
+    write_i64_le(out, stall.duplicate_acks)
+    write_i64_le(out, stall.first_frame)
+    write_i64_le(out, stall.first_time)
+    write_i64_le(out, stall.retransmission_frame)
+    write_i64_le(out, stall.retransmission_time)
+    write_i64_le(out, stall.retransmission_bytes)
+    write_i64_le(out, i64(stall.is_first_copy))
+    write_i64_le(out, i64(closure is not None))
+    if closure is None:
+        closure = NO_CLOSURE
+    window: i64 = closure.closed_window if closure.closed_frame != NEVER else NEVER
+    write_i64_le(out, closure.closed_frame)
+    write_i64_le(out, closure.closed_time)
+    write_i64_le(out, window)
+    write_i64_le(out, closure.probes)
+    write_i64_le(out, closure.probe_frame)
+    write_i64_le(out, closure.probe_time)
+    write_i64_le(out, closure.opened_frame)
+    write_i64_le(out, closure.opened_time)
+    if run is None:
+        run = NO_RUN
+    write_i64_le(out, run.segments)
+    write_i64_le(out, run.bytes)
+    write_i64_le(out, run.frame)
+    write_i64_le(out, run.time)
+
+
+def write_part(out: BytesWriter, segment: Segment) -> None:
+    """Write which message it carries."""
+    part = segment.part
+    write_i64_le(out, i64(part.event_stream))
+    write_i64_le(out, i64(part.http))
+    write_i64_le(out, part.message)
+    write_i64_le(out, part.exchange)
+    write_i64_le(out, i64(part.in_body))
+    write_i64_le(out, i64(part.ends_head))
+    write_i64_le(out, i64(part.ends_message))
+    write_i64_le(out, i64(part.is_incomplete))
+
+
+def write_piece(
+    rows: Rows, connection: Connection, role: i64, packet: Packet, segment: Segment, start: i64, end: i64
+) -> None:  # fmt: skip
+    """Write a row of `pieces`: new bytes [start, end) of a stream."""
+    into = start - segment.offset
+    rows.begin()
+    rows.put(connection.id)
+    rows.put(segment.direction)
+    rows.put(role)
+    rows.put(packet.frame)
+    rows.put(packet.time)
+    rows.put(start)
+    rows.put(end - start)
+    rows.put(min(max(packet.captured - into, 0), end - start))
+    rows.put(packet.place + into)

@@ -17,13 +17,15 @@ from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
 from wiredoctor.core.flows import Share
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Records
+from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
 from wiredoctor.engine.tables import Tables, take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Spill
-from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, STORED_EXCHANGES
+from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
 from wiredoctor.waiting import Found, Waiting
 
 Progress = Callable[[float], None]
@@ -50,13 +52,17 @@ class Analysis:
         self.exchanges = Spill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
         self.records = records
-        self.core = Core(self.records, _core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
+        self.core = Core(self.records, core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
         self.is_first = share is None or share.number == 0
         """Report what belongs to no connection."""
+        if "segments" in wanted:
+            self.core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
 
     def run(self, batch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
         """Analyze the whole capture, this many packets at a time. `judge` is called with the candidates of each batch."""
         size = max(self.capture.size, 1)
+        if self.core.story.recorder is not None:
+            batch_packets = min(batch_packets, SEGMENTS_AT_ONCE)
         while self.core.run(batch_packets):
             self.found.append(judge(self._find()))
             progress(min(self.records.position / size, 1.0))
@@ -66,22 +72,10 @@ class Analysis:
         """Analyze what only the end of the capture decides."""
         self.records.end()
         last: list[Found] = []
-        for connections in self._last_connections():
+        for connections in open_at_end(self.core, self.capture):
             self.core.finish(connections, self.records.times.latest)
             last.append(self._find())
         self.found.append(judge(join_found(self.modules, last)))
-
-    def _last_connections(self) -> Iterator[list[Connection]]:
-        """Yield the connections that are still open, as many as are finished at once."""
-        clock = self.records.times.latest
-        if (ending := self.capture.ending) is not None and self.capture.first_time is not None:
-            until = ending.time - self.capture.first_time
-            if ending.packets == self.records.frame and until > clock:
-                self.core.http.pass_time(until)
-        connections = self.core.flows.open_connections()
-        together = limits.FINISHED_AT_ONCE.value
-        for first in range(0, max(len(connections), 1), together):
-            yield connections[first : first + together]
 
     def _find(self) -> Found:
         """Return the candidates of all rules in what the core has written."""
@@ -90,6 +84,8 @@ class Analysis:
         del tables["stored"]
         if not self.is_first:
             tables["oddities"] = ODDITIES.empty()
+        if self.core.story.recorder is not None:
+            tables |= take_segment_tables(self.core.story.recorder, {"segments": SEGMENTS})
         return rules.find_candidates(self.modules, {**tables})
 
     def _keep(self, tables: Tables) -> None:
@@ -160,7 +156,20 @@ def join_found(modules: Mapping[str, RuleModule], parts: Sequence[Found]) -> Fou
 _OF_STEPS = ("frame", "time", "frame_before", "time_before")
 
 
-def _core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
+def open_at_end(core: Core, capture: Captured) -> Iterator[list[Connection]]:
+    """Yield the connections that are still open at the end of a capture, as many as are finished at once."""
+    records = core.records
+    if (ending := capture.ending) is not None and records.times.first is not None:
+        until = ending.time - records.times.first
+        if ending.packets == records.frame and until > records.times.latest:
+            core.http.pass_time(until)
+    connections = core.flows.open_connections()
+    together = limits.FINISHED_AT_ONCE.value
+    for first in range(0, max(len(connections), 1), together):
+        yield connections[first : first + together]
+
+
+def core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
     """Return the cutoffs as the core takes them."""
     made = CoreCutoffs()
     for one in fields(cutoffs):

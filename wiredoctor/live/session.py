@@ -20,11 +20,11 @@ from wiredoctor.certain import Certain
 from wiredoctor.durations import duration_text
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
+from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.masking import showing
 from wiredoctor.recording.folder import PrivateFolder
-from wiredoctor.rereading import Rereading
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
@@ -317,7 +317,7 @@ class Session:
             if descriptor is not None:
                 with suppress(CaptureError):
                     kept = open_descriptor(descriptor, self.order.file)
-                    made.again[done.summary.file] = Rereading(
+                    made.again[done.summary.file] = SecondPass(
                         kept, done.connections.scan, rules.cutoffs(self._modules), secrets=self._secrets
                     )
         made.incomplete += self._why_incomplete()

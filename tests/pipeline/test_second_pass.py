@@ -10,7 +10,7 @@ import pytest
 
 import wiredoctor
 from tests.pipeline.feeding import ORDER, tables
-from wiredoctor import reader
+from wiredoctor.engine import second_pass
 from wiredoctor.findings import Again
 from wiredoctor.tables import HEARD, READ_AGAIN
 from wiredoctor.testing import capture
@@ -26,6 +26,19 @@ def again(path: Path) -> Again:
     return next(iter(wiredoctor.analyze(path, keep=True).again.values()))
 
 
+def watch_http(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Return a set that collects the connections of which HTTP is read from here on."""
+    read = set[int]()
+    take = second_pass.Reading.take
+
+    def taken(reading: second_pass.Reading) -> dict[str, pl.DataFrame]:
+        read.update(each.id for each in reading.core.flows.open_connections() if each.conversation is not None)
+        return take(reading)
+
+    monkeypatch.setattr(second_pass.Reading, "take", taken)
+    return read
+
+
 def captures() -> list[Path]:
     found = [path for stem in SEVERAL for path in CAPTURES.glob(f"{stem}.pcap*")]
     assert len(found) >= 4
@@ -35,7 +48,7 @@ def captures() -> list[Path]:
 @pytest.mark.parametrize("path", captures(), ids=lambda p: p.stem)
 def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tables(path)
-    monkeypatch.setattr(reader, "EPOCH", 10)
+    monkeypatch.setattr(second_pass, "STEP", 10)
     second = again(path).tables(NAMES)
     for name in ORDER.keys() & second.keys():
         keys = ORDER[name]
@@ -81,7 +94,7 @@ def test_columns_describe_what_they_say_whatever_rules_run(
 
 @pytest.mark.parametrize("path", captures()[:2], ids=lambda p: p.stem)
 def test_some_connections_are_those_rows_of_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "EPOCH", 10)
+    monkeypatch.setattr(second_pass, "STEP", 10)
     source = again(path)
     whole = source.tables(NAMES)
     some = whole["connections"]["connection"].unique().sort().to_list()[:2]
@@ -103,11 +116,10 @@ BY_TCP = {
 
 @pytest.mark.parametrize("path", captures(), ids=lambda p: p.stem)
 def test_what_tcp_tells_alone_is_the_same_though_nobody_reads_http(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "EPOCH", 50)
+    monkeypatch.setattr(second_pass, "STEP", 50)
     source = again(path)
     whole = source.tables([*BY_TCP])
-    spoken: list[object] = []
-    monkeypatch.setattr("wiredoctor.http.Conversation", lambda *args: spoken.append(args))
+    read = watch_http(monkeypatch)
     every = source.tables(BY_TCP)
     ids = whole["packets"]["connection"].unique().sort().to_list()[1::3]
     frames = whole["packets"]["frame"].to_list()[::7]
@@ -117,18 +129,14 @@ def test_what_tcp_tells_alone_is_the_same_though_nobody_reads_http(path: Path, m
         assert every[name].equals(mine), name
         chosen = pl.col("connection").is_in(ids) | pl.col("frame").is_in(frames)
         assert some[name].equals(mine.filter(chosen)), name
-    assert not spoken
+    assert not read
 
 
 def test_of_some_connections_only_these_are_read_as_http(monkeypatch: pytest.MonkeyPatch) -> None:
     source = again(CAPTURES / "apache-ab.pcap")
-    read = wiredoctor.http.Conversation
-    ids: list[int] = []
-    monkeypatch.setattr(
-        "wiredoctor.http.Conversation", lambda connection, *args: ids.append(connection) or read(connection, *args)
-    )
+    read = watch_http(monkeypatch)
     assert source.tables(["exchanges"], [3, 5])["exchanges"].height
-    assert sorted(ids) == [3, 5]
+    assert read == {3, 5}
 
 
 def test_of_frames_alone_nothing_can_be_told_that_http_says() -> None:
@@ -141,8 +149,8 @@ def test_of_frames_alone_nothing_can_be_told_that_http_says() -> None:
 
 
 def test_what_no_later_packet_can_change_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "EPOCH", 10)
-    monkeypatch.setattr(reader, "COPIES", 0)
+    monkeypatch.setattr(second_pass, "STEP", 10)
+    monkeypatch.setattr(second_pass, "COPIES", 0)
     source = again(CAPTURES / "apache-ab.pcap")
     last = source.tables(["connections"], [0])["connections"]["last_frame"].item()
     decoded = [portion.tables["oddities"] for portion in source.portions(["oddities"], [0])]

@@ -1,0 +1,72 @@
+"""Rows of packets and segments that recorders of the core wrote, as frames with columns of wiredoctor.tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.core.recorder import RECORDS, PacketRecorder
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segments import PIECES, SegmentRecorder
+from wiredoctor.engine.frames import make_frame
+from wiredoctor.tables import Array, Table
+
+SEGMENTS_AT_ONCE = 32_768
+"""Packets of which rows are written before they are taken: a row of `segments` has 800 bytes until then."""
+
+
+def take_packet_tables(recorder: PacketRecorder, tables: dict[str, Table]) -> dict[str, pl.DataFrame]:
+    """Take the rows of `records` and `packets`, with the columns of `tables`."""
+    taken: dict[str, pl.DataFrame] = {}
+    if recorder.records is not None:
+        taken["records"] = _frame(tables["records"], recorder.records, RECORDS)
+    if recorder.packets is not None:
+        taken["packets"] = _frame(tables["packets"], recorder.packets, recorder.names)
+    return taken
+
+
+def take_segment_tables(recorder: SegmentRecorder, tables: dict[str, Table]) -> dict[str, pl.DataFrame]:
+    """Take the rows of `segments` and `pieces`, with the columns of `tables`."""
+    taken: dict[str, pl.DataFrame] = {}
+    if recorder.rows is not None:
+        taken["segments"] = _frame(tables["segments"], recorder.rows, recorder.names)
+    if recorder.pieces is not None:
+        taken["pieces"] = _frame(tables["pieces"], recorder.pieces, PIECES)
+    return taken
+
+
+def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
+    """Take the rows of a table, with cells of these names."""
+    if not rows.count:
+        return table.empty()
+    cells = np.frombuffer(rows.take(), dtype="<i8").reshape(-1, rows.width)
+    places = {name: place for place, name in enumerate(names)}
+    columns: dict[str, Any] = {}
+    for column in table.columns:
+        if column.name == "options_hash":
+            values = _hash_options(cells[:, places["options_size"] :])
+        else:
+            values = np.ascontiguousarray(cells[:, places[column.name]])
+        columns[column.name] = values.view(np.uint64) if column.dtype == pl.UInt64() else values
+    return make_frame(table, columns)
+
+
+def _hash_options(cells: Array) -> Array:
+    """Return the hash of option bytes: their number, and five words of them."""
+    size, words = cells[:, 0], cells.view(np.uint64)
+    state = words[:, 0]
+    for number in range(5):
+        # words after the first two count only if options reach beyond them
+        state = np.where((number < 2) | (size > 16), _mix(state, words[:, 1 + number]), state)
+    return np.where(size > 0, np.maximum(state, np.uint64(1)), np.uint64(0))
+
+
+def _mix(state: Array, word: Array) -> Array:
+    """Return what core.hashes.mix returns, for arrays."""
+    x = (state ^ word) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
