@@ -234,6 +234,12 @@ WAITING = Limit(
     "that wait for the other direction: answers whose request may have been captured late, and what follows a request for "
     "another protocol. More are read as they are",
 )  # fmt: skip
+KEPT = Limit(
+    "waiting-bytes", "http", 512 * _MIB, "bytes",
+    "of all connections that wait for missing ones, for the other direction, or for the end of a head. Counted in 64 parts, by a "
+    "hash of the addresses and ports, as open connections are; beyond it what has waited longest in a part is read as it is",
+    "{count:connection was|connections were} read with gaps because {limit} waited for missing ones",
+)  # fmt: skip
 TEXT = Limit(
     "text", "http", 8 * _KIB, "bytes",
     "of a request target, or of a field that reports and rules compare, such as Host or Server: RFC 9112 section 3 asks for "

@@ -154,6 +154,16 @@ def flush(talk: Conversation) -> None:
             j += 1
 
 
+def give_up_waiting(talk: Conversation, clock: i64) -> None:
+    """Read all that waits, also the beginnings of heads."""
+    talk.clock = clock
+    flush(talk)
+    talk.is_forced = False
+    talk.first.give_up_head()
+    talk.second.give_up_head()
+    write_known(talk)
+
+
 def take_pieces(talk: Conversation, reader: Reader) -> list[Piece]:
     """Return all that a reader has not read, gaps included, in the order of the stream."""
     stream = reader.stream

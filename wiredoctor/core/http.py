@@ -17,6 +17,7 @@ from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.exchanges import CLOSE, EXCHANGE, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
 from wiredoctor.core.heads import HeadReader
+from wiredoctor.core.keeping import Keeping
 from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import Conversation, clear_unread
@@ -38,6 +39,7 @@ class Http:
         self.met: Met = met
         self.heads: HeadReader = HeadReader()
         self.range: Range = Range()
+        self.keeping: Keeping = Keeping(met)
         self.codes: HeadCodes = HeadCodes()
         self.exchanges: ExchangeRows = ExchangeRows(self.codes, len(EXCHANGE))
         self.closes: CloseRows = CloseRows(self.codes, len(EXCHANGE) + len(CLOSE))
@@ -64,6 +66,8 @@ class Http:
             conversation = connection.conversation = Conversation(self, connection)
         assert isinstance(conversation, Conversation)
         conversation.read(packet, segment)
+        if self.keeping.is_full:
+            self.keeping.relieve(packet.clock)
         if packet.flags & (FIN | RST):
             endings.watch_close(conversation, packet.clock)
 
@@ -111,6 +115,7 @@ class Http:
             if reader.burst is not None:
                 bursts.write_burst(self, reader, reader.burst)
         conversation.take_apart()
+        self.keeping.forget(conversation)
 
     def endpoint(self, key: bytes, direction: i64) -> int:
         """Return a number for the address and port that send in a direction, the same on all connections."""

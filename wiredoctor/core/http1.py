@@ -183,8 +183,14 @@ class Reader:
                 self.talk().http.met.add(limits.HEAD)
             self.reject_head(found, start, partial.offset + partial.size + len(data))
             return
-        partial.add(data)
+        self.keep(partial, data)
         self.pos = found.end
+
+    def keep(self, partial: Partial, data: bytes) -> None:
+        """Keep more of a head that is not complete."""
+        partial.add(data)
+        talk = self.talk()
+        talk.http.keeping.add(talk, len(data))
 
     def read_unusual_head(self, found: Range, at: i64, stop: i64) -> None:
         """Read a head after empty lines, with bare LFs, one that is not complete, or find that it is none."""
@@ -217,7 +223,7 @@ class Reader:
             self.reject_head(found, data, found.end)
             return
         partial = self.partial = Partial(found, begin)
-        partial.add(data)
+        self.keep(partial, data)
         self.pos = found.end
 
     def may_begin_head(self, data: bytes) -> bool:
@@ -438,6 +444,13 @@ class Reader:
             self.note_message(message)
             self.finish(reason)
         self.abandon_head()
+
+    def give_up_head(self) -> None:
+        """Read the beginning of a head as what there is of it."""
+        if self.mode == HEAD and self.partial is not None:
+            self.talk().note_gap(self.partial.time)
+            self.cut_head(IN_GAP)
+            self.lose()
 
     def take_id(self) -> i64:
         """Return the id of the next message, and count it."""

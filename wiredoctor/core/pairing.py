@@ -192,9 +192,9 @@ class Conversation:
             if stream.waiting is not None:
                 self.drain(reader)
             return True
-        stream.insert(
-            Piece(found, start, end, not reader.jumps_to(end)), self.side_of(1 - reader.direction).acknowledged, self.clock
-        )
+        piece = Piece(found, start, end, not reader.jumps_to(end))
+        stream.insert(piece, self.side_of(1 - reader.direction).acknowledged, self.clock)
+        self.http.keeping.add(self, len(piece.data))
         limit = stream.limit_of_gap()
         if limit is not None:
             if reader.mode != OFF:
@@ -206,11 +206,16 @@ class Conversation:
     def hand_on(self, reader: Reader, found: Range) -> None:
         """Let a reader read a range in order, or hold it while the reader waits."""
         if reader.waits or reader.stream.held is not None:
-            reader.stream.hold(found, found.start)
+            self.hold(reader, found, found.start)
             return
         reader.read(found)
         if reader.waits and reader.pos < found.end:
-            reader.stream.hold(found, max(reader.pos, found.start))
+            self.hold(reader, found, max(reader.pos, found.start))
+
+    def hold(self, reader: Reader, found: Range, start: i64) -> None:
+        """Keep a range from `start` on until its reader goes on."""
+        reader.stream.hold(found, start)
+        self.http.keeping.add(self, found.end - start if found.at >= 0 else 0)
 
     def drain(self, reader: Reader) -> None:
         """Read what is in order now."""
