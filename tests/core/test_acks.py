@@ -7,6 +7,7 @@ import pytest
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor import limits
 from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.flight import forget_old
 from wiredoctor.core.records import LATEST
 from wiredoctor.core.segment import MILLISECOND, NEVER
 
@@ -132,14 +133,14 @@ def test_first_copies_are_forgotten_once_they_are_acknowledged_and_old(monkeypat
         talk.client(20 + i, ".", 1_001 + 100 * i, 5_001, 100)
     talk.server(30, ".", 5_001, 1_201)
     monkeypatch.setattr(limits.FIRST_COPIES, "value", 1)
-    talk.story.next_forgetting = 0
     talk.server(31, ".", 5_001, 1_201)
+    talk.story.flights = forget_old(talk.story.flights, talk.packet.frame)
     flight = talk.connection.first.flight
     assert flight is not None
     assert [sent.frame for sent in flight.segments] == [6]
     assert talk.server(41, ".", 5_001, 1_301).answered_time == 22 * MS
-    talk.story.next_forgetting = 0
     talk.server(42, ".", 5_001, 1_301)
+    talk.story.flights = forget_old(talk.story.flights, talk.packet.frame)
     assert talk.story.flights == []
     # new data is kept again
     talk.client(50, ".", 1_301, 5_001, 100)
