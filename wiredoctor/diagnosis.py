@@ -13,7 +13,6 @@ import polars as pl
 
 import wiredoctor
 from wiredoctor import limits, rules
-from wiredoctor.analysis import Analysis as NumpyAnalysis
 from wiredoctor.capture.model import Captured
 from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
 from wiredoctor.masked import masked

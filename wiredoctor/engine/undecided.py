@@ -22,6 +22,8 @@ ANSWERED = (
 )
 """Columns of tables.EXCHANGES: what findings say of an exchange, and when it was."""
 
+_SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
+
 
 def conversation_of(connection: Connection) -> Conversation | None:
     """Return the HTTP of a connection; None if it has carried nothing."""
@@ -107,7 +109,7 @@ def answered(connections: Iterable[Connection]) -> pl.DataFrame:
         for exchange in _open(conversation)
         if _is_answered(exchange)
     ]
-    return pl.DataFrame(rows, schema={name: EXCHANGES.schema[name] for name in ANSWERED}, orient="row")
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
