@@ -268,7 +268,7 @@ class _Members(Files):
                 f"{error.allowed:,} files may be open: raise the limit (ulimit -n), or join the files in groups with mergecap"
             ) from None
         except CaptureError as error:
-            member.lost = str(error).removeprefix(f"{member.name}: ")
+            member.lost = member.lost or str(error).removeprefix(f"{member.name}: ")
             if isinstance(error, NoRoom):
                 [member.cut] = error.sentences
             return None
