@@ -186,14 +186,6 @@ class Content:
             self._owner.lost = reason(error)
             return b""
 
-    def duplicate(self) -> BinaryIO:
-        """Return the file that holds these bytes, once more. Raise CaptureError if it cannot be opened any more."""
-        try:
-            file = self._owner.plain() if self._file is None else self._file
-            return os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
-        except OSError as error:
-            raise CaptureError(f"{self._owner.name}: {reason(error)}") from None
-
     def ending(self) -> Ending | None:
         """Return when capturing ended, if the end of the file says it."""
         if format_of(self.read(0, HEAD)) != "pcapng":
