@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ import polars as pl
 import wiredoctor
 from wiredoctor import limits, rules
 from wiredoctor.capture.model import Captured
-from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
+from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, RuleTotal, causes_first, total_delay
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Joined, Spill, Window
@@ -41,6 +41,7 @@ class Done:
     limits: list[str]
     folder: Folder
     captures: pl.DataFrame
+    totals: dict[str, RuleTotal]
     again: Again | None = None
 
 
@@ -68,15 +69,23 @@ def diagnose(
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
 ) -> Done:  # fmt: skip
     """A capture that has been read to its end. `judge` is handed the candidates of the summaries."""
-    findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge)
+    totals: dict[str, RuleTotal] = {}
+    findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge, totals)
     return Done(
-        analysis.summary(), findings, connections, exchanges, analysis.limits_reached(), analysis.folder, analysis.capture_table()
+        analysis.summary(),
+        findings,
+        connections,
+        exchanges,
+        analysis.limits_reached(),
+        analysis.folder,
+        analysis.capture_table(),
+        totals,
     )
 
 
 def _settle(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
+    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found], totals: dict[str, RuleTotal],
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
     rows_of_exchanges = exchanges.scan()
@@ -102,10 +111,11 @@ def _settle(
     first = capture.first_time or 0
     while True:
         failed = rules.failures(modules)
+        totals.clear()
         whole = rules.joined(modules, candidates)
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
-            file=capture.file, first_time=first, only=chosen, met=analysis.met,
+            file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals,
         )  # fmt: skip
         if rules.failures(modules) == failed:
             return [_located(finding, capture) for finding in findings] if capture.files else findings
@@ -160,7 +170,11 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
     report.findings.sort(key=lambda finding: rank[finding.severity])
     ordered = causes_first(report.findings, lambda finding: (finding,))
     report.findings = [replace(finding, number=number) for number, finding in enumerate(ordered, 1)]
-    report.delay = total_delay(report.findings)
+    report.delay = total_delay(report.findings) + _delay_beyond_limit(done)
+    for one in done:
+        for rule, total in one.totals.items():
+            before = report.totals.get(rule, RuleTotal(0, 0.0))
+            report.totals[rule] = RuleTotal(before.findings + total.findings, before.delay + total.delay)
     if done:
         report.scan_captures = lambda: pl.concat([one.captures.lazy() for one in done])
         report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
@@ -172,6 +186,15 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
 
         report.scan_exchanges = scan_exchanges
     return report
+
+
+def _delay_beyond_limit(done: Sequence[Done]) -> float:
+    """Return the seconds that findings cost of which there were too many to report."""
+    beyond = 0.0
+    for one in done:
+        if sum(total.findings for total in one.totals.values()) > len(one.findings):
+            beyond += sum(total.delay for total in one.totals.values()) - sum(finding.delay or 0.0 for finding in one.findings)
+    return round(beyond, 9)
 
 
 def _named(file: str, rows: Rows) -> pl.LazyFrame:

@@ -28,7 +28,7 @@ from wiredoctor.capture import (
 )
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
+from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records, open_descriptor
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
@@ -95,10 +95,9 @@ def analyze(
                     opened.pop_all()
                     from wiredoctor.engine.second_pass import SecondPass
 
-                    kept = (
-                        open_capture_files(what, OpenFiles(budget), _ignore) if isinstance(file, Capture) and file.files else file
+                    one.again = SecondPass(
+                        _kept(file, what, OpenFiles(budget)), one.connections.scan, cutoffs, secrets=show_secrets
                     )
-                    one.again = SecondPass(kept, one.connections.scan, cutoffs, secrets=show_secrets)
                 done.append(one)
 
         captures = inputs(paths, failed, merge=merge)
@@ -117,6 +116,13 @@ def analyze(
     made = diagnosis.report(done, modules, everything, chosen, secrets=show_secrets)
     made.incomplete = incomplete
     return made
+
+
+def _kept(capture: Capture | CaptureFiles, what: Input, files: OpenFiles) -> CaptureFiles:
+    """Return the capture as it is read again."""
+    if isinstance(capture, CaptureFiles):
+        return capture
+    return open_capture_files(what, files, _ignore) if capture.files else open_descriptor(capture.descriptor, capture.file, files)
 
 
 def _raise(line: str) -> None:

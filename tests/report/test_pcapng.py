@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
 from wiredoctor import Report
-from wiredoctor.capture import Interface, companions, copying, making
+from wiredoctor.capture import Interface, companions, making
 from wiredoctor.cli.app import application
+from wiredoctor.engine import copying
 from wiredoctor.report import pcapng
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -246,7 +247,7 @@ def test_times_before_1970_and_the_frame_check_sequence(tmp_path: Path) -> None:
 
 def test_a_long_capture_is_copied_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "PIECE", 50)
-    monkeypatch.setattr(copying, "_EPOCH", 3)
+    monkeypatch.setattr(companions, "_PIECE", 50)
     path = CAPTURES / "client-sees-head-body-split.pcapng"
     report = wiredoctor.analyze(path, keep=True)
     in_pieces = annotated(report)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rules.frames import MS, S, answered, connection, rows
 from wiredoctor import limits
-from wiredoctor.findings import Advice, Finding, Rule
+from wiredoctor.findings import Advice, Finding, Rule, RuleTotal
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule, settle
 from wiredoctor.rules.proof import EVIDENCE
@@ -362,7 +362,9 @@ def test_findings_that_are_too_many_are_counted(monkeypatch: pytest.MonkeyPatch)
     flood = [candidate(frame=frame, start=frame * MS, end=frame * MS + frame, delay=frame) for frame in range(1, 11)]
     found = {"a": candidates(*flood), "b": candidates(candidate(frame=50), candidate(frame=60))}
     met = Met()
-    told = settled([module("a"), module("b")], found, met=met)
+    totals: dict[str, RuleTotal] = {}
+    told = settled([module("a"), module("b")], found, met=met, totals=totals)
+    assert totals == {"a": RuleTotal(10, sum(range(1, 11)) / 1e9), "b": RuleTotal(2, 0.0)}
     assert sorted((f.rule, f.delay) for f in told if f.delay) == [("a", 9e-9), ("a", 1e-8)]
     assert [f.rule for f in told if not f.delay] == ["b", "b"]
     assert met.counts == {"findings": 8}

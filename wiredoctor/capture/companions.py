@@ -7,49 +7,73 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from wiredoctor.capture.blocks import SECTION, block_damage, section_order
-
-if TYPE_CHECKING:
-    from wiredoctor.capture.capture import Capture
+from wiredoctor import limits
+from wiredoctor.capture.blocks import SECTION
+from wiredoctor.capture.files import Content
+from wiredoctor.capture.formats import section_order
 
 NAMES, SECRETS = 4, 10
 """Name Resolution Block, Decryption Secrets Block."""
 
-_PIECE = 4 << 20
-"""Bytes that are walked over before their memory is given back."""
+_PIECE = 1 << 18
+"""Bytes that are read at once."""
+_SMALLEST = 12
 
 
-def companions(capture: Capture) -> Iterator[bytes]:
-    """These blocks of all files of a capture, in little-endian order; of each file as far as it is not damaged."""
-    walked = [part.begin for part in capture.parts]
-    for number, part in enumerate(capture.parts):
-        if part.format == "pcapng":
-            yield from _of_part(capture, number, walked)
+class Blocks:
+    """The blocks of a pcapng file, one after the other: `kind` and `order` of the one from `at` to `end`."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._begin, self._piece = 0, b""
+        self._length = 0
+        self.at = self.end = self.kind = 0
+        self.order = "<"
+
+    def next(self) -> bool:
+        """Read the type and length of the block at `at`. Return False at the end, or if a section has no byte order."""
+        head = self._bytes(self.at, _SMALLEST)
+        if len(head) < _SMALLEST:
+            return False
+        (self.kind,) = struct.unpack_from(self.order + "I", head)
+        if self.kind == SECTION:
+            order = section_order(head)
+            if order is None:
+                return False
+            self.order = order
+        (self._length,) = struct.unpack_from(self.order + "I", head, 4)
+        self.end = self.at + (self._length + 3 & ~3)
+        return True
+
+    def is_sound(self) -> bool:
+        """Return whether the block is in the file, and as long by its end as by its beginning."""
+        if not _SMALLEST <= self._length <= limits.BLOCK.value or self.end > self._content.size:
+            return False
+        (again,) = struct.unpack(self.order + "I", self._bytes(self.end - 4, 4))
+        return again + 3 & ~3 == self.end - self.at  # as Wireshark compares them
+
+    def block(self) -> bytes:
+        """Return the bytes of the block."""
+        return self._bytes(self.at, self.end - self.at)
+
+    def pass_on(self) -> None:
+        """Go on to the next block."""
+        self.at = self.end
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        if not self._begin <= at or at + size > self._begin + len(self._piece):
+            self._begin, self._piece = at, self._content.read(at, max(size, _PIECE))
+        return self._piece[at - self._begin : at - self._begin + size]
 
 
-def _of_part(capture: Capture, number: int, walked: list[int]) -> Iterator[bytes]:
-    part = capture.parts[number]
-    data = capture.data[part.begin : part.end]
-    order, at, released = "<", 0, 0
-    while at <= data.size - 12:
-        (kind,) = struct.unpack_from(order + "I", data.data, at)
-        if kind == SECTION:
-            found = section_order(data, at)
-            if found is None:
-                return
-            order = found
-        (length,) = struct.unpack_from(order + "I", data.data, at + 4)
-        if block_damage(data, at, length, order) is not None:
-            return
-        if kind in (NAMES, SECRETS) and (block := turned(data[at : at + (length + 3 & ~3)].tobytes(), order)):
+def companions(content: Content) -> Iterator[bytes]:
+    """Yield these blocks of a pcapng file, in little-endian order, as far as it is not damaged."""
+    blocks = Blocks(content)
+    while blocks.next() and blocks.is_sound():
+        if blocks.kind in (NAMES, SECRETS) and (block := turned(blocks.block(), blocks.order)):
             yield block
-        at += length + 3 & ~3
-        if at - released > _PIECE:
-            released = at
-            walked[number] = part.begin + at
-            capture.release(tuple(walked), for_good=False)
+        blocks.pass_on()
 
 
 def turned(block: bytes, order: str) -> bytes:

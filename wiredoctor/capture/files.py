@@ -24,7 +24,7 @@ _LEAST = 24
 """Bytes of a pcap file header."""
 _SPARE = 32
 """Descriptors that captures leave for the rest of the program: it uses 16 for its tables, processes and outputs."""
-_OPEN = 8
+OPEN = 8
 """Files that stay open, and temporary files that are kept, because bytes of theirs may be read again."""
 _KEPT = 64 << 20
 """Bytes of the temporary files that are kept because of that, besides the two newest."""
@@ -57,7 +57,7 @@ class OpenFiles:
         found = self._plain.get(one)
         if found is None:
             found = one.reopen()
-            while len(self._plain) >= _OPEN:
+            while len(self._plain) >= OPEN:
                 self._plain.popitem(last=False)[1].close()
             self._plain[one] = found
         self._plain.move_to_end(one)
@@ -75,7 +75,7 @@ class OpenFiles:
                 found = self._make_spool(one)
             _check_descriptors(found.file.fileno(), one.name)
             self._spools[one] = found
-            while len(self._spools) > _OPEN or (len(self._spools) > 2 and self._kept_bytes() > _KEPT):
+            while len(self._spools) > OPEN or (len(self._spools) > 2 and self._kept_bytes() > _KEPT):
                 self._spools.popitem(last=False)
         self._spools.move_to_end(one)
         return found
@@ -185,14 +185,6 @@ class Content:
         except OSError as error:
             self._owner.lost = reason(error)
             return b""
-
-    def duplicate(self) -> BinaryIO:
-        """Return the file that holds these bytes, once more. Raise CaptureError if it cannot be opened any more."""
-        try:
-            file = self._owner.plain() if self._file is None else self._file
-            return os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
-        except OSError as error:
-            raise CaptureError(f"{self._owner.name}: {reason(error)}") from None
 
     def ending(self) -> Ending | None:
         """Return when capturing ended, if the end of the file says it."""

@@ -10,7 +10,6 @@ from wiredoctor.capture import Capture, CaptureError, Input, NoRoom, TooManyFile
 from wiredoctor.capture.ending import Ending
 from wiredoctor.capture.files import CaptureFile, Content, OpenFiles, find_descriptor, find_file, reason
 from wiredoctor.capture.formats import is_capture
-from wiredoctor.capture.model import Source as FileOfCapture
 from wiredoctor.capture.model import readable
 from wiredoctor.capture.spool import not_a_capture
 from wiredoctor.core.chain import ChainRecords, Files
@@ -107,14 +106,6 @@ def open_capture_records(capture: Capture | CaptureFiles) -> Records:
     if capture.first_pass is None:
         capture.first_pass = records
     return records
-
-
-def open_mapped(capture: Capture | CaptureFiles) -> Capture:
-    """Return the capture from its first packet on, with all its files open and in memory, as it is copied. Raise CaptureError."""
-    if isinstance(capture, Capture):
-        return capture.again()
-    sources = [FileOfCapture(one.open().duplicate(), one.name, one.size, one.lost, one.cut) for one in capture.members]
-    return Capture(sources, capture.file, rotation=capture.rotation)
 
 
 def open_capture_files(what: Input, opened: OpenFiles, on_error: Callable[[str], None]) -> CaptureFiles:
@@ -268,7 +259,7 @@ class _Members(Files):
                 f"{error.allowed:,} files may be open: raise the limit (ulimit -n), or join the files in groups with mergecap"
             ) from None
         except CaptureError as error:
-            member.lost = str(error).removeprefix(f"{member.name}: ")
+            member.lost = member.lost or str(error).removeprefix(f"{member.name}: ")
             if isinstance(error, NoRoom):
                 [member.cut] = error.sentences
             return None

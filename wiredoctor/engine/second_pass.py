@@ -13,13 +13,12 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import __version__
-from wiredoctor.capture import Capture
 from wiredoctor.core.loop import Core
 from wiredoctor.core.recorder import PacketRecorder, Selection
 from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.decode.sack import sack_blocks
-from wiredoctor.engine.opening import CaptureFiles, open_capture_records, open_mapped
+from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_packet_tables, take_segment_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end
 from wiredoctor.engine.tables import take_tables
@@ -97,7 +96,7 @@ class SecondPass:
     """
 
     def __init__(
-        self, capture: Capture | CaptureFiles, connections: Callable[[], pl.LazyFrame], cutoffs: Cutoffs, *, secrets: bool
+        self, capture: CaptureFiles, connections: Callable[[], pl.LazyFrame], cutoffs: Cutoffs, *, secrets: bool
     ) -> None:
         self._capture, self._connections, self._cutoffs, self._secrets = capture, connections, cutoffs, secrets
 
@@ -144,10 +143,10 @@ class SecondPass:
         only: Sequence[int] | None = None,
     ) -> None:
         """Write the capture as pcapng, with comments on some of its frames; all packets, or those of the frames `only`."""
-        from wiredoctor.capture.copying import copy
+        from wiredoctor.engine.copying import copy
 
         frames = None if only is None else np.asarray(only, np.int64)
-        copy(open_mapped(self._capture), packets, out, about, comments, frames, f"wiredoctor {__version__}")
+        copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
         """Return the end of the last of these connections and frames; None if a connection has no row."""
@@ -168,7 +167,7 @@ class SecondPass:
 class Reading:
     """One pass over a capture, for a request."""
 
-    def __init__(self, capture: Capture | CaptureFiles, request: Request, cutoffs: Cutoffs) -> None:
+    def __init__(self, capture: CaptureFiles, request: Request, cutoffs: Cutoffs) -> None:
         tables, selection = request.tables, request.selection
         self._capture, self._request = capture, request
         records = open_capture_records(capture)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from wiredoctor.findings.again import Again, Names, Portion
 from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, total_delay
 from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Severity, Side
-from wiredoctor.findings.report import LEFT_OUT_BY, CaptureSummary, Checked, LeftOut, LeftOutBy, Report, rfc3339
+from wiredoctor.findings.report import LEFT_OUT_BY, CaptureSummary, Checked, LeftOut, LeftOutBy, Report, RuleTotal, rfc3339
 from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, by_kind, configured
 from wiredoctor.findings.texts import printable, shorten
 
@@ -32,6 +32,7 @@ __all__ = [
     "Reference",
     "Report",
     "Rule",
+    "RuleTotal",
     "Severity",
     "Side",
     "Threshold",

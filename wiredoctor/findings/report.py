@@ -54,6 +54,13 @@ class CaptureSummary:
     """What TCP was in, beside IP and its link: name -> packets; a packet may be in several. VLAN tags do not count."""
 
 
+class RuleTotal(NamedTuple):
+    """What a rule found in all captures, also beyond limits.FINDINGS: how many findings, and the seconds that they cost."""
+
+    findings: int
+    delay: float
+
+
 class Checked(NamedTuple):
     """A rule: its family, and the table that it looks at first."""
 
@@ -87,6 +94,8 @@ class Report:
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
     """Of a live capture of hours: rows of "connections" and "exchanges" that are not kept, with the columns that are counted and
     `rows`, how many were alike."""
+    totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
+    """By rule, whatever the report is narrowed to; lower bounds if limits.CANDIDATES was met."""
     resources: list[Any] = field(default_factory=list[Any], repr=False)
     secrets: bool = False
     """Nothing is masked: targets, names and payload are as they were sent."""

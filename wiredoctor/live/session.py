@@ -15,11 +15,13 @@ from math import inf
 from typing import Any
 
 from wiredoctor import diagnosis, limits, rules
-from wiredoctor.capture import CaptureError, open_descriptor
+from wiredoctor.capture import Budget, CaptureError
+from wiredoctor.capture.files import OpenFiles
 from wiredoctor.certain import Certain
 from wiredoctor.durations import duration_text
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
+from wiredoctor.engine.opening import open_descriptor
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live.recorder_client import Event, Order, Recorder
@@ -316,7 +318,7 @@ class Session:
             descriptor = self._capture.first_descriptor
             if descriptor is not None:
                 with suppress(CaptureError):
-                    kept = open_descriptor(descriptor, self.order.file)
+                    kept = open_descriptor(descriptor, self.order.file, OpenFiles(Budget()))
                     made.again[done.summary.file] = SecondPass(
                         kept, done.connections.scan, rules.cutoffs(self._modules), secrets=self._secrets
                     )

@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.findings import Finding
+from wiredoctor.findings import Finding, RuleTotal
 from wiredoctor.limits import Met
 from wiredoctor.rules import narrow
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.places import with_exchanges
 from wiredoctor.rules.software import with_software
-from wiredoctor.tables import RULE_TABLES
+from wiredoctor.tables import RULE_TABLES, SECOND
 
 _REQUEST = (
     "request_method",
@@ -36,6 +36,7 @@ def settle(
     only: Collection[str] | None = None,
     met: Met | None = None,
     keep: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]] | None = None,
+    totals: dict[str, RuleTotal] | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
@@ -43,6 +44,7 @@ def settle(
     merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
     `met` is told how many candidates and findings are left out because there are too many. `keep` takes out of what is settled
     (a row per candidate: narrow.core and its endpoints) what is not to be told yet, and what was told before.
+    `totals` is filled with what each rule found, before any of it is left out.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
@@ -62,6 +64,8 @@ def settle(
             return []
         causes = _causes_among(told_before, core, modules)
         core, before = pl.concat([core, causes]), {*causes["id"]}
+    if totals is not None:
+        totals |= _totals(core)
     core = narrow.without_too_many(core, limits.FINDINGS, met)
     core = with_software(_with_requests(core, exchanges), connections, exchanges)
     parts = core.partition_by("rule", maintain_order=True)
@@ -69,6 +73,12 @@ def settle(
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
     return tell(told, _causes(parts, modules), file, first_time, before)
+
+
+def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:
+    """Return what each rule found: how much, and the seconds that it cost."""
+    sums = core.group_by("rule").agg(pl.len(), pl.col("delay").sum())
+    return {rule: RuleTotal(findings, delay / SECOND) for rule, findings, delay in sums.sort("rule").iter_rows()}
 
 
 def _with_endpoints(core: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:

@@ -1,0 +1,230 @@
+"""Copies a capture as pcapng, with comments on some of its packets: all of it, or some packets only.
+
+Files that are pcapng already stay as they are, block by block (name resolution, decryption secrets, statistics, custom blocks),
+in their own byte order. Other formats get an interface for each of theirs, whose time stamps count nanoseconds; so do pcapng
+files whose packets alternate, of which names and secrets are kept.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from wiredoctor.capture import making
+from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION
+from wiredoctor.capture.companions import Blocks, companions
+from wiredoctor.capture.files import Content
+from wiredoctor.capture.formats import format_of
+from wiredoctor.capture.model import NO_PACKET
+from wiredoctor.core.chain import ChainRecords
+from wiredoctor.core.packet import Packet
+from wiredoctor.engine.opening import CaptureFiles, open_capture_records
+from wiredoctor.tables import SECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.capture.model import Interface
+    from wiredoctor.tables import Array
+
+PIECE = 4 << 20
+"""Bytes that are copied at once."""
+
+_TOGETHER = 1_000
+"""Packets that are written at once."""
+
+_FCS_PRESENT = 0x04000000
+"""Of the link type in the header of a pcap file: its upper four bits are 16-bit words of a frame check sequence."""
+
+Comments = Iterable[tuple[int, Sequence[str]]]
+"""Frame -> its comments, frames ascending."""
+
+
+class _Notes:
+    """Comments by frame, requested in the order of frames."""
+
+    def __init__(self, comments: Comments) -> None:
+        self._rest = iter(comments)
+        self._next = next(self._rest, None)
+
+    @property
+    def frame(self) -> int:
+        """The next frame that has comments; larger than any frame if there is none."""
+        return self._next[0] if self._next is not None else 1 << 62
+
+    def of(self, frame: int) -> Sequence[str]:
+        """Return the comments of a frame."""
+        texts: list[str] = []
+        while self._next is not None and self._next[0] <= frame:
+            if self._next[0] == frame:
+                texts += self._next[1]
+            self._next = next(self._rest, None)
+        return texts
+
+
+class _Selection:
+    """Frames that are copied, requested in ascending order; all if `only` is None."""
+
+    def __init__(self, only: Array | None) -> None:
+        self._only = only
+
+    def has(self, frame: int) -> bool:
+        """Return whether a frame is copied."""
+        if self._only is None:
+            return True
+        place = int(np.searchsorted(self._only, frame))
+        return place < len(self._only) and int(self._only[place]) == frame
+
+
+def copy(
+    capture: CaptureFiles, frames: int, out: BinaryIO, about: str, comments: Comments, only: Array | None, program: str
+) -> None:
+    """Write the first `frames` packets, as many as can be read, of a capture.
+
+    about: a comment on the whole file; none if it is empty. only: ascending frames that are copied; None for all, whose numbers
+    stay as they are.
+    """
+    notes, selection = _Notes(comments), _Selection(only)
+    contents = [member.open() for member in capture.members]
+    are_blocks = [format_of(content.read(0, 64)) == "pcapng" for content in contents]
+    interfaces: Sequence[Interface] = ()
+    if len(contents) == 1 and are_blocks[0]:
+        _BlockCopy(contents[0], 1, frames, notes, selection).write(out, [about] if about else [])
+        return
+    if any(are_blocks):
+        counts, interfaces = _packets_of_files(capture)
+        if all(are_blocks) and counts is not None:
+            first = 1
+            for content, packets in zip(contents, counts, strict=True):
+                count = min(packets, frames + 1 - first)
+                _BlockCopy(content, first, count, notes, selection).write(out, [about] if about and first == 1 else [])
+                first += count
+            return
+    out.write(making.section(program, [about] if about else []))
+    for content, is_blocks in zip(contents, are_blocks, strict=True):
+        for block in companions(content) if is_blocks else ():
+            out.write(block)
+    seconds = min([0, *(one.seconds for one in interfaces)])
+    fcs = _fcs_bits(contents[0]) if len(contents) == 1 else None
+    _copy_packets(capture, out, notes, selection, seconds, fcs, own_options=all(are_blocks))
+
+
+def _packets_of_files(capture: CaptureFiles) -> tuple[list[int] | None, Sequence[Interface]]:
+    """Return the number of packets of each file, None if they alternate, and the interfaces of all."""
+    records, packet = open_capture_records(capture), Packet()
+    while records.next(packet):
+        pass
+    assert isinstance(records, ChainRecords)
+    runs = records.runs
+    if runs.end or any(one >= other for one, other in pairwise(runs.files)):
+        return None, records.interfaces
+    counts = [0] * len(capture.members)
+    for file, (first, end) in zip(runs.files, pairwise([*runs.first_frames, records.frame + 1]), strict=True):
+        counts[file] = end - first
+    return counts, records.interfaces
+
+
+class _BlockCopy:
+    """The blocks of a pcapng file, whose frames are `frames` from `first` on."""
+
+    def __init__(self, content: Content, first: int, frames: int, notes: _Notes, selection: _Selection) -> None:
+        self._content = content
+        self._blocks = Blocks(content)
+        self._frame, self._frames = first - 1, first - 1 + frames
+        self._notes, self._selection = notes, selection
+
+    def write(self, out: BinaryIO, about: Sequence[str]) -> None:
+        """Write pieces of the file as they are, and between them the blocks that are given comments."""
+        copied = 0
+        for start, end, block in self._changed(about):
+            self._copy(out, copied, start)
+            out.write(block)
+            copied = end
+        self._copy(out, copied, self._blocks.at)
+
+    def _copy(self, out: BinaryIO, start: int, end: int) -> None:
+        for at in range(start, end, PIECE):
+            out.write(self._content.read(at, min(PIECE, end - at)))
+
+    def _changed(self, about: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
+        """Yield where blocks begin and end that change, and what replaces them."""
+        blocks = self._blocks
+        while blocks.next():
+            at, end, kind = blocks.at, blocks.end, blocks.kind
+            if kind == ENHANCED or kind in FRAME_BLOCKS:
+                if self._frame >= self._frames:
+                    return
+                self._frame += 1
+                if not self._selection.has(self._frame):
+                    yield at, end, b""
+                elif self._frame == self._notes.frame:
+                    yield at, end, self._with_comments(self._notes.of(self._frame))
+            elif not blocks.is_sound():
+                return
+            elif kind == SECTION:
+                yield at, end, making.with_unknown_length(self._with_comments(about), blocks.order)
+                about = ()
+            blocks.pass_on()
+
+    def _with_comments(self, texts: Sequence[str]) -> bytes:
+        blocks = self._blocks
+        return making.with_comments(blocks.block(), blocks.order, blocks.kind, texts)
+
+
+def _copy_packets(
+    capture: CaptureFiles, out: BinaryIO, notes: _Notes, selection: _Selection, seconds: int, fcs: int | None, *,
+    own_options: bool,
+) -> None:  # fmt: skip
+    """Write interfaces and packets as blocks of our own."""
+    records, packet = open_capture_records(capture), Packet()
+    described = 0
+    blocks: list[bytes] = []
+    while records.next(packet):
+        for one in records.interfaces[described:]:
+            blocks.append(making.interface(_with_packets(one), seconds, fcs))
+        described = len(records.interfaces)
+        if selection.has(packet.frame):
+            options = _own_options(packet) if own_options else b""
+            if packet.frame == notes.frame:
+                options = _joined(options, making.comments_alone(notes.of(packet.frame)))
+            ticks = packet.time + (records.times.first or 0) - seconds * SECOND
+            data = packet.block[packet.at : packet.end]
+            blocks.append(making.packet(packet.interface, min(max(ticks, 0), (1 << 64) - 1), data, packet.wire_length, options))
+        if len(blocks) >= _TOGETHER:
+            out.write(b"".join(blocks))
+            blocks.clear()
+    out.write(b"".join(blocks))
+
+
+def _with_packets(one: Interface) -> Interface:
+    """Return LINKTYPE_USER0 for what has no link type, as nothing can read it."""
+    return one._replace(link_type=147) if one.link_type == NO_PACKET else one
+
+
+def _own_options(packet: Packet) -> bytes:
+    """Return the options that a packet has in a pcapng file of the usual byte order."""
+    block, at = packet.block, packet.at
+    head = block[max(at - 28, 0) : max(at - 20, 0)]
+    if len(head) < 8:
+        return b""
+    kind, length = struct.unpack("<II", head)
+    begin, end = at + (packet.end - at + 3 & ~3), at - 32 + length
+    sound = kind == ENHANCED and length >= ENHANCED_FIXED and length & 3 == 0 and begin <= end
+    return block[begin:end] if sound and block[end : end + 4] == head[4:] else b""
+
+
+def _joined(options: bytes, more: bytes) -> bytes:
+    """Return options, and further ones after them."""
+    return options[:-4] + more if options.endswith(bytes(4)) else options + more
+
+
+def _fcs_bits(content: Content) -> int | None:
+    """Return the bits of the frame check sequences, if the header of a pcap file has them."""
+    head = content.read(0, 24)
+    if format_of(head) != "pcap":
+        return None
+    order = "<" if head[0] in (0xD4, 0x4D, 0xAC, 0xAB, 0x34) else ">"
+    (network,) = struct.unpack_from(order + "I", head, 20)
+    return (network >> 28) * 16 if network & _FCS_PRESENT else None
