@@ -10,8 +10,12 @@ import pytest
 
 import wiredoctor
 from tests.pipeline.feeding import ORDER, tables
-from wiredoctor.engine import second_pass
+from wiredoctor import rules
+from wiredoctor.capture import open_capture
+from wiredoctor.engine import run, second_pass
+from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.findings import Again
+from wiredoctor.spill import Folder
 from wiredoctor.tables import HEARD, READ_AGAIN
 from wiredoctor.testing import capture
 
@@ -61,6 +65,59 @@ def test_it_says_the_same_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         .sort("frame")
         .equals(first["segments"].select("frame", "connection").sort("frame"))
     )
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+def test_the_size_of_steps_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in captures()[:2]:
+        source = again(path)
+        whole = source.tables(NAMES)
+        monkeypatch.setattr(second_pass, "STEP", size)
+        in_steps = source.tables(NAMES)
+        monkeypatch.undo()
+        for name, rows in whole.items():
+            keys = ORDER.get(name, ["frame"])
+            assert in_steps[name].sort(keys, maintain_order=True).equals(rows.sort(keys, maintain_order=True)), name
+
+
+def test_several_files_are_read_as_one_again() -> None:
+    paths = [path for path in captures() if path.stem in ("apache-ab", "behind-nginx-race")]
+    report = wiredoctor.analyze(*paths, merge=True, keep=True)
+    assert report.scan_exchanges is not None
+    [source] = report.again.values()
+    made = source.tables(["records", "exchanges"])
+    assert made["records"].height == report.captures[0].packets
+    columns = ["connection", "exchange", "request_frame", "response_last_frame"]
+    expected = report.scan_exchanges().select(columns).collect().sort(columns)
+    assert made["exchanges"].select(columns).sort(columns).equals(expected)
+    heads = [
+        portion.read(row["payload"], 4)
+        for portion in source.portions(["pieces"])
+        for row in portion.tables["pieces"].filter(pl.col("offset") == 0, pl.col("role") == 0).iter_rows(named=True)
+    ]
+    assert len(heads) > 10
+    assert set(heads) <= {b"GET ", b"POST"}
+
+
+def test_a_rule_that_asks_for_segments_has_them_in_the_first_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    [path] = (path for path in captures() if path.stem == "apache-ab")
+    seen: list[pl.DataFrame] = []
+
+    def find_candidates(modules: object, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        seen.append(tables["segments"])
+        return {}
+
+    monkeypatch.setattr(rules, "find_candidates", find_candidates)
+    monkeypatch.setattr(run, "SEGMENTS_AT_ONCE", 100)
+    module = rules.catalogue()["tinygrams"]._replace(tables=("segments",), cutoffs=None)
+    with open_capture(path) as capture:
+        modules = {"tinygrams": module}
+        records = open_capture_records(capture)
+        analysis = run.Analysis(capture, modules, Folder(), rules.cutoffs(modules), records)
+        analysis.run(100_000, lambda done: None, lambda found: found)
+    monkeypatch.undo()
+    assert max(rows.height for rows in seen) <= 100
+    assert pl.concat(seen).equals(again(path).tables(["segments"])["segments"])
 
 
 STALL = """
