@@ -13,7 +13,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection, RecentProgress, SecondCopies
+from wiredoctor.core.connection import Connection, RecentProgress, SecondCopies, Side
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
@@ -50,7 +50,7 @@ class Copies:
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
         """Return whether the packet is a second copy of one before it, note that in its connection, and remember the packet."""
-        progress = recent_progress(connection, packet.key == connection.key)
+        progress = recent_progress(connection.first if packet.is_turned == connection.is_turned else connection.second)
         self.forget(packet)
         newest = progress.newest_packet
         is_new = newest < self.oldest
@@ -196,15 +196,11 @@ def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
     return packet.flags & ACK != 0 and (claimed < 0 or is_after(packet.acknowledgment, claimed))
 
 
-def recent_progress(connection: Connection, is_first: bool) -> RecentProgress:
-    """Return what a side of the connection has sent recently."""
-    if is_first:
-        if connection.first_recent is None:
-            connection.first_recent = RecentProgress()
-        return connection.first_recent
-    if connection.second_recent is None:
-        connection.second_recent = RecentProgress()
-    return connection.second_recent
+def recent_progress(side: Side) -> RecentProgress:
+    """Return what a side of a connection has sent recently."""
+    if side.recent is None:
+        side.recent = RecentProgress()
+    return side.recent
 
 
 def raise_highest(progress: RecentProgress, packet: Packet) -> None:
