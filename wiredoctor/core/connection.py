@@ -378,8 +378,9 @@ class SecondCopies:
         """What tells the two apart: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 nothing."""
 
 
+@mypyc_attr(acyclic=True)
 class Connection:
-    """A TCP connection; `first` is the side that sent its first packet."""
+    """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its conversation."""
 
     def __init__(self, number: i64, key: bytes) -> None:
         self.id: i64 = number

@@ -53,13 +53,11 @@ class Copies:
         progress = recent_progress(connection.first if packet.is_turned == connection.is_turned else connection.second)
         self.forget(packet)
         newest = progress.newest_packet
-        is_new = newest < self.oldest
-        if is_new:  # nothing of this side within 100 ms
+        is_alone = newest < self.oldest
+        if is_alone:  # nothing of this side within 100 ms
             progress.reached = end_of(packet)
             progress.claimed = -1
-        else:
-            is_new = brings_new(progress.reached, progress.claimed, packet)
-        raise_highest(progress, packet)
+        is_new = raise_highest(progress, packet) or is_alone
         recent = self.next_recent()
         recent.fill(packet, packet.flags | packet.window << 8 | packet.length << 24)
         recent.before = newest
@@ -203,15 +201,18 @@ def recent_progress(side: Side) -> RecentProgress:
     return side.recent
 
 
-def raise_highest(progress: RecentProgress, packet: Packet) -> None:
-    """Note what the side has sent by this packet. An RST is no progress."""
+def raise_highest(progress: RecentProgress, packet: Packet) -> bool:
+    """Note what the side has sent by this packet; return whether it had not sent that before. An RST is no progress."""
     if packet.flags & RST:
-        return
-    end = end_of(packet)
+        return False
+    end, is_new = end_of(packet), False
     if is_after(end, progress.reached):
         progress.reached = end
+        is_new = True
     if packet.flags & ACK and (progress.claimed < 0 or is_after(packet.acknowledgment, progress.claimed)):
         progress.claimed = packet.acknowledgment
+        is_new = True
+    return is_new
 
 
 def end_of(packet: Packet) -> i64:

@@ -39,6 +39,8 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
     step = wrapped(number - base - 1 - newest)
     offset = newest + step
     is_far = step > JUMP or step < -JUMP
+    if leads and not is_far:
+        return offset, offset, NEVER
     if is_far and jump != NEVER:
         step = wrapped(number - base - 1 - jump)
         if -JUMP <= step <= JUMP:
