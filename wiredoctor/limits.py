@@ -150,10 +150,10 @@ RETAINED_PACKETS = Limit(
     "Wireshark, and what is kept is still bounded",
 )  # fmt: skip
 OPEN = Limit(
-    "open-connections", "tcp", 1 << 15, "connections",
-    "that are remembered at once, which takes 2 to 6 kB each: more than the 28,232 that Linux opens from one address to one "
-    "server (ip_local_port_range), and below 600 MB in all, whatever they hold. Counted in 64 parts, by a hash of the "
-    "addresses and ports, so that it does not matter which process has which. Beyond it the longest silent ones of a part "
+    "open-connections", "tcp", 1 << 17, "connections",
+    "that are remembered at once, which takes 1,250 bytes of a half-open one and 4 kB of one with an exchange under way: four "
+    "times the 28,232 that Linux opens from one address to one server (ip_local_port_range). Counted in 64 parts, by a hash of "
+    "the addresses and ports, so that it does not matter which process has which. Beyond it the longest silent ones of a part "
     "are told as they are then and forgotten, closed ones first; a later packet of theirs opens a new connection, as in the "
     "middle of one",
     "{count:connection was|connections were} no longer followed, the longest silent first, because more than about {limit} "

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from tests.core import tcp_feed
-from tests.core.tcp_feed import EPOCH, Reading, fill
+from tests.core.tcp_feed import EPOCH, Reading, fill, open_connection
 from wiredoctor.capture import open_capture
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.http import Http
@@ -122,7 +122,7 @@ class Core:
         fill(packet, values, self.read)
         self.clock = values["clock"]
         if number not in self.connections:
-            self.connections[number] = Connection(number, packet.key)
+            self.connections[number] = open_connection(number, packet, values)
         connection = self.connections[number]
         if is_copy:
             return

@@ -184,7 +184,7 @@ def _tell(story: Story, connections: dict[int, Connection], kept: list[Any], seg
     for connection, is_copy, values in _packets(kept):
         fill(packet, values, read)
         if connection not in connections:
-            connections[connection] = Connection(connection, packet.key)
+            connections[connection] = open_connection(connection, packet, values)
         here = connections[connection]
         if is_copy:
             continue
@@ -224,17 +224,23 @@ def _heard(segments: Columns) -> Iterator[tuple[Any, ...]]:
     return zip(*columns, last, strict=True)
 
 
+def open_connection(number: int, packet: Packet, values: dict[str, Any]) -> Connection:
+    """A connection that begins with the packet."""
+    sh, sl, sp, dh, dl, dp = values["sides"]
+    key = struct.pack(">QQQQHH", sh, sl, dh, dl, sp, dp) if values["ip_version"] == 6 else struct.pack(">IIHH", sl, dl, sp, dp)
+    connection = Connection(number, key)
+    connection.is_turned = packet.is_turned
+    return connection
+
+
 def fill(packet: Packet, values: dict[str, Any], read: Callable[[int, int], bytes]) -> None:
     """Fills the packet with a row of tables.PACKETS, and the bytes of its TCP header."""
-    for name in ("frame", "time", "interface", "ip_version", "ip_id", "ttl", "flags", "window", "length", "captured", "mss",
+    for name in ("frame", "time", "interface", "ip_id", "ttl", "flags", "window", "length", "captured", "mss",
                  "window_shift", "has_timestamps", "sack", "dsack", "clock"):  # fmt: skip
         setattr(packet, name, values[name])
     packet.sequence, packet.acknowledgment, packet.place = values["seq"], values["ack"], values["payload"]
     sh, sl, sp, dh, dl, dp = values["sides"]
-    if packet.ip_version == 6:
-        packet.key = struct.pack(">QQQQHH", sh, sl, dh, dl, sp, dp)
-    else:
-        packet.key = struct.pack(">IIHH", sl, dl, sp, dp)
+    packet.is_turned = (sh, sl, sp) > (dh, dl, dp)
     place = values["payload"]
     before = read(place - 60, 60) if place >= 60 else b""
     size = next((s for s in range(20, len(before) + 1, 4) if _is_header(before[-s:], sp, dp)), 0)

@@ -45,7 +45,7 @@ class Talk:
         shift: int = NO_OPTION, **more: int,
     ) -> Segment:  # fmt: skip
         p = self.packet
-        p.key, p.frame, p.time = key, p.frame + 1, round(time * MILLISECOND)
+        p.is_turned, p.frame, p.time = key == SERVER, p.frame + 1, round(time * MILLISECOND)
         p.clock = max(p.clock, p.time)
         p.flags = sum(FLAGS[letter] for letter in flags)
         p.sequence, p.acknowledgment, p.length, p.captured = seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, length, length

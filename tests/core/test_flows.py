@@ -16,6 +16,7 @@ from tests.ladders import to_pcap
 from tests.tcp.test_crowds import crowd, few  # noqa: F401 - a fixture
 from wiredoctor.capture.formats import is_capture
 from wiredoctor.core import flows
+from wiredoctor.core.packet import reverse
 from wiredoctor.scan import BUCKETS, bucket
 
 
@@ -121,7 +122,7 @@ def test_buckets() -> None:
         for _ in range(500):
             key = chance.randbytes(2 * size + 4)
             expected = by_scan(key, size)
-            assert flows.bucket(key) == flows.bucket(flows.reverse(key)) == expected < BUCKETS == flows.BUCKETS
+            assert flows.bucket(key) == flows.bucket(reverse(key)) == expected < BUCKETS == flows.BUCKETS
 
 
 def by_scan(key: bytes, size: int) -> int:

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from mypy_extensions import i64
+
 from wiredoctor.core.connection import Close, Connection, Side
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FIN, NEVER, RST, Segment
+
+NOBODY: Final = 0
+CLIENT: Final = 1
+SERVER: Final = 2
+BOTH: Final = 3
+CLOSED_BY: Final = ("", "client", "server", "both")
+"""Names of these."""
+
+BY_FIN: Final = 1
+BY_RST: Final = 2
+CLOSES: Final = ("", "fin", "rst")
+"""Names of these; the first one of neither."""
 
 
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
@@ -35,26 +51,26 @@ def has_fin(side: Side) -> bool:
     return side.close is not None and side.close.fin_frame != NEVER
 
 
-def who_closed(client: Close | None, server: Close | None) -> tuple[str, str]:
-    """Return who closed first ("client", "server", "both", or "" if nobody did) and how ("fin" or "rst").
+def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
+    """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and whether by a FIN or an RST (BY_FIN or BY_RST).
 
     ACK numbers decide the order, not clocks: a side that acknowledges the peer's close closed later, and FINs that cross are of
     both. An RST counts as the close of a side that sent no FIN.
     """
     if client is None or not is_over(client):
-        return ("", "") if server is None or not is_over(server) else ("server", how(server))
+        return (NOBODY, NOBODY) if server is None or not is_over(server) else (SERVER, how(server))
     if server is None or not is_over(server):
-        return "client", how(client)
+        return CLIENT, how(client)
     client_knew, server_knew = knew(client, server), knew(server, client)
     if client_knew and not server_knew:
-        return "server", how(server)
+        return SERVER, how(server)
     if server_knew and not client_knew:
-        return "client", how(client)
-    if how(client) == how(server) == "fin":
-        return "both", "fin"
+        return CLIENT, how(client)
+    if how(client) == BY_FIN and how(server) == BY_FIN:
+        return BOTH, BY_FIN
     # an RST without an ACK number answers what came before it
     is_client = closing_frame(client) < closing_frame(server)
-    return ("client", how(client)) if is_client else ("server", how(server))
+    return (CLIENT, how(client)) if is_client else (SERVER, how(server))
 
 
 def is_over(closing: Close) -> bool:
@@ -62,12 +78,12 @@ def is_over(closing: Close) -> bool:
     return closing.fin_frame != NEVER or closing.rst_frame != NEVER
 
 
-def how(closing: Close) -> str:
-    """Return "fin" or "rst"."""
-    return "fin" if closing.fin_frame != NEVER else "rst"
+def how(closing: Close) -> i64:
+    """Return BY_FIN or BY_RST."""
+    return BY_FIN if closing.fin_frame != NEVER else BY_RST
 
 
-def closing_frame(closing: Close) -> int:
+def closing_frame(closing: Close) -> i64:
     """Return the packet that closed."""
     return closing.fin_frame if closing.fin_frame != NEVER else closing.rst_frame
 

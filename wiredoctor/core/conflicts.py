@@ -14,7 +14,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.connection import Connection, Flight, Oddities, Sent
 from wiredoctor.core.flight import find_sent
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet import Packet, reverse
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import NEVER, RST, SYN, Segment
 
@@ -28,8 +28,9 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
     """Count a segment whose bytes differ from their first copy."""
     if packet.length < LEAST or segment.new_bytes >= packet.length or segment.keep_alive_probe or packet.flags & (SYN | RST):
         return
-    first = find_conflict(flight.segments, packet, segment, places)
-    late = find_conflict(flight.late, packet, segment, places) if flight.late is not None else None
+    key = connection.key if segment.direction == 0 else reverse(connection.key)
+    first = find_conflict(flight.segments, key, packet, segment, places)
+    late = find_conflict(flight.late, key, packet, segment, places) if flight.late is not None else None
     if first is None or (late is not None and late.start < first.start):
         first = late
     if first is None:
@@ -44,19 +45,19 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
         oddities.conflict_first_frame = first.frame
 
 
-def find_conflict(sent: list[Sent], packet: Packet, segment: Segment, places: Places) -> Sent | None:
+def find_conflict(sent: list[Sent], key: bytes, packet: Packet, segment: Segment, places: Places) -> Sent | None:
     """Return the first of these copies that differs from a packet."""
     end = segment.offset + packet.captured
     i = max(find_sent(sent, segment.offset) - 1, 0)
     last = min(i + limits.COMPARED.value, len(sent))
     while i < last and sent[i].start < end:
-        if is_conflict(sent[i], packet, segment, places):
+        if is_conflict(sent[i], key, packet, segment, places):
             return sent[i]
         i += 1
     return None
 
 
-def is_conflict(first: Sent, packet: Packet, segment: Segment, places: Places) -> bool:
+def is_conflict(first: Sent, key: bytes, packet: Packet, segment: Segment, places: Places) -> bool:
     """Return whether a packet differs from a first copy, and both are sound."""
     start = max(segment.offset, first.start)
     end = min(segment.offset + packet.captured, first.end, first.offset + first.captured)
@@ -68,7 +69,7 @@ def is_conflict(first: Sent, packet: Packet, segment: Segment, places: Places) -
         return False
     if packet.captured != packet.length or first.captured != first.length:
         return False
-    return is_sound(packet.key, packet.place, packet.length, places) and is_sound(packet.key, first.place, first.length, places)
+    return is_sound(key, packet.place, packet.length, places) and is_sound(key, first.place, first.length, places)
 
 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:

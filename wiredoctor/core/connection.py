@@ -15,6 +15,8 @@ from wiredoctor.core.segment import NEVER
 ETHERNET_MSS: Final = 1460
 """Assumed without a SYN: an MTU of 1500 less 40 bytes of headers."""
 ETHERNET_MSS_IPV6: Final = 1440
+NO_BASE: Final = -1
+"""No sequence number."""
 
 
 @mypyc_attr(acyclic=True)
@@ -228,12 +230,23 @@ class Waits:
 
 
 @mypyc_attr(acyclic=True)
+class RecentProgress:
+    """What a side has sent within the last 100 ms: what is not beyond it may be a second copy."""
+
+    def __init__(self) -> None:
+        self.newest_packet: i64 = -1
+        """Number of its newest packet among those in which second copies are looked for."""
+        self.reached: i64 = 0
+        self.claimed: i64 = -1
+        """Its highest sequence and acknowledgment number in these packets; -1 if it acknowledged nothing."""
+
+
+@mypyc_attr(acyclic=True)
 class Side:
     """One direction of a connection."""
 
     def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
-        self.has_base: bool = False
-        self.base: i64 = 0
+        self.base: i64 = NO_BASE
         """The sequence number before its first byte: that of its SYN."""
         self.sequence: i64 = 0
         """Offset of its newest sequence number, and of one far from it, which counts once the next packet agrees."""
@@ -274,6 +287,7 @@ class Side:
         """Its newest retransmission."""
         self.short_window_frame: i64 = NEVER
         """Its newest packet that announced no room for a full segment."""
+        self.recent: RecentProgress | None = None
         self.previous_data: PreviousData | None = None
         self.previous_ack: PreviousAck | None = None
         self.waits: Waits | None = None
@@ -350,18 +364,6 @@ class Oddities:
 
 
 @mypyc_attr(acyclic=True)
-class RecentProgress:
-    """What a side has sent within the last 100 ms: what is not beyond it may be a second copy."""
-
-    def __init__(self) -> None:
-        self.newest_packet: i64 = -1
-        """Number of its newest packet among those in which second copies are looked for."""
-        self.reached: i64 = 0
-        self.claimed: i64 = -1
-        """Its highest sequence and acknowledgment number in these packets; -1 if it acknowledged nothing."""
-
-
-@mypyc_attr(acyclic=True)
 class SecondCopies:
     """Packets of a connection that were captured twice: how many, and the first of them."""
 
@@ -376,13 +378,24 @@ class SecondCopies:
         """What tells the two apart: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 nothing."""
 
 
+@mypyc_attr(acyclic=True)
 class Connection:
-    """A TCP connection; `first` is the side that sent its first packet."""
+    """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its conversation."""
 
     def __init__(self, number: i64, key: bytes) -> None:
         self.id: i64 = number
         self.key: bytes = key
-        """packet.key of its first packet."""
+        """packet.key_of its first packet."""
+        self.addresses: i64 = 0
+        """As in Packet."""
+        self.ports: i64 = 0
+        self.is_turned: bool = False
+        self.next: Connection | None = None
+        """The next one in its chain of Flows, which keeps it while `is_followed`."""
+        self.is_followed: bool = True
+        self.queued_frame: i64 = NEVER
+        """Its last packet when Flows noted that it is closed."""
+        self.queued_clock: i64 = NEVER
         self.is_ipv6: bool = len(key) > 12
         self.first: Side = Side(ETHERNET_MSS_IPV6 if self.is_ipv6 else ETHERNET_MSS)
         self.second: Side = Side(ETHERNET_MSS_IPV6 if self.is_ipv6 else ETHERNET_MSS)
@@ -407,19 +420,13 @@ class Connection:
         self.progress_frame: i64 = NEVER
         """The newest packet with new data, or an ACK that advances."""
         self.progress_time: i64 = NEVER
-        self.last_direction: i64 = -1
-        """Direction, identification and options of the newest packet."""
-        self.last_ip_id: i64 = -1
+        self.last_packet: i64 = NEVER
+        """Direction and identification of the newest packet."""
         self.last_options: i64 = 0
         self.history: i64 = 0
         """Letters in the order in which they first occurred, 5 bits each; see history.py."""
         self.more_history: i64 = 0
         self.oddities: Oddities | None = None
-        self.bucket: i64 = 0
-        """Its part of the connections, see flows.py."""
-        self.first_recent: RecentProgress | None = None
-        self.second_recent: RecentProgress | None = None
-        """Of either side."""
         self.copies: SecondCopies | None = None
         self.conversation: object | None = None
 
@@ -433,7 +440,6 @@ class Connection:
         self.first = self.second = GONE
         self.handshake = None
         self.oddities = None
-        self.first_recent = self.second_recent = None
         self.copies = None
 
 

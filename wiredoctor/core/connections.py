@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Final
 
 from mypy_extensions import i64
@@ -13,6 +12,7 @@ from wiredoctor.core.history import SAW_RETRANSMISSION
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER, Segment
+from wiredoctor.core.unsigned import u16
 
 WORD = (1 << 64) - 1
 
@@ -28,21 +28,16 @@ NUMBERS: Final = (
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_way", "said_at"),
 )
-"""Cells of a row of `connections`. `closed_by` is a place in CLOSED_BY, `close` one in CLOSES; `history` and `more_history` hold
-letters as history.py writes them."""
-
-CLOSED_BY: Final = ("", "client", "server", "both")
-CLOSES: Final = ("", "fin", "rst")
+"""Cells of a row of `connections`. `closed_by` is a place in closes.CLOSED_BY, `close` one in closes.CLOSES; `history` and
+`more_history` hold letters as history.py writes them."""
 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
 NO_ANSWER: Final = SynAnswer()
-NO_ODDITIES: Final = Oddities()
-NO_COPIES: Final = SecondCopies()
 
 
 class ConnectionRows:
-    """The table `connections`, as far as TCP knows it. `keys`: packet.key of the first packet of each row."""
+    """The table `connections`, as far as TCP knows it. `keys`: packet.key_of the first packet of each row."""
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
@@ -75,14 +70,20 @@ class ConnectionRows:
         write_i64_le(out, server.unseen_bytes)
         write_i64_le(out, i64(is_one_sided(connection)))
         write_i64_le(out, i64(client.acknowledged != NEVER))
-        closed_by, close = who_closed(client.close, server.close)
-        write_i64_le(out, CLOSED_BY.index(closed_by))
-        write_i64_le(out, CLOSES.index(close))
+        closed_by, way = who_closed(client.close, server.close)
+        write_i64_le(out, closed_by)
+        write_i64_le(out, way)
         write_i64_le(out, connection.history)
         write_i64_le(out, connection.more_history)
-        write_handshake(out, connection.handshake or NO_HANDSHAKE)
-        write_oddities(out, connection.oddities or NO_ODDITIES)
-        write_copies(out, connection.copies or NO_COPIES)
+        write_handshake(out, NO_HANDSHAKE if connection.handshake is None else connection.handshake)
+        if connection.oddities is None:
+            out.write(NO_ODDITIES)
+        else:
+            write_oddities(out, connection.oddities)
+        if connection.copies is None:
+            out.write(NO_COPIES)
+        else:
+            write_copies(out, connection.copies)
         write_i64_le(out, clock)
 
 
@@ -92,21 +93,17 @@ def client_direction(connection: Connection, speaker: i64) -> i64:
         return connection.client
     if speaker >= 0:
         return speaker
-    return 1 if endpoint(connection.key, False)[1] > endpoint(connection.key, True)[1] else 0
+    return 1 if port_of(connection.key, False) > port_of(connection.key, True) else 0
 
 
-def endpoint(key: bytes, is_source: bool) -> tuple[str, int]:
-    """Return address (IPv6 as in RFC 5952) and port of one end of a connection."""
-    size = (len(key) - 4) // 2
-    at = 0 if is_source else size
-    port = 2 * size if is_source else 2 * size + 2
-    family = socket.AF_INET if size == 4 else socket.AF_INET6
-    return socket.inet_ntop(family, key[at : at + size]), key[port] << 8 | key[port + 1]
+def port_of(key: bytes, is_source: bool) -> i64:
+    """Return the port of one end of a connection."""
+    return u16(key, len(key) - 4 if is_source else len(key) - 2)
 
 
 def is_server_second(connection: Connection) -> i64:
     """Return the direction of the server by the lower port."""
-    return 1 if endpoint(connection.key, False)[1] <= endpoint(connection.key, True)[1] else 0
+    return 1 if port_of(connection.key, False) <= port_of(connection.key, True) else 0
 
 
 def hash_endpoint(key: bytes, is_source: bool) -> i64:
@@ -114,7 +111,7 @@ def hash_endpoint(key: bytes, is_source: bool) -> i64:
     size = (len(key) - 4) // 2
     at = 0 if is_source else size
     address = int.from_bytes(key[at : at + size], "big")
-    mixed = endpoint(key, is_source)[1]
+    mixed = int(port_of(key, is_source))
     for half in (address >> 64, address & WORD):
         mixed = ((mixed ^ half) * 0x9E3779B97F4A7C15) & WORD
         mixed ^= mixed >> 32
@@ -128,14 +125,10 @@ def sender_role(connection: Connection, segment: Segment) -> i64:
     return -1
 
 
-def join_endpoint(host: str, port: int) -> str:
-    """Return address and port as text."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
     """Write how a connection came about."""
-    repeated, answer = handshake.repeated or NO_REPETITION, handshake.answer or NO_ANSWER
+    repeated = NO_REPETITION if handshake.repeated is None else handshake.repeated
+    answer = NO_ANSWER if handshake.answer is None else handshake.answer
     last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
     if handshake.repeated is not None:
         last_frame, last_time = repeated.last_frame, repeated.last_time
@@ -202,3 +195,21 @@ def is_one_sided(connection: Connection) -> bool:
         goes_on = side.packets >= 3 and side.bytes > 0 and side.letters & SAW_RETRANSMISSION == 0
         return side.acknowledged > 0 or goes_on
     return side.acknowledged > 0 or handshake.syn_frame != NEVER
+
+
+def cells_of_oddities() -> bytes:
+    """Return the cells of a connection without oddities."""
+    out = BytesWriter()
+    write_oddities(out, Oddities())
+    return out.getvalue()
+
+
+def cells_of_copies() -> bytes:
+    """Return the cells of a connection of which no packet was captured twice."""
+    out = BytesWriter()
+    write_copies(out, SecondCopies())
+    return out.getvalue()
+
+
+NO_ODDITIES: Final = cells_of_oddities()
+NO_COPIES: Final = cells_of_copies()

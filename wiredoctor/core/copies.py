@@ -13,7 +13,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection, RecentProgress, SecondCopies
+from wiredoctor.core.connection import Connection, RecentProgress, SecondCopies, Side
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
@@ -50,16 +50,14 @@ class Copies:
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
         """Return whether the packet is a second copy of one before it, note that in its connection, and remember the packet."""
-        progress = recent_progress(connection, packet.key == connection.key)
+        progress = recent_progress(connection.first if packet.is_turned == connection.is_turned else connection.second)
         self.forget(packet)
         newest = progress.newest_packet
-        is_new = newest < self.oldest
-        if is_new:  # nothing of this side within 100 ms
+        is_alone = newest < self.oldest
+        if is_alone:  # nothing of this side within 100 ms
             progress.reached = end_of(packet)
             progress.claimed = -1
-        else:
-            is_new = brings_new(progress.reached, progress.claimed, packet)
-        raise_highest(progress, packet)
+        is_new = raise_highest(progress, packet) or is_alone
         recent = self.next_recent()
         recent.fill(packet, packet.flags | packet.window << 8 | packet.length << 24)
         recent.before = newest
@@ -196,26 +194,25 @@ def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
     return packet.flags & ACK != 0 and (claimed < 0 or is_after(packet.acknowledgment, claimed))
 
 
-def recent_progress(connection: Connection, is_first: bool) -> RecentProgress:
-    """Return what a side of the connection has sent recently."""
-    if is_first:
-        if connection.first_recent is None:
-            connection.first_recent = RecentProgress()
-        return connection.first_recent
-    if connection.second_recent is None:
-        connection.second_recent = RecentProgress()
-    return connection.second_recent
+def recent_progress(side: Side) -> RecentProgress:
+    """Return what a side of a connection has sent recently."""
+    if side.recent is None:
+        side.recent = RecentProgress()
+    return side.recent
 
 
-def raise_highest(progress: RecentProgress, packet: Packet) -> None:
-    """Note what the side has sent by this packet. An RST is no progress."""
+def raise_highest(progress: RecentProgress, packet: Packet) -> bool:
+    """Note what the side has sent by this packet; return whether it had not sent that before. An RST is no progress."""
     if packet.flags & RST:
-        return
-    end = end_of(packet)
+        return False
+    end, is_new = end_of(packet), False
     if is_after(end, progress.reached):
         progress.reached = end
+        is_new = True
     if packet.flags & ACK and (progress.claimed < 0 or is_after(packet.acknowledgment, progress.claimed)):
         progress.claimed = packet.acknowledgment
+        is_new = True
+    return is_new
 
 
 def end_of(packet: Packet) -> i64:

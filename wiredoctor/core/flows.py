@@ -6,15 +6,16 @@ A connection is a pair of endpoints. A SYN with another initial sequence number 
 
 from __future__ import annotations
 
+import os
 from heapq import heappop, heappush
 from typing import Final
 
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection
+from wiredoctor.core.connection import NO_BASE, Connection
 from wiredoctor.core.octets import BytesWriter, write_i64_le
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet import IPV6, WORD, Packet, key_of, reverse
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u16, u32
 from wiredoctor.limits import Met
@@ -30,15 +31,9 @@ FACTOR_HIGH: Final = 0x9E3779B97F4A7C15 >> 23 & 0x7FFFFF
 """Bits 0 to 22 and 23 to 45 of the factor of scan.bucket."""
 BITS_23: Final = 0x7FFFFF
 CLOSED_FIRST: Final = 1 << 61
-
-
-class Closing:
-    """A closed connection that is kept for late packets, and its last packet when it was queued."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection: Connection = connection
-        self.frame: i64 = connection.last_frame
-        self.clock: i64 = connection.last_clock
+FEWEST_CHAINS: Final = 1024
+HASHED: Final = 62
+MASK: Final = (1 << HASHED) - 1
 
 
 class Share:
@@ -50,9 +45,9 @@ class Share:
         self.opened: BytesWriter = BytesWriter()
         """The frame in which each connection began, by id, as little-endian 64-bit integers."""
 
-    def has(self, key: bytes) -> bool:
-        """Return whether the connection with this packet.key belongs to the share."""
-        return bucket(key) % self.count == self.number
+    def has(self, packet: Packet) -> bool:
+        """Return whether the connection of a packet belongs to the share."""
+        return bucket_of(packet) % self.count == self.number
 
 
 class Flows:
@@ -60,8 +55,11 @@ class Flows:
 
     def __init__(self, met: Met, share: Share | None = None) -> None:
         self.share: Share | None = share
-        self.connections: dict[bytes, Connection] = {}
-        """By packet.key; the key of a direction is entered when its first packet comes."""
+        self.chains: list[Connection | None] = [None] * FEWEST_CHAINS
+        """A hash table: the first connection with each hash; `Connection.next` leads to the others."""
+        self.shift: i64 = HASHED - FEWEST_CHAINS.bit_length() + 1
+        """Of the product that is a hash, these bits are dropped."""
+        self.factors: tuple[i64, i64, i64] = (secret_factor(), secret_factor(), secret_factor())
         self.next_id: i64 = 0
         self.held: list[int] = [0] * BUCKETS
         """Connections of each bucket."""
@@ -69,7 +67,8 @@ class Flows:
         self.closed: i64 = 0
         """How many of the connections are closed, and only kept for late packets."""
         self.retired: list[Connection] = []
-        self.closing: list[Closing] = []
+        self.closing: list[Connection] = []
+        """Closed connections that are kept for late packets."""
         self.closing_first: i64 = 0
         """Index of the first of them that is still kept."""
         self.closed_before: list[tuple[int, int, Connection]] = []
@@ -87,12 +86,14 @@ class Flows:
 
     def find(self, packet: Packet) -> Connection:
         """Return the connection of a packet; open it if the packet is its first."""
-        connection = self.connections.get(packet.key)
+        addresses, ports = packet.addresses, packet.ports
+        connection = self.chains[self.hash(addresses, ports)]
+        while connection is not None:
+            if connection.addresses == addresses and connection.ports == ports and (ports < IPV6 or is_of(packet, connection)):
+                break
+            connection = connection.next
         if connection is None:
-            connection = self.connections.get(reverse(packet.key))
-            if connection is None:
-                return self.open(packet)
-            self.connections[packet.key] = connection
+            return self.open(packet)
         if packet.is_quoted or not (packet.flags & SYN_AND_ACK == SYN or connection.closed):
             return connection
         if self.begins_again(connection, packet):
@@ -100,11 +101,17 @@ class Flows:
             return self.open(packet)
         return connection
 
+    def hash(self, addresses: i64, ports: i64) -> i64:
+        """Return the chain of a connection: multiplication with secret factors, which spreads whatever a capture holds
+        (Dietzfelbinger: Universal hashing and k-wise independent random variables via integer arithmetic, 1996)."""
+        high, low, last = self.factors
+        return (((addresses >> 32) * high + (addresses & WORD) * low + ports * last) & MASK) >> self.shift
+
     def begins_again(self, connection: Connection, packet: Packet) -> bool:
         """Return whether a packet opens a new connection on the ports of this one."""
         if packet.flags & SYN_AND_ACK == SYN:
-            side = connection.first if packet.key == connection.key else connection.second
-            if side.has_base and side.base != packet.sequence:
+            side = connection.first if packet.is_turned == connection.is_turned else connection.second
+            if side.base != NO_BASE and side.base != packet.sequence:
                 return True
         if not connection.closed:
             return False
@@ -113,50 +120,70 @@ class Flows:
 
     def open(self, packet: Packet) -> Connection:
         """Return a new connection, which begins with this packet."""
-        connection = Connection(self.next_id, packet.key)
-        connection.bucket = bucket(packet.key)
+        if self.count == len(self.chains):
+            self.grow()
+        connection = Connection(self.next_id, key_of(packet))
+        connection.addresses, connection.ports, connection.is_turned = packet.addresses, packet.ports, packet.is_turned
         if self.share is not None:
             write_i64_le(self.share.opened, packet.frame)
         self.next_id += 1
         self.count += 1
-        self.held[connection.bucket] += 1
-        self.connections[packet.key] = connection
+        self.held[bucket_of(packet)] += 1
+        self.insert(connection)
         return connection
+
+    def insert(self, connection: Connection) -> None:
+        """Enter a connection into its chain."""
+        chain = self.hash(connection.addresses, connection.ports)
+        connection.next = self.chains[chain]
+        self.chains[chain] = connection
+
+    def grow(self) -> None:
+        """Make twice as many chains."""
+        connections = self.open_connections()
+        self.chains = [None] * (2 * len(self.chains))
+        self.shift -= 1
+        for connection in connections:
+            self.insert(connection)
 
     def retire(self, connection: Connection) -> None:
         """Forget a connection; its next packet opens a new one."""
         self.count -= 1
         if connection.closed:
             self.closed -= 1
-        self.held[connection.bucket] -= 1
-        del self.connections[connection.key]
-        backward = reverse(connection.key)
-        if backward != connection.key and backward in self.connections:
-            del self.connections[backward]
+        self.held[bucket(connection.key)] -= 1
+        chain = self.hash(connection.addresses, connection.ports)
+        before = self.chains[chain]
+        if before is connection:
+            self.chains[chain] = connection.next
+        while before is not None:
+            if before.next is connection:
+                before.next = connection.next
+            before = before.next
+        connection.next = None
+        connection.is_followed = False
         self.retired.append(connection)
 
     def open_connections(self) -> list[Connection]:
         """Return the connections that are followed, in the order of their ids."""
-        found = [connection for key, connection in self.connections.items() if key == connection.key]
+        found: list[Connection] = []
+        for first in self.chains:
+            connection = first
+            while connection is not None:
+                found.append(connection)
+                connection = connection.next
         found.sort(key=connection_id)
         return found
 
     def of_ids(self, ids: set[int]) -> list[Connection]:
         """Return the connections with these ids, as far as they are followed."""
-        found: list[Connection] = []
-        for key, connection in self.connections.items():
-            if connection.id in ids and key == connection.key:
-                found.append(connection)
-        return found
-
-    def is_followed(self, connection: Connection) -> bool:
-        """Return whether the connection is not retired."""
-        return self.connections.get(connection.key) is connection
+        return [connection for connection in self.open_connections() if connection.id in ids]
 
     def keep_closed(self, connection: Connection) -> None:
         """Keep a connection that has just closed for late packets; it is forgotten when its retention is over."""
         self.closed += 1
-        self.closing.append(Closing(connection))
+        connection.queued_frame, connection.queued_clock = connection.last_frame, connection.last_clock
+        self.closing.append(connection)
         if self.due == NEVER_DUE:
             self.due = connection.last_clock + self.retention
 
@@ -175,10 +202,10 @@ class Flows:
         self.due = NEVER_DUE
         while at < len(closing):
             oldest = closing[at]
-            if not self.is_over(oldest.frame, oldest.clock, frame, clock):
+            if not self.is_over(oldest.queued_frame, oldest.queued_clock, frame, clock):
                 break
             at += 1
-            self.retire_closed(oldest.connection, oldest.frame)
+            self.retire_closed(oldest, oldest.queued_frame)
         while late:
             last_frame, last_clock, connection = late[0]
             if not self.is_over(last_frame, last_clock, frame, clock):
@@ -199,7 +226,7 @@ class Flows:
 
     def retire_closed(self, connection: Connection, last_frame: i64) -> None:
         """Retire a closed connection unless it has had later packets than this one."""
-        if not connection.closed or not self.is_followed(connection):
+        if not connection.closed or not connection.is_followed:
             return
         if connection.last_frame > last_frame:
             heappush(self.closed_before, (connection.last_frame, connection.last_clock, connection))
@@ -214,9 +241,10 @@ class Flows:
                 crowded[number] = []
         if not crowded:
             return
-        for key, connection in self.connections.items():
-            if connection.bucket in crowded and key == connection.key:
-                crowded[connection.bucket].append(connection)
+        for connection in self.open_connections():
+            number = bucket(connection.key)
+            if number in crowded:
+                crowded[number].append(connection)
         over: list[Connection] = []
         for members in crowded.values():  # each in order of ids
             members.sort(key=eviction_rank)
@@ -241,11 +269,15 @@ def eviction_rank(connection: Connection) -> int:
     return rank if connection.closed else rank + CLOSED_FIRST
 
 
-def reverse(key: bytes) -> bytes:
-    """Return the key of the other direction."""
-    if len(key) == 12:
-        return key[4:8] + key[:4] + key[10:] + key[8:10]
-    return key[16:32] + key[:16] + key[34:] + key[32:34]
+def is_of(packet: Packet, connection: Connection) -> bool:
+    """Return whether an IPv6 packet, of which all numbers are those of the connection, has its addresses and ports, too."""
+    key = key_of(packet)
+    return connection.key == (key if packet.is_turned == connection.is_turned else reverse(key))
+
+
+def secret_factor() -> i64:
+    """Return an odd number that nobody can guess."""
+    return int.from_bytes(os.urandom(8), "little") & MASK | 1
 
 
 def bucket(key: bytes) -> i64:
@@ -263,6 +295,19 @@ def bucket(key: bytes) -> i64:
         while at < size:
             mixed ^= u16(key, at) << 32 | u32(key, at + 2)
             at += 8
+    return spread(mixed)
+
+
+def bucket_of(packet: Packet) -> i64:
+    """Return the bucket of the connection of a packet."""
+    if packet.ports >= IPV6:
+        return bucket(key_of(packet))
+    addresses, ports = packet.addresses, packet.ports
+    return spread((addresses >> 32 ^ addresses) & WORD ^ (ports >> 16) * (ports & 0xFFFF))
+
+
+def spread(mixed: i64) -> i64:
+    """Return the bucket of what addresses and ports are mixed to."""
     low, high = mixed & BITS_23, mixed >> 23 & BITS_23
     cross = (low * FACTOR_HIGH + high * FACTOR_LOW) & BITS_23
     return (low * FACTOR_LOW + (cross << 23)) >> 40 & (BUCKETS - 1)

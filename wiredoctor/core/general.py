@@ -13,7 +13,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import NOT_TCP, SEGMENT
-from wiredoctor.core.packet import GeneralHeaders, Packet
+from wiredoctor.core.packet import GeneralHeaders, Packet, name_ipv4, name_ipv6
 from wiredoctor.core.places import Places
 from wiredoctor.core.reasons import in_words
 from wiredoctor.core.records import Source
@@ -108,15 +108,19 @@ class CapturePlaces(Places):
 def take_over(packet: Packet, row: Row, decoded: Decoded) -> None:
     """Fill the packet from a row of the general decoder."""
     packet.is_quoted = row.quoted
-    packet.ip_version, packet.ip_id, packet.ttl = row.ip_version, row.ip_id, row.ttl
+    packet.ip_id, packet.ttl = row.ip_id, row.ttl
     size = 4 if row.ip_version == 4 else 16
     addresses = row.source.to_bytes(size, "big") + row.destination.to_bytes(size, "big")
-    packet.key = addresses + row.source_port.to_bytes(2, "big") + row.destination_port.to_bytes(2, "big")
+    key = addresses + row.source_port.to_bytes(2, "big") + row.destination_port.to_bytes(2, "big")
+    if row.ip_version == 4:
+        name_ipv4(packet, key, 0, 8)
+    else:
+        name_ipv6(packet, key, 0, 32)
     packet.sequence, packet.acknowledgment, packet.flags, packet.window = row.seq, row.ack, row.flags, row.window
     packet.length, packet.captured = row.length, row.captured
     packet.mss, packet.window_shift = row.mss, row.window_shift
     packet.has_timestamps, packet.sack, packet.dsack = row.has_timestamps, row.sack, row.dsack
-    packet.general = GeneralHeaders(row.link_hash, row.encapsulation, row.options)
+    packet.general = GeneralHeaders(key, row.link_hash, row.encapsulation, row.options)
     packet.place = row.payload
     if row.payload >= SCRATCH:
         packet.block, packet.block_place = bytes(decoded.buffer), decoded.base

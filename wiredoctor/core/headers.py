@@ -24,7 +24,7 @@ from wiredoctor.core.layers import (
     Layers,
 )
 from wiredoctor.core.links import ethernet
-from wiredoctor.core.packet import NO_OPTION, NOT_CAPTURED, Packet
+from wiredoctor.core.packet import NO_OPTION, NOT_CAPTURED, Packet, name_ipv4, name_ipv6
 from wiredoctor.core.reasons import Tally
 from wiredoctor.core.tunnels import is_tunnel, step
 from wiredoctor.core.unsigned import u16, u32
@@ -138,7 +138,6 @@ class Headers:
         if size > 20 and has_source_route(block, at + 20, min(at + size, layers.end)):
             return DECLINED
         self.enter(block, at + ADDRESSES, 4)
-        packet.ip_version = 4
         packet.ip_id = u16(block, at + 4)
         packet.ttl = i64(block[at + 8])
         if total:
@@ -159,7 +158,6 @@ class Headers:
             return layers.refuse(BAD_IP)
         size, protocol = u16(block, at + 4), i64(block[at + 6])
         self.enter(block, at + 8, 6)
-        packet.ip_version = 6
         packet.ip_id = -1
         packet.ttl = i64(block[at + 7])
         layers.at = at + 40
@@ -220,7 +218,10 @@ class Headers:
         if size < 20 or size > limit - at:
             return DECLINED
         payload = at + size
-        packet.key = self.key(block, at)
+        if layers.ip_version == 6:
+            name_ipv6(packet, block, self.addresses, at)
+        else:
+            name_ipv4(packet, block, self.addresses, at)
         packet.tcp = at
         packet.sequence = u32(block, at + 4)
         packet.acknowledgment = u32(block, at + 8)
@@ -239,16 +240,6 @@ class Headers:
             if payload > end:
                 without_all_options(packet, size)
         return SEGMENT
-
-    def key(self, block: bytes, at: i64) -> bytes:
-        """Return addresses and ports of the segment whose TCP header is at `at`."""
-        addresses = self.addresses
-        size: i64 = 8
-        if self.layers.ip_version == 6:
-            size = 32
-        if addresses + size == at:
-            return block[addresses : at + 4]
-        return block[addresses : addresses + size] + block[at : at + 4]
 
     def options(self, packet: Packet, block: bytes, at: i64, end: i64) -> None:
         """Read the options at block[at:end], up to the first that cannot be one."""

@@ -63,7 +63,7 @@ class Core:
             if kind == DECLINED:
                 kind = self.general.read(packet)
             connection: i64 = NEVER
-            if kind == SEGMENT and (share is None or share.has(packet.key)):
+            if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)
             if recorder is not None:
                 recorder.write(packet, connection)

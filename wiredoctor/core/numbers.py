@@ -6,7 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Side
+from wiredoctor.core.connection import NO_BASE, Side
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
@@ -20,16 +20,14 @@ def number(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     if packet.flags & SYN:
         syn = 1
     leads = packet.flags & RST == 0
-    if not own.has_base:
+    if own.base == NO_BASE:
         own.base = (packet.sequence - 1 + syn) & 0xFFFFFFFF
-        own.has_base = True
     offset, own.sequence, own.sequence_jump = unwrap(packet.sequence, own.base, own.sequence, own.sequence_jump, leads)
     segment.offset = offset + syn
     segment.ack = NEVER
     if packet.flags & ACK:
-        if not peer.has_base:
+        if peer.base == NO_BASE:
             peer.base = (packet.acknowledgment - 1) & 0xFFFFFFFF
-            peer.has_base = True
         segment.ack, own.acknowledgment, own.acknowledgment_jump = unwrap(
             packet.acknowledgment, peer.base, own.acknowledgment, own.acknowledgment_jump, leads
         )
@@ -41,6 +39,8 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
     step = wrapped(number - base - 1 - newest)
     offset = newest + step
     is_far = step > JUMP or step < -JUMP
+    if leads and not is_far:
+        return offset, offset, NEVER
     if is_far and jump != NEVER:
         step = wrapped(number - base - 1 - jump)
         if -JUMP <= step <= JUMP:

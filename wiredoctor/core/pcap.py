@@ -9,9 +9,9 @@ from mypy_extensions import i64
 from wiredoctor.capture import damage as words
 from wiredoctor.capture.formats import SNOOP_HEADER as FILE_HEADER
 from wiredoctor.capture.formats import describe_pcap, describe_snoop
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.octets import read_i64_be, read_i64_le
+from wiredoctor.core.packet import WORD, Packet
 from wiredoctor.core.records import Records, Source
-from wiredoctor.core.unsigned import u32, u32_little
 
 SECOND: Final = 1_000_000_000
 MICROSECOND: Final = 1_000
@@ -42,21 +42,22 @@ class PcapRecords(Records):
         """Fill the packet from the next record. Return False if none is there, or not all of it."""
         if self.damage is not None or not self.has(self.header):
             return False
-        captured = self.captured()
+        at, block = self.at, self.block
+        if self.big:
+            stamp, lengths = read_i64_be(block, at), read_i64_be(block, at + 8)
+            time = (stamp >> 32 & WORD) * SECOND + (stamp & WORD) * self.tick
+            captured, length = lengths >> 32 & WORD, lengths & WORD
+        else:
+            stamp, lengths = read_i64_le(block, at), read_i64_le(block, at + 8)
+            time = (stamp & WORD) * SECOND + (stamp >> 32 & WORD) * self.tick
+            captured, length = lengths & WORD, lengths >> 32 & WORD
+        if self.exchanged or (self.perhaps_exchanged and length < captured):
+            captured, length = length, captured
         if captured > self.longest:
             self.damage = words.too_long(self.frame + 1, self.position, captured)
             return False
         if not self.has(self.header + captured):
             return False
-        at, block = self.at, self.block
-        if self.big:
-            time = u32(block, at) * SECOND + u32(block, at + 4) * self.tick
-            length = u32(block, at + 12)
-        else:
-            time = u32_little(block, at) * SECOND + u32_little(block, at + 4) * self.tick
-            length = u32_little(block, at + 12)
-        if self.exchanged or self.perhaps_exchanged:
-            length = self.u32(at + 8) + length - captured
         packet.interface = 0
         packet.link_type = self.link_type
         self.fill(packet, self.header, captured, length)

@@ -8,7 +8,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.octets import BytesWriter, read_i64_be, write_i64_le
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet import IPV6, Packet, key_of
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u16, u32
@@ -121,8 +121,8 @@ class PacketRecorder:
         rows.put(packet.frame)
         rows.put(packet.time)
         rows.put(packet.interface)
-        rows.put(packet.ip_version)
-        put_addresses(rows, packet.key)
+        rows.put(6 if packet.ports >= IPV6 else 4)
+        put_addresses(rows, key_of(packet))
         rows.put(packet.ip_id)
         rows.put(packet.ttl)
         rows.put(packet.sequence)

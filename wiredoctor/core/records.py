@@ -8,8 +8,9 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
+from wiredoctor.capture import steps
 from wiredoctor.capture.model import MAX_TIME, Interface
-from wiredoctor.capture.steps import LEAST, ClockSteps, Step
+from wiredoctor.capture.steps import ClockSteps, Step
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u32, u32_little
@@ -20,7 +21,11 @@ BLOCK: Final = 1 << 18
 LATEST: Final = (1 << 61) - 1
 """As capture.model.MAX_TIME: no time is further from the first packet, so that sums of three fit 64 bits."""
 
+LEAST: Final = 1_000_000
+"""As capture.steps.LEAST: a clock that was set back by more makes a step."""
+
 assert LATEST == MAX_TIME
+assert LEAST == steps.LEAST
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -72,8 +77,10 @@ class Times:
         """Set the time of the packet and the watermark at it."""
         time = min(max(time, -LATEST), LATEST)
         self.last = time
-        self.latest = max(self.latest, time)
-        self.earliest = min(self.earliest, time)
+        if time > self.latest:
+            self.latest = time
+        if time < self.earliest:
+            self.earliest = time
         packet.time = time
         packet.clock = self.latest
         self.is_stamped = False

@@ -71,8 +71,7 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     if not segment.duplicate_ack and not (packet.sack and not packet.dsack and segment.pure_ack):
         return
     is_like_last = (
-        connection.last_direction == segment.direction
-        and connection.last_ip_id == packet.ip_id
+        connection.last_packet == packet.ip_id << 1 | segment.direction
         and connection.last_options == options
         and packet.time - connection.end <= DOUBLED
     )

@@ -36,7 +36,7 @@ from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.core.stalls import Stalls
 from wiredoctor.limits import Met
 
-FORGET_EVERY: Final = 1 << 15
+FORGET_EVERY: Final = 1 << 16
 """Packets of the capture."""
 
 
@@ -62,7 +62,7 @@ class Story:
         if packet.frame > self.next_forgetting:
             self.forget(packet.frame)
         segment = self.segment
-        if packet.key == connection.key:
+        if packet.is_turned == connection.is_turned:
             segment.direction = 0
             own, peer = connection.first, connection.second
         else:
@@ -149,8 +149,7 @@ class Story:
         elif own.waits is not None and segment.acked_bytes > 0:
             own.waits.duplicate_acks = 0
         recoveries.note_progress(connection, packet, segment)
-        connection.last_direction = segment.direction
-        connection.last_ip_id = packet.ip_id
+        connection.last_packet = packet.ip_id << 1 | segment.direction
         connection.last_options = options
         connection.end = packet.time
         events.closure = None

@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.core.connections import CLOSED_BY, CLOSES, NUMBERS, ConnectionRows
+from wiredoctor.core.closes import CLOSED_BY, CLOSES
+from wiredoctor.core.connections import NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
 from wiredoctor.core.loop import Core
 from wiredoctor.core.pairing import Conversation, Cuts
