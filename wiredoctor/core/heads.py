@@ -60,11 +60,13 @@ class Head:
         self.fields: Fields = fields
         self.version: str = line.version
         self.method: str = ""
+        self.has_known_method: bool = False
         self.status: i64 = -1
         self.reason: str = ""
         self.announces_close: bool = False
         if isinstance(line, RequestLine):
             self.method = line.method
+            self.has_known_method = line.method.encode() in KNOWN_METHODS
         else:
             self.status = line.status
             self.reason = line.reason
