@@ -165,13 +165,11 @@ class Conversation:
     def add(self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
         """Add new bytes of a packet to the stream, captured or not; return whether everything before them was there."""
         there = segment.offset + packet.captured
-        if end <= there:
-            return self.add_range(reader, packet, segment, start, end, True)
         in_order = True
-        if start < there:
+        if start < there < end:
             in_order = self.add_range(reader, packet, segment, start, there, True)
             start = there
-        return self.add_range(reader, packet, segment, start, end, False) and in_order
+        return self.add_range(reader, packet, segment, start, end, end <= there) and in_order
 
     def add_range(
         self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
