@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from wiredoctor import limits, tcp
 from wiredoctor.analysis import Analysis
@@ -129,7 +130,7 @@ def compare(path: Path) -> Compared:
         connection = connections[number]
         ours.append(connection_row(connection, clients[number] if connection.client_certainty == 0 else -1))
     forgotten = story.met.counts.get(limits.HOLES.name, 0), stages.met.counts.get(limits.HOLES.name, 0)
-    theirs_of = {name: table.sort("frame").to_dicts() for name, table in event_tables(segments, CUTOFFS).items()}
+    theirs_of = {name: _dicts(table) for name, table in event_tables(segments, CUTOFFS).items()}
     return Compared(core, numpy, ours, theirs, _events(story), theirs_of, forgotten)
 
 
@@ -147,6 +148,14 @@ def connection_row(connection: Connection, speaker: int) -> dict[str, Any]:
     made = connection_frame(rows, [None]).to_dicts()[0]
     known = {"client", "server", "client_host", *NUMBERS} - {"more_history", "said_at"}
     return {name: value for name, value in made.items() if name in known and not name.startswith("duplicate")}
+
+
+def _dicts(events: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return events in their order. Each engine has a hash of endpoints of its own: what counts is which rows have the same."""
+    events = events.sort("frame")
+    if "endpoint" in events.columns:
+        events = events.with_columns(endpoint=pl.int_range(pl.len()).first().over("endpoint"))
+    return events.to_dicts()
 
 
 def _first_difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
@@ -174,7 +183,7 @@ def _events(story: Story) -> dict[str, list[dict[str, Any]]]:
         frame = EVENT_TABLES[name].frame({
             column: [SORTS[row[column]] if column == "sort" else row[column] for row in rows] for column in columns
         })  # fmt: skip
-        found[name] = frame.sort("frame").to_dicts()
+        found[name] = _dicts(frame)
     return found
 
 

@@ -55,9 +55,9 @@ class Burst:
 
 
 def describe_body(
-    http: Http, reader: Reader, segment: Segment, previous: PreviousData | None, sides: tuple[Side, Side], packet: Packet
+    http: Http, reader: Reader, segment: Segment, previous: PreviousData | None, own: Side, peer: Side, packet: Packet
 ) -> None:
-    """Note the body that a packet brings, and the pause before it. `sides`: its sender and the peer."""
+    """Note the body that a packet of the side `own` brings, and the pause before it."""
     part = segment.part
     number = part.message
     message = reader.first
@@ -72,7 +72,7 @@ def describe_body(
     if number == reader.burst_message and previous is not None:
         pause = find_pause(packet, segment, previous, http.cutoffs.burst_gap())
         if pause != NEVER:
-            reasons = explain_pause(pause, segment, previous, sides, packet)
+            reasons = explain_pause(pause, segment, previous, own, peer, packet)
             if reader.kind == RESPONSE and message is not None and message.id == number:
                 note_pause(message, previous, packet, pause, reasons, http.cutoffs)
     reader.burst_message = number
@@ -99,9 +99,8 @@ def find_pause(packet: Packet, segment: Segment, previous: PreviousData, shortes
     return NEVER
 
 
-def explain_pause(pause: i64, segment: Segment, previous: PreviousData, sides: tuple[Side, Side], packet: Packet) -> i64:
+def explain_pause(pause: i64, segment: Segment, previous: PreviousData, own: Side, peer: Side, packet: Packet) -> i64:
     """Return what speaks for a pause of the application, as bits."""
-    own, peer = sides
     mss = judge_size(own, packet, segment)[0]
     reasons: i64 = 0
     flying = segment.in_flight_before

@@ -12,10 +12,10 @@ from wiredoctor.core.history import SAW_RETRANSMISSION
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER, Segment
-from wiredoctor.core.unsigned import u16
+from wiredoctor.core.unsigned import u16, u32
 
-WORD = (1 << 64) - 1
-
+MULTIPLIER: Final = 0x1E3779B97F4A7C15
+LOW_BITS: Final = (1 << 62) - 1
 
 NUMBERS: Final = (
     *("connection", "client_direction", "packets", "client_packets", "server_packets", "client_bytes", "server_bytes"),
@@ -108,14 +108,18 @@ def is_server_second(connection: Connection) -> i64:
 
 def hash_endpoint(key: bytes, is_source: bool) -> i64:
     """Return a hash of the address and port of one end, the same on all its connections and in all processes."""
-    size = (len(key) - 4) // 2
-    at = 0 if is_source else size
-    address = int.from_bytes(key[at : at + size], "big")
-    mixed = int(port_of(key, is_source))
-    for half in (address >> 64, address & WORD):
-        mixed = ((mixed ^ half) * 0x9E3779B97F4A7C15) & WORD
+    size: i64 = (len(key) - 4) // 2
+    at: i64 = 0 if is_source else size
+    port = u16(key, 2 * size if is_source else 2 * size + 2)
+    if size == 4:
+        return u32(key, at) << 16 | port
+    mixed = port
+    for _ in range(4):
+        # the low bits of a product are the same when it has overflowed
+        mixed = (mixed ^ u32(key, at)) * MULTIPLIER & LOW_BITS
         mixed ^= mixed >> 32
-    return mixed if mixed >> 63 == 0 else mixed - (WORD + 1)
+        at += 4
+    return mixed
 
 
 def sender_role(connection: Connection, segment: Segment) -> i64:

@@ -120,7 +120,7 @@ def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None
             reader.close(reason)
     at_capture_end = last_reason == AT_CAPTURE_END and deadline == FOREVER
     write_ended(talk, deadline, at_capture_end)
-    if deadline == FOREVER and talk.doubted and talk.reader_of(1 - talk.client).pos == NEVER:
+    if deadline == FOREVER and talk.doubted is not None and talk.reader_of(1 - talk.client).pos == NEVER:
         talk.believe_faults()
     forget_ended(talk)
     talk.is_forced = False

@@ -153,6 +153,8 @@ def report(
     talk = reader.talk()
     peer = talk.peer_of(reader)
     if reader.kind == REQUEST and peer.count == peer.abandoned:
+        if talk.doubted is None:
+            talk.doubted = []
         talk.doubted.append(fault)
     else:
         talk.add_fault(fault)

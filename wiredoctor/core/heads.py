@@ -60,11 +60,13 @@ class Head:
         self.fields: Fields = fields
         self.version: str = line.version
         self.method: str = ""
+        self.has_known_method: bool = False
         self.status: i64 = -1
         self.reason: str = ""
         self.announces_close: bool = False
         if isinstance(line, RequestLine):
             self.method = line.method
+            self.has_known_method = line.method.encode() in KNOWN_METHODS
         else:
             self.status = line.status
             self.reason = line.reason
@@ -176,14 +178,10 @@ class HeadReader:
             if not is_line_end(block, end, stop) or end - at > LONGEST:
                 return None
             if size < SLOTS and interesting[size * SLOTS + (block[at] + 3 * block[colon - 1] & 31)] != 0:
-                name = block[at:colon].lower()
-                if name == b"content-length":
-                    if self.read_length(block, colon + 1, stop) == NO_LENGTH:
-                        return None
-                    lines = self.follow(lines, name, block[at : colon + 1], True)
-                elif name in READERS:
-                    line = block[at : end + 2]
-                    lines = self.follow(lines, line, line, False)
+                found = self.follow_field(lines, block[at : end + 2], size)
+                if found is not lines and found.is_length and self.read_length(block, colon + 1, stop) == NO_LENGTH:
+                    return None
+                lines = found
             at = end + 2
         return None
 
@@ -214,6 +212,19 @@ class HeadReader:
             found = lines.following[name] = Lines(text, is_length)
         lines.newest = found
         return found
+
+    def follow_field(self, lines: Lines, line: bytes, size: i64) -> Lines:
+        """Return where a field line with a name of this size leads from `lines`: nowhere else if nobody asks for the field."""
+        found = lines.following.get(line)
+        if found is not None:
+            lines.newest = found
+            return found
+        name = line[:size].lower()
+        if name not in READERS:
+            return lines
+        is_length = name == b"content-length"
+        text = line[: size + 1] if is_length else line
+        return self.follow(lines, text, text, is_length)
 
     def remember(self, lines: Lines, head: bytes) -> Head | None:
         """Read a plain head, of which all but the target and the length repeats."""

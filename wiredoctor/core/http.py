@@ -26,9 +26,7 @@ from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range
 from wiredoctor.limits import Met
 
-MOST_ENDPOINTS = 65_536
 FEWEST_ALARMS: Final = 1_024
-MASK = (1 << 64) - 1
 
 
 class Http:
@@ -54,7 +52,6 @@ class Http:
         """How many there may be before they are looked through."""
         self.next_alarm: i64 = FOREVER
         self.count: i64 = 0
-        self.endpoints: dict[bytes, int] = {}
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
         """Read a packet after TCP has described it, and fill in segment.part."""
@@ -116,24 +113,3 @@ class Http:
                 bursts.write_burst(self, reader, reader.burst)
         conversation.take_apart()
         self.keeping.forget(conversation)
-
-    def endpoint(self, key: bytes, direction: i64) -> int:
-        """Return a number for the address and port that send in a direction, the same on all connections."""
-        size = (len(key) - 4) // 2
-        name = key[:size] + key[2 * size : 2 * size + 2] if direction == 0 else key[size : 2 * size] + key[2 * size + 2 :]
-        found = self.endpoints.get(name)
-        if found is None:
-            if len(self.endpoints) >= MOST_ENDPOINTS:
-                self.endpoints.clear()
-            found = self.endpoints[name] = hash_endpoint(name[:size], name[size:])
-        return found
-
-
-def hash_endpoint(address: bytes, port: bytes) -> int:
-    """Return a hash of an address and a port as a signed 64-bit number."""
-    mixed = int.from_bytes(port, "big")
-    number = int.from_bytes(address, "big")
-    for half in (number >> 64, number & MASK):
-        mixed = (mixed ^ half) * 0x9E3779B97F4A7C15 & MASK
-        mixed ^= mixed >> 32
-    return mixed - (1 << 64) if mixed >> 63 else mixed

@@ -256,7 +256,7 @@ class Reader:
         kind: i64 = REQUEST
         if head.status >= 0:
             kind = RESPONSE
-        if (self.is_seeking and kind == REQUEST and head.method.encode() not in KNOWN_METHODS) or (
+        if (self.is_seeking and kind == REQUEST and not head.has_known_method) or (
             self.kind < 0 and not talk.take_kind(self, kind)
         ):
             self.reject_head(found, data or found.block[found.place(begin) : found.place(begin + size)], begin + size)
@@ -326,7 +326,7 @@ class Reader:
 
     def may_be_rest(self, message: Message, kind: i64) -> bool:
         """Return whether the first request may be the rest of a line that was not captured completely."""
-        if kind == RESPONSE or message.head.method.encode() in KNOWN_METHODS:
+        if kind == RESPONSE or message.head.has_known_method:
             return False
         self.strayed = min(self.strayed, message.begin - 1)
         return True

@@ -13,6 +13,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.bursts import describe_body
 from wiredoctor.core.connection import Connection, Side
+from wiredoctor.core.connections import hash_endpoint
 from wiredoctor.core.exchanges import find_known
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import HeadReader
@@ -77,7 +78,7 @@ class Conversation:
         self.rtt_peer: i64 = NEVER
         self.gap_time: i64 = NEVER
         """Since then it is known that the capture lacks a head, or chunk framing."""
-        self.doubted: list[Fault] = []
+        self.doubted: list[Fault] | None = None
         """Faults of requests, until a response shows that this is HTTP."""
         self.cuts: Cuts | None = None
         self.tls: TlsHandshake | None = None
@@ -137,11 +138,10 @@ class Conversation:
         )
         if segment.new_bytes > 0:
             if part.in_body or segment.opens_gap:
-                describe_body(self.http, reader, segment, previous, (own, peer), packet)
+                describe_body(self.http, reader, segment, previous, own, peer, packet)
             reader.first = reader.newest = None
             reader.dropped = None
-        if self.oldest is not None:
-            self.write_finished(segment)
+        self.write_finished(segment)
         awaited = self.peer_of(reader)
         if awaited.stream.waiting is not None:
             awaited.stream.waiting.acknowledge(own.acknowledged, self.clock)
@@ -165,13 +165,11 @@ class Conversation:
     def add(self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
         """Add new bytes of a packet to the stream, captured or not; return whether everything before them was there."""
         there = segment.offset + packet.captured
-        if end <= there:
-            return self.add_range(reader, packet, segment, start, end, True)
         in_order = True
-        if start < there:
+        if start < there < end:
             in_order = self.add_range(reader, packet, segment, start, there, True)
             start = there
-        return self.add_range(reader, packet, segment, start, end, False) and in_order
+        return self.add_range(reader, packet, segment, start, end, end <= there) and in_order
 
     def add_range(
         self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
@@ -329,7 +327,7 @@ class Conversation:
         reader.kind = kind
         self.peer_of(reader).kind = 1 - kind
         connection = self.connection
-        self.endpoint = self.http.endpoint(connection.key, 1 - client)
+        self.endpoint = hash_endpoint(connection.key, client == 1)
         if connection.client_certainty == 0:
             connection.client, connection.client_certainty = client, 1
         return True
@@ -348,10 +346,11 @@ class Conversation:
 
     def believe_faults(self) -> None:
         """Report the faults of requests: nothing contradicts that this is HTTP."""
-        if self.doubted:
-            for fault in self.doubted:
+        doubted = self.doubted
+        if doubted is not None:
+            for fault in doubted:
                 self.add_fault(fault)
-            self.doubted = []
+            self.doubted = None
 
     # requests and responses
 
@@ -538,8 +537,9 @@ class Conversation:
 
     def write_finished(self, segment: Segment) -> None:
         """Write rows of exchanges that are final, and of closes that the next exchange decides."""
-        exchange = self.oldest
-        if exchange is None or (exchange.next is None and self.unwritten is None):
+        oldest, exchange = self.oldest, self.unwritten
+        is_final = exchange is not None and exchange.request_done and exchange.response_done
+        if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
             return
         is_client = segment.direction == self.client
         rtt_client = segment.rtt_own if is_client else segment.rtt_peer
@@ -607,7 +607,7 @@ class Conversation:
     def take_apart(self) -> None:
         """Cut the cycles, so that the memory goes back without the garbage collector."""
         self.is_over = True
-        self.doubted = []
+        self.doubted = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
         for reader in (self.first, self.second):
             reader.switch_off()
