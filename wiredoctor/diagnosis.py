@@ -18,8 +18,18 @@ from wiredoctor.capture.model import Captured
 from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, causes_first, total_delay
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Joined, Spill, Window
-from wiredoctor.tables import EXCHANGES, SMALL, closes, finished_exchanges
+from wiredoctor.spill import BatchSpill, Folder, Joined, Spill, Window
+from wiredoctor.tables import (
+    CLOSES,
+    CLOSES_OF_STORED,
+    CONNECTIONS,
+    EXCHANGES,
+    FINISHED_EXCHANGES,
+    SMALL,
+    Table,
+    closes,
+    finished_exchanges,
+)
 from wiredoctor.waiting import Found, Waiting, together
 
 Rows = Spill | Joined
@@ -80,11 +90,7 @@ def _settle(
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
-    rows_of_exchanges = exchanges.scan()
-    scans = {
-        "connections": connections.scan(), "captures": analysis.capture_table().lazy(),
-        "exchanges": finished_exchanges(rows_of_exchanges), "closes": closes(rows_of_exchanges),
-    }  # fmt: skip
+    scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     rows = connections.rows + exchanges.rows
     many = rows > limits.SUMMARIES_TOGETHER.value
     steps = sorted(analysis.steps.frames)
@@ -111,6 +117,14 @@ def _settle(
         if rules.failures(modules) == failed:
             return [_located(finding, capture) for finding in findings] if capture.files else findings
         # what cannot be told explains nothing either
+
+
+def _exchange_tables(rows: Rows) -> dict[str, pl.LazyFrame]:
+    """Return what rules read of the rows of exchanges."""
+    if isinstance(rows, BatchSpill):
+        return {"exchanges": rows.scan_as(FINISHED_EXCHANGES), "closes": rows.scan_as(CLOSES, CLOSES_OF_STORED)}
+    scanned = rows.scan()
+    return {"exchanges": finished_exchanges(scanned), "closes": closes(scanned)}
 
 
 def _located(finding: Finding, capture: Captured) -> Finding:
@@ -164,16 +178,18 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
     report.delay = total_delay(report.findings)
     if done:
         report.scan_captures = lambda: pl.concat([one.captures.lazy() for one in done])
-        report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
+        report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections, CONNECTIONS) for one in done])
 
         def scan_exchanges() -> pl.LazyFrame:
-            rows = pl.concat([_named(one.summary.file, one.exchanges) for one in done])
-            rows = rows.select("capture", *EXCHANGES.schema.names())
+            rows = pl.concat([_named(one.summary.file, one.exchanges, EXCHANGES) for one in done])
             return rows if secrets else masked("exchanges", rows)
 
         report.scan_exchanges = scan_exchanges
     return report
 
 
-def _named(file: str, rows: Rows) -> pl.LazyFrame:
-    return rows.scan().select(pl.lit(file).alias("capture"), pl.all())
+def _named(file: str, rows: Rows, table: Table) -> pl.LazyFrame:
+    """Return the rows of a table with the capture that they are of."""
+    if isinstance(rows, BatchSpill):
+        return rows.scan_as(table).with_columns(pl.lit(file).alias("capture")).select("capture", *table.schema)
+    return rows.scan().select(pl.lit(file).alias("capture"), *table.schema)
