@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -178,18 +178,44 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
     report.delay = total_delay(report.findings)
     if done:
         report.scan_captures = lambda: pl.concat([one.captures.lazy() for one in done])
-        report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections, CONNECTIONS) for one in done])
-
-        def scan_exchanges() -> pl.LazyFrame:
-            rows = pl.concat([_named(one.summary.file, one.exchanges, EXCHANGES) for one in done])
-            return rows if secrets else masked("exchanges", rows)
-
-        report.scan_exchanges = scan_exchanges
+        report.scan_connections = Scan([(one.summary.file, one.connections) for one in done], CONNECTIONS, secrets)
+        report.scan_exchanges = Scan([(one.summary.file, one.exchanges) for one in done], EXCHANGES, secrets)
     return report
 
 
-def _named(file: str, rows: Rows, table: Table) -> pl.LazyFrame:
-    """Return the rows of a table with the capture that they are of."""
+@dataclass(frozen=True)
+class Scan:
+    """The rows of a table of all captures, read when they are needed; without `secrets`, what may be one is masked."""
+
+    parts: Sequence[tuple[str, Rows]]
+    table: Table
+    secrets: bool
+
+    def __call__(self) -> pl.LazyFrame:
+        """Return all rows."""
+        return self.slice(0, sum(map(_height, [rows for _, rows in self.parts])))
+
+    def slice(self, first: int, count: int) -> pl.LazyFrame:
+        """Return some rows; to read them one stretch after the other costs no more than to read all."""
+        some: list[pl.LazyFrame] = []
+        for file, rows in self.parts:
+            height = _height(rows)
+            low, high = max(first, 0), min(first + count, height)
+            if low < high:
+                some.append(self._named(file, _cut(rows, self.table, low, high - low)))
+            first -= height
+        made = pl.concat(some) if some else self._named("", self.table.empty().lazy())
+        return made if self.secrets else masked(self.table.name, made)
+
+    def _named(self, file: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(pl.lit(file).alias("capture")).select("capture", *self.table.schema)
+
+
+def _height(rows: Rows) -> int:
+    return rows.rows - rows.forgotten
+
+
+def _cut(rows: Rows, table: Table, first: int, count: int) -> pl.LazyFrame:
     if isinstance(rows, BatchSpill):
-        return rows.scan_as(table).with_columns(pl.lit(file).alias("capture")).select("capture", *table.schema)
-    return rows.scan().select(pl.lit(file).alias("capture"), *table.schema)
+        return rows.scan_as(table, first=first, count=count)
+    return rows.scan().slice(first, count) if count < _height(rows) else rows.scan()

@@ -150,9 +150,13 @@ class BatchSpill(Spill):
         """Return all rows, read when they are needed."""
         return self.scan_as(self.table)
 
-    def scan_as(self, table: Table, names: Mapping[str, str] | None = None) -> pl.LazyFrame:
-        """Return all rows as those of a table; `names`: column -> column here, where they differ."""
+    def scan_as(
+        self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
+    ) -> pl.LazyFrame:
+        """Return all rows, or `count` from `first` on, as those of a table; `names`: column -> column here, where they differ."""
         view = View([*self.stored, *self._batches], table, names)
+        if first or count is not None:
+            view = view.slice(first, view.height if count is None else count)
         return view.whole().lazy() if view.height <= SMALL else view.lazy()
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from wiredoctor.core.rows import Rows
-from wiredoctor.tables import Array, Column, Table
+from wiredoctor.tables import SMALL, Array, Column, Table
 
 _TRANSPOSED_AT_ONCE = 512
 """Rows of cells that fit a cache."""
@@ -46,6 +46,11 @@ def _smallest(low: int, high: int) -> type[np.signedinteger[Any]]:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return dtype
     return np.int64
+
+
+def series(values: Array) -> pl.Series:
+    """Return an array as a series; of few values without numpy.ma, which Polars loads with the first array that it is handed."""
+    return pl.Series(values.tolist() if len(values) <= SMALL else values)
 
 
 Maker = Callable[["Batch"], "pl.Series | Array"]
@@ -102,10 +107,10 @@ class Batch:
             one = None if value == sentinel else bool(value) if column.dtype == pl.Boolean else value
             return pl.Series([one], dtype=column.dtype, strict=False).new_from_index(0, self.height)
         if column.dtype == pl.Boolean:
-            return pl.Series(values != 0)
-        made = pl.Series(values)
+            return series(values != 0)
+        made = series(values)
         if sentinel is not None and (none := values == sentinel).any():
-            made = made.set(pl.Series(none), None)
+            made = made.set(series(none), None)
         return made if made.dtype == column.dtype else made.cast(column.dtype, strict=False)
 
     def gather(self, values: pl.Series, cell: str, first: int = 0) -> pl.Series:
@@ -113,7 +118,7 @@ class Batch:
         numbers = self.cells[cell]
         if len(numbers) == 1:
             return values.new_from_index(numbers.item() - first, self.height)
-        return values[pl.Series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
+        return values[series(numbers.astype(np.int64) - first).cast(pl.UInt32)]
 
     def of_part(self, part: str, name: str, cell: str) -> pl.Series:
         """Return for each row the value of the row of a part to which a cell refers."""
@@ -128,6 +133,13 @@ class Batch:
     def load(self) -> Batch:
         """Return itself: its rows are in memory."""
         return self
+
+    def slice(self, first: int, height: int) -> Batch:
+        """Return some of the rows."""
+        cells = {name: values[first : first + height] if len(values) > 1 else values for name, values in self.cells.items()}
+        whole = self.texts
+        texts = _Unread(lambda: {name: values.slice(first, height) for name, values in _read_all(whole).items()})
+        return Batch(self.kind, height, cells, texts, self.parts)
 
     def store(self, path: Path) -> StoredBatch:
         """Write the rows: cells one column after the other, texts and parts each as Arrow files."""
@@ -152,11 +164,16 @@ class _Unread(dict[str, Value]):
 
     def __init__(self, read: Callable[[], dict[str, Value]]) -> None:
         super().__init__()
-        self._read = read
+        self.read = read
 
     def __missing__(self, name: str) -> Value:
-        self.update(self._read())
+        self.update(self.read())
         return self[name]
+
+
+def _read_all(values: dict[str, Value]) -> dict[str, Value]:
+    """Return all of what may not have been read yet."""
+    return values.read() if isinstance(values, _Unread) else values
 
 
 class StoredBatch(NamedTuple):
@@ -179,6 +196,18 @@ class StoredBatch(NamedTuple):
     def _parts(self) -> dict[str, pl.DataFrame]:
         parts = pl.read_ipc(self.path.with_suffix(_PARTS)).to_dict()
         return {name: part.explode().struct.unnest() for name, part in parts.items()}
+
+
+class _Cut(NamedTuple):
+    """Some rows of a batch, from `first` on."""
+
+    batch: Batch | StoredBatch
+    first: int
+    height: int
+
+    def load(self) -> Batch:
+        """Return the rows."""
+        return self.batch.load().slice(self.first, self.height)
 
 
 def join(batches: Sequence[Batch]) -> Batch:
@@ -213,7 +242,9 @@ class View:
     """Rows of batches as rows of a table; has of a data frame what rules ask of it. `names`: column of the table -> column of
     the batches."""
 
-    def __init__(self, batches: Sequence[Batch | StoredBatch], table: Table, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, batches: Sequence[Batch | StoredBatch | _Cut], table: Table, names: Mapping[str, str] | None = None
+    ) -> None:
         self.batches = batches
         self.table = table
         self.names: Mapping[str, str] = {column.name: column.name for column in table.columns} if names is None else names
@@ -227,7 +258,19 @@ class View:
         """Return all columns."""
         return self.select([*self.names]) if self.height else self.table.empty()
 
-    def _of_batch(self, batch: Batch | StoredBatch, names: Sequence[str]) -> pl.DataFrame:
+    def slice(self, first: int, height: int) -> View:
+        """Return some rows, of which alone columns are made."""
+        cut: list[_Cut] = []
+        begin = 0
+        for batch in self.batches:
+            low, high = max(first - begin, 0), min(first + height - begin, batch.height)
+            if low < high:
+                whole, before = (batch.batch, batch.first) if isinstance(batch, _Cut) else (batch, 0)
+                cut.append(_Cut(whole, before + low, high - low))
+            begin += batch.height
+        return View(cut, self.table, self.names)
+
+    def _of_batch(self, batch: Batch | StoredBatch | _Cut, names: Sequence[str]) -> pl.DataFrame:
         loaded = batch.load()
         return pl.DataFrame([loaded.column(self.names[name]).alias(name) for name in names])
 

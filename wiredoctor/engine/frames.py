@@ -14,7 +14,7 @@ from wiredoctor.core.bursts import COLUMNS as BURST
 from wiredoctor.core.exchanges import CLOSE, EXCHANGE, MESSAGE_ROW, ExchangeRows, Extra, MessageRows
 from wiredoctor.core.heads import Head
 from wiredoctor.core.rows import Rows
-from wiredoctor.engine.batch import Batch, Kind, Maker, take_cells
+from wiredoctor.engine.batch import Batch, Kind, Maker, series, take_cells
 from wiredoctor.tables import (
     BURSTS,
     END_REASONS,
@@ -94,7 +94,7 @@ def _texts(values: Sequence[bytes]) -> pl.Series:
     return pl.Series([value.decode("latin-1") for value in values], dtype=pl.String)
 
 
-def _persistent(batch: Batch) -> pl.Series:
+def _persistent(batch: Batch) -> Array:
     """Return whether both messages leave the connection open (RFC 9112 section 9.3); a head that was cut may say that it does
     not. A request that was not captured is taken for one that says nothing of it."""
     heads = batch.parts["heads"]
@@ -106,7 +106,7 @@ def _persistent(batch: Batch) -> pl.Series:
     found &= ~(old[request] | old[response]) | (keeps[request] & keeps[response])
     for side in ("request", "response"):
         found &= (batch.cell(f"{side}_has_hole") == 0) | (batch.cell(f"{side}_framing") != 0)
-    return pl.Series(found)
+    return found
 
 
 def _between(first: str, second: str, needed: Sequence[str], least: int | None = None) -> Maker:
@@ -217,7 +217,7 @@ def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:
     cells = {name: values[order] for name, values in cells.items()}
     for role, name in enumerate(("request_head", "response_head")):
         cells[name] = np.where(cells["role"] == role, cells["head"].astype(np.int64), -1)
-    return Batch("messages", height, cells, {"target": targets[pl.Series(cells["target"].astype(np.uint32))]}, {"heads": heads})
+    return Batch("messages", height, cells, {"target": targets[series(cells["target"]).cast(pl.UInt32)]}, {"heads": heads})
 
 
 def burst_batch(rows: Rows) -> Batch:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
 from wiredoctor.core.connections import CLOSED_BY, CLOSES, NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
 from wiredoctor.core.loop import Core
-from wiredoctor.core.pairing import Conversation, Cuts
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.stalls import CLOSURES as CLOSURE_CELLS
 from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
 from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
 from wiredoctor.core.stalls import RUNS as RUN_CELLS
 from wiredoctor.core.stalls import SORTS
-from wiredoctor.engine.batch import Batch, Kind, Maker, View, take_cells
+from wiredoctor.engine.batch import Batch, Kind, Maker, View, series, take_cells
 from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, head_part, message_batch
 from wiredoctor.http.tls import SILENT
 from wiredoctor.tables import (
@@ -48,8 +46,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
     stalls, http = core.story.stalls, core.http
     heads = head_part(http.codes.take())
     exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
-    contents, core.contents = core.contents, []
-    connections = connection_batch(core.connections, contents)
+    connections = connection_batch(core.connections)
     oddities, core.general.oddities = core.general.oddities, []
     tables = {
         "releases": _events(RELEASES, stalls.releases, RELEASE_CELLS),
@@ -80,57 +77,42 @@ def _events(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame | Vi
     return table_of(Batch(table.name, int(rows.count), take_cells(rows, names), {}, {}), table) if rows.count else table.empty()
 
 
-def connection_batch(rows: ConnectionRows, contents: Sequence[Conversation | None]) -> Batch:
-    """Take the rows of connections that are over, and what each of them carried."""
-    keys, rows.keys = rows.keys, []
-    cells = take_cells(rows.rows, NUMBERS)
-    cells["protocol"] = np.array([0 if content is None else content.protocol + 1 for content in contents], dtype=np.int8)
-    cells["exchanges"] = np.array([0 if content is None else content.next_index for content in contents], dtype=np.int64)
-    cuts = [_NO_CUTS if content is None or content.cuts is None else content.cuts for content in contents]
-    for name, column in (("cut_heads", "count"), ("cut_frame", "frame"), ("cut_time", "time")):
-        cells[name] = np.array([getattr(one, column) for one in cuts], dtype=np.int64)
-    hellos = [SILENT if content is None else content.tls_facts() for content in contents]
-    said = {hello: place for place, hello in enumerate(dict.fromkeys(hellos))}
-    cells["hello"] = np.array([said[hello] for hello in hellos], dtype=np.int32)
-    parts = {"hellos": pl.DataFrame([SILENT, *said], schema=_HELLO, orient="row")}
-    return Batch("connections", len(keys), cells, {"key": pl.Series(keys, dtype=pl.Binary)}, parts)
+def connection_batch(rows: ConnectionRows) -> Batch:
+    """Take the rows of connections that are over."""
+    hellos, rows.hellos = rows.hellos, []
+    parts = {"hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT}
+    return Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
 
 
-_NO_CUTS = Cuts()
 _HELLO = {
     name: CONNECTIONS.schema[name] for name in ("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello")
 }
+_SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
 
 
-def _host(batch: Batch, *, is_client: bool) -> pl.Series:
-    """Return the address of a side as text (IPv6 as in RFC 5952)."""
-    keys = batch.texts["key"]
-    size = (keys.bin.size() - 4) // 2
-    is_source = _is_source(batch, is_client=is_client)
-    places = pl.select(pl.when(is_source).then(0).otherwise(size)).to_series()
-    addresses = pl.select(pl.lit(keys).bin.slice(places, size)).to_series()
-    known = addresses.unique()
-    return addresses.replace_strict(known, pl.Series([_address(one) for one in known], dtype=pl.String))
+def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
+    """Return the addresses of a side as text (IPv6 as in RFC 5952)."""
+    cells = (batch.cell("address_bytes"), batch.cell(f"{side}_high"), batch.cell(f"{side}_low"))
+    ends = pl.DataFrame([series(cell).alias(name) for name, cell in zip(("size", "high", "low"), cells, strict=True)])
+    known = ends.unique()
+    texts = [_address(*one, in_brackets=in_brackets) for one in known.iter_rows()]
+    known = known.with_columns(pl.Series("text", texts, dtype=pl.String))
+    return ends.join(known, on=ends.columns, how="left", maintain_order="left")["text"]
 
 
-def _is_source(batch: Batch, *, is_client: bool) -> pl.Series:
-    """Return whether a side sent the first packet of the connection."""
-    return pl.Series((batch.cell("client_direction") == 0) == is_client)
+def _address(size: int, high: int, low: int, *, in_brackets: bool) -> str:
+    octets = ((high & _WORD) << 64 | low & _WORD).to_bytes(16, "big")[-size:]
+    text = socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, octets)
+    return f"[{text}]" if in_brackets and size != 4 else text
 
 
-def _endpoint(batch: Batch, *, is_client: bool) -> pl.Series:
-    """Return address and port of a side as text."""
-    host = batch.column("client_host") if is_client else _host(batch, is_client=False)
-    keys = batch.texts["key"]
-    places = pl.when(_is_source(batch, is_client=is_client)).then(-4).otherwise(-2)
-    port = pl.lit(keys).bin.slice(places, 2).bin.reinterpret(dtype=pl.UInt16, endianness="big").cast(pl.String)
-    is_version_4 = pl.lit(keys.bin.size() == 12)
-    text = pl.when(is_version_4).then(pl.lit(host)).otherwise("[" + pl.lit(host) + "]")
-    return pl.select(text + ":" + port).to_series()
+_WORD = (1 << 64) - 1
 
 
-def _address(octets: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(octets) == 4 else socket.AF_INET6, octets)
+def _endpoint(batch: Batch, side: str) -> pl.Series:
+    """Return the addresses and ports of a side as text."""
+    host, port = _host(batch, side, in_brackets=True), series(batch.cell(f"{side}_port"))
+    return pl.select(pl.concat_str(host, pl.lit(":"), port)).to_series()
 
 
 def _history(batch: Batch) -> pl.Series:
@@ -143,9 +125,9 @@ def _history(batch: Batch) -> pl.Series:
 def _makers() -> dict[str, Maker]:
     """Return how the columns of CONNECTIONS are made that are no cells."""
     makers: dict[str, Maker] = {
-        "client_host": lambda batch: _host(batch, is_client=True),
-        "client": lambda batch: _endpoint(batch, is_client=True),
-        "server": lambda batch: _endpoint(batch, is_client=False),
+        "client_host": lambda batch: _host(batch, "client", in_brackets=False),
+        "client": lambda batch: _endpoint(batch, "client"),
+        "server": lambda batch: _endpoint(batch, "server"),
         "history": _history,
     }
     for name, names in (("closed_by", CLOSED_BY), ("close", CLOSES), ("protocol", ("none", *_PROTOCOLS))):
