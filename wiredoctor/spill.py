@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.engine.batch import Batch, StoredBatch, View, join
+from wiredoctor.engine.batch import Batch, Part, Renumbered, StoredBatch, View, join
 from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
@@ -120,8 +120,15 @@ class Unkept(Spill):
 class BatchSpill(Spill):
     """Rows of which a column is made when it is asked for."""
 
+    renumbered: list[Renumbered] = field(default_factory=list[Renumbered])
+    """Rows of several shares."""
     stored: list[StoredBatch] = field(default_factory=list[StoredBatch])
     _batches: list[Batch] = field(default_factory=list[Batch])
+
+    @property
+    def batches(self) -> list[Part]:
+        """All rows, in the order in which they were added."""
+        return [*self.renumbered, *self.stored, *self._batches]
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
         """Add finished rows."""
@@ -154,7 +161,7 @@ class BatchSpill(Spill):
         self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
     ) -> pl.LazyFrame:
         """Return all rows, or `count` from `first` on, as those of a table; `names`: column -> column here, where they differ."""
-        view = View([*self.stored, *self._batches], table, names)
+        view = View(self.batches, table, names)
         if first or count is not None:
             view = view.slice(first, view.height if count is None else count)
         return view.whole().lazy() if view.height <= SMALL else view.lazy()

@@ -15,7 +15,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from wiredoctor.core.rows import Rows
-from wiredoctor.tables import SMALL, Array, Column, Table
+from wiredoctor.tables import MESSAGE_BITS, SMALL, Array, Column, Table
 
 _TRANSPOSED_AT_ONCE = 512
 """Rows of cells that fit a cache."""
@@ -198,10 +198,32 @@ class StoredBatch(NamedTuple):
         return {name: part.explode().struct.unnest() for name, part in parts.items()}
 
 
+class Renumbered(NamedTuple):
+    """Rows of a share of a capture with the ids that connections have in the whole."""
+
+    batch: Part
+    ids: pl.Series
+    height: int
+
+    def load(self) -> Batch:
+        """Return the rows."""
+        batch, ids = self.batch.load(), self.ids.to_numpy()
+        cells = {**batch.cells, "connection": ids[batch.cells["connection"]]}
+        for name in ("request_message", "response_message"):
+            if name in cells:
+                message = cells[name].astype(np.int64)
+                own = ids[np.maximum(message, 0) >> MESSAGE_BITS] << MESSAGE_BITS | message & (1 << MESSAGE_BITS) - 1
+                cells[name] = np.where(message < 0, message, own)
+        return Batch(batch.kind, self.height, cells, batch.texts, batch.parts)
+
+
+Part = Batch | StoredBatch | Renumbered
+
+
 class _Cut(NamedTuple):
     """Some rows of a batch, from `first` on."""
 
-    batch: Batch | StoredBatch
+    batch: Part
     first: int
     height: int
 
@@ -242,9 +264,7 @@ class View:
     """Rows of batches as rows of a table; has of a data frame what rules ask of it. `names`: column of the table -> column of
     the batches."""
 
-    def __init__(
-        self, batches: Sequence[Batch | StoredBatch | _Cut], table: Table, names: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, batches: Sequence[Part | _Cut], table: Table, names: Mapping[str, str] | None = None) -> None:
         self.batches = batches
         self.table = table
         self.names: Mapping[str, str] = {column.name: column.name for column in table.columns} if names is None else names
@@ -270,7 +290,7 @@ class View:
             begin += batch.height
         return View(cut, self.table, self.names)
 
-    def _of_batch(self, batch: Batch | StoredBatch | _Cut, names: Sequence[str]) -> pl.DataFrame:
+    def _of_batch(self, batch: Part | _Cut, names: Sequence[str]) -> pl.DataFrame:
         loaded = batch.load()
         return pl.DataFrame([loaded.column(self.names[name]).alias(name) for name in names])
 

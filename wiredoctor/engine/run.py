@@ -25,7 +25,7 @@ from wiredoctor.engine.tables import take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import BatchSpill, Folder, Spill
+from wiredoctor.spill import BatchSpill, Folder
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
 from wiredoctor.waiting import Found, Waiting
 
@@ -49,8 +49,8 @@ class Analysis:
         self.folder = folder
         self.met = Met()
         self.found = Waiting(folder)
-        self.connections: Spill = BatchSpill(CONNECTIONS, folder)
-        self.exchanges: Spill = BatchSpill(STORED_EXCHANGES, folder)
+        self.connections = BatchSpill(CONNECTIONS, folder)
+        self.exchanges = BatchSpill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
         self.records = records
         self.core = Core(self.records, core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
