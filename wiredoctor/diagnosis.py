@@ -17,8 +17,18 @@ from wiredoctor.capture.model import Captured
 from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, RuleTotal, causes_first, total_delay
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Joined, Spill, Window
-from wiredoctor.tables import EXCHANGES, SMALL, closes, finished_exchanges
+from wiredoctor.spill import BatchSpill, Folder, Joined, Spill, Window
+from wiredoctor.tables import (
+    CLOSES,
+    CLOSES_OF_STORED,
+    CONNECTIONS,
+    EXCHANGES,
+    FINISHED_EXCHANGES,
+    SMALL,
+    Table,
+    closes,
+    finished_exchanges,
+)
 from wiredoctor.waiting import Found, Waiting, together
 
 Rows = Spill | Joined
@@ -88,11 +98,7 @@ def _settle(
     connections: Rows, exchanges: Rows, judge: Callable[[Found], Found], totals: dict[str, RuleTotal],
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
-    rows_of_exchanges = exchanges.scan()
-    scans = {
-        "connections": connections.scan(), "captures": analysis.capture_table().lazy(),
-        "exchanges": finished_exchanges(rows_of_exchanges), "closes": closes(rows_of_exchanges),
-    }  # fmt: skip
+    scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     rows = connections.rows + exchanges.rows
     many = rows > limits.SUMMARIES_TOGETHER.value
     steps = sorted(analysis.steps.frames)
@@ -120,6 +126,14 @@ def _settle(
         if rules.failures(modules) == failed:
             return [_located(finding, capture) for finding in findings] if capture.files else findings
         # what cannot be told explains nothing either
+
+
+def _exchange_tables(rows: Rows) -> dict[str, pl.LazyFrame]:
+    """Return what rules read of the rows of exchanges."""
+    if isinstance(rows, BatchSpill):
+        return {"exchanges": rows.scan_as(FINISHED_EXCHANGES), "closes": rows.scan_as(CLOSES, CLOSES_OF_STORED)}
+    scanned = rows.scan()
+    return {"exchanges": finished_exchanges(scanned), "closes": closes(scanned)}
 
 
 def _located(finding: Finding, capture: Captured) -> Finding:
@@ -177,14 +191,8 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
             report.totals[rule] = RuleTotal(before.findings + total.findings, before.delay + total.delay)
     if done:
         report.scan_captures = lambda: pl.concat([one.captures.lazy() for one in done])
-        report.scan_connections = lambda: pl.concat([_named(one.summary.file, one.connections) for one in done])
-
-        def scan_exchanges() -> pl.LazyFrame:
-            rows = pl.concat([_named(one.summary.file, one.exchanges) for one in done])
-            rows = rows.select("capture", *EXCHANGES.schema.names())
-            return rows if secrets else masked("exchanges", rows)
-
-        report.scan_exchanges = scan_exchanges
+        report.scan_connections = Scan([(one.summary.file, one.connections) for one in done], CONNECTIONS, secrets)
+        report.scan_exchanges = Scan([(one.summary.file, one.exchanges) for one in done], EXCHANGES, secrets)
     return report
 
 
@@ -197,5 +205,39 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
     return round(beyond, 9)
 
 
-def _named(file: str, rows: Rows) -> pl.LazyFrame:
-    return rows.scan().select(pl.lit(file).alias("capture"), pl.all())
+@dataclass(frozen=True)
+class Scan:
+    """The rows of a table of all captures, read when they are needed; without `secrets`, what may be one is masked."""
+
+    parts: Sequence[tuple[str, Rows]]
+    table: Table
+    secrets: bool
+
+    def __call__(self) -> pl.LazyFrame:
+        """Return all rows."""
+        return self.slice(0, sum(map(_height, [rows for _, rows in self.parts])))
+
+    def slice(self, first: int, count: int) -> pl.LazyFrame:
+        """Return some rows; to read them one stretch after the other costs no more than to read all."""
+        some: list[pl.LazyFrame] = []
+        for file, rows in self.parts:
+            height = _height(rows)
+            low, high = max(first, 0), min(first + count, height)
+            if low < high:
+                some.append(self._named(file, _cut(rows, self.table, low, high - low)))
+            first -= height
+        made = pl.concat(some) if some else self._named("", self.table.empty().lazy())
+        return made if self.secrets else masked(self.table.name, made)
+
+    def _named(self, file: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.with_columns(pl.lit(file).alias("capture")).select("capture", *self.table.schema)
+
+
+def _height(rows: Rows) -> int:
+    return rows.rows - rows.forgotten
+
+
+def _cut(rows: Rows, table: Table, first: int, count: int) -> pl.LazyFrame:
+    if isinstance(rows, BatchSpill):
+        return rows.scan_as(table, first=first, count=count)
+    return rows.scan().slice(first, count) if count < _height(rows) else rows.scan()

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from wiredoctor import limits
+from wiredoctor.engine.batch import Batch, Part, Renumbered, StoredBatch, View, join
 from wiredoctor.replacement import room_needed
-from wiredoctor.tables import MESSAGE_BITS, Table
+from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
 TOGETHER = 4_096
 """Rows that are at least written at once, where there are many. What an epoch adds is more than that, mostly, and is written
@@ -67,10 +68,11 @@ class Spill:
     forgotten: int = 0
     """Rows that are not kept any more; `rows` counts them too."""
 
-    def add(self, frame: pl.DataFrame) -> None:
+    def add(self, rows: pl.DataFrame | Batch) -> None:
         """Adds finished rows."""
-        if not frame.height:
+        if not rows.height:
             return
+        frame = rows if isinstance(rows, pl.DataFrame) else View([rows], self.table).whole()
         self.rows += frame.height
         self._held.append(frame)
         self._held_rows += frame.height
@@ -109,9 +111,60 @@ class Spill:
 class Unkept(Spill):
     """Rows that nobody asks for again: they are counted."""
 
-    def add(self, frame: pl.DataFrame) -> None:
+    def add(self, rows: pl.DataFrame | Batch) -> None:
         """Counts finished rows."""
-        self.rows += frame.height
+        self.rows += rows.height
+
+
+@dataclass
+class BatchSpill(Spill):
+    """Rows of which a column is made when it is asked for."""
+
+    renumbered: list[Renumbered] = field(default_factory=list[Renumbered])
+    """Rows of several shares."""
+    stored: list[StoredBatch] = field(default_factory=list[StoredBatch])
+    _batches: list[Batch] = field(default_factory=list[Batch])
+
+    @property
+    def batches(self) -> list[Part]:
+        """All rows, in the order in which they were added."""
+        return [*self.renumbered, *self.stored, *self._batches]
+
+    def add(self, rows: pl.DataFrame | Batch) -> None:
+        """Add finished rows."""
+        assert isinstance(rows, Batch)
+        if not rows.height:
+            return
+        self.rows += rows.height
+        self._batches.append(rows)
+        self._held_bytes += rows.estimated_size()
+        self._loose = self._loose + 1 if rows.height < TOGETHER else 0
+        if self._loose >= LOOSE:
+            self._batches[-LOOSE:] = [join(self._batches[-LOOSE:])]
+            self._loose = 0
+        if self._held_bytes >= limits.BYTES_HELD.value:
+            self.write()
+
+    def write(self) -> None:
+        """Write what waits in memory."""
+        if self._batches:
+            path = self.folder.new_file(self.table.name)
+            with room_needed(path.parent.parent):
+                self.stored.append(join(self._batches).store(path))
+        self._batches, self._held_bytes, self._loose = [], 0, 0
+
+    def scan(self) -> pl.LazyFrame:
+        """Return all rows, read when they are needed."""
+        return self.scan_as(self.table)
+
+    def scan_as(
+        self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
+    ) -> pl.LazyFrame:
+        """Return all rows, or `count` from `first` on, as those of a table; `names`: column -> column here, where they differ."""
+        view = View(self.batches, table, names)
+        if first or count is not None:
+            view = view.slice(first, view.height if count is None else count)
+        return view.whole().lazy() if view.height <= SMALL else view.lazy()
 
 
 def scan_files(files: list[Path]) -> pl.LazyFrame:

@@ -102,7 +102,7 @@ class Table:
     at_packet: bool = False
     exchange_by_time: bool = False
 
-    @property
+    @cached_property
     def schema(self) -> pl.Schema:
         """Column name -> Polars type."""
         return pl.Schema({c.name: c.dtype for c in self.columns})
@@ -112,10 +112,6 @@ class Table:
         if unknown := set(names) - {c.name for c in self.columns}:
             raise KeyError(f"{self.name} has no such column: {', '.join(sorted(unknown))}")
         return replace(self, columns=tuple(c for c in self.columns if c.name in names))
-
-    @cached_property
-    def _schema(self) -> pl.Schema:
-        return self.schema
 
     @cached_property
     def _empty(self) -> pl.DataFrame:
@@ -157,7 +153,7 @@ class Table:
         if height <= FEW:
             # a number that its column cannot hold is an error here, and null below
             with suppress(pl.exceptions.ComputeError):
-                return pl.DataFrame([*zip(*lists, strict=True)], self._schema, orient="row", strict=False)
+                return pl.DataFrame([*zip(*lists, strict=True)], self.schema, orient="row", strict=False)
         series = [pl.Series(c.name, listed, c.dtype, strict=False) for c, listed in zip(self.columns, lists, strict=True)]
         return pl.DataFrame(series)
 
@@ -1001,11 +997,12 @@ STORED_EXCHANGES = Table(
 )
 """What is kept of an exchange: `exchanges` for users and reports, `exchanges` and `closes` for rules are parts of it."""
 
-_STORED_CLOSES = {
+CLOSES_OF_STORED = {
     RENAMED.get(c.name, c.name): AT_CLOSE + c.name if c.name in AS_OF else c.name
     for c in EXCHANGES.columns
     if c.name in _OF_CLOSES
 }
+"""Column of CLOSES -> column of STORED_EXCHANGES."""
 
 
 def finished_exchanges(stored: Rows) -> Rows:
@@ -1015,7 +1012,7 @@ def finished_exchanges(stored: Rows) -> Rows:
 
 def closes(stored: Rows) -> Rows:
     """Return the rows of CLOSES that are in rows of STORED_EXCHANGES."""
-    return _part(stored, _STORED_CLOSES)
+    return _part(stored, CLOSES_OF_STORED)
 
 
 def _part(stored: Rows, names: Mapping[str, str]) -> Rows:

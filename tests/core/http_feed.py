@@ -20,9 +20,10 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import Conversation
 from wiredoctor.core.segments import COLUMNS, SegmentRecorder
 from wiredoctor.core.story import Story
-from wiredoctor.engine.frames import HeadColumns, burst_frame, exchange_frame, fault_frame, message_frame
+from wiredoctor.engine.batch import Batch, View
+from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, head_part, message_batch
 from wiredoctor.limits import Met
-from wiredoctor.tables import AS_OF, EXCHANGES, FINISHED_EXCHANGES, NEVER, STORED_EXCHANGES
+from wiredoctor.tables import AS_OF, BURSTS, EXCHANGES, FINISHED_EXCHANGES, MESSAGES, NEVER, STORED_EXCHANGES, Table
 
 OF_HTTP = ("http", "message", "exchange", "in_body", "event_stream", "ends_head", "ends_message", "owes",
            "data_before_message", "data_before_ends_head", "data_before_ends_message")  # fmt: skip
@@ -143,19 +144,23 @@ class Core:
 
     def rows(self) -> Rows:
         """Return what was written."""
-        heads = HeadColumns(self.http.codes.take())
-        finished = exchange_frame(FINISHED_EXCHANGES, self.http.exchanges, heads)
-        stored = exchange_frame(STORED_EXCHANGES, self.http.closes, heads)
+        heads = head_part(self.http.codes.take())
+        finished = _whole(exchange_batch(self.http.exchanges, heads), FINISHED_EXCHANGES)
+        stored = _whole(exchange_batch(self.http.closes, heads), STORED_EXCHANGES)
         messages, bursts = self.http.messages, self.http.bursts
         segments = tcp_feed.segment_rows(self.story)
         return Rows(
             stored.sort("connection", "exchange"),
             fault_frame(self.http.faults.take()).sort("connection", "frame", "role", "fault"),
-            message_frame(messages, heads).sort("connection", "message") if messages else pl.DataFrame(),
-            burst_frame(bursts).sort("connection", "message", "index") if bursts else pl.DataFrame(),
+            _whole(message_batch(messages, heads), MESSAGES).sort("connection", "message") if messages else pl.DataFrame(),
+            _whole(burst_batch(bursts), BURSTS).sort("connection", "message", "index") if bursts else pl.DataFrame(),
             segments, [_connection(one) for _, one in sorted(self.connections.items()) if one.first_frame != NEVER],
             self.met.counts, finished.select("connection", "exchange", "final_at"),
         )  # fmt: skip
+
+
+def _whole(batch: Batch, table: Table) -> pl.DataFrame:
+    return View([batch], table).whole()
 
 
 def as_followed(stored: pl.DataFrame) -> pl.DataFrame:

@@ -24,7 +24,8 @@ from wiredoctor.core.pairing import Conversation
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
 from wiredoctor.core.story import Story
-from wiredoctor.engine.frames import HeadColumns, exchange_frame, fault_frame
+from wiredoctor.engine.batch import View
+from wiredoctor.engine.frames import exchange_batch, fault_frame, head_part
 from wiredoctor.limits import Met
 from wiredoctor.tables import FINISHED_EXCHANGES, STORED_EXCHANGES
 
@@ -78,9 +79,9 @@ class Core:
 
     def exchanges(self) -> pl.DataFrame:
         """Return all exchanges with what followed them, as tables.EXCHANGES."""
-        heads = HeadColumns(self.http.codes.take())
-        finished = exchange_frame(FINISHED_EXCHANGES, self.http.exchanges, heads)
-        stored = exchange_frame(STORED_EXCHANGES, self.http.closes, heads)
+        heads = head_part(self.http.codes.take())
+        finished = View([exchange_batch(self.http.exchanges, heads)], FINISHED_EXCHANGES).whole()
+        stored = View([exchange_batch(self.http.closes, heads)], STORED_EXCHANGES).whole()
         assert finished["connection"].sort().equals(stored["connection"].sort())
         return as_followed(stored).sort("connection", "exchange")
 

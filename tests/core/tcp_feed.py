@@ -18,7 +18,7 @@ from wiredoctor import limits, tcp
 from wiredoctor.analysis import Analysis
 from wiredoctor.capture import open_capture
 from wiredoctor.core.connection import Connection
-from wiredoctor.core.connections import NUMBERS, ConnectionRows
+from wiredoctor.core.connections import CONTENT, ENDS, NUMBERS, ConnectionRows
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
@@ -27,11 +27,12 @@ from wiredoctor.core.segments import COLUMNS, SegmentRecorder
 from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, SORTS
 from wiredoctor.core.story import Story
 from wiredoctor.cutoffs import ALL_SEGMENTS
-from wiredoctor.engine.tables import connection_frame
+from wiredoctor.engine.batch import View
+from wiredoctor.engine.tables import connection_batch
 from wiredoctor.events import event_tables
 from wiredoctor.limits import Met
 from wiredoctor.spill import Folder
-from wiredoctor.tables import EVENT_TABLES, MILLISECOND, Columns
+from wiredoctor.tables import CONNECTIONS, EVENT_TABLES, MILLISECOND, Columns
 
 EPOCH = 1_000_000
 
@@ -144,9 +145,9 @@ def segment_rows(story: Story) -> dict[str, list[int]]:
 def connection_row(connection: Connection, speaker: int) -> dict[str, Any]:
     """Return what TCP knows of a connection, as columns of tables.CONNECTIONS."""
     rows = ConnectionRows()
-    rows.write(connection, speaker, 0)
-    made = connection_frame(rows, [None]).to_dicts()[0]
-    known = {"client", "server", "client_host", *NUMBERS} - {"more_history", "said_at"}
+    rows.write(connection, speaker, None, 0)
+    made = View([connection_batch(rows)], CONNECTIONS).whole().to_dicts()[0]
+    known = {"client", "server", "client_host", *NUMBERS} - {"more_history", "said_at", *ENDS, *CONTENT}
     return {name: value for name, value in made.items() if name in known and not name.startswith("duplicate")}
 
 

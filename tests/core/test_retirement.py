@@ -11,6 +11,7 @@ from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.http import FEWEST_ALARMS
 from wiredoctor.core.loop import Core
+from wiredoctor.core.pairing import Conversation
 from wiredoctor.limits import Met
 
 ONE = ladder_packets(r"""
@@ -45,10 +46,14 @@ def test_alarms_of_connections_that_are_over_are_forgotten() -> None:
 
 
 def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
-    core = analyzed(reused(2))
+    content = to_pcap(reused(2))
+    core = Core(open_records(Memory(content, len(content)), "x"), Cutoffs(), Met(), False, False)
+    core.run(len(ONE))
+    (connection,) = core.flows.open_connections()
+    conversation = connection.conversation
+    core.run(len(ONE))
     assert len(core.story.flights) == 4
     assert [len(flight.segments) for flight in core.story.flights] == [0, 0, 1, 1]
-    (content,) = core.contents
-    assert content is not None
-    assert content.connection.first is content.connection.second is GONE
-    assert (content.next_index, content.oldest, content.first.message) == (1, None, None)
+    assert isinstance(conversation, Conversation)
+    assert connection.first is connection.second is GONE
+    assert (conversation.next_index, conversation.oldest, conversation.first.message) == (1, None, None)

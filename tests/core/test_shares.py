@@ -20,11 +20,12 @@ from wiredoctor.core.flows import Share
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Source
+from wiredoctor.engine.batch import View
 from wiredoctor.engine.processes import number_connections
 from wiredoctor.engine.tables import take_tables
 from wiredoctor.limits import Met
 from wiredoctor.spill import renumbered
-from wiredoctor.tables import MESSAGE_BITS, SECOND
+from wiredoctor.tables import MESSAGE_BITS, SECOND, STORED_EXCHANGES
 from wiredoctor.testing.wire import ACK, FIN, SYN, Packet, Peers
 
 SMALL = {
@@ -58,7 +59,9 @@ class Run:
             pass
         self.core.finish(self.core.flows.open_connections(), records.times.latest)
         os.close(records.source.descriptor)
-        self.tables = take_tables(self.core)
+        tables, exchanges, _ = take_tables(self.core)
+        self.tables = {name: rows if isinstance(rows, pl.DataFrame) else rows.whole() for name, rows in tables.items()}
+        self.tables["stored"] = View([exchanges], STORED_EXCHANGES).whole()
 
 
 def with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:

@@ -37,8 +37,10 @@ def found(module: RuleModule, *tables: pl.LazyFrame) -> pl.DataFrame:
 def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     speaking: set[str] = set()
 
-    def all_of_them(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], **sizes: bool) -> list[RuleModule]:
-        del sizes
+    def all_of_them(
+        running: list[RuleModule], tables: object, lazy: Mapping[str, pl.LazyFrame], **sizes: bool
+    ) -> list[RuleModule]:
+        del tables, sizes
         for module in running:
             if module.screen is None:
                 continue

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
 from wiredoctor.core.closes import who_closed
 from wiredoctor.core.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynAnswer
 from wiredoctor.core.history import SAW_RETRANSMISSION
-from wiredoctor.core.octets import BytesWriter, write_i64_le
-from wiredoctor.core.rows import Rows
+from wiredoctor.core.octets import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i64_le
+from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import NEVER, Segment
 from wiredoctor.core.unsigned import u16, u32
 
 MULTIPLIER: Final = 0x1E3779B97F4A7C15
 LOW_BITS: Final = (1 << 62) - 1
+if TYPE_CHECKING:
+    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.http.tls import Told
+
+ENDS: Final = (
+    "address_bytes",
+    *("client_high", "client_low", "client_port", "server_high", "server_low", "server_port"),
+)
+"""Cells of a row of `connections` for addresses and ports; the upper half of a short address is 0."""
+
+CONTENT: Final = ("protocol", "exchanges", "cut_heads", "cut_frame", "cut_time", "hello")
+"""The last cells of a row of `connections`: what the connection carried."""
 
 NUMBERS: Final = (
     *("connection", "client_direction", "packets", "client_packets", "server_packets", "client_bytes", "server_bytes"),
@@ -27,23 +39,28 @@ NUMBERS: Final = (
     *("unseen_places", "unseen_frame", "unseen_time", "super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_way", "said_at"),
+    *ENDS,
+    *CONTENT,
 )
 """Cells of a row of `connections`. `closed_by` is a place in closes.CLOSED_BY, `close` one in closes.CLOSES; `history` and
-`more_history` hold letters as history.py writes them."""
+`more_history` hold letters as history.py writes them. `protocol` is 0 without payload, else one more than in pairing.py; `hello`
+is a place in ConnectionRows.hellos, or -1."""
 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
 NO_ANSWER: Final = SynAnswer()
+NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
+"""Cells of what a connection carried, from `protocol` on, that carried nothing."""
 
 
 class ConnectionRows:
-    """The table `connections`, as far as TCP knows it. `keys`: packet.key_of the first packet of each row."""
+    """The table `connections`. `hellos`: what TLS hellos say."""
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
-        self.keys: list[bytes] = []
+        self.hellos: list[Told] = []
 
-    def write(self, connection: Connection, speaker: i64, clock: i64) -> None:
+    def write(self, connection: Connection, speaker: i64, content: Conversation | None, clock: i64) -> None:
         """Write the row of a connection. `speaker` is the direction of the HTTP client, or -1; it counts if no SYN tells."""
         direction = client_direction(connection, speaker)
         client, server = connection.first, connection.second
@@ -51,7 +68,6 @@ class ConnectionRows:
             client, server = server, client
         out = self.rows.cells
         self.rows.count += 1
-        self.keys.append(connection.key)
         write_i64_le(out, connection.id)
         write_i64_le(out, direction)
         write_i64_le(out, client.packets + server.packets)
@@ -85,6 +101,41 @@ class ConnectionRows:
         else:
             write_copies(out, connection.copies)
         write_i64_le(out, clock)
+        write_ends(out, connection.key, direction)
+        self.write_content(content)
+
+    def write_content(self, content: Conversation | None) -> None:
+        """Write what a connection carried."""
+        out = self.rows.cells
+        if content is None:
+            out.write(NO_CONTENT)
+            return
+        write_i64_le(out, content.protocol + 1)
+        write_i64_le(out, content.next_index)
+        cuts = content.cuts
+        write_i64_le(out, i64(0) if cuts is None else cuts.count)
+        write_i64_le(out, i64(NEVER) if cuts is None else cuts.frame)
+        write_i64_le(out, i64(NEVER) if cuts is None else cuts.time)
+        if content.tls is None:
+            write_i64_le(out, -1)
+            return
+        write_i64_le(out, len(self.hellos))
+        self.hellos.append(content.tls_facts())
+
+
+def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
+    """Write the addresses and ports of both ends, the client, which sends in this direction, first."""
+    size = i64(len(key) - 4) // 2
+    write_i64_le(out, size)
+    for end in (direction, 1 - direction):
+        at = end * size
+        if size == 4:
+            write_i64_le(out, 0)
+            write_i64_le(out, i64(read_i32_be(key, at)) & 0xFFFFFFFF)
+        else:
+            write_i64_le(out, read_i64_be(key, at))
+            write_i64_le(out, read_i64_be(key, at + 8))
+        write_i64_le(out, i64(read_i16_be(key, 2 * size + 2 * end)) & 0xFFFF)
 
 
 def client_direction(connection: Connection, speaker: i64) -> i64:

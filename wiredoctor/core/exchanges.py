@@ -6,7 +6,6 @@ begins with the same cells. Text is no cell: a head is its place in a list of di
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -17,7 +16,7 @@ from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
 from wiredoctor.core.message import Exchange, Known, Message
 from wiredoctor.core.octets import BytesWriter, write_i64_le
-from wiredoctor.core.rows import Rows
+from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER
 
 if TYPE_CHECKING:
@@ -53,11 +52,6 @@ CLOSE: Final = (
 
 MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *MESSAGE)
 """Cells of a row of `messages`."""
-
-
-def pack_cells(cells: list[int]) -> bytes:
-    """Return cells as they are written."""
-    return struct.pack(f"<{len(cells)}q", *cells)
 
 
 NO_CLOSE: Final = Close()

@@ -41,8 +41,6 @@ class Core:
         self.story.places = places
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)
         self.connections: ConnectionRows = ConnectionRows()
-        self.contents: list[Conversation | None] = []
-        """What each of these connections carried."""
         self.duplicates: i64 = 0
         self.recorder: PacketRecorder | None = None
         self.http_of: set[int] | None = None
@@ -115,7 +113,6 @@ class Core:
             return
         content = connection.conversation
         assert content is None or isinstance(content, Conversation)
-        self.connections.write(connection, i64(-1) if content is None else content.client, clock)
-        self.contents.append(content)
+        self.connections.write(connection, i64(-1) if content is None else content.client, content, clock)
         connection.conversation = None
         connection.strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from mypy_extensions import i64
 
 from wiredoctor.core.octets import BytesWriter, write_i64_le
@@ -29,3 +31,8 @@ class Rows:
         self.cells = BytesWriter()
         self.count = 0
         return cells
+
+
+def pack_cells(cells: list[int]) -> bytes:
+    """Return cells as they are written."""
+    return struct.pack(f"<{len(cells)}q", *cells)

@@ -9,9 +9,9 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.core.exchanges import FOREVER
 from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.batch import Batch, View
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
-from wiredoctor.engine.tables import Tables
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder, Window
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
@@ -80,7 +80,7 @@ class LiveAnalysis(Analysis):
         self.exchanges.forget(before, 2 * limits.COMPARED_EXCHANGES.value, needed)
         self.found.forget(limits.CANDIDATES.value)
 
-    def _keep(self, tables: Tables) -> None:
-        super()._keep(tables)
+    def _keep(self, exchanges: Batch, connections: Batch) -> None:
+        super()._keep(exchanges, connections)
         if self.listener is not None:
-            self.listener(tables["stored"], tables["connections"])
+            self.listener(View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,6 @@ import polars as pl
 from wiredoctor.core.recorder import RECORDS, PacketRecorder
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segments import PIECES, SegmentRecorder
-from wiredoctor.engine.frames import make_frame
 from wiredoctor.tables import Array, Table
 
 SEGMENTS_AT_ONCE = 32_768
@@ -44,14 +42,32 @@ def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
         return table.empty()
     cells = np.frombuffer(rows.take(), dtype="<i8").reshape(-1, rows.width)
     places = {name: place for place, name in enumerate(names)}
-    columns: dict[str, Any] = {}
+    columns: dict[str, Array] = {}
     for column in table.columns:
         if column.name == "options_hash":
             values = _hash_options(cells[:, places["options_size"] :])
         else:
             values = np.ascontiguousarray(cells[:, places[column.name]])
         columns[column.name] = values.view(np.uint64) if column.dtype == pl.UInt64() else values
-    return make_frame(table, columns)
+    return _make_frame(table, columns)
+
+
+def _make_frame(table: Table, columns: dict[str, Array]) -> pl.DataFrame:
+    """Return a frame with the columns of a table; sentinels become null."""
+    series: list[pl.Series] = []
+    nulls: list[pl.Expr] = []
+    for column in table.columns:
+        values = columns[column.name]
+        one = pl.Series(column.name, values)
+        sentinel = column.sentinel
+        value = pl.col(column.name)
+        if sentinel is not None and one.len() and (one == sentinel).any():
+            value = pl.when(value != sentinel).then(value)
+        if one.dtype != column.dtype:
+            value = value != 0 if column.dtype == pl.Boolean else value.cast(column.dtype, strict=False)
+        series.append(one)
+        nulls.append(value.alias(column.name))
+    return pl.DataFrame(series).select(nulls)
 
 
 def _hash_options(cells: Array) -> Array:

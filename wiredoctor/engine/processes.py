@@ -22,12 +22,13 @@ import polars as pl
 
 from wiredoctor.core.flows import BUCKETS, Share
 from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.batch import Renumbered, StoredBatch
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.run import Analysis, Progress, join_found
 from wiredoctor.masking import trace
 from wiredoctor.replacement import FULL, no_room
 from wiredoctor.rules import RuleModule, failures, give_up
-from wiredoctor.spill import Folder, Joined, Spill, renumbered, scan_files
+from wiredoctor.spill import BatchSpill, Folder, renumbered
 from wiredoctor.waiting import Found, Waiting
 
 FAILED = 1
@@ -40,8 +41,8 @@ class Result:
 
     opened: bytes
     found: Waiting
-    connections: tuple[list[Path], int]
-    exchanges: tuple[list[Path], int]
+    connections: list[StoredBatch]
+    exchanges: list[StoredBatch]
     duplicates: int
     limits: dict[str, int]
     failed_rules: dict[str, str]
@@ -91,7 +92,7 @@ def _with_note(reason: str) -> RuntimeError:
 def analyze(
     capture: CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, folder: Folder, jobs: int, batch_packets: int,
     progress: Progress,
-) -> tuple[Analysis, Iterator[Found], Joined, Joined]:  # fmt: skip
+) -> tuple[Analysis, Iterator[Found], BatchSpill, BatchSpill]:  # fmt: skip
     """Analyze a capture in `jobs` processes, of which this is one.
 
     Return the analysis of this process, the candidates of all by batch, not judged yet, and the rows of all of connections and
@@ -171,9 +172,8 @@ def _result(analysis: Analysis) -> Result:
     analysis.connections.write()
     analysis.exchanges.write()
     return Result(
-        share.opened.getvalue(), analysis.found, (analysis.connections.files, analysis.connections.rows),
-        (analysis.exchanges.files, analysis.exchanges.rows), analysis.core.duplicates, analysis.met.counts,
-        failures(analysis.modules),
+        share.opened.getvalue(), analysis.found, analysis.connections.stored, analysis.exchanges.stored,
+        analysis.core.duplicates, analysis.met.counts, failures(analysis.modules),
     )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def _write(path: Path, outcome: Result | str) -> None:
 
 def _join(
     analysis: Analysis, modules: Mapping[str, RuleModule], results: list[Result]
-) -> tuple[Analysis, Iterator[Found], Joined, Joined]:
+) -> tuple[Analysis, Iterator[Found], BatchSpill, BatchSpill]:
     """Join the results of the other processes to the analysis of this one."""
     assert analysis.core.share is not None
     ids = number_connections([analysis.core.share.opened.getvalue(), *(result.opened for result in results)])
@@ -223,10 +223,8 @@ def _with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
     return renumbered(rows.lazy(), ids, rows.columns).collect()
 
 
-def _join_rows(own: Spill, others: Sequence[tuple[list[Path], int]], ids: Sequence[pl.Series]) -> Joined:
+def _join_rows(own: BatchSpill, others: Sequence[Sequence[StoredBatch]], ids: Sequence[pl.Series]) -> BatchSpill:
     """Return the rows of all shares with the ids of the whole capture, those of this process first."""
-    names = own.table.schema.names()
-    parts = [renumbered(own.scan(), ids[0], names)]
-    for (files, _), numbers in zip(others, ids[1:], strict=True):
-        parts += [renumbered(scan_files(files), numbers, names)] if files else []
-    return Joined(parts, own.rows + sum(rows for _, rows in others))
+    shares = [own.batches, *others]
+    parts = [Renumbered(batch, numbers, batch.height) for share, numbers in zip(shares, ids, strict=True) for batch in share]
+    return BatchSpill(own.table, own.folder, rows=sum(part.height for part in parts), renumbered=parts)

@@ -19,12 +19,13 @@ from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Records
 from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
+from wiredoctor.engine.batch import Batch
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
-from wiredoctor.engine.tables import Tables, take_tables
+from wiredoctor.engine.tables import take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Spill
+from wiredoctor.spill import BatchSpill, Folder
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
 from wiredoctor.waiting import Found, Waiting
 
@@ -48,8 +49,8 @@ class Analysis:
         self.folder = folder
         self.met = Met()
         self.found = Waiting(folder)
-        self.connections = Spill(CONNECTIONS, folder)
-        self.exchanges = Spill(STORED_EXCHANGES, folder)
+        self.connections = BatchSpill(CONNECTIONS, folder)
+        self.exchanges = BatchSpill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}
         self.records = records
         self.core = Core(self.records, core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
@@ -79,19 +80,18 @@ class Analysis:
 
     def _find(self) -> Found:
         """Return the candidates of all rules in what the core has written."""
-        tables = take_tables(self.core)
-        self._keep(tables)
-        del tables["stored"]
+        tables, exchanges, connections = take_tables(self.core)
+        self._keep(exchanges, connections)
         if not self.is_first:
             tables["oddities"] = ODDITIES.empty()
         if self.core.story.recorder is not None:
             tables |= take_segment_tables(self.core.story.recorder, {"segments": SEGMENTS})
-        return rules.find_candidates(self.modules, {**tables})
+        return rules.find_candidates(self.modules, tables)
 
-    def _keep(self, tables: Tables) -> None:
+    def _keep(self, exchanges: Batch, connections: Batch) -> None:
         """Keep the finished rows of exchanges and connections."""
-        self.exchanges.add(tables["stored"])
-        self.connections.add(tables["connections"])
+        self.exchanges.add(exchanges)
+        self.connections.add(connections)
 
     @property
     def earliest(self) -> int:

@@ -18,6 +18,7 @@ from wiredoctor.core.recorder import PacketRecorder, Selection
 from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.decode.sack import sack_blocks
+from wiredoctor.engine.batch import View
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_packet_tables, take_segment_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end
@@ -26,7 +27,7 @@ from wiredoctor.findings import Names, Portion
 from wiredoctor.limits import Met
 from wiredoctor.masked import masked
 from wiredoctor.masking import showing
-from wiredoctor.tables import HEARD, NEVER, READ_AGAIN, SECOND, Table
+from wiredoctor.tables import HEARD, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table
 
 STEP = SEGMENTS_AT_ONCE
 """Packets."""
@@ -197,10 +198,12 @@ class Reading:
 
     def take(self) -> dict[str, pl.DataFrame]:
         """Take what the core has written of the requested tables."""
-        made = take_tables(self.core)
-        made["exchanges"] = made.pop("stored")
+        made, exchanges, _ = take_tables(self.core)
+        made["exchanges"] = View([exchanges], STORED_EXCHANGES)
         requested, connections = self._request.tables, self._request.connections
-        taken = {name: rows for name, rows in made.items() if name in requested}
+        taken = {
+            name: rows if isinstance(rows, pl.DataFrame) else rows.whole() for name, rows in made.items() if name in requested
+        }
         if connections is not None:
             own = pl.col("connection").is_in([*connections])
             taken = {name: rows if name == "oddities" else rows.filter(own) for name, rows in taken.items()}

@@ -1,11 +1,9 @@
-"""Rows that the core wrote as frames with the columns of wiredoctor.tables."""
+"""Rows that the core wrote as tables of wiredoctor.tables."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -13,17 +11,18 @@ from wiredoctor.core.closes import CLOSED_BY, CLOSES
 from wiredoctor.core.connections import NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
 from wiredoctor.core.loop import Core
-from wiredoctor.core.pairing import Conversation, Cuts
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.stalls import CLOSURES as CLOSURE_CELLS
 from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
 from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
 from wiredoctor.core.stalls import RUNS as RUN_CELLS
 from wiredoctor.core.stalls import SORTS
-from wiredoctor.engine.frames import HeadColumns, burst_frame, cells_of, exchange_frame, fault_frame, make_frame, message_frame
+from wiredoctor.engine.batch import Batch, Kind, Maker, View, series, take_cells
+from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, head_part, message_batch
 from wiredoctor.http.tls import SILENT
 from wiredoctor.tables import (
     BURSTS,
+    CLOSES_OF_STORED,
     CLOSURES,
     CONNECTIONS,
     FINISHED_EXCHANGES,
@@ -32,98 +31,124 @@ from wiredoctor.tables import (
     RECOVERIES,
     RELEASES,
     RUNS,
-    STORED_EXCHANGES,
+    SMALL,
     Table,
-    closes,
 )
+from wiredoctor.tables import CLOSES as CLOSES_TABLE
 
-Tables = dict[str, pl.DataFrame]
+Tables = dict[str, pl.DataFrame | View]
 
 _PROTOCOLS = ("unknown", "http", "tls", "http2")
 """In the order of pairing.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2."""
 
 
-def take_tables(core: Core) -> Tables:
-    """Take everything that the core has written: table -> rows, and under "stored" those of tables.STORED_EXCHANGES."""
+def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
+    """Take everything that the core has written: tables for rules, and the rows of exchanges and of connections to be kept."""
     stalls, http = core.story.stalls, core.http
-    heads = HeadColumns(http.codes.take())
-    stored = exchange_frame(STORED_EXCHANGES, http.closes, heads)
+    heads = head_part(http.codes.take())
+    exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
+    connections = connection_batch(core.connections)
     oddities, core.general.oddities = core.general.oddities, []
-    contents, core.contents = core.contents, []
-    return {
+    tables = {
         "releases": _events(RELEASES, stalls.releases, RELEASE_CELLS),
         "recoveries": _events(RECOVERIES, stalls.recoveries, RECOVERY_CELLS),
         "closures": _events(CLOSURES, stalls.closures, CLOSURE_CELLS),
         "runs": _events(RUNS, stalls.runs, RUN_CELLS),
-        "exchanges": exchange_frame(FINISHED_EXCHANGES, http.exchanges, heads),
-        "closes": closes(stored),
-        "stored": stored,
+        "exchanges": table_of(exchanges, FINISHED_EXCHANGES),
+        "closes": table_of(stored, CLOSES_TABLE, CLOSES_OF_STORED),
         "faults": fault_frame(http.faults.take()),
-        "messages": message_frame(http.messages, heads) if http.messages is not None else MESSAGES.empty(),
-        "bursts": burst_frame(http.bursts) if http.bursts is not None else BURSTS.empty(),
-        "connections": connection_frame(core.connections, contents),
+        "messages": MESSAGES.empty() if http.messages is None else table_of(message_batch(http.messages, heads), MESSAGES),
+        "bursts": BURSTS.empty() if http.bursts is None else table_of(burst_batch(http.bursts), BURSTS),
+        "connections": table_of(connections, CONNECTIONS),
         "oddities": ODDITIES.frame(dict(zip(ODDITIES.schema, zip(*oddities, strict=True), strict=True)))
         if oddities
         else ODDITIES.empty(),
     }
+    return tables, stored, connections
 
 
-def _events(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
+def table_of(batch: Batch, table: Table, names: Mapping[str, str] | None = None) -> pl.DataFrame | View:
+    """Return the rows of a batch as a table; `names`: column -> column of the batch, where they differ."""
+    view = View([batch], table, names)
+    return view if batch.height > SMALL else view.whole()
+
+
+def _events(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame | View:
     """Take the rows of an event table."""
-    if not rows.count:
-        return table.empty()
-    columns: dict[str, Any] = cells_of(rows, names)
-    if "sort" in columns:
-        columns["sort"] = pl.Series(SORTS).gather(columns["sort"])
-    return make_frame(table, columns)
+    return table_of(Batch(table.name, int(rows.count), take_cells(rows, names), {}, {}), table) if rows.count else table.empty()
 
 
-def connection_frame(rows: ConnectionRows, contents: Sequence[Conversation | None]) -> pl.DataFrame:
-    """Take the rows of connections that are over, and what each of them carried."""
-    if not contents:
-        return CONNECTIONS.empty()
-    columns: dict[str, Any] = cells_of(rows.rows, NUMBERS)
-    keys, rows.keys = rows.keys, []
-    directions = columns["client_direction"].tolist()
-    columns["client"], columns["server"], columns["client_host"] = _endpoints(keys, directions)
-    letters = zip(columns["history"].tolist(), columns["more_history"].tolist(), directions, strict=True)
-    columns["history"] = [_in_letters(*one) for one in letters]
-    columns["closed_by"] = pl.Series(CLOSED_BY).gather(columns["closed_by"])
-    columns["close"] = pl.Series(CLOSES).gather(columns["close"])
-    columns["protocol"] = ["none" if content is None else _PROTOCOLS[content.protocol] for content in contents]
-    columns["exchanges"] = [0 if content is None else content.next_index for content in contents]
-    cuts = [_NO_CUTS if content is None or content.cuts is None else content.cuts for content in contents]
-    for name, column in (("cut_heads", "count"), ("cut_frame", "frame"), ("cut_time", "time")):
-        columns[name] = [getattr(one, column) for one in cuts]
-    hellos = [SILENT if content is None else content.tls_facts() for content in contents]
-    for place, name in enumerate(("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello")):
-        columns[name] = [hello[place] for hello in hellos]
-    return make_frame(CONNECTIONS, columns)
+def connection_batch(rows: ConnectionRows) -> Batch:
+    """Take the rows of connections that are over."""
+    hellos, rows.hellos = rows.hellos, []
+    parts = {"hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT}
+    return Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
 
 
-_NO_CUTS = Cuts()
-_in_letters = lru_cache(4096)(in_letters)
+_HELLO = {
+    name: CONNECTIONS.schema[name] for name in ("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello")
+}
+_SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
 
 
-def _endpoints(keys: Sequence[bytes], directions: Sequence[int]) -> tuple[list[str], list[str], list[str]]:
-    """Return the endpoints of clients and of servers, and the addresses of clients, as text (IPv6 as in RFC 5952)."""
-    clients: list[str] = []
-    servers: list[str] = []
-    hosts: list[str] = []
-    for key, direction in zip(keys, directions, strict=True):
-        size = 4 if len(key) == 12 else 16
-        ends = (
-            (_host(key[:size]), key[-4] << 8 | key[-3]),
-            (_host(key[size:-4]), key[-2] << 8 | key[-1]),
-        )
-        host, port = ends[direction]
-        server, server_port = ends[1 - direction]
-        hosts.append(host)
-        clients.append(f"{host}:{port}" if size == 4 else f"[{host}]:{port}")
-        servers.append(f"{server}:{server_port}" if size == 4 else f"[{server}]:{server_port}")
-    return clients, servers, hosts
+def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
+    """Return the addresses of a side as text (IPv6 as in RFC 5952)."""
+    cells = (batch.cell("address_bytes"), batch.cell(f"{side}_high"), batch.cell(f"{side}_low"))
+    ends = pl.DataFrame([series(cell).alias(name) for name, cell in zip(("size", "high", "low"), cells, strict=True)])
+    known = ends.unique()
+    texts = [_address(*one, in_brackets=in_brackets) for one in known.iter_rows()]
+    known = known.with_columns(pl.Series("text", texts, dtype=pl.String))
+    return ends.join(known, on=ends.columns, how="left", maintain_order="left")["text"]
 
 
-@lru_cache(65_536)
-def _host(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+def _address(size: int, high: int, low: int, *, in_brackets: bool) -> str:
+    octets = ((high & _WORD) << 64 | low & _WORD).to_bytes(16, "big")[-size:]
+    text = socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, octets)
+    return f"[{text}]" if in_brackets and size != 4 else text
+
+
+_WORD = (1 << 64) - 1
+
+
+def _endpoint(batch: Batch, side: str) -> pl.Series:
+    """Return the addresses and ports of a side as text."""
+    host, port = _host(batch, side, in_brackets=True), series(batch.cell(f"{side}_port"))
+    return pl.select(pl.concat_str(host, pl.lit(":"), port)).to_series()
+
+
+def _history(batch: Batch) -> pl.Series:
+    """Return what happened on connections, a letter per kind of packet."""
+    words = [batch.cell(name).tolist() for name in ("history", "more_history", "client_direction")]
+    known = {one: in_letters(*one) for one in set(zip(*words, strict=True))}
+    return pl.Series([known[one] for one in zip(*words, strict=True)], dtype=pl.String)
+
+
+def _makers() -> dict[str, Maker]:
+    """Return how the columns of CONNECTIONS are made that are no cells."""
+    makers: dict[str, Maker] = {
+        "client_host": lambda batch: _host(batch, "client", in_brackets=False),
+        "client": lambda batch: _endpoint(batch, "client"),
+        "server": lambda batch: _endpoint(batch, "server"),
+        "history": _history,
+    }
+    for name, names in (("closed_by", CLOSED_BY), ("close", CLOSES), ("protocol", ("none", *_PROTOCOLS))):
+        makers[name] = _named(name, names)
+    for name in _HELLO:
+        makers[name] = _of_hello(name)
+    return makers
+
+
+def _named(cell: str, names: Sequence[str]) -> Maker:
+    """Return a maker of the names whose numbers are in a cell."""
+    values = pl.Series(names)
+    return lambda batch: batch.gather(values, cell)
+
+
+def _of_hello(name: str) -> Maker:
+    return lambda batch: batch.of_part("hellos", name, "hello")
+
+
+Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
+Kind.of(RELEASES, {"sort": _named("sort", SORTS)}, {})
+for _table in (RECOVERIES, CLOSURES, RUNS):
+    Kind.of(_table, {}, {})

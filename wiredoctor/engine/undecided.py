@@ -13,8 +13,9 @@ from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
 from wiredoctor.core.pairing import Conversation
 from wiredoctor.core.segment import NEVER
-from wiredoctor.engine.tables import connection_frame
-from wiredoctor.tables import END_REASONS, EXCHANGES
+from wiredoctor.engine.batch import View
+from wiredoctor.engine.tables import connection_batch
+from wiredoctor.tables import CONNECTIONS, END_REASONS, EXCHANGES
 
 ANSWERED = (
     *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
@@ -114,12 +115,11 @@ def answered(connections: Iterable[Connection]) -> pl.DataFrame:
 
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
     """Return the rows that open connections would have now, in tables.CONNECTIONS."""
-    rows, contents = ConnectionRows(), list[Conversation | None]()
+    rows = ConnectionRows()
     for connection in connections:
         conversation = conversation_of(connection)
-        rows.write(connection, -1 if conversation is None else conversation.client, clock)
-        contents.append(conversation)
-    return connection_frame(rows, contents)
+        rows.write(connection, -1 if conversation is None else conversation.client, conversation, clock)
+    return View([connection_batch(rows)], CONNECTIONS).whole()
 
 
 def _readers(conversation: Conversation) -> tuple[Reader, Reader]:

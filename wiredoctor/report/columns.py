@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,16 @@ BATCH = 1 << 14
 """Rows: enough for Polars to be quick, few enough for a batch and its JSON to stay below 20 MB."""
 
 Scan = Callable[[], pl.LazyFrame]
+
+
+@runtime_checkable
+class Sliceable(Protocol):
+    """A scan that knows a better way to some of its rows than to read all before them."""
+
+    def slice(self, first: int, count: int) -> pl.LazyFrame:
+        """Return `count` rows from `first` on."""
+        ...
+
 
 _NANOSECONDS = "_nanoseconds_per_second"
 
@@ -38,7 +49,9 @@ def batches(scan: Scan | None, columns: list[str]) -> Iterator[pl.DataFrame]:
     filtered = scan if isinstance(scan, Filtered) else Filtered(scan, lambda table: table)
     rows = filtered.base().select(pl.len()).collect().item()
     for start in range(0, rows, BATCH):
-        batch = filtered.keep(filtered.base().slice(start, BATCH)).select(columns).collect()
+        base = filtered.base
+        some = base.slice(start, BATCH) if isinstance(base, Sliceable) else base().slice(start, BATCH)
+        batch = filtered.keep(some).select(columns).collect()
         if batch.height:
             yield with_divisor(batch)
 

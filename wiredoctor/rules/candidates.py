@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -16,9 +16,27 @@ from wiredoctor.rules.plugins import at_work, collected, fit, guarded
 from wiredoctor.tables import RULE_TABLES, SMALL
 
 
-def find_candidates(
-    modules: Mapping[str, RuleModule], tables: Mapping[str, pl.DataFrame | pl.LazyFrame]
-) -> dict[str, pl.DataFrame]:
+class Table(Protocol):
+    """Rows of a table: a data frame, or what makes its columns when they are asked for."""
+
+    @property
+    def height(self) -> int:
+        """How many there are."""
+        ...
+
+    def select(self, names: Sequence[str], /) -> pl.DataFrame:
+        """Return some columns."""
+        ...
+
+    def lazy(self) -> pl.LazyFrame:
+        """Return all columns, read when they are needed."""
+        ...
+
+
+Tables = Mapping[str, Table | pl.LazyFrame]
+
+
+def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[str, pl.DataFrame]:
     """Candidates of the event rules in one epoch, not judged yet: rule name -> rows; rules without rows are left out.
 
     `tables`: the epoch's segments, its finished bursts, messages, exchanges, connections; missing ones are empty, and
@@ -28,10 +46,10 @@ def find_candidates(
     running = [m for m in at_work(modules.values()) if not m.rule.summary and m.tables[0] in present]
     lazy = {name: _lazy(tables, name) for m in running for name in m.tables}
     few = are_few(tables)
-    return _find(_promising(running, lazy, few=few), lazy, few=few)
+    return _find(_promising(running, tables, lazy, few=few), lazy, few=few)
 
 
-def are_few(tables: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> bool:
+def are_few(tables: Tables) -> bool:
     """Whether all rows are sooner looked at than it is planned how."""
     return all(isinstance(frame, pl.DataFrame) and frame.height <= SMALL for frame in tables.values())
 
@@ -45,7 +63,7 @@ def find_summaries(
     """
     running = [m for m in at_work(modules.values()) if m.rule.summary]
     lazy = {name: scan[name] if name in scan else RULE_TABLES[name].empty().lazy() for m in running for name in m.tables}
-    return _find(_promising(running, lazy, few=few, many=many), lazy, few=few, many=many)
+    return _find(_promising(running, lazy, lazy, few=few, many=many), lazy, few=few, many=many)
 
 
 def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
@@ -81,11 +99,13 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
     return whole
 
 
-def _lazy(tables: Mapping[str, pl.DataFrame | pl.LazyFrame], name: str) -> pl.LazyFrame:
+def _lazy(tables: Tables, name: str) -> pl.LazyFrame:
     return (tables[name] if name in tables else RULE_TABLES[name].empty()).lazy()
 
 
-def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False) -> list[RuleModule]:
+def _promising(
+    running: list[RuleModule], tables: Tables, lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False
+) -> list[RuleModule]:
     """The rules that may have a candidate, told by one query per table: planning one for each rule takes longer."""
     screens: dict[str, dict[str, pl.Expr]] = {}
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
@@ -96,7 +116,7 @@ def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, f
             screens.setdefault(m.tables[0], {})[m.name] = m.screen().any()
         elif (query := guarded(m, partial(_screened, m, lazy))) is not None:
             asked.append((m, query))
-    asked += [(None, lazy[table].select(**expressions)) for table, expressions in screens.items()]
+    asked += [(None, _of_their_columns(tables[table], expressions)) for table, expressions in screens.items()]
     if not asked:
         return at_work(running)
     found: dict[str, bool] = {}
@@ -104,6 +124,12 @@ def _promising(running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, f
         if answer is not None:
             found |= answer.row(0, named=True)
     return [m for m in at_work(running) if found.get(m.name, True)]
+
+
+def _of_their_columns(rows: Table | pl.LazyFrame, expressions: Mapping[str, pl.Expr]) -> pl.LazyFrame:
+    if not isinstance(rows, pl.DataFrame | pl.LazyFrame):
+        rows = rows.select(sorted({name for one in expressions.values() for name in one.meta.root_names()}))
+    return rows.lazy().select(**expressions)
 
 
 def _screened(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:

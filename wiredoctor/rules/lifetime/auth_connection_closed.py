@@ -71,18 +71,20 @@ IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection t
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("server_close_frame").is_not_null()
+    """True on the rows that are candidates."""
+    c = pl.col
+    challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
+    gap = c("server_close_time") - c("response_end")
+    closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start"))
+    return challenge & closed & server_closed_first() & ~c("upgraded")
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per challenge after which the connection was closed."""
     c = pl.col
-    challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")
-    closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start"))
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as it had announced (Connection: close)"))
-    return closes.filter(challenge & closed & server_closed_first() & ~c("upgraded")).select(
+    return closes.filter(screen()).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),

@@ -80,8 +80,11 @@ _ENDLESS = ("text/event-stream", "multipart/x-mixed-replace")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("client_close_frame").is_not_null()
+    """True on the rows that are candidates."""
+    c = pl.col
+    closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
+    taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
+    return closed & ~taken
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -89,10 +92,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
     Most of them are nobody's fault: `judge` looks closer, which costs an epoch without such rows nothing.
     """
-    c = pl.col
-    closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
-    taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
-    return closes.filter(closed & ~taken).with_columns(c("request_frame").alias("frame"))
+    return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:

@@ -96,22 +96,23 @@ IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what 
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("server_close_frame").is_not_null()
-
-
-def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per request that met a closed connection."""
+    """True on the rows that are candidates."""
     c = pl.col
     lost = c("has_request") & ~c("has_response") & ~c("upgraded") & c("server_close_frame").is_not_null()
     # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
     lost = lost & ~(c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
     # pipelined behind a response that announced the close: the server has not broken a promise, nor has the client known
     lost = lost & ~(c("previous_announced_close") & (rest() < 0).fill_null(False))
+    return lost & (closed_against_request() | _forgotten())
+
+
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per request that met a closed connection."""
+    c = pl.col
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
     kind = pl.when(closed_against_request()).then(pl.when(covers).then(pl.lit("stale-pool")).otherwise(pl.lit("race")))
     rows = (
-        closes.filter(lost & (closed_against_request() | _forgotten()))
+        closes.filter(screen())
         .with_columns(
             kind.otherwise(pl.lit("forgotten")).alias("kind"),
             rest().clip(0).alias("idle"),

@@ -58,24 +58,29 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("server_close_frame").is_not_null()
+    """True on the rows that are candidates."""
+    c = pl.col
+    asked = c("has_request") & (c("request_end_reason") == "complete") & c("server_close_frame").is_not_null() & ~c("upgraded")
+    # of a final response nothing was sent, behind the responses before it, what the client had when it asked, or an interim one
+    before = pl.max_horizontal("request_ack", "previous_end_offset")
+    sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
+    nothing = (~c("has_response") | _is_interim()) & (c("server_close_offset") <= sent)
+    # who asks behind an answer that announced the close has to repeat it on another connection
+    promised = ~c("previous_announced_close")
+    return asked & nothing & promised & request_taken() & server_closed_first()
+
+
+def _is_interim() -> pl.Expr:
+    """Whether all that came of a response is an interim one."""
+    return pl.col("has_response") & (pl.col("response_status") < 200)
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that was received and not answered."""
     c = pl.col
-    asked = c("has_request") & (c("request_end_reason") == "complete") & c("server_close_frame").is_not_null() & ~c("upgraded")
-    # of a final response nothing was sent, behind the responses before it, what the client had when it asked, or an interim one
-    interim = c("has_response") & (c("response_status") < 200)
-    before = pl.max_horizontal("request_ack", "previous_end_offset")
-    sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
-    nothing = (~c("has_response") | interim) & (c("server_close_offset") <= sent)
-    # who asks behind an answer that announced the close has to repeat it on another connection
-    promised = ~c("previous_announced_close")
     wait = (c("server_close_time") - c("request_end")).clip(0)
-    said = pl.when(interim).then(pl.format(" (but for an interim {})", "response_status")).otherwise(pl.lit(""))
-    lost = closes.filter(asked & nothing & promised & request_taken() & server_closed_first())
+    said = pl.when(_is_interim()).then(pl.format(" (but for an interim {})", "response_status")).otherwise(pl.lit(""))
+    lost = closes.filter(screen())
     # of a pipeline all that was not answered is told with the first of it
     together = lost.with_columns(
         pl.len().over("connection").alias("requests"), c("exchange").min().over("connection").alias("first")

@@ -79,12 +79,7 @@ DECIDED = Threshold("1 s", "so long (or two round trips) a request may still be 
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return pl.col("server_close_frame").is_not_null()
-
-
-def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per exchange after which the server closed though nobody had said so."""
+    """True on the rows that are candidates."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)
@@ -92,8 +87,15 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     # a FIN or RST from before the response is forged, or of a connection before this one
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
     promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
+    return promised & whole & self_framed & closed & server_closed_first()
+
+
+def find(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per exchange after which the server closed though nobody had said so."""
+    c = pl.col
+    gap = c("server_close_time") - c("response_end")
     unauthorized = c("response_status") == 401
-    return closes.filter(promised & whole & self_framed & closed & server_closed_first()).select(
+    return closes.filter(screen()).select(
         "connection",
         "exchange",
         pl.lit(None, pl.String).alias("kind"),

@@ -66,14 +66,15 @@ RULE = Rule(
 
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
-    return pl.col("server_close_frame").is_not_null()
+    c = pl.col
+    cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
+    return c("has_request") & c("has_response") & ~c("upgraded") & cut & server_closed_first()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response that was cut off by its sender."""
     c = pl.col
-    cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
-    rows = closes.filter(c("has_request") & c("has_response") & ~c("upgraded") & cut & server_closed_first())
+    rows = closes.filter(screen())
     # how far the server had sent: the close says so, whatever the capture lacks of it
     sent = c("server_close_offset") - c("response_offset")
     head, sized = c("response_framing") == "none", c("response_framing") == "content-length"

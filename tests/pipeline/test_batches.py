@@ -1,0 +1,115 @@
+"""Columns are made of what the core wrote when they are asked for: they are the same wherever the rows are by then."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from wiredoctor import limits, pipeline, spill
+from wiredoctor.core.rows import Rows
+from wiredoctor.engine import tables
+from wiredoctor.engine.batch import Batch, View, join, take_cells
+from wiredoctor.report.json import write
+from wiredoctor.spill import BatchSpill, Folder
+from wiredoctor.tables import CONNECTIONS, NEVER, RUNS
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+NAMES = ("connection", "direction", "role", "frame", "handshake")
+
+
+def written(rows: list[tuple[int, ...]]) -> Rows:
+    made = Rows(len(NAMES))
+    for row in rows:
+        made.begin()
+        for value in row:
+            made.put(value)
+    return made
+
+
+def test_cells_take_few_bytes_and_what_is_the_same_in_all_rows_one() -> None:
+    rows = [(7, number % 2, -1, number * 1000, number << 40) for number in range(2000)]
+    cells = take_cells(written(rows), NAMES)
+    assert {name: (len(cells[name]), cells[name].dtype.name) for name in NAMES} == {
+        "connection": (1, "int64"), "direction": (2000, "int8"), "role": (1, "int64"), "frame": (2000, "int32"),
+        "handshake": (2000, "int64"),
+    }  # fmt: skip
+    wide = [np.broadcast_to(cells[name], 2000).tolist() for name in NAMES]
+    assert [*zip(*wide, strict=True)] == rows
+
+
+@pytest.mark.parametrize("role", [-1, 0, 1])
+def test_a_sentinel_is_null_whether_all_rows_have_it_or_some(role: int) -> None:
+    some = [(1, 0, role, 5, 1), (2, 1, -1, 6, 0), (3, 1, 0, 7, 1)]
+    for rows in (some, some[:1], some[1:2]):
+        batch = Batch(RUNS.name, len(rows), take_cells(written(rows), NAMES), {}, {})
+        assert batch.column("role").to_list() == [None if row[2] == -1 else row[2] for row in rows]
+        assert batch.column("role").dtype == pl.Int8
+
+
+def spilled(heights: list[int]) -> BatchSpill:
+    kept, number = BatchSpill(RUNS, Folder()), 0
+    for height in heights:
+        rows = [(number + i, 0, -1 if i % 3 else 1, NEVER, i % 2) for i in range(height)]
+        kept.add(Batch(RUNS.name, height, take_cells(written(rows), NAMES), {}, {}))
+        number += height
+    return kept
+
+
+@pytest.mark.parametrize(("held", "loose"), [(1 << 20, 64), (1, 64), (2_000, 64), (1 << 20, 2), (2_000, 2)])
+def test_rows_come_back_in_their_order_from_memory_and_from_files(held: int, loose: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.BYTES_HELD, "value", held)
+    monkeypatch.setattr(spill, "LOOSE", loose)
+    monkeypatch.setattr(spill, "SMALL", 0)
+    heights = [1, 300, 0, 5, 700, 2]
+    kept = spilled(heights)
+    scanned = kept.scan().select("connection", "role", "handshake")
+    expected = pl.DataFrame(
+        {
+            "connection": [*range(sum(heights))],
+            "role": [None if i % 3 else 1 for height in heights for i in range(height)],
+            "handshake": [i % 2 == 1 for height in heights for i in range(height)],
+        },
+        schema={"connection": pl.Int64, "role": pl.Int8, "handshake": pl.Boolean},
+    )
+    assert kept.rows == expected.height
+    assert scanned.collect().equals(expected)
+    assert scanned.filter(pl.col("role") == 1).head(100).collect().equals(expected.filter(pl.col("role") == 1).head(100))
+    assert scanned.slice(290, 20).collect(engine="streaming").equals(expected.slice(290, 20))
+    assert kept.scan().select(pl.len()).collect().item() == expected.height
+    assert bool(kept.stored) == (held < 1 << 20)
+
+
+def test_joined_rows_still_refer_to_their_own_parts() -> None:
+    def batch(names: list[str], hellos: list[int]) -> Batch:
+        part = pl.DataFrame({"server_name": ["", *names]})
+        return Batch(CONNECTIONS.name, len(hellos), {"hello": np.array(hellos)}, {}, {"hellos": part})
+
+    batches = [batch(["a"], [-1, 0]), batch([], [-1, -1]), batch(["b", "c"], [1, 0, -1])]
+    assert join(batches).column("server_name").to_list() == ["", "a", "", "", "c", "b", ""]
+
+
+def report_of(path: Path) -> bytes:
+    out = io.BytesIO()
+    write(pipeline.analyze(path, epoch_packets=40), out, full=True)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.pcap"))[::25], ids=lambda path: path.stem)
+def test_a_report_does_not_depend_on_where_rows_are(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WIREDOCTOR_STAGES", "core")
+    expected = report_of(path)
+    monkeypatch.setattr(spill, "SMALL", 0)
+    monkeypatch.setattr(tables, "SMALL", 0)
+    assert report_of(path) == expected
+    monkeypatch.setattr(limits.BYTES_HELD, "value", 3_000)
+    assert report_of(path) == expected
+
+
+def test_a_view_has_the_names_of_its_table() -> None:
+    batch = Batch(RUNS.name, 1, take_cells(written([(4, 1, 0, 9, 1)]), NAMES), {}, {})
+    renamed = RUNS.only({"frame"})
+    assert View([batch], renamed, {"frame": "connection"}).whole().to_dicts() == [{"frame": 4}]
