@@ -12,7 +12,7 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core import endings
-from wiredoctor.core.flows import BUCKETS
+from wiredoctor.core.flows import BUCKETS, bucket
 from wiredoctor.limits import Met
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Keeping:
 
     def add(self, talk: Conversation, size: i64) -> None:
         """Count bytes that a conversation keeps from now on."""
-        part = talk.connection.bucket
+        part = bucket(talk.connection.key)
         keeping = self.conversations[part]
         if talk.number not in keeping:
             keeping[talk.number] = talk
@@ -52,7 +52,7 @@ class Keeping:
 
     def forget(self, talk: Conversation) -> None:
         """Forget a conversation that is over."""
-        self.conversations[talk.connection.bucket].pop(talk.number, None)
+        self.conversations[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
         """Count the bytes of full parts again, and read what has waited longest until a quarter of each is free."""
