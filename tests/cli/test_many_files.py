@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 resource = pytest.importorskip("resource", reason="no limits of resources")
 
+CORE = os.environ.get("WIREDOCTOR_STAGES") == "core"
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
 LIMIT = 256
 ROOM = LIMIT - 32 - 10
@@ -65,6 +67,15 @@ def test_a_rotation_that_fits_into_the_hard_limit(tmp_path: Path, pack: Callable
     assert "open" not in errors
 
 
+@pytest.mark.skipif(not CORE, reason="the NumPy stages open all files")
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("words", [(), ("--merge",)], ids=["rotation", "merge"])
+def test_any_number_of_files_is_read(pack: Callable[[bytes], bytes], words: tuple[str, ...], tmp_path: Path) -> None:
+    rotation(tmp_path, 2 * LIMIT, pack)
+    assert analyze(tmp_path, *words, hard=LIMIT) == ([2 * LIMIT], "", 0)
+
+
+@pytest.mark.skipif(CORE, reason="the core opens few files")
 def test_a_rotation_of_more_files_than_the_hard_limit(tmp_path: Path) -> None:
     rotation(tmp_path, 2 * LIMIT)
     packets, errors, code = analyze(tmp_path, hard=LIMIT)
