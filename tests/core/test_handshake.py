@@ -6,7 +6,7 @@ import pytest
 
 from tests.core.tcp_feed import connection_row
 from tests.core.tcp_talk import Talk, open_talk
-from wiredoctor.core.closes import who_closed
+from wiredoctor.core.closes import CLOSED_BY, CLOSES, who_closed
 from wiredoctor.core.connection import Close
 from wiredoctor.core.segment import NEVER
 
@@ -107,7 +107,8 @@ def close(kind: str, frame: int, offset: int, ack: int) -> Close:
     ],
 )
 def test_ack_numbers_tell_who_closed_first(client: Close | None, server: Close | None, closed: tuple[str, str]) -> None:
-    assert who_closed(client, server) == closed
+    closer, way = who_closed(client, server)
+    assert (CLOSED_BY[closer], CLOSES[way]) == closed
 
 
 def test_the_history_has_each_kind_of_packet_once() -> None:
