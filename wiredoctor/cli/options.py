@@ -117,7 +117,7 @@ MaxSpool = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 4)."),
+    typer.Option("--jobs", metavar="N", min=1, help="Processes for a large capture (default: one per processor, at most 8)."),
 ]
 Hosts = Annotated[
     list[str] | None, typer.Option("--host", metavar="ADDRESS", help="Show only what concerns this address (repeatable).")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
     from wiredoctor.report.narrow import Wanted
 
-MOST_JOBS = 4
-"""One process reads the file and one decodes every packet, for all: more of them gain little."""
+MOST_JOBS = 8
+"""Every process reads all records and headers, a tenth to a fifth of the work: sixteen would be quicker than eight by a seventh,
+and take twice the memory."""
 
 
 MOST_FILES = 65_536
