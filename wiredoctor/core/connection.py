@@ -396,9 +396,8 @@ class Connection:
         self.queued_frame: i64 = NEVER
         """Its last packet when Flows noted that it is closed."""
         self.queued_clock: i64 = NEVER
-        self.is_ipv6: bool = len(key) > 12
-        self.first: Side = Side(ETHERNET_MSS_IPV6 if self.is_ipv6 else ETHERNET_MSS)
-        self.second: Side = Side(ETHERNET_MSS_IPV6 if self.is_ipv6 else ETHERNET_MSS)
+        self.first: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)
+        self.second: Side = Side(ETHERNET_MSS_IPV6 if len(key) > 12 else ETHERNET_MSS)
         self.client: i64 = -1
         """Direction of the client, 0 or 1; -1 while nothing tells."""
         self.client_certainty: i64 = 0

@@ -95,10 +95,10 @@ def accepted_size(connection: Connection, receiver: Side) -> i64:
     """Return how long segments a side takes: by its SYN, or else by Ethernet."""
     syn = receiver.syn
     if syn is None or syn.mss == NOT_CAPTURED:
-        return ETHERNET_MSS_IPV6 if connection.is_ipv6 else ETHERNET_MSS
+        return ETHERNET_MSS_IPV6 if len(connection.key) > 12 else ETHERNET_MSS
     if syn.mss > 0:
         return syn.mss
-    return UNANNOUNCED_MSS_IPV6 if connection.is_ipv6 else UNANNOUNCED_MSS
+    return UNANNOUNCED_MSS_IPV6 if len(connection.key) > 12 else UNANNOUNCED_MSS
 
 
 def find_client(connection: Connection, packet: Packet, segment: Segment) -> None:

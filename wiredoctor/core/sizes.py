@@ -68,7 +68,7 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
 def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Count how often the longest segment of a side seems to be cut by its path. The message must be known by now."""
     least: i64 = SMALLEST_PATH_MSS
-    if connection.is_ipv6:
+    if len(connection.key) > 12:
         least = SMALLEST_PATH_MSS_IPV6
     path = own.path
     if path is None:
