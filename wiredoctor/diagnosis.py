@@ -34,10 +34,7 @@ from wiredoctor.waiting import Found, Waiting, together
 Rows = Spill | Joined
 
 if TYPE_CHECKING:
-    from wiredoctor.analysis import Analysis as NumpyAnalysis
-    from wiredoctor.engine.run import Analysis as CoreAnalysis
-
-    Analysis = NumpyAnalysis | CoreAnalysis
+    from wiredoctor.engine.run import Analysis
 
 
 @dataclass

@@ -1,7 +1,6 @@
-"""The table of contents: captures are read, analysed and settled, and a report is made of them.
+"""The table of contents: captures are analyzed, what the rules find is settled, and a report is made of it.
 
-`analysis.py` calls the stages in their order: capture, decode, tcp, http, rules; `diagnosis.py` makes the report of what
-they found.
+`engine` reads a capture through the core and hands its tables to the rules; `diagnosis.py` makes the report.
 """
 
 from __future__ import annotations
@@ -13,22 +12,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from wiredoctor import diagnosis, rules
-from wiredoctor.analysis import Analysis, Progress
-from wiredoctor.capture import (
-    EPOCH,
-    Budget,
-    Capture,
-    CaptureError,
-    Input,
-    NoRoom,
-    TooManyFiles,
-    inputs,
-    open_capture,
-    open_merged,
-)
+from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles, inputs
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records, open_descriptor
+from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
+from wiredoctor.engine.run import Analysis, Progress
+from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
@@ -36,6 +25,9 @@ from wiredoctor.spill import Folder
 from wiredoctor.waiting import Found
 
 Catalogue = Mapping[str, RuleModule]
+
+BATCH = 100_000
+"""Packets after which the rules see what the core has written."""
 
 SHARED_FROM = 32 << 20
 """Bytes of a capture from which on a second process repays its start."""
@@ -48,7 +40,7 @@ def analyze(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     thresholds: Mapping[str, Mapping[str, str | int]] | None = None,
-    epoch_packets: int = EPOCH,
+    epoch_packets: int = BATCH,
     jobs: int = 1,
     merge: bool = False,
     keep: bool = False,
@@ -80,24 +72,20 @@ def analyze(
     done: list[diagnosis.Done] = []
     incomplete: list[str] = []
     budget = Budget.of(max_spool)
-    files = OpenFiles(budget) if os.environ.get("WIREDOCTOR_STAGES") == "core" else None
+    files = OpenFiles(budget)
     with diagnosis.without_collector(), configured(set_thresholds(everything, thresholds or {})), showing(show_secrets):
         failed = on_error or _raise
         cutoffs = rules.cutoffs(modules)
 
         def read(what: Input, tell: Progress) -> None:
-            # nothing refers to a capture after its turn, unless it is kept: while it is mapped, it takes disk space
+            # nothing refers to a capture after its turn, unless it is kept: what was unpacked takes disk space
             with ExitStack() as opened:
-                file = opened.enter_context(_open(what, budget if files is None else files, failed))
+                file = opened.enter_context(open_capture_files(what, files, failed))
                 one = _one(file, modules, cutoffs, list(chosen), epoch_packets, 1 if done else jobs, tell)
                 incomplete.extend(file.incomplete)
                 if keep:
                     opened.pop_all()
-                    from wiredoctor.engine.second_pass import SecondPass
-
-                    one.again = SecondPass(
-                        _kept(file, what, OpenFiles(budget)), one.connections.scan, cutoffs, secrets=show_secrets
-                    )
+                    one.again = SecondPass(file, one.connections.scan, cutoffs, secrets=show_secrets)
                 done.append(one)
 
         captures = inputs(paths, failed, merge=merge)
@@ -118,19 +106,8 @@ def analyze(
     return made
 
 
-def _kept(capture: Capture | CaptureFiles, what: Input, files: OpenFiles) -> CaptureFiles:
-    """Return the capture as it is read again."""
-    if isinstance(capture, CaptureFiles):
-        return capture
-    return open_capture_files(what, files, _ignore) if capture.files else open_descriptor(capture.descriptor, capture.file, files)
-
-
 def _raise(line: str) -> None:
     raise CaptureError(line)
-
-
-def _ignore(line: str) -> None:
-    """Do nothing with a line that was reported when the capture was opened first."""
 
 
 def _part(progress: Progress | None, number: int, count: int) -> Progress:
@@ -141,25 +118,15 @@ def _part(progress: Progress | None, number: int, count: int) -> Progress:
     return tell
 
 
-def _open(what: Input, budget: Budget | OpenFiles, on_error: Callable[[str], None]) -> Capture | CaptureFiles:
-    if isinstance(budget, OpenFiles):
-        return open_capture_files(what, budget, on_error)
-    if len(what.files) == 1:
-        return open_capture(what.name, max_spool=budget)
-    return open_merged(what.files, what.name, on_error, rotation=what.rotation, max_spool=budget)
-
-
-def _shareable_bytes(capture: Capture | CaptureFiles) -> int:
+def _shareable_bytes(capture: CaptureFiles) -> int:
     """Return the bytes that every process would read; 0 if each would have to unpack several files by itself."""
-    if isinstance(capture, Capture):
-        return capture.data.size
     if len(capture.members) == 1:
         return capture.members[0].open().size
     return 0 if any(one.compression for one in capture.members) else capture.size
 
 
 def _one(
-    capture: Capture | CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
+    capture: CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
     jobs: int, tell: Progress,
 ) -> diagnosis.Done:  # fmt: skip
     folder = Folder()
@@ -168,27 +135,15 @@ def _one(
     def judge(found: Found) -> Found:
         return rules.judge(modules, found, memory)
 
-    shared = jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM
-    if shared and isinstance(capture, CaptureFiles):
+    if jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM:
         from wiredoctor.engine import processes
 
         analysis, batches, connections, exchanges = processes.analyze(
             capture, modules, cutoffs, folder, jobs, epoch_packets, tell
         )  # fmt: skip
         found = diagnosis.waiting(folder, map(judge, batches))
-    elif isinstance(capture, CaptureFiles):
-        from wiredoctor.engine.run import Analysis as CoreAnalysis
-
-        analysis = CoreAnalysis(capture, modules, folder, cutoffs, open_capture_records(capture))
-        analysis.run(epoch_packets, tell, judge)
-        found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
-    elif shared:
-        from wiredoctor import shares
-
-        analysis, epochs, connections, exchanges = shares.analyse(capture, modules, cutoffs, folder, jobs, epoch_packets, tell)
-        found = diagnosis.waiting(folder, map(judge, epochs))
     else:
-        analysis = Analysis(capture, modules, folder, cutoffs)
+        analysis = Analysis(capture, modules, folder, cutoffs, open_capture_records(capture))
         analysis.run(epoch_packets, tell, judge)
         found, connections, exchanges = analysis.found, analysis.connections, analysis.exchanges
     return diagnosis.diagnose(capture, analysis, modules, chosen, found, connections, exchanges, judge)

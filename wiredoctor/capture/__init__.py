@@ -1,28 +1,10 @@
-"""Where packets come from: a capture file, whatever its format, becomes epochs of packet records."""
+"""Where packets come from: capture files, alone, compressed, or several that are read as one."""
 
 from __future__ import annotations
 
 from wiredoctor.capture.budget import Budget
-from wiredoctor.capture.capture import EPOCH, Capture
-from wiredoctor.capture.model import CaptureError, Interface, NoRoom, Records, TooManyFiles, longest_cut
-from wiredoctor.capture.opening import open_capture, open_descriptor, open_merged
+from wiredoctor.capture.model import CaptureError, Interface, NoRoom, TooManyFiles
 from wiredoctor.capture.sets import Input, inputs
 from wiredoctor.capture.steps import ClockSteps
 
-__all__ = [
-    "EPOCH",
-    "Budget",
-    "Capture",
-    "CaptureError",
-    "ClockSteps",
-    "Input",
-    "Interface",
-    "NoRoom",
-    "Records",
-    "TooManyFiles",
-    "inputs",
-    "longest_cut",
-    "open_capture",
-    "open_descriptor",
-    "open_merged",
-]
+__all__ = ["Budget", "CaptureError", "ClockSteps", "Input", "Interface", "NoRoom", "TooManyFiles", "inputs"]

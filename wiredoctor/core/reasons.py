@@ -48,7 +48,7 @@ def in_words(reasons: Tally) -> dict[str, int]:
 def reason_words(reason: int) -> str:
     """Return a reason in words."""
     from wiredoctor.decode import reasons, wifi
-    from wiredoctor.decode.network import protocol_reason
+    from wiredoctor.decode.reasons import protocol_reason
 
     if reason < PROTOCOLS:
         return protocol_reason(reason)

@@ -1,9 +1,1 @@
-"""What each packet says: link, network and transport headers of packet records become rows of tables.PACKETS."""
-
-from __future__ import annotations
-
-from wiredoctor.decode.decoding import decode
-from wiredoctor.decode.shares import Shares
-from wiredoctor.decode.state import DecodeState, Oddity
-
-__all__ = ["DecodeState", "Oddity", "Shares", "decode"]
+"""What is rare in front of TCP, packet by packet: fragments, packets quoted in ICMP errors, uncommon headers."""

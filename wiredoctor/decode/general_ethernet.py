@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wiredoctor.decode.general_dpkt import mpls_label, pppoe_session, vlan_tag
 from wiredoctor.decode.general_network import ipv4, ipv6
 from wiredoctor.decode.hashing import mix_one
-from wiredoctor.decode.link import FIRST_TYPE, FRAMES, VLAN_TYPES
+from wiredoctor.decode.protocol_numbers import FIRST_TYPE, FRAMES, VLAN_TYPES
 from wiredoctor.decode.reasons import CUT_LINK, type_reason
 
 if TYPE_CHECKING:

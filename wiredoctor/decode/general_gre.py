@@ -9,8 +9,8 @@ from wiredoctor.decode.general_dpkt import gre_base
 from wiredoctor.decode.general_ethernet import ether_type, ethernet
 from wiredoctor.decode.general_network import ipv4
 from wiredoctor.decode.general_wifi import wifi
+from wiredoctor.decode.protocol_numbers import ARUBA, ERSPAN_MIRROR
 from wiredoctor.decode.reasons import CUT_IP, type_reason
-from wiredoctor.decode.tunnels import ARUBA, ERSPAN_MIRROR
 
 if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step

@@ -9,7 +9,7 @@ from wiredoctor.decode.general_network import ipv4, ipv6
 from wiredoctor.decode.general_rare import RARE_LINKS, arcnet_linux, behind, ip_over_infiniband
 from wiredoctor.decode.general_wifi import prism, radiotap, wifi
 from wiredoctor.decode.hashing import mix_one
-from wiredoctor.decode.link import BAD_VERSION, CUT_SHORT, FIRST_TYPE
+from wiredoctor.decode.protocol_numbers import BAD_VERSION, CUT_SHORT, FIRST_TYPE
 from wiredoctor.decode.reasons import CUT_LINK, link_reason, type_reason
 
 if TYPE_CHECKING:

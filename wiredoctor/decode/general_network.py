@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wiredoctor.decode.general_dpkt import authentication_header, fragment_header, routing_header
 from wiredoctor.decode.general_transport import tcp
 from wiredoctor.decode.hashing import mix_one
-from wiredoctor.decode.network import (
+from wiredoctor.decode.protocol_numbers import (
     EXTENSIONS,
     FRAGMENT_OFFSET,
     ICMP_ERRORS,
@@ -16,10 +16,11 @@ from wiredoctor.decode.network import (
     JUMBO,
     MORE_FRAGMENTS,
     SOURCE_ROUTES,
-    protocol_reason,
+    TUNNEL_PORTS,
+    UDP,
+    UDP_HEADER,
 )
-from wiredoctor.decode.reasons import BAD_IP, CUT_IP, WAITING
-from wiredoctor.decode.tunnels import TUNNEL_PORTS, UDP, UDP_HEADER
+from wiredoctor.decode.reasons import BAD_IP, CUT_IP, WAITING, protocol_reason
 from wiredoctor.tables import SCRATCH
 
 if TYPE_CHECKING:

@@ -6,10 +6,20 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.decode.options import END, MAX_SHIFT, MSS, NOP, SACK, STAMPED, TIMESTAMPS, WINDOW_SCALE
+from wiredoctor.decode.protocol_numbers import (
+    END,
+    LEAST,
+    MAX_SHIFT,
+    MSS,
+    NOP,
+    SACK,
+    STAMPED,
+    TCP_HEADER,
+    TIMESTAMPS,
+    WINDOW_SCALE,
+)
 from wiredoctor.decode.reasons import CUT_TCP
 from wiredoctor.decode.rows import Row
-from wiredoctor.decode.transport import LEAST, impossible_offset
 from wiredoctor.tables import NONE, NOT_CAPTURED
 
 if TYPE_CHECKING:
@@ -86,3 +96,8 @@ def _is_duplicate(blocks: bytes, ack: int) -> bool:
 def _not_after(a: int, b: int) -> bool:
     """a <= b in sequence space (RFC 9293 section 3.4)."""
     return (b - a) & 0xFFFFFFFF < 1 << 31
+
+
+def impossible_offset(size: int, segment: int) -> str:
+    """Return the words for a data offset that cannot be."""
+    return f"data offset of {size} bytes: at least {TCP_HEADER} expected, at most the segment's {segment} (by the IP length)"

@@ -10,8 +10,7 @@ from wiredoctor.decode.general_gre import gre
 from wiredoctor.decode.general_network import ipv4, ipv6
 from wiredoctor.decode.general_tags import SERVICE_PROTOCOLS
 from wiredoctor.decode.general_wifi import swapped_wifi, wifi
-from wiredoctor.decode.network import protocol_reason
-from wiredoctor.decode.tunnels import (
+from wiredoctor.decode.protocol_numbers import (
     AYIYA,
     CAPWAP,
     GENEVE,
@@ -28,6 +27,7 @@ from wiredoctor.decode.tunnels import (
     VXLAN,
     VXLAN_GPE,
 )
+from wiredoctor.decode.reasons import protocol_reason
 
 if TYPE_CHECKING:
     from wiredoctor.decode.packet import Packet, Step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wiredoctor.decode.link import BAD_VERSION, CUT_SHORT
+from wiredoctor.decode.protocol_numbers import BAD_VERSION, CUT_SHORT
 from wiredoctor.decode.wifi import REASONS as WIFI_REASONS
 
 CUT_TCP = "TCP header cut short"
@@ -83,3 +83,14 @@ def link_reason(link_type: int) -> str:
         return "record without a packet"
     name = _LINKS.get(link_type)
     return f"link type {link_type} ({name})" if name else f"link type {link_type}"
+
+
+def protocol_reason(protocol: int) -> str:
+    """Return what packets of this IP protocol are called if they are not analyzed."""
+    return _PROTOCOLS.get(protocol, f"IP protocol {protocol}")
+
+
+_PROTOCOLS = {
+    1: "ICMP", 2: "IGMP", 17: "UDP", 33: "DCCP", 46: "RSVP", 50: "ESP (encrypted)", 58: "ICMPv6", 59: "IPv6 without TCP",
+    88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 115: "L2TP", 132: "SCTP", 136: "UDP-Lite",
+}  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wiredoctor.decode.general_transport import each_option
-from wiredoctor.decode.options import SACK
+from wiredoctor.decode.protocol_numbers import SACK
 
 _LONGEST = 60
 """Bytes of a TCP header."""

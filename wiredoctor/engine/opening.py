@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from wiredoctor.capture import Capture, CaptureError, Input, NoRoom, TooManyFiles
+from wiredoctor.capture import CaptureError, Input, NoRoom, TooManyFiles
 from wiredoctor.capture.ending import Ending
 from wiredoctor.capture.files import CaptureFile, Content, OpenFiles, find_descriptor, find_file, reason
 from wiredoctor.capture.formats import is_capture
@@ -94,10 +94,8 @@ class CaptureFiles:
         self.close()
 
 
-def open_capture_records(capture: Capture | CaptureFiles) -> Records:
+def open_capture_records(capture: CaptureFiles) -> Records:
     """Return the records of an open capture, from its first packet on. Raise CaptureError if it is no capture file."""
-    if isinstance(capture, Capture):
-        return open_records(Source(capture.descriptor, 0), capture.file)
     if len(capture.members) > 1:
         source = ChainSource(capture)
         records = ChainRecords(source, _Members(capture, source), capture.first_times, capture.rotation)
