@@ -72,6 +72,13 @@ def test_what_the_stages_hand_over() -> None:
     assert f"PATH={handed[2]}/bin:$PATH" in of("ENV")[0]
 
 
+def test_the_core_is_compiled_where_the_compiler_stays_behind() -> None:
+    build, last = of("RUN")
+    assert "install --yes --no-install-recommends gcc libc6-dev " in build
+    assert "WIREDOCTOR_CORE=compiled pip wheel " in build  # or the build fails
+    assert "gcc" not in last
+
+
 def test_it_ends_as_a_user_without_rights() -> None:
     last = [name for name, _ in LINES]
     assert last[last.index("USER") :] == ["USER", "ENTRYPOINT", "CMD"]

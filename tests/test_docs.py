@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from tests.ladders import check, ladders_in
 from tests.rules import test_every_rule as every_rule
-from wiredoctor.capture import EPOCH
-from wiredoctor.capture.lanes import LANES
 from wiredoctor.cli.app import application
 from wiredoctor.cli.exits import Exit
+from wiredoctor.core.records import BLOCK
+from wiredoctor.pipeline import BATCH
 from wiredoctor.rules import RuleModule, catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -383,8 +383,8 @@ def anchors(page: Path) -> set[str]:
 
 def test_how_it_works_has_the_numbers_of_the_source() -> None:
     text = " ".join((DOCS / "how-it-works.md").read_text("utf-8").split())
-    assert f"epochs of at most {EPOCH:,} packets" in text
-    assert f"guesses {LANES} places" in text
+    assert f"After each {BATCH:,} packets" in text
+    assert f"in blocks of {BLOCK >> 10} kB" in text
 
 
 def test_the_readme_begins_with_two_commands_for_a_fresh_clone() -> None:

@@ -109,7 +109,7 @@ FRAME_RUNS = Limit(
     "beyond them has only its number in the whole capture",
 )  # fmt: skip
 ODDITIES = Limit(
-    "oddities", "decode", 1_000, "oddities of an epoch",
+    "oddities", "decode", 1_000, "oddities of a capture",
     "a capture of nothing but broken packets must not become a table of as many rows; rules look at the first few",
 )  # fmt: skip
 SCRATCH = Limit(
@@ -246,17 +246,9 @@ TEXT = Limit(
     "8,000 at least, and servers refuse more",
     "{count:head has|heads have} a target or a field longer than {limit}, of which no more was kept",
 )  # fmt: skip
-TURN = Limit(
-    "bytes-at-once", "http", 256 * _KIB, "bytes",
-    "of a direction that are read before what they said is handed on: a packet may hold eighty messages",
-)  # fmt: skip
 REMEMBERED_HEADS = Limit(
     "remembered-heads", "http", 8_192, "parts of heads",
     "heads repeat: what was parsed before need not be parsed again. When so many are known, all are forgotten",
-)  # fmt: skip
-REQUEST_SHAPES = Limit(
-    "request-shapes", "http", 512, "request heads",
-    "that differ only in their target are read by the pattern of the first; clients have few kinds of requests",
 )  # fmt: skip
 
 # rules and tables

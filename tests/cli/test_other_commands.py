@@ -76,8 +76,8 @@ def test_schema(run: Run) -> None:
 
 
 def test_version(run: Run) -> None:
-    how = "" if core.reason else ", core compiled"
-    assert run("--version").stdout == f"wiredoctor {wiredoctor.__version__}{how}\n"
+    how = f"interpreted ({core.reason})" if core.reason else "compiled"
+    assert run("--version").stdout == f"wiredoctor {wiredoctor.__version__}, core {how}\n"
 
 
 def test_help_names_every_command_whole(run: Run) -> None:

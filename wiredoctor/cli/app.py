@@ -59,7 +59,8 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from wiredoctor import core
 
-        typer.echo(f"wiredoctor {wiredoctor.__version__}{'' if core.reason else ', core compiled'}")
+        how = f"interpreted ({core.reason})" if core.reason else "compiled"
+        typer.echo(f"wiredoctor {wiredoctor.__version__}, core {how}")
         raise typer.Exit
 
 

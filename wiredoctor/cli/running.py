@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from wiredoctor.report.narrow import Wanted
 
 MOST_JOBS = 8
-"""Every process reads all records and headers, a tenth to a fifth of the work: sixteen would be quicker than eight by a seventh,
-and take twice the memory."""
+"""Every process reads all records and headers, so that more of them gain little, and each takes memory."""
 
+SLOW_FROM = 50_000
+"""Packets from which on an interpreted core takes seconds more than a compiled one."""
 
 MOST_FILES = 65_536
 
@@ -74,6 +75,7 @@ def run(
     Each input that cannot be read gets a line on standard error and in `unread`; each reason why the report is incomplete gets a
     line on standard error.
     """
+    from wiredoctor import core
     from wiredoctor.pipeline import analyze
     from wiredoctor.report.phrases import incomplete
     from wiredoctor.report.words import count, duration
@@ -94,10 +96,12 @@ def run(
         took = bar.seconds
     for line in incomplete(report):
         say(line)
+    packets = sum(c.packets for c in report.captures)
+    if core.reason and packets > SLOW_FROM and not quiet:
+        say(f"slow, because the core of wiredoctor is not compiled: {core.reason}")
     if show_secrets and not quiet:
         say("the output holds secrets (--show-secrets): think before you pass it on")
     if verbose:
-        packets = sum(c.packets for c in report.captures)
         say(f"{count(packets, 'packet')} in {duration(took)}")
     return reduced(report, request), not (unreadable or report.incomplete)
 

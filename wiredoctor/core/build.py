@@ -116,7 +116,7 @@ def requirements() -> list[str]:
             return [MYPY]
     except BuildError:
         return []
-    return [MYPY, ZIG] if os.environ.get("WIREDOCTOR_CORE") == "compiled" and not os.environ.get("CC") else []
+    return [] if os.environ.get("CC") else [MYPY, ZIG]
 
 
 def generate(module: str, *paths: str) -> None:
@@ -238,15 +238,12 @@ def get_build_hook() -> type[Any]:
             target = FOLDER if editable else Path(tempfile.mkdtemp())
             self.built = None if editable else target
             try:
-                if not editable and os.environ.get("WIREDOCTOR_CORE") != "compiled":
-                    raise BuildError("WIREDOCTOR_CORE was not compiled when it was installed")
                 self.app.display_info(f"wiredoctor: core {build(target)}")
                 build_data["pure_python"], build_data["infer_tag"] = False, True
             except BuildError as error:
                 if os.environ.get("WIREDOCTOR_CORE") == "compiled":
                     raise
-                if editable:
-                    self.app.display_warning(f"wiredoctor: the core will run interpreted: {error}")
+                self.app.display_warning(f"wiredoctor: the core will run interpreted: {error}")
                 (target / NOTE).write_text(f"{error}\n", "utf-8")
             if not editable:
                 for path in target.iterdir():

@@ -32,7 +32,8 @@ class General:
         self.headers: Headers = headers
         self.state: DecodeState | None = None
         self.oddities: list[tuple[int, str, str]] = []
-        """(frame, layer, what), at most limits.ODDITIES."""
+        """(frame, layer, what), of the whole capture at most limits.ODDITIES."""
+        self.noted: i64 = 0
 
     def loaded(self) -> DecodeState:
         """Return the state of the general decoder."""
@@ -60,7 +61,8 @@ class General:
             return NOT_TCP
         for name in names_of(decoded.names):
             state.encapsulations[name] += 1
-        if row.oddity is not None and len(self.oddities) < limits.ODDITIES.value:
+        if row.oddity is not None and self.noted < limits.ODDITIES.value:
+            self.noted += 1
             self.oddities.append((packet.frame, "tcp", row.oddity))
         take_over(packet, row, decoded)
         return SEGMENT
