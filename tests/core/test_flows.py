@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from wiredoctor.scan import BUCKETS, bucket
 
 from tests.benchmarks import wrapping
 from tests.core.flow_feed import differences
@@ -17,7 +18,6 @@ from tests.tcp.test_crowds import crowd, few  # noqa: F401 - a fixture
 from wiredoctor.capture.formats import is_capture
 from wiredoctor.core import flows
 from wiredoctor.core.packet import reverse
-from wiredoctor.scan import BUCKETS, bucket
 
 
 @pytest.mark.parametrize("path", RECORDINGS[::11], ids=lambda path: path.stem)
