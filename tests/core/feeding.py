@@ -21,8 +21,25 @@ from wiredoctor.engine.tables import take_tables
 from wiredoctor.limits import Met
 from wiredoctor.tables import SEGMENTS, STORED_EXCHANGES
 
+ROOT = Path(__file__).parents[2]
+RECORDINGS = sorted((ROOT / "captures").glob("*.pcap*"))
+CORPUS = sorted(path for path in (ROOT.parent / "shared" / "corpus" / "files").rglob("*") if path.is_file())
+"""Captures of others, where they are."""
+
 WHOLE = 1 << 40
 """Packets: more than any capture has."""
+
+
+class Memory(Source):
+    """A file of which at first only some bytes are written."""
+
+    def __init__(self, content: bytes, written: int) -> None:
+        super().__init__(-1, 0)
+        self.content = content
+        self.written = written
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.content[: self.written][offset : offset + size]
 
 
 class Run:

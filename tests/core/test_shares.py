@@ -8,8 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.core.feeding import Run
-from tests.core.test_records import RECORDINGS
+from tests.core.feeding import RECORDINGS, Run
 from tests.ladders import to_pcap
 from tests.tcp.test_crowds import CHECK, OPEN, crowd
 from wiredoctor import limits
