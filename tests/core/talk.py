@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from tests.core.http_feed import as_followed
 from tests.http.talk import HANDSHAKE, brief
 from tests.ladders import Packet as Sent
 from tests.ladders import ladder_packets, to_pcap
@@ -27,7 +26,7 @@ from wiredoctor.core.story import Story
 from wiredoctor.engine.batch import View
 from wiredoctor.engine.frames import exchange_batch, fault_frame, head_part
 from wiredoctor.limits import Met
-from wiredoctor.tables import FINISHED_EXCHANGES, STORED_EXCHANGES
+from wiredoctor.tables import AS_OF, EXCHANGES, FINISHED_EXCHANGES, STORED_EXCHANGES
 
 
 class Core:
@@ -83,7 +82,8 @@ class Core:
         finished = View([exchange_batch(self.http.exchanges, heads)], FINISHED_EXCHANGES).whole()
         stored = View([exchange_batch(self.http.closes, heads)], STORED_EXCHANGES).whole()
         assert finished["connection"].sort().equals(stored["connection"].sort())
-        return as_followed(stored).sort("connection", "exchange")
+        known = [pl.col(f"at_close_{name}").alias(name) for name in AS_OF]
+        return stored.with_columns(known).select(EXCHANGES.schema.names()).sort("connection", "exchange")
 
     def faults(self) -> pl.DataFrame:
         """Return all faults."""

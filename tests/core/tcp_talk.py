@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from wiredoctor.core.connection import Connection
+from wiredoctor.core.connections import ConnectionRows
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import NO_OPTION, Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, PSH, RST, SYN, Segment
 from wiredoctor.core.story import Story
+from wiredoctor.engine.batch import View
+from wiredoctor.engine.tables import connection_batch
 from wiredoctor.limits import Met
+from wiredoctor.tables import CONNECTIONS
 
 CLIENT = bytes([10, 0, 0, 1, 10, 0, 0, 2, 0x0F, 0xA0, 0, 80])
 SERVER = CLIENT[4:8] + CLIENT[:4] + CLIENT[10:] + CLIENT[8:10]
@@ -70,3 +76,11 @@ def open_talk(cutoffs: Cutoffs | None = None, window: int = 60_000) -> Talk:
     talk.server(10, "S.", SERVER_ISN, CLIENT_ISN + 1, window=window, mss=1460, shift=0)
     talk.client(11, ".", CLIENT_ISN + 1, SERVER_ISN + 1, window=window)
     return talk
+
+
+def connection_row(connection: Connection) -> dict[str, Any]:
+    """Return the row of tables.CONNECTIONS of a connection without content."""
+    rows = ConnectionRows()
+    rows.write(connection, -1, None, 0)
+    (row,) = View([connection_batch(rows)], CONNECTIONS).whole().to_dicts()
+    return row

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.tcp_feed import connection_row
-from tests.core.tcp_talk import Talk, open_talk
+from tests.core.tcp_talk import Talk, connection_row, open_talk
 from wiredoctor.core.closes import CLOSED_BY, CLOSES, who_closed
 from wiredoctor.core.connection import Close
 from wiredoctor.core.segment import NEVER
@@ -48,12 +47,12 @@ def test_a_refused_syn_that_is_answered_later_closed_nothing() -> None:
     talk = Talk()
     talk.client(0, "S", 1_000)
     talk.server(1, "R.", 0, 1_001)
-    row = connection_row(talk.connection, -1)
+    row = connection_row(talk.connection)
     assert (row["refused_frame"], row["closed_by"], row["close"]) == (2, "server", "rst")
     assert talk.connection.closed
     talk.client(500, "S", 1_000)
     talk.server(501, "S.", 5_000, 1_001)
-    row = connection_row(talk.connection, -1)
+    row = connection_row(talk.connection)
     assert (row["syns"], row["answered_syn_frame"], row["closed_by"]) == (2, 3, "")
     assert not talk.connection.closed
 
@@ -62,7 +61,7 @@ def test_an_rst_that_acknowledges_more_refuses_no_syn() -> None:
     talk = Talk()
     talk.client(0, "S", 1_000)
     talk.server(1, "R.", 0, 1_101)
-    assert connection_row(talk.connection, -1)["refused_frame"] is None
+    assert connection_row(talk.connection)["refused_frame"] is None
 
 
 def test_both_fins_close_a_connection() -> None:
@@ -71,14 +70,14 @@ def test_both_fins_close_a_connection() -> None:
     assert not talk.connection.closed
     talk.server(30, "F.", 5_001, 1_002)
     assert talk.connection.closed
-    assert connection_row(talk.connection, -1)["closed_by"] == "client"
+    assert connection_row(talk.connection)["closed_by"] == "client"
 
 
 def test_an_rst_closes_a_connection_at_once() -> None:
     talk = open_talk()
     talk.server(20, "R", 5_001)
     assert talk.connection.closed
-    row = connection_row(talk.connection, -1)
+    row = connection_row(talk.connection)
     assert (row["closed_by"], row["close"], row["history"]) == ("server", "rst", "ShAr")
 
 
@@ -117,18 +116,18 @@ def test_the_history_has_each_kind_of_packet_once() -> None:
     talk.client(220, "P.", 1_001, 5_001, 100)
     talk.server(230, ".", 5_001, 1_301, window=0)
     talk.client(240, "F.", 1_301, 5_001, 5)
-    assert connection_row(talk.connection, -1)["history"] == "ShADTagwF"
+    assert connection_row(talk.connection)["history"] == "ShADTagwF"
 
 
 def test_one_side_alone() -> None:
     talk = Talk()
     talk.client(0, ".", 1_001, 5_001, 10)
     talk.client(1, ".", 1_011, 5_001, 10)
-    assert not connection_row(talk.connection, -1)["one_sided"]
+    assert not connection_row(talk.connection)["one_sided"]
     talk.client(2, ".", 1_021, 5_001, 10)
-    assert connection_row(talk.connection, -1)["one_sided"]
+    assert connection_row(talk.connection)["one_sided"]
     talk.server(3, ".", 5_001, 1_031)
-    assert not connection_row(talk.connection, -1)["one_sided"]
+    assert not connection_row(talk.connection)["one_sided"]
 
 
 def test_a_long_history_keeps_its_order() -> None:
@@ -147,12 +146,12 @@ def test_a_long_history_keeps_its_order() -> None:
     talk.server(11, "F.", 5_051, 1_032)
     talk.client(12, "R", 1_032)
     talk.server(13, "R", 5_052)
-    assert connection_row(talk.connection, -1)["history"] == "ShAaDdTtGWgwFfRr"
+    assert connection_row(talk.connection)["history"] == "ShAaDdTtGWgwFfRr"
 
 
 def test_syns_after_the_handshake_are_not_counted() -> None:
     talk = open_talk()
     talk.client(1_000, "S", 1_000)
     talk.server(1_001, "R.", 0, 1_001)
-    row = connection_row(talk.connection, -1)
+    row = connection_row(talk.connection)
     assert (row["syns"], row["refused_frame"]) == (1, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wiredoctor.decode.link import LINK_TYPES
 
 from tests.benchmarks.wrapping import WAYS as WRAPPED
 from tests.core.front import Front, by_core
@@ -13,7 +14,6 @@ from tests.decode.test_headers import WAYS
 from tests.decode.twins import decoded
 from wiredoctor.core.headers import LINKS
 from wiredoctor.core.packet import Packet
-from wiredoctor.decode.link import LINK_TYPES
 from wiredoctor.tables import SCRATCH
 
 OPTIONS = b"\2\4\5\xb4\1\3\3\7\1\1\x08\x0a" + bytes(8) + b"\1\1\5\x0a" + bytes(8)

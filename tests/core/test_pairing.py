@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.core.talk import Core, briefs, exchanges
-from tests.core.tcp_feed import COLUMNS, segment_rows
 from tests.ladders import ladder_packets
 from wiredoctor import limits
 from wiredoctor.core.http1 import message_id
-from wiredoctor.core.segment import NEVER
 from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.engine.packet_tables import take_segment_tables
+from wiredoctor.tables import SEGMENTS
 
 GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
 OK = r'"HTTP/1.1 {} OK\r\nContent-Length: 2\r\n\r\nok"'
@@ -92,9 +92,10 @@ def test_a_response_of_which_the_head_is_cut_waits_for_its_request() -> None:
 
 def test_a_head_that_is_cut_in_its_first_line_is_a_message_up_to_there() -> None:
     core = Core()
-    core.story.recorder = SegmentRecorder(None, [*COLUMNS], False)
+    recorder = core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
     core.analyze(ladder_packets(rf"{NEAR} 0.020 > P. {GET.format(0)} snap {HEADERS + 8}"))
-    assert segment_rows(core.story)["message"] == [NEVER, NEVER, NEVER, message_id(0, 0, 0)]
+    segments = take_segment_tables(recorder, {"segments": SEGMENTS})["segments"]
+    assert segments["message"].to_list() == [None, None, None, message_id(0, 0, 0)]
 
 
 def test_a_request_that_comes_a_second_late_is_another_one() -> None:

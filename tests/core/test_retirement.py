@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.core.test_records import Memory
+from tests.core.feeding import Memory
 from tests.ladders import Packet, ladder_packets, to_pcap
 from wiredoctor.core.connection import GONE
 from wiredoctor.core.cutoffs import Cutoffs

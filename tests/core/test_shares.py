@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
-from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tests.core.test_records import RECORDINGS
+from tests.core.feeding import RECORDINGS, Run
 from tests.ladders import to_pcap
 from tests.tcp.test_crowds import CHECK, OPEN, crowd
-from wiredoctor import limits, rules
+from wiredoctor import limits
 from wiredoctor.core import story
-from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.flows import Share
-from wiredoctor.core.formats import open_records
-from wiredoctor.core.loop import Core
-from wiredoctor.core.records import Source
-from wiredoctor.engine.batch import View
 from wiredoctor.engine.processes import number_connections
-from wiredoctor.engine.tables import take_tables
 from wiredoctor.limits import Met
 from wiredoctor.spill import renumbered
-from wiredoctor.tables import MESSAGE_BITS, SECOND, STORED_EXCHANGES
+from wiredoctor.tables import MESSAGE_BITS, SECOND
 from wiredoctor.testing.wire import ACK, FIN, SYN, Packet, Peers
 
 SMALL = {
@@ -44,24 +36,12 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(limit, "value", value)
 
 
-class Run:
+class Written:
     """What the core writes of a capture, or of a share of its connections."""
 
     def __init__(self, path: Path, share: Share | None = None) -> None:
-        cutoffs, wanted = Cutoffs(), rules.cutoffs(rules.catalogue())
-        for one in fields(wanted):
-            setattr(cutoffs, one.name, getattr(wanted, one.name))
-        self.met = Met()
-        with path.open("rb") as file:
-            records = open_records(Source(os.dup(file.fileno()), 0), path.name)
-        self.core = Core(records, cutoffs, self.met, True, True, share)
-        while self.core.run(50_000):
-            pass
-        self.core.finish(self.core.flows.open_connections(), records.times.latest)
-        os.close(records.source.descriptor)
-        tables, exchanges, _ = take_tables(self.core)
-        self.tables = {name: rows if isinstance(rows, pl.DataFrame) else rows.whole() for name, rows in tables.items()}
-        self.tables["stored"] = View([exchanges], STORED_EXCHANGES).whole()
+        run = Run(path, share).read()
+        self.core, self.met, self.tables = run.core, run.met, run.tables()
 
 
 def with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
@@ -73,7 +53,7 @@ def with_ids(rows: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
     return renumbered(rows.lazy(), ids, rows.columns).collect()
 
 
-def join(shares: list[Run]) -> dict[str, list[str]]:
+def join(shares: list[Written]) -> dict[str, list[str]]:
     """Return the rows of all shares, as text and sorted."""
     opened = [run.core.share.opened.getvalue() for run in shares if run.core.share is not None]
     numbers = number_connections(opened)
@@ -88,8 +68,8 @@ def texts(rows: pl.DataFrame) -> list[str]:
 
 def is_equal(path: Path, count: int) -> bool:
     """Return whether so many shares come to the tables, counts and limits of one process."""
-    whole = Run(path)
-    shares = [Run(path, Share(number, count)) for number in range(count)]
+    whole = Written(path)
+    shares = [Written(path, Share(number, count)) for number in range(count)]
     met = Met()
     met.join(run.met.counts for run in shares)
     # each share reads all packets, and so finds what is odd in them
@@ -143,5 +123,5 @@ def test_late_packets(tmp_path: Path) -> None:
     packets.sort(key=lambda packet: packet.time)
     path = tmp_path / "late.pcap"
     path.write_bytes(to_pcap(packets))
-    assert len(set(Run(path).tables["connections"]["said_at"])) > 30
+    assert len(set(Written(path).tables["connections"]["said_at"])) > 30
     assert is_equal(path, 3)

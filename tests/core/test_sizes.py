@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.tcp_feed import connection_row
-from tests.core.tcp_talk import Talk, open_talk
+from tests.core.tcp_talk import Talk, connection_row, open_talk
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.sizes import is_full_data, is_small_data, judge_size
 
@@ -83,5 +82,5 @@ def test_segments_longer_than_their_receiver_takes_are_counted() -> None:
     talk.client(20, ".", 1_001, 5_001, 1_461)
     talk.client(21, ".", 1_001, 5_001, 1_461)
     talk.client(22, ".", 2_462, 5_001, 1_460)
-    row = connection_row(talk.connection, -1)
+    row = connection_row(talk.connection)
     assert (row["super_segments"], row["super_frame"], row["super_mss"]) == (2, 4, 1_460)

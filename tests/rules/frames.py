@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+from typing import Any, TypeVar
 
 import polars as pl
 
-from wiredoctor.events import event_tables
+from wiredoctor.core.connection import Closure, Connection, PreviousAck, PreviousData, Run, Side, Stall, Syn
+from wiredoctor.core.events import Events
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import Segment
+from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, Stalls
+from wiredoctor.engine.batch import Batch, View, take_cells
+from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.rules import catalogue, cutoffs
-from wiredoctor.tables import CLOSES, NEVER, NONE, RULE_TABLES, SEGMENTS
+from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -24,12 +31,82 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
 
 
 def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
-    """Return the rows of an event table that are filtered from these rows of `segments`, with the thresholds of all rules."""
-    given = rows("segments", *segments)
-    none = {c.name: NEVER if c.dtype == pl.Int64 else NONE for c in SEGMENTS.columns if c.nullable}
-    columns = {name: column.fill_null(none[name]) if name in none else column for name, column in given.to_dict().items()}
-    arrays = {name: column.to_numpy() for name, column in columns.items()}
-    return event_tables(arrays if len(given) else {}, cutoffs(catalogue()))[table]
+    """Return the rows of an event table that the core writes for segments with these columns of `segments`, with the thresholds
+    of all rules."""
+    stalls = Stalls(core_cutoffs(cutoffs(catalogue())))
+    for segment in rows("segments", *segments).to_dicts():
+        write(stalls, segment)
+    written = getattr(stalls, table)
+    cells = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}[table]
+    return View([Batch(table, int(written.count), take_cells(written, cells), {}, {})], EVENT_TABLES[table]).whole()
+
+
+OF_PACKET = {name: name for name in ("frame", "time", "length", "captured", "dsack")}
+OF_SEGMENT = {
+    **{name: name for name in ("direction", "new_bytes", "retransmission", "overlap", "rtt_own", "in_flight_before", "mss")},
+    **{name: name for name in ("full", "small", "small_start")},
+    **{"fills_hole": "fills_gap", "opens_hole": "opens_gap", "acks_unseen": "acked_unseen", "rtt_other": "rtt_peer"},
+}
+OF_PART = {name: name for name in ("http", "message", "exchange", "event_stream", "ends_message")} | {"owes": "is_incomplete"}
+OF_EVENTS = {"nagle_off": "nagle_off", "probe_frame": "probe_frame"}
+OF_DATA = {
+    f"data_before_{name}": name
+    for name in (
+        *("frame", "time", "end", "length", "room", "message", "full", "small", "last_in_flight", "ends_head", "ends_message"),
+    )
+}
+OF_ACK = {f"ack_before_{name}": name for name in ("frame", "time", "ack", "delay", "bytes", "gap")}
+OF_STALL = {
+    **{"stall_frame": "progress_frame", "stall_time": "progress_time", "stall_tries": "tries"},
+    **{"stall_duplicate_acks": "duplicate_acks", "first_try_frame": "first_frame", "first_try_time": "first_time"},
+    **{f"resent_{name}": f"retransmission_{name}" for name in ("frame", "time", "bytes")},
+    "resent_late": "is_first_copy",
+}
+OF_CLOSURE = {
+    **{name: name for name in ("closed_frame", "closed_time", "closed_window", "opened_frame", "opened_time")},
+    **{"window_probes": "probes", "window_probe_frame": "probe_frame", "window_probe_time": "probe_time"},
+}
+OF_RUN = {"small_run": "segments"} | {f"small_run_{name}": name for name in ("bytes", "frame", "time")}
+"""Column of `segments` -> field of an object of the core."""
+
+Filled = TypeVar("Filled")
+
+
+def filled(thing: Filled, row: dict[str, Any], names: dict[str, str]) -> Filled:
+    """Fill an object with the columns that have a value."""
+    for column, name in names.items():
+        if row[column] is not None:
+            setattr(thing, name, row[column])
+    return thing
+
+
+def write(stalls: Stalls, row: dict[str, Any]) -> None:
+    """Write the event rows of a segment with these columns. Both ends of its connection have the number of the endpoint."""
+    connection = Connection(row["connection"], struct.pack(">IIHH", 0, 0, row["endpoint"], row["endpoint"]))
+    connection.has_both_syns = row["handshake"]
+    if row["role"] is not None:
+        connection.client, connection.client_certainty = row["direction"] ^ row["role"], 2
+    own, peer = Side(), Side()
+    own.syn = Syn()
+    own.syn.mss = 1460 if row["mss_announced"] else -1
+    data = own.previous_data = filled(PreviousData(), row, OF_DATA)
+    if row["ack_before_frame"] is not None:
+        peer.previous_ack = filled(PreviousAck(), row, OF_ACK)
+        own.last_frame = row["ack_before_frame"] - row["quiet_since_ack"]
+    if row["other_data_since"]:
+        peer.payload_frame = data.frame + 1
+    if row["retransmission_since"]:
+        peer.retransmission_frame = data.frame + 1
+    segment = filled(Segment(), row, OF_SEGMENT)
+    filled(segment.part, row, OF_PART)
+    happened = filled(Events(), row, OF_EVENTS)
+    if row["ends_stall"]:
+        happened.stall = filled(Stall(), row, OF_STALL)
+    if row["after_closed_window"]:
+        happened.closure = filled(Closure(), row, OF_CLOSURE)
+    if row["small_run"]:
+        happened.run = filled(Run(), row, OF_RUN)
+    stalls.write(connection, own, peer, filled(Packet(), row, OF_PACKET), segment, happened)
 
 
 def _nothing(dtype: pl.DataType) -> Any:

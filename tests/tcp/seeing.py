@@ -1,4 +1,4 @@
-"""What TCP analysis says about a ladder: its segments and connections, the same wherever epochs end."""
+"""What the core writes of a ladder: its segments and connections, the same however many packets are read at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tests.core.flow_feed import differences
-from tests.core.tcp_feed import compare
+from tests.core.feeding import WHOLE, tables
 from tests.ladders import Packet, ladder_packets, to_pcap
-from tests.pipeline.feeding import tables
 
 HANDSHAKE = """
 0.000 > S 0:0 win 60000 mss 1460
@@ -50,31 +48,26 @@ class Seen:
         return only
 
 
-def see(text: str, at: str | None = None, epochs: Sequence[int] = (1,)) -> Seen:
-    """A ladder, analysed as one epoch and in epochs of so many packets: all must say the same.
-
-    It need not be possible: captures reorder packets, and attackers send what they like.
-    """
+def see(text: str, at: str | None = None) -> Seen:
+    """Return what the core writes of a ladder, which need not be possible: captures reorder packets, and attackers send what
+    they like."""
     with mock.patch("wiredoctor.testing.notation.reject_the_impossible"):
         packets = ladder_packets(text, at)
-    return see_packets(packets, epochs)
+    return see_packets(packets)
 
 
-def see_packets(packets: Sequence[Packet] | bytes, epochs: Sequence[int | Sequence[int]] = (1,)) -> Seen:
-    """Packets (or a capture file) analysed as one epoch, as in `epochs`, and by the core: all must say the same."""
+def see_packets(packets: Sequence[Packet] | bytes) -> Seen:
+    """Return what the core writes of packets, or of a capture file; it is the same however many packets are read at a time."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ladder.pcap"
         path.write_bytes(packets if isinstance(packets, bytes) else to_pcap(packets))
         whole = seen(path)
-        for cut in epochs:
-            assert seen(path, cut) == whole, f"cut into {cut}"
-        assert compare(path).differences() == []
-        assert differences(path, 1) == []
+        for most in (1, 7):
+            assert seen(path, most) == whole, f"{most} at a time"
     return whole
 
 
-def seen(path: Path, epochs: int | Sequence[int] = 128_000) -> Seen:
-    """A capture as TCP analysis sees it."""
-    found = tables(path, epochs, messages=False)
-    # rows of connections are said at the end of an epoch
-    return Seen(found["segments"].to_dicts(), found["connections"].drop("said_at").to_dicts())
+def seen(path: Path, most: int = WHOLE) -> Seen:
+    """Return what the core writes of a capture that is read this many packets at a time."""
+    found = tables(path, most)
+    return Seen(found["segments"].to_dicts(), found["connections"].sort("connection").to_dicts())

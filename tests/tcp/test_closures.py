@@ -1,4 +1,4 @@
-"""Windows that were closed, and who waited, wherever epochs end."""
+"""Windows that were closed, and who waited."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from tests.tcp.seeing import HANDSHAKE, see
 
-EPOCHS = (1, 2, 3, 4, 5)
 COLUMNS = ("closed_frame", "closed_window", "window_probes", "window_probe_frame", "opened_frame")
 FULL = '0.100 > . 1:1461 "\\x00"*1460\n'
 """Payload that looks like no protocol."""
@@ -14,7 +13,7 @@ FULL = '0.100 > . 1:1461 "\\x00"*1460\n'
 
 def closures(text: str, before: str = HANDSHAKE) -> list[tuple[Any, ...]]:
     """(frame of the next segment, *COLUMNS) of each."""
-    seen = see(before + text, epochs=EPOCHS)
+    seen = see(before + text)
     return [(row["frame"], *(row[name] for name in COLUMNS)) for row in seen.segments if row["after_closed_window"]]
 
 

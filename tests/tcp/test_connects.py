@@ -6,9 +6,6 @@ import pytest
 
 from tests.tcp.seeing import MS, see
 
-EVERY = (1, 2, 3)
-"""Packets of an epoch."""
-
 
 def test_which_syn_was_answered() -> None:
     c = see("""
@@ -17,7 +14,7 @@ def test_which_syn_was_answered() -> None:
     3.000 > S mss 1460
     3.010 < S. 0:0 mss 1460
     3.020 > .
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert (c["syns"], c["syn_frame"], c["last_syn_frame"], c["answered_syn_frame"]) == (3, 1, 3, 3)
     assert (c["syn_time"], c["second_syn_time"], c["third_syn_time"]) == (0, 1000 * MS, 3000 * MS)
     assert (c["newest_answer_frame"], c["connected"], c["refused_frame"]) == (4, True, None)
@@ -31,7 +28,7 @@ def test_what_comes_after_the_handshake_does_not_count() -> None:
     1.000 > S 0:0 mss 1460
     1.010 < S. 0:0 mss 1460
     1.020 < R. 1:1
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert (c["syns"], c["newest_answer_frame"], c["refused_frame"]) == (1, 2, None)
 
 
@@ -43,7 +40,7 @@ def test_of_two_answers_the_one_before_the_acknowledgement() -> None:
     1.001 < S. 0:0 mss 1460
     1.002 > .
     2.001 < S. 0:0 mss 1460
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert (c["first_answer_frame"], c["newest_answer_frame"], c["answered_syn_frame"]) == (2, 4, 3)
 
 
@@ -51,7 +48,7 @@ def test_a_refusal_and_its_close() -> None:
     c = see("""
     0.000 > S mss 1460
     0.010 < R. ack 1
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert (c["refused_frame"], c["closed_by"], c["close"]) == (2, "server", "rst")
 
 
@@ -64,7 +61,7 @@ def test_a_refusal_closes_nothing_that_comes_after_it() -> None:
     0.520 > .
     0.530 > P. "hello"
     0.540 < .
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert (c["refused_frame"], c["closed_by"], c["close"], c["connected"]) == (2, "", "", True)
 
 
@@ -76,13 +73,13 @@ def test_a_reset_after_all_is_a_close() -> None:
     0.510 < S. 0:0 mss 1460
     0.520 > .
     0.530 < R. 1:1
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert (c["closed_by"], c["close"]) == ("server", "rst")
 
 
 @pytest.mark.parametrize(("flags", "extras"), [("S", False), ("SEC", True), ('S "GET"', True)])
 def test_what_a_syn_asks_for(flags: str, extras: bool) -> None:
-    c = see(f"0.000 > {flags} mss 1460\n1.000 > S 0:0 mss 1460\n1.010 < S. 0:0 mss 1460", epochs=EVERY).connection
+    c = see(f"0.000 > {flags} mss 1460\n1.000 > S 0:0 mss 1460\n1.010 < S. 0:0 mss 1460").connection
     assert (c["syn_extras"], c["answered_syn_extras"]) == (extras, False)
 
 
@@ -97,7 +94,7 @@ def test_round_trips_by_data() -> None:
     1.412 < . ack 6
     1.413 < P. "hello"
     1.414 > . ack 6
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert c["data_rtt"] == 701 * MS
 
 
@@ -117,5 +114,5 @@ def test_no_round_trip_by_data_that_came_before_the_second_syn() -> None:
     1.020 > . 11:11 ack 1
     1.021 > P. 11:21(10) ack 1
     1.051 < . 1:1 ack 21
-    """, epochs=EVERY).connection  # fmt: skip
+    """).connection  # fmt: skip
     assert c["data_rtt"] == 30 * MS

@@ -86,7 +86,7 @@ def test_every_packet_twice() -> None:
     for i, packet in enumerate(once):
         first = replace(packet, ip_id=100 + i)
         twice += [first, replace(first, time=first.time + 20_000, ttl=63)]
-    seen = see_packets(twice, epochs=(1, 3))
+    seen = see_packets(twice)
     assert left_out(seen) == len(once)
     assert seen.column("frame") == list(range(1, 2 * len(once), 2))
     assert seen.column("time") == [p.time for p in once]
@@ -160,7 +160,7 @@ def test_new_data_with_the_same_bytes_is_no_copy() -> None:
 )
 def test_the_first_second_copy_is_remembered(second: str, way: int) -> None:
     text = HANDSHAKE + '0.030 > P. "hello" id 9\n0.0305 > P. 1:6 "hello" id 9' + second + '\n0.040 > P. "x" id 10\n'
-    c = see(text + '0.0405 > P. 6:7 "x" id 10 ttl 62\n', epochs=(1, 2, 3)).connection
+    c = see(text + '0.0405 > P. 6:7 "x" id 10 ttl 62\n').connection
     assert (c["duplicates"], c["duplicate_frame"], c["duplicate_first_frame"], c["duplicate_way"]) == (2, 5, 4, way)
 
 
@@ -168,7 +168,7 @@ def test_the_first_second_copy_is_remembered(second: str, way: int) -> None:
 def test_resets_may_be_alike(number: int, ttl: int, copies: int) -> None:
     """Linux sends an RST for each packet that comes for a closed socket, all with the identification 0."""
     text = f"0.030 > R 1:1 id {number}\n0.0301 > R 1:1 id {number} ttl {ttl}\n"
-    assert left_out(see(HANDSHAKE + text, epochs=(1, 2, 3))) == copies
+    assert left_out(see(HANDSHAKE + text)) == copies
 
 
 def test_a_copy_of_an_absurd_acknowledgement() -> None:

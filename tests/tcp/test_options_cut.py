@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.core.feeding import tables
 from tests.ladders import ladder_packets, to_pcap
-from tests.pipeline import feeding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ LADDER = """
 def test_what_was_cut_is_not_known(snap: str, mss: int, window: int | None, tmp_path: Path) -> None:
     path = tmp_path / "cut.pcap"
     path.write_bytes(to_pcap(ladder_packets(LADDER.format(snap=snap))))
-    segments = feeding.tables(path)["segments"]
+    segments = tables(path)["segments"]
     assert segments["mss"].to_list()[3] == mss
     assert segments["window"].to_list()[2] == window
     assert segments["mss_announced"].to_list()[3]

@@ -1,18 +1,17 @@
-"""What ended a time without forward progress, wherever epochs end."""
+"""What ended a time without forward progress."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.tcp.seeing import HANDSHAKE, MS, see
+from tests.tcp.seeing import HANDSHAKE, see
 
-EPOCHS = (1, 2, 3, 4, 5)
 COLUMNS = ("stall_frame", "first_try_frame", "resent_frame", "stall_tries", "stall_duplicate_acks", "resent_late")
 
 
 def stalls(text: str) -> list[tuple[Any, ...]]:
     """(frame of the ACK, *COLUMNS) of each."""
-    seen = see(HANDSHAKE + text, epochs=EPOCHS)
+    seen = see(HANDSHAKE + text)
     return [(row["frame"], *(row[name] for name in COLUMNS)) for row in seen.segments if row["ends_stall"]]
 
 
@@ -94,16 +93,3 @@ def test_a_fin_is_progress() -> None:
 
 def test_what_was_acknowledged_stalls_nobody() -> None:
     assert stalls("0.100 > P. 1:101\n0.120 < . ack 101\n0.350 > P. 1:101\n0.371 < . ack 101") == []
-
-
-def test_nothing_is_kept_of_connections_that_are_forgotten() -> None:
-    from wiredoctor.tcp import TcpState, release
-    from wiredoctor.tcp.recovery import Stall
-
-    state = TcpState()
-    (slot,) = state.allocate(1)
-    state.stalls[2 * slot + 1] = Stall((1, 1), (2, 100 * MS), (2, 100 * MS), 5, False, 0)
-    state.duplicates[2 * slot] = 3
-    state.closures[slot] = {}
-    release([slot], state)
-    assert (state.stalls, state.duplicates, state.closures) == ({}, {}, {})

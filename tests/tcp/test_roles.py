@@ -31,7 +31,7 @@ def test_by_syn_ack() -> None:
 
 
 def test_a_syn_ack_behind_other_packets_tells_from_there_on() -> None:
-    seen = see(LATE, epochs=())
+    seen = see(LATE)
     assert seen.column("role") == [None, 1, 0]
 
 
@@ -40,7 +40,7 @@ def test_a_syn_ack_behind_other_packets_tells_from_there_on() -> None:
     [('> P. "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"', "10.0.0.1:80"), ('> P. "HTTP/1.1 204 OK\\r\\n\\r\\n"', "10.0.0.2:4000")],
 )
 def test_by_the_first_head(head: str, client: str) -> None:
-    seen = see(PORTS + f"0.000 < . 1:1 ack 1\n0.010 {head}\n0.020 < . 1:1 ack 30", epochs=())
+    seen = see(PORTS + f"0.000 < . 1:1 ack 1\n0.010 {head}\n0.020 < . 1:1 ack 30")
     assert seen.connection["client"] == client
     assert seen.connection["protocol"] == "http"
     first = 0 if client.startswith("10.0.0.1") else 1
@@ -64,7 +64,7 @@ def test_by_the_first_packet() -> None:
 def test_the_syn_speaks_where_both_sides_answered() -> None:
     # a simultaneous open whose SYNs were captured late: until then the first SYN-ACK tells
     text = PORTS + "0.000 > S. 0:0 ack 1\n0.001 < S. 0:0 ack 1\n0.002 > S 0:0\n0.003 < S 0:0\n0.010 > . ack 1"
-    seen = see(text, epochs=())
+    seen = see(text)
     assert seen.column("role") == [1, 0, 0, 1, 0]
     assert seen.connection["client"] == "10.0.0.1:80"
 

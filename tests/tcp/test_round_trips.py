@@ -107,7 +107,6 @@ def test_data_tell_better_than_a_repeated_syn() -> None:
         2.700 > . 101:201(100) ack 1
         4.100 < . ack 201
         """,
-        epochs=(1, 2, 3),
     )
     assert seen.column("rtt_own")[6:] == [300 * MS, 1 * MS, 1300 * MS]
     assert seen.connection["rtt_server"] == 1300 * MS

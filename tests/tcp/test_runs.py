@@ -1,4 +1,4 @@
-"""Runs of small segments, wherever epochs end."""
+"""Runs of small segments."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import Any
 
 from tests.tcp.seeing import HANDSHAKE, see
 
-EPOCHS = (1, 2, 3, 4)
-
 
 def runs(text: str) -> list[tuple[Any, ...]]:
     """(frame, segments, bytes, first frame) of each segment that continues a run."""
-    seen = see(HANDSHAKE + text, epochs=EPOCHS)
+    seen = see(HANDSHAKE + text)
     return [
         (row["frame"], row["small_run"], row["small_run_bytes"], row["small_run_frame"])
         for row in seen.segments

@@ -79,7 +79,6 @@ def test_the_kind_is_what_d_was() -> None:
         pytest.param({"overlap": True}, id="S repeats a part"),
         pytest.param({"fills_hole": True}, id="S came out of order"),
         pytest.param({"opens_hole": True}, id="what K released is not in the capture"),
-        pytest.param({"keep_alive_probe": True}, id="S is a keep-alive probe"),
         pytest.param({"new_bytes": 0}, id="S brings nothing new"),
         pytest.param({"quiet_since_ack": False}, id="S is not the first after K"),
         pytest.param({"data_before_last_in_flight": False}, id="D was not the last in flight"),
@@ -271,7 +270,7 @@ def test_an_ack_within_five_milliseconds_was_prompt() -> None:
 
 
 def short(i: int, delay: int = 10 * MS, **changes: Any) -> dict[str, Any]:
-    return delayed(delay, frame=10 * i, data_before_frame=10 * i - 2, exchange=i) | changes
+    return delayed(delay, frame=10 * i, data_before_frame=10 * i - 2, ack_before_frame=10 * i - 1, exchange=i) | changes
 
 
 def test_ten_milliseconds_count_from_the_fifth_on() -> None:

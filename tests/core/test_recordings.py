@@ -1,0 +1,105 @@
+"""All rows of recordings: they do not depend on how much is read at a time, on the packet before, or on what is recorded."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.core.feeding import RECORDINGS, ROOT, Run, digest, tables
+from wiredoctor import core
+from wiredoctor.core.connection import Closure, Stall
+from wiredoctor.core.connection import Run as SmallSegments
+from wiredoctor.core.packet import GeneralHeaders
+from wiredoctor.core.segment import Piece
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from flood_cases import CASES, Case
+from flood_wire import Capture
+
+SAMPLE = random.Random(31).sample(RECORDINGS, 24)
+
+FLOODS = (
+    *("holes", "holes-acknowledged", "downwards", "holes-filled", "hole-each", "jumps", "overlaps", "tries", "stalls", "windows"),
+    *("probes", "ack-storm", "noise", "any-time", "backwards", "segments-backwards", "port-reuse-late"),
+)
+
+
+def assert_equal(tables: dict[str, pl.DataFrame], expected: dict[str, pl.DataFrame]) -> None:
+    """Compare all rows, in the order in which they were written."""
+    for name, rows in expected.items():
+        assert tables[name].equals(rows), name
+
+
+@pytest.mark.parametrize("most", [1, 7])
+@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)
+def test_steps(path: Path, most: int) -> None:
+    whole = tables(path)
+    assert whole["segments"].height
+    assert_equal(tables(path, most), whole)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in FLOODS], ids=lambda case: case.name)
+def test_a_hostile_capture(case: Case, tmp_path: Path) -> None:
+    path = tmp_path / "flood.pcap"
+    with Capture(path) as capture:
+        case.write(capture, 150)
+    whole = tables(path)
+    assert whole["segments"].height
+    for rows in (tables(path, 1), poisoned(path)):
+        assert_equal(rows, whole)
+
+
+@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)
+def test_nothing_of_the_packet_before_is_left(path: Path) -> None:
+    assert_equal(poisoned(path), tables(path))
+
+
+def poisoned(path: Path) -> dict[str, pl.DataFrame]:
+    """Return the tables of a capture if the objects of the packet in hand hold wrong values before each packet."""
+    run = Run(path, with_segments=True)
+    packet, story = run.core.packet, run.core.story
+    while True:
+        for thing in (packet, story.segment, story.segment.part, story.events):
+            poison(thing)
+        packet.general = GeneralHeaders(b"\1" * 12, 1, 1, b"\2")
+        story.segment.pieces = [Piece(1, 2)]
+        story.events.stall, story.events.closure, story.events.run = Stall(), Closure(), SmallSegments()
+        if not run.core.run(1):
+            return run.tables()
+
+
+def poison(thing: object) -> None:
+    """Fill the fields with wrong values."""
+    for name in dir(thing):
+        value = getattr(thing, name)
+        if isinstance(value, bool):
+            setattr(thing, name, not value)
+        elif isinstance(value, int):
+            setattr(thing, name, 123_456_789)
+        elif isinstance(value, bytes):
+            setattr(thing, name, b"wrong")
+
+
+@pytest.mark.parametrize("path", SAMPLE[:6], ids=lambda path: path.stem)
+def test_the_recorder_changes_nothing(path: Path) -> None:
+    assert_equal(tables(path), Run(path).read().tables())
+
+
+@pytest.mark.skipif(bool(core.reason), reason="the core runs interpreted")
+def test_the_interpreted_core_writes_the_same() -> None:
+    """In processes of their own, since one process has one core."""
+    program = "import sys; from pathlib import Path; from tests.core.feeding import digest; from wiredoctor import core; "
+    program += "print(core.reason); [print(digest(Path(path))) for path in sys.argv[1:]]"
+    command = [sys.executable, "-c", program, *map(str, SAMPLE)]
+    environment = os.environ | {"WIREDOCTOR_CORE": "python", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    reason, *digests = done.stdout.splitlines()
+    assert reason == "WIREDOCTOR_CORE=python"
+    assert digests == [digest(path) for path in SAMPLE]
