@@ -24,7 +24,7 @@ from wiredoctor.report import json as report_json
 from wiredoctor.tables import EVENT_TABLES, SEGMENTS, STORED_EXCHANGES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pytest
@@ -71,14 +71,20 @@ def tables(
     with open_capture(path) as capture:
         core = Core(open_capture_records(capture), cells, Met(), messages, True)
         core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
-        size, ends = (steps, ()) if isinstance(steps, int) else (WHOLE, steps)
-        while step(core, size, ends):
-            _take(core, seen)
-        core.records.end()
-        for connections in open_at_end(core, capture):
-            core.finish(connections, core.records.times.latest)
+        for _ in read_in_steps(core, capture, steps):
             _take(core, seen)
     return {name: pl.concat(frames).sort(ORDER[name], maintain_order=True) for name, frames in seen.items()}
+
+
+def read_in_steps(core: Core, capture: CaptureFiles, steps: int | Sequence[int]) -> Iterator[None]:
+    """Read a capture in steps as `tables` does; yield after each, and after what only the end of the capture decides."""
+    size, ends = (steps, ()) if isinstance(steps, int) else (WHOLE, steps)
+    while step(core, size, ends):
+        yield
+    core.records.end()
+    for connections in open_at_end(core, capture):
+        core.finish(connections, core.records.times.latest)
+        yield
 
 
 def _take(core: Core, seen: dict[str, list[pl.DataFrame]]) -> None:
@@ -129,4 +135,8 @@ def report(path: Path, steps: int = WHOLE, **how: Any) -> str:
 
 def cut_everything(monkeypatch: pytest.MonkeyPatch, ends: Sequence[int]) -> None:
     """Make every analysis from here on end a step after these frames."""
-    monkeypatch.setattr(run, "Core", lambda *parts: CutCore(ends, *parts))
+
+    def make_core(*parts: Any) -> CutCore:
+        return CutCore(ends, *parts)
+
+    monkeypatch.setattr(run, "Core", make_core)
