@@ -16,7 +16,7 @@ from tests.http.conversations import TRAPS, Flight, conversation, duplicated, pa
 from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.feeding import WHOLE, tables
-from wiredoctor.http.faults import KINDS
+from wiredoctor.http.fault_words import KINDS
 from wiredoctor.http.head import HeadParser
 
 if TYPE_CHECKING:

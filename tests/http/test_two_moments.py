@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
-from tests.pipeline.feeding import tables
-from wiredoctor.analysis import Analysis, Tables
-from wiredoctor.capture import open_capture
-from wiredoctor.spill import Folder
-from wiredoctor.tables import Columns, closes
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from wiredoctor import http
+from tests.pipeline.feeding import open_capture, read_in_steps, tables
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.loop import Core
+from wiredoctor.engine.opening import open_capture_records
+from wiredoctor.engine.tables import take_tables
+from wiredoctor.limits import Met
+from wiredoctor.tables import closes
 
 OK = r"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 TALK = f"""
@@ -34,17 +30,17 @@ TALK = f"""
 """Frames 4 to 6 and 7 to 9 are an exchange each, 10 and 11 close the connection."""
 
 
-class Timed(Analysis):
-    """An analysis that remembers in which frame each exchange came: (table, exchange, frame)."""
-
-    came: list[tuple[str, int, int]]
-
-    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
-        made = super()._tables(heard, connections, segments)
-        for name in ("exchanges", "closes"):
-            rows = made[name].lazy().collect()
-            self.came.extend((name, exchange, self.frames) for exchange in rows["exchange"].to_list())
-        return made
+def arrivals(path: Path) -> list[tuple[str, int, int]]:
+    """Return after which frame each exchange came, packet by packet: (table, exchange, frame)."""
+    came: list[tuple[str, int, int]] = []
+    with open_capture(path) as capture:
+        core = Core(open_capture_records(capture), Cutoffs(), Met(), False, False)
+        for _ in read_in_steps(core, capture, 1):
+            taken, _, _ = take_tables(core)
+            for name in ("exchanges", "closes"):
+                exchanges = taken[name].select(["exchange"])["exchange"].to_list()
+                came += [(name, exchange, core.records.frame) for exchange in exchanges]
+    return came
 
 
 def capture(text: str, folder: Path) -> Path:
@@ -54,11 +50,8 @@ def capture(text: str, folder: Path) -> Path:
 
 
 def test_a_row_comes_with_the_last_packet_of_the_response(tmp_path: Path) -> None:
-    with open_capture(capture(HANDSHAKE + TALK, tmp_path)) as file:
-        analysis = Timed(file, {}, Folder())
-        analysis.came = []
-        analysis.run(1, lambda done: None, lambda found: found)
-    assert analysis.came == [("exchanges", 0, 5), ("closes", 0, 7), ("exchanges", 1, 8), ("closes", 1, 11)]
+    came = arrivals(capture(HANDSHAKE + TALK, tmp_path))
+    assert came == [("exchanges", 0, 5), ("closes", 0, 7), ("exchanges", 1, 8), ("closes", 1, 11)]
 
 
 @pytest.mark.parametrize("epoch", [1, 4, 100])
@@ -75,8 +68,5 @@ def test_a_response_that_breaks_off_ends_when_the_close_is_decided(tmp_path: Pat
     """Nothing tells before that whether more of it will come."""
     cut = TALK.replace("Content-Length: 5", "Content-Length: 9")
     first = "\n".join([*cut.splitlines()[:3], "    0.031 < F.", "    0.032 > .", "    5.000 > ."])
-    with open_capture(capture(HANDSHAKE + first, tmp_path)) as file:
-        analysis = Timed(file, {}, Folder())
-        analysis.came = []
-        analysis.run(1, lambda done: None, lambda found: found)
-    assert analysis.came == [("exchanges", 0, 8), ("closes", 0, 8)]
+    came = arrivals(capture(HANDSHAKE + first, tmp_path))
+    assert came == [("exchanges", 0, 8), ("closes", 0, 8)]

@@ -1,21 +1,27 @@
-"""One capture fed in every way: what comes out is every table of the analysis, or the JSON report."""
+"""A capture fed in every way: what comes out is every table that the core writes, or the JSON report."""
 
 from __future__ import annotations
 
 import io
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from wiredoctor import pipeline, rules
-from wiredoctor.analysis import Analysis, Tables
-from wiredoctor.capture import open_capture
-from wiredoctor.capture.model import Records
+from wiredoctor import rules
+from wiredoctor.capture import Budget, CaptureError, Input
+from wiredoctor.capture.files import OpenFiles
+from wiredoctor.core.loop import Core
+from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.engine import run
+from wiredoctor.engine.batch import View
+from wiredoctor.engine.opening import open_capture_files, open_capture_records
+from wiredoctor.engine.packet_tables import take_segment_tables
+from wiredoctor.engine.run import core_cutoffs, open_at_end
+from wiredoctor.engine.tables import take_tables
+from wiredoctor.limits import Met
 from wiredoctor.report import json as report_json
-from wiredoctor.spill import Folder
-from wiredoctor.tables import EVENT_TABLES, SEGMENTS
+from wiredoctor.tables import EVENT_TABLES, SEGMENTS, STORED_EXCHANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,12 +29,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from wiredoctor import http
-    from wiredoctor.capture import Capture
-    from wiredoctor.tables import Columns
+    from wiredoctor.engine.opening import CaptureFiles
 
 WHOLE = 128_000
-"""Packets of an epoch that holds all of a test's capture."""
+"""Packets of a step that holds all of a test's capture."""
 
 ORDER = {
     "segments": ["frame"],
@@ -40,91 +44,99 @@ ORDER = {
     "connections": ["connection"],
     **{name: ["frame"] for name in EVENT_TABLES},
 }
-"""What the rows of each table are sorted by. `exchanges` are rows of tables.STORED_EXCHANGES, `finished` those that came when
-the response had ended."""
+"""The sort keys of each table. `exchanges` are rows of tables.STORED_EXCHANGES, `finished` those that came when the response had
+ended."""
 
 
-class Watched(Analysis):
-    """The pipeline without rules, with the cutoffs of all rules, that keeps every table whole (`messages` only when wanted: they
-    take another path)."""
-
-    def __init__(self, capture: Capture, messages: bool) -> None:
-        super().__init__(capture, {}, Folder(), rules.cutoffs(rules.catalogue()))
-        self.connecting.cutoffs = self.cutoffs.of_all_segments()
-        self.reading.keep_messages, self.reading.keep_bursts = messages, True
-        self.seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
-
-    def _tables(self, heard: http.Heard, connections: pl.DataFrame, segments: Columns | None = None) -> Tables:
-        for name in ("messages", "bursts", "faults"):
-            self.seen[name].append(getattr(heard, name))
-        self.seen["exchanges"].append(heard.exchanges.followed)
-        self.seen["finished"].append(heard.exchanges.finished)
-        self.seen["connections"].append(connections)
-        made = super()._tables(heard, connections, segments)
-        if segments:
-            self.seen["segments"].append(SEGMENTS.frame(segments))
-        for name in EVENT_TABLES:
-            self.seen[name].append(made[name].lazy().collect())
-        return made
+def open_capture(path: Path) -> CaptureFiles:
+    """Open a capture of one file."""
+    return open_capture_files(Input(str(path), (str(path),)), OpenFiles(Budget.of(None)), _fail)
 
 
-def tables(path: Path, epochs: int | Sequence[int] = WHOLE, messages: bool = True) -> dict[str, pl.DataFrame]:
-    """All tables of a capture, fed in epochs of so many packets, or cut behind the frames in `epochs`; sorted by their keys."""
+def _fail(line: str) -> None:
+    raise CaptureError(line)
+
+
+def tables(
+    path: Path, steps: int | Sequence[int] = WHOLE, messages: bool = True, *, all_segments: bool = True
+) -> dict[str, pl.DataFrame]:
+    """Return all tables of a capture, sorted by their keys.
+
+    It is read in steps of this many packets, or in steps that end after these frames, and the tables are taken after each. The
+    cutoffs are those of all rules; with `all_segments` they are widened to what columns of `segments` describe without any rule.
+    """
+    cutoffs = rules.cutoffs(rules.catalogue())
+    cells = core_cutoffs(cutoffs.of_all_segments() if all_segments else cutoffs)
+    seen: dict[str, list[pl.DataFrame]] = {name: [] for name in ORDER}
     with open_capture(path) as capture:
-        analysis = Watched(capture, messages)
-        if not isinstance(epochs, int):
-            cut(capture, epochs)
-            epochs = WHOLE
-        analysis.run(epochs, lambda done: None, lambda found: found)
-    return {name: _joined(name, frames) for name, frames in analysis.seen.items()}
+        core = Core(open_capture_records(capture), cells, Met(), messages, True)
+        core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
+        for _ in read_in_steps(core, capture, steps):
+            _take(core, seen)
+    return {name: pl.concat(frames).sort(ORDER[name], maintain_order=True) for name, frames in seen.items()}
 
 
-def _joined(name: str, frames: list[pl.DataFrame]) -> pl.DataFrame:
-    if not frames:
-        from wiredoctor.tables import RULE_TABLES
+def read_in_steps(core: Core, capture: CaptureFiles, steps: int | Sequence[int]) -> Iterator[None]:
+    """Read a capture in steps as `tables` does; yield after each, and after what only the end of the capture decides."""
+    size, ends = (steps, ()) if isinstance(steps, int) else (WHOLE, steps)
+    while step(core, size, ends):
+        yield
+    core.records.end()
+    for connections in open_at_end(core, capture):
+        core.finish(connections, core.records.times.latest)
+        yield
 
-        return RULE_TABLES[name].empty()
-    return pl.concat(frames).sort(ORDER[name], maintain_order=True)
+
+def _take(core: Core, seen: dict[str, list[pl.DataFrame]]) -> None:
+    taken, exchanges, _ = take_tables(core)
+    assert core.story.recorder is not None
+    taken |= take_segment_tables(core.story.recorder, {"segments": SEGMENTS})
+    taken["finished"], taken["exchanges"] = taken["exchanges"], View([exchanges], STORED_EXCHANGES)
+    for name, frames in seen.items():
+        rows = taken[name]
+        frames.append(rows if isinstance(rows, pl.DataFrame) else rows.whole())
 
 
-def cut(capture: Capture, behind: Sequence[int]) -> None:
-    """Makes the capture hand out epochs that end behind these frames."""
-    whole = list(capture.epochs(WHOLE))
+def step(core: Core, size: int, ends: Sequence[int]) -> int:
+    """Read at most this many packets, and none after the next of these frames; return how many there were."""
+    frame = core.records.frame
+    return core.run(min([size, *(end - frame for end in ends if end > frame)]))
 
-    def epochs(_: int = WHOLE) -> Iterator[Records]:
-        for records in whole:
-            count = len(records.columns["time"])
-            first = records.first_frame
-            edges = [0, *sorted({e - first + 1 for e in behind if 0 < e - first + 1 < count}), count]
-            for a, b in pairwise(edges):
-                yield Records(first + a, {name: column[a:b] for name, column in records.columns.items()})
 
-    capture.epochs = epochs  # type: ignore[method-assign]
+class CutCore:
+    """A core that ends a step after each of these frames."""
+
+    def __init__(self, ends: Sequence[int], *parts: Any) -> None:
+        self.core, self.ends = Core(*parts), ends
+
+    def run(self, most: int) -> int:
+        """Read at most this many packets, up to the next end of a step."""
+        return step(self.core, most, self.ends)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.core, name)
 
 
 def random_cuts(packets: int, seed: int) -> list[int]:
-    """Where the epochs of this seed end: a few cuts or many, anywhere."""
+    """Return where the steps of this seed end: a few or many, anywhere."""
     random = np.random.default_rng(seed)
     count = int(random.integers(1, max(2, min(15, packets))))
     return sorted(int(n) for n in random.integers(1, packets + 1, count))
 
 
-def report(path: Path, epochs: int = WHOLE, **how: Any) -> str:
-    """The whole JSON report."""
+def report(path: Path, steps: int = WHOLE, **how: Any) -> str:
+    """Return the whole JSON report."""
     import wiredoctor
 
     out = io.BytesIO()
-    report_json.write(wiredoctor.analyze(path, epoch_packets=epochs, **how), out, full=True)
+    report_json.write(wiredoctor.analyze(path, epoch_packets=steps, **how), out, full=True)
     return out.getvalue().decode()
 
 
-def cut_everything(monkeypatch: pytest.MonkeyPatch, behind: Sequence[int]) -> None:
-    """Every capture opened from here on is cut behind these frames."""
-    real = pipeline.open_capture
+def cut_everything(monkeypatch: pytest.MonkeyPatch, ends: Sequence[int]) -> None:
+    """Make every analysis from here on end a step after these frames."""
 
-    def opened(path: Path, **how: Any) -> Capture:
-        capture = real(path, **how)
-        cut(capture, behind)
-        return capture
+    def make_core(*parts: Any) -> CutCore:
+        return CutCore(ends, *parts)
 
-    monkeypatch.setattr(pipeline, "open_capture", opened)
+    monkeypatch.setattr(run, "Core", make_core)

@@ -7,8 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wiredoctor.capture import open_capture
-from wiredoctor.decode import DecodeState, decode
+from tests.pipeline.feeding import open_capture
+from wiredoctor.core.general import General
+from wiredoctor.core.headers import Headers
+from wiredoctor.core.layers import DECLINED, SEGMENT
+from wiredoctor.core.packet import Packet, key_of
+from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.tables import ACK, FIN, RST, SCRATCH, SYN
 
 FlowKey = tuple[int, ...]
@@ -47,48 +51,45 @@ class Seen:
 
 
 def read(path: Path) -> list[Seen]:
-    """The packets of a capture, in its order."""
+    """Return the packets of a capture, in its order."""
     packets: list[Seen] = []
     sides: dict[FlowKey, int] = {}
-    state = DecodeState()
     with open_capture(path) as capture:
-        for records in capture.epochs(128_000):
-            columns, _ = decode(capture.data, records.first_frame, records.columns, state)
-            tcp = {int(frame): row for row, frame in enumerate(columns["frame"]) if not columns["quoted"][row]}
-            first = capture.first_time or 0
-            names = ("time", "interface", "link_type", "offset", "captured", "length")
-            fields = zip(*(records.columns[name].tolist() for name in names), strict=True)
-            for frame, (time, interface, link, offset, captured, length) in enumerate(fields, start=records.first_frame):
-                data = bytes(capture.buffer[offset : offset + captured])
-                one = Seen(first + time, data, max(length, captured), link, interface, frame)
-                row = tcp.get(frame)
-                packets.append(
-                    one if row is None else _with_tcp(one, {n: c[row].item() for n, c in columns.items()}, offset, sides)
-                )
+        records, packet, headers = open_capture_records(capture), Packet(), Headers()
+        general = General(headers)
+        while records.next(packet):
+            place, data = packet.block_place + packet.at, packet.block[packet.at : packet.end]
+            time = (records.times.first or 0) + packet.time
+            one = Seen(time, data, packet.wire_length, packet.link_type, packet.interface, packet.frame)
+            kind = headers.read(packet)
+            if kind == DECLINED:
+                kind = general.read(packet)
+            packets.append(_with_tcp(one, packet, place, sides) if kind == SEGMENT and not packet.is_quoted else one)
     return packets
 
 
-def _with_tcp(one: Seen, row: dict[str, int], offset: int, sides: dict[FlowKey, int]) -> Seen:
-    ends = sorted([
-        (row["source_high"], row["source_low"], row["source_port"]),
-        (row["destination_high"], row["destination_low"], row["destination_port"]),
-    ])  # fmt: skip
-    flow = (row["ip_version"], *ends[0], *ends[1])
-    lower = int((row["source_high"], row["source_low"], row["source_port"]) == ends[0])
+def _with_tcp(one: Seen, packet: Packet, place: int, sides: dict[FlowKey, int]) -> Seen:
+    key = key_of(packet)
+    size = len(key) // 2 - 2
+    hosts = (int.from_bytes(key[:size]), int.from_bytes(key[size : 2 * size]))
+    sender, receiver = (hosts[0], int.from_bytes(key[-4:-2])), (hosts[1], int.from_bytes(key[-2:]))
+    ends = sorted([sender, receiver])
+    flow = (size, *ends[0], *ends[1])
+    lower = int(sender == ends[0])
     side = lower ^ sides.setdefault(flow, lower)
-    payload = row["payload"] - offset if row["payload"] < SCRATCH else -1
-    header = payload - _header_length(one.data, payload, row) if 0 <= payload <= len(one.data) else -1
+    payload = packet.place - place if packet.place < SCRATCH else -1
+    header = payload - _header_length(one.data, payload, packet) if 0 <= payload <= len(one.data) else -1
     return replace(
-        one, flow=flow, side=side, flags=row["flags"], seq=row["seq"], size=row["length"], tcp=header, payload=payload
+        one, flow=flow, side=side, flags=packet.flags, seq=packet.sequence, size=packet.length, tcp=header, payload=payload
     )  # fmt: skip
 
 
-def _header_length(data: bytes, payload: int, row: dict[str, int]) -> int:
-    """Bytes of the TCP header that ends at `payload`."""
-    ports = struct.pack(">HHII", row["source_port"], row["destination_port"], row["seq"], row["ack"])
+def _header_length(data: bytes, payload: int, packet: Packet) -> int:
+    """Return the bytes of the TCP header that ends at `payload`."""
+    begins = key_of(packet)[-4:] + struct.pack(">II", packet.sequence, packet.acknowledgment)
     for length in range(20, 61, 4):
         begin = payload - length
-        if begin >= 0 and data[begin : begin + 12] == ports and data[begin + 12] >> 4 == length // 4:
+        if begin >= 0 and data[begin : begin + 12] == begins and data[begin + 12] >> 4 == length // 4:
             return length
     return payload + 1
 

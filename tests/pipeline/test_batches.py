@@ -100,7 +100,6 @@ def report_of(path: Path) -> bytes:
 
 @pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.pcap"))[::25], ids=lambda path: path.stem)
 def test_a_report_does_not_depend_on_where_rows_are(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WIREDOCTOR_STAGES", "core")
     expected = report_of(path)
     monkeypatch.setattr(spill, "SMALL", 0)
     monkeypatch.setattr(tables, "SMALL", 0)

@@ -1,4 +1,4 @@
-"""Event tables: which packets of a conversation have a row, and which do not; the same wherever epochs end."""
+"""Event tables: which packets of a conversation have a row, and which do not; the same in steps of any size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.captures.papers import EACH_KIND
-from tests.pipeline.feeding import tables
+from tests.pipeline.feeding import WHOLE, tables
 from wiredoctor.rules import catalogue
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 from wiredoctor.testing import capture
@@ -32,10 +32,10 @@ COLUMNS = {
 
 
 def rows(name: str, text: str, tmp_path: Path) -> list[tuple[Any, ...]]:
-    """The rows of this table in a ladder, fed as one epoch and in small ones."""
+    """Return the rows of this table in a ladder, which are the same in steps of 1, 3 and all packets."""
     path = tmp_path / "ladder.pcap"
     path.write_bytes(capture(text))
-    found = [tables(path, epochs, messages=False)[name] for epochs in (128_000, 1, 3)]
+    found = [tables(path, size, messages=False, all_segments=False)[name] for size in (WHOLE, 1, 3)]
     assert all(one.equals(other) for one, other in pairwise(found))
     return found[0].select(COLUMNS[name]).rows()
 
@@ -147,7 +147,7 @@ def test_recordings_have_rows_of_every_kind() -> None:
     """What the ladders show is there in traffic, too."""
     seen: set[tuple[str, str]] = set()
     for path in EACH_KIND:
-        for name, found in tables(path, messages=False).items():
+        for name, found in tables(path, messages=False, all_segments=False).items():
             if name in EVENT_TABLES and found.height:
                 seen |= {(name, sort) for sort in (found["sort"].unique() if name == "releases" else [""])}
     sorts = {("releases", sort) for sort in ("waited", "prompt", "probe", "answers_probe")}

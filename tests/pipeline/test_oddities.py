@@ -10,8 +10,11 @@ import pytest
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.ladders import ladder_packets, to_pcap
-from wiredoctor.analysis import Analysis
-from wiredoctor.capture import open_capture
+from tests.pipeline import recording
+from tests.pipeline.feeding import open_capture
+from wiredoctor import rules
+from wiredoctor.engine.opening import open_capture_records
+from wiredoctor.engine.run import Analysis
 from wiredoctor.findings import Rule
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import Folder
@@ -29,19 +32,12 @@ DATA_OFFSET = 14 + 20 + 12
 THREE_TAGS = bytes.fromhex("8100000181000002810000030800")
 
 
-def frames(path: Path) -> list[bytes]:
-    with open_capture(path) as capture:
-        [records] = list(capture.epochs())
-        columns = records.columns
-        return [capture.data[a : a + n].tobytes() for a, n in zip(columns["offset"], columns["captured"], strict=True)]
-
-
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
     """The third and the fourth packet have an impossible data offset; the fourth goes through the general path (three tags)."""
     path = tmp_path / "x.pcap"
     path.write_bytes(to_pcap(ladder_packets(LADDER)))
-    made = [bytearray(frame) for frame in frames(path)]
+    made = [bytearray(packet.data) for packet in recording.read(path)]
     for frame in made[2:4]:
         frame[DATA_OFFSET] = IMPOSSIBLE
     made[3][12:14] = THREE_TAGS
@@ -53,15 +49,16 @@ def look(oddities: pl.LazyFrame) -> pl.LazyFrame:
     return oddities
 
 
-def seen(path: Path, epoch: int) -> list[tuple[int, str]]:
+def seen(path: Path, step: int) -> list[tuple[int, str]]:
     rule = Rule(severity="note", title="", message="", remedy="", display_filter="", references=())
     module = RuleModule("odd", "test", rule, "", {}, look, None, ("oddities",))
     with open_capture(path) as capture:
-        analysis = Analysis(capture, {"odd": module}, Folder())
-        analysis.run(epoch, lambda _: None, lambda found: found)
+        modules = {"odd": module}
+        analysis = Analysis(capture, modules, Folder(), rules.cutoffs(modules), open_capture_records(capture))
+        analysis.run(step, lambda _: None, lambda found: found)
     return [row[:2] for found in analysis.found if found for row in found["odd"].select("frame", "layer").rows()]
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 100])
-def test_a_rule_sees_them(odd: Path, epoch: int) -> None:
-    assert seen(odd, epoch) == [(3, "tcp"), (4, "tcp")]
+@pytest.mark.parametrize("step", [1, 2, 100])
+def test_a_rule_sees_them(odd: Path, step: int) -> None:
+    assert seen(odd, step) == [(3, "tcp"), (4, "tcp")]

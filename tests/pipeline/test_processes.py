@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import dpkt
 import pytest
@@ -20,27 +19,15 @@ import pytest
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.capture.test_rotation import cut
-from tests.cli.test_process import clean_environment
 from tests.core.test_records import RECORDINGS
 from tests.ladders import ladder_packets, to_pcap
+from tests.pipeline.processes import WRITTEN, environment, is_same, report, reports
 from tests.tcp.test_crowds import CHECK, OPEN, crowd, expected
 
-ROOT = Path(__file__).parents[2]
-CAPTURES = ROOT / "captures"
+CAPTURES = Path(__file__).parents[2] / "captures"
 CAPTURE = CAPTURES / "requests-without-session.pcap"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
-
-COMPARED = """
-import json, sys
-from tests.benchmarks.answers_driver import answer_in_fork
-from wiredoctor import limits, spill
-{before}
-options, jobs, paths = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
-for path in paths:
-    for count in jobs:
-        print(answer_in_fork(path, dict(options, jobs=count)))
-"""
 
 ALONE = """
 import os, signal
@@ -52,37 +39,10 @@ wiredoctor.cli.main()
 """
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Return the environment of a program that analyzes with the core."""
-    return clean_environment(WIREDOCTOR_STAGES="core", PYTHONPATH=str(ROOT), **more)
-
-
-def reports(paths: list[Path], jobs: list[int], before: str = "", **options: object) -> list[list[str]]:
-    """Return, for each capture, its whole JSON reports by so many processes each."""
-    words = [json.dumps(options), json.dumps(jobs), *map(str, paths)]
-    command = [sys.executable, "-c", COMPARED.format(before=before), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, cwd=ROOT, env=environment())
-    lines = done.stdout.splitlines()
-    assert len(lines) == len(paths) * len(jobs)
-    return [lines[i : i + len(jobs)] for i in range(0, len(lines), len(jobs))]
-
-
 def run(before: str, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command line after these lines."""
     command = [sys.executable, "-c", ALONE.format(before=before), "analyze", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment(**more))
-
-
-def report(line: str) -> dict[str, Any]:
-    """Return the report in an answer."""
-    answer = json.loads(line)
-    assert "error" not in answer, answer["error"]
-    return answer["report"]
-
-
-def is_same(answers: list[list[str]]) -> bool:
-    """Return whether the answers about each capture are one report."""
-    return all(report(answer[0]) and answer == answer[:1] * len(answer) for answer in answers)
 
 
 def test_recordings() -> None:
@@ -109,10 +69,6 @@ def test_a_rotation(tmp_path: Path) -> None:
     assert is_same(answers)
     steps = [step for finding in report(answers[0][0])["findings"] for step in finding["evidence"]]
     assert len({step["file"] for step in steps}) > 1
-
-
-WRITTEN = "limits.ROWS_HELD.value = spill.TOGETHER = limits.CANDIDATES_HELD.value = 1; limits.SUMMARIES_TOGETHER.value = 0"
-"""As of a capture that is too long for memory: rows become files at once, and are read piece by piece."""
 
 
 def test_rows_that_are_written_at_once() -> None:

@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from tests.pipeline.feeding import ORDER, tables
+from tests.pipeline.feeding import ORDER, open_capture, tables
 from wiredoctor import rules
-from wiredoctor.capture import open_capture
 from wiredoctor.engine import run, second_pass
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.findings import Again

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import dpkt
 import polars as pl
@@ -13,16 +14,15 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import Packet
-from tests.pipeline.test_shares import CAPTURES, report
+from tests.pipeline.processes import report, reports
 from wiredoctor import limits
-from wiredoctor.analysis import Tables, _many
 from wiredoctor.limits import Met
 from wiredoctor.rules import narrow
 from wiredoctor.rules.proof import EVIDENCE
 from wiredoctor.spill import Folder
-from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES
 from wiredoctor.waiting import Stored, Waiting, together
 
+CAPTURES = Path(__file__).parents[2] / "captures"
 NOTED = [{"frame": 1, "time": 2, "note": "seen"}]
 
 
@@ -116,41 +116,22 @@ def stalled_clients(count: int) -> bytes:
     return files.pcap(sorted(packets, key=lambda packet: packet.ticks))
 
 
-FEW = "from wiredoctor import limits; limits.CANDIDATES.value = 9; limits.FINDINGS.value = 5; limits.CANDIDATES_HELD.value = 3"
+FEW = "limits.CANDIDATES.value = 9; limits.FINDINGS.value = 5; limits.CANDIDATES_HELD.value = 3"
 
 
 @pytest.fixture(scope="module")
-def stalls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """A capture with more candidates than FEW, and its report by one process in one epoch."""
+def stalls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a capture with more candidates than FEW."""
     path = tmp_path_factory.mktemp("stalls") / "stalls.pcap"
     path.write_bytes(stalled_clients(8))
-    return path, report(path, 1, before=FEW)
+    return path
 
 
-@pytest.mark.parametrize(("jobs", "epoch"), [(1, 7), (1, 50), (2, 7), (2, 1_000)])
-def test_a_report_of_too_many_candidates_does_not_depend_on_processes(
-    stalls: tuple[Path, dict[str, object]], jobs: int, epoch: int
-) -> None:
-    path, once = stalls
-    candidates, findings = cast("list[str]", once["limits"])
+@pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
+def test_a_report_of_too_many_candidates_does_not_depend_on_processes(stalls: Path) -> None:
+    [[once]] = reports([stalls], [1], before=FEW)
+    candidates, findings = report(once)["limits"]
     assert candidates.startswith("9 candidates for findings of a capture are compared")
     assert findings.startswith("5 findings of a capture are told")
-    epochs = f"{FEW}; pipeline.analyze.__kwdefaults__['epoch_packets'] = {epoch}"
-    assert report(path, jobs, before=epochs) == once
-
-
-def test_exchanges_with_long_targets_do_not_wait_for_a_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    targets = ["/" + "t" * 1000] * 10
-    said = EXCHANGES.empty().select("request_target").vstack(pl.DataFrame({"request_target": targets}))
-    waiting: list[Tables] = [{"connections": CONNECTIONS.empty(), "exchanges": said, "closes": CLOSES.empty()}]
-    monkeypatch.setattr(limits.BYTES_HELD, "value", 15_000)
-    assert not _many(waiting)
-    assert _many(waiting * 2)
-
-
-def test_many_connections_do_not_wait_for_a_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = pl.DataFrame({"connection": [*range(10)]})
-    waiting: list[Tables] = [{"connections": ended, "exchanges": EXCHANGES.empty(), "closes": CLOSES.empty()}]
-    monkeypatch.setattr(limits.FINISHED_AT_ONCE, "value", 11)
-    assert not _many(waiting)
-    assert _many(waiting * 2)
+    for size in (7, 50, 1_000):
+        assert reports([stalls], [1, 2], before=FEW, epoch_packets=size) == [[once, once]]

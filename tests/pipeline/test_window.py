@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import pytest
 import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
-from tests.pipeline.test_shares import WRITTEN
-from tests.pipeline.test_shares import report as report_of_jobs
+from tests.pipeline.processes import WRITTEN, report, reports
 from wiredoctor import Report, limits, rules
 from wiredoctor.rules.window import Window
 from wiredoctor.tables import SECOND
@@ -172,20 +172,23 @@ LONG = "\n".join([STALL, closing(1, 0), STRADDLING, closing(60, 1.6 * HOUR),
                   connection(70, 5, *ENCRYPTED), last_packet(2 * HOUR)])  # fmt: skip
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 7, 31])
-def test_epochs_do_not_matter(tmp_path: Path, epoch: int) -> None:
+@pytest.mark.parametrize("step", [1, 2, 7, 31])
+def test_steps_do_not_matter(tmp_path: Path, step: int) -> None:
     path = written(tmp_path, LONG)
     whole = feeding.report(path)
     assert json.loads(whole)["limits"] == told(8)
     assert {"keep-alive-disabled", "nagle-delayed-ack"} <= {f["rule"] for f in json.loads(whole)["findings"]}
-    assert feeding.report(path, epoch) == whole
+    assert feeding.report(path, step) == whole
 
 
-@pytest.mark.parametrize("before", ["pass", WRITTEN], ids=["held", "written"])
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_processes_do_not_matter(tmp_path: Path, jobs: int, before: str) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
+@pytest.mark.parametrize("before", ["", WRITTEN], ids=["held", "written"])
+def test_processes_do_not_matter(tmp_path: Path, before: str) -> None:
     path = written(tmp_path, LONG)
-    assert report_of_jobs(path, jobs, 11 if before == "pass" else None, before=before) == json.loads(feeding.report(path))
+    expected = json.loads(feeding.report(path, show_secrets=True))
+    for size in (11, 1_000):
+        [answers] = reports([path], [1, 2], before=before, epoch_packets=size)
+        assert [report(answer) for answer in answers] == [expected, expected]
 
 
 def test_so_many_exchanges_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
