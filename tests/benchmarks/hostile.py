@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import reference
 from hostile_cases import CASES, Case
 from hostile_wire import Capture
 
@@ -41,10 +42,10 @@ class Run:
     error: str
 
 
-def analyze(path: Path, report: Path) -> Run:
+def analyze(path: Path, report: Path, interpreter: tuple[str, ...] = (sys.executable,)) -> Run:
     """One analysis with JSON as its output."""
     peaks: dict[int, float] = {}
-    words = (sys.executable, "-m", "wiredoctor", "analyze", str(path), "-o", str(report), "--quiet", "--color", "never")
+    words = (*interpreter, "-m", "wiredoctor", "analyze", str(path), "-o", str(report), "--quiet", "--color", "never")
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors)
         watcher = threading.Thread(target=_watch, args=(process.pid, peaks))
@@ -86,8 +87,8 @@ def _watch(parent: int, peaks: dict[int, float]) -> None:
         time.sleep(0.02)
 
 
-def measure(case: Case, new: type[Any], doublings: int, keep: bool) -> bool:
-    """Runs a case at n, 2n, 4n, written to a `new` capture; whether its promises are kept."""
+def measure(case: Case, new: type[Any], doublings: int, keep: bool, earlier: Path | None) -> bool:
+    """Runs a case at n, 2n, 4n, written to a `new` capture, also by an `earlier` product; whether its promises are kept."""
     DATA.mkdir(exist_ok=True)
     runs: list[Run] = []
     print(f"{case.name}: {case.what}", flush=True)
@@ -104,6 +105,10 @@ def measure(case: Case, new: type[Any], doublings: int, keep: bool) -> bool:
             f"{run.cpu:6.2f} s CPU {run.largest:6.0f} MB {run.all:6.0f} MB all {run.report / 1e6:6.2f} MB report",
             flush=True,
         )
+        if earlier:
+            old = analyze(path, path.with_suffix(".json"), (str(earlier), "-I"))
+            compared = f"{run.cpu / old.cpu:.2f} of its CPU, {run.largest / old.largest:.2f} of its memory"
+            print(f"  {'reference':>14} {old.cpu:6.2f} s CPU {old.largest:6.0f} MB: {compared} {old.error}", flush=True)
         if not keep:
             path.unlink()
         path.with_suffix(".json").unlink(missing_ok=True)
@@ -123,12 +128,14 @@ def main(cases: list[Any], new: type[Any], about: str | None) -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE", help="all of them unless named")
     parser.add_argument("--doublings", type=int, default=2, help="how often n is doubled (default 2)")
     parser.add_argument("--keep", action="store_true", help="leave the largest capture of each case in data/")
+    parser.add_argument("--reference", action="store_true", help="also run the product of reference.py on each capture")
     options = parser.parse_args()
+    python = reference.python() if options.reference else None
     known = {case.name: case for case in cases}
     if unknown := [name for name in options.cases if name not in known]:
         parser.error(f"no case is called {', '.join(unknown)}; there are {', '.join(known)}")
     chosen = [known[name] for name in options.cases] or cases
-    broken = [case.name for case in chosen if not measure(case, new, options.doublings, options.keep)]
+    broken = [case.name for case in chosen if not measure(case, new, options.doublings, options.keep, python)]
     print(f"{len(chosen) - len(broken)} kept, {len(broken)} BROKEN{': ' if broken else ''}{', '.join(broken)}")
     return bool(broken)
 

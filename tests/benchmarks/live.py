@@ -39,7 +39,7 @@ IDLE_FOR = 30.0
 STALLS, ROUNDS = 25, 3
 SAMPLED_FOR = 60.0
 """Seconds without packets; stalls of a round, and rounds; seconds before a mark over which memory is averaged: it goes up and
-down with each epoch."""
+down with each batch."""
 
 NEEDED = ("nginx", "wrk", "ethtool", "ip", "ss", "capinfos")
 

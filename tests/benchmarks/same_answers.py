@@ -1,6 +1,6 @@
 """Compare what two products report of captures: findings, exchanges and connections, field by field.
 
-    python tests/benchmarks/same_answers.py [--against COMMIT | --stages core | --core python | --step 7 | --jobs 3] [CAPTURE ...]
+    python tests/benchmarks/same_answers.py [--against COMMIT | --core python | --step 7 | --jobs 3] [CAPTURE ...]
 
 Without captures: all of captures/ and, if it is there, of the corpus (--corpus FOLDER). By default the checkout is compared with
 the product of the commit in reference.py, which is installed in a virtual environment of its own; with the other options, with
@@ -154,8 +154,7 @@ def main() -> int:
     parser.add_argument("captures", nargs="*", type=Path)
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     parser.add_argument("--against", metavar="COMMIT", default=reference.COMMIT)
-    parser.add_argument("--stages", choices=("core",), help="compare with the checkout, analyzed by the core (WIREDOCTOR_STAGES)")
-    parser.add_argument("--core", choices=("python", "compiled"), help="the same, with the core run like this")
+    parser.add_argument("--core", choices=("python", "compiled"), help="compare with the checkout, with the core run like this")
     parser.add_argument("--step", type=int, help="compare with the checkout, fed so many packets at a time")
     parser.add_argument("--jobs", type=int, help="compare with the checkout, run in so many processes")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth capture")
@@ -164,11 +163,10 @@ def main() -> int:
     paths = [path.resolve() for path in options.captures] or captures(options.corpus)
     here = os.environ | {"PYTHONPATH": str(ROOT)}
     mine = Path(sys.executable)
-    if options.core or options.stages or options.step or options.jobs:
+    if options.core or options.step or options.jobs:
         words = [word for name in ("step", "jobs") if (value := getattr(options, name)) for word in (f"--{name}", str(value))]
-        core = {"WIREDOCTOR_CORE": options.core, "WIREDOCTOR_STAGES": "core"} if options.core else {}
-        stages = {"WIREDOCTOR_STAGES": options.stages} if options.stages else {}
-        right = start(mine, words, here | stages | core)
+        core = {"WIREDOCTOR_CORE": options.core} if options.core else {}
+        right = start(mine, words, here | core)
     else:
         right = start(reference.python(options.against), [], {k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
     left = start(mine, [], here)
