@@ -12,14 +12,12 @@ import pytest
 
 from tests.capture import files
 from tests.capture.files import Packet
+from tests.capture.reading import Opened, whole
 from tests.capture.test_opening import COMPRESS
 from wiredoctor import analyze
-from wiredoctor.capture import Budget, CaptureError, NoRoom, open_capture, open_merged
+from wiredoctor.capture import Budget, CaptureError
 
 GB, MB = 10**9, 10**6
-HEADER = files.pcap([])
-PACKET = 1_016
-"""Bytes of a packet with its header, in a file."""
 
 
 def content(first: int, count: int) -> bytes:
@@ -94,20 +92,18 @@ def test_a_bomb_is_cut_off(method: str, tmp_path: Path) -> None:
     bomb = COMPRESS[method](content(0, 1) + bytes(32 * MB))
     assert len(bomb) < MB
     (tmp_path / "bomb").write_bytes(bomb)
-    with open_capture(tmp_path / "bomb", max_spool=MB) as capture:
-        assert capture.data.size == MB
-        assert capture.damage is None  # which is known when it was read
-        [said] = capture.incomplete
+    with Opened(tmp_path / "bomb", max_spool=MB) as capture:
+        assert capture.files.members[0].open().size == MB
+        [said] = capture.files.incomplete
     assert said.startswith(f"Only the first 1 MB of {tmp_path / 'bomb'} were read: unpacked captures may take 1 MB at most. ")
 
 
 def test_what_fits_is_complete(tmp_path: Path) -> None:
-    whole = content(0, 5)
-    (tmp_path / "a").write_bytes(gzip.compress(whole))
-    with open_capture(tmp_path / "a", max_spool=len(whole)) as capture:
-        assert (capture.incomplete, capture.data.size) == ([], len(whole))
-    with open_capture(tmp_path / "a", max_spool=len(whole) - 1) as capture:
-        assert len(capture.incomplete) == 1
+    (tmp_path / "a").write_bytes(gzip.compress(content(0, 5)))
+    with Opened(tmp_path / "a", max_spool=len(content(0, 5))) as capture:
+        assert (capture.files.incomplete, len(whole(capture)["time"])) == ([], 5)
+    with Opened(tmp_path / "a", max_spool=len(content(0, 5)) - 1) as capture:
+        assert (len(capture.files.incomplete), len(whole(capture)["time"])) == (1, 4)
 
 
 def rotation(folder: Path, count: int) -> list[str]:
@@ -119,23 +115,20 @@ def rotation(folder: Path, count: int) -> list[str]:
     return [str(path) for path in paths]
 
 
-def test_the_files_of_one_capture_share_the_bound(tmp_path: Path) -> None:
-    """Two of five fit and half of the third; what is not compressed takes no room."""
-    told: list[str] = []
-    size = len(content(0, 100))
-    with open_merged(rotation(tmp_path, 5), "set", told.append, max_spool=2 * size + len(HEADER) + 50 * PACKET) as capture:
-        assert sum(len(records.columns["time"]) for records in capture.epochs()) == 350
-    cut, *nothing = capture.incomplete
-    assert cut.startswith(f"Only the first 50.824 kB of {tmp_path / 'set.pcap2'} were read")  # 24 + 50 * 1,016 bytes
-    assert [line.partition(" was read")[0] for line in nothing] == [f"Nothing of {tmp_path / f'set.pcap{n}'}" for n in (3, 4)]
-    assert told == []
+def test_the_files_of_a_rotation_are_unpacked_one_after_the_other(tmp_path: Path) -> None:
+    """There is room for one of five; what is not compressed takes none."""
+    with Opened(*rotation(tmp_path, 5), max_spool=len(content(0, 100))) as capture:
+        assert len(whole(capture)["time"]) == 600
+        assert (capture.damage, capture.files.incomplete) == (None, [])
 
 
 def test_none_of_the_files_fits(tmp_path: Path) -> None:
     paths = rotation(tmp_path, 3)[:3]
-    with pytest.raises(NoRoom) as caught:
-        open_merged(paths, "set", pytest.fail, max_spool=10)
-    assert len(caught.value.sentences) == 3
+    with Opened(*paths, max_spool=10) as capture:
+        assert len(whole(capture)["time"]) == 0
+        assert [line.partition(" were read")[0] for line in capture.files.incomplete] == [
+            f"Only the first 10 bytes of {path}" for path in paths
+        ]
 
 
 def test_captures_one_after_the_other_have_the_bound_each(tmp_path: Path) -> None:

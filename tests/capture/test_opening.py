@@ -20,8 +20,10 @@ import zstandard
 
 from tests.capture import files
 from tests.capture.files import Packet
-from tests.capture.reading import contents, read, whole
-from wiredoctor.capture import CaptureError, open_capture
+from tests.capture.reading import Opened, contents, read, whole
+from wiredoctor.capture import CaptureError
+
+ROOT = Path(__file__).parents[2]
 
 _NOISE = random.Random(1)
 PACKETS = [Packet(i, _NOISE.randbytes(1_000), 1_000) for i in range(400)]
@@ -38,7 +40,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 
 def refusal(path: object) -> str:
     with pytest.raises(CaptureError) as caught:
-        open_capture(path)  # type: ignore[arg-type]
+        Opened(path)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -92,7 +94,7 @@ def test_compressed(tmp_path: Path, method: str, parts: int) -> None:
     packed = b"".join(COMPRESS[method](CONTENT[i : i + step]) for i in range(0, len(CONTENT), step))
     capture, columns = read(tmp_path / "x", packed)
     assert contents(capture, columns) == [p.data for p in PACKETS]
-    assert (capture.damage, capture.size, capture.format) == (None, len(packed), "pcap")
+    assert (capture.damage, capture.files.size, capture.records.format) == (None, len(packed), "pcap")
 
 
 @pytest.mark.parametrize("method", COMPRESS)
@@ -122,7 +124,6 @@ def test_bombs_stop_at_the_bound(tmp_path: Path) -> None:
     (tmp_path / "zeros").write_bytes(gzip.compress(bytes(1 << 20)))
     assert "not a packet capture" in refusal(tmp_path / "zeros")
     capture, columns = read(tmp_path / "x", gzip.compress(CONTENT + bytes(1 << 24)), max_spool=200_000)
-    assert capture.data.size == 200_000
     assert "200000 bytes" in (capture.damage or "")
     assert contents(capture, columns) == [p.data for p in PACKETS][: len(columns["time"])]
 
@@ -133,11 +134,11 @@ def test_a_full_disk_cuts_off_what_is_spooled(tmp_path: Path, method: str) -> No
     """No file may be longer than 100,000 bytes: to the one who writes, that is a full disk."""
     (tmp_path / "x").write_bytes(COMPRESS[method](CONTENT))
     code = (
-        "import resource, sys; from wiredoctor.capture import open_capture; sys.dont_write_bytecode = True; "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); c = open_capture(sys.argv[1]); "
-        "print(sum(len(r.columns['time']) for r in c.epochs()), c.damage)"
+        "import resource, sys; from tests.capture.reading import Opened, whole; sys.dont_write_bytecode = True; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); c = Opened(sys.argv[1]); "
+        "print(len(whole(c)['time']), c.damage)"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], cwd=ROOT, capture_output=True, text=True, check=True)
     whole_packets = (100_000 - 24) // 1_016
     assert done.stdout.startswith(f"{whole_packets} only the first 100000 bytes were spooled: there is no room")
 
@@ -175,10 +176,10 @@ def test_plain_file_is_not_bounded_by_the_spool(tmp_path: Path) -> None:
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
     content = zstandard.ZstdCompressor().compress(CONTENT) if packed else CONTENT
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-    with open_capture("-") as capture:
+    with Opened("-") as capture:
         columns = whole(capture)
         assert contents(capture, columns) == [p.data for p in PACKETS]
-        assert capture.file == "-"
+        assert capture.files.file == "-"
 
 
 def test_named_pipe(tmp_path: Path) -> None:
@@ -186,22 +187,14 @@ def test_named_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(CONTENT,))
     writer.start()
-    with open_capture(pipe) as capture:
+    with Opened(pipe) as capture:
         assert len(whole(capture)["time"]) == len(PACKETS)
     writer.join()
-
-
-def test_data_outlive_the_capture(tmp_path: Path) -> None:
-    capture, columns = read(tmp_path / "x", CONTENT)
-    data, at = capture.data, int(columns["offset"][7])
-    del capture
-    assert data[at : at + 1_000].tobytes() == PACKETS[7].data
-    assert not data.flags.writeable
 
 
 def test_compression_libraries_are_loaded_when_needed_only(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(CONTENT)
     loaded = "print(*{'zstandard', 'lz4', 'dpkt'} & set(sys.modules))"
-    code = f"import sys, wiredoctor.capture as c; c.open_capture(sys.argv[1]); {loaded}"
-    run = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], capture_output=True, text=True, check=True)
+    code = f"import sys; from tests.capture.reading import Opened; Opened(sys.argv[1]); {loaded}"
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not run.stdout.split()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import MICRO, MODIFIED, NANO, Packet
-from tests.capture.reading import contents, read
-from wiredoctor.capture import CaptureError, open_capture
+from tests.capture.reading import Opened, contents, read
+from wiredoctor.capture import CaptureError
 from wiredoctor.capture.model import MAX_TIME
 
 PACKET = st.builds(
@@ -29,10 +29,10 @@ THREE = [Packet(5_000_000 + i, bytes([i]) * (10 + i), 100) for i in range(3)]
     packets=st.lists(PACKET, max_size=20),
     order=st.sampled_from("<>"),
     magic=st.sampled_from((MICRO, NANO, MODIFIED)),
-    epoch=st.integers(1, 25),
+    block=st.integers(1, 300),
 )
-def test_round_trip(tmp_path: Path, packets: list[Packet], order: str, magic: int, epoch: int) -> None:
-    capture, columns = read(tmp_path / "x", files.pcap(packets, order, magic), epoch)
+def test_round_trip(tmp_path: Path, packets: list[Packet], order: str, magic: int, block: int) -> None:
+    capture, columns = read(tmp_path / "x", files.pcap(packets, order, magic), block=block)
     tick = 1 if magic == NANO else 1_000
     assert contents(capture, columns) == [p.data for p in packets]
     assert columns["length"].tolist() == [p.length for p in packets]
@@ -40,7 +40,7 @@ def test_round_trip(tmp_path: Path, packets: list[Packet], order: str, magic: in
     assert columns["time"].tolist() == [min(max(time, -MAX_TIME), MAX_TIME) for time in times]
     assert set(columns["link_type"].tolist()) <= {1}
     assert capture.first_time == (packets[0].ticks * tick if packets else None)
-    assert (capture.format, capture.damage, capture.link_types) == ("pcap", None, ["ETHERNET"])
+    assert (capture.records.format, capture.damage, capture.link_types) == ("pcap", None, ["ETHERNET"])
 
 
 @pytest.mark.parametrize("version", [(2, 2), (2, 3)])
@@ -96,7 +96,7 @@ def test_every_cut(tmp_path: Path) -> None:
         if count == 0 and size not in borders:
             path.write_bytes(content[:size])
             with pytest.raises(CaptureError, match=f"{path}: not one packet can be read: the file ends inside"):
-                open_capture(path)
+                Opened(path)
             continue
         capture, columns = read(path, content[:size])
         assert len(columns["time"]) == count
@@ -105,7 +105,7 @@ def test_every_cut(tmp_path: Path) -> None:
         else:
             assert f"packet {count + 1}" in (capture.damage or "")
             assert f"offset {borders[count]}" in (capture.damage or "")
-            assert capture.position == borders[count]
+            assert capture.records.position == borders[count]
 
 
 def test_damage_names_the_bytes_there_are(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import Packet
-from tests.capture.reading import contents, read
-from wiredoctor.capture import CaptureError, ClockSteps, open_capture
+from tests.capture.reading import Opened, contents, read
+from wiredoctor.capture import CaptureError, ClockSteps
 
 MAX_TIME = 2**61 - 1
 
@@ -41,8 +41,8 @@ SECTION = st.fixed_dictionaries(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
-@given(sections=st.lists(SECTION, min_size=1, max_size=3), epoch=st.integers(1, 20))
-def test_round_trip(tmp_path: Path, sections: list[dict[str, list[tuple[object, ...]]]], epoch: int) -> None:
+@given(sections=st.lists(SECTION, min_size=1, max_size=3), block=st.integers(1, 200))
+def test_round_trip(tmp_path: Path, sections: list[dict[str, list[tuple[object, ...]]]], block: int) -> None:
     """Times are compared with exact fractions."""
     out, data, times, interfaces, link_types = b"", [], [], [], []
     base = 0
@@ -65,12 +65,12 @@ def test_round_trip(tmp_path: Path, sections: list[dict[str, list[tuple[object, 
             interfaces.append(base + own)
             link_types.append(link_type)
         base += len(described)
-    capture, columns = read(tmp_path / "x", out, epoch)
-    assert (capture.format, capture.damage) == ("pcapng", None)
+    capture, columns = read(tmp_path / "x", out, block=block)
+    assert (capture.records.format, capture.damage) == ("pcapng", None)
     assert contents(capture, columns) == data
     assert columns["interface"].tolist() == interfaces
     assert columns["link_type"].tolist() == link_types
-    assert len(capture.interfaces) == base
+    assert len(capture.records.interfaces) == base
     if not times:
         assert capture.first_time is None
         return
@@ -88,13 +88,12 @@ def test_simple_packets(tmp_path: Path) -> None:
     out = files.section(order) + files.interface(order, 101, snaplen=8) + files.interface(order, 1)
     out += files.simple(order, Packet(0, b"abc", 3)) + files.enhanced(order, Packet(7_000_000, b"first", 5, 1))
     out += files.enhanced(order, Packet(7_000_004, b"second", 6, 1)) + files.simple(order, Packet(0, b"12345678", 30))
-    for epoch in (1, 2, 9):
-        capture, columns = read(tmp_path / "x", out, epoch)
-        assert contents(capture, columns) == [b"abc", b"first", b"second", b"12345678"]
-        assert columns["time"].tolist() == [0, 0, 4_000, 4_000]
-        assert columns["interface"].tolist() == [0, 1, 1, 0]
-        assert columns["length"].tolist() == [3, 5, 6, 30]
-        assert capture.first_time == 7_000_000_000
+    capture, columns = read(tmp_path / "x", out)
+    assert contents(capture, columns) == [b"abc", b"first", b"second", b"12345678"]
+    assert columns["time"].tolist() == [0, 0, 4_000, 4_000]
+    assert columns["interface"].tolist() == [0, 1, 1, 0]
+    assert columns["length"].tolist() == [3, 5, 6, 30]
+    assert capture.first_time == 7_000_000_000
 
 
 def test_records_that_are_no_packets_count_as_frames(tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ def test_every_cut(tmp_path: Path) -> None:
         if not count and size != ends[0]:
             (tmp_path / "x").write_bytes(content[:size])
             with pytest.raises(CaptureError):
-                open_capture(tmp_path / "x")
+                Opened(tmp_path / "x")
             continue
         capture, columns = read(tmp_path / "x", content[:size])
         assert len(columns["time"]) == count
@@ -165,17 +164,16 @@ def test_every_cut(tmp_path: Path) -> None:
 def test_damage_ends_reading(tmp_path: Path, order: str, broken: object, words: str) -> None:
     good = files.section(order) + files.interface(order) + files.enhanced(order, Packet(0, b"good", 4))
     later = files.enhanced(order, Packet(0, b"later", 5))
-    for epoch in (1, 100):
-        capture, columns = read(tmp_path / "x", good + broken(order) + later, epoch)  # type: ignore[operator]
-        assert contents(capture, columns) == [b"good"]
-        assert words in (capture.damage or "")
-        assert f"offset {len(good)}" in (capture.damage or "")
+    capture, columns = read(tmp_path / "x", good + broken(order) + later)  # type: ignore[operator]
+    assert contents(capture, columns) == [b"good"]
+    assert words in (capture.damage or "")
+    assert f"offset {len(good)}" in (capture.damage or "")
 
 
 def test_interface_names(tmp_path: Path) -> None:
     out = files.section("<") + files.interface("<", 113, 96, name="eth0") + files.interface("<", 1, name="lö")
     capture, _ = read(tmp_path / "x", out)
-    assert [(i.name, i.link_type, i.snaplen) for i in capture.interfaces] == [("eth0", 113, 96), ("lö", 1, 0)]
+    assert [(i.name, i.link_type, i.snaplen) for i in capture.records.interfaces] == [("eth0", 113, 96), ("lö", 1, 0)]
     assert capture.link_types == ["LINUX_SLL", "ETHERNET"]
     assert capture.packets == 0
 
@@ -187,16 +185,12 @@ def test_a_packet_without_time_stamp_is_no_step_of_the_clock(tmp_path: Path) -> 
     content = files.section("<") + files.interface("<") * 2 + b"".join(blocks)
     with_step = content + files.enhanced("<", Packet(4_000_000, b"x" * 60, 60, 0))
     for written, expected in ((content, (0, 0)), (with_step, (1, 1_000_100_000))):
-        (tmp_path / "x").write_bytes(written)
-        steps = ClockSteps()
-        with open_capture(tmp_path / "x") as capture:
-            for records in capture.epochs(3):
-                steps.watch(records)
+        steps = _clock(tmp_path, written)
         assert (steps.count, steps.worst) == expected
 
 
-@pytest.mark.parametrize("epoch", [1, 3, 100])
-def test_interfaces_and_sections_between_packets(tmp_path: Path, epoch: int) -> None:
+@pytest.mark.parametrize("block", [1, 100, 10_000])
+def test_interfaces_and_sections_between_packets(tmp_path: Path, block: int) -> None:
     """Every packet has the interface of its own section, with its link type, time and length limit."""
     order, out = "<", b""
     links = (1, 101, 113)
@@ -205,7 +199,7 @@ def test_interfaces_and_sections_between_packets(tmp_path: Path, epoch: int) -> 
         out += files.enhanced(order, Packet(10**number * number, b"", 0))
         out += files.simple(order, Packet(0, bytes(5 + number), 60)) + files.interface(order, links[(number + 1) % 3], 0)
         out += files.enhanced(order, Packet(10**6 * number, b"", 0, 1)) + files.block(order, 9, bytes(24))
-    capture, columns = read(tmp_path / "x", out, epoch)
+    capture, columns = read(tmp_path / "x", out, block=block)
     assert capture.damage is None
     assert columns["interface"].tolist() == [i + 2 * s for s in range(6) for i in (0, 0, 1, 0)]
     assert columns["link_type"].tolist() == [t for s in range(6) for t in (*[links[s % 3]] * 2, links[(s + 1) % 3], -1)]
@@ -213,28 +207,26 @@ def test_interfaces_and_sections_between_packets(tmp_path: Path, epoch: int) -> 
     assert columns["captured"].tolist() == [c for s in range(6) for c in (0, 5 + s, 0, 0)]
 
 
-@pytest.mark.parametrize("epoch", [1, 100])
 @pytest.mark.parametrize("section", [True, False])
-def test_an_interface_is_known_from_its_description_on(tmp_path: Path, epoch: int, section: bool) -> None:
+def test_an_interface_is_known_from_its_description_on(tmp_path: Path, section: bool) -> None:
     """Neither what comes later nor what another section described counts; what follows the damage is not read."""
     order = "<"
     out = files.section(order) + files.interface(order, 1) + files.enhanced(order, Packet(1, b"a", 1))
     out += files.section(order) if section else b""
     out += files.enhanced(order, Packet(2, b"b", 1, interface=0 if section else 1)) + files.interface(order, 101)
-    capture, columns = read(tmp_path / "x", out, epoch)
+    capture, columns = read(tmp_path / "x", out)
     assert len(columns["time"]) == 1
     assert f"interface {0 if section else 1} was never described" in str(capture.damage)
     assert capture.link_types == ["ETHERNET"]
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 50])
-def test_the_clock_of_each_of_many_interfaces(tmp_path: Path, epoch: int) -> None:
+def test_the_clock_of_each_of_many_interfaces(tmp_path: Path) -> None:
     """Interface k is set back k ms with its second packet; 1 ms and less is no step, nor is another interface's time."""
     order, count = "<", 20
     out = files.section(order) + b"".join(files.interface(order) for _ in range(count))
     packets = [Packet(10**9 + k * 10**6, b"", 0, k) for k in range(count)]
     packets += [Packet(10**9 + k * 10**6 - k * 1000, b"", 0, k) for k in reversed(range(count))]
-    steps = _clock(tmp_path, out + b"".join(files.enhanced(order, p) for p in packets), epoch)
+    steps = _clock(tmp_path, out + b"".join(files.enhanced(order, p) for p in packets))
     assert (steps.count, steps.worst) == (18, 19_000_000)
     assert list(steps.frames) == list(range(21, 39))
     assert [(s.frame, s.frame_before, s.time_before - s.time) for s in steps.first] == [
@@ -242,13 +234,9 @@ def test_the_clock_of_each_of_many_interfaces(tmp_path: Path, epoch: int) -> Non
     ]
 
 
-def _clock(folder: Path, content: bytes, epoch: int) -> ClockSteps:
-    (folder / "x").write_bytes(content)
-    steps = ClockSteps()
-    with open_capture(folder / "x") as capture:
-        for records in capture.epochs(epoch):
-            steps.watch(records)
-    return steps
+def _clock(folder: Path, content: bytes) -> ClockSteps:
+    capture, _ = read(folder / "x", content)
+    return capture.records.times.steps
 
 
 @pytest.mark.parametrize("short", [1, 2, 3])

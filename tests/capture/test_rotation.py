@@ -5,13 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from wiredoctor import limits
-from wiredoctor.capture.frame_files import FrameFiles
 from wiredoctor.findings import Report
 from wiredoctor.pipeline import analyze
 
@@ -59,20 +54,3 @@ def test_evidence_names_the_file_and_the_frame_in_it(tmp_path: Path) -> None:
         number, before = divmod(step.frame - 1, 7)
         assert (step.file, step.file_frame) == (f"{rotation}/trace.pcap{number or ''}", before + 1)
     assert all(step.file is None and step.file_frame is None for finding in whole.findings for step in finding.evidence)
-
-
-@given(files=st.lists(st.integers(0, 3), max_size=60), batch=st.integers(1, 7), most=st.integers(1, 9))
-def test_frames_are_located(files: list[int], batch: int, most: int) -> None:
-    """As long as there are at most so many runs, each frame is found; those after them are not."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits.FRAME_RUNS, "value", most)
-        frames = FrameFiles(4)
-        for at in range(0, len(files), batch):
-            frames.add(np.array(files[at : at + batch]))
-    runs, expected = 0, []
-    for at, file in enumerate(files):
-        runs += at == 0 or files[at - 1] != file
-        expected.append((file, files[: at + 1].count(file)) if runs <= most else None)
-    assert [frames.locate(at + 1) for at in range(len(files))] == expected
-    assert frames.locate(0) is None
-    assert frames.locate(len(files) + 1) is None

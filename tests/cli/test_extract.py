@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import wiredoctor
+from tests.capture.reading import Opened, contents, whole
 from wiredoctor import limits
 from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Addresses
-from wiredoctor.capture import open_capture
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Finding
 
@@ -42,15 +42,10 @@ def run(*words: str | Path) -> Result:
 
 def packets(path: Path) -> list[tuple[int, bytes, int]]:
     """Time since 1970 (ns), bytes and length of each packet, as our reader has them."""
-    found: list[tuple[int, bytes, int]] = []
-    with open_capture(path) as capture:
-        for records in capture.epochs():
-            c = records.columns
-            for time, offset, captured, length in zip(
-                *(c[n].tolist() for n in ("time", "offset", "captured", "length")), strict=True
-            ):
-                found.append(((capture.first_time or 0) + time, capture.buffer[offset : offset + captured], length))
-    return found
+    with Opened(path) as capture:
+        columns = whole(capture)
+        times = [(capture.first_time or 0) + time for time in columns["time"].tolist()]
+        return [*zip(times, contents(capture, columns), columns["length"].tolist(), strict=True)]
 
 
 def key(finding: Finding) -> tuple[object, ...]:

@@ -1,8 +1,7 @@
-"""From packet records to tables.PACKETS by the core, beside decode/."""
+"""From packet records to tables.PACKETS by the core."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,40 +51,22 @@ class Front:
         }
 
 
-def records_of(data: np.ndarray[Any, Any], epochs: Iterable[tuple[int, Columns]], packet: Packet) -> Iterable[Packet]:
-    """The packet in hand, filled from each of tables.RECORDS."""
+def records_of(data: np.ndarray[Any, Any], records: Columns, packet: Packet) -> Iterable[Packet]:
+    """The packet in hand, filled from each row of tables.RECORDS."""
     block = data.tobytes()
     names = ("time", "interface", "link_type", "offset", "captured", "length")
-    for first, records in epochs:
-        rows = zip(*(records[name].tolist() for name in names), strict=True)
-        for frame, (time, interface, link_type, offset, captured, length) in enumerate(rows, start=first):
-            packet.frame, packet.time, packet.interface, packet.link_type = frame, time, interface, link_type
-            packet.block, packet.block_place, packet.at, packet.end = block, 0, offset, offset + captured
-            packet.wire_length = max(captured, length)
-            yield packet
+    rows = zip(*(records[name].tolist() for name in names), strict=True)
+    for frame, (time, interface, link_type, offset, captured, length) in enumerate(rows, start=1):
+        packet.frame, packet.time, packet.interface, packet.link_type = frame, time, interface, link_type
+        packet.block, packet.block_place, packet.at, packet.end = block, 0, offset, offset + captured
+        packet.wire_length = max(captured, length)
+        yield packet
 
 
-def by_core(data: np.ndarray[Any, Any], epochs: Iterable[tuple[int, Columns]]) -> tuple[Columns, Front]:
+def by_core(data: np.ndarray[Any, Any], records: Columns) -> tuple[Columns, Front]:
     """tables.PACKETS columns of these records."""
     front = Front()
-    for packet in records_of(data, epochs, Packet()):
+    for packet in records_of(data, records, Packet()):
         if front.read(packet):
             front.recorder.write(packet, 0)
     return front.columns(), front
-
-
-def check(data: np.ndarray[Any, Any], epochs: list[tuple[int, Columns]], rows: Columns, oddities: list[Any], state: Any) -> Front:
-    """Hold the core's answer against that of decode/."""
-    columns, front = by_core(data, epochs)
-    assert list(columns) == list(rows)
-    for name, column in rows.items():
-        assert columns[name].tolist() == column.tolist(), name
-    assert front.facts() == {
-        "not analyzed": +Counter(state.not_analysed),
-        "encapsulations": +Counter(state.encapsulations),
-        "longest cut": state.longest_cut,
-        "scratch": bytes(state.scratch),
-        "limits": state.limits,
-        "oddities": oddities,
-    }
-    return front

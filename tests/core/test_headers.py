@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wiredoctor.decode.link import LINK_TYPES
 
 from tests.benchmarks.wrapping import WAYS as WRAPPED
 from tests.core.front import Front, by_core
@@ -14,6 +13,7 @@ from tests.decode.test_headers import WAYS
 from tests.decode.twins import decoded
 from wiredoctor.core.headers import LINKS
 from wiredoctor.core.packet import Packet
+from wiredoctor.decode.general_link import LINKS as GENERAL_LINKS
 from wiredoctor.tables import SCRATCH
 
 OPTIONS = b"\2\4\5\xb4\1\3\3\7\1\1\x08\x0a" + bytes(8) + b"\1\1\5\x0a" + bytes(8)
@@ -31,7 +31,7 @@ def test_every_truncation(way: str) -> None:
     decoded([Record(whole[:size], link_type) for size in cuts])
 
 
-@pytest.mark.parametrize("link_type", sorted({*LINK_TYPES, *LINKS}))
+@pytest.mark.parametrize("link_type", sorted({*GENERAL_LINKS, *LINKS}))
 def test_ones_and_zeros(link_type: int) -> None:
     """Records of any length of nothing but ones, or zeros, of all link types."""
     records = [Record(bytes([value]) * size, link_type) for value in (0, 0xFF, 0x45, 0x60) for size in range(0, 120, 3)]
@@ -42,7 +42,7 @@ def test_numbers_of_all_ones() -> None:
     """No number is taken for negative, or for another one."""
     packet = ethernet(ipv4(tcp(b"", seq=0xFFFFFFFF, ack=0xFFFFFFFF, flags=0xFF, window=0xFFFF, sport=0xFFFF, dport=0xFFFF)))
     data, columns = capture([Record(packet)])
-    rows, _ = by_core(data, [(1, columns)])
+    rows, _ = by_core(data, columns)
     assert [int(rows[n][0]) for n in ("seq", "ack", "flags", "window")] == [0xFFFFFFFF, 0xFFFFFFFF, 0xFF, 0xFFFF]
     assert [int(rows[n][0]) for n in ("source_port", "destination_port")] == [0xFFFF, 0xFFFF]
 

@@ -21,7 +21,7 @@ def test_common_encapsulations_are_not_declined(way: str) -> None:
     link_type, front = WAYS[way]
     records = [Record(front(frame), link_type) for frame in PLAIN]
     data, columns = capture(records)
-    rows, read = by_core(data, [(1, columns)])
+    rows, read = by_core(data, columns)
     assert rows["length"].tolist() == [0, 9, 1_400]
     assert read.declined == (len(PLAIN) if way in RARE else 0)
 
@@ -35,7 +35,7 @@ def test_what_is_no_tcp_is_not_declined(payload: bytes) -> None:
     ]
     frames += [ethernet(payload, kind) for kind in (0x0806, 0x88CC, 0x88E1)]
     data, columns = capture([Record(frame) for frame in frames])
-    rows, read = by_core(data, [(1, columns)])
+    rows, read = by_core(data, columns)
     assert (len(rows["frame"]), read.declined) == (0, 0)
 
 

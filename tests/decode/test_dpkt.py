@@ -1,4 +1,4 @@
-"""What dpkt reads for the general path: only when it is there, only the header, and as much as was captured."""
+"""What dpkt reads for the general decoder: only when it is there, only the header, and as much as was captured."""
 
 from __future__ import annotations
 
@@ -28,20 +28,30 @@ ORDINARY = [
     ethernet(ipv4(b"\3\3" + bytes(6) + FOUR[:36], 1)),
     ethernet(ipv6(bytes((58, 0, 5, 2, 0, 0, 1, 0)) + b"\x8f" + bytes(27), 0), 0x86DD),  # multicast listener report
 ]
-PPPOE = WAYS["PPPoE"][1]
+AUTHENTICATED = ethernet(WAYS["AH"][1])
 
 SCRIPT = """
-import sys, wiredoctor.capture as c, wiredoctor.decode as d
-with c.open_capture(sys.argv[1]) as opened:
-    for records in opened.epochs():
-        columns, _ = d.decode(opened.data, records.first_frame, records.columns, d.DecodeState())
-print(len(columns["frame"]), *sorted({"dpkt", "scapy"} & set(sys.modules)))
+import sys
+from wiredoctor.core.formats import open_records
+from wiredoctor.core.general import General
+from wiredoctor.core.headers import Headers
+from wiredoctor.core.layers import DECLINED, SEGMENT
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.records import Source
+headers, packet, segments = Headers(), Packet(), 0
+general = General(headers)
+with open(sys.argv[1], "rb") as file:
+    records = open_records(Source(file.fileno(), 0), "x")
+    while records.next(packet):
+        kind = headers.read(packet)
+        segments += (general.read(packet) if kind == DECLINED else kind) == SEGMENT
+print(segments, *sorted({"dpkt", "scapy"} & set(sys.modules)))
 """
 
 
-@pytest.mark.parametrize(("packets", "said"), [(ORDINARY, "4"), ([*ORDINARY, PPPOE], "5 dpkt")])
+@pytest.mark.parametrize(("packets", "said"), [(ORDINARY, "4"), ([*ORDINARY, AUTHENTICATED], "5 dpkt")])
 def test_imported_when_needed_only(tmp_path: Path, packets: list[bytes], said: str) -> None:
-    """Three segments and a quoted one; with PPPoE one more."""
+    """Three segments and a quoted one; with an authentication header one more."""
     out = files.section("<") + files.interface("<", 1)
     for at, packet in enumerate(packets):
         out += files.enhanced("<", files.Packet(at, packet, len(packet), 0))

@@ -9,12 +9,11 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.decode import packets
 from tests.decode.packets import Record, ethernet, ipv4, ipv6, tcp
 from tests.decode.twins import decoded, payloads
 from wiredoctor import limits
-from wiredoctor.decode import DecodeState, decode
 from wiredoctor.decode.fragments import FragmentStore
+from wiredoctor.decode.state import DecodeState
 from wiredoctor.tables import SCRATCH
 
 PAYLOAD = bytes(range(256)) * 4
@@ -38,14 +37,13 @@ def fragments6(segment: bytes, cuts: list[int], ident: int = 7) -> list[bytes]:
     cuts=st.lists(st.integers(1, 130), min_size=1, max_size=12),
     order=st.randoms(use_true_random=False),
     six=st.booleans(),
-    epoch=st.integers(1, 20),
 )
-def test_any_order(cuts: list[int], order: random.Random, six: bool, epoch: int) -> None:
-    """The row belongs to the last fragment that came, and waits over the ends of epochs."""
+def test_any_order(cuts: list[int], order: random.Random, six: bool) -> None:
+    """The row belongs to the last fragment that came."""
     pieces = (fragments6 if six else fragments4)(tcp(PAYLOAD), cuts)
     order.shuffle(pieces)
     records = [Record(ethernet(p, 0x86DD if six else 0x0800)) for p in pieces]
-    answer = decoded(records, epoch)
+    answer = decoded(records)
     rows, _, state = answer
     assert rows["frame"].tolist() == [len(pieces)]
     assert payloads(records, answer) == [PAYLOAD]
@@ -105,15 +103,11 @@ def test_store_is_bounded() -> None:
 
 
 def test_views_of_scratch_stay_valid() -> None:
-    """Somebody may hold the scratch buffer of one epoch while the next is decoded."""
+    """Somebody may hold the scratch buffer while more datagrams come into it."""
     state = DecodeState()
-    data, records = packets.capture(
-        [Record(p, 101) for p in fragments4(tcp(b"a" * 50), [3], 1) + fragments4(tcp(b"b" * 50), [3], 2)]
-    )
-    first, _ = decode(data, 1, {n: c[:2] for n, c in records.items()}, state)
+    first = state.keep(b"a" * 50)
     held = memoryview(state.scratch)
-    second, _ = decode(data, 3, {n: c[2:] for n, c in records.items()}, state)
-    for rows, letter in ((first, b"a"), (second, b"b")):
-        at = int(rows["payload"][0]) - SCRATCH
-        assert state.scratch[at : at + 50] == letter * 50
-    assert held[int(first["payload"][0]) - SCRATCH] == ord("a")
+    second = state.keep(b"b" * 50)
+    assert (first, second) == (0, 50)
+    assert bytes(state.scratch) == b"a" * 50 + b"b" * 50
+    assert bytes(held) == b"a" * 50

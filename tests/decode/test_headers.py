@@ -1,4 +1,4 @@
-"""Every way to a TCP header, from headers written as the standards draw them; both paths say the same."""
+"""Every way to a TCP header, from headers written as the standards draw them; the core and the general decoder say the same."""
 
 from __future__ import annotations
 

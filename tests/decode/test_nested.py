@@ -1,8 +1,6 @@
-"""Headers inside each other, many packets at once: made nestings, and scapy's encapsulations."""
+"""Headers inside each other: made nestings, and scapy's encapsulations."""
 
 from __future__ import annotations
-
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -20,24 +18,20 @@ from scapy.layers.ppp import HDLC, PPP, PPPoE
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
+from tests.core.front import by_core
 from tests.decode import udp as udps
 from tests.decode.nestings import CONTENT, nestings
 from tests.decode.packets import Record, capture, ethernet, ipv4, tcp
-from tests.decode.rare import WAYS as RARE
 from tests.decode.test_headers import WAYS
 from tests.decode.test_scapy import ETHERNET, FOUR, SIX, by_scapy, by_us
 from tests.decode.twins import decoded, payloads
 from tests.decode.udp import udp, vxlan
-from wiredoctor.decode import DecodeState, decode, decoding
-from wiredoctor.tables import Array, Columns
-
-Decoded = tuple[Columns, list[tuple[int, str, str]]]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(nestings(), min_size=1, max_size=20))
 def test_nestings(packets: list[tuple[int, bytes]]) -> None:
-    """However headers are nested, the innermost TCP is found, and both paths say the same (`decoded` checks)."""
+    """However headers are nested, the innermost TCP is found, by the core and by the general decoder (`decoded` checks)."""
     records = [Record(packet, link_type) for link_type, packet in packets]
     answer = decoded(records)
     assert payloads(records, answer) == [CONTENT] * len(records)
@@ -48,7 +42,7 @@ def test_nestings(packets: list[tuple[int, bytes]]) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(nestings(), st.integers(0, 90), st.lists(st.integers(0, 90 * 256 - 1), max_size=3)), max_size=12))
 def test_broken_nestings(packets: list[tuple[tuple[int, bytes], int, list[int]]]) -> None:
-    """Cut and changed anywhere: both paths say the same, and each packet is a row or counted."""
+    """Cut and changed anywhere: core and general decoder say the same, and each packet is a row or counted."""
     records: list[Record] = []
     for (link_type, whole), cut, changes in packets:
         data = bytearray(whole)
@@ -58,44 +52,28 @@ def test_broken_nestings(packets: list[tuple[tuple[int, bytes], int, list[int]]]
     decoded(records)
 
 
-def one_by_one(packet: bytes, link_type: int) -> int:
-    """How many of many such packets the general path sees."""
-    seen: list[int] = []
-
-    def count(data: Array, rows: Array, first_frame: int, records: Columns, state: DecodeState) -> Decoded:
-        seen.append(len(rows))
-        return general(data, rows, first_frame, records, state)
-
-    general = decoding.general_path
-    data, columns = capture([Record(packet, link_type)] * (decoding.FEW + 1))
-    with patch.object(decoding, "general_path", count):
-        decode(data, 1, columns, DecodeState())
-    return sum(seen)
-
-
 COMMON = [
-    "three VLAN tags", "LLC and SNAP", "PPPoE", "MPLS", "MPLS, Ethernet", "PPP", "PPP, compressed", "Cisco HDLC", "netfilter log",
-    "packet filter log", "enc", "IP in IP", "IPv6 in IPv4", "IPv4 in IPv6", "GRE", "GRE, Ethernet", "ERSPAN", "AH",
-    "hop-by-hop options", "destination options, routing", "atomic fragment", "E-tag", "backbone service tag", "ERSPAN I",
-    "ERSPAN II, a VLAN in it", "ERSPAN III", "ERSPAN III, sub-header", "GRE, NVGRE", "GRE, PPTP", "WCCP", "VXLAN", "VXLAN-GPE",
-    "VXLAN-GPE, Ethernet", "VXLAN in IPv6", "VXLAN on Linux' port", "GENEVE", "GENEVE with options", "GENEVE, IP", "GTP-U",
-    "GTP-U with a sequence number", "GTP-U with an extension header", "GRE in UDP", "L2TP", "L2TP with a length", "Aruba",
-    "radiotap", "radiotap, time and flags", "802.11, QoS", "802.11, four addresses", "Prism", "PPI", "MPLS in UDP",
-    "Ethernet in IP",
+    "three VLAN tags", "LLC and SNAP", "PPPoE", "MPLS", "MPLS, Ethernet", "PPP", "PPP, compressed", "netfilter log",
+    "packet filter log", "IP in IP", "IPv6 in IPv4", "IPv4 in IPv6", "GRE", "GRE, Ethernet", "ERSPAN", "hop-by-hop options",
+    "ERSPAN I", "ERSPAN II, a VLAN in it", "ERSPAN III", "ERSPAN III, sub-header", "GRE, NVGRE", "GRE, PPTP", "VXLAN",
+    "VXLAN in IPv6", "VXLAN on Linux' port", "GENEVE", "GENEVE with options", "GENEVE, IP", "GTP-U",
+    "GTP-U with a sequence number", "GTP-U with an extension header", "radiotap", "radiotap, time and flags", "802.11, QoS",
+    "802.11, four addresses",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("way", COMMON)
-def test_common_ways_are_read_all_at_once(way: str) -> None:
-    """The general path, which takes a packet at a time, sees none of them."""
+def test_common_ways_are_read_by_the_core(way: str) -> None:
     link_type, packet = WAYS[way]
-    assert one_by_one(packet, link_type) == 0
+    _, read = by_core(*capture([Record(packet, link_type)]))
+    assert read.declined == 0
 
 
-def test_rare_ways_go_one_by_one() -> None:
+def test_rare_ways_are_declined() -> None:
     """So that the test before this one can fail."""
-    link_type, packet = RARE["TZSP"]
-    assert one_by_one(packet, link_type) == decoding.FEW + 1
+    link_type, packet = WAYS["TZSP"]
+    _, read = by_core(*capture([Record(packet, link_type)]))
+    assert read.declined == 1
 
 
 SEGMENT = TCP(sport=40_000, dport=80, seq=77, ack=5, flags="PA", window=900, options=[("MSS", 1400)]) / Raw(CONTENT)

@@ -1,4 +1,4 @@
-"""TCP options: every layout, against a parser that reads one option after the other (the general path)."""
+"""TCP options: every layout, by the core and by the general decoder."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ PIECE = st.sampled_from((NOP, END, MSS, SCALE, PERMITTED, TIMES, sack((1, 2)), s
 @settings(deadline=None)
 @given(st.lists(st.lists(st.one_of(PIECE, st.binary(max_size=6))), max_size=30))
 def test_any_options(layouts: list[list[bytes]]) -> None:
-    """Both paths agree, whatever the options are (`decoded` compares)."""
+    """Core and general decoder agree, whatever the options are (`decoded` compares)."""
     options = [b"".join(pieces)[:40] for pieces in layouts]
     rows, _, _ = decoded([Record(ipv4(tcp(b"x", options=o)), 101) for o in options])
     assert len(rows["frame"]) == len(options)

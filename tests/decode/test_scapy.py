@@ -22,10 +22,10 @@ from scapy.layers.l2 import CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Ether
 from scapy.packet import Raw
 from scapy.utils import RawPcapReader
 
+from tests.capture.reading import Opened, whole
+from tests.core.front import by_core
 from tests.decode.packets import Record
 from tests.decode.twins import decoded, payloads
-from wiredoctor.capture import open_capture
-from wiredoctor.decode import DecodeState, decode
 from wiredoctor.tables import Columns
 
 CAPTURES = Path(__file__).parents[2] / "captures"
@@ -78,10 +78,10 @@ def recorded(path: Path) -> Iterator[Any]:
 )
 def test_recorded(name: str) -> None:
     expected = [by_scapy(p) for p in recorded(CAPTURES / name) if TCP in p]
-    with open_capture(CAPTURES / name) as opened:
-        found = [row for r in opened.epochs() for row in by_us(decode(opened.data, r.first_frame, r.columns, DecodeState())[0])]
+    with Opened(CAPTURES / name) as opened:
+        rows, _ = by_core(np.fromfile(CAPTURES / name, np.uint8), whole(opened))
     assert len(expected) > 15
-    assert found == expected
+    assert by_us(rows) == expected
 
 
 OPTIONS: list[list[tuple[str, object]]] = [
@@ -119,7 +119,7 @@ NETWORKS = {
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("tags", TAGS)
 def test_built(tags: str, network: str) -> None:
-    """Every kind of TCP option behind every kind of header; twins.both holds the general path to the same."""
+    """Every kind of TCP option behind every kind of header."""
     front = TAGS[tags].copy()
     if tags == "cooked":
         front.proto = 0x86DD if IPv6 in NETWORKS[network] else 0x0800
@@ -147,12 +147,12 @@ def test_fragments(size: int, order: int) -> None:
     """Cut up by scapy, put together by us, whatever the order in which they come."""
     segment = TCP(sport=40_000, dport=80, seq=77, options=OPTIONS[1]) / Raw(CONTENT)
     other = IP(**FOUR, id=8) / UDP() / Raw(CONTENT)
-    for whole, pieces in (
+    for datagram, pieces in (
         (IP(**FOUR, id=7) / segment, fragment(IP(**FOUR, id=7) / segment, size)),
         (IPv6(**SIX) / segment, fragment6(IPv6(**SIX) / IPv6ExtHdrFragment(id=5) / segment, size + 100)),
     ):
         records = [Record(bytes(p), 101) for p in [*pieces[::order], *fragment(other, size)]]
         answer = decoded(records)
         assert len(pieces) > 2
-        assert by_us(answer[0]) == [by_scapy(type(whole)(bytes(whole)))]
+        assert by_us(answer[0]) == [by_scapy(type(datagram)(bytes(datagram)))]
         assert payloads(records, answer) == [CONTENT]

@@ -1,4 +1,4 @@
-"""The fast path against others that know nothing of it: dpkt, tshark, and the general path on real and broken captures."""
+"""The core against others that know nothing of it: dpkt, tshark, and the general decoder on real and broken captures."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import subprocess
 from pathlib import Path
 
 import dpkt
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.capture import files
+from tests.capture.reading import Opened, whole
+from tests.core.front import by_core
 from tests.decode import rare
 from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp, vlan
 from tests.decode.test_headers import WAYS
 from tests.decode.twins import both, decoded
 from wiredoctor import limits
-from wiredoctor.capture import CaptureError, open_capture
-from wiredoctor.decode import DecodeState, decode
+from wiredoctor.capture import CaptureError
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
@@ -75,28 +77,27 @@ def test_against_tshark(tmp_path: Path) -> None:
     fields = ("frame.number", "tcp.srcport", "tcp.seq_raw", "tcp.ack_raw", "tcp.window_size_value", "tcp.len")
     command = ["tshark", "-n", "-r", str(path), "-Y", "tcp.stream", "-T", "fields", *(x for f in fields for x in ("-e", f))]
     seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    with open_capture(path) as opened:
-        records = next(opened.epochs())
-        rows, _ = decode(opened.data, records.first_frame, records.columns, DecodeState())
+    with Opened(path) as opened:
+        rows, _ = by_core(np.fromfile(path, np.uint8), whole(opened))
     ours = zip(*(rows[n].tolist() for n in ("frame", "source_port", "seq", "ack", "window", "length")), strict=True)
     assert [tuple(map(int, line.split("\t"))) for line in seen.splitlines()] == list(ours)
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not there")
-def test_both_paths_agree_on_real_captures() -> None:
+def test_both_agree_on_real_captures() -> None:
     compared = 0
     for line in (CORPUS / "oracle.jsonl").read_text().splitlines():
         entry = json.loads(line)
         if entry["bytes"] > 400_000:
             continue
         try:
-            opened = open_capture(CORPUS / "files" / entry["path"])
+            opened = Opened(CORPUS / "files" / entry["path"])
         except CaptureError:
             continue
         with opened:
-            epochs = [(r.first_frame, r.columns) for r in opened.epochs(500)]
-            if epochs:
-                both(opened.data, epochs)
+            records = whole(opened)
+            if opened.packets:
+                both(np.frombuffer(opened.records.source.read(0, 1 << 30), np.uint8), records)
                 compared += 1
     assert compared > 2_000
 
@@ -122,7 +123,7 @@ def _changed(packet: bytes, changes: list[tuple[int, int]]) -> bytes:
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.one_of(BROKEN, st.tuples(LINK_TYPES, st.binary(max_size=90))), max_size=15), st.integers(0, 3_000))
 def test_anything_decodes(packets: list[tuple[int, bytes]], more: int) -> None:
-    """Broken headers and noise never raise, both paths say the same, and every packet is a row or counted (`decoded` checks)."""
+    """Broken headers and noise never raise; both say the same, and every packet is a row or counted (`decoded` checks)."""
     rows, _, _ = decoded([Record(data, link_type, len(data) + more) for link_type, data in packets])
     assert (rows["captured"] <= rows["length"]).all()
     assert (rows["captured"] >= 0).all()
@@ -130,6 +131,6 @@ def test_anything_decodes(packets: list[tuple[int, bytes]], more: int) -> None:
 
 def test_oddities_are_bounded() -> None:
     broken = Record(ipv4(tcp(b"abc", offset=1)), 101)
-    rows, oddities, _ = decoded([broken] * (limits.ODDITIES.value + 50), epoch=10_000)
+    rows, oddities, _ = decoded([broken] * (limits.ODDITIES.value + 50))
     assert len(rows["frame"]) == limits.ODDITIES.value + 50
     assert len(oddities) == limits.ODDITIES.value

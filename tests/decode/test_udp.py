@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.core.front import by_core
 from tests.decode import udp
 from tests.decode.packets import Record, capture, ethernet, ipv4, tcp
 from tests.decode.twins import decoded, payloads
 from tests.decode.udp import GTP_U, INSIDE, L2TP, NO_TUNNEL, VXLAN, gtp, l2tp, vxlan
 from wiredoctor import limits
-from wiredoctor.decode import DecodeState, decode, decoding
-from wiredoctor.tables import Array, Columns
 
 
 def _datagram(inside: bytes, port: int, ident: int = 7) -> bytes:
@@ -75,12 +74,11 @@ def _fragments(payload: bytes, ident: int, at: int = 40) -> list[Record]:
     ]
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3, 1_000])
-def test_fragments_of_a_tunnel_are_put_together(epoch: int) -> None:
+def test_fragments_of_a_tunnel_are_put_together() -> None:
     tunnel = _fragments(udp.udp(vxlan(ethernet(ipv4(tcp(b"x" * 60)))), VXLAN), 1)
     ordinary = _fragments(udp.udp(bytes(150), 53), 2)
     records = [r for pair in zip(tunnel, ordinary, strict=True) for r in pair]
-    answer = decoded(records, epoch)
+    answer = decoded(records)
     assert payloads(records, answer) == [b"x" * 60]
     assert answer[0]["frame"].tolist() == [2 * len(tunnel) - 1]
     assert dict(answer[2].not_analysed) == {"IP fragment waiting for others": len(tunnel) - 1, "UDP": len(ordinary)}
@@ -89,25 +87,13 @@ def test_fragments_of_a_tunnel_are_put_together(epoch: int) -> None:
 def test_known_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits.TUNNELS, "value", 3)
     firsts = [_fragments(udp.udp(vxlan(bytes(60)), VXLAN), ident)[0] for ident in range(10)]
-    assert len(decoded(firsts, 4)[2].tunnels) == 3
+    assert len(decoded(firsts)[2].tunnels) == 3
 
 
-def test_other_udp_stays_on_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole or in fragments, the general path sees none of it."""
-    seen: list[int] = []
-
-    def count(
-        data: Array, rows: Array, first_frame: int, records: Columns, state: DecodeState
-    ) -> tuple[Columns, list[tuple[int, str, str]]]:
-        seen.append(len(rows))
-        return general(data, rows, first_frame, records, state)
-
-    general = decoding.general_path
-    monkeypatch.setattr(decoding, "general_path", count)
+def test_other_udp_is_not_declined() -> None:
+    """Whole or in fragments, the general decoder sees none of it."""
     records = [Record(_datagram(bytes(50), 443), 101), *_fragments(udp.udp(bytes(150), 53), 2)]
-    data, columns = capture(records)
-    decode(data, 1, columns, DecodeState())
-    assert not seen
-    data, columns = capture([*records, Record(_datagram(vxlan(ethernet(udp.FOUR)), VXLAN), 101)])
-    rows, _ = decode(data, 1, columns, DecodeState())
-    assert (seen, len(rows["frame"])) == ([1], 1)
+    rows, read = by_core(*capture(records))
+    assert (len(rows["frame"]), read.declined) == (0, 0)
+    first = _fragments(udp.udp(vxlan(bytes(60)), VXLAN), 3)[0]
+    assert by_core(*capture([*records, first]))[1].declined == 1

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.core.front import by_core
 from tests.decode.packets import Record, capture, tcp
 from tests.decode.twins import decoded, payloads
 from tests.decode.wifi import AGGREGATE, QOS, SNAP, frame, radiotap, subframe
-from wiredoctor.decode import DecodeState, decode, decoding
 
 
 def test_an_aggregate_gives_its_first_frame_and_a_limit() -> None:
@@ -45,10 +43,8 @@ def test_addresses_tell_copies_apart() -> None:
     assert first == third != second
 
 
-def test_what_has_no_data_stays_on_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_no_data_is_not_declined() -> None:
     frames = [b"\x80\0" + bytes(40), b"\xd4\0" + bytes(8), frame(kind=0xC8, extra=QOS), frame(flags=0x41)]
-    monkeypatch.delattr(decoding, "general_path")
-    state = DecodeState()
-    data, columns = capture([Record(f, 105) for f in frames] + [Record(radiotap(f), 127) for f in frames])
-    decode(data, 1, columns, state)
-    assert sorted(state.not_analysed.values()) == [2, 2, 2, 2]
+    _, read = by_core(*capture([Record(f, 105) for f in frames] + [Record(radiotap(f), 127) for f in frames]))
+    assert read.declined == 0
+    assert sorted(read.facts()["not analyzed"].values()) == [2, 2, 2, 2]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.capture.reading import Opened, contents, whole
 from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file
-from wiredoctor.capture import open_capture
 from wiredoctor.capture.model import NO_PACKET
 from wiredoctor.report import pcapng
 
@@ -76,10 +76,10 @@ def _check_comments(report: Report, data: bytes) -> None:
 
 
 def _packets(path: Path) -> Iterator[Packet]:
-    with open_capture(str(path)) as capture:
-        for records in capture.epochs():
-            names = ("time", "length", "interface", "offset", "captured")
-            for time, length, interface, offset, captured in zip(*(records.columns[n].tolist() for n in names), strict=True):
-                link = capture.interfaces[interface].link_type
-                link = _NO_LINK if link == NO_PACKET else link
-                yield Packet((capture.first_time or 0) + time, length, link, capture.buffer[offset : offset + captured])
+    with Opened(path) as capture:
+        columns = whole(capture)
+        names = ("time", "length", "interface")
+        rows = zip(*(columns[name].tolist() for name in names), contents(capture, columns), strict=True)
+        for time, length, interface, data in rows:
+            link = capture.records.interfaces[interface].link_type
+            yield Packet((capture.first_time or 0) + time, length, _NO_LINK if link == NO_PACKET else link, data)

@@ -35,7 +35,7 @@ def grow(harness: str) -> int:
 
 
 def seeds(harness: str) -> Iterator[bytes]:
-    if harness in ("capture", "whole"):
+    if harness in ("capture", "core", "whole"):
         yield from _captures()
     elif harness == "decode":
         yield from _packets()

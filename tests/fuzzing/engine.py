@@ -18,10 +18,10 @@ from tests.fuzzing import corpora, found, mutators, tokens
 from tests.fuzzing.guard import Trouble, cpu_seconds, peak_megabytes, tried
 from tests.fuzzing.harnesses import HARNESSES
 
-OF_FILES = ("capture", "whole")
+OF_FILES = ("capture", "core", "whole")
 """Harnesses whose inputs are capture files: those are changed by what knows what a capture is."""
 
-LONGEST = {"capture": 1 << 16, "whole": 1 << 16, "decode": 1 << 14, "tcp": 600, "http": 2_000, "parsers": 4_096}
+LONGEST = {"capture": 1 << 16, "core": 1 << 16, "whole": 1 << 16, "decode": 1 << 14, "tcp": 600, "http": 2_000, "parsers": 4_096}
 """Bytes of an input: many short ones find more than few long ones."""
 
 

@@ -49,23 +49,23 @@ class OpenFiles:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self._plain: OrderedDict[CaptureFile, BinaryIO] = OrderedDict()
-        self._spools: OrderedDict[CaptureFile, Spooled] = OrderedDict()
+        self._plain: OrderedDict[object, BinaryIO] = OrderedDict()
+        self._spools: OrderedDict[object, Spooled] = OrderedDict()
 
     def plain(self, one: CaptureFile) -> BinaryIO:
         """Return a file as it is. Raise OSError, also if it is not the one that it was."""
-        found = self._plain.get(one)
+        found = self._plain.get(one.key)
         if found is None:
             found = one.reopen()
             while len(self._plain) >= OPEN:
                 self._plain.popitem(last=False)[1].close()
-            self._plain[one] = found
-        self._plain.move_to_end(one)
+            self._plain[one.key] = found
+        self._plain.move_to_end(one.key)
         return found
 
     def spool(self, one: CaptureFile) -> Spooled:
         """Return the temporary file with what a compressed file holds. It exists as long as something refers to it."""
-        found = self._spools.get(one)
+        found = self._spools.get(one.key)
         if found is None:
             found = self._make_spool(one)
             if found.cut is not None and self._spools:
@@ -74,18 +74,18 @@ class OpenFiles:
                 self._spools.clear()
                 found = self._make_spool(one)
             _check_descriptors(found.file.fileno(), one.name)
-            self._spools[one] = found
+            self._spools[one.key] = found
             while len(self._spools) > OPEN or (len(self._spools) > 2 and self._kept_bytes() > _KEPT):
                 self._spools.popitem(last=False)
-        self._spools.move_to_end(one)
+        self._spools.move_to_end(one.key)
         return found
 
     def forget(self, files: Sequence[CaptureFile]) -> None:
         """Close these files."""
         for one in files:
-            if (file := self._plain.pop(one, None)) is not None:
+            if (file := self._plain.pop(one.key, None)) is not None:
                 file.close()
-            self._spools.pop(one, None)
+            self._spools.pop(one.key, None)
 
     def _make_spool(self, one: CaptureFile) -> Spooled:
         with one.reopen() as source:
@@ -107,6 +107,8 @@ class CaptureFile:
         self.compression: str | None = None
         self.state: FileState | None = None
         """Of a file that can be opened again."""
+        self.key = object()
+        """Names it among the open files: if those referred to it, which refers to them, they would stay open for a while."""
         self._opened = opened
         self._content: Content | None = None
         """Of a file that cannot."""

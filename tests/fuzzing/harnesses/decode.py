@@ -1,19 +1,18 @@
-"""Link types and bytes of packets, through the decoder: both paths agree, and epochs and shares do not matter."""
+"""Link types and bytes of packets: the core and the general decoder agree on them, and shares do not matter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-import numpy as np
-
+from tests.core.front import Front, records_of
 from tests.decode.packets import Record, capture
-from tests.decode.twins import both, decoded
+from tests.decode.twins import decoded
 from tests.fuzzing.capturefile import Recorded
 from tests.fuzzing.choices import Choices
 from tests.fuzzing.guard import must
 from tests.fuzzing.mutators import LINK_TYPES
-from wiredoctor.decode import Shares
+from wiredoctor.core.flows import Share
+from wiredoctor.core.packet import Packet, key_of, reverse
 from wiredoctor.tables import SCRATCH
 
 MOST = 60
@@ -21,18 +20,18 @@ MOST = 60
 
 
 def run(data: bytes) -> None:
-    """A byte for the epochs; then per packet the link type, what it is longer on the wire than in the file, and its bytes."""
+    """Per packet the link type, what it is longer on the wire than in the file, and its bytes."""
     choices = Choices(data)
-    epoch, records = choices.one((1_000, 1, 3)), list[Record]()
+    records: list[Record] = []
     while choices and len(records) < MOST:
         link_type, more, size = choices.one(LINK_TYPES), choices.byte(), choices.whole(2)
         content = choices.bytes(size % 2_048)
         records.append(Record(content, link_type, len(content) + more * more))
     if records:
-        check(records, epoch)
+        check(records)
 
 
-def check(records: list[Record], epoch: int) -> None:
+def check(records: list[Record]) -> None:
     """What must hold of these packets."""
     answer = decoded(records)
     rows, oddities, state = answer
@@ -46,42 +45,24 @@ def check(records: list[Record], epoch: int) -> None:
     must((begins | scratch | (rows["captured"] == 0)).all(), "payload lies in its packet")
     must(all(1 <= frame <= len(records) for frame, _, _ in oddities), "oddities are of packets")
     must(all(what.isprintable() for _, _, what in oddities), "oddities are told in words", oddities[:3])
-    if epoch < len(records):
-        starts = range(0, len(records), epoch)
-        parts, odd, other = both(file, [(at + 1, {n: c[at : at + epoch] for n, c in columns.items()}) for at in starts])
-        _same(rows, parts, "in epochs")
-        must(
-            odd == oddities and other.not_analysed == state.not_analysed, "what was odd does not depend on epochs", odd, oddities
-        )
-    _check_shares(rows)
+    _check_shares(records)
 
 
-def _check_shares(rows: Any) -> None:
-    """Two processes have all the rows between them, and both directions of a connection in one."""
-    halves = Shares(2).rows(rows)
-    must(sorted(np.concatenate(halves).tolist()) == list(range(len(rows["frame"]))), "every row is in one share")
-    ends = [{tuple(sorted(e)) for e in zip(*_ends(rows, half), strict=True)} for half in halves]
-    must(not ends[0] & ends[1], "a connection is in one share", list(ends[0] & ends[1])[:2])
-
-
-def _ends(rows: Any, some: Any) -> tuple[list[Any], list[Any]]:
-    columns = {name: rows[name][some].tolist() for name in (*_SOURCE, *_DESTINATION)}
-    source, destination = (list(zip(*(columns[n] for n in names), strict=True)) for names in (_SOURCE, _DESTINATION))
-    return source, destination
-
-
-_SOURCE = ("source_high", "source_low", "source_port")
-_DESTINATION = ("destination_high", "destination_low", "destination_port")
-
-
-def _same(expected: Any, seen: Any, how: str) -> None:
-    for name, column in expected.items():
-        must(column.tolist() == seen[name].tolist(), f"packets.{name} is the same {how}", column.tolist(), seen[name].tolist())
+def _check_shares(records: list[Record]) -> None:
+    """Two processes have all packets between them, and both directions of a connection in one."""
+    front, shares, owner = Front(), (Share(0, 2), Share(1, 2)), dict[bytes, int]()
+    for packet in records_of(*capture(records), Packet()):
+        if front.read(packet):
+            owners = [share.number for share in shares if share.has(packet)]
+            must(len(owners) == 1, "every packet is in one share", owners)
+            key = key_of(packet)
+            here = all(owner.setdefault(one, owners[0]) == owners[0] for one in (key, reverse(key)))
+            must(here, "a connection is in one share", key)
 
 
 def seed(packets: Iterable[Recorded]) -> bytes:
     """The input that stands for these packets."""
-    out = [b"\0"]
+    out: list[bytes] = []
     for p in packets:
         if p.link_type in LINK_TYPES:
             content = p.data[:2_047]
