@@ -67,6 +67,7 @@ NAMED_ERSPAN: Final = 1 << 14
 NAMED_VXLAN: Final = 1 << 16
 NAMED_GENEVE: Final = 1 << 17
 NAMED_GTP: Final = 1 << 18
+NAMED_L2TP: Final = 1 << 20
 NAMED_IP_IN_IP: Final = 1 << 11
 """Bits of encapsulations, as in decode.names."""
 

@@ -24,6 +24,7 @@ from wiredoctor.core.layers import (
     NAMED_GENEVE,
     NAMED_GRE,
     NAMED_GTP,
+    NAMED_L2TP,
     NAMED_VXLAN,
     NFLOG,
     NOT_GRE,
@@ -47,7 +48,14 @@ VXLAN_PORT: Final = 4789
 LINUX_VXLAN_PORT: Final = 8472
 GENEVE_PORT: Final = 6081
 GTP_PORT: Final = 2152
+L2TP_PORT: Final = 1701
 LEAST_TUNNEL: Final = 1701
+L2TP_CONTROL: Final = 0x8000
+L2TP_LENGTH: Final = 0x4000
+L2TP_SEQUENCE: Final = 0x0800
+L2TP_OFFSET: Final = 0x0200
+L2TP_RESERVED: Final = 0x34F0
+L2TP_VERSION: Final = 0x000F
 
 
 def step(layers: Layers, block: bytes, header: i64) -> i64:
@@ -166,6 +174,8 @@ def udp(layers: Layers, block: bytes) -> i64:
         return DECLINED
     layers.at += 8
     layers.restrict(size - 8)
+    if port == L2TP_PORT:
+        return l2tp(layers, block)
     if not layers.has(8):
         return layers.refuse(UDP_PROTOCOL)
     if port == GENEVE_PORT:
@@ -235,13 +245,40 @@ def gtp(layers: Layers, block: bytes) -> i64:
     return layers.refuse(UDP_PROTOCOL)
 
 
+def l2tp(layers: Layers, block: bytes) -> i64:
+    """RFC 2661 section 3.1: data messages, which carry PPP."""
+    layers.names |= NAMED_L2TP
+    if not layers.has(6):
+        return layers.refuse(UDP_PROTOCOL)
+    at = layers.at
+    flags = u16(block, at)
+    if flags & L2TP_VERSION != 2 or flags & (L2TP_CONTROL | L2TP_RESERVED):
+        return layers.refuse(UDP_PROTOCOL)
+    ids = at + 2
+    size: i64 = 6
+    if flags & L2TP_LENGTH:
+        ids += 2
+        size += 2
+    if flags & L2TP_SEQUENCE:
+        size += 4
+    if not layers.has(size + 2 if flags & L2TP_OFFSET else size):
+        return layers.refuse(UDP_PROTOCOL)
+    if flags & L2TP_LENGTH:
+        layers.restrict(u16(block, at + 2))
+    layers.passed(u32(block, ids))
+    layers.at += size
+    if flags & L2TP_OFFSET:
+        layers.at += 2 + u16(block, at + size)
+    return PPP
+
+
 def is_tunnel(port: i64) -> bool:
     """Return whether UDP to or from this port may be a tunnel."""
     if port < LEAST_TUNNEL:
         return False
-    return port in (VXLAN_PORT, GENEVE_PORT, GTP_PORT, LINUX_VXLAN_PORT) or is_rare_tunnel(port)
+    return port in (VXLAN_PORT, GENEVE_PORT, GTP_PORT, LINUX_VXLAN_PORT, L2TP_PORT) or is_rare_tunnel(port)
 
 
 def is_rare_tunnel(port: i64) -> bool:
     """Return whether UDP to or from this port may be a tunnel that only decode/ reads."""
-    return port in (1701, 3544, 4341, 4754, 4790, 5072, 5247, 6635, 37008)
+    return port in (3544, 4341, 4754, 4790, 5072, 5247, 6635, 37008)
