@@ -19,6 +19,9 @@ _KEYS = (
     r"|reset|recover|confirm|verif|activat|invit|unsub|opt[_-]*out|link|login"
 )
 
+_NAMELESS = "(?:^|&)[^=&]*(?:&|$)"
+"""A part of a query without `=`."""
+
 _Masks = dict[str, Callable[[str], str]]
 
 _OF_REQUEST: _Masks = {"method": masked_method, "target": masked_target, "host": masked_host, "referer": masked_target}
@@ -60,10 +63,17 @@ def _each(mask: Callable[[str], str], texts: pl.Series) -> pl.Series:
     return texts.replace(changed) if changed else texts
 
 
+def _query(query: pl.Series) -> pl.Series:
+    """Queries with `*` for each value, and for what has no name. To replace without a group takes a quarter of the time."""
+    if query.str.contains(_NAMELESS).any():
+        return query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")
+    return query.str.replace_all("=[^&]*", "=*")
+
+
 def _targets(texts: pl.Series) -> pl.Series:
     """Plain targets by expressions, the others by `masked_target` itself."""
     path, query = texts.str.splitn("?", 2).struct.unnest().get_columns()
-    result = path + ("?" + query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")).fill_null("")
+    result = path + ("?" + _query(query)).fill_null("")
     special = (~texts.str.contains(_PLAIN) | texts.str.contains(_KEYS)).fill_null(value=False)
     if not special.any():
         return result

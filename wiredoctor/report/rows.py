@@ -74,9 +74,11 @@ def schema(table: str) -> pl.Schema:
 def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], columns: list[pl.Expr], text: Text) -> None:
     """The rows of a batch, sorted among themselves so that most of them leave the spool in long runs."""
     place = pl.Series("capture", [c.file for c in report.captures], dtype=pl.String).unique(maintain_order=True).to_frame()
-    ordered = batch.join(place.with_row_index(_CAPTURE_ORDER), on="capture", how="left").sort(
-        _CAPTURE_ORDER, *keys, nulls_last=True
-    )
+    if place.height == 1:
+        placed = batch.with_columns(pl.lit(0).alias(_CAPTURE_ORDER))
+    else:
+        placed = batch.join(place.with_row_index(_CAPTURE_ORDER), on="capture", how="left")
+    ordered = placed.sort(_CAPTURE_ORDER, *keys, nulls_last=True)
     first = ordered.get_column(_CAPTURE_ORDER).cast(pl.Int64).fill_null(place.height).to_numpy()
     second, third = ordered.get_column(keys[0]).to_numpy(), ordered.get_column(keys[-1]).cast(pl.Int64).to_numpy()
     lines.add((first, second, third), text(ordered.select(columns)))
