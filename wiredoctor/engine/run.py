@@ -64,9 +64,11 @@ class Analysis:
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
             batch_packets = min(batch_packets, SEGMENTS_AT_ONCE)
-        while self.core.run(batch_packets):
+        # the rest is judged with what the end decides
+        while self.core.run(batch_packets) == batch_packets:
             self.found.append(judge(self._find()))
             progress(min(self.records.position / size, 1.0))
+        progress(1.0)
         self.finish(judge)
 
     def finish(self, judge: Callable[[Found], Found]) -> None:
