@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from tests.core.feeding import Memory
 from tests.ladders import Packet, ladder_packets, to_pcap
+from wiredoctor.core.alarms import FEWEST_ALARMS
 from wiredoctor.core.connection import GONE
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.formats import open_records
-from wiredoctor.core.http import FEWEST_ALARMS
 from wiredoctor.core.loop import Core
 from wiredoctor.core.pairing import Conversation
 from wiredoctor.limits import Met
@@ -41,8 +41,9 @@ def test_alarms_of_connections_that_are_over_are_forgotten() -> None:
     core = analyzed(reused(2 * FEWEST_ALARMS))
     assert core.flows.count == 1
     assert core.http.exchanges.rows.count == 2 * FEWEST_ALARMS
-    assert len(core.http.alarms) <= FEWEST_ALARMS
-    assert core.http.alarms[-1][2].number == 2 * FEWEST_ALARMS - 1
+    alarms = core.http.alarms
+    assert alarms.pending() <= FEWEST_ALARMS
+    assert alarms.queue[-1].conversation.number == 2 * FEWEST_ALARMS - 1
 
 
 def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:

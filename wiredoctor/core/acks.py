@@ -97,7 +97,7 @@ def add_round_trips(first: i64, second: i64) -> i64:
     return min(max(first, 0), LONGEST) + min(max(second, 0), LONGEST)
 
 
-def announce_window(own: Side, peer: Side, peer_mss: i64, packet: Packet, segment: Segment) -> None:
+def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
     """Set what a packet says of its sender's window: updates, duplicate ACKs (RFC 5681 section 2), no room for a full
     segment."""
     segment.window_update = segment.duplicate_ack = segment.widens_window = False
@@ -109,13 +109,13 @@ def announce_window(own: Side, peer: Side, peer_mss: i64, packet: Packet, segmen
     sent = peer.highest
     if sent == NEVER:
         sent = own.acknowledged
-    raised = own.edge != NEVER and edge > own.edge and own.edge - sent < peer_mss
+    raised = own.edge != NEVER and edge > own.edge and own.edge - sent < segment.peer_mss
     segment.widens_window = raised and packet.window > own.window
     if segment.pure_ack:
         segment.window_update = raised or segment.acked_bytes <= 0
         in_flight = peer.highest > own.acknowledged
         segment.duplicate_ack = segment.acked_bytes <= 0 and packet.window == own.window and in_flight
-    if edge != NEVER and edge - sent < peer_mss:
+    if edge != NEVER and edge - sent < segment.peer_mss:
         own.short_window_frame = packet.frame
     own.edge = edge
     own.window = packet.window

@@ -164,6 +164,12 @@ def continue_burst(
         reader.burst = None
 
 
+def write_last(http: Http, reader: Reader) -> None:
+    """Write a row of the burst that may have gone on."""
+    if reader.burst is not None:
+        write_burst(http, reader, reader.burst)
+
+
 def write_burst(http: Http, reader: Reader, burst: Burst) -> None:
     """Write a row of `bursts`, if somebody wants them."""
     rows = http.bursts

@@ -12,12 +12,12 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 
-def follow_window(own: Side, peer_mss: i64, packet: Packet, segment: Segment, least: i64) -> None:
+def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Close or open the window that a packet announces."""
     if packet.flags & (ACK | RST | SYN) != ACK:
         return
     is_zero = packet.window == 0
-    is_short = is_zero or (segment.window < peer_mss and segment.window != NEVER)
+    is_short = is_zero or (segment.window < segment.peer_mss and segment.window != NEVER)
     waits = own.waits
     if not is_short and (waits is None or waits.short_window is None):
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mypy_extensions import i64
 
 from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.connection import Side
 from wiredoctor.core.exchanges import SECOND
 from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
 from wiredoctor.core.segment import FOREVER, NEVER
@@ -106,6 +107,8 @@ def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None
     """End what is open as far as it had begun by the deadline; a direction that was not closed by then stays open, unless
     the deadline is FOREVER: then it ends by `last_reason`."""
     talk.clock = clock
+    if is_settled(talk):
+        return
     flush(talk)
     write_known(talk)
     client = max(talk.client, 0)
@@ -124,6 +127,23 @@ def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None
         talk.believe_faults()
     forget_ended(talk)
     talk.is_forced = False
+
+
+def is_settled(talk: Conversation) -> bool:
+    """Return whether nothing is open, and nothing that was sent is missing."""
+    if talk.oldest is not None or talk.waiting is not None or talk.doubted is not None:
+        return False
+    return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
+
+
+def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
+    """Return whether a direction has nothing under way, and nothing before its FIN is missing."""
+    if reader.message is not None or reader.partial is not None or reader.waits:
+        return False
+    if reader.stream.waiting is not None or reader.stream.held is not None:
+        return False
+    close = side.close
+    return reader.mode == OFF or close is None or talk.reached(reader.direction) >= close.fin_offset
 
 
 def forget_ended(talk: Conversation) -> None:

@@ -6,13 +6,11 @@ The way of a packet: `Http.read` finds the conversation of its connection (pairi
 
 from __future__ import annotations
 
-import heapq
-from typing import Final
-
 from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core import bursts, endings
+from wiredoctor.core.alarms import Alarms
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.exchanges import CLOSE, EXCHANGE, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
@@ -25,8 +23,6 @@ from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range
 from wiredoctor.limits import Met
-
-FEWEST_ALARMS: Final = 1_024
 
 
 class Http:
@@ -46,12 +42,7 @@ class Http:
         self.bursts: Rows | None = Rows(len(bursts.COLUMNS)) if with_bursts else None
         self.most_requests: i64 = limits.PIPELINED.value
         self.longest_text: i64 = limits.TEXT.value
-        self.alarms: list[tuple[int, int, Conversation]] = []
-        """When conversations wake, a heap."""
-        self.most_alarms: i64 = FEWEST_ALARMS
-        """How many there may be before they are looked through."""
-        self.next_alarm: i64 = FOREVER
-        self.count: i64 = 0
+        self.alarms: Alarms = Alarms()
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
         """Read a packet after TCP has described it, and fill in segment.part."""
@@ -70,26 +61,11 @@ class Http:
 
     def pass_time(self, clock: i64) -> None:
         """Do what time decides, before a packet is read or when no packet comes."""
-        while self.alarms and self.alarms[0][0] <= clock:
-            conversation = heapq.heappop(self.alarms)[2]
+        conversation = self.alarms.take(clock)
+        while conversation is not None:
             if not conversation.is_over:
                 endings.wake(conversation, clock)
-        self.next_alarm = self.alarms[0][0] if self.alarms else FOREVER
-
-    def add_alarm(self, time: i64, conversation: Conversation) -> None:
-        """Have a conversation woken at `time`."""
-        if len(self.alarms) >= self.most_alarms:
-            self.forget_alarms()
-        self.count += 1
-        heapq.heappush(self.alarms, (time, self.count, conversation))
-        if time < self.next_alarm:
-            self.next_alarm = time
-
-    def forget_alarms(self) -> None:
-        """Forget the alarms of connections that are over, and those that an earlier one replaced."""
-        self.alarms = [alarm for alarm in self.alarms if alarm[0] == alarm[2].wakes_at and not alarm[2].is_over]
-        heapq.heapify(self.alarms)
-        self.most_alarms = max(FEWEST_ALARMS, 2 * len(self.alarms))
+            conversation = self.alarms.take(clock)
 
     def retire(self, connection: Connection, clock: i64) -> None:
         """End what is open on a connection for which no packet will come any more, and free its state."""
@@ -108,8 +84,8 @@ class Http:
         if NEVER < conversation.deadline <= clock:
             endings.end_at_deadline(conversation, clock)
         endings.end(conversation, reason, FOREVER, clock)
-        for reader in (conversation.first, conversation.second):
-            if reader.burst is not None:
-                bursts.write_burst(self, reader, reader.burst)
+        if self.bursts is not None:
+            bursts.write_last(self, conversation.first)
+            bursts.write_last(self, conversation.second)
         conversation.take_apart()
         self.keeping.forget(conversation)

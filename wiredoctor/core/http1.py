@@ -153,7 +153,7 @@ class Reader:
             return
         at = found.place(self.pos)
         stop = found.place(found.end)
-        heads = self.talk().heads
+        heads = self.talk().http.heads
         if self.kind == RESPONSE or (self.kind < 0 and found.block[at : at + 5] == b"HTTP/"):
             head = heads.read_response(found.block, at, stop)
         else:
@@ -237,7 +237,7 @@ class Reader:
     def parse_head(self, found: Range, data: bytes, begin: i64) -> None:
         """Read a complete head that is not plain, or is in several pieces."""
         is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
-        head = self.talk().heads.parse(data, is_response)
+        head = self.talk().http.heads.parse(data, is_response)
         if head is None:
             partial = self.partial
             if partial is not None:
@@ -251,7 +251,7 @@ class Reader:
     def begin_message(self, found: Range, head: Head, begin: i64, data: bytes) -> None:
         """Begin the message of a complete head; `data` are its bytes, unless it lies in the range as it is."""
         talk = self.talk()
-        heads = talk.heads
+        heads = talk.http.heads
         size = heads.size
         kind: i64 = REQUEST
         if head.status >= 0:
@@ -404,16 +404,16 @@ class Reader:
             return
         line, newline, _ = partial.join().partition(b"\n")
         talk = self.talk()
-        head = talk.heads.parse(line + newline, False)
+        head = talk.http.heads.parse(line + newline, False)
         if head is None:
             return
-        message = self.message_of(partial, head, talk.heads.target, message_id(talk.number, self.count, self.direction))
+        message = self.message_of(partial, head, talk.http.heads.target, message_id(talk.number, self.count, self.direction))
         exchange = self.announced = talk.add_exchange(message, partial.rtt_own, partial.rtt_peer)
         talk.append_waiting(exchange)
 
     def message_of(self, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
         """Return a message of which only the beginning of the head is there."""
-        message = Message(number, head, target, self.talk().heads.length)
+        message = Message(number, head, target, self.talk().http.heads.length)
         message.begin, message.offset = partial.offset, partial.wire_offset
         message.frame = message.last_frame = partial.frame
         message.start = message.end_time = partial.time
@@ -429,11 +429,11 @@ class Reader:
         if partial.has_line:
             data = data[: data.rfind(b"\n") + 1]
         is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
-        head = talk.heads.parse(data, is_response)
+        head = talk.http.heads.parse(data, is_response)
         if head is None and reason != IN_GAP:
             faults.check_excess(self, partial.start, partial.frame, partial.time, partial.offset, partial.ack)
         if head is not None and (self.kind >= 0 or talk.take_kind(self, RESPONSE if is_response else REQUEST)):
-            message = self.message_of(partial, head, b"" if is_response else talk.heads.target, self.take_id())
+            message = self.message_of(partial, head, b"" if is_response else talk.http.heads.target, self.take_id())
             message.head_bytes = partial.size
             message.has_gap = reason in (IN_GAP, AT_CAPTURE_END)
             talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
@@ -601,6 +601,16 @@ class Reader:
             data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
         protocols.continue_tls(self.talk(), self, data)
         self.pos = found.end
+
+    def take_apart(self) -> None:
+        """Cut the cycles of a conversation that is over."""
+        self.switch_off()
+        self.conversation = None
+        self.previous = self.announced = None
+        self.previous_interim = None
+        self.dropped = None
+        self.burst = None
+        self.stream.waiting = None
 
     def switch_off(self) -> None:
         """Read no HTTP in this direction any more."""

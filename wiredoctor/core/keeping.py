@@ -44,6 +44,7 @@ class Keeping:
         keeping = self.conversations[part]
         if talk.number not in keeping:
             keeping[talk.number] = talk
+            talk.is_kept = True
             size += LISTED
         total: i64 = self.bytes[part] + size + PIECE
         self.bytes[part] = total
@@ -52,7 +53,8 @@ class Keeping:
 
     def forget(self, talk: Conversation) -> None:
         """Forget a conversation that is over."""
-        self.conversations[bucket(talk.connection.key)].pop(talk.number, None)
+        if talk.is_kept:
+            self.conversations[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
         """Count the bytes of full parts again, and read what has waited longest until a quarter of each is free."""

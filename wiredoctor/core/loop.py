@@ -49,11 +49,12 @@ class Core:
     def run(self, most: i64) -> i64:
         """Read at most this many records; return how many there were."""
         records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
+        alarms = http.alarms
         recorder = self.recorder
         count: i64 = 0
         while count < most and records.next(packet):
             count += 1
-            if packet.clock >= http.next_alarm:
+            if packet.clock >= alarms.next:
                 http.pass_time(packet.clock)
             if recorder is not None:
                 recorder.begin(packet)

@@ -16,7 +16,6 @@ from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connections import hash_endpoint
 from wiredoctor.core.exchanges import find_known
 from wiredoctor.core.faults import Fault
-from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.http1 import Reader, message_id
 from wiredoctor.core.message import (
     ERROR,
@@ -47,7 +46,6 @@ class Conversation:
         self.http: Http = http
         self.connection: Connection = connection
         self.number: i64 = connection.id
-        self.heads: HeadReader = http.heads
         self.first: Reader = Reader(self, 0)
         self.second: Reader = Reader(self, 1)
         self.client: i64 = -1
@@ -89,6 +87,8 @@ class Conversation:
         """After a FIN or RST: what is open then is decided."""
         self.wakes_at: i64 = NEVER
         """When http.py calls `wake`, NEVER if it does not."""
+        self.is_kept: bool = False
+        """Keeping counts bytes of it."""
 
     def reader_of(self, direction: i64) -> Reader:
         """Return the reader of a direction."""
@@ -602,21 +602,15 @@ class Conversation:
         """Have `wake` called when the clock reaches `time`."""
         if self.wakes_at == NEVER or time < self.wakes_at:
             self.wakes_at = time
-            self.http.add_alarm(time, self)
+            self.http.alarms.add(time, self)
 
     def take_apart(self) -> None:
         """Cut the cycles, so that the memory goes back without the garbage collector."""
         self.is_over = True
         self.doubted = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
-        for reader in (self.first, self.second):
-            reader.switch_off()
-            reader.conversation = None
-            reader.previous = reader.announced = None
-            reader.previous_interim = None
-            reader.dropped = None
-            reader.burst = None
-            reader.stream.waiting = None
+        self.first.take_apart()
+        self.second.take_apart()
 
 
 def clear(part: MessagePart) -> None:

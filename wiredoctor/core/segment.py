@@ -84,6 +84,8 @@ class Segment:
         self.in_flight_before: i64 = 0
         self.window_room: i64 = NEVER
         self.mss: i64 = 0
+        """Longest segment of its sender, and of the peer."""
+        self.peer_mss: i64 = 0
         self.full: bool = False
         self.is_even: bool = False
         """No super-segment with a small end."""

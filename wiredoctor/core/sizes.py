@@ -49,6 +49,9 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
     length = packet.length
     mss = segment_size(own.mss, connection, packet)
     segment.mss = mss
+    segment.peer_mss = mss
+    if peer.mss != own.mss:
+        segment.peer_mss = segment_size(peer.mss, connection, packet)
     segment.full = length >= mss
     segment.is_even = True
     segment.small_start = segment.small = False

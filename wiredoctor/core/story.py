@@ -84,7 +84,7 @@ class Story:
         sizes.measure_flight(own, peer, packet, segment)
         delivery.recognize_retransmission(own, packet, segment)
         sizes.measure_size(connection, own, peer, packet, segment)
-        acks.announce_window(own, peer, handshake.segment_size(peer.mss, connection, packet), packet, segment)
+        acks.announce_window(own, peer, packet, segment)
         if packet.flags & (FIN | RST):
             closes.close(connection, own, packet, segment)
 
@@ -156,8 +156,7 @@ class Story:
         if peer.waits is not None:
             events.closure = closures.take_closure(own, peer.waits, packet, segment)
             closures.count_window_probe(peer.waits, packet, segment)
-        peer_mss = handshake.segment_size(peer.mss, connection, packet)
-        closures.follow_window(own, peer_mss, packet, segment, cutoffs.min_closed_window)
+        closures.follow_window(own, packet, segment, cutoffs.min_closed_window)
         events.run = None
         if segment.small_start:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval)

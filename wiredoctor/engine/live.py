@@ -58,7 +58,7 @@ class LiveAnalysis(Analysis):
     @property
     def deadline(self) -> int | None:
         """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
-        alarm = self.core.http.next_alarm
+        alarm = self.core.http.alarms.next
         return None if alarm == FOREVER else alarm
 
     def needed_from(self) -> int:

@@ -1,0 +1,99 @@
+"""When conversations wake: what time decides happens before the packet that shows that it is over."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from wiredoctor.core.segment import FOREVER
+
+if TYPE_CHECKING:
+    from wiredoctor.core.pairing import Conversation
+
+FEWEST_ALARMS: Final = 1_024
+USUAL_DELAY: Final = 1_000_000_001
+"""ns. Nearly all alarms are as long after the packet that sets them, so they come in the order in which they were set."""
+
+
+@mypyc_attr(acyclic=True)
+class Alarm:
+    """The time at which a conversation wakes; of several at a time, the one that was set first comes first."""
+
+    def __init__(self, time: i64, number: i64, conversation: Conversation) -> None:
+        self.time: i64 = time
+        self.number: i64 = number
+        self.conversation: Conversation = conversation
+
+    def __lt__(self, other: Alarm) -> bool:
+        """Return whether this alarm comes first."""
+        return self.time < other.time or (self.time == other.time and self.number < other.number)
+
+    def is_due(self) -> bool:
+        """Return whether no earlier alarm replaced this one, and its conversation is not over."""
+        return self.time == self.conversation.wakes_at and not self.conversation.is_over
+
+
+class Alarms:
+    """Alarms, in a queue if they are set in their order, else in a heap. `next` is the time of the first."""
+
+    def __init__(self) -> None:
+        self.queue: list[Alarm] = []
+        self.queue_first: i64 = 0
+        """Index of the first alarm of the queue that is still to come."""
+        self.heap: list[Alarm] = []
+        self.most: i64 = FEWEST_ALARMS
+        """How many there may be before they are looked through."""
+        self.next: i64 = FOREVER
+        self.count: i64 = 0
+
+    def add(self, time: i64, conversation: Conversation) -> None:
+        """Have a conversation woken at `time`."""
+        if self.pending() >= self.most:
+            self.forget()
+        self.count += 1
+        alarm = Alarm(time, self.count, conversation)
+        queue = self.queue
+        end: i64 = len(queue)
+        # a longer delay would keep the following ones out of the queue
+        if time <= conversation.clock + USUAL_DELAY and (end == self.queue_first or queue[end - 1].time <= time):
+            queue.append(alarm)
+        else:
+            heapq.heappush(self.heap, alarm)
+        if time < self.next:
+            self.next = time
+
+    def pending(self) -> i64:
+        """Return how many alarms there are."""
+        return len(self.queue) - self.queue_first + len(self.heap)
+
+    def take(self, clock: i64) -> Conversation | None:
+        """Return the conversation of the first alarm that is due by now, and forget the alarm; None if there is none."""
+        queue, heap, first = self.queue, self.heap, self.queue_first
+        is_queued = first < len(queue)
+        if is_queued and heap:
+            is_queued = queue[first] < heap[0]
+        if not is_queued and not heap:
+            self.next = FOREVER
+            return None
+        alarm = queue[first] if is_queued else heap[0]
+        if alarm.time > clock:
+            self.next = alarm.time
+            return None
+        if is_queued:
+            self.queue_first = first + 1
+            if 2 * self.queue_first > len(queue):
+                del queue[: self.queue_first]
+                self.queue_first = 0
+        else:
+            heapq.heappop(heap)
+        return alarm.conversation
+
+    def forget(self) -> None:
+        """Forget the alarms of connections that are over, and those that an earlier one replaced."""
+        self.queue = [alarm for alarm in self.queue[self.queue_first :] if alarm.is_due()]
+        self.queue_first = 0
+        self.heap = [alarm for alarm in self.heap if alarm.is_due()]
+        heapq.heapify(self.heap)
+        self.most = max(FEWEST_ALARMS, 2 * self.pending())
