@@ -15,6 +15,7 @@ from wiredoctor.capture import CaptureError
 from wiredoctor.capture.formats import is_capture
 from wiredoctor.core import flows
 from wiredoctor.core.packet import reverse
+from wiredoctor.decode.protocol_numbers import GRE_IN_UDP
 
 
 def assert_independent_of_steps(path: Path) -> None:
@@ -125,10 +126,9 @@ def test_mirrored(tmp_path: Path, way: str, delay_us: int) -> None:
 def test_a_copy_from_a_rare_tunnel(tmp_path: Path) -> None:
     """Once as it is, and once in a tunnel that only the general decoder reads: the options are the same."""
     source, path = PCAPS[40], tmp_path / "x.pcap"
-    tunnel = wrapping.WAYS["L2TP"][1]
     packets: list[tuple[int, bytes, int]] = []
     for time, data, length in packets_of(source):
-        wrapped = tunnel(data)
+        wrapped = wrapping.udp(b"\0\0\x08\0" + data[wrapping.FRAME_HEADER :], GRE_IN_UDP)
         packets += [(time, data, length), (time + 100, wrapped, max(length, len(wrapped)))]
     path.write_bytes(pcap_of(source, packets))
     assert assert_equal_but_copies(path, source) == len(packets) // 2

@@ -66,10 +66,10 @@ def test_l2tp_as_in_decode(cut: int) -> None:
     frames = [ethernet(ipv4(udp(header + inside if len(header) > 3 else header, 1701), 17)) for header in headers]
     data, columns = capture([Record(frame[: len(frame) - cut], 1, len(frame)) for frame in frames])
     packet, same = Packet(), 0
-    for _ in records_of(data, [(1, columns)], packet):
+    for _ in records_of(data, columns, packet):
         answers = [answer(packet, reads) for reads in (Front.read, read_by_decode)]
         assert answers[0] == answers[1]
-        same += answers[0][0]
+        same += bool(answers[0][0])
     assert same > 4 or cut > 20
 
 
