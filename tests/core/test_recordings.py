@@ -97,9 +97,9 @@ def test_the_interpreted_core_writes_the_same() -> None:
     """In processes of their own, since one process has one core."""
     program = "import sys; from pathlib import Path; from tests.core.feeding import digest; from wiredoctor import core; "
     program += "print(core.reason); [print(digest(Path(path))) for path in sys.argv[1:]]"
-    command = [sys.executable, "-c", program, *map(str, SAMPLE)]
+    command = [sys.executable, "-c", program, *map(str, SAMPLE[:12])]
     environment = os.environ | {"WIREDOCTOR_CORE": "python", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     reason, *digests = done.stdout.splitlines()
     assert reason == "WIREDOCTOR_CORE=python"
-    assert digests == [digest(path) for path in SAMPLE]
+    assert digests == [digest(path) for path in SAMPLE[:12]]

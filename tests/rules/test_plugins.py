@@ -227,7 +227,7 @@ def test_a_rule_may_ask_for_every_segment(epoch_packets: int, install: Install, 
 
 
 def test_without_such_a_rule_segments_are_never_a_frame(analysed: Analyse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiredoctor.analysis.SEGMENTS", None)
+    monkeypatch.setattr("wiredoctor.engine.run.SEGMENTS", None)
     assert [f.rule for f in analysed()[0].findings] == ["slow-response"]
 
 
