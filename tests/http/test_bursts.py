@@ -1,4 +1,4 @@
-"""Bursts are told once each, wherever epochs end."""
+"""Each burst has one row, wherever steps end."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ STREAM = (
 )
 
 
-@pytest.mark.parametrize("epoch_packets", [1, 2, 3, WHOLE])
-def test_a_burst_that_a_pause_ends_in_a_later_epoch_is_told(epoch_packets: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, 2, 3, WHOLE])
+def test_a_burst_that_a_pause_ends_in_a_later_step(step: int, tmp_path: Path) -> None:
     path = tmp_path / "stream.pcap"
     path.write_bytes(to_pcap(ladder_packets(STREAM)))
-    bursts = tables(path, epoch_packets)["bursts"]
+    bursts = tables(path, step)["bursts"]
     told = bursts.select("index", "first_frame", "last_frame", "bytes", "segments", "pause").rows()
     assert told == [(0, 5, 5, 10, 1, None), (1, 7, 8, 20, 2, 100_000_000), (2, 10, 10, 5, 1, 169_000_000)]
 
@@ -47,10 +47,10 @@ OVERTAKEN = (
 )
 
 
-@pytest.mark.parametrize("epoch_packets", [1, 2, 3, WHOLE])
-def test_a_segment_that_overtakes_another_ends_the_pause(epoch_packets: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, 2, 3, WHOLE])
+def test_a_segment_that_overtakes_another_ends_the_pause(step: int, tmp_path: Path) -> None:
     path = tmp_path / "stream.pcap"
     path.write_bytes(to_pcap(ladder_packets(OVERTAKEN)))
-    bursts = tables(path, epoch_packets)["bursts"]
+    bursts = tables(path, step)["bursts"]
     told = bursts.select("index", "exchange", "first_frame", "last_frame", "bytes", "pause", "pause_application").rows()
     assert told == [(0, 0, 5, 5, 10, None, False), (1, 0, 7, 8, 20, 100_000_000, True)]

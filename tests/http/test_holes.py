@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from itertools import pairwise
 
-from tests.http.talk import briefs, exchanges
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.http.conversations import PEERS
+from tests.http.talk import analyzed, briefs, exchanges, rows
+from wiredoctor.testing.wire import ACK, PSH, SYN, Packet
 
 EPOCHS = pytest.mark.parametrize("epoch_packets", [1, 3, 128_000])
 SECOND = 1_000_000_000
@@ -153,3 +159,39 @@ def test_responses_cut_by_a_snap_length_answer_what_was_asked_before_them(epoch_
     )
     pairs = [(e["request_target"], e["response_status"]) for e in exchanges(talk, epoch_packets=epoch_packets)]
     assert pairs == [("/1", 200), ("/2", 404), ("/3", 500)]
+
+
+BODY = bytes(range(60))
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> list[tuple[int, int]]:
+    """Return ranges of BODY in the order in which they are captured; some are missing."""
+    edges = sorted({0, len(BODY), *draw(st.lists(st.integers(0, len(BODY)), max_size=20))})
+    ranges = list(pairwise(edges))
+    kept = draw(st.lists(st.sampled_from(ranges), unique=True))
+    return draw(st.permutations(kept))
+
+
+@given(arrivals(), st.sampled_from([1, 3, 128_000]))
+@settings(max_examples=60, deadline=None)
+def test_a_body_in_any_order(ranges: list[tuple[int, int]], step: int) -> None:
+    """What was captured of it counts, once; the response after it is read in any case."""
+    asked, answered = 1 + len(GET), 1 + len(HEAD)
+    packets = [
+        Packet(PEERS, 0, 0, SYN, 0, mss=1460), Packet(PEERS, 1, 1, SYN | ACK, 0, 1, mss=1460), Packet(PEERS, 0, 2, ACK, 1, 1),
+        Packet(PEERS, 0, 3, PSH | ACK, 1, 1, GET), Packet(PEERS, 1, 4, PSH | ACK, 1, asked, HEAD),
+    ]  # fmt: skip
+    packets += [Packet(PEERS, 1, 5 + i, ACK, answered + a, asked, BODY[a:b]) for i, (a, b) in enumerate(ranges)]
+    end = answered + len(BODY)
+    packets += [
+        Packet(PEERS, 0, SECOND, PSH | ACK, asked, end, GET),
+        Packet(PEERS, 1, 3 * SECOND, PSH | ACK, end, asked + len(GET), HEAD + BODY),
+    ]
+    first, second = rows(analyzed(packets, epoch_packets=step))
+    captured = sum(b - a for a, b in ranges)
+    assert (first["response_body_bytes"], first["response_has_hole"]) == (captured, captured < len(BODY))
+    assert [one["response_end_reason"] for one in (first, second)] == ["complete", "complete"]
+    assert (second["response_body_bytes"], second["response_has_hole"]) == (len(BODY), False)

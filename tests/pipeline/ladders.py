@@ -23,7 +23,7 @@ def together(path: Path) -> tuple[Packet, ...]:
 
 
 def ends(packets: tuple[Packet, ...], most: int) -> list[int]:
-    """Frames behind which an epoch must end so that none has more than so many packets of one ladder."""
+    """Return the frames after which a step must end for none to have more than `most` packets of one ladder."""
     behind: list[int] = []
     seen: Counter[Peers] = Counter()
     for frame, packet in enumerate(packets, start=1):

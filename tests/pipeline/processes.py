@@ -23,7 +23,7 @@ for path in paths:
         print(answer_in_fork(path, dict(options, jobs=count)))
 """
 
-WRITTEN = "limits.ROWS_HELD.value = spill.TOGETHER = limits.CANDIDATES_HELD.value = 1; limits.SUMMARIES_TOGETHER.value = 0"
+WRITTEN = "limits.BYTES_HELD.value = limits.CANDIDATES_HELD.value = 1; limits.SUMMARIES_TOGETHER.value = 0"
 """As of a capture that is too long for memory: rows become files at once, and are read piece by piece."""
 
 

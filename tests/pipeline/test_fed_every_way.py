@@ -1,4 +1,4 @@
-"""Where epochs end must not matter: the tables that rules see, and the report, are the same."""
+"""Where steps end must not matter: the tables that rules see, and the report, are the same."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ LONG = pytest.mark.parametrize("path", [path for path in ONE_EACH if read(path).
 
 
 def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]) -> None:
-    """Every table has the same rows, but for when they were said: at the end of an epoch."""
+    """Check that every table has the same rows."""
     for name, frame in expected.items():
         other = seen[name]
         assert other.height == frame.height, name
-        differ = [c for c in frame.columns if c not in ("said_at", "final_at") and not frame[c].equals(other[c], null_equal=True)]
+        differ = [c for c in frame.columns if not frame[c].equals(other[c], null_equal=True)]
         assert differ == [], [(c, frame[c].to_list(), other[c].to_list()) for c in differ[:2]]
 
 
 @pytest.mark.parametrize("path", EACH_KIND_TWICE, ids=lambda path: path.stem)
 def test_tables_of_captures(path: Path) -> None:
-    """In epochs of seven and, of short ones, packet by packet in turn; and with the table of messages, for which there is only
-    the general reader."""
-    whole, general = tables(path, messages=False), tables(path)
+    """In steps of seven or, every other short one, packet by packet; and with the table of messages."""
+    whole, detailed = tables(path, messages=False), tables(path)
     assert finished_exchanges(whole["exchanges"]).equals(whole["finished"])
-    assert_same({name: frame for name, frame in whole.items() if name != "messages"}, general)
+    assert_same({name: frame for name, frame in whole.items() if name != "messages"}, detailed)
     if read(path).packets > SHORT or path in ONE_EACH[::2]:
-        assert_same(general, tables(path, 7))
+        assert_same(detailed, tables(path, 7))
     else:
         assert_same(whole, tables(path, 1, messages=False))
 
@@ -68,7 +67,7 @@ def test_random_cuts_of_the_report(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_ladders(file: Path, tmp_path: Path) -> None:
-    """In epochs of up to two packets of each connection; in epochs of one the rules' own tests feed them."""
+    """In steps of up to two packets of each connection; the rules' own tests feed them in steps of one."""
     path = tmp_path / "ladders.pcap"
     packets = together(file)
     path.write_bytes(to_pcap(packets))
@@ -148,5 +147,5 @@ def test_strange_conversations(text: str, tmp_path: Path) -> None:
     path = tmp_path / "strange.pcap"
     path.write_bytes(to_pcap(ladder_packets(text)))
     expected = tables(path, messages=False)
-    for epoch in range(1, 6):
-        assert_same(expected, tables(path, epoch, messages=False))
+    for step in range(1, 6):
+        assert_same(expected, tables(path, step, messages=False))

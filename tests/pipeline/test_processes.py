@@ -176,7 +176,7 @@ def take_tables(core):
     if {who}: {do}
     return real(core)
 engine.take_tables = take_tables
-limits.ROWS_HELD.value = 1
+limits.BYTES_HELD.value = 1
 """
 WORKER = "os.getpid() != me and core.share.number == 1"
 
