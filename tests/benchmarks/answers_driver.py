@@ -24,7 +24,9 @@ def answer(path: str, options: dict[str, Any]) -> str:
     problems: list[str] = []
     try:
         write(analyze(path, show_secrets=True, on_error=problems.append, **options), out, full=True)
-    except Exception as error:  # noqa: BLE001 - an internal error is an answer, too
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - an internal error is an answer, too, and so is a panic in Polars
         return json.dumps({"error": f"{type(error).__name__}: {error}"})
     return json.dumps({"problems": problems, "report": json.loads(out.getvalue())})
 

@@ -123,10 +123,11 @@ def _changed(old: Any, new: Any) -> str:
     """The leaves in which two values differ."""
     if old is None or new is None:
         return "only in the new report" if old is None else "only in the old report"
-    if isinstance(old, dict) and isinstance(new, dict):
+    kinds: set[Any] = {type(old), type(new)}
+    if kinds == {dict}:
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         return ", ".join(f"{key} ({_changed(old.get(key), new.get(key))})" for key in keys)
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    if kinds == {list} and len(old) == len(new):
         return "; ".join(f"[{i}] {_changed(a, b)}" for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
     return f"{str(old)[:200]} -> {str(new)[:200]}"
 

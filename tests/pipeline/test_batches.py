@@ -83,6 +83,13 @@ def test_rows_come_back_in_their_order_from_memory_and_from_files(held: int, loo
     assert bool(kept.stored) == (held < 1 << 20)
 
 
+def test_few_rows_are_one_chunk_in_which_polars_finds_every_text() -> None:
+    # of chunks of which a filter empties the first, Polars 2.1 panics here when it does not plan
+    few = spilled([1, 2]).scan_as(RUNS.only({"connection"})).filter(pl.col("connection") > 0).sort("connection")
+    noted = few.select(pl.struct(pl.format("{}", "connection").alias("note")).implode())
+    assert noted.collect(optimizations=pl.QueryOptFlags.none()).item().to_list() == [{"note": "1"}, {"note": "2"}]
+
+
 def test_joined_rows_still_refer_to_their_own_parts() -> None:
     def batch(names: list[str], hellos: list[int]) -> Batch:
         part = pl.DataFrame({"server_name": ["", *names]})

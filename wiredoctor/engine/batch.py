@@ -276,7 +276,7 @@ class View:
 
     def whole(self) -> pl.DataFrame:
         """Return all columns."""
-        return self.select([*self.names]) if self.height else self.table.empty()
+        return self.select([*self.names]).rechunk() if self.height else self.table.empty()
 
     def slice(self, first: int, height: int) -> View:
         """Return some rows, of which alone columns are made."""
