@@ -302,7 +302,7 @@ ROWS_HELD = Limit(
     "wait in memory before any are written to a temporary file: about 20 MB of the widest table",
 )  # fmt: skip
 BYTES_HELD = Limit(
-    "bytes-held", "report", 64 * _MIB, "bytes",
+    "bytes-held", "report", 32 * _MIB, "bytes",
     "of finished rows of a table likewise: some hold long targets",
 )  # fmt: skip
 FINISHED_AT_ONCE = Limit(
