@@ -247,11 +247,11 @@ def check_tables(tables: dict[str, pl.DataFrame], packets: int) -> None:
 
 
 def same_tables(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame], how: str) -> None:
-    """Every table has the same rows, but for when they were said: at the end of an epoch."""
+    """Every table has the same rows."""
     for name, frame in expected.items():
         other = seen[name]
         must(other.height == frame.height, f"{name} has the same rows {how}", frame.height, other.height)
-        differ = [c for c in frame.columns if c not in ("said_at", "final_at") and not frame[c].equals(other[c], null_equal=True)]
+        differ = [c for c in frame.columns if not frame[c].equals(other[c], null_equal=True)]
         if differ:
             rows = [i for i, (a, b) in enumerate(zip(frame[differ[0]], other[differ[0]], strict=True)) if a is not b and a != b]
             what = [(c, frame[c].gather(rows[:4]).to_list(), other[c].gather(rows[:4]).to_list()) for c in differ[:4]]

@@ -19,9 +19,9 @@ MOST = 12
 
 
 def run(data: bytes) -> None:
-    """The conversation, read at once and in epochs, column by column and message by message."""
+    """The conversation, read at once and in steps, with and without rows of messages."""
     choices = Choices(data)
-    epoch, handshake, closing = choices.one((1, 2, 5, 11)), not choices.chance(4), choices.one((None, 0, 1))
+    step, handshake, closing = choices.one((1, 2, 5, 11)), not choices.chance(4), choices.one((None, 0, 1))
     flights: list[Flight] = []
     while choices and len(flights) < MOST:
         flights.append(_flight(choices))
@@ -31,9 +31,9 @@ def run(data: bytes) -> None:
     with as_file(to_pcap(sent)) as path:
         seen = tables(path, messages=False)
         check_tables(seen, len(sent))
-        same_tables(seen, tables(path, epoch, messages=False), f"in epochs of {epoch}")
+        same_tables(seen, tables(path, step, messages=False), f"in steps of {step}")
         general = tables(path)
-    same_tables({name: frame for name, frame in seen.items() if name != "messages"}, general, "message by message")
+    same_tables({name: frame for name, frame in seen.items() if name != "messages"}, general, "with messages")
     _check_exchanges(flights, seen)
 
 

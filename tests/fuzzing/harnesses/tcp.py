@@ -39,12 +39,12 @@ class Conversation:
 
 
 def run(data: bytes) -> None:
-    """The packets, in two kinds of epochs."""
+    """The packets, at once and in steps."""
     choices = Choices(data)
-    epoch = choices.one((1, 2, 5, 13))
+    step = choices.one((1, 2, 5, 13))
     packets = made(choices)
     if packets:
-        check(packets, epoch)
+        check(packets, step)
 
 
 def made(choices: Choices) -> list[Packet]:
@@ -135,12 +135,12 @@ def _content(seq: int, size: int, *, lies: bool) -> bytes:
     return bytes((seq + i) % 251 ^ (0x55 if lies else 0) for i in range(size))
 
 
-def check(packets: list[Packet], epoch: int) -> None:
-    """Epochs do not matter; counts add up; nothing that was not there is new."""
+def check(packets: list[Packet], step: int) -> None:
+    """Steps do not matter; counts add up; nothing that was not there is new."""
     with as_file(to_pcap(packets)) as path:
         seen = tables(path, messages=False)
         check_tables(seen, len(packets))
-        same_tables(seen, tables(path, epoch, messages=False), f"in epochs of {epoch}")
+        same_tables(seen, tables(path, step, messages=False), f"in steps of {step}")
         segments, connections = seen["segments"], seen["connections"]
     sent = connections["packets"].sum() + connections["duplicates"].sum()
     must(sent <= len(packets), "no packet is in two connections", sent, len(packets))

@@ -14,7 +14,7 @@ from tests.pipeline.feeding import tables
 from wiredoctor.capture import CaptureError
 
 SHORT = 600
-"""Packets up to which a capture is also read in small epochs, and by the twins."""
+"""Packets up to which a capture is also read in small steps, and with rows of messages."""
 
 
 def run(data: bytes, thorough: int | None = None) -> None:
@@ -33,9 +33,9 @@ def run(data: bytes, thorough: int | None = None) -> None:
         if packets > SHORT:
             return
         if choice % 3 == 0:
-            epoch = (1, 2, 5, 17)[choice // 3 % 4] if packets <= 60 else (5, 17, 100)[choice // 3 % 3]
-            other = wiredoctor.analyze(path, epoch_packets=epoch)
-            _same_report(as_text(report), as_text(other), epoch)
+            step = (1, 2, 5, 17)[choice // 3 % 4] if packets <= 60 else (5, 17, 100)[choice // 3 % 3]
+            other = wiredoctor.analyze(path, epoch_packets=step)
+            _same_report(as_text(report), as_text(other), step)
         elif choice % 3 == 1:
             _twins(path, packets, parsed)
 
@@ -44,19 +44,19 @@ def _one_line(error: CaptureError) -> None:
     must("\n" not in str(error) and str(error).isprintable(), "a file that cannot be read is told in one line", str(error))
 
 
-def _same_report(whole: bytes, parts: bytes, epoch: int) -> None:
+def _same_report(whole: bytes, parts: bytes, step: int) -> None:
     if whole != parts:
         pairs = zip(whole.split(b"\n"), parts.split(b"\n"), strict=False)
         first = next(((a, b) for a, b in pairs if a != b), (whole[-200:], parts[-200:]))
-        must(False, "the report does not depend on epochs", epoch, *first)
+        must(False, "the report does not depend on steps", step, *first)
 
 
 def _twins(path: Path, packets: int, parsed: dict[str, object]) -> None:
-    """Plain exchanges column by column and message by message; evidence in the connection that it is about."""
+    """The same tables with and without rows of messages; evidence in the connection that it is about."""
     seen = tables(path, messages=False)
     check_tables(seen, packets)
     general = tables(path)
-    same_tables({name: frame for name, frame in seen.items() if name != "messages"}, general, "message by message")
+    same_tables({name: frame for name, frame in seen.items() if name != "messages"}, general, "with messages")
     connection_of = frames_of(seen["segments"])
     for finding in parsed["findings"]:  # type: ignore[attr-defined]
         if finding["connection"] is None or finding["rule"] == "duplicate-packets":
