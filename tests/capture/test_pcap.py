@@ -13,7 +13,7 @@ from tests.capture import files
 from tests.capture.files import MICRO, MODIFIED, NANO, Packet
 from tests.capture.reading import Opened, contents, read
 from wiredoctor.capture import CaptureError
-from wiredoctor.capture.model import MAX_TIME
+from wiredoctor.core.records import LATEST
 
 PACKET = st.builds(
     lambda ticks, data, more: Packet(ticks, data, len(data) + more),
@@ -37,7 +37,7 @@ def test_round_trip(tmp_path: Path, packets: list[Packet], order: str, magic: in
     assert contents(capture, columns) == [p.data for p in packets]
     assert columns["length"].tolist() == [p.length for p in packets]
     times = [(p.ticks - packets[0].ticks) * tick for p in packets]
-    assert columns["time"].tolist() == [min(max(time, -MAX_TIME), MAX_TIME) for time in times]
+    assert columns["time"].tolist() == [min(max(time, -LATEST), LATEST) for time in times]
     assert set(columns["link_type"].tolist()) <= {1}
     assert capture.first_time == (packets[0].ticks * tick if packets else None)
     assert (capture.records.format, capture.damage, capture.link_types) == ("pcap", None, ["ETHERNET"])

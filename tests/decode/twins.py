@@ -51,7 +51,7 @@ def by_general(data: np.ndarray[Any, Any], records: Columns) -> tuple[dict[str, 
     names = ("time", "interface", "link_type", "offset", "captured", "length")
     each = zip(*(records[name].tolist() for name in names), strict=True)
     for frame, (time, interface, link_type, at, captured, length) in enumerate(each, start=1):
-        packet = Packet(state, 0, frame, buffer, 0, at, at + captured, at + max(captured, length), captured)
+        packet = Packet(state, buffer, 0, at, at + captured, at + max(captured, length), captured)
         row = follow(packet, link_type)
         if isinstance(row, str):
             state.not_analysed[row] += 1
@@ -59,7 +59,7 @@ def by_general(data: np.ndarray[Any, Any], records: Columns) -> tuple[dict[str, 
         state.encapsulations.update(names_of(packet.names))
         if row.oddity is not None and len(oddities) < limits.ODDITIES.value:
             oddities.append((frame, "tcp", row.oddity))
-        for name, value in (vars(row) | cells(row) | {"time": time, "interface": interface}).items():
+        for name, value in (vars(row) | cells(row) | {"frame": frame, "time": time, "interface": interface}).items():
             if name in rows:
                 rows[name].append(value)
     return rows, oddities, state

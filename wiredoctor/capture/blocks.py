@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
-from wiredoctor import limits
-from wiredoctor.capture import damage as words
 from wiredoctor.capture.model import Interface
-
-if TYPE_CHECKING:
-    from wiredoctor.tables import Array
+from wiredoctor.tables import SECOND
 
 SECTION, INTERFACE, PACKET, SIMPLE, ENHANCED, JOURNAL = 0x0A0D0D0A, 1, 2, 3, 6, 9
 _CUSTOM = (0xBAD, 0x40000BAD)
@@ -36,25 +31,6 @@ FRAME_BLOCKS = frozenset(PACKET_KINDS)
 _END, _NAME, _RESOLUTION, _OFFSET = 0, 2, 9, 14
 
 
-def block_damage(data: Array, position: int, length: int, order: str) -> str | None:
-    """What is wrong with the frame of the block at `position` that announces `length` bytes; None if nothing is."""
-    end = position + (length + 3 & ~3)
-    if not 12 <= length <= limits.BLOCK.value:
-        return words.impossible_block(position, length)
-    if end > data.size:
-        return words.cut_block(position, length, data.size - position)
-    (again,) = struct.unpack_from(order + "I", data.data, end - 4)
-    if again + 3 & ~3 != length + 3 & ~3:  # as Wireshark compares them
-        return words.unequal_lengths(position, length, again)
-    return None
-
-
-def section_order(data: Array, position: int) -> str | None:
-    """ "<" or ">" by the byte-order magic of a Section Header Block; None where it has none."""
-    magic = data[position + 8 : position + 12].tobytes()
-    return {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(magic)
-
-
 def describe_interface(block: bytes, order: str) -> Interface | None:
     """An Interface Description Block; None when it is too short, or an option reaches beyond its end."""
     options = read_options(block[16:-4], order) if len(block) >= _INTERFACE_FIXED else None
@@ -71,6 +47,11 @@ def describe_interface(block: bytes, order: str) -> Interface | None:
         elif code == _OFFSET and len(value) == 8:
             (seconds,) = struct.unpack(order + "q", value)
     return Interface(link_type, name, snaplen, ticks, seconds)
+
+
+def nanoseconds(ticks: int, interface: Interface) -> int:
+    """Return a time stamp as nanoseconds since 1970, rounded down."""
+    return ticks * SECOND // interface.ticks + interface.seconds * SECOND
 
 
 def read_options(options: bytes, order: str) -> list[tuple[int, bytes]] | None:

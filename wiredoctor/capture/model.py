@@ -1,31 +1,17 @@
-"""What capture hands out: interfaces, records, and the error of a file that is no capture."""
+"""What a diagnosis knows of a capture, its interfaces, and the error of a file that is no capture."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-import numpy as np
-
-from wiredoctor.tables import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import BinaryIO
 
     from wiredoctor.capture.ending import Ending
-    from wiredoctor.tables import Columns
-
-MAX_TIME = (1 << 61) - 1
-"""ns. Times are clipped to +-73 years from the first packet, so that sums of three times fit 64 bits."""
 
 NO_PACKET = -1
 """Link type of a record that counts as a frame and holds no packet (journal entries, system calls)."""
-
-UNSTAMPED = "unstamped"
-"""A column beside those of tables.RECORDS, where a capture has such packets: whether the file gives this one no time
-stamp (its time is then that of the packet before it, of whatever interface)."""
 
 
 class CaptureError(Exception):
@@ -105,86 +91,3 @@ class Interface(NamedTuple):
     snaplen: int = 0
     ticks: int = 1_000_000
     seconds: int = 0
-
-
-class Source(NamedTuple):
-    """A capture file that is open and can be mapped. `size`: bytes as given; `lost`: what is missing at its end, and why; `cut`:
-    the sentence that a report begins with if a bound or a full disk is the reason."""
-
-    file: BinaryIO
-    name: str
-    size: int
-    lost: str | None = None
-    cut: str | None = None
-
-
-@dataclass
-class Records:
-    """An epoch of packet records: tables.RECORDS columns; their frame numbers are first_frame, first_frame + 1, ...
-
-    ends: where reading stood behind them, a place in the data for each file of the capture.
-    """
-
-    first_frame: int
-    columns: Columns
-    ends: tuple[int, ...] = ()
-
-
-class Reader(Protocol):
-    """A file format: where reading stands, and the next packets from there."""
-
-    @property
-    def position(self) -> int:
-        """Bytes that have been read."""
-        ...
-
-    @property
-    def packets(self) -> int:
-        """Packets that have been read."""
-        ...
-
-    @property
-    def damage(self) -> str | None:
-        """What could not be read and where; None while all could."""
-        ...
-
-    @property
-    def interfaces(self) -> list[Interface]:
-        """Where packets were captured; grows while a pcapng file is being read."""
-        ...
-
-    @property
-    def format(self) -> str:
-        """The file format."""
-        ...
-
-    @property
-    def first_time(self) -> int | None:
-        """Nanoseconds since 1970 of the first packet with a time stamp; None before it is read."""
-        ...
-
-    @property
-    def done(self) -> bool:
-        """Nothing more can be read: the end, or damage."""
-        ...
-
-    def read(self, packets: int) -> Columns:
-        """tables.RECORDS columns of at most so many next packets."""
-        ...
-
-
-def together(runs: Sequence[Columns]) -> Columns:
-    """Runs of packets one behind the other."""
-    if len(runs) == 1:
-        return runs[0]
-    names = dict.fromkeys(name for run in runs for name in run)
-    return {
-        name: np.concatenate([run[name] if name in run else np.zeros(len(run["time"]), bool) for run in runs]) for name in names
-    }
-
-
-def longest_cut(records: Records) -> int:
-    """Bytes that were captured of the packets that are in the file in part only: the most; NEVER where all are whole."""
-    captured = records.columns["captured"]
-    cut = captured < records.columns["length"]
-    return int(captured[cut].max()) if cut.any() else NEVER

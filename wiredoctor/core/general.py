@@ -53,7 +53,7 @@ class General:
         state = self.loaded()
         at, end, buffer = packet.at, packet.end, memoryview(packet.block)
         decoded = Decoded(
-            state, 0, packet.frame, buffer, packet.block_place, at, end, at + packet.wire_length, end - at
+            state, buffer, packet.block_place, at, end, at + packet.wire_length, end - at
         )  # fmt: skip
         row = follow(decoded, packet.link_type)
         if isinstance(row, str):

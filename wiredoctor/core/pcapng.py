@@ -11,7 +11,6 @@ from wiredoctor import limits
 from wiredoctor.capture import blocks
 from wiredoctor.capture import damage as words
 from wiredoctor.capture.model import Interface
-from wiredoctor.capture.timestamps import nanoseconds
 from wiredoctor.core.packet import NO_PACKET, Packet
 from wiredoctor.core.records import LATEST, Records, Source
 from wiredoctor.core.unsigned import u32, u32_little
@@ -200,7 +199,7 @@ class PcapngRecords(Records):
         """Set `clock` to that of another interface, of which a packet with these ticks is at hand."""
         described = self.interfaces[interface]
         if self.times.first is None:
-            self.times.first = nanoseconds(int(high) << 32 | int(low), described)
+            self.times.first = blocks.nanoseconds(int(high) << 32 | int(low), described)
         clock = self.clocks.get(interface)
         if clock is None:
             clock = self.clocks[interface] = InterfaceClock(described, self.times.first)

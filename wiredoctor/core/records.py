@@ -8,8 +8,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.capture import steps
-from wiredoctor.capture.model import MAX_TIME, Interface
+from wiredoctor.capture.model import Interface
 from wiredoctor.capture.steps import ClockSteps, Step
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import NEVER
@@ -19,13 +18,11 @@ BLOCK: Final = 1 << 18
 """Bytes of a file that are read at a time."""
 
 LATEST: Final = (1 << 61) - 1
-"""As capture.model.MAX_TIME: no time is further from the first packet, so that sums of three fit 64 bits."""
+"""ns. No time is further than 73 years from the first packet, so that sums of three times fit 64 bits."""
 
 LEAST: Final = 1_000_000
-"""As capture.steps.LEAST: a clock that was set back by more makes a step."""
-
-assert LATEST == MAX_TIME
-assert LEAST == steps.LEAST
+"""ns. A clock that was set back by more makes a step: packets of several processors or queues are recorded a little out of
+order."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -1,4 +1,4 @@
-"""Headers that dpkt reads, one packet at a time: the encapsulations and extension headers that the fast path declines.
+"""Headers that dpkt reads, one packet at a time: the encapsulations and extension headers that the core declines.
 
 dpkt is imported when the first such header comes (60 ms): it is not among the packets that every capture has. Those
 headers we read ourselves, though dpkt could: Ethernet, Linux cooked, IPv4, IPv6, the IPv6 options of each multicast
@@ -78,7 +78,7 @@ def _read(packet: Packet, module: str, name: str) -> Any | None:
 
 @cache
 def _header_only(module: str, name: str) -> Any:
-    """dpkt's class, without what it reads behind the fixed part: the payload, which the next steps of the general path read."""
+    """dpkt's class, without what it reads behind the fixed part: the payload, which the next steps read."""
     dpkt = _dpkt()
     return type(dpkt.Packet)(name, (getattr(getattr(dpkt, module), name),), {"unpack": dpkt.Packet.unpack})
 

@@ -1,4 +1,4 @@
-"""Link layers other than Ethernet, one packet at a time; LINKS is where the general path begins."""
+"""Link layers other than Ethernet, one packet at a time; LINKS is where the general decoder begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which step of the general path reads which encapsulation."""
+"""Which step of the general decoder reads which encapsulation."""
 
 from __future__ import annotations
 

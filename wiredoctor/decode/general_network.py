@@ -169,7 +169,7 @@ def _fragment(packet: Packet, key: object, first: int, more: bool, whole: int) -
 
 
 def _tunnel_fragment(packet: Packet, first: bool) -> bool:
-    """Whether a UDP fragment belongs to a tunnel. The fast path asks the same, so that ordinary UDP stays there."""
+    """Whether a UDP fragment belongs to a tunnel. The core asks the same, so that it declines no ordinary UDP."""
     datagram = mix_one(packet.source << 32 | packet.destination, packet.ip_id)
     ports = packet.peek(4)
     if first and packet.has(UDP_HEADER) and not {*TUNNEL_PORTS}.isdisjoint(struct.unpack(">HH", ports)):

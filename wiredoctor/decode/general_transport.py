@@ -42,7 +42,7 @@ def tcp(packet: Packet) -> Step | Row | str:
     captured = max(min(min(packet.end, packet.limit) - payload, length), 0)
     options = b"" if impossible else bytes(packet.buffer[start + 20 : min(payload, packet.end)])
     row = Row(
-        packet.record, packet.frame, packet.ip_version, packet.source, packet.destination, source_port, destination_port,
+        packet.ip_version, packet.source, packet.destination, source_port, destination_port,
         packet.ip_id, packet.ttl, packet.link_hash, packet.encapsulation, seq, ack, flags, window,
         length, captured, packet.base + payload, packet.quoted, options,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A packet on its way through the general path: where reading stands, and what was passed on the way."""
+"""A packet on its way through the general decoder: where reading stands, and what was passed on the way."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ class Packet:
     """Reading stands at `at` of `buffer`; `end` is where the captured bytes end, `limit` where the packet ended on the wire."""
 
     state: DecodeState
-    record: int
-    frame: int
     buffer: memoryview
     base: int
     """Offset of the buffer's first byte in the file, or in the scratch buffer from tables.SCRATCH on."""

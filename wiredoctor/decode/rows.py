@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 class Row:
     """A TCP packet: names as in tables.PACKETS; `options` are the option bytes that were captured."""
 
-    record: int
-    frame: int
     ip_version: int
     source: int
     destination: int

@@ -1,4 +1,4 @@
-"""What decoding remembers from one epoch to the next."""
+"""What the general decoder remembers from packet to packet."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from wiredoctor import limits
 from wiredoctor.decode.fragments import FragmentStore
 from wiredoctor.limits import Met
-
-Oddity = tuple[int, str, str]
-"""frame, layer, what"""
 
 
 @dataclass
