@@ -136,7 +136,7 @@ def _content(seq: int, size: int, *, lies: bool) -> bytes:
 
 
 def check(packets: list[Packet], step: int) -> None:
-    """Epochs do not matter; counts add up; nothing that was not there is new."""
+    """Steps do not matter; counts add up; nothing that was not there is new."""
     with as_file(to_pcap(packets)) as path:
         seen = tables(path, messages=False)
         check_tables(seen, len(packets))
