@@ -135,7 +135,7 @@ def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:
     capture = next(iter(sorted((Path(__file__).parents[2] / "captures").glob("*.pcap"))))
     code = (
         "import resource, sys\nfrom wiredoctor import limits, pipeline\nfrom wiredoctor.cli import main\n"
-        "import dataclasses\nlimits.ROWS_HELD = dataclasses.replace(limits.ROWS_HELD, value=1)\npipeline.SHARED_FROM = 1\n"
+        "import dataclasses\nlimits.BYTES_HELD = dataclasses.replace(limits.BYTES_HELD, value=1)\npipeline.SHARED_FROM = 1\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))\nmain()"
     )
     done = subprocess.run(
