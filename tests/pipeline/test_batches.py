@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from wiredoctor import limits, pipeline, spill
+from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
-from wiredoctor.engine import tables
+from wiredoctor.engine import run, tables
 from wiredoctor.engine.batch import Batch, View, join, take_cells
 from wiredoctor.report.json import write
 from wiredoctor.spill import BatchSpill, Folder
@@ -113,6 +114,24 @@ def test_a_report_does_not_depend_on_where_rows_are(path: Path, monkeypatch: pyt
     assert report_of(path) == expected
     monkeypatch.setattr(limits.BYTES_HELD, "value", 3_000)
     assert report_of(path) == expected
+
+
+def test_many_exchanges_are_judged_with_the_rest_of_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = CAPTURES / "server-head-body-split.pcap"
+    expected = report_of(path)
+    found: list[int] = []
+    real = run.take_tables
+
+    def take_tables(core: Core) -> tuple[tables.Tables, Batch, Batch]:
+        made = real(core)
+        found.append(made[1].height)
+        return made
+
+    monkeypatch.setattr(run, "STEP", 50)
+    monkeypatch.setattr(run, "ROWS_AT_ONCE", 0)
+    monkeypatch.setattr(run, "take_tables", take_tables)
+    assert report_of(path) == expected
+    assert len(found) > 1
 
 
 def test_a_view_has_the_names_of_its_table() -> None:

@@ -31,6 +31,12 @@ from wiredoctor.waiting import Found, Waiting
 
 Progress = Callable[[float], None]
 
+STEP = 1_000
+"""Packets after which it is looked how many rows wait for the rules."""
+
+ROWS_AT_ONCE = 1 << 15
+"""Exchanges whose rows are handed to the rules before the batch ends."""
+
 
 class Analysis:
     """A capture, and what the rules have found in it; of a share of its connections, if several processes analyze it."""
@@ -64,17 +70,32 @@ class Analysis:
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
             batch_packets = min(batch_packets, SEGMENTS_AT_ONCE)
-        # the rest is judged with what the end decides
-        while self.core.run(batch_packets) == batch_packets:
-            self.found.append(judge(self._find()))
+        while True:
+            count, parts = self._read(batch_packets)
+            if count < batch_packets:
+                break
+            self.found.append(judge(join_found(self.modules, [*parts, self._find()])))
             progress(min(self.records.position / size, 1.0))
         progress(1.0)
-        self.finish(judge)
+        # the rest is judged with what the end decides
+        self.finish(judge, parts)
 
-    def finish(self, judge: Callable[[Found], Found]) -> None:
-        """Analyze what only the end of the capture decides."""
+    def _read(self, most: int) -> tuple[int, list[Found]]:
+        """Read at most this many packets; return how many there were, and candidates in rows that were too many to wait for the
+        others: a packet may end dozens of exchanges."""
+        parts: list[Found] = []
+        read = count = 0
+        while read < most and (read == 0 or count == STEP):
+            count = self.core.run(min(STEP, most - read))
+            read += count
+            if self.core.http.closes.rows.count > ROWS_AT_ONCE:
+                parts.append(self._find())
+        return read, parts
+
+    def finish(self, judge: Callable[[Found], Found], parts: Sequence[Found] = ()) -> None:
+        """Analyze what only the end of the capture decides. `parts`: candidates that are judged with these."""
         self.records.end()
-        last: list[Found] = []
+        last = [*parts]
         for connections in open_at_end(self.core, self.capture):
             self.core.finish(connections, self.records.times.latest)
             last.append(self._find())
