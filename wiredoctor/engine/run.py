@@ -84,8 +84,8 @@ class Analysis:
         """Read at most this many packets; return how many there were, and candidates in rows that were too many to wait for the
         others: a packet may end dozens of exchanges."""
         parts: list[Found] = []
-        read = count = 0
-        while read < most and (read == 0 or count == STEP):
+        read, count = 0, 1
+        while read < most and count:
             count = self.core.run(min(STEP, most - read))
             read += count
             if self.core.http.closes.rows.count > ROWS_AT_ONCE:
