@@ -26,16 +26,13 @@ finally:
 """
 
 RARE = {
-    "another format": ["wiredoctor.capture.pcapng", "wiredoctor.capture.packets", "wiredoctor.capture.spool"],
+    "another format": ["wiredoctor.core.pcapng", "bz2", "lzma", "zstandard", "lz4"],
     "packets off the fast path": ["wiredoctor.decode.general", "wiredoctor.decode.general_link", "dpkt", "scapy"],
     "another command": [
         f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
     ],
     "another report": [f"wiredoctor.report.{name}" for name in ("text", "markdown", "rows", "schema", "manual")],
-    "a second process": [
-        *("wiredoctor.engine.processes", "wiredoctor.shares", "wiredoctor.handover"),
-        *("multiprocessing.pool", "concurrent.futures"),
-    ],
+    "a second process": ["wiredoctor.engine.processes", "multiprocessing.pool", "concurrent.futures"],
     "conversion of parameters": ["pydantic"],
     "other ways to hand over tables": ["pandas", "pyarrow"],
 }
@@ -61,7 +58,7 @@ def test_what_is_rarely_needed_is_not_loaded(ordinary: set[str], purpose: str) -
 
 def test_what_is_needed_is_loaded(ordinary: set[str]) -> None:
     """Else the test above would hold for a run that does nothing."""
-    assert {"wiredoctor.capture.pcap", "wiredoctor.rules.telling", "wiredoctor.report.json"} <= ordinary
+    assert {"wiredoctor.core.pcap", "wiredoctor.rules.telling", "wiredoctor.report.json"} <= ordinary
 
 
 def test_the_names_are_those_of_modules_that_exist() -> None:
