@@ -17,7 +17,7 @@ from wiredoctor.capture.model import Captured
 from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, RuleTotal, causes_first, total_delay
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import BatchSpill, Folder, Joined, Spill, Window
+from wiredoctor.spill import BatchSpill, Folder, Spill, Window
 from wiredoctor.tables import (
     CLOSES,
     CLOSES_OF_STORED,
@@ -31,8 +31,6 @@ from wiredoctor.tables import (
 )
 from wiredoctor.waiting import Found, Waiting, together
 
-Rows = Spill | Joined
-
 if TYPE_CHECKING:
     from wiredoctor.engine.run import Analysis
 
@@ -43,8 +41,8 @@ class Done:
 
     summary: CaptureSummary
     findings: list[Finding]
-    connections: Rows
-    exchanges: Rows
+    connections: Spill
+    exchanges: Spill
     limits: list[str]
     folder: Folder
     captures: pl.DataFrame
@@ -64,16 +62,16 @@ def without_collector() -> Generator[None]:
             gc.enable()
 
 
-def waiting(folder: Folder, epochs: Iterable[Found]) -> Waiting:
+def waiting(folder: Folder, batches: Iterable[Found]) -> Waiting:
     waiting = Waiting(folder)
-    for epoch in epochs:
-        waiting.append(epoch)
+    for batch in batches:
+        waiting.append(batch)
     return waiting
 
 
 def diagnose(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found],
+    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found],
 ) -> Done:  # fmt: skip
     """A capture that has been read to its end. `judge` is handed the candidates of the summaries."""
     totals: dict[str, RuleTotal] = {}
@@ -92,7 +90,7 @@ def diagnose(
 
 def _settle(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Rows, exchanges: Rows, judge: Callable[[Found], Found], totals: dict[str, RuleTotal],
+    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal],
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
@@ -100,7 +98,7 @@ def _settle(
     many = rows > limits.SUMMARIES_TOGETHER.value
     steps = sorted(analysis.steps.frames)
     if steps:
-        found = waiting(analysis.folder, (rules.without_times_across(epoch, modules, steps) for epoch in found))
+        found = waiting(analysis.folder, (rules.without_times_across(batch, modules, steps) for batch in found))
     parts = [(dict(modules), scans)]
     if window := rules.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
         parts = rules.seen(scans, modules, window, analysis.met, connections.forgotten)
@@ -108,8 +106,8 @@ def _settle(
         parts = [part for some, tables in parts for part in rules.unstepped(tables, some, steps)]
     for some, tables in parts:
         for asked in _one_by_one(some) if many else [some]:
-            epoch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
-            found.append(rules.without_times_across(epoch, modules, steps) if steps else epoch)
+            batch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
+            found.append(rules.without_times_across(batch, modules, steps) if steps else batch)
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0
     while True:
@@ -125,7 +123,7 @@ def _settle(
         # what cannot be told explains nothing either
 
 
-def _exchange_tables(rows: Rows) -> dict[str, pl.LazyFrame]:
+def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
     """Return what rules read of the rows of exchanges."""
     if isinstance(rows, BatchSpill):
         return {"exchanges": rows.scan_as(FINISHED_EXCHANGES), "closes": rows.scan_as(CLOSES, CLOSES_OF_STORED)}
@@ -206,7 +204,7 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 class Scan:
     """The rows of a table of all captures, read when they are needed; without `secrets`, what may be one is masked."""
 
-    parts: Sequence[tuple[str, Rows]]
+    parts: Sequence[tuple[str, Spill]]
     table: Table
     secrets: bool
 
@@ -230,11 +228,11 @@ class Scan:
         return rows.with_columns(pl.lit(file).alias("capture")).select("capture", *self.table.schema)
 
 
-def _height(rows: Rows) -> int:
+def _height(rows: Spill) -> int:
     return rows.rows - rows.forgotten
 
 
-def _cut(rows: Rows, table: Table, first: int, count: int) -> pl.LazyFrame:
+def _cut(rows: Spill, table: Table, first: int, count: int) -> pl.LazyFrame:
     if isinstance(rows, BatchSpill):
         return rows.scan_as(table, first=first, count=count)
     return rows.scan().slice(first, count) if count < _height(rows) else rows.scan()

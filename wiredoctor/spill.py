@@ -19,7 +19,7 @@ from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
 TOGETHER = 4_096
-"""Rows that are at least written at once, where there are many. What an epoch adds is more than that, mostly, and is written
+"""Rows that are at least written at once, where there are many. What a batch adds is more than that, mostly, and is written
 as it is: to join frames is to hold them twice."""
 
 LOOSE = 64
@@ -103,17 +103,10 @@ class Spill:
 
     def scan(self) -> pl.LazyFrame:
         """All rows, read when they are needed."""
-        parts = [scan_files(self.files)] if self.files else []
+        # one scan reads the files one after the other; scans of each, joined, would read all of them at the same time
+        parts = [pl.scan_ipc(self.files)] if self.files else []
         parts += [frame.lazy() for frame in self._held]
         return pl.concat(parts) if parts else self.table.empty().lazy()
-
-
-class Unkept(Spill):
-    """Rows that nobody asks for again: they are counted."""
-
-    def add(self, rows: pl.DataFrame | Batch) -> None:
-        """Counts finished rows."""
-        self.rows += rows.height
 
 
 @dataclass
@@ -167,12 +160,6 @@ class BatchSpill(Spill):
         return view.whole().lazy() if view.height <= SMALL else view.lazy()
 
 
-def scan_files(files: list[Path]) -> pl.LazyFrame:
-    """The rows of files that `Spill` wrote, at least one: a single scan, which reads them one behind the other. Scans of each,
-    joined, would read all of them at the same time."""
-    return pl.scan_ipc(files)
-
-
 @dataclass
 class Window(Spill):
     """The rows of a capture that goes on, of which the old ones are forgotten. `time`: an expression of when a row was (ns).
@@ -221,19 +208,6 @@ class Window(Spill):
     def scan(self) -> pl.LazyFrame:
         """All rows that are kept."""
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
-
-
-@dataclass
-class Joined:
-    """Rows of several shares, read when they are needed; takes the place of a Spill."""
-
-    parts: list[pl.LazyFrame]
-    rows: int
-    forgotten: int = 0
-
-    def scan(self) -> pl.LazyFrame:
-        """All rows."""
-        return pl.concat(self.parts)
 
 
 def renumbered(rows: pl.LazyFrame, number: pl.Series, names: list[str]) -> pl.LazyFrame:

@@ -1,8 +1,7 @@
 """Every table and every column of wiredoctor, a sentence and a unit each: read this first.
 
-A stage takes tables and state and returns tables and state. Between the NumPy stages (decode, tcp, http)
-a table is a `Columns`: a dict of one array per column, all of one length. Rules and reports see the same
-columns as Polars frames. Both are described here, once; documentation and exports are made from it.
+The core writes the rows of these tables, and rules and reports see them as Polars frames. They are described here,
+once; documentation and exports are made from it.
 
 Times are int64 nanoseconds since the first packet of the capture, whose own time is kept beside them
 (nanoseconds since 1970 as a Python integer, so that no year is too far away).
@@ -29,14 +28,14 @@ Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
-"""One epoch of a table between the NumPy stages: column name -> array; all arrays have one length."""
+"""Rows of a table: column name -> array; all arrays have one length."""
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
 """Control bits of the TCP header, RFC 9293 section 3.1."""
 
 MESSAGE_BITS = 26
 """Message id = connection << MESSAGE_BITS | index in its direction << 1 | direction: unique, ascending in a direction, and the
-same wherever an epoch ends. A direction with more than 33 million messages starts again at 0."""
+same wherever a batch ends. A direction with more than 33 million messages starts again at 0."""
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000

@@ -15,7 +15,7 @@ from wiredoctor.replacement import room_needed
 from wiredoctor.spill import LOOSE, Folder
 
 Found = dict[str, pl.DataFrame]
-"""Candidates of an epoch: rule name -> rows."""
+"""Candidates of a batch: rule name -> rows."""
 
 
 class Slice(NamedTuple):
@@ -33,45 +33,45 @@ class Slice(NamedTuple):
 
 @dataclass
 class Waiting:
-    """The candidates of each epoch, in order. `apart`: what comes of it must be told epoch by epoch; else many are joined."""
+    """The candidates of each batch, in order. `apart`: what comes of it must be told batch by batch; else many are joined."""
 
     folder: Folder
     apart: bool = True
-    _epochs: list[dict[str, pl.DataFrame | Slice]] = field(default_factory=list[dict[str, pl.DataFrame | Slice]])
+    _batches: list[dict[str, pl.DataFrame | Slice]] = field(default_factory=list[dict[str, pl.DataFrame | Slice]])
     _written: int = 0
     _joined: int = 0
     _held: int = 0
 
     def append(self, found: Found) -> None:
-        """Adds those of the next epoch."""
-        self._epochs.append({**found})
+        """Adds those of the next batch."""
+        self._batches.append({**found})
         self._held += sum(rows.height for rows in found.values())
         most = limits.CANDIDATES_HELD if self.apart else limits.LIVE_CANDIDATES_HELD
         if self._held >= most.value:
             self._write()
-        elif not self.apart and len(self._epochs) - self._joined >= LOOSE:
+        elif not self.apart and len(self._batches) - self._joined >= LOOSE:
             self._join()
 
     def _join(self) -> None:
-        """Makes one of the last epochs, of each rule: a live capture adds a few rows at a time."""
-        loose, joined = self._epochs[self._joined :], Found()
-        for name in dict.fromkeys(name for epoch in loose for name in epoch):
-            having = [epoch for epoch in loose if name in epoch]
-            frames = [rows for epoch in having if isinstance(rows := epoch[name], pl.DataFrame)]
+        """Makes one of the last batches, of each rule: a live capture adds a few rows at a time."""
+        loose, joined = self._batches[self._joined :], Found()
+        for name in dict.fromkeys(name for batch in loose for name in batch):
+            having = [batch for batch in loose if name in batch]
+            frames = [rows for batch in having if isinstance(rows := batch[name], pl.DataFrame)]
             if _alike(frames):
                 joined[name] = pl.concat(frames, rechunk=True)
-                for epoch in having:
-                    del epoch[name]
-        self._epochs[self._joined :] = [{**joined}, *(epoch for epoch in loose if epoch)]
-        self._joined = len(self._epochs)
+                for batch in having:
+                    del batch[name]
+        self._batches[self._joined :] = [{**joined}, *(batch for batch in loose if batch)]
+        self._joined = len(self._batches)
 
     def _write(self) -> None:
         """Writes what waits in memory, a file for each rule."""
-        held, self._held = self._epochs[self._written :], 0
+        held, self._held = self._batches[self._written :], 0
         joined: dict[str, pl.DataFrame | Slice] = {}
-        for name in dict.fromkeys(name for epoch in held for name in epoch):
-            having = [epoch for epoch in held if name in epoch]
-            frames = [rows for epoch in having if isinstance(rows := epoch[name], pl.DataFrame)]
+        for name in dict.fromkeys(name for batch in held for name in batch):
+            having = [batch for batch in held if name in batch]
+            frames = [rows for batch in having if isinstance(rows := batch[name], pl.DataFrame)]
             if not _alike(frames):
                 continue  # of a rule that is not ours, which is found out when they are joined
             path = self.folder.new_file("candidates")
@@ -79,47 +79,47 @@ class Waiting:
                 pl.concat(frames).write_ipc(path)
             if self.apart:
                 first = 0
-                for epoch, rows in zip(having, frames, strict=True):
-                    epoch[name] = Slice(path, first, rows.height)
+                for batch, rows in zip(having, frames, strict=True):
+                    batch[name] = Slice(path, first, rows.height)
                     first += rows.height
                 continue
             joined[name] = Slice(path, 0, sum(rows.height for rows in frames))
-            for epoch in having:
-                del epoch[name]
+            for batch in having:
+                del batch[name]
         if not self.apart:
-            self._epochs[-len(held) :] = [joined, *(epoch for epoch in held if epoch)]
-        self._written = self._joined = len(self._epochs)
+            self._batches[-len(held) :] = [joined, *(batch for batch in held if batch)]
+        self._written = self._joined = len(self._batches)
 
     def forget(self, most: int) -> None:
         """Forgets the oldest of those that were written, of each rule, where there are more."""
-        stored = [rows for epoch in self._epochs for rows in epoch.values() if isinstance(rows, Slice)]
+        stored = [rows for batch in self._batches for rows in batch.values() if isinstance(rows, Slice)]
         excess = sum(rows.height for rows in stored) - most
         for rows in stored:
             if excess <= 0:
                 break
             excess -= rows.height
             rows.path.unlink(missing_ok=True)
-            for epoch in self._epochs:
-                for name in [name for name, one in epoch.items() if one is rows]:
-                    del epoch[name]
-        gone = [number for number, epoch in enumerate(self._epochs) if not epoch]
+            for batch in self._batches:
+                for name in [name for name, one in batch.items() if one is rows]:
+                    del batch[name]
+        gone = [number for number, batch in enumerate(self._batches) if not batch]
         self._written -= sum(number < self._written for number in gone)
         self._joined -= sum(number < self._joined for number in gone)
-        self._epochs = [epoch for epoch in self._epochs if epoch]
+        self._batches = [batch for batch in self._batches if batch]
 
     def __len__(self) -> int:
-        return len(self._epochs)
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[Found]:
-        """Epoch by epoch, read when it is asked for."""
-        for epoch in self._epochs:
-            yield {name: rows.load() if isinstance(rows, Slice) else rows for name, rows in epoch.items()}
+        """Batch by batch, read when it is asked for."""
+        for batch in self._batches:
+            yield {name: rows.load() if isinstance(rows, Slice) else rows for name, rows in batch.items()}
 
     def of_rules(self) -> dict[str, list[pl.DataFrame | Slice]]:
-        """Rule -> its candidates of all epochs."""
+        """Rule -> its candidates of all batches."""
         parts: dict[str, list[pl.DataFrame | Slice]] = {}
-        for epoch in self._epochs:
-            for name, rows in epoch.items():
+        for batch in self._batches:
+            for name, rows in batch.items():
                 parts.setdefault(name, []).append(rows)
         return parts
 

@@ -1,6 +1,6 @@
 """Tables as files of a folder (-o tables/): Parquet or Arrow, one for each table, whole or not at all.
 
-Rows wait in a temporary folder, epoch by epoch, and are then written in one go: memory holds some ten thousand.
+Rows wait in a temporary folder, batch by batch, and are then written in one go: memory holds some ten thousand.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wiredoctor import Report
 
 TOGETHER = 65_536
-"""Rows that are at least put into a file that waits; of some tables an epoch brings few."""
+"""Rows that are at least put into a file that waits; of some tables a batch brings few."""
 
 
 class _Waiting:

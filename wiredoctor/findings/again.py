@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Portion(NamedTuple):
-    """Rows of some tables, from an epoch of a capture. `read(place, length)` gives bytes of packets by their place
+    """Rows of some tables, from a batch of a capture. `read(place, length)` gives bytes of packets by their place
     (packets.payload, records.offset) until the next portion is asked for; `sack_blocks(row)` the blocks of the SACK option of a
     row of packets, as sequence numbers."""
 
@@ -32,7 +32,7 @@ class Again(Protocol):
         connections: Collection[int] | None = None,
         frames: Collection[int] | None = None,
     ) -> Iterator[Portion]:
-        """The rows of these tables of tables.READ_AGAIN, epoch by epoch: of some connections, of some frames (of records,
+        """The rows of these tables of tables.READ_AGAIN, batch by batch: of some connections, of some frames (of records,
         packets, segments and pieces), of both, or where neither is given all.
 
         What TCP tells alone (no column of tables.HEARD) comes many times as fast, and of frames there is nothing else. Ids and

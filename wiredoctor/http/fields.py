@@ -63,20 +63,11 @@ class Fields:
     """A text is longer than what is kept of it."""
     event_stream: bool = False
     """A media type whose parts are meant to arrive one by one."""
-    plain: bool = False
-    """Of a request: well-formed, no body, and no wish to change the protocol."""
-    plain_length: int | None = None
-    """Content-Length where nothing else frames the body, and only its length matters."""
 
     @property
     def suspect(self) -> bool:
         """May have a fault that is told."""
         return bool(self.malformed or self.transfer_codings) or self.bad_content_length
-
-    @property
-    def framed(self) -> bool:
-        """Says something about a body."""
-        return self.has_content_length or bool(self.transfer_codings)
 
 
 def _list(values: list[str]) -> list[str]:
@@ -253,7 +244,4 @@ def collect(lines: list[Line], number: int) -> Fields:
             values.setdefault(name, []).append(value)
     for key, texts in values.items():
         READERS[key](fields, texts)
-    fields.plain = not fields.framed and not fields.upgrade and not fields.malformed
-    plain = not (fields.transfer_codings or fields.malformed or fields.event_stream)
-    fields.plain_length = fields.content_length if plain else None
     return fields

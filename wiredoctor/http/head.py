@@ -11,7 +11,6 @@ Text is Latin-1, a character per byte; nothing here raises on any bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -116,11 +115,7 @@ class HeadParser:
     def _broken(self, fields: Fields, wrong: int) -> Fields:
         """The fields of a head that breaks the grammar, which its lines alone do not tell."""
         self.met += 1
-        return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong, plain=False, plain_length=None)
-
-    def says(self, line: bytes) -> bool:
-        """Whether a line of a head that was parsed says something of interest."""
-        return self._lines.get(line, 1) != 0
+        return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 
     def _number(self, line: bytes) -> int:
         """The number of a line that was not met before; FOLDED where it goes on with the line before."""
@@ -181,11 +176,6 @@ class HeadParser:
             self._responses.clear()
         self._responses[head] = result
         return result
-
-    @property
-    def known_response(self) -> Callable[[bytes], tuple[StatusLine, Fields] | None]:
-        """Looks up a response head that was parsed before; None for any other."""
-        return self._responses.get
 
     def request(self, head: bytes) -> tuple[RequestLine, Fields] | None:
         """A whole request head with its empty line; None where the first line is no request line."""

@@ -1,6 +1,6 @@
 """Bytes of messages, put together from packets: ranges of streams that are asked for, kept in a spool.
 
-The capture is read again for them, epoch by epoch; in memory there are some numbers for each range.
+The capture is read again for them, batch by batch; in memory there are some numbers for each range.
 """
 
 from __future__ import annotations

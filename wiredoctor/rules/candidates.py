@@ -1,4 +1,4 @@
-"""Running the rules: tables of an epoch -> candidates; the tables of the whole capture -> candidates of summaries."""
+"""Running the rules: tables of a batch -> candidates; the tables of the whole capture -> candidates of summaries."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Tables = Mapping[str, Table | pl.LazyFrame]
 
 
 def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[str, pl.DataFrame]:
-    """Candidates of the event rules in one epoch, not judged yet: rule name -> rows; rules without rows are left out.
+    """Candidates of the event rules in one batch, not judged yet: rule name -> rows; rules without rows are left out.
 
-    `tables`: the epoch's segments, its finished bursts, messages, exchanges, connections; missing ones are empty, and
+    `tables`: the batch's segments, its finished bursts, messages, exchanges, connections; missing ones are empty, and
     a lazy frame is taken to have rows. A rule runs when the first table it asks for has rows.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
@@ -67,9 +67,9 @@ def find_summaries(
 
 
 def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
-    """What the rules' `judge` leaves of the candidates of an epoch, seen in the order of their frames.
+    """What the rules' `judge` leaves of the candidates of a batch, seen in the order of their frames.
 
-    `state` is the rules' memory from epoch to epoch, changed in place: rule name -> what its `judge` returned.
+    `state` is the rules' memory from batch to batch, changed in place: rule name -> what its `judge` returned.
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
@@ -90,7 +90,7 @@ def _judged(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl
 
 
 def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
-    """Rule -> its candidates of all epochs, which `all_of` gives; not of rules that have failed by now."""
+    """Rule -> its candidates of all batches, which `all_of` gives; not of rules that have failed by now."""
     whole: dict[str, Rows] = {}
     for name, give in all_of.items():
         rows = guarded(modules[name], give) if at_work([modules[name]]) else None

@@ -1,4 +1,4 @@
-"""What a rule remembers between epochs, with a bound."""
+"""What a rule remembers between batches, with a bound."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ V = TypeVar("V")
 class Recent(Generic[V]):
     """Key -> value for the `limit` keys used last; the least recently used is forgotten.
 
-    Used in the order of frames, what it holds does not depend on where epochs end.
+    Used in the order of frames, what it holds does not depend on where batches end.
     """
 
     def __init__(self, new: Callable[[], V], limit: int) -> None:

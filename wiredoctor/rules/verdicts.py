@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A stall. `row` is its place in the candidates, None for a probe: that may be of an earlier epoch, and has its `values`.
+    """A stall. `row` is its place in the candidates, None for a probe: that may be of an earlier batch, and has its `values`.
 
     `prompt`: earlier on this connection such an S did not wait, because its D was acknowledged at once.
     """

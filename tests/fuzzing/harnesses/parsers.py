@@ -18,8 +18,11 @@ from tests.fuzzing.places import as_file
 from wiredoctor import durations, findings, masking
 from wiredoctor.cli import baselines, configuration
 from wiredoctor.cli.exits import UsageError
+from wiredoctor.core.framing import request_framing, response_framing
+from wiredoctor.core.heads import Head, length_of
 from wiredoctor.findings import Threshold
-from wiredoctor.http import framing, head
+from wiredoctor.http import head
+from wiredoctor.http.framing import BROKEN
 from wiredoctor.report import narrow, words
 
 Parser = Callable[[bytes], None]
@@ -45,11 +48,12 @@ def heads(data: bytes) -> None:
             if first is not None:
                 left, right = (asdict(one[1]) | {"number": 0} for one in (first, again))
                 must(first[0] == again[0] and left == right, f"a {read} is read alike every time", left, right)
-                must(0 <= framing.request_framing(first[1]) <= framing.BROKEN, "a framing")
-                must(0 <= framing.response_framing(200, None, first[1]) <= framing.BROKEN, "a framing")
+                parsed, length = Head(*first), length_of(first[1])
+                must(0 <= request_framing(parsed, length) <= BROKEN, "a framing")
+                must(0 <= response_framing(parsed, length, "") <= BROKEN, "a framing")
     line = data.partition(b"\n")[0].removesuffix(b"\r")
-    parsed = head.request_line(line)
-    if parsed is not None:
+    start = head.request_line(line)
+    if start is not None:
         begun = all(head.may_become_request(line[:k]) for k in range(1, min(len(line), 60)))
         must(begun, "what becomes a request may become one", line)
     status = parser.status(line)

@@ -90,7 +90,7 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per exchange in which the client closed before it had acknowledged the whole response, or before that was whole.
 
-    Most of them are nobody's fault: `judge` looks closer, which costs an epoch without such rows nothing.
+    Most of them are nobody's fault: `judge` looks closer, which costs a batch without such rows nothing.
     """
     return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
 

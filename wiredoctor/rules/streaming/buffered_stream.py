@@ -169,7 +169,7 @@ def judge(rows: pl.DataFrame, state: Recent[_Streamed] | None) -> tuple[pl.DataF
     """The responses that were held back; remembers which servers have streamed."""
     memory = Recent(_Streamed, ENDPOINTS.value) if state is None else state
     told: list[dict[str, Any]] = []
-    # in the order in which they were known: that of frames may not be that of epochs
+    # in the order in which they were known: that of frames may not be that of batches
     for row in rows.sort("final_at", "connection", "exchange").iter_rows(named=True):
         server = memory[row["endpoint"]]
         before = server if server.known != NEVER and server.known < row["final_at"] and server.end <= row["asked_time"] else None
