@@ -27,11 +27,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decode": {"limits", "tables"},
     "http": {"limits", "masking", "tables"},
     "core": {"capture", "decode", "http", "limits", "masking", "tables"},
+    "batches": {"core", "tables"},
     "engine": {
-        *("capture", "core", "cutoffs", "decode", "findings", "http", "limits", "masked"),
+        *("batches", "capture", "core", "cutoffs", "decode", "findings", "http", "limits", "masked"),
         *("masking", "replacement", "rules", "spill", "tables", "waiting", "wiredoctor"),
     },
-    "spill": {"engine", "limits", "replacement", "tables"},
+    "spill": {"batches", "limits", "replacement", "tables"},
     "waiting": {"limits", "replacement", "spill"},
     "rules": {*("cutoffs", "durations", "findings", "limits"), *("masked", "masking", "tables")},
     "diagnosis": {*("capture", "engine", "findings", "limits", "masked"), *("rules", "spill", "tables", "waiting", "wiredoctor")},
@@ -57,11 +58,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Part -> all parts that it imports; "wiredoctor" is the package's own __init__.
 
 `capture` opens files, `core` reads them packet by packet and writes rows, `decode` (packets of rare kinds) and `http` (text) are
-called by it. `engine` makes tables of these rows, and hands them to `rules`. `diagnosis` (the report), `pipeline` (a capture as a
-whole), `live` (one that grows) and `certain` (what can be reported of it already) run the engine; `spill` and `waiting` keep its
-rows and its candidates. `testing` is for the tests of rules, also of other packages, and nothing imports it. `recording` is a
-program of its own. `masking` (of texts) and `masked` (of tables) decide what may leave a report. `replacement` writes files
-completely or not at all."""
+called by it. `batches` keeps these rows and makes columns of them, `engine` makes tables of them and hands these to `rules`.
+`diagnosis` (the report), `pipeline` (a capture as a whole), `live` (one that grows) and `certain` (what can be reported of it
+already) run the engine; `spill` and `waiting` keep its rows and its candidates. `testing` is for the tests of rules, also of
+other packages, and nothing imports it. `recording` is a program of its own. `masking` (of texts) and `masked` (of tables) decide
+what may leave a report. `replacement` writes files completely or not at all.
+"""
 
 
 def part_of(path: Path) -> str:

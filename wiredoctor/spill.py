@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.engine.batch import Batch, Part, Renumbered, StoredBatch, View, join
+from wiredoctor.batches import Batch, Part, Renumbered, StoredBatch, View, join
 from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 

@@ -12,6 +12,7 @@ import polars as pl
 from tests.http.talk import HANDSHAKE, brief
 from tests.ladders import Packet as Sent
 from tests.ladders import ladder_packets, to_pcap
+from wiredoctor.batches import View
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.flows import Flows
@@ -23,7 +24,6 @@ from wiredoctor.core.pairing import Conversation
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
 from wiredoctor.core.story import Story
-from wiredoctor.engine.batch import View
 from wiredoctor.engine.frames import exchange_batch, fault_frame, head_part
 from wiredoctor.limits import Met
 from wiredoctor.tables import AS_OF, EXCHANGES, FINISHED_EXCHANGES, STORED_EXCHANGES

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from wiredoctor.batches import View
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.connections import ConnectionRows
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import NO_OPTION, Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, PSH, RST, SYN, Segment
 from wiredoctor.core.story import Story
-from wiredoctor.engine.batch import View
 from wiredoctor.engine.tables import connection_batch
 from wiredoctor.limits import Met
 from wiredoctor.tables import CONNECTIONS

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import rules
+from wiredoctor.batches import View
 from wiredoctor.capture import Budget, CaptureError, Input
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.core.loop import Core
 from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.engine import run
-from wiredoctor.engine.batch import View
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.engine.packet_tables import take_segment_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end

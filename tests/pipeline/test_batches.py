@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from wiredoctor import limits, pipeline, spill
+from wiredoctor.batches import Batch, View, join, take_cells
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
 from wiredoctor.engine import run, tables
-from wiredoctor.engine.batch import Batch, View, join, take_cells
 from wiredoctor.report.json import write
 from wiredoctor.spill import BatchSpill, Folder
 from wiredoctor.tables import CONNECTIONS, NEVER, RUNS

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from wiredoctor.batches import Batch, View, take_cells
 from wiredoctor.core.connection import Closure, Connection, PreviousAck, PreviousData, Run, Side, Stall, Syn
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
 from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, Stalls
-from wiredoctor.engine.batch import Batch, View, take_cells
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.rules import catalogue, cutoffs
 from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES

@@ -1,4 +1,4 @@
-"""Where packets come from: capture files, alone, compressed, or several that are read as one."""
+"""Open capture files: single ones, compressed ones, and several that are read as one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ BUCKETS: Final = 64
 """Parts of the connections, as in scan.BUCKETS: a process has whole ones, and open connections are counted in each."""
 FACTOR_LOW: Final = 0x9E3779B97F4A7C15 & 0x7FFFFF
 FACTOR_HIGH: Final = 0x9E3779B97F4A7C15 >> 23 & 0x7FFFFF
-"""Bits 0 to 22 and 23 to 45 of the factor of scan.bucket."""
+"""Bits 0 to 22 and 23 to 45 of the factor of that product."""
 BITS_23: Final = 0x7FFFFF
 CLOSED_FIRST: Final = 1 << 61
 FEWEST_CHAINS: Final = 1024
@@ -281,9 +281,9 @@ def secret_factor() -> i64:
 
 
 def bucket(key: bytes) -> i64:
-    """Return the bucket of a connection, which both directions have in common: scan.bucket in 64-bit arithmetic.
+    """Return the bucket of a connection, the same for both directions, from 0 to BUCKETS - 1.
 
-    That is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
+    It is bits 40 to 45 of a product modulo 2**64, which depend on the low 46 bits of both factors.
     """
     size = len(key) - 4
     ports = u16(key, size) * u16(key, size + 2)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wiredoctor.batches import Batch, Kind, Maker, series, take_cells
 from wiredoctor.core.bursts import APPLICATION
 from wiredoctor.core.bursts import COLUMNS as BURST
 from wiredoctor.core.exchanges import CLOSE, EXCHANGE, MESSAGE_ROW, ExchangeRows, Extra, MessageRows
 from wiredoctor.core.heads import Head
 from wiredoctor.core.rows import Rows
-from wiredoctor.engine.batch import Batch, Kind, Maker, series, take_cells
 from wiredoctor.tables import (
     BURSTS,
     END_REASONS,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 import polars as pl
 
 from wiredoctor import limits
+from wiredoctor.batches import Batch, View
 from wiredoctor.core.exchanges import FOREVER
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.engine.batch import Batch, View
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
 from wiredoctor.rules import RuleModule

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wiredoctor.batches import Renumbered, StoredBatch
 from wiredoctor.core.flows import BUCKETS, Share
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.engine.batch import Renumbered, StoredBatch
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.run import Analysis, Progress, join_found
 from wiredoctor.masking import trace

@@ -9,6 +9,7 @@ from functools import partial
 import polars as pl
 
 from wiredoctor import limits, rules
+from wiredoctor.batches import Batch
 from wiredoctor.capture import ClockSteps
 from wiredoctor.capture.linktypes import link_type_name
 from wiredoctor.capture.model import Captured
@@ -19,7 +20,6 @@ from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Records
 from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
-from wiredoctor.engine.batch import Batch
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
 from wiredoctor.engine.tables import take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339

@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import __version__
+from wiredoctor.batches import View
 from wiredoctor.core.loop import Core
 from wiredoctor.core.recorder import PacketRecorder, Selection
 from wiredoctor.core.segments import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.decode.sack import sack_blocks
-from wiredoctor.engine.batch import View
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_packet_tables, take_segment_tables
 from wiredoctor.engine.run import core_cutoffs, open_at_end

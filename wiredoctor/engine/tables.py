@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
 from wiredoctor.core.closes import CLOSED_BY, CLOSES
 from wiredoctor.core.connections import NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
@@ -17,7 +18,6 @@ from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
 from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
 from wiredoctor.core.stalls import RUNS as RUN_CELLS
 from wiredoctor.core.stalls import SORTS
-from wiredoctor.engine.batch import Batch, Kind, Maker, View, series, take_cells
 from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, head_part, message_batch
 from wiredoctor.http.tls import SILENT
 from wiredoctor.tables import (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from wiredoctor.batches import View
 from wiredoctor.core.connection import Closure, Connection, Side, Waits
 from wiredoctor.core.connections import ConnectionRows
 from wiredoctor.core.exchanges import FOREVER
@@ -13,7 +14,6 @@ from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
 from wiredoctor.core.pairing import Conversation
 from wiredoctor.core.segment import NEVER
-from wiredoctor.engine.batch import View
 from wiredoctor.engine.tables import connection_batch
 from wiredoctor.tables import CONNECTIONS, END_REASONS, EXCHANGES
 

@@ -7,12 +7,12 @@ import zlib
 import polars as pl
 
 from tests.fuzzing.guard import must
+from wiredoctor.batches import View
 from wiredoctor.capture import CaptureError
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import LATEST, Source
-from wiredoctor.engine.batch import View
 from wiredoctor.engine.tables import take_tables
 from wiredoctor.limits import Met
 from wiredoctor.tables import STORED_EXCHANGES

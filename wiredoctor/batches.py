@@ -1,7 +1,7 @@
-"""Rows that the core wrote, of which a column is made when somebody asks for it.
+"""Rows that the core wrote, kept as they are: a column is made only when it is read.
 
-The core writes a number into each cell. Rules and reports ask for few of the hundred columns of a table, so cells are kept: those
-that are the same in all rows once, the others in as few bytes as they need.
+The core writes a number into each cell. Rules and reports read few of the hundred columns of a table, so the cells are kept:
+those that are the same in all rows once, the others in as few bytes as they need.
 """
 
 from __future__ import annotations
