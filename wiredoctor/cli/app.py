@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -104,4 +105,7 @@ def run() -> NoReturn:
         without_pydantic(command, HELP)(prog_name="wiredoctor")
         return Exit.DONE
 
-    sys.exit(exit_code(parse))
+    try:
+        sys.exit(exit_code(parse))
+    finally:
+        gc.freeze()  # the interpreter would look through every object once more before it ends
