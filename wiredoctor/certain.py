@@ -125,7 +125,7 @@ class Certain:
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
             pl.concat([self._exchanges, undecided.answered(some)]).lazy(),
-            file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep,
+            file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep, losses=a.losses(),
         )  # fmt: skip
         self._held = pl.concat([self._held, *held]).unique()
         self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")], rechunk=True)

@@ -116,7 +116,7 @@ def _settle(
         whole = rules.joined(modules, candidates)
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
-            file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals,
+            file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
         )  # fmt: skip
         if rules.failures(modules) == failed:
             return [_located(finding, capture) for finding in findings] if capture.files else findings

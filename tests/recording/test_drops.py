@@ -14,6 +14,11 @@ from tests.recording.namespaces import Cable
 from tests.recording.running import Recording, needs, needs_root, packets
 from tests.recording.streams import BEGIN, statistics
 from tests.recording.test_dying import children
+from wiredoctor.capture import Budget, Input
+from wiredoctor.capture.drops import Dropped, spans
+from wiredoctor.capture.files import OpenFiles
+from wiredoctor.core.packet import Packet
+from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.files import ENDLESS
 
@@ -33,7 +38,9 @@ def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path)
         time.sleep(1)  # tcpdump cannot be asked earlier
         stopped = children(recording.process.pid).get(backend, recording.process.pid)
         known = 0
+        stops: list[int] = []
         for _ in range(2):
+            stops.append(time.time_ns())
             os.kill(stopped, signal.SIGSTOP)
             flood = cable.flood(0.4, pause=0.001)
             sent += int(flood.communicate()[0])
@@ -41,6 +48,7 @@ def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path)
             while recording.last("dropped") <= known:
                 recording.until("progress")
             known = recording.last("dropped")
+            time.sleep(3.5)  # the counter is looked at once a second
         ended = recording.stop()
     assert ended["dropped"] >= known > 0
     assert ended["packets"] + ended["dropped"] == sent
@@ -49,6 +57,24 @@ def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path)
     blocks.add(file.read_bytes())
     blocks.take(ENDLESS, ENDLESS)
     assert sum(blocks.dropped.values()) == ended["dropped"]
+    dropped, first = read_drops(file)
+    assert sum(one.packets for one in dropped) == ended["dropped"]
+    times = spans(dropped)
+    assert len(times) == 2, "each stop is a time of its own"
+    for stop, (since, until) in zip(stops, times, strict=True):
+        assert since is None or first + since < stop
+        assert stop < first + until
+
+
+def read_drops(file: Path) -> tuple[list[Dropped], int]:
+    """What the analysis reads of a file: the drops, and the time of its first packet."""
+    with open_capture_files(Input(str(file), (str(file),)), OpenFiles(Budget()), print) as capture:
+        records = open_capture_records(capture)
+        packet = Packet()
+        while records.next(packet):
+            pass
+        assert records.times.first is not None
+        return records.drops.dropped() or [], records.times.first
 
 
 def test_what_was_counted_before_is_added_to_the_statistics_once() -> None:

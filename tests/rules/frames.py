@@ -218,9 +218,11 @@ def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
 
 
 def found(rule: str, *frames: pl.DataFrame, state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """What `find` and `judge` of this rule make of the tables that it asks for, in their order: a dict per candidate."""
+    """What `find` and `judge` of this rule make of the tables that it asks for, in their order (the last may be left out if
+    they are empty): a dict per candidate."""
     module = catalogue()[rule]
-    lazy = [frame.lazy() for frame in frames]
+    empty = [RULE_TABLES[name].empty() for name in module.tables[len(frames) :]]
+    lazy = [frame.lazy() for frame in (*frames, *empty)]
     candidates = module.find(*lazy).collect()
     if module.judge is not None:
         memory = {} if state is None else state

@@ -38,16 +38,20 @@ def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     speaking: set[str] = set()
 
     def all_of_them(
-        running: list[RuleModule], tables: object, lazy: Mapping[str, pl.LazyFrame], **sizes: bool
+        running: list[RuleModule], asked: object, lazy: Mapping[str, pl.LazyFrame], **sizes: bool
     ) -> list[RuleModule]:
-        del tables, sizes
+        del asked, sizes
         for module in running:
             if module.screen is None:
                 continue
-            first, *others = (lazy[table] for table in module.tables)
-            hopeless = first.filter(~module.screen().fill_null(value=False))
-            assert found(module, hopeless, *others).height == 0, module.name
-            if found(module, first, *others).height:
+            tables = [lazy[table] for table in module.tables]
+            screens = candidates._screens(module)
+            hopeless = [
+                rows.filter(~screens[name].fill_null(value=False)) if name in screens else rows
+                for name, rows in zip(module.tables, tables, strict=True)
+            ]
+            assert found(module, *hopeless).height == 0, module.name
+            if found(module, *tables).height:
                 speaking.add(module.name)
         return running
 

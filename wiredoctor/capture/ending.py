@@ -11,9 +11,9 @@ import re
 import struct
 from typing import NamedTuple
 
-from wiredoctor.capture.blocks import read_options
+from wiredoctor.capture.blocks import STATISTICS, read_options
 
-_STATISTICS, _FIXED, _COMMENT = 5, 24, 1
+_FIXED, _COMMENT = 24, 1
 LONGEST = 1 << 10
 """Bytes of the block: more is not ours."""
 
@@ -36,7 +36,7 @@ def ending(tail: bytes) -> Ending | None:
         if not _FIXED <= length <= len(tail):
             continue
         block = tail[-length:]
-        if struct.unpack_from(order + "II", block) != (_STATISTICS, length):
+        if struct.unpack_from(order + "II", block) != (STATISTICS, length):
             continue
         for code, value in read_options(block[20:-4], order) or ():
             if code == _COMMENT and (said := _SAID.fullmatch(value)):

@@ -13,10 +13,13 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
+from wiredoctor.capture.drops import Count
 from wiredoctor.capture.model import Interface
 from wiredoctor.core.packet import NO_PACKET, Packet
 from wiredoctor.core.records import BLOCK, LATEST, Records, Source
 
+NAMED_FILES: Final = 3
+"""Damaged files that are named; the others are counted."""
 LEAST_BLOCK: Final = 1 << 14
 BLOCKS: Final = 1 << 24
 """Bytes that the blocks of all open files should not exceed by much."""
@@ -253,15 +256,25 @@ class ChainRecords(Records):
     def finish(self, file: ChainFile) -> None:
         """Close the active file, of which nothing more can be read."""
         file.records.end()
+        for count in file.records.drops.counts:
+            self.drops.add(self.placed(count, file))
         self.note_damage(file.number, self.files.close(file.number, file.records))
         self.done += self.files.size(file.number)
         self.active = None
+
+    def placed(self, count: Count, file: ChainFile) -> Count:
+        """Return a count of a file with the number of its interface, and its times, in the chain."""
+        since = None if count.since is None else clipped(count.since + int(file.shift))
+        return Count(int(self.number_of(file, count.interface)), since, clipped(count.until + int(file.shift)), count.total)
 
     def note_damage(self, number: i64, damage: str | None) -> None:
         """Note what was lost of a file."""
         if damage is not None:
             self.damages[number] = damage
-            self.damage = "; ".join([self.damages[one] for one in sorted(self.damages)])
+            named = [self.damages[one] for one in sorted(self.damages)]
+            if len(named) > NAMED_FILES:
+                named[NAMED_FILES:] = [f"other damaged files: {len(named) - NAMED_FILES:,}"]
+            self.damage = "; ".join(named)
 
 
 def clipped(time: int) -> int:

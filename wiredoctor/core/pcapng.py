@@ -8,7 +8,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.capture import blocks
+from wiredoctor.capture import blocks, drops
 from wiredoctor.capture import damage as words
 from wiredoctor.capture.model import Interface
 from wiredoctor.core.packet import NO_PACKET, Packet
@@ -20,6 +20,7 @@ SECTION: Final = 0x0A0D0D0A
 INTERFACE: Final = 1
 PACKET: Final = 2
 SIMPLE: Final = 3
+STATISTICS: Final = 5
 ENHANCED: Final = 6
 SMALLEST: Final = 12
 """Bytes of a block without content."""
@@ -98,6 +99,8 @@ class PcapngRecords(Records):
             elif not self.is_whole(length):
                 return False
             else:
+                if kind == STATISTICS:
+                    self.count_drops(length)
                 self.at += (length + 3) & ~3
         return False
 
@@ -248,6 +251,15 @@ class PcapngRecords(Records):
             self.interfaces += continued
         self.interfaces.append(interface)
         self.known = len(self.interfaces)
+
+    def count_drops(self, length: i64) -> None:
+        """Read from the Interface Statistics Block at `at` how many packets were dropped."""
+        said = drops.read_statistics(self.block[self.at : self.at + ((length + 3) & ~3)], self.order)
+        if said is None or self.base + said.interface >= self.known:
+            return
+        first = self.times.first
+        since = None if said.since is None or first is None else min(max(said.since - first, -LATEST), LATEST)
+        self.drops.add(drops.Count(int(self.base + said.interface), since, int(self.times.latest), said.total))
 
     def section_damage(self, block: bytes) -> str | None:
         """Return what is wrong with a section header; None if nothing is."""

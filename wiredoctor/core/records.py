@@ -8,6 +8,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
+from wiredoctor.capture.drops import Drops
 from wiredoctor.capture.model import Interface
 from wiredoctor.capture.steps import ClockSteps, Step
 from wiredoctor.core.packet import Packet
@@ -127,6 +128,7 @@ class Records:
         self.interfaces: list[Interface] = []
         self.damage: str | None = None
         self.times: Times = Times()
+        self.drops: Drops = Drops()
 
     @property
     def position(self) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from wiredoctor.capture import making
-from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION
+from wiredoctor.capture.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION, STATISTICS
 from wiredoctor.capture.companions import Blocks, companions
 from wiredoctor.capture.files import Content
 from wiredoctor.capture.formats import format_of
@@ -69,6 +69,11 @@ class _Selection:
 
     def __init__(self, only: Array | None) -> None:
         self._only = only
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether frames may be left out."""
+        return self._only is not None
 
     def has(self, frame: int) -> bool:
         """Return whether a frame is copied."""
@@ -163,6 +168,8 @@ class _BlockCopy:
                     yield at, end, self._with_comments(self._notes.of(self._frame))
             elif not blocks.is_sound():
                 return
+            elif kind == STATISTICS and self._selection.is_partial:
+                yield at, end, b""  # they count what is not in the copy
             elif kind == SECTION:
                 yield at, end, making.with_unknown_length(self._with_comments(about), blocks.order)
                 about = ()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from typing import Any
 
 import polars as pl
 
 from wiredoctor import limits, rules
 from wiredoctor.batches import Batch
 from wiredoctor.capture import ClockSteps
+from wiredoctor.capture.drops import spans
 from wiredoctor.capture.linktypes import link_type_name
-from wiredoctor.capture.model import Captured
+from wiredoctor.capture.model import Captured, readable
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
 from wiredoctor.core.flows import Share
@@ -147,7 +149,27 @@ class Analysis:
             "damage": [self._damage() or ""], "snap_length": [cut],
             "clock_steps": [steps.count], "clock_step_worst": [steps.worst],
             **{f"clock_step_{name}": [[getattr(step, name) for step in steps.first]] for name in _OF_STEPS},
+            **self._drops(),
         })  # fmt: skip
+
+    def _drops(self) -> dict[str, list[Any]]:
+        """Return the columns of tables.CAPTURES that say which packets were dropped."""
+        counts = self.records.drops.dropped()
+        dropped = counts or []
+        times = spans(dropped)
+        start = times[0][0] if times else None
+        numbers = dict.fromkeys(one.interface for one in dropped)
+        names = dict.fromkeys(self.records.interfaces[number].name or f"interface {number}" for number in numbers)
+        return {
+            "dropped": [NEVER if counts is None else sum(one.packets for one in dropped)],
+            "dropped_on": [_listed([readable(name) for name in names])],
+            "dropped_start": [NEVER if start is None else start],
+            "dropped_end": [max(times[-1][1], 0) if times else NEVER],
+        }
+
+    def losses(self) -> list[tuple[int | None, int]]:
+        """Return the times in which packets were dropped, as capture.drops.spans."""
+        return spans(self.records.drops.dropped() or [])
 
     def _damage(self) -> str | None:
         return self.capture.lost or self.records.damage
@@ -163,6 +185,7 @@ class Analysis:
             last_time=None if first is None else rfc3339(first + records.times.latest),
             not_analysed=_by_count(general.not_analyzed()), encapsulations=_by_count(general.encapsulations()),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
+            dropped=None if (dropped := records.drops.dropped()) is None else sum(one.packets for one in dropped),
         )  # fmt: skip
 
 
@@ -176,6 +199,8 @@ def join_found(modules: Mapping[str, RuleModule], parts: Sequence[Found]) -> Fou
     return {name: rows for name, rows in found.items() if isinstance(rows, pl.DataFrame)}
 
 
+_NAMED = 2
+"""Interfaces that dropped packets: so many are named."""
 _OF_STEPS = ("frame", "time", "frame_before", "time_before")
 
 
@@ -202,6 +227,12 @@ def core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
 
 def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return "eth0", "eth0 and eth1", "eth0, eth1 and 3 more"."""
+    shown = [*names[:_NAMED], *([f"{len(names) - _NAMED} more"] if len(names) > _NAMED else [])]
+    return " and ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
 
 
 def _in_64_bits(time: int | None) -> int:

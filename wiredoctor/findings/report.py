@@ -52,6 +52,8 @@ class CaptureSummary:
     """Where several files were read as one capture: these, in order."""
     encapsulations: dict[str, int] = field(default_factory=dict[str, int])
     """What TCP was in, beside IP and its link: name -> packets; a packet may be in several. VLAN tags do not count."""
+    dropped: int | None = None
+    """Packets that the capture says were dropped before they could be captured; None if it says nothing of them."""
 
 
 class RuleTotal(NamedTuple):

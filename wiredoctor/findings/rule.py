@@ -99,6 +99,8 @@ class Rule(NamedTuple):
     caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
+    absence: something that is not in the capture (a response, an ACK, a close, a packet within a pause) is part of the proof:
+    where packets were dropped, it may have been there, and confidence is medium at most.
     any_order: what it says does not depend on the order of rows, neither of its tables nor of what `find` hands to `judge`, so
     that of a million they may come in any order, which takes less memory.
     """
@@ -114,6 +116,7 @@ class Rule(NamedTuple):
     summary: bool = False
     caused_by: tuple[tuple[str, str], ...] = ()
     timeless: bool = False
+    absence: bool = False
     any_order: bool = False
 
 

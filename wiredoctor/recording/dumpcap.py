@@ -14,7 +14,7 @@ from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
 from wiredoctor.recording.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wiredoctor.recording.blocks import Blocks
     from wiredoctor.recording.request import Request
@@ -64,9 +64,9 @@ class Dumpcap:
         return count
 
     @property
-    def dropped(self) -> int | None:
+    def dropped(self) -> Mapping[int, int]:
         """So far; what it says itself, in its last blocks, is what came to it afterwards."""
-        return sum(self._counters.dropped.values()) if self._counters.dropped else None
+        return self._counters.dropped
 
     def ask_for_drops(self) -> None:
         if self.begun:

@@ -53,12 +53,16 @@ def ending(until: int, packets: int) -> bytes:
     return _block(STATISTICS, fixed + _options((_COMMENT, comment)))
 
 
-def statistics(number: int, received: int | None, dropped: int | None) -> bytes:
-    """An Interface Statistics Block, as of now. What is dropped is called so as dumpcap does."""
+def statistics(number: int, received: int | None, dropped: int | None, since: int | None = None) -> bytes:
+    """An Interface Statistics Block, as of now. What is dropped is called so as dumpcap does. `since`: when less had been dropped
+    (ns since 1970)."""
     stamp = time.time_ns()
     fixed = struct.pack("=III", number, stamp >> 32, stamp & 0xFFFFFFFF)
-    known = [(code, count) for code, count in ((_RECEIVED, received), (_DROPPED, dropped)) if count is not None]
-    return _block(STATISTICS, fixed + _options(*((code, struct.pack("=Q", count)) for code, count in known)))
+    counts = ((_RECEIVED, received), (_DROPPED, dropped))
+    options = [(code, struct.pack("=Q", count)) for code, count in counts if count is not None]
+    if since is not None:
+        options.append((_COMMENT, f"dropped after {since} ns since 1970".encode()))
+    return _block(STATISTICS, fixed + _options(*options))
 
 
 def _options(*options: tuple[int, bytes]) -> bytes:

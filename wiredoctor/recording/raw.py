@@ -17,7 +17,7 @@ from wiredoctor.recording.links import is_up
 from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wiredoctor.recording.blocks import Blocks
     from wiredoctor.recording.request import Request
@@ -68,7 +68,7 @@ class Raw:
         self.interfaces = interfaces
         self.version = version
         self.ended = False
-        self.dropped: int | None = 0
+        self.dropped: Mapping[int, int] = {}
         self._request = request
         self._buffer = bytearray(request.snaplen or _LONGEST)
         self._taps: list[_Tap] = []
@@ -114,7 +114,7 @@ class Raw:
         return came
 
     def ask_for_drops(self) -> None:
-        self.dropped = sum(tap.statistics()[1] for tap in self._taps)
+        self.dropped = {number: tap.statistics()[1] for number, tap in enumerate(self._taps)}
 
     def stop(self) -> None:
         self._stopping = True

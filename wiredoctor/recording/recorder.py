@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.backend import Backend, StoppedError
@@ -36,6 +37,9 @@ _NAP, _LITTLE = 0.004, 128 << 10
 _LOOK = 1.0
 """Seconds between two looks at drops, and at interfaces where the system does not tell of changes."""
 
+_ANSWERED = 3
+"""A count of drops is no older than this many questions: tcpdump answers some time after it was asked."""
+
 _NEVER = float("inf")
 
 
@@ -61,6 +65,7 @@ class Recorder:
         self._until = 0  # when it was asked to end, by the clock that stamps packets
         self._stop_at = self._kill_at = self._end_at = _NEVER
         self._nap_until = self._look_at = 0.0
+        self._asked_for_drops: deque[int] = deque(maxlen=_ANSWERED)  # when, ns since 1970
 
     def run(self) -> int:
         """Capture; return the exit code of the program."""
@@ -228,13 +233,17 @@ class Recorder:
             return
         if 0 < came < _LITTLE:
             self._nap_until = time.monotonic() + _NAP
-        writing.live_drops(source.dropped)
+        self._note_drops(source)
         if writing.full:
             self._stop("full", writing.full)
         elif writing.enough:
             self._stop("packets")
         if source.ended:
             self._ended(source)
+
+    def _note_drops(self, source: Source) -> None:
+        asked = self._asked_for_drops
+        self._writing.live_drops(source.dropped, asked[0] if len(asked) == _ANSWERED else None)
 
     def _by_the_clock(self, now: float) -> None:
         if now >= self._end_at:
@@ -258,6 +267,7 @@ class Recorder:
                 self._resume()
             elif source is not None and self._kill_at == _NEVER:
                 source.ask_for_drops()
+                self._asked_for_drops.append(time.time_ns())
 
     def _tell_changes(self) -> None:
         """Tells of interfaces that went or came, and has the capture take in again those that came back."""
@@ -291,8 +301,9 @@ class Recorder:
     def _ended(self, source: Source) -> None:
         """The stream is over: because it was asked to be, or of its own."""
         self._backend.over()
-        self._writing.live_drops(source.dropped)
+        self._note_drops(source)
         self._writing.section_over()
+        self._asked_for_drops.clear()
         self._stop_at, self._kill_at, self._nap_until = _NEVER, _NEVER, 0.0
         if self._reason:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Source(Protocol):
         ...
 
     @property
-    def dropped(self) -> int | None:
-        """Packets that the kernel did not hand over, as far as known."""
+    def dropped(self) -> Mapping[int, int]:
+        """Number of an interface -> packets that the kernel did not hand over, as far as known."""
         ...
 
     def files(self) -> list[int]:

@@ -20,7 +20,7 @@ from wiredoctor.recording.process import Process
 from wiredoctor.recording.source import NotThereError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wiredoctor.recording.blocks import Blocks
     from wiredoctor.recording.request import Request
@@ -74,10 +74,10 @@ class Tcpdump:
 
     def read(self, file: int, blocks: Blocks) -> int:
         if file not in self._by_file:
-            for process in self._processes:
+            for number, process in enumerate(self._processes):
                 if process.words == file:
                     process.listen()
-                    self._count(process)
+                    self._count_drops(number)
             return 0
         process, stream = self._by_file[file]
         try:
@@ -107,13 +107,13 @@ class Tcpdump:
         return encode.section(f"tcpdump {self.version}") + b"".join(described)
 
     @property
-    def dropped(self) -> int | None:
+    def dropped(self) -> Mapping[int, int]:
         """By what the processes have said last."""
-        return sum(self._dropped.values()) if self._dropped else None
+        return self._dropped
 
-    def _count(self, process: Process) -> int | None:
-        if (dropped := _count(process, "dropped by kernel")) is not None:
-            self._dropped[process.id] = dropped
+    def _count_drops(self, number: int) -> int | None:
+        if (dropped := _count(self._processes[number], "dropped by kernel")) is not None:
+            self._dropped[number] = dropped
         return dropped
 
     def ask_for_drops(self) -> None:
@@ -136,7 +136,7 @@ class Tcpdump:
     def close(self, blocks: Blocks) -> None:
         for number, process in enumerate(self._processes):
             process.end()
-            dropped = self._count(process)
+            dropped = self._count_drops(number)
             if self.begun:
                 blocks.add(encode.statistics(number, _count(process, "received by filter"), dropped))
 

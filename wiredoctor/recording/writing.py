@@ -7,9 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.blocks import Blocks, Piece, StreamError, whole
+from wiredoctor.recording.encode import statistics
 from wiredoctor.recording.files import ENDLESS, FullError, Output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wiredoctor.recording.events import Events
 
 PROGRESS = 0.04
@@ -30,6 +33,7 @@ class Writing:
         self._limit = ENDLESS if limit is None else limit
         self._earlier: int | None = None  # packets dropped in sections that are over
         self._live: int | None = None  # and in this one, by what the backend says itself
+        self._counted: dict[int, int] = {}  # the same by interface, as written
         self._told = -PROGRESS
         self._said: tuple[int, int | None] = (0, None)
 
@@ -45,16 +49,23 @@ class Writing:
         known = bool(self.blocks.dropped) or self._live is not None or self._earlier is not None
         return (self._earlier or 0) + current if known else None
 
-    def live_drops(self, dropped: int | None) -> None:
-        """What the backend says of this section's drops while it runs."""
-        if dropped is not None:
-            self._live = max(dropped, self._live or 0)
+    def live_drops(self, dropped: Mapping[int, int], since: int | None) -> None:
+        """What the backend says of this section's drops while it runs, by interface, and when it said less (ns since 1970). Each
+        rise is written, so that a report can say when it was. Raises OSError."""
+        if not dropped:
+            return
+        self._live = max(sum(dropped.values()), self._live or 0)
+        for number, count in dropped.items():
+            if count > self._counted.get(number, 0):
+                self._counted[number] = count
+                if not self.full:
+                    self.output.write(Piece(memoryview(statistics(number, None, count, since)), 0))
 
     def section_over(self) -> None:
         """The stream has ended, maybe inside a block; the next begins with a section of its own. Raises OSError."""
         with contextlib.suppress(StreamError):
             self.write()
-        self._earlier, self._live = self.dropped, None
+        self._earlier, self._live, self._counted = self.dropped, None, {}
         self.blocks.restart()
 
     def write(self) -> None:

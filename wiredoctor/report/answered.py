@@ -46,7 +46,7 @@ class Answer(TypedDict):
     """What is known of a capture."""
 
     note: str
-    incomplete: NotRequired[Annotated[list[str], Field(description="why the capture was not read completely")]]
+    incomplete: NotRequired[Annotated[list[str], Field(description="what was not read of the capture, and what it lacks")]]
 
 
 @_whole

@@ -13,7 +13,7 @@ from wiredoctor.findings import CONFIDENCES, SEVERITIES, printable, shorten
 from wiredoctor.report.closing import reach
 from wiredoctor.report.groups import Group, grouped
 from wiredoctor.report.json import finding as finding_json
-from wiredoctor.report.phrases import facts, headline, incomplete, nothing, reasons
+from wiredoctor.report.phrases import facts, headline, nothing, opening, reasons
 from wiredoctor.report.show import Asked, as_json, has_connection, look
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def diagnosis(report: Report, page: Page) -> Diagnosis:
 
 
 def _begin(report: Report) -> Answer:
-    return {"note": UNTRUSTED, "incomplete": incomplete(report)} if report.incomplete else {"note": UNTRUSTED}
+    lines = opening(report)
+    return {"note": UNTRUSTED, "incomplete": lines} if lines else {"note": UNTRUSTED}
 
 
 def _group(group: Group) -> Cause:

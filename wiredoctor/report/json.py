@@ -145,6 +145,7 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
         "not_analysed": [{"reason": r, "packets": n} for r, n in sorted(capture.not_analysed.items())],
         "files": list(capture.files),
         "duplicates": capture.duplicates,
+        "dropped": capture.dropped,
         "damage": capture.damage,
     }
 

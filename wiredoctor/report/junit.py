@@ -18,7 +18,7 @@ from wiredoctor.report.paper import Paper, Writer
 from wiredoctor.report.phrases import SECRETS, encapsulated, facts, known, more, not_analysed, times
 from wiredoctor.report.text import write_group
 from wiredoctor.report.verdict import fails
-from wiredoctor.report.words import clean, count
+from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Finding, Report, Severity
@@ -158,8 +158,6 @@ def _closing(report: Report, capture: CaptureSummary) -> Iterator[str]:
     yield facts(capture)
     yield from encapsulated(capture)
     yield from not_analysed(capture)
-    if capture.duplicates:
-        yield f"captured twice and left out: {count(capture.duplicates, 'packet')}"
     if capture.damage:
         yield f"damaged: {capture.damage}"
     prefix = f"{capture.file}: " if len(report.captures) > 1 else ""

@@ -19,11 +19,11 @@ from wiredoctor.report.phrases import (
     example,
     facts,
     headline,
-    incomplete,
     known,
     more,
     not_analysed,
     nothing,
+    opening,
     reasons,
     rest,
     standing,
@@ -86,10 +86,10 @@ def _longest_run(text: str) -> int:
 
 
 def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") -> None:
-    """The whole report, in UTF-8. quiet: the findings and nothing else, except why the report is incomplete. shown: in words,
-    what it was narrowed to."""
+    """The whole report, in UTF-8. quiet: the findings and nothing else, except what the report or the capture lacks. shown: in
+    words, what it was narrowed to."""
     groups = grouped(report.findings)
-    said = [f"**{escaped(line)}**\n" for line in incomplete(report)]
+    said = [f"**{escaped(line)}**\n" for line in opening(report)]
     if quiet and not groups:
         out.write("\n".join(said).encode("utf-8", "backslashreplace"))
         return
@@ -162,6 +162,4 @@ def _closing(report: Report, shown: str) -> Iterator[str]:
 
 def _of_capture(capture: CaptureSummary) -> list[str]:
     lines = encapsulated(capture) + not_analysed(capture)
-    if capture.duplicates:
-        lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
     return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines

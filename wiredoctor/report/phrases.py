@@ -36,9 +36,24 @@ MOST_INCOMPLETE = 3
 
 
 def incomplete(report: Report) -> list[str]:
-    """Return the sentences that a report begins with if it does not cover all that was requested; a count replaces the rest."""
+    """Return sentences that say why the report does not cover all that was requested; a count replaces the rest."""
     shown, rest = report.incomplete[:MOST_INCOMPLETE], report.incomplete[MOST_INCOMPLETE:]
     return [*shown, *([f"{count(len(rest), 'more input')} could not be read completely."] if rest else [])]
+
+
+def opening(report: Report) -> list[str]:
+    """Return the sentences that a report begins with: what it does not cover, and what the captures lack."""
+    return [*incomplete(report), *lacking(report)]
+
+
+def lacking(report: Report) -> list[str]:
+    """Return a sentence for each capture that counted dropped packets."""
+    return [
+        f"{capture.file} lacks {capture.dropped:,} of {count(capture.dropped + capture.packets, 'packet')}: they were dropped "
+        "while it was captured. What seems to be absent may only be missing here."
+        for capture in report.captures
+        if capture.dropped
+    ]
 
 
 def headline(report: Report, groups: Sequence[Group]) -> str:
@@ -69,7 +84,8 @@ def nothing(report: Report, shown: str = "") -> str:
         seen = "" if shown or empty else _instead(report)
         return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope or seen}."
     left = sum(one.findings for one in report.left_out)
-    wrong = f"Nothing was found but {count(left, 'finding')} left out below" if left else "Nothing wrong was found"
+    fine = "No known fault was found in what was captured" if lacking(report) else "Nothing wrong was found"
+    wrong = f"Nothing was found but {count(left, 'finding')} left out below" if left else fine
     return f"{wrong}{'' if report.exchange_count else ', but no HTTP exchange was seen'}{scope}."
 
 
@@ -164,11 +180,16 @@ def encapsulated(capture: CaptureSummary) -> list[str]:
 
 
 def not_analysed(capture: CaptureSummary) -> list[str]:
-    """A line for each of the most frequent reasons, and one for the rest."""
+    """Which packets were not analysed: a line for each of the most frequent reasons, one for the rest, one for second copies, and
+    one for those that are not in the capture."""
     reasons = sorted(capture.not_analysed.items(), key=lambda r: (-r[1], r[0]))
     lines = [f"not analysed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MOST_REASONS]]
     if rest := reasons[MOST_REASONS:]:
         lines.append(f"not analysed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
+    if capture.duplicates:
+        lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
+    if capture.dropped:
+        lines.append(f"dropped while it was captured: {count(capture.dropped, 'packet')}")
     return lines
 
 

@@ -18,7 +18,7 @@ from wiredoctor.report.ordered import Sink
 from wiredoctor.report.phrases import known, not_analysed, reasons
 from wiredoctor.report.proof import in_file
 from wiredoctor.report.sarif_rules import Descriptors
-from wiredoctor.report.words import clean, count
+from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Evidence, Finding, Report
@@ -177,8 +177,6 @@ def _notifications(report: Report, unread: list[str], places: Mapping[str, int])
             *(("damaged", "warning", f"damaged: {capture.damage}") for _ in range(bool(capture.damage))),
             *(("not-analysed", "note", line) for line in not_analysed(capture)),
         ]
-        if capture.duplicates:
-            said.append(("not-analysed", "note", f"captured twice and left out: {count(capture.duplicates, 'packet')}"))
         for name, level, text in said:
             yield {**_notification(name, level, text), "locations": [_place(capture.file, places, 1)]}
     for limit in report.limits:

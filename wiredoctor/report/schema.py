@@ -83,6 +83,9 @@ CAPTURE = _object(
     ),
     files=_list(_text("a file as it was named, or found in a folder"), "several files that were read as one capture; else empty"),
     duplicates=_whole("packets that were captured twice and left out"),
+    dropped=_or_null(
+        _whole("packets that were dropped before they could be captured, as the capture counts them; null where it counts none")
+    ),
     damage=_or_null(_text("what of the file could not be read, and where; null when all could")),
 )
 

@@ -16,11 +16,11 @@ from wiredoctor.report.phrases import (
     example,
     facts,
     headline,
-    incomplete,
     known,
     more,
     not_analysed,
     nothing,
+    opening,
     reasons,
     rest,
     standing,
@@ -29,7 +29,7 @@ from wiredoctor.report.phrases import (
     well,
 )
 from wiredoctor.report.proof import write_proof
-from wiredoctor.report.words import count, duration
+from wiredoctor.report.words import duration
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
@@ -46,11 +46,11 @@ def write(
 ) -> None:
     """The whole page.
 
-    everything: all groups and all frames. quiet: the findings and nothing else, except why the report is incomplete. shown: in
-    words, what the report was narrowed to.
+    everything: all groups and all frames. quiet: the findings and nothing else, except what the report or the capture lacks.
+    shown: in words, what the report was narrowed to.
     """
     writer = Writer(out, paper)
-    for line in incomplete(report):
+    for line in opening(report):
         writer.paragraph((line, "bold"))
         writer.blank()
     if report.secrets:
@@ -132,8 +132,6 @@ def _write_capture(writer: Writer, capture: CaptureSummary) -> None:
     writer.paragraph(facts(capture), indent=4, hang=2)
     for line in (*encapsulated(capture), *not_analysed(capture)):
         writer.paragraph(line, indent=4, hang=2)
-    if capture.duplicates:
-        writer.paragraph(f"captured twice and left out: {count(capture.duplicates, 'packet')}", indent=4, hang=2)
     if capture.damage:
         writer.paragraph(("damaged: ", "bold"), capture.damage, indent=4, hang=2)
 

@@ -113,16 +113,17 @@ def _promising(
         if m.screen is None:
             continue
         if m.plugin is None:
-            screens.setdefault(m.tables[0], {})[m.name] = m.screen().any()
-        elif (query := guarded(m, partial(_screened, m, lazy))) is not None:
-            asked.append((m, query))
+            for table, screen in _screens(m).items():
+                screens.setdefault(table, {})[m.name] = screen.any()
+        elif (queries := guarded(m, partial(_screened, m, lazy))) is not None:
+            asked += [(m, query) for query in queries]
     asked += [(None, _of_their_columns(tables[table], expressions)) for table, expressions in screens.items()]
     if not asked:
         return at_work(running)
     found: dict[str, bool] = {}
     for answer in collected(asked, _planning(few), "streaming" if many else "auto"):
         if answer is not None:
-            found |= answer.row(0, named=True)
+            found |= {name: promising or found.get(name, False) for name, promising in answer.row(0, named=True).items()}
     return [m for m in at_work(running) if found.get(m.name, True)]
 
 
@@ -132,9 +133,16 @@ def _of_their_columns(rows: Table | pl.LazyFrame, expressions: Mapping[str, pl.E
     return rows.lazy().select(**expressions)
 
 
-def _screened(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
+def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
+    """The screens of a rule, by table."""
     assert module.screen is not None
-    return _seen_by(module, lazy)[module.tables[0]].select(module.screen().any().alias(module.name))
+    screen = module.screen()
+    return {module.tables[0]: screen} if isinstance(screen, pl.Expr) else screen
+
+
+def _screened(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> list[pl.LazyFrame]:
+    seen = _seen_by(module, lazy)
+    return [seen[table].select(screen.any().alias(module.name)) for table, screen in _screens(module).items()]
 
 
 def _seen_by(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:

@@ -20,7 +20,7 @@ from wiredoctor.rules.plugins import Plugin, added, at_work, guarded
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 
 Find = Callable[..., pl.LazyFrame]
-Screen = Callable[[], pl.Expr]
+Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
 """A cheap expression over the first table: true on some row wherever `find` has a row."""
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
 DeclareCutoffs = Callable[[], Mapping[str, int]]

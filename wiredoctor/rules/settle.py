@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import polars as pl
 
@@ -37,6 +37,7 @@ def settle(
     met: Met | None = None,
     keep: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]] | None = None,
     totals: dict[str, RuleTotal] | None = None,
+    losses: Sequence[tuple[int | None, int]] = (),
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
@@ -44,7 +45,8 @@ def settle(
     merely explain. `connections` and `exchanges` are the capture's finished rows, of which only the needed are fetched.
     `met` is told how many candidates and findings are left out because there are too many. `keep` takes out of what is settled
     (a row per candidate: narrow.core and its endpoints) what is not to be told yet, and what was told before.
-    `totals` is filled with what each rule found, before any of it is left out.
+    `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
+    dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
@@ -68,11 +70,29 @@ def settle(
         totals |= _totals(core)
     core = narrow.without_too_many(core, limits.FINDINGS, met)
     core = with_software(_with_requests(core, exchanges), connections, exchanges)
+    if losses:
+        core = core.with_columns(_within_losses(modules, losses))
     parts = core.partition_by("rule", maintain_order=True)
     from wiredoctor.rules.telling import tell
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
     return tell(told, _causes(parts, modules), file, first_time, before)
+
+
+def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
+    """Return `in_loss`: whether what seems absent to a candidate may have been dropped. One without times looks at all."""
+    absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
+    during = [
+        pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)
+        for since, until in losses[:_MOST_LOSSES]
+    ]
+    if rest := losses[_MOST_LOSSES:]:
+        during.append(pl.col("end").fill_null(rest[-1][1]) >= (rest[0][0] or 0))
+    return (absent & pl.any_horizontal(during)).alias("in_loss")
+
+
+_MOST_LOSSES = 100
+"""Times that are looked at one by one; of more, all after these are one."""
 
 
 def _totals(core: pl.DataFrame) -> dict[str, RuleTotal]:

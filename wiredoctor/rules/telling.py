@@ -134,7 +134,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         kind=values["kind"],
         side=side,
         severity=by_kind(module.rule.severity, values["kind"]),
-        confidence=values["confidence"],
+        confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
         title=_numbered(texts.title.format_map(written)),
         message=_spaced(_numbered(texts.message.format_map(written))),
         client=values["client"],

@@ -123,7 +123,7 @@ def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> di
     return {
         "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else ""),
         "headline": phrases.headline(report, groups) if groups else phrases.nothing(report, shown),
-        "incomplete": phrases.incomplete(report),
+        "incomplete": phrases.opening(report),
         "secrets": phrases.SECRETS if report.secrets else "",
         "left": phrases.more(groups[pictures.MOST_SECTIONS :]) if len(groups) > pictures.MOST_SECTIONS else "",
         "captures": [(c.file, phrases.facts(c), _of_capture(c)) for c in report.captures],
@@ -141,8 +141,6 @@ def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> di
 
 def _of_capture(capture: CaptureSummary) -> list[str]:
     lines = phrases.encapsulated(capture) + phrases.not_analysed(capture)
-    if capture.duplicates:
-        lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
     return [*lines, f"damaged: {capture.damage}"] if capture.damage else lines
 
 

@@ -2,25 +2,29 @@
 
 What it means
     Somebody acknowledged data that is not in the capture: it arrived, but was not recorded. The capturing host was too slow,
-    its buffer too small, or the packets took another way.
+    its buffer too small, or the packets took another way. Kind *dropped*: the program that captured counted packets that it
+    could not take, and wrote the number into the capture.
 
 Why it hurts
     What was said in the missing packets is unknown. Findings that rest on such a place have low confidence, and faults that
-    lie in it are not found.
+    lie in it are not found. While packets were dropped, anything that seems to be absent (a response, an ACK, a close) may
+    only be missing from the capture: such findings have medium confidence at most.
 
 How it is proved
     An acknowledgement number covers bytes that were never seen, on a connection of which both directions were
-    captured, after its first packet.
+    captured, after its first packet. Kind *dropped*: isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each
+    interface.
 
 What it is not
     A loss on the network: what was lost there is sent again. A capture of one direction only. The part of a connection from
-    before the capture began, nor the probe (one old byte, or none) by which a connection that rested then may begin here.
+    before the capture began, nor the probe (one old byte, or none) by which a connection that rested then may begin here. A
+    difference between the packets that an interface received and those in the file: filters leave packets out, too.
 
 What to do
     Capture with a larger buffer and a snap length that fits, and only what is needed.
 
 References
-    tcpdump(1), options -B and -s.
+    tcpdump(1), options -B and -s; pcapng, Interface Statistics Block.
 """
 
 from __future__ import annotations
@@ -28,32 +32,52 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.proof import packet, told_once
+from wiredoctor.rules.proof import EVIDENCE, of_the_capture, packet, told_once
+from wiredoctor.rules.words import duration
+
+_REMEDY = (
+    "Capture again with a larger buffer and the snap length that the traffic needs (tcpdump -B 32768 -s 0; in immediate "
+    "mode the default frame size leaves room for eight packets in a 2 MB ring), and with a filter that leaves out what is not "
+    "needed."
+)
 
 RULE = Rule(
     severity="warning",
-    title="The capture lacks packets: {missing_bytes:,} bytes were acknowledged that it does not have",
-    message="{missing_bytes:,} bytes in {places:,} {place_word} were acknowledged by their receiver, but are not in the capture. "
-    "Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
-    "recorded the capture lost them. Nothing is concluded from what is missing.",
-    remedy="Capture again with a larger buffer and the snap length that the traffic needs (tcpdump -B 32768 -s 0; in immediate "
-    "mode the default frame size leaves room for eight packets in a 2 MB ring), and with a filter that leaves out what is not "
-    "needed.",
-    display_filter="tcp.analysis.ack_lost_segment",
-    references=(Reference("tcpdump(1), -B and -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),),
+    title={
+        None: "The capture lacks packets: {missing_bytes:,} bytes were acknowledged that it does not have",
+        "dropped": "The capture lacks {dropped:,} of {whole:,} packets ({share}): they were dropped while it was captured",
+    },
+    message={
+        None: "{missing_bytes:,} bytes in {places:,} {place_word} were acknowledged by their receiver, but are not in the "
+        "capture. Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
+        "recorded the capture lost them. Nothing is concluded from what is missing.",
+        "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could take "
+        "them{when}; {packets:,} packets are in the capture. The network delivered the dropped ones. What seems to be absent in "
+        "that time may only be missing here, so findings that rest on it have medium confidence at most.",
+    },
+    remedy={None: _REMEDY, "dropped": _REMEDY},
+    display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",
+    references=(
+        Reference("tcpdump(1), -B and -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),
+        Reference("pcapng, Interface Statistics Block", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcapng/"),
+    ),
     summary=True,
 )
 
 SHOWN = Threshold("5 places", "enough to look at; the counts say the rest")
 
 
-def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
-    return _missing() > 0
+def screen() -> dict[str, pl.Expr]:
+    """True on some row of one of these tables wherever there is a candidate."""
+    return {"connections": _missing() > 0, "captures": pl.col("dropped") > 0}
 
 
-def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """One row with the counts, where anything is missing."""
+def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
+    """A row with the counts where anything is missing, and one for each capture that counted dropped packets."""
+    return pl.concat([_unseen(connections), _dropped(captures)], how="diagonal_relaxed")
+
+
+def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
     # nothing tells a keep-alive probe from the ACK that it resembles, where it is the first packet of its side
@@ -68,6 +92,30 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         _places(c("unseen_places").sum()).alias("place_word"),
     )  # fmt: skip
     return told.with_columns(pl.when(c("touched") < c("connections")).then(share).otherwise(pl.lit("")).alias("part"))
+
+
+def _dropped(captures: pl.LazyFrame) -> pl.LazyFrame:
+    c = pl.col
+    whole = c("dropped") + c("packets")
+    span = pl.format(", between {} and {} after the first packet", duration(c("dropped_start")), duration(c("dropped_end")))
+    known = (c("dropped_start") >= 0) & (c("dropped_end") > c("dropped_start"))
+    return captures.filter(c("dropped") > 0).select(
+        *(one for one in of_the_capture() if one.meta.output_name() != "kind"),
+        pl.lit("dropped").alias("kind"),
+        pl.lit(None, pl.Int64).alias("frame"),
+        pl.coalesce("dropped_start", pl.lit(0)).alias("start"),
+        c("dropped_end").alias("end"),
+        "dropped", "dropped_on", "packets",
+        whole.alias("whole"),
+        _percent(100 * c("dropped") / whole).alias("share"),
+        pl.when(known).then(span).otherwise(pl.lit("")).alias("when"),
+        pl.lit([], EVIDENCE).alias("evidence"),
+    )  # fmt: skip
+
+
+def _percent(share: pl.Expr) -> pl.Expr:
+    """ "12.4 %", "less than 0.1 %"."""
+    return pl.when(share < 0.1).then(pl.lit("less than 0.1 %")).otherwise(pl.format("{} %", share.round(1)))
 
 
 def _missing() -> pl.Expr:

@@ -80,4 +80,6 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sentence(text: pl.Expr) -> pl.Expr:
-    return text.str.head(1).str.to_uppercase() + text.str.slice(1)
+    """Capitalize the first word unless it is the name of a file."""
+    capitalized = text.str.head(1).str.to_uppercase() + text.str.slice(1)
+    return pl.when(text.str.contains("^[a-z]+ ")).then(capitalized).otherwise(text)

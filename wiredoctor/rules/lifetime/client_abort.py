@@ -64,6 +64,7 @@ RULE = Rule(
             "client", r"\.NET|MS Web Services", ".NET: HttpClient.Timeout and HttpWebRequest.Timeout (both 100 s by default)."
         ),
     ),
+    absence=True,
 )
 
 HALF_CLOSE = Threshold("1 s", "who half-closes does so with the request; a FIN that comes later is an end of patience")

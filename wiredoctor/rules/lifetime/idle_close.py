@@ -73,6 +73,7 @@ RULE = Rule(
     explained_by=(("keep-alive-race", "endpoint"), ("idle-timeout-broken-promise", "endpoint")),
     advice=POOLS,
     summary=True,
+    absence=True,
 )
 
 IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")

@@ -88,6 +88,7 @@ RULE = Rule(
     caused_by=(("premature-close", "connection"), ("idle-timeout-broken-promise", "connection")),
     advice=POOLS,
     timeless=True,
+    absence=True,
 )
 
 REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")

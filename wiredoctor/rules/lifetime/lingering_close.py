@@ -66,6 +66,7 @@ RULE = Rule(
         Advice("server", "IIS|Microsoft", "IIS: look for ISAPI extensions and modules that go on after the last write."),
         Advice("server", "PHP", "PHP: fastcgi_finish_request() ends the response before what is done after it."),
     ),
+    absence=True,
 )
 
 LINGERS = Threshold("5 s", "longer than any round trip, and than a server needs to see that all was received")

@@ -54,6 +54,7 @@ RULE = Rule(
         Advice("server", "Apache", 'Apache httpd: a child that crashed leaves "exit signal" in the error log.'),
     ),
     timeless=True,
+    absence=True,
 )
 
 

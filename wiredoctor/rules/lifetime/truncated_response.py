@@ -61,6 +61,7 @@ RULE = Rule(
         Advice("server", "IIS|Microsoft", "IIS: look for recycled application pools in the system's event log."),
     ),
     timeless=True,
+    absence=True,
 )
 
 

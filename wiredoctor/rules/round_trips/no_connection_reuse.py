@@ -85,6 +85,7 @@ RULE = Rule(
     ),
     summary=True,
     any_order=True,
+    absence=True,
 )
 
 ENOUGH = Threshold("3 exchanges", "two connections in a row may be two programs")

@@ -66,6 +66,7 @@ RULE = Rule(
     ),
     summary=True,
     any_order=True,
+    absence=True,
 )
 
 SYNS = Threshold("3 SYNs", "two may be lost on a bad path; one is all that some scanners send")

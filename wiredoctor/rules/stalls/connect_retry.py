@@ -48,6 +48,7 @@ RULE = Rule(
         Reference("listen(2), backlog", "https://man7.org/linux/man-pages/man2/listen.2.html"),
         Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
     ),
+    absence=True,
 )
 
 MIN_WAIT = Threshold("200 ms", "below the timers of all common systems (1 s; Windows after a refusal 500 ms); copies come sooner")

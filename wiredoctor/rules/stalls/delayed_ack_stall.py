@@ -70,6 +70,7 @@ RULE = Rule(
         ),
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET: send the body in large buffers, or with asynchronous writes."),
     ),
+    absence=True,
 )
 
 MIN_ACK_DELAY = Threshold(

@@ -51,6 +51,7 @@ RULE = Rule(
             "curl: -H 'Expect:'; .NET Framework: ServicePointManager.Expect100Continue = false.",
         ),
     ),
+    absence=True,
 )
 
 MIN_WAIT = Threshold("250 ms", "the shortest known patience of a client is 350 ms; a late body alone is not proof")

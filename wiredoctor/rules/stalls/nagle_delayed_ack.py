@@ -126,6 +126,7 @@ RULE = Rule(
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.UseNagleAlgorithm = false."),
         Advice("client", "^$", "If it uses the .NET Framework, set ServicePointManager.UseNagleAlgorithm = false."),
     ),
+    absence=True,
 )
 
 MIN_ACK_DELAY = Threshold(

@@ -67,6 +67,7 @@ RULE = Rule(
         Reference("RFC 8985, RACK-TLP loss detection", "https://www.rfc-editor.org/rfc/rfc8985.html"),
     ),
     explained_by=(("zero-window-stall", "time"),),
+    absence=True,
 )
 
 MIN_GAP = Threshold("150 ms", "below the shortest common retransmission timers (200 ms Linux)")

@@ -54,6 +54,7 @@ RULE = Rule(
         Advice("server", "Apache", "Apache: %D in LogFormat logs the time of each request in microseconds."),
         Advice("server", "IIS|Microsoft", "IIS: the field time-taken of its log, and Failed Request Tracing, show it."),
     ),
+    absence=True,
 )
 
 MIN_WAIT = Threshold("1 s", "what users notice as waiting; faster answers are nobody's complaint")

@@ -48,6 +48,7 @@ RULE = Rule(
             "RFC 9293 section 3.8.6.2, silly window syndrome", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.2"
         ),
     ),
+    absence=True,
 )
 
 MIN_WAIT = Threshold("100 ms", "shorter pauses are the scheduling of a busy receiver")

@@ -83,6 +83,7 @@ RULE = Rule(
         ),
         Advice("server", "Express|^$", "If it is Express: the middleware compression() needs res.flush() behind each write."),
     ),
+    absence=True,
 )
 
 MIN_WAIT = Threshold("500 ms", "longer than programs need to begin a stream")

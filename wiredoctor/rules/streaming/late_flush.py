@@ -63,6 +63,7 @@ RULE = Rule(
         Advice("server", "Express|^$", "If it is Node: res.write() of the head, then the rest."),
     ),
     summary=True,
+    absence=True,
 )
 
 MIN_WAIT = Threshold("500 ms", "to the first byte: what an early flush can gain is less than that")

@@ -63,6 +63,7 @@ RULE = Rule(
             "server", "Python/", "Python's http.server: protocol_version is HTTP/1.0 by default; set HTTP/1.1 and write chunks."
         ),
     ),
+    absence=True,
 )
 
 MIN_BURSTS = Threshold("2 bursts", "one burst is a body, two are a stream")

@@ -1,0 +1,146 @@
+"""Packets that were dropped while it was captured: each report begins with them, and nothing that they may explain is certain."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wiredoctor
+from tests.capture import files
+from wiredoctor.findings import Report
+
+CAPTURES = Path(__file__).resolve().parents[2] / "captures"
+HELD_BACK, HEALTHY = "client-sees-head-body-split.pcapng", "nginx-requests.pcapng"
+
+
+def statistics(dropped: int, comment: bytes = b"") -> bytes:
+    options = files.option("<", 5, struct.pack("<Q", dropped))
+    return files.block("<", 5, bytes(12) + options + (files.option("<", 1, comment) if comment else b"") + bytes(4))
+
+
+def without_statistics(content: bytes) -> bytes:
+    """The recordings are dumpcap's, which ends with the statistics of its interface: nothing was dropped there."""
+    kept, at = b"", 0
+    while at < len(content):
+        kind, length = struct.unpack_from("<II", content, at)
+        kept += content[at : at + length] if kind != 5 else b""
+        at += length
+    return kept
+
+
+def with_drops(folder: Path, name: str, *blocks: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(without_statistics((CAPTURES / name).read_bytes()) + b"".join(blocks))
+    return path
+
+
+def analyze(path: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "wiredoctor", "analyze", str(path), *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout
+
+
+def about(report: Report) -> list[tuple[str, str | None, str]]:
+    return [(f.rule, f.kind, f.confidence) for f in report.findings]
+
+
+def test_what_rests_on_a_pause_is_less_sure(tmp_path: Path) -> None:
+    """Nine segments were held back: from the second on that is certain, unless packets are missing."""
+    whole = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK))
+    assert {f.confidence for f in whole.findings} == {"high", "medium"}
+    lossy = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK, statistics(7)))
+    assert [(f.rule, f.kind, f.delay, f.evidence) for f in lossy.findings if f.family != "capture"] == [
+        (f.rule, f.kind, f.delay, f.evidence) for f in whole.findings
+    ]
+    assert {f.confidence for f in lossy.findings if f.family != "capture"} == {"medium"}
+    assert ("capture-loss", "dropped", "high") in about(lossy)
+
+
+def test_only_in_that_time(tmp_path: Path) -> None:
+    """The recorder says when it had counted less: what was found before is as sure as it was."""
+    whole = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK))
+    times = sorted(f.elapsed for f in whole.findings)
+    table = whole.scan_captures().collect() if whole.scan_captures else None
+    assert table is not None
+    since = int(table["first_time"][0]) + int((times[-2] + 0.005) * 1e9)
+    lossy = wiredoctor.analyze(with_drops(tmp_path, HELD_BACK, statistics(7, b"dropped after %d ns since 1970" % since)))
+    confidences = {f.elapsed: f.confidence for f in lossy.findings if f.family != "capture"}
+    assert confidences[times[-1]] == "medium"
+    assert {time: confidence for time, confidence in confidences.items() if time < times[-2]} == {
+        f.elapsed: f.confidence for f in whole.findings if f.elapsed < times[-2]
+    }
+
+
+def test_what_is_there_is_as_sure_as_before(tmp_path: Path) -> None:
+    """Text of a response is there whatever else was dropped."""
+    path = CAPTURES / "bare-line-feeds.pcap"
+    converted = tmp_path / "a.pcapng"
+    report = wiredoctor.analyze(path)
+    write_pcapng(path, converted, statistics(3))
+    lossy = wiredoctor.analyze(converted)
+    assert any(f.family == "framing" for f in report.findings)
+    assert [one for one in about(lossy) if one[1] != "dropped"] == about(report)
+
+
+def write_pcapng(path: Path, to: Path, *blocks: bytes) -> None:
+    """A pcap file of the usual byte order as pcapng."""
+    content, at = path.read_bytes(), 24
+    assert content.startswith(b"\xd4\xc3\xb2\xa1")
+    made = files.section("<") + files.interface("<", struct.unpack_from("<I", content, 20)[0])
+    while at < len(content):
+        seconds, micro, captured, length = struct.unpack_from("<IIII", content, at)
+        packet = files.Packet(seconds * 1_000_000 + micro, content[at + 16 : at + 16 + captured], length)
+        made += files.enhanced("<", packet)
+        at += 16 + captured
+    to.write_bytes(made + b"".join(blocks))
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html"])
+def test_each_report_begins_with_it(form: str, tmp_path: Path) -> None:
+    path = with_drops(tmp_path, HEALTHY, statistics(16_354))
+    packets = wiredoctor.analyze(path, select=["capture-loss"]).captures[0].packets
+    if form == "html":
+        page = tmp_path / "page.html"
+        analyze(path, "-o", str(page))
+        text = page.read_text()
+    else:
+        text = analyze(path, "--format", form)
+    said = " ".join(text.partition("<body")[2].split() if form == "html" else text.split())
+    sentence = f"lacks 16,354 of {16_354 + packets:,} packets"
+    assert sentence in said
+    assert said.index(sentence) < said.index("1 warning")
+    assert "Nothing wrong was found" not in said
+
+
+def test_machines_are_told(tmp_path: Path) -> None:
+    path = with_drops(tmp_path, HEALTHY, statistics(5))
+    report = json.loads(analyze(path, "--format", "json"))
+    assert report["captures"][0]["dropped"] == 5
+    assert "capture-loss" not in report["summary"]["healthy"]
+    assert json.loads(analyze(CAPTURES / HEALTHY, "--format", "json"))["captures"][0]["dropped"] == 0
+    assert json.loads(analyze(CAPTURES / "cut-off.pcap", "--format", "json"))["captures"][0]["dropped"] is None
+
+
+def test_a_healthy_capture_without_drops_stays_healthy(tmp_path: Path) -> None:
+    for blocks in ([], [statistics(0)]):
+        report = wiredoctor.analyze(with_drops(tmp_path, HEALTHY, *blocks))
+        assert report.findings == wiredoctor.analyze(CAPTURES / HEALTHY).findings
+    lossy = analyze(with_drops(tmp_path, HEALTHY, statistics(1)), "--ignore", "capture-loss")
+    assert "Nothing wrong was found" not in lossy
+    assert "lacks 1 of" in lossy
+
+
+def test_a_part_of_a_capture_does_not_count_what_the_whole_lacks(tmp_path: Path) -> None:
+    path = with_drops(tmp_path, HELD_BACK, statistics(7))
+    part = tmp_path / "part.pcapng"
+    subprocess.run(
+        [sys.executable, "-m", "wiredoctor", "extract", str(path), "--connection", "0", "-o", str(part)], check=True,
+        capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert wiredoctor.analyze(part).captures[0].dropped is None

@@ -1,0 +1,116 @@
+"""Packets that the capture itself says it lost: what captured could not keep up, and counted them.
+
+A pcapng file says so in Interface Statistics Blocks (draft-ietf-opsawg-pcapng, section 4.6). Their counts are running totals, of
+the interface (isb_ifdrop) and of the operating system (isb_osdrop); one that is lower than the one before it counts anew.
+The recorder of `live` adds a block whenever a count rises, with a comment that says when it looked before.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from wiredoctor.capture.blocks import read_options
+
+_COMMENT, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 5, 7
+_SAID = re.compile(rb"dropped after (\d{1,19}) ns since 1970")
+_FIXED = 20
+"""Bytes of the block before its options."""
+MOST_COUNTS = 10_000
+"""Counts that are kept apart; after that the newest of an interface is replaced."""
+_LARGEST = 1 << 48
+"""More packets than any interface has seen: what counts more is damaged."""
+
+
+class Count(NamedTuple):
+    """A running total of an interface, read when the newest packet had the time `until`; `since`: that of the total before it,
+    None for the first. Times are ns since the first packet."""
+
+    interface: int
+    since: int | None
+    until: int
+    total: int
+
+
+class Dropped(NamedTuple):
+    """Packets of an interface that were dropped between two times; `since`: None for "since capturing began"."""
+
+    interface: int
+    since: int | None
+    until: int
+    packets: int
+
+
+class Statistics(NamedTuple):
+    """What an Interface Statistics Block says: the interface, as its section numbers it, how many packets were dropped so far,
+    and after which time the newest of them (ns since 1970; None where it does not say)."""
+
+    interface: int
+    total: int
+    since: int | None
+
+
+class Drops:
+    """The counts of a capture, in the order in which it has them."""
+
+    def __init__(self) -> None:
+        self.counts: list[Count] = []
+        self._newest: dict[int, int] = {}
+        """Interface -> index of its newest count."""
+        self._checked: dict[int, int] = {}
+        """Interface -> when its newest total was read for the last time."""
+
+    def add(self, count: Count) -> None:
+        """Add a count; one that repeats the total before it only shows that nothing was dropped in between."""
+        interface = count.interface
+        at = self._newest.get(interface)
+        since = self._checked.get(interface) if count.since is None else count.since
+        self._checked[interface] = count.until
+        if at is None or (self.counts[at].total != count.total and len(self.counts) < MOST_COUNTS):
+            self._newest[interface] = len(self.counts)
+            self.counts.append(count._replace(since=since))
+        elif self.counts[at].total != count.total:
+            self.counts[at] = self.counts[at]._replace(until=count.until, total=count.total)
+
+    def dropped(self) -> list[Dropped] | None:
+        """Return what was dropped and when; None if nothing counts drops."""
+        if not self.counts:
+            return None
+        found: list[Dropped] = []
+        before: dict[int, int] = {}
+        for one in self.counts:
+            last = before.get(one.interface, 0)
+            before[one.interface] = one.total
+            packets = one.total - last if one.total >= last else one.total
+            if packets:
+                found.append(Dropped(one.interface, one.since, one.until, packets))
+        return found
+
+
+def read_statistics(block: bytes, order: str) -> Statistics | None:
+    """Return what an Interface Statistics Block says of dropped packets; None if nothing."""
+    if len(block) < _FIXED + 4:
+        return None
+    (interface,) = struct.unpack_from(order + "I", block, 8)
+    options = read_options(block[_FIXED:-4], order) or []
+    dropped = [
+        int.from_bytes(value, "little" if order == "<" else "big")
+        for code, value in options
+        if code in (_DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM) and len(value) == 8
+    ]
+    said = [int(found[1]) for code, value in options if code == _COMMENT and (found := _SAID.fullmatch(value))]
+    total = sum(dropped)
+    return Statistics(interface, total, said[0] if said else None) if dropped and total < _LARGEST else None
+
+
+def spans(dropped: Sequence[Dropped]) -> list[tuple[int | None, int]]:
+    """Return the times in which packets were dropped: (since, until), apart from each other and in order."""
+    found: list[tuple[int | None, int]] = []
+    for since, until in sorted(((one.since, one.until) for one in dropped), key=lambda span: (span[0] is not None, span)):
+        if found and (since is None or since <= found[-1][1]):
+            found[-1] = (found[-1][0], max(found[-1][1], until))
+        else:
+            found.append((since, until))
+    return found
