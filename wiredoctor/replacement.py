@@ -409,7 +409,10 @@ def room_needed(folder: str | os.PathLike[str]) -> Generator[None]:
 
 def is_full(error: Exception) -> bool:
     """Return whether an error is one of a full disk."""
-    return getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
+    text = str(error)
+    # what Polars says where the end of a Parquet file, which is Thrift, cannot be written any more
+    lost = "Invalid thrift: transport error" in text
+    return lost or getattr(error, "errno", None) in FULL or any(f"(os error {number})" in text for number in FULL)
 
 
 def no_room(folder: str | os.PathLike[str]) -> OSError:
