@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.core import chunks, faults, protocols
@@ -59,6 +59,7 @@ STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b
 MESSAGE_BITS: Final = 26
 
 
+@mypyc_attr(acyclic=True)
 class Reader:
     """The reader of one direction. `kind`: REQUEST or RESPONSE, what this direction carries; -1 until a head was read.
 
@@ -66,7 +67,7 @@ class Reader:
     request is not there, or with the bytes after a request for another protocol.
     """
 
-    def __init__(self, conversation: Conversation, direction: i64) -> None:
+    def __init__(self, conversation: Conversation | None, direction: i64) -> None:
         self.conversation: Conversation | None = conversation
         self.direction: i64 = direction
         self.stream: Stream = Stream()
@@ -602,16 +603,6 @@ class Reader:
         protocols.continue_tls(self.talk(), self, data)
         self.pos = found.end
 
-    def take_apart(self) -> None:
-        """Cut the cycles of a conversation that is over."""
-        self.switch_off()
-        self.conversation = None
-        self.previous = self.announced = None
-        self.previous_interim = None
-        self.dropped = None
-        self.burst = None
-        self.stream.waiting = None
-
     def switch_off(self) -> None:
         """Read no HTTP in this direction any more."""
         self.mode = OFF
@@ -620,6 +611,10 @@ class Reader:
         self.message = None
         self.exchange = None
         self.stream.held = None
+
+
+GONE: Final = Reader(None, 0)
+"""Both readers of a conversation that is over."""
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:

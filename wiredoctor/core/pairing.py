@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.core.bursts import describe_body
@@ -16,7 +16,7 @@ from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connections import hash_endpoint
 from wiredoctor.core.exchanges import find_known
 from wiredoctor.core.faults import Fault
-from wiredoctor.core.http1 import Reader, message_id
+from wiredoctor.core.http1 import GONE, Reader, message_id
 from wiredoctor.core.message import (
     ERROR,
     HEAD,
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from wiredoctor.core.http import Http
 
 
+@mypyc_attr(acyclic=True)
 class Conversation:
-    """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read."""
+    """HTTP on one connection; `take_apart` cuts its cycles. `client` is the direction of the requests, -1 until a head was read."""
 
     def __init__(self, http: Http, connection: Connection) -> None:
         self.http: Http = http
@@ -605,12 +606,11 @@ class Conversation:
             self.http.alarms.add(time, self)
 
     def take_apart(self) -> None:
-        """Cut the cycles, so that the memory goes back without the garbage collector."""
+        """Cut the cycles: the garbage collector does not look at them."""
         self.is_over = True
         self.doubted = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
-        self.first.take_apart()
-        self.second.take_apart()
+        self.first = self.second = GONE
 
 
 def clear(part: MessagePart) -> None:
