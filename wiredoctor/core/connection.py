@@ -114,15 +114,21 @@ class Sent:
 class Flight:
     """The first copies of a side's newest bytes, in the order of the stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: Side) -> None:
+        self.side: Side | None = side
+        """None once its connection is over."""
         self.segments: list[Sent] = []
         """Those that continued the stream."""
         self.unacknowledged: i64 = 0
         """Index of the first of them that is not acknowledged."""
         self.late: list[Sent] | None = None
         """Those that came late, into a gap."""
-        self.is_listed: bool = False
-        """It is among the flights in which old copies are looked for."""
+
+    def clear(self) -> None:
+        """Forget all copies: the connection is over."""
+        self.segments.clear()
+        self.late = None
+        self.side = None
 
 
 @mypyc_attr(acyclic=True)
@@ -431,11 +437,10 @@ class Connection:
 
     def strip(self) -> None:
         """Drop what only further packets need: tables, alarms and queues may refer to a connection that is over."""
-        for side in (self.first, self.second):
-            if side.flight is not None:
-                side.flight.segments.clear()
-                side.flight.unacknowledged = 0
-                side.flight.late = None
+        if self.first.flight is not None:
+            self.first.flight.clear()
+        if self.second.flight is not None:
+            self.second.flight.clear()
         self.first = self.second = GONE
         self.handshake = None
         self.oddities = None

@@ -55,6 +55,8 @@ class Story:
         """Where bytes of earlier packets are read; None: what is sent twice is not compared."""
         self.flights: list[Flight] = []
         """Those that hold first copies; the old ones are forgotten from time to time."""
+        self.new_flights: list[Flight] = []
+        """Those that began since then: nothing in them is old the next time."""
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:
@@ -91,7 +93,8 @@ class Story:
     def forget(self, frame: i64) -> None:
         """Forget old first copies at the last multiple of FORGET_EVERY before a frame, whichever connections are followed."""
         newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
-        self.flights = flight.forget_old(self.flights, newest)
+        self.flights = flight.forget_old(self.flights, newest) + self.new_flights
+        self.new_flights = []
         self.next_forgetting = newest + FORGET_EVERY
 
     def settle(self, connection: Connection, packet: Packet) -> None:
@@ -171,7 +174,7 @@ class Story:
             own.retransmission_frame = packet.frame
         if segment.new_bytes > 0:
             self.remember_data(own, packet)
-            flight.remember_sent(own, packet, segment, self.flights)
+            flight.remember_sent(own, packet, segment, self.new_flights)
         elif segment.pure_ack and segment.acked_bytes > 0 and not segment.widens_window:
             self.remember_ack(own, packet)
 
