@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @mypyc_attr(acyclic=True)
 class Conversation:
-    """HTTP on one connection; `take_apart` cuts its cycles. `client` is the direction of the requests, -1 until a head was read."""
+    """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read. `take_apart` ends cycles."""
 
     def __init__(self, http: Http, connection: Connection) -> None:
         self.http: Http = http
@@ -130,7 +130,7 @@ class Conversation:
                 self.resume()
             if in_order:
                 self.describe(reader, segment, part)
-        previous = own.previous_data
+        previous = own.previous
         part.http = self.client >= 0
         part.is_incomplete = (
             not part.http
@@ -577,7 +577,8 @@ class Conversation:
         exchange.previous_end_offset = self.previous_end_offset
         exchange.previous_close = self.previous_close
         over = exchange.last_time()
-        exchange.known = find_known(self, frame, over, rtt_client, rtt_server)
+        exchange.known = find_known(self, frame, over)
+        exchange.known_rtt_client, exchange.known_rtt_server = rtt_client, rtt_server
         exchange.final_at = over
         response = exchange.response
         if response is not None and response.pieces is not None:

@@ -26,7 +26,7 @@ from wiredoctor.core import (
     runs,
     sizes,
 )
-from wiredoctor.core.connection import Connection, Flight, PreviousAck, PreviousData, Side
+from wiredoctor.core.connection import Connection, Flight, Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
@@ -181,9 +181,9 @@ class Story:
     def remember_data(self, own: Side, packet: Packet) -> None:
         """Keep a segment with new data: the next one of its side may have waited for its ACK."""
         segment, part = self.segment, self.segment.part
-        data = own.previous_data
+        data = own.previous
         if data is None:
-            own.previous_data = data = PreviousData()
+            own.previous = data = Previous()
         data.frame = packet.frame
         data.time = packet.time
         data.end = segment.offset + packet.length
@@ -202,13 +202,13 @@ class Story:
     def remember_ack(self, own: Side, packet: Packet) -> None:
         """Keep a pure ACK: it may release a segment of the peer that waited for it."""
         segment = self.segment
-        ack = own.previous_ack
+        ack = own.previous
         if ack is None:
-            own.previous_ack = ack = PreviousAck()
-        else:
-            ack.gap = packet.time - ack.time
-        ack.frame = packet.frame
-        ack.time = packet.time
+            own.previous = ack = Previous()
+        if ack.ack_frame != NEVER:
+            ack.ack_gap = packet.time - ack.ack_time
+        ack.ack_frame = packet.frame
+        ack.ack_time = packet.time
         ack.ack = segment.ack
-        ack.delay = segment.ack_delay
-        ack.bytes = segment.acked_bytes
+        ack.ack_delay = segment.ack_delay
+        ack.ack_bytes = segment.acked_bytes
