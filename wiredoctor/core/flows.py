@@ -120,7 +120,7 @@ class Flows:
 
     def open(self, packet: Packet) -> Connection:
         """Return a new connection, which begins with this packet."""
-        if self.count == len(self.chains):
+        if 2 * self.count == len(self.chains):
             self.grow()
         connection = Connection(self.next_id, key_of(packet))
         connection.addresses, connection.ports, connection.is_turned = packet.addresses, packet.ports, packet.is_turned
