@@ -126,15 +126,20 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
     """Write the addresses and ports of both ends, the client, which sends in this direction, first."""
     size = i64(len(key) - 4) // 2
     write_i64_le(out, size)
-    for end in (direction, 1 - direction):
-        at = end * size
-        if size == 4:
-            write_i64_le(out, 0)
-            write_i64_le(out, i64(read_i32_be(key, at)) & 0xFFFFFFFF)
-        else:
-            write_i64_le(out, read_i64_be(key, at))
-            write_i64_le(out, read_i64_be(key, at + 8))
-        write_i64_le(out, i64(read_i16_be(key, 2 * size + 2 * end)) & 0xFFFF)
+    write_end(out, key, size, direction)
+    write_end(out, key, size, 1 - direction)
+
+
+def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
+    """Write the address, of this size, and the port of one end."""
+    at = end * size
+    if size == 4:
+        write_i64_le(out, 0)
+        write_i64_le(out, i64(read_i32_be(key, at)) & 0xFFFFFFFF)
+    else:
+        write_i64_le(out, read_i64_be(key, at))
+        write_i64_le(out, read_i64_be(key, at + 8))
+    write_i64_le(out, i64(read_i16_be(key, 2 * size + 2 * end)) & 0xFFFF)
 
 
 def client_direction(connection: Connection, speaker: i64) -> i64:

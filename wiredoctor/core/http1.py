@@ -60,7 +60,7 @@ MESSAGE_BITS: Final = 26
 
 
 @mypyc_attr(acyclic=True)
-class Reader:
+class Reader(Stream):
     """The reader of one direction. `kind`: REQUEST or RESPONSE, what this direction carries; -1 until a head was read.
 
     `pos` is the offset up to which it has read. `waits`: it goes on when the peer has, for example with a response if its
@@ -68,22 +68,28 @@ class Reader:
     """
 
     def __init__(self, conversation: Conversation | None, direction: i64) -> None:
+        super().__init__()
         self.conversation: Conversation | None = conversation
-        self.direction: i64 = direction
-        self.stream: Stream = Stream()
-        self.kind: i64 = -1
-        self.mode: i64 = HEAD
-        self.pos: i64 = NEVER
-        self.until: i64 = 0
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
         """That of the message."""
         self.announced: Exchange | None = None
         """An exchange with an incomplete request head, which the server answers."""
-        self.count: i64 = 0
-        """Messages so far, and heads that were none."""
-        self.abandoned: i64 = 0
+        self.previous: Exchange | None = None
+        """The exchange of the message that ended at `previous_end`, and that message if it is an interim response."""
+        self.previous_interim: Message | None = None
+        self.first: Message | None = None
+        """The first and the newest message of the packet in hand."""
+        self.newest: Message | None = None
+        self.dropped: Partial | None = None
+        """What looked like the beginning of a head until the packet in hand."""
+        self.burst: Burst | None = None
+        """A burst that may go on, if rows of them are wanted."""
+        self.direction: i64 = direction
+        self.kind: i64 = -1
+        self.mode: i64 = HEAD
+        self.pos: i64 = NEVER
         self.waits: bool = False
         self.in_trailer: bool = False
         self.is_lost: bool = False
@@ -92,27 +98,21 @@ class Reader:
         """The message is the first after that."""
         self.is_unsure: bool = False
         """The message may be part of a body."""
+        self.has_fault: bool = False
+        self.until: i64 = 0
+        self.count: i64 = 0
+        """Messages so far, and heads that were none."""
+        self.abandoned: i64 = 0
         self.strayed: i64 = NO_END
         """From here on messages may be missing."""
-        self.has_fault: bool = False
         self.malformed: i64 = 0
         """Faults of grammar that were reported, as bits."""
-        self.previous: Exchange | None = None
-        """The exchange of the message that ended at `previous_end`, and that message if it is an interim response."""
         self.previous_end: i64 = NEVER
-        self.previous_interim: Message | None = None
-        self.first: Message | None = None
-        """The first and the newest message of the packet in hand."""
-        self.newest: Message | None = None
-        self.dropped: Partial | None = None
-        """What looked like the beginning of a head until the packet in hand."""
         self.packet_end: i64 = NEVER
-        """Offset after that packet."""
+        """Offset after the packet in hand."""
         self.waits_ack: i64 = NEVER
         """ACK number and time of the response that waits."""
         self.waits_time: i64 = NEVER
-        self.burst: Burst | None = None
-        """A burst that may go on, if rows of them are wanted."""
         self.burst_message: i64 = NEVER
         """The message of its newest packet with body."""
 
@@ -610,7 +610,7 @@ class Reader:
         self.partial = None
         self.message = None
         self.exchange = None
-        self.stream.held = None
+        self.held = None
 
 
 GONE: Final = Reader(None, 0)
