@@ -65,8 +65,7 @@ class ConnectionRows:
         client, server = connection.first, connection.second
         if direction == 1:
             client, server = server, client
-        out = self.rows.cells
-        self.rows.count += 1
+        out = self.rows.begin()
         write_i64_le(out, connection.id)
         write_i64_le(out, direction)
         write_i64_le(out, client.packets + server.packets)

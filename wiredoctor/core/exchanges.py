@@ -109,9 +109,8 @@ class ExchangeRows:
 
     def write(self, talk: Conversation, exchange: Exchange) -> None:
         """Write the cells of an exchange."""
-        out = self.rows.cells
+        out = self.rows.begin()
         request, response = exchange.request, exchange.response
-        self.rows.count += 1
         write_i64_le(out, talk.number)
         write_i64_le(out, exchange.index)
         write_i64_le(out, i64(exchange.upgraded))
@@ -363,8 +362,7 @@ class MessageRows:
 
     def write(self, talk: Conversation, message: Message) -> None:
         """Write a row of `messages`."""
-        out = self.rows.cells
-        self.rows.count += 1
+        out = self.rows.begin()
         write_i64_le(out, talk.number)
         write_i64_le(out, message.id & 1)
         write_i64_le(out, i64(message.head.status >= 0))

@@ -95,8 +95,7 @@ class SegmentRecorder:
             self.write_pieces(self.pieces, connection, role, packet, segment)
         if self.rows is None:
             return
-        out = self.rows.cells
-        self.rows.begin()
+        out = self.rows.begin()
         self.write_packet(out, connection, role, packet, segment)
         if self.kind:
             write_kind(out, connection, packet, segment, events)
