@@ -360,16 +360,19 @@ class Connection:
     """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its conversation."""
 
     def __init__(self, number: i64, key: bytes) -> None:
-        self.id: i64 = number
-        self.key: bytes = key
-        """packet.key_of its first packet."""
         self.addresses: i64 = 0
         """As in Packet."""
         self.ports: i64 = 0
-        self.is_turned: bool = False
         self.next: Connection | None = None
         """The next one in its chain of Flows, which keeps it while `is_followed`."""
+        self.is_turned: bool = False
         self.is_followed: bool = True
+        self.closed: bool = False
+        """Both FINs or an RST were seen."""
+        self.has_both_syns: bool = False
+        self.id: i64 = number
+        self.key: bytes = key
+        """packet.key_of its first packet."""
         self.queued_frame: i64 = NEVER
         """Its last packet when Flows noted that it is closed."""
         self.queued_clock: i64 = NEVER
@@ -380,11 +383,8 @@ class Connection:
         self.client_certainty: i64 = 0
         """3: its SYN, 2: the peer's SYN-ACK, 1: what it sends, 0: unknown."""
         self.handshake: Handshake | None = None
-        self.has_both_syns: bool = False
         self.timestamps: i64 = -1
         """1 if both SYNs carried the time-stamp option, 0 if not, -1 while unknown."""
-        self.closed: bool = False
-        """Both FINs or an RST were seen."""
         self.first_frame: i64 = NEVER
         self.second_frame: i64 = NEVER
         """The first packet of the second side."""

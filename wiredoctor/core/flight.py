@@ -61,14 +61,14 @@ def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
         count: i64 = 0
         while count < settled and segments[count].frame <= oldest:
             count += 1
-        if count:
-            del segments[:count]
-            flight.unacknowledged = max(flight.unacknowledged - count, 0)
         late = flight.late
         if late is not None:
             flight.late = late = [sent for sent in late if sent.frame > oldest] or None
-        if segments or late is not None:
-            left.append(flight)
-        else:
+        if late is None and count == len(segments):
             side.flight = None
+            continue
+        left.append(flight)
+        if count:
+            del segments[:count]
+            flight.unacknowledged = max(flight.unacknowledged - count, 0)
     return left
