@@ -17,9 +17,6 @@ from polars.io.plugins import register_io_source
 from wiredoctor.core.rows import Rows
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Array, Column, Table
 
-_TRANSPOSED_AT_ONCE = 512
-"""Rows of cells that fit a cache."""
-
 Cells = dict[str, Array]
 """A cell of all rows by name; an array of one where all rows have the same."""
 
@@ -27,10 +24,12 @@ Cells = dict[str, Array]
 def take_cells(rows: Rows, names: Sequence[str]) -> Cells:
     """Take the rows of a table."""
     count = int(rows.count)
-    written = np.frombuffer(rows.take(), dtype="<i8").reshape(-1, len(names))
     columns = np.empty((len(names), count), dtype=np.int64)
-    for first in range(0, count, _TRANSPOSED_AT_ONCE):
-        columns[:, first : first + _TRANSPOSED_AT_ONCE] = written[first : first + _TRANSPOSED_AT_ONCE].T
+    first = 0
+    for part in rows.take():
+        written = np.frombuffer(part, dtype="<i8").reshape(-1, len(names))
+        columns[:, first : first + len(written)] = written.T
+        first += len(written)
     if not count:
         return dict(zip(names, columns, strict=True))
     lowest, highest = columns.min(axis=1).tolist(), columns.max(axis=1).tolist()

@@ -134,14 +134,15 @@ def test_first_copies_are_forgotten_once_they_are_acknowledged_and_old(monkeypat
     talk.server(30, ".", 5_001, 1_201)
     monkeypatch.setattr(limits.FIRST_COPIES, "value", 1)
     talk.server(31, ".", 5_001, 1_201)
-    talk.story.flights = forget_old(talk.story.flights, talk.packet.frame)
     flight = talk.connection.first.flight
     assert flight is not None
+    flights = forget_old(talk.story.new_flights, talk.packet.frame)
+    assert flights == [flight]
     assert [sent.frame for sent in flight.segments] == [6]
     assert talk.server(41, ".", 5_001, 1_301).answered_time == 22 * MS
     talk.server(42, ".", 5_001, 1_301)
-    talk.story.flights = forget_old(talk.story.flights, talk.packet.frame)
-    assert talk.story.flights == []
+    assert forget_old(flights, talk.packet.frame) == []
+    assert talk.connection.first.flight is None
     # new data is kept again
     talk.client(50, ".", 1_301, 5_001, 100)
-    assert talk.story.flights == [flight]
+    assert talk.story.new_flights[-1] is talk.connection.first.flight

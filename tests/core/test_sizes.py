@@ -58,9 +58,9 @@ def test_a_size_that_the_path_cuts_is_full_from_its_third_occurrence_on() -> Non
     talk = path_talk(4)
     assert is_full(talk)
     assert judge_size(talk.connection.first, talk.packet, talk.segment) == (1_400, True, False, False)
-    data = talk.connection.first.previous_data
+    data = talk.connection.first.previous
     assert data is not None
-    assert (is_full_data(talk.connection.first, data), is_small_data(talk.connection.first, data)) == (True, False)
+    assert (is_full_data(data), is_small_data(data)) == (True, False)
 
 
 @pytest.mark.parametrize("more", [{"ends_head": 1}, {"message": NEVER}, {"length": 535}])

@@ -27,7 +27,7 @@ def cutoffs() -> Cutoffs:
 def rows(talk: Talk, table: str) -> list[dict[str, int]]:
     """The rows of an event table."""
     columns = COLUMNS[table]
-    cells = [number for (number,) in struct.iter_unpack("<q", getattr(talk.story.stalls, table).take())]
+    cells = [number for (number,) in struct.iter_unpack("<q", b"".join(getattr(talk.story.stalls, table).take()))]
     return [dict(zip(columns, cells[i : i + len(columns)], strict=True)) for i in range(0, len(cells), len(columns))]
 
 

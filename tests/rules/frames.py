@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from wiredoctor.batches import Batch, View, take_cells
-from wiredoctor.core.connection import Closure, Connection, PreviousAck, PreviousData, Run, Side, Stall, Syn
+from wiredoctor.core.connection import Closure, Connection, Previous, Run, Side, Stall, Syn
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
@@ -55,7 +55,7 @@ OF_DATA = {
         *("frame", "time", "end", "length", "room", "message", "full", "small", "last_in_flight", "ends_head", "ends_message"),
     )
 }
-OF_ACK = {f"ack_before_{name}": name for name in ("frame", "time", "ack", "delay", "bytes", "gap")}
+OF_ACK = {f"ack_before_{name}": f"ack_{name}" for name in ("frame", "time", "delay", "bytes", "gap")} | {"ack_before_ack": "ack"}
 OF_STALL = {
     **{"stall_frame": "progress_frame", "stall_time": "progress_time", "stall_tries": "tries"},
     **{"stall_duplicate_acks": "duplicate_acks", "first_try_frame": "first_frame", "first_try_time": "first_time"},
@@ -89,9 +89,9 @@ def write(stalls: Stalls, row: dict[str, Any]) -> None:
     own, peer = Side(), Side()
     own.syn = Syn()
     own.syn.mss = 1460 if row["mss_announced"] else -1
-    data = own.previous_data = filled(PreviousData(), row, OF_DATA)
+    data = own.previous = filled(Previous(), row, OF_DATA)
     if row["ack_before_frame"] is not None:
-        peer.previous_ack = filled(PreviousAck(), row, OF_ACK)
+        peer.previous = filled(Previous(), row, OF_ACK)
         own.last_frame = row["ack_before_frame"] - row["quiet_since_ack"]
     if row["other_data_since"]:
         peer.payload_frame = data.frame + 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from wiredoctor.core.acks import add_round_trips
-from wiredoctor.core.connection import PreviousData, Side
+from wiredoctor.core.connection import Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.message import RESPONSE, Message, Pauses
 from wiredoctor.core.packet import Packet
@@ -55,7 +55,7 @@ class Burst:
 
 
 def describe_body(
-    http: Http, reader: Reader, segment: Segment, previous: PreviousData | None, own: Side, peer: Side, packet: Packet
+    http: Http, reader: Reader, segment: Segment, previous: Previous | None, own: Side, peer: Side, packet: Packet
 ) -> None:
     """Note the body that a packet of the side `own` brings, and the pause before it."""
     part = segment.part
@@ -83,13 +83,13 @@ def describe_body(
         continue_burst(http, reader, segment, number, size, pause, reasons, previous, packet)
 
 
-def overtakes_body(reader: Reader, segment: Segment, previous: PreviousData) -> bool:
+def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
     """Return whether a packet goes on with a body but overtook a piece of it: it ends a pause all the same."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 
 
-def find_pause(packet: Packet, segment: Segment, previous: PreviousData, shortest: i64) -> i64:
+def find_pause(packet: Packet, segment: Segment, previous: Previous, shortest: i64) -> i64:
     """Return the time since the previous data; NEVER if it is no pause."""
     pause = packet.time - previous.time
     if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
@@ -99,7 +99,7 @@ def find_pause(packet: Packet, segment: Segment, previous: PreviousData, shortes
     return NEVER
 
 
-def explain_pause(pause: i64, segment: Segment, previous: PreviousData, own: Side, peer: Side, packet: Packet) -> i64:
+def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, peer: Side, packet: Packet) -> i64:
     """Return what speaks for a pause of the application, as bits."""
     mss = judge_size(own, packet, segment)[0]
     reasons: i64 = 0
@@ -111,13 +111,13 @@ def explain_pause(pause: i64, segment: Segment, previous: PreviousData, own: Sid
     if max(own.retransmission_frame, peer.retransmission_frame) <= previous.frame:
         reasons |= CLEAN
     # after a full segment without PSH there was more to send: what followed it was lost before the capture point
-    if previous.push or is_small_data(own, previous):
+    if previous.push or is_small_data(previous):
         reasons |= EMPTIED
     return reasons
 
 
 def note_pause(
-    message: Message, previous: PreviousData, packet: Packet, pause: i64, reasons: i64, cutoffs: Cutoffs
+    message: Message, previous: Previous, packet: Packet, pause: i64, reasons: i64, cutoffs: Cutoffs
 ) -> None:  # fmt: skip
     """Add a pause to those of its response."""
     pauses = message.pauses
@@ -138,7 +138,7 @@ def note_pause(
 
 def continue_burst(
     http: Http, reader: Reader, segment: Segment, number: i64, size: i64, pause: i64, reasons: i64,
-    previous: PreviousData | None, packet: Packet,
+    previous: Previous | None, packet: Packet,
 ) -> None:  # fmt: skip
     """Add a packet to the burst of its direction, or begin another one."""
     burst = reader.burst

@@ -84,5 +84,5 @@ def take_closure(own: Side, waits: Waits, packet: Packet, segment: Segment) -> C
 
 def has_waited(own: Side, closure: Closure) -> bool:
     """Return whether a side sent nothing but probes since a window was closed."""
-    data = own.previous_data
+    data = own.previous
     return data is None or data.frame < closure.closed_frame or data.length <= 1

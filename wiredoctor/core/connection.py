@@ -20,8 +20,9 @@ NO_BASE: Final = -1
 
 
 @mypyc_attr(acyclic=True)
-class PreviousData:
-    """The newest segment with new data of a side."""
+class Previous:
+    """The newest segment with new data of a side; its newest pure ACK that acknowledges something new and widens no short
+    window; and its longest segments, which are full if the path carries no longer ones."""
 
     def __init__(self) -> None:
         self.frame: i64 = NEVER
@@ -38,20 +39,18 @@ class PreviousData:
         self.last_in_flight: bool = False
         self.ends_head: bool = False
         self.ends_message: bool = False
-
-
-@mypyc_attr(acyclic=True)
-class PreviousAck:
-    """The newest pure ACK of a side that acknowledges something new and widens no short window."""
-
-    def __init__(self) -> None:
-        self.frame: i64 = NEVER
-        self.time: i64 = NEVER
+        self.ack_frame: i64 = NEVER
+        self.ack_time: i64 = NEVER
         self.ack: i64 = NEVER
-        self.delay: i64 = NEVER
-        self.bytes: i64 = 0
-        self.gap: i64 = NEVER
+        self.ack_delay: i64 = NEVER
+        self.ack_bytes: i64 = 0
+        self.ack_gap: i64 = NEVER
         """Time since the ACK of this kind before it."""
+        self.longest: i64 = 0
+        self.longest_occurred: i64 = 0
+        """How often the longest was followed at once by more of its message."""
+        self.path_mss: i64 = 0
+        """Size from which on segments are full; 0 while it is the MSS."""
 
 
 @mypyc_attr(acyclic=True)
@@ -66,18 +65,6 @@ class Syn:
         self.repeated: bool = False
         self.scale: i64 = -1
         """Shift of the windows that this side announces; -1 while not both SYNs were seen."""
-
-
-@mypyc_attr(acyclic=True)
-class PathMss:
-    """The longest segments of a side, which are full if the path carries no longer ones."""
-
-    def __init__(self) -> None:
-        self.longest: i64 = 0
-        self.occurred: i64 = 0
-        """How often the longest was followed at once by more of its message."""
-        self.size: i64 = 0
-        """Size from which on segments are full; 0 while it is the MSS."""
 
 
 @mypyc_attr(acyclic=True)
@@ -114,15 +101,21 @@ class Sent:
 class Flight:
     """The first copies of a side's newest bytes, in the order of the stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: Side) -> None:
+        self.side: Side | None = side
+        """None once its connection is over."""
         self.segments: list[Sent] = []
         """Those that continued the stream."""
         self.unacknowledged: i64 = 0
         """Index of the first of them that is not acknowledged."""
         self.late: list[Sent] | None = None
         """Those that came late, into a gap."""
-        self.is_listed: bool = False
-        """It is among the flights in which old copies are looked for."""
+
+    def clear(self) -> None:
+        """Forget all copies: the connection is over."""
+        self.segments.clear()
+        self.late = None
+        self.side = None
 
 
 @mypyc_attr(acyclic=True)
@@ -230,22 +223,29 @@ class Waits:
 
 
 @mypyc_attr(acyclic=True)
-class RecentProgress:
-    """What a side has sent within the last 100 ms: what is not beyond it may be a second copy."""
-
-    def __init__(self) -> None:
-        self.newest_packet: i64 = -1
-        """Number of its newest packet among those in which second copies are looked for."""
-        self.reached: i64 = 0
-        self.claimed: i64 = -1
-        """Its highest sequence and acknowledgment number in these packets; -1 if it acknowledged nothing."""
-
-
-@mypyc_attr(acyclic=True)
 class Side:
     """One direction of a connection."""
 
     def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
+        # what its row is made of and what is freed with it is close together: then the connection is in no cache any more
+        self.syn: Syn | None = None
+        self.gaps: list[Gap] | None = None
+        self.flight: Flight | None = None
+        self.previous: Previous | None = None
+        self.waits: Waits | None = None
+        self.close: Close | None = None
+        self.packets: i64 = 0
+        self.bytes: i64 = 0
+        self.unseen_bytes: i64 = 0
+        """Bytes that the peer acknowledged and the capture lacks."""
+        self.rtt: i64 = NEVER
+        self.acknowledged: i64 = NEVER
+        """Highest offset of the peer's stream that this side acknowledged."""
+        self.syn_frame: i64 = NEVER
+        self.highest: i64 = NEVER
+        """Stream offset after the highest byte seen, or known by an ACK of the peer."""
+        self.reached: i64 = NEVER
+        """The same of its own packets alone."""
         self.base: i64 = NO_BASE
         """The sequence number before its first byte: that of its SYN."""
         self.sequence: i64 = 0
@@ -254,30 +254,12 @@ class Side:
         self.acknowledgment: i64 = 0
         """The same of its acknowledgment numbers."""
         self.acknowledgment_jump: i64 = NEVER
-        self.syn_frame: i64 = NEVER
-        self.syn: Syn | None = None
         self.mss: i64 = mss
         """Longest segment that both SYNs allow, or Ethernet; the time-stamp option still comes off."""
-        self.path: PathMss | None = None
-        self.highest: i64 = NEVER
-        """Stream offset after the highest byte seen, or known by an ACK of the peer."""
-        self.reached: i64 = NEVER
-        """The same of its own packets alone."""
-        self.gaps: list[Gap] | None = None
-        self.unseen_bytes: i64 = 0
-        """Bytes that the peer acknowledged and the capture lacks."""
-        self.flight: Flight | None = None
-        self.acknowledged: i64 = NEVER
-        """Highest offset of the peer's stream that this side acknowledged."""
         self.edge: i64 = NEVER
         """Offset of the peer's stream after the window that this side announced last."""
         self.window: i64 = -1
         """Window field of that announcement."""
-        self.rtt: i64 = NEVER
-        self.rtt_is_guess: bool = False
-        """Several SYNs were sent, and the newest was taken for the answered one."""
-        self.packets: i64 = 0
-        self.bytes: i64 = 0
         self.letters: i64 = 0
         """Letters of the history that this side has, as bits."""
         self.last_frame: i64 = NEVER
@@ -287,11 +269,14 @@ class Side:
         """Its newest retransmission."""
         self.short_window_frame: i64 = NEVER
         """Its newest packet that announced no room for a full segment."""
-        self.recent: RecentProgress | None = None
-        self.previous_data: PreviousData | None = None
-        self.previous_ack: PreviousAck | None = None
-        self.waits: Waits | None = None
-        self.close: Close | None = None
+        self.recent_packet: i64 = -1
+        """Number of its newest packet among those of the last 100 ms, in which second copies are looked for."""
+        self.recent_reached: i64 = 0
+        """Highest sequence number of these packets: what is not beyond it may be a second copy."""
+        self.recent_claimed: i64 = -1
+        """The same of their acknowledgment numbers; -1 if they acknowledged nothing."""
+        self.rtt_is_guess: bool = False
+        """Several SYNs were sent, and the newest was taken for the answered one."""
 
 
 @mypyc_attr(acyclic=True)
@@ -311,23 +296,6 @@ class RepeatedSyn:
 
 
 @mypyc_attr(acyclic=True)
-class SynAnswer:
-    """What answered the client's SYN before it acknowledged anything: SYN-ACKs, or an RST."""
-
-    def __init__(self) -> None:
-        self.first_frame: i64 = NEVER
-        self.first_time: i64 = NEVER
-        self.newest_frame: i64 = NEVER
-        self.newest_time: i64 = NEVER
-        self.syn_frame: i64 = NEVER
-        """The newest SYN before the newest SYN-ACK."""
-        self.syn_time: i64 = NEVER
-        self.syn_has_extras: bool = False
-        self.refused_frame: i64 = NEVER
-        self.refused_time: i64 = NEVER
-
-
-@mypyc_attr(acyclic=True)
 class Handshake:
     """The client's SYN, and what came of it. It has extras if it asks for ECN or carries data."""
 
@@ -340,7 +308,16 @@ class Handshake:
         self.syn_ack_frame: i64 = NEVER
         """The first SYN-ACK of either side."""
         self.repeated: RepeatedSyn | None = None
-        self.answer: SynAnswer | None = None
+        self.first_answer_frame: i64 = NEVER
+        """SYN-ACKs before the client acknowledged anything, the newest SYN before the newest of them, and the first RST."""
+        self.first_answer_time: i64 = NEVER
+        self.newest_answer_frame: i64 = NEVER
+        self.newest_answer_time: i64 = NEVER
+        self.answered_syn_frame: i64 = NEVER
+        self.answered_syn_time: i64 = NEVER
+        self.answered_syn_has_extras: bool = False
+        self.refused_frame: i64 = NEVER
+        self.refused_time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
@@ -383,16 +360,19 @@ class Connection:
     """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its conversation."""
 
     def __init__(self, number: i64, key: bytes) -> None:
-        self.id: i64 = number
-        self.key: bytes = key
-        """packet.key_of its first packet."""
         self.addresses: i64 = 0
         """As in Packet."""
         self.ports: i64 = 0
-        self.is_turned: bool = False
         self.next: Connection | None = None
         """The next one in its chain of Flows, which keeps it while `is_followed`."""
+        self.is_turned: bool = False
         self.is_followed: bool = True
+        self.closed: bool = False
+        """Both FINs or an RST were seen."""
+        self.has_both_syns: bool = False
+        self.id: i64 = number
+        self.key: bytes = key
+        """packet.key_of its first packet."""
         self.queued_frame: i64 = NEVER
         """Its last packet when Flows noted that it is closed."""
         self.queued_clock: i64 = NEVER
@@ -403,11 +383,8 @@ class Connection:
         self.client_certainty: i64 = 0
         """3: its SYN, 2: the peer's SYN-ACK, 1: what it sends, 0: unknown."""
         self.handshake: Handshake | None = None
-        self.has_both_syns: bool = False
         self.timestamps: i64 = -1
         """1 if both SYNs carried the time-stamp option, 0 if not, -1 while unknown."""
-        self.closed: bool = False
-        """Both FINs or an RST were seen."""
         self.first_frame: i64 = NEVER
         self.second_frame: i64 = NEVER
         """The first packet of the second side."""
@@ -431,11 +408,10 @@ class Connection:
 
     def strip(self) -> None:
         """Drop what only further packets need: tables, alarms and queues may refer to a connection that is over."""
-        for side in (self.first, self.second):
-            if side.flight is not None:
-                side.flight.segments.clear()
-                side.flight.unacknowledged = 0
-                side.flight.late = None
+        if self.first.flight is not None:
+            self.first.flight.clear()
+        if self.second.flight is not None:
+            self.second.flight.clear()
         self.first = self.second = GONE
         self.handshake = None
         self.oddities = None

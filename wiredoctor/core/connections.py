@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from wiredoctor.core.closes import who_closed
-from wiredoctor.core.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynAnswer
+from wiredoctor.core.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side
 from wiredoctor.core.history import SAW_RETRANSMISSION
 from wiredoctor.core.octets import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i64_le
 from wiredoctor.core.rows import Rows, pack_cells
@@ -48,7 +48,6 @@ is a place in ConnectionRows.hellos, or -1."""
 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
-NO_ANSWER: Final = SynAnswer()
 NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
 """Cells of what a connection carried, from `protocol` on, that carried nothing."""
 
@@ -66,8 +65,7 @@ class ConnectionRows:
         client, server = connection.first, connection.second
         if direction == 1:
             client, server = server, client
-        out = self.rows.cells
-        self.rows.count += 1
+        out = self.rows.begin()
         write_i64_le(out, connection.id)
         write_i64_le(out, direction)
         write_i64_le(out, client.packets + server.packets)
@@ -127,15 +125,20 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
     """Write the addresses and ports of both ends, the client, which sends in this direction, first."""
     size = i64(len(key) - 4) // 2
     write_i64_le(out, size)
-    for end in (direction, 1 - direction):
-        at = end * size
-        if size == 4:
-            write_i64_le(out, 0)
-            write_i64_le(out, i64(read_i32_be(key, at)) & 0xFFFFFFFF)
-        else:
-            write_i64_le(out, read_i64_be(key, at))
-            write_i64_le(out, read_i64_be(key, at + 8))
-        write_i64_le(out, i64(read_i16_be(key, 2 * size + 2 * end)) & 0xFFFF)
+    write_end(out, key, size, direction)
+    write_end(out, key, size, 1 - direction)
+
+
+def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
+    """Write the address, of this size, and the port of one end."""
+    at = end * size
+    if size == 4:
+        write_i64_le(out, 0)
+        write_i64_le(out, i64(read_i32_be(key, at)) & 0xFFFFFFFF)
+    else:
+        write_i64_le(out, read_i64_be(key, at))
+        write_i64_le(out, read_i64_be(key, at + 8))
+    write_i64_le(out, i64(read_i16_be(key, 2 * size + 2 * end)) & 0xFFFF)
 
 
 def client_direction(connection: Connection, speaker: i64) -> i64:
@@ -183,7 +186,6 @@ def sender_role(connection: Connection, segment: Segment) -> i64:
 def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
     """Write how a connection came about."""
     repeated = NO_REPETITION if handshake.repeated is None else handshake.repeated
-    answer = NO_ANSWER if handshake.answer is None else handshake.answer
     last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
     if handshake.repeated is not None:
         last_frame, last_time = repeated.last_frame, repeated.last_time
@@ -198,15 +200,15 @@ def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
     write_i64_le(out, last_frame)
     write_i64_le(out, last_time)
     write_i64_le(out, i64(handshake.has_extras))
-    write_i64_le(out, answer.first_frame)
-    write_i64_le(out, answer.first_time)
-    write_i64_le(out, answer.newest_frame)
-    write_i64_le(out, answer.newest_time)
-    write_i64_le(out, answer.syn_frame)
-    write_i64_le(out, answer.syn_time)
-    write_i64_le(out, i64(answer.syn_has_extras))
-    write_i64_le(out, answer.refused_frame)
-    write_i64_le(out, answer.refused_time)
+    write_i64_le(out, handshake.first_answer_frame)
+    write_i64_le(out, handshake.first_answer_time)
+    write_i64_le(out, handshake.newest_answer_frame)
+    write_i64_le(out, handshake.newest_answer_time)
+    write_i64_le(out, handshake.answered_syn_frame)
+    write_i64_le(out, handshake.answered_syn_time)
+    write_i64_le(out, i64(handshake.answered_syn_has_extras))
+    write_i64_le(out, handshake.refused_frame)
+    write_i64_le(out, handshake.refused_time)
     write_i64_le(out, data_rtt)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection, RecentProgress, SecondCopies, Side
+from wiredoctor.core.connection import Connection, SecondCopies, Side
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
@@ -50,19 +50,19 @@ class Copies:
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
         """Return whether the packet is a second copy of one before it, note that in its connection, and remember the packet."""
-        progress = recent_progress(connection.first if packet.is_turned == connection.is_turned else connection.second)
+        side = connection.first if packet.is_turned == connection.is_turned else connection.second
         self.forget(packet)
-        newest = progress.newest_packet
+        newest = side.recent_packet
         is_alone = newest < self.oldest
         if is_alone:  # nothing of this side within 100 ms
-            progress.reached = end_of(packet)
-            progress.claimed = -1
-        is_new = raise_highest(progress, packet) or is_alone
+            side.recent_reached = end_of(packet)
+            side.recent_claimed = -1
+        is_new = raise_highest(side, packet) or is_alone
         recent = self.next_recent()
         recent.fill(packet, packet.flags | packet.window << 8 | packet.length << 24)
         recent.before = newest
-        recent.reached, recent.claimed = progress.reached, progress.claimed
-        progress.newest_packet = self.next - 1
+        recent.reached, recent.claimed = side.recent_reached, side.recent_claimed
+        side.recent_packet = self.next - 1
         if is_new:
             return False
         first = self.alike(newest, recent, packet)
@@ -194,23 +194,16 @@ def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:
     return packet.flags & ACK != 0 and (claimed < 0 or is_after(packet.acknowledgment, claimed))
 
 
-def recent_progress(side: Side) -> RecentProgress:
-    """Return what a side of a connection has sent recently."""
-    if side.recent is None:
-        side.recent = RecentProgress()
-    return side.recent
-
-
-def raise_highest(progress: RecentProgress, packet: Packet) -> bool:
+def raise_highest(side: Side, packet: Packet) -> bool:
     """Note what the side has sent by this packet; return whether it had not sent that before. An RST is no progress."""
     if packet.flags & RST:
         return False
     end, is_new = end_of(packet), False
-    if is_after(end, progress.reached):
-        progress.reached = end
+    if is_after(end, side.recent_reached):
+        side.recent_reached = end
         is_new = True
-    if packet.flags & ACK and (progress.claimed < 0 or is_after(packet.acknowledgment, progress.claimed)):
-        progress.claimed = packet.acknowledgment
+    if packet.flags & ACK and (side.recent_claimed < 0 or is_after(packet.acknowledgment, side.recent_claimed)):
+        side.recent_claimed = packet.acknowledgment
         is_new = True
     return is_new
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
@@ -16,6 +16,8 @@ from wiredoctor.core.stream import GAP, PATIENCE, Piece
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
     from wiredoctor.core.pairing import Conversation
+
+NO_PIECES: Final[list[Piece]] = []
 
 
 def watch_close(talk: Conversation, clock: i64) -> None:
@@ -38,7 +40,7 @@ def wake(talk: Conversation, clock: i64) -> None:
 
 def decide_next(talk: Conversation, clock: i64) -> bool:
     """Do what was due first, as of then; return False if nothing is due by now."""
-    answer, first, second = answers_at(talk), talk.first.stream.gap_ends_at(), talk.second.stream.gap_ends_at()
+    answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
     gap = min(first, second)
     due = min(answer, gap)
     if talk.deadline != NEVER:
@@ -54,7 +56,7 @@ def decide_next(talk: Conversation, clock: i64) -> bool:
         talk.skip_gap(talk.second)
     elif due != answer:
         end_at_deadline(talk, clock)
-    if talk.first.stream.held is not None or talk.second.stream.held is not None:
+    if talk.first.held is not None or talk.second.held is not None:
         talk.resume()
     return True
 
@@ -112,21 +114,26 @@ def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None
     flush(talk)
     write_known(talk)
     client = max(talk.client, 0)
-    for direction in (client, 1 - client):
-        reason = close_reason(talk, direction, deadline)
-        if reason == BY_FIN:
-            skip_tail(talk, direction)
-        if reason < 0 and deadline == FOREVER:
-            reason = last_reason
-        reader = talk.reader_of(direction)
-        if reason >= 0 and reader.began() <= deadline:
-            reader.close(reason)
+    end_direction(talk, client, last_reason, deadline)
+    end_direction(talk, 1 - client, last_reason, deadline)
     at_capture_end = last_reason == AT_CAPTURE_END and deadline == FOREVER
     write_ended(talk, deadline, at_capture_end)
     if deadline == FOREVER and talk.doubted is not None and talk.reader_of(1 - talk.client).pos == NEVER:
         talk.believe_faults()
     forget_ended(talk)
     talk.is_forced = False
+
+
+def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline: i64) -> None:
+    """End what is open in one direction."""
+    reason = close_reason(talk, direction, deadline)
+    if reason == BY_FIN:
+        skip_tail(talk, direction)
+    if reason < 0 and deadline == FOREVER:
+        reason = last_reason
+    reader = talk.reader_of(direction)
+    if reason >= 0 and reader.began() <= deadline:
+        reader.close(reason)
 
 
 def is_settled(talk: Conversation) -> bool:
@@ -140,7 +147,7 @@ def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
     """Return whether a direction has nothing under way, and nothing before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
-    if reader.stream.waiting is not None or reader.stream.held is not None:
+    if reader.waiting is not None or reader.held is not None:
         return False
     close = side.close
     return reader.mode == OFF or close is None or talk.reached(reader.direction) >= close.fin_offset
@@ -186,15 +193,14 @@ def give_up_waiting(talk: Conversation, clock: i64) -> None:
 
 def take_pieces(talk: Conversation, reader: Reader) -> list[Piece]:
     """Return all that a reader has not read, gaps included, in the order of the stream."""
-    stream = reader.stream
     reader.waits = True
-    while stream.waiting is not None:
+    while reader.waiting is not None:
         talk.skip_gap(reader)
     reader.waits = False
-    held = stream.held
-    stream.held = None
-    stream.held_bytes = 0
-    return [] if held is None else held
+    held = reader.held
+    reader.held = None
+    reader.held_bytes = 0
+    return NO_PIECES if held is None else held
 
 
 def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
@@ -223,7 +229,7 @@ def skip_tail(talk: Conversation, direction: i64) -> None:
     if message is not None:
         found.frame, found.time = message.last_frame, message.end_time
     found.ack = NEVER
-    reader.stream.reached = close.fin_offset
+    reader.reached = close.fin_offset
     reader.read(found)
 
 

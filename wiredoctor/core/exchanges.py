@@ -14,7 +14,7 @@ from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
-from wiredoctor.core.message import Exchange, Known, Message
+from wiredoctor.core.message import Exchange, Message
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER
@@ -54,8 +54,11 @@ MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *
 """Cells of a row of `messages`."""
 
 
+HANDSHAKE: Final = 1
+BOTH_DIRECTIONS: Final = 2
+HAS_GAP: Final = 4
+"""What is known of a connection at some moment, as bits: SYNs of both sides, packets of both, bytes that the capture lacks."""
 NO_CLOSE: Final = Close()
-NOTHING_KNOWN: Final = Known()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """Cells of a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells([NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5)
@@ -106,9 +109,8 @@ class ExchangeRows:
 
     def write(self, talk: Conversation, exchange: Exchange) -> None:
         """Write the cells of an exchange."""
-        out = self.rows.cells
+        out = self.rows.begin()
         request, response = exchange.request, exchange.response
-        self.rows.count += 1
         write_i64_le(out, talk.number)
         write_i64_le(out, exchange.index)
         write_i64_le(out, i64(exchange.upgraded))
@@ -128,8 +130,7 @@ class ExchangeRows:
         else:
             write_i64_le(out, len(self.extras))
             self.extras.append(Extra(exchange.interim, pauses, pieces))
-        known = exchange.known
-        write_known(out, NOTHING_KNOWN if known is None else known)
+        write_known(out, exchange.known, exchange.known_rtt_client, exchange.known_rtt_server)
         write_i64_le(out, exchange.final_at)
 
     def take_texts(self) -> tuple[list[bytes], list[Extra]]:
@@ -177,25 +178,27 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
     write_i64_le(out, NEVER)
 
 
-def write_known(out: BytesWriter, known: Known) -> None:
+def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
     """Write what is known of a connection."""
-    write_i64_le(out, i64(known.handshake))
-    write_i64_le(out, i64(known.both_directions))
-    write_i64_le(out, i64(known.has_gap))
-    write_i64_le(out, known.rtt_client)
-    write_i64_le(out, known.rtt_server)
+    write_i64_le(out, i64(known & HANDSHAKE != 0))
+    write_i64_le(out, i64(known & BOTH_DIRECTIONS != 0))
+    write_i64_le(out, i64(known & HAS_GAP != 0))
+    write_i64_le(out, rtt_client)
+    write_i64_le(out, rtt_server)
 
 
-def find_known(talk: Conversation, frame: i64, time: i64, rtt_client: i64, rtt_server: i64) -> Known:
-    """Return what was known of a connection up to a frame and a time."""
-    known = Known()
+def find_known(talk: Conversation, frame: i64, time: i64) -> i64:
+    """Return what was known of a connection up to a frame and a time, as bits."""
+    known: i64 = 0
     first, second = talk.connection.first, talk.connection.second
-    known.handshake = NEVER < first.syn_frame <= frame and NEVER < second.syn_frame <= frame
-    known.both_directions = NEVER < talk.connection.second_frame <= frame
+    if NEVER < first.syn_frame <= frame and NEVER < second.syn_frame <= frame:
+        known |= HANDSHAKE
+    if NEVER < talk.connection.second_frame <= frame:
+        known |= BOTH_DIRECTIONS
     oddities = talk.connection.oddities
     is_unseen = oddities is not None and oddities.unseen_frame != NEVER and oddities.unseen_time <= time
-    known.has_gap = is_unseen or NEVER < talk.gap_time <= time
-    known.rtt_client, known.rtt_server = rtt_client, rtt_server
+    if is_unseen or NEVER < talk.gap_time <= time:
+        known |= HAS_GAP
     return known
 
 
@@ -274,7 +277,7 @@ class CloseRows(ExchangeRows):
         if decided == NEVER and frame != NEVER:
             known_frame = max(frame, exchange.last_frame())
         out = self.rows.cells
-        write_known(out, find_known(talk, known_frame, known_time, rtt_client, rtt_server))
+        write_known(out, find_known(talk, known_frame, known_time), rtt_client, rtt_server)
         write_i64_le(out, find_final_at(talk, following, known_time, deadline, at_capture_end))
         write_i64_le(out, i64(is_last))
         write_i64_le(out, i64(at_capture_end))
@@ -300,7 +303,7 @@ class CloseRows(ExchangeRows):
         known_frame: i64 = FOREVER
         if following is not None:
             known_frame = max(following.began_frame, exchange.last_frame())
-        write_known(out, find_known(talk, known_frame, known_time, rtt_client, rtt_server))
+        write_known(out, find_known(talk, known_frame, known_time), rtt_client, rtt_server)
         write_i64_le(out, find_final_at(talk, following, known_time, NEVER, at_capture_end))
         write_i64_le(out, i64(following is None or following.request is None))
         write_i64_le(out, i64(at_capture_end))
@@ -359,8 +362,7 @@ class MessageRows:
 
     def write(self, talk: Conversation, message: Message) -> None:
         """Write a row of `messages`."""
-        out = self.rows.cells
-        self.rows.count += 1
+        out = self.rows.begin()
         write_i64_le(out, talk.number)
         write_i64_le(out, message.id & 1)
         write_i64_le(out, i64(message.head.status >= 0))

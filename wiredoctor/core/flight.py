@@ -10,14 +10,12 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import SYN, Segment
 
 
-def remember_sent(own: Side, packet: Packet, segment: Segment, flights: list[Flight]) -> None:
-    """Keep the first copy of new bytes. `flights` are those that hold any."""
+def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list[Flight]) -> None:
+    """Keep the first copy of new bytes. A flight that begins is added to `new_flights`."""
     flight = own.flight
     if flight is None:
-        own.flight = flight = Flight()
-    if not flight.is_listed:
-        flight.is_listed = True
-        flights.append(flight)
+        own.flight = flight = Flight(own)
+        new_flights.append(flight)
     sent = Sent(packet.frame, packet.time, segment.new_start, segment.new_start + segment.new_bytes, own.highest)
     sent.offset = segment.offset
     sent.length = packet.length
@@ -52,21 +50,25 @@ def find_sent(sent: list[Sent], start: i64) -> i64:
 def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
     """Forget first copies of long ago that no ACK is matched with any more. Return the flights that still hold any."""
     oldest = frame - limits.FIRST_COPIES.value
+    most: i64 = limits.UNACKNOWLEDGED.value
     left: list[Flight] = []
     for flight in flights:
+        side = flight.side
+        if side is None:
+            continue
         segments = flight.segments
-        settled = max(flight.unacknowledged, len(segments) - limits.UNACKNOWLEDGED.value)
+        settled = max(flight.unacknowledged, len(segments) - most)
         count: i64 = 0
         while count < settled and segments[count].frame <= oldest:
             count += 1
-        if count:
-            del segments[:count]
-            flight.unacknowledged = max(flight.unacknowledged - count, 0)
         late = flight.late
         if late is not None:
             flight.late = late = [sent for sent in late if sent.frame > oldest] or None
-        if segments or late is not None:
-            left.append(flight)
-        else:
-            flight.is_listed = False
+        if late is None and count == len(segments):
+            side.flight = None
+            continue
+        left.append(flight)
+        if count:
+            del segments[:count]
+            flight.unacknowledged = max(flight.unacknowledged - count, 0)
     return left

@@ -71,6 +71,8 @@ class Flows:
         """Closed connections that are kept for late packets."""
         self.closing_first: i64 = 0
         """Index of the first of them that is still kept."""
+        self.most_closing: i64 = FEWEST_CHAINS
+        """How many there may be before they are looked through."""
         self.closed_before: list[tuple[int, int, Connection]] = []
         """Closed connections with later packets than when they were queued: last frame, its clock, a heap."""
         self.due: i64 = NEVER_DUE
@@ -120,7 +122,7 @@ class Flows:
 
     def open(self, packet: Packet) -> Connection:
         """Return a new connection, which begins with this packet."""
-        if self.count == len(self.chains):
+        if 2 * self.count == len(self.chains):
             self.grow()
         connection = Connection(self.next_id, key_of(packet))
         connection.addresses, connection.ports, connection.is_turned = packet.addresses, packet.ports, packet.is_turned
@@ -183,9 +185,17 @@ class Flows:
         """Keep a connection that has just closed for late packets; it is forgotten when its retention is over."""
         self.closed += 1
         connection.queued_frame, connection.queued_clock = connection.last_frame, connection.last_clock
+        if len(self.closing) >= self.most_closing:
+            self.drop_retired()
         self.closing.append(connection)
         if self.due == NEVER_DUE:
             self.due = connection.last_clock + self.retention
+
+    def drop_retired(self) -> None:
+        """Drop closed connections that were retired before their retention was over: their ports were used again."""
+        self.closing = [connection for connection in self.closing[self.closing_first :] if connection.is_followed]
+        self.closing_first = 0
+        self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
         """Forget connections after a record: those whose retention is over, and the longest silent ones if too many are open."""

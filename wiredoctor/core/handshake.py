@@ -14,7 +14,6 @@ from wiredoctor.core.connection import (
     RepeatedSyn,
     Side,
     Syn,
-    SynAnswer,
 )
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
@@ -140,25 +139,22 @@ def count_syn(handshake: Handshake, packet: Packet) -> None:
 
 def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> None:
     """Keep a SYN-ACK with the SYN before it."""
-    answer = handshake.answer
-    if answer is None:
-        handshake.answer = answer = SynAnswer()
-    if answer.first_frame == NEVER:
-        answer.first_frame = packet.frame
-        answer.first_time = packet.time
-        if answer.refused_frame != NEVER:
+    if handshake.first_answer_frame == NEVER:
+        handshake.first_answer_frame = packet.frame
+        handshake.first_answer_time = packet.time
+        if handshake.refused_frame != NEVER:
             reopen(connection)
-    answer.newest_frame = packet.frame
-    answer.newest_time = packet.time
+    handshake.newest_answer_frame = packet.frame
+    handshake.newest_answer_time = packet.time
     repeated = handshake.repeated
     if repeated is None:
-        answer.syn_frame = handshake.syn_frame
-        answer.syn_time = handshake.syn_time
-        answer.syn_has_extras = handshake.has_extras
+        handshake.answered_syn_frame = handshake.syn_frame
+        handshake.answered_syn_time = handshake.syn_time
+        handshake.answered_syn_has_extras = handshake.has_extras
     else:
-        answer.syn_frame = repeated.last_frame
-        answer.syn_time = repeated.last_time
-        answer.syn_has_extras = repeated.last_has_extras
+        handshake.answered_syn_frame = repeated.last_frame
+        handshake.answered_syn_time = repeated.last_time
+        handshake.answered_syn_has_extras = repeated.last_has_extras
 
 
 def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
@@ -170,12 +166,9 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
     has_extras = handshake.has_extras if repeated is None else repeated.last_has_extras
     if segment.ack != 0 and not has_extras:
         return
-    answer = handshake.answer
-    if answer is None:
-        handshake.answer = answer = SynAnswer()
-    if answer.refused_frame == NEVER:
-        answer.refused_frame = packet.frame
-        answer.refused_time = packet.time
+    if handshake.refused_frame == NEVER:
+        handshake.refused_frame = packet.frame
+        handshake.refused_time = packet.time
 
 
 def reopen(connection: Connection) -> None:

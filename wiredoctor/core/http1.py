@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.core import chunks, faults, protocols
@@ -59,30 +59,37 @@ STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b
 MESSAGE_BITS: Final = 26
 
 
-class Reader:
+@mypyc_attr(acyclic=True)
+class Reader(Stream):
     """The reader of one direction. `kind`: REQUEST or RESPONSE, what this direction carries; -1 until a head was read.
 
     `pos` is the offset up to which it has read. `waits`: it goes on when the peer has, for example with a response if its
     request is not there, or with the bytes after a request for another protocol.
     """
 
-    def __init__(self, conversation: Conversation, direction: i64) -> None:
+    def __init__(self, conversation: Conversation | None, direction: i64) -> None:
+        super().__init__()
         self.conversation: Conversation | None = conversation
-        self.direction: i64 = direction
-        self.stream: Stream = Stream()
-        self.kind: i64 = -1
-        self.mode: i64 = HEAD
-        self.pos: i64 = NEVER
-        self.until: i64 = 0
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
         """That of the message."""
         self.announced: Exchange | None = None
         """An exchange with an incomplete request head, which the server answers."""
-        self.count: i64 = 0
-        """Messages so far, and heads that were none."""
-        self.abandoned: i64 = 0
+        self.previous: Exchange | None = None
+        """The exchange of the message that ended at `previous_end`, and that message if it is an interim response."""
+        self.previous_interim: Message | None = None
+        self.first: Message | None = None
+        """The first and the newest message of the packet in hand."""
+        self.newest: Message | None = None
+        self.dropped: Partial | None = None
+        """What looked like the beginning of a head until the packet in hand."""
+        self.burst: Burst | None = None
+        """A burst that may go on, if rows of them are wanted."""
+        self.direction: i64 = direction
+        self.kind: i64 = -1
+        self.mode: i64 = HEAD
+        self.pos: i64 = NEVER
         self.waits: bool = False
         self.in_trailer: bool = False
         self.is_lost: bool = False
@@ -91,27 +98,21 @@ class Reader:
         """The message is the first after that."""
         self.is_unsure: bool = False
         """The message may be part of a body."""
+        self.has_fault: bool = False
+        self.until: i64 = 0
+        self.count: i64 = 0
+        """Messages so far, and heads that were none."""
+        self.abandoned: i64 = 0
         self.strayed: i64 = NO_END
         """From here on messages may be missing."""
-        self.has_fault: bool = False
         self.malformed: i64 = 0
         """Faults of grammar that were reported, as bits."""
-        self.previous: Exchange | None = None
-        """The exchange of the message that ended at `previous_end`, and that message if it is an interim response."""
         self.previous_end: i64 = NEVER
-        self.previous_interim: Message | None = None
-        self.first: Message | None = None
-        """The first and the newest message of the packet in hand."""
-        self.newest: Message | None = None
-        self.dropped: Partial | None = None
-        """What looked like the beginning of a head until the packet in hand."""
         self.packet_end: i64 = NEVER
-        """Offset after that packet."""
+        """Offset after the packet in hand."""
         self.waits_ack: i64 = NEVER
         """ACK number and time of the response that waits."""
         self.waits_time: i64 = NEVER
-        self.burst: Burst | None = None
-        """A burst that may go on, if rows of them are wanted."""
         self.burst_message: i64 = NEVER
         """The message of its newest packet with body."""
 
@@ -602,16 +603,6 @@ class Reader:
         protocols.continue_tls(self.talk(), self, data)
         self.pos = found.end
 
-    def take_apart(self) -> None:
-        """Cut the cycles of a conversation that is over."""
-        self.switch_off()
-        self.conversation = None
-        self.previous = self.announced = None
-        self.previous_interim = None
-        self.dropped = None
-        self.burst = None
-        self.stream.waiting = None
-
     def switch_off(self) -> None:
         """Read no HTTP in this direction any more."""
         self.mode = OFF
@@ -619,7 +610,11 @@ class Reader:
         self.partial = None
         self.message = None
         self.exchange = None
-        self.stream.held = None
+        self.held = None
+
+
+GONE: Final = Reader(None, 0)
+"""Both readers of a conversation that is over."""
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:

@@ -88,11 +88,10 @@ def count_kept(talk: Conversation) -> i64:
     """Return the bytes that a conversation keeps; 0 if it keeps nothing."""
     total: i64 = 0
     for reader in (talk.first, talk.second):
-        stream = reader.stream
-        if stream.waiting is not None:
-            total += count_pieces(stream.waiting.pieces)
-        if stream.held is not None:
-            total += count_pieces(stream.held)
+        if reader.waiting is not None:
+            total += count_pieces(reader.waiting.pieces)
+        if reader.held is not None:
+            total += count_pieces(reader.held)
         if reader.partial is not None:
             total += reader.partial.size
     return total + LISTED if total > 0 else total

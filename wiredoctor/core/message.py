@@ -120,18 +120,6 @@ class Interim:
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
-class Known:
-    """Facts of a connection at some moment: SYNs of both sides, packets of both, bytes that the capture lacks."""
-
-    def __init__(self) -> None:
-        self.handshake: bool = False
-        self.both_directions: bool = False
-        self.has_gap: bool = False
-        self.rtt_client: i64 = NEVER
-        self.rtt_server: i64 = NEVER
-
-
-@mypyc_attr(acyclic=True, free_list_len=1)
 class Exchange:
     """A request and its responses. It is final when the request and the final response have ended."""
 
@@ -152,8 +140,11 @@ class Exchange:
         self.rtt_server: i64 = NEVER
         self.final_frame: i64 = NEVER
         """The packet that showed that nothing can be added, if it is none of its own."""
-        self.known: Known | None = None
-        """As of its end, and the time of that; set with its row of `exchanges`."""
+        self.known: i64 = 0
+        """What is known of the connection as of its end, as find_known returns it, and the time of that; set with its row of
+        `exchanges`."""
+        self.known_rtt_client: i64 = NEVER
+        self.known_rtt_server: i64 = NEVER
         self.final_at: i64 = NEVER
         self.previous_end: i64 = NEVER
         """The exchanges before it: when they had ended, where the last response ended in the server's stream, and whether

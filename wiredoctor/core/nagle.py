@@ -71,7 +71,7 @@ def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
 
 def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clock: i64) -> None:
     """Claim that Nagle is off if a small segment follows an unacknowledged small one and no timer can have sent it."""
-    data = own.previous_data
+    data = own.previous
     if data is None or not data.small or segment.fills_gap or segment.opens_gap or packet.flags & FIN:
         return
     # where nothing of the receiver was captured, its ACKs were not either
@@ -106,7 +106,7 @@ def is_off(nagle: Nagle, clock: i64) -> bool:
 def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, longest: i64) -> None:
     """Keep a small segment that the sender's tail loss probe may carry: it comes `least` to `longest` and two round trips after
     a small one that is alone in flight (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux)."""
-    data = own.previous_data
+    data = own.previous
     if data is None or not data.small or data.end <= peer.acknowledged or segment.retransmission:
         return
     gap = packet.time - data.time

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.core.bursts import describe_body
@@ -16,7 +16,7 @@ from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connections import hash_endpoint
 from wiredoctor.core.exchanges import find_known
 from wiredoctor.core.faults import Fault
-from wiredoctor.core.http1 import Reader, message_id
+from wiredoctor.core.http1 import GONE, Reader, message_id
 from wiredoctor.core.message import (
     ERROR,
     HEAD,
@@ -39,18 +39,13 @@ if TYPE_CHECKING:
     from wiredoctor.core.http import Http
 
 
+@mypyc_attr(acyclic=True)
 class Conversation:
-    """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read."""
+    """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read. `take_apart` ends cycles."""
 
     def __init__(self, http: Http, connection: Connection) -> None:
         self.http: Http = http
         self.connection: Connection = connection
-        self.number: i64 = connection.id
-        self.first: Reader = Reader(self, 0)
-        self.second: Reader = Reader(self, 1)
-        self.client: i64 = -1
-        self.protocol: i64 = UNKNOWN
-        self.next_index: i64 = 0
         self.oldest: Exchange | None = None
         """The first exchange without a row of `closes`; the next ones are linked to it."""
         self.newest: Exchange | None = None
@@ -59,36 +54,43 @@ class Conversation:
         self.waiting: Exchange | None = None
         """The first exchange without a final response, and the last one."""
         self.last_waiting: Exchange | None = None
-        self.unanswered: i64 = 0
-        self.has_too_many_requests: bool = False
-        self.outstanding: i64 = 0
-        """Requests that have ended while their responses have not."""
-        self.previous_end: i64 = NEVER
-        """The exchange before the next one to be written: when it ended, where its response ended in the server's stream,
-        and whether that announced the close."""
-        self.previous_end_offset: i64 = NEVER
-        self.previous_close: bool = False
-        self.clock: i64 = NEVER
+        self.doubted: list[Fault] | None = None
+        """Faults of requests, until a response shows that this is HTTP."""
+        self.cuts: Cuts | None = None
+        self.tls: TlsHandshake | None = None
+        self.number: i64 = connection.id
+        self.client: i64 = -1
+        self.protocol: i64 = UNKNOWN
+        self.next_index: i64 = 0
+        self.deadline: i64 = NEVER
+        """After a FIN or RST: what is open then is decided."""
+        self.wakes_at: i64 = NEVER
+        """When http.py calls `wake`, NEVER if it does not."""
+        self.is_over: bool = False
+        self.is_kept: bool = False
+        """Keeping counts bytes of it."""
         self.is_forced: bool = False
         """Nothing is waited for."""
+        self.has_too_many_requests: bool = False
+        self.previous_close: bool = False
+        """The exchange before the next one to be written: whether its response announced the close, when it ended, and where
+        its response ended in the server's stream."""
+        self.previous_end: i64 = NEVER
+        self.previous_end_offset: i64 = NEVER
+        self.unanswered: i64 = 0
+        self.outstanding: i64 = 0
+        """Requests that have ended while their responses have not."""
+        self.clock: i64 = NEVER
         self.rtt_own: i64 = NEVER
         """Round trips that were known before the message that begins."""
         self.rtt_peer: i64 = NEVER
         self.gap_time: i64 = NEVER
         """Since then it is known that the capture lacks a head, or chunk framing."""
-        self.doubted: list[Fault] | None = None
-        """Faults of requests, until a response shows that this is HTTP."""
-        self.cuts: Cuts | None = None
-        self.tls: TlsHandshake | None = None
         self.endpoint: i64 = 0
         """A number for the server's address and port."""
-        self.is_over: bool = False
-        self.deadline: i64 = NEVER
-        """After a FIN or RST: what is open then is decided."""
-        self.wakes_at: i64 = NEVER
-        """When http.py calls `wake`, NEVER if it does not."""
-        self.is_kept: bool = False
-        """Keeping counts bytes of it."""
+        # after all other fields: those are known to be set then
+        self.first: Reader = Reader(self, 0)
+        self.second: Reader = Reader(self, 1)
 
     def reader_of(self, direction: i64) -> Reader:
         """Return the reader of a direction."""
@@ -100,7 +102,7 @@ class Conversation:
 
     def reached(self, direction: i64) -> i64:
         """Return the offset up to which a direction was captured, or given up; NEVER while its beginning is unknown."""
-        reached = self.reader_of(direction).stream.reached
+        reached = self.reader_of(direction).reached
         if reached == NEVER and self.side_of(direction).syn_frame != NEVER:
             return 0
         return reached
@@ -125,11 +127,11 @@ class Conversation:
             reader.packet_end = segment.offset + packet.length
             reader.first = reader.newest = reader.message
             in_order = self.read_bytes(reader, own, packet, segment)
-            if self.first.stream.held is not None or self.second.stream.held is not None:
+            if self.first.held is not None or self.second.held is not None:
                 self.resume()
             if in_order:
                 self.describe(reader, segment, part)
-        previous = own.previous_data
+        previous = own.previous
         part.http = self.client >= 0
         part.is_incomplete = (
             not part.http
@@ -143,18 +145,17 @@ class Conversation:
             reader.dropped = None
         self.write_finished(segment)
         awaited = self.peer_of(reader)
-        if awaited.stream.waiting is not None:
-            awaited.stream.waiting.acknowledge(own.acknowledged, self.clock)
+        if awaited.waiting is not None:
+            awaited.waiting.acknowledge(own.acknowledged, self.clock)
             self.wake_for_gap(awaited)
 
     def read_bytes(self, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
         """Hand the new bytes of a packet to their reader, in order; return whether everything before them was there."""
-        stream = reader.stream
         begin = segment.new_start
-        if stream.reached == NEVER:
-            stream.reached = begin
+        if reader.reached == NEVER:
+            reader.reached = begin
             if own.syn_frame != NEVER:
-                stream.reached = 0
+                reader.reached = 0
         if segment.pieces is not None:
             in_order = True
             for piece in segment.pieces:
@@ -175,25 +176,24 @@ class Conversation:
         self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
     ) -> bool:  # fmt: skip
         """Add new bytes of which all or none were captured: read them if they are in order, or keep them."""
-        stream = reader.stream
         found = self.http.range
-        if start < stream.reached:
-            start = stream.reached
+        if start < reader.reached:
+            start = reader.reached
             if start >= end:
                 return False
         point(found, packet, segment, start, end)
         if not is_captured:
             found.at = CUT
-        if start == stream.reached:
-            stream.reached = end
+        if start == reader.reached:
+            reader.reached = end
             self.hand_on(reader, found)
-            if stream.waiting is not None:
+            if reader.waiting is not None:
                 self.drain(reader)
             return True
         piece = Piece(found, start, end, not reader.jumps_to(end))
-        stream.insert(piece, self.side_of(1 - reader.direction).acknowledged, self.clock)
+        reader.insert(piece, self.side_of(1 - reader.direction).acknowledged, self.clock)
         self.http.keeping.add(self, len(piece.data))
-        limit = stream.limit_of_gap()
+        limit = reader.limit_of_gap()
         if limit is not None:
             if reader.mode != OFF:
                 self.http.met.add(limit)
@@ -203,7 +203,7 @@ class Conversation:
 
     def hand_on(self, reader: Reader, found: Range) -> None:
         """Let a reader read a range in order, or hold it while the reader waits."""
-        if reader.waits or reader.stream.held is not None:
+        if reader.waits or reader.held is not None:
             self.hold(reader, found, found.start)
             return
         reader.read(found)
@@ -212,25 +212,25 @@ class Conversation:
 
     def hold(self, reader: Reader, found: Range, start: i64) -> None:
         """Keep a range from `start` on until its reader goes on."""
-        reader.stream.hold(found, start)
+        reader.hold(found, start)
         self.http.keeping.add(self, found.end - start if found.at >= 0 else 0)
 
     def drain(self, reader: Reader) -> None:
         """Read what is in order now."""
         found = self.http.range
-        while reader.stream.waiting is not None and reader.stream.next_piece(found):
+        while reader.waiting is not None and reader.next_piece(found):
             self.hand_on(reader, found)
 
     def skip_gap(self, reader: Reader) -> None:
         """Give up the first gap of a direction."""
         found = self.http.range
-        reader.stream.skip_gap(found)
+        reader.skip_gap(found)
         self.hand_on(reader, found)
         self.drain(reader)
 
     def wake_for_gap(self, reader: Reader) -> None:
         """See that a gap ends in time if nothing fills it."""
-        waiting = reader.stream.waiting
+        waiting = reader.waiting
         if waiting is not None:
             since = waiting.acknowledged_at()
             if since != NEVER:
@@ -243,13 +243,13 @@ class Conversation:
         goes_on = True
         while goes_on:
             goes_on = not client.waits and self.read_held(client)
-            if server.stream.held is not None and self.may_go_on(server) and self.read_held(server):
+            if server.held is not None and self.may_go_on(server) and self.read_held(server):
                 goes_on = True
 
     def may_go_on(self, server: Reader) -> bool:
         """Return whether the response that waits may be read now."""
-        held = server.stream.held
-        if held is not None and (len(held) > limits.WAITING.value or server.stream.held_bytes > limits.AHEAD.value):
+        held = server.held
+        if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
             self.is_forced = True
         if not self.may_answer(server.waits_ack, server.waits_time):
             return False
@@ -258,7 +258,7 @@ class Conversation:
 
     def read_held(self, reader: Reader) -> bool:
         """Read what a reader held until it waits again; return whether it got further."""
-        held = reader.stream.held
+        held = reader.held
         if held is None:
             return False
         count: i64 = len(held)
@@ -269,13 +269,13 @@ class Conversation:
             self.read_piece(reader, piece)
             if reader.waits and reader.pos < piece.end:
                 break
-            reader.stream.held_bytes -= piece.end - piece.start
+            reader.held_bytes -= piece.end - piece.start
             done += 1
         if reader.mode == OFF or done == count:
-            reader.stream.held = None
-            reader.stream.held_bytes = 0
+            reader.held = None
+            reader.held_bytes = 0
         elif done > 0:
-            reader.stream.held = held[done:]
+            reader.held = held[done:]
         self.is_forced = False
         return done > 0 or reader.pos != begin
 
@@ -458,7 +458,7 @@ class Conversation:
         reached = self.reached(self.client)
         if reached == NEVER or self.clock - time >= PATIENCE:
             return True
-        if asking.stream.held is not None and asking.pos < ack:
+        if asking.held is not None and asking.pos < ack:
             return False
         # one number more is a FIN
         return asking.mode == OFF or ack <= reached + 1
@@ -576,7 +576,8 @@ class Conversation:
         exchange.previous_end_offset = self.previous_end_offset
         exchange.previous_close = self.previous_close
         over = exchange.last_time()
-        exchange.known = find_known(self, frame, over, rtt_client, rtt_server)
+        exchange.known = find_known(self, frame, over)
+        exchange.known_rtt_client, exchange.known_rtt_server = rtt_client, rtt_server
         exchange.final_at = over
         response = exchange.response
         if response is not None and response.pieces is not None:
@@ -605,12 +606,11 @@ class Conversation:
             self.http.alarms.add(time, self)
 
     def take_apart(self) -> None:
-        """Cut the cycles, so that the memory goes back without the garbage collector."""
+        """Cut the cycles: the garbage collector does not look at them."""
         self.is_over = True
         self.doubted = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
-        self.first.take_apart()
-        self.second.take_apart()
+        self.first = self.second = GONE
 
 
 def clear(part: MessagePart) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.stream import Range
 
@@ -12,6 +12,7 @@ KEPT: Final = 64
 """Bytes from the beginning that tell whether it may become a head or a chunk size."""
 
 
+@mypyc_attr(acyclic=True)
 class Partial:
     """The beginning of a head, or of a line of chunk framing. Its pieces are not searched twice."""
 

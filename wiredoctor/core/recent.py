@@ -42,7 +42,7 @@ class Recent:
         """Bytes of its record, and where TCP header and payload begin in it."""
         self.reached: i64 = 0
         self.claimed: i64 = 0
-        """What its side had sent by then, as in RecentProgress."""
+        """What its side had sent by then, as in Side."""
         self.general: GeneralHeaders | None = None
 
     def fill(self, packet: Packet, shape: i64) -> None:

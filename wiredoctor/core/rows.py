@@ -1,12 +1,16 @@
-"""Event tables being written: a row is a line of 64-bit integers in one growing buffer."""
+"""Event tables being written: a row is a line of 64-bit integers."""
 
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from mypy_extensions import i64
 
 from wiredoctor.core.octets import BytesWriter, write_i64_le
+
+TOGETHER: Final = 256
+"""Rows in one buffer: they fit a cache, and nothing is copied when the table grows."""
 
 
 class Rows:
@@ -16,21 +20,29 @@ class Rows:
         self.width: i64 = width
         self.count: i64 = 0
         self.cells: BytesWriter = BytesWriter()
+        """The newest rows."""
+        self.parts: list[bytes] = []
+        """Those before them, TOGETHER in each."""
 
-    def begin(self) -> None:
-        """Begin a row."""
+    def begin(self) -> BytesWriter:
+        """Begin a row; return where its cells are written."""
+        if self.count & (TOGETHER - 1) == 0 and self.count > 0:
+            self.parts.append(self.cells.getvalue())
+            self.cells = BytesWriter()
         self.count += 1
+        return self.cells
 
     def put(self, value: i64) -> None:
         """Fill the next cell."""
         write_i64_le(self.cells, value)
 
-    def take(self) -> bytes:
-        """Return the cells of all rows as little-endian 64-bit integers, and begin a new table."""
-        cells = self.cells.getvalue()
+    def take(self) -> list[bytes]:
+        """Return the cells of all rows as little-endian 64-bit integers, some rows in each item, and begin a new table."""
+        parts = [*self.parts, self.cells.getvalue()]
         self.cells = BytesWriter()
+        self.parts = []
         self.count = 0
-        return cells
+        return parts
 
 
 def pack_cells(cells: list[int]) -> bytes:

@@ -11,7 +11,7 @@ from wiredoctor.core.segment import Segment
 
 def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64) -> Run | None:
     """Return the run that a segment continues within `longest`, with this segment counted; None if it continues none."""
-    data = own.previous_data
+    data = own.previous
     if data is None or not data.small or not segment.small_start or segment.fills_gap or segment.opens_gap:
         return None
     if peer.payload_frame > data.frame or data.length >= segment.mss:

@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core import sizes
-from wiredoctor.core.connection import Closure, Connection, PreviousAck, PreviousData, Run, Side, Stall
+from wiredoctor.core.connection import Closure, Connection, Previous, Run, Side, Stall
 from wiredoctor.core.connections import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.events import Events
 from wiredoctor.core.octets import BytesWriter, write_i64_le
@@ -47,8 +47,7 @@ PART: Final = ("event_stream", "http", "message", "exchange", "in_body", "ends_h
 
 COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART
 
-NO_DATA: Final = PreviousData()
-NO_ACK: Final = PreviousAck()
+NOTHING: Final = Previous()
 NO_STALL: Final = Stall()
 NO_CLOSURE: Final = Closure()
 NO_RUN: Final = Run()
@@ -96,8 +95,7 @@ class SegmentRecorder:
             self.write_pieces(self.pieces, connection, role, packet, segment)
         if self.rows is None:
             return
-        out = self.rows.cells
-        self.rows.begin()
+        out = self.rows.begin()
         self.write_packet(out, connection, role, packet, segment)
         if self.kind:
             write_kind(out, connection, packet, segment, events)
@@ -199,16 +197,14 @@ def write_sizes(out: BytesWriter, own: Side, peer: Side, packet: Packet, segment
 
 def write_data(out: BytesWriter, own: Side) -> None:
     """Write the data segment of this side before it."""
-    data = own.previous_data
-    if data is None:
-        data = NO_DATA
+    data = own.previous or NOTHING
     length: i64 = data.length if data.frame != NEVER else -1
     write_i64_le(out, data.frame)
     write_i64_le(out, data.time)
     write_i64_le(out, data.end)
     write_i64_le(out, length)
-    write_i64_le(out, i64(sizes.is_full_data(own, data)))
-    write_i64_le(out, i64(sizes.is_small_data(own, data)))
+    write_i64_le(out, i64(sizes.is_full_data(data)))
+    write_i64_le(out, i64(sizes.is_small_data(data)))
     write_i64_le(out, i64(data.push))
     write_i64_le(out, i64(data.last_in_flight))
     write_i64_le(out, data.room)
@@ -219,18 +215,18 @@ def write_data(out: BytesWriter, own: Side) -> None:
 
 def write_acks(out: BytesWriter, own: Side, peer: Side) -> None:
     """Write the pure ACK of the peer since that data, and what else happened since."""
-    since: i64 = own.previous_data.frame if own.previous_data is not None else NEVER
-    ack = peer.previous_ack
-    if ack is None or since == NEVER or ack.frame <= since:
-        ack = NO_ACK
-    count: i64 = ack.bytes if ack.frame != NEVER else NEVER
-    write_i64_le(out, ack.frame)
-    write_i64_le(out, ack.time)
+    since = (own.previous or NOTHING).frame
+    ack = peer.previous or NOTHING
+    if since == NEVER or ack.ack_frame <= since:
+        ack = NOTHING
+    count: i64 = ack.ack_bytes if ack.ack_frame != NEVER else NEVER
+    write_i64_le(out, ack.ack_frame)
+    write_i64_le(out, ack.ack_time)
     write_i64_le(out, ack.ack)
-    write_i64_le(out, ack.delay)
+    write_i64_le(out, ack.ack_delay)
     write_i64_le(out, count)
-    write_i64_le(out, ack.gap)
-    write_i64_le(out, i64(ack.frame > own.last_frame))
+    write_i64_le(out, ack.ack_gap)
+    write_i64_le(out, i64(ack.ack_frame > own.last_frame))
     write_i64_le(out, i64(peer.payload_frame > since))
     write_i64_le(out, i64(max(own.retransmission_frame, peer.retransmission_frame) > since))
     write_i64_le(out, i64(peer.short_window_frame > since))

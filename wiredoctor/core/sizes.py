@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Connection, PathMss, PreviousData, Side
+from wiredoctor.core.connection import Connection, Previous, Side
 from wiredoctor.core.handshake import accepted_size, segment_size
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
@@ -73,45 +73,39 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
     least: i64 = SMALLEST_PATH_MSS
     if len(connection.key) > 12:
         least = SMALLEST_PATH_MSS_IPV6
-    path = own.path
-    if path is None:
-        if packet.length < least:
-            return
-        own.path = path = PathMss()
-    if packet.length > path.longest:
-        path.longest = packet.length
-        path.occurred = 0
-    data = own.previous_data
-    if data is None or path.size or data.length != path.longest or data.length >= segment.mss:
+    data = own.previous
+    if data is None:
+        own.previous = data = Previous()
+    if packet.length > data.longest:
+        data.longest = packet.length
+        data.longest_occurred = 0
+    if data.path_mss or data.length != data.longest or not least <= data.length < segment.mss:
         return
     same_message = segment.part.message != NEVER and segment.part.message == data.message and not data.ends_head
-    if same_message and packet.time - data.time < AT_ONCE and data.length >= least:
-        path.occurred += 1
-        if path.occurred == OCCURRENCES:
-            path.size = path.longest
+    if same_message and packet.time - data.time < AT_ONCE:
+        data.longest_occurred += 1
+        if data.longest_occurred == OCCURRENCES:
+            data.path_mss = data.longest
 
 
 def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:
     """Return the MSS of a segment, and whether it is full, small, or small at its start, by what is known of the path now."""
-    path = own.path
-    if path is None or not path.size:
+    if own.previous is None or not own.previous.path_mss:
         return segment.mss, segment.full, segment.small, segment.small_start
-    size, length = path.size, packet.length
+    size, length = own.previous.path_mss, packet.length
     small = segment.small and (length < size or length % size != 0)
     return size, length >= size, small, segment.small_start and length < size
 
 
-def is_full_data(own: Side, data: PreviousData) -> bool:
+def is_full_data(data: Previous) -> bool:
     """Return whether the previous data of a side was full by what is known of the path now."""
-    path = own.path
-    if path is None or not path.size:
+    size = data.path_mss
+    if not size:
         return data.full
-    return data.length >= path.size and data.length % path.size == 0
+    return data.length >= size and data.length % size == 0
 
 
-def is_small_data(own: Side, data: PreviousData) -> bool:
+def is_small_data(data: Previous) -> bool:
     """Return whether the previous data of a side was small by what is known of the path now."""
-    path = own.path
-    if path is None or not path.size:
-        return data.small
-    return data.small and (data.length < path.size or data.length % path.size != 0)
+    size = data.path_mss
+    return data.small and (not size or data.length < size or data.length % size != 0)

@@ -11,7 +11,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core import sizes
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Connection, PreviousAck, PreviousData, Side
+from wiredoctor.core.connection import Connection, Previous, Side
 from wiredoctor.core.connections import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
@@ -51,8 +51,7 @@ RUNS: Final = (
     *("small_run", "small_run_bytes", "small_run_frame", "small_run_time"),
 )
 
-NO_DATA: Final = PreviousData()
-NO_ACK: Final = PreviousAck()
+NOTHING: Final = Previous()
 
 
 class Stalls:
@@ -68,7 +67,7 @@ class Stalls:
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write the rows that a segment completes, before it changes what is kept of its side."""
         sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
-        data = own.previous_data
+        data = own.previous
         if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
             found = self.find_release(own, peer, data, packet, segment, events)
             if found:
@@ -83,7 +82,7 @@ class Stalls:
             self.write_run(connection, own, packet, segment, events)
 
     def find_release(
-        self, own: Side, peer: Side, data: PreviousData, packet: Packet, segment: Segment, events: Events
+        self, own: Side, peer: Side, data: Previous, packet: Packet, segment: Segment, events: Events
     ) -> i64:  # fmt: skip
         """Return whether a segment may have waited: for the ACK of the data before it (WAITED, or PROMPT if that came at once),
         or for a probe timer (PROBE). 0 if not: the peer sent data, something was retransmitted, or nothing was left to send."""
@@ -92,34 +91,34 @@ class Stalls:
             return 0
         if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
             return 0
-        ack = peer.previous_ack
-        if ack is None or ack.frame <= data.frame:
+        ack = peer.previous
+        if ack is None or ack.ack_frame <= data.frame:
             return PROBE if self.may_be_probe(own, data, packet, segment, events) else 0
         part = segment.part
-        is_next = own.last_frame < ack.frame and ack.ack == data.end and ack.delay != NEVER
+        is_next = own.last_frame < ack.ack_frame and ack.ack == data.end and ack.ack_delay != NEVER
         if not is_next or not (part.is_incomplete or not part.http):
             return 0
         judged = sizes.judge_size(own, packet, segment)
         full, small_start = judged[1], judged[3]
         if not small_start and not full:
             return 0
-        if ack.delay <= self.cutoffs.max_quick_ack and self.shows_lateness(own, data, packet, segment, events, small_start):
+        if ack.ack_delay <= self.cutoffs.max_quick_ack and self.shows_lateness(data, packet, segment, events, small_start):
             return PROMPT
-        if self.cutoffs.min_ack_delay <= ack.delay <= self.cutoffs.max_ack_delay:
+        if self.cutoffs.min_ack_delay <= ack.ack_delay <= self.cutoffs.max_ack_delay:
             return WAITED
         return 0
 
-    def may_be_probe(self, own: Side, data: PreviousData, packet: Packet, segment: Segment, events: Events) -> bool:
+    def may_be_probe(self, own: Side, data: Previous, packet: Packet, segment: Segment, events: Events) -> bool:
         """Return whether a tail loss probe may have sent a small segment after a small one that was not acknowledged."""
         if packet.time - data.time < self.cutoffs.min_probe_wait or events.nagle_off:
             return False
-        if not sizes.is_small_data(own, data) or not sizes.judge_size(own, packet, segment)[3]:
+        if not sizes.is_small_data(data) or not sizes.judge_size(own, packet, segment)[3]:
             return False
         same_message = segment.part.message != NEVER and segment.part.message == data.message
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
     def shows_lateness(
-        self, own: Side, data: PreviousData, packet: Packet, segment: Segment, events: Events, small_start: bool
+        self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool
     ) -> bool:  # fmt: skip
         """Return whether a segment shows how late such a one is by itself, although the data before it was acknowledged at once.
 
@@ -127,10 +126,10 @@ class Stalls:
         """
         if not segment.part.http or not small_start or events.nagle_off:
             return False
-        if sizes.is_small_data(own, data) or (data.ends_head and not data.ends_message):
+        if sizes.is_small_data(data) or (data.ends_head and not data.ends_message):
             return True
         lateness = packet.time - data.time - whole_round_trip(segment)
-        return sizes.is_full_data(own, data) and segment.part.ends_message and lateness >= self.cutoffs.min_lateness
+        return sizes.is_full_data(data) and segment.part.ends_message and lateness >= self.cutoffs.min_lateness
 
     def write_release(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, sort: i64
@@ -153,15 +152,16 @@ class Stalls:
         put.put(mss)
         put.put(1 if syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED else 0)
         put.put(1 if events.nagle_off else 0)
-        self.put_data(own, own.previous_data or NO_DATA)
-        ack = peer.previous_ack
-        if ack is None or own.previous_data is None or ack.frame <= own.previous_data.frame:
-            ack = NO_ACK
-        put.put(ack.frame)
-        put.put(ack.time)
-        put.put(ack.delay)
-        put.put(ack.bytes if ack.frame != NEVER else NEVER)
-        put.put(ack.gap)
+        data = own.previous or NOTHING
+        self.put_data(data)
+        ack = peer.previous or NOTHING
+        if data.frame == NEVER or ack.ack_frame <= data.frame:
+            ack = NOTHING
+        put.put(ack.ack_frame)
+        put.put(ack.ack_time)
+        put.put(ack.ack_delay)
+        put.put(ack.ack_bytes if ack.ack_frame != NEVER else NEVER)
+        put.put(ack.ack_gap)
         put.put(packet.frame)
         put.put(packet.time)
         put.put(packet.length)
@@ -174,14 +174,14 @@ class Stalls:
         put.put(events.probe_frame)
         put.put(sort)
 
-    def put_data(self, own: Side, data: PreviousData) -> None:
+    def put_data(self, data: Previous) -> None:
         """Write what is kept of the data before a segment."""
         put = self.releases
         put.put(data.frame)
         put.put(data.time)
         put.put(data.length if data.frame != NEVER else -1)
-        put.put(1 if sizes.is_full_data(own, data) else 0)
-        put.put(1 if sizes.is_small_data(own, data) else 0)
+        put.put(1 if sizes.is_full_data(data) else 0)
+        put.put(1 if sizes.is_small_data(data) else 0)
         put.put(data.room)
         put.put(1 if data.ends_head else 0)
         put.put(1 if data.ends_message else 0)
@@ -224,7 +224,7 @@ class Stalls:
         closure, part, put = events.closure, segment.part, self.closures
         if closure is None or closure.opened_time - closure.closed_time < self.cutoffs.min_closed_window:
             return
-        data = own.previous_data or NO_DATA
+        data = own.previous or NOTHING
         put.begin()
         put.put(connection.id)
         put.put(segment.direction)
@@ -251,7 +251,7 @@ class Stalls:
 
     def write_run(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write a row of `runs`: of a long run, or of one in which another message begins."""
-        run, part, put, data = events.run, segment.part, self.runs, own.previous_data
+        run, part, put, data = events.run, segment.part, self.runs, own.previous
         if run is None or data is None or part.message == NEVER or run.segments > self.cutoffs.max_run:
             return
         if run.segments < self.cutoffs.min_run and part.message == data.message:

@@ -26,7 +26,7 @@ from wiredoctor.core import (
     runs,
     sizes,
 )
-from wiredoctor.core.connection import Connection, Flight, PreviousAck, PreviousData, Side
+from wiredoctor.core.connection import Connection, Flight, Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
@@ -55,6 +55,8 @@ class Story:
         """Where bytes of earlier packets are read; None: what is sent twice is not compared."""
         self.flights: list[Flight] = []
         """Those that hold first copies; the old ones are forgotten from time to time."""
+        self.new_flights: list[Flight] = []
+        """Those that began since then: nothing in them is old the next time."""
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:
@@ -91,7 +93,8 @@ class Story:
     def forget(self, frame: i64) -> None:
         """Forget old first copies at the last multiple of FORGET_EVERY before a frame, whichever connections are followed."""
         newest = (frame - 1) // FORGET_EVERY * FORGET_EVERY
-        self.flights = flight.forget_old(self.flights, newest)
+        self.flights = flight.forget_old(self.flights, newest) + self.new_flights
+        self.new_flights = []
         self.next_forgetting = newest + FORGET_EVERY
 
     def settle(self, connection: Connection, packet: Packet) -> None:
@@ -171,16 +174,16 @@ class Story:
             own.retransmission_frame = packet.frame
         if segment.new_bytes > 0:
             self.remember_data(own, packet)
-            flight.remember_sent(own, packet, segment, self.flights)
+            flight.remember_sent(own, packet, segment, self.new_flights)
         elif segment.pure_ack and segment.acked_bytes > 0 and not segment.widens_window:
             self.remember_ack(own, packet)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
         """Keep a segment with new data: the next one of its side may have waited for its ACK."""
         segment, part = self.segment, self.segment.part
-        data = own.previous_data
+        data = own.previous
         if data is None:
-            own.previous_data = data = PreviousData()
+            own.previous = data = Previous()
         data.frame = packet.frame
         data.time = packet.time
         data.end = segment.offset + packet.length
@@ -199,13 +202,13 @@ class Story:
     def remember_ack(self, own: Side, packet: Packet) -> None:
         """Keep a pure ACK: it may release a segment of the peer that waited for it."""
         segment = self.segment
-        ack = own.previous_ack
+        ack = own.previous
         if ack is None:
-            own.previous_ack = ack = PreviousAck()
-        else:
-            ack.gap = packet.time - ack.time
-        ack.frame = packet.frame
-        ack.time = packet.time
+            own.previous = ack = Previous()
+        if ack.ack_frame != NEVER:
+            ack.ack_gap = packet.time - ack.ack_time
+        ack.ack_frame = packet.frame
+        ack.ack_time = packet.time
         ack.ack = segment.ack
-        ack.delay = segment.ack_delay
-        ack.bytes = segment.acked_bytes
+        ack.ack_delay = segment.ack_delay
+        ack.ack_bytes = segment.acked_bytes

@@ -87,6 +87,7 @@ class Piece:
         found.rtt_peer = self.rtt_peer
 
 
+@mypyc_attr(acyclic=True)
 class Waiting:
     """Pieces after a gap in ascending order, and what the receiver acknowledged since it is there, and when."""
 
@@ -132,6 +133,7 @@ class Waiting:
         return time if time > first.time else first.time
 
 
+@mypyc_attr(acyclic=True)
 class Stream:
     """One direction: everything before `reached` was handed to its reader, or was given up."""
 

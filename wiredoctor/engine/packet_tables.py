@@ -40,7 +40,7 @@ def _frame(table: Table, rows: Rows, names: Sequence[str]) -> pl.DataFrame:
     """Take the rows of a table, with cells of these names."""
     if not rows.count:
         return table.empty()
-    cells = np.frombuffer(rows.take(), dtype="<i8").reshape(-1, rows.width)
+    cells = np.frombuffer(b"".join(rows.take()), dtype="<i8").reshape(-1, rows.width)
     places = {name: place for place, name in enumerate(names)}
     columns: dict[str, Array] = {}
     for column in table.columns:

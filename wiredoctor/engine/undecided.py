@@ -141,13 +141,12 @@ def _open(conversation: Conversation) -> Iterator[Exchange]:
 
 def _lacking(reader: Reader) -> Iterator[int]:
     """Yield times of what a reader cannot read yet; 0 if it waits and nothing shows since when."""
-    stream = reader.stream
     if reader.partial is not None:
         yield reader.partial.time
-    if stream.waiting is not None:
-        yield stream.waiting.pieces[0].time
-    if stream.held:
-        yield stream.held[0].time
+    if reader.waiting is not None:
+        yield reader.waiting.pieces[0].time
+    if reader.held:
+        yield reader.held[0].time
     elif reader.waits:
         yield 0
 
