@@ -82,6 +82,7 @@ def test_top_and_captures() -> None:
         "healthy": [],
         "not_judged": [{"what": "rules", "count": 1, "reason": "no HTTP exchange was seen, so that there was nothing to check"}],
         "left_out": [],
+        "rules": [],
         "incomplete": ["Cut."],
     }
     assert one["captures"][0]["not_analysed"] == [{"reason": "ARP", "packets": 3}, {"reason": "UDP", "packets": 12}]

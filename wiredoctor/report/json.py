@@ -166,6 +166,10 @@ def _summary(report: Report) -> dict[str, Any]:
         "left_out": [
             {"by": one.by, "reason": one.reason, "findings": one.findings, "rules": [*one.rules]} for one in report.left_out
         ],
+        "rules": [
+            {"rule": rule, "findings": total.findings, "delay": round(total.delay, 9)}
+            for rule, total in sorted(report.totals.items())
+        ],
         "incomplete": report.incomplete,
     }
 

@@ -271,6 +271,15 @@ _SUMMARY = _object(
         ),
         "what is known, or not sure enough",
     ),
+    rules=_list(
+        _object(
+            "a rule that found something",
+            rule=_text("its name"),
+            findings=_whole("how many findings", 1),
+            delay=_seconds("seconds that they cost, without overlaps"),
+        ),
+        "what each rule found in all captures, before a limit or an option left any of it out",
+    ),
     incomplete=_list(
         _text("a sentence"),
         "why this report does not cover all that was requested, such as a capture that was not read to its end; else empty",
