@@ -34,7 +34,7 @@ THREE_TAGS = bytes.fromhex("8100000181000002810000030800")
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    """The third and the fourth packet have an impossible data offset; the fourth goes through the general path (three tags)."""
+    """The third and the fourth packet have an impossible data offset, the fourth behind three tags."""
     path = tmp_path / "x.pcap"
     path.write_bytes(to_pcap(ladder_packets(LADDER)))
     made = [bytearray(packet.data) for packet in recording.read(path)]
