@@ -138,7 +138,9 @@ class Analysis:
     def limits_reached(self) -> list[str]:
         """Return a sentence for each limit that was reached."""
         said = [AGGREGATES] if self.core.headers.layers.has_aggregates else []
-        return [*said, *self.met.sentences()]
+        met = Met()
+        met.join((self.met.counts, self.core.datagrams.met.counts))  # each process reads all fragments: theirs are not added up
+        return [*said, *met.sentences()]
 
     def capture_table(self) -> pl.DataFrame:
         """Return the row of the capture in tables.CAPTURES."""
