@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sides": {"findings"},
     "proxied": {"sides"},
     "capture": {"limits", "tables"},
-    "decode": {"limits", "tables"},
+    "decode": {"limits"},
     "http": {"limits", "masking", "tables"},
     "core": {"capture", "decode", "http", "limits", "masking", "tables"},
     "batches": {"core", "tables"},
@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Part -> all parts that it imports; "wiredoctor" is the package's own __init__.
 
-`capture` opens files, `core` reads them packet by packet and writes rows, `decode` (packets of rare kinds) and `http` (text) are
+`capture` opens files, `core` reads them packet by packet and writes rows, `decode` (fragments, names, SACK) and `http` (text) are
 called by it. `batches` keeps these rows and makes columns of them, `engine` makes tables of them and hands these to `rules`.
 `diagnosis` (the report), `pipeline` (a capture as a whole), `live` (one that grows) and `certain` (what can be reported of it
 already) run the engine; `spill` and `waiting` keep its rows and its candidates. `testing` is for the tests of rules, also of

@@ -27,7 +27,7 @@ finally:
 
 RARE = {
     "another format": ["wiredoctor.core.pcapng", "bz2", "lzma", "zstandard", "lz4"],
-    "packets off the fast path": ["wiredoctor.decode.general", "wiredoctor.decode.general_link", "dpkt", "scapy"],
+    "packets off the fast path": ["wiredoctor.decode.fragments", "scapy"],
     "another command": [
         f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
     ],

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from wiredoctor.core.general import General
+from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.headers import Headers
-from wiredoctor.core.layers import DECLINED, SEGMENT
+from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.reasons import count_encapsulations, in_words
 from wiredoctor.core.recorder import PacketRecorder
+from wiredoctor.core.wifi import AGGREGATES
 from wiredoctor.engine.packet_tables import take_packet_tables
 from wiredoctor.tables import NONE, PACKETS, Columns
 
@@ -20,18 +22,13 @@ class Front:
     """The core's way from a record to a TCP segment."""
 
     def __init__(self) -> None:
-        self.headers = Headers()
-        self.general = General(self.headers)
+        self.datagrams = Datagrams()
+        self.headers = Headers(self.datagrams)
         self.recorder = PacketRecorder(None, False, PACKETS.schema.names())
-        self.declined = 0
 
     def read(self, packet: Packet) -> bool:
         """Fill the packet with its segment; return whether it has one."""
-        outcome = self.headers.read(packet)
-        if outcome == DECLINED:
-            self.declined += 1
-            outcome = self.general.read(packet)
-        return outcome == SEGMENT
+        return self.headers.read(packet) == SEGMENT
 
     def columns(self) -> Columns:
         """tables.PACKETS columns of the packets that were recorded."""
@@ -40,14 +37,14 @@ class Front:
 
     def facts(self) -> dict[str, Any]:
         """What decoding knows besides packets."""
-        state = self.general.loaded()
+        headers = self.headers
         return {
-            "not analyzed": +self.general.not_analyzed(),
-            "encapsulations": +self.general.encapsulations(),
-            "longest cut": self.general.longest_cut(),
-            "scratch": bytes(state.scratch),
-            "limits": state.limits,
-            "oddities": self.general.oddities,
+            "not analyzed": in_words(headers.not_analyzed),
+            "encapsulations": count_encapsulations(headers.names),
+            "longest cut": headers.layers.longest_cut,
+            "scratch": bytes(self.datagrams.scratch),
+            "limits": {"aggregate": AGGREGATES} if headers.layers.has_aggregates else {},
+            "oddities": headers.oddities,
         }
 
 

@@ -15,6 +15,7 @@ from tests.ladders import ladder_packets, to_pcap
 from wiredoctor.batches import View
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.flows import Flows
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
@@ -35,7 +36,7 @@ class Core:
     def __init__(self) -> None:
         self.met = Met()
         cutoffs = Cutoffs()
-        self.headers, self.flows = Headers(), Flows(self.met)
+        self.headers, self.flows = Headers(Datagrams()), Flows(self.met)
         self.story, self.http = Story(cutoffs, self.met), Http(cutoffs, self.met, False, False)
         self.packet = Packet()
         self.connections: list[Connection] = []

@@ -15,7 +15,7 @@ from wiredoctor.capture import CaptureError
 from wiredoctor.capture.formats import is_capture
 from wiredoctor.core import flows
 from wiredoctor.core.packet import reverse
-from wiredoctor.decode.protocol_numbers import GRE_IN_UDP
+from wiredoctor.core.rare_tunnels import GRE_IN_UDP
 
 
 def assert_independent_of_steps(path: Path) -> None:
@@ -124,7 +124,7 @@ def test_mirrored(tmp_path: Path, way: str, delay_us: int) -> None:
 
 
 def test_a_copy_from_a_rare_tunnel(tmp_path: Path) -> None:
-    """Once as it is, and once in a tunnel that only the general decoder reads: the options are the same."""
+    """Once as it is, and once in a tunnel: the options are the same."""
     source, path = PCAPS[40], tmp_path / "x.pcap"
     packets: list[tuple[int, bytes, int]] = []
     for time, data, length in packets_of(source):
@@ -132,6 +132,16 @@ def test_a_copy_from_a_rare_tunnel(tmp_path: Path) -> None:
         packets += [(time, data, length), (time + 100, wrapped, max(length, len(wrapped)))]
     path.write_bytes(pcap_of(source, packets))
     assert assert_equal_but_copies(path, source) == len(packets) // 2
+
+
+def test_copies_with_cut_tcp_headers(tmp_path: Path) -> None:
+    """Each packet twice, and of its TCP header only what is needed to find the connection."""
+    source, path = PCAPS[40], tmp_path / "x.pcap"
+    size = wrapping.FRAME_HEADER + 20 + 16
+    packets = [(time + late, data[:size], length) for time, data, length in packets_of(source) for late in (0, 100)]
+    path.write_bytes(pcap_of(source, packets))
+    assert tables(path)["connections"].height
+    assert_independent_of_steps(path)
 
 
 def test_buckets() -> None:

@@ -15,7 +15,7 @@ from tests.core.feeding import RECORDINGS, ROOT, Run, digest, tables
 from wiredoctor import core
 from wiredoctor.core.connection import Closure, Stall
 from wiredoctor.core.connection import Run as SmallSegments
-from wiredoctor.core.packet import GeneralHeaders
+from wiredoctor.core.packet import OuterHeaders
 from wiredoctor.core.segment import Piece
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
@@ -68,7 +68,7 @@ def poisoned(path: Path) -> dict[str, pl.DataFrame]:
     while True:
         for thing in (packet, story.segment, story.segment.part, story.events):
             poison(thing)
-        packet.general = GeneralHeaders(b"\1" * 12, 1, 1, b"\2")
+        packet.outer = OuterHeaders(1, 1)
         story.segment.pieces = [Piece(1, 2)]
         story.events.stall, story.events.closure, story.events.run = Stall(), Closure(), SmallSegments()
         if not run.core.run(1):

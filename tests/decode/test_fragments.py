@@ -9,11 +9,10 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.decode.decoding import decoded, payloads
 from tests.decode.packets import Record, ethernet, ipv4, ipv6, tcp
-from tests.decode.twins import decoded, payloads
 from wiredoctor import limits
 from wiredoctor.decode.fragments import FragmentStore
-from wiredoctor.decode.state import DecodeState
 from wiredoctor.tables import SCRATCH
 
 PAYLOAD = bytes(range(256)) * 4
@@ -100,14 +99,3 @@ def test_store_is_bounded() -> None:
     assert big.add(599, 60_000, False, b"end") is not None
     assert big.add(1, 60_000, False, b"end") is None
     assert big.add("long", 65_528, False, bytes(100)) is None
-
-
-def test_views_of_scratch_stay_valid() -> None:
-    """Somebody may hold the scratch buffer while more datagrams come into it."""
-    state = DecodeState()
-    first = state.keep(b"a" * 50)
-    held = memoryview(state.scratch)
-    second = state.keep(b"b" * 50)
-    assert (first, second) == (0, 50)
-    assert bytes(state.scratch) == b"a" * 50 + b"b" * 50
-    assert bytes(held) == b"a" * 50

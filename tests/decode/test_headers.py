@@ -1,4 +1,4 @@
-"""Every way to a TCP header, from headers written as the standards draw them; the core and the general decoder say the same."""
+"""Every way to a TCP header, from headers written as the standards draw them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from tests.decode import rare, udp, wifi
+from tests.decode.decoding import decoded, payloads
 from tests.decode.packets import (
     DESTINATION4,
     DESTINATION6,
@@ -19,7 +20,6 @@ from tests.decode.packets import (
     tcp,
     vlan,
 )
-from tests.decode.twins import decoded, payloads
 
 SEGMENT = tcp(b"hello", seq=123, ack=456, flags=0x19, window=789)
 FOUR, SIX = ipv4(SEGMENT), ipv6(SEGMENT)
@@ -137,6 +137,18 @@ def test_reason(reason: str) -> None:
     assert dict(state.not_analysed) == {reason: 1}
 
 
+def test_source_routes_in_each_other() -> None:
+    """Each makes a copy of the packet: there may be only so many."""
+    route = b"\x83\x07\x04\x0a\0\0\x09\0"
+    packet = b"".join(ipv4(bytes(28 * (70 - i)), 4, options=route)[:28] for i in range(70))
+    assert decoded([Record(packet, 101)])[2].not_analysed == {"too many headers inside each other": 1}
+
+
+def test_extension_headers_are_not_counted() -> None:
+    rows, _, _ = decoded([Record(ipv6(bytes((44, 0, 0, 0, 0, 0, 0, 1)) * 100 + EXTENSION + SEGMENT, 44), 101)])
+    assert rows["length"].tolist() == [5]
+
+
 def test_lengths() -> None:
     """By the IP length, not by the padding; without one (offload) by the record; never beyond the record."""
     full = tcp(b"0123456789")
@@ -222,3 +234,27 @@ def test_redirects_are_no_errors() -> None:
     rows, _, state = decoded([Record(ipv4(b"\5\1" + bytes(6) + FOUR, 1), 101), Record(ipv6(b"\x89" + bytes(7) + SIX, 58), 101)])
     assert len(rows["frame"]) == 0
     assert dict(state.not_analysed) == {"ICMP": 1, "ICMPv6": 1}
+
+
+UDP_TO_VXLAN = struct.pack(">HHHH", 5000, 4789, 16, 0)
+ROUTING, FRAGMENT = bytes((6, 0)) + bytes(6), bytes((6, 0, 0, 1)) + bytes(4)
+
+CUT_HEADERS = {
+    "PPPoE": (1, ethernet(b"", 0x8864), struct.pack(">BBHHH", 0x11, 0, 3, 2, 0x57)[:6], "link header cut short"),
+    "MPLS": (1, ethernet(b"", 0x8847), struct.pack(">I", 0x100), "link header cut short"),
+    "third tag": (1, ethernet(vlan(vlan(b"", 1, 0x8100), 2, 0x8100), 0x8100), vlan(b"", 3), "link header cut short"),
+    "GRE": (101, ipv4(b"", 47, total=100), b"\0\0\x08\0", "IP header cut short"),
+    "UDP": (101, ipv4(b"", 17, total=100), UDP_TO_VXLAN, "UDP"),
+    "AH": (101, ipv4(b"", 51, total=100), bytes((6, 1)) + bytes(10), "IP header cut short"),
+    "routing": (101, ipv6(b"", 43, size=80), ROUTING, "IP header cut short"),
+    "fragment": (101, ipv6(b"", 44, size=80), FRAGMENT, "IP header cut short"),
+}
+
+
+@pytest.mark.parametrize("name", CUT_HEADERS)
+def test_cut_in_the_middle(name: str) -> None:
+    link_type, front, header, reason = CUT_HEADERS[name]
+    records = [Record(front + header[:size], link_type, 200) for size in range(len(header))]
+    rows, oddities, state = decoded(records)
+    assert len(rows["frame"]) == len(oddities) == 0
+    assert dict(state.not_analysed) == {reason: len(header)}

@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from tests.decode import udp as udps
+from tests.decode.decoding import decoded
 from tests.decode.packets import Record, ethernet, ipv4, ipv6, tcp
 from tests.decode.rare import ERSPAN2, gre, tzsp
-from tests.decode.twins import decoded
 from tests.decode.udp import geneve, udp, vxlan
 
 IN_MIRRORS = {

@@ -18,20 +18,19 @@ from scapy.layers.ppp import HDLC, PPP, PPPoE
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from tests.core.front import by_core
 from tests.decode import udp as udps
+from tests.decode.decoding import decoded, payloads
 from tests.decode.nestings import CONTENT, nestings
-from tests.decode.packets import Record, capture, ethernet, ipv4, tcp
+from tests.decode.packets import Record, ethernet, ipv4, tcp
 from tests.decode.test_headers import WAYS
 from tests.decode.test_scapy import ETHERNET, FOUR, SIX, by_scapy, by_us
-from tests.decode.twins import decoded, payloads
 from tests.decode.udp import udp, vxlan
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(nestings(), min_size=1, max_size=20))
 def test_nestings(packets: list[tuple[int, bytes]]) -> None:
-    """However headers are nested, the innermost TCP is found, by the core and by the general decoder (`decoded` checks)."""
+    """However headers are nested, the innermost TCP is found."""
     records = [Record(packet, link_type) for link_type, packet in packets]
     answer = decoded(records)
     assert payloads(records, answer) == [CONTENT] * len(records)
@@ -42,7 +41,7 @@ def test_nestings(packets: list[tuple[int, bytes]]) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(nestings(), st.integers(0, 90), st.lists(st.integers(0, 90 * 256 - 1), max_size=3)), max_size=12))
 def test_broken_nestings(packets: list[tuple[tuple[int, bytes], int, list[int]]]) -> None:
-    """Cut and changed anywhere: core and general decoder say the same, and each packet is a row or counted."""
+    """Cut and changed anywhere: each packet is a row or counted (`decoded` checks)."""
     records: list[Record] = []
     for (link_type, whole), cut, changes in packets:
         data = bytearray(whole)
@@ -50,30 +49,6 @@ def test_broken_nestings(packets: list[tuple[tuple[int, bytes], int, list[int]]]
             data[(change >> 8) % len(data)] = change & 0xFF
         records.append(Record(bytes(data[: max(len(data) - cut, 0)]), link_type, len(whole)))
     decoded(records)
-
-
-COMMON = [
-    "three VLAN tags", "LLC and SNAP", "PPPoE", "MPLS", "MPLS, Ethernet", "PPP", "PPP, compressed", "netfilter log",
-    "packet filter log", "IP in IP", "IPv6 in IPv4", "IPv4 in IPv6", "GRE", "GRE, Ethernet", "ERSPAN", "hop-by-hop options",
-    "ERSPAN I", "ERSPAN II, a VLAN in it", "ERSPAN III", "ERSPAN III, sub-header", "GRE, NVGRE", "GRE, PPTP", "VXLAN",
-    "VXLAN in IPv6", "VXLAN on Linux' port", "GENEVE", "GENEVE with options", "GENEVE, IP", "GTP-U",
-    "GTP-U with a sequence number", "GTP-U with an extension header", "radiotap", "radiotap, time and flags", "802.11, QoS",
-    "802.11, four addresses",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("way", COMMON)
-def test_common_ways_are_read_by_the_core(way: str) -> None:
-    link_type, packet = WAYS[way]
-    _, read = by_core(*capture([Record(packet, link_type)]))
-    assert read.declined == 0
-
-
-def test_rare_ways_are_declined() -> None:
-    """So that the test before this one can fail."""
-    link_type, packet = WAYS["TZSP"]
-    _, read = by_core(*capture([Record(packet, link_type)]))
-    assert read.declined == 1
 
 
 SEGMENT = TCP(sport=40_000, dport=80, seq=77, ack=5, flags="PA", window=900, options=[("MSS", 1400)]) / Raw(CONTENT)

@@ -1,4 +1,4 @@
-"""TCP options: every layout, by the core and by the general decoder."""
+"""TCP options: every layout."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.decode.decoding import decoded
 from tests.decode.packets import Record, ipv4, tcp
-from tests.decode.twins import decoded
 from wiredoctor.decode.sack import sack_blocks
 
 NOP, END = b"\1", b"\0"
@@ -90,7 +90,6 @@ PIECE = st.sampled_from((NOP, END, MSS, SCALE, PERMITTED, TIMES, sack((1, 2)), s
 @settings(deadline=None)
 @given(st.lists(st.lists(st.one_of(PIECE, st.binary(max_size=6))), max_size=30))
 def test_any_options(layouts: list[list[bytes]]) -> None:
-    """Core and general decoder agree, whatever the options are (`decoded` compares)."""
     options = [b"".join(pieces)[:40] for pieces in layouts]
     rows, _, _ = decoded([Record(ipv4(tcp(b"x", options=o)), 101) for o in options])
     assert len(rows["frame"]) == len(options)

@@ -24,8 +24,8 @@ from scapy.utils import RawPcapReader
 
 from tests.capture.reading import Opened, whole
 from tests.core.front import by_core
+from tests.decode.decoding import decoded, payloads
 from tests.decode.packets import Record
-from tests.decode.twins import decoded, payloads
 from wiredoctor.tables import Columns
 
 CAPTURES = Path(__file__).parents[2] / "captures"

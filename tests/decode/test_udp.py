@@ -6,8 +6,8 @@ import pytest
 
 from tests.core.front import by_core
 from tests.decode import udp
+from tests.decode.decoding import decoded, payloads
 from tests.decode.packets import Record, capture, ethernet, ipv4, tcp
-from tests.decode.twins import decoded, payloads
 from tests.decode.udp import GTP_U, INSIDE, L2TP, NO_TUNNEL, VXLAN, gtp, l2tp, vxlan
 from wiredoctor import limits
 
@@ -90,10 +90,10 @@ def test_known_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(decoded(firsts)[2].tunnels) == 3
 
 
-def test_other_udp_is_not_declined() -> None:
-    """Whole or in fragments, the general decoder sees none of it."""
+def test_other_udp_is_not_kept() -> None:
     records = [Record(_datagram(bytes(50), 443), 101), *_fragments(udp.udp(bytes(150), 53), 2)]
     rows, read = by_core(*capture(records))
-    assert (len(rows["frame"]), read.declined) == (0, 0)
+    assert len(rows["frame"]) == 0
+    assert read.datagrams.fragments is None
     first = _fragments(udp.udp(vxlan(bytes(60)), VXLAN), 3)[0]
-    assert by_core(*capture([*records, first]))[1].declined == 1
+    assert by_core(*capture([*records, first]))[1].datagrams.fragments is not None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.core.front import by_core
-from tests.decode.packets import Record, capture, tcp
-from tests.decode.twins import decoded, payloads
+from tests.decode.decoding import decoded, payloads
+from tests.decode.packets import Record, tcp
 from tests.decode.wifi import AGGREGATE, QOS, SNAP, frame, radiotap, subframe
 
 
@@ -43,8 +42,7 @@ def test_addresses_tell_copies_apart() -> None:
     assert first == third != second
 
 
-def test_what_has_no_data_is_not_declined() -> None:
+def test_what_has_no_data_is_counted() -> None:
     frames = [b"\x80\0" + bytes(40), b"\xd4\0" + bytes(8), frame(kind=0xC8, extra=QOS), frame(flags=0x41)]
-    _, read = by_core(*capture([Record(f, 105) for f in frames] + [Record(radiotap(f), 127) for f in frames]))
-    assert read.declined == 0
-    assert sorted(read.facts()["not analyzed"].values()) == [2, 2, 2, 2]
+    _, _, state = decoded([Record(f, 105) for f in frames] + [Record(radiotap(f), 127) for f in frames])
+    assert sorted(state.not_analysed.values()) == [2, 2, 2, 2]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.pipeline.feeding import open_capture
-from wiredoctor.core.general import General
+from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.headers import Headers
-from wiredoctor.core.layers import DECLINED, SEGMENT
+from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet, key_of
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.tables import ACK, FIN, RST, SCRATCH, SYN
@@ -55,15 +55,12 @@ def read(path: Path) -> list[Seen]:
     packets: list[Seen] = []
     sides: dict[FlowKey, int] = {}
     with open_capture(path) as capture:
-        records, packet, headers = open_capture_records(capture), Packet(), Headers()
-        general = General(headers)
+        records, packet, headers = open_capture_records(capture), Packet(), Headers(Datagrams())
         while records.next(packet):
             place, data = packet.block_place + packet.at, packet.block[packet.at : packet.end]
             time = (records.times.first or 0) + packet.time
             one = Seen(time, data, packet.wire_length, packet.link_type, packet.interface, packet.frame)
             kind = headers.read(packet)
-            if kind == DECLINED:
-                kind = general.read(packet)
             packets.append(_with_tcp(one, packet, place, sides) if kind == SEGMENT and not packet.is_quoted else one)
     return packets
 

@@ -1,4 +1,4 @@
-"""What is odd about packets reaches the rules that ask for it, once."""
+"""What is odd about packets reaches the rules that ask for it, once; what was left out of them, the report."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 
 from tests.capture import files
 from tests.capture.files import Packet
+from tests.decode.packets import ethernet, tcp
+from tests.decode.test_fragments import fragments4
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import recording
 from tests.pipeline.feeding import open_capture
-from wiredoctor import rules
+from wiredoctor import analyze, limits, rules
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.engine.run import Analysis
 from wiredoctor.findings import Rule
@@ -34,7 +36,7 @@ THREE_TAGS = bytes.fromhex("8100000181000002810000030800")
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    """The third and the fourth packet have an impossible data offset; the fourth goes through the general path (three tags)."""
+    """The third and the fourth packet have an impossible data offset, the fourth behind three tags."""
     path = tmp_path / "x.pcap"
     path.write_bytes(to_pcap(ladder_packets(LADDER)))
     made = [bytearray(packet.data) for packet in recording.read(path)]
@@ -62,3 +64,14 @@ def seen(path: Path, step: int) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("step", [1, 2, 100])
 def test_a_rule_sees_them(odd: Path, step: int) -> None:
     assert seen(odd, step) == [(3, "tcp"), (4, "tcp")]
+
+
+def test_datagrams_left_out_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three datagrams the first takes all the memory."""
+    monkeypatch.setattr(limits.SCRATCH, "value", 150)
+    pieces = [ethernet(piece) for ident in range(3) for piece in fragments4(tcp(bytes(100)), [5], ident)]
+    path = tmp_path / "x.pcap"
+    path.write_bytes(files.pcap([Packet(at, piece, len(piece)) for at, piece in enumerate(pieces)]))
+    report = analyze(path)
+    assert report.limits == [limits.SCRATCH.said(2)]
+    assert report.captures[0].not_analysed == {"IP fragment waiting for others": 3, "IP fragments beyond the memory for them": 2}

@@ -127,10 +127,8 @@ class Copies:
 
     def options(self, recent: Recent, packet: Packet) -> bytes:
         """Return the option bytes of an earlier packet that were captured."""
-        if recent.general is not None:
-            return recent.general.options
         record, at = recent.place - recent.payload(), recent.tcp() + 20
-        return self.read(record + at, min(recent.payload(), recent.size()) - at, packet)
+        return self.read(record + at, max(min(recent.payload(), recent.size()) - at, i64(0)), packet)
 
     def read(self, place: i64, size: i64, packet: Packet) -> bytes:
         """Return bytes of the capture, from the block in hand if they are in it."""
@@ -166,8 +164,8 @@ class Copies:
         if first.interface != packet.interface:
             return 1
         link, encapsulation = self.identity.of_packet(packet)
-        if first.general is not None:
-            first_link, first_encapsulation = first.general.link_hash, first.general.encapsulation
+        if first.outer is not None:
+            first_link, first_encapsulation = first.outer.link_hash, first.outer.encapsulation
         else:
             record = self.read(first.place - first.payload(), first.size(), packet)
             first_link, first_encapsulation = self.identity.of_record(record, 0, len(record), first.link_type())

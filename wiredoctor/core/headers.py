@@ -6,52 +6,40 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import layers as known
+from wiredoctor import limits
+from wiredoctor.core.datagrams import Datagrams
+from wiredoctor.core.hashes import mix
 from wiredoctor.core.layers import (
+    AGAIN,
+    AUTHENTICATION,
     BAD_IP,
+    CUT_FRAGMENT,
     CUT_IP,
     CUT_TCP,
-    DECLINED,
     ETHERNET,
     GRE,
+    INSIDE_IP,
     IPV4,
     IPV6,
+    MOVED,
+    MPLS,
+    NAMED_AH,
+    NAMED_ETHERNET_IN_IP,
     NAMED_IP_IN_IP,
-    NOT_TCP,
+    QUOTED_FRAGMENT,
+    QUOTED_TOO_LITTLE,
     SEGMENT,
     TCP,
+    TOO_MANY_HEADERS,
     UDP,
     Layers,
 )
-from wiredoctor.core.links import ethernet
-from wiredoctor.core.packet import NO_OPTION, NOT_CAPTURED, Packet, name_ipv4, name_ipv6
+from wiredoctor.core.links import LINK_ETHERNET, ethernet, first_header
+from wiredoctor.core.packet import NO_OPTION, NOT_CAPTURED, OuterHeaders, Packet, name_ipv4, name_ipv6
 from wiredoctor.core.reasons import Tally
 from wiredoctor.core.tunnels import is_tunnel, step
 from wiredoctor.core.unsigned import u16, u32
 
-LINKS: Final = {
-    0: known.LOOPBACK,
-    9: known.PPP,
-    12: known.RAW,
-    14: known.RAW,
-    50: known.PPP,
-    51: known.PPPOE,
-    101: known.RAW,
-    105: known.WIFI,
-    108: known.LOOPBACK,
-    113: known.COOKED,
-    117: known.PFLOG,
-    127: known.RADIOTAP,
-    228: IPV4,
-    229: IPV6,
-    239: known.NFLOG,
-    276: known.COOKED_2,
-}
-"""The first header by LINKTYPE_ number, beside Ethernet."""
-
-LINK_ETHERNET: Final = 1
-MOST_HEADERS: Final = 24
-"""Headers of a packet; with more it is declined."""
 JUMBO: Final = 65_535
 """Bytes; a longer IPv6 packet cannot say its length (segmentation offload writes 0)."""
 ADDRESSES: Final = 12
@@ -61,12 +49,22 @@ IPV4_IN_IP: Final = 4
 TCP_PROTOCOL: Final = 6
 UDP_PROTOCOL: Final = 17
 IPV6_IN_IP: Final = 41
+ROUTING_HEADER: Final = 43
+FRAGMENT_HEADER: Final = 44
 GRE_IN_IP: Final = 47
+AH: Final = 51
 ICMPV6: Final = 58
+NO_NEXT_HEADER: Final = 59
+ETHER_IP: Final = 97
+MPLS_IN_IP: Final = 137
+ETHERNET_IN_IP: Final = 143
 HOP_OPTIONS: Final = 0
 DESTINATION_OPTIONS: Final = 60
-RARE_PROTOCOLS: Final = frozenset((43, 44, 51, 97, 137, 143))
-"""Routing and fragment header, authentication, Ethernet and MPLS in IP: only decode/ reads them."""
+LOOSE_ROUTE: Final = 131
+STRICT_ROUTE: Final = 137
+MORE_FRAGMENTS: Final = 0x2000
+FRAGMENT_OFFSET: Final = 0x1FFF
+TCP_HEADER: Final = 20
 NOT_BEFORE_WINDOW: Final = 16
 """Bytes of a TCP header up to the window: a segment with fewer has no stream in Wireshark."""
 PLAIN_TIMESTAMPS: Final = 0x0101080A
@@ -77,39 +75,61 @@ HALF: Final = 1 << 31
 
 
 class Headers:
-    """Reads the headers of packets. What it declines is for decode/ (general.py)."""
+    """Reads the headers of packets. Without `datagrams` no fragments are put together: first ones are read as far as they go."""
 
-    def __init__(self) -> None:
+    def __init__(self, datagrams: Datagrams | None) -> None:
         self.layers: Layers = Layers()
+        self.datagrams: Datagrams | None = datagrams
         self.not_analyzed: Tally = Tally()
         """Reasons."""
         self.names: Tally = Tally()
         """Bits of the encapsulations of packets with TCP in them."""
-        self.fragmented_tunnels: dict[int, None] = {}
-        """Datagrams whose later fragments are worth keeping, as in DecodeState.tunnels."""
+        self.oddities: list[tuple[int, str, str]] = []
+        """(frame, layer, what), of the whole capture at most limits.ODDITIES."""
+        self.noted: i64 = 0
+        self.most: i64 = limits.HEADERS.value
         self.addresses: i64 = 0
         """Where the IP addresses of the packet in hand are."""
+        self.inside: i64 = 0
+        """What comes after the IP header in hand, by its protocol number."""
 
     def read(self, packet: Packet) -> i64:
-        """Fill the packet with its TCP segment: SEGMENT, NOT_TCP or DECLINED."""
+        """Fill the packet with its TCP segment: SEGMENT or NOT_TCP."""
         layers = self.layers
         layers.begin(packet)
         header: i64 = ETHERNET
         if packet.link_type != LINK_ETHERNET:
-            header = LINKS.get(packet.link_type, DECLINED)
+            header = first_header(layers, packet.link_type)
         header = self.follow(packet, header)
+        if header == AGAIN:
+            header = self.read_again(packet)
         if header == SEGMENT:
             if layers.names:
                 self.names.add(layers.names)
-        elif header == NOT_TCP:
+        else:
             self.not_analyzed.add(layers.reason)
+        return header
+
+    def read_again(self, packet: Packet) -> i64:
+        """Read a packet whose TCP segment may not be where the packet was captured: then its headers can be hashed only now."""
+        layers = self.layers
+        layers.hashing = True
+        layers.begin(packet)
+        header = self.follow(packet, first_header(layers, packet.link_type))
+        moves: i64 = 0
+        while header == MOVED:
+            moves += 1
+            header = self.follow(packet, INSIDE_IP) if moves < self.most else layers.refuse(TOO_MANY_HEADERS)
+        layers.hashing = False
+        if header == SEGMENT:
+            packet.outer = OuterHeaders(layers.link_hash, layers.encapsulation)
         return header
 
     def follow(self, packet: Packet, header: i64) -> i64:
         """Read this header and those that follow it."""
         layers, block = self.layers, packet.block
         count: i64 = 0
-        while header > DECLINED:
+        while header > MOVED:
             if header == IPV4:
                 header = self.ipv4(packet, block)
             elif header == TCP:
@@ -118,11 +138,15 @@ class Headers:
                 header = ethernet(layers, block)
             elif header == IPV6:
                 header = self.ipv6(packet, block)
+            elif header == INSIDE_IP:
+                header = self.inside_ip(packet, block)
+            elif header == AUTHENTICATION:
+                header = self.authentication(block)
             else:
                 header = step(layers, block, header)
             count += 1
-            if count > MOST_HEADERS:
-                return DECLINED
+            if count > self.most:
+                return layers.refuse(TOO_MANY_HEADERS)
         return header
 
     def ipv4(self, packet: Packet, block: bytes) -> i64:
@@ -135,8 +159,6 @@ class Headers:
         size, total, fragment = (version & 15) * 4, u16(block, at + 2), u16(block, at + 6) & 0x3FFF
         if version >> 4 != 4 or size < 20 or 0 < total < size:
             return layers.refuse(BAD_IP)
-        if size > 20 and has_source_route(block, at + 20, min(at + size, layers.end)):
-            return DECLINED
         self.enter(block, at + ADDRESSES, 4)
         packet.ip_id = u16(block, at + 4)
         packet.ttl = i64(block[at + 8])
@@ -144,9 +166,12 @@ class Headers:
             layers.measure(total)
         layers.at = at + size
         protocol = i64(block[at + 9])
+        if size > 20 and fragment == 0 and self.datagrams is not None and self.destination(block) != self.addresses + 4:
+            self.inside = protocol
+            return self.reroute(packet, block)
         if protocol == TCP_PROTOCOL and fragment == 0:
             return TCP
-        return self.fragment(block, protocol, fragment) if fragment else self.protocol(block, protocol)
+        return self.fragment(packet, block, at + total) if fragment else self.protocol(block, protocol)
 
     def ipv6(self, packet: Packet, block: bytes) -> i64:
         """RFC 8200, with options for hops and for the destination."""
@@ -166,17 +191,32 @@ class Headers:
             layers.measure(size)
         elif left <= JUMBO:
             layers.measure(left if protocol == HOP_OPTIONS else i64(0))
-        while protocol in (HOP_OPTIONS, DESTINATION_OPTIONS):
-            if not layers.has(8):
-                return layers.refuse(CUT_IP)
-            protocol = i64(block[layers.at])
-            layers.at += (i64(block[layers.at + 1]) + 1) * 8
+        if protocol == TCP_PROTOCOL:
+            return TCP
+        self.inside = protocol
+        return self.inside_ip(packet, block)
+
+    def inside_ip(self, packet: Packet, block: bytes) -> i64:
+        """Return what comes after an IP header: its protocol, in IPv6 perhaps after extension headers."""
+        layers, protocol = self.layers, self.inside
+        if layers.ip_version == 6:
+            while protocol in (HOP_OPTIONS, ROUTING_HEADER, FRAGMENT_HEADER, DESTINATION_OPTIONS):
+                if not layers.has(8):
+                    return layers.refuse(CUT_IP)
+                if protocol == FRAGMENT_HEADER:
+                    header = self.fragment_header(packet, block)
+                    if header != INSIDE_IP:
+                        return header
+                    protocol = self.inside
+                    continue
+                protocol = i64(block[layers.at])
+                layers.at += (i64(block[layers.at + 1]) + 1) * 8
         return self.protocol(block, protocol)
 
     def enter(self, block: bytes, addresses: i64, version: i64) -> None:
         """Note the addresses of an IP header; one inside another makes the outer one an encapsulation."""
         layers = self.layers
-        if layers.hashing and layers.ip_headers:
+        if layers.hashing and layers.ip_headers and not layers.is_quoted:
             layers.hash_outer(block, self.addresses)
         layers.ip_headers += 1
         layers.ip_version = version
@@ -195,29 +235,135 @@ class Headers:
             layers.names |= NAMED_IP_IN_IP
             return IPV4 if protocol == IPV4_IN_IP else IPV6
         if protocol in (ICMP, ICMPV6):
-            return DECLINED if layers.has(8) and is_error(protocol, i64(block[layers.at])) else layers.refuse(protocol)
-        return DECLINED if protocol in RARE_PROTOCOLS else layers.refuse(protocol)
+            return self.icmp(block, protocol)
+        if protocol == AH:
+            return AUTHENTICATION
+        if protocol == MPLS_IN_IP:
+            return MPLS
+        if protocol in (ETHER_IP, ETHERNET_IN_IP):
+            layers.names |= NAMED_ETHERNET_IN_IP
+            if protocol == ETHER_IP:  # RFC 3378: a version, then the frame
+                layers.at += 2
+            return ETHERNET
+        return layers.refuse(protocol)
 
-    def fragment(self, block: bytes, protocol: i64, fragment: i64) -> i64:
-        """Decline a fragment of IPv4 unless it is certain that it has nothing to read."""
+    def icmp(self, block: bytes, protocol: i64) -> i64:
+        """RFC 792, RFC 4443: an error quotes the packet that it reports."""
         layers = self.layers
-        if protocol == UDP_PROTOCOL and layers.ip_headers == 1 and not self.fragmented_tunnels:
-            is_first = fragment & 0x1FFF == 0 and layers.has(8)
-            if not is_first or not (is_tunnel(u16(block, layers.at)) or is_tunnel(u16(block, layers.at + 2))):
+        if not layers.has(8) or not is_error(protocol, i64(block[layers.at])):
+            return layers.refuse(protocol)
+        layers.at += 8
+        layers.is_quoted = True
+        return IPV4 if protocol == ICMP else IPV6
+
+    def authentication(self, block: bytes) -> i64:
+        """RFC 4302: the header authenticates what follows and leaves it readable."""
+        layers = self.layers
+        layers.names |= NAMED_AH
+        if not layers.has(12):
+            return layers.refuse(CUT_IP)
+        protocol = i64(block[layers.at])
+        layers.at += (i64(block[layers.at + 1]) + 2) * 4
+        if protocol in (HOP_OPTIONS, ROUTING_HEADER, FRAGMENT_HEADER, DESTINATION_OPTIONS):
+            return layers.refuse(NO_NEXT_HEADER)
+        return self.protocol(block, protocol)
+
+    def destination(self, block: bytes) -> i64:
+        """Return where the destination address of an IPv4 header is.
+
+        RFC 791 section 3.1: a source route ends with the host that the packet is for; the header has the next stop.
+        """
+        at = self.addresses - ADDRESSES
+        route = source_route(block, at + 20, min(at + (i64(block[at]) & 15) * 4, self.layers.stop))
+        return route if route > 0 else self.addresses + 4
+
+    def reroute(self, packet: Packet, block: bytes) -> i64:
+        """Go on in a copy of the packet that has the destination address where key_of looks for it."""
+        layers = self.layers
+        if not layers.hashing:
+            return AGAIN
+        at = min(layers.at, layers.end)
+        place, limit = packet.block_place + at - 8, layers.limit - at + 8
+        return self.move(packet, self.endpoints(block) + block[at : layers.end], place, limit)
+
+    def endpoints(self, block: bytes) -> bytes:
+        """Return both addresses of an IPv4 header."""
+        destination = self.destination(block)
+        return block[self.addresses : self.addresses + 4] + block[destination : destination + 4]
+
+    def fragment(self, packet: Packet, block: bytes, whole: i64) -> i64:
+        """Read a fragment of IPv4 that ends at block[:whole] on the wire, unless it is certain that there is no TCP in it."""
+        layers, datagrams = self.layers, self.datagrams
+        at = self.addresses - ADDRESSES
+        field, protocol = u16(block, at + 6), i64(block[at + 9])
+        first = field & FRAGMENT_OFFSET
+        if not may_have_tcp(protocol):
+            return layers.refuse(protocol)
+        if protocol == UDP_PROTOCOL and layers.ip_headers == 1 and datagrams is not None:
+            is_first = first == 0 and layers.has(8) and (is_tunnel(u16(block, layers.at)) or is_tunnel(u16(block, layers.at + 2)))
+            if not is_first and not datagrams.tunnels:
                 return layers.refuse(UDP_PROTOCOL)
-        known = protocol in (ICMP, IPV4_IN_IP, TCP_PROTOCOL, UDP_PROTOCOL, IPV6_IN_IP, GRE_IN_IP, ICMPV6, 51, 97, 137, 143)
-        return DECLINED if known else layers.refuse(protocol)
+            if not datagrams.is_of_tunnel(mix(int.from_bytes(self.endpoints(block), "big"), packet.ip_id), is_first):
+                return layers.refuse(UDP_PROTOCOL)
+        self.inside = protocol
+        key = (protocol, packet.ip_id, layers.encapsulation)
+        return self.join(packet, block, self.endpoints(block), key, first * 8, field & MORE_FRAGMENTS != 0, whole)
+
+    def fragment_header(self, packet: Packet, block: bytes) -> i64:
+        """RFC 8200 section 4.5."""
+        layers = self.layers
+        at = layers.at
+        layers.at += 8
+        self.inside = i64(block[at])
+        field = u16(block, at + 2)
+        if field & ~6 == 0:
+            return INSIDE_IP
+        addresses = block[self.addresses : self.addresses + 32]
+        key = (FRAGMENT_HEADER, int(u32(block, at + 4)), layers.encapsulation)
+        return self.join(packet, block, addresses, key, field & ~7, field & 1 != 0, layers.limit)
+
+    def join(
+        self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
+    ) -> i64:  # fmt: skip
+        """Put a fragment to the others of its datagram: it begins with byte `first` of it, and ends at block[:whole].
+
+        One that was not captured in full cannot be put together, but a first one has the headers.
+        """
+        layers, datagrams = self.layers, self.datagrams
+        if layers.stop < whole or whole <= layers.at or datagrams is None:
+            return INSIDE_IP if first == 0 else layers.refuse(CUT_FRAGMENT)
+        if layers.is_quoted:
+            return layers.refuse(QUOTED_FRAGMENT)
+        if not layers.hashing:
+            return AGAIN
+        content = datagrams.add(addresses, key, first, more, block[layers.at : whole])
+        if content is None:
+            return layers.refuse(datagrams.reason)
+        return self.move(packet, content, datagrams.place, len(content))
+
+    def move(self, packet: Packet, content: bytes, place: i64, limit: i64) -> i64:
+        """Go on in `content`, which is at this place of the capture and begins with the addresses of the IP header in hand."""
+        layers = self.layers
+        packet.block, packet.block_place = content, place
+        packet.at, packet.end = 0, len(content)
+        self.addresses = 0
+        layers.at = 8 if layers.ip_version == 4 else 32
+        layers.end, layers.limit = packet.end, limit
+        layers.stop = min(packet.end, limit)
+        return MOVED
 
     def tcp(self, packet: Packet, block: bytes) -> i64:
         """RFC 9293 section 3.1."""
         layers = self.layers
         at, end, limit = layers.at, layers.end, layers.limit
-        if not layers.has(20):
-            return DECLINED if layers.has(NOT_BEFORE_WINDOW) else layers.refuse(CUT_TCP)
+        if not layers.has(NOT_BEFORE_WINDOW):
+            return layers.refuse(QUOTED_TOO_LITTLE if layers.is_quoted else CUT_TCP)
         size = (i64(block[at + 12]) >> 4) * 4
-        if size < 20 or size > limit - at:
-            return DECLINED
         payload = at + size
+        if size < TCP_HEADER or payload > limit:
+            self.note_offset(packet, size, limit - at)
+            payload = min(at + TCP_HEADER, end)  # there is no telling where it begins
+            limit = payload
         if layers.ip_version == 6:
             name_ipv6(packet, block, self.addresses, at)
         else:
@@ -228,18 +374,26 @@ class Headers:
         packet.flags = i64(block[at + 13])
         packet.window = u16(block, at + 14)
         packet.length = limit - payload
-        packet.captured = max(layers.stop - payload, i64(0))
+        packet.captured = max(min(layers.stop, limit) - payload, i64(0))
         packet.payload = payload
         packet.place = packet.block_place + payload
-        packet.is_quoted = False
-        packet.general = None
+        packet.is_quoted = layers.is_quoted
+        packet.outer = None
         packet.mss = packet.window_shift = NO_OPTION
         packet.has_timestamps = packet.sack = packet.dsack = False
-        if size > 20:
-            self.options(packet, block, at + 20, payload if payload < end else end)
-            if payload > end:
-                without_all_options(packet, size)
+        if payload > at + TCP_HEADER:
+            self.options(packet, block, at + TCP_HEADER, payload if payload < end else end)
+        if payload > end:
+            without_all_options(packet, size)
         return SEGMENT
+
+    def note_offset(self, packet: Packet, size: i64, segment: i64) -> None:
+        """Note a data offset that cannot be, unless the segment is quoted: quotes are short."""
+        if self.layers.is_quoted or self.noted >= limits.ODDITIES.value:
+            return
+        self.noted += 1
+        what = f"at least {TCP_HEADER} expected, at most the segment's {segment} (by the IP length)"
+        self.oddities.append((packet.frame, "tcp", f"data offset of {size} bytes: {what}"))
 
     def options(self, packet: Packet, block: bytes, at: i64, end: i64) -> None:
         """Read the options at block[at:end], up to the first that cannot be one."""
@@ -268,13 +422,26 @@ class Headers:
             at += size
 
 
-def has_source_route(block: bytes, at: i64, end: i64) -> bool:
-    """Return whether the options of an IPv4 header may have a source route, loose or strict."""
-    while at < end:
-        if block[at] == 131 or block[at] == 137:
-            return True
-        at += 1
-    return False
+def source_route(block: bytes, at: i64, end: i64) -> i64:
+    """Return where the last address of a source route is among the IPv4 options in block[at:end]; -1 if there is none."""
+    while at + 1 < end and block[at] != 0:
+        if block[at] == 1:
+            at += 1
+            continue
+        size = i64(block[at + 1])
+        if size < 2 or at + size > end:
+            return -1
+        if (block[at] == LOOSE_ROUTE or block[at] == STRICT_ROUTE) and size >= 7:
+            return at + size - 4
+        at += size
+    return -1
+
+
+def may_have_tcp(protocol: i64) -> bool:
+    """Return whether there may be TCP in packets with this protocol in an IPv4 header."""
+    if protocol in (ICMP, IPV4_IN_IP, TCP_PROTOCOL, UDP_PROTOCOL, IPV6_IN_IP, GRE_IN_IP, AH, ICMPV6):
+        return True
+    return protocol in (ETHER_IP, MPLS_IN_IP, ETHERNET_IN_IP)
 
 
 def is_error(protocol: i64, kind: i64) -> bool:

@@ -11,30 +11,38 @@ from wiredoctor.core.packet import Packet
 
 NOT_TCP: Final = 0
 SEGMENT: Final = 1
-DECLINED: Final = 2
-"""What came of a packet; greater numbers are headers that are to be read next."""
+AGAIN: Final = 2
+"""The packet has to be read once more, now with hashes."""
+MOVED: Final = 3
+"""Reading goes on in another block. Greater numbers are headers that are to be read next."""
 
-IPV4: Final = 3
-IPV6: Final = 4
-TCP: Final = 5
-ETHER_TYPE: Final = 6
-"""What `Layers.type` announces."""
-ETHERNET: Final = 7
-VLAN: Final = 8
-LLC: Final = 9
-MPLS: Final = 10
-PPPOE: Final = 11
-PPP: Final = 12
-RAW: Final = 13
-GRE: Final = 14
-UDP: Final = 15
-RADIOTAP: Final = 16
-WIFI: Final = 17
-PFLOG: Final = 18
-NFLOG: Final = 19
-COOKED: Final = 20
-COOKED_2: Final = 21
-LOOPBACK: Final = 22
+IPV4: Final = 4
+IPV6: Final = 5
+TCP: Final = 6
+INSIDE_IP: Final = 7
+"""What `Headers.inside` announces: an extension header, or the protocol of an IP packet."""
+AUTHENTICATION: Final = 8
+ETHERNET: Final = 9
+VLAN: Final = 10
+TAG: Final = 11
+"""What `Layers.type` announces, among the EtherTypes that tags.py reads."""
+LLC: Final = 12
+MPLS: Final = 13
+PPPOE: Final = 14
+PPP: Final = 15
+RAW: Final = 16
+GRE: Final = 17
+UDP: Final = 18
+RADIOTAP: Final = 19
+WIFI: Final = 20
+PFLOG: Final = 21
+NFLOG: Final = 22
+COOKED: Final = 23
+COOKED_2: Final = 24
+LOOPBACK: Final = 25
+CISCO_HDLC: Final = 26
+RARE_LINK: Final = 27
+"""What `Layers.type` announces, among the link types that rare_links.py reads."""
 
 CUT_LINK: Final = 0x100
 CUT_IP: Final = 0x101
@@ -51,25 +59,55 @@ EXTENSION: Final = 0x10B
 OTHER_VERSION: Final = 0x10C
 WITHOUT_DATA: Final = 0x10D
 ENCRYPTED: Final = 0x10E
-FRAGMENT: Final = 0x10F
+WIFI_FRAGMENT: Final = 0x10F
+NOT_ARCNET: Final = 0x110
+NOT_FRAME_RELAY: Final = 0x111
+NO_TOKEN_RING_DATA: Final = 0x112
+NO_FDDI_DATA: Final = 0x113
+NO_JUNIPER_FRAME: Final = 0x114
+NO_IP_IN_NSH: Final = 0x115
+PPP_FRAGMENT: Final = 0x116
+CUT_FRAGMENT: Final = 0x117
+WAITING: Final = 0x118
+NO_ROOM: Final = 0x119
+QUOTED_FRAGMENT: Final = 0x11A
+QUOTED_TOO_LITTLE: Final = 0x11B
+TOO_MANY_HEADERS: Final = 0x11C
 """Why a packet is not analyzed (reasons.py has the words); smaller numbers are IP protocols."""
 OF_TYPE: Final = 0x10000
 """Of an EtherType: OF_TYPE + type."""
+OF_LINK: Final = 0x20001
+"""Of a link type that nothing here reads: OF_LINK + type, which may be NO_PACKET."""
 
 FIRST_TYPE: Final = 0x0600
 NOT_IP: Final = 0xFFFF
 
-NAMED_PPP: Final = 1 << 1
 NAMED_PPPOE: Final = 1 << 0
+NAMED_PPP: Final = 1 << 1
 NAMED_MPLS: Final = 1 << 2
+NAMED_802_1AH: Final = 1 << 3
+NAMED_802_1BR: Final = 1 << 4
+NAMED_VN_TAG: Final = 1 << 5
+NAMED_FABRICPATH: Final = 1 << 6
+NAMED_TRILL: Final = 1 << 7
+NAMED_HSR: Final = 1 << 8
+NAMED_NSH: Final = 1 << 9
+NAMED_MACSEC: Final = 1 << 10
+NAMED_IP_IN_IP: Final = 1 << 11
+NAMED_AH: Final = 1 << 12
 NAMED_GRE: Final = 1 << 13
 NAMED_ERSPAN: Final = 1 << 14
+NAMED_ETHERNET_IN_IP: Final = 1 << 15
 NAMED_VXLAN: Final = 1 << 16
 NAMED_GENEVE: Final = 1 << 17
-NAMED_GTP: Final = 1 << 18
+NAMED_GTP_U: Final = 1 << 18
+NAMED_TEREDO: Final = 1 << 19
 NAMED_L2TP: Final = 1 << 20
-NAMED_IP_IN_IP: Final = 1 << 11
-"""Bits of encapsulations, as in decode.names."""
+NAMED_LISP: Final = 1 << 21
+NAMED_TZSP: Final = 1 << 22
+NAMED_CAPWAP: Final = 1 << 23
+NAMED_AYIYA: Final = 1 << 24
+"""Bits of encapsulations, in the order of decode.names."""
 
 UDP_PROTOCOL: Final = 17
 
@@ -87,7 +125,7 @@ class Layers:
         """The lesser of the two."""
         self.captured: i64 = 0
         self.type: i64 = 0
-        """The EtherType in hand."""
+        """The EtherType in hand, or the link type."""
         self.reason: i64 = 0
         """Why the packet is not analyzed."""
         self.names: i64 = 0
@@ -95,10 +133,14 @@ class Layers:
         self.ip_headers: i64 = 0
         self.ip_version: i64 = 0
         """Of the innermost IP header so far."""
+        self.is_quoted: bool = False
+        """What is read now is quoted in an ICMP error."""
         self.is_mirrored: bool = False
         """A tunnel was passed that mirror ports use, which may cut packets: what is inside says how long it was."""
         self.longest_cut: i64 = -1
         """The longest record of which a mirror port had left a part of a packet only."""
+        self.has_aggregates: bool = False
+        """Of several frames that Wi-Fi sent in one only the first was read."""
         self.hashing: bool = False
         """link_hash and encapsulation are wanted."""
         self.link_hash: int = 0
@@ -114,12 +156,20 @@ class Layers:
         self.names = 0
         self.ip_headers = 0
         self.is_mirrored = False
+        self.is_quoted = False
         if self.hashing:
             self.link_hash = self.encapsulation = 0
 
     def has(self, size: i64) -> bool:
         """Return whether `size` bytes are captured and within the packet."""
         return self.at + size <= self.stop
+
+    def past(self, size: i64, header: i64) -> i64:
+        """Go on behind a link header of this size, with this one."""
+        if not self.has(size):
+            return self.refuse(CUT_LINK)
+        self.at += size
+        return header
 
     def refuse(self, reason: i64) -> i64:
         """End reading: the packet has no TCP header, or not one that can be read."""

@@ -1,7 +1,4 @@
-"""Link layers, and what lies between Ethernet and IP: one small function for each header says what comes next.
-
-What they do not know they decline: decode/ reads the packet then. Where both read a packet, they agree.
-"""
+"""Link layers, and what lies between Ethernet and IP: one small function for each header says what comes next."""
 
 from __future__ import annotations
 
@@ -12,37 +9,79 @@ from mypy_extensions import i64
 from wiredoctor.core.hashes import mix
 from wiredoctor.core.layers import (
     BAD_IP,
+    CISCO_HDLC,
+    COOKED,
+    COOKED_2,
     CUT_LINK,
-    DECLINED,
     ETHERNET,
     FIRST_TYPE,
     IPV4,
     IPV6,
     LLC,
+    LOOPBACK,
     MPLS,
     NAMED_MPLS,
     NAMED_PPP,
     NAMED_PPPOE,
+    NFLOG,
     NO_NFLOG_PACKET,
     NOT_IP,
     NOT_LLC,
     NOT_MPLS,
     NOT_PPP,
+    NOT_TCP,
+    OF_LINK,
     OF_TYPE,
+    PFLOG,
     PPP,
+    PPP_FRAGMENT,
     PPPOE,
+    RADIOTAP,
+    RARE_LINK,
     RAW,
+    TAG,
     VLAN,
+    WIFI,
     Layers,
 )
 from wiredoctor.core.unsigned import u16, u16_little, u32, u32_little
 
-LABELS: Final = 16
-"""MPLS labels of a packet; with more it is declined."""
+LINK_ETHERNET: Final = 1
+LINKS: Final = {
+    LINK_ETHERNET: ETHERNET,
+    **dict.fromkeys((0, 108), LOOPBACK),
+    **dict.fromkeys((9, 50), PPP),
+    **dict.fromkeys((12, 14, 101), RAW),
+    51: PPPOE,
+    100: LLC,
+    104: CISCO_HDLC,
+    105: WIFI,
+    113: COOKED,
+    117: PFLOG,
+    127: RADIOTAP,
+    228: IPV4,
+    229: IPV6,
+    239: NFLOG,
+    276: COOKED_2,
+    **dict.fromkeys(
+        (6, 10, 17, 106, 107, 109, 119, 122, 129, 138, 163, 166, 178, 192, 204, 205, 206, 226, 240, 242, 258), RARE_LINK
+    ),
+}
+"""The first header by LINKTYPE_ number."""
+
+TAGS: Final = frozenset((0x8903, 0x88E7, 0x893F, 0x22F3, 0x8870, 0x88E5, 0x8909, 0x8926, 0x892F, 0x894F, 0xF1C1))
+"""EtherTypes that tags.py reads."""
+WHOLE: Final = 0xC0
+"""Bits of a multilink header: the beginning and the end of a packet."""
 
 
-RARE_TYPES: Final = frozenset((0x8903, 0x88E7, 0x893F, 0x22F3, 0x8870, 0x88E5, 0x8909, 0x8926, 0x892F, 0x894F, 0xF1C1))
-"""EtherTypes that only decode/ reads."""
+def first_header(layers: Layers, link_type: i64) -> i64:
+    """Return the header with which packets of this link type begin."""
+    header: i64 = LINKS.get(link_type, NOT_TCP)
+    if header == NOT_TCP:
+        return layers.refuse(OF_LINK + link_type)
+    layers.type = link_type
+    return header
 
 
 def ether_type(layers: Layers) -> i64:
@@ -64,7 +103,16 @@ def ether_type(layers: Layers) -> i64:
         return ETHERNET
     if kind < FIRST_TYPE:
         return LLC
-    return DECLINED if kind in RARE_TYPES else layers.refuse(OF_TYPE + kind)
+    return TAG if kind in TAGS else layers.refuse(OF_TYPE + kind)
+
+
+def typed(layers: Layers, block: bytes, size: i64) -> i64:
+    """Go on behind a header of this size, which ends with an EtherType."""
+    if not layers.has(size):
+        return layers.refuse(CUT_LINK)
+    layers.at += size
+    layers.type = u16(block, layers.at - 2)
+    return ether_type(layers)
 
 
 def ethernet(layers: Layers, block: bytes) -> i64:
@@ -114,14 +162,10 @@ def llc(layers: Layers, block: bytes) -> i64:
 def mpls(layers: Layers, block: bytes) -> i64:
     """RFC 3032. Nothing says what follows the last label; the first half byte does, as in Wireshark."""
     layers.names |= NAMED_MPLS
-    labels: i64 = 0
     is_last = False
     while not is_last:
         if not layers.has(4):
             return layers.refuse(CUT_LINK)
-        if labels == LABELS:
-            return DECLINED
-        labels += 1
         entry = u32(block, layers.at)
         layers.passed(entry >> 12)
         layers.at += 4
@@ -155,16 +199,16 @@ def pppoe(layers: Layers, block: bytes) -> i64:
 
 
 def ppp(layers: Layers, block: bytes) -> i64:
-    """RFC 1661, with or without the bytes of RFC 1662 before it, the protocol number perhaps compressed."""
+    """RFC 1661, with or without the bytes of RFC 1662 before it, the protocol number perhaps compressed; or Cisco's framing."""
     layers.names |= NAMED_PPP
+    if layers.has(1) and (block[layers.at] == 0x0F or block[layers.at] == 0x8F):
+        return CISCO_HDLC
     if layers.has(2) and u16(block, layers.at) == 0xFF03:
         layers.at += 2
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     at = layers.at
     number = i64(block[at])
-    if number in (0x0F, 0x8F):
-        return DECLINED
     if number & 1:
         layers.at += 1
     else:
@@ -178,7 +222,17 @@ def ppp(layers: Layers, block: bytes) -> i64:
         return IPV6
     if number in (0x0281, 0x0283):
         return MPLS
-    return DECLINED if number == 0x003D else layers.refuse(NOT_PPP)
+    return multilink(layers, block) if number == 0x003D else layers.refuse(NOT_PPP)
+
+
+def multilink(layers: Layers, block: bytes) -> i64:
+    """RFC 1990: a packet in one piece, with a long sequence number."""
+    if not layers.has(4):
+        return layers.refuse(CUT_LINK)
+    if block[layers.at] & WHOLE != WHOLE:
+        return layers.refuse(PPP_FRAGMENT)
+    layers.at += 4
+    return PPP
 
 
 def raw(layers: Layers, block: bytes) -> i64:

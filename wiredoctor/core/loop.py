@@ -8,11 +8,11 @@ from wiredoctor.core.connection import Connection
 from wiredoctor.core.connections import ConnectionRows
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.datagrams import CapturePlaces, Datagrams
 from wiredoctor.core.flows import Flows, Share
-from wiredoctor.core.general import CapturePlaces, General
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
-from wiredoctor.core.layers import DECLINED, SEGMENT
+from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import Conversation, clear_unread
 from wiredoctor.core.recorder import PacketRecorder
@@ -32,9 +32,9 @@ class Core:
         self.share: Share | None = share
         self.records: Records = records
         self.packet: Packet = Packet()
-        self.headers: Headers = Headers()
-        self.general: General = General(self.headers)
-        places = CapturePlaces(records.source, self.general)
+        self.datagrams: Datagrams = Datagrams()
+        self.headers: Headers = Headers(self.datagrams)
+        places = CapturePlaces(records.source, self.datagrams)
         self.copies: Copies = Copies(places)
         self.flows: Flows = Flows(met, share)
         self.story: Story = Story(cutoffs, met)
@@ -59,8 +59,6 @@ class Core:
             if recorder is not None:
                 recorder.begin(packet)
             kind = self.headers.read(packet)
-            if kind == DECLINED:
-                kind = self.general.read(packet)
             connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)

@@ -26,22 +26,19 @@ NAMED: Final = (1 << 62) - 1
 """Bits of a hash of addresses."""
 
 
-class GeneralHeaders:
-    """What the general decoder found in a packet that `block` may not show: hashes as in tables.PACKETS, and the option bytes."""
+class OuterHeaders:
+    """What is known of headers that are not in `block`: hashes as in tables.PACKETS."""
 
-    def __init__(self, key: bytes, link_hash: int, encapsulation: int, options: bytes) -> None:
-        self.key: bytes = key
-        """As key_of returns it."""
+    def __init__(self, link_hash: int, encapsulation: int) -> None:
         self.link_hash: int = link_hash
         self.encapsulation: int = encapsulation
-        self.options: bytes = options
 
 
 class Packet:
     """A packet record and, once its headers are parsed, the TCP segment in it.
 
     `block` holds the bytes of the file around the packet: the record lies at block[at:end], the TCP header at block[tcp:], the
-    payload at block[payload:]. Of a reassembled datagram `block` is the datagram, and `at` and `end` are its bounds.
+    payload at block[payload:]. Of a reassembled datagram `block` is the datagram after its addresses; `at` and `end` bound it.
     `place` is where the payload begins in the capture (an offset in the file, or from SCRATCH on in the scratch buffer of
     reassembled datagrams), `block_place` where the block begins. Times are nanoseconds since the first packet, lengths bytes.
     """
@@ -90,8 +87,8 @@ class Packet:
         self.dsack: bool = False
         self.is_quoted: bool = False
         """A header quoted in an ICMP error: it takes a connection id, but is no packet of the connection."""
-        self.general: GeneralHeaders | None = None
-        """None if headers.py read the packet."""
+        self.outer: OuterHeaders | None = None
+        """None if all headers are in `block`."""
 
 
 SECRET: Final = os.urandom(48)
@@ -147,8 +144,6 @@ def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
 
 def key_of(packet: Packet) -> bytes:
     """Return source and destination address, source and destination port, as in the headers: 12 bytes for IPv4, 36 for IPv6."""
-    if packet.general is not None:
-        return packet.general.key
     size: i64 = 32 if packet.ports & IPV6 else 8
     at, tcp = packet.key_at, packet.tcp
     if at + size == tcp:

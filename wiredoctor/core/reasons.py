@@ -1,4 +1,4 @@
-"""Why packets are not analyzed, and how many: an IP protocol, an EtherType, or one of the reasons named in layers.py."""
+"""Why packets are not analyzed, and how many: an IP protocol, EtherType or link type, or a reason that layers.py names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,38 @@ from wiredoctor.core import layers
 
 PROTOCOLS: Final = 0x100
 """Reasons below are IP protocols."""
+
+WORDS: Final = {
+    layers.CUT_LINK: "link header cut short",
+    layers.CUT_IP: "IP header cut short",
+    layers.BAD_IP: "IP header not valid",
+    layers.CUT_TCP: "TCP header cut short",
+    layers.NOT_LLC: "LLC",
+    layers.NOT_MPLS: "MPLS",
+    layers.NOT_PPP: "PPP",
+    layers.NOT_GRE: "GRE",
+    layers.NO_NFLOG_PACKET: "NFLOG without a packet",
+    layers.MANAGEMENT: "IEEE 802.11 management",
+    layers.CONTROL: "IEEE 802.11 control",
+    layers.EXTENSION: "IEEE 802.11 extension",
+    layers.OTHER_VERSION: "IEEE 802.11 of another version",
+    layers.WITHOUT_DATA: "IEEE 802.11 without data",
+    layers.ENCRYPTED: "IEEE 802.11 data (encrypted)",
+    layers.WIFI_FRAGMENT: "IEEE 802.11 fragment",
+    layers.NOT_ARCNET: "ARCnet",
+    layers.NOT_FRAME_RELAY: "frame relay",
+    layers.NO_TOKEN_RING_DATA: "Token Ring without data",
+    layers.NO_FDDI_DATA: "FDDI without data",
+    layers.NO_JUNIPER_FRAME: "Juniper without a frame",
+    layers.NO_IP_IN_NSH: "NSH without IP",
+    layers.PPP_FRAGMENT: "PPP in fragments",
+    layers.CUT_FRAGMENT: "IP fragment cut short",
+    layers.WAITING: "IP fragment waiting for others",
+    layers.NO_ROOM: "IP fragments beyond the memory for them",
+    layers.QUOTED_FRAGMENT: "ICMP error that quotes an IP fragment",
+    layers.QUOTED_TOO_LITTLE: "ICMP error that quotes too little of TCP",
+    layers.TOO_MANY_HEADERS: "too many headers inside each other",
+}
 
 
 class Tally:
@@ -47,28 +79,21 @@ def in_words(reasons: Tally) -> dict[str, int]:
 
 def reason_words(reason: int) -> str:
     """Return a reason in words."""
-    from wiredoctor.decode import reasons, wifi
-    from wiredoctor.decode.reasons import protocol_reason
+    from wiredoctor.decode import names
 
     if reason < PROTOCOLS:
-        return protocol_reason(reason)
-    if reason >= layers.OF_TYPE:
-        return reasons.type_reason(reason - layers.OF_TYPE)
-    return {
-        layers.CUT_LINK: reasons.CUT_LINK,
-        layers.CUT_IP: reasons.CUT_IP,
-        layers.BAD_IP: reasons.BAD_IP,
-        layers.CUT_TCP: reasons.CUT_TCP,
-        layers.NOT_LLC: "LLC",
-        layers.NOT_MPLS: "MPLS",
-        layers.NOT_PPP: "PPP",
-        layers.NOT_GRE: "GRE",
-        layers.NO_NFLOG_PACKET: "NFLOG without a packet",
-        layers.MANAGEMENT: wifi.REASONS[wifi.MANAGEMENT],
-        layers.CONTROL: wifi.REASONS[wifi.CONTROL],
-        layers.WITHOUT_DATA: wifi.REASONS[wifi.WITHOUT_DATA],
-        layers.ENCRYPTED: wifi.REASONS[wifi.ENCRYPTED],
-        layers.EXTENSION: wifi.EXTENSION,
-        layers.OTHER_VERSION: wifi.OTHER_VERSION,
-        layers.FRAGMENT: wifi.PART,
-    }[reason]
+        return names.name_protocol(reason)
+    if reason in WORDS:
+        return WORDS[reason]
+    return names.name_link(reason - layers.OF_LINK) if reason >= layers.OF_LINK - 1 else names.name_type(reason - layers.OF_TYPE)
+
+
+def count_encapsulations(names: Tally) -> dict[str, int]:
+    """Return how many packets were in each encapsulation, by its name, from a count of bits."""
+    from wiredoctor.decode.names import names_of
+
+    found: dict[str, int] = {}
+    for bits, packets in names.flush().items():
+        for name in names_of(bits):
+            found[name] = found.get(name, 0) + packets
+    return found

@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.octets import read_i64_be
-from wiredoctor.core.packet import GeneralHeaders, Packet
+from wiredoctor.core.packet import OuterHeaders, Packet
 from wiredoctor.core.unsigned import u32
 
 OPTIONS: Final = (1 << 22) - 1
@@ -43,7 +43,7 @@ class Recent:
         self.reached: i64 = 0
         self.claimed: i64 = 0
         """What its side had sent by then, as in Side."""
-        self.general: GeneralHeaders | None = None
+        self.outer: OuterHeaders | None = None
 
     def fill(self, packet: Packet, shape: i64) -> None:
         """Take over the packet in hand."""
@@ -58,7 +58,7 @@ class Recent:
         self.place = packet.place
         at = packet.at
         self.layout = packet.end - at | (packet.tcp - at) << 19 | (packet.payload - at) << 38
-        self.general = packet.general
+        self.outer = packet.outer
 
     def ttl(self) -> i64:
         """Return its time to live."""
@@ -87,9 +87,6 @@ class Recent:
 
 def checksum(packet: Packet) -> i64:
     """Return a checksum of the option bytes that were captured: it spares comparing those that differ."""
-    if packet.general is not None:
-        options = packet.general.options
-        return checksum_of(options, 0, len(options))
     return checksum_of(packet.block, packet.tcp + 20, min(packet.payload, packet.end))
 
 

@@ -92,11 +92,7 @@ def note_progress(connection: Connection, packet: Packet, segment: Segment) -> N
 def sign_options(packet: Packet) -> i64:
     """Return a hash of the option bytes, by which a pure ACK is known again."""
     signature: i64 = 0
-    general = packet.general
-    if general is None:
-        block, i, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
-    else:
-        block, i, end = general.options, 0, len(general.options)
+    block, i, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
     while i + 4 <= end:
         signature = (signature * 31 + i64(read_i32_be(block, i))) & SIGNATURE
         i += 4

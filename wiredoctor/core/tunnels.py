@@ -7,11 +7,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.layers import (
+    CISCO_HDLC,
     COOKED,
     COOKED_2,
     CUT_IP,
-    DECLINED,
-    ETHER_TYPE,
     ETHERNET,
     FIRST_TYPE,
     GRE,
@@ -23,7 +22,7 @@ from wiredoctor.core.layers import (
     NAMED_ERSPAN,
     NAMED_GENEVE,
     NAMED_GRE,
-    NAMED_GTP,
+    NAMED_GTP_U,
     NAMED_L2TP,
     NAMED_VXLAN,
     NFLOG,
@@ -34,13 +33,32 @@ from wiredoctor.core.layers import (
     PPPOE,
     RADIOTAP,
     RAW,
+    TAG,
     UDP,
     UDP_PROTOCOL,
     VLAN,
     WIFI,
     Layers,
 )
-from wiredoctor.core.links import cooked, cooked_2, ether_type, ethernet, llc, loopback, mpls, nflog, pflog, ppp, pppoe, raw, vlan
+from wiredoctor.core.links import (
+    cooked,
+    cooked_2,
+    ether_type,
+    ethernet,
+    llc,
+    loopback,
+    mpls,
+    nflog,
+    pflog,
+    ppp,
+    pppoe,
+    raw,
+    typed,
+    vlan,
+)
+from wiredoctor.core.rare_links import rare_link
+from wiredoctor.core.rare_tunnels import is_aruba, is_rare_tunnel, rare_tunnel, skip_routes
+from wiredoctor.core.tags import tag
 from wiredoctor.core.unsigned import u16, u32
 from wiredoctor.core.wifi import radiotap, wifi
 
@@ -60,8 +78,6 @@ L2TP_VERSION: Final = 0x000F
 
 def step(layers: Layers, block: bytes, header: i64) -> i64:
     """Read this header; return what comes next."""
-    if header == ETHER_TYPE:
-        return ether_type(layers)
     if header == ETHERNET:
         return ethernet(layers, block)
     if header == VLAN:
@@ -80,11 +96,13 @@ def step(layers: Layers, block: bytes, header: i64) -> i64:
         return ppp(layers, block)
     if header == RAW:
         return raw(layers, block)
+    if header == TAG:
+        return tag(layers, block)
     return link(layers, block, header)
 
 
 def link(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read a header with which only a capture file begins."""
+    """Read a header with which mostly a capture file begins."""
     if header == COOKED:
         return cooked(layers, block)
     if header == COOKED_2:
@@ -94,10 +112,12 @@ def link(layers: Layers, block: bytes, header: i64) -> i64:
     if header == RADIOTAP:
         return radiotap(layers, block)
     if header == WIFI:
-        return wifi(layers, block, False)
+        return wifi(layers, block, False, False)
     if header == PFLOG:
         return pflog(layers, block)
-    return nflog(layers, block) if header == NFLOG else DECLINED
+    if header == NFLOG:
+        return nflog(layers, block)
+    return typed(layers, block, 4) if header == CISCO_HDLC else rare_link(layers, block)
 
 
 def gre(layers: Layers, block: bytes) -> i64:
@@ -106,11 +126,9 @@ def gre(layers: Layers, block: bytes) -> i64:
     if not layers.has(4):
         return layers.refuse(CUT_IP)
     flags, kind = u16(block, layers.at), u16(block, layers.at + 2)
-    if flags & 0x4000:
-        return DECLINED
     layers.at += 4
     layers.passed(kind)
-    if flags & 0x8000:
+    if flags & 0xC000:
         layers.at += 4
     if flags & 0x2000:
         if not flags & 0x0007 and layers.has(4):  # in version 1 it has the length of the payload
@@ -120,7 +138,7 @@ def gre(layers: Layers, block: bytes) -> i64:
         layers.at += 4
     if flags & 0x0080:
         layers.at += 4
-    if not layers.has(1):
+    if (flags & 0x4000 and not skip_routes(layers, block)) or not layers.has(1):
         return layers.refuse(NOT_GRE)
     return in_gre(layers, block, flags, kind)
 
@@ -146,8 +164,12 @@ def in_gre(layers: Layers, block: bytes, flags: i64, kind: i64) -> i64:
     if kind in (0x88BE, 0x22EB, 0x6558, 0x6400):
         layers.is_mirrored = True
         return ETHERNET
-    if kind == 0x883E or (0x8200 <= kind < 0x8380 and not kind & 0x0F) or kind == 0x9000:
-        return DECLINED
+    if kind == 0x883E:  # WCCP: version 2 has a redirect header, whose first half byte is no IP version
+        if block[layers.at] >> 4 != 4:
+            layers.at += 4
+        return IPV4
+    if is_aruba(kind):
+        return WIFI
     if kind < FIRST_TYPE:
         return layers.refuse(NOT_GRE)
     layers.type = kind
@@ -170,10 +192,10 @@ def udp(layers: Layers, block: bytes) -> i64:
             return layers.refuse(UDP_PROTOCOL)
     if size < 8:
         return layers.refuse(UDP_PROTOCOL)
-    if is_rare_tunnel(port):
-        return DECLINED
     layers.at += 8
     layers.restrict(size - 8)
+    if is_rare_tunnel(port):
+        return rare_tunnel(layers, block, port)
     if port == L2TP_PORT:
         return l2tp(layers, block)
     if not layers.has(8):
@@ -214,7 +236,7 @@ def geneve(layers: Layers, block: bytes) -> i64:
 
 def gtp(layers: Layers, block: bytes) -> i64:
     """3GPP TS 29.281 section 5: user packets, not the tunnel's own messages."""
-    layers.names |= NAMED_GTP
+    layers.names |= NAMED_GTP_U
     at = layers.at
     flags = i64(block[at])
     if flags >> 4 != 3 or block[at + 1] != 255 or (flags & 7 and not layers.has(12)):
@@ -277,8 +299,3 @@ def is_tunnel(port: i64) -> bool:
     if port < LEAST_TUNNEL:
         return False
     return port in (VXLAN_PORT, GENEVE_PORT, GTP_PORT, LINUX_VXLAN_PORT, L2TP_PORT) or is_rare_tunnel(port)
-
-
-def is_rare_tunnel(port: i64) -> bool:
-    """Return whether UDP to or from this port may be a tunnel that only decode/ reads."""
-    return port in (3544, 4341, 4754, 4790, 5072, 5247, 6635, 37008)

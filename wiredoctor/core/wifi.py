@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from wiredoctor.core.layers import (
     CONTROL,
     CUT_LINK,
-    DECLINED,
     ENCRYPTED,
     EXTENSION,
-    FRAGMENT,
     LLC,
     MANAGEMENT,
     OTHER_VERSION,
+    WIFI_FRAGMENT,
     WITHOUT_DATA,
     Layers,
 )
-from wiredoctor.core.unsigned import u16_little, u32_little
+from wiredoctor.core.unsigned import u16, u16_little, u32_little
+
+DATA: Final = 0x08
+"""Version and type, in the first byte."""
+AGGREGATES: Final = "Of several frames that Wi-Fi sent in one (A-MSDU) only the first was read"
 
 
 def radiotap(layers: Layers, block: bytes) -> i64:
@@ -37,16 +42,24 @@ def radiotap(layers: Layers, block: bytes) -> i64:
     if present & 1:
         field = ((field + 7) & ~7) + 8
     is_padded = present & 2 != 0 and field < size and block[at + field] & 0x20 != 0
-    return wifi(layers, block, is_padded)
+    return wifi(layers, block, is_padded, False)
 
 
-def wifi(layers: Layers, block: bytes, is_padded: bool) -> i64:
+def swapped_wifi(layers: Layers, block: bytes) -> i64:
+    """Read the same from an access point that swaps the first two bytes, as Cisco's do, or from one that does not."""
+    at = layers.at
+    return wifi(layers, block, False, layers.has(2) and block[at] & 0x0F != DATA and block[at + 1] & 0x0F == DATA)
+
+
+def wifi(layers: Layers, block: bytes, is_padded: bool, is_swapped: bool) -> i64:
     """IEEE 802.11-2020 section 9.3.2. `is_padded`: the driver aligned what follows the header to 4 bytes."""
     if not layers.has(2):
         return layers.refuse(CUT_LINK)
     at = layers.at
     kind, flags = i64(block[at]), i64(block[at + 1])
-    if kind & 0x0F != 8 or kind & 0x40 or flags & 0x44:
+    if is_swapped:
+        kind, flags = flags, kind
+    if kind & 0x0F != DATA or kind & 0x40 or flags & 0x44:
         return layers.refuse(unreadable(kind, flags))
     size: i64 = 24
     if flags & 3 == 3:
@@ -59,12 +72,22 @@ def wifi(layers: Layers, block: bytes, is_padded: bool) -> i64:
     if not layers.has(size):
         return layers.refuse(CUT_LINK)
     if block[at + 22] & 0x0F:
-        return layers.refuse(FRAGMENT)
+        return layers.refuse(WIFI_FRAGMENT)
     if layers.hashing:
         layers.hash_addresses(block, at + 4)
-    if kind & 0x80 and block[at + quality] & 0x80:  # several frames in one
-        return DECLINED
     layers.at += (size + 3) & ~3 if is_padded else size
+    return aggregate(layers, block) if kind & 0x80 and block[at + quality] & 0x80 else LLC
+
+
+def aggregate(layers: Layers, block: bytes) -> i64:
+    """IEEE 802.11-2020 section 9.3.2.2.2. Of several frames in one only the first is read: a record gives one segment."""
+    if not layers.has(14):
+        return layers.refuse(CUT_LINK)
+    size = u16(block, layers.at + 12)
+    layers.at += 14
+    if ((size + 3) & ~3) + 14 <= layers.limit - layers.at:
+        layers.has_aggregates = True
+    layers.restrict(size)
     return LLC
 
 
@@ -77,8 +100,8 @@ def unreadable(kind: i64, flags: i64) -> i64:
         return CONTROL
     if version_and_type == 0x0C:
         return EXTENSION
-    if version_and_type != 8:
+    if version_and_type != DATA:
         return OTHER_VERSION
     if kind & 0x40:
         return WITHOUT_DATA
-    return ENCRYPTED if flags & 0x40 else FRAGMENT
+    return ENCRYPTED if flags & 0x40 else WIFI_FRAGMENT

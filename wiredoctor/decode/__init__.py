@@ -1,1 +1,1 @@
-"""What is rare in front of TCP, packet by packet: fragments, packets quoted in ICMP errors, uncommon headers."""
+"""What the core asks of plain Python: fragments that wait, SACK blocks for graphs, and the names of what headers announce."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from wiredoctor.decode.general_transport import each_option
-from wiredoctor.decode.protocol_numbers import SACK
+_END, _NOP, _SACK = 0, 1, 5
+"""Option kinds, IANA "TCP Option Kind Numbers"."""
 
 _LONGEST = 60
 """Bytes of a TCP header."""
@@ -29,7 +29,21 @@ def sack_blocks(read: Callable[[int, int], bytes], packet: Mapping[str, Any]) ->
 
 
 def _of_options(options: bytes) -> list[tuple[int, int]]:
-    for kind, value in each_option(options):
-        if kind == SACK and value and not len(value) % 8:
+    for kind, value in _each_option(options):
+        if kind == _SACK and value and not len(value) % 8:
             return [(low, high) for low, high in struct.iter_unpack(">II", value)]
     return []
+
+
+def _each_option(options: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and value of the options of a header, up to the first that cannot be one."""
+    at = 0
+    while at < len(options) and options[at] != _END:
+        if options[at] == _NOP:
+            at += 1
+            continue
+        length = options[at + 1] if at + 1 < len(options) else 0
+        if length < 2 or at + length > len(options):
+            return
+        yield options[at], options[at + 2 : at + length]
+        at += length

@@ -19,8 +19,10 @@ from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
 from wiredoctor.core.flows import Share
 from wiredoctor.core.loop import Core
+from wiredoctor.core.reasons import count_encapsulations, in_words
 from wiredoctor.core.records import Records
 from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.wifi import AGGREGATES
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
 from wiredoctor.engine.tables import take_tables
@@ -135,14 +137,15 @@ class Analysis:
 
     def limits_reached(self) -> list[str]:
         """Return a sentence for each limit that was reached."""
-        general = self.core.general
-        said = [] if general.state is None else [*general.state.limits.values()]
-        return [*said, *self.met.sentences()]
+        said = [AGGREGATES] if self.core.headers.layers.has_aggregates else []
+        met = Met()
+        met.join((self.met.counts, self.core.datagrams.met.counts))  # each process reads all fragments: theirs are not added up
+        return [*said, *met.sentences()]
 
     def capture_table(self) -> pl.DataFrame:
         """Return the row of the capture in tables.CAPTURES."""
         records, steps = self.records, self.records.times.steps
-        cut = max(records.snap_length, mirrored if (mirrored := self.core.general.longest_cut()) >= 0 else NEVER)
+        cut = max(records.snap_length, mirrored if (mirrored := self.core.headers.layers.longest_cut) >= 0 else NEVER)
         return CAPTURES.frame({
             "capture": [self.capture.file], "format": [records.format], "packets": [records.frame], "bytes": [self.capture.size],
             "last_frame": [records.frame], "first_time": [_in_64_bits(records.times.first)], "last_time": [records.times.last],
@@ -176,14 +179,14 @@ class Analysis:
 
     def summary(self) -> CaptureSummary:
         """Return what was read."""
-        records, general = self.records, self.core.general
+        records, headers = self.records, self.core.headers
         first = records.times.first if records.frame else None
         types = dict.fromkeys(link_type_name(interface.link_type) for interface in records.interfaces)
         return CaptureSummary(
             file=self.capture.file, format=records.format, link_types=list(types), packets=records.frame, bytes=self.capture.size,
             first_time=None if first is None else rfc3339(first),
             last_time=None if first is None else rfc3339(first + records.times.latest),
-            not_analysed=_by_count(general.not_analyzed()), encapsulations=_by_count(general.encapsulations()),
+            not_analysed=_by_count(in_words(headers.not_analyzed)), encapsulations=_by_count(count_encapsulations(headers.names)),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
             dropped=None if (dropped := records.drops.dropped()) is None else sum(one.packets for one in dropped),
         )  # fmt: skip

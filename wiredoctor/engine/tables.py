@@ -48,7 +48,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
     heads = head_part(http.codes.take())
     exchanges, stored = exchange_batch(http.exchanges, heads), exchange_batch(http.closes, heads)
     connections = connection_batch(core.connections)
-    oddities, core.general.oddities = core.general.oddities, []
+    oddities, core.headers.oddities = core.headers.oddities, []
     tables = {
         "releases": _events(RELEASES, stalls.releases, RELEASE_CELLS),
         "recoveries": _events(RECOVERIES, stalls.recoveries, RECOVERY_CELLS),

@@ -10,8 +10,8 @@ from contextlib import redirect_stderr, suppress
 from dataclasses import asdict
 from functools import cache
 
+from tests.decode.decoding import decoded
 from tests.decode.packets import Record, ethernet, ipv4, tcp
-from tests.decode.twins import decoded
 from tests.fuzzing import tokens
 from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file

@@ -1,8 +1,7 @@
-"""The core against others that know nothing of it: dpkt, tshark, and the general decoder on real and broken captures."""
+"""The core against others that know nothing of it, dpkt and tshark, and on broken packets."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,13 +16,10 @@ from tests.capture import files
 from tests.capture.reading import Opened, whole
 from tests.core.front import by_core
 from tests.decode import rare
+from tests.decode.decoding import decoded
 from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp, vlan
 from tests.decode.test_headers import WAYS
-from tests.decode.twins import both, decoded
 from wiredoctor import limits
-from wiredoctor.capture import CaptureError
-
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 
 SEGMENT = st.builds(
     tcp,
@@ -83,25 +79,6 @@ def test_against_tshark(tmp_path: Path) -> None:
     assert [tuple(map(int, line.split("\t"))) for line in seen.splitlines()] == list(ours)
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not there")
-def test_both_agree_on_real_captures() -> None:
-    compared = 0
-    for line in (CORPUS / "oracle.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        if entry["bytes"] > 400_000:
-            continue
-        try:
-            opened = Opened(CORPUS / "files" / entry["path"])
-        except CaptureError:
-            continue
-        with opened:
-            records = whole(opened)
-            if opened.packets:
-                both(np.frombuffer(opened.records.source.read(0, 1 << 30), np.uint8), records)
-                compared += 1
-    assert compared > 2_000
-
-
 LINK_TYPES = st.sampled_from(
     (0, 1, 9, 12, 50, 51, 101, 104, 105, 107, 108, 109, 113, 117, 119, 127, 163, 192, 228, 229, 239, 276)
 )
@@ -123,10 +100,8 @@ def _changed(packet: bytes, changes: list[tuple[int, int]]) -> bytes:
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.one_of(BROKEN, st.tuples(LINK_TYPES, st.binary(max_size=90))), max_size=15), st.integers(0, 3_000))
 def test_anything_decodes(packets: list[tuple[int, bytes]], more: int) -> None:
-    """Broken headers and noise never raise; both say the same, and every packet is a row or counted (`decoded` checks)."""
-    rows, _, _ = decoded([Record(data, link_type, len(data) + more) for link_type, data in packets])
-    assert (rows["captured"] <= rows["length"]).all()
-    assert (rows["captured"] >= 0).all()
+    """Broken headers and noise never raise, and every packet is a row or counted (`decoded` checks)."""
+    decoded([Record(data, link_type, len(data) + more) for link_type, data in packets])
 
 
 def test_oddities_are_bounded() -> None:

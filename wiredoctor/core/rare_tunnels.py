@@ -1,0 +1,174 @@
+"""Tunnels in UDP and GRE that few networks have. Only a valid header of the tunnel whose port it is leads on: all else is UDP."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.layers import (
+    ETHERNET,
+    GRE,
+    IPV4,
+    IPV6,
+    MPLS,
+    NAMED_AYIYA,
+    NAMED_CAPWAP,
+    NAMED_LISP,
+    NAMED_TEREDO,
+    NAMED_TZSP,
+    NAMED_VXLAN,
+    NOT_TCP,
+    UDP_PROTOCOL,
+    WIFI,
+    Layers,
+)
+from wiredoctor.core.tags import service_protocol
+from wiredoctor.core.unsigned import u16, u32
+from wiredoctor.core.wifi import swapped_wifi
+
+TEREDO: Final = 3544
+LISP: Final = 4341
+GRE_IN_UDP: Final = 4754
+VXLAN_GPE: Final = 4790
+AYIYA: Final = 5072
+CAPWAP: Final = 5247
+MPLS_IN_UDP: Final = 6635
+TZSP: Final = 37008
+"""IANA "Service Name and Transport Protocol Port Number Registry"; the last is where MikroTik's sniffer sends its packets."""
+
+GRE_FLAGS: Final = 0xB000
+CAPWAP_NATIVE: Final = 0x100
+CAPWAP_UNREADABLE: Final = 0x88
+"""A fragment, or a message that keeps the tunnel alive."""
+
+
+def is_rare_tunnel(port: i64) -> bool:
+    """Return whether UDP to or from this port may be a tunnel that `rare_tunnel` reads."""
+    return port in (TEREDO, LISP, GRE_IN_UDP, VXLAN_GPE, AYIYA, CAPWAP, MPLS_IN_UDP, TZSP)
+
+
+def rare_tunnel(layers: Layers, block: bytes, port: i64) -> i64:
+    """Read the header of the tunnel that has this port; return what comes next."""
+    if port == TEREDO:
+        following = teredo(layers, block)
+    elif port == LISP:
+        following = lisp(layers, block)
+    elif port == GRE_IN_UDP:  # RFC 8086: version 0, with no more than checksum, key and sequence number
+        following = GRE if layers.has(2) and not u16(block, layers.at) & ~GRE_FLAGS else i64(NOT_TCP)
+    elif port == VXLAN_GPE:
+        following = vxlan_gpe(layers, block)
+    elif port == AYIYA:
+        following = ayiya(layers, block)
+    elif port == CAPWAP:
+        return capwap(layers, block)
+    elif port == MPLS_IN_UDP:
+        following = MPLS
+    else:
+        following = tzsp(layers, block)
+    return layers.refuse(UDP_PROTOCOL) if following == NOT_TCP else following
+
+
+def teredo(layers: Layers, block: bytes) -> i64:
+    """RFC 4380 section 5.1.1: an authentication and an origin may come before the IPv6 header."""
+    layers.names |= NAMED_TEREDO
+    at = layers.at
+    if layers.has(4) and u16(block, at) == 1:
+        layers.at = at = at + 13 + block[at + 2] + block[at + 3]
+    if layers.has(2) and u16(block, at) == 0:
+        layers.at = at = at + 8
+    if not layers.has(40) or block[at] >> 4 != 6 or u16(block, at + 4) > layers.limit - at - 40:
+        return NOT_TCP
+    return IPV6
+
+
+def lisp(layers: Layers, block: bytes) -> i64:
+    """RFC 9300 section 5: flags and nonce, instance; then IP."""
+    layers.names |= NAMED_LISP
+    if not layers.has(9):
+        return NOT_TCP
+    layers.at += 8
+    version = i64(block[layers.at]) >> 4
+    if version == 4:
+        return IPV4
+    return IPV6 if version == 6 else NOT_TCP
+
+
+def vxlan_gpe(layers: Layers, block: bytes) -> i64:
+    """draft-ietf-nvo3-vxlan-gpe: VXLAN with a protocol number."""
+    layers.names |= NAMED_VXLAN
+    at = layers.at
+    if not layers.has(8) or block[at] & 0x0C != 0x0C:
+        return NOT_TCP
+    following = service_protocol(layers, i64(block[at + 3]))
+    if following != NOT_TCP:
+        layers.passed(u32(block, at + 4) >> 8)
+        layers.at += 8
+        if following == ETHERNET:
+            layers.is_mirrored = True
+    return following
+
+
+def ayiya(layers: Layers, block: bytes) -> i64:
+    """draft-massar-v6ops-ayiya-02: identity and signature have the lengths that the first bytes say."""
+    layers.names |= NAMED_AYIYA
+    at = layers.at
+    if not layers.has(8) or block[at + 2] & 0x0F != 1:  # forward
+        return NOT_TCP
+    protocol = i64(block[at + 3])
+    size = 8 + (i64(1) << (i64(block[at]) >> 4)) + 4 * (i64(block[at + 1]) >> 4)
+    if protocol not in (4, 41) or not layers.has(size):
+        return NOT_TCP
+    layers.at += size
+    return IPV4 if protocol == 4 else IPV6
+
+
+def tzsp(layers: Layers, block: bytes) -> i64:
+    """TaZmen Sniffer Protocol: version, type, what was captured; then fields of which the last is 1, and 0 is padding."""
+    layers.names |= NAMED_TZSP
+    at = layers.at
+    if not layers.has(4) or block[at] != 1 or block[at + 1] > 1:
+        return NOT_TCP
+    captured = u16(block, at + 2)
+    if captured not in (1, 18):
+        return NOT_TCP
+    layers.at += 4
+    while layers.has(1):
+        field = i64(block[layers.at])
+        layers.at += 1
+        if field == 1:
+            layers.is_mirrored = True
+            return ETHERNET if captured == 1 else WIFI
+        if field != 0:
+            layers.at += 1 + (i64(block[layers.at]) if layers.has(1) else i64(0))
+    return NOT_TCP
+
+
+def capwap(layers: Layers, block: bytes) -> i64:
+    """RFC 5415 section 4.3: what an access point sends to its controller, where that is not encrypted."""
+    layers.names |= NAMED_CAPWAP
+    if not layers.has(4) or block[layers.at] != 0:
+        return layers.refuse(UDP_PROTOCOL)
+    flags = u32(block, layers.at)
+    size = 4 * (flags >> 19)
+    if size < 8 or flags & CAPWAP_UNREADABLE or not layers.has(size):
+        return layers.refuse(UDP_PROTOCOL)
+    layers.at += size
+    if not flags & CAPWAP_NATIVE:
+        return ETHERNET
+    return swapped_wifi(layers, block) if flags >> 9 & 0x1F == 1 else layers.refuse(UDP_PROTOCOL)
+
+
+def skip_routes(layers: Layers, block: bytes) -> bool:
+    """Skip the source routes of a GRE header (RFC 1701), of which the last is empty; return whether they end."""
+    while layers.has(4):
+        family, size = u16(block, layers.at), i64(block[layers.at + 3])
+        layers.at += 4 + size
+        if family == 0 and size == 0:
+            return True
+    return False
+
+
+def is_aruba(kind: i64) -> bool:
+    """Return whether this protocol type of GRE is one of Aruba's access points, which have one for each queue: 802.11 frames."""
+    return kind == 0x9000 or (0x8200 <= kind < 0x8380 and not kind & 0x0F)
