@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, ".": ACK, "U": URG, "E": ECE, "C": CWR}
@@ -65,27 +66,22 @@ def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes
 
 def frame_bytes(packet: Packet, number: int = 0) -> bytes:
     """The packet as an Ethernet frame; `number` serves as IPv4 identification where the ladder names none."""
+    from dpkt.ethernet import ETH_TYPE_IP, ETH_TYPE_IP6, Ethernet
+    from dpkt.ip import IP
+    from dpkt.ip6 import IP6
+
     ends = [_end(packet.peers.client), _end(packet.peers.server)]
-    (source, source_port), (destination, destination_port) = ends if packet.side == 0 else reversed(ends)
-    segment = _tcp(packet, source_port, destination_port)
-    pseudo = source.packed + destination.packed + struct.pack(">II", len(segment), 6)
-    segment = segment[:16] + struct.pack(">H", _checksum(pseudo + segment)) + segment[18:]
     macs = [b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"]
-    link = (macs[1] + macs[0]) if packet.side == 0 else (macs[0] + macs[1])
+    (source, source_port), (destination, destination_port) = ends if packet.side == 0 else reversed(ends)
+    segment: Any = _tcp(packet, source_port, destination_port)
+    between: dict[str, Any] = {"src": source.packed, "dst": destination.packed, "data": segment}
     if isinstance(source, IPv6Address):
-        header = struct.pack(">IHBB", 6 << 28, len(segment), 6, packet.ttl)
-        return link + b"\x86\xdd" + header + source.packed + destination.packed + segment
-    ip_id = number & 0xFFFF if packet.ip_id is None else packet.ip_id
-    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), ip_id, 0x4000, packet.ttl, 6, 0)
-    return link + b"\x08\x00" + header + source.packed + destination.packed + segment
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071."""
-    total = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
-    while total > 0xFFFF:
-        total = (total >> 16) + (total & 0xFFFF)
-    return total ^ 0xFFFF
+        inside: Any = IP6(nxt=6, hlim=packet.ttl, plen=len(segment), **between)
+    else:
+        ip_id = number & 0xFFFF if packet.ip_id is None else packet.ip_id
+        inside = IP(p=6, ttl=packet.ttl, id=ip_id, df=1, len=20 + len(segment), **between)
+    kind = ETH_TYPE_IP6 if isinstance(source, IPv6Address) else ETH_TYPE_IP
+    return bytes(Ethernet(src=macs[packet.side], dst=macs[1 - packet.side], type=kind, data=inside))
 
 
 def _end(text: str) -> tuple[IPv4Address | IPv6Address, int]:
@@ -93,26 +89,16 @@ def _end(text: str) -> tuple[IPv4Address | IPv6Address, int]:
     return ip_address(host.strip("[]")), int(port)
 
 
-def _tcp(packet: Packet, source_port: int, destination_port: int) -> bytes:
+def _tcp(packet: Packet, source_port: int, destination_port: int) -> Any:
+    from dpkt.tcp import TCP
+
     options = _options(packet)
     mine, other = packet.peers.isn[packet.side], packet.peers.isn[1 - packet.side]
     ack = (packet.ack or 0) + other if packet.flags & ACK else 0
-    return (
-        struct.pack(
-            ">HHIIBBHHH",
-            source_port,
-            destination_port,
-            (packet.seq + mine) & 0xFFFFFFFF,
-            ack & 0xFFFFFFFF,
-            (20 + len(options)) // 4 << 4,
-            packet.flags,
-            packet.window,
-            0,
-            0,
-        )
-        + options
-        + packet.payload
-    )
+    return TCP(
+        sport=source_port, dport=destination_port, seq=(packet.seq + mine) & 0xFFFFFFFF, ack=ack & 0xFFFFFFFF,
+        off=(20 + len(options)) // 4, flags=packet.flags, win=packet.window, opts=options, data=packet.payload,
+    )  # fmt: skip
 
 
 def _options(packet: Packet) -> bytes:
