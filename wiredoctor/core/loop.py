@@ -105,6 +105,7 @@ class Core:
         for connection in connections:
             self.http.finish(connection, clock)
             self.end(connection, clock)
+        self.http.alarms.forget()  # they lead back to `http` through objects that the garbage collector does not know
 
     def end(self, connection: Connection, clock: i64) -> None:
         """Write the row of a connection that is over; one that was only quoted has none."""
