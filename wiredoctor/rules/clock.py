@@ -34,13 +34,10 @@ def unstepped(
     """The summaries in two parts, each with the tables that they may look at: those about the capture see all; others no
     connection that went on across a step, because they count and compare times of many packets."""
     frames = np.asarray(steps, dtype=np.int64)
-    spans = pl.struct("first_frame", "last_frame").map_batches(
-        lambda both: _steps_between(both.struct[0], both.struct[1], frames), return_dtype=pl.Boolean, is_elementwise=True
-    )
-    connections = tables["connections"].filter(~spans)
-    whole = connections.select("connection")
-    of_exchanges = {name: tables[name].join(whole, on="connection", how="semi") for name in ("exchanges", "closes")}
-    other = {**tables, "connections": connections, **of_exchanges}
+    spans = tables["connections"].select("connection", "first_frame", "last_frame").collect()
+    whole = spans.filter(~_steps_between(spans["first_frame"], spans["last_frame"], frames)).lazy().select("connection")
+    unstepped = {name: tables[name].join(whole, on="connection", how="semi") for name in ("connections", "exchanges", "closes")}
+    other = {**tables, **unstepped}
     about = {name: module for name, module in modules.items() if _of_the_capture(module)}
     return [
         (about, dict(tables)),
