@@ -60,7 +60,13 @@ class Story:
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:
-        """Set what the past of a connection says about a packet."""
+        """Set what the past of a connection says about a packet: a field of `segment` for each answer.
+
+        number: where is it in its stream, and what does it acknowledge? read_syn, agree, find_client: what do SYNs set?
+        deliver: which bytes are new? see_acknowledged: did the capture miss segments? acknowledge: what is newly acknowledged,
+        how late? measure_flight: what is in flight, how large is the window? recognize_retransmission: was it sent before?
+        measure_size: is it full, small, a pure ACK? announce_window: is it a window update, a duplicate ACK? close: FIN, RST.
+        """
         if packet.frame > self.next_forgetting:
             self.forget(packet.frame)
         segment = self.segment
@@ -98,7 +104,12 @@ class Story:
         self.next_forgetting = newest + FORGET_EVERY
 
     def settle(self, connection: Connection, packet: Packet) -> None:
-        """Write the events that a packet completes, and keep what it is to those after it."""
+        """Write the events that a packet completes, and keep what later packets need of it.
+
+        prove: is Nagle off, is it a tail loss probe? find_stalls: does it end a stall, a closed window, a run of small segments?
+        count: packets, bytes, history. compare_copies: do retransmissions differ? learn_path_mss: how long are full segments?
+        stalls.write: did it wait, for an ACK or a timer? recorder.write: its row of `segments`, if wanted.
+        """
         segment = self.segment
         if segment.direction == 0:
             own, peer = connection.first, connection.second

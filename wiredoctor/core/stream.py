@@ -2,6 +2,9 @@
 
 A range has two kinds of offsets. `start` and `end` count what the reader reads, its content; `wire_start` and `wire_end` count
 the TCP stream, with which ACK numbers compare. Over plain TCP they are equal.
+
+A gap here is what HTTP waits for. It ends when its bytes come, or when they are waited for no longer: then HTTP reads on after
+it. Which bytes TCP counts as new does not depend on that (delivery.py).
 """
 
 from __future__ import annotations
