@@ -15,7 +15,7 @@ LONGEST: Final = 1 << 60
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
-    """Set what a packet acknowledges first. An ACK of what the peer cannot have sent counts for nothing."""
+    """Set what a packet newly acknowledges. An ACK of what the peer cannot have sent counts for nothing."""
     segment.rtt_own = own.rtt
     segment.rtt_peer = peer.rtt
     segment.acked_bytes = 0
@@ -38,13 +38,13 @@ def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, s
 
 
 def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment, most: i64) -> None:
-    """Find the newest segment that an ACK acknowledges first, after an ACK of `before`. Its sender delayed the ACK by the time
-    since that segment was seen, less the round trip to it."""
+    """Find the newest segment that an ACK newly acknowledges, after an ACK of `before`. Its sender delayed the ACK by the time
+    since that segment was captured, less the round trip to it."""
     segments = flight.segments
     end: i64 = len(segments)
     i = max(flight.unacknowledged, end - most)
     while i < end and segments[i].reached <= segment.ack:
-        # what was captured after its ACK has been answered
+        # a segment up to `before` was captured after the ACK of it: this ACK does not answer it
         if segments[i].reached > before:
             segment.answered_time = segments[i].time
         i += 1

@@ -43,8 +43,8 @@ NUMBERS: Final = (
     *CONTENT,
 )
 """Cells of a row of `connections`. `closed_by` is a place in closes.CLOSED_BY, `close` one in closes.CLOSES; `history` and
-`more_history` hold letters as history.py writes them. `protocol` is 0 without payload, else one more than in pairing.py; `hello`
-is a place in ConnectionRows.hellos, or -1."""
+`more_history` hold letters as history.py writes them. `protocol` is 0 without payload, else one more than in protocols.py;
+`hello` is a place in ConnectionRows.hellos, or -1."""
 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
@@ -184,7 +184,7 @@ def sender_role(connection: Connection, segment: Segment) -> i64:
 
 
 def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
-    """Write how a connection came about."""
+    """Write how a connection was established."""
     repeated = NO_REPETITION if handshake.repeated is None else handshake.repeated
     last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
     if handshake.repeated is not None:

@@ -11,7 +11,7 @@ from wiredoctor.core.connection import Side
 from wiredoctor.core.exchanges import SECOND
 from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
 from wiredoctor.core.segment import FOREVER, NEVER
-from wiredoctor.core.stream import GAP, PATIENCE, Piece
+from wiredoctor.core.stream import GAP, GRACE_PERIOD, Piece
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
@@ -64,7 +64,7 @@ def decide_next(talk: Conversation, clock: i64) -> bool:
 def answers_at(talk: Conversation) -> i64:
     """Return when the response that waits for its request is read in any case; FOREVER if none waits."""
     server = talk.reader_of(1 - max(talk.client, 0))
-    return server.waits_time + PATIENCE if server.waits else FOREVER
+    return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
 def write_known(talk: Conversation) -> None:

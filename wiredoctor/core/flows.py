@@ -25,7 +25,7 @@ SYN_AND_ACK: Final = 0x12
 NEVER_DUE: Final = 1 << 62
 
 BUCKETS: Final = 64
-"""Parts of the connections, as in scan.BUCKETS: a process has whole ones, and open connections are counted in each."""
+"""Parts of the connections: a process has whole ones, and open connections are counted in each."""
 FACTOR_LOW: Final = 0x9E3779B97F4A7C15 & 0x7FFFFF
 FACTOR_HIGH: Final = 0x9E3779B97F4A7C15 >> 23 & 0x7FFFFF
 """Bits 0 to 22 and 23 to 45 of the factor of that product."""

@@ -158,8 +158,8 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
 
 
 def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
-    """Keep the first RST that acknowledges a SYN and nothing after it: one that does belongs to a connection that came
-    about unseen."""
+    """Keep the first RST that acknowledges a SYN and nothing after it: an RST that acknowledges more belongs to a connection
+    that was established before."""
     if handshake.syn_ack_frame != NEVER:
         return
     repeated = handshake.repeated

@@ -44,7 +44,7 @@ from wiredoctor.core.message import (
 )
 from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER
-from wiredoctor.core.stream import CUT, GAP, PATIENCE, Range, Stream
+from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Range, Stream
 from wiredoctor.http.head import KNOWN_METHODS, find_head_end, may_become_request, may_become_response
 from wiredoctor.http.pieces import pieces_of
 from wiredoctor.http.tls import may_begin as may_begin_tls
@@ -77,11 +77,13 @@ class Reader(Stream):
         self.announced: Exchange | None = None
         """An exchange with an incomplete request head, which the server answers."""
         self.previous: Exchange | None = None
-        """The exchange of the message that ended at `previous_end`, and that message if it is an interim response."""
+        """The exchange of the message that ended at `previous_end`."""
         self.previous_interim: Message | None = None
+        """That message if it is an interim response."""
         self.first: Message | None = None
-        """The first and the newest message of the packet in hand."""
+        """The first message of the packet in hand."""
         self.newest: Message | None = None
+        """The newest message of the packet in hand."""
         self.dropped: Partial | None = None
         """What looked like the beginning of a head until the packet in hand."""
         self.burst: Burst | None = None
@@ -111,8 +113,9 @@ class Reader(Stream):
         self.packet_end: i64 = NEVER
         """Offset after the packet in hand."""
         self.waits_ack: i64 = NEVER
-        """ACK number and time of the response that waits."""
+        """ACK number of the response that waits."""
         self.waits_time: i64 = NEVER
+        """Its time."""
         self.burst_message: i64 = NEVER
         """The message of its newest packet with body."""
 
@@ -311,7 +314,7 @@ class Reader(Stream):
             return False
         self.waits = True
         self.waits_ack, self.waits_time = ack, time
-        talk.wake_at(time + PATIENCE)
+        talk.wake_at(time + GRACE_PERIOD)
         return True
 
     def note_message(self, message: Message) -> None:

@@ -64,7 +64,7 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Do so for one part, and return its bytes."""
+        """Count the bytes of a part again, read what has waited longest until a quarter is free, and return the bytes left."""
         left: dict[int, Conversation] = {}
         total: i64 = 0
         for number, talk in self.conversations[part].items():

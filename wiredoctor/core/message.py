@@ -133,24 +133,29 @@ class Exchange:
         self.interim: Interim | None = None
         self.upgraded: bool = False
         self.began_frame: i64 = NEVER
-        """Packet and time of the first byte of its first message."""
+        """The packet with the first byte of its first message."""
         self.began: i64 = NEVER
+        """Its time."""
         self.rtt_client: i64 = NEVER
-        """Round trips that were known before that packet."""
+        """Round trip to the client that was known before that packet."""
         self.rtt_server: i64 = NEVER
+        """The same to the server."""
         self.final_frame: i64 = NEVER
         """The packet that showed that nothing can be added, if it is none of its own."""
         self.known: i64 = 0
-        """What is known of the connection as of its end, as find_known returns it, and the time of that; set with its row of
-        `exchanges`."""
+        """What was known of the connection at its end, as find_known returns it; set with its row of `exchanges`."""
         self.known_rtt_client: i64 = NEVER
+        """Round trip to the client that was known then."""
         self.known_rtt_server: i64 = NEVER
+        """The same to the server."""
         self.final_at: i64 = NEVER
+        """When that was."""
         self.previous_end: i64 = NEVER
-        """The exchanges before it: when they had ended, where the last response ended in the server's stream, and whether
-        that announced the close."""
+        """When the exchanges before it had ended."""
         self.previous_end_offset: i64 = NEVER
+        """Where the last response before it ended in the server's stream."""
         self.previous_close: bool = False
+        """Whether that response announced the close."""
         self.next: Exchange | None = None
         """The next exchange of the connection."""
         self.next_waiting: Exchange | None = None

@@ -31,7 +31,7 @@ from wiredoctor.core.message import (
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.protocols import HTTP, UNKNOWN, Cuts
 from wiredoctor.core.segment import NEVER, MessagePart, Segment
-from wiredoctor.core.stream import CUT, PATIENCE, Piece, Range
+from wiredoctor.core.stream import CUT, GRACE_PERIOD, Piece, Range
 from wiredoctor.http.tls import SILENT, Told
 from wiredoctor.http.tls import Handshake as TlsHandshake
 
@@ -52,8 +52,9 @@ class Conversation:
         self.unwritten: Exchange | None = None
         """The first of them without a row of `exchanges`."""
         self.waiting: Exchange | None = None
-        """The first exchange without a final response, and the last one."""
+        """The first exchange without a final response."""
         self.last_waiting: Exchange | None = None
+        """The last one."""
         self.doubted: list[Fault] | None = None
         """Faults of requests, until a response shows that this is HTTP."""
         self.cuts: Cuts | None = None
@@ -73,17 +74,20 @@ class Conversation:
         """Nothing is waited for."""
         self.has_too_many_requests: bool = False
         self.previous_close: bool = False
-        """The exchange before the next one to be written: whether its response announced the close, when it ended, and where
-        its response ended in the server's stream."""
+        """Whether the response of the exchange that was written last announced the close."""
         self.previous_end: i64 = NEVER
+        """When that exchange ended."""
         self.previous_end_offset: i64 = NEVER
+        """Where its response ended in the server's stream."""
         self.unanswered: i64 = 0
+        """Exchanges without a final response: those from `waiting` on."""
         self.outstanding: i64 = 0
         """Requests that have ended while their responses have not."""
         self.clock: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """Round trips that were known before the message that begins."""
+        """Round trip to the sender of the message that begins, known before it."""
         self.rtt_peer: i64 = NEVER
+        """Round trip to its receiver."""
         self.gap_time: i64 = NEVER
         """Since then it is known that the capture lacks a head, or chunk framing."""
         self.endpoint: i64 = 0
@@ -234,7 +238,7 @@ class Conversation:
         if waiting is not None:
             since = waiting.acknowledged_at()
             if since != NEVER:
-                self.wake_at(since + PATIENCE)
+                self.wake_at(since + GRACE_PERIOD)
 
     def resume(self) -> None:
         """Let readers that wait go on, the client's first, as far as they get."""
@@ -456,7 +460,7 @@ class Conversation:
             return True
         asking = self.reader_of(self.client)
         reached = self.reached(self.client)
-        if reached == NEVER or self.clock - time >= PATIENCE:
+        if reached == NEVER or self.clock - time >= GRACE_PERIOD:
             return True
         if asking.held is not None and asking.pos < ack:
             return False

@@ -25,7 +25,8 @@ SMALLEST_PATH_MSS_IPV6: Final = 1220
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set what is in flight, as seen at the capture point, and the room in the window that the peer announced last."""
+    """Set what is in flight at the capture point, the room in the window that the peer announced last, and this packet's window,
+    scaled."""
     before, start = segment.highest_before, segment.offset
     segment.in_flight_before = 0
     segment.window_room = NEVER
@@ -45,7 +46,7 @@ def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> N
 
 
 def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set whether a segment is full or small. One that fills the receiver's window is neither small nor held back."""
+    """Set whether a segment is full, small or a pure ACK. One that fills the receiver's window is neither small nor held back."""
     length = packet.length
     mss = segment_size(own.mss, connection, packet)
     segment.mss = mss

@@ -39,7 +39,7 @@ from wiredoctor.tables import CLOSES as CLOSES_TABLE
 Tables = dict[str, pl.DataFrame | View]
 
 _PROTOCOLS = ("unknown", "http", "tls", "http2")
-"""In the order of pairing.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2."""
+"""In the order of protocols.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2."""
 
 
 def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:

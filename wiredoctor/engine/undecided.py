@@ -1,4 +1,4 @@
-"""What may still change of a connection, and which of its exchanges are answered though they have no row of `closes`."""
+"""What may still change on a connection, and which of its exchanges are answered although they have no row of `closes` yet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWERED = (
     *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
     *("response_server", "request_start", "response_start", "response_end", "response_end_reason"),
 )
-"""Columns of tables.EXCHANGES: what findings say of an exchange, and when it was."""
+"""Columns of tables.EXCHANGES that findings need: what an exchange was, and when."""
 
 _SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
 
@@ -34,10 +34,10 @@ def conversation_of(connection: Connection) -> Conversation | None:
 
 
 def undecided_since(connection: Connection) -> tuple[int, int]:
-    """Return the times from which on something may change what is reported of exchanges, FOREVER if nothing may.
+    """Return the start of the oldest exchange that is not final, and that of the oldest one that is not answered.
 
-    The first is when the first request began whose response is not over, the second when the first began of which the response
-    is unknown; or when a head began that is not complete, or bytes came after a gap.
+    What is reported of exchanges before these times cannot change; FOREVER if all are final, or answered. Bytes that cannot be
+    read yet count as an exchange: an incomplete head, or bytes after a gap.
     """
     conversation = conversation_of(connection)
     if conversation is None:
@@ -49,7 +49,7 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return when the earliest window was closed of which it is unknown what waited for it; FOREVER without one."""
+    """Return when the earliest window was closed that may still become a row of `closures`; FOREVER if there is none."""
     closures: list[Closure | None] = []
     for waits in _waits(connection):
         closures += [waits.zero_window, waits.short_window]
@@ -57,9 +57,9 @@ def window_closed_since(connection: Connection) -> int:
 
 
 def stalled_since(connection: Connection) -> int:
-    """Return when the earliest stall began that only the next ACK may show: FOREVER without one, NEVER if that is unknown.
+    """Return when the earliest stall began that a later ACK may prove; FOREVER if there is none, NEVER if its start is unknown.
 
-    What it shows is that a retransmission ended a time without progress, or that a probe sent what was held back.
+    Such an ACK proves that a retransmission ended the stall, or that a tail loss probe sent the segment that was held back.
     """
     if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
         return NEVER
@@ -78,8 +78,7 @@ def has_begun(connection: Connection) -> bool:
 
 
 def is_not_http(connection: Connection) -> bool:
-    """Return whether no exchange will be read on a connection: what is no message from its beginning on will hardly become
-    one."""
+    """Return whether no exchange will be read on a connection: one that does not begin with HTTP hardly carries it later."""
     conversation = conversation_of(connection)
     if conversation is None or conversation.next_index:
         return False
@@ -88,7 +87,7 @@ def is_not_http(connection: Connection) -> bool:
 
 
 def is_over(connection: Connection) -> bool:
-    """Return whether a connection is closed and nothing is open on it, nor waits for the time after a close."""
+    """Return whether a connection is closed, nothing is open on it, and the grace period after its close has passed."""
     conversation = conversation_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
@@ -96,7 +95,7 @@ def is_over(connection: Connection) -> bool:
 
 
 def has_rows(connection: Connection) -> bool:
-    """Return whether rows of `closes` were written of a connection."""
+    """Return whether a connection has rows of `closes`."""
     conversation = conversation_of(connection)
     return conversation is not None and conversation.next_index > sum(1 for _ in _open(conversation))
 
@@ -114,7 +113,7 @@ def answered(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
-    """Return the rows that open connections would have now, in tables.CONNECTIONS."""
+    """Return the rows of tables.CONNECTIONS that open connections would have if they ended now."""
     rows = ConnectionRows()
     for connection in connections:
         conversation = conversation_of(connection)
@@ -140,7 +139,7 @@ def _open(conversation: Conversation) -> Iterator[Exchange]:
 
 
 def _lacking(reader: Reader) -> Iterator[int]:
-    """Yield times of what a reader cannot read yet; 0 if it waits and nothing shows since when."""
+    """Yield the times of bytes that a reader cannot read yet; 0 if it waits and the time is unknown."""
     if reader.partial is not None:
         yield reader.partial.time
     if reader.waiting is not None:
