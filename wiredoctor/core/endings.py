@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
+from wiredoctor.core import reassembly
 from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Side
 from wiredoctor.core.exchanges import SECOND
 from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
 from wiredoctor.core.segment import FOREVER, NEVER
-from wiredoctor.core.stream import GAP, GRACE_PERIOD, Piece
+from wiredoctor.core.stream import GRACE_PERIOD
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
     from wiredoctor.core.pairing import Conversation
-
-NO_PIECES: Final[list[Piece]] = []
 
 
 def watch_close(talk: Conversation, clock: i64) -> None:
@@ -51,13 +50,13 @@ def decide_next(talk: Conversation, clock: i64) -> bool:
         return False
     talk.clock = max(talk.clock, due)
     if due == first:
-        talk.skip_gap(talk.first)
+        reassembly.skip_gap(talk, talk.first)
     elif due == second:
-        talk.skip_gap(talk.second)
+        reassembly.skip_gap(talk, talk.second)
     elif due != answer:
         end_at_deadline(talk, clock)
     if talk.first.held is not None or talk.second.held is not None:
-        talk.resume()
+        reassembly.resume(talk)
     return True
 
 
@@ -111,7 +110,7 @@ def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None
     talk.clock = clock
     if is_settled(talk):
         return
-    flush(talk)
+    reassembly.flush(talk)
     write_known(talk)
     client = max(talk.client, 0)
     end_direction(talk, client, last_reason, deadline)
@@ -128,7 +127,7 @@ def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline
     """End what is open in one direction."""
     reason = close_reason(talk, direction, deadline)
     if reason == BY_FIN:
-        skip_tail(talk, direction)
+        reassembly.skip_tail(talk, direction)
     if reason < 0 and deadline == FOREVER:
         reason = last_reason
     reader = talk.reader_of(direction)
@@ -166,71 +165,14 @@ def forget_ended(talk: Conversation) -> None:
         exchange = following
 
 
-def flush(talk: Conversation) -> None:
-    """Give up all gaps and read all that is held: nothing is waited for."""
-    first, second = take_pieces(talk, talk.first), take_pieces(talk, talk.second)
-    talk.is_forced = True
-    i: i64 = 0
-    j: i64 = 0
-    while i < len(first) or j < len(second):
-        if j == len(second) or (i < len(first) and comes_first(talk, first[i], second[j])):
-            talk.read_piece(talk.first, first[i])
-            i += 1
-        else:
-            talk.read_piece(talk.second, second[j])
-            j += 1
-
-
 def give_up_waiting(talk: Conversation, clock: i64) -> None:
     """Read all that waits, also the beginnings of heads."""
     talk.clock = clock
-    flush(talk)
+    reassembly.flush(talk)
     talk.is_forced = False
     talk.first.give_up_head()
     talk.second.give_up_head()
     write_known(talk)
-
-
-def take_pieces(talk: Conversation, reader: Reader) -> list[Piece]:
-    """Return all that a reader has not read, gaps included, in the order of the stream."""
-    reader.waits = True
-    while reader.waiting is not None:
-        talk.skip_gap(reader)
-    reader.waits = False
-    held = reader.held
-    reader.held = None
-    reader.held_bytes = 0
-    return NO_PIECES if held is None else held
-
-
-def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
-    """Return whether the bytes of direction 0 are read before those of direction 1: in the order of the capture, but those that
-    a response acknowledges before the response."""
-    if talk.client == 0:
-        return first.frame < second.frame or second.ack == NEVER or first.start < second.ack
-    if talk.client == 1:
-        return first.frame < second.frame and first.ack != NEVER and first.ack <= second.start
-    return first.frame < second.frame
-
-
-def skip_tail(talk: Conversation, direction: i64) -> None:
-    """Give up bytes between the last one seen and the FIN."""
-    reader = talk.reader_of(direction)
-    close = talk.side_of(direction).close
-    reached = talk.reached(direction)
-    if close is None or reached == NEVER or reached >= close.fin_offset or reader.mode == OFF:
-        return
-    found = talk.http.range
-    message = reader.message
-    found.at = GAP
-    found.start = found.wire_start = reached
-    found.end = found.wire_end = close.fin_offset
-    found.frame = found.time = 0
-    if message is not None:
-        found.frame, found.time = message.last_frame, message.end_time
-    found.ack = NEVER
-    reader.reached = close.fin_offset
-    reader.read(found)
 
 
 def write_ended(talk: Conversation, deadline: i64, at_capture_end: bool) -> None:
