@@ -109,7 +109,7 @@ def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> 
     sent = peer.highest
     if sent == NEVER:
         sent = own.acknowledged
-    raised = own.edge != NEVER and edge > own.edge and own.edge - sent < segment.peer_mss
+    raised = own.window_edge != NEVER and edge > own.window_edge and own.window_edge - sent < segment.peer_mss
     segment.widens_window = raised and packet.window > own.window
     if segment.pure_ack:
         segment.window_update = raised or segment.acked_bytes <= 0
@@ -117,5 +117,5 @@ def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> 
         segment.duplicate_ack = segment.acked_bytes <= 0 and packet.window == own.window and in_flight
     if edge != NEVER and edge - sent < segment.peer_mss:
         own.short_window_frame = packet.frame
-    own.edge = edge
+    own.window_edge = edge
     own.window = packet.window

@@ -191,7 +191,7 @@ class Stall:
 
 
 @mypyc_attr(acyclic=True)
-class Closure:
+class ClosedWindow:
     """A window that its receiver closed."""
 
     def __init__(self) -> None:
@@ -217,9 +217,9 @@ class Waits:
         self.stall: Stall | None = None
         self.duplicate_acks: i64 = 0
         """Duplicate ACKs of this side since its ACK last advanced."""
-        self.zero_window: Closure | None = None
+        self.zero_window: ClosedWindow | None = None
         """A window of 0 that this side announced."""
-        self.short_window: Closure | None = None
+        self.short_window: ClosedWindow | None = None
         """A window of less than one MSS that it announced."""
 
 
@@ -259,7 +259,7 @@ class Side:
         """As `sequence_jump`."""
         self.mss: i64 = mss
         """Longest segment that both SYNs allow, or Ethernet; the time-stamp option still comes off."""
-        self.edge: i64 = NEVER
+        self.window_edge: i64 = NEVER
         """Offset of the peer's stream after the window that this side announced last."""
         self.window: i64 = -1
         """Window field of that announcement."""
@@ -364,7 +364,7 @@ class SecondCopies:
 
 @mypyc_attr(acyclic=True)
 class Connection:
-    """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its conversation."""
+    """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its HTTP."""
 
     def __init__(self, number: i64, key: bytes) -> None:
         self.addresses: i64 = 0
@@ -411,7 +411,7 @@ class Connection:
         self.more_history: i64 = 0
         self.oddities: Oddities | None = None
         self.copies: SecondCopies | None = None
-        self.conversation: object | None = None
+        self.http: object | None = None
 
     def strip(self) -> None:
         """Drop what only further packets need: tables, alarms and queues may refer to a connection that is over."""

@@ -9,17 +9,17 @@ from mypy_extensions import i64
 from wiredoctor.core import reassembly
 from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Side
-from wiredoctor.core.exchanges import SECOND
+from wiredoctor.core.exchange_rows import SECOND
 from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
 from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.stream import GRACE_PERIOD
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
 
 
-def watch_close(talk: Conversation, clock: i64) -> None:
+def watch_close(talk: HttpConnection, clock: i64) -> None:
     """Set the deadline at which a FIN or RST decides what is open: a second later, or two round trips."""
     if NEVER < talk.deadline <= clock:
         end_at_deadline(talk, clock)
@@ -28,7 +28,7 @@ def watch_close(talk: Conversation, clock: i64) -> None:
     talk.wake_at(talk.deadline + 1)
 
 
-def wake(talk: Conversation, clock: i64) -> None:
+def wake(talk: HttpConnection, clock: i64) -> None:
     """Do what the time decides before a packet comes: give up gaps, read what waits, end what was open at a close."""
     talk.wakes_at = NEVER
     while decide_next(talk, clock):
@@ -37,7 +37,7 @@ def wake(talk: Conversation, clock: i64) -> None:
     write_known(talk)
 
 
-def decide_next(talk: Conversation, clock: i64) -> bool:
+def decide_next(talk: HttpConnection, clock: i64) -> bool:
     """Do what was due first, as of then; return False if nothing is due by now."""
     answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
     gap = min(first, second)
@@ -60,13 +60,13 @@ def decide_next(talk: Conversation, clock: i64) -> bool:
     return True
 
 
-def answers_at(talk: Conversation) -> i64:
+def answers_at(talk: HttpConnection) -> i64:
     """Return when the response that waits for its request is read in any case; FOREVER if none waits."""
     server = talk.reader_of(1 - max(talk.client, 0))
     return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
-def write_known(talk: Conversation) -> None:
+def write_known(talk: HttpConnection) -> None:
     """Write the rows that the time decides, with the round trips that are known now."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
@@ -74,7 +74,7 @@ def write_known(talk: Conversation) -> None:
     talk.write_closes(rtt_client, rtt_server, False)
 
 
-def close_reason(talk: Conversation, direction: i64, deadline: i64) -> i64:
+def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
     """Return why a direction ended: its FIN, or an RST of either side; -1 if it has not, or not by the deadline."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
@@ -85,7 +85,7 @@ def close_reason(talk: Conversation, direction: i64, deadline: i64) -> i64:
     return BY_RST if peer_close is not None and NEVER < peer_close.rst_time <= deadline else -1
 
 
-def end_at_deadline(talk: Conversation, clock: i64) -> None:
+def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
     """End what was open at a close of the server; a half-close of the client leaves the response open (RFC 9112 section
     9.6)."""
     deadline = talk.deadline
@@ -95,7 +95,7 @@ def end_at_deadline(talk: Conversation, clock: i64) -> None:
         end(talk, AT_CAPTURE_END, deadline, clock)
 
 
-def has_all_before_fin(talk: Conversation, direction: i64) -> bool:
+def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
     """Return whether all bytes before the FIN of a direction were seen, or its receiver has them."""
     close = talk.side_of(direction).close
     reached = talk.reached(direction)
@@ -104,7 +104,7 @@ def has_all_before_fin(talk: Conversation, direction: i64) -> bool:
     return talk.side_of(1 - direction).acknowledged >= close.fin_offset
 
 
-def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None:
+def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End what is open as far as it had begun by the deadline; a direction that was not closed by then stays open, unless
     the deadline is FOREVER: then it ends by `last_reason`."""
     talk.clock = clock
@@ -123,7 +123,7 @@ def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None
     talk.is_forced = False
 
 
-def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline: i64) -> None:
+def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadline: i64) -> None:
     """End what is open in one direction."""
     reason = close_reason(talk, direction, deadline)
     if reason == BY_FIN:
@@ -135,14 +135,14 @@ def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline
         reader.close(reason)
 
 
-def is_settled(talk: Conversation) -> bool:
+def is_settled(talk: HttpConnection) -> bool:
     """Return whether nothing is open, and nothing that was sent is missing."""
     if talk.oldest is not None or talk.waiting is not None or talk.doubted is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
 
 
-def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
+def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
     """Return whether a direction has nothing under way, and nothing before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
@@ -152,7 +152,7 @@ def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
     return reader.mode == OFF or close is None or talk.reached(reader.direction) >= close.fin_offset
 
 
-def forget_ended(talk: Conversation) -> None:
+def forget_ended(talk: HttpConnection) -> None:
     """Let only those exchanges wait for a response that are open."""
     exchange = talk.waiting
     talk.waiting = talk.last_waiting = None
@@ -165,7 +165,7 @@ def forget_ended(talk: Conversation) -> None:
         exchange = following
 
 
-def give_up_waiting(talk: Conversation, clock: i64) -> None:
+def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
     """Read all that waits, also the beginnings of heads."""
     talk.clock = clock
     reassembly.flush(talk)
@@ -175,7 +175,7 @@ def give_up_waiting(talk: Conversation, clock: i64) -> None:
     write_known(talk)
 
 
-def write_ended(talk: Conversation, deadline: i64, at_capture_end: bool) -> None:
+def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> None:
     """Write both rows of the exchanges that were over by the deadline, in their order."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt

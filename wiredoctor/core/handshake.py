@@ -27,7 +27,7 @@ LONGEST_SYN: Final = 1 << 16
 """Bytes. The answer to a SYN acknowledges it and the data that it may carry (RFC 7413): one packet."""
 
 
-def shake_hands(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
+def read_handshake(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Take note of a SYN, or of an RST that may refuse one."""
     if packet.flags & SYN:
         read_syn(own, packet)

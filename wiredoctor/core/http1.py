@@ -51,7 +51,7 @@ from wiredoctor.http.tls import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.core.bursts import Burst
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
 """First bytes of a head with a known method, or of a status line."""
@@ -67,9 +67,9 @@ class Reader(Stream):
     request is not there, or with the bytes after a request for another protocol.
     """
 
-    def __init__(self, conversation: Conversation | None, direction: i64) -> None:
+    def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
         super().__init__()
-        self.conversation: Conversation | None = conversation
+        self.connection: HttpConnection | None = connection
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
@@ -119,11 +119,11 @@ class Reader(Stream):
         self.burst_message: i64 = NEVER
         """The message of its newest packet with body."""
 
-    def talk(self) -> Conversation:
-        """Return the conversation of both directions."""
-        conversation = self.conversation
-        assert conversation is not None
-        return conversation
+    def talk(self) -> HttpConnection:
+        """Return the HTTP of both directions."""
+        connection = self.connection
+        assert connection is not None
+        return connection
 
     def read(self, found: Range) -> None:
         """Read a range, up to its end or until the reader has to wait for the peer."""
@@ -617,7 +617,7 @@ class Reader(Stream):
 
 
 GONE: Final = Reader(None, 0)
-"""Both readers of a conversation that is over."""
+"""Both readers of a connection that is over."""
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:

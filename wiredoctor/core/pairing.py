@@ -14,8 +14,8 @@ from wiredoctor import limits
 from wiredoctor.core import reassembly
 from wiredoctor.core.bursts import describe_body
 from wiredoctor.core.connection import Connection, Side
-from wiredoctor.core.connections import hash_endpoint
-from wiredoctor.core.exchanges import find_known
+from wiredoctor.core.connection_rows import hash_endpoint
+from wiredoctor.core.exchange_rows import find_known
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.http1 import GONE, Reader, message_id
 from wiredoctor.core.message import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @mypyc_attr(acyclic=True)
-class Conversation:
+class HttpConnection:
     """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read. `take_apart` ends cycles."""
 
     def __init__(self, http: Http, connection: Connection) -> None:

@@ -20,12 +20,12 @@ from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
 
 NO_PIECES: Final[list[Piece]] = []
 
 
-def read_new_bytes(talk: Conversation, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
+def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
     """Hand the new bytes of a packet to their reader, in order; return whether everything before them was there."""
     begin = segment.new_start
     if reader.reached == NEVER:
@@ -40,7 +40,7 @@ def read_new_bytes(talk: Conversation, reader: Reader, own: Side, packet: Packet
     return add_bytes(talk, reader, packet, segment, begin, begin + segment.new_bytes)
 
 
-def add_bytes(talk: Conversation, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
+def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
     """Add new bytes of a packet to the stream, captured or not; return whether everything before them was there."""
     there = segment.offset + packet.captured
     in_order = True
@@ -51,7 +51,7 @@ def add_bytes(talk: Conversation, reader: Reader, packet: Packet, segment: Segme
 
 
 def add_range(
-    talk: Conversation, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
+    talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
     """Add new bytes of which all or none were captured: read them if they are in order, or keep them."""
     found = talk.http.range
@@ -93,7 +93,7 @@ def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) 
     found.rtt_peer = segment.rtt_peer
 
 
-def hand_on(talk: Conversation, reader: Reader, found: Range) -> None:
+def hand_on(talk: HttpConnection, reader: Reader, found: Range) -> None:
     """Let a reader read a range in order, or hold it while the reader waits."""
     if reader.waits or reader.held is not None:
         hold(talk, reader, found, found.start)
@@ -103,20 +103,20 @@ def hand_on(talk: Conversation, reader: Reader, found: Range) -> None:
         hold(talk, reader, found, max(reader.pos, found.start))
 
 
-def hold(talk: Conversation, reader: Reader, found: Range, start: i64) -> None:
+def hold(talk: HttpConnection, reader: Reader, found: Range, start: i64) -> None:
     """Keep a range from `start` on until its reader goes on."""
     reader.hold(found, start)
     talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
 
 
-def drain(talk: Conversation, reader: Reader) -> None:
+def drain(talk: HttpConnection, reader: Reader) -> None:
     """Read what is in order now."""
     found = talk.http.range
     while reader.waiting is not None and reader.next_piece(found):
         hand_on(talk, reader, found)
 
 
-def skip_gap(talk: Conversation, reader: Reader) -> None:
+def skip_gap(talk: HttpConnection, reader: Reader) -> None:
     """Give up the first gap of a direction."""
     found = talk.http.range
     reader.skip_gap(found)
@@ -124,7 +124,7 @@ def skip_gap(talk: Conversation, reader: Reader) -> None:
     drain(talk, reader)
 
 
-def wake_for_gap(talk: Conversation, reader: Reader) -> None:
+def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
     """See that a gap ends in time if nothing fills it."""
     waiting = reader.waiting
     if waiting is not None:
@@ -133,7 +133,7 @@ def wake_for_gap(talk: Conversation, reader: Reader) -> None:
             talk.wake_at(since + GRACE_PERIOD)
 
 
-def resume(talk: Conversation) -> None:
+def resume(talk: HttpConnection) -> None:
     """Let readers that wait go on, the client's first, as far as they get."""
     client = talk.reader_of(max(talk.client, 0))
     server = talk.peer_of(client)
@@ -144,7 +144,7 @@ def resume(talk: Conversation) -> None:
             goes_on = True
 
 
-def may_go_on(talk: Conversation, server: Reader) -> bool:
+def may_go_on(talk: HttpConnection, server: Reader) -> bool:
     """Return whether the response that waits may be read now."""
     held = server.held
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
@@ -155,7 +155,7 @@ def may_go_on(talk: Conversation, server: Reader) -> bool:
     return True
 
 
-def read_held(talk: Conversation, reader: Reader) -> bool:
+def read_held(talk: HttpConnection, reader: Reader) -> bool:
     """Read what a reader held until it waits again; return whether it got further."""
     held = reader.held
     if held is None:
@@ -179,14 +179,14 @@ def read_held(talk: Conversation, reader: Reader) -> bool:
     return done > 0 or reader.pos != begin
 
 
-def read_piece(talk: Conversation, reader: Reader, piece: Piece) -> None:
+def read_piece(talk: HttpConnection, reader: Reader, piece: Piece) -> None:
     """Let a reader go on with a range that was kept."""
     found = talk.http.range
     piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
     reader.read(found)
 
 
-def flush(talk: Conversation) -> None:
+def flush(talk: HttpConnection) -> None:
     """Give up all gaps and read all that is held: nothing is waited for."""
     first, second = take_pieces(talk, talk.first), take_pieces(talk, talk.second)
     talk.is_forced = True
@@ -201,7 +201,7 @@ def flush(talk: Conversation) -> None:
             j += 1
 
 
-def take_pieces(talk: Conversation, reader: Reader) -> list[Piece]:
+def take_pieces(talk: HttpConnection, reader: Reader) -> list[Piece]:
     """Return all that a reader has not read, gaps included, in the order of the stream."""
     reader.waits = True
     while reader.waiting is not None:
@@ -213,7 +213,7 @@ def take_pieces(talk: Conversation, reader: Reader) -> list[Piece]:
     return NO_PIECES if held is None else held
 
 
-def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
+def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
     """Return whether the bytes of direction 0 are read before those of direction 1: in the order of the capture, but those that
     a response acknowledges before the response."""
     if talk.client == 0:
@@ -223,7 +223,7 @@ def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
     return first.frame < second.frame
 
 
-def skip_tail(talk: Conversation, direction: i64) -> None:
+def skip_tail(talk: HttpConnection, direction: i64) -> None:
     """Give up bytes between the last one seen and the FIN."""
     reader = talk.reader_of(direction)
     close = talk.side_of(direction).close

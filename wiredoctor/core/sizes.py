@@ -37,8 +37,8 @@ def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> N
         if acknowledged == NEVER:
             acknowledged = min(segment.offset, 0)
         segment.in_flight_before = max(before - acknowledged, 0)
-    if peer.edge != NEVER:
-        segment.window_room = max(peer.edge - start, 0)
+    if peer.window_edge != NEVER:
+        segment.window_room = max(peer.window_edge - start, 0)
     if packet.flags & SYN:
         segment.window = packet.window
     elif packet.flags & ACK and own.syn is not None and own.syn.scale >= 0:

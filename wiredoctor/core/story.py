@@ -13,8 +13,8 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core import (
     acks,
+    closed_windows,
     closes,
-    closures,
     conflicts,
     delivery,
     flight,
@@ -32,7 +32,7 @@ from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import FIN, NEVER, PSH, RST, SYN, Segment
-from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.stalls import Stalls
 from wiredoctor.limits import Met
 
@@ -85,7 +85,7 @@ class Story:
         connection.last_clock = packet.clock
         numbers.number(own, peer, packet, segment)
         if packet.flags & (SYN | RST):
-            handshake.shake_hands(connection, own, packet, segment)
+            handshake.read_handshake(connection, own, packet, segment)
         delivery.deliver(own, packet, segment, self.met)
         delivery.see_acknowledged(connection, peer, packet, segment, self.met)
         acks.acknowledge(connection, own, peer, packet, segment, self.most_unacknowledged)
@@ -168,9 +168,9 @@ class Story:
         connection.end = packet.time
         events.closure = None
         if peer.waits is not None:
-            events.closure = closures.take_closure(own, peer.waits, packet, segment)
-            closures.count_window_probe(peer.waits, packet, segment)
-        closures.follow_window(own, packet, segment, cutoffs.min_closed_window)
+            events.closure = closed_windows.take_closed_window(own, peer.waits, packet, segment)
+            closed_windows.count_window_probe(peer.waits, packet, segment)
+        closed_windows.follow_window(own, packet, segment, cutoffs.min_closed_window)
         events.run = None
         if segment.small_start:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval)

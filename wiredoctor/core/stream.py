@@ -25,7 +25,7 @@ BODY_ONLY: Final = -3
 
 GRACE_PERIOD: Final = 1_000_000_000
 """Grace period in which a packet that was captured late still counts. For bytes that the receiver has acknowledged, HTTP waits
-this long (`Stream.gap_ends_at`); a response waits this long for the request that it acknowledges (`Conversation.may_answer`)."""
+this long (`Stream.gap_ends_at`); a response waits as long for the request that it acknowledges (`HttpConnection.may_answer`)."""
 
 
 class Range:

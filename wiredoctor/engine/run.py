@@ -21,7 +21,7 @@ from wiredoctor.core.flows import Share
 from wiredoctor.core.loop import Core
 from wiredoctor.core.reasons import count_encapsulations, in_words
 from wiredoctor.core.records import Records
-from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.wifi import AGGREGATES
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from wiredoctor.batches import View
-from wiredoctor.core.connection import Closure, Connection, Side, Waits
-from wiredoctor.core.connections import ConnectionRows
-from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.core.connection import ClosedWindow, Connection, Side, Waits
+from wiredoctor.core.connection_rows import ConnectionRows
+from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
-from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import NEVER
 from wiredoctor.engine.tables import connection_batch
 from wiredoctor.tables import CONNECTIONS, END_REASONS, EXCHANGES
@@ -26,11 +26,11 @@ ANSWERED = (
 _SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
 
 
-def conversation_of(connection: Connection) -> Conversation | None:
+def http_of(connection: Connection) -> HttpConnection | None:
     """Return the HTTP of a connection; None if it has carried nothing."""
-    conversation = connection.conversation
-    assert conversation is None or isinstance(conversation, Conversation)
-    return conversation
+    http = connection.http
+    assert http is None or isinstance(http, HttpConnection)
+    return http
 
 
 def undecided_since(connection: Connection) -> tuple[int, int]:
@@ -39,18 +39,18 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
     What is reported of exchanges before these times cannot change; FOREVER if all are final, or answered. Bytes that cannot be
     read yet count as an exchange: an incomplete head, or bytes after a gap.
     """
-    conversation = conversation_of(connection)
-    if conversation is None:
+    http = http_of(connection)
+    if http is None:
         return FOREVER, FOREVER
-    lacking = [time for reader in _readers(conversation) for time in _lacking(reader)]
-    unfinished = [exchange.began for exchange in _open(conversation) if not _is_final(exchange)]
-    unknown = [exchange.began for exchange in _open(conversation) if not _is_answered(exchange)]
+    lacking = [time for reader in _readers(http) for time in _lacking(reader)]
+    unfinished = [exchange.began for exchange in _open(http) if not _is_final(exchange)]
+    unknown = [exchange.began for exchange in _open(http) if not _is_answered(exchange)]
     return min([*lacking, *unfinished], default=FOREVER), min([*lacking, *unknown], default=FOREVER)
 
 
 def window_closed_since(connection: Connection) -> int:
     """Return when the earliest window was closed that may still become a row of `closures`; FOREVER if there is none."""
-    closures: list[Closure | None] = []
+    closures: list[ClosedWindow | None] = []
     for waits in _waits(connection):
         closures += [waits.zero_window, waits.short_window]
     return min((closure.closed_time for closure in closures if closure is not None), default=FOREVER)
@@ -68,8 +68,8 @@ def stalled_since(connection: Connection) -> int:
 
 def client_is_known(connection: Connection) -> bool:
     """Return whether a SYN or a head shows which side is the client."""
-    conversation = conversation_of(connection)
-    return has_begun(connection) or (conversation is not None and conversation.client >= 0)
+    http = http_of(connection)
+    return has_begun(connection) or (http is not None and http.client >= 0)
 
 
 def has_begun(connection: Connection) -> bool:
@@ -79,34 +79,34 @@ def has_begun(connection: Connection) -> bool:
 
 def is_not_http(connection: Connection) -> bool:
     """Return whether no exchange will be read on a connection: one that does not begin with HTTP hardly carries it later."""
-    conversation = conversation_of(connection)
-    if conversation is None or conversation.next_index:
+    http = http_of(connection)
+    if http is None or http.next_index:
         return False
-    silent = (OFF, TLS, SEEK) if has_begun(connection) and conversation.client < 0 else (OFF, TLS)
-    return all(reader.mode in silent for reader in _readers(conversation))
+    silent = (OFF, TLS, SEEK) if has_begun(connection) and http.client < 0 else (OFF, TLS)
+    return all(reader.mode in silent for reader in _readers(http))
 
 
 def is_over(connection: Connection) -> bool:
     """Return whether a connection is closed, nothing is open on it, and the grace period after its close has passed."""
-    conversation = conversation_of(connection)
+    http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
-    return conversation is None or (conversation.oldest is None and conversation.deadline == NEVER)
+    return http is None or (http.oldest is None and http.deadline == NEVER)
 
 
 def has_rows(connection: Connection) -> bool:
     """Return whether a connection has rows of `closes`."""
-    conversation = conversation_of(connection)
-    return conversation is not None and conversation.next_index > sum(1 for _ in _open(conversation))
+    http = http_of(connection)
+    return http is not None and http.next_index > sum(1 for _ in _open(http))
 
 
 def answered(connections: Iterable[Connection]) -> pl.DataFrame:
     """Return the exchanges of connections that are answered and have no row of `closes`: columns ANSWERED."""
     rows = [
-        _row(conversation, exchange)
+        _row(http, exchange)
         for connection in connections
-        if (conversation := conversation_of(connection)) is not None
-        for exchange in _open(conversation)
+        if (http := http_of(connection)) is not None
+        for exchange in _open(http)
         if _is_answered(exchange)
     ]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
@@ -116,13 +116,13 @@ def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
     """Return the rows of tables.CONNECTIONS that open connections would have if they ended now."""
     rows = ConnectionRows()
     for connection in connections:
-        conversation = conversation_of(connection)
-        rows.write(connection, -1 if conversation is None else conversation.client, conversation, clock)
+        http = http_of(connection)
+        rows.write(connection, -1 if http is None else http.client, http, clock)
     return View([connection_batch(rows)], CONNECTIONS).whole()
 
 
-def _readers(conversation: Conversation) -> tuple[Reader, Reader]:
-    return conversation.first, conversation.second
+def _readers(http: HttpConnection) -> tuple[Reader, Reader]:
+    return http.first, http.second
 
 
 def _waits(connection: Connection) -> list[Waits]:
@@ -130,9 +130,9 @@ def _waits(connection: Connection) -> list[Waits]:
     return [side.waits for side in sides if side.waits is not None]
 
 
-def _open(conversation: Conversation) -> Iterator[Exchange]:
+def _open(http: HttpConnection) -> Iterator[Exchange]:
     """Yield the exchanges without a row of `closes`."""
-    exchange = conversation.oldest
+    exchange = http.oldest
     while exchange is not None:
         yield exchange
         exchange = exchange.next
@@ -163,11 +163,11 @@ def _is_answered(exchange: Exchange) -> bool:
     return exchange.request_done and not expects and response is not None and response.start != NEVER
 
 
-def _row(conversation: Conversation, exchange: Exchange) -> tuple[object, ...]:
+def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
     request, response = exchange.request, exchange.response
     done = response is not None and exchange.response_done
     return (
-        conversation.number,
+        http.number,
         exchange.index,
         request.head.method if request else "",
         request.target.decode("latin-1") if request else "",
