@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from mypy_extensions import i64
 
 from wiredoctor.core import reassembly
-from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Side
-from wiredoctor.core.exchange_rows import SECOND
-from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
+from wiredoctor.core.message import AT_CAPTURE_END, OFF, Exchange
 from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.stream import GRACE_PERIOD
 
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
 
 
 def watch_close(talk: HttpConnection, clock: i64) -> None:
-    """Set the deadline at which a FIN or RST decides what is open: a second later, or two round trips."""
+    """Set the deadline at which a FIN or RST decides what is open: a grace period later."""
     if NEVER < talk.deadline <= clock:
         end_at_deadline(talk, clock)
-    rtt = add_round_trips(talk.connection.first.rtt, talk.connection.second.rtt)
-    talk.deadline = max(talk.deadline, clock + max(SECOND, 2 * rtt))
+    talk.deadline = max(talk.deadline, clock + grace_period(talk.connection.first.rtt, talk.connection.second.rtt))
     talk.wake_at(talk.deadline + 1)
 
 

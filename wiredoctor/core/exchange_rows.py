@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.closes import grace_period
 from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from wiredoctor.core.message import Interim, Pauses
     from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.http.pieces import Pieces
-
-SECOND: Final = 1_000_000_000
 
 MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
@@ -264,7 +262,7 @@ class CloseRows(ExchangeRows):
             frame, start = following.began_frame, following.began
         deadline: i64 = NEVER
         if server.time != NEVER and (frame == NEVER or server.frame < frame):
-            deadline = server.time + max(SECOND, 2 * add_round_trips(rtt_client, rtt_server))
+            deadline = server.time + grace_period(rtt_client, rtt_server)
         is_last = following is None or following.request is None or (deadline != NEVER and start > deadline)
         if deadline != NEVER and exchange.began > deadline:
             # what began when all was over has a deadline of its own: that of the FIN or RST that answered it

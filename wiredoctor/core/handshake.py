@@ -15,14 +15,13 @@ from wiredoctor.core.connection import (
     Side,
     Syn,
 )
+from wiredoctor.core.headers import LARGEST_SHIFT
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
 
-UNANNOUNCED_MSS: Final = 536
-"""If a SYN has no MSS option (RFC 9293 section 3.7.1)."""
-UNANNOUNCED_MSS_IPV6: Final = 1220
-LARGEST_SHIFT: Final = 14
-"""RFC 7323 section 2.3."""
+DEFAULT_MSS: Final = 536
+"""If a SYN has no MSS option (RFC 9293 section 3.7.1): every host takes it."""
+DEFAULT_MSS_IPV6: Final = 1220
 LONGEST_SYN: Final = 1 << 16
 """Bytes. The answer to a SYN acknowledges it and the data that it may carry (RFC 7413): one packet."""
 
@@ -97,7 +96,7 @@ def accepted_size(connection: Connection, receiver: Side) -> i64:
         return ETHERNET_MSS_IPV6 if len(connection.key) > 12 else ETHERNET_MSS
     if syn.mss > 0:
         return syn.mss
-    return UNANNOUNCED_MSS_IPV6 if len(connection.key) > 12 else UNANNOUNCED_MSS
+    return DEFAULT_MSS_IPV6 if len(connection.key) > 12 else DEFAULT_MSS
 
 
 def find_client(connection: Connection, packet: Packet, segment: Segment) -> None:

@@ -13,14 +13,13 @@ from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.core import chunks, faults, protocols
+from wiredoctor.core.closes import BY_FIN, BY_RST
 from wiredoctor.core.framing import request_framing, response_framing
 from wiredoctor.core.heads import BAD_LENGTH, LF, Head
 from wiredoctor.core.message import (
     AT_CAPTURE_END,
     BODY,
     BROKEN,
-    BY_FIN,
-    BY_RST,
     CHUNK_END,
     CHUNK_SIZE,
     CHUNKED,

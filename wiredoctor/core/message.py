@@ -23,12 +23,10 @@ BROKEN: Final = 5
 """The framing is contradictory or unreadable: the end of the message is unknown."""
 
 COMPLETE: Final = 0
-BY_FIN: Final = 1
-BY_RST: Final = 2
 ERROR: Final = 3
 IN_GAP: Final = 4
 AT_CAPTURE_END: Final = 5
-"""Why a message ended: indices of tables.END_REASONS."""
+"""Why a message ended: indices of tables.END_REASONS; 1 and 2 are BY_FIN and BY_RST of closes.py."""
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -121,7 +119,7 @@ class Interim:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Exchange:
-    """A request and its responses. It is final when the request and the final response have ended."""
+    """A request and its responses."""
 
     def __init__(self, index: i64) -> None:
         self.index: i64 = index
@@ -160,6 +158,10 @@ class Exchange:
         """The next exchange of the connection."""
         self.next_waiting: Exchange | None = None
         """The next one that waits for its response."""
+
+    def is_final(self) -> bool:
+        """Return whether nothing can be added: the request and the final response have ended."""
+        return self.request_done and self.response_done
 
     def has_seen(self, ack: i64) -> bool:
         """Return whether the server had seen the request when it acknowledged `ack`; an unknown ACK counts as yes."""

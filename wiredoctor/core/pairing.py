@@ -407,7 +407,7 @@ class HttpConnection:
     def write_finished(self, segment: Segment) -> None:
         """Write rows of exchanges that are final, and of closes that the next exchange decides."""
         oldest, exchange = self.oldest, self.unwritten
-        is_final = exchange is not None and exchange.request_done and exchange.response_done
+        is_final = exchange is not None and exchange.is_final()
         if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
             return
         is_client = segment.direction == self.client
@@ -419,7 +419,7 @@ class HttpConnection:
     def write_final(self, rtt_client: i64, rtt_server: i64) -> None:
         """Write the exchanges that are final, in their order."""
         exchange = self.unwritten
-        while exchange is not None and exchange.request_done and exchange.response_done:
+        while exchange is not None and exchange.is_final():
             self.write_exchange(exchange, exchange.last_frame(), rtt_client, rtt_server)
             exchange = exchange.next
         self.unwritten = exchange

@@ -12,16 +12,13 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.connection import Connection, Previous, Side
-from wiredoctor.core.handshake import accepted_size, segment_size
+from wiredoctor.core.handshake import DEFAULT_MSS, DEFAULT_MSS_IPV6, accepted_size, segment_size
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 
 AT_ONCE: Final = MILLISECOND
 """More data this soon was ready when the segment before left: that was cut by its size, not by a write."""
 OCCURRENCES: Final = 3
-SMALLEST_PATH_MSS: Final = 536
-"""What every host takes (RFC 9293 section 3.7.1): no path asks for less."""
-SMALLEST_PATH_MSS_IPV6: Final = 1220
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
@@ -71,9 +68,10 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
 
 def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Count how often the longest segment of a side seems to be cut by its path. The message must be known by now."""
-    least: i64 = SMALLEST_PATH_MSS
+    # every host takes segments of the default MSS: no path asks for less
+    least: i64 = DEFAULT_MSS
     if len(connection.key) > 12:
-        least = SMALLEST_PATH_MSS_IPV6
+        least = DEFAULT_MSS_IPV6
     data = own.previous
     if data is None:
         own.previous = data = Previous()

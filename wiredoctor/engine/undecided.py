@@ -43,7 +43,7 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
     if http is None:
         return FOREVER, FOREVER
     lacking = [time for reader in _readers(http) for time in _lacking(reader)]
-    unfinished = [exchange.began for exchange in _open(http) if not _is_final(exchange)]
+    unfinished = [exchange.began for exchange in _open(http) if not exchange.is_final()]
     unknown = [exchange.began for exchange in _open(http) if not _is_answered(exchange)]
     return min([*lacking, *unfinished], default=FOREVER), min([*lacking, *unknown], default=FOREVER)
 
@@ -150,13 +150,9 @@ def _lacking(reader: Reader) -> Iterator[int]:
         yield 0
 
 
-def _is_final(exchange: Exchange) -> bool:
-    return exchange.request_done and exchange.response_done
-
-
 def _is_answered(exchange: Exchange) -> bool:
     """Return whether the request is over and its response has begun; if a 100 was expected, whether the exchange is final."""
-    if _is_final(exchange):
+    if exchange.is_final():
         return True
     request, response = exchange.request, exchange.response
     expects = request is not None and request.head.fields.expect_continue
