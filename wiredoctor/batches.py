@@ -159,7 +159,7 @@ Value = TypeVar("Value")
 
 
 class _Unread(dict[str, Value]):
-    """What is read from a file when one of it is asked for."""
+    """Values by name that are read from a file, all at once, when the first is used."""
 
     def __init__(self, read: Callable[[], dict[str, Value]]) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class _Unread(dict[str, Value]):
 
 
 def _read_all(values: dict[str, Value]) -> dict[str, Value]:
-    """Return all of what may not have been read yet."""
+    """Return all values; read them first if that is still to be done."""
     return values.read() if isinstance(values, _Unread) else values
 
 
@@ -260,8 +260,8 @@ def join(batches: Sequence[Batch]) -> Batch:
 
 
 class View:
-    """Rows of batches as rows of a table; has of a data frame what rules ask of it. `names`: column of the table -> column of
-    the batches."""
+    """Rows of batches as rows of a table, with the methods of a data frame that rules use. `names`: column of the table ->
+    column of the batches."""
 
     def __init__(self, batches: Sequence[Part | _Cut], table: Table, names: Mapping[str, str] | None = None) -> None:
         self.batches = batches

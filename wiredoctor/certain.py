@@ -14,7 +14,7 @@ import polars as pl
 
 from wiredoctor import limits, rules
 from wiredoctor.core.connection import Connection
-from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.engine import undecided
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.undecided import ANSWERED

@@ -383,13 +383,13 @@ SEGMENTS = Table(
         _c("pure_ack", BOOL, "", "ACK without payload, SYN, FIN and RST"),
         _c("window_update", BOOL, "", "pure ACK that acknowledges nothing new, or that ends a lack of room for a full segment"),
         _c("duplicate_ack", BOOL, "", "pure ACK of nothing new with an unchanged window while data was in flight"),
-        _c("acked_bytes", I64, "bytes", "bytes of the other direction that it acknowledges first"),
-        _c("acks_unseen", I64, "bytes", "bytes of the other direction that it acknowledges first and that had not been seen"),
+        _c("acked_bytes", I64, "bytes", "bytes of the other direction that it newly acknowledges"),
+        _c("acks_unseen", I64, "bytes", "bytes of the other direction that it newly acknowledges and that had not been seen"),
         _n(
             "ack_delay",
             I64,
             "ns",
-            "time since the newest data it acknowledges first was seen, less the round trip to its sender (unclipped)",
+            "time since the newest data it newly acknowledges was seen, less the round trip to its sender (unclipped)",
         ),
         _c("zero_window", BOOL, "", "announces window 0 (not in SYN or RST)"),
         # sizes
@@ -440,7 +440,7 @@ SEGMENTS = Table(
             "probe_frame",
             I64,
             "",
-            "S of the other side that this packet acknowledges first, together with D: both small, S at least 200 ms and a "
+            "S of the other side that this packet newly acknowledges, together with D: both small, S at least 200 ms and a "
             "round trip after D, which was alone in flight, and nothing retransmitted since; 0 for all other packets",
         ),
         # a time without forward progress (new data, or an ACK that advances) that a retransmission of the other side ended
@@ -560,7 +560,7 @@ RELEASES = Table(
         _n("previous_ack_frame", I64, "", "K; none if D was not acknowledged before this packet"),
         _n("previous_ack_time", I64, "ns", "its time"),
         _n("previous_ack_delay", I64, "ns", "time from D to K, less the round trip to the sender of K"),
-        _n("previous_ack_bytes", I64, "bytes", "what K acknowledged first: all that was in flight"),
+        _n("previous_ack_bytes", I64, "bytes", "what K newly acknowledged: all that was in flight"),
         _n("previous_ack_interval", I64, "ns", "time between the pure ACK before K and K; none for the first"),
         *_PACKET,
         _LENGTH,
@@ -574,7 +574,7 @@ RELEASES = Table(
             "probe_frame",
             I64,
             "",
-            "the peer's S, sent by a timer, that this packet acknowledges first, together with the peer's D; 0 if there is none",
+            "the peer's S, sent by a timer, that this packet newly acknowledges, together with the peer's D; 0 if there is none",
         ),
         _c(
             "sort",
@@ -607,7 +607,7 @@ RECOVERIES = Table(
         ),
         _c("dsack", BOOL, "", "it reports a duplicate by SACK"),
         _c("new_bytes", I32, "bytes", "its payload that was not seen before"),
-        _c("acked_unseen", I64, "bytes", "bytes of the peer that it acknowledges first and that were not captured"),
+        _c("acked_unseen", I64, "bytes", "bytes of the peer that it newly acknowledges and that were not captured"),
         _HANDSHAKE,
         _OPENS_GAP,
         _RTT_OWN,

@@ -14,7 +14,7 @@ from wiredoctor.core.flows import Share
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.core.records import Source
-from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.engine.packet_tables import take_segment_tables
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.engine.tables import take_tables

@@ -21,7 +21,7 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
 from wiredoctor.core.story import Story
@@ -119,8 +119,8 @@ def faults(text: str, handshake: str = HANDSHAKE) -> list[str]:
     return [f"{row['fault']} in {row['frame']}" for row in found.to_dicts()]
 
 
-def conversation_of(core: Core, number: int = 0) -> Conversation:
+def http_of(core: Core, number: int = 0) -> HttpConnection:
     """The HTTP state of a connection."""
-    talk = core.connections[number].conversation
-    assert isinstance(talk, Conversation)
+    talk = core.connections[number].http
+    assert isinstance(talk, HttpConnection)
     return talk

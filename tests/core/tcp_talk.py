@@ -6,7 +6,7 @@ from typing import Any
 
 from wiredoctor.batches import View
 from wiredoctor.core.connection import Connection
-from wiredoctor.core.connections import ConnectionRows
+from wiredoctor.core.connection_rows import ConnectionRows
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import NO_OPTION, Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, PSH, RST, SYN, Segment

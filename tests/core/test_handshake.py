@@ -1,4 +1,4 @@
-"""What SYNs agree on, who the client is, how a connection came about and how it ended."""
+"""What SYNs agree on, who the client is, how a connection was established and how it ended."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.talk import Core, analyzed, briefs, conversation_of, exchanges, faults, rows
+from tests.core.talk import Core, analyzed, briefs, exchanges, faults, http_of, rows
 from tests.http.conversations import conversation, duplicated, packets, shuffled
 from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
@@ -89,7 +89,7 @@ def test_a_gap_ends_a_second_after_its_ack() -> None:
             file.write(to_pcap(ladder_packets(f"{HANDSHAKE}{GAP}{time} > .")))
             file.flush()
             core.read(file.name)
-        assert (conversation_of(core).second.message is None) == is_complete
+        assert (http_of(core).second.message is None) == is_complete
 
 
 @pytest.mark.parametrize(
@@ -139,5 +139,5 @@ HEAD_BEGINS = r"""
 
 def test_state_goes_with_the_end_of_a_connection() -> None:
     core = analyzed(ladder_packets("0.000 > S\n0.010 < S.\n0.010 > .\n" + ASK + '0.030 < P. "HTTP/1.1 204 No\\r\\n\\r\\n"'))
-    talk = conversation_of(core)
-    assert (talk.first.conversation, talk.oldest, talk.waiting) == (None, None, None)
+    talk = http_of(core)
+    assert (talk.first.connection, talk.oldest, talk.waiting) == (None, None, None)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.core.feeding import RECORDINGS, ROOT, Run, digest, tables
 from wiredoctor import core
-from wiredoctor.core.connection import Closure, Stall
+from wiredoctor.core.connection import ClosedWindow, Stall
 from wiredoctor.core.connection import Run as SmallSegments
 from wiredoctor.core.packet import OuterHeaders
 from wiredoctor.core.segment import Piece
@@ -70,7 +70,7 @@ def poisoned(path: Path) -> dict[str, pl.DataFrame]:
             poison(thing)
         packet.outer = OuterHeaders(1, 1)
         story.segment.pieces = [Piece(1, 2)]
-        story.events.stall, story.events.closure, story.events.run = Stall(), Closure(), SmallSegments()
+        story.events.stall, story.events.closure, story.events.run = Stall(), ClosedWindow(), SmallSegments()
         if not run.core.run(1):
             return run.tables()
 

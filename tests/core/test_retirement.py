@@ -11,7 +11,7 @@ from wiredoctor.core.connection import GONE
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
-from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.limits import Met
 
 ONE = ladder_packets(r"""
@@ -43,7 +43,7 @@ def test_alarms_of_connections_that_are_over_are_forgotten() -> None:
     assert core.http.exchanges.rows.count == 2 * FEWEST_ALARMS
     alarms = core.http.alarms
     assert alarms.pending() <= FEWEST_ALARMS
-    assert alarms.queue[-1].conversation.number == 2 * FEWEST_ALARMS - 1
+    assert alarms.queue[-1].connection.number == 2 * FEWEST_ALARMS - 1
 
 
 def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
@@ -51,9 +51,9 @@ def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
     core = Core(open_records(Memory(content, len(content)), "x"), Cutoffs(), Met(), False, False)
     core.run(len(ONE))
     (connection,) = core.flows.open_connections()
-    conversation = connection.conversation
+    http = connection.http
     core.run(len(ONE))
     assert [len(flight.segments) for flight in core.story.new_flights] == [0, 0, 1, 1]
-    assert isinstance(conversation, Conversation)
+    assert isinstance(http, HttpConnection)
     assert connection.first is connection.second is GONE
-    assert (conversation.next_index, conversation.oldest, conversation.first.message) == (1, None, None)
+    assert (http.next_index, http.oldest, http.first.message) == (1, None, None)

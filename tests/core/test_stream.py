@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wiredoctor import limits
 from wiredoctor.core.segment import FOREVER, NEVER
-from wiredoctor.core.stream import CUT, GAP, PATIENCE, Piece, Range, Stream
+from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range, Stream
 
 
 def piece(start: int, data: bytes, frame: int = 1, time: int = 0) -> Piece:
@@ -52,14 +52,14 @@ def test_a_gap_ends_a_second_after_it_was_acknowledged() -> None:
     assert stream.waiting is not None
     stream.waiting.acknowledge(9, 20)
     stream.waiting.acknowledge(11, 40)
-    assert stream.gap_ends_at() == 40 + PATIENCE
+    assert stream.gap_ends_at() == 40 + GRACE_PERIOD
 
 
 def test_an_old_ack_counts_from_the_bytes_after_the_gap() -> None:
     stream = Stream()
     stream.reached = 0
     stream.insert(piece(10, b"x", time=50), 10, 50)
-    assert stream.gap_ends_at() == 50 + PATIENCE
+    assert stream.gap_ends_at() == 50 + GRACE_PERIOD
 
 
 def test_a_gap_that_is_given_up_lies_before_its_piece() -> None:

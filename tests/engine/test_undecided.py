@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.talk import Core
 from tests.ladders import ladder_packets, to_pcap
-from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.core.segment import NEVER
 from wiredoctor.engine import undecided
 

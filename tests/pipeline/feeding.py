@@ -13,7 +13,7 @@ from wiredoctor.batches import View
 from wiredoctor.capture import Budget, CaptureError, Input
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.core.loop import Core
-from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.engine import run
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.engine.packet_tables import take_segment_tables

@@ -35,7 +35,7 @@ def watch_http(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     take = second_pass.Reading.take
 
     def taken(reading: second_pass.Reading) -> dict[str, pl.DataFrame]:
-        read.update(each.id for each in reading.core.flows.open_connections() if each.conversation is not None)
+        read.update(each.id for each in reading.core.flows.open_connections() if each.http is not None)
         return take(reading)
 
     monkeypatch.setattr(second_pass.Reading, "take", taken)

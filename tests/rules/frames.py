@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from wiredoctor.batches import Batch, View, take_cells
-from wiredoctor.core.connection import Closure, Connection, Previous, Run, Side, Stall, Syn
+from wiredoctor.core.connection import ClosedWindow, Connection, Previous, Run, Side, Stall, Syn
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
@@ -103,7 +103,7 @@ def write(stalls: Stalls, row: dict[str, Any]) -> None:
     if row["ends_stall"]:
         happened.stall = filled(Stall(), row, OF_STALL)
     if row["after_closed_window"]:
-        happened.closure = filled(Closure(), row, OF_CLOSURE)
+        happened.closure = filled(ClosedWindow(), row, OF_CLOSURE)
     if row["small_run"]:
         happened.run = filled(Run(), row, OF_RUN)
     stalls.write(connection, own, peer, filled(Packet(), row, OF_PACKET), segment, happened)

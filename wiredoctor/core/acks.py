@@ -15,7 +15,7 @@ LONGEST: Final = 1 << 60
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
-    """Set what a packet acknowledges first. An ACK of what the peer cannot have sent counts for nothing."""
+    """Set what a packet newly acknowledges. An ACK of what the peer cannot have sent counts for nothing."""
     segment.rtt_own = own.rtt
     segment.rtt_peer = peer.rtt
     segment.acked_bytes = 0
@@ -38,13 +38,13 @@ def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, s
 
 
 def answer_flight(flight: Flight, before: i64, packet: Packet, segment: Segment, most: i64) -> None:
-    """Find the newest segment that an ACK acknowledges first, after an ACK of `before`. Its sender delayed the ACK by the time
-    since that segment was seen, less the round trip to it."""
+    """Find the newest segment that an ACK newly acknowledges, after an ACK of `before`. Its sender delayed the ACK by the time
+    since that segment was captured, less the round trip to it."""
     segments = flight.segments
     end: i64 = len(segments)
     i = max(flight.unacknowledged, end - most)
     while i < end and segments[i].reached <= segment.ack:
-        # what was captured after its ACK has been answered
+        # a segment up to `before` was captured after the ACK of it: this ACK does not answer it
         if segments[i].reached > before:
             segment.answered_time = segments[i].time
         i += 1
@@ -109,7 +109,7 @@ def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> 
     sent = peer.highest
     if sent == NEVER:
         sent = own.acknowledged
-    raised = own.edge != NEVER and edge > own.edge and own.edge - sent < segment.peer_mss
+    raised = own.window_edge != NEVER and edge > own.window_edge and own.window_edge - sent < segment.peer_mss
     segment.widens_window = raised and packet.window > own.window
     if segment.pure_ack:
         segment.window_update = raised or segment.acked_bytes <= 0
@@ -117,5 +117,5 @@ def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> 
         segment.duplicate_ack = segment.acked_bytes <= 0 and packet.window == own.window and in_flight
     if edge != NEVER and edge - sent < segment.peer_mss:
         own.short_window_frame = packet.frame
-    own.edge = edge
+    own.window_edge = edge
     own.window = packet.window

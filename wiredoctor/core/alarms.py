@@ -1,4 +1,4 @@
-"""When conversations wake: what time decides happens before the packet that shows that it is over."""
+"""When connections wake: what time decides happens before the packet that shows that it is over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.segment import FOREVER
 
 if TYPE_CHECKING:
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
 
 FEWEST_ALARMS: Final = 1_024
 USUAL_DELAY: Final = 1_000_000_001
@@ -19,20 +19,20 @@ USUAL_DELAY: Final = 1_000_000_001
 
 @mypyc_attr(acyclic=True)
 class Alarm:
-    """The time at which a conversation wakes; of several at a time, the one that was set first comes first."""
+    """The time at which a connection wakes; of several at a time, the one that was set first comes first."""
 
-    def __init__(self, time: i64, number: i64, conversation: Conversation) -> None:
+    def __init__(self, time: i64, number: i64, connection: HttpConnection) -> None:
         self.time: i64 = time
         self.number: i64 = number
-        self.conversation: Conversation = conversation
+        self.connection: HttpConnection = connection
 
     def __lt__(self, other: Alarm) -> bool:
         """Return whether this alarm comes first."""
         return self.time < other.time or (self.time == other.time and self.number < other.number)
 
     def is_due(self) -> bool:
-        """Return whether no earlier alarm replaced this one, and its conversation is not over."""
-        return self.time == self.conversation.wakes_at and not self.conversation.is_over
+        """Return whether no earlier alarm replaced this one, and its connection is not over."""
+        return self.time == self.connection.wakes_at and not self.connection.is_over
 
 
 class Alarms:
@@ -48,16 +48,16 @@ class Alarms:
         self.next: i64 = FOREVER
         self.count: i64 = 0
 
-    def add(self, time: i64, conversation: Conversation) -> None:
-        """Have a conversation woken at `time`."""
+    def add(self, time: i64, connection: HttpConnection) -> None:
+        """Have a connection woken at `time`."""
         if self.pending() >= self.most:
             self.forget()
         self.count += 1
-        alarm = Alarm(time, self.count, conversation)
+        alarm = Alarm(time, self.count, connection)
         queue = self.queue
         end: i64 = len(queue)
         # a longer delay would keep the following ones out of the queue
-        if time <= conversation.clock + USUAL_DELAY and (end == self.queue_first or queue[end - 1].time <= time):
+        if time <= connection.clock + USUAL_DELAY and (end == self.queue_first or queue[end - 1].time <= time):
             queue.append(alarm)
         else:
             heapq.heappush(self.heap, alarm)
@@ -68,8 +68,8 @@ class Alarms:
         """Return how many alarms there are."""
         return len(self.queue) - self.queue_first + len(self.heap)
 
-    def take(self, clock: i64) -> Conversation | None:
-        """Return the conversation of the first alarm that is due by now, and forget the alarm; None if there is none."""
+    def take(self, clock: i64) -> HttpConnection | None:
+        """Return the connection of the first alarm that is due by now, and forget the alarm; None if there is none."""
         queue, heap, first = self.queue, self.heap, self.queue_first
         is_queued = first < len(queue)
         if is_queued and heap:
@@ -88,7 +88,7 @@ class Alarms:
                 self.queue_first = 0
         else:
             heapq.heappop(heap)
-        return alarm.conversation
+        return alarm.connection
 
     def forget(self) -> None:
         """Forget the alarms of connections that are over, and those that an earlier one replaced."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Close, Connection, Side
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FIN, NEVER, RST, Segment
@@ -21,6 +22,8 @@ BY_FIN: Final = 1
 BY_RST: Final = 2
 CLOSES: Final = ("", "fin", "rst")
 """Names of these; the first one of neither."""
+
+SHORTEST_GRACE_PERIOD: Final = 1_000_000_000
 
 
 def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
@@ -44,6 +47,11 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
         closing.rst_offset = segment.offset + packet.length
     if packet.flags & RST or (has_fin(connection.first) and has_fin(connection.second)):
         connection.closed = True
+
+
+def grace_period(first_rtt: i64, second_rtt: i64) -> i64:
+    """Return how long packets may still arrive after a close: two round trips from end to end, and a second at least."""
+    return max(SHORTEST_GRACE_PERIOD, 2 * add_round_trips(first_rtt, second_rtt))
 
 
 def has_fin(side: Side) -> bool:

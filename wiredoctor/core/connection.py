@@ -120,7 +120,7 @@ class Flight:
 
 @mypyc_attr(acyclic=True)
 class Close:
-    """The first FIN and the first RST of a side. `offset` is where it stands in the stream, `ack` what it acknowledges."""
+    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), and where it is in the stream."""
 
     def __init__(self) -> None:
         self.fin_frame: i64 = NEVER
@@ -163,8 +163,9 @@ class Nagle:
     def __init__(self) -> None:
         self.off_since: i64 = NEVER
         self.claim_time: i64 = NEVER
-        """The first claim that is not settled, as in Claim."""
+        """When the first claim that is not settled was made, as Claim.time."""
         self.claim_end: i64 = NEVER
+        """As Claim.end."""
         self.later_claims: list[Claim] | None = None
         """The others; both their times and their ends rise."""
         self.probe_frame: i64 = NEVER
@@ -190,7 +191,7 @@ class Stall:
 
 
 @mypyc_attr(acyclic=True)
-class Closure:
+class ClosedWindow:
     """A window that its receiver closed."""
 
     def __init__(self) -> None:
@@ -208,7 +209,7 @@ class Closure:
 
 @mypyc_attr(acyclic=True)
 class Waits:
-    """What may become a stall of a side, and what speaks against it."""
+    """What few sides need: evidence about Nagle, a run of small segments, a stall, and windows that this side closed."""
 
     def __init__(self) -> None:
         self.nagle: Nagle | None = None
@@ -216,9 +217,9 @@ class Waits:
         self.stall: Stall | None = None
         self.duplicate_acks: i64 = 0
         """Duplicate ACKs of this side since its ACK last advanced."""
-        self.zero_window: Closure | None = None
+        self.zero_window: ClosedWindow | None = None
         """A window of 0 that this side announced."""
-        self.short_window: Closure | None = None
+        self.short_window: ClosedWindow | None = None
         """A window of less than one MSS that it announced."""
 
 
@@ -249,14 +250,16 @@ class Side:
         self.base: i64 = NO_BASE
         """The sequence number before its first byte: that of its SYN."""
         self.sequence: i64 = 0
-        """Offset of its newest sequence number, and of one far from it, which counts once the next packet agrees."""
+        """Offset of its newest sequence number."""
         self.sequence_jump: i64 = NEVER
+        """Offset of a sequence number far from that, which counts once the next packet agrees."""
         self.acknowledgment: i64 = 0
-        """The same of its acknowledgment numbers."""
+        """Offset of its newest acknowledgment number."""
         self.acknowledgment_jump: i64 = NEVER
+        """As `sequence_jump`."""
         self.mss: i64 = mss
         """Longest segment that both SYNs allow, or Ethernet; the time-stamp option still comes off."""
-        self.edge: i64 = NEVER
+        self.window_edge: i64 = NEVER
         """Offset of the peer's stream after the window that this side announced last."""
         self.window: i64 = -1
         """Window field of that announcement."""
@@ -291,8 +294,9 @@ class RepeatedSyn:
         self.last_time: i64 = NEVER
         self.last_has_extras: bool = False
         self.data_rtt_first: i64 = NEVER
-        """Round trips to both sides that data shows, without the handshake."""
+        """Round trip to the first side that data shows, without the handshake."""
         self.data_rtt_second: i64 = NEVER
+        """The same to the second side."""
 
 
 @mypyc_attr(acyclic=True)
@@ -309,14 +313,17 @@ class Handshake:
         """The first SYN-ACK of either side."""
         self.repeated: RepeatedSyn | None = None
         self.first_answer_frame: i64 = NEVER
-        """SYN-ACKs before the client acknowledged anything, the newest SYN before the newest of them, and the first RST."""
+        """The first SYN-ACK before the client acknowledged anything."""
         self.first_answer_time: i64 = NEVER
         self.newest_answer_frame: i64 = NEVER
+        """The newest such SYN-ACK."""
         self.newest_answer_time: i64 = NEVER
         self.answered_syn_frame: i64 = NEVER
+        """The newest SYN before that SYN-ACK."""
         self.answered_syn_time: i64 = NEVER
         self.answered_syn_has_extras: bool = False
         self.refused_frame: i64 = NEVER
+        """The first RST that refuses the SYN."""
         self.refused_time: i64 = NEVER
 
 
@@ -357,7 +364,7 @@ class SecondCopies:
 
 @mypyc_attr(acyclic=True)
 class Connection:
-    """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its conversation."""
+    """A TCP connection; `first` is the side that sent its first packet. Core.end ends the cycle with its HTTP."""
 
     def __init__(self, number: i64, key: bytes) -> None:
         self.addresses: i64 = 0
@@ -404,7 +411,7 @@ class Connection:
         self.more_history: i64 = 0
         self.oddities: Oddities | None = None
         self.copies: SecondCopies | None = None
-        self.conversation: object | None = None
+        self.http: object | None = None
 
     def strip(self) -> None:
         """Drop what only further packets need: tables, alarms and queues may refer to a connection that is over."""

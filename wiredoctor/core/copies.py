@@ -18,6 +18,7 @@ from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
 from wiredoctor.core.recent import IP_ID_AND_OPTIONS, Recent
+from wiredoctor.core.segment import ACK, FIN, RST, SYN
 from wiredoctor.tables import SCRATCH
 
 WITHIN: Final = 100_000_000
@@ -28,10 +29,6 @@ SEARCHED: Final = 1_024
 """Packets of a side that are compared with one: 1 ms of a link with 10 Gbit/s."""
 UNEQUAL: Final = 16
 """A packet with equal numbers and other options counts for so many: reading it takes as long."""
-FIN_SYN_RST_ACK: Final = 0x17
-SYN: Final = 0x02
-RST: Final = 0x04
-ACK: Final = 0x10
 HALF: Final = 1 << 31
 
 
@@ -144,7 +141,7 @@ class Copies:
             return False
         difference = self.difference(first, packet)
         copies = connection.copies
-        is_bare = packet.length == 0 and packet.flags & FIN_SYN_RST_ACK == ACK and not packet.has_timestamps
+        is_bare = packet.length == 0 and packet.flags & (FIN | SYN | RST | ACK) == ACK and not packet.has_timestamps
         if is_bare and difference == 0:
             if packet.ip_id <= 0 or copies is None or not copies.has_data or apart > AT_ONCE:
                 return False

@@ -1,4 +1,8 @@
-"""Which bytes are new, which are missing, and which are sent again."""
+"""Which bytes are new, which are missing, and which are sent again.
+
+A gap here is about sequence numbers alone: bytes that come late fill it whenever they come. How long HTTP waits for missing
+bytes is decided in stream.py.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ def deliver(own: Side, packet: Packet, segment: Segment, met: Met) -> None:
 
 
 def open_gap(own: Side, segment: Segment, met: Met) -> None:
-    """Begin a gap: the bytes before this segment were not seen."""
+    """Begin a gap in the sequence numbers: the bytes before this segment were not captured so far."""
     segment.opens_gap = True
     add_gap(own, Gap(own.highest, segment.offset, False), met)
 
@@ -63,7 +67,10 @@ def forget_gaps(gaps: list[Gap], met: Met) -> None:
 
 
 def fill_gaps(own: Side, segment: Segment, end: i64, payload_end: i64, met: Met) -> None:
-    """End the gaps that a segment from below the highest byte fills, and count its new bytes. The others are sent again."""
+    """End the gaps that a segment below the highest byte fills, and count its new bytes; its other bytes are sent again.
+
+    This has no deadline. If HTTP has given the gap up by now (stream.py), it does not read the late bytes.
+    """
     pieces: list[Piece] = []
     if own.gaps is not None:
         take_from_gaps(own, own.gaps, segment.offset, end, payload_end, pieces)

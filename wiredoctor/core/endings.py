@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
-from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core import reassembly
+from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Side
-from wiredoctor.core.exchanges import SECOND
-from wiredoctor.core.message import AT_CAPTURE_END, BY_FIN, BY_RST, OFF, Exchange
+from wiredoctor.core.message import AT_CAPTURE_END, OFF, Exchange
 from wiredoctor.core.segment import FOREVER, NEVER
-from wiredoctor.core.stream import GAP, PATIENCE, Piece
+from wiredoctor.core.stream import GRACE_PERIOD
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import Conversation
-
-NO_PIECES: Final[list[Piece]] = []
+    from wiredoctor.core.pairing import HttpConnection
 
 
-def watch_close(talk: Conversation, clock: i64) -> None:
-    """Set the deadline at which a FIN or RST decides what is open: a second later, or two round trips."""
+def watch_close(talk: HttpConnection, clock: i64) -> None:
+    """Set the deadline at which a FIN or RST decides what is open: a grace period later."""
     if NEVER < talk.deadline <= clock:
         end_at_deadline(talk, clock)
-    rtt = add_round_trips(talk.connection.first.rtt, talk.connection.second.rtt)
-    talk.deadline = max(talk.deadline, clock + max(SECOND, 2 * rtt))
+    talk.deadline = max(talk.deadline, clock + grace_period(talk.connection.first.rtt, talk.connection.second.rtt))
     talk.wake_at(talk.deadline + 1)
 
 
-def wake(talk: Conversation, clock: i64) -> None:
+def wake(talk: HttpConnection, clock: i64) -> None:
     """Do what the time decides before a packet comes: give up gaps, read what waits, end what was open at a close."""
     talk.wakes_at = NEVER
     while decide_next(talk, clock):
@@ -38,7 +35,7 @@ def wake(talk: Conversation, clock: i64) -> None:
     write_known(talk)
 
 
-def decide_next(talk: Conversation, clock: i64) -> bool:
+def decide_next(talk: HttpConnection, clock: i64) -> bool:
     """Do what was due first, as of then; return False if nothing is due by now."""
     answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
     gap = min(first, second)
@@ -51,23 +48,23 @@ def decide_next(talk: Conversation, clock: i64) -> bool:
         return False
     talk.clock = max(talk.clock, due)
     if due == first:
-        talk.skip_gap(talk.first)
+        reassembly.skip_gap(talk, talk.first)
     elif due == second:
-        talk.skip_gap(talk.second)
+        reassembly.skip_gap(talk, talk.second)
     elif due != answer:
         end_at_deadline(talk, clock)
     if talk.first.held is not None or talk.second.held is not None:
-        talk.resume()
+        reassembly.resume(talk)
     return True
 
 
-def answers_at(talk: Conversation) -> i64:
+def answers_at(talk: HttpConnection) -> i64:
     """Return when the response that waits for its request is read in any case; FOREVER if none waits."""
     server = talk.reader_of(1 - max(talk.client, 0))
-    return server.waits_time + PATIENCE if server.waits else FOREVER
+    return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
-def write_known(talk: Conversation) -> None:
+def write_known(talk: HttpConnection) -> None:
     """Write the rows that the time decides, with the round trips that are known now."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
@@ -75,7 +72,7 @@ def write_known(talk: Conversation) -> None:
     talk.write_closes(rtt_client, rtt_server, False)
 
 
-def close_reason(talk: Conversation, direction: i64, deadline: i64) -> i64:
+def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
     """Return why a direction ended: its FIN, or an RST of either side; -1 if it has not, or not by the deadline."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
@@ -86,7 +83,7 @@ def close_reason(talk: Conversation, direction: i64, deadline: i64) -> i64:
     return BY_RST if peer_close is not None and NEVER < peer_close.rst_time <= deadline else -1
 
 
-def end_at_deadline(talk: Conversation, clock: i64) -> None:
+def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
     """End what was open at a close of the server; a half-close of the client leaves the response open (RFC 9112 section
     9.6)."""
     deadline = talk.deadline
@@ -96,7 +93,7 @@ def end_at_deadline(talk: Conversation, clock: i64) -> None:
         end(talk, AT_CAPTURE_END, deadline, clock)
 
 
-def has_all_before_fin(talk: Conversation, direction: i64) -> bool:
+def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
     """Return whether all bytes before the FIN of a direction were seen, or its receiver has them."""
     close = talk.side_of(direction).close
     reached = talk.reached(direction)
@@ -105,13 +102,13 @@ def has_all_before_fin(talk: Conversation, direction: i64) -> bool:
     return talk.side_of(1 - direction).acknowledged >= close.fin_offset
 
 
-def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None:
+def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End what is open as far as it had begun by the deadline; a direction that was not closed by then stays open, unless
     the deadline is FOREVER: then it ends by `last_reason`."""
     talk.clock = clock
     if is_settled(talk):
         return
-    flush(talk)
+    reassembly.flush(talk)
     write_known(talk)
     client = max(talk.client, 0)
     end_direction(talk, client, last_reason, deadline)
@@ -124,11 +121,11 @@ def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None
     talk.is_forced = False
 
 
-def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline: i64) -> None:
+def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadline: i64) -> None:
     """End what is open in one direction."""
     reason = close_reason(talk, direction, deadline)
     if reason == BY_FIN:
-        skip_tail(talk, direction)
+        reassembly.skip_tail(talk, direction)
     if reason < 0 and deadline == FOREVER:
         reason = last_reason
     reader = talk.reader_of(direction)
@@ -136,14 +133,14 @@ def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline
         reader.close(reason)
 
 
-def is_settled(talk: Conversation) -> bool:
+def is_settled(talk: HttpConnection) -> bool:
     """Return whether nothing is open, and nothing that was sent is missing."""
     if talk.oldest is not None or talk.waiting is not None or talk.doubted is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
 
 
-def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
+def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
     """Return whether a direction has nothing under way, and nothing before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
@@ -153,7 +150,7 @@ def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
     return reader.mode == OFF or close is None or talk.reached(reader.direction) >= close.fin_offset
 
 
-def forget_ended(talk: Conversation) -> None:
+def forget_ended(talk: HttpConnection) -> None:
     """Let only those exchanges wait for a response that are open."""
     exchange = talk.waiting
     talk.waiting = talk.last_waiting = None
@@ -166,74 +163,17 @@ def forget_ended(talk: Conversation) -> None:
         exchange = following
 
 
-def flush(talk: Conversation) -> None:
-    """Give up all gaps and read all that is held: nothing is waited for."""
-    first, second = take_pieces(talk, talk.first), take_pieces(talk, talk.second)
-    talk.is_forced = True
-    i: i64 = 0
-    j: i64 = 0
-    while i < len(first) or j < len(second):
-        if j == len(second) or (i < len(first) and comes_first(talk, first[i], second[j])):
-            talk.read_piece(talk.first, first[i])
-            i += 1
-        else:
-            talk.read_piece(talk.second, second[j])
-            j += 1
-
-
-def give_up_waiting(talk: Conversation, clock: i64) -> None:
+def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
     """Read all that waits, also the beginnings of heads."""
     talk.clock = clock
-    flush(talk)
+    reassembly.flush(talk)
     talk.is_forced = False
     talk.first.give_up_head()
     talk.second.give_up_head()
     write_known(talk)
 
 
-def take_pieces(talk: Conversation, reader: Reader) -> list[Piece]:
-    """Return all that a reader has not read, gaps included, in the order of the stream."""
-    reader.waits = True
-    while reader.waiting is not None:
-        talk.skip_gap(reader)
-    reader.waits = False
-    held = reader.held
-    reader.held = None
-    reader.held_bytes = 0
-    return NO_PIECES if held is None else held
-
-
-def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
-    """Return whether the bytes of direction 0 are read before those of direction 1: in the order of the capture, but those that
-    a response acknowledges before the response."""
-    if talk.client == 0:
-        return first.frame < second.frame or second.ack == NEVER or first.start < second.ack
-    if talk.client == 1:
-        return first.frame < second.frame and first.ack != NEVER and first.ack <= second.start
-    return first.frame < second.frame
-
-
-def skip_tail(talk: Conversation, direction: i64) -> None:
-    """Give up bytes between the last one seen and the FIN."""
-    reader = talk.reader_of(direction)
-    close = talk.side_of(direction).close
-    reached = talk.reached(direction)
-    if close is None or reached == NEVER or reached >= close.fin_offset or reader.mode == OFF:
-        return
-    found = talk.http.range
-    message = reader.message
-    found.at = GAP
-    found.start = found.wire_start = reached
-    found.end = found.wire_end = close.fin_offset
-    found.frame = found.time = 0
-    if message is not None:
-        found.frame, found.time = message.last_frame, message.end_time
-    found.ack = NEVER
-    reader.reached = close.fin_offset
-    reader.read(found)
-
-
-def write_ended(talk: Conversation, deadline: i64, at_capture_end: bool) -> None:
+def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> None:
     """Write both rows of the exchanges that were over by the deadline, in their order."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Closure, Run, Stall
+from wiredoctor.core.connection import ClosedWindow, Run, Stall
 
 
 class Events:
@@ -17,7 +17,7 @@ class Events:
         """The tail loss probe that it answers."""
         self.stall: Stall | None = None
         """The time without progress that it ends, as the first ACK to advance after a retransmission."""
-        self.closure: Closure | None = None
+        self.closure: ClosedWindow | None = None
         """The closed window after which it is the first new data."""
         self.run: Run | None = None
         """The run of small segments that it continues."""

@@ -16,16 +16,14 @@ from wiredoctor import limits
 from wiredoctor.core.connection import NO_BASE, Connection
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import IPV6, WORD, Packet, key_of, reverse
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import ACK, NEVER, SYN
 from wiredoctor.core.unsigned import u16, u32
 from wiredoctor.limits import Met
 
-SYN: Final = 0x02
-SYN_AND_ACK: Final = 0x12
 NEVER_DUE: Final = 1 << 62
 
 BUCKETS: Final = 64
-"""Parts of the connections, as in scan.BUCKETS: a process has whole ones, and open connections are counted in each."""
+"""Parts of the connections: a process has whole ones, and open connections are counted in each."""
 FACTOR_LOW: Final = 0x9E3779B97F4A7C15 & 0x7FFFFF
 FACTOR_HIGH: Final = 0x9E3779B97F4A7C15 >> 23 & 0x7FFFFF
 """Bits 0 to 22 and 23 to 45 of the factor of that product."""
@@ -96,7 +94,7 @@ class Flows:
             connection = connection.next
         if connection is None:
             return self.open(packet)
-        if packet.is_quoted or not (packet.flags & SYN_AND_ACK == SYN or connection.closed):
+        if packet.is_quoted or not (packet.flags & (SYN | ACK) == SYN or connection.closed):
             return connection
         if self.begins_again(connection, packet):
             self.retire(connection)
@@ -111,7 +109,7 @@ class Flows:
 
     def begins_again(self, connection: Connection, packet: Packet) -> bool:
         """Return whether a packet opens a new connection on the ports of this one."""
-        if packet.flags & SYN_AND_ACK == SYN:
+        if packet.flags & (SYN | ACK) == SYN:
             side = connection.first if packet.is_turned == connection.is_turned else connection.second
             if side.base != NO_BASE and side.base != packet.sequence:
                 return True

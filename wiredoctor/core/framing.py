@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from wiredoctor.core.heads import BAD_LENGTH, CHUNKED_LAST, NO_LENGTH, OTHER_LAST, Head
 from wiredoctor.core.message import BROKEN, CHUNKED, LENGTH, NO_BODY, TUNNEL, UNTIL_CLOSE
+from wiredoctor.http import framing
+
+CODES: Final = (NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL, BROKEN)
+assert CODES == (framing.NO_BODY, framing.LENGTH, framing.CHUNKED, framing.UNTIL_CLOSE, framing.TUNNEL, framing.BROKEN)
 
 
 def response_framing(head: Head, length: i64, method: str) -> i64:

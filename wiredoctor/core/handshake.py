@@ -15,19 +15,18 @@ from wiredoctor.core.connection import (
     Side,
     Syn,
 )
+from wiredoctor.core.headers import LARGEST_SHIFT
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
 
-UNANNOUNCED_MSS: Final = 536
-"""If a SYN has no MSS option (RFC 9293 section 3.7.1)."""
-UNANNOUNCED_MSS_IPV6: Final = 1220
-LARGEST_SHIFT: Final = 14
-"""RFC 7323 section 2.3."""
+DEFAULT_MSS: Final = 536
+"""If a SYN has no MSS option (RFC 9293 section 3.7.1): every host takes it."""
+DEFAULT_MSS_IPV6: Final = 1220
 LONGEST_SYN: Final = 1 << 16
 """Bytes. The answer to a SYN acknowledges it and the data that it may carry (RFC 7413): one packet."""
 
 
-def shake_hands(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
+def read_handshake(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Take note of a SYN, or of an RST that may refuse one."""
     if packet.flags & SYN:
         read_syn(own, packet)
@@ -97,7 +96,7 @@ def accepted_size(connection: Connection, receiver: Side) -> i64:
         return ETHERNET_MSS_IPV6 if len(connection.key) > 12 else ETHERNET_MSS
     if syn.mss > 0:
         return syn.mss
-    return UNANNOUNCED_MSS_IPV6 if len(connection.key) > 12 else UNANNOUNCED_MSS
+    return DEFAULT_MSS_IPV6 if len(connection.key) > 12 else DEFAULT_MSS
 
 
 def find_client(connection: Connection, packet: Packet, segment: Segment) -> None:
@@ -158,8 +157,8 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
 
 
 def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
-    """Keep the first RST that acknowledges a SYN and nothing after it: one that does belongs to a connection that came
-    about unseen."""
+    """Keep the first RST that acknowledges a SYN and nothing after it: an RST that acknowledges more belongs to a connection
+    that was established before."""
     if handshake.syn_ack_frame != NEVER:
         return
     repeated = handshake.repeated

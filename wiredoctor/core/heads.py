@@ -82,7 +82,7 @@ class Head:
         self.is_cut: bool = fields.cut
         """A text is longer than what is kept of it."""
         self.code: i64 = -1
-        """Its place among the heads of the rows that are being written; see rows.py."""
+        """Its place among the heads of the rows that are being written; see exchange_rows.HeadCodes."""
         self.batch: i64 = -1
 
     def is_interim(self) -> bool:

@@ -1,6 +1,6 @@
 """What happened on a connection: counts, and a letter per kind of packet when it first happened.
 
-S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G a gap, T retransmission, W zero window.
+S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G ACK of bytes that were not captured, T retransmission, W zero window.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HTTP in the core: packets in, rows of exchanges, closes and faults out, and for each segment the message that it carries.
 
-The way of a packet: `Http.read` finds the conversation of its connection (pairing.py), which hands the new bytes in order
-(stream.py) to the reader of their direction (http1.py, heads.py). Rows are in exchanges.py.
+The way of a packet: `Http.read` finds the HttpConnection of its connection (pairing.py), which hands the new bytes in order
+(stream.py) to the reader of their direction (http1.py, heads.py). Rows are in exchange_rows.py.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from wiredoctor.core import bursts, endings
 from wiredoctor.core.alarms import Alarms
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.exchanges import CLOSE, EXCHANGE, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
+from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, CloseRows, ExchangeRows, FaultRows, HeadCodes, MessageRows
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.keeping import Keeping
 from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import Conversation, clear_unread
+from wiredoctor.core.pairing import HttpConnection, clear_unread
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range
@@ -46,26 +46,26 @@ class Http:
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
         """Read a packet after TCP has described it, and fill in segment.part."""
-        conversation = connection.conversation
-        if conversation is None:
+        talk = connection.http
+        if talk is None:
             if segment.new_bytes == 0:
                 clear_unread(segment.part)
                 return
-            conversation = connection.conversation = Conversation(self, connection)
-        assert isinstance(conversation, Conversation)
-        conversation.read(packet, segment)
+            talk = connection.http = HttpConnection(self, connection)
+        assert isinstance(talk, HttpConnection)
+        talk.read(packet, segment)
         if self.keeping.is_full:
             self.keeping.relieve(packet.clock)
         if packet.flags & (FIN | RST):
-            endings.watch_close(conversation, packet.clock)
+            endings.watch_close(talk, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
         """Do what time decides, before a packet is read or when no packet comes."""
-        conversation = self.alarms.take(clock)
-        while conversation is not None:
-            if not conversation.is_over:
-                endings.wake(conversation, clock)
-            conversation = self.alarms.take(clock)
+        talk = self.alarms.take(clock)
+        while talk is not None:
+            if not talk.is_over:
+                endings.wake(talk, clock)
+            talk = self.alarms.take(clock)
 
     def retire(self, connection: Connection, clock: i64) -> None:
         """End what is open on a connection for which no packet will come any more, and free its state."""
@@ -76,16 +76,16 @@ class Http:
         self.end(connection, AT_CAPTURE_END, clock)
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
-        """End a conversation."""
-        conversation = connection.conversation
-        if conversation is None:
+        """End what is open on a connection, for this reason, and free its state."""
+        talk = connection.http
+        if talk is None:
             return
-        assert isinstance(conversation, Conversation)
-        if NEVER < conversation.deadline <= clock:
-            endings.end_at_deadline(conversation, clock)
-        endings.end(conversation, reason, FOREVER, clock)
+        assert isinstance(talk, HttpConnection)
+        if NEVER < talk.deadline <= clock:
+            endings.end_at_deadline(talk, clock)
+        endings.end(talk, reason, FOREVER, clock)
         if self.bursts is not None:
-            bursts.write_last(self, conversation.first)
-            bursts.write_last(self, conversation.second)
-        conversation.take_apart()
-        self.keeping.forget(conversation)
+            bursts.write_last(self, talk.first)
+            bursts.write_last(self, talk.second)
+        talk.take_apart()
+        self.keeping.forget(talk)

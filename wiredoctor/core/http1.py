@@ -13,14 +13,13 @@ from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.core import chunks, faults, protocols
+from wiredoctor.core.closes import BY_FIN, BY_RST
 from wiredoctor.core.framing import request_framing, response_framing
 from wiredoctor.core.heads import BAD_LENGTH, LF, Head
 from wiredoctor.core.message import (
     AT_CAPTURE_END,
     BODY,
     BROKEN,
-    BY_FIN,
-    BY_RST,
     CHUNK_END,
     CHUNK_SIZE,
     CHUNKED,
@@ -44,14 +43,14 @@ from wiredoctor.core.message import (
 )
 from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER
-from wiredoctor.core.stream import CUT, GAP, PATIENCE, Range, Stream
+from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Range, Stream
 from wiredoctor.http.head import KNOWN_METHODS, find_head_end, may_become_request, may_become_response
 from wiredoctor.http.pieces import pieces_of
 from wiredoctor.http.tls import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.core.bursts import Burst
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
 """First bytes of a head with a known method, or of a status line."""
@@ -67,9 +66,9 @@ class Reader(Stream):
     request is not there, or with the bytes after a request for another protocol.
     """
 
-    def __init__(self, conversation: Conversation | None, direction: i64) -> None:
+    def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
         super().__init__()
-        self.conversation: Conversation | None = conversation
+        self.connection: HttpConnection | None = connection
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
@@ -77,11 +76,13 @@ class Reader(Stream):
         self.announced: Exchange | None = None
         """An exchange with an incomplete request head, which the server answers."""
         self.previous: Exchange | None = None
-        """The exchange of the message that ended at `previous_end`, and that message if it is an interim response."""
+        """The exchange of the message that ended at `previous_end`."""
         self.previous_interim: Message | None = None
+        """That message if it is an interim response."""
         self.first: Message | None = None
-        """The first and the newest message of the packet in hand."""
+        """The first message of the packet in hand."""
         self.newest: Message | None = None
+        """The newest message of the packet in hand."""
         self.dropped: Partial | None = None
         """What looked like the beginning of a head until the packet in hand."""
         self.burst: Burst | None = None
@@ -111,16 +112,17 @@ class Reader(Stream):
         self.packet_end: i64 = NEVER
         """Offset after the packet in hand."""
         self.waits_ack: i64 = NEVER
-        """ACK number and time of the response that waits."""
+        """ACK number of the response that waits."""
         self.waits_time: i64 = NEVER
+        """Its time."""
         self.burst_message: i64 = NEVER
         """The message of its newest packet with body."""
 
-    def talk(self) -> Conversation:
-        """Return the conversation of both directions."""
-        conversation = self.conversation
-        assert conversation is not None
-        return conversation
+    def talk(self) -> HttpConnection:
+        """Return the HTTP of both directions."""
+        connection = self.connection
+        assert connection is not None
+        return connection
 
     def read(self, found: Range) -> None:
         """Read a range, up to its end or until the reader has to wait for the peer."""
@@ -311,7 +313,7 @@ class Reader(Stream):
             return False
         self.waits = True
         self.waits_ack, self.waits_time = ack, time
-        talk.wake_at(time + PATIENCE)
+        talk.wake_at(time + GRACE_PERIOD)
         return True
 
     def note_message(self, message: Message) -> None:
@@ -614,7 +616,7 @@ class Reader(Stream):
 
 
 GONE: Final = Reader(None, 0)
-"""Both readers of a conversation that is over."""
+"""Both readers of a connection that is over."""
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:

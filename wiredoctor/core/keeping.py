@@ -16,13 +16,13 @@ from wiredoctor.core.flows import BUCKETS, bucket
 from wiredoctor.limits import Met
 
 if TYPE_CHECKING:
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.core.stream import Piece
 
 PIECE: Final = 200
 """Bytes of memory that a range takes besides its content."""
 LISTED: Final = 2_000
-"""The same of a conversation that keeps anything."""
+"""The same of a connection that keeps anything."""
 
 
 class Keeping:
@@ -32,16 +32,16 @@ class Keeping:
         self.met: Met = met
         self.most: i64 = max(limits.KEPT.value // BUCKETS, 1)
         self.bytes: list[int] = [0] * BUCKETS
-        self.conversations: list[dict[int, Conversation]] = []
+        self.connections: list[dict[int, HttpConnection]] = []
         """Of each part those that keep bytes, the one that began to keep them first in front."""
         for _ in range(BUCKETS):
-            self.conversations.append({})
+            self.connections.append({})
         self.is_full: bool = False
 
-    def add(self, talk: Conversation, size: i64) -> None:
-        """Count bytes that a conversation keeps from now on."""
+    def add(self, talk: HttpConnection, size: i64) -> None:
+        """Count bytes that a connection keeps from now on."""
         part = bucket(talk.connection.key)
-        keeping = self.conversations[part]
+        keeping = self.connections[part]
         if talk.number not in keeping:
             keeping[talk.number] = talk
             talk.is_kept = True
@@ -51,10 +51,10 @@ class Keeping:
         if total > self.most:
             self.is_full = True
 
-    def forget(self, talk: Conversation) -> None:
-        """Forget a conversation that is over."""
+    def forget(self, talk: HttpConnection) -> None:
+        """Forget a connection that is over."""
         if talk.is_kept:
-            self.conversations[bucket(talk.connection.key)].pop(talk.number, None)
+            self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
         """Count the bytes of full parts again, and read what has waited longest until a quarter of each is free."""
@@ -64,10 +64,10 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Do so for one part, and return its bytes."""
-        left: dict[int, Conversation] = {}
+        """Count the bytes of a part again, read what has waited longest until a quarter is free, and return the bytes left."""
+        left: dict[int, HttpConnection] = {}
         total: i64 = 0
-        for number, talk in self.conversations[part].items():
+        for number, talk in self.connections[part].items():
             size = count_kept(talk)
             if size > 0:
                 left[number] = talk
@@ -80,12 +80,12 @@ class Keeping:
             endings.give_up_waiting(talk, clock)
             del left[talk.number]
             self.met.add(limits.KEPT)
-        self.conversations[part] = left
+        self.connections[part] = left
         return total
 
 
-def count_kept(talk: Conversation) -> i64:
-    """Return the bytes that a conversation keeps; 0 if it keeps nothing."""
+def count_kept(talk: HttpConnection) -> i64:
+    """Return the bytes that a connection keeps; 0 if it keeps nothing."""
     total: i64 = 0
     for reader in (talk.first, talk.second):
         if reader.waiting is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from wiredoctor.core.connection import Connection
-from wiredoctor.core.connections import ConnectionRows
+from wiredoctor.core.connection_rows import ConnectionRows
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import CapturePlaces, Datagrams
@@ -14,7 +14,7 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import Conversation, clear_unread
+from wiredoctor.core.pairing import HttpConnection, clear_unread
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER
@@ -111,8 +111,8 @@ class Core:
         """Write the row of a connection that is over; one that was only quoted has none."""
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):
             return
-        content = connection.conversation
-        assert content is None or isinstance(content, Conversation)
+        content = connection.http
+        assert content is None or isinstance(content, HttpConnection)
         self.connections.write(connection, i64(-1) if content is None else content.client, content, clock)
-        connection.conversation = None
+        connection.http = None
         connection.strip()

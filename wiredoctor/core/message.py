@@ -23,12 +23,10 @@ BROKEN: Final = 5
 """The framing is contradictory or unreadable: the end of the message is unknown."""
 
 COMPLETE: Final = 0
-BY_FIN: Final = 1
-BY_RST: Final = 2
 ERROR: Final = 3
 IN_GAP: Final = 4
 AT_CAPTURE_END: Final = 5
-"""Why a message ended: indices of tables.END_REASONS."""
+"""Why a message ended: indices of tables.END_REASONS; 1 and 2 are BY_FIN and BY_RST of closes.py."""
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -121,7 +119,7 @@ class Interim:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class Exchange:
-    """A request and its responses. It is final when the request and the final response have ended."""
+    """A request and its responses."""
 
     def __init__(self, index: i64) -> None:
         self.index: i64 = index
@@ -133,28 +131,37 @@ class Exchange:
         self.interim: Interim | None = None
         self.upgraded: bool = False
         self.began_frame: i64 = NEVER
-        """Packet and time of the first byte of its first message."""
+        """The packet with the first byte of its first message."""
         self.began: i64 = NEVER
+        """Its time."""
         self.rtt_client: i64 = NEVER
-        """Round trips that were known before that packet."""
+        """Round trip to the client that was known before that packet."""
         self.rtt_server: i64 = NEVER
+        """The same to the server."""
         self.final_frame: i64 = NEVER
         """The packet that showed that nothing can be added, if it is none of its own."""
         self.known: i64 = 0
-        """What is known of the connection as of its end, as find_known returns it, and the time of that; set with its row of
-        `exchanges`."""
+        """What was known of the connection at its end, as find_known returns it; set with its row of `exchanges`."""
         self.known_rtt_client: i64 = NEVER
+        """Round trip to the client that was known then."""
         self.known_rtt_server: i64 = NEVER
+        """The same to the server."""
         self.final_at: i64 = NEVER
+        """When that was."""
         self.previous_end: i64 = NEVER
-        """The exchanges before it: when they had ended, where the last response ended in the server's stream, and whether
-        that announced the close."""
+        """When the exchanges before it had ended."""
         self.previous_end_offset: i64 = NEVER
+        """Where the last response before it ended in the server's stream."""
         self.previous_close: bool = False
+        """Whether that response announced the close."""
         self.next: Exchange | None = None
         """The next exchange of the connection."""
         self.next_waiting: Exchange | None = None
         """The next one that waits for its response."""
+
+    def is_final(self) -> bool:
+        """Return whether nothing can be added: the request and the final response have ended."""
+        return self.request_done and self.response_done
 
     def has_seen(self, ack: i64) -> bool:
         """Return whether the server had seen the request when it acknowledged `ack`; an unknown ACK counts as yes."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
+from wiredoctor.core import reassembly
 from wiredoctor.core.bursts import describe_body
 from wiredoctor.core.connection import Connection, Side
-from wiredoctor.core.connections import hash_endpoint
-from wiredoctor.core.exchanges import find_known
+from wiredoctor.core.connection_rows import hash_endpoint
+from wiredoctor.core.exchange_rows import find_known
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.http1 import GONE, Reader, message_id
 from wiredoctor.core.message import (
@@ -31,7 +32,7 @@ from wiredoctor.core.message import (
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.protocols import HTTP, UNKNOWN, Cuts
 from wiredoctor.core.segment import NEVER, MessagePart, Segment
-from wiredoctor.core.stream import CUT, PATIENCE, Piece, Range
+from wiredoctor.core.stream import GRACE_PERIOD
 from wiredoctor.http.tls import SILENT, Told
 from wiredoctor.http.tls import Handshake as TlsHandshake
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @mypyc_attr(acyclic=True)
-class Conversation:
+class HttpConnection:
     """HTTP on one connection. `client` is the direction of the requests, -1 until a head was read. `take_apart` ends cycles."""
 
     def __init__(self, http: Http, connection: Connection) -> None:
@@ -52,8 +53,9 @@ class Conversation:
         self.unwritten: Exchange | None = None
         """The first of them without a row of `exchanges`."""
         self.waiting: Exchange | None = None
-        """The first exchange without a final response, and the last one."""
+        """The first exchange without a final response."""
         self.last_waiting: Exchange | None = None
+        """The last one."""
         self.doubted: list[Fault] | None = None
         """Faults of requests, until a response shows that this is HTTP."""
         self.cuts: Cuts | None = None
@@ -73,17 +75,20 @@ class Conversation:
         """Nothing is waited for."""
         self.has_too_many_requests: bool = False
         self.previous_close: bool = False
-        """The exchange before the next one to be written: whether its response announced the close, when it ended, and where
-        its response ended in the server's stream."""
+        """Whether the response of the exchange that was written last announced the close."""
         self.previous_end: i64 = NEVER
+        """When that exchange ended."""
         self.previous_end_offset: i64 = NEVER
+        """Where its response ended in the server's stream."""
         self.unanswered: i64 = 0
+        """Exchanges without a final response: those from `waiting` on."""
         self.outstanding: i64 = 0
         """Requests that have ended while their responses have not."""
         self.clock: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """Round trips that were known before the message that begins."""
+        """Round trip to the sender of the message that begins, known before it."""
         self.rtt_peer: i64 = NEVER
+        """Round trip to its receiver."""
         self.gap_time: i64 = NEVER
         """Since then it is known that the capture lacks a head, or chunk framing."""
         self.endpoint: i64 = 0
@@ -126,9 +131,9 @@ class Conversation:
         if segment.new_bytes > 0 and reader.mode != OFF:
             reader.packet_end = segment.offset + packet.length
             reader.first = reader.newest = reader.message
-            in_order = self.read_bytes(reader, own, packet, segment)
+            in_order = reassembly.read_new_bytes(self, reader, own, packet, segment)
             if self.first.held is not None or self.second.held is not None:
-                self.resume()
+                reassembly.resume(self)
             if in_order:
                 self.describe(reader, segment, part)
         previous = own.previous
@@ -147,143 +152,7 @@ class Conversation:
         awaited = self.peer_of(reader)
         if awaited.waiting is not None:
             awaited.waiting.acknowledge(own.acknowledged, self.clock)
-            self.wake_for_gap(awaited)
-
-    def read_bytes(self, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
-        """Hand the new bytes of a packet to their reader, in order; return whether everything before them was there."""
-        begin = segment.new_start
-        if reader.reached == NEVER:
-            reader.reached = begin
-            if own.syn_frame != NEVER:
-                reader.reached = 0
-        if segment.pieces is not None:
-            in_order = True
-            for piece in segment.pieces:
-                in_order = self.add(reader, packet, segment, piece.start, piece.end) and in_order
-            return in_order
-        return self.add(reader, packet, segment, begin, begin + segment.new_bytes)
-
-    def add(self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
-        """Add new bytes of a packet to the stream, captured or not; return whether everything before them was there."""
-        there = segment.offset + packet.captured
-        in_order = True
-        if start < there < end:
-            in_order = self.add_range(reader, packet, segment, start, there, True)
-            start = there
-        return self.add_range(reader, packet, segment, start, end, end <= there) and in_order
-
-    def add_range(
-        self, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
-    ) -> bool:  # fmt: skip
-        """Add new bytes of which all or none were captured: read them if they are in order, or keep them."""
-        found = self.http.range
-        if start < reader.reached:
-            start = reader.reached
-            if start >= end:
-                return False
-        point(found, packet, segment, start, end)
-        if not is_captured:
-            found.at = CUT
-        if start == reader.reached:
-            reader.reached = end
-            self.hand_on(reader, found)
-            if reader.waiting is not None:
-                self.drain(reader)
-            return True
-        piece = Piece(found, start, end, not reader.jumps_to(end))
-        reader.insert(piece, self.side_of(1 - reader.direction).acknowledged, self.clock)
-        self.http.keeping.add(self, len(piece.data))
-        limit = reader.limit_of_gap()
-        if limit is not None:
-            if reader.mode != OFF:
-                self.http.met.add(limit)
-            self.skip_gap(reader)
-        self.wake_for_gap(reader)
-        return False
-
-    def hand_on(self, reader: Reader, found: Range) -> None:
-        """Let a reader read a range in order, or hold it while the reader waits."""
-        if reader.waits or reader.held is not None:
-            self.hold(reader, found, found.start)
-            return
-        reader.read(found)
-        if reader.waits and reader.pos < found.end:
-            self.hold(reader, found, max(reader.pos, found.start))
-
-    def hold(self, reader: Reader, found: Range, start: i64) -> None:
-        """Keep a range from `start` on until its reader goes on."""
-        reader.hold(found, start)
-        self.http.keeping.add(self, found.end - start if found.at >= 0 else 0)
-
-    def drain(self, reader: Reader) -> None:
-        """Read what is in order now."""
-        found = self.http.range
-        while reader.waiting is not None and reader.next_piece(found):
-            self.hand_on(reader, found)
-
-    def skip_gap(self, reader: Reader) -> None:
-        """Give up the first gap of a direction."""
-        found = self.http.range
-        reader.skip_gap(found)
-        self.hand_on(reader, found)
-        self.drain(reader)
-
-    def wake_for_gap(self, reader: Reader) -> None:
-        """See that a gap ends in time if nothing fills it."""
-        waiting = reader.waiting
-        if waiting is not None:
-            since = waiting.acknowledged_at()
-            if since != NEVER:
-                self.wake_at(since + PATIENCE)
-
-    def resume(self) -> None:
-        """Let readers that wait go on, the client's first, as far as they get."""
-        client = self.reader_of(max(self.client, 0))
-        server = self.peer_of(client)
-        goes_on = True
-        while goes_on:
-            goes_on = not client.waits and self.read_held(client)
-            if server.held is not None and self.may_go_on(server) and self.read_held(server):
-                goes_on = True
-
-    def may_go_on(self, server: Reader) -> bool:
-        """Return whether the response that waits may be read now."""
-        held = server.held
-        if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
-            self.is_forced = True
-        if not self.may_answer(server.waits_ack, server.waits_time):
-            return False
-        server.waits = False
-        return True
-
-    def read_held(self, reader: Reader) -> bool:
-        """Read what a reader held until it waits again; return whether it got further."""
-        held = reader.held
-        if held is None:
-            return False
-        count: i64 = len(held)
-        done: i64 = 0
-        begin = reader.pos
-        while done < count and not reader.waits:
-            piece = held[done]
-            self.read_piece(reader, piece)
-            if reader.waits and reader.pos < piece.end:
-                break
-            reader.held_bytes -= piece.end - piece.start
-            done += 1
-        if reader.mode == OFF or done == count:
-            reader.held = None
-            reader.held_bytes = 0
-        elif done > 0:
-            reader.held = held[done:]
-        self.is_forced = False
-        return done > 0 or reader.pos != begin
-
-    def read_piece(self, reader: Reader, piece: Piece) -> None:
-        """Let a reader go on with a range that was kept."""
-        found = self.http.range
-        piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
-        reader.read(found)
+            reassembly.wake_for_gap(self, awaited)
 
     # segments
 
@@ -456,7 +325,7 @@ class Conversation:
             return True
         asking = self.reader_of(self.client)
         reached = self.reached(self.client)
-        if reached == NEVER or self.clock - time >= PATIENCE:
+        if reached == NEVER or self.clock - time >= GRACE_PERIOD:
             return True
         if asking.held is not None and asking.pos < ack:
             return False
@@ -538,7 +407,7 @@ class Conversation:
     def write_finished(self, segment: Segment) -> None:
         """Write rows of exchanges that are final, and of closes that the next exchange decides."""
         oldest, exchange = self.oldest, self.unwritten
-        is_final = exchange is not None and exchange.request_done and exchange.response_done
+        is_final = exchange is not None and exchange.is_final()
         if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
             return
         is_client = segment.direction == self.client
@@ -550,7 +419,7 @@ class Conversation:
     def write_final(self, rtt_client: i64, rtt_server: i64) -> None:
         """Write the exchanges that are final, in their order."""
         exchange = self.unwritten
-        while exchange is not None and exchange.request_done and exchange.response_done:
+        while exchange is not None and exchange.is_final():
             self.write_exchange(exchange, exchange.last_frame(), rtt_client, rtt_server)
             exchange = exchange.next
         self.unwritten = exchange
@@ -630,16 +499,3 @@ def clear_unread(part: MessagePart) -> None:
     clear(part)
     part.http = False
     part.is_incomplete = True
-
-
-def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) -> None:
-    """Let a range be the bytes [start, end) of a packet."""
-    found.block = packet.block
-    found.at = packet.payload + start - segment.offset
-    found.start = found.wire_start = start
-    found.end = found.wire_end = end
-    found.frame = packet.frame
-    found.time = packet.time
-    found.ack = segment.ack
-    found.rtt_own = segment.rtt_own
-    found.rtt_peer = segment.rtt_peer

@@ -13,7 +13,7 @@ from wiredoctor.http.tls import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
 
 UNKNOWN: Final = 0
 HTTP: Final = 1
@@ -31,7 +31,7 @@ class Cuts:
         self.time: i64 = NEVER
 
 
-def recognize(talk: Conversation, reader: Reader, data: bytes) -> None:
+def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
     """Recognize another protocol by the first payload of a direction."""
     if talk.client >= 0:
         return
@@ -47,7 +47,7 @@ def recognize(talk: Conversation, reader: Reader, data: bytes) -> None:
     reader.mode = OFF
 
 
-def begin_tls(talk: Conversation, reader: Reader, data: bytes) -> bool:
+def begin_tls(talk: HttpConnection, reader: Reader, data: bytes) -> bool:
     """Read the first bytes of a TLS handshake; return whether more are wanted."""
     if talk.tls is None:
         if data[0] != HANDSHAKE:
@@ -58,13 +58,13 @@ def begin_tls(talk: Conversation, reader: Reader, data: bytes) -> bool:
     return wants_more
 
 
-def continue_tls(talk: Conversation, reader: Reader, data: bytes) -> None:
+def continue_tls(talk: HttpConnection, reader: Reader, data: bytes) -> None:
     """Read more of a TLS handshake; no bytes if the capture lacks them."""
     if talk.tls is None or not data or not talk.tls.sides[reader.direction].add(data):
         reader.mode = OFF
 
 
-def note_cut(talk: Conversation, frame: i64, time: i64) -> None:
+def note_cut(talk: HttpConnection, frame: i64, time: i64) -> None:
     """Note that the snap length cut a packet where a head or chunk framing was."""
     cuts = talk.cuts
     if cuts is None:

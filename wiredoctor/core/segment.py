@@ -29,6 +29,7 @@ class MessagePart:
         self.http: bool = False
         """The connection has carried HTTP so far."""
         self.message: i64 = NEVER
+        """The message of its first byte."""
         self.last_message: i64 = NEVER
         """The message of its last byte."""
         self.exchange: i64 = -1
@@ -77,15 +78,16 @@ class Segment:
         self.acked_bytes: i64 = 0
         self.acked_unseen: i64 = 0
         self.answered_time: i64 = NEVER
-        """When the newest segment was seen that it acknowledges first."""
+        """When the newest segment was captured that it newly acknowledges."""
         self.ack_delay: i64 = NEVER
         self.rtt_own: i64 = NEVER
         self.rtt_peer: i64 = NEVER
         self.in_flight_before: i64 = 0
         self.window_room: i64 = NEVER
         self.mss: i64 = 0
-        """Longest segment of its sender, and of the peer."""
+        """Longest segment of its sender, less the time-stamp option."""
         self.peer_mss: i64 = 0
+        """The same of the peer."""
         self.full: bool = False
         self.is_even: bool = False
         """No super-segment with a small end."""

@@ -12,20 +12,18 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.connection import Connection, Previous, Side
-from wiredoctor.core.handshake import accepted_size, segment_size
+from wiredoctor.core.handshake import DEFAULT_MSS, DEFAULT_MSS_IPV6, accepted_size, segment_size
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
 
 AT_ONCE: Final = MILLISECOND
 """More data this soon was ready when the segment before left: that was cut by its size, not by a write."""
 OCCURRENCES: Final = 3
-SMALLEST_PATH_MSS: Final = 536
-"""What every host takes (RFC 9293 section 3.7.1): no path asks for less."""
-SMALLEST_PATH_MSS_IPV6: Final = 1220
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set what is in flight, as seen at the capture point, and the room in the window that the peer announced last."""
+    """Set what is in flight at the capture point, the room in the window that the peer announced last, and this packet's window,
+    scaled."""
     before, start = segment.highest_before, segment.offset
     segment.in_flight_before = 0
     segment.window_room = NEVER
@@ -36,8 +34,8 @@ def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> N
         if acknowledged == NEVER:
             acknowledged = min(segment.offset, 0)
         segment.in_flight_before = max(before - acknowledged, 0)
-    if peer.edge != NEVER:
-        segment.window_room = max(peer.edge - start, 0)
+    if peer.window_edge != NEVER:
+        segment.window_room = max(peer.window_edge - start, 0)
     if packet.flags & SYN:
         segment.window = packet.window
     elif packet.flags & ACK and own.syn is not None and own.syn.scale >= 0:
@@ -45,7 +43,7 @@ def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> N
 
 
 def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Set whether a segment is full or small. One that fills the receiver's window is neither small nor held back."""
+    """Set whether a segment is full, small or a pure ACK. One that fills the receiver's window is neither small nor held back."""
     length = packet.length
     mss = segment_size(own.mss, connection, packet)
     segment.mss = mss
@@ -70,9 +68,10 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
 
 def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
     """Count how often the longest segment of a side seems to be cut by its path. The message must be known by now."""
-    least: i64 = SMALLEST_PATH_MSS
+    # every host takes segments of the default MSS: no path asks for less
+    least: i64 = DEFAULT_MSS
     if len(connection.key) > 12:
-        least = SMALLEST_PATH_MSS_IPV6
+        least = DEFAULT_MSS_IPV6
     data = own.previous
     if data is None:
         own.previous = data = Previous()

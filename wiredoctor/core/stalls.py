@@ -1,6 +1,8 @@
-"""The rows of `releases`, `recoveries`, `closures` and `runs`: segments that may have waited, and for what.
+"""The rows of `releases`, `recoveries`, `closures` and `runs`: the event tables of TCP, and which segments may have waited.
 
-Only what one segment and its neighbors prove is decided here, and that it lies within the cutoffs. Rules judge the rest.
+Most events are decided elsewhere (recoveries.py, closed_windows.py, runs.py, nagle.py) and only written here, if they lie within
+the cutoffs. `find_release` decides here what one segment and its neighbors show: whether it may have waited, for an ACK or for a
+probe timer. Rules judge the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from mypy_extensions import i64
 from wiredoctor.core import sizes
 from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.connection import Connection, Previous, Side
-from wiredoctor.core.connections import hash_endpoint, is_server_second, sender_role
+from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import NOT_CAPTURED, Packet

@@ -13,8 +13,8 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core import (
     acks,
+    closed_windows,
     closes,
-    closures,
     conflicts,
     delivery,
     flight,
@@ -32,7 +32,7 @@ from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import FIN, NEVER, PSH, RST, SYN, Segment
-from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.stalls import Stalls
 from wiredoctor.limits import Met
 
@@ -60,7 +60,13 @@ class Story:
         self.next_forgetting: i64 = FORGET_EVERY
 
     def follow(self, connection: Connection, packet: Packet) -> None:
-        """Set what the past of a connection says about a packet."""
+        """Set what the past of a connection says about a packet: a field of `segment` for each answer.
+
+        number: where is it in its stream, and what does it acknowledge? read_syn, agree, find_client: what do SYNs set?
+        deliver: which bytes are new? see_acknowledged: did the capture miss segments? acknowledge: what is newly acknowledged,
+        how late? measure_flight: what is in flight, how large is the window? recognize_retransmission: was it sent before?
+        measure_size: is it full, small, a pure ACK? announce_window: is it a window update, a duplicate ACK? close: FIN, RST.
+        """
         if packet.frame > self.next_forgetting:
             self.forget(packet.frame)
         segment = self.segment
@@ -79,7 +85,7 @@ class Story:
         connection.last_clock = packet.clock
         numbers.number(own, peer, packet, segment)
         if packet.flags & (SYN | RST):
-            handshake.shake_hands(connection, own, packet, segment)
+            handshake.read_handshake(connection, own, packet, segment)
         delivery.deliver(own, packet, segment, self.met)
         delivery.see_acknowledged(connection, peer, packet, segment, self.met)
         acks.acknowledge(connection, own, peer, packet, segment, self.most_unacknowledged)
@@ -98,7 +104,12 @@ class Story:
         self.next_forgetting = newest + FORGET_EVERY
 
     def settle(self, connection: Connection, packet: Packet) -> None:
-        """Write the events that a packet completes, and keep what it is to those after it."""
+        """Write the events that a packet completes, and keep what later packets need of it.
+
+        prove: is Nagle off, is it a tail loss probe? find_stalls: does it end a stall, a closed window, a run of small segments?
+        count: packets, bytes, history. compare_copies: do retransmissions differ? learn_path_mss: how long are full segments?
+        stalls.write: did it wait, for an ACK or a timer? recorder.write: its row of `segments`, if wanted.
+        """
         segment = self.segment
         if segment.direction == 0:
             own, peer = connection.first, connection.second
@@ -157,9 +168,9 @@ class Story:
         connection.end = packet.time
         events.closure = None
         if peer.waits is not None:
-            events.closure = closures.take_closure(own, peer.waits, packet, segment)
-            closures.count_window_probe(peer.waits, packet, segment)
-        closures.follow_window(own, packet, segment, cutoffs.min_closed_window)
+            events.closure = closed_windows.take_closed_window(own, peer.waits, packet, segment)
+            closed_windows.count_window_probe(peer.waits, packet, segment)
+        closed_windows.follow_window(own, packet, segment, cutoffs.min_closed_window)
         events.run = None
         if segment.small_start:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval)

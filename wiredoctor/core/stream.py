@@ -2,6 +2,9 @@
 
 A range has two kinds of offsets. `start` and `end` count what the reader reads, its content; `wire_start` and `wire_end` count
 the TCP stream, with which ACK numbers compare. Over plain TCP they are equal.
+
+A gap here is what HTTP waits for. It ends when its bytes come, or when they are waited for no longer: then HTTP reads on after
+it. Which bytes TCP counts as new does not depend on that (delivery.py).
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ CUT: Final = -2
 BODY_ONLY: Final = -3
 """Bytes of a body that waited: they were captured, and nobody reads them."""
 
-PATIENCE: Final = 1_000_000_000
-"""A gap that the receiver has acknowledged is given up after this time: the packet may have been captured late, not later."""
+GRACE_PERIOD: Final = 1_000_000_000
+"""Grace period in which a packet that was captured late still counts. For bytes that the receiver has acknowledged, HTTP waits
+this long (`Stream.gap_ends_at`); a response waits as long for the request that it acknowledges (`HttpConnection.may_answer`)."""
 
 
 class Range:
@@ -39,8 +43,9 @@ class Range:
         self.time: i64 = 0
         self.ack: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """Round trips to its sender and to the peer that were known before its packet."""
+        """Round trip to its sender that was known before its packet."""
         self.rtt_peer: i64 = NEVER
+        """Round trip to the peer that was known then."""
 
     def wire(self, offset: i64) -> i64:
         """Return where the content at `offset` lies in the TCP stream."""
@@ -117,7 +122,7 @@ class Waiting:
         self.times.append(clock)
 
     def acknowledged_at(self) -> i64:
-        """Return since when the first gap is acknowledged and has bytes after it; NEVER while it is not."""
+        """Return when the first gap was both acknowledged and followed by captured bytes; NEVER while it is not acknowledged."""
         first = self.pieces[0]
         low: i64 = 0
         high: i64 = len(self.acks)
@@ -171,12 +176,13 @@ class Stream:
         return limits.BEHIND if count > limits.BEHIND.value else None
 
     def gap_ends_at(self) -> i64:
-        """Return when the first gap is given up, FOREVER if nothing but the end does: where a gap ends without its bytes."""
+        """Return when HTTP stops waiting for the first gap: a grace period after it was acknowledged. FOREVER while it is not, or
+        if there is none."""
         waiting = self.waiting
         if waiting is None:
             return FOREVER
         since = waiting.acknowledged_at()
-        return FOREVER if since == NEVER else since + PATIENCE
+        return FOREVER if since == NEVER else since + GRACE_PERIOD
 
     def skip_gap(self, found: Range) -> None:
         """Give up the first gap: put it into a range, as of the packet after it."""

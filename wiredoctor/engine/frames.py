@@ -12,7 +12,7 @@ import polars as pl
 from wiredoctor.batches import Batch, Kind, Maker, series, take_cells
 from wiredoctor.core.bursts import APPLICATION
 from wiredoctor.core.bursts import COLUMNS as BURST
-from wiredoctor.core.exchanges import CLOSE, EXCHANGE, MESSAGE_ROW, ExchangeRows, Extra, MessageRows
+from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, ExchangeRows, Extra, MessageRows
 from wiredoctor.core.heads import Head
 from wiredoctor.core.rows import Rows
 from wiredoctor.tables import (

@@ -127,7 +127,7 @@ class GrowingCapture:
             os.close(parts.pop(0).file)
 
     def skip(self, least: int) -> int:
-        """Go on with the first file that begins at this offset or after it; return how many bytes nobody will have read."""
+        """Go on with the first file that begins at this offset or after it; return the bytes skipped."""
         begin = min((part.begin for part in self._stream.parts if part.begin >= least), default=0)
         skipped = max(begin - self.records.position, 0)
         if skipped:

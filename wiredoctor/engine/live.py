@@ -8,7 +8,7 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.batches import Batch, View
-from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis

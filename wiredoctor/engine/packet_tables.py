@@ -9,7 +9,7 @@ import polars as pl
 
 from wiredoctor.core.recorder import RECORDS, PacketRecorder
 from wiredoctor.core.rows import Rows
-from wiredoctor.core.segments import PIECES, SegmentRecorder
+from wiredoctor.core.segment_rows import PIECES, SegmentRecorder
 from wiredoctor.tables import Array, Table
 
 SEGMENTS_AT_ONCE = 32_768

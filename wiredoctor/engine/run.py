@@ -21,7 +21,7 @@ from wiredoctor.core.flows import Share
 from wiredoctor.core.loop import Core
 from wiredoctor.core.reasons import count_encapsulations, in_words
 from wiredoctor.core.records import Records
-from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.wifi import AGGREGATES
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
@@ -36,7 +36,7 @@ from wiredoctor.waiting import Found, Waiting
 Progress = Callable[[float], None]
 
 STEP = 1_000
-"""Packets after which it is looked how many rows wait for the rules."""
+"""Packets between two checks of how many rows wait for the rules."""
 
 ROWS_AT_ONCE = 1 << 15
 """Exchanges whose rows are handed to the rules before the batch ends."""
@@ -65,7 +65,7 @@ class Analysis:
         self.records = records
         self.core = Core(self.records, core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
         self.is_first = share is None or share.number == 0
-        """Report what belongs to no connection."""
+        """Whether this process reports what belongs to no connection: one of them does."""
         if "segments" in wanted:
             self.core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
 

@@ -16,7 +16,7 @@ from wiredoctor import __version__
 from wiredoctor.batches import View
 from wiredoctor.core.loop import Core
 from wiredoctor.core.recorder import PacketRecorder, Selection
-from wiredoctor.core.segments import SegmentRecorder
+from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.decode.sack import sack_blocks
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records

@@ -9,7 +9,7 @@ import polars as pl
 
 from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
 from wiredoctor.core.closes import CLOSED_BY, CLOSES
-from wiredoctor.core.connections import NUMBERS, ConnectionRows
+from wiredoctor.core.connection_rows import NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
@@ -39,7 +39,7 @@ from wiredoctor.tables import CLOSES as CLOSES_TABLE
 Tables = dict[str, pl.DataFrame | View]
 
 _PROTOCOLS = ("unknown", "http", "tls", "http2")
-"""In the order of pairing.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2."""
+"""In the order of protocols.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2."""
 
 
 def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:

@@ -1,4 +1,4 @@
-"""What may still change of a connection, and which of its exchanges are answered though they have no row of `closes`."""
+"""What may still change on a connection, and which of its exchanges are answered although they have no row of `closes` yet."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from wiredoctor.batches import View
-from wiredoctor.core.connection import Closure, Connection, Side, Waits
-from wiredoctor.core.connections import ConnectionRows
-from wiredoctor.core.exchanges import FOREVER
+from wiredoctor.core.connection import ClosedWindow, Connection, Side, Waits
+from wiredoctor.core.connection_rows import ConnectionRows
+from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
-from wiredoctor.core.pairing import Conversation
+from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import NEVER
 from wiredoctor.engine.tables import connection_batch
 from wiredoctor.tables import CONNECTIONS, END_REASONS, EXCHANGES
@@ -21,45 +21,45 @@ ANSWERED = (
     *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
     *("response_server", "request_start", "response_start", "response_end", "response_end_reason"),
 )
-"""Columns of tables.EXCHANGES: what findings say of an exchange, and when it was."""
+"""Columns of tables.EXCHANGES that findings need: what an exchange was, and when."""
 
 _SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
 
 
-def conversation_of(connection: Connection) -> Conversation | None:
+def http_of(connection: Connection) -> HttpConnection | None:
     """Return the HTTP of a connection; None if it has carried nothing."""
-    conversation = connection.conversation
-    assert conversation is None or isinstance(conversation, Conversation)
-    return conversation
+    http = connection.http
+    assert http is None or isinstance(http, HttpConnection)
+    return http
 
 
 def undecided_since(connection: Connection) -> tuple[int, int]:
-    """Return the times from which on something may change what is reported of exchanges, FOREVER if nothing may.
+    """Return the start of the oldest exchange that is not final, and that of the oldest one that is not answered.
 
-    The first is when the first request began whose response is not over, the second when the first began of which the response
-    is unknown; or when a head began that is not complete, or bytes came after a gap.
+    What is reported of exchanges before these times cannot change; FOREVER if all are final, or answered. Bytes that cannot be
+    read yet count as an exchange: an incomplete head, or bytes after a gap.
     """
-    conversation = conversation_of(connection)
-    if conversation is None:
+    http = http_of(connection)
+    if http is None:
         return FOREVER, FOREVER
-    lacking = [time for reader in _readers(conversation) for time in _lacking(reader)]
-    unfinished = [exchange.began for exchange in _open(conversation) if not _is_final(exchange)]
-    unknown = [exchange.began for exchange in _open(conversation) if not _is_answered(exchange)]
+    lacking = [time for reader in _readers(http) for time in _lacking(reader)]
+    unfinished = [exchange.began for exchange in _open(http) if not exchange.is_final()]
+    unknown = [exchange.began for exchange in _open(http) if not _is_answered(exchange)]
     return min([*lacking, *unfinished], default=FOREVER), min([*lacking, *unknown], default=FOREVER)
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return when the earliest window was closed of which it is unknown what waited for it; FOREVER without one."""
-    closures: list[Closure | None] = []
+    """Return when the earliest window was closed that may still become a row of `closures`; FOREVER if there is none."""
+    closures: list[ClosedWindow | None] = []
     for waits in _waits(connection):
         closures += [waits.zero_window, waits.short_window]
     return min((closure.closed_time for closure in closures if closure is not None), default=FOREVER)
 
 
 def stalled_since(connection: Connection) -> int:
-    """Return when the earliest stall began that only the next ACK may show: FOREVER without one, NEVER if that is unknown.
+    """Return when the earliest stall began that a later ACK may prove; FOREVER if there is none, NEVER if its start is unknown.
 
-    What it shows is that a retransmission ended a time without progress, or that a probe sent what was held back.
+    Such an ACK proves that a retransmission ended the stall, or that a tail loss probe sent the segment that was held back.
     """
     if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
         return NEVER
@@ -68,8 +68,8 @@ def stalled_since(connection: Connection) -> int:
 
 def client_is_known(connection: Connection) -> bool:
     """Return whether a SYN or a head shows which side is the client."""
-    conversation = conversation_of(connection)
-    return has_begun(connection) or (conversation is not None and conversation.client >= 0)
+    http = http_of(connection)
+    return has_begun(connection) or (http is not None and http.client >= 0)
 
 
 def has_begun(connection: Connection) -> bool:
@@ -78,52 +78,51 @@ def has_begun(connection: Connection) -> bool:
 
 
 def is_not_http(connection: Connection) -> bool:
-    """Return whether no exchange will be read on a connection: what is no message from its beginning on will hardly become
-    one."""
-    conversation = conversation_of(connection)
-    if conversation is None or conversation.next_index:
+    """Return whether no exchange will be read on a connection: one that does not begin with HTTP hardly carries it later."""
+    http = http_of(connection)
+    if http is None or http.next_index:
         return False
-    silent = (OFF, TLS, SEEK) if has_begun(connection) and conversation.client < 0 else (OFF, TLS)
-    return all(reader.mode in silent for reader in _readers(conversation))
+    silent = (OFF, TLS, SEEK) if has_begun(connection) and http.client < 0 else (OFF, TLS)
+    return all(reader.mode in silent for reader in _readers(http))
 
 
 def is_over(connection: Connection) -> bool:
-    """Return whether a connection is closed and nothing is open on it, nor waits for the time after a close."""
-    conversation = conversation_of(connection)
+    """Return whether a connection is closed, nothing is open on it, and the grace period after its close has passed."""
+    http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
-    return conversation is None or (conversation.oldest is None and conversation.deadline == NEVER)
+    return http is None or (http.oldest is None and http.deadline == NEVER)
 
 
 def has_rows(connection: Connection) -> bool:
-    """Return whether rows of `closes` were written of a connection."""
-    conversation = conversation_of(connection)
-    return conversation is not None and conversation.next_index > sum(1 for _ in _open(conversation))
+    """Return whether a connection has rows of `closes`."""
+    http = http_of(connection)
+    return http is not None and http.next_index > sum(1 for _ in _open(http))
 
 
 def answered(connections: Iterable[Connection]) -> pl.DataFrame:
     """Return the exchanges of connections that are answered and have no row of `closes`: columns ANSWERED."""
     rows = [
-        _row(conversation, exchange)
+        _row(http, exchange)
         for connection in connections
-        if (conversation := conversation_of(connection)) is not None
-        for exchange in _open(conversation)
+        if (http := http_of(connection)) is not None
+        for exchange in _open(http)
         if _is_answered(exchange)
     ]
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
-    """Return the rows that open connections would have now, in tables.CONNECTIONS."""
+    """Return the rows of tables.CONNECTIONS that open connections would have if they ended now."""
     rows = ConnectionRows()
     for connection in connections:
-        conversation = conversation_of(connection)
-        rows.write(connection, -1 if conversation is None else conversation.client, conversation, clock)
+        http = http_of(connection)
+        rows.write(connection, -1 if http is None else http.client, http, clock)
     return View([connection_batch(rows)], CONNECTIONS).whole()
 
 
-def _readers(conversation: Conversation) -> tuple[Reader, Reader]:
-    return conversation.first, conversation.second
+def _readers(http: HttpConnection) -> tuple[Reader, Reader]:
+    return http.first, http.second
 
 
 def _waits(connection: Connection) -> list[Waits]:
@@ -131,16 +130,16 @@ def _waits(connection: Connection) -> list[Waits]:
     return [side.waits for side in sides if side.waits is not None]
 
 
-def _open(conversation: Conversation) -> Iterator[Exchange]:
+def _open(http: HttpConnection) -> Iterator[Exchange]:
     """Yield the exchanges without a row of `closes`."""
-    exchange = conversation.oldest
+    exchange = http.oldest
     while exchange is not None:
         yield exchange
         exchange = exchange.next
 
 
 def _lacking(reader: Reader) -> Iterator[int]:
-    """Yield times of what a reader cannot read yet; 0 if it waits and nothing shows since when."""
+    """Yield the times of bytes that a reader cannot read yet; 0 if it waits and the time is unknown."""
     if reader.partial is not None:
         yield reader.partial.time
     if reader.waiting is not None:
@@ -151,24 +150,20 @@ def _lacking(reader: Reader) -> Iterator[int]:
         yield 0
 
 
-def _is_final(exchange: Exchange) -> bool:
-    return exchange.request_done and exchange.response_done
-
-
 def _is_answered(exchange: Exchange) -> bool:
     """Return whether the request is over and its response has begun; if a 100 was expected, whether the exchange is final."""
-    if _is_final(exchange):
+    if exchange.is_final():
         return True
     request, response = exchange.request, exchange.response
     expects = request is not None and request.head.fields.expect_continue
     return exchange.request_done and not expects and response is not None and response.start != NEVER
 
 
-def _row(conversation: Conversation, exchange: Exchange) -> tuple[object, ...]:
+def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
     request, response = exchange.request, exchange.response
     done = response is not None and exchange.response_done
     return (
-        conversation.number,
+        http.number,
         exchange.index,
         request.head.method if request else "",
         request.target.decode("latin-1") if request else "",

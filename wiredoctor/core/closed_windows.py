@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Closure, Side, Waits
+from wiredoctor.core.connection import ClosedWindow, Side, Waits
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
@@ -27,25 +27,27 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
     waits.short_window = change_window(waits.short_window, is_short, packet, segment, least)
 
 
-def change_window(closure: Closure | None, is_closed: bool, packet: Packet, segment: Segment, least: i64) -> Closure | None:
-    """Return the closure after an announcement. One of less than `least` is forgotten; so is one that closes again before the
-    sender went on."""
+def change_window(
+    window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
+) -> ClosedWindow | None:
+    """Return the closed window after an announcement. One closed for less than `least` is forgotten; so is one that closes
+    again before the sender went on."""
     if is_closed:
-        if closure is None or not closure.is_closed:
-            closure = Closure()
-            closure.is_closed = True
-            closure.closed_frame = packet.frame
-            closure.closed_time = packet.time
-            closure.closed_window = 0 if packet.window == 0 else segment.window
-        return closure
-    if closure is None or not closure.is_closed:
-        return closure
-    if packet.time - closure.closed_time < least:
+        if window is None or not window.is_closed:
+            window = ClosedWindow()
+            window.is_closed = True
+            window.closed_frame = packet.frame
+            window.closed_time = packet.time
+            window.closed_window = 0 if packet.window == 0 else segment.window
+        return window
+    if window is None or not window.is_closed:
+        return window
+    if packet.time - window.closed_time < least:
         return None
-    closure.is_closed = False
-    closure.opened_frame = packet.frame
-    closure.opened_time = packet.time
-    return closure
+    window.is_closed = False
+    window.opened_frame = packet.frame
+    window.opened_time = packet.time
+    return window
 
 
 def count_window_probe(waits: Waits, packet: Packet, segment: Segment) -> None:
@@ -55,21 +57,21 @@ def count_window_probe(waits: Waits, packet: Packet, segment: Segment) -> None:
         count_probe(waits.short_window, packet)
 
 
-def count_probe(closure: Closure | None, packet: Packet) -> None:
+def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
     """Count a probe if the window is closed."""
-    if closure is None or not closure.is_closed:
+    if window is None or not window.is_closed:
         return
-    closure.probes += 1
-    if closure.probes == 1:
-        closure.probe_frame = packet.frame
-        closure.probe_time = packet.time
+    window.probes += 1
+    if window.probes == 1:
+        window.probe_frame = packet.frame
+        window.probe_time = packet.time
 
 
-def take_closure(own: Side, waits: Waits, packet: Packet, segment: Segment) -> Closure | None:
+def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment) -> ClosedWindow | None:
     """Return the window that the peer closed and after which a segment is the first new data, and forget it."""
     if segment.new_bytes <= 0 or packet.length <= 1:
         return None
-    found: Closure | None = None
+    found: ClosedWindow | None = None
     zero, short = waits.zero_window, waits.short_window
     if zero is not None and not zero.is_closed:
         waits.zero_window = None
@@ -82,7 +84,7 @@ def take_closure(own: Side, waits: Waits, packet: Packet, segment: Segment) -> C
     return found
 
 
-def has_waited(own: Side, closure: Closure) -> bool:
+def has_waited(own: Side, window: ClosedWindow) -> bool:
     """Return whether a side sent nothing but probes since a window was closed."""
     data = own.previous
-    return data is None or data.frame < closure.closed_frame or data.length <= 1
+    return data is None or data.frame < window.closed_frame or data.length <= 1

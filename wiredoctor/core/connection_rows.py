@@ -17,7 +17,7 @@ from wiredoctor.core.unsigned import u16, u32
 MULTIPLIER: Final = 0x1E3779B97F4A7C15
 LOW_BITS: Final = (1 << 62) - 1
 if TYPE_CHECKING:
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.http.tls import Told
 
 ENDS: Final = (
@@ -43,8 +43,8 @@ NUMBERS: Final = (
     *CONTENT,
 )
 """Cells of a row of `connections`. `closed_by` is a place in closes.CLOSED_BY, `close` one in closes.CLOSES; `history` and
-`more_history` hold letters as history.py writes them. `protocol` is 0 without payload, else one more than in pairing.py; `hello`
-is a place in ConnectionRows.hellos, or -1."""
+`more_history` hold letters as history.py writes them. `protocol` is 0 without payload, else one more than in protocols.py;
+`hello` is a place in ConnectionRows.hellos, or -1."""
 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
@@ -59,7 +59,7 @@ class ConnectionRows:
         self.rows: Rows = Rows(len(NUMBERS))
         self.hellos: list[Told] = []
 
-    def write(self, connection: Connection, speaker: i64, content: Conversation | None, clock: i64) -> None:
+    def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
         """Write the row of a connection. `speaker` is the direction of the HTTP client, or -1; it counts if no SYN tells."""
         direction = client_direction(connection, speaker)
         client, server = connection.first, connection.second
@@ -102,7 +102,7 @@ class ConnectionRows:
         write_ends(out, connection.key, direction)
         self.write_content(content)
 
-    def write_content(self, content: Conversation | None) -> None:
+    def write_content(self, content: HttpConnection | None) -> None:
         """Write what a connection carried."""
         out = self.rows.cells
         if content is None:
@@ -184,7 +184,7 @@ def sender_role(connection: Connection, segment: Segment) -> i64:
 
 
 def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
-    """Write how a connection came about."""
+    """Write how a connection was established."""
     repeated = NO_REPETITION if handshake.repeated is None else handshake.repeated
     last_frame, last_time, data_rtt = handshake.syn_frame, handshake.syn_time, i64(NEVER)
     if handshake.repeated is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.closes import grace_period
 from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
@@ -21,10 +21,8 @@ from wiredoctor.core.segment import FOREVER, NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.core.message import Interim, Pauses
-    from wiredoctor.core.pairing import Conversation
+    from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.http.pieces import Pieces
-
-SECOND: Final = 1_000_000_000
 
 MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
@@ -107,7 +105,7 @@ class ExchangeRows:
         self.targets: list[bytes] = []
         self.extras: list[Extra] = []
 
-    def write(self, talk: Conversation, exchange: Exchange) -> None:
+    def write(self, talk: HttpConnection, exchange: Exchange) -> None:
         """Write the cells of an exchange."""
         out = self.rows.begin()
         request, response = exchange.request, exchange.response
@@ -187,7 +185,7 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
     write_i64_le(out, rtt_server)
 
 
-def find_known(talk: Conversation, frame: i64, time: i64) -> i64:
+def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
     """Return what was known of a connection up to a frame and a time, as bits."""
     known: i64 = 0
     first, second = talk.connection.first, talk.connection.second
@@ -245,7 +243,7 @@ class CloseRows(ExchangeRows):
     """The table `closes`."""
 
     def close(
-        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write a row of `closes`: the connection as of when nothing more could follow, but the next exchange.
@@ -264,7 +262,7 @@ class CloseRows(ExchangeRows):
             frame, start = following.began_frame, following.began
         deadline: i64 = NEVER
         if server.time != NEVER and (frame == NEVER or server.frame < frame):
-            deadline = server.time + max(SECOND, 2 * add_round_trips(rtt_client, rtt_server))
+            deadline = server.time + grace_period(rtt_client, rtt_server)
         is_last = following is None or following.request is None or (deadline != NEVER and start > deadline)
         if deadline != NEVER and exchange.began > deadline:
             # what began when all was over has a deadline of its own: that of the FIN or RST that answered it
@@ -294,7 +292,7 @@ class CloseRows(ExchangeRows):
         write_i64_le(out, rst.rst_ack)
 
     def write_open(
-        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write the cells of CLOSE for a connection that nobody has closed."""
@@ -310,7 +308,7 @@ class CloseRows(ExchangeRows):
         out.write(NOBODY_CLOSED)
 
 
-def find_final_at(talk: Conversation, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
+def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
     """Return the time as of which a row of `closes` holds: the end of the capture, the beginning of the next exchange, the
     deadline after a close, or the last packet of the connection."""
     if at_capture_end:
@@ -328,7 +326,7 @@ class FaultRows:
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
-    def write(self, talk: Conversation, fault: Fault) -> None:
+    def write(self, talk: HttpConnection, fault: Fault) -> None:
         """Write a row of `faults`, with what is known of the connection now."""
         message, exchange = fault.message, fault.exchange
         request, connection = exchange.request, talk.connection
@@ -360,7 +358,7 @@ class MessageRows:
         self.rows: Rows = Rows(len(MESSAGE_ROW))
         self.targets: list[bytes] = []
 
-    def write(self, talk: Conversation, message: Message) -> None:
+    def write(self, talk: HttpConnection, message: Message) -> None:
         """Write a row of `messages`."""
         out = self.rows.begin()
         write_i64_le(out, talk.number)

@@ -7,8 +7,8 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core import sizes
-from wiredoctor.core.connection import Closure, Connection, Previous, Run, Side, Stall
-from wiredoctor.core.connections import hash_endpoint, is_server_second, sender_role
+from wiredoctor.core.connection import ClosedWindow, Connection, Previous, Run, Side, Stall
+from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.events import Events
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
@@ -49,7 +49,7 @@ COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART
 
 NOTHING: Final = Previous()
 NO_STALL: Final = Stall()
-NO_CLOSURE: Final = Closure()
+NO_CLOSED_WINDOW: Final = ClosedWindow()
 NO_RUN: Final = Run()
 
 PIECES: Final = ("connection", "direction", "role", "frame", "time", "offset", "length", "captured", "payload")
@@ -250,7 +250,7 @@ def write_events(out: BytesWriter, events: Events) -> None:
     write_i64_le(out, i64(stall.is_first_copy))
     write_i64_le(out, i64(closure is not None))
     if closure is None:
-        closure = NO_CLOSURE
+        closure = NO_CLOSED_WINDOW
     window: i64 = closure.closed_window if closure.closed_frame != NEVER else NEVER
     write_i64_le(out, closure.closed_frame)
     write_i64_le(out, closure.closed_time)

@@ -1,0 +1,243 @@
+"""HTTP's bytes in order: new bytes go to their reader, or wait for missing ones, or for the other direction.
+
+Bytes after a gap wait in `Stream.waiting` until it is filled or given up: after a grace period (`Stream.gap_ends_at`), at a limit
+(`add_range`), or because nothing is waited for any more (`flush`). Bytes in order wait in `Stream.held` while their reader
+`waits`: a response for its request, or what follows an upgrade for the response.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core.connection import Side
+from wiredoctor.core.message import OFF
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import NEVER, Segment
+from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range
+
+if TYPE_CHECKING:
+    from wiredoctor.core.http1 import Reader
+    from wiredoctor.core.pairing import HttpConnection
+
+NO_PIECES: Final[list[Piece]] = []
+
+
+def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
+    """Hand the new bytes of a packet to their reader, in order; return whether everything before them was there."""
+    begin = segment.new_start
+    if reader.reached == NEVER:
+        reader.reached = begin
+        if own.syn_frame != NEVER:
+            reader.reached = 0
+    if segment.pieces is not None:
+        in_order = True
+        for piece in segment.pieces:
+            in_order = add_bytes(talk, reader, packet, segment, piece.start, piece.end) and in_order
+        return in_order
+    return add_bytes(talk, reader, packet, segment, begin, begin + segment.new_bytes)
+
+
+def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
+    """Add new bytes of a packet to the stream, captured or not; return whether everything before them was there."""
+    there = segment.offset + packet.captured
+    in_order = True
+    if start < there < end:
+        in_order = add_range(talk, reader, packet, segment, start, there, True)
+        start = there
+    return add_range(talk, reader, packet, segment, start, end, end <= there) and in_order
+
+
+def add_range(
+    talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
+) -> bool:  # fmt: skip
+    """Add new bytes of which all or none were captured: read them if they are in order, or keep them."""
+    found = talk.http.range
+    if start < reader.reached:
+        start = reader.reached
+        if start >= end:
+            return False
+    point(found, packet, segment, start, end)
+    if not is_captured:
+        found.at = CUT
+    if start == reader.reached:
+        reader.reached = end
+        hand_on(talk, reader, found)
+        if reader.waiting is not None:
+            drain(talk, reader)
+        return True
+    piece = Piece(found, start, end, not reader.jumps_to(end))
+    reader.insert(piece, talk.side_of(1 - reader.direction).acknowledged, talk.clock)
+    talk.http.keeping.add(talk, len(piece.data))
+    limit = reader.limit_of_gap()
+    if limit is not None:
+        if reader.mode != OFF:
+            talk.http.met.add(limit)
+        skip_gap(talk, reader)
+    wake_for_gap(talk, reader)
+    return False
+
+
+def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) -> None:
+    """Let a range be the bytes [start, end) of a packet."""
+    found.block = packet.block
+    found.at = packet.payload + start - segment.offset
+    found.start = found.wire_start = start
+    found.end = found.wire_end = end
+    found.frame = packet.frame
+    found.time = packet.time
+    found.ack = segment.ack
+    found.rtt_own = segment.rtt_own
+    found.rtt_peer = segment.rtt_peer
+
+
+def hand_on(talk: HttpConnection, reader: Reader, found: Range) -> None:
+    """Let a reader read a range in order, or hold it while the reader waits."""
+    if reader.waits or reader.held is not None:
+        hold(talk, reader, found, found.start)
+        return
+    reader.read(found)
+    if reader.waits and reader.pos < found.end:
+        hold(talk, reader, found, max(reader.pos, found.start))
+
+
+def hold(talk: HttpConnection, reader: Reader, found: Range, start: i64) -> None:
+    """Keep a range from `start` on until its reader goes on."""
+    reader.hold(found, start)
+    talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
+
+
+def drain(talk: HttpConnection, reader: Reader) -> None:
+    """Read what is in order now."""
+    found = talk.http.range
+    while reader.waiting is not None and reader.next_piece(found):
+        hand_on(talk, reader, found)
+
+
+def skip_gap(talk: HttpConnection, reader: Reader) -> None:
+    """Give up the first gap of a direction."""
+    found = talk.http.range
+    reader.skip_gap(found)
+    hand_on(talk, reader, found)
+    drain(talk, reader)
+
+
+def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
+    """See that a gap ends in time if nothing fills it."""
+    waiting = reader.waiting
+    if waiting is not None:
+        since = waiting.acknowledged_at()
+        if since != NEVER:
+            talk.wake_at(since + GRACE_PERIOD)
+
+
+def resume(talk: HttpConnection) -> None:
+    """Let readers that wait go on, the client's first, as far as they get."""
+    client = talk.reader_of(max(talk.client, 0))
+    server = talk.peer_of(client)
+    goes_on = True
+    while goes_on:
+        goes_on = not client.waits and read_held(talk, client)
+        if server.held is not None and may_go_on(talk, server) and read_held(talk, server):
+            goes_on = True
+
+
+def may_go_on(talk: HttpConnection, server: Reader) -> bool:
+    """Return whether the response that waits may be read now."""
+    held = server.held
+    if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
+        talk.is_forced = True
+    if not talk.may_answer(server.waits_ack, server.waits_time):
+        return False
+    server.waits = False
+    return True
+
+
+def read_held(talk: HttpConnection, reader: Reader) -> bool:
+    """Read what a reader held until it waits again; return whether it got further."""
+    held = reader.held
+    if held is None:
+        return False
+    count: i64 = len(held)
+    done: i64 = 0
+    begin = reader.pos
+    while done < count and not reader.waits:
+        piece = held[done]
+        read_piece(talk, reader, piece)
+        if reader.waits and reader.pos < piece.end:
+            break
+        reader.held_bytes -= piece.end - piece.start
+        done += 1
+    if reader.mode == OFF or done == count:
+        reader.held = None
+        reader.held_bytes = 0
+    elif done > 0:
+        reader.held = held[done:]
+    talk.is_forced = False
+    return done > 0 or reader.pos != begin
+
+
+def read_piece(talk: HttpConnection, reader: Reader, piece: Piece) -> None:
+    """Let a reader go on with a range that was kept."""
+    found = talk.http.range
+    piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
+    reader.read(found)
+
+
+def flush(talk: HttpConnection) -> None:
+    """Give up all gaps and read all that is held: nothing is waited for."""
+    first, second = take_pieces(talk, talk.first), take_pieces(talk, talk.second)
+    talk.is_forced = True
+    i: i64 = 0
+    j: i64 = 0
+    while i < len(first) or j < len(second):
+        if j == len(second) or (i < len(first) and comes_first(talk, first[i], second[j])):
+            read_piece(talk, talk.first, first[i])
+            i += 1
+        else:
+            read_piece(talk, talk.second, second[j])
+            j += 1
+
+
+def take_pieces(talk: HttpConnection, reader: Reader) -> list[Piece]:
+    """Return all that a reader has not read, gaps included, in the order of the stream."""
+    reader.waits = True
+    while reader.waiting is not None:
+        skip_gap(talk, reader)
+    reader.waits = False
+    held = reader.held
+    reader.held = None
+    reader.held_bytes = 0
+    return NO_PIECES if held is None else held
+
+
+def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
+    """Return whether the bytes of direction 0 are read before those of direction 1: in the order of the capture, but those that
+    a response acknowledges before the response."""
+    if talk.client == 0:
+        return first.frame < second.frame or second.ack == NEVER or first.start < second.ack
+    if talk.client == 1:
+        return first.frame < second.frame and first.ack != NEVER and first.ack <= second.start
+    return first.frame < second.frame
+
+
+def skip_tail(talk: HttpConnection, direction: i64) -> None:
+    """Give up bytes between the last one seen and the FIN."""
+    reader = talk.reader_of(direction)
+    close = talk.side_of(direction).close
+    reached = talk.reached(direction)
+    if close is None or reached == NEVER or reached >= close.fin_offset or reader.mode == OFF:
+        return
+    found = talk.http.range
+    message = reader.message
+    found.at = GAP
+    found.start = found.wire_start = reached
+    found.end = found.wire_end = close.fin_offset
+    found.frame = found.time = 0
+    if message is not None:
+        found.frame, found.time = message.last_frame, message.end_time
+    found.ack = NEVER
+    reader.reached = close.fin_offset
+    reader.read(found)
