@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from wiredoctor import diagnosis, limits
+from wiredoctor import diagnosis, limits, spill
 from wiredoctor.findings import Finding
 from wiredoctor.testing.notation import ladder_packets
 from wiredoctor.testing.wire import to_pcap
@@ -120,7 +120,8 @@ def test_what_order_proves_stands(tmp_path: Path, epoch: int) -> None:
 def test_among_so_many_connections_that_they_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polars hands conditions to whoever reads the rows then, and cannot do that with a function of ours."""
     expected = analysed(tmp_path, STALL + ANOTHER, 8, 1_000 * MS)
-    monkeypatch.setattr(limits, "SUMMARIES_TOGETHER", limits.SUMMARIES_TOGETHER._replace(value=0))
+    monkeypatch.setattr(limits.SUMMARIES_TOGETHER, "value", 0)
+    monkeypatch.setattr(spill, "SMALL", -1)
     monkeypatch.setattr(diagnosis, "SMALL", -1)
     assert analysed(tmp_path, STALL + ANOTHER, 8, 1_000 * MS) == expected
     assert "clock-step" in rules(expected)
