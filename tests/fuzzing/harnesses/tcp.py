@@ -153,17 +153,17 @@ def _check_places(segments: pl.DataFrame) -> None:
     places: dict[tuple[int, int], set[int]] = {}
     new: dict[tuple[int, int], int] = {}
     begin: dict[tuple[int, int], int] = {}
-    fins: dict[tuple[int, int], int] = {}
+    controls: dict[tuple[int, int], int] = {}
     names = ("connection", "direction", "offset", "length", "new_bytes", "flags")
     for connection, direction, offset, length, fresh, flags in segments.select(names).iter_rows():
         key = connection, direction
         if flags & RST:
             continue  # what is in it is no part of the stream
         begin.setdefault(key, offset)
-        fins[key] = fins.get(key, 0) + bool(flags & FIN)
+        controls[key] = controls.get(key, 0) + bool(flags & FIN) + bool(flags & SYN)
         places.setdefault(key, set()).update(range(offset, offset + length))
         new[key] = new.get(key, 0) + fresh
     for key, place in places.items():
-        # a FIN takes the place of a byte, and what lies before the first byte that was seen may be old or a stray
-        least = -fins.get(key, 0) + sum(at >= max(begin[key], 0) for at in place)
+        # SYN and FIN take the place of a byte, and what lies before the first byte that was seen may be old or a stray
+        least = -controls.get(key, 0) + sum(at >= max(begin[key], 0) for at in place)
         must(least <= new[key] <= len(place), "new bytes are the places that were filled", key, new[key], len(place))
