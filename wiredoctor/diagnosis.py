@@ -14,7 +14,18 @@ import polars as pl
 import wiredoctor
 from wiredoctor import limits, rules
 from wiredoctor.capture.model import Captured
-from wiredoctor.findings import SEVERITIES, Again, CaptureSummary, Checked, Finding, Report, RuleTotal, causes_first, total_delay
+from wiredoctor.findings import (
+    SEVERITIES,
+    Again,
+    CaptureSummary,
+    Checked,
+    Finding,
+    Report,
+    RuleTotal,
+    causes_first,
+    sum_totals,
+    total_delay,
+)
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
 from wiredoctor.spill import BatchSpill, Folder, Spill, Window
@@ -180,10 +191,7 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
     ordered = causes_first(report.findings, lambda finding: (finding,))
     report.findings = [replace(finding, number=number) for number, finding in enumerate(ordered, 1)]
     report.delay = total_delay(report.findings) + _delay_beyond_limit(done)
-    for one in done:
-        for rule, total in one.totals.items():
-            before = report.totals.get(rule, RuleTotal(0, 0.0))
-            report.totals[rule] = RuleTotal(before.findings + total.findings, before.delay + total.delay)
+    report.totals = sum_totals(one.totals for one in done)
     if done:
         report.scan_captures = lambda: pl.concat([one.captures.lazy() for one in done])
         report.scan_connections = Scan([(one.summary.file, one.connections) for one in done], CONNECTIONS, secrets)

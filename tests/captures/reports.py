@@ -11,7 +11,7 @@ import polars as pl
 
 import wiredoctor
 from tests.captures.papers import TOGETHER
-from wiredoctor.findings import SEVERITIES, Report, causes_first, total_delay
+from wiredoctor.findings import SEVERITIES, Report, causes_first, sum_totals, total_delay
 
 
 @lru_cache(maxsize=3 * TOGETHER)
@@ -34,5 +34,6 @@ def together(reports: Sequence[Report]) -> Report:
         scan_connections=lambda: pl.concat([one.scan_connections() for one in reports if one.scan_connections]),
         scan_exchanges=lambda: pl.concat([one.scan_exchanges() for one in reports if one.scan_exchanges]),
         scan_captures=lambda: pl.concat([one.scan_captures() for one in reports if one.scan_captures]),
+        totals=sum_totals(one.totals for one in reports),
         resources=[*reports], again={name: again for one in reports for name, again in one.again.items()},
     )  # fmt: skip

@@ -131,6 +131,7 @@ def test_filters_change_neither_ids_nor_findings(trace: Path) -> None:
         "healthy": [],
         "not_judged": [],
         "left_out": [],
+        "rules": [],
         "incomplete": [],
     }
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 from wiredoctor.findings.again import Again, Names, Portion
 from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, total_delay
 from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Severity, Side
-from wiredoctor.findings.report import LEFT_OUT_BY, CaptureSummary, Checked, LeftOut, LeftOutBy, Report, RuleTotal, rfc3339
+from wiredoctor.findings.report import (
+    LEFT_OUT_BY,
+    CaptureSummary,
+    Checked,
+    LeftOut,
+    LeftOutBy,
+    Report,
+    RuleTotal,
+    rfc3339,
+    sum_totals,
+)
 from wiredoctor.findings.rule import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold, by_kind, configured
 from wiredoctor.findings.texts import printable, shorten
 
@@ -43,5 +53,6 @@ __all__ = [
     "printable",
     "rfc3339",
     "shorten",
+    "sum_totals",
     "total_delay",
 ]

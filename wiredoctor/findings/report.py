@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -63,6 +63,16 @@ class RuleTotal(NamedTuple):
     delay: float
 
 
+def sum_totals(parts: Iterable[Mapping[str, RuleTotal]]) -> dict[str, RuleTotal]:
+    """Return what each rule found in all parts."""
+    sums: dict[str, RuleTotal] = {}
+    for part in parts:
+        for rule, total in part.items():
+            before = sums.get(rule, RuleTotal(0, 0.0))
+            sums[rule] = RuleTotal(before.findings + total.findings, before.delay + total.delay)
+    return sums
+
+
 class Checked(NamedTuple):
     """A rule: its family, and the table that it looks at first."""
 
@@ -97,7 +107,7 @@ class Report:
     """Of a live capture of hours: rows of "connections" and "exchanges" that are not kept, with the columns that are counted and
     `rows`, how many were alike."""
     totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
-    """By rule, whatever the report is narrowed to; lower bounds if limits.CANDIDATES was met."""
+    """By rule, also of what a limit, a baseline or the configuration left out; lower bounds if limits.CANDIDATES was met."""
     resources: list[Any] = field(default_factory=list[Any], repr=False)
     secrets: bool = False
     """Nothing is masked: targets, names and payload are as they were sent."""

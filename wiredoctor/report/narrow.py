@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.findings import CONFIDENCES, LeftOut, total_delay
+from wiredoctor.findings import CONFIDENCES, LeftOut, RuleTotal, sum_totals, total_delay
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,7 +94,8 @@ def narrow(report: Report, wanted: Wanted) -> Report:
     spans = {c.file: _span(c, wanted) for c in report.captures}
     servers = _servers_of(report, wanted.connections)
     findings = [f for f in report.findings if _concerns(f, wanted, spans, servers)]
-    narrowed = replace(report, findings=findings, delay=total_delay(findings))
+    totals = sum_totals({f.rule: RuleTotal(1, f.delay or 0.0)} for f in findings)
+    narrowed = replace(report, findings=findings, delay=total_delay(findings), totals=totals)
     _narrow_tables(report, narrowed, wanted, spans)
     return _sure(narrowed, wanted.confidence)
 

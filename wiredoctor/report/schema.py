@@ -278,7 +278,7 @@ _SUMMARY = _object(
             findings=_whole("how many findings", 1),
             delay=_seconds("seconds that they cost, without overlaps"),
         ),
-        "what each rule found in all captures, before a limit or an option left any of it out",
+        "what each rule found in all captures, before a limit, a baseline or the configuration left any of it out",
     ),
     incomplete=_list(
         _text("a sentence"),
