@@ -220,6 +220,12 @@ CAPTURES = Table(
         _c("clock_step_frame_before", LIST64, "", "the packets before them on their interfaces"),
         _c("clock_step_time_before", LIST64, "ns", "their times"),
         _n("dropped", I64, "", "packets that were dropped before they could be captured; none where the capture counts none"),
+        _c(
+            "dropped_of",
+            I64,
+            "",
+            "packets that there would be if none had been dropped, and no part had been taken",
+        ),
         _c("dropped_on", TEXT, "", 'the interfaces that dropped them: "eth0", "eth0 and eth1"'),
         _n("dropped_start", I64, "ns", "the first of them were dropped after this time; none where it is not known"),
         _n("dropped_end", I64, "ns", "the last of them were dropped before this time; none without any"),

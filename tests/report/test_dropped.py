@@ -18,8 +18,9 @@ CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 HELD_BACK, HEALTHY = "client-sees-head-body-split.pcapng", "nginx-requests.pcapng"
 
 
-def statistics(dropped: int, comment: bytes = b"") -> bytes:
-    options = files.option("<", 5, struct.pack("<Q", dropped))
+def statistics(dropped: int, comment: bytes = b"", received: int | None = None) -> bytes:
+    options = b"" if received is None else files.option("<", 4, struct.pack("<Q", received))
+    options += files.option("<", 5, struct.pack("<Q", dropped))
     return files.block("<", 5, bytes(12) + options + (files.option("<", 1, comment) if comment else b"") + bytes(4))
 
 
@@ -112,7 +113,7 @@ def test_each_report_begins_with_it(form: str, tmp_path: Path) -> None:
     else:
         text = analyze(path, "--format", form)
     said = " ".join(text.partition("<body")[2].split() if form == "html" else text.split())
-    sentence = f"lacks 16,354 of {16_354 + packets:,} packets"
+    sentence = f"16,354 of {16_354 + packets:,} packets were dropped while"
     assert sentence in said
     assert said.index(sentence) < said.index("1 warning")
     assert "Nothing wrong was found" not in said
@@ -133,7 +134,8 @@ def test_a_healthy_capture_without_drops_stays_healthy(tmp_path: Path) -> None:
         assert report.findings == wiredoctor.analyze(CAPTURES / HEALTHY).findings
     lossy = analyze(with_drops(tmp_path, HEALTHY, statistics(1)), "--ignore", "capture-loss")
     assert "Nothing wrong was found" not in lossy
-    assert "lacks 1 of" in lossy
+    assert "1 of" in lossy
+    assert "were dropped while" in " ".join(lossy.split())
 
 
 def test_a_part_of_a_capture_does_not_count_what_the_whole_lacks(tmp_path: Path) -> None:
@@ -144,3 +146,11 @@ def test_a_part_of_a_capture_does_not_count_what_the_whole_lacks(tmp_path: Path)
         capture_output=True, timeout=60,
     )  # fmt: skip
     assert wiredoctor.analyze(part).captures[0].dropped is None
+
+
+def test_a_part_whose_statistics_are_those_of_the_whole(tmp_path: Path) -> None:
+    """Wireshark copies them when it exports some packets."""
+    report = wiredoctor.analyze(with_drops(tmp_path, HEALTHY, statistics(757, received=9_361)))
+    [loss] = [f for f in report.findings if f.kind == "dropped"]
+    assert "757 of 10,118 packets" in loss.title
+    assert f"this file has {report.captures[0].packets:,} of the 9,361 that it took" in loss.message

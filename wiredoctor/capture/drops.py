@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from wiredoctor.capture.blocks import read_options
 
-_COMMENT, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 5, 7
+_COMMENT, _RECEIVED, _DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM = 1, 4, 5, 7
 _SAID = re.compile(rb"dropped after (\d{1,19}) ns since 1970")
+_WORD: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _FIXED = 20
 """Bytes of the block before its options."""
 MOST_COUNTS = 10_000
@@ -26,12 +27,13 @@ _LARGEST = 1 << 48
 
 class Count(NamedTuple):
     """A running total of an interface, read when the newest packet had the time `until`; `since`: that of the total before it,
-    None for the first. Times are ns since the first packet."""
+    None for the first. Times are ns since the first packet. `received`: packets that were captured; 0 if it is not said."""
 
     interface: int
     since: int | None
     until: int
     total: int
+    received: int = 0
 
 
 class Dropped(NamedTuple):
@@ -45,11 +47,12 @@ class Dropped(NamedTuple):
 
 class Statistics(NamedTuple):
     """What an Interface Statistics Block says: the interface, as its section numbers it, how many packets were dropped so far,
-    and after which time the newest of them (ns since 1970; None where it does not say)."""
+    after which time the newest of them (ns since 1970; None where it does not say), and how many were captured."""
 
     interface: int
     total: int
     since: int | None
+    received: int
 
 
 class Drops:
@@ -61,6 +64,7 @@ class Drops:
         """Interface -> index of its newest count."""
         self._checked: dict[int, int] = {}
         """Interface -> when its newest total was read for the last time."""
+        self._received: dict[int, int] = {}
 
     def add(self, count: Count) -> None:
         """Add a count; one that repeats the total before it only shows that nothing was dropped in between."""
@@ -68,11 +72,20 @@ class Drops:
         at = self._newest.get(interface)
         since = self._checked.get(interface) if count.since is None else count.since
         self._checked[interface] = count.until
+        self._received[interface] = count.received
         if at is None or (self.counts[at].total != count.total and len(self.counts) < MOST_COUNTS):
             self._newest[interface] = len(self.counts)
             self.counts.append(count._replace(since=since))
         elif self.counts[at].total != count.total:
             self.counts[at] = self.counts[at]._replace(until=count.until, total=count.total)
+
+    def whole(self, packets: int, dropped: int) -> int:
+        """Return how many packets there would be without drops, of a capture that has `packets`.
+
+        That may be a part of what was captured: what cuts packets out of a file copies its statistics.
+        """
+        received = sum(self._received.values())
+        return dropped + (received if received > packets + dropped else packets)
 
     def dropped(self) -> list[Dropped] | None:
         """Return what was dropped and when; None if nothing counts drops."""
@@ -96,13 +109,16 @@ def read_statistics(block: bytes, order: str) -> Statistics | None:
     (interface,) = struct.unpack_from(order + "I", block, 8)
     options = read_options(block[_FIXED:-4], order) or []
     dropped = [
-        int.from_bytes(value, "little" if order == "<" else "big")
+        int.from_bytes(value, _WORD[order])
         for code, value in options
         if code in (_DROPPED_BY_INTERFACE, _DROPPED_BY_SYSTEM) and len(value) == 8
     ]
     said = [int(found[1]) for code, value in options if code == _COMMENT and (found := _SAID.fullmatch(value))]
-    total = sum(dropped)
-    return Statistics(interface, total, said[0] if said else None) if dropped and total < _LARGEST else None
+    received = [int.from_bytes(value, _WORD[order]) for code, value in options if code == _RECEIVED and len(value) == 8]
+    total, captured = sum(dropped), sum(received)
+    if not dropped or max(total, captured) >= _LARGEST:
+        return None
+    return Statistics(interface, total, said[0] if said else None, captured)
 
 
 def spans(dropped: Sequence[Dropped]) -> list[tuple[int | None, int]]:

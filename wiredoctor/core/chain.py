@@ -265,7 +265,8 @@ class ChainRecords(Records):
     def placed(self, count: Count, file: ChainFile) -> Count:
         """Return a count of a file with the number of its interface, and its times, in the chain."""
         since = None if count.since is None else clipped(count.since + int(file.shift))
-        return Count(int(self.number_of(file, count.interface)), since, clipped(count.until + int(file.shift)), count.total)
+        until = clipped(count.until + int(file.shift))
+        return Count(int(self.number_of(file, count.interface)), since, until, count.total, count.received)
 
     def note_damage(self, number: i64, damage: str | None) -> None:
         """Note what was lost of a file."""

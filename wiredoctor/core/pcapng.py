@@ -259,7 +259,7 @@ class PcapngRecords(Records):
             return
         first = self.times.first
         since = None if said.since is None or first is None else min(max(said.since - first, -LATEST), LATEST)
-        self.drops.add(drops.Count(int(self.base + said.interface), since, int(self.times.latest), said.total))
+        self.drops.add(drops.Count(int(self.base + said.interface), since, int(self.times.latest), said.total, said.received))
 
     def section_damage(self, block: bytes) -> str | None:
         """Return what is wrong with a section header; None if nothing is."""

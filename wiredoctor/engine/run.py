@@ -165,10 +165,16 @@ class Analysis:
         names = dict.fromkeys(self.records.interfaces[number].name or f"interface {number}" for number in numbers)
         return {
             "dropped": [NEVER if counts is None else sum(one.packets for one in dropped)],
+            "dropped_of": [self._whole()],
             "dropped_on": [_listed([readable(name) for name in names])],
             "dropped_start": [NEVER if start is None else start],
             "dropped_end": [max(times[-1][1], 0) if times else NEVER],
         }
+
+    def _whole(self) -> int:
+        """Return how many packets there would be if none had been dropped."""
+        drops = self.records.drops
+        return drops.whole(int(self.records.frame), sum(one.packets for one in drops.dropped() or []))
 
     def losses(self) -> list[tuple[int | None, int]]:
         """Return the times in which packets were dropped, as capture.drops.spans."""
@@ -189,6 +195,7 @@ class Analysis:
             not_analysed=_by_count(in_words(headers.not_analyzed)), encapsulations=_by_count(count_encapsulations(headers.names)),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
             dropped=None if (dropped := records.drops.dropped()) is None else sum(one.packets for one in dropped),
+            dropped_of=self._whole(),
         )  # fmt: skip
 
 

@@ -54,6 +54,8 @@ class CaptureSummary:
     """What TCP was in, beside IP and its link: name -> packets; a packet may be in several. VLAN tags do not count."""
     dropped: int | None = None
     """Packets that the capture says were dropped before they could be captured; None if it says nothing of them."""
+    dropped_of: int = 0
+    """Packets that there would be if none had been dropped."""
 
 
 class RuleTotal(NamedTuple):

@@ -49,8 +49,8 @@ def opening(report: Report) -> list[str]:
 def lacking(report: Report) -> list[str]:
     """Return a sentence for each capture that counted dropped packets."""
     return [
-        f"{capture.file} lacks {capture.dropped:,} of {count(capture.dropped + capture.packets, 'packet')}: they were dropped "
-        "while it was captured. What seems to be absent may only be missing here."
+        f"{capture.dropped:,} of {count(capture.dropped_of, 'packet')} were dropped while {capture.file} was captured. "
+        "What seems to be absent may only be missing here."
         for capture in report.captures
         if capture.dropped
     ]

@@ -45,15 +45,16 @@ RULE = Rule(
     severity="warning",
     title={
         None: "The capture lacks packets: {missing_bytes:,} bytes were acknowledged that it does not have",
-        "dropped": "The capture lacks {dropped:,} of {whole:,} packets ({share}): they were dropped while it was captured",
+        "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
         None: "{missing_bytes:,} bytes in {places:,} {place_word} were acknowledged by their receiver, but are not in the "
         "capture. Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
         "recorded the capture lost them. Nothing is concluded from what is missing.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could take "
-        "them{when}; {packets:,} packets are in the capture. The network delivered the dropped ones. What seems to be absent in "
-        "that time may only be missing here, so findings that rest on it have medium confidence at most.",
+        "them{when}; this file has {packets:,} of the {captured:,} that it took. The network delivered the dropped ones all the "
+        "same. What seems to be absent in that time may only be missing here, so findings that rest on it have medium "
+        "confidence at most.",
     },
     remedy={None: _REMEDY, "dropped": _REMEDY},
     display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",
@@ -96,7 +97,6 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 def _dropped(captures: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
-    whole = c("dropped") + c("packets")
     span = pl.format(", between {} and {} after the first packet", duration(c("dropped_start")), duration(c("dropped_end")))
     known = (c("dropped_start") >= 0) & (c("dropped_end") > c("dropped_start"))
     return captures.filter(c("dropped") > 0).select(
@@ -105,9 +105,9 @@ def _dropped(captures: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.Int64).alias("frame"),
         pl.coalesce("dropped_start", pl.lit(0)).alias("start"),
         c("dropped_end").alias("end"),
-        "dropped", "dropped_on", "packets",
-        whole.alias("whole"),
-        _percent(100 * c("dropped") / whole).alias("share"),
+        "dropped", "dropped_on", "dropped_of", "packets",
+        (c("dropped_of") - c("dropped")).alias("captured"),
+        _percent(100 * c("dropped") / c("dropped_of")).alias("share"),
         pl.when(known).then(span).otherwise(pl.lit("")).alias("when"),
         pl.lit([], EVIDENCE).alias("evidence"),
     )  # fmt: skip
