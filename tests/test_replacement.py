@@ -491,8 +491,8 @@ def test_a_file_that_may_not_get_so_large(tmp_path: Path) -> None:
 WRITING = (
     "import signal, sys\nfrom wiredoctor.replacement import replacing\n"
     "def stop(*_): raise KeyboardInterrupt\n"
-    "signal.signal(signal.SIGTERM, stop)\nprint('ready', flush=True)\n"
-    "try:\n    while True:\n"
+    "signal.signal(signal.SIGTERM, stop)\n"
+    "try:\n    print('ready', flush=True)\n    while True:\n"
     "        with replacing(sys.argv[1]) as out: out.write(b'n' * 100_000)\n"
     "except KeyboardInterrupt: sys.exit(7)"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+PATIENCE = 30.0
+"""Seconds."""
 
 LAUNCHERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
@@ -47,6 +51,13 @@ class Opened:
     def eval(self, script: str, *words: Any) -> Any:
         """What a script in the page says."""
         return self.tab.evaluate(script, *words)
+
+    def wait_for(self, script: str, *words: Any) -> None:
+        """Wait until a script says so. Playwright's own waiting evaluates text in the page, which the page forbids."""
+        end = time.monotonic() + PATIENCE
+        while not self.eval(script, *words):
+            assert time.monotonic() < end, script
+            time.sleep(0.02)
 
 
 @contextmanager

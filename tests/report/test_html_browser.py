@@ -150,9 +150,7 @@ def test_by_keyboard(chromium: Browser, page: Path, real: Report) -> None:
         before = one.eval("document.querySelector('#sequence-graph .said').textContent")
         one.eval("document.querySelector('#sequence-graph canvas[tabindex]').focus()")
         press("+")
-        one.tab.wait_for_function(
-            "(before) => document.querySelector('#sequence-graph .said').textContent !== before", arg=before
-        )
+        one.wait_for("(before) => document.querySelector('#sequence-graph .said').textContent !== before", before)
         assert one.complaints == []
 
 
@@ -266,7 +264,7 @@ def test_printed_all_proofs_are_open(chromium: Browser, page: Path, real: Report
         assert one.eval("[...document.querySelectorAll('details')].every((one) => one.open)")
         one.tab.emulate_media(media="print")
         all_of_them = "document.querySelectorAll('#exchanges-table tbody tr[aria-rowindex]').length"
-        one.tab.wait_for_function(f"{all_of_them} === {real.exchange_count}")
+        one.wait_for(f"{all_of_them} === {real.exchange_count}")
         assert one.eval("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not one.tab.locator(".top").is_visible()
         one.eval("dispatchEvent(new Event('afterprint'))")
@@ -334,7 +332,7 @@ def test_a_hundred_thousand_exchanges(chromium: Browser, tmp_path_factory: pytes
         assert one.eval(f"{rows}.length") < 100
         assert one.eval(f"{scroll}.scrollHeight") > MANY * 27
         one.eval(f"{scroll}.scrollTop = {scroll}.scrollHeight")
-        one.tab.wait_for_function(f"{rows}[{rows}.length - 1].getAttribute('aria-rowindex') === '{MANY + 1}'")
+        one.wait_for(f"{rows}[{rows}.length - 1].getAttribute('aria-rowindex') === '{MANY + 1}'")
         assert one.eval(f"{rows}.length") < 100
         assert one.eval(CELLS, "Request")[-1] == f"GET /items/{MANY - 1}/of/{(MANY - 1) % 97}"
         # by time, the slowest first: what was made so
@@ -344,6 +342,6 @@ def test_a_hundred_thousand_exchanges(chromium: Browser, tmp_path_factory: pytes
         one.tab.fill("#exchanges-table input[type=search]", "status:5xx /of/3")
         expected = sum(n % 50 == 0 and "/of/3" in f"/items/{n}/of/{n % 97}" for n in range(MANY))
         said = f"{expected:,} of {MANY:,} exchanges"
-        one.tab.wait_for_function("(said) => document.querySelector('#exchanges-table .said').textContent === said", arg=said)
+        one.wait_for("(said) => document.querySelector('#exchanges-table .said').textContent === said", said)
         assert {*one.eval(CELLS, "Status")} == {"503"}
         assert one.complaints == []
