@@ -19,7 +19,7 @@ from wiredoctor.limits import Met
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 ROUNDS = 20
 LEFT_AT_MOST = 10 * ROUNDS
-"""Blocks of memory that may be left of all rounds: Python keeps some of its own. An alarm that is not forgotten leaves 80 of each."""
+"""Blocks of memory that may be left of all rounds: Python keeps some of its own. Alarms that stay leave 80 a round."""
 
 
 def analyze(content: bytes) -> None:
