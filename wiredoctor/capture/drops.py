@@ -1,8 +1,8 @@
-"""Packets that the capture itself says it lost: what captured could not keep up, and counted them.
+"""How many packets were dropped while a capture was made, and when.
 
 A pcapng file says so in Interface Statistics Blocks (draft-ietf-opsawg-pcapng, section 4.6). Their counts are running totals, of
-the interface (isb_ifdrop) and of the operating system (isb_osdrop); one that is lower than the one before it counts anew.
-The recorder of `live` adds a block whenever a count rises, with a comment that says when it looked before.
+the interface (isb_ifdrop) and of the operating system (isb_osdrop). A total below the previous one means that counting began
+again. The recorder of `live` writes a block whenever a total rises; its comment gives the time of an earlier, lower total.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Statistics(NamedTuple):
 
 
 class Drops:
-    """The counts of a capture, in the order in which it has them."""
+    """The counts of a capture, in the order of the file."""
 
     def __init__(self) -> None:
         self.counts: list[Count] = []
@@ -65,6 +65,7 @@ class Drops:
         self._checked: dict[int, int] = {}
         """Interface -> when its newest total was read for the last time."""
         self._received: dict[int, int] = {}
+        """Interface -> packets that were captured, by its newest count."""
 
     def add(self, count: Count) -> None:
         """Add a count; one that repeats the total before it only shows that nothing was dropped in between."""
@@ -79,12 +80,17 @@ class Drops:
         elif self.counts[at].total != count.total:
             self.counts[at] = self.counts[at]._replace(until=count.until, total=count.total)
 
-    def whole(self, packets: int, dropped: int) -> int:
-        """Return how many packets there would be without drops, of a capture that has `packets`.
+    def total(self) -> int | None:
+        """Return how many packets were dropped; None if nothing counts them."""
+        dropped = self.dropped()
+        return None if dropped is None else sum(one.packets for one in dropped)
 
-        That may be a part of what was captured: what cuts packets out of a file copies its statistics.
+    def whole(self, packets: int) -> int:
+        """Return how many packets the capture would have without drops. `packets`: those that are in the file.
+
+        They may be a part of what was captured: programs that export some packets of a file copy its statistics.
         """
-        received = sum(self._received.values())
+        received, dropped = sum(self._received.values()), self.total() or 0
         return dropped + (received if received > packets + dropped else packets)
 
     def dropped(self) -> list[Dropped] | None:

@@ -157,24 +157,19 @@ class Analysis:
 
     def _drops(self) -> dict[str, list[Any]]:
         """Return the columns of tables.CAPTURES that say which packets were dropped."""
-        counts = self.records.drops.dropped()
-        dropped = counts or []
+        drops = self.records.drops
+        dropped, total = drops.dropped() or [], drops.total()
         times = spans(dropped)
         start = times[0][0] if times else None
         numbers = dict.fromkeys(one.interface for one in dropped)
         names = dict.fromkeys(self.records.interfaces[number].name or f"interface {number}" for number in numbers)
         return {
-            "dropped": [NEVER if counts is None else sum(one.packets for one in dropped)],
-            "dropped_of": [self._whole()],
+            "dropped": [NEVER if total is None else total],
+            "dropped_of": [drops.whole(int(self.records.frame))],
             "dropped_on": [_listed([readable(name) for name in names])],
             "dropped_start": [NEVER if start is None else start],
             "dropped_end": [max(times[-1][1], 0) if times else NEVER],
         }
-
-    def _whole(self) -> int:
-        """Return how many packets there would be if none had been dropped."""
-        drops = self.records.drops
-        return drops.whole(int(self.records.frame), sum(one.packets for one in drops.dropped() or []))
 
     def losses(self) -> list[tuple[int | None, int]]:
         """Return the times in which packets were dropped, as capture.drops.spans."""
@@ -194,8 +189,7 @@ class Analysis:
             last_time=None if first is None else rfc3339(first + records.times.latest),
             not_analysed=_by_count(in_words(headers.not_analyzed)), encapsulations=_by_count(count_encapsulations(headers.names)),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
-            dropped=None if (dropped := records.drops.dropped()) is None else sum(one.packets for one in dropped),
-            dropped_of=self._whole(),
+            dropped=records.drops.total(), dropped_of=records.drops.whole(int(records.frame)),
         )  # fmt: skip
 
 
