@@ -1,4 +1,4 @@
-"""What a diagnosis knows of a capture, its interfaces, and the error of a file that is no capture."""
+"""A capture as a diagnosis sees it, its interfaces, and the errors of files that cannot be read."""
 
 from __future__ import annotations
 

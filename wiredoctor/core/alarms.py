@@ -44,7 +44,7 @@ class Alarms:
         """Index of the first alarm of the queue that is still to come."""
         self.heap: list[Alarm] = []
         self.most: i64 = FEWEST_ALARMS
-        """How many there may be before they are looked through."""
+        """With so many alarms, `add` first drops those that are not due any more."""
         self.next: i64 = FOREVER
         self.count: i64 = 0
 

@@ -47,8 +47,9 @@ class Previous:
         self.ack_gap: i64 = NEVER
         """Time since the ACK of this kind before it."""
         self.longest: i64 = 0
+        """Bytes of the longest segment of this side."""
         self.longest_occurred: i64 = 0
-        """How often the longest was followed at once by more of its message."""
+        """How often more of the message came at once after a segment of this length."""
         self.path_mss: i64 = 0
         """Size from which on segments are full; 0 while it is the MSS."""
 

@@ -29,7 +29,7 @@ class Datagrams:
         """The last limits.TUNNELS fragmented UDP datagrams (hash of addresses and identification) with the port of a tunnel."""
         self.met: Met = Met()
         self.place: i64 = 0
-        """Where the newest one begins in the capture."""
+        """Place in the capture of the first byte of the newest datagram."""
         self.reason: i64 = 0
         """Why there is none."""
 

@@ -55,7 +55,7 @@ MESSAGE_ROW: Final = ("connection", "direction", "role", "exchange", "target", *
 HANDSHAKE: Final = 1
 BOTH_DIRECTIONS: Final = 2
 HAS_GAP: Final = 4
-"""What is known of a connection at some moment, as bits: SYNs of both sides, packets of both, bytes that the capture lacks."""
+"""Bits: both SYNs were captured; both sides sent packets; the capture lacks bytes."""
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """Cells of a message that was not captured."""

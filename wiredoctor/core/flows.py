@@ -70,7 +70,7 @@ class Flows:
         self.closing_first: i64 = 0
         """Index of the first of them that is still kept."""
         self.most_closing: i64 = FEWEST_CHAINS
-        """How many there may be before they are looked through."""
+        """With so many closed connections, those that are already retired are dropped from the queue."""
         self.closed_before: list[tuple[int, int, Connection]] = []
         """Closed connections with later packets than when they were queued: last frame, its clock, a heap."""
         self.due: i64 = NEVER_DUE
