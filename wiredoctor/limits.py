@@ -175,6 +175,11 @@ COPIES = Limit(
     "a packet may be the second copy of one within 100 ms before it; this bounds how many that are, whatever their time "
     "stamps say: 100 ms of a link with 10 Gbit/s are 80,000 full packets",
 )  # fmt: skip
+ICMP_ERRORS = Limit(
+    "icmp-errors", "tcp", 100, "ICMP errors about a connection",
+    "a router reports each try of a segment, and hosts give up after some 15: more are an attack, or copies",
+    "{limit} are read; {count:later one was|later ones were} left out",
+)  # fmt: skip
 UNACKNOWLEDGED = Limit(
     "unacknowledged-segments", "tcp", 4_096, "segments of a direction",
     "kept to tell which of them an ACK answers: 6 MB of full segments, beyond common receive windows",

@@ -709,6 +709,26 @@ RUNS = Table(
     exchange_by_time=True,
 )
 
+ICMP_ERRORS = Table(
+    "icmp_errors",
+    "an ICMP or ICMPv6 error that quotes a TCP segment: destination unreachable, packet too big, time exceeded, parameter problem "
+    "(or source quench, which is no error: RFC 6633). It is written when the connection is over, together with that row",
+    (
+        _c("frame", I64, "", "number of the packet"),
+        _c("time", I64, "ns", "its time"),
+        _c("router", TEXT, "", "address of its sender: a router, or the host that the segment was for"),
+        _c("ip_version", I8, "", "4 of ICMP, 6 of ICMPv6"),
+        _c("type", I32, "", "its type (RFC 792, RFC 4443)"),
+        _c("code", I32, "", "its code (RFC 792, RFC 1812, RFC 4443)"),
+        _n("mtu", I64, "bytes", "MTU that it names, if the segment was too large (type 3 code 4 of ICMP, type 2 of ICMPv6)"),
+        _n("connection", I64, "", "connection id, equal to tcp.stream; none where it quotes too little of an unknown connection"),
+        _n("direction", I8, "", "direction of the sender of the segment; none where no packet of the connection was captured"),
+        _n("offset", I64, "bytes", "stream offset of the segment (of a SYN: 0); none where it is unknown"),
+        _c("syn", BOOL, "", "the segment is the SYN of its sender: by its sequence number, and by its flags if they are quoted"),
+    ),
+    subject="connections",
+)
+
 BURSTS = Table(
     "bursts",
     "a run of data segments of one message with gaps below max(10 ms, 2 x rtt); only body bytes count",
@@ -1138,7 +1158,11 @@ CONNECTIONS = Table(
 )
 
 TABLES = {
-    t.name: t for t in (CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, PIECES, BURSTS, MESSAGES, FAULTS, EXCHANGES, CONNECTIONS)
+    t.name: t
+    for t in (
+        *(CAPTURES, RECORDS, PACKETS, ODDITIES, SEGMENTS, PIECES, BURSTS, MESSAGES, FAULTS, ICMP_ERRORS, EXCHANGES),
+        CONNECTIONS,
+    )
 }
 
 EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS)}

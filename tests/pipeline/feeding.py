@@ -39,6 +39,7 @@ ORDER = {
     "messages": ["message"],
     "bursts": ["message", "index"],
     "faults": ["connection", "frame", "role", "fault"],
+    "icmp_errors": ["frame"],
     "exchanges": ["connection", "exchange"],
     "finished": ["connection", "exchange"],
     "connections": ["connection"],

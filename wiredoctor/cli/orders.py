@@ -52,8 +52,8 @@ def _output(output: Output) -> tuple[str, tuple[str, ...]]:
 
 
 _TABLES = (
-    "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "exchanges",
-    "connections", "findings",
+    "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "icmp_errors",
+    "exchanges", "connections", "findings",
 )  # fmt: skip
 """The keys of report.exported.TABLES, which loads Polars: too early here, as it starts threads."""
 

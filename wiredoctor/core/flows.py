@@ -86,12 +86,7 @@ class Flows:
 
     def find(self, packet: Packet) -> Connection:
         """Return the connection of a packet; open it if the packet is its first."""
-        addresses, ports = packet.addresses, packet.ports
-        connection = self.chains[self.hash(addresses, ports)]
-        while connection is not None:
-            if connection.addresses == addresses and connection.ports == ports and (ports < IPV6 or is_of(packet, connection)):
-                break
-            connection = connection.next
+        connection = self.look_up(packet)
         if connection is None:
             return self.open(packet)
         if packet.is_quoted or not (packet.flags & (SYN | ACK) == SYN or connection.closed):
@@ -99,6 +94,16 @@ class Flows:
         if self.begins_again(connection, packet):
             self.retire(connection)
             return self.open(packet)
+        return connection
+
+    def look_up(self, packet: Packet) -> Connection | None:
+        """Return the newest connection between the endpoints of a packet; None if there is none."""
+        addresses, ports = packet.addresses, packet.ports
+        connection = self.chains[self.hash(addresses, ports)]
+        while connection is not None:
+            if connection.addresses == addresses and connection.ports == ports and (ports < IPV6 or is_of(packet, connection)):
+                break
+            connection = connection.next
         return connection
 
     def hash(self, addresses: i64, ports: i64) -> i64:

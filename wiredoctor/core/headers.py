@@ -9,6 +9,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.hashes import mix
+from wiredoctor.core.icmp import Message
 from wiredoctor.core.layers import (
     AGAIN,
     AUTHENTICATION,
@@ -26,6 +27,8 @@ from wiredoctor.core.layers import (
     NAMED_AH,
     NAMED_ETHERNET_IN_IP,
     NAMED_IP_IN_IP,
+    NOT_TCP,
+    QUOTE,
     QUOTED_FRAGMENT,
     QUOTED_TOO_LITTLE,
     SEGMENT,
@@ -40,6 +43,8 @@ from wiredoctor.core.reasons import Tally
 from wiredoctor.core.tunnels import is_tunnel, step
 from wiredoctor.core.unsigned import u16, u32
 
+QUOTED_PORTS: Final = 8
+"""Bytes of a TCP header up to the sequence number: an ICMP error quotes at least these (RFC 792)."""
 JUMBO: Final = 65_535
 """Bytes; a longer IPv6 packet cannot say its length (segmentation offload writes 0)."""
 ADDRESSES: Final = 12
@@ -92,9 +97,11 @@ class Headers:
         """Where the IP addresses of the packet in hand are."""
         self.inside: i64 = 0
         """What comes after the IP header in hand, by its protocol number."""
+        self.message: Message = Message()
+        """The newest ICMP error."""
 
     def read(self, packet: Packet) -> i64:
-        """Fill the packet with its TCP segment: SEGMENT or NOT_TCP."""
+        """Fill the packet with its TCP segment: SEGMENT, QUOTE or NOT_TCP."""
         layers = self.layers
         layers.begin(packet)
         header: i64 = ETHERNET
@@ -106,7 +113,7 @@ class Headers:
         if header == SEGMENT:
             if layers.names:
                 self.names.add(layers.names)
-        else:
+        elif header == NOT_TCP:
             self.not_analyzed.add(layers.reason)
         return header
 
@@ -252,6 +259,8 @@ class Headers:
         layers = self.layers
         if not layers.has(8) or not is_error(protocol, i64(block[layers.at])):
             return layers.refuse(protocol)
+        if not layers.is_quoted:
+            self.message.read(block, layers.at, self.addresses, layers.ip_version)
         layers.at += 8
         layers.is_quoted = True
         return IPV4 if protocol == ICMP else IPV6
@@ -357,7 +366,7 @@ class Headers:
         layers = self.layers
         at, end, limit = layers.at, layers.end, layers.limit
         if not layers.has(NOT_BEFORE_WINDOW):
-            return layers.refuse(QUOTED_TOO_LITTLE if layers.is_quoted else CUT_TCP)
+            return self.quote(packet, block) if layers.is_quoted else layers.refuse(CUT_TCP)
         size = (i64(block[at + 12]) >> 4) * 4
         payload = at + size
         if size < TCP_HEADER or payload > limit:
@@ -386,6 +395,20 @@ class Headers:
         if payload > end:
             without_all_options(packet, size)
         return SEGMENT
+
+    def quote(self, packet: Packet, block: bytes) -> i64:
+        """Read what an ICMP error quotes of a TCP header."""
+        layers = self.layers
+        if not layers.has(QUOTED_PORTS):
+            return layers.refuse(QUOTED_TOO_LITTLE)
+        if layers.ip_version == 6:
+            name_ipv6(packet, block, self.addresses, layers.at)
+        else:
+            name_ipv4(packet, block, self.addresses, layers.at)
+        packet.tcp = layers.at
+        packet.sequence = u32(block, layers.at + 4)
+        packet.flags = 0
+        return QUOTE
 
     def note_offset(self, packet: Packet, size: i64, segment: i64) -> None:
         """Note a data offset that cannot be, unless the segment is quoted: quotes are short."""

@@ -9,6 +9,8 @@ from mypy_extensions import i64
 from wiredoctor.core.hashes import mix
 from wiredoctor.core.packet import Packet
 
+QUOTE: Final = -1
+"""The first half of a TCP header, quoted in an ICMP error: ports and sequence number."""
 NOT_TCP: Final = 0
 SEGMENT: Final = 1
 AGAIN: Final = 2

@@ -12,7 +12,8 @@ from wiredoctor.core.datagrams import CapturePlaces, Datagrams
 from wiredoctor.core.flows import Flows, Share
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
-from wiredoctor.core.layers import SEGMENT
+from wiredoctor.core.icmp import IcmpErrors
+from wiredoctor.core.layers import QUOTE, SEGMENT
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection, clear_unread
 from wiredoctor.core.recorder import PacketRecorder
@@ -23,7 +24,7 @@ from wiredoctor.limits import Met
 
 
 class Core:
-    """A capture on its way through the core. Tables are written in `story.stalls`, `http` and `connections`. Only the connections
+    """A capture on its way through the core. Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only the connections
     of the share are followed; None: all."""
 
     def __init__(
@@ -40,6 +41,7 @@ class Core:
         self.story: Story = Story(cutoffs, met)
         self.story.places = places
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)
+        self.icmp: IcmpErrors = IcmpErrors(met)
         self.connections: ConnectionRows = ConnectionRows()
         self.duplicates: i64 = 0
         self.recorder: PacketRecorder | None = None
@@ -62,8 +64,10 @@ class Core:
             connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)
+            elif kind == QUOTE and (share is None or share.has(packet)):
+                connection = self.read_quote(packet)
             if recorder is not None:
-                recorder.write(packet, connection)
+                recorder.write(packet, connection, kind == SEGMENT)
             flows.pass_time(packet.frame, packet.clock)
             if flows.retired:
                 self.retire(packet.clock)
@@ -75,6 +79,7 @@ class Core:
         if self.flows.retired:
             self.retire(packet.clock)
         if packet.is_quoted:
+            self.icmp.add(self.headers.message, packet, connection, True)
             return connection.id
         if self.copies.is_second(connection, packet):
             self.duplicates += 1
@@ -92,6 +97,12 @@ class Core:
             self.flows.closed -= 1  # a SYN was refused, and a later one was answered
         return connection.id
 
+    def read_quote(self, packet: Packet) -> i64:
+        """Take note of an ICMP error that quotes less than a packet with an id of its own has; return the connection's id."""
+        connection = self.flows.look_up(packet)
+        self.icmp.add(self.headers.message, packet, connection, False)
+        return i64(NEVER) if connection is None else connection.id
+
     def retire(self, clock: i64) -> None:
         """End the connections for which no packet will come any more."""
         for connection in self.flows.retired:
@@ -108,7 +119,9 @@ class Core:
         self.http.alarms.forget()  # they lead back to `http` through objects that the garbage collector does not know
 
     def end(self, connection: Connection, clock: i64) -> None:
-        """Write the row of a connection that is over; one that was only quoted has none."""
+        """Write the row of a connection that is over; one that was only quoted has none, but for those of the errors."""
+        if self.icmp.waiting:
+            self.icmp.end(connection)
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):
             return
         content = connection.http

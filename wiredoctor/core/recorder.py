@@ -93,13 +93,13 @@ class PacketRecorder:
         self.place = packet.block_place + packet.at
         self.captured = packet.end - packet.at
 
-    def write(self, packet: Packet, connection: i64) -> None:
+    def write(self, packet: Packet, connection: i64, is_segment: bool = True) -> None:
         """Write the rows of a packet of this connection; NEVER if it belongs to none."""
         if self.selection is not None and not self.selection.has(connection, packet.frame):
             return
         if self.records is not None:
             self.write_record(self.records, packet, connection)
-        if self.packets is not None and connection != NEVER:
+        if self.packets is not None and connection != NEVER and is_segment:
             self.write_packet(self.packets, packet, connection)
 
     def write_record(self, rows: Rows, packet: Packet, connection: i64) -> None:

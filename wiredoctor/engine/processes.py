@@ -44,6 +44,7 @@ class Result:
     connections: list[StoredBatch]
     exchanges: list[StoredBatch]
     duplicates: int
+    unknown_quotes: int
     limits: dict[str, int]
     failed_rules: dict[str, str]
 
@@ -173,7 +174,7 @@ def _result(analysis: Analysis) -> Result:
     analysis.exchanges.write()
     return Result(
         share.opened.getvalue(), analysis.found, analysis.connections.stored, analysis.exchanges.stored,
-        analysis.core.duplicates, analysis.met.counts, failures(analysis.modules),
+        analysis.core.duplicates, analysis.core.icmp.unknown, analysis.met.counts, failures(analysis.modules),
     )  # fmt: skip
 
 
@@ -192,6 +193,7 @@ def _join(
     for result in results:
         give_up(modules, result.failed_rules)
         analysis.core.duplicates += result.duplicates
+        analysis.core.icmp.unknown += result.unknown_quotes
     analysis.met.join(result.limits for result in results)
     return (
         analysis,

@@ -18,6 +18,7 @@ from wiredoctor.capture.model import Captured, readable
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
 from wiredoctor.core.flows import Share
+from wiredoctor.core.icmp import UNKNOWN
 from wiredoctor.core.loop import Core
 from wiredoctor.core.reasons import count_encapsulations, in_words
 from wiredoctor.core.records import Records
@@ -187,10 +188,15 @@ class Analysis:
             file=self.capture.file, format=records.format, link_types=list(types), packets=records.frame, bytes=self.capture.size,
             first_time=None if first is None else rfc3339(first),
             last_time=None if first is None else rfc3339(first + records.times.latest),
-            not_analysed=_by_count(in_words(headers.not_analyzed)), encapsulations=_by_count(count_encapsulations(headers.names)),
+            not_analysed=_by_count(self._not_analyzed()), encapsulations=_by_count(count_encapsulations(headers.names)),
             duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
             dropped=records.drops.total(), dropped_of=records.drops.whole(int(records.frame)),
         )  # fmt: skip
+
+    def _not_analyzed(self) -> dict[str, int]:
+        """Return how many packets are not analyzed, by the reason."""
+        unknown = int(self.core.icmp.unknown)
+        return in_words(self.core.headers.not_analyzed) | ({UNKNOWN: unknown} if unknown else {})
 
 
 def join_found(modules: Mapping[str, RuleModule], parts: Sequence[Found]) -> Found:

@@ -38,7 +38,7 @@ COPIES = SECOND
 _OF_PACKETS = frozenset({"records", "packets", "segments", "pieces"})
 """Tables whose rows can be requested by frame."""
 
-_OF_TCP = _OF_PACKETS | {"oddities", "captures"}
+_OF_TCP = _OF_PACKETS | {"oddities", "icmp_errors", "captures"}
 """Tables that need no HTTP, except for the columns of HEARD."""
 
 

@@ -11,6 +11,7 @@ from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
 from wiredoctor.core.closes import CLOSED_BY, CLOSES
 from wiredoctor.core.connection_rows import NUMBERS, ConnectionRows
 from wiredoctor.core.history import in_letters
+from wiredoctor.core.icmp import ICMP_ERRORS as ICMP_CELLS
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.stalls import CLOSURES as CLOSURE_CELLS
@@ -26,6 +27,7 @@ from wiredoctor.tables import (
     CLOSURES,
     CONNECTIONS,
     FINISHED_EXCHANGES,
+    ICMP_ERRORS,
     MESSAGES,
     ODDITIES,
     RECOVERIES,
@@ -54,6 +56,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
         "recoveries": _events(RECOVERIES, stalls.recoveries, RECOVERY_CELLS),
         "closures": _events(CLOSURES, stalls.closures, CLOSURE_CELLS),
         "runs": _events(RUNS, stalls.runs, RUN_CELLS),
+        "icmp_errors": _events(ICMP_ERRORS, core.icmp.rows, ICMP_CELLS),
         "exchanges": table_of(exchanges, FINISHED_EXCHANGES),
         "closes": table_of(stored, CLOSES_TABLE, CLOSES_OF_STORED),
         "faults": fault_frame(http.faults.take()),
@@ -150,5 +153,6 @@ def _of_hello(name: str) -> Maker:
 
 Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
 Kind.of(RELEASES, {"sort": _named("sort", SORTS)}, {})
+Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})
 for _table in (RECOVERIES, CLOSURES, RUNS):
     Kind.of(_table, {}, {})

@@ -1,0 +1,122 @@
+"""ICMP and ICMPv6 errors that quote TCP: what they say, and of which connection."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor import limits
+from wiredoctor.core.connection import NO_BASE, Connection, Side
+from wiredoctor.core.numbers import wrapped
+from wiredoctor.core.octets import read_i64_be
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.rows import Rows, pack_cells
+from wiredoctor.core.segment import NEVER, SYN
+from wiredoctor.core.unsigned import u16, u32
+from wiredoctor.limits import Met
+
+ICMP_ERRORS: Final = (
+    *("frame", "time", "address_bytes", "router_high", "router_low", "ip_version", "type", "code", "mtu", "connection"),
+    *("direction", "offset", "syn"),
+)
+"""Cells of a row."""
+
+UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
+"""Why an error is not analyzed: its packet came another way, or had other addresses (NAT) where it met the router."""
+
+UNREACHABLE: Final = 3
+FRAGMENTATION_NEEDED: Final = 4
+PACKET_TOO_BIG: Final = 2
+"""Types and a code with an MTU: RFC 1191 section 4, RFC 4443 section 3.2."""
+
+
+class Message:
+    """The ICMP error in hand."""
+
+    def __init__(self) -> None:
+        self.type: i64 = 0
+        self.code: i64 = 0
+        self.mtu: i64 = NEVER
+        self.address_bytes: i64 = 4
+        """4 of IPv4, 16 of IPv6."""
+        self.high: i64 = 0
+        self.low: i64 = 0
+        """The address of its sender, in halves of 64 bits."""
+
+    def read(self, block: bytes, at: i64, addresses: i64, ip_version: i64) -> None:
+        """Read the message at block[at:], 8 bytes of it, and the address of its sender."""
+        self.type, self.code, self.mtu = i64(block[at]), i64(block[at + 1]), NEVER
+        mtu: i64 = 0
+        if ip_version == 6:
+            self.address_bytes = 16
+            self.high, self.low = i64(read_i64_be(block, addresses)), i64(read_i64_be(block, addresses + 8))
+            if self.type == PACKET_TOO_BIG:
+                mtu = u32(block, at + 4)
+        else:
+            self.address_bytes = 4
+            self.high, self.low = 0, u32(block, addresses)
+            if self.type == UNREACHABLE and self.code == FRAGMENTATION_NEEDED:
+                mtu = u16(block, at + 6)
+        if mtu > 0:  # RFC 1191 section 5: routers that know of no MTU in this message leave it 0
+            self.mtu = mtu
+
+
+class IcmpErrors:
+    """The table `icmp_errors`, being written. The rows of a connection are written when it is over."""
+
+    def __init__(self, met: Met) -> None:
+        self.rows: Rows = Rows(len(ICMP_ERRORS))
+        self.met: Met = met
+        self.waiting: dict[int, list[bytes]] = {}
+        """By connection."""
+        self.most: i64 = limits.ICMP_ERRORS.value
+        self.unknown: i64 = 0
+        """Errors that quote no connection of the capture."""
+
+    def add(self, message: Message, packet: Packet, connection: Connection | None, flags_known: bool) -> None:
+        """Add an error that quotes the TCP header in `packet`, perhaps only the first half of it: without flags."""
+        direction: i64 = -1
+        offset: i64 = NEVER
+        syn = False
+        if connection is not None and connection.first_frame != NEVER:
+            direction = i64(0) if packet.is_turned == connection.is_turned else i64(1)
+            own = connection.first if direction == 0 else connection.second
+            syn = is_syn(own, packet, flags_known)
+            offset = i64(0) if syn else offset_of(own, packet)
+        else:
+            self.unknown += 1
+        cells = pack_cells(
+            [
+                *(packet.frame, packet.time, message.address_bytes, message.high, message.low),
+                *(4 if message.address_bytes == 4 else 6, message.type, message.code, message.mtu),
+                *(i64(NEVER) if connection is None else connection.id, direction, offset, int(syn)),
+            ]
+        )
+        if connection is None:
+            self.rows.begin().write(cells)
+            return
+        waiting = self.waiting.setdefault(connection.id, [])
+        if len(waiting) >= self.most:
+            self.met.add(limits.ICMP_ERRORS)
+        else:
+            waiting.append(cells)
+
+    def end(self, connection: Connection) -> None:
+        """Write the rows of a connection that is over."""
+        for cells in self.waiting.pop(connection.id, []):
+            self.rows.begin().write(cells)
+
+
+def is_syn(own: Side, packet: Packet, flags_known: bool) -> bool:
+    """Return whether a quoted header is that of the SYN of its side; by its sequence number if the flags are not quoted."""
+    if own.syn is None or packet.sequence != own.base:
+        return False
+    return packet.flags & SYN != 0 or not flags_known
+
+
+def offset_of(own: Side, packet: Packet) -> i64:
+    """Return the stream offset nearest to the newest one of the side; NEVER if that has none."""
+    if own.base == NO_BASE:
+        return NEVER
+    return own.sequence + wrapped(packet.sequence - own.base - 1 - own.sequence)
