@@ -711,8 +711,8 @@ RUNS = Table(
 
 ICMP_ERRORS = Table(
     "icmp_errors",
-    "an ICMP or ICMPv6 error that quotes a TCP segment: destination unreachable, packet too big, time exceeded, parameter problem "
-    "(or source quench, which is no error: RFC 6633). It is written when the connection is over, together with that row",
+    "an ICMP or ICMPv6 error that quotes a TCP segment: destination unreachable, packet too big, time exceeded, parameter "
+    "problem (or source quench, which is no error: RFC 6633). It is written when its connection is over, with that row",
     (
         _c("frame", I64, "", "number of the packet"),
         _c("time", I64, "ns", "its time"),
@@ -1112,6 +1112,11 @@ CONNECTIONS = Table(
         _c("connected", BOOL, "", "the client acknowledged something of the server"),
         _n("refused_frame", I64, "", "the first RST that answered a SYN, before any SYN-ACK"),
         _n("refused_time", I64, "ns", "its time"),
+        _n("syn_error_frame", I64, "", "the first ICMP error that quotes a SYN of the client (RFC 792, RFC 4443)"),
+        _n("syn_error_time", I64, "ns", "its time"),
+        _n("syn_error_router", TEXT, "", "address of its sender: a router, or the server"),
+        _n("syn_error_type", I32, "", "its type"),
+        _n("syn_error_code", I32, "", "its code"),
         _n(
             "data_rtt",
             I64,

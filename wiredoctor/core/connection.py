@@ -301,6 +301,19 @@ class RepeatedSyn:
 
 
 @mypyc_attr(acyclic=True)
+class SynError:
+    """The first ICMP error that quotes the client's SYN: its type and code, and the address of its sender in two halves."""
+
+    def __init__(self, frame: i64, time: i64, type: i64, code: i64, high: i64, low: i64) -> None:
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.type: i64 = type
+        self.code: i64 = code
+        self.high: i64 = high
+        self.low: i64 = low
+
+
+@mypyc_attr(acyclic=True)
 class Handshake:
     """The client's SYN, and what came of it. It has extras if it asks for ECN or carries data."""
 
@@ -326,6 +339,7 @@ class Handshake:
         self.refused_frame: i64 = NEVER
         """The first RST that refuses the SYN."""
         self.refused_time: i64 = NEVER
+        self.error: SynError | None = None
 
 
 @mypyc_attr(acyclic=True)

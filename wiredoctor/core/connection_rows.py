@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64
 
 from wiredoctor.core.closes import who_closed
-from wiredoctor.core.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side
+from wiredoctor.core.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynError
 from wiredoctor.core.history import SAW_RETRANSMISSION
 from wiredoctor.core.octets import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i64_le
 from wiredoctor.core.rows import Rows, pack_cells
@@ -36,6 +36,7 @@ NUMBERS: Final = (
     *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_extras"),
     *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
     *("answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time", "data_rtt"),
+    *("syn_error_frame", "syn_error_time", "syn_error_type", "syn_error_code", "syn_error_high", "syn_error_low"),
     *("unseen_places", "unseen_frame", "unseen_time", "super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_way", "said_at"),
@@ -48,6 +49,7 @@ NUMBERS: Final = (
 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
+NO_ERROR: Final = SynError(NEVER, NEVER, -1, -1, 0, 0)
 NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
 """Cells of what a connection carried, from `protocol` on, that carried nothing."""
 
@@ -210,6 +212,13 @@ def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
     write_i64_le(out, handshake.refused_frame)
     write_i64_le(out, handshake.refused_time)
     write_i64_le(out, data_rtt)
+    error = NO_ERROR if handshake.error is None else handshake.error
+    write_i64_le(out, error.frame)
+    write_i64_le(out, error.time)
+    write_i64_le(out, error.type)
+    write_i64_le(out, error.code)
+    write_i64_le(out, error.high)
+    write_i64_le(out, error.low)
 
 
 def write_oddities(out: BytesWriter, oddities: Oddities) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import NO_BASE, Connection, Side
+from wiredoctor.core.connection import NO_BASE, Connection, Side, SynError
 from wiredoctor.core.numbers import wrapped
 from wiredoctor.core.octets import read_i64_be
 from wiredoctor.core.packet import Packet
@@ -25,6 +25,8 @@ ICMP_ERRORS: Final = (
 UNKNOWN: Final = "ICMP error about a connection that is not in the capture"
 """Why an error is not analyzed: its packet came another way, or had other addresses (NAT) where it met the router."""
 
+SOURCE_QUENCH: Final = 4
+"""A type that says of no failure (RFC 6633)."""
 UNREACHABLE: Final = 3
 FRAGMENTATION_NEEDED: Final = 4
 PACKET_TOO_BIG: Final = 2
@@ -84,6 +86,8 @@ class IcmpErrors:
             own = connection.first if direction == 0 else connection.second
             syn = is_syn(own, packet, flags_known)
             offset = i64(0) if syn else offset_of(own, packet)
+            if syn:
+                note_syn(connection, direction, packet, message)
         else:
             self.unknown += 1
         cells = pack_cells(
@@ -113,6 +117,16 @@ def is_syn(own: Side, packet: Packet, flags_known: bool) -> bool:
     if own.syn is None or packet.sequence != own.base:
         return False
     return packet.flags & SYN != 0 or not flags_known
+
+
+def note_syn(connection: Connection, direction: i64, packet: Packet, message: Message) -> None:
+    """Keep the first error about the client's SYN."""
+    handshake = connection.handshake
+    if handshake is None or handshake.error is not None or direction != connection.client:
+        return
+    if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
+        return
+    handshake.error = SynError(packet.frame, packet.time, message.type, message.code, message.high, message.low)
 
 
 def offset_of(own: Side, packet: Packet) -> i64:

@@ -24,8 +24,8 @@ from wiredoctor.limits import Met
 
 
 class Core:
-    """A capture on its way through the core. Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only the connections
-    of the share are followed; None: all."""
+    """A capture on its way through the core. Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only
+    the connections of the share are followed; None: all."""
 
     def __init__(
         self, records: Records, cutoffs: Cutoffs, met: Met, with_messages: bool, with_bursts: bool, share: Share | None = None

@@ -29,6 +29,7 @@ from wiredoctor.tables import (
     FINISHED_EXCHANGES,
     ICMP_ERRORS,
     MESSAGES,
+    NEVER,
     ODDITIES,
     RECOVERIES,
     RELEASES,
@@ -113,6 +114,12 @@ def _address(size: int, high: int, low: int, *, in_brackets: bool) -> str:
 _WORD = (1 << 64) - 1
 
 
+def _syn_error_router(batch: Batch) -> pl.Series:
+    """Return who sent the ICMP error about the SYN; null where none came."""
+    hosts = _host(batch, "syn_error", in_brackets=False)
+    return pl.select(pl.when(series(batch.cell("syn_error_frame")) != NEVER).then(hosts)).to_series()
+
+
 def _endpoint(batch: Batch, side: str) -> pl.Series:
     """Return the addresses and ports of a side as text."""
     host, port = _host(batch, side, in_brackets=True), series(batch.cell(f"{side}_port"))
@@ -130,6 +137,7 @@ def _makers() -> dict[str, Maker]:
     """Return how the columns of CONNECTIONS are made that are no cells."""
     makers: dict[str, Maker] = {
         "client_host": lambda batch: _host(batch, "client", in_brackets=False),
+        "syn_error_router": _syn_error_router,
         "client": lambda batch: _endpoint(batch, "client"),
         "server": lambda batch: _endpoint(batch, "server"),
         "history": _history,

@@ -84,7 +84,7 @@ def test_proofs_and_words_are_made_of_what_is_told_alone() -> None:
     module = catalogue()["connect-failed"]
     found_ones = module.find(rows("connections", *ports(1000)).lazy()).collect()
     assert {name for name, dtype in found_ones.schema.items() if not dtype.is_numeric() and dtype != pl.Boolean} == {
-        "client", "server", "client_host",
+        "client", "server", "client_host", "router",
     }  # fmt: skip
     assert module.judge is not None
     assert module.judge(found_ones, None)[0].height == 1

@@ -2,28 +2,41 @@
 
 What it means
     The client sent a SYN and got no connection. Refused: an RST came back at once, because nothing listens on that port, or
-    because a firewall says no in that way. Timed out: no answer came at all, however often the SYN was sent again.
+    because a firewall says no in that way. Prohibited: a firewall, or a route that forbids it, answered with an ICMP error.
+    Unreachable: a router answered with another ICMP error, because it knows no way to the server, nobody there answers to the
+    address, or the packets go in circles. Timed out: no answer came at all, however often the SYN was sent again.
 
 Why it hurts
     Whatever needed the connection failed. A refusal is at least quick; without an answer clients wait for long (Linux for
-    more than two minutes, Windows 21 s), unless they have a limit of their own.
+    more than two minutes, Windows 21 s), unless they have a limit of their own. Programs on Linux say "Connection refused" of an
+    RST and of ICMP "port unreachable", "No route to host" or "Network is unreachable" of other ICMP errors, "Permission denied"
+    of prohibitions in ICMPv6, "Connection timed out" without an answer. Other systems wait in spite of some of these errors.
 
 How it is proved
-    Refused: an RST that acknowledges the SYN and nothing else, and no SYN-ACK before it or after it. Timed out: at least three
-    SYNs with the same sequence number, not a packet of the server, and nothing for 30 s after the last SYN (at the end of the
-    capture, or where the ports were used again: 3 s after the third; then less surely).
+    Refused: an RST that acknowledges the SYN and nothing else, and no SYN-ACK before it or after it. Prohibited, unreachable: an
+    ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and neither side sent anything but SYNs of the
+    client. Prohibited: destination unreachable of code 3, 9, 10 or 13, in ICMPv6 of code 1, 4, 5 or 6. A host answers TCP to a
+    port on which nothing listens with an RST, so that "port unreachable" comes from a firewall, too. Unreachable: all other
+    errors (less surely where less than 3 s have passed since the last SYN: some clients try again). Timed out: at least
+    three SYNs with the same sequence number, not a packet of the server, and nothing for 30 s after the last SYN (at the end of
+    the capture, or where the ports were used again: 3 s after the third; then less surely).
 
 What it is not
-    A SYN that was answered in the end: connect-retry. A SYN-ACK of which the client did not want to know any more. A capture in
+    A SYN that was answered in the end, though an ICMP error quoted an earlier one: connect-retry. Source quench and redirects,
+    which are no failures. An error whose quoted addresses are not those of the connection, because NAT changed them on the way:
+    these are counted under "not analysed". A SYN-ACK of which the client did not want to know any more. A capture in
     which the answers of a host are missing: where one of its connections, or one of the client's, shows that the server's
     packets were not captured, nothing is said of SYNs without an answer.
 
 What to do
-    Refused: start the service, or let the client use the port on which it listens. Timed out: see whether the server is there,
-    and which firewall on the way drops the packets.
+    Refused: start the service, or let the client use the port on which it listens. Prohibited: find the rule on the host that
+    sent the error (iptables -nvL, nft list ruleset, ip route), and allow the connection. Unreachable: see what that router knows
+    of the way (ip route get, ip neigh). Timed out: see whether the server is there, and which firewall
+    on the way drops the packets.
 
 References
-    RFC 9293 sections 3.5 and 3.10.7, tcp(7).
+    RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
+    iptables-extensions(8), ip-route(8).
 """
 
 from __future__ import annotations
@@ -32,6 +45,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules import icmp
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import Array
@@ -40,11 +54,16 @@ RULE = Rule(
     severity="error",
     title={
         "refused": "Connection refused: {where}",
+        "prohibited": "Connection rejected by a firewall: {where}",
+        "unreachable": "Not reachable: {where}",
         "timed-out": "No answer to connection attempts: {where}",
     },
     message={
         "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
         "connection.{many}",
+        "prohibited": "{router} answered the SYN of {whose} to {where}{tries} with {said}: a rule there forbids the connection. "
+        "Programs say {errno}.{many}",
+        "unreachable": "{router} answered the SYN of {whose} to {where}{tries} with {said}{reason}. Programs say {errno}.{many}",
         "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: it is not "
         "there, or something on the way drops the packets.{many}",
     },
@@ -52,6 +71,15 @@ RULE = Rule(
         "refused": "See whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
         "listens on 127.0.0.1 alone refuses everybody else), whether the client has the right port, and whether a firewall "
         "rejects it (an RST with another TTL than the server's other packets is not the server's).",
+        "prohibited": "Look on {router} for the rule: with each try a counter rises in iptables -nvL or nft list ruleset at a "
+        "REJECT (iptables -j REJECT says port unreachable unless --reject-with names another answer; firewalld and nft say "
+        "administratively prohibited), or ip route has a prohibit route; on other routers it is an access list. Allow this "
+        "client and port there, or let the client use another way. In Kubernetes kube-proxy rejects a Service without ready "
+        "endpoints like this (kubectl get endpointslices). Security groups of clouds do not answer at all: it is none of them.",
+        "unreachable": "See what {router} knows of the way to the server: ip route get ADDRESS names its route (it may be an "
+        "unreachable route, or none), ip neigh tells whether anybody answers to the address there. See whether the server is up "
+        "and has this address, and whether the client has the right one (DNS, a container or pod that was made anew). Where time "
+        "to live was exceeded, traceroute shows which routers send the packets in circles.",
         "timed-out": "See whether the server is up and has this address, whether the way to it exists (traceroute -T -p PORT), "
         "and which firewall or security group drops the packets: a capture on the server shows whether the SYN arrives. Give "
         "clients a connect timeout of a few seconds, so that they try the next address.",
@@ -63,6 +91,10 @@ RULE = Rule(
             "RFC 9293 section 3.5.2, reset generation", "https://www.rfc-editor.org/rfc/rfc9293.html#name-reset-generation"
         ),
         Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
+        Reference("RFC 792, destination unreachable", "https://www.rfc-editor.org/rfc/rfc792.html"),
+        Reference("RFC 1812 section 5.2.7, ICMP errors", "https://www.rfc-editor.org/rfc/rfc1812.html#section-5.2.7"),
+        Reference("RFC 4443 section 3, ICMPv6 errors", "https://www.rfc-editor.org/rfc/rfc4443.html#section-3"),
+        Reference("iptables-extensions(8), REJECT", "https://man7.org/linux/man-pages/man8/iptables-extensions.8.html"),
     ),
     summary=True,
     any_order=True,
@@ -79,7 +111,8 @@ MANY_TIMES = Threshold("100 connections", "more of one client to one server are 
 
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
-    return pl.col("refused_frame").is_not_null() | (pl.col("syns") >= SYNS.value)
+    told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null()
+    return told | (pl.col("syns") >= SYNS.value)
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -90,20 +123,49 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     enough = (waited >= PATIENCE.value) | (since_third >= AT_THE_END.value)
     silence = (c("syns") >= SYNS.value) & no_answer & enough
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
-    last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
-    sure = refused | (waited >= PATIENCE.value)
-    failed = (
-        connections.filter((c("syns") > 0) & (refused | silence).fill_null(value=False))
-        .with_columns(last.alias("last_syn_frame"), refused.alias("refused"))
-        .select("connection", "refused", sure.alias("sure"), "client", "server", "client_host", "syns", *_PROOF)
+    quoted = c("syn_error_frame").is_not_null() & no_answer
+    error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
+    prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
+    kind = (
+        pl.when(refused)
+        .then(_KINDS.index("refused"))
+        .when(quoted & prohibited)
+        .then(_KINDS.index("prohibited"))
+        .when(quoted)
+        .then(_KINDS.index("unreachable"))
+        .otherwise(_KINDS.index("timed-out"))
     )
-    timed_out = failed.filter(~c("refused")).with_columns(_host("server").alias("server_host"))
+    last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
+    sure = refused | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
+    failed = (
+        connections.filter((c("syns") > 0) & (refused | quoted | silence).fill_null(value=False))
+        .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
+        .with_columns(
+            _of_kind("refused_frame", "syn_error_frame").alias("answer_frame"),
+            _of_kind("refused_time", "syn_error_time").alias("answer_time"),
+            error.cast(pl.Int32).alias("error"),
+            c("syn_error_router").alias("router"),
+        )
+        .select("connection", "number", sure.alias("sure"), "client", "server", "client_host", "syns", *_PROOF)
+    )
+    timed_out = failed.filter(c("number") == _KINDS.index("timed-out")).with_columns(_host("server").alias("server_host"))
     for host in ("client_host", "server_host"):
         timed_out = timed_out.join(_unseen(connections, host), on=host, how="anti")
-    return pl.concat([failed.filter("refused"), timed_out.drop("server_host")])
+    return pl.concat([failed.filter(c("number") != _KINDS.index("timed-out")), timed_out.drop("server_host")])
 
 
-_PROOF = ("syn_frame", "syn_time", "refused_frame", "refused_time", "last_syn_frame", "last_syn_time")
+_KINDS = ("refused", "prohibited", "unreachable", "timed-out")
+_PROOF = (
+    *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time"),
+    *("error", "router"),
+)
+
+
+def _of_kind(of_rst: str, of_icmp: str) -> pl.Expr:
+    """A column of what answered the SYN: an RST, an ICMP error, or nothing."""
+    number = pl.col("number")
+    rst, nothing = number == _KINDS.index("refused"), number == _KINDS.index("timed-out")
+    return pl.when(rst).then(of_rst).when(~nothing).then(of_icmp)
 
 
 def _host(endpoint: str) -> pl.Expr:
@@ -124,11 +186,15 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     c = pl.col
     # of a million failures a few are told: they alone get texts and proofs
     told = rows[first["row"]].hstack(first.drop("row"))
+    told = told.with_columns(icmp.words(pl.col("error")).alias("said"), *_explained())
+    refused = c("number") == _KINDS.index("refused")
+    quoting = pl.format("{} of {}, which quotes the SYN", "said", "router")
+    answer = pl.when(refused).then(pl.lit("an RST that acknowledges the SYN")).otherwise(quoting)
     given = told.select(
         "connection",
         pl.lit(None, pl.Int32).alias("exchange"),
-        pl.when("refused").then(pl.lit("refused")).otherwise(pl.lit("timed-out")).alias("kind"),
-        pl.when("refused").then(pl.lit("server")).alias("side"),
+        c("number").replace_strict(dict(enumerate(_KINDS)), return_dtype=pl.String).alias("kind"),
+        pl.when(refused).then(pl.lit("server")).alias("side"),
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("syn_frame").alias("frame"),
         c("syn_time").alias("start"),
@@ -140,10 +206,11 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         _host("server").alias("server_host"),
         c("syns").cast(pl.Int64),
         (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
+        *("router", "said", "reason", "errno"),
         *first.drop("row", "end").columns,
         evidence(
             ("syn_frame", "syn_time", "the first SYN"),
-            ("refused_frame", "refused_time", "an RST that acknowledges the SYN"),
+            ("answer_frame", "answer_time", answer),
             ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
         ),
     )
@@ -157,7 +224,9 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
     found = rows.select(
-        pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), "refused", pl.coalesce("refused_time", "last_syn_time").alias("end")
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
+        "number",
+        pl.coalesce("answer_time", "last_syn_time").alias("end"),
     ).with_columns(pl.Series(name, _numbers(rows.select(host.hash()).to_series())) for name, host in hosts.items())[
         rows["syn_frame"].arg_sort()
     ]
@@ -168,7 +237,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     one = {"failures": pl.lit(1, pl.Int64), **{name: pl.lit(1, pl.UInt32) for name in ("servers", "server_hosts", "clients")}}
     alone = found.filter(pl.Series(by_itself)).select("row", "end", pl.lit(value=True).alias("alone"), **one)
     groups = found.filter(pl.Series(~by_itself)).group_by(
-        "refused",
+        "number",
         pl.when(pl.Series((searching | (often & ~wanted))[~by_itself])).then("client").alias("client_key"),
         pl.when(pl.Series((~searching & (wanted | often))[~by_itself])).then("server").alias("server_key"),
         maintain_order=True,
@@ -193,12 +262,43 @@ def _numbers(values: pl.Series) -> Array:
 
 def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
     """Of each failure: at how many servers its client failed in that way, how many clients at its server, how often both."""
-    refused = found["refused"].to_numpy()
-    client, server = (found[name].to_numpy().astype(np.int64) * 2 + refused for name in ("client", "server"))
+    number = found["number"].to_numpy()
+    client, server = (found[name].to_numpy().astype(np.int64) * len(_KINDS) + number for name in ("client", "server"))
     width = int(server.max(initial=0)) + 1
     pairs, pair, times = np.unique(client * width + server, return_inverse=True, return_counts=True)
     at, by = (np.bincount(ends).astype(np.int32) for ends in (pairs // width, pairs % width))
     return at[client], by[server], times.astype(np.int32)[pair]
+
+
+def _explained() -> tuple[pl.Expr, pl.Expr]:
+    """What an ICMP error comes from, and what programs on Linux make of it (icmp_err_convert, icmpv6_err_convert)."""
+    error = pl.col("error")
+
+    def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
+        numbers = {icmp.number(*one): text for text, ones in texts.items() for one in ones}
+        return error.replace_strict(numbers, default=otherwise, return_dtype=pl.String)
+
+    return told(_REASONS, "").alias("reason"), told(_ERRNO, '"No route to host"').alias("errno")
+
+
+_REASONS = {
+    ": it has no route there": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
+    ": nobody answers to that address there (ARP, neighbour discovery), or a route of its own says so": (
+        *((4, 3, 1), (4, 3, 7)),
+        (6, 1, 3),
+    ),
+    ": the packet passed too many routers, most often because some of them send it in circles": ((4, 11, 0), (6, 3, 0)),
+}
+_ERRNO = {
+    '"Connection refused"': ((4, 3, 3), (6, 1, 4)),
+    '"Network is unreachable"': ((4, 3, 0), (4, 3, 6), (4, 3, 9), (4, 3, 11), (6, 1, 0)),
+    '"Permission denied"': ((6, 1, 1), (6, 1, 5), (6, 1, 6)),
+}
+
+
+_SYN_OR_RST = "tcp.flags.syn == 1 || tcp.flags.reset == 1"
+_ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
+"""Wireshark reads the SYN that an error quotes as if it were sent."""
 
 
 def _worded(told: pl.DataFrame) -> pl.DataFrame:
@@ -225,7 +325,7 @@ def _worded(told: pl.DataFrame) -> pl.DataFrame:
         whose.alias("whose"),
         tries.alias("tries"),
         pl.when(one).then(pl.lit("")).when(several_servers).then(more + scan).otherwise(more).alias("many"),
-        pl.when(one).then(stream).otherwise(pl.lit("tcp.flags.syn == 1 || tcp.flags.reset == 1")).alias("filter"),
+        pl.when(one).then(stream).when(c("router").is_null()).then(pl.lit(_SYN_OR_RST)).otherwise(pl.lit(_ICMP)).alias("filter"),
         pl.when(one).then("connection").alias("connection"),
         pl.when(one).then("client").when(~several_clients).then("client_host").alias("client"),
         pl.when(~several_servers).then("server").alias("server"),

@@ -10,7 +10,8 @@ Why it hurts
 
 How it is proved
     The same SYN (the same initial sequence number) came again 200 ms or more after the first, a later one was answered by a
-    SYN-ACK, and the client acknowledged that. Where a SYN-ACK was captured before, it was the answer that was lost.
+    SYN-ACK, and the client acknowledged that. Where a SYN-ACK was captured before, it was the answer that was lost. Where an
+    ICMP error quotes an earlier SYN, a router did not know the way at that time.
 
 What it is not
     A SYN with another sequence number: that is a new connection. Copies of one SYN that a mirror port made. A path whose
@@ -30,6 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules import icmp
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.words import DURATION, duration
 
@@ -92,6 +94,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             evidence(
                 ("syn_frame", "syn_time", "the first SYN"),
                 ("refused_frame", "refused_time", "it is refused"),
+                ("syn_error_frame", "syn_error_time", pl.format("{} of {}, which quotes the SYN", _said(), "syn_error_router")),
                 ("earlier_frame", "first_answer_time", "a SYN-ACK that the client never acknowledged by itself"),
                 ("helpful_frame", "answered_syn_time", _again_note(by_syn)),
                 ("newest_answer_frame", "newest_answer_time", "its answer, which the client acknowledges"),
@@ -107,10 +110,16 @@ def _cause() -> pl.Expr:
     return (
         pl.when(pl.col("refused_frame").is_not_null())
         .then(refused)
+        .when(pl.col("syn_error_frame").is_not_null())
+        .then(pl.format("{} answered one of them with {} (frame {})", "syn_error_router", _said(), "syn_error_frame"))
         .when(pl.col("earlier_frame").is_not_null())
         .then(answered)
         .otherwise(pl.lit("the first was lost, or dropped by the server or something before it, or its answer was lost"))
     )
+
+
+def _said() -> pl.Expr:
+    return icmp.words(icmp.key("syn_error_router", "syn_error_type", "syn_error_code"))
 
 
 def _plainer() -> pl.Expr:
