@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from packet import ACK, FIN, RST, SYN, Segment
+
+if TYPE_CHECKING:
+    from faults import Fault, Forged
 
 SIDES = ("client", "server")
 FULL = 1_220
@@ -44,27 +49,35 @@ def kinds(segment: Segment) -> set[str]:
 @dataclass(frozen=True)
 class Conditions:
     """delay: seconds that a packet takes in one direction, half a round trip. ack_delay: side -> seconds for which it
-    delays an ACK, as long as its kernel does not want longer. lose: what is lost."""
+    delays an ACK, as long as its kernel does not want longer. lose: what is lost, and rate: the share of packets that is lost
+    besides, by chance (seed). hops: routers in each half of the wire. faults: what boxes on it do (faults.py)."""
 
     delay: float = 0.0
     ack_delay: Mapping[str, float] = field(default_factory=dict[str, float])
     lose: tuple[Loss, ...] = ()
+    rate: float = 0.0
+    seed: int = 0
+    hops: int = 0
+    faults: tuple[Fault | Forged, ...] = ()
 
 
 class Losses:
     """Counts the packets of each kind and says which are lost."""
 
-    def __init__(self, lose: tuple[Loss, ...]) -> None:
+    def __init__(self, lose: tuple[Loss, ...], rate: float = 0.0, seed: int = 0) -> None:
         self._lose = lose
+        self._rate = rate
+        self._chance = random.Random(seed)
         self._seen: dict[tuple[str, str], int] = {}
 
     def lost(self, side: str, segment: Segment) -> bool:
         """Whether this segment, sent by this side, is lost."""
         for kind in (of_it := kinds(segment)):
             self._seen[side, kind] = self._seen.get((side, kind), 0) + 1
-        return any(
+        chosen = any(
             loss.side == side and loss.kind in of_it and self._seen[side, loss.kind] in loss.numbers for loss in self._lose
         )
+        return chosen or self._chance.random() < self._rate
 
 
 @dataclass

@@ -12,13 +12,16 @@ TCP = 6
 
 @dataclass(frozen=True)
 class Segment:
-    """A TCP segment: its two ports as sent, numbers as on the wire, and the bytes of payload that it carries."""
+    """A TCP segment: its two ports as sent, numbers as on the wire, the bytes of payload that it carries, the two addresses
+    and the bytes of its IP packet."""
 
     ports: tuple[int, int]
     seq: int
     ack: int
     flags: int
     payload: int
+    hosts: tuple[bytes, bytes]
+    size: int
 
     @property
     def pure_ack(self) -> bool:
@@ -32,12 +35,14 @@ def segment(frame: bytes) -> Segment | None:
     if frame[12:14] == b"\x08\x00" and len(frame) >= ETHERNET + 20 and frame[ETHERNET + 9] == TCP:
         start = ETHERNET + (frame[ETHERNET] & 0x0F) * 4
         end = ETHERNET + int.from_bytes(frame[ETHERNET + 2 : ETHERNET + 4], "big")
+        hosts = frame[ETHERNET + 12 : ETHERNET + 16], frame[ETHERNET + 16 : ETHERNET + 20]
     elif frame[12:14] == b"\x86\xdd" and len(frame) >= ETHERNET + 40 and frame[ETHERNET + 6] == TCP:
         start = ETHERNET + 40
         end = start + int.from_bytes(frame[ETHERNET + 4 : ETHERNET + 6], "big")
+        hosts = frame[ETHERNET + 8 : ETHERNET + 24], frame[ETHERNET + 24 : start]
     else:
         return None
     if len(frame) < start + 20:
         return None
     source, target, seq, ack, offset, flags = struct.unpack_from(">HHIIBB", frame, start)
-    return Segment((source, target), seq, ack, flags, end - start - (offset >> 4) * 4)
+    return Segment((source, target), seq, ack, flags, end - start - (offset >> 4) * 4, hosts, end - ETHERNET)

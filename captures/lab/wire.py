@@ -1,8 +1,8 @@
 """A wire in user space between two network namespaces, for kernels without `tc netem`.
 
 Its ends are TAP devices that become `eth0` in the two namespaces. A thread carries frames from one to the other: after
-a delay, without those that are to be lost, and with ACKs held back as a slower receiver would (impairments.py). It can
-record what passes at either end and in the middle.
+a delay, without those that are to be lost, and with ACKs held back as a slower receiver would (impairments.py), through
+boxes that drop, refuse and forge (faults.py). It can record what passes at either end and in the middle.
 
 A wire ends with its block, and at the latest two minutes after it was strung. Frames go from one end to the other and
 nowhere else.
@@ -23,13 +23,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from faults import OTHER, Made, boxes
+from forging import is_icmp_error, routed
 from impairments import SIDES, Conditions, DelayedAcks, Losses
 from packet import Segment, segment
 
 POINTS = ("client", "middle", "server")
 """Where a wire can record: at its ends as the hosts there see it (behind held ACKs), and half-way."""
 
-OTHER: dict[str, str] = dict(zip(SIDES, reversed(SIDES), strict=True))
+MIDDLE, ARRIVES = 0.5, 1.0
+BOXES = {"client": 0.25, "server": 0.75}
+"""Shares of the way of the client's packets at which something is done to them."""
 
 LASTS = 120.0
 """Seconds after which a wire carries nothing any more."""
@@ -63,7 +67,9 @@ class Wire:
     def __init__(self, ends: dict[str, int], conditions: Conditions) -> None:
         self._ends = ends
         self._delay = conditions.delay
-        self._losses = Losses(conditions.lose)
+        self._losses = Losses(conditions.lose, conditions.rate, conditions.seed)
+        self._hops = conditions.hops
+        self._boxes = {share: found for place, share in BOXES.items() if (found := boxes(conditions.faults, place))}
         self._acks = {side: DelayedAcks(seconds) for side, seconds in conditions.ack_delay.items()}
         self._recordings: dict[str, Recording] = {}
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -84,7 +90,7 @@ class Wire:
 
     @contextmanager
     def recorded(self, point: str, path: Path) -> Iterator[None]:
-        """Records what passes at a point (see POINTS) of TCP while the block runs."""
+        """Records what passes at a point (see POINTS) of TCP, and errors of ICMP, while the block runs."""
         if point not in POINTS:
             raise ValueError(f"a wire records at {', '.join(POINTS)}, not at {point}")
         recording = Recording(path)
@@ -133,15 +139,44 @@ class Wire:
 
     def _travels(self, side: str, frame: bytes, content: Segment | None) -> None:
         self._record(side, frame, content)
-        self._after(self._delay / 2, lambda: self._record("middle", frame, content))
-        if not content or not self._losses.lost(side, content):
-            self._after(self._delay, lambda: self._arrives(OTHER[side], frame, content))
+        self._moves(side, frame, content, 0.0, time.monotonic())
 
-    def _after(self, seconds: float, action: Callable[[], None]) -> None:
-        if seconds:
-            heapq.heappush(self._agenda, (time.monotonic() + seconds, next(self._turn), action))
+    def _moves(self, side: str, frame: bytes, content: Segment | None, share: float, since: float) -> None:
+        """A frame of this side is at this share of its way, which it began at this time, and goes on to its next stop."""
+        stops = [MIDDLE, ARRIVES, *(at if side == "client" else 1 - at for at in self._boxes)]
+        stop = min(stop for stop in stops if stop > share)
+        if self._delay:
+            when = since + stop * self._delay
+            heapq.heappush(self._agenda, (when, next(self._turn), lambda: self._stops(side, frame, content, stop, since)))
         else:
-            action()
+            self._stops(side, frame, content, stop, since)
+
+    def _stops(self, side: str, frame: bytes, content: Segment | None, stop: float, since: float) -> None:
+        if self._hops and stop in (MIDDLE, ARRIVES):
+            frame = routed(frame, self._hops)
+        if stop == MIDDLE:
+            self._record("middle", frame, content)
+        elif stop == ARRIVES:
+            if not content or not self._losses.lost(side, content):
+                self._arrives(OTHER[side], frame, content)
+            return
+        passes, made = self._meets_boxes(side, frame, content, stop, since) if content else (True, [])
+        if passes:
+            self._moves(side, frame, content, stop, since)
+        for toward, added in made:
+            share = 1 - stop if toward == side else stop
+            behind = since + (stop - share) * self._delay
+            self._moves(OTHER[toward], added, segment(added), share, behind)
+
+    def _meets_boxes(self, side: str, frame: bytes, content: Segment, stop: float, since: float) -> tuple[bool, Made]:
+        """Whether a packet passes the boxes at a stop, and what they add."""
+        every: Made = []
+        for box in self._boxes.get(stop if side == "client" else 1 - stop, ()):
+            passes, made = box.meets(side, frame, content, since + stop * self._delay)
+            every += made
+            if not passes:
+                return False, every
+        return True, every
 
     def _arrives(self, side: str, frame: bytes, content: Segment | None) -> None:
         self._record(side, frame, content)
@@ -153,7 +188,7 @@ class Wire:
             self.errors.append(error)
 
     def _record(self, point: str, frame: bytes, content: Segment | None) -> None:
-        if content and point in self._recordings:
+        if point in self._recordings and (content or is_icmp_error(frame)):
             self._recordings[point].add(frame)
 
 

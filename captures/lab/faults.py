@@ -1,0 +1,204 @@
+"""Faults of a path: what a box on the wire drops, answers in another's name, or adds, and from when on.
+
+A path that dies, in one direction or both; a NAT or firewall that forgets connections at rest; a link that carries only
+small packets, with ICMP or without; a router that refuses; resets that neither host sent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from forging import Icmp, Reset, icmp_error, reset
+from impairments import SIDES, kinds
+from packet import ACK, FIN, RST, SYN, Segment
+
+OTHER = {"client": "server", "server": "client"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """When a fault begins: at the first TCP packet, or behind the one that makes one of these full.
+
+    seconds: since the first TCP packet. packets: with TCP, payload: bytes in them, both of this side (default: of both),
+    over all connections, and repetitions count.
+    """
+
+    seconds: float | None = None
+    packets: int | None = None
+    payload: int | None = None
+    side: str | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Drops TCP packets of these sides, and says so to their sender where there is an answer.
+
+    kind: only packets of this kind (impairments.KINDS). above: only IP packets of more bytes. rested: only of connections
+    on which no packet had passed for so many seconds; what is forgotten stays forgotten until its next SYN. older: only of
+    connections that had begun before the fault. lasts: seconds. place: the half of the wire with the box, so that the middle
+    is behind it for packets of this side, and before it for the other's.
+    """
+
+    start: Start = Start()
+    sides: tuple[str, ...] = SIDES
+    kind: str = ""
+    above: int = 0
+    rested: float = 0.0
+    older: bool = False
+    lasts: float = math.inf
+    answer: Icmp | Reset | None = None
+    place: str = "server"
+
+
+@dataclass(frozen=True)
+class Forged:
+    """Adds resets to the connection whose packet made the start full, once: to each of these sides, in the other's name and
+    with the number that it expects next."""
+
+    start: Start
+    toward: tuple[str, ...] = SIDES
+    reset: Reset = Reset(ack=True)
+    copies: int = 1
+    place: str = "server"
+
+
+Flow = tuple[tuple[bytes, int], tuple[bytes, int]]
+
+
+def flow(segment: Segment) -> Flow:
+    """The connection of a segment, the same for both directions."""
+    one, other = zip(segment.hosts, segment.ports, strict=True)
+    return (one, other) if one <= other else (other, one)
+
+
+class Clock:
+    """Says whether a fault has begun; sees each TCP packet after the fault has judged it."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._first: float | None = None
+        self._packets = self._payload = 0
+        self._at_once = start == Start(side=start.side)
+        self.since: float | None = None
+
+    def begun(self, now: float) -> bool:
+        seconds, first = self._start.seconds, self._first
+        if self.since is None and self._at_once:
+            self.since = now
+        if self.since is None and seconds is not None and first is not None and now >= first + seconds:
+            self.since = first + seconds
+        return self.since is not None
+
+    def saw(self, side: str, segment: Segment, now: float) -> None:
+        if self._first is None:
+            self._first = now
+        if self._start.side not in (None, side):
+            return
+        self._packets += 1
+        self._payload += segment.payload
+        full = [
+            count >= wanted
+            for count, wanted in ((self._packets, self._start.packets), (self._payload, self._start.payload))
+            if wanted is not None
+        ]
+        if self.since is None and any(full):
+            self.since = now
+
+
+Made = list[tuple[str, bytes]]
+"""Frames that a box adds, each with the side that it goes to."""
+
+
+class Dropping:
+    """A box with a `Fault`."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._clock = Clock(fault.start)
+        self._last: dict[Flow, float] = {}
+        self._begun: dict[Flow, float] = {}
+        self._forgotten: set[Flow] = set()
+
+    def meets(self, side: str, frame: bytes, segment: Segment, now: float) -> tuple[bool, Made]:
+        """Whether a packet passes, and what comes instead."""
+        struck = self._clock.begun(now) and self._strikes(side, segment, now)
+        connection = flow(segment)
+        if not struck:
+            self._last[connection] = now
+        self._clock.saw(side, segment, now)
+        if not struck:
+            return True, []
+        return False, _answers(self._fault.answer, side, frame, segment)
+
+    def _strikes(self, side: str, segment: Segment, now: float) -> bool:
+        fault, connection = self._fault, flow(segment)
+        self._remember(connection, segment, now)
+        assert self._clock.since is not None
+        return (
+            side in fault.sides
+            and now < self._clock.since + fault.lasts
+            and segment.size > fault.above
+            and (not fault.kind or fault.kind in kinds(segment))
+            and (not fault.rested or connection in self._forgotten)
+            and (not fault.older or connection not in self._begun)
+        )
+
+    def _remember(self, connection: Flow, segment: Segment, now: float) -> None:
+        """Called from the fault's beginning on: connections that begin from then on are the newer ones."""
+        if segment.flags & (SYN | ACK) == SYN and connection not in self._last:
+            self._begun[connection] = now
+        if segment.flags & SYN:
+            self._forgotten.discard(connection)
+        elif connection in self._last and now - self._last[connection] >= self._fault.rested > 0:
+            self._forgotten.add(connection)
+
+
+def _answers(answer: Icmp | Reset | None, side: str, frame: bytes, segment: Segment) -> Made:
+    if isinstance(answer, Icmp):
+        return [(side, icmp_error(frame, answer))]
+    if answer is None or segment.flags & RST:
+        return []
+    if segment.flags & ACK:
+        return [(side, reset(frame, answer, seq=segment.ack, ack=None))]
+    taken = segment.seq + segment.payload + bool(segment.flags & SYN) + bool(segment.flags & FIN)
+    return [(side, reset(frame, answer, seq=0, ack=taken))]
+
+
+class Forging:
+    """A box with `Forged` resets."""
+
+    def __init__(self, forged: Forged) -> None:
+        self._forged = forged
+        self._clock = Clock(forged.start)
+        self._next: dict[tuple[Flow, str], tuple[int, bytes]] = {}
+        self._done = False
+
+    def meets(self, side: str, frame: bytes, segment: Segment, now: float) -> tuple[bool, Made]:
+        """Every packet passes; behind one of them come the resets."""
+        connection = flow(segment)
+        end = segment.seq + segment.payload + bool(segment.flags & SYN) + bool(segment.flags & FIN) & 0xFFFFFFFF
+        before = self._next.get((connection, side))
+        if before is None or (end - before[0]) & 0xFFFFFFFF < 0x80000000:
+            self._next[connection, side] = end, frame
+        self._clock.saw(side, segment, now)
+        if self._done or not self._clock.begun(now):
+            return True, []
+        self._done = True
+        return True, [made for toward in self._forged.toward for made in self._resets(connection, toward)]
+
+    def _resets(self, connection: Flow, toward: str) -> Made:
+        own, others = self._next.get((connection, toward)), self._next.get((connection, OTHER[toward]))
+        if own is None or others is None:
+            return []
+        ack = own[0] if self._forged.reset.ack else None
+        return [(toward, reset(own[1], self._forged.reset, seq=others[0], ack=ack))] * self._forged.copies
+
+
+Box = Dropping | Forging
+
+
+def boxes(faults: tuple[Fault | Forged, ...], place: str) -> list[Box]:
+    """The boxes in one half of the wire, in order."""
+    here = [fault for fault in faults if fault.place == place]
+    return [Dropping(fault) if isinstance(fault, Fault) else Forging(fault) for fault in here]
