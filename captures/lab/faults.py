@@ -14,6 +14,7 @@ from impairments import SIDES, kinds
 from packet import ACK, FIN, RST, SYN, Segment
 
 OTHER = {"client": "server", "server": "client"}
+WITH_ACK = Reset(ack=True)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Forged:
 
     start: Start
     toward: tuple[str, ...] = SIDES
-    reset: Reset = Reset(ack=True)
+    reset: Reset = WITH_ACK
     copies: int = 1
     place: str = "server"
 
