@@ -21,14 +21,15 @@ WITH_ACK = Reset(ack=True)
 class Start:
     """When a fault begins: at the first TCP packet, or behind the one that makes one of these full.
 
-    seconds: since the first TCP packet. packets: with TCP, payload: bytes in them, both of this side (default: of both),
-    over all connections, and repetitions count.
+    seconds: since the first TCP packet. packets: with TCP. payload: bytes of new data in them. Both are of this side (default:
+    of both), over all connections. told: when `Wire.tell` is called.
     """
 
     seconds: float | None = None
     packets: int | None = None
     payload: int | None = None
     side: str | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Clock:
         self._start = start
         self._first: float | None = None
         self._packets = self._payload = 0
+        self._sent: dict[tuple[Flow, str], int] = {}
         self._at_once = start == Start(side=start.side)
         self.since: float | None = None
 
@@ -97,7 +99,7 @@ class Clock:
         if self._start.side not in (None, side):
             return
         self._packets += 1
-        self._payload += segment.payload
+        self._payload += self._new(side, segment)
         full = [
             count >= wanted
             for count, wanted in ((self._packets, self._start.packets), (self._payload, self._start.payload))
@@ -105,6 +107,20 @@ class Clock:
         ]
         if self.since is None and any(full):
             self.since = now
+
+    def tell(self, now: float) -> None:
+        if self._start.told and self.since is None:
+            self.since = now
+
+    def _new(self, side: str, segment: Segment) -> int:
+        """How many bytes of payload lie above all that this side has sent on the connection."""
+        end = segment.seq + segment.payload
+        before = self._sent.get((flow(segment), side), segment.seq)
+        new = (end - before) & 0xFFFFFFFF
+        if new >= 0x80000000:
+            return 0
+        self._sent[flow(segment), side] = end & 0xFFFFFFFF
+        return min(new, segment.payload)
 
 
 Made = list[tuple[str, bytes]]
@@ -116,18 +132,18 @@ class Dropping:
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
-        self._clock = Clock(fault.start)
+        self.clock = Clock(fault.start)
         self._last: dict[Flow, float] = {}
         self._begun: dict[Flow, float] = {}
         self._forgotten: set[Flow] = set()
 
     def meets(self, side: str, frame: bytes, segment: Segment, now: float) -> tuple[bool, Made]:
         """Whether a packet passes, and what comes instead."""
-        struck = self._clock.begun(now) and self._strikes(side, segment, now)
+        struck = self.clock.begun(now) and self._strikes(side, segment, now)
         connection = flow(segment)
         if not struck:
             self._last[connection] = now
-        self._clock.saw(side, segment, now)
+        self.clock.saw(side, segment, now)
         if not struck:
             return True, []
         return False, _answers(self._fault.answer, side, frame, segment)
@@ -135,10 +151,10 @@ class Dropping:
     def _strikes(self, side: str, segment: Segment, now: float) -> bool:
         fault, connection = self._fault, flow(segment)
         self._remember(connection, segment, now)
-        assert self._clock.since is not None
+        assert self.clock.since is not None
         return (
             side in fault.sides
-            and now < self._clock.since + fault.lasts
+            and now < self.clock.since + fault.lasts
             and segment.size > fault.above
             and (not fault.kind or fault.kind in kinds(segment))
             and (not fault.rested or connection in self._forgotten)
@@ -171,7 +187,7 @@ class Forging:
 
     def __init__(self, forged: Forged) -> None:
         self._forged = forged
-        self._clock = Clock(forged.start)
+        self.clock = Clock(forged.start)
         self._next: dict[tuple[Flow, str], tuple[int, bytes]] = {}
         self._done = False
 
@@ -182,8 +198,8 @@ class Forging:
         before = self._next.get((connection, side))
         if before is None or (end - before[0]) & 0xFFFFFFFF < 0x80000000:
             self._next[connection, side] = end, frame
-        self._clock.saw(side, segment, now)
-        if self._done or not self._clock.begun(now):
+        self.clock.saw(side, segment, now)
+        if self._done or not self.clock.begun(now):
             return True, []
         self._done = True
         return True, [made for toward in self._forged.toward for made in self._resets(connection, toward)]

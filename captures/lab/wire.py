@@ -88,6 +88,12 @@ class Wire:
         self._thread.join(5)
         os.close(self._stop)
 
+    def tell(self) -> None:
+        """Begins the faults that wait to be told (`faults.Start`)."""
+        with self._lock:
+            for box in itertools.chain(*self._boxes.values()):
+                box.clock.tell(time.monotonic())
+
     @contextmanager
     def recorded(self, point: str, path: Path) -> Iterator[None]:
         """Records what passes at a point (see POINTS) of TCP, and errors of ICMP, while the block runs."""

@@ -69,7 +69,7 @@ def test_a_box_is_in_its_half(lab: Any) -> None:
 
 def test_a_path_dies_behind_a_number_of_bytes(lab: Any) -> None:
     path = Path(lab, lab.faults.Fault(lab.faults.Start(payload=150, side="server"), sides=("server",)))
-    assert [path.passes(1, "server", b"x" * 100) for _ in range(3)] == [True, True, False]
+    assert [path.passes(1, "server", b"x" * 100, seq=seq) for seq in (0, 0, 100, 200)] == [True, True, True, False]
     assert path.passes(1, "client", b"x" * 100)
 
 
@@ -81,6 +81,13 @@ def test_a_path_dies_behind_a_number_of_packets_and_comes_back(lab: Any) -> None
 def test_a_path_dies_after_a_time_since_the_first_packet(lab: Any) -> None:
     path = Path(lab, lab.faults.Fault(lab.faults.Start(seconds=2)))
     assert [path.passes(when, "client") for when in (10, 11.9, 12)] == [True, True, False]
+
+
+def test_a_path_dies_when_told(lab: Any) -> None:
+    path = Path(lab, lab.faults.Fault(lab.faults.Start(told=True)))
+    assert path.passes(1, "client")
+    path.box.clock.tell(2)
+    assert not path.passes(2.1, "client")
 
 
 def test_a_connection_at_rest_is_forgotten(lab: Any) -> None:
