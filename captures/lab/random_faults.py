@@ -1,0 +1,257 @@
+"""Recordings with a fault at random, and healthy twins, of real kernels, clients and servers; and how many are named rightly.
+
+    python captures/lab/random_faults.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
+    python captures/lab/random_faults.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...]
+
+Each recording has a pair of namespaces of its own, a round trip of 0 to 150 ms, 0 to 3 % of loss, and is captured at client,
+middle and server; NAME.json beside NAME-client.pcap and so on holds what a reader at each point can know. Run `make` as root.
+A recording takes 10 to 30 s, nearly all of it waiting. Its plan (random_plans.py) depends on seed and number only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from impairments import Conditions
+from network import Host, cable
+from random_plans import FAULTS, TWINS, Plan, plan
+from scenario import NGINX, PEERS
+from wire import POINTS
+
+if TYPE_CHECKING:
+    from wire import Wire
+
+WITHIN = 100.0
+"""Seconds in which a recording is over, or fails."""
+
+ORPHANS = 7.0
+"""Seconds for which a capture goes on when the client has ended: its kernel repeats what is not acknowledged."""
+
+ANALYSE = """
+import json, sys, wiredoctor
+for path in sys.argv[1:]:
+    try:
+        found = [{"rule": f.rule, "kind": f.kind} for f in wiredoctor.analyze(path).findings]
+    except Exception as error:
+        found = [{"rule": "crash", "kind": repr(error)}]
+    print(json.dumps(found))
+"""
+
+HARMLESS = (
+    "retransmission-stall",
+    "connect-retry",
+    "slow-response",
+    "zero-window-stall",
+    "limited-transfer",
+    "idle-close",
+    "nagle-delayed-ack",
+    "delayed-ack-stall",
+)
+"""What is true of recordings with losses, rests and slow peers."""
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "one", "score"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=200, help="recordings with a fault, and as many without")
+    parser.add_argument("--jobs", type=int, default=8)
+    parser.add_argument("--only", default="", metavar="NAME,...", help="fault-7 and the like, or the name of a family")
+    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
+    words = parser.parse_args()
+    words.folder.mkdir(parents=True, exist_ok=True)
+    if words.action == "one":
+        make(words.folder, _planned(words.only, words.seed))
+        return 0
+    if words.action == "make":
+        return make_all(words)
+    return score(words)
+
+
+def _planned(name: str, seed: int) -> Plan:
+    kind, _, number = name.partition("-")
+    return plan(FAULTS if kind == "fault" else TWINS, int(number), seed)
+
+
+def make_all(words: argparse.Namespace) -> int:
+    """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
+    names = [f"{kind}-{number}" for number in range(words.count) for kind in ("fault", "twin")]
+    wanted = set(filter(None, words.only.split(",")))
+    names = [name for name in names if not wanted or {name, _planned(name, words.seed).family} & wanted]
+    missing = [name for name in names if not (words.folder / f"{name}.json").exists()]
+
+    def one(name: str) -> bool:
+        command = [sys.executable, __file__, "one", str(words.folder), "--only", name, "--seed", str(words.seed)]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
+        except subprocess.TimeoutExpired:
+            print(f"{name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
+            return False
+        if done.returncode:
+            print(f"{name}: {done.stderr[-600:]}", file=sys.stderr, flush=True)
+        return not done.returncode
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        return list(pool.map(one, missing)).count(False)
+
+
+def make(folder: Path, case: Plan) -> None:
+    """Records a plan at three points, and writes what is to be known there."""
+    conditions = Conditions(case.rtt / 2, rate=case.loss, seed=case.number, hops=case.hops, faults=case.faults)
+    paths = {point: folder / f"{case.name}-{point}.pcap" for point in POINTS}
+    with tempfile.TemporaryDirectory() as name, cable(conditions) as (client, server, wire), ExitStack() as recordings:
+        assert wire
+        port = _serve(case, server, Path(name))
+        if case.deaf:
+            client.run("iptables", "-A", "INPUT", "-p", "icmp", "-j", "DROP")
+            client.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j", "DROP")
+            server.run("iptables", "-A", "INPUT", "-p", "icmp", "-j", "DROP")
+            server.run("ip6tables", "-A", "INPUT", "-p", "icmpv6", "-j", "DROP")
+        for point, path in paths.items():
+            recordings.enter_context(wire.recorded(point, path))
+        said = _ask(case, client, wire, port)
+        time.sleep(case.after if case.after is not None else ORPHANS)
+    for path in paths.values():
+        if case.only_from or case.cut_before_end:
+            _narrow(path, case, port)
+    content = asdict(case) | {"name": case.name, "said": said, "faults": [repr(fault) for fault in case.faults]}
+    (folder / f"{case.name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _serve(case: Plan, server: Host, folder: Path) -> int:
+    """Starts the server; returns its port."""
+    if case.server == "nginx":
+        root = folder / "site" / "size"
+        root.mkdir(parents=True)
+        folder.chmod(0o755)
+        for size in case.sizes:
+            (root / str(size)).write_bytes(b"s" * size)
+        conf = folder / "nginx.conf"
+        conf.write_text(NGINX.format(folder=folder, more="keepalive_timeout 120s;", besides=""))
+        server.start("nginx", "-c", str(conf))
+        server.wait_for_listener(80)
+        return 80
+    program = (
+        [sys.executable, str(PEERS / "silence_server.py")]
+        if case.server == "python"
+        else ["node", str(PEERS / "silence_server.js")]
+    )
+    server.start(*program, "8080")
+    server.wait_for_listener(8080)
+    return 8080
+
+
+def _ask(case: Plan, client: Host, wire: Wire, port: int) -> str:
+    """Runs the client to its end, and the fault when it says so; returns what it complained about."""
+    base = f"http://{'[fd00:9::2]' if case.ipv6 else '10.9.0.2'}:{port}"
+    if case.client == "curl":
+        words = ["curl", "-g", "-sS", "-o", "/dev/null", "--max-time", str(case.timeout), *case.curl]
+        done = client.run(*[word.replace("BASE", base) for word in words], check=False, input=b"u" * case.upload)
+        return done.stderr.decode()
+    words = [sys.executable, str(PEERS / "silence_client.py"), case.client, base, str(case.timeout), json.dumps(case.steps)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = client.start(*words, text=True, **pipes)
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    for line in process.stdout:
+        if line == "tell\n":  # type: ignore[comparison-overlap]
+            wire.tell()
+            process.stdin.write("told\n")  # type: ignore[arg-type]
+            process.stdin.flush()
+    process.wait(5)
+    return str(process.stderr.read())
+
+
+def _narrow(path: Path, case: Plan, port: int) -> None:
+    """Leaves one direction, or ends the capture earlier."""
+    narrow = path.with_suffix(".narrow")
+    if case.only_from:
+        expression = f"tcp.{'dst' if case.only_from == 'client' else 'src'}port == {port}"
+    else:
+        seen = subprocess.run(
+            ["tshark", "-n", "-r", str(path), "-Y", "tcp.analysis.retransmission", "-T", "fields", "-e", "frame.number"],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        copies = [int(number) for number in seen.stdout.split()]
+        expression = f"frame.number <= {copies[1]}" if len(copies) > 1 else "tcp"
+    subprocess.run(["tshark", "-n", "-r", str(path), "-Y", expression, "-F", "pcap", "-w", str(narrow)], check=True)
+    narrow.replace(path)
+
+
+def score(words: argparse.Namespace) -> int:
+    """Analyses every recording at every point, and prints who was named what; returns 1 where the marks are missed."""
+    wanted = set(filter(None, words.only.split(",")))
+    cases = [json.loads(path.read_text()) for path in words.folder.glob("*.json")]
+    cases = [case for case in cases if not wanted or {case["name"], case["family"]} & wanted]
+    cases.sort(key=lambda case: (case["name"].partition("-")[0], case["number"]))
+    views = [(case, point) for case in cases for point in POINTS]
+
+    paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views]
+
+    def analyse(some: list[str]) -> list[list[dict[str, Any]]]:
+        done = subprocess.run([words.python, "-c", ANALYSE, *some], capture_output=True, check=True, text=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        parts = pool.map(analyse, [paths[first :: words.jobs] for first in range(words.jobs)])
+    by_path = {
+        path: found for first, part in enumerate(parts) for path, found in zip(paths[first :: words.jobs], part, strict=True)
+    }
+    findings = [by_path[path] for path in paths]
+    table, wrong, alarms = _judge(views, findings)
+    for (family, point), counts in sorted(table.items()):
+        print(f"{family:28} {point:7} " + ", ".join(f"{name} x {count}" for name, count in counts.most_common()))
+    print(*wrong, *alarms, sep="\n")
+    known = sum(case["expected"][point] is not None for case, point in views if not case["healthy"])
+    missed = sum(line.startswith("WRONG") for line in wrong)
+    print(f"{known - missed} of {known} named rightly ({100 * (known - missed) / max(1, known):.1f} %)")
+    points = sum(case["healthy"] for case, _ in views)
+    print(f"{len(wrong) - missed} said where nothing can be known; {len(alarms)} false alarms at {points} points of twins")
+    return int(bool(alarms) or known - missed < 0.98 * known)
+
+
+def _named(finding: dict[str, Any]) -> str:
+    return finding["rule"] + (f" {finding['kind']}" if finding["kind"] else "")
+
+
+def _judge(
+    views: list[tuple[dict[str, Any], str]], findings: list[list[dict[str, Any]]]
+) -> tuple[dict[tuple[str, str], Counter[str]], list[str], list[str]]:
+    table: dict[tuple[str, str], Counter[str]] = {}
+    wrong: list[str] = []
+    alarms: list[str] = []
+    for (case, point), found in zip(views, findings, strict=True):
+        names = sorted({_named(finding) for finding in found if finding["rule"] not in (*HARMLESS, *case["harmless"])})
+        table.setdefault((case["family"], point), Counter())[" + ".join(names) or "nothing"] += 1
+        expected, told = case["expected"][point], ", ".join(names) or "nothing"
+        where = (
+            f"{case['name']}-{point}.pcap ({case['family']}, {case['client']}, {case['server']}, rtt {1000 * case['rtt']:.0f} ms)"
+        )
+        if case["healthy"]:
+            alarms += [f"ALARM {where}: {told}"] if names else []
+        elif expected is None:
+            blamed = [name for name in names if name.startswith(("unanswered", "foreign", "connect-failed", "keep-alive-race"))]
+            wrong += [f"EXTRA {where}: {', '.join(blamed)}"] if blamed else []
+        elif not set(names) & set(expected) or any(name not in expected for name in names):
+            wrong.append(f"WRONG {where}: {told}, and not {' or '.join(expected)}")
+    return table, wrong, alarms
+
+
+if __name__ == "__main__":
+    sys.exit(main())
