@@ -205,7 +205,7 @@ def score(words: argparse.Namespace) -> int:
     paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views]
 
     def analyse(some: list[str]) -> list[list[dict[str, Any]]]:
-        done = subprocess.run([words.python, "-c", ANALYSE, *some], capture_output=True, check=True, text=True)
+        done = subprocess.run([words.python, "-P", "-c", ANALYSE, *some], capture_output=True, check=True, text=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     with ThreadPoolExecutor(words.jobs) as pool:
