@@ -27,9 +27,12 @@ def tshark(path: Path, *words: str, within: int = 120) -> str:
 def fields(path: Path, expression: str, *names: str, whole: bool = True) -> list[list[str]]:
     """A row per packet that passes the display filter; several values of a field are joined by a comma.
 
-    Without `whole`, a message need not be complete to be seen.
+    Without `whole`, a message need not be complete to be seen. TCP that an ICMP error quotes does not count: errors pass the
+    filter "frame" only.
     """
     words = [word for name in names for word in ("-e", name)]
+    if expression != "frame":
+        expression = f"!icmp && !icmpv6 && ({expression})"
     bodies = f"http.desegment_body:{'TRUE' if whole else 'FALSE'}"
     output = tshark(path, "-2", "-o", bodies, "-o", "tcp.reassemble_out_of_order:TRUE", "-Y", expression, "-T", "fields", *words)
     return [line.split("\t") for line in output.splitlines()]

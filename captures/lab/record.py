@@ -43,6 +43,7 @@ import passing_on
 import proxies
 import receivers
 import reuse
+import silence
 import small_servers
 import software
 import stalls
@@ -92,6 +93,7 @@ RECORDINGS = (
     damage,
     connects,
     copies,
+    silence,
 )
 """These modules fill SCENARIOS."""
 

@@ -1,0 +1,621 @@
+"""Data that nothing acknowledges: paths that die, forget, or carry small packets only; and their healthy twins."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from faults import Fault, Start
+from forging import Icmp
+from impairments import Conditions
+from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site, unanswered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from network import Host
+
+REQUEST = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
+FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n" + b"f" * 300
+READ = {"read": ["GET"]}
+REPORT, LOST = get("/report", 300), unanswered("GET", "/report")
+PAGE = get("/size/300", 300)
+TO_SERVER, FROM_SERVER = ("client",), ("server",)
+ERRORS_TOO = "tcp or icmp or icmp6"
+LATER = Start(seconds=1.0)
+"""A second after the SYN: one exchange is over, and the next has not begun."""
+
+NOBODY = {
+    "client-abort": "the client gave up because nothing came",
+    "slow-response": "the server was not slow",
+    "no-response": "the server did not close",
+    "truncated-response": "the server did not close",
+    "retransmission-stall": "it was never repaired",
+    "capture-loss": "the network lost it, not the recording",
+}
+HEALTHY = {
+    "unanswered": "all that was sent was acknowledged in the end",
+    "client-abort": "the client waited for everything",
+    "capture-loss": "the network lost it, not the recording",
+}
+
+
+def _said(kind: str, connection: int = 0, **more: Any) -> tuple[Find, ...]:
+    return (Find("unanswered", kind, None, connection, **more),)
+
+
+def _pages(lab: Lab) -> None:
+    lab.server.start(sys.executable, str(PEERS / "silence_server.py"), "8080")
+    lab.server.wait_for_listener(8080)
+
+
+def _ask(lab: Lab, *steps: dict[str, Any], library: str = "requests", timeout: float = 8, host: str = "10.9.0.2") -> None:
+    """Plays the steps of peers/silence_client.py."""
+    words = [library, f"http://{host}:8080", str(timeout), json.dumps(steps)]
+    lab.client.run(sys.executable, str(PEERS / "silence_client.py"), *words)
+
+
+OVER_IPV6 = "[fd00:9::2]"
+
+
+# A link that carries small packets only.
+
+HOLE = (Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8_000))),)
+
+
+def _hole(lab: Lab, host: str = "10.9.0.2") -> None:
+    _pages(lab)
+    _ask(lab, {"get": "/size/300"}, {"post": "/up", "size": 8_000}, host=host)
+
+
+@recording(
+    title="A link on the way carries 1,200 bytes, and no router says so: a small GET works, an upload does not",
+    at=("client", "middle"),
+    software=("python", "requests"),
+    connections=HOLE,
+    finds=_said("large-only"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(Fault(sides=TO_SERVER, above=1_200),)),
+    whole=False,
+)
+def black_hole(lab: Lab) -> None:
+    """A requests.Session GETs a small page and posts 8,000 bytes. The link behind the middle drops IP packets above
+    1,200 bytes; both ends announced an MSS of 1,460, and there is no ICMP. The head, which has a segment of its own, and the
+    small end of the body arrive; no full segment ever does. The client gives up after 8 seconds."""
+    _hole(lab)
+
+
+@recording(
+    title="The same upload at the server, which sees its beginning and its end; the healthy end of a black hole",
+    at="server",
+    software=("python", "requests"),
+    connections=(Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=0))),),
+    must_not={**NOBODY, "unanswered": "nobody repeats anything here"},
+    wire=Conditions(0.010, hops=2, faults=(Fault(sides=TO_SERVER, above=1_200),)),
+    whole=False,
+)
+def black_hole_seen_behind(lab: Lab) -> None:
+    """As black-hole, but recorded behind the link. What is missing was sent, and never came."""
+    _hole(lab)
+
+
+@recording(
+    title="A link on the way carries 1,300 bytes, and no router says so; IPv6",
+    at="client",
+    software=("python", "requests"),
+    connections=HOLE,
+    finds=_said("large-only"),
+    must_not=NOBODY,
+    wire=Conditions(0.030, faults=(Fault(sides=TO_SERVER, above=1_300),)),
+    whole=False,
+)
+def black_hole_ipv6(lab: Lab) -> None:
+    """As black-hole, over IPv6, whose links carry 1,280 bytes at least."""
+    _hole(lab, OVER_IPV6)
+
+
+@recording(
+    title="An upload of 100 kB into a black hole, while small pages come; recorded with a snap length of 200 bytes",
+    at="client",
+    software=("python", "requests"),
+    connections=(
+        Connection((Exchange("POST", "/up", None, None, ""),)),
+        Connection((get("/size/40", None),), repeat=4),
+    ),
+    finds=_said("large-only"),
+    must_not=NOBODY,
+    wire=Conditions(0.020, faults=(Fault(sides=TO_SERVER, above=1_000),)),
+    options=("-s", "200"),
+    whole=False,
+    spread=True,
+)
+def black_hole_beside_small_pages(lab: Lab) -> None:
+    """A client posts 100 kB; each 2 seconds a small page is asked for on a connection of its own, and comes. The link
+    carries 1,000 bytes."""
+    _pages(lab)
+    _ask(lab, {"beat": 1.9}, {"post": "/up", "size": 100_000})
+
+
+@recording(
+    title="A download into a black hole: small pages come, a larger one does not; recorded with a snap length of 200 bytes",
+    at=("middle", "server"),
+    software=("nginx", "curl"),
+    connections=(Connection((get("/small.txt", None), Exchange("GET", "/large.txt", 200, None))),),
+    finds=_said("large-only"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(Fault(sides=FROM_SERVER, above=1_200, place="client"),)),
+    options=("-s", "200"),
+    whole=False,
+)
+def black_hole_download(lab: Lab) -> None:
+    """The link before the client carries 1,200 bytes: nginx' small page passes, its page of 9,000 bytes does not."""
+    site(lab, small=300, large=9_000)
+    nginx(lab)
+    again = ["--next", "-sS", "-o", "/dev/null", "--max-time", "8"]
+    curl(lab, "http://10.9.0.2/small.txt", *again, "http://10.9.0.2/large.txt", check=False)
+
+
+def _deaf(host: Host) -> None:
+    """A firewall that drops ICMP on the host itself: its captures show what its kernel never hears."""
+    for command, protocol in (("iptables", "icmp"), ("ip6tables", "icmpv6")):
+        host.run(command, "-A", "INPUT", "-p", protocol, "-j", "DROP")
+
+
+@recording(
+    title="A router says that packets are too large, and a firewall on the client drops what it says",
+    at="client",
+    software=("python", "requests"),
+    connections=HOLE,
+    finds=_said("too-large"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(Fault(sides=TO_SERVER, above=1_200, answer=Icmp(4, 1_200)),)),
+    expression=ERRORS_TOO,
+    whole=False,
+)
+def too_large(lab: Lab) -> None:
+    """As black-hole, but the router before the link answers with "fragmentation needed", which the client's own firewall
+    drops."""
+    _deaf(lab.client)
+    _hole(lab)
+
+
+@recording(
+    title="A router says that packets are too large, and a firewall on the client drops what it says; IPv6",
+    at="client",
+    software=("python", "requests"),
+    connections=HOLE,
+    finds=_said("too-large"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(sides=TO_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
+    expression=ERRORS_TOO,
+    whole=False,
+)
+def too_large_ipv6(lab: Lab) -> None:
+    """As too-large, with ICMPv6's "packet too big"."""
+    _deaf(lab.client)
+    _hole(lab, OVER_IPV6)
+
+
+HEEDED = (Connection((PAGE, Exchange("POST", "/up", 200, 5, request_body=8_000))),)
+
+
+@recording(
+    title="A router says that packets are too large, and the client heeds it",
+    at=("client", "middle"),
+    software=("python", "requests"),
+    connections=HEEDED,
+    must_not={**HEALTHY, "retransmission-stall": "smaller segments follow at once"},
+    wire=Conditions(0.010, hops=2, faults=(Fault(sides=TO_SERVER, above=1_200, answer=Icmp(4, 1_200)),)),
+    expression=ERRORS_TOO,
+)
+def path_mtu(lab: Lab) -> None:
+    """The healthy twin of too-large."""
+    _hole(lab)
+
+
+@recording(
+    title="A router says that packets are too large, and the client heeds it; IPv6",
+    at="client",
+    software=("python", "requests"),
+    connections=HEEDED,
+    must_not={**HEALTHY, "retransmission-stall": "smaller segments follow at once"},
+    wire=Conditions(0.010, faults=(Fault(sides=TO_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
+    expression=ERRORS_TOO,
+)
+def path_mtu_ipv6(lab: Lab) -> None:
+    """The healthy twin of too-large-ipv6."""
+    _hole(lab, OVER_IPV6)
+
+
+# Connections that were forgotten.
+
+TWICE = (Connection((PAGE, unanswered("GET", "/size/300"))), Connection((PAGE,)))
+RESTED = ({"get": "/size/300"}, {"rest": 8}, {"get": "/size/300"})
+BOTH_WAYS = Fault(rested=6.0)
+
+
+@recording(
+    title="A NAT forgot a connection that had rested for 8 seconds: the pool's next request is lost, a new connection works",
+    at=("client", "middle"),
+    software=("python", "requests"),
+    connections=TWICE,
+    finds=_said("after-idle"),
+    must_not={**NOBODY, "keep-alive-race": "the server did not close", "idle-close": "nobody closed"},
+    wire=Conditions(0.010, faults=(BOTH_WAYS,)),
+)
+def forgotten_silently(lab: Lab) -> None:
+    """A requests.Session GETs a page, rests for 8 seconds, GETs it again, waits for 8 seconds in vain, and GETs it on a new
+    connection. A box behind the middle has dropped all packets of the first since it rested for 6 seconds."""
+    _pages(lab)
+    _ask(lab, *RESTED, {"get": "/size/300"})
+    time.sleep(2)
+
+
+@recording(
+    title="A NAT forgot a connection that had rested for 8 seconds; IPv6",
+    at="client",
+    software=("python", "urllib3"),
+    connections=TWICE,
+    finds=_said("after-idle"),
+    must_not={**NOBODY, "keep-alive-race": "the server did not close", "idle-close": "nobody closed"},
+    wire=Conditions(0.050, faults=(BOTH_WAYS,)),
+)
+def forgotten_silently_ipv6(lab: Lab) -> None:
+    """As forgotten-silently, over IPv6, with urllib3."""
+    _pages(lab)
+    _ask(lab, *RESTED, {"get": "/size/300"}, library="urllib3", host=OVER_IPV6)
+    time.sleep(2)
+
+
+@recording(
+    title="A NAT forgot a connection: the server's side of it, where one connection only rests",
+    at="server",
+    software=("python", "requests"),
+    connections=(Connection((PAGE,), closed_by=""), Connection((PAGE,))),
+    must_not={**NOBODY, "unanswered": "at the server nothing is sent in vain"},
+    wire=Conditions(0.010, faults=(BOTH_WAYS,)),
+)
+def forgotten_silently_seen_behind(lab: Lab) -> None:
+    """As forgotten-silently, recorded behind the box."""
+    _pages(lab)
+    _ask(lab, *RESTED, {"get": "/size/300"})
+
+
+@recording(
+    title="A NAT forgot a connection in one direction: the answer is lost, and the server repeats it",
+    at="server",
+    software=("python", "requests"),
+    connections=(Connection((PAGE, PAGE)),),
+    finds=_said("after-idle"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(sides=FROM_SERVER, rested=6.0),)),
+)
+def forgotten_towards_the_client(lab: Lab) -> None:
+    """As forgotten-silently, but only what comes from the server is dropped, and the client does not try again."""
+    _pages(lab)
+    _ask(lab, *RESTED)
+
+
+@recording(
+    title="A connection survives a rest of 8 seconds",
+    at=("client", "server"),
+    software=("python", "requests"),
+    connections=(Connection((PAGE, PAGE)),),
+    must_not=HEALTHY,
+    wire=Conditions(0.010),
+)
+def rest_survived(lab: Lab) -> None:
+    """The healthy twin of forgotten-silently."""
+    _pages(lab)
+    _ask(lab, *RESTED)
+
+
+@recording(
+    title="A NAT forgot a connection that nobody uses again: only its close is lost",
+    at="client",
+    software=("python", "requests"),
+    connections=(Connection((PAGE,)),),
+    must_not={**NOBODY, "unanswered": "nobody was owed anything"},
+    wire=Conditions(0.010, faults=(Fault(rested=2.0),)),
+)
+def forgotten_unused(lab: Lab) -> None:
+    """A requests.Session GETs a page, rests for 3 seconds and ends. Its FIN is repeated, and nobody waits for anything."""
+    _pages(lab)
+    _ask(lab, {"get": "/size/300"}, {"rest": 3})
+    time.sleep(5)
+
+
+# Paths that die within a message.
+
+PART = (Connection((Exchange("GET", "/large.txt", 200, None),)),)
+
+
+def _download(lab: Lab, host: str = "10.9.0.2") -> None:
+    site(lab, large=120_000)
+    nginx(lab)
+    curl(lab, "-g", "--max-time", "8", f"http://{host}/large.txt", check=False)
+    time.sleep(6)
+
+
+@recording(
+    title="The path from the server dies in the middle of a response; recorded with a snap length of 200 bytes",
+    at=("client", "server"),
+    software=("nginx", "curl"),
+    connections=PART,
+    finds=_said("mid-message"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(Start(payload=18_000, side="server"), FROM_SERVER),)),
+    options=("-s", "200"),
+    whole=False,
+)
+def path_dies(lab: Lab) -> None:
+    """curl gets 18,000 bytes of 120,000 and then nothing for 8 seconds. At the client all that is sent in vain is its FIN; at
+    the server it is the rest of the response."""
+    _download(lab)
+
+
+@recording(
+    title="A path dies in both directions in the middle of a response; IPv6; recorded with a snap length of 200 bytes",
+    at=("client", "server"),
+    software=("nginx", "curl"),
+    connections=(Connection((Exchange("GET", "/large.txt", 200, None),), closed_by=None),),
+    finds=_said("mid-message"),
+    must_not=NOBODY,
+    wire=Conditions(0.030, faults=(Fault(Start(payload=30_000, side="server")),)),
+    options=("-s", "200"),
+    whole=False,
+)
+def path_dies_ipv6(lab: Lab) -> None:
+    """As path-dies, over IPv6, and nothing of the client arrives either."""
+    _download(lab, OVER_IPV6)
+
+
+@recording(
+    title="The path to the server dies in the middle of a response: its data comes again and again, though acknowledged",
+    at=("client", "server"),
+    software=("nginx", "curl"),
+    connections=PART,
+    finds=_said("mid-message", confidence="high"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(Start(payload=18_000, side="server"), TO_SERVER),)),
+    options=("-s", "200"),
+    whole=False,
+)
+def acknowledgements_lost(lab: Lab) -> None:
+    """As path-dies, in the other direction: the server sends what its congestion window allows, and repeats that."""
+    _download(lab)
+
+
+UPLOAD = b"POST /up HTTP/1.1\r\nHost: 10.9.0.2:8080\r\nContent-Length: 3000\r\n\r\n" + b"u" * 1_000
+CUT_UPLOAD = Exchange("POST", "/up", None, None, "", request_body=2_000)
+
+
+@recording(
+    title="A path dies in the middle of an upload",
+    at=("client", "middle"),
+    software=("python",),
+    connections=(Connection((CUT_UPLOAD,)),),
+    finds=_said("mid-message"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(LATER),)),
+    whole=False,
+)
+def path_dies_in_upload(lab: Lab) -> None:
+    """A hand-written client sends a head and 1,000 of 3,000 bytes, and 1,000 more after 1.3 seconds; by then a box behind the
+    middle drops everything. It gives up after 8 seconds."""
+    _pages(lab)
+    raw_client(lab, [[UPLOAD, 1.3, b"u" * 1_000, 8]])
+
+
+@recording(
+    title="The path from the server dies in the middle of an upload: its acknowledgements do not get through",
+    at=("client", "middle", "server"),
+    software=("python",),
+    connections=(Connection((CUT_UPLOAD,)),),
+    finds=_said("mid-message"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(LATER, FROM_SERVER),)),
+    whole=False,
+)
+def path_dies_in_upload_towards_the_client(lab: Lab) -> None:
+    """As path-dies-in-upload, but the client's data arrives, again and again."""
+    _pages(lab)
+    raw_client(lab, [[UPLOAD, 1.3, b"u" * 1_000, 8]])
+
+
+# Requests into nothing.
+
+ASKED_TWICE = [REQUEST, READ, 1.2, REQUEST, 8]
+
+
+@recording(
+    title="A path dies between two exchanges: the second request is lost",
+    at=("client", "middle"),
+    software=("python",),
+    connections=(Connection((REPORT, LOST)),),
+    finds=_said("gone"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(LATER),)),
+)
+def gone(lab: Lab) -> None:
+    """A hand-written client GETs a page, and again after 1.2 seconds; by then a box behind the middle drops everything. It gives
+    up after 8 seconds."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE])
+
+
+@recording(
+    title="A path dies between two exchanges: the second request is lost; IPv6",
+    at="client",
+    software=("python",),
+    connections=(Connection((REPORT, LOST)),),
+    finds=_said("gone"),
+    must_not=NOBODY,
+    wire=Conditions(0.060, faults=(Fault(LATER),)),
+)
+def gone_ipv6(lab: Lab) -> None:
+    """As gone, over IPv6."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE], address="fd00:9::2")
+
+
+@recording(
+    title="The path from the server dies between two exchanges: the second answer is lost",
+    at=("middle", "server"),
+    software=("python",),
+    connections=(Connection((REPORT, REPORT)),),
+    finds=_said("gone"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(LATER, FROM_SERVER, place="client"),)),
+)
+def answer_gone(lab: Lab) -> None:
+    """As gone, but the request arrives; a box before the middle, seen from the client, drops the answer. The server repeats it,
+    and the client its request."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE])
+
+
+@recording(
+    title="A client gives up after three copies, and asks on a new connection",
+    at="client",
+    software=("python", "requests"),
+    connections=(Connection((PAGE, unanswered("GET", "/size/300"))), Connection((PAGE,))),
+    finds=_said("gone"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, faults=(Fault(LATER, older=True),)),
+)
+def gone_and_tried_again(lab: Lab) -> None:
+    """A box forgets all connections after a second. A requests.Session, whose time-out is 0.8 seconds, asks again on a new
+    one."""
+    _pages(lab)
+    page = {"get": "/size/300"}
+    _ask(lab, page, {"rest": 1.2}, page, page, timeout=0.8)
+
+
+@recording(
+    title="A router answers each packet of a connection with ICMP: the host is unreachable",
+    at=("client", "middle"),
+    software=("python",),
+    connections=(Connection((REPORT, LOST)),),
+    finds=_said("unreachable"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(Fault(LATER, TO_SERVER, answer=Icmp(1)),)),
+    expression=ERRORS_TOO,
+)
+def unreachable(lab: Lab) -> None:
+    """As gone, but the box is a router without a route to the server, and says so."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE])
+
+
+@recording(
+    title="A router answers each packet of a connection with ICMPv6: administratively prohibited",
+    at="client",
+    software=("python",),
+    connections=(Connection((REPORT, LOST)),),
+    finds=_said("unreachable"),
+    must_not=NOBODY,
+    wire=Conditions(0.010, hops=2, faults=(Fault(LATER, TO_SERVER, answer=Icmp(1)),)),
+    expression=ERRORS_TOO,
+)
+def unreachable_ipv6(lab: Lab) -> None:
+    """As unreachable, over IPv6, with the code of a firewall."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE], address="fd00:9::2")
+
+
+# Healthy twins.
+
+
+@recording(
+    title="A path is dead for two seconds, and a request gets through in the end",
+    at=("client", "middle"),
+    software=("python",),
+    connections=(Connection((REPORT, REPORT)),),
+    finds=(Find("retransmission-stall", "timeout", None, 0, measured=True),),
+    must_not=HEALTHY,
+    wire=Conditions(0.010, faults=(Fault(LATER, lasts=2.0),)),
+)
+def path_recovers(lab: Lab) -> None:
+    """The healthy twin of gone: its fourth copy or a later one arrives."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [[REQUEST, READ, 1.2, REQUEST, READ]])
+
+
+@recording(
+    title="A server thinks for 6 seconds",
+    at="client",
+    software=("python", "requests"),
+    connections=(Connection((PAGE, get("/slow/6000/300", 300))),),
+    finds=(Find("slow-response", None, "server", 0, measured=True, note=True),),
+    must_not=HEALTHY,
+    wire=Conditions(0.010),
+)
+def slow_server(lab: Lab) -> None:
+    """The request was acknowledged at once; nothing is lost."""
+    _pages(lab)
+    _ask(lab, {"get": "/size/300"}, {"get": "/slow/6000/300"})
+
+
+@recording(
+    title="A client does not read for 4 seconds: its closed window is probed and opens; recorded with a snap length of 200 bytes",
+    at=("client", "server"),
+    software=("nginx", "python"),
+    connections=(Connection((get("/large.txt", None),)),),
+    finds=(Find("zero-window-stall", None, "client", 0),),
+    must_not={**HEALTHY, "slow-response": "the server had answered"},
+    wire=Conditions(0.010),
+    options=("-s", "200"),
+    whole=False,
+)
+def closed_window(lab: Lab) -> None:
+    """A GET of 200 kB from nginx; the server's probes of the closed window are answered, each time."""
+    site(lab, large=200_000)
+    nginx(lab)
+    raw_client(lab, [[b"GET /large.txt HTTP/1.1\r\nHost: 10.9.0.2\r\n\r\n", 4, READ]], 80)
+
+
+@recording(
+    title="A request into nothing, of which the capture has one direction only",
+    at="client",
+    software=("python",),
+    connections=(Connection((LOST, LOST)),),
+    finds=(Find("one-sided", None, None, 0),),
+    must_not={**NOBODY, "unanswered": "what came back was not captured"},
+    wire=Conditions(0.010, faults=(Fault(LATER),)),
+    expression="tcp dst port 8080",
+)
+def gone_one_sided(lab: Lab) -> None:
+    """As gone, but only what the client sent was captured: its copies prove nothing there."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE])
+
+
+def _end_with_second_copy(path: Path) -> None:
+    whole = path.with_suffix(".whole")
+    path.replace(whole)
+    copies = _numbers(whole, "tcp.analysis.retransmission")
+    subprocess.run(["editcap", "-F", "pcap", "-r", str(whole), str(path), f"1-{copies[1]}"], check=True, timeout=60)
+
+
+def _numbers(path: Path, expression: str) -> list[int]:
+    words = ["tshark", "-n", "-r", str(path), "-Y", expression, "-T", "fields", "-e", "frame.number"]
+    return [int(number) for number in subprocess.run(words, capture_output=True, check=True, timeout=60).stdout.split()]
+
+
+@recording(
+    title="A request into nothing, and a capture that ends with its second repetition",
+    at="client",
+    software=("python",),
+    connections=(Connection((REPORT, LOST), closed_by=""),),
+    must_not={**NOBODY, "unanswered": "the next copy may have arrived"},
+    wire=Conditions(0.010, faults=(Fault(LATER),)),
+    mend=_end_with_second_copy,
+)
+def gone_cut_early(lab: Lab) -> None:
+    """As gone; the capture ends half a second after the request."""
+    raw_server(lab, [[FINE]])
+    raw_client(lab, [ASKED_TWICE])
