@@ -9,7 +9,7 @@ import numpy as np
 
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.headers import Headers
-from wiredoctor.core.layers import SEGMENT
+from wiredoctor.core.layers import QUOTE, SEGMENT
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.reasons import count_encapsulations, in_words
 from wiredoctor.core.recorder import PacketRecorder
@@ -25,10 +25,14 @@ class Front:
         self.datagrams = Datagrams()
         self.headers = Headers(self.datagrams)
         self.recorder = PacketRecorder(None, False, PACKETS.schema.names())
+        self.quotes = 0
+        """ICMP errors that quote less of TCP than a packet has."""
 
     def read(self, packet: Packet) -> bool:
         """Fill the packet with its segment; return whether it has one."""
-        return self.headers.read(packet) == SEGMENT
+        kind = self.headers.read(packet)
+        self.quotes += kind == QUOTE
+        return kind == SEGMENT
 
     def columns(self) -> Columns:
         """tables.PACKETS columns of the packets that were recorded."""

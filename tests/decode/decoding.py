@@ -26,14 +26,14 @@ Decoded = tuple[Columns, list[tuple[int, str, str]], State]
 
 
 def decoded(records: list[Record]) -> Decoded:
-    """Their rows of tables.PACKETS, what is odd in them, and the state; each packet is a row or counted."""
+    """Their rows of tables.PACKETS, what is odd in them, and the state; each packet is a row or counted, or a short quote."""
     rows, front = by_core(*capture(records))
     facts = front.facts()
     state = State(
         facts["not analyzed"], facts["encapsulations"], facts["longest cut"], facts["limits"], facts["scratch"],
         front.datagrams.tunnels,
     )  # fmt: skip
-    assert len(rows["frame"]) + sum(state.not_analysed.values()) == len(records)
+    assert len(rows["frame"]) + sum(state.not_analysed.values()) + front.quotes == len(records)
     assert (np.diff(rows["frame"]) > 0).all()
     assert (rows["captured"] >= 0).all()
     assert (rows["captured"] <= rows["length"]).all()
