@@ -42,6 +42,7 @@ import papers
 import passing_on
 import proxies
 import receivers
+import refusals
 import reuse
 import small_servers
 import software
@@ -91,6 +92,7 @@ RECORDINGS = (
     views,
     damage,
     connects,
+    refusals,
     copies,
 )
 """These modules fill SCENARIOS."""
