@@ -722,7 +722,12 @@ ICMP_ERRORS = Table(
         _c("code", I32, "", "its code (RFC 792, RFC 1812, RFC 4443)"),
         _n("mtu", I64, "bytes", "MTU that it names, if the segment was too large (type 3 code 4 of ICMP, type 2 of ICMPv6)"),
         _n("connection", I64, "", "connection id, equal to tcp.stream; none where it quotes too little of an unknown connection"),
-        _n("direction", I8, "", "direction of the sender of the segment; none where no packet of the connection was captured"),
+        _n(
+            "direction",
+            I8,
+            "",
+            "direction of the sender of the segment; none where no packet of the connection was captured before",
+        ),
         _n("offset", I64, "bytes", "stream offset of the segment (of a SYN: 0); none where it is unknown"),
         _c("syn", BOOL, "", "the segment is the SYN of its sender: by its sequence number, and by its flags if they are quoted"),
     ),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
+NOT_QUOTED = "!icmp && !icmpv6"
+"""ICMP errors quote packets, which tshark dissects as if they were sent."""
+
 
 def tshark(path: Path, *words: str, within: int = 120) -> str:
     """The standard output of tshark; that a file is cut short is no failure."""
@@ -77,7 +80,9 @@ class Segment:
 def segments(path: Path) -> dict[int, list[Segment]]:
     """The TCP packets of each connection."""
     names = ("srcport", "dstport", "seq", "len", "ack", "window_size", "flags")
-    rows = fields(path, "tcp", "frame.number", "frame.time_relative", "tcp.stream", *(f"tcp.{name}" for name in names))
+    rows = fields(
+        path, f"tcp && {NOT_QUOTED}", "frame.number", "frame.time_relative", "tcp.stream", *(f"tcp.{name}" for name in names)
+    )
     streams: dict[int, list[Segment]] = {}
     for row in rows:
         number, time, stream, *integers, flags = row
@@ -134,7 +139,7 @@ class Heads:
 def heads(path: Path, *, whole: bool) -> dict[int, Heads]:
     """The start lines of each connection, in order."""
     names = ("tcp.stream", "http.request.method", "http.request.uri", "http.response.code")
-    rows = fields(path, "http", *names, whole=whole)
+    rows = fields(path, f"http && {NOT_QUOTED}", *names, whole=whole)
     found: dict[int, Heads] = {}
     for stream, methods, targets, codes in rows:
         entry = found.setdefault(int(stream), Heads([], [], []))

@@ -42,6 +42,7 @@ import papers
 import passing_on
 import proxies
 import receivers
+import refusals
 import reuse
 import silence
 import small_servers
@@ -92,6 +93,7 @@ RECORDINGS = (
     views,
     damage,
     connects,
+    refusals,
     copies,
     silence,
 )

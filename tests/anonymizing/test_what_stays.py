@@ -10,8 +10,10 @@ import dpkt
 import pytest
 
 import wiredoctor
+from tests import icmp
 from tests.anonymizing.rewriting import made_anonymous, said
 from tests.captures.papers import CAPTURES
+from tests.core.feeding import tables
 from tests.decode.packets import ethernet, ipv4, tcp
 from wiredoctor.anonymizing import bodies, encrypted
 from wiredoctor.anonymizing.heads import Heads
@@ -188,3 +190,33 @@ def test_a_wrong_checksum_does_not_tell_the_right_one(tmp_path: Path) -> None:
         [packet] = made_anonymous(path, tmp_path / "out.pcapng")[1].packets
         made.append(packet.data)
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("ladder", "error"),
+    [
+        (icmp.CONNECT, icmp.Error(0.02, 3, 3, 4, mtu=1200)),
+        (icmp.CONNECT, icmp.Error(0.02, 1, 3, 13, kept=8)),
+        (icmp.CONNECT, icmp.Error(0.02, 1, 3, 1, source="192.0.2.7")),
+        (icmp.CONNECT6, icmp.Error(0.02, 3, 2, 0, mtu=1280)),
+    ],
+)
+def test_of_icmp_errors_all_but_addresses_stays(ladder: str, error: icmp.Error, tmp_path: Path) -> None:
+    before, after = tmp_path / "before.pcap", tmp_path / "after.pcapng"
+    before.write_bytes(icmp.capture(ladder, error))
+    _, result = made_anonymous(before, after)
+    assert (result.leaks, result.left_out) == ([], {})
+    [was] = tables(before)["icmp_errors"].to_dicts()
+    [now] = tables(after)["icmp_errors"].to_dicts()
+    assert now.pop("router") != was.pop("router")
+    assert (now.pop("time"), now) == (was.pop("time"), was)
+    assert error.source is None or error.source not in wiredoctor.analyze(after).connections["client_host"].to_list()
+
+
+def test_of_an_icmp_error_what_it_quotes_of_a_message_goes(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.pcap", tmp_path / "after.pcapng"
+    before.write_bytes(icmp.capture(icmp.CONNECT + '  0.011  >  P.   "Sehrgeheim sehrgeheim"\n', icmp.Error(0.02, 4, 3, 1)))
+    _, result = made_anonymous(before, after)
+    assert b"ehrgeheim" in before.read_bytes()
+    assert b"ehrgeheim" not in after.read_bytes()
+    assert result.left_out == {}

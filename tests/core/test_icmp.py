@@ -104,6 +104,14 @@ def test_what_is_not_analyzed(error: Error, counted: dict[str, int], tmp_path: P
     assert wiredoctor.analyze(write(tmp_path, SYN, error)).captures[0].not_analysed == counted
 
 
+def test_an_error_before_the_first_packet_of_its_connection(tmp_path: Path) -> None:
+    """The capture began between the first SYN and the answer to it: where the packet belongs is told, and no more."""
+    path = write(tmp_path, SYN.replace("0.000", "0.010") + "  1.010  >  S    mss 1460\n", Error(0.001, 1, 3, 1))
+    [row] = tables(path)["icmp_errors"].to_dicts()
+    assert (row["frame"], row["connection"], row["direction"], row["offset"], row["syn"]) == (1, 0, None, None, False)
+    assert wiredoctor.analyze(path).captures[0].not_analysed == {}
+
+
 def test_rows_come_with_their_connection(tmp_path: Path) -> None:
     """So that a rule can join them, however many packets are read at a time."""
     path = write(tmp_path, CONNECT + REQUEST + DATA, *(Error(0.02 + n, 5, 3, 4, mtu=1200) for n in range(3)))

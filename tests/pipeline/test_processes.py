@@ -16,6 +16,7 @@ from pathlib import Path
 import dpkt
 import pytest
 
+from tests import icmp
 from tests.capture import files
 from tests.capture.files import Packet
 from tests.capture.test_rotation import cut
@@ -48,6 +49,14 @@ def run(before: str, *words: str, **more: str) -> subprocess.CompletedProcess[st
 def test_recordings() -> None:
     """Findings with their evidence, ids, exchanges, counts and limits, to the letter."""
     assert is_same(reports(RECORDINGS[3::90], [1, 2, 3, 4, 8, 16]))
+
+
+def test_icmp_errors(tmp_path: Path) -> None:
+    """Of connections of all shares, and about one that is in none of them."""
+    unknown = tmp_path / "unknown.pcap"
+    unknown.write_bytes(icmp.capture("  0.000  >  S    mss 1460", icmp.Error(0.1, 1, 3, 13, source="192.0.2.7")))
+    captures = [CAPTURES / "rejected-client.pcap", CAPTURES / "no-route-client.pcap", unknown]
+    assert is_same(reports(captures, [1, 2, 5]))
 
 
 @pytest.mark.parametrize("batch", [7, 300])

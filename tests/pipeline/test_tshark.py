@@ -80,11 +80,11 @@ def tshark() -> dict[Path, Messages]:
 
 
 def _fields(path: Path) -> list[list[str]]:
-    """Of each packet of TCP: frame, stream, methods, targets, status codes."""
+    """Of each packet of TCP, without those that ICMP errors quote: frame, stream, methods, targets, status codes."""
     fields = ("frame.number", "tcp.stream", "http.request.method", "http.request.uri", "http.response.code")
     settings = ("tcp.reassemble_out_of_order:TRUE", "tcp.desegment_tcp_streams:TRUE", "http.desegment_body:TRUE")
     form = ("separator=/t", "occurrence=a", "aggregator=\v")
-    command = ["tshark", "-r", str(path), "-Y", "tcp.stream", "-T", "fields"]
+    command = ["tshark", "-r", str(path), "-Y", "tcp.stream && !icmp && !icmpv6", "-T", "fields"]
     command += [part for e in form for part in ("-E", e)]
     command += [part for s in settings for part in ("-o", s)] + [part for f in fields for part in ("-e", f)]
     told = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -125,7 +125,14 @@ def test_a_configured_threshold_stands_beside_its_default() -> None:
 def test_other_rules_that_speak_of_it() -> None:
     out = StringIO()
     write_page(Page(), out, Paper(80), others=[Page(name="tail"), Page(name="tinygrams")])
-    assert out.getvalue().endswith("\n\nSpeaks of it too: tail, tinygrams\n")
+    tail, tinygrams = (f"  {name:<9}  error, warning  A segment waited for nothing.\n" for name in ("tail", "tinygrams"))
+    assert out.getvalue().endswith(f"\n\nSpeaks of it too:\n{tail}{tinygrams}")
+
+
+def test_what_a_message_means() -> None:
+    out = StringIO()
+    write_page(Page(), out, Paper(80), means="the SYN was not answered")
+    assert out.getvalue().startswith("What the words mean: the SYN was not answered.\n\nnagle-delayed-ack (family stalls)\n")
 
 
 def test_what_a_search_found() -> None:

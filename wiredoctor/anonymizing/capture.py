@@ -212,7 +212,7 @@ def _body(stream: Stream, message: dict[str, Any], begin: int, end: int, heads: 
 
 def packets_of(original: Original, seed: bytes) -> Iterator[Packet]:
     """The packets with everything in their bytes replaced."""
-    given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.addresses, *packet.parts.macs)}
+    given = {packet.data[a:b] for packet in original.packets for a, b in (*packet.parts.all_addresses, *packet.parts.macs)}
     addresses = Addresses(seed, given | {address[:6] for address in given})
     last: dict[Side, int] = {}
     for packet in original.packets:

@@ -19,16 +19,26 @@ def summed(data: bytes) -> int:
 
 
 def renew(before: bytes, after: bytearray, frame: Frame) -> None:
-    """Writes the checksums of IP and of TCP into a packet whose other bytes are final."""
+    """Writes the checksums of IP and of TCP or ICMP into a packet whose other bytes are final."""
+    if frame.quoted is not None:
+        _renew_quoted(before, after, frame.quoted)
     if frame.version == 4:
         _write(before, after, frame.ip + 10, [data[frame.ip : frame.tcp] for data in (before, bytes(after))], (0, 0))
     pseudo = [_pseudo(data, frame) for data in (before, bytes(after))]
-    place = frame.tcp + 16
+    place = frame.tcp + (16 if frame.quoted is None else 2)
     if not frame.whole:
         # nobody can tell whether it was right: of what is not there it would only tell something
         after[place : place + 2] = b"\0\0"
         return
     _write(before, after, place, [data[frame.tcp : frame.end] for data in (before, bytes(after))], (pseudo[0], pseudo[1]))
+
+
+def _renew_quoted(before: bytes, after: bytearray, quoted: Frame) -> None:
+    if quoted.version == 4:
+        _write(before, after, quoted.ip + 10, [data[quoted.ip : quoted.tcp] for data in (before, bytes(after))], (0, 0))
+    # of TCP too little is quoted to tell whether it was right
+    for place in range(quoted.tcp + 16, min(quoted.tcp + 18, quoted.payload)):
+        after[place] = 0
 
 
 def _write(before: bytes, after: bytearray, place: int, covered: list[bytes], pseudo: tuple[int, int]) -> None:
@@ -58,6 +68,8 @@ def _add(*terms: int) -> int:
 
 
 def _pseudo(data: bytes, frame: Frame) -> int:
-    """Sum of the pseudo header, RFC 9293 section 3.1 and RFC 8200 section 8.1."""
+    """Sum of the pseudo header, RFC 9293 section 3.1, RFC 8200 section 8.1; ICMP of IPv4 has none."""
+    if frame.quoted is not None and frame.version == 4:
+        return 0
     (begin, _), (_, end) = frame.addresses
-    return _add(summed(data[begin:end]), frame.end - frame.tcp, 6)
+    return _add(summed(data[begin:end]), frame.end - frame.tcp, 6 if frame.quoted is None else 58)

@@ -14,12 +14,20 @@ NULL, LOOP, RAW, IPV4, IPV6 = 0, 108, 101, 228, 229
 
 _VLAN = (0x8100, 0x88A8, 0x9100)
 _TCP = 6
+_ICMP, _ICMPV6 = 1, 58
+_ERRORS = {_ICMP: (3, 4, 11, 12), _ICMPV6: (1, 2, 3, 4)}
+"""Types of messages that quote a packet: RFC 792, RFC 4443."""
+
+_PORTS, _HEADER = 8, 20
+"""Bytes of a quoted TCP header: the fewest (RFC 792), and those without options."""
 
 
 @dataclass(frozen=True)
 class Frame:
     """Offsets into a packet (bytes). `macs` are the places of link addresses; `end`: behind the IP datagram, as far as captured;
-    `options`: of TCP, from its byte 20 on to `payload`; `whole`: the datagram is in the capture as a whole."""
+    `options`: of TCP, from its byte 20 on to `payload`; `whole`: the datagram is in the capture as a whole.
+
+    Of an ICMP error: `tcp` is where ICMP begins, `payload` what follows the fixed part of the TCP header that is `quoted`."""
 
     link: int
     macs: tuple[tuple[int, int], ...]
@@ -29,12 +37,18 @@ class Frame:
     payload: int
     end: int
     whole: bool
+    quoted: Frame | None = None
 
     @property
     def addresses(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Begin and end of source and destination."""
         first, size = (self.ip + 12, 4) if self.version == 4 else (self.ip + 8, 16)
         return (first, first + size), (first + size, first + 2 * size)
+
+    @property
+    def all_addresses(self) -> tuple[tuple[int, int], ...]:
+        """The same, and those that are quoted."""
+        return self.addresses if self.quoted is None else (*self.addresses, *self.quoted.addresses)
 
 
 def frame_of(data: bytes, link: int) -> Frame | str:
@@ -95,21 +109,25 @@ def _ipv4(data: bytes, link: int, macs: tuple[tuple[int, int], ...], ip: int) ->
     size = 4 * (data[ip] & 15)
     if size < 20 or len(data) < ip + size:
         return "cut short in its IP header"
-    if data[ip + 9] != _TCP:
+    if data[ip + 9] not in (_TCP, _ICMP):
         return "no TCP"
     if int.from_bytes(data[ip + 6 : ip + 8], "big") & 0x3FFF:
         return "IP fragment"
     # what the network card was still to cut has no length yet
     length = int.from_bytes(data[ip + 2 : ip + 4], "big") or len(data) - ip
+    if data[ip + 9] == _ICMP:
+        return _error(data, link, macs, 4, ip, ip + size, ip + length)
     return _tcp(data, link, macs, 4, ip, ip + size, ip + length)
 
 
 def _ipv6(data: bytes, link: int, macs: tuple[tuple[int, int], ...], ip: int) -> Frame | str:
     if len(data) < ip + 40:
         return "cut short in its IP header"
-    if data[ip + 6] != _TCP:
+    if data[ip + 6] not in (_TCP, _ICMPV6):
         return "no TCP, or IPv6 extension headers"
     length = int.from_bytes(data[ip + 4 : ip + 6], "big") or len(data) - ip - 40
+    if data[ip + 6] == _ICMPV6:
+        return _error(data, link, macs, 6, ip, ip + 40, ip + 40 + length)
     return _tcp(data, link, macs, 6, ip, ip + 40, ip + 40 + length)
 
 
@@ -120,3 +138,19 @@ def _tcp(data: bytes, link: int, macs: tuple[tuple[int, int], ...], version: int
     if payload < tcp + 20 or payload > end:
         return "impossible TCP header"
     return Frame(link, macs, version, ip, tcp, min(payload, len(data)), min(end, len(data)), end <= len(data))
+
+
+def _error(data: bytes, link: int, macs: tuple[tuple[int, int], ...], version: int, ip: int, icmp: int, end: int) -> Frame | str:
+    """The parts of an ICMP error that quotes TCP."""
+    stop, quoted = min(end, len(data)), icmp + 8
+    fixed = quoted + (20 if version == 4 else 40)
+    if stop < fixed + _PORTS or data[icmp] not in _ERRORS[_ICMP if version == 4 else _ICMPV6] or data[quoted] >> 4 != version:
+        return "no TCP"
+    tcp = quoted + 4 * (data[quoted] & 15) if version == 4 else fixed
+    protocol = data[quoted + (9 if version == 4 else 6)]
+    fragment = int.from_bytes(data[quoted + 6 : quoted + 8], "big") & 0x3FFF if version == 4 else 0
+    if protocol != _TCP or fragment or tcp < fixed or stop < tcp + _PORTS:
+        return "no TCP"
+    payload = min(tcp + _HEADER, stop)
+    inner = Frame(link, (), version, quoted, tcp, payload, stop, whole=False)
+    return Frame(link, macs, version, ip, icmp, payload, stop, end <= len(data), inner)

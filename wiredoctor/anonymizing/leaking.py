@@ -34,7 +34,7 @@ def leaks(original: Original, made: Iterable[Packet], kept: set[bytes], said: se
             found.append(f"frame {packet.frame} is not understood any more: {parts}")
             continue
         payload = data[parts.payload : parts.end]
-        binary += b"".join((*(data[a:b] for a, b in (*parts.macs, *parts.addresses)), payload, data[parts.end :], b"\n"))
+        binary += b"".join((*(data[a:b] for a, b in (*parts.macs, *parts.all_addresses)), payload, data[parts.end :], b"\n"))
         words |= _words(payload)
     for stream in original.streams.values():
         words |= _words(bytes(stream.after))
@@ -87,7 +87,7 @@ def _words(data: bytes) -> set[bytes]:
 def _addresses(original: Original) -> list[bytes]:
     found = set[bytes]()
     for packet in original.packets:
-        found |= {packet.data[a:b][:16] for a, b in packet.parts.addresses}
+        found |= {packet.data[a:b][:16] for a, b in packet.parts.all_addresses}
         found |= {packet.data[a:b][:6] for a, b in packet.parts.macs}
     return sorted(address for address in found if any(address) and address != b"\xff" * len(address))
 

@@ -12,6 +12,10 @@ _HARMLESS = {2: (4,), 3: (3,), 4: (2,), 5: (10, 18, 26, 34), 8: (10,)}
 hold keys, cookies, and addresses; and of another length, these may hold anything."""
 
 _MAC = 6
+_FRAGMENTATION_NEEDED = (3, 4)
+"""Type and code of ICMP."""
+_PACKET_TOO_BIG = 2
+"""Type of ICMPv6."""
 
 
 def rewritten(data: bytes, frame: Frame, payload: bytes, addresses: Addresses, seed: bytes) -> bytes:
@@ -19,18 +23,36 @@ def rewritten(data: bytes, frame: Frame, payload: bytes, addresses: Addresses, s
     made = bytearray(data)
     for begin, end in frame.macs:
         made[begin:end] = _link_address(data, frame, begin, end, addresses, seed)
-    for begin, end in frame.addresses:
+    for begin, end in frame.all_addresses:
         made[begin:end] = addresses(data[begin:end])
-    if frame.version == 6:
-        # traffic class stays, the flow label goes (RFC 8200 section 3)
-        made[frame.ip + 1 : frame.ip + 4] = bytes((data[frame.ip + 1] & 0xF0, 0, 0))
+    for header in (frame, frame.quoted):
+        if header is not None:
+            _clear(data, made, header)
+    if frame.quoted is None:
+        made[frame.tcp + 20 : frame.payload] = _options(data[frame.tcp + 20 : frame.payload], seed)
     else:
-        made[frame.ip + 20 : frame.tcp] = bytes([_NOP]) * (frame.tcp - frame.ip - 20)
-    made[frame.tcp + 20 : frame.payload] = _options(data[frame.tcp + 20 : frame.payload], seed)
+        made[frame.tcp + 4 : frame.tcp + 8] = _error_data(data, frame)
     made[frame.payload : frame.end] = payload
     made[frame.end :] = bytes(len(data) - frame.end)
     checksums.renew(data, made, frame)
     return bytes(made)
+
+
+def _clear(data: bytes, made: bytearray, header: Frame) -> None:
+    """Of an IP header, what may hold anything."""
+    if header.version == 6:
+        # traffic class stays, the flow label goes (RFC 8200 section 3)
+        made[header.ip + 1 : header.ip + 4] = bytes((data[header.ip + 1] & 0xF0, 0, 0))
+    else:
+        made[header.ip + 20 : header.tcp] = bytes([_NOP]) * (header.tcp - header.ip - 20)
+
+
+def _error_data(data: bytes, frame: Frame) -> bytes:
+    """Of the second half of an ICMP header the MTU, where it has one: RFC 1191 section 4, RFC 4443 section 3.2."""
+    type_code, field = (data[frame.tcp], data[frame.tcp + 1]), data[frame.tcp + 4 : frame.tcp + 8]
+    if frame.version == 6:
+        return field if type_code[0] == _PACKET_TOO_BIG else bytes(4)
+    return bytes(2) + field[2:] if type_code == _FRAGMENTATION_NEEDED else bytes(4)
 
 
 def _link_address(data: bytes, frame: Frame, begin: int, end: int, addresses: Addresses, seed: bytes) -> bytes:

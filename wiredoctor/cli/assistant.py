@@ -203,12 +203,15 @@ class Tools:
         self, words: Annotated[str, Field(description="A rule's name, an error message, or a complaint", max_length=500)]
     ) -> Explained:
         """What a rule means, how it is proved, what it is not, and what to do; found by its name or by what people search for."""
-        from wiredoctor.report.finder import find
+        from wiredoctor.report.finder import find, message
         from wiredoctor.report.manual import write_page
         from wiredoctor.report.paper import Paper
 
         rules = every_rule()
         found, sure = find(rules, words)
+        told = message(words)
+        if told and not told.rules:
+            raise Refused(f"no rule speaks of that: {told.means}")
         if not found:
             raise Refused(f"no rule speaks of that; the rules are {', '.join(rules)}")
         if not sure:

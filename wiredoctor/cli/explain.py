@@ -41,19 +41,24 @@ def explain(
     The words of an error message or of a complaint do too: "socket hang up", "40 ms". Several rules that fit are listed.
     """
     from wiredoctor.pipeline import configured
-    from wiredoctor.report.finder import find
+    from wiredoctor.report.finder import find, message
     from wiredoctor.report.manual import write_found, write_page
 
     rules, wanted = every_rule(), " ".join(words)
     found, sure = find(rules, wanted)
+    told = None if wanted in rules else message(wanted)
     misspelt = _misspelt(wanted, rules)
+    if told and not told.rules:
+        with Text(sys.stdout.buffer, stdout_paper(color)) as out:
+            out.write(f"No rule speaks of {wanted!r}: {told.means}.\n")
+        return Exit.DONE
     if not found or misspelt:
         raise UsageError(f"no rule is called {wanted!r} or speaks of it{misspelt or suggestion(wanted, rules)}")
     limits = check_thresholds(configuration(config, rules), rules)
     paper = stdout_paper(color)
     with configured(limits), Text(sys.stdout.buffer, paper) as out:
         if sure:
-            write_page(found[0], out, paper, others=found[1:])
+            write_page(found[0], out, paper, others=found[1:], means=told.means if told else "")
         else:
             write_found(found, wanted, out, paper)
     return Exit.DONE

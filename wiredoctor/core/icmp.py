@@ -88,8 +88,6 @@ class IcmpErrors:
             offset = i64(0) if syn else offset_of(own, packet)
             if syn:
                 note_syn(connection, direction, packet, message)
-        else:
-            self.unknown += 1
         cells = pack_cells(
             [
                 *(packet.frame, packet.time, message.address_bytes, message.high, message.low),
@@ -98,6 +96,7 @@ class IcmpErrors:
             ]
         )
         if connection is None:
+            self.unknown += 1
             self.rows.begin().write(cells)
             return
         waiting = self.waiting.setdefault(connection.id, [])
@@ -108,7 +107,10 @@ class IcmpErrors:
 
     def end(self, connection: Connection) -> None:
         """Write the rows of a connection that is over."""
-        for cells in self.waiting.pop(connection.id, []):
+        waiting = self.waiting.pop(connection.id, [])
+        if connection.first_frame == NEVER:
+            self.unknown += len(waiting)
+        for cells in waiting:
             self.rows.begin().write(cells)
 
 

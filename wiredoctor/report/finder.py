@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from wiredoctor.report.messages import GAP, MESSAGES, Message
 from wiredoctor.report.searches import SEARCHES
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
 """Characters of a known phrase from which on a longer text that has it, such as a line of a log, is about it."""
+
+
+MOST_WORDS = 3
+"""In a text of so many, a known phrase that is shorter still says what it is about."""
+
+MOST_RULES = 5
+"""Named for a known message."""
 
 
 class Where(IntEnum):
@@ -51,6 +59,11 @@ def find(entries: Mapping[str, E], words: str) -> Found[E]:
     if (named := words.strip().lower().replace("_", "-")) in entries:
         return Found([entries[named]], sure=True)
     wanted = _plain(words)
+    told = message(words)
+    meant = [entries[name] for name in told.rules if name in entries] if told else []
+    if told and (meant or not told.rules):
+        others = [entry for entry in entries.values() if entry not in meant and _rate(entry, wanted) >= Where.SEARCHED]
+        return Found([*meant, *others[: MOST_RULES - len(meant)]] if meant else [], sure=bool(meant))
     if not _MEANINGFUL.search(SMALL_WORDS.sub("", wanted)):
         return Found([], sure=False)
     rated = {name: _rate(entry, wanted) for name, entry in entries.items()}
@@ -63,6 +76,30 @@ def find(entries: Mapping[str, E], words: str) -> Found[E]:
     least = _least(best, sure=sure)
     found = [entries[name] for name in ranked if rated[name] >= least]
     return Found(found, sure or len(found) == 1)
+
+
+def message(words: str) -> Message | None:
+    """The message in these words that is known: the longest of several."""
+    wanted = _plain(words)
+    few = len(SMALL_WORDS.sub("", wanted).split()) <= MOST_WORDS
+    known = [
+        (len(_plain(said)), row)
+        for row in MESSAGES
+        for said in row.said
+        if (few or len(_plain(said)) >= SHORTEST_PIECE) and _is_said(said, wanted)
+    ]
+    return max(known, key=lambda one: one[0])[1] if known else None
+
+
+def _is_said(said: str, wanted: str) -> bool:
+    """Whether a text has all parts of a message, one behind the other."""
+    rest = f" {wanted} "
+    for part in said.split(GAP):
+        _, found, rest = rest.partition(f" {_plain(part)} ")
+        if not found:
+            return False
+        rest = f" {rest}"
+    return True
 
 
 def _least(best: Where, *, sure: bool) -> Where:

@@ -91,9 +91,12 @@ def named(constant: str) -> str:
     return constant.lower().replace("_", "-")
 
 
-def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entry] = ()) -> None:
-    """The page of one rule; `others` are named at its end."""
+def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entry] = (), means: str = "") -> None:
+    """The page of one rule, below what a message `means` that led to it; `others` have a line each at its end."""
     writer = Writer(out, paper)
+    if means:
+        writer.paragraph(("What the words mean: ", "bold"), means, ".")
+        writer.blank()
     body = entry.doc.partition("\n")[2]
     writer.paragraph((entry.name, "bold"), f" (family {entry.family})")
     writer.paragraph(summary(entry))
@@ -103,9 +106,11 @@ def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entr
         _write_paragraph(writer, paragraph)
     _write_thresholds(writer, entry.thresholds)
     _write_links(writer, entry.rule.references)
-    if names := ", ".join(other.name for other in others):
+    if further := [*others]:
         writer.blank()
-        writer.paragraph(("Speaks of it too: ", "bold"), names, hang=2)
+        writer.paragraph(("Speaks of it too:", "bold"))
+        for other in further:
+            _write_line(writer, other, max(len(e.name) for e in further), 2)
 
 
 def _write_severity(writer: Writer, rule: Rule) -> None:

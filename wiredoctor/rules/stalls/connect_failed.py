@@ -61,9 +61,9 @@ RULE = Rule(
     message={
         "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
         "connection.{many}",
-        "prohibited": "{router} answered the SYN of {whose} to {where}{tries} with {said}: a rule there forbids the connection. "
-        "Programs say {errno}.{many}",
-        "unreachable": "{router} answered the SYN of {whose} to {where}{tries} with {said}{reason}. Programs say {errno}.{many}",
+        "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
+        "Programs say {errno}.{again}{many}",
+        "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
         "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: it is not "
         "there, or something on the way drops the packets.{many}",
     },
@@ -282,8 +282,8 @@ def _explained() -> tuple[pl.Expr, pl.Expr]:
 
 
 _REASONS = {
-    ": it has no route there": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
-    ": nobody answers to that address there (ARP, neighbour discovery), or a route of its own says so": (
+    ": it has no route to that address, or one of the kind unreachable": ((4, 3, 0), (4, 3, 6), (6, 1, 0)),
+    ": nobody answers to that address there (ARP, neighbour discovery), or its route is of the kind unreachable": (
         *((4, 3, 1), (4, 3, 7)),
         (6, 1, 3),
     ),
@@ -319,11 +319,13 @@ def _worded(told: pl.DataFrame) -> pl.DataFrame:
     scan = pl.lit(" A client that tries so many looks for open ports; if nobody scans, its configuration names wrong ones.")
     more = pl.format(" {} connections failed like that; the first is shown.", "failures")
     tries = pl.when(one & (c("syns") > 1)).then(pl.format(", {} times", "syns")).otherwise(pl.lit(""))
+    again = pl.when(one & (c("syns") > 1)).then(pl.format(" The SYN was sent {} times.", "syns")).otherwise(pl.lit(""))
     stream = pl.format("tcp.stream == {}", "connection")
     return told.with_columns(
         where.alias("where"),
         whose.alias("whose"),
         tries.alias("tries"),
+        again.alias("again"),
         pl.when(one).then(pl.lit("")).when(several_servers).then(more + scan).otherwise(more).alias("many"),
         pl.when(one).then(stream).when(c("router").is_null()).then(pl.lit(_SYN_OR_RST)).otherwise(pl.lit(_ICMP)).alias("filter"),
         pl.when(one).then("connection").alias("connection"),
