@@ -1234,6 +1234,7 @@ FINDINGS = Table(
         _n("client_software", TEXT, "", "User-Agent of the client"),
         _n("server_software", TEXT, "", "Server field of the server"),
         _c("caused_by", pl.List(pl.Struct({"rule": TEXT, "frame": I64})), "", "findings of which it is a consequence"),
+        _n("origin", TEXT, "", "who sent the FIN or RST that it names: endpoint or between"),
     ),
 )
 """Only exported: no stage has it."""

@@ -165,8 +165,8 @@ class Signs:
 
 @mypyc_attr(acyclic=True)
 class Close:
-    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), where it is in the stream, its time
-    to live and IP identification (`*_ip`, as Side.ip), and what speaks against its sender."""
+    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), where it is in the stream, its
+    time to live and IP identification (`*_ip`, as Side.ip), and what speaks against its sender."""
 
     def __init__(self) -> None:
         self.fin_frame: i64 = NEVER

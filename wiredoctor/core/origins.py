@@ -1,8 +1,8 @@
 """Who ended a connection: the host whose address a FIN or an RST carries, or something between both ends.
 
-An intrusion prevention system, a firewall or a balancer can send a FIN or an RST in the name of either end. Signs of it: its time to
-live or IP identification is not that of the host; its host goes on sending; it came too early for an answer of its host; a FIN
-lacks the time-stamp option; its sequence number is ahead. Two of them are needed: each alone occurs by itself.
+An intrusion prevention system, a firewall or a balancer can send a FIN or an RST in the name of either end. Signs of it: its
+time to live or IP identification is not that of the host; its host goes on sending; it came too early for an answer of its
+host; a FIN lacks the time-stamp option; its sequence number is ahead. Two of them are needed: each alone occurs by itself.
 
 What packets of a side have in common is kept in `Side.ip`: one comparison per packet. What changed is in `Side.path`.
 """
@@ -98,7 +98,7 @@ def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segmen
     were sent with it."""
     peer = connection.second if own is connection.first else connection.first
     found = ip_id_signs(own, peer, packet)
-    trigger = find_trigger(connection, own, peer, packet, segment)
+    trigger = find_trigger(own, peer, packet, segment)
     if trigger != NEVER:
         found |= TOO_EARLY
     ahead = segment.offset - segment.highest_before
@@ -145,7 +145,7 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet) -> i64:
     return 0 if is_own else IP_ID
 
 
-def find_trigger(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
+def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
     """Return when a packet passed the capture point that a FIN or RST answers too early: less than half of the round trip
     to its host before. NEVER if the host itself can have answered."""
     rtt = segment.rtt_own
@@ -154,7 +154,7 @@ def find_trigger(connection: Connection, own: Side, peer: Side, packet: Packet, 
     if segment.ack != NEVER:
         sent = NEVER if peer.flight is None else first_sent(peer.flight, segment.ack)
     else:
-        sent = acknowledged_since(connection, own, peer, segment.offset, rtt)
+        sent = acknowledged_since(own, peer, segment.offset)
     return sent if sent != NEVER and 0 <= packet.time - sent < rtt // 2 else NEVER
 
 
@@ -171,7 +171,7 @@ def first_sent(flight: Flight, ack: i64) -> i64:
     return NEVER
 
 
-def acknowledged_since(connection: Connection, own: Side, peer: Side, offset: i64, rtt: i64) -> i64:
+def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
     """Return since when all packets of the peer acknowledged up to this offset, but for those before a rest; NEVER if that is
     unknown. An RST without ACK flag answers one of them (RFC 9293 section 3.5.2)."""
     if peer.acknowledged != offset:
@@ -192,9 +192,9 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     flags, closing = packet.flags, own.close
     if flags & RST:
         return
-    if closing is not None and closing.rst_frame != NEVER and packet.length > 0:
-        if segment.offset + packet.length > closing.rst_offset:
-            note_later(closing, packet)
+    is_over = closing is not None and closing.rst_frame != NEVER
+    if closing is not None and is_over and packet.length > 0 and segment.offset + packet.length > closing.rst_offset:
+        note_later(closing, packet)
     closing = peer.close
     if closing is None or closing.rst_frame == NEVER or segment.ack == NEVER:
         return
@@ -323,8 +323,8 @@ class ForeignCloses:
         if direction != client:
             client_bytes, server_bytes = server_bytes, client_bytes
         row: tuple[object, ...] = (
-            connection.id, exchange, "client" if direction == client else "server", not is_fin, ack != NEVER, frame, time, reached,
-            if_found(found, TTL, ip >> ID_BITS), if_found(found, TTL, lowest), if_found(found, TTL, highest),
+            connection.id, exchange, "client" if direction == client else "server", not is_fin, ack != NEVER, frame, time,
+            reached, if_found(found, TTL, ip >> ID_BITS), if_found(found, TTL, lowest), if_found(found, TTL, highest),
             if_found(found, IP_ID, (ip & ID_MASK) - 1), if_found(found, IP_ID, signs.last_id),
             if_found(found, IP_ID, signs.peer_id), found & GOES_ON != 0, signs.later_frame, signs.later_time,
             signs.trigger_time, signs.rtt, found & NO_TIMESTAMPS != 0, signs.ahead if found & AHEAD else i64(NEVER),

@@ -37,7 +37,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
-from wiredoctor.rules.proof import close_confidence, close_word, evidence
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.words import DURATION, duration
 
 _IDLE = "The connection had been idle for {idle}{idle_unknown}."
@@ -104,7 +104,7 @@ def screen() -> pl.Expr:
     lost = lost & ~(c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
     # pipelined behind a response that announced the close: the server has not broken a promise, nor has the client known
     lost = lost & ~(c("previous_announced_close") & (rest() < 0).fill_null(False))
-    return lost & (closed_against_request() | _forgotten())
+    return lost & ((closed_against_request() & (c("server_close_origin") != "between")) | _forgotten())
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -135,6 +135,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.max_horizontal("request_end", "server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         "close",
+        close_origin("server"),
         c("idle").cast(DURATION),
         (c("request_start") - c("server_close_time")).clip(0).cast(DURATION).alias("known_for"),
         *_texts(),
