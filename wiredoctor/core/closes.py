@@ -38,8 +38,9 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
         own.close = closing = Close()
     ip = origins.pack_ip(packet)
     if packet.flags & FIN and closing.fin_frame == NEVER:
-        closing.fin_ip = ip
-        closing.fin_signs = origins.add_signs(connection, own, packet, segment, None)
+        if packet.flags & RST == 0:
+            closing.fin_ip = ip
+            closing.fin_signs = origins.add_signs(connection, own, packet, segment, None)
         closing.fin_frame = packet.frame
         closing.fin_time = packet.time
         closing.fin_ack = segment.ack

@@ -206,7 +206,7 @@ class SideClose:
     """The first close of a side, by a FIN, or by an RST if there is no FIN or if the RST is foreign and came before it; and its
     first RST."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, peer: Side) -> None:
         close = side.close
         if close is None:
             close = NO_CLOSE
@@ -216,7 +216,7 @@ class SideClose:
             self.origin = rst_origin(side, close)
             is_fin = is_fin and self.origin != BETWEEN
         if is_fin:
-            self.origin = fin_origin(side, close)
+            self.origin = fin_origin(side, peer, close)
         self.frame: i64 = close.fin_frame if is_fin else close.rst_frame
         self.time: i64 = close.fin_time if is_fin else close.rst_time
         self.ack: i64 = close.fin_ack if is_fin else close.rst_ack
@@ -268,7 +268,7 @@ class CloseRows(ExchangeRows):
         if client_side.close is None and server_side.close is None:
             self.write_open(talk, exchange, following, rtt_client, rtt_server, at_capture_end)
             return
-        client, server = SideClose(client_side), SideClose(server_side)
+        client, server = SideClose(client_side, server_side), SideClose(server_side, client_side)
         frame: i64 = NEVER
         start: i64 = NEVER
         if following is not None:

@@ -261,8 +261,11 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     return ENDPOINT if found == 0 and own.ip != NEVER else UNKNOWN
 
 
-def fin_origin(own: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side. Bytes beyond it show that the side goes on."""
+def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
+    """Return who sent the first FIN of a side. Bytes beyond it show that the side goes on; if the peer acknowledges them, it never
+    took the FIN, which ended nothing then."""
+    if closing.fin_ip == NEVER or peer.acknowledged > closing.fin_offset + 1:
+        return UNKNOWN
     if own.reached > closing.fin_offset + 1:
         signs = closing.fin_signs
         if signs is None:
@@ -286,7 +289,9 @@ class ForeignCloses:
         """Write the foreign closes of a connection that is over and that ended no exchange. `client` is as in `write`."""
         direction: i64 = 0
         while direction < 2:
-            own = connection.first if direction == 0 else connection.second
+            own, peer = connection.first, connection.second
+            if direction == 1:
+                own, peer = peer, own
             closing = own.close
             if closing is not None:
                 is_fin = closing.fin_frame != NEVER
@@ -294,7 +299,7 @@ class ForeignCloses:
                     is_foreign = rst_origin(own, closing) == BETWEEN
                     self.write_new(connection, direction, client, False, closing.rst_signs if is_foreign else None)
                     is_fin = is_fin and not is_foreign
-                if is_fin and fin_origin(own, closing) == BETWEEN:
+                if is_fin and fin_origin(own, peer, closing) == BETWEEN:
                     self.write_new(connection, direction, client, True, closing.fin_signs)
             direction += 1
 

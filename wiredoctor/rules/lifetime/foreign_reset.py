@@ -43,7 +43,8 @@ from wiredoctor.rules.words import duration
 RULE = Rule(
     severity="warning",
     title="Not the {sender}, but something between client and server {ended} the connection{where}",
-    message="The {close} that ended the connection carries the address of the {sender}, which did not send it: {signs}. {missing}{cut}{more}",
+    message="The {close} that ended the connection carries the address of the {sender}, which did not send it: {signs}. "
+    "{missing}{cut}{more}",
     remedy="Look for a device that ends connections in the name of others: an intrusion prevention system or a firewall with a "
     "rule for this traffic, a balancer or NAT with an idle limit, a Linux router whose rules reject what conntrack calls INVALID "
     "(REJECT --reject-with tcp-reset), or a network that censors. {hops}A capture at the {sender} shows that it sent no {close}: "
