@@ -896,9 +896,44 @@ MESSAGES = Table(
 )
 
 
+FOREIGN_CLOSES = Table(
+    "foreign_closes",
+    "a FIN or an RST that was not sent by the host whose address it carries (two signs or more), once it is known what it ended. "
+    "Only the first RST of a side counts, with those within 20 ms that have its time to live",
+    (
+        _c("connection", I64, "", "connection id"),
+        _n("exchange", I32, "", "the exchange that it ended or followed; none on a connection without HTTP"),
+        _c("sender", TEXT, "", "client or server: whose address it carries"),
+        _c("rst", BOOL, "", "it is an RST, and not a FIN"),
+        _c("ack_flag", BOOL, "", "it has the ACK flag"),
+        _c("frame", I64, "", "the packet"),
+        _c("time", I64, "ns", "its time"),
+        _n("reached", I64, "bytes", "offset of its side's stream up to which packets had been sent before an RST"),
+        _n("ttl", I32, "", "its time to live, if it differs by more than 2 from that of all other packets of its side"),
+        _n("lowest_ttl", I32, "", "the smallest one of these, then"),
+        _n("highest_ttl", I32, "", "the largest one of these, then"),
+        _n("ip_id", I32, "", "its IP identification, if that is no successor of those of its side: 0, or copied from the peer"),
+        _n("last_ip_id", I32, "", "the one before it of its side, then"),
+        _n("peer_ip_id", I32, "", "that of the peer's last packet before it, then"),
+        _c("goes_on", BOOL, "", "its side goes on: with data at or above its sequence number, or with a SYN-ACK"),
+        _n("later_frame", I64, "", "the first packet after an RST with which it does"),
+        _n("later_time", I64, "ns", "its time"),
+        _n("trigger_time", I64, "ns", "when the packet that it answers passed, less than half of `rtt` before it"),
+        _n("rtt", I64, "ns", "round trip from the capture point to the host whose address it carries, then"),
+        _c("no_timestamps", BOOL, "", "a FIN without the time-stamp option that both SYNs agreed on"),
+        _n("ahead", I64, "bytes", "its sequence number is so far above the next byte expected, and inside the window"),
+        _c("client_bytes", I64, "bytes", "payload of the client so far"),
+        _c("server_bytes", I64, "bytes", "payload of the server so far"),
+    ),
+    subject="connections",
+)
+
+
 def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
 
+
+_ORIGINS = "endpoint (the host whose address it carries), between (something else), or empty (cannot be told)"
 
 EXCHANGES = Table(
     "exchanges",
@@ -970,6 +1005,8 @@ EXCHANGES = Table(
         _n("client_rst_frame", I64, "", "first RST of the client, with or without a FIN before it"),
         _n("client_rst_time", I64, "ns", "its time"),
         _n("client_rst_ack", I64, "bytes", "offset of the server's stream that it acknowledges"),
+        _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
+        _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
         _c("said_at", I64, "ns", "capture time as of which the row holds"),
         _c("at_capture_end", BOOL, "", "said because the capture ended, nothing else"),
     ),
@@ -979,7 +1016,8 @@ _CLOSE = (
     *("last", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
-    *("client_rst_frame", "client_rst_time", "client_rst_ack", "said_at", "at_capture_end"),
+    *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    *("said_at", "at_capture_end"),
 )
 """Columns of EXCHANGES that hold what followed an exchange."""
 
@@ -1178,7 +1216,7 @@ TABLES = {
 EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
-RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES}
+RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES}
 """The tables that a rule can ask for."""
 
 _OWNER = _n("connection", I64, "", "connection id; none where it belongs to none")
@@ -1230,6 +1268,7 @@ FINDINGS = Table(
         _n("client_software", TEXT, "", "User-Agent of the client"),
         _n("server_software", TEXT, "", "Server field of the server"),
         _c("caused_by", pl.List(pl.Struct({"rule": TEXT, "frame": I64})), "", "findings of which it is a consequence"),
+        _n("origin", TEXT, "", "who sent the FIN or RST that it names: endpoint or between"),
     ),
 )
 """Only exported: no stage has it."""

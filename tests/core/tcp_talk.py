@@ -57,7 +57,7 @@ class Talk:
         p.sequence, p.acknowledgment, p.length, p.captured = seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, length, length
         p.window, p.mss, p.window_shift = window, mss, shift
         p.has_timestamps, p.sack, p.dsack = bool(more.get("ts", 0)), bool(more.get("sack", 0)), False
-        p.ip_id = more.get("ip_id", p.frame)
+        p.ip_id, p.ttl = more.get("ip_id", p.frame), more.get("ttl", 64)
         self.story.follow(self.connection, p)
         part = self.segment.part
         part.http = bool(more.get("http", 0))

@@ -140,6 +140,8 @@ class _Judge:
             return Verdict(row, "injected", what + (", and its sender went on" if continued else ""))
         if self.flags[row] & RST and continued and self._sends_later(group, row):
             return Verdict(row, "injected", "its sender went on as if it had not sent it")
+        if self.flags[row] & RST and count >= LEAST_OTHERS and self._has_all_others(group):
+            return Verdict(row, "injected", "its sender's recording has all other packets of the connection")
         return Verdict(row, "not-recorded", "it must have passed the other point, whose recording lacks it")
 
     def _others(self, group: int) -> tuple[int, int, int]:
@@ -151,6 +153,11 @@ class _Judge:
             last = int(self.rows.time[rows].max()) if len(rows) else 0
             self._usual[group] = int(counts.argmax()), len(rows), last
         return self._usual[group]
+
+    def _has_all_others(self, group: int) -> bool:
+        """Whether both recordings have all packets of the group but for resets."""
+        rows = self.near.rows_in(group)
+        return bool(self.matched[rows[(self.flags[rows] & RST) == 0]].all())
 
     def _sends_later(self, group: int, row: int) -> bool:
         rows = self.near.rows_in(group)

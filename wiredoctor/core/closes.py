@@ -6,6 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core import origins
 from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Close, Connection, Side
 from wiredoctor.core.packet import Packet
@@ -35,18 +36,35 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
     closing = own.close
     if closing is None:
         own.close = closing = Close()
+    ip = origins.pack_ip(packet)
     if packet.flags & FIN and closing.fin_frame == NEVER:
+        if packet.flags & RST == 0:
+            closing.fin_ip = ip
+            closing.fin_signs = origins.add_signs(connection, own, packet, segment, None)
         closing.fin_frame = packet.frame
         closing.fin_time = packet.time
         closing.fin_ack = segment.ack
         closing.fin_offset = segment.offset + packet.length
+    if packet.flags & RST and is_of_first_rst(closing, packet, ip):
+        closing.rst_signs = origins.add_signs(connection, own, packet, segment, closing.rst_signs)
     if packet.flags & RST and closing.rst_frame == NEVER:
+        closing.rst_ip = ip
+        closing.reached = own.reached
         closing.rst_frame = packet.frame
         closing.rst_time = packet.time
         closing.rst_ack = segment.ack
         closing.rst_offset = segment.offset + packet.length
     if packet.flags & RST or (has_fin(connection.first) and has_fin(connection.second)):
         connection.closed = True
+
+
+def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
+    """Return whether a packet is the first RST of its side, or was sent with it. What follows an RST later is answered by kernels
+    and firewalls in the name of anybody."""
+    if closing.rst_frame == NEVER:
+        return True
+    is_alike = closing.rst_ip >> origins.ID_BITS == ip >> origins.ID_BITS
+    return is_alike and packet.time - closing.rst_time <= origins.BURST
 
 
 def grace_period(first_rtt: i64, second_rtt: i64) -> i64:

@@ -44,6 +44,8 @@ class Previous:
         self.ack: i64 = NEVER
         self.ack_delay: i64 = NEVER
         self.ack_bytes: i64 = 0
+        self.advance_time: i64 = NEVER
+        """When a segment of this kind advanced the acknowledgment number."""
         self.ack_gap: i64 = NEVER
         """Time since the ACK of this kind before it."""
         self.longest: i64 = 0
@@ -58,7 +60,9 @@ class Previous:
 class Syn:
     """The newest SYN of a side, and whether it was the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame: i64 = NEVER) -> None:
+        self.frame: i64 = frame
+        """The first SYN."""
         self.time: i64 = NEVER
         self.mss: i64 = -1
         self.window_shift: i64 = -1
@@ -120,18 +124,65 @@ class Flight:
 
 
 @mypyc_attr(acyclic=True)
+class Path:
+    """What changed in the IP headers of a side, or rested on its connection; see origins.py."""
+
+    def __init__(self, ttl: i64) -> None:
+        self.lowest_ttl: i64 = ttl
+        self.highest_ttl: i64 = ttl
+        self.has_zero_id: bool = False
+        """The identification was 0 after it had been another."""
+        self.packets: i64 = 0
+        """Packets of the side before its identification last jumped."""
+        self.rest_end: i64 = NEVER
+        """When it sent the first packet after the last rest of the connection."""
+        self.rest: i64 = 0
+        """How long nobody had sent anything before that."""
+
+
+@mypyc_attr(acyclic=True)
+class Signs:
+    """What speaks against a FIN or an RST being sent by the host whose address it carries; see origins.py."""
+
+    def __init__(self) -> None:
+        self.found: i64 = 0
+        """As origins.NAMES, but for the time to live, which is compared with later packets, too."""
+        self.peer_id: i64 = 0
+        """IP identification of the peer's last packet before it."""
+        self.last_id: i64 = 0
+        """The same of its own side."""
+        self.trigger_time: i64 = NEVER
+        """When that passed the capture point which it came too early for."""
+        self.rtt: i64 = NEVER
+        """Smallest round trip between the capture point and its host by then."""
+        self.ahead: i64 = 0
+        """Bytes between the next byte expected and its sequence number."""
+        self.later_frame: i64 = NEVER
+        """The first packet with which its side goes on."""
+        self.later_time: i64 = NEVER
+        self.is_written: bool = False
+
+
+@mypyc_attr(acyclic=True)
 class Close:
-    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), and where it is in the stream."""
+    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), where it is in the stream, its
+    time to live and IP identification (`*_ip`, as Side.ip), and what speaks against its sender."""
 
     def __init__(self) -> None:
         self.fin_frame: i64 = NEVER
         self.fin_time: i64 = NEVER
         self.fin_ack: i64 = NEVER
         self.fin_offset: i64 = NEVER
+        self.fin_ip: i64 = NEVER
+        self.fin_signs: Signs | None = None
         self.rst_frame: i64 = NEVER
         self.rst_time: i64 = NEVER
         self.rst_ack: i64 = NEVER
         self.rst_offset: i64 = NEVER
+        self.rst_ip: i64 = NEVER
+        self.rst_signs: Signs | None = None
+        self.reached: i64 = NEVER
+        """Side.reached before the RST."""
 
 
 @mypyc_attr(acyclic=True)
@@ -236,6 +287,7 @@ class Side:
         self.previous: Previous | None = None
         self.waits: Waits | None = None
         self.close: Close | None = None
+        self.path: Path | None = None
         self.packets: i64 = 0
         self.bytes: i64 = 0
         self.unseen_bytes: i64 = 0
@@ -243,7 +295,8 @@ class Side:
         self.rtt: i64 = NEVER
         self.acknowledged: i64 = NEVER
         """Highest offset of the peer's stream that this side acknowledged."""
-        self.syn_frame: i64 = NEVER
+        self.ip: i64 = NEVER
+        """IP identification + 1 and time to live (from bit 17 on) of its newest packet without FIN and RST."""
         self.highest: i64 = NEVER
         """Stream offset after the highest byte seen, or known by an ACK of the peer."""
         self.reached: i64 = NEVER

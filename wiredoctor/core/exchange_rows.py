@@ -16,6 +16,7 @@ from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
 from wiredoctor.core.message import Exchange, Message
 from wiredoctor.core.octets import BytesWriter, write_i64_le
+from wiredoctor.core.origins import BETWEEN, UNKNOWN, ForeignCloses, fin_origin, rst_origin
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER
 
@@ -44,7 +45,7 @@ CLOSE: Final = (
     *("said_at", "last", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_rst", "server_close_offset"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
-    *("client_rst_frame", "client_rst_time", "client_rst_ack"),
+    *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
 )
 """Cells of a row of `closes`, after those of EXCHANGE."""
 
@@ -59,7 +60,7 @@ HAS_GAP: Final = 4
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """Cells of a message that was not captured."""
-NOBODY_CLOSED: Final = pack_cells([NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5)
+NOBODY_CLOSED: Final = pack_cells([NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2)
 """Cells of CLOSE from client_close_frame on, for a connection that is open."""
 
 
@@ -189,7 +190,7 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
     """Return what was known of a connection up to a frame and a time, as bits."""
     known: i64 = 0
     first, second = talk.connection.first, talk.connection.second
-    if NEVER < first.syn_frame <= frame and NEVER < second.syn_frame <= frame:
+    if first.syn is not None and second.syn is not None and max(first.syn.frame, second.syn.frame) <= frame:
         known |= HANDSHAKE
     if NEVER < talk.connection.second_frame <= frame:
         known |= BOTH_DIRECTIONS
@@ -202,13 +203,20 @@ def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class SideClose:
-    """The first close of a side, by a FIN, or by an RST if there is no FIN; and its first RST."""
+    """The first close of a side, by a FIN, or by an RST if there is no FIN or if the RST is foreign and came before it; and its
+    first RST."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, peer: Side) -> None:
         close = side.close
         if close is None:
             close = NO_CLOSE
         is_fin = close.fin_frame != NEVER
+        self.origin: i64 = UNKNOWN
+        if close.rst_frame != NEVER and (not is_fin or close.rst_frame < close.fin_frame):
+            self.origin = rst_origin(side, close)
+            is_fin = is_fin and self.origin != BETWEEN
+        if is_fin:
+            self.origin = fin_origin(side, peer, close)
         self.frame: i64 = close.fin_frame if is_fin else close.rst_frame
         self.time: i64 = close.fin_time if is_fin else close.rst_time
         self.ack: i64 = close.fin_ack if is_fin else close.rst_ack
@@ -223,6 +231,7 @@ class SideClose:
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
+            self.origin = UNKNOWN
         if (deadline != NEVER and self.rst.rst_time > deadline) or (frame != NEVER and self.rst.rst_frame >= frame):
             self.has_rst = False
 
@@ -240,7 +249,11 @@ class SideClose:
 
 
 class CloseRows(ExchangeRows):
-    """The table `closes`."""
+    """The table `closes`; those of them that nobody at either end sent are also in `foreign`."""
+
+    def __init__(self, codes: HeadCodes, width: i64) -> None:
+        super().__init__(codes, width)
+        self.foreign: ForeignCloses = ForeignCloses()
 
     def close(
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
@@ -255,7 +268,7 @@ class CloseRows(ExchangeRows):
         if client_side.close is None and server_side.close is None:
             self.write_open(talk, exchange, following, rtt_client, rtt_server, at_capture_end)
             return
-        client, server = SideClose(client_side), SideClose(server_side)
+        client, server = SideClose(client_side, server_side), SideClose(server_side, client_side)
         frame: i64 = NEVER
         start: i64 = NEVER
         if following is not None:
@@ -290,6 +303,12 @@ class CloseRows(ExchangeRows):
         write_i64_le(out, rst.rst_frame)
         write_i64_le(out, rst.rst_time)
         write_i64_le(out, rst.rst_ack)
+        write_i64_le(out, client.origin)
+        write_i64_le(out, server.origin)
+        if client.origin == BETWEEN:
+            self.foreign.write(talk.connection, exchange.index, talk.client, talk.client, client.is_fin)
+        if server.origin == BETWEEN:
+            self.foreign.write(talk.connection, exchange.index, 1 - talk.client, talk.client, server.is_fin)
 
     def write_open(
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,

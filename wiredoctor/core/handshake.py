@@ -6,6 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core import origins
 from wiredoctor.core.connection import (
     ETHERNET_MSS,
     ETHERNET_MSS_IPV6,
@@ -53,8 +54,7 @@ def read_syn(own: Side, packet: Packet) -> None:
     """Keep the options of a SYN."""
     syn = own.syn
     if syn is None:
-        own.syn = syn = Syn()
-        own.syn_frame = packet.frame
+        own.syn = syn = Syn(packet.frame)
     else:
         syn.repeated = True
     syn.time = packet.time
@@ -142,7 +142,7 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
         handshake.first_answer_frame = packet.frame
         handshake.first_answer_time = packet.time
         if handshake.refused_frame != NEVER:
-            reopen(connection)
+            reopen(connection, handshake, packet)
     handshake.newest_answer_frame = packet.frame
     handshake.newest_answer_time = packet.time
     repeated = handshake.repeated
@@ -170,13 +170,18 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
         handshake.refused_time = packet.time
 
 
-def reopen(connection: Connection) -> None:
-    """Forget RSTs that refused a SYN which is answered now: they closed nothing (Windows tries again with the same SYN)."""
+def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
+    """Forget RSTs that refused a SYN which is answered now: they closed nothing (Windows tries again with the same SYN). Without
+    another SYN since then somebody else may have refused it."""
+    server = connection.second if connection.client == 0 else connection.first
+    repeated = handshake.repeated
+    if (repeated is None or repeated.last_frame < handshake.refused_frame) and server.close is not None:
+        origins.note_later(server.close, packet)
+        return
     connection.closed = False
     for side in (connection.first, connection.second):
-        close = side.close
-        if close is not None:
-            close.rst_frame = close.rst_time = close.rst_ack = close.rst_offset = NEVER
+        if side.close is not None:
+            origins.forget_rst(side.close)
 
 
 def segment_size(size: i64, connection: Connection, packet: Packet) -> i64:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from wiredoctor.core.connection import Connection
-from wiredoctor.core.connection_rows import ConnectionRows
+from wiredoctor.core.connection_rows import ConnectionRows, client_direction
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import CapturePlaces, Datagrams
@@ -126,6 +126,8 @@ class Core:
             return
         content = connection.http
         assert content is None or isinstance(content, HttpConnection)
-        self.connections.write(connection, i64(-1) if content is None else content.client, content, clock)
+        speaker = i64(-1) if content is None else content.client
+        self.connections.write(connection, speaker, content, clock)
+        self.http.closes.foreign.write_rest(connection, client_direction(connection, speaker))
         connection.http = None
         connection.strip()

@@ -108,7 +108,7 @@ class HttpConnection:
     def reached(self, direction: i64) -> i64:
         """Return the offset up to which a direction was captured, or given up; NEVER while its beginning is unknown."""
         reached = self.reader_of(direction).reached
-        if reached == NEVER and self.side_of(direction).syn_frame != NEVER:
+        if reached == NEVER and self.side_of(direction).syn is not None:
             return 0
         return reached
 

@@ -30,7 +30,7 @@ def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Pack
     begin = segment.new_start
     if reader.reached == NEVER:
         reader.reached = begin
-        if own.syn_frame != NEVER:
+        if own.syn is not None:
             reader.reached = 0
     if segment.pieces is not None:
         in_order = True

@@ -22,6 +22,7 @@ from wiredoctor.core import (
     history,
     nagle,
     numbers,
+    origins,
     recoveries,
     runs,
     sizes,
@@ -93,6 +94,8 @@ class Story:
         delivery.recognize_retransmission(own, packet, segment)
         sizes.measure_size(connection, own, peer, packet, segment)
         acks.announce_window(own, peer, packet, segment)
+        if connection.closed:
+            origins.go_on(connection, own, peer, packet, segment)
         if packet.flags & (FIN | RST):
             closes.close(connection, own, packet, segment)
 
@@ -165,6 +168,8 @@ class Story:
         recoveries.note_progress(connection, packet, segment)
         connection.last_packet = packet.ip_id << 1 | segment.direction
         connection.last_options = options
+        if packet.time - connection.end >= origins.REST:
+            origins.note_rest(own, packet.time, packet.time - connection.end)
         connection.end = packet.time
         events.closure = None
         if peer.waits is not None:
@@ -178,6 +183,12 @@ class Story:
     def remember(self, own: Side, packet: Packet) -> None:
         """Keep what a packet is to those after it."""
         segment = self.segment
+        if packet.flags & (FIN | RST) == 0:
+            ip = origins.pack_ip(packet)
+            if 0 <= ip - own.ip <= origins.NEAR:
+                own.ip = ip
+            else:
+                origins.note_change(own, packet, ip)
         own.last_frame = packet.frame
         if packet.length > 0 and not segment.keep_alive_probe:
             own.payload_frame = packet.frame
@@ -209,6 +220,8 @@ class Story:
         data.last_in_flight = data.end == own.highest
         data.ends_head = part.ends_head
         data.ends_message = part.ends_message
+        if segment.acked_bytes > 0:
+            data.advance_time = packet.time
 
     def remember_ack(self, own: Side, packet: Packet) -> None:
         """Keep a pure ACK: it may release a segment of the peer that waited for it."""
@@ -221,5 +234,6 @@ class Story:
         ack.ack_frame = packet.frame
         ack.ack_time = packet.time
         ack.ack = segment.ack
+        ack.advance_time = packet.time
         ack.ack_delay = segment.ack_delay
         ack.ack_bytes = segment.acked_bytes

@@ -14,12 +14,14 @@ from wiredoctor.core.bursts import APPLICATION
 from wiredoctor.core.bursts import COLUMNS as BURST
 from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, ExchangeRows, Extra, MessageRows
 from wiredoctor.core.heads import Head
+from wiredoctor.core.origins import ORIGINS
 from wiredoctor.core.rows import Rows
 from wiredoctor.tables import (
     BURSTS,
     END_REASONS,
     EXCHANGES,
     FAULTS,
+    FOREIGN_CLOSES,
     FRAMINGS,
     MESSAGES,
     NEVER,
@@ -49,6 +51,7 @@ _PIECES = (
 )
 _NO_PIECES = (NONE, 0, False, 0, NEVER, NEVER, NEVER, 0, 0)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied")
+_ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
 
 Columns = dict[str, Any]
@@ -151,6 +154,8 @@ def _makers() -> dict[str, Maker]:
             makers[f"{side}_{name}"] = partial(Batch.of_part, part="heads", name=name, cell=f"{side}_head")
         for name, names in _NAMES.items():
             makers[f"{side}_{name}"] = partial(Batch.gather, values=names, cell=f"{side}_{name}")
+    for side in ("client", "server"):
+        makers[f"{side}_close_origin"] = partial(Batch.gather, values=_ORIGINS, cell=f"{side}_close_origin")
     for name in _EXTRAS:
         makers.setdefault(name, partial(Batch.of_part, part="extras", name=name, cell="extra"))
     return makers
@@ -233,6 +238,13 @@ def fault_frame(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
     """Return the rows of `faults` as a frame."""
     names = [column.name for column in FAULTS.columns]
     return FAULTS.frame({name: [row[i] for row in rows] for i, name in enumerate(names)})
+
+
+def foreign_frame(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+    """Return the rows of `foreign_closes` as a frame."""
+    if not rows:
+        return FOREIGN_CLOSES.empty()
+    return FOREIGN_CLOSES.frame({name: [row[i] for row in rows] for i, name in enumerate(FOREIGN_CLOSES.schema)})
 
 
 def _by_application(batch: Batch) -> Array:

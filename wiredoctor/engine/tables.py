@@ -19,7 +19,7 @@ from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
 from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
 from wiredoctor.core.stalls import RUNS as RUN_CELLS
 from wiredoctor.core.stalls import SORTS
-from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, head_part, message_batch
+from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, foreign_frame, head_part, message_batch
 from wiredoctor.http.tls import SILENT
 from wiredoctor.tables import (
     BURSTS,
@@ -61,6 +61,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
         "exchanges": table_of(exchanges, FINISHED_EXCHANGES),
         "closes": table_of(stored, CLOSES_TABLE, CLOSES_OF_STORED),
         "faults": fault_frame(http.faults.take()),
+        "foreign_closes": foreign_frame(http.closes.foreign.take()),
         "messages": MESSAGES.empty() if http.messages is None else table_of(message_batch(http.messages, heads), MESSAGES),
         "bursts": BURSTS.empty() if http.bursts is None else table_of(burst_batch(http.bursts), BURSTS),
         "connections": table_of(connections, CONNECTIONS),

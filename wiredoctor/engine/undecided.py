@@ -74,7 +74,7 @@ def client_is_known(connection: Connection) -> bool:
 
 def has_begun(connection: Connection) -> bool:
     """Return whether the beginning of the connection was captured: a SYN."""
-    return connection.first.syn_frame != NEVER or connection.second.syn_frame != NEVER
+    return connection.first.syn is not None or connection.second.syn is not None
 
 
 def is_not_http(connection: Connection) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from wiredoctor.findings.again import Again, Names, Portion
 from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, total_delay
-from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Severity, Side
+from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Origin, Severity, Side
 from wiredoctor.findings.report import (
     LEFT_OUT_BY,
     CaptureSummary,
@@ -38,6 +38,7 @@ __all__ = [
     "LeftOut",
     "LeftOutBy",
     "Names",
+    "Origin",
     "Portion",
     "Reference",
     "Report",

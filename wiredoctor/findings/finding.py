@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from wiredoctor.findings.levels import Confidence, Severity, Side
+from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
 from wiredoctor.findings.rule import Reference
 from wiredoctor.masking import identity_target, masked_method
 
@@ -65,6 +65,8 @@ class Finding:
     client_software: str | None = None
     server_software: str | None = None
     caused_by: tuple[Cause, ...] = ()
+    origin: Origin | None = None
+    """Who sent the FIN or RST that it names; None if it names none, or if that cannot be told."""
     number: int | None = field(default=None, compare=False)
     """Place in the whole report, from 1: the same whatever the report is narrowed to. None before there is a report (live)."""
     ignore_target: str = field(default="", compare=False, repr=False, metadata={"private": True})

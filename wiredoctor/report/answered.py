@@ -11,7 +11,7 @@ from typing import Annotated, NotRequired
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from wiredoctor.findings import Confidence, Severity, Side
+from wiredoctor.findings import Confidence, Origin, Severity, Side
 
 _whole = with_config(ConfigDict(extra="forbid"))
 """A key that a type does not name would be left out of what is structured, and be in the text beside it."""
@@ -279,6 +279,7 @@ class WholeFinding(TypedDict):
     client_software: str | None
     server_software: str | None
     caused_by: list[CausedBy]
+    origin: Origin | None
     number: Number | None
 
 

@@ -28,6 +28,7 @@ COLUMNS = (
     *("number", "capture", "severity", "confidence", "rule", "family", "kind", "side", "title", "message", "client", "server"),
     *("connection", "exchange", "request", "status", "time", "elapsed", "delay", "count", "frames", "evidence", "measures"),
     *("remedy", "references", "display_filter", "fingerprint", "client_software", "server_software", "caused_by"),
+    "origin",
 )
 """Columns of findings: the keys of JSON. `frames`: the numbers of the evidence. Lists are in one cell, by "; "."""
 

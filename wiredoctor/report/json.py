@@ -205,5 +205,6 @@ def finding(one: Finding) -> dict[str, Any]:
         "client_software": one.client_software,
         "server_software": one.server_software,
         "caused_by": [{"rule": cause.rule, "frame": cause.frame} for cause in one.caused_by],
+        "origin": one.origin,
         "number": one.number,
     }

@@ -140,6 +140,13 @@ FINDING = _object(
         ),
         "the findings of which this one is a consequence; they come before it",
     ),
+    origin=_or_null(
+        _one_of(
+            "who sent the FIN or RST that it names: the host whose address that carries, or something between both ends; null if "
+            "it names none, or if that cannot be told",
+            ("endpoint", "between"),
+        )
+    ),
     number=_or_null(
         _whole("place in the whole report, whatever was left out of it: what `show --finding` takes; null in live JSON Lines", 1)
     ),

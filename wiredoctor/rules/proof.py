@@ -39,7 +39,7 @@ def _confidence(inferred: pl.Expr | None, *gaps: str) -> pl.Expr:
 
 
 def server_closed_first() -> pl.Expr:
-    """In a row of `closes`: the server closed, and the client had not before it knew of that.
+    """In a row of `closes`: the server itself closed, and the client had not before it knew of that.
 
     Acknowledgement numbers say so, not clocks: a FIN or RST of the client that does not acknowledge the server's FIN was
     sent without knowing of it. Nothing acknowledges an RST.
@@ -49,7 +49,13 @@ def server_closed_first() -> pl.Expr:
     # where the capture has holes, what the server acknowledges behind the request may be a FIN that is not in it
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
     first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | knew)
-    return first & ~unseen & ~c("server_close_contradicted")
+    return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between")
+
+
+def close_origin(side: str) -> pl.Expr:
+    """Return the column `origin` of a candidate that names the FIN or RST of a side, by a row of `closes`."""
+    origin = pl.col(f"{side}_close_origin")
+    return pl.when(origin != "").then(origin).alias("origin")
 
 
 def close_word(rst: str) -> pl.Expr:

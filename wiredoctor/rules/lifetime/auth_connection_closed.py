@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -96,6 +96,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.Int64).alias("delay"),
         c("response_auth_scheme").alias("scheme"),
         close_word("server_close_rst").alias("close"),
+        close_origin("server"),
         gap.clip(0).cast(DURATION).alias("gap"),
         announced.otherwise(pl.lit("")).alias("announced"),
         evidence(

@@ -33,7 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import FRAMING_ERRORS, closed_against_request, patience
-from wiredoctor.rules.proof import close_confidence, close_word, evidence
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -85,7 +85,8 @@ def screen() -> pl.Expr:
     c = pl.col
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
-    return closed & ~taken
+    itself = (c("client_close_origin") != "between") & (c("server_close_origin") != "between")
+    return closed & ~taken & itself
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -122,6 +123,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             pl.lit(None, pl.Int64).alias("delay"),
             c("wait").cast(DURATION),
             close_word("client_close_rst").alias("close"),
+            close_origin("client"),
             "had",
             *_timeout_texts(),
             evidence(

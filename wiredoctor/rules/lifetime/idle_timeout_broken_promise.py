@@ -30,7 +30,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import SELF_FRAMED
-from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -98,6 +98,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         c("response_keep_alive_timeout").alias("timeout"),
         pl.when(most.is_not_null()).then(pl.format(", max={}", most)).otherwise(pl.lit("")).alias("max_said"),
         close_word("server_close_rst").alias("close"),
+        close_origin("server"),
         evidence(
             (
                 "response_frame",

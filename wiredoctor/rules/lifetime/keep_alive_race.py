@@ -37,7 +37,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
-from wiredoctor.rules.proof import close_confidence, close_word, evidence
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.words import DURATION, duration
 
 _IDLE = "The connection had been idle for {idle}{idle_unknown}."
@@ -64,7 +64,7 @@ RULE = Rule(
         "answered it. " + _IDLE + _CLOSED,
         "forgotten": "{request} was answered by an RST that belongs to no connection (it has no ACK flag, and the sequence "
         "number that the request asked for). No FIN was seen: the server, or a balancer, NAT or firewall before it, had "
-        "forgotten the connection without saying so. " + _IDLE + " The limit that it met is at most that long.",
+        "forgotten the connection without saying so. " + _IDLE + " The limit that it met is at most that long.{elsewhere}",
     },
     remedy={
         "race": "{shorter}" + _REPEAT,
@@ -104,10 +104,10 @@ def screen() -> pl.Expr:
     lost = lost & ~(c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
     # pipelined behind a response that announced the close: the server has not broken a promise, nor has the client known
     lost = lost & ~(c("previous_announced_close") & (rest() < 0).fill_null(False))
-    return lost & (closed_against_request() | _forgotten())
+    return lost & ((closed_against_request() & (c("server_close_origin") != "between")) | _forgotten())
 
 
-def find(closes: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that met a closed connection."""
     c = pl.col
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
@@ -122,6 +122,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         )
         .with_columns(pl.when(c("kind") != "forgotten").then("limit").alias("limit"))
     )
+    ttls = foreign_closes.filter(c("sender") == "server").select("connection", "exchange", "ttl", "lowest_ttl", "highest_ttl")
+    rows = rows.join(ttls, on=["connection", "exchange"], how="left")
     reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame")
     forgotten = c("kind") == "forgotten"
     return rows.with_columns(reset).select(
@@ -135,15 +137,34 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.max_horizontal("request_end", "server_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         "close",
+        close_origin("server"),
         c("idle").cast(DURATION),
         (c("request_start") - c("server_close_time")).clip(0).cast(DURATION).alias("known_for"),
         *_texts(),
+        _elsewhere().alias("elsewhere"),
         evidence(
             ("server_close_frame", "server_close_time", _close_note()),
             ("request_frame", "request_start", _request_note()),
             ("reset_frame", "server_rst_time", "the server's RST: the request came to a connection that was gone"),
         ),
     )
+
+
+def _elsewhere() -> pl.Expr:
+    """That the reset did not come from the server, where packets show it."""
+    c = pl.col
+    ttl = pl.format(
+        " It was not the server: the RST has TTL {}, and the server's packets have {}.",
+        "ttl",
+        _range("lowest_ttl", "highest_ttl"),
+    )
+    other = pl.lit(" It was not the server that sent the RST: its packets look different.")
+    return pl.when(c("server_close_origin") == "between").then(pl.coalesce(ttl, other)).otherwise(pl.lit(""))
+
+
+def _range(lowest: str, highest: str) -> pl.Expr:
+    one = pl.format("{}", lowest)
+    return pl.when(pl.col(lowest) == pl.col(highest)).then(one).otherwise(pl.format("{} to {}", lowest, highest))
 
 
 def _forgotten() -> pl.Expr:

@@ -29,7 +29,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.closes import request_taken
-from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -100,6 +100,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.Int64).alias("delay"),
         wait.cast(DURATION).alias("wait"),
         close_word("server_close_rst").alias("close"),
+        close_origin("server"),
         said.alias("interim_only"),
         behind.otherwise(pl.lit("")).alias("behind"),
         "requests",

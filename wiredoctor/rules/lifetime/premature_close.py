@@ -32,7 +32,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import FRAMING_ERRORS, SELF_FRAMED, undecided
-from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -109,6 +109,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),
         pl.when(gap > 0).then(pl.lit(" after")).otherwise(pl.lit("together with")).alias("moment"),
         close_word("server_close_rst").alias("close"),
+        close_origin("server"),
         c("request_version", "response_version"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED)).otherwise(pl.lit("")).alias("hint"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED_CURE)).otherwise(pl.lit("")).alias("cure"),

@@ -31,7 +31,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import patience
-from wiredoctor.rules.proof import close_confidence, evidence
+from wiredoctor.rules.proof import close_confidence, close_origin, evidence
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -84,7 +84,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     at_once = (c("server_rst_frame") >= c("response_frame")) & (gap <= patience(AT_ONCE.value))
     # nothing that comes behind a FIN of the client is a request; an RST of its own answers what it did not expect any more
     alone = c("client_close_frame").is_null() | ((c("client_close_rst") == 1) & (c("client_close_frame") > c("server_rst_frame")))
-    rows = closes.filter(answered & body & at_once & alone & _unread("response_ack") & _unread("server_close_ack"))
+    itself = c("server_close_origin") != "between"
+    rows = closes.filter(answered & body & at_once & alone & itself & _unread("response_ack") & _unread("server_close_ack"))
     received = pl.min_horizontal(
         (c("response_ack") - c("request_offset") - c("request_head_bytes")).clip(0), "request_body_bytes"
     )
@@ -100,6 +101,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         c("request_start").alias("start"),
         c("server_rst_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
+        close_origin("server"),
         received.fill_null(0).alias("received"),
         due.alias("due"),
         (c("server_rst_time") - c("response_start")).clip(0).cast(DURATION).alias("gap"),

@@ -28,7 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
+from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import duration
 
 RULE = Rule(
@@ -105,6 +105,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         came.alias("came"),
         pl.when(head).then(of_head).otherwise(pl.lit("bytes of the body")).alias("came_unit"),
         close_word("server_close_rst").alias("close"),
+        close_origin("server"),
         _cut().alias("cut"),
         evidence(
             ("request_frame", "request_start", "the request"),

@@ -107,7 +107,8 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     single = c("has_request") & whole & ~c("upgraded") & c("handshake") & (c("exchange") == 0)
     closed = pl.when(server_closed_first()).then("server_close_time")
     soon = (closed - c("response_end") <= IMMEDIATE.value).fill_null(False)
-    kept = c("persistent") & c("response_framing").is_in(SELF_FRAMED) & ~soon
+    itself = c("server_close_origin") != "between"
+    kept = c("persistent") & c("response_framing").is_in(SELF_FRAMED) & ~soon & itself
     asked = c("request_connection_close") & (c("response_version") == "HTTP/1.1")
     last = closes.filter(c("last_on_connection")).select(
         "connection",

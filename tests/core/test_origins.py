@@ -1,0 +1,174 @@
+"""Who sent a FIN or an RST, by packets that are derived by hand. ladders of foreign-reset say what a report makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.tcp_talk import CLIENT_ISN, SERVER_ISN, Talk, open_talk
+from wiredoctor.core import origins
+from wiredoctor.core.connection import Side
+from wiredoctor.core.segment import NEVER
+
+ONE, FIVE = CLIENT_ISN + 1, SERVER_ISN + 1
+
+
+def server(talk: Talk) -> Side:
+    return talk.connection.second
+
+
+def origin(talk: Talk) -> str:
+    """The name of who sent the server's first RST."""
+    close = server(talk).close
+    assert close is not None
+    return origins.ORIGINS[origins.rst_origin(server(talk), close)]
+
+
+def signs(talk: Talk) -> int:
+    close = server(talk).close
+    assert close is not None
+    return origins.signs_of(server(talk), close.rst_ip, close.rst_signs)
+
+
+def asked(*ids: int, ttl: int = 52) -> Talk:
+    """A request of 100 bytes 1 s after the handshake, and ACKs of the server with these identifications."""
+    talk = Talk()
+    talk.client(0, "S", CLIENT_ISN, window=60_000, mss=1460, shift=0, ip_id=900)
+    talk.server(10, "S.", SERVER_ISN, ONE, window=60_000, mss=1460, shift=0, ip_id=0, ttl=ttl)
+    talk.client(11, ".", ONE, FIVE, window=60_000, ip_id=901)
+    talk.client(1_000, "P.", ONE, FIVE, 100, window=60_000, ip_id=902)
+    for number, ip_id in enumerate(ids):
+        talk.server(1_020 + number, ".", FIVE, ONE + 100, window=60_000, ip_id=ip_id, ttl=ttl)
+    return talk
+
+
+def test_state_is_one_number_while_nothing_changes() -> None:
+    talk = asked(7_001, 7_002, 7_002, 7_040)
+    assert server(talk).path is None
+    assert server(talk).ip == 7_041 | 52 << origins.ID_BITS
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [
+        pytest.param((7_001, 7_002), origins.IP_ID, id="a SYN-ACK with 0 and two more"),
+        pytest.param((7_001,), 0, id="two packets do not count"),
+        pytest.param((65_535, 1), origins.IP_ID, id="it wraps around"),
+        pytest.param((7_001, 9_000, 7_500), 0, id="random numbers"),
+        pytest.param((7_001, 9_000, 9_001, 9_002), origins.IP_ID, id="after a jump it counts again"),
+        pytest.param((7_001, 7_002, 0, 7_003), 0, id="0 occurs among them"),
+        pytest.param((7_001, 7_003, 7_002), origins.IP_ID, id="two packets swapped"),
+        pytest.param((0, 0, 0), 0, id="it is always 0"),
+    ],
+)
+def test_identification_0_where_the_server_counts(ids: tuple[int, ...], found: int) -> None:
+    talk = asked(*ids)
+    talk.server(1_500, "R.", FIVE, ONE + 100, ip_id=0, ttl=52)
+    assert signs(talk) == found
+
+
+@pytest.mark.parametrize(
+    ("ip_id", "found"),
+    [(902, origins.IP_ID), (903, origins.IP_ID), (901, 0), (904, 0), (7_003, 0)],
+)
+def test_an_identification_that_is_copied_from_the_client(ip_id: int, found: int) -> None:
+    talk = asked(7_001, 7_002)
+    talk.server(1_500, "R.", FIVE, ONE + 100, ip_id=ip_id, ttl=52)
+    assert signs(talk) == found
+
+
+def test_both_sides_may_count_with_one_counter() -> None:
+    talk = asked(800, 890)
+    talk.server(1_500, "R.", FIVE, ONE + 100, ip_id=903, ttl=52)
+    assert signs(talk) == 0
+
+
+def test_ipv6_has_no_identification() -> None:
+    talk = asked(-1, -1, -1)
+    talk.server(1_500, "R.", FIVE, ONE + 100, ip_id=-1, ttl=52)
+    assert (signs(talk), origin(talk)) == (0, "endpoint")
+
+
+@pytest.mark.parametrize(("ttl", "found"), [(50, 0), (54, 0), (49, origins.TTL), (55, origins.TTL)])
+def test_a_time_to_live_of_its_own(ttl: int, found: int) -> None:
+    talk = asked(7_001)
+    talk.server(1_500, "R", FIVE, ip_id=0, ttl=ttl)
+    assert signs(talk) == found
+    assert origin(talk) == ("endpoint" if not found else "")
+
+
+def test_later_packets_count_too() -> None:
+    talk = asked(7_001)
+    talk.server(1_500, "R", FIVE, ip_id=0, ttl=253)
+    talk.server(1_501, "P.", FIVE - 100, ONE + 100, 100, ip_id=7_002, ttl=253)
+    assert signs(talk) == 0
+
+
+def test_a_reset_alone_cannot_be_compared() -> None:
+    talk = Talk()
+    talk.client(0, "S", CLIENT_ISN)
+    talk.server(5, "R.", 0, ONE, ip_id=0)
+    assert origin(talk) == ""
+
+
+@pytest.mark.parametrize(
+    ("time", "flags", "ack", "found"),
+    [
+        pytest.param(1_004.9, "R.", ONE + 100, origins.TOO_EARLY, id="less than half of 10 ms after the request"),
+        pytest.param(1_005, "R.", ONE + 100, 0, id="half of 10 ms"),
+        pytest.param(1_004.9, "R.", ONE, 0, id="it does not acknowledge the request"),
+        pytest.param(1_004.9, "R", 0, 0, id="without ACK flag it may answer the handshake, less than 1 s before"),
+    ],
+)
+def test_a_reset_that_came_too_early(time: float, flags: str, ack: int, found: int) -> None:
+    talk = asked()
+    talk.server(time, flags, FIVE, ack, ip_id=0, ttl=52)
+    assert signs(talk) == found
+
+
+@pytest.mark.parametrize(("rest", "found"), [(990, 0), (1_000, origins.TOO_EARLY)])
+def test_without_ack_flag_after_a_rest(rest: int, found: int) -> None:
+    talk = asked(7_001)
+    talk.server(1_100, "P.", FIVE, ONE + 100, 50, ip_id=7_002, ttl=52)
+    talk.client(1_101, ".", ONE + 100, FIVE + 50, ip_id=903)
+    talk.client(1_101 + rest, "P.", ONE + 100, FIVE + 50, 100, ip_id=904)
+    talk.server(1_103 + rest, "R", FIVE + 50, ip_id=0, ttl=52)
+    assert signs(talk) == found
+
+
+def test_a_sequence_number_ahead_of_the_next_byte() -> None:
+    for ahead, found in ((0, 0), (1, origins.AHEAD), (60_000, origins.AHEAD), (60_001, 0)):
+        talk = asked(7_001)
+        talk.server(1_500, "R", FIVE + ahead, ip_id=0, ttl=52)
+        assert signs(talk) == found, ahead
+
+
+def test_a_side_that_goes_on() -> None:
+    talk = asked(7_001)
+    talk.server(1_500, "R", FIVE, ip_id=0, ttl=253)
+    assert origin(talk) == ""
+    talk.server(1_501, "P.", FIVE, ONE + 100, 10, ip_id=7_002, ttl=52)
+    assert origin(talk) == "between"
+    close = server(talk).close
+    assert close is not None
+    assert close.rst_signs is not None
+    assert close.rst_signs.later_frame == talk.packet.frame
+    assert talk.connection.closed
+
+
+def test_a_reset_that_nobody_took_is_forgotten() -> None:
+    talk = asked(7_001)
+    talk.server(1_500, "R.", FIVE, ONE + 100, ip_id=0, ttl=253)
+    talk.server(1_501, "P.", FIVE, ONE + 100, 10, ip_id=7_002, ttl=52)
+    talk.client(1_502, ".", ONE + 100, FIVE + 10, ip_id=903)
+    assert not talk.connection.closed
+    close = server(talk).close
+    assert close is not None
+    assert (close.rst_frame, close.rst_signs) == (NEVER, None)
+
+
+def test_a_peer_that_answers_with_resets_took_it() -> None:
+    talk = open_talk()
+    talk.server(100, "R", FIVE, ip_id=0, ttl=253)
+    talk.server(101, "P.", FIVE, ONE, 10)
+    talk.client(102, "R", FIVE + 10)
+    assert talk.connection.closed

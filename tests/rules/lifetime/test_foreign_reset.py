@@ -1,0 +1,108 @@
+"""foreign-reset: what ladders cannot say, because a reset that comes too early is one thing that no host can send."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+import wiredoctor
+from wiredoctor.testing import capture, findings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HANDSHAKE = """
+  0.000  >  S    win 64240 mss 1460 id 100
+  0.020  <  S.   win 64240 mss 1460 id 0 ttl 52
+  0.020  >  .    id 101
+"""
+REQUEST = HANDSHAKE + '  0.021  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" id 102\n'
+KEPT = (
+    REQUEST
+    + r"""
+  0.042  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" id 7001 ttl 52
+  0.042  >  .    id 103
+  {rest}  >  P.   "GET /b HTTP/1.1\r\nHost: a\r\n\r\n" id 104
+"""
+)
+
+
+def origins(text: str) -> list[tuple[str, str | None]]:
+    return [(f.rule, f.origin) for f in findings(text)]
+
+
+@pytest.mark.parametrize(
+    ("reset", "found"),
+    [
+        pytest.param("0.0220  <  R.   id 7001 ttl 253 ack 29", "between", id="1 ms after the request, and another TTL"),
+        pytest.param("0.0309  <  R.   id 7001 ttl 253 ack 29", "between", id="just before half of the round trip"),
+        pytest.param("0.0310  <  R.   id 7001 ttl 253 ack 29", None, id="half of the round trip later"),
+        pytest.param("0.0220  <  R.   id 7001 ttl 52 ack 29", None, id="too early alone is one sign"),
+        pytest.param("0.0220  <  R.   id 7001 ttl 253 ack 1", None, id="it does not acknowledge the request"),
+        pytest.param("0.0220  <  R    id 0 ttl 253", "between", id="without ACK flag: no packet with that number is older"),
+    ],
+)
+def test_a_reset_that_comes_too_early(reset: str, found: str | None) -> None:
+    [(rule, origin)] = origins(f"{REQUEST}  {reset}\n") or [("", None)]
+    assert (rule == "foreign-reset", origin) == (found == "between", found)
+
+
+@pytest.mark.parametrize(
+    ("rest", "reset", "rule"),
+    [
+        pytest.param("0.900", "0.9010", "no-response", id="after a rest of less than a second: it may answer an older ACK"),
+        pytest.param("1.900", "1.9010", "keep-alive-race", id="after more it may not, but then the connection was forgotten"),
+    ],
+)
+def test_a_reset_without_ack_flag_after_a_rest(rest: str, reset: str, rule: str) -> None:
+    found = findings(f"{KEPT.format(rest=rest)}  {reset}  <  R    id 0 ttl 253\n")
+    assert [f.rule for f in found if f.rule == rule] or (rule == "no-response" and not found)
+    assert not [f for f in found if f.rule == "foreign-reset"]
+
+
+def test_a_forgotten_connection_says_that_the_reset_is_not_the_servers() -> None:
+    [found] = findings(f"{KEPT.format(rest='1.900')}  1.9010  <  R    id 0 ttl 253\n")
+    assert (found.rule, found.kind, found.origin) == ("keep-alive-race", "forgotten", "between")
+    assert "TTL 253" in found.message
+    assert "52" in found.message
+
+
+def test_round_trips_below_two_milliseconds_prove_nothing() -> None:
+    near = REQUEST.replace("0.020", "0.0019").replace("0.021", "0.0029")
+    assert "foreign-reset" not in [rule for rule, _ in origins(f"{near}  0.0030  <  R.   id 7001 ttl 253 ack 29\n")]
+
+
+def test_what_is_missing_is_what_had_not_passed_before_the_reset() -> None:
+    text = (
+        REQUEST
+        + r"""
+  0.050  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + x*1400 id 7001 ttl 52
+  0.050  <  .    x*1400 id 7002 ttl 52
+  0.050  <  .    x*1000 id 7003 ttl 52
+  0.060  <  R    id 0 ttl 253
+  0.061  <  P.   x*1200 id 7004 ttl 52
+  0.061  >  R    id 0
+"""
+    )
+    [found] = findings(text)
+    assert (found.rule, found.measures) == ("foreign-reset", {"missing": 1200})
+    assert "1200 of 5000 bytes of the body of the 200 are missing" in found.message
+
+
+def test_an_ordinary_close_names_its_sender(tmp_path: Path) -> None:
+    text = REQUEST + "  0.300  <  F.   id 7001 ttl 52\n  0.300  >  F.   id 103\n"
+    path = tmp_path / "close.pcap"
+    path.write_bytes(capture(text))
+    report = wiredoctor.analyze(path)
+    assert [(f.rule, f.origin) for f in report.findings] == [("no-response", "endpoint")]
+    [row] = report.exchanges.select("server_close_origin", "client_close_origin").rows()
+    assert row == ("endpoint", "endpoint")
+
+
+def test_json_says_it(tmp_path: Path) -> None:
+    from wiredoctor.report.json import finding
+
+    [found] = findings(REQUEST + "  0.0220  <  R.   id 0 ttl 253 ack 29\n")
+    assert json.loads(json.dumps(finding(found)))["origin"] == "between"

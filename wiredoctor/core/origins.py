@@ -1,0 +1,349 @@
+"""Who ended a connection: the host whose address a FIN or an RST carries, or something between both ends.
+
+An intrusion prevention system, a firewall or a balancer can send a FIN or an RST in the name of either end. Signs of it: its
+time to live or IP identification is not that of the host; its host goes on sending; it came too early for an answer of its
+host; a FIN lacks the time-stamp option; its sequence number is ahead. Two of them are needed: each alone occurs by itself.
+
+What packets of a side have in common is kept in `Side.ip`: one comparison per packet. What changed is in `Side.path`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.connection import Close, Connection, Flight, Path, Side, Signs
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, Segment
+from wiredoctor.tables import NONE
+
+TTL: Final = 1
+IP_ID: Final = 2
+GOES_ON: Final = 4
+TOO_EARLY: Final = 8
+NO_TIMESTAMPS: Final = 16
+AHEAD: Final = 32
+
+UNKNOWN: Final = 0
+ENDPOINT: Final = 1
+BETWEEN: Final = 2
+ORIGINS: Final = ("", "endpoint", "between")
+"""Names of these."""
+
+ID_BITS: Final = 17
+ID_MASK: Final = (1 << ID_BITS) - 1
+NEAR: Final = 256
+"""Identifications. A host sends no more packets elsewhere between two of a connection; a super-segment counts as up to 45."""
+NEAR_TTL: Final = 2
+"""Hops by which the path of a connection may change."""
+COUNTED: Final = 3
+"""Packets with successive identifications; the first may be that of a SYN-ACK, which is 0 on Linux."""
+SHORTEST_RTT: Final = 2 * MILLISECOND
+"""Half of a shorter one is within the jitter of capturing."""
+REST: Final = 1_000 * MILLISECOND
+"""An RST answers no packet that passed longer ago, nor one that passed four round trips ago."""
+BURST: Final = 20 * MILLISECOND
+"""What injects an RST often sends several."""
+
+
+def pack_ip(packet: Packet) -> i64:
+    """Return time to live and identification of a packet, as in Side.ip."""
+    return packet.ip_id + 1 | packet.ttl << ID_BITS
+
+
+def note_change(own: Side, packet: Packet, ip: i64) -> None:
+    """Note that the time to live of a side changes, or that its IP identification does not follow the one before."""
+    before = own.ip
+    if before == NEVER:
+        own.ip = ip
+        return
+    ttl, old_ttl = packet.ttl, before >> ID_BITS
+    identification, old = ip & ID_MASK, before & ID_MASK
+    path = own.path
+    if ttl != old_ttl:
+        if path is None:
+            path = own.path = Path(old_ttl)
+        path.lowest_ttl = min(path.lowest_ttl, ttl)
+        path.highest_ttl = max(path.highest_ttl, ttl)
+        own.ip = ttl << ID_BITS | old
+    if identification == 1 and old > 1:
+        if path is None:
+            path = own.path = Path(old_ttl)
+        path.has_zero_id = True
+        return
+    if (old - identification) & 0xFFFF <= NEAR:
+        return  # captured late
+    own.ip = ip
+    if old > 1 and (identification - old) & 0xFFFF > NEAR:
+        if path is None:
+            path = own.path = Path(old_ttl)
+        path.packets = own.packets - 1
+
+
+def note_rest(own: Side, time: i64, rest: i64) -> None:
+    """Note that a side sends the first packet after a rest of its connection."""
+    if own.ip == NEVER:
+        return
+    path = own.path
+    if path is None:
+        path = own.path = Path(own.ip >> ID_BITS)
+    path.rest_end = time
+    path.rest = rest
+
+
+def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
+    """Return what speaks against the sender of a FIN or an RST, as far as it shows now; `known` is what other packets show that
+    were sent with it."""
+    peer = connection.second if own is connection.first else connection.first
+    found = ip_id_signs(own, peer, packet)
+    trigger = find_trigger(own, peer, packet, segment)
+    if trigger != NEVER:
+        found |= TOO_EARLY
+    ahead = segment.offset - segment.highest_before
+    if segment.highest_before != NEVER and ahead > 0 and segment.offset <= peer.window_edge:
+        found |= AHEAD
+    if packet.flags & RST == 0 and connection.timestamps > 0 and not packet.has_timestamps:
+        found |= NO_TIMESTAMPS
+    if found == 0:
+        return known
+    signs = Signs() if known is None else known
+    if known is None or signs.found & IP_ID == 0:
+        signs.peer_id, signs.last_id = id_of(peer), id_of(own)
+    if found & ~signs.found & TOO_EARLY:
+        signs.trigger_time, signs.rtt = trigger, segment.rtt_own
+    if found & ~signs.found & AHEAD:
+        signs.ahead = ahead
+    signs.found |= found
+    return signs
+
+
+def id_of(side: Side) -> i64:
+    """Return the newest IP identification of a side, -1 if it has none."""
+    return i64(-1) if side.ip == NEVER else (side.ip & ID_MASK) - 1
+
+
+def ip_id_signs(own: Side, peer: Side, packet: Packet) -> i64:
+    """Return IP_ID if a packet has identification 0 though its sender counts them, or that of the other side's newest packet (or
+    the next one) and none near its own."""
+    identification, last, other = packet.ip_id, id_of(own), id_of(peer)
+    if last < 0 or identification < 0:
+        return 0
+    path = own.path
+    earlier: i64 = 0 if path is None else path.packets
+    if identification == 0:
+        # without ACK flag it is what kernels answer to a packet that belongs to no connection
+        has_zeros = path is not None and path.has_zero_id
+        counts = last > 0 and own.packets - earlier >= COUNTED and not has_zeros
+        return IP_ID if counts and packet.flags & ACK else 0
+    if other <= 0 or (identification - other) & 0xFFFF > 1:
+        return 0
+    # its packets of this run have identifications from `last - reach` to `last`
+    reach = min(NEAR * (own.packets - earlier), i64(0x7FFF)) if last > 0 else i64(0)
+    is_own = (identification - last + reach + NEAR) & 0xFFFF <= reach + 2 * NEAR
+    return 0 if is_own else IP_ID
+
+
+def find_trigger(own: Side, peer: Side, packet: Packet, segment: Segment) -> i64:
+    """Return when a packet passed the capture point that a FIN or RST answers too early: less than half of the round trip
+    to its host before. NEVER if the host itself can have answered."""
+    rtt = segment.rtt_own
+    if rtt < SHORTEST_RTT:
+        return NEVER
+    if segment.ack != NEVER:
+        sent = NEVER if peer.flight is None else first_sent(peer.flight, segment.ack)
+    else:
+        sent = acknowledged_since(own, peer, segment.offset)
+    return sent if sent != NEVER and 0 <= packet.time - sent < rtt // 2 else NEVER
+
+
+def first_sent(flight: Flight, ack: i64) -> i64:
+    """Return when the last byte that an ACK number covers was captured first; NEVER if it was not."""
+    at: i64 = len(flight.segments) - 1
+    while at >= 0:
+        sent = flight.segments[at]
+        if sent.end < ack:
+            return NEVER
+        if sent.start < ack:
+            return sent.time
+        at -= 1
+    return NEVER
+
+
+def acknowledged_since(own: Side, peer: Side, offset: i64) -> i64:
+    """Return since when all packets of the peer acknowledged up to this offset, but for those before a rest; NEVER if that is
+    unknown. An RST without ACK flag answers one of them (RFC 9293 section 3.5.2)."""
+    if peer.acknowledged != offset:
+        return NEVER
+    since: i64 = NEVER
+    if offset == 0 and own.syn is not None:
+        since = own.syn.time
+    elif peer.previous is not None:
+        since = peer.previous.advance_time
+    path = peer.path
+    if path is not None and path.rest_end > since and path.rest >= max(REST, 4 * add_round_trips(own.rtt, peer.rtt)):
+        return path.rest_end
+    return since
+
+
+def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+    """Note that a side goes on after its own RST; if the peer acknowledges that, it never took the RST, which is forgotten."""
+    flags, closing = packet.flags, own.close
+    if flags & RST:
+        return
+    is_over = closing is not None and closing.rst_frame != NEVER
+    if closing is not None and is_over and packet.length > 0 and segment.offset + packet.length > closing.rst_offset:
+        note_later(closing, packet)
+    closing = peer.close
+    if closing is None or closing.rst_frame == NEVER or segment.ack == NEVER:
+        return
+    handshake = connection.handshake
+    if handshake is not None and handshake.refused_frame == closing.rst_frame:
+        is_alive = handshake.first_answer_frame != NEVER
+    else:
+        has_more = peer.payload_frame > closing.rst_frame and peer.reached >= segment.ack
+        is_alive = segment.acked_bytes > 0 and segment.ack > closing.rst_offset and has_more
+    if is_alive:
+        forget_rst(closing)
+        connection.closed = is_closed(connection)
+
+
+def note_later(closing: Close, packet: Packet) -> None:
+    """Keep the first packet after an RST with which its side goes on."""
+    signs = closing.rst_signs
+    if signs is None:
+        closing.rst_signs = signs = Signs()
+    if signs.later_frame == NEVER:
+        signs.found |= GOES_ON
+        signs.later_frame = packet.frame
+        signs.later_time = packet.time
+
+
+def forget_rst(closing: Close) -> None:
+    """Forget an RST that closed nothing."""
+    closing.rst_frame = closing.rst_time = closing.rst_ack = closing.rst_offset = closing.rst_ip = NEVER
+    closing.rst_signs = None
+
+
+def is_closed(connection: Connection) -> bool:
+    """Return whether both sides sent a FIN, or one an RST."""
+    first, second = connection.first.close, connection.second.close
+    if (first is not None and first.rst_frame != NEVER) or (second is not None and second.rst_frame != NEVER):
+        return True
+    return first is not None and second is not None and first.fin_frame != NEVER and second.fin_frame != NEVER
+
+
+def ttl_range(own: Side) -> tuple[i64, i64]:
+    """Return the smallest and the largest time to live of a side, without FIN and RST."""
+    path = own.path
+    if path is not None:
+        return path.lowest_ttl, path.highest_ttl
+    return own.ip >> ID_BITS, own.ip >> ID_BITS
+
+
+def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
+    """Return the signs against the sender of a FIN or an RST of a side, of which `ip` is as in Side.ip."""
+    found: i64 = 0 if signs is None else signs.found
+    if own.ip != NEVER:
+        lowest, highest = ttl_range(own)
+        ttl = ip >> ID_BITS
+        if ttl < lowest - NEAR_TTL or ttl > highest + NEAR_TTL:
+            found |= TTL
+    return found
+
+
+def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
+    """Return who sent a FIN or an RST of a side: ENDPOINT, BETWEEN, or UNKNOWN with one sign or nothing to compare it with."""
+    found = signs_of(own, ip, signs)
+    if found & (found - 1):
+        return BETWEEN
+    return ENDPOINT if found == 0 and own.ip != NEVER else UNKNOWN
+
+
+def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
+    """Return who sent the first FIN of a side. Bytes beyond it show that the side goes on; if the peer acknowledges them, it never
+    took the FIN, which ended nothing then."""
+    if closing.fin_ip == NEVER or peer.acknowledged > closing.fin_offset + 1:
+        return UNKNOWN
+    if own.reached > closing.fin_offset + 1:
+        signs = closing.fin_signs
+        if signs is None:
+            closing.fin_signs = signs = Signs()
+        signs.found |= GOES_ON
+    return origin_of(own, closing.fin_ip, closing.fin_signs)
+
+
+def rst_origin(own: Side, closing: Close) -> i64:
+    """Return who sent the first RST of a side."""
+    return origin_of(own, closing.rst_ip, closing.rst_signs)
+
+
+class ForeignCloses:
+    """The table `foreign_closes`: few rows, as tuples in the order of its columns."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[object, ...]] = []
+
+    def write_rest(self, connection: Connection, client: i64) -> None:
+        """Write the foreign closes of a connection that is over and that ended no exchange. `client` is as in `write`."""
+        direction: i64 = 0
+        while direction < 2:
+            own, peer = connection.first, connection.second
+            if direction == 1:
+                own, peer = peer, own
+            closing = own.close
+            if closing is not None:
+                is_fin = closing.fin_frame != NEVER
+                if closing.rst_frame != NEVER and (not is_fin or closing.rst_frame < closing.fin_frame):
+                    is_foreign = rst_origin(own, closing) == BETWEEN
+                    self.write_new(connection, direction, client, False, closing.rst_signs if is_foreign else None)
+                    is_fin = is_fin and not is_foreign
+                if is_fin and fin_origin(own, peer, closing) == BETWEEN:
+                    self.write_new(connection, direction, client, True, closing.fin_signs)
+            direction += 1
+
+    def write_new(self, connection: Connection, direction: i64, client: i64, is_fin: bool, signs: Signs | None) -> None:
+        """Write the foreign close of a direction unless it is in a row by now."""
+        if signs is not None and not signs.is_written:
+            self.write(connection, NONE, direction, client, is_fin)
+
+    def write(self, connection: Connection, exchange: i64, direction: i64, client: i64, is_fin: bool) -> None:
+        """Write the close of a direction, which ended an exchange (NONE: none). `client` is the direction of the client."""
+        own, peer = connection.first, connection.second
+        if direction == 1:
+            own, peer = peer, own
+        closing = own.close
+        assert closing is not None
+        frame, time, ack, ip, signs = closing.rst_frame, closing.rst_time, closing.rst_ack, closing.rst_ip, closing.rst_signs
+        reached = closing.reached
+        if is_fin:
+            frame, time, ack, ip, signs = closing.fin_frame, closing.fin_time, closing.fin_ack, closing.fin_ip, closing.fin_signs
+            reached = NEVER
+        assert signs is not None
+        signs.is_written = True
+        found = signs_of(own, ip, signs)
+        lowest, highest = ttl_range(own)
+        client_bytes, server_bytes = own.bytes, peer.bytes
+        if direction != client:
+            client_bytes, server_bytes = server_bytes, client_bytes
+        row: tuple[object, ...] = (
+            connection.id, exchange, "client" if direction == client else "server", not is_fin, ack != NEVER, frame, time,
+            reached, if_found(found, TTL, ip >> ID_BITS), if_found(found, TTL, lowest), if_found(found, TTL, highest),
+            if_found(found, IP_ID, (ip & ID_MASK) - 1), if_found(found, IP_ID, signs.last_id),
+            if_found(found, IP_ID, signs.peer_id), found & GOES_ON != 0, signs.later_frame, signs.later_time,
+            signs.trigger_time, signs.rtt, found & NO_TIMESTAMPS != 0, signs.ahead if found & AHEAD else i64(NEVER),
+            client_bytes, server_bytes,
+        )  # fmt: skip
+        self.rows.append(row)
+
+    def take(self) -> list[tuple[object, ...]]:
+        """Return the rows, and begin a new table."""
+        rows = self.rows
+        self.rows = []
+        return rows
+
+
+def if_found(found: i64, sign: i64, value: i64) -> i64:
+    """Return a value that shows a sign; NONE without the sign."""
+    return value if found & sign else i64(NONE)
