@@ -126,6 +126,7 @@ class Core:
             return
         content = connection.http
         assert content is None or isinstance(content, HttpConnection)
+        self.story.repetitions.end(connection, clock)
         self.connections.write(connection, i64(-1) if content is None else content.client, content, clock)
         connection.http = None
         connection.strip()

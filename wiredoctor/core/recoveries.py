@@ -15,10 +15,12 @@ from wiredoctor.core.connection import Connection, Side, Stall, Waits
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
+from wiredoctor.core.unsigned import u32
 
 DOUBLED: Final = MILLISECOND
 """A mirror port records a packet again within this."""
 SIGNATURE: Final = (1 << 56) - 1
+WORD: Final = 0xFFFFFFFF
 
 
 def take_recovery(waits: Waits) -> Stall | None:
@@ -80,6 +82,15 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     if waits is None:
         own.waits = waits = Waits()
     waits.duplicate_acks += 1
+    if packet.sack and not packet.dsack:
+        note_sack(waits, packet, segment)
+
+
+def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
+    """Keep the first SACK block: the newest data that its sender holds after a gap (RFC 2018 section 4)."""
+    waits.sack_frame, waits.sack_time = packet.frame, packet.time
+    waits.sack_start = segment.ack + (u32(packet.block, packet.sack_at) - packet.acknowledgment & WORD)
+    waits.sack_end = segment.ack + (u32(packet.block, packet.sack_at + 4) - packet.acknowledgment & WORD)
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:
