@@ -248,6 +248,8 @@ class Repetition:
         """Time without payload before the first copy, or before the message that it answers."""
         self.unseen_bytes: i64 = 0
         """Bytes of the peer that the capture lacked at the second copy."""
+        self.own_acknowledged: i64 = NEVER
+        """What the side itself had acknowledged then."""
         self.exchange: i64 = -1
         self.is_http: bool = False
         self.is_continued: bool = False

@@ -100,11 +100,11 @@ class Repetitions:
             own, peer = peer, own
         if own.waits is None or own.waits.repetition is None:
             return
-        repetition, data = own.waits.repetition, own.previous
+        repetition = own.waits.repetition
         if repetition.copies < self.cutoffs.min_copies:
             return
-        if repetition.was_acknowledged and data is not None and data.frame > repetition.second_frame:
-            return  # it went on: an ACK has reached it
+        if repetition.was_acknowledged and has_gone_on(own, repetition):
+            return
         put = self.rows
         put.begin()
         put.put(connection.id)
@@ -212,6 +212,7 @@ def begin(
         repetition.copies = 0
         repetition.first_frame, repetition.first_time, repetition.length = packet.frame, packet.time, packet.length
     repetition.unseen_bytes = peer.unseen_bytes
+    repetition.own_acknowledged = own.acknowledged
     hear_before(connection, peer, repetition, segment)
     if own.previous is not None:
         repetition.rest = find_rest(connection, own.previous, peer.previous, repetition)
@@ -309,6 +310,13 @@ def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: 
         if smallest == 0 or least < smallest:
             smallest = least
     return smallest, largest
+
+
+def has_gone_on(own: Side, repetition: Repetition) -> bool:
+    """Return whether packets of the peer have reached a side since it began to repeat: it sent new data, or acknowledged some."""
+    data = own.previous
+    has_sent = data is not None and data.frame > repetition.second_frame
+    return has_sent or own.acknowledged > repetition.own_acknowledged
 
 
 def role_of(connection: Connection, direction: i64) -> i64:

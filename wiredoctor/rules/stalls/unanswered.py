@@ -179,12 +179,13 @@ def _in_vain() -> pl.Expr:
 
 
 def _taken_by_others() -> pl.Expr:
-    """A request that the receiver's RST says to be unknown, or that met a close of the receiver: keep-alive-race."""
+    """A request that the receiver's RST says to be unknown, or that met a close of the receiver: keep-alive-race. Whoever has reset
+    a connection acknowledges nothing any more."""
     c = pl.col
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
     met = (c("peer_close_frame") < c("last_frame")).fill_null(value=False)
-    return asks & (forgotten | met)
+    return (asks & (forgotten | met)) | (met & c("peer_close_rst"))
 
 
 def _enough(*, repeated: pl.Expr) -> pl.Expr:
@@ -321,10 +322,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
         (1 - role).replace_strict(names, default="receiver", return_dtype=pl.String).alias("receiver"),
         _kind().alias("kind"),
     )
-    end = pl.when(c("own_close_time") > c("last_time")).then("own_close_time").otherwise(
-        # still at it when the capture ended
-        pl.when(c("time") - c("last_time") <= c("last_time") - c("first_time") + ANSWERABLE.value).then("time").otherwise("own_time")
-    )  # fmt: skip
+    end = pl.max_horizontal("own_time", "own_close_time")
     worded = named.with_columns(
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
@@ -343,7 +341,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
 _COMPUTED = (
     *("sender", "receiver", "kind", "side", "confidence", "severity", "frame", "start", "end", "delay", "smallest"),
     *("sent_again", "seen", "largest", "alive", "others", "survived", "context", "report", "router", "evidence"),
-    *("idle", "what", "before_frame", "alive_frame", "gave_up_frame", "ended_frame"),
+    *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame"),
     *("client_direction", "alive_elsewhere", "same_elsewhere", "answered_later", "repeated", "survived_rest"),
 )
 """Columns that `conclude` computes again."""
@@ -417,6 +415,7 @@ def _proof() -> list[pl.Expr]:
     c = pl.col
     return [
         pl.when(c("heard_frame") < c("first_frame")).then("heard_frame").alias("before_frame"),
+        pl.when(c("kind") == "large-only").then("sack_frame").alias("smaller_frame"),
         pl.when(_alive() & (c("kind") == "large-only") & (c("peer_frame") > c("first_frame"))).then("peer_frame").alias("alive_frame"),
         pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
         pl.when(c("peer_close_frame") > c("last_frame")).then("peer_close_frame").alias("ended_frame"),
@@ -434,7 +433,7 @@ def _evidence() -> pl.Expr:
         ("first_frame", "first_time", pl.format("the {} sends {}", "sender", "what")),
         ("second_frame", "second_time", again),
         ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
-        ("sack_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
+        ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
         ("last_frame", "last_time", last),
         ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
         ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),
