@@ -243,7 +243,6 @@ class Repetition:
         self.peer_frame: i64 = NEVER
         """Its newest packet."""
         self.peer_time: i64 = NEVER
-        self.peer_bytes: i64 = 0
         self.rest: i64 = 0
         """Time without payload before the first copy, or before the message that it answers."""
         self.unseen_bytes: i64 = 0

@@ -441,7 +441,6 @@ class Headers:
                 packet.has_timestamps = True
             elif kind == 5 and size >= 10:
                 packet.sack = True
-                packet.sack_at = at + 2
                 packet.dsack = is_duplicate(block, at + 2, size - 2, packet.acknowledgment)
             at += size
 

@@ -84,8 +84,6 @@ class Packet:
         self.window_shift: i64 = NO_OPTION
         self.has_timestamps: bool = False
         self.sack: bool = False
-        self.sack_at: i64 = 0
-        """Where its first SACK block begins in the block; set if `sack` is."""
         self.dsack: bool = False
         self.is_quoted: bool = False
         """A header quoted in an ICMP error: it takes a connection id, but is no packet of the connection."""

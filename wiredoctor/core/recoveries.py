@@ -88,9 +88,22 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
 
 def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
     """Keep the first SACK block: the newest data that its sender holds after a gap (RFC 2018 section 4)."""
+    at = find_sack(packet)
+    if at < 0:
+        return
     waits.sack_frame, waits.sack_time = packet.frame, packet.time
-    waits.sack_start = segment.ack + (u32(packet.block, packet.sack_at) - packet.acknowledgment & WORD)
-    waits.sack_end = segment.ack + (u32(packet.block, packet.sack_at + 4) - packet.acknowledgment & WORD)
+    waits.sack_start = segment.ack + (u32(packet.block, at) - packet.acknowledgment & WORD)
+    waits.sack_end = segment.ack + (u32(packet.block, at + 4) - packet.acknowledgment & WORD)
+
+
+def find_sack(packet: Packet) -> i64:
+    """Return where the first SACK block begins in the packet; -1 if it is not captured."""
+    block, at, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
+    while at + 10 <= end and block[at] != 0:
+        if block[at] == 5:
+            return at + 2
+        at += 1 if block[at] == 1 else max(i64(block[at + 1]), 2)
+    return -1
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:

@@ -19,10 +19,10 @@ from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, SYN, Segment
 
 UNACKNOWLEDGED: Final = (
-    *("connection", "direction", "role", "exchange", "http", "handshake", "rtt_own", "rtt_peer", "offset", "length", "fin"),
+    *("connection", "direction", "role", "exchange", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin"),
     *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
-    *("acknowledged_frame", "acknowledged_time", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
-    *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_bytes", "peer_unseen", "window_closed", "rest"),
+    *("acknowledged_frame", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
+    *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "window_closed", "rest"),
     *("message_continued", "message_owed", "own_time", "own_close_frame", "own_close_time", "own_close_rst"),
     *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "frame", "time"),
 )
@@ -68,17 +68,16 @@ class Repetitions:
     def hear(self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment) -> None:
         """Note a packet of the peer of a side that repeats data; forget the repetition if it is acknowledged now."""
         repetition.peer_frame, repetition.peer_time = packet.frame, packet.time
-        repetition.peer_bytes += segment.new_bytes
         if repetition.was_acknowledged or segment.acked_bytes <= 0 or segment.ack <= repetition.start:
             return
-        self.write(connection, 1 - segment.direction, packet.frame, packet.time, packet.time)
+        self.write(connection, 1 - segment.direction, packet.frame, packet.clock)
         if side.waits is not None:
             side.waits.repetition = None
 
     def end(self, connection: Connection, clock: i64) -> None:
         """Write what was never acknowledged on a connection that is over."""
-        self.write(connection, 0, NEVER, NEVER, clock)
-        self.write(connection, 1, NEVER, NEVER, clock)
+        self.write(connection, 0, NEVER, clock)
+        self.write(connection, 1, NEVER, clock)
 
     def due(self) -> i64:
         """Return when the next early row is to be written; FOREVER if none is."""
@@ -91,10 +90,10 @@ class Repetitions:
             connection = pending.connection
             side = connection.first if pending.direction == 0 else connection.second
             if side.waits is not None and side.waits.repetition is pending.repetition:
-                self.write(connection, pending.direction, NEVER, NEVER, pending.time)
+                self.write(connection, pending.direction, NEVER, pending.time)
 
-    def write(self, connection: Connection, direction: i64, frame: i64, time: i64, clock: i64) -> None:
-        """Write the row of a direction if it repeats data often enough. `frame` and `time` are those of the ACK that ends it."""
+    def write(self, connection: Connection, direction: i64, frame: i64, clock: i64) -> None:
+        """Write the row of a direction if it repeats data often enough. `frame`: the ACK that ends it."""
         own, peer = connection.first, connection.second
         if direction == 1:
             own, peer = peer, own
@@ -117,7 +116,6 @@ class Repetitions:
         put.put(peer.rtt)
         self.put_copies(repetition)
         put.put(frame)
-        put.put(time)
         self.put_sizes(own, peer, repetition)
         self.put_peer(peer, repetition)
         put.put(repetition.rest)
@@ -134,7 +132,6 @@ class Repetitions:
     def put_copies(self, repetition: Repetition) -> None:
         """Write what is repeated, and when."""
         put = self.rows
-        put.put(repetition.start)
         put.put(repetition.length)
         put.put(i64(repetition.is_fin))
         put.put(i64(repetition.was_acknowledged))
@@ -168,7 +165,6 @@ class Repetitions:
         put.put(repetition.heard_time)
         put.put(repetition.peer_frame)
         put.put(repetition.peer_time)
-        put.put(repetition.peer_bytes)
         put.put(i64(peer.unseen_bytes > repetition.unseen_bytes))
         put.put(i64(peer.window == 0))
 

@@ -124,7 +124,7 @@ SPAN = Threshold("1 s", "four copies within less may all meet one outage of a bu
 GAVE_UP = Threshold("3 copies", "enough where the sender itself gave up then")
 AGAIN_SPAN = Threshold("800 ms", "copies of data that was acknowledged: three come within 1.4 s of the first on Linux")
 REST = Threshold("5 s", "no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest seen were some seconds")
-ALIVE = Threshold("10 ms", "after the first copy, or a round trip: what comes sooner may have been on its way before it")
+ALIVE = Threshold("10 ms", "besides the round trip to the receiver: what comes sooner may have been sent before the first copy came")
 RECENT = Threshold("1 s", "or four round trips: so long before the first copy the receiver was certainly there")
 PATH_MTU = Threshold("536 bytes", "segments that every IPv4 path carries (RFC 9293 section 3.7.1): what is shorter is not too large")
 ANSWERABLE = Threshold("500 ms", "or two round trips: an ACK of the last copy may still come; so long before the end it does not count")
@@ -138,8 +138,9 @@ def cutoffs() -> dict[str, int]:
 def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     """A row per direction whose data was sent again and again; also those acknowledged after all, which take back early ones."""
     c = pl.col
-    # `direction` would name a side that has to change something
-    return unacknowledged.filter(_in_vain() | c("acknowledged_frame").is_not_null()).rename({"direction": "sender_direction"})
+    # a column `direction` would name a side that has to change something
+    found = unacknowledged.filter(_in_vain() | c("acknowledged_frame").is_not_null())
+    return found.select(c("direction").alias("sender_direction"), *_FACTS)
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
@@ -162,6 +163,15 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     first = sure.sort("acknowledged_before", "start", maintain_order=True).unique("connection", keep="first", maintain_order=True)
     return first.select(rows.columns).cast(dict(rows.schema))
 
+
+_FACTS = (
+    *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "acknowledged_before"),
+    *("copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time", "acknowledged_frame"),
+    *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
+    *("peer_frame", "peer_time", "peer_unseen", "window_closed", "rest", "message_continued", "message_owed", "own_time"),
+    *("own_close_frame", "own_close_time", "own_close_rst", "peer_close_frame", "peer_close_time", "peer_close_rst"),
+    *("peer_rst_unknown", "frame", "time"),
+)
 
 # what counts
 
@@ -202,10 +212,10 @@ def _enough(*, repeated: pl.Expr) -> pl.Expr:
 
 
 def _alive() -> pl.Expr:
-    """The receiver was heard after the first copy, when that had long been under way."""
+    """The receiver sent something after the first copy should have reached it, or reports data that was sent behind that."""
     c = pl.col
-    least = pl.max_horizontal(pl.lit(ALIVE.value), _round_trip())
-    return (c("peer_time") - c("first_time") > least).fill_null(value=False)
+    later = c("peer_time") - c("first_time") > c("rtt_peer").fill_null(0).clip(0) + ALIVE.value
+    return c("sack_frame").is_not_null() | later.fill_null(value=False)
 
 
 def _large_only() -> pl.Expr:
