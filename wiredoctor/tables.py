@@ -785,6 +785,12 @@ UNACKNOWLEDGED = Table(
             "the receiver answered with an RST that belongs to no connection: without ACK flag, with the sequence number that the "
             "copies acknowledge",
         ),
+        _n("icmp_frame", I64, "", "an ICMP or ICMPv6 error that quotes it, or later data of its sender"),
+        _n("icmp_time", I64, "ns", "its time"),
+        _c("icmp_router", TEXT, "", "address of its sender"),
+        _c("icmp_type", I32, "", "type of the error"),
+        _c("icmp_code", I32, "", "its code"),
+        _n("icmp_mtu", I64, "bytes", "MTU that it names"),
         _c("frame", I64, "", "the packet that ends it: the ACK, else the last copy"),
         _c("time", I64, "ns", "capture time as of which the row holds"),
     ),

@@ -216,6 +216,22 @@ class ClosedWindow:
 
 
 @mypyc_attr(acyclic=True)
+class DataError:
+    """An ICMP error that quotes data of a side: its place in the stream, and as core.icmp.Message."""
+
+    def __init__(self, frame: i64, time: i64, offset: i64) -> None:
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.offset: i64 = offset
+        self.type: i64 = 0
+        self.code: i64 = 0
+        self.mtu: i64 = NEVER
+        self.address_bytes: i64 = 0
+        self.high: i64 = 0
+        self.low: i64 = 0
+
+
+@mypyc_attr(acyclic=True)
 class Repetition:
     """The lowest data of a side that is not acknowledged, or a FIN, which it sends again and again; or data that was
     acknowledged and comes again all the same. `peer_*`: packets of the peer since the first copy."""
@@ -267,6 +283,7 @@ class Waits:
         self.run: Run | None = None
         self.stall: Stall | None = None
         self.repetition: Repetition | None = None
+        self.error: DataError | None = None
         self.duplicate_acks: i64 = 0
         """Duplicate ACKs of this side since its ACK last advanced."""
         self.sack_frame: i64 = NEVER

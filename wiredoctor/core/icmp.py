@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import NO_BASE, Connection, Side, SynError
+from wiredoctor.core.connection import NO_BASE, Connection, DataError, Side, SynError, Waits
 from wiredoctor.core.numbers import wrapped
 from wiredoctor.core.octets import read_i64_be
 from wiredoctor.core.packet import Packet
@@ -88,6 +88,8 @@ class IcmpErrors:
             offset = i64(0) if syn else offset_of(own, packet)
             if syn:
                 note_syn(connection, direction, packet, message)
+            elif offset != NEVER:
+                note_error(own, offset, packet, message)
         else:
             self.unknown += 1
         cells = pack_cells(
@@ -127,6 +129,21 @@ def note_syn(connection: Connection, direction: i64, packet: Packet, message: Me
     if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
         return
     handshake.error = SynError(packet.frame, packet.time, message.type, message.code, message.high, message.low)
+
+
+def note_error(own: Side, offset: i64, packet: Packet, message: Message) -> None:
+    """Keep the newest error about data of a side; one that names an MTU stays, unless it is about other data."""
+    if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
+        return
+    waits = own.waits
+    if waits is None:
+        own.waits = waits = Waits()
+    before = waits.error
+    if before is not None and before.mtu != NEVER and message.mtu == NEVER and offset <= before.offset:
+        return
+    waits.error = DataError(packet.frame, packet.time, offset)
+    waits.error.type, waits.error.code, waits.error.mtu = message.type, message.code, message.mtu
+    waits.error.address_bytes, waits.error.high, waits.error.low = message.address_bytes, message.high, message.low
 
 
 def offset_of(own: Side, packet: Packet) -> i64:

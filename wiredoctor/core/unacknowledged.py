@@ -10,7 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Close, Connection, Flight, Previous, Repetition, Sent, Side, Waits
+from wiredoctor.core.connection import Close, Connection, DataError, Flight, Previous, Repetition, Sent, Side, Waits
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.flight import find_sent
 from wiredoctor.core.packet import Packet
@@ -24,7 +24,8 @@ UNACKNOWLEDGED: Final = (
     *("acknowledged_frame", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
     *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "window_closed", "rest"),
     *("message_continued", "message_owed", "own_time", "own_close_frame", "own_close_time", "own_close_rst"),
-    *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "frame", "time"),
+    *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "icmp_frame", "icmp_time"),
+    *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
 """Cells of a row of `unacknowledged`."""
 
@@ -32,6 +33,7 @@ WAITS_FOR_ACK: Final = 3_000_000_000
 """How long after the fourth copy an ACK is waited for before a row is written early."""
 TOLD_COPIES: Final = 4
 NOT_CLOSED: Final = Close()
+NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 
 
 class Repetitions:
@@ -126,6 +128,8 @@ class Repetitions:
         self.put_close(own.close)
         self.put_close(peer.close)
         put.put(i64(is_reset_unknown(peer.close, peer, own, repetition)))
+        error = own.waits.error
+        self.put_error(NO_ERROR if error is None or error.offset < repetition.start else error)
         put.put(repetition.last_frame if frame == NEVER else frame)
         put.put(clock)
 
@@ -177,6 +181,19 @@ class Repetitions:
         put.put(close.rst_frame if is_rst else close.fin_frame)
         put.put(close.rst_time if is_rst else close.fin_time)
         put.put(i64(is_rst))
+
+
+    def put_error(self, error: DataError) -> None:
+        """Write an ICMP error."""
+        put = self.rows
+        put.put(error.frame)
+        put.put(error.time)
+        put.put(error.address_bytes)
+        put.put(error.high)
+        put.put(error.low)
+        put.put(error.type)
+        put.put(error.code)
+        put.put(error.mtu)
 
 
 class Pending:

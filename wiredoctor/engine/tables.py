@@ -165,5 +165,6 @@ def _of_hello(name: str) -> Maker:
 Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
 Kind.of(RELEASES, {"sort": _named("sort", SORTS)}, {})
 Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})
-for _table in (RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED):
+Kind.of(UNACKNOWLEDGED, {"icmp_router": lambda batch: _host(batch, "icmp_router", in_brackets=False)}, {})
+for _table in (RECOVERIES, CLOSURES, RUNS):
     Kind.of(_table, {}, {})

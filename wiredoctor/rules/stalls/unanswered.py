@@ -39,6 +39,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules import icmp
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import CLIENT, SERVER
@@ -64,19 +65,20 @@ _SIZES = (
 RULE = Rule(
     severity="error",
     title={
-        "too-large": "Segments of the {sender} are too large for a link on the way: {report}",
+        "too-large": "Segments of the {sender} are too large for a link on the way, which carries {mtu:,} bytes",
         "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, smaller ones do",
-        "unreachable": "A router on the way could not deliver what the {sender} sent: {report}",
+        "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
         "after-idle": "After {idle} of rest nothing acknowledged what the {sender} sent: the connection seems forgotten on the way",
         "mid-message": "The path broke in the middle of a message: nothing acknowledged what the {sender} sent",
         "gone": "Nothing acknowledged what the {sender} sent, {copies} times",
     },
     message={
-        "too-large": _SENT + " {router} reported: {report}. The sender did not send smaller segments.",
+        "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not reach "
+        "it, or it ignores it.",
         "large-only": _SENT + " Every segment that was not acknowledged has {smallest:,} bytes or more, {largest}; the {receiver} was "
         "alive meanwhile ({alive}). A link on the way carries no packets of that size, and the ICMP message that should say so "
         "does not arrive: a path MTU black hole.{others}",
-        "unreachable": _SENT + " {router} reported: {report}.",
+        "unreachable": _SENT + " {router} reported {report}. {context}",
         "after-idle": _SENT + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
         "for each connection and drops it after some time without packets; it says nothing then and discards what comes later."
         "{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after "
@@ -170,7 +172,7 @@ _FACTS = (
     *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
     *("peer_frame", "peer_time", "peer_unseen", "window_closed", "rest", "message_continued", "message_owed", "own_time"),
     *("own_close_frame", "own_close_time", "own_close_rst", "peer_close_frame", "peer_close_time", "peer_close_rst"),
-    *("peer_rst_unknown", "frame", "time"),
+    *("peer_rst_unknown", "icmp_frame", "icmp_time", "icmp_router", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
 
 # what counts
@@ -228,8 +230,12 @@ def _large_only() -> pl.Expr:
 def _kind() -> pl.Expr:
     c = pl.col
     return (
-        pl.when(_large_only() & ~c("fin"))
+        pl.when(c("icmp_mtu").is_not_null())
+        .then(pl.lit("too-large"))
+        .when(_large_only() & ~c("fin"))
         .then(pl.lit("large-only"))
+        .when(c("icmp_frame").is_not_null())
+        .then(pl.lit("unreachable"))
         .when(c("fin"))
         .then(pl.lit("mid-message"))
         .when(c("rest") >= REST.value)
@@ -350,7 +356,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
 
 _COMPUTED = (
     *("sender", "receiver", "kind", "side", "confidence", "severity", "frame", "start", "end", "delay", "smallest"),
-    *("sent_again", "seen", "largest", "alive", "others", "survived", "context", "report", "router", "evidence"),
+    *("sent_again", "seen", "largest", "alive", "others", "survived", "context", "report", "mtu", "router", "evidence"),
     *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame"),
     *("client_direction", "alive_elsewhere", "same_elsewhere", "answered_later", "repeated", "survived_rest"),
 )
@@ -396,8 +402,9 @@ def _texts() -> list[pl.Expr]:
         .otherwise(pl.lit(""))
         .alias("survived"),
         _context().alias("context"),
-        pl.lit("").alias("report"),
-        pl.lit("").alias("router"),
+        _report().alias("report"),
+        c("icmp_mtu").alias("mtu"),
+        c("icmp_router").alias("router"),
     ]  # fmt: skip
 
 
@@ -418,6 +425,13 @@ def _context() -> pl.Expr:
     heard = pl.coalesce("peer_time", "heard_time")
     since = pl.format("The {} was heard last {} before the last copy.", "receiver", duration(c("last_time") - heard))
     return pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
+
+
+def _report() -> pl.Expr:
+    """What the ICMP error says."""
+    c = pl.col
+    said = icmp.words(pl.when(c("icmp_frame").is_not_null()).then(icmp.key("icmp_router", "icmp_type", "icmp_code")))
+    return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, "icmp_mtu")).otherwise(said)
 
 
 def _proof() -> list[pl.Expr]:
@@ -444,6 +458,7 @@ def _evidence() -> pl.Expr:
         ("second_frame", "second_time", again),
         ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
+        ("icmp_frame", "icmp_time", pl.format("{} of {}, which quotes it", "report", "router")),
         ("last_frame", "last_time", last),
         ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
         ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),
