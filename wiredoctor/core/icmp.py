@@ -89,7 +89,8 @@ class IcmpErrors:
             if syn:
                 note_syn(connection, direction, packet, message)
             elif offset != NEVER:
-                note_error(own, offset, packet, message)
+                peer = connection.second if direction == 0 else connection.first
+                note_error(own, peer.acknowledged, offset, packet, message)
         else:
             self.unknown += 1
         cells = pack_cells(
@@ -131,19 +132,19 @@ def note_syn(connection: Connection, direction: i64, packet: Packet, message: Me
     handshake.error = SynError(packet.frame, packet.time, message.type, message.code, message.high, message.low)
 
 
-def note_error(own: Side, offset: i64, packet: Packet, message: Message) -> None:
-    """Keep the newest error about data of a side; one that names an MTU stays, unless it is about other data."""
+def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, message: Message) -> None:
+    """Keep the first error about data of a side that is not acknowledged, or the first that names an MTU."""
     if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
         return
     waits = own.waits
     if waits is None:
         own.waits = waits = Waits()
     before = waits.error
-    if before is not None and before.mtu != NEVER and message.mtu == NEVER and offset <= before.offset:
+    if before is not None and before.offset >= acknowledged and (before.mtu != NEVER or message.mtu == NEVER):
         return
-    waits.error = DataError(packet.frame, packet.time, offset)
-    waits.error.type, waits.error.code, waits.error.mtu = message.type, message.code, message.mtu
-    waits.error.address_bytes, waits.error.high, waits.error.low = message.address_bytes, message.high, message.low
+    error = waits.error = DataError(packet.frame, packet.time, offset)
+    error.type, error.code, error.mtu = message.type, message.code, message.mtu
+    error.address_bytes, error.high, error.low = message.address_bytes, message.high, message.low
 
 
 def offset_of(own: Side, packet: Packet) -> i64:

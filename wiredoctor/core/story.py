@@ -99,6 +99,8 @@ class Story:
         acks.announce_window(own, peer, packet, segment)
         if packet.flags & (FIN | RST):
             closes.close(connection, own, packet, segment)
+            if packet.flags & RST and self.repetitions.is_early:
+                self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
         """Forget old first copies at the last multiple of FORGET_EVERY before a frame, whichever connections are followed."""

@@ -76,6 +76,13 @@ class Repetitions:
         if side.waits is not None:
             side.waits.repetition = None
 
+    def close(self, connection: Connection, clock: i64) -> None:
+        """Have the rows of a connection that was reset written early: its other findings do not wait longer either."""
+        for direction in range(2):
+            side = connection.first if direction == 0 else connection.second
+            if side.waits is not None and side.waits.repetition is not None:
+                self.pending.insert(0, Pending(clock, connection, side.waits.repetition, direction))
+
     def end(self, connection: Connection, clock: i64) -> None:
         """Write what was never acknowledged on a connection that is over."""
         self.write(connection, 0, NEVER, clock)

@@ -68,7 +68,8 @@ RULE = Rule(
         "too-large": "Segments of the {sender} are too large for a link on the way, which carries {mtu:,} bytes",
         "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, smaller ones do",
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
-        "after-idle": "After {idle} of rest nothing acknowledged what the {sender} sent: the connection seems forgotten on the way",
+        "after-idle": "After {idle} idle nothing acknowledged what the {sender} sent: the path seems to have forgotten the "
+        "connection",
         "mid-message": "The path broke in the middle of a message: nothing acknowledged what the {sender} sent",
         "gone": "Nothing acknowledged what the {sender} sent, {copies} times",
     },
@@ -423,8 +424,11 @@ def _context() -> pl.Expr:
     """When the receiver was heard last."""
     c = pl.col
     heard = pl.coalesce("peer_time", "heard_time")
-    since = pl.format("The {} was heard last {} before the last copy.", "receiver", duration(c("last_time") - heard))
-    return pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
+    since = pl.format("The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
+    message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
+    silent = pl.format("It had waited for the rest of the {} for {} without a byte when it closed. ", message, duration(c("rest")))
+    closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
+    return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
 
 
 def _report() -> pl.Expr:
