@@ -731,8 +731,9 @@ ICMP_ERRORS = Table(
 
 UNACKNOWLEDGED = Table(
     "unacknowledged",
-    "data, or a FIN, that its sender sent three times or more: the lowest that was not acknowledged, or data that was acknowledged "
-    "and came again all the same. Written once it is acknowledged after all, or when the connection or the capture ends",
+    "data, or a FIN, that its sender sent three times or more: the lowest that was not acknowledged, or data that was "
+    "acknowledged and came again all the same. Written once it is acknowledged after all, or when the connection or the "
+    "capture ends",
     (
         *_WHERE,
         _ROLE,
@@ -752,7 +753,7 @@ UNACKNOWLEDGED = Table(
         _c("last_frame", I64, "", "the last copy"),
         _c("last_time", I64, "ns", "its time"),
         _n("acknowledged_frame", I64, "", "the ACK that covers it after all; none without, and if one had passed before"),
-        _c("smallest_unacknowledged", I32, "bytes", "shortest segment of its direction that was never acknowledged, also by SACK"),
+        _c("smallest_unacknowledged", I32, "bytes", "shortest segment of its direction that no ACK or SACK covers"),
         _c("largest_acknowledged", I32, "bytes", "longest segment of its direction that was acknowledged before; 0 without any"),
         _n("sack_frame", I64, "", "a packet of the receiver since the first copy that reports later data by SACK"),
         _n("sack_time", I64, "ns", "its time"),
@@ -782,8 +783,8 @@ UNACKNOWLEDGED = Table(
             "peer_rst_unknown",
             BOOL,
             "",
-            "the receiver answered with an RST that belongs to no connection: without ACK flag, with the sequence number that the "
-            "copies acknowledge",
+            "the receiver answered with an RST that belongs to no connection: without ACK flag, with the sequence number that "
+            "the copies acknowledge",
         ),
         _n("icmp_frame", I64, "", "an ICMP or ICMPv6 error that quotes it, or later data of its sender"),
         _n("icmp_time", I64, "ns", "its time"),

@@ -134,7 +134,7 @@ class Repetitions:
         put.put(connection.end if is_last else repetition.last_time)
         self.put_close(own.close)
         self.put_close(peer.close)
-        put.put(i64(is_reset_unknown(peer.close, peer, own, repetition)))
+        put.put(i64(is_reset_unknown(peer.close, own, repetition)))
         error = own.waits.error
         self.put_error(NO_ERROR if error is None or error.offset < repetition.start else error)
         put.put(repetition.last_frame if frame == NEVER else frame)
@@ -188,7 +188,6 @@ class Repetitions:
         put.put(close.rst_frame if is_rst else close.fin_frame)
         put.put(close.rst_time if is_rst else close.fin_time)
         put.put(i64(is_rst))
-
 
     def put_error(self, error: DataError) -> None:
         """Write an ICMP error."""
@@ -277,13 +276,13 @@ def find_rest(connection: Connection, own: Previous, peer: Previous | None, repe
     if own.pause_frame != first and own.frame >= first:
         own_end = repetition.first_time
     if peer is None or peer.frame == NEVER:
-        return repetition.first_time - max(own_end, connection.start)
+        return max(repetition.first_time - max(own_end, connection.start), 0)
     if peer.frame > first:
         return 0
     rest = repetition.first_time - max(own_end, peer.time)
     if peer.pause_frame != NEVER:
         rest = max(rest, peer.pause_end - max(own_end, peer.pause_start, connection.start))
-    return rest
+    return max(rest, 0)
 
 
 def describe(content: HttpConnection, repetition: Repetition, direction: i64) -> None:
@@ -346,7 +345,7 @@ def role_of(connection: Connection, direction: i64) -> i64:
     return 0 if connection.client == direction else 1
 
 
-def is_reset_unknown(close: Close | None, peer: Side, own: Side, repetition: Repetition) -> bool:
+def is_reset_unknown(close: Close | None, own: Side, repetition: Repetition) -> bool:
     """Return whether the peer answered a copy with an RST that belongs to no connection: it has no ACK flag, and its sequence
     number is the ACK number of the copies."""
     if close is None or close.rst_frame == NEVER or close.rst_frame < repetition.first_frame:

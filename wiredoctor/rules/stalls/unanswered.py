@@ -2,33 +2,35 @@
 
 What it means
     The kernel of the receiver acknowledges whatever arrives, whether its application is slow, busy or stopped. If the same
-    data is sent four times and not one ACK comes back, packets are lost between the two hosts, all of them or all of a kind, or the
-    receiver is gone.
+    data is sent four times and no ACK comes back, packets are lost between the two hosts, all of them or all of a kind, or
+    the receiver is gone.
 
-    Kinds: too-large, a router says by ICMP that segments are larger than the next link carries; large-only, full segments are lost
-    while smaller ones arrive, which is a path MTU black hole; unreachable, a router says by ICMP that it cannot deliver them;
-    after-idle, the connection had rested, and a NAT, a firewall or a balancer has forgotten it; mid-message, the path broke
-    while a message was under way; gone, none of these.
+    Kinds: too-large, a router reports by ICMP that segments are larger than the next link carries; large-only, full
+    segments are lost while smaller ones arrive, which is a path MTU black hole; unreachable, a router reports by ICMP that
+    it cannot deliver them; after-idle, the connection had been idle, and a NAT, a firewall or a balancer has forgotten it;
+    mid-message, the path broke while a message was under way; gone, none of these.
 
 Why it hurts
-    The application waits until a timeout of its own: Linux repeats data for 15 minutes before it gives up. Users see "read timed
-    out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. Afterwards a new connection often works.
+    The application waits for a timeout of its own: Linux repeats data for 15 minutes before it gives up. Users see "read
+    timed out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. A new connection often works.
 
 How it is proved
-    Data of more than one byte, or a FIN whose sender still had to receive the rest of a message, was sent four times over a second
-    or more, or three times before the sender gave up (RST, FIN, or the same request on a new connection). No ACK and no SACK covers
-    its first byte, although the receiver had acknowledged the handshake or earlier data in this capture, and its window
-    was not closed. At the receiver's side of the fault the data comes again three times over 0.8 s although its ACK had passed,
-    and nothing new follows: its acknowledgements do not arrive. That is less sure.
+    Data of more than one byte, or a FIN whose sender still had to receive the rest of a message, was sent four times over
+    a second or more, or three times before the sender gave up (RST, FIN, or the same request on a new connection). No ACK
+    covers its first byte, although the receiver had acknowledged the handshake or earlier data in this capture, and its
+    window was not closed. On the receiver's side of the fault the same data comes again three times over 0.8 s although
+    its ACK had passed, and nothing new follows: the acknowledgements do not arrive. That has medium confidence.
+    While it lasts, live reports it three seconds after the fourth copy.
 
 What it is not
     A server that takes its time: its kernel has acknowledged the request. Data that is acknowledged after all:
-    retransmission-stall. A closed window: zero-window-stall. A request that an RST without ACK flag answers: keep-alive-race.
-    Keep-alive probes. A capture with one direction. A capture that ends before a copy could be acknowledged.
+    retransmission-stall. A closed window: zero-window-stall. A request that is answered by an RST without ACK flag:
+    keep-alive-race. Keep-alive probes, and copies after the receiver's RST. A capture with one direction, or one that ends
+    before the last copy could be acknowledged.
 
 What to do
-    See the kind. Where full segments are lost, clamp the MSS or let ICMP through; where a rest came before, close idle connections
-    earlier or send keep-alive probes; else capture on the path to see where the packets end.
+    See the kind. If full segments are lost, clamp the MSS or let ICMP through. If the connection had been idle, close idle
+    connections earlier or send keep-alive probes. Else capture on the path to see where the packets end.
 
 References
     RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
@@ -40,11 +42,10 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules import icmp
+from wiredoctor.rules.neighbors import compared
 from wiredoctor.rules.proof import evidence
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import CLIENT, SERVER
-
-_KINDS = ("too-large", "large-only", "unreachable", "after-idle", "mid-message", "gone")
 
 _SENT = "{sent_again} {seen}"
 _FIND = (
@@ -57,8 +58,8 @@ _LIMIT = (
 )
 _SIZES = (
     "Clamp the MSS where the narrow link begins: iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS "
-    "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they tell the sender the "
-    "size. Without them net.ipv4.tcp_mtu_probing=1 on the sender finds it. Else lower the MTU of the sender's "
+    "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they tell the "
+    "sender the size. Without them net.ipv4.tcp_mtu_probing=1 on the sender finds it. Else lower the MTU of the sender's "
     "interface or route (ip route change ... mtu N) to what a VPN or tunnel leaves."
 )
 
@@ -76,15 +77,18 @@ RULE = Rule(
     message={
         "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not reach "
         "it, or it ignores it.",
-        "large-only": _SENT + " Every segment that was not acknowledged has {smallest:,} bytes or more, {largest}; the {receiver} was "
+        "large-only": _SENT
+        + " Every segment that was not acknowledged has {smallest:,} bytes or more, {largest}; the {receiver} was "
         "alive meanwhile ({alive}). A link on the way carries no packets of that size, and the ICMP message that should say so "
         "does not arrive: a path MTU black hole.{others}",
         "unreachable": _SENT + " {router} reported {report}. {context}",
-        "after-idle": _SENT + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
+        "after-idle": _SENT
+        + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
         "for each connection and drops it after some time without packets; it says nothing then and discards what comes later."
         "{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after "
         "240 s; RFC 5382 asks NATs for 2 h 4 min at least.",
-        "mid-message": _SENT + " {context} Then neither data nor acknowledgements came through: the path broke, or the {receiver} is "
+        "mid-message": _SENT
+        + " {context} Then neither data nor acknowledgements came through: the path broke, or the {receiver} is "
         "gone. It was not slow: its kernel acknowledges what arrives, whatever its application does.{others}",
         "gone": _SENT + " {context} The path broke, or the {receiver} is gone; it was not slow: its kernel acknowledges what "
         "arrives, whatever its application does.{others}",
@@ -92,19 +96,18 @@ RULE = Rule(
     remedy={
         "too-large": _SIZES,
         "large-only": _SIZES,
-        "unreachable": "Ask whoever runs that router or firewall why it does not deliver: a route or a host that is down, or a rule "
-        "that was changed while the connection was open. " + _LIMIT,
-        "after-idle": "Close idle connections sooner than the path forgets them (the idle timeout of the client's pool below {idle}), "
-        "or keep them known: TCP keep-alive probes more often than that (SO_KEEPALIVE with TCP_KEEPIDLE; the system's default of two "
-        "hours is too long), or pings of the protocol. Else raise the idle timeout of the NAT, firewall or balancer. " + _LIMIT,
+        "unreachable": "Ask whoever runs that router or firewall why it does not deliver: a route or a host that is down, or a "
+        "rule that was changed while the connection was open. " + _LIMIT,
+        "after-idle": "Close idle connections sooner than the path forgets them (the idle timeout of the client's pool below "
+        "{idle}), or keep them known: TCP keep-alive probes more often than that (SO_KEEPALIVE with TCP_KEEPIDLE; the system's "
+        "default of two hours is too long), or pings of the protocol. Else raise the idle timeout of the NAT, firewall or "
+        "balancer. " + _LIMIT,
         "mid-message": _FIND + _LIMIT,
         "gone": _FIND + _LIMIT,
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
-        Reference(
-            "RFC 9293 section 3.8.3, TCP connection failures", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.3"
-        ),
+        Reference("RFC 9293 section 3.8.3, TCP connection failures", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.3"),
         Reference("RFC 6298, Computing TCP's Retransmission Timer", "https://www.rfc-editor.org/rfc/rfc6298.html"),
         Reference("RFC 2923 section 2.1, black hole detection", "https://www.rfc-editor.org/rfc/rfc2923.html#section-2.1"),
         Reference("RFC 4821, Packetization Layer Path MTU Discovery", "https://www.rfc-editor.org/rfc/rfc4821.html"),
@@ -127,10 +130,10 @@ SPAN = Threshold("1 s", "four copies within less may all meet one outage of a bu
 GAVE_UP = Threshold("3 copies", "enough where the sender itself gave up then")
 AGAIN_SPAN = Threshold("800 ms", "copies of data that was acknowledged: three come within 1.4 s of the first on Linux")
 REST = Threshold("5 s", "no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest seen were some seconds")
-ALIVE = Threshold("10 ms", "besides the round trip to the receiver: what comes sooner may have been sent before the first copy came")
+ALIVE = Threshold("10 ms", "besides the round trip to the receiver: what comes sooner may have left before the first copy came")
 RECENT = Threshold("1 s", "or four round trips: so long before the first copy the receiver was certainly there")
-PATH_MTU = Threshold("536 bytes", "segments that every IPv4 path carries (RFC 9293 section 3.7.1): what is shorter is not too large")
-ANSWERABLE = Threshold("500 ms", "or two round trips: an ACK of the last copy may still come; so long before the end it does not count")
+PATH_MTU = Threshold("536 bytes", "segments that every IPv4 path carries (RFC 9293 section 3.7.1)")
+ANSWERABLE = Threshold("500 ms", "or two round trips: for so long an ACK of the last copy may still come")
 
 
 def cutoffs() -> dict[str, int]:
@@ -161,10 +164,13 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     key = ["connection", "sender_direction", "first_frame"]
     last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
     raw = last.select([name for name in rows.columns if name not in _COMPUTED])
-    told = _told(_compared(raw, connections, exchanges))
+    marked = compared(raw.with_row_index("number"), connections, exchanges)
+    both = marked.filter(_large_only() & ~pl.col("fin"))
+    several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
+    told = _told(marked.with_columns(several.alias("same_elsewhere")))
     sure = told.filter(_enough(repeated=pl.col("repeated")))
     first = sure.sort("acknowledged_before", "start", maintain_order=True).unique("connection", keep="first", maintain_order=True)
-    return first.select(rows.columns).cast(dict(rows.schema))
+    return first.select(rows.columns).cast(rows.schema)
 
 
 _FACTS = (
@@ -192,8 +198,8 @@ def _in_vain() -> pl.Expr:
 
 
 def _taken_by_others() -> pl.Expr:
-    """A request that the receiver's RST says to be unknown, or that met a close of the receiver: keep-alive-race. Whoever has reset
-    a connection acknowledges nothing any more."""
+    """A request that the receiver's RST says to be unknown, or that met a close of the receiver: keep-alive-race. A receiver that
+    has reset the connection acknowledges nothing any more."""
     c = pl.col
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
@@ -259,80 +265,17 @@ def _confidence() -> pl.Expr:
     return pl.when(sure & ~c("acknowledged_before")).then(pl.lit("high")).otherwise(pl.lit("medium"))
 
 
-# other connections of the two hosts
-
-
-def _compared(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Adds what other connections of the two hosts show."""
-    c = pl.col
-    server_host = c("server").str.replace(r":\d+$", "").alias("server_host")
-    ends = connections.select(
-        "connection", "client_host", "server", server_host, "client_direction", "start", "server_bytes", "first_answer_frame",
-        "syn_frame",
-    )  # fmt: skip
-    mine = ends.join(rows.lazy().select("connection"), on="connection", how="semi").unique("connection", keep="last")
-    hosts = ["client_host", "server_host"]
-    theirs = ends.join(mine.select(hosts).unique(), on=hosts, how="semi").unique("connection", keep="last").collect()
-    own = theirs.select("connection", *hosts, "server", "client_direction")
-    rows = rows.join(own, on="connection", how="left", maintain_order="left")
-    talks = (
-        exchanges.join(theirs.lazy().select("connection"), on="connection", how="semi")
-        .select("connection", "exchange", "request_method", "request_target", "request_frame", "request_start", "response_frame",
-                "previous_end", "rtt_client")
-        .collect()
-        .join(theirs, on="connection", how="left")
-    )  # fmt: skip
-    number = rows.with_row_index("number")
-    is_client = c("sender_direction") == c("client_direction")
-    asked = number.select("number", *hosts, "server", is_client.alias("is_client"), "connection", "first_time", "second_frame",
-                          "last_frame", "exchange")  # fmt: skip
-    others = asked.join(theirs, on=hosts, suffix="_other").filter(c("connection") != c("connection_other"))
-    answers = others.filter(
-        pl.when("is_client").then("first_answer_frame").otherwise("syn_frame").is_between("second_frame", "last_frame")
-    )
-    said = asked.join(talks, on=hosts, suffix="_other").filter(c("connection") != c("connection_other"))
-    heard = said.filter(
-        pl.when("is_client").then("response_frame").otherwise("request_frame").is_between("second_frame", "last_frame")
-    )
-    later = others.filter(
-        c("server") == c("server_other"), c("start") > c("first_time"),
-        (c("server_bytes") > 0) | c("first_answer_frame").is_not_null(),
-    )  # fmt: skip
-    what = talks.select("connection", "exchange", "request_method", "request_target")
-    again = (
-        said.filter(c("server") == c("server_other"), c("start") > c("first_time"))
-        .join(what, on=["connection", "exchange"], suffix="_own")
-        .filter(c("request_method") == c("request_method_own"), c("request_target") == c("request_target_own"))
-    )
-    rested = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null()).group_by("number").agg(
-        (c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)).max().alias("survived_rest")
-    )  # fmt: skip
-    own_rests = (
-        asked.join(talks.filter(c("response_frame").is_not_null()), on="connection", suffix="_other")
-        .group_by("number")
-        .agg((c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)).max().alias("survived_rest"))
-    )
-    rests = pl.concat([rested, own_rests]).group_by("number").agg(c("survived_rest").max())
-
-    def among(found: pl.DataFrame) -> pl.Expr:
-        return c("number").is_in(found["number"].unique().implode())
-
-    marked = number.with_columns(
-        among(answers).alias("a"), among(heard).alias("b"), among(later).alias("answered_later"), among(again).alias("repeated")
-    ).with_columns((c("a") | c("b")).alias("alive_elsewhere"), pl.lit(value=False).alias("same_elsewhere"))
-    marked = marked.join(rests, on="number", how="left", maintain_order="left")
-    alike = marked.filter(_large_only()).select("number", *hosts)
-    seconds = alike.join(alike, on=hosts, suffix="_other").filter(c("number") != c("number_other"))
-    return marked.with_columns(among(seconds).alias("same_elsewhere")).drop("number", "a", "b", *hosts, "server")
-
-
 # words
 
 
 def _told(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds the columns of candidates and of texts."""
     c = pl.col
-    role = pl.when(c("client_direction").is_null()).then("role").otherwise((c("sender_direction") != c("client_direction")).cast(pl.Int8))
+    role = (
+        pl.when(c("client_direction").is_null())
+        .then("role")
+        .otherwise((c("sender_direction") != c("client_direction")).cast(pl.Int8))
+    )
     names = {CLIENT: "client", SERVER: "server"}
     named = rows.with_columns(
         role.replace_strict(names, default="sender", return_dtype=pl.String).alias("sender"),
@@ -373,40 +316,49 @@ def _what() -> pl.Expr:
 
 
 def _texts() -> list[pl.Expr]:
+    """What the message says."""
     c = pl.col
+    nothing = pl.lit("")
     span = duration(c("last_time") - c("first_time"))
     sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
-    reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
     covered = pl.format(
         "{}, although an ACK of the {} that covers it had passed here: its acknowledgements do not reach the {}.",
-        sent, "receiver", "sender",
-    )  # fmt: skip
+        *(sent, "receiver", "sender"),
+    )
+    reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
+    ended = pl.format("The {} ended the connection with an RST after the last copy.", "receiver")
+    survived = pl.format(
+        " The longest idle time that a connection of the two survived in this capture is {}.", duration(c("survived_rest"))
+    )
+    longest = pl.format("and the longest that was acknowledged has {}", "largest_acknowledged")
     return [
-        pl.when("acknowledged_before").then(covered).otherwise(pl.format("{}, and nothing acknowledged it.", sent)).alias("sent_again"),
-        pl.when(reset)
-        .then(pl.format("The {} ended the connection with an RST after the last copy.", "receiver"))
-        .otherwise(pl.lit(""))
-        .alias("seen"),
-        pl.when(c("largest_acknowledged") > 0)
-        .then(pl.format("and the longest that was acknowledged has {}", "largest_acknowledged"))
-        .otherwise(pl.lit("and none was ever acknowledged"))
-        .alias("largest"),
-        pl.when(c("sack_frame").is_not_null())
-        .then(pl.lit("it reported smaller later data by SACK"))
-        .when(_alive())
-        .then(pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time"))))
-        .otherwise(pl.lit("another connection of the two hosts was answered"))
-        .alias("alive"),
+        pl.when("acknowledged_before")
+        .then(covered)
+        .otherwise(pl.format("{}, and nothing acknowledged it.", sent))
+        .alias("sent_again"),
+        pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
+        pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("and none was ever acknowledged")).alias("largest"),
+        _life().alias("alive"),
         _others().alias("others"),
-        pl.when(c("survived_rest") > 0)
-        .then(pl.format(" The longest rest that a connection of the two survived in this capture is {}.", duration(c("survived_rest"))))
-        .otherwise(pl.lit(""))
-        .alias("survived"),
+        pl.when(c("survived_rest") > 0).then(survived).otherwise(nothing).alias("survived"),
         _context().alias("context"),
         _report().alias("report"),
         c("icmp_mtu").alias("mtu"),
         c("icmp_router").alias("router"),
-    ]  # fmt: skip
+    ]
+
+
+def _life() -> pl.Expr:
+    """What shows that the receiver was there."""
+    c = pl.col
+    packet = pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time")))
+    return (
+        pl.when(c("sack_frame").is_not_null())
+        .then(pl.lit("it reported smaller later data by SACK"))
+        .when(_alive())
+        .then(packet)
+        .otherwise(pl.lit("another connection of the two hosts was answered"))
+    )
 
 
 def _others() -> pl.Expr:
@@ -426,7 +378,9 @@ def _context() -> pl.Expr:
     heard = pl.coalesce("peer_time", "heard_time")
     since = pl.format("The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
-    silent = pl.format("It had waited for the rest of the {} for {} without a byte when it closed. ", message, duration(c("rest")))
+    silent = pl.format(
+        "It had waited for the rest of the {} for {} without a byte when it closed. ", message, duration(c("rest"))
+    )
     closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
     return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
 
@@ -441,13 +395,14 @@ def _report() -> pl.Expr:
 def _proof() -> list[pl.Expr]:
     """Packets of the proof that not every candidate has."""
     c = pl.col
+    large = c("kind") == "large-only"
     return [
         pl.when(c("heard_frame") < c("first_frame")).then("heard_frame").alias("before_frame"),
-        pl.when(c("kind") == "large-only").then("sack_frame").alias("smaller_frame"),
-        pl.when(_alive() & (c("kind") == "large-only") & (c("peer_frame") > c("first_frame"))).then("peer_frame").alias("alive_frame"),
+        pl.when(large).then("sack_frame").alias("smaller_frame"),
+        pl.when(_alive() & large & (c("peer_frame") > c("first_frame"))).then("peer_frame").alias("alive_frame"),
         pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
         pl.when(c("peer_close_frame") > c("last_frame")).then("peer_close_frame").alias("ended_frame"),
-    ]  # fmt: skip
+    ]
 
 
 def _evidence() -> pl.Expr:
