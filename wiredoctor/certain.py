@@ -20,7 +20,8 @@ from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.undecided import ANSWERED
 from wiredoctor.findings import Finding
 from wiredoctor.rules import RuleModule
-from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES
+from wiredoctor.rules.narrow import Rows
+from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, finished_exchanges
 from wiredoctor.waiting import Found
 
 _KEY = ("rule", "connection", "frame")
@@ -122,6 +123,7 @@ class Certain:
             told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
+        candidates = self._concluded(candidates)
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
             pl.concat([self._exchanges, undecided.answered(some)]).lazy(),
@@ -131,6 +133,15 @@ class Certain:
         self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")], rechunk=True)
         self._forget(of)
         return findings
+
+    def _concluded(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
+        """Candidates after their rules have looked at all connections, as they are now."""
+        if not any(self.modules[name].conclude for name in candidates):
+            return candidates
+        a = self.analysis
+        now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
+        connections = pl.concat([a.connections.scan(), now.lazy()])
+        return rules.concluded(self.modules, candidates, connections, finished_exchanges(a.exchanges.scan()))
 
     @staticmethod
     def _ids(candidates: Mapping[str, pl.DataFrame]) -> pl.Series:
@@ -160,7 +171,8 @@ class Certain:
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
         packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet]
-        since = pl.when(c("rule").is_in(packets)).then("unknown").otherwise("since")
+        told = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
+        since = pl.when(c("rule").is_in(told)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)
         core = pl.concat([
             rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))

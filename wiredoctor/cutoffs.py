@@ -36,6 +36,8 @@ class Cutoffs:
     """`recoveries`: time without progress before the retransmission that ended it."""
     min_retransmission_delay: int = UNREACHABLE
     """`recoveries`: time without progress from which on retransmissions are counted."""
+    min_copies: int = UNREACHABLE
+    """`unacknowledged`: how often the data was sent."""
     min_closed_window: int = UNREACHABLE
     """`closures`: how long the window was closed."""
     min_run: int = UNREACHABLE

@@ -124,7 +124,7 @@ def _settle(
     while True:
         failed = rules.failures(modules)
         totals.clear()
-        whole = rules.joined(modules, candidates)
+        whole = rules.concluded(modules, rules.joined(modules, candidates), scans["connections"], scans["exchanges"])
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),

@@ -734,6 +734,77 @@ ICMP_ERRORS = Table(
     subject="connections",
 )
 
+UNACKNOWLEDGED = Table(
+    "unacknowledged",
+    "data, or a FIN, that its sender sent three times or more: the lowest that was not acknowledged, or data that was "
+    "acknowledged and came again all the same. Written once it is acknowledged after all, or when the connection or the "
+    "capture ends",
+    (
+        *_WHERE,
+        _ROLE,
+        _n("exchange", I32, "", "index of the exchange that the data belongs to; of a FIN, of the one that was not over"),
+        _HTTP,
+        _HANDSHAKE,
+        _n("rtt_own", I64, "ns", "round trip from the capture point to the sender"),
+        _n("rtt_peer", I64, "ns", "round trip from the capture point to the receiver"),
+        _c("length", I32, "bytes", "payload of the segment that brought it first; 0 for a FIN"),
+        _c("fin", BOOL, "", "it is a FIN without data"),
+        _c("acknowledged_before", BOOL, "", "an ACK that covers it had passed before it came again"),
+        _c("copies", I32, "", "how often it was sent, the first time included"),
+        _c("first_frame", I64, "", "the first copy"),
+        _c("first_time", I64, "ns", "its time"),
+        _c("second_frame", I64, "", "the second copy"),
+        _c("second_time", I64, "ns", "its time"),
+        _c("last_frame", I64, "", "the last copy"),
+        _c("last_time", I64, "ns", "its time"),
+        _n("acknowledged_frame", I64, "", "the ACK that covers it after all; none without, and if one had passed before"),
+        _c("smallest_unacknowledged", I32, "bytes", "shortest segment of its direction that no ACK or SACK covers"),
+        _c("largest_acknowledged", I32, "bytes", "longest segment of its direction that was acknowledged before; 0 without any"),
+        _n("sack_frame", I64, "", "a packet of the receiver since the first copy that reports later data by SACK"),
+        _n("sack_time", I64, "ns", "its time"),
+        _n("heard_frame", I64, "", "the newest packet of the receiver before the second copy that is known"),
+        _n("heard_time", I64, "ns", "its time"),
+        _n("peer_frame", I64, "", "the newest packet of the receiver since the first copy; none without any"),
+        _n("peer_time", I64, "ns", "its time"),
+        _c("peer_unseen", BOOL, "", "since then the sender acknowledged bytes of the receiver that were not captured"),
+        _c("window_closed", BOOL, "", "the last window that the receiver announced is 0"),
+        _c("rest", I64, "ns", "time without payload before the first copy, or before the message that the data answers"),
+        _c(
+            "message_continued",
+            BOOL,
+            "",
+            "an earlier part of its message was acknowledged, or the receiver was sending one; also true for a FIN whose sender "
+            "still had to receive the rest of a message",
+        ),
+        _c("message_owed", BOOL, "", "it is a FIN whose sender still had to receive the rest of a message"),
+        _c("own_time", I64, "ns", "time of the sender's last packet, as far as it is known: at least that of the last copy"),
+        _n("own_close_frame", I64, "", "first FIN of the sender (its first RST if it sent no FIN)"),
+        _n("own_close_time", I64, "ns", "its time"),
+        _c("own_close_rst", BOOL, "", "that is an RST"),
+        _n("peer_close_frame", I64, "", "first FIN of the receiver (its first RST if it sent no FIN)"),
+        _n("peer_close_time", I64, "ns", "its time"),
+        _c("peer_close_rst", BOOL, "", "that is an RST"),
+        _c(
+            "peer_rst_unknown",
+            BOOL,
+            "",
+            "the receiver answered with an RST that belongs to no connection: without ACK flag, with the sequence number that "
+            "the copies acknowledge",
+        ),
+        _n("icmp_frame", I64, "", "an ICMP or ICMPv6 error that quotes it, or later data of its sender"),
+        _n("icmp_time", I64, "ns", "its time"),
+        _c("icmp_router", TEXT, "", "address of its sender"),
+        _c("icmp_type", I32, "", "type of the error"),
+        _c("icmp_code", I32, "", "its code"),
+        _n("icmp_mtu", I64, "bytes", "MTU that it names"),
+        _c("frame", I64, "", "the packet that ends it: the ACK, else the last copy"),
+        _c("time", I64, "ns", "capture time as of which the row holds"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
+
 BURSTS = Table(
     "bursts",
     "a run of data segments of one message with gaps below max(10 ms, 2 x rtt); only body bytes count",
@@ -1213,7 +1284,7 @@ TABLES = {
     )
 }
 
-EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS)}
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
 RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES}

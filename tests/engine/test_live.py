@@ -112,6 +112,23 @@ def test_time_that_passes_decides_what_waits_for_it(tmp_path: Path) -> None:
         assert analysis.deadline is None
 
 
+def test_data_that_nothing_acknowledges_is_told_though_no_packet_comes(tmp_path: Path) -> None:
+    """Three seconds after its fourth copy."""
+    request = '"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
+    copies = "".join(f"{time} > P. 1:28 {request}\n" for time in (0.011, 0.221, 0.641, 1.481))
+    text = f"0.000 > S win 64240 mss 1460\n0.010 < S. win 64240 mss 1460\n0.010 > .\n{copies}"
+    (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
+    with growing(tmp_path / "trace.pcapng", [0]) as (capture, analysis):
+        capture.extend(stops[-1].end)
+        assert "unanswered" not in analysis.step(100)
+        deadline = analysis.deadline
+        assert deadline == 4_481_000_000
+        assert "unanswered" not in analysis.pass_time(deadline - 1)
+        assert "unanswered" in analysis.pass_time(deadline)
+        assert analysis.deadline is None
+
+
 def test_a_block_that_is_not_complete_is_damage(tmp_path: Path) -> None:
     """What is written ends with a block: one that is longer was overwritten by somebody."""
     stops = pcapng(CAPTURES / "server-head-body-split.pcap", tmp_path / "trace.pcapng")

@@ -28,6 +28,7 @@ COLUMNS = {
     "recoveries": ("frame", "stall_frame", "first_retransmission_frame", "retransmitted_frame", "retransmission_count"),
     "closures": ("frame", "closed_frame", "closed_window", "window_probes", "opened_frame"),
     "runs": ("frame", "small_run", "small_run_frame", "message", "previous_data_message"),
+    "unacknowledged": ("frame", "copies", "first_frame", "second_frame", "last_frame", "acknowledged_frame"),
 }
 
 
@@ -119,6 +120,27 @@ def test_runs(tmp_path: Path) -> None:
     assert rows("runs", crumbs(6), tmp_path) == []
 
 
+REQUEST = '>  P.   1:28 "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
+AGAIN = OPEN + f"  0.221  {REQUEST}  0.641  {REQUEST}"
+AFTER_ACK = OPEN + "  0.022  <  .    ack 28\n" + f"  0.221  {REQUEST}  0.641  {REQUEST}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(AGAIN, [(6, 3, 4, 5, 6, None)], id="three copies, and the capture ends"),
+        pytest.param(AGAIN.rpartition("  0.641")[0], [], id="two copies"),
+        pytest.param(AGAIN + "  0.652  <  .    ack 28\n", [(7, 3, 4, 5, 6, 7)], id="acknowledged after all"),
+        pytest.param(AGAIN + "  0.652  <  R.   1:1 ack 28\n", [(6, 3, 4, 5, 6, None)], id="an RST acknowledges nothing"),
+        pytest.param(AFTER_ACK, [(7, 3, 4, 6, 7, None)], id="acknowledged before it came again"),
+        pytest.param(AFTER_ACK + '  0.700  >  P.   "x"\n', [], id="and then something new"),
+        pytest.param(AFTER_ACK + '  0.700  <  P.   "y"\n  0.700  >  .\n', [], id="and then an ACK of something new"),
+    ],
+)
+def test_unacknowledged(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    assert rows("unacknowledged", text, tmp_path) == expected
+
+
 def test_nothing_else_has_a_row(tmp_path: Path) -> None:
     """A plain exchange."""
     text = OPEN + '  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello"\n  0.022  >  .\n'
@@ -151,4 +173,4 @@ def test_recordings_have_rows_of_every_kind() -> None:
             if name in EVENT_TABLES and found.height:
                 seen |= {(name, sort) for sort in (found["sort"].unique() if name == "releases" else [""])}
     sorts = {("releases", sort) for sort in ("waited", "prompt", "probe", "answers_probe")}
-    assert seen == sorts | {("recoveries", ""), ("closures", ""), ("runs", "")}
+    assert seen == sorts | {("recoveries", ""), ("closures", ""), ("runs", ""), ("unacknowledged", "")}

@@ -84,8 +84,16 @@ def held(wait: float, events: int = 3, bursts: int = 3) -> str:
     return f"  0.011 {GET}  0.022 {head}  0.022 >  .\n{burst * bursts}  +0.001 <  F.\n  +0.000 >  F.\n"
 
 
+def repeated(*times: float, gives_up: bool = False) -> str:
+    """A request that is sent at these times and never acknowledged; the capture goes on for 10 s, or the client resets."""
+    get = '>  P.   1:28 "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
+    after = f"  {times[-1] + 1} >  R.   28:28\n" if gives_up else "  connection 2, start 20\n  0.000 >  S    win 64240\n"
+    return "".join(f"  {time} {get}" for time in times) + after
+
+
 NAGLE, WHOLE, RETRANSMISSION, WINDOW = "nagle-delayed-ack", "delayed-ack-stall", "retransmission-stall", "zero-window-stall"
 TINY, UNCHUNKED, BUFFERED = "tinygrams", "unchunked-streaming", "buffered-stream"
+UNANSWERED = "unanswered"
 COUNTER_EVIDENCE = split(0.002, 0.060, 3) + split(0.041)
 
 CASES: list[tuple[str, str, float, str, int, int]] = [
@@ -124,6 +132,9 @@ CASES: list[tuple[str, str, float, str, int, int]] = [
     (BUFFERED, "MIN_WAIT", 0.1, held(0.060), 0, 1),
     (BUFFERED, "MIN_EVENTS", 10, held(0.600), 1, 0),
     (BUFFERED, "MIN_EVENTS", 0.1, held(0.600, events=1), 0, 1),
+    (UNANSWERED, "COPIES", 0.1, repeated(1, 3), 0, 1),
+    (UNANSWERED, "GAVE_UP", 10, repeated(1, 1.2, 1.6, gives_up=True), 1, 0),
+    (UNANSWERED, "GAVE_UP", 0.1, repeated(1, 1.2, gives_up=True), 0, 1),
 ]
 """Rule, threshold, a tenth or ten times of it, ladder, findings before and after."""
 

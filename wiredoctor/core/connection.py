@@ -54,6 +54,13 @@ class Previous:
         """How often more of the message came at once after a segment of this length."""
         self.path_mss: i64 = 0
         """Size from which on segments are full; 0 while it is the MSS."""
+        self.pause_start: i64 = NEVER
+        """When the data before the newest pause of a second or more was sent; NEVER if there was none."""
+        self.pause_end: i64 = NEVER
+        self.pause_frame: i64 = NEVER
+        """The segment that ended that pause."""
+        self.longest_forgotten: i64 = 0
+        """Bytes of the longest acknowledged segment whose first copy is forgotten."""
 
 
 @mypyc_attr(acyclic=True)
@@ -260,15 +267,82 @@ class ClosedWindow:
 
 
 @mypyc_attr(acyclic=True)
+class DataError:
+    """An ICMP error that quotes data of a side: its place in the stream, and as core.icmp.Message."""
+
+    def __init__(self, frame: i64, time: i64, offset: i64) -> None:
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.offset: i64 = offset
+        self.type: i64 = 0
+        self.code: i64 = 0
+        self.mtu: i64 = NEVER
+        self.address_bytes: i64 = 0
+        self.high: i64 = 0
+        self.low: i64 = 0
+
+
+@mypyc_attr(acyclic=True)
+class Repetition:
+    """The lowest data of a side that is not acknowledged, or a FIN, which it sends again and again; or data that was
+    acknowledged and comes again all the same. `peer_*`: packets of the peer since the first copy."""
+
+    def __init__(self, start: i64, was_acknowledged: bool) -> None:
+        self.start: i64 = start
+        """Offset of its first byte, or of the FIN."""
+        self.was_acknowledged: bool = was_acknowledged
+        """An ACK that covers it had passed before it came again."""
+        self.is_fin: bool = False
+        """A FIN without data."""
+        self.copies: i64 = 1
+        """With the first."""
+        self.length: i64 = 0
+        self.mss: i64 = 0
+        self.first_frame: i64 = NEVER
+        self.first_time: i64 = NEVER
+        self.second_frame: i64 = NEVER
+        self.second_time: i64 = NEVER
+        self.last_frame: i64 = NEVER
+        self.last_time: i64 = NEVER
+        self.heard_frame: i64 = NEVER
+        """The newest packet of the peer before the second copy."""
+        self.heard_time: i64 = NEVER
+        self.peer_frame: i64 = NEVER
+        """Its newest packet."""
+        self.peer_time: i64 = NEVER
+        self.rest: i64 = 0
+        """Time without payload before the first copy, or before the message that it answers."""
+        self.unseen_bytes: i64 = 0
+        """Bytes of the peer that the capture lacked at the second copy."""
+        self.own_acknowledged: i64 = NEVER
+        """What the side itself had acknowledged then."""
+        self.exchange: i64 = -1
+        self.is_http: bool = False
+        self.is_continued: bool = False
+        """An earlier part of its message was acknowledged, or the peer was sending one."""
+        self.is_owed: bool = False
+        """A FIN: the peer still had to send the rest of a message."""
+
+
+@mypyc_attr(acyclic=True)
 class Waits:
-    """What few sides need: evidence about Nagle, a run of small segments, a stall, and windows that this side closed."""
+    """What few sides need: evidence about Nagle, a run of small segments, a stall, data that is sent again and again, and windows
+    that this side closed."""
 
     def __init__(self) -> None:
         self.nagle: Nagle | None = None
         self.run: Run | None = None
         self.stall: Stall | None = None
+        self.repetition: Repetition | None = None
+        self.error: DataError | None = None
         self.duplicate_acks: i64 = 0
         """Duplicate ACKs of this side since its ACK last advanced."""
+        self.sack_frame: i64 = NEVER
+        """The newest packet of this side that reported by SACK what it holds after a gap."""
+        self.sack_time: i64 = NEVER
+        self.sack_start: i64 = NEVER
+        """The first block of it: the newest data that it reports."""
+        self.sack_end: i64 = NEVER
         self.zero_window: ClosedWindow | None = None
         """A window of 0 that this side announced."""
         self.short_window: ClosedWindow | None = None

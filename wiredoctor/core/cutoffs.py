@@ -36,6 +36,8 @@ class Cutoffs:
         """Time without progress before the retransmission that ended it."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND
         """Time without progress from which on retransmissions are counted."""
+        self.min_copies: i64 = UNREACHABLE
+        """Copies of data that is not acknowledged."""
         self.min_closed_window: i64 = 20 * MILLISECOND
         """How long a window was closed."""
         self.min_run: i64 = UNREACHABLE

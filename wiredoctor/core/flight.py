@@ -5,7 +5,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Flight, Sent, Side
+from wiredoctor.core.connection import Flight, Previous, Sent, Side
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import SYN, Segment
 
@@ -64,6 +64,8 @@ def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
         late = flight.late
         if late is not None:
             flight.late = late = [sent for sent in late if sent.frame > oldest] or None
+        if count and side.previous is not None:
+            note_longest(side.previous, segments, min(count, flight.unacknowledged))
         if late is None and count == len(segments):
             side.flight = None
             continue
@@ -72,3 +74,12 @@ def forget_old(flights: list[Flight], frame: i64) -> list[Flight]:
             del segments[:count]
             flight.unacknowledged = max(flight.unacknowledged - count, 0)
     return left
+
+
+def note_longest(data: Previous, segments: list[Sent], count: i64) -> None:
+    """Keep the length of the longest of the first `count` segments, which are acknowledged and about to be forgotten."""
+    at: i64 = 0
+    while at < count:
+        if segments[at].length > data.longest_forgotten:
+            data.longest_forgotten = segments[at].length
+        at += 1

@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import NO_BASE, Connection, Side, SynError
+from wiredoctor.core.connection import NO_BASE, Connection, DataError, Side, SynError, Waits
 from wiredoctor.core.numbers import wrapped
 from wiredoctor.core.octets import read_i64_be
 from wiredoctor.core.packet import Packet
@@ -88,6 +88,9 @@ class IcmpErrors:
             offset = i64(0) if syn else offset_of(own, packet)
             if syn:
                 note_syn(connection, direction, packet, message)
+            elif offset != NEVER:
+                peer = connection.second if direction == 0 else connection.first
+                note_error(own, peer.acknowledged, offset, packet, message)
         cells = pack_cells(
             [
                 *(packet.frame, packet.time, message.address_bytes, message.high, message.low),
@@ -129,6 +132,21 @@ def note_syn(connection: Connection, direction: i64, packet: Packet, message: Me
     if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
         return
     handshake.error = SynError(packet.frame, packet.time, message.type, message.code, message.high, message.low)
+
+
+def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, message: Message) -> None:
+    """Keep the first error about data of a side that is not acknowledged, or the first that names an MTU."""
+    if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
+        return
+    waits = own.waits
+    if waits is None:
+        own.waits = waits = Waits()
+    before = waits.error
+    if before is not None and before.offset >= acknowledged and (before.mtu != NEVER or message.mtu == NEVER):
+        return
+    error = waits.error = DataError(packet.frame, packet.time, offset)
+    error.type, error.code, error.mtu = message.type, message.code, message.mtu
+    error.address_bytes, error.high, error.low = message.address_bytes, message.high, message.low
 
 
 def offset_of(own: Side, packet: Packet) -> i64:

@@ -15,10 +15,12 @@ from wiredoctor.core.connection import Connection, Side, Stall, Waits
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
+from wiredoctor.core.unsigned import u32
 
 DOUBLED: Final = MILLISECOND
 """A mirror port records a packet again within this."""
 SIGNATURE: Final = (1 << 56) - 1
+WORD: Final = 0xFFFFFFFF
 
 
 def take_recovery(waits: Waits) -> Stall | None:
@@ -80,6 +82,28 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     if waits is None:
         own.waits = waits = Waits()
     waits.duplicate_acks += 1
+    if packet.sack and not packet.dsack:
+        note_sack(waits, packet, segment)
+
+
+def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
+    """Keep the first SACK block: the newest data that its sender holds after a gap (RFC 2018 section 4)."""
+    at = find_sack(packet)
+    if at < 0:
+        return
+    waits.sack_frame, waits.sack_time = packet.frame, packet.time
+    waits.sack_start = segment.ack + (u32(packet.block, at) - packet.acknowledgment & WORD)
+    waits.sack_end = segment.ack + (u32(packet.block, at + 4) - packet.acknowledgment & WORD)
+
+
+def find_sack(packet: Packet) -> i64:
+    """Return where the first SACK block begins in the packet; -1 if it is not captured."""
+    block, at, end = packet.block, packet.tcp + 20, min(packet.payload, packet.end)
+    while at + 10 <= end and block[at] != 0:
+        if block[at] == 5:
+            return at + 2
+        at += 1 if block[at] == 1 else max(i64(block[at + 1]), 2)
+    return -1
 
 
 def note_progress(connection: Connection, packet: Packet, segment: Segment) -> None:

@@ -32,11 +32,14 @@ from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
-from wiredoctor.core.segment import FIN, NEVER, PSH, RST, SYN, Segment
+from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, PSH, RST, SYN, Segment
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.stalls import Stalls
+from wiredoctor.core.unacknowledged import Repetitions
 from wiredoctor.limits import Met
 
+SHORTEST_PAUSE: Final = 1_000 * MILLISECOND
+"""Between two segments with new data of a side; shorter ones are no rest."""
 FORGET_EVERY: Final = 1 << 16
 """Packets of the capture."""
 
@@ -50,6 +53,7 @@ class Story:
         self.segment: Segment = Segment()
         self.events: Events = Events()
         self.stalls: Stalls = Stalls(cutoffs)
+        self.repetitions: Repetitions = Repetitions(cutoffs)
         self.most_unacknowledged: i64 = limits.UNACKNOWLEDGED.value
         self.recorder: SegmentRecorder | None = None
         self.places: Places | None = None
@@ -98,6 +102,8 @@ class Story:
             origins.go_on(connection, own, peer, packet, segment)
         if packet.flags & (FIN | RST):
             closes.close(connection, own, packet, segment)
+            if packet.flags & RST and self.repetitions.is_early:
+                self.repetitions.close(connection, packet.clock)
 
     def forget(self, frame: i64) -> None:
         """Forget old first copies at the last multiple of FORGET_EVERY before a frame, whichever connections are followed."""
@@ -155,10 +161,15 @@ class Story:
         """Set the stalls that a packet ends."""
         segment, events, cutoffs = self.segment, self.events, self.cutoffs
         events.stall = None
-        if segment.acked_bytes > 0 and peer.waits is not None:
-            events.stall = recoveries.take_recovery(peer.waits)
+        if peer.waits is not None:
+            if segment.acked_bytes > 0:
+                events.stall = recoveries.take_recovery(peer.waits)
+            if peer.waits.repetition is not None:
+                self.repetitions.hear(connection, peer, peer.waits.repetition, packet, segment)
         if segment.retransmission or segment.fills_gap:
             recoveries.try_again(connection, own, peer, packet, segment, cutoffs.min_retransmission_delay)
+        if segment.retransmission or segment.overlap:
+            self.repetitions.note_copy(connection, own, peer, packet, segment)
         options: i64 = -1
         if segment.pure_ack:
             options = recoveries.sign_options(packet)
@@ -206,6 +217,8 @@ class Story:
         data = own.previous
         if data is None:
             own.previous = data = Previous()
+        if packet.time - data.time >= SHORTEST_PAUSE:
+            data.pause_start, data.pause_end, data.pause_frame = data.time, packet.time, packet.frame
         data.frame = packet.frame
         data.time = packet.time
         data.end = segment.offset + packet.length

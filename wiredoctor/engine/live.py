@@ -40,11 +40,13 @@ class LiveAnalysis(Analysis):
         self.exchanges = Window(STORED_EXCHANGES, folder, time=begun, kinds=_OF_EXCHANGES)
         self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
         self._growing = capture
+        self.core.story.repetitions.is_early = True
 
     def step(self, most: int) -> Found:
         """Analyze at most this many packets of those that have come, and return the candidates of all rules."""
         if not self.core.run(most) and self._growing.behind:
             self.records.end()
+        self.core.story.repetitions.pass_time(self.latest)
         return self._find()
 
     def pass_time(self, clock: int) -> Found:
@@ -53,12 +55,13 @@ class LiveAnalysis(Analysis):
         What counts packets, or compares their times, does not change by this.
         """
         self.core.http.pass_time(clock)
+        self.core.story.repetitions.pass_time(clock)
         return self._find()
 
     @property
     def deadline(self) -> int | None:
         """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
-        alarm = self.core.http.alarms.next
+        alarm = min(self.core.http.alarms.next, self.core.story.repetitions.due())
         return None if alarm == FOREVER else alarm
 
     def needed_from(self) -> int:

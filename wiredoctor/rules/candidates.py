@@ -99,6 +99,21 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
     return whole
 
 
+def concluded(
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame
+) -> dict[str, Rows]:
+    """Candidates of events after their rules have compared them with all connections and exchanges that are known."""
+    whole = {**found}
+    for name, rows in found.items():
+        conclude = modules[name].conclude
+        if conclude is None or not rows.height:
+            continue
+        frame = pl.concat([*rows.iter_slices(rows.height)])
+        left = guarded(modules[name], partial(conclude, frame, connections, exchanges))
+        whole[name] = frame.clear() if left is None else left
+    return whole
+
+
 def _lazy(tables: Tables, name: str) -> pl.LazyFrame:
     return (tables[name] if name in tables else RULE_TABLES[name].empty()).lazy()
 

@@ -66,7 +66,7 @@ RULE = Rule(
         Reference("RFC 5681 section 3.2, fast retransmit", "https://www.rfc-editor.org/rfc/rfc5681.html#section-3.2"),
         Reference("RFC 8985, RACK-TLP loss detection", "https://www.rfc-editor.org/rfc/rfc8985.html"),
     ),
-    explained_by=(("zero-window-stall", "time"),),
+    explained_by=(("zero-window-stall", "time"), ("unanswered", "time")),
     absence=True,
 )
 

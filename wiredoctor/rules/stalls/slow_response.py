@@ -44,7 +44,7 @@ RULE = Rule(
     references=(
         Reference("RFC 9110 section 15.2, interim responses", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.2"),
     ),
-    explained_by=(("stalls", "time"), ("buffered-stream", "exchange")),
+    explained_by=(("stalls", "time"), ("unanswered", "exchange"), ("buffered-stream", "exchange")),
     advice=(
         Advice(
             "server",

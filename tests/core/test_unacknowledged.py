@@ -1,0 +1,173 @@
+"""Data that is sent again and again: what is known of it at each copy, and when its row is written."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from tests.core.tcp_talk import Talk, open_talk
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.segment import MILLISECOND, NEVER
+from wiredoctor.core.unacknowledged import UNACKNOWLEDGED
+
+MS = MILLISECOND
+
+
+def cutoffs() -> Cutoffs:
+    found = Cutoffs()
+    found.min_copies = 3
+    return found
+
+
+def taken(talk: Talk) -> list[dict[str, int]]:
+    """The rows that are written by now."""
+    cells = [number for (number,) in struct.iter_unpack("<q", b"".join(talk.story.repetitions.rows.take()))]
+    size = len(UNACKNOWLEDGED)
+    return [dict(zip(UNACKNOWLEDGED, cells[i : i + size], strict=True)) for i in range(0, len(cells), size)]
+
+
+def at_end(talk: Talk) -> list[dict[str, int]]:
+    """The rows that are written when the connection is over."""
+    talk.story.repetitions.end(talk.connection, talk.packet.clock)
+    return taken(talk)
+
+
+def repeated(talk: Talk, *times: float, size: int = 100, first: int = 1_001) -> Talk:
+    """The client sends these bytes at these times (ms)."""
+    for time in times:
+        talk.client(time, "P.", first, 5_001, size)
+    return talk
+
+
+def test_a_row_at_the_end() -> None:
+    (row,) = at_end(repeated(open_talk(cutoffs()), 20, 220, 640))
+    assert (row["copies"], row["length"], row["fin"], row["acknowledged_before"]) == (3, 100, 0, 0)
+    assert [row[f"{which}_frame"] for which in ("first", "second", "last")] == [4, 5, 6]
+    assert [row[f"{which}_time"] for which in ("first", "second", "last", "own")] == [20 * MS, 220 * MS, 640 * MS, 640 * MS]
+    assert (row["heard_frame"], row["heard_time"], row["peer_frame"]) == (2, 10 * MS, NEVER)
+    assert (row["acknowledged_frame"], row["role"], row["handshake"], row["window_closed"]) == (NEVER, 0, 1, 0)
+
+
+def test_two_copies_have_no_row() -> None:
+    assert at_end(repeated(open_talk(cutoffs()), 20, 220)) == []
+
+
+def test_an_ack_ends_it() -> None:
+    talk = repeated(open_talk(cutoffs()), 20, 220, 640)
+    talk.server(650, ".", 5_001, 1_101)
+    (row,) = taken(talk)
+    assert (row["acknowledged_frame"], row["frame"]) == (7, 7)
+    assert at_end(talk) == []
+
+
+def test_an_ack_of_earlier_data_does_not() -> None:
+    talk = open_talk(cutoffs())
+    talk.client(19, "P.", 1_001, 5_001, 50)
+    repeated(talk, 20, 220, 640, first=1_051)
+    talk.server(650, ".", 5_001, 1_051)
+    repeated(talk, 700, 900, first=1_051)
+    (row,) = at_end(talk)
+    assert (row["copies"], row["first_frame"], row["peer_frame"], row["largest_acknowledged"]) == (3, 5, 8, 50)
+
+
+def test_who_never_acknowledged_anything_was_not_captured() -> None:
+    talk = Talk(cutoffs())
+    repeated(talk, 20, 220, 640, 1_480)
+    assert at_end(talk) == []
+
+
+def test_a_copy_that_was_acknowledged_before() -> None:
+    talk = repeated(open_talk(cutoffs()), 20)
+    talk.server(31, ".", 5_001, 1_101)
+    repeated(talk, 220, 640, 1_480)
+    (row,) = at_end(talk)
+    assert (row["acknowledged_before"], row["copies"], row["first_frame"], row["second_frame"]) == (1, 4, 4, 6)
+
+
+@pytest.mark.parametrize("goes_on", ["data", "ack"])
+def test_a_sender_that_goes_on_has_the_ack(goes_on: str) -> None:
+    talk = repeated(open_talk(cutoffs()), 20)
+    talk.server(31, ".", 5_001, 1_101)
+    repeated(talk, 220, 640, 1_480)
+    if goes_on == "data":
+        talk.client(1_500, "P.", 1_101, 5_001, 10)
+    else:
+        talk.server(1_500, "P.", 5_001, 1_101, 10)
+        talk.client(1_501, ".", 1_101, 5_011)
+    assert at_end(talk) == []
+
+
+def test_a_fin() -> None:
+    talk = open_talk(cutoffs())
+    for time in (20, 220, 640):
+        talk.client(time, "F.", 1_001, 5_001)
+    (row,) = at_end(talk)
+    assert (row["fin"], row["length"], row["copies"], row["first_frame"], row["own_close_frame"]) == (1, 0, 3, 4, 4)
+
+
+def test_rest_before_the_first_copy() -> None:
+    talk = open_talk(cutoffs())
+    talk.client(20, "P.", 1_001, 5_001, 50)
+    talk.server(31, "P.", 5_001, 1_051, 70)
+    repeated(talk, 8_000, 8_200, 8_600, first=1_051)
+    (row,) = at_end(talk)
+    assert row["rest"] == (8_000 - 31) * MS
+
+
+def test_rest_before_the_message_that_is_answered() -> None:
+    talk = open_talk(cutoffs())
+    talk.client(20, "P.", 1_001, 5_001, 50)
+    talk.server(31, "P.", 5_001, 1_051, 70)
+    talk.client(8_000, "P.", 1_051, 5_071, 50)
+    for time in (8_011, 8_211, 8_611):
+        talk.server(time, "P.", 5_071, 1_101, 100)
+    (row,) = at_end(talk)
+    assert row["rest"] == (8_000 - 31) * MS
+
+
+@pytest.mark.parametrize(
+    ("sizes", "smallest"), [((1_460, 1_460), 1_460), ((1_460, 700), 700), ((2_920, 1_460), 1_460), ((3_000, 1_460), 80)]
+)
+def test_the_smallest_segment_on_the_wire(sizes: tuple[int, int], smallest: int) -> None:
+    """A super-segment of the sender's offload is full segments, and a rest."""
+    talk = open_talk(cutoffs())
+    talk.client(20, "P.", 1_001, 5_001, sizes[0])
+    talk.client(20, "P.", 1_001 + sizes[0], 5_001, sizes[1])
+    repeated(talk, 220, 640, size=1_460)
+    (row,) = at_end(talk)
+    assert row["smallest_unacknowledged"] == smallest
+
+
+def test_an_rst_without_ack_flag_and_its_number() -> None:
+    talk = repeated(open_talk(cutoffs()), 20, 220, 640)
+    talk.server(650, "R", 5_001)
+    (row,) = at_end(talk)
+    assert (row["peer_rst_unknown"], row["peer_close_frame"], row["peer_close_rst"]) == (1, 7, 1)
+    talk = repeated(open_talk(cutoffs()), 20, 220, 640)
+    talk.server(650, "R", 5_002)
+    assert at_end(talk)[0]["peer_rst_unknown"] == 0
+
+
+def test_early_rows_are_written_three_seconds_after_the_fourth_copy() -> None:
+    talk = open_talk(cutoffs())
+    repetitions = talk.story.repetitions
+    repetitions.is_early = True
+    repeated(talk, 20, 220, 640, 1_480)
+    assert repetitions.due() == 4_480 * MS
+    repetitions.pass_time(4_480 * MS - 1)
+    assert taken(talk) == []
+    repetitions.pass_time(4_480 * MS)
+    (row,) = taken(talk)
+    assert (row["copies"], row["time"]) == (4, 4_480 * MS)
+    assert [row["copies"] for row in at_end(talk)] == [4]
+
+
+def test_what_was_acknowledged_by_then_has_no_early_row() -> None:
+    talk = open_talk(cutoffs())
+    talk.story.repetitions.is_early = True
+    repeated(talk, 20, 220, 640, 1_480)
+    talk.server(1_491, ".", 5_001, 1_101)
+    assert len(taken(talk)) == 1
+    talk.story.repetitions.pass_time(9_000 * MS)
+    assert taken(talk) == []

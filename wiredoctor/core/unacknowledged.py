@@ -1,0 +1,353 @@
+"""Data that a side sends again and again: it is not acknowledged, or its acknowledgements do not reach the side.
+
+A row is written if the lowest open data was sent often enough: once it is acknowledged after all, or when the connection or the
+capture ends. State is made at the first retransmission of that data; what happened before is read from what is kept anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.connection import Close, Connection, DataError, Flight, Previous, Repetition, Sent, Side, Waits
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.flight import find_sent
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.pairing import HttpConnection
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, SYN, Segment
+
+UNACKNOWLEDGED: Final = (
+    *("connection", "direction", "role", "exchange", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin"),
+    *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
+    *("acknowledged_frame", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
+    *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "window_closed", "rest"),
+    *("message_continued", "message_owed", "own_time", "own_close_frame", "own_close_time", "own_close_rst"),
+    *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "icmp_frame", "icmp_time"),
+    *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
+)
+"""Cells of a row of `unacknowledged`."""
+
+WAITS_FOR_ACK: Final = 3_000_000_000
+"""How long after the fourth copy an ACK is waited for before a row is written early."""
+TOLD_COPIES: Final = 4
+NOT_CLOSED: Final = Close()
+NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
+
+
+class Repetitions:
+    """Follows repeated data of all connections. If `is_early`, a row is also written some time after the fourth copy."""
+
+    def __init__(self, cutoffs: Cutoffs) -> None:
+        self.cutoffs: Cutoffs = cutoffs
+        self.rows: Rows = Rows(len(UNACKNOWLEDGED))
+        self.is_early: bool = False
+        self.pending: list[Pending] = []
+        """Early rows to be written, in their order."""
+
+    def note_copy(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+        """Count a segment that brings the lowest open data of its side again, or data that was acknowledged before."""
+        end = segment.offset + packet.length
+        if packet.flags & FIN:
+            end += 1
+        acknowledged = peer.acknowledged
+        if acknowledged == NEVER or acknowledged < segment.offset or packet.flags & (SYN | RST):
+            return
+        was_acknowledged = end <= acknowledged
+        start = segment.offset if was_acknowledged else acknowledged
+        waits = own.waits
+        if waits is None:
+            own.waits = waits = Waits()
+        repetition = waits.repetition
+        if repetition is None or repetition.start != start or repetition.was_acknowledged != was_acknowledged:
+            waits.repetition = repetition = begin(connection, own, peer, packet, segment, start, was_acknowledged)
+        repetition.copies += 1
+        repetition.last_frame, repetition.last_time = packet.frame, packet.time
+        if repetition.copies == TOLD_COPIES and self.is_early:
+            self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, repetition, segment.direction))
+
+    def hear(self, connection: Connection, side: Side, repetition: Repetition, packet: Packet, segment: Segment) -> None:
+        """Note a packet of the peer of a side that repeats data; forget the repetition if it is acknowledged now."""
+        repetition.peer_frame, repetition.peer_time = packet.frame, packet.time
+        if repetition.was_acknowledged or segment.acked_bytes <= 0 or segment.ack <= repetition.start:
+            return
+        self.write(connection, 1 - segment.direction, packet.frame, packet.clock)
+        if side.waits is not None:
+            side.waits.repetition = None
+
+    def close(self, connection: Connection, clock: i64) -> None:
+        """Have the rows of a connection that was reset written early: its other findings do not wait longer either."""
+        for direction in range(2):
+            side = connection.first if direction == 0 else connection.second
+            if side.waits is not None and side.waits.repetition is not None:
+                self.pending.insert(0, Pending(clock, connection, side.waits.repetition, direction))
+
+    def end(self, connection: Connection, clock: i64) -> None:
+        """Write what was never acknowledged on a connection that is over."""
+        self.write(connection, 0, NEVER, clock)
+        self.write(connection, 1, NEVER, clock)
+
+    def due(self) -> i64:
+        """Return when the next early row is to be written; FOREVER if none is."""
+        return self.pending[0].time if self.pending else FOREVER
+
+    def pass_time(self, clock: i64) -> None:
+        """Write the early rows that are due."""
+        while self.pending and self.pending[0].time <= clock:
+            pending = self.pending.pop(0)
+            connection = pending.connection
+            side = connection.first if pending.direction == 0 else connection.second
+            if side.waits is not None and side.waits.repetition is pending.repetition:
+                self.write(connection, pending.direction, NEVER, pending.time)
+
+    def write(self, connection: Connection, direction: i64, frame: i64, clock: i64) -> None:
+        """Write the row of a direction if it repeats data often enough. `frame`: the ACK that ends it."""
+        own, peer = connection.first, connection.second
+        if direction == 1:
+            own, peer = peer, own
+        if own.waits is None or own.waits.repetition is None:
+            return
+        repetition = own.waits.repetition
+        if repetition.copies < self.cutoffs.min_copies:
+            return
+        if repetition.was_acknowledged and has_gone_on(own, repetition):
+            return
+        put = self.rows
+        put.begin()
+        put.put(connection.id)
+        put.put(direction)
+        put.put(role_of(connection, direction))
+        put.put(repetition.exchange)
+        put.put(i64(repetition.is_http))
+        put.put(i64(connection.has_both_syns))
+        put.put(own.rtt)
+        put.put(peer.rtt)
+        self.put_copies(repetition)
+        put.put(frame)
+        self.put_sizes(own, peer, repetition)
+        self.put_peer(peer, repetition)
+        put.put(repetition.rest)
+        put.put(i64(repetition.is_continued))
+        put.put(i64(repetition.is_owed))
+        is_last = own.last_frame == connection.last_frame
+        put.put(connection.end if is_last else repetition.last_time)
+        self.put_close(own.close)
+        self.put_close(peer.close)
+        put.put(i64(is_reset_unknown(peer.close, own, repetition)))
+        error = own.waits.error
+        self.put_error(NO_ERROR if error is None or error.offset < repetition.start else error)
+        put.put(repetition.last_frame if frame == NEVER else frame)
+        put.put(clock)
+
+    def put_copies(self, repetition: Repetition) -> None:
+        """Write what is repeated, and when."""
+        put = self.rows
+        put.put(repetition.length)
+        put.put(i64(repetition.is_fin))
+        put.put(i64(repetition.was_acknowledged))
+        put.put(repetition.copies)
+        put.put(repetition.first_frame)
+        put.put(repetition.first_time)
+        put.put(repetition.second_frame)
+        put.put(repetition.second_time)
+        put.put(repetition.last_frame)
+        put.put(repetition.last_time)
+
+    def put_sizes(self, own: Side, peer: Side, repetition: Repetition) -> None:
+        """Write how long acknowledged segments were, and others; and what the peer reported by SACK since the first copy."""
+        put, waits = self.rows, peer.waits
+        sack_frame: i64 = NEVER
+        sack_time: i64 = NEVER
+        sack_start: i64 = 0
+        sack_end: i64 = 0
+        if waits is not None and waits.sack_frame > repetition.first_frame and waits.sack_start > repetition.start:
+            sack_frame, sack_time, sack_start, sack_end = waits.sack_frame, waits.sack_time, waits.sack_start, waits.sack_end
+        smallest, largest = segment_sizes(own, repetition, sack_start, sack_end)
+        put.put(smallest)
+        put.put(largest)
+        put.put(sack_frame)
+        put.put(sack_time)
+
+    def put_peer(self, peer: Side, repetition: Repetition) -> None:
+        """Write what was seen of the peer."""
+        put = self.rows
+        put.put(repetition.heard_frame)
+        put.put(repetition.heard_time)
+        put.put(repetition.peer_frame)
+        put.put(repetition.peer_time)
+        put.put(i64(peer.unseen_bytes > repetition.unseen_bytes))
+        put.put(i64(peer.window == 0))
+
+    def put_close(self, close: Close | None) -> None:
+        """Write the first FIN of a side, or its first RST if it sent no FIN."""
+        put = self.rows
+        if close is None:
+            close = NOT_CLOSED
+        is_rst = close.fin_frame == NEVER and close.rst_frame != NEVER
+        put.put(close.rst_frame if is_rst else close.fin_frame)
+        put.put(close.rst_time if is_rst else close.fin_time)
+        put.put(i64(is_rst))
+
+    def put_error(self, error: DataError) -> None:
+        """Write an ICMP error."""
+        put = self.rows
+        put.put(error.frame)
+        put.put(error.time)
+        put.put(error.address_bytes)
+        put.put(error.high)
+        put.put(error.low)
+        put.put(error.type)
+        put.put(error.code)
+        put.put(error.mtu)
+
+
+class Pending:
+    """An early row that is due at `time` if nothing acknowledges the data by then."""
+
+    def __init__(self, time: i64, connection: Connection, repetition: Repetition, direction: i64) -> None:
+        self.time: i64 = time
+        self.connection: Connection = connection
+        self.repetition: Repetition = repetition
+        self.direction: i64 = direction
+
+
+def begin(
+    connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, start: i64, was_acknowledged: bool
+) -> Repetition:  # fmt: skip
+    """Return what is known at the second copy of data."""
+    repetition = Repetition(start, was_acknowledged)
+    sent = None if own.flight is None else find_first(own.flight, start)
+    repetition.mss = segment.mss
+    repetition.second_frame, repetition.second_time = packet.frame, packet.time
+    close = own.close
+    if sent is not None:
+        repetition.first_frame, repetition.first_time, repetition.length = sent.frame, sent.time, sent.length
+    elif packet.length == 0 and close is not None and close.fin_offset == start:
+        repetition.is_fin = True
+        repetition.first_frame, repetition.first_time = close.fin_frame, close.fin_time
+    else:
+        # the first copy was long ago, or is not in the capture
+        repetition.copies = 0
+        repetition.first_frame, repetition.first_time, repetition.length = packet.frame, packet.time, packet.length
+    repetition.unseen_bytes = peer.unseen_bytes
+    repetition.own_acknowledged = own.acknowledged
+    hear_before(connection, peer, repetition, segment)
+    if own.previous is not None:
+        repetition.rest = find_rest(connection, own.previous, peer.previous, repetition)
+    content = connection.http
+    if content is not None:
+        assert isinstance(content, HttpConnection)
+        describe(content, repetition, segment.direction)
+    return repetition
+
+
+def find_first(flight: Flight, start: i64) -> Sent | None:
+    """Return the first copy of the byte at an offset; None if it is forgotten."""
+    at = find_sent(flight.segments, start) - 1
+    if at >= 0 and start < flight.segments[at].end:
+        return flight.segments[at]
+    late = flight.late
+    if late is None:
+        return None
+    at = find_sent(late, start) - 1
+    return late[at] if at >= 0 and start < late[at].end else None
+
+
+def hear_before(connection: Connection, peer: Side, repetition: Repetition, segment: Segment) -> None:
+    """Set when the peer was heard last before the second copy, as far as that is kept."""
+    data = peer.previous
+    if data is not None:
+        repetition.heard_frame, repetition.heard_time = data.frame, data.time
+        if data.ack_frame > data.frame:
+            repetition.heard_frame, repetition.heard_time = data.ack_frame, data.ack_time
+    if peer.syn is not None and repetition.heard_frame == NEVER:
+        repetition.heard_frame, repetition.heard_time = peer.syn.frame, peer.syn.time
+    if connection.last_packet & 1 != segment.direction and peer.last_frame > repetition.heard_frame:
+        repetition.heard_frame, repetition.heard_time = peer.last_frame, connection.end
+    if repetition.heard_frame > repetition.first_frame:
+        repetition.peer_frame, repetition.peer_time = repetition.heard_frame, repetition.heard_time
+
+
+def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition) -> i64:
+    """Return how long no payload had passed before the first copy, or before the message of the peer that it answers."""
+    first = repetition.first_frame
+    own_end = own.pause_start if own.pause_frame == first else own.time
+    if own.pause_frame != first and own.frame >= first:
+        own_end = repetition.first_time
+    if peer is None or peer.frame == NEVER:
+        return max(repetition.first_time - max(own_end, connection.start), 0)
+    if peer.frame > first:
+        return 0
+    rest = repetition.first_time - max(own_end, peer.time)
+    if peer.pause_frame != NEVER:
+        rest = max(rest, peer.pause_end - max(own_end, peer.pause_start, connection.start))
+    return max(rest, 0)
+
+
+def describe(content: HttpConnection, repetition: Repetition, direction: i64) -> None:
+    """Set the exchange that repeated data belongs to, and whether that had begun; of a FIN the one that was not over."""
+    repetition.is_http = content.client >= 0
+    exchange = content.oldest
+    while exchange is not None:
+        request, response = exchange.request, exchange.response
+        message = request if direction == content.client else response
+        if repetition.is_fin:
+            is_over = exchange.response_done if direction == content.client else exchange.request_done
+            if not is_over and not repetition.is_owed:
+                repetition.is_owed = repetition.is_continued = True
+                repetition.exchange = exchange.index
+        elif message is not None and message.offset <= repetition.start:
+            if message.end_offset == NEVER or repetition.start < message.end_offset:
+                repetition.exchange = exchange.index
+                repetition.is_continued = message.offset < repetition.start
+        elif direction == content.client and response is not None and not exchange.response_done:
+            repetition.is_continued = True
+        exchange = exchange.next
+
+
+def segment_sizes(own: Side, repetition: Repetition, sack_start: i64, sack_end: i64) -> tuple[i64, i64]:
+    """Return the payload of the shortest segment that nothing acknowledges, and of the longest acknowledged one, on the wire; 0
+    if there was none. An offload super-segment is as many full segments as fit, and the rest."""
+    smallest: i64 = 0
+    largest: i64 = 0
+    if own.previous is not None:
+        largest = own.previous.longest_forgotten
+    if own.flight is None:
+        return smallest, largest
+    for sent in own.flight.segments:
+        if sent.length <= 0:
+            continue
+        if sent.end <= repetition.start or (sack_start <= sent.start and sent.end <= sack_end):
+            largest = max(largest, min(sent.length, repetition.mss))
+            continue
+        least = sent.length
+        if least > repetition.mss:
+            least = least % repetition.mss
+            if least == 0:
+                least = repetition.mss
+        if smallest == 0 or least < smallest:
+            smallest = least
+    return smallest, largest
+
+
+def has_gone_on(own: Side, repetition: Repetition) -> bool:
+    """Return whether packets of the peer have reached a side since it began to repeat: it sent new data, or acknowledged some."""
+    data = own.previous
+    has_sent = data is not None and data.frame > repetition.second_frame
+    return has_sent or own.acknowledged > repetition.own_acknowledged
+
+
+def role_of(connection: Connection, direction: i64) -> i64:
+    """Return the role of a direction: 0 client, 1 server, -1 while only ports and order speak for it."""
+    if connection.client_certainty <= 0:
+        return -1
+    return 0 if connection.client == direction else 1
+
+
+def is_reset_unknown(close: Close | None, own: Side, repetition: Repetition) -> bool:
+    """Return whether the peer answered a copy with an RST that belongs to no connection: it has no ACK flag, and its sequence
+    number is the ACK number of the copies."""
+    if close is None or close.rst_frame == NEVER or close.rst_frame < repetition.first_frame:
+        return False
+    return close.fin_frame == NEVER and close.rst_ack == NEVER and close.rst_offset == own.acknowledged

@@ -1,0 +1,84 @@
+"""What other connections of the same two hosts show about data that nothing acknowledged."""
+
+from __future__ import annotations
+
+import polars as pl
+
+_HOSTS = ("client_host", "server_host")
+
+
+def compared(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Add to rows with a `number`, `connection`, `exchange`, `sender_direction` and the copies of the data what other connections
+    of the two hosts show.
+
+    `client_direction` and `_HOSTS`: from the connection itself. `alive_elsewhere`: the receiver sent something on another
+    connection between the second and the last copy. `answered_later`: the server answered a connection that was opened after
+    the first copy. `repeated`: such a connection carries the same request. `survived_rest`: the longest idle time (ns) after
+    which a request was answered on any connection of the client to this server.
+    """
+    c = pl.col
+    ends = _of_the_same_hosts(rows, connections)
+    own = ends.select("connection", *_HOSTS, "server", "client_direction")
+    rows = rows.join(own, on="connection", how="left", maintain_order="left")
+    asked = rows.select(
+        *("number", *_HOSTS, "server", "connection", "exchange", "first_time", "second_frame", "last_frame"),
+        (c("sender_direction") == c("client_direction")).alias("is_client"),
+    )
+    talks = _talks(exchanges, ends)
+    others = asked.join(ends, on=_HOSTS, suffix="_other").filter(c("connection") != c("connection_other"))
+    said = asked.join(talks, on=_HOSTS, suffix="_other")
+    elsewhere = said.filter(c("connection") != c("connection_other"))
+    later = (c("server") == c("server_other")) & (c("start") > c("first_time"))
+    answered = others.filter(later & ((c("server_bytes") > 0) | c("first_answer_frame").is_not_null()))
+    same = ["request_method", "request_target"]
+    asked_again = elsewhere.filter(later).join(
+        talks.select("connection", "exchange", *same), on=["connection", "exchange"], suffix="_own"
+    )
+    repeated = asked_again.filter(pl.all_horizontal(c(name) == c(f"{name}_own") for name in same))
+    alive = pl.concat([
+        others.filter(_meanwhile("first_answer_frame", "syn_frame")).select("number"),
+        elsewhere.filter(_meanwhile("response_frame", "request_frame")).select("number"),
+    ])  # fmt: skip
+    return rows.with_columns(
+        _among(alive).alias("alive_elsewhere"),
+        _among(answered).alias("answered_later"),
+        _among(repeated).alias("repeated"),
+    ).join(_rests(said), on="number", how="left", maintain_order="left")
+
+
+def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """The connections between the hosts of these rows."""
+    ends = connections.select(
+        *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame", "syn_frame"),
+        pl.col("server").str.replace(r":\d+$", "").alias("server_host"),
+    )
+    mine = ends.join(rows.lazy().select("connection"), on="connection", how="semi")
+    return ends.join(mine, on=_HOSTS, how="semi").collect().unique("connection", keep="last", maintain_order=True)
+
+
+def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
+    """The exchanges on these connections."""
+    some = exchanges.join(ends.lazy().select("connection"), on="connection", how="semi").select(
+        *("connection", "exchange", "request_method", "request_target", "request_frame", "request_start", "response_frame"),
+        *("previous_end", "rtt_client"),
+    )
+    return some.collect().join(ends, on="connection", how="left")
+
+
+def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
+    """A packet of the receiver lies between the second and the last copy: of the server if the client sends the data."""
+    frame = pl.when("is_client").then(of_server).otherwise(of_client)
+    return frame.is_between("second_frame", "last_frame").fill_null(value=False)
+
+
+def _rests(said: pl.DataFrame) -> pl.DataFrame:
+    """The longest idle time that a connection of the client to this server survived."""
+    c = pl.col
+    rest = c("request_start") - c("previous_end") - c("rtt_client").fill_null(0)
+    answered = said.filter(c("server") == c("server_other"), c("response_frame").is_not_null())
+    return answered.group_by("number").agg(rest.max().alias("survived_rest"))
+
+
+def _among(found: pl.DataFrame) -> pl.Expr:
+    """Whether a row has an entry in `found`."""
+    return pl.col("number").is_in(found["number"].unique().implode())

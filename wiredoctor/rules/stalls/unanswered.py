@@ -1,0 +1,424 @@
+"""Data was sent again and again, and nothing acknowledged it.
+
+What it means
+    The kernel of the receiver acknowledges whatever arrives, whether its application is slow, busy or stopped. If the same
+    data is sent four times and no ACK comes back, packets are lost between the two hosts, all of them or all of a kind, or
+    the receiver is gone.
+
+    Kinds: too-large, a router reports by ICMP that segments are larger than the next link carries; large-only, full
+    segments are lost while smaller ones arrive, which is a path MTU black hole; unreachable, a router reports by ICMP that
+    it cannot deliver them; after-idle, the connection had been idle, and a NAT, a firewall or a balancer has forgotten it;
+    mid-message, the path broke while a message was under way; gone, none of these.
+
+Why it hurts
+    The application waits for a timeout of its own: Linux repeats data for 15 minutes before it gives up. Users see "read
+    timed out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. A new connection often works.
+
+How it is proved
+    Data of more than one byte, or a FIN whose sender still had to receive the rest of a message, was sent four times over
+    a second or more, or three times before the sender gave up (RST, FIN, or the same request on a new connection). No ACK
+    covers its first byte, although the receiver had acknowledged the handshake or earlier data in this capture, and its
+    window was not closed. On the receiver's side of the fault the same data comes again three times over 0.8 s although
+    its ACK had passed, and nothing new follows: the acknowledgements do not arrive. That has medium confidence.
+    While it lasts, live reports it three seconds after the fourth copy.
+
+What it is not
+    A server that takes its time: its kernel has acknowledged the request. Data that is acknowledged after all:
+    retransmission-stall. A closed window: zero-window-stall. A request that is answered by an RST without ACK flag:
+    keep-alive-race. Keep-alive probes, and copies after the receiver's RST. A capture with one direction, or one that ends
+    before the last copy could be acknowledged.
+
+What to do
+    See the kind. If full segments are lost, clamp the MSS or let ICMP through. If the connection had been idle, close idle
+    connections earlier or send keep-alive probes. Else capture on the path to see where the packets end.
+
+References
+    RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules import icmp
+from wiredoctor.rules.neighbors import compared
+from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import CLIENT, SERVER
+
+_SENT = "{sent_again} {seen}"
+_FIND = (
+    "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end; look "
+    "at its log, its drop counters and its failovers at that time. "
+)
+_LIMIT = (
+    "So that the application does not wait for the kernel, which repeats data for 15 minutes on Linux, give requests a "
+    "timeout, or set TCP_USER_TIMEOUT (net.ipv4.tcp_retries2 for the whole host)."
+)
+_SIZES = (
+    "Clamp the MSS where the narrow link begins: iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS "
+    "--clamp-mss-to-pmtu (or --set-mss). Let ICMP type 3 code 4 and ICMPv6 type 2 pass through firewalls: they tell the "
+    "sender the size. Without them net.ipv4.tcp_mtu_probing=1 on the sender finds it. Else lower the MTU of the sender's "
+    "interface or route (ip route change ... mtu N) to what a VPN or tunnel leaves."
+)
+
+RULE = Rule(
+    severity="error",
+    title={
+        "too-large": "Segments of the {sender} are too large for a link on the way, which carries {mtu:,} bytes",
+        "large-only": "Segments of {smallest:,} bytes from the {sender} never arrive, smaller ones do",
+        "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
+        "after-idle": "After {idle} idle nothing acknowledged what the {sender} sent: the path seems to have forgotten the "
+        "connection",
+        "mid-message": "The path broke in the middle of a message: nothing acknowledged what the {sender} sent",
+        "gone": "Nothing acknowledged what the {sender} sent, {copies} times",
+    },
+    message={
+        "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not reach "
+        "it, or it ignores it.",
+        "large-only": _SENT
+        + " Every segment that was not acknowledged has {smallest:,} bytes or more, {largest}; the {receiver} was "
+        "alive meanwhile ({alive}). A link on the way carries no packets of that size, and the ICMP message that should say so "
+        "does not arrive: a path MTU black hole.{others}",
+        "unreachable": _SENT + " {router} reported {report}. {context}",
+        "after-idle": _SENT
+        + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
+        "for each connection and drops it after some time without packets; it says nothing then and discards what comes later."
+        "{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after "
+        "240 s; RFC 5382 asks NATs for 2 h 4 min at least.",
+        "mid-message": _SENT
+        + " {context} Then neither data nor acknowledgements came through: the path broke, or the {receiver} is "
+        "gone. It was not slow: its kernel acknowledges what arrives, whatever its application does.{others}",
+        "gone": _SENT + " {context} The path broke, or the {receiver} is gone; it was not slow: its kernel acknowledges what "
+        "arrives, whatever its application does.{others}",
+    },
+    remedy={
+        "too-large": _SIZES,
+        "large-only": _SIZES,
+        "unreachable": "Ask whoever runs that router or firewall why it does not deliver: a route or a host that is down, or a "
+        "rule that was changed while the connection was open. " + _LIMIT,
+        "after-idle": "Close idle connections sooner than the path forgets them (the idle timeout of the client's pool below "
+        "{idle}), or keep them known: TCP keep-alive probes more often than that (SO_KEEPALIVE with TCP_KEEPIDLE; the system's "
+        "default of two hours is too long), or pings of the protocol. Else raise the idle timeout of the NAT, firewall or "
+        "balancer. " + _LIMIT,
+        "mid-message": _FIND + _LIMIT,
+        "gone": _FIND + _LIMIT,
+    },
+    display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
+    references=(
+        Reference("RFC 9293 section 3.8.3, TCP connection failures", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.3"),
+        Reference("RFC 6298, Computing TCP's Retransmission Timer", "https://www.rfc-editor.org/rfc/rfc6298.html"),
+        Reference("RFC 2923 section 2.1, black hole detection", "https://www.rfc-editor.org/rfc/rfc2923.html#section-2.1"),
+        Reference("RFC 4821, Packetization Layer Path MTU Discovery", "https://www.rfc-editor.org/rfc/rfc4821.html"),
+        Reference("RFC 5382 section 5, NAT session refresh", "https://www.rfc-editor.org/rfc/rfc5382.html#section-5"),
+        Reference(
+            "AWS, idle timeout of Network Load Balancers",
+            "https://docs.aws.amazon.com/elasticloadbalancing/latest/network/update-idle-timeout.html",
+        ),
+        Reference(
+            "Microsoft, Azure Load Balancer: TCP reset and idle timeout",
+            "https://learn.microsoft.com/en-us/azure/load-balancer/load-balancer-tcp-reset",
+        ),
+    ),
+    explained_by=(("zero-window-stall", "time"),),
+    absence=True,
+)
+
+COPIES = Threshold("4 copies", "one packet or its ACK is lost now and then, four in a row with growing pauses hardly ever")
+SPAN = Threshold("1 s", "four copies within less may all meet one outage of a busy link")
+GAVE_UP = Threshold("3 copies", "enough where the sender itself gave up then")
+AGAIN_SPAN = Threshold("800 ms", "copies of data that was acknowledged: three come within 1.4 s of the first on Linux")
+REST = Threshold("5 s", "no NAT forgets a connection sooner (RFC 5382 asks for hours); the shortest seen were some seconds")
+ALIVE = Threshold("10 ms", "besides the round trip to the receiver: what comes sooner may have left before the first copy came")
+RECENT = Threshold("1 s", "or four round trips: so long before the first copy the receiver was certainly there")
+PATH_MTU = Threshold("536 bytes", "segments that every IPv4 path carries (RFC 9293 section 3.7.1)")
+ANSWERABLE = Threshold("500 ms", "or two round trips: for so long an ACK of the last copy may still come")
+
+
+def cutoffs() -> dict[str, int]:
+    """Return how many copies a row of `unacknowledged` needs."""
+    return {"min_copies": min(COPIES.value, GAVE_UP.value)}
+
+
+def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per direction whose data was sent again and again; also those acknowledged after all, which take back early ones."""
+    c = pl.col
+    # a column `direction` would name a side that has to change something
+    found = unacknowledged.filter(_in_vain() | c("acknowledged_frame").is_not_null())
+    return found.select(c("direction").alias("sender_direction"), *_FACTS)
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """The candidates as their own connection shows them."""
+    alone = rows.with_columns(
+        pl.lit(None, pl.Int8).alias("client_direction"),
+        *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "same_elsewhere", "answered_later", "repeated")),
+        pl.lit(None, pl.Int64).alias("survived_rest"),
+    )
+    return _told(alone), None
+
+
+def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """The candidates as all connections of the two hosts show them, one for each connection."""
+    key = ["connection", "sender_direction", "first_frame"]
+    last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
+    raw = last.select([name for name in rows.columns if name not in _COMPUTED])
+    marked = compared(raw.with_row_index("number"), connections, exchanges)
+    both = marked.filter(_large_only() & ~pl.col("fin"))
+    several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
+    told = _told(marked.with_columns(several.alias("same_elsewhere")))
+    sure = told.filter(_enough(repeated=pl.col("repeated")))
+    first = sure.sort("acknowledged_before", "start", maintain_order=True).unique("connection", keep="first", maintain_order=True)
+    return first.select(rows.columns).cast(rows.schema)
+
+
+_FACTS = (
+    *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "acknowledged_before"),
+    *("copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time", "acknowledged_frame"),
+    *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
+    *("peer_frame", "peer_time", "peer_unseen", "window_closed", "rest", "message_continued", "message_owed", "own_time"),
+    *("own_close_frame", "own_close_time", "own_close_rst", "peer_close_frame", "peer_close_time", "peer_close_rst"),
+    *("peer_rst_unknown", "icmp_frame", "icmp_time", "icmp_router", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
+)
+
+# what counts
+
+
+def _round_trip() -> pl.Expr:
+    return pl.col("rtt_own").fill_null(0).clip(0) + pl.col("rtt_peer").fill_null(0).clip(0)
+
+
+def _in_vain() -> pl.Expr:
+    """Nothing acknowledged it, although the receiver was in the capture, and its window open."""
+    c = pl.col
+    counts = (c("length") > 1) | (c("fin") & c("message_owed"))
+    seen = c("heard_frame").is_not_null() & ~c("window_closed") & ~c("peer_unseen")
+    return c("acknowledged_frame").is_null() & counts & seen & ~_taken_by_others() & _enough(repeated=pl.lit(value=True))
+
+
+def _taken_by_others() -> pl.Expr:
+    """A request that the receiver's RST says to be unknown, or that met a close of the receiver: keep-alive-race. A receiver that
+    has reset the connection acknowledges nothing any more."""
+    c = pl.col
+    asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
+    forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
+    met = (c("peer_close_frame") < c("last_frame")).fill_null(value=False)
+    return (asks & (forgotten | met)) | (met & c("peer_close_rst"))
+
+
+def _enough(*, repeated: pl.Expr) -> pl.Expr:
+    """It was sent often enough, for long enough. `repeated`: the same request may have come on a new connection."""
+    c = pl.col
+    # the last copy may still be answered
+    open_end = c("time") - c("last_time") < pl.max_horizontal(pl.lit(ANSWERABLE.value), 2 * _round_trip())
+    closed = c("own_close_frame") > c("first_frame")
+    counted = c("copies") - (open_end & ~closed.fill_null(value=False)).cast(pl.Int32)
+    often = (counted >= COPIES.value) & (c("last_time") - c("first_time") >= SPAN.value)
+    gave_up = (counted >= GAVE_UP.value) & (closed.fill_null(value=False) | repeated)
+    again = (counted >= COPIES.value) & (c("last_time") - c("second_time") >= AGAIN_SPAN.value)
+    return pl.when(c("acknowledged_before")).then(again).otherwise(often | gave_up)
+
+
+def _alive() -> pl.Expr:
+    """The receiver sent something after the first copy should have reached it, or reports data that was sent behind that."""
+    c = pl.col
+    later = c("peer_time") - c("first_time") > c("rtt_peer").fill_null(0).clip(0) + ALIVE.value
+    return c("sack_frame").is_not_null() | later.fill_null(value=False)
+
+
+def _large_only() -> pl.Expr:
+    c = pl.col
+    larger = (c("smallest_unacknowledged") > c("largest_acknowledged")) & (c("smallest_unacknowledged") > PATH_MTU.value)
+    recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
+    return larger & recently & (_alive() | c("alive_elsewhere")) & ~c("acknowledged_before")
+
+
+def _kind() -> pl.Expr:
+    c = pl.col
+    return (
+        pl.when(c("icmp_mtu").is_not_null())
+        .then(pl.lit("too-large"))
+        .when(_large_only() & ~c("fin"))
+        .then(pl.lit("large-only"))
+        .when(c("icmp_frame").is_not_null())
+        .then(pl.lit("unreachable"))
+        .when(c("fin"))
+        .then(pl.lit("mid-message"))
+        .when(c("rest") >= REST.value)
+        .then(pl.lit("after-idle"))
+        .when(c("message_continued"))
+        .then(pl.lit("mid-message"))
+        .otherwise(pl.lit("gone"))
+    )
+
+
+def _confidence() -> pl.Expr:
+    c = pl.col
+    sure = (
+        pl.when(c("kind") == "large-only")
+        .then(c("same_elsewhere") | c("sack_frame").is_not_null())
+        .when(c("kind") == "after-idle")
+        .then(c("answered_later"))
+        .otherwise(c("handshake"))
+    )
+    return pl.when(sure & ~c("acknowledged_before")).then(pl.lit("high")).otherwise(pl.lit("medium"))
+
+
+# words
+
+
+def _told(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds the columns of candidates and of texts."""
+    c = pl.col
+    role = (
+        pl.when(c("client_direction").is_null())
+        .then("role")
+        .otherwise((c("sender_direction") != c("client_direction")).cast(pl.Int8))
+    )
+    names = {CLIENT: "client", SERVER: "server"}
+    named = rows.with_columns(
+        role.replace_strict(names, default="sender", return_dtype=pl.String).alias("sender"),
+        (1 - role).replace_strict(names, default="receiver", return_dtype=pl.String).alias("receiver"),
+        _kind().alias("kind"),
+    )
+    end = pl.max_horizontal("own_time", "own_close_time")
+    worded = named.with_columns(
+        pl.lit(None, pl.String).alias("side"),
+        _confidence().alias("confidence"),
+        pl.when(c("exchange").is_not_null()).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
+        c("first_frame").alias("frame"),
+        c("first_time").alias("start"),
+        end.alias("end"),
+        (end - c("first_time")).alias("delay"),
+        c("smallest_unacknowledged").alias("smallest"),
+        c("rest").cast(DURATION).alias("idle"),
+        _what().alias("what"),
+    ).with_columns(_texts())
+    return worded.with_columns(*_proof()).with_columns(_evidence())
+
+
+_COMPUTED = (
+    *("sender", "receiver", "kind", "side", "confidence", "severity", "frame", "start", "end", "delay", "smallest"),
+    *("sent_again", "seen", "largest", "alive", "others", "survived", "context", "report", "mtu", "router", "evidence"),
+    *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame"),
+    *("client_direction", "alive_elsewhere", "same_elsewhere", "answered_later", "repeated", "survived_rest"),
+)
+"""Columns that `conclude` computes again."""
+
+
+def _what() -> pl.Expr:
+    """What was repeated."""
+    c = pl.col
+    message = pl.when(c("sender") == "client").then(pl.lit("the request")).otherwise(pl.lit("the response"))
+    of = pl.when(c("exchange").is_not_null()).then(pl.format(" of {}", message)).otherwise(pl.lit(""))
+    return pl.when("fin").then(pl.lit("its FIN")).otherwise(pl.format("{} bytes{}", "length", of))
+
+
+def _texts() -> list[pl.Expr]:
+    """What the message says."""
+    c = pl.col
+    nothing = pl.lit("")
+    span = duration(c("last_time") - c("first_time"))
+    sent = pl.format("The {} sent {} {} times within {}", "sender", "what", "copies", span)
+    covered = pl.format(
+        "{}, although an ACK of the {} that covers it had passed here: its acknowledgements do not reach the {}.",
+        *(sent, "receiver", "sender"),
+    )
+    reset = c("peer_close_rst") & (c("peer_close_frame") > c("last_frame")).fill_null(value=False)
+    ended = pl.format("The {} ended the connection with an RST after the last copy.", "receiver")
+    survived = pl.format(
+        " The longest idle time that a connection of the two survived in this capture is {}.", duration(c("survived_rest"))
+    )
+    longest = pl.format("and the longest that was acknowledged has {}", "largest_acknowledged")
+    return [
+        pl.when("acknowledged_before")
+        .then(covered)
+        .otherwise(pl.format("{}, and nothing acknowledged it.", sent))
+        .alias("sent_again"),
+        pl.when(reset).then(ended).otherwise(nothing).alias("seen"),
+        pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("and none was ever acknowledged")).alias("largest"),
+        _life().alias("alive"),
+        _others().alias("others"),
+        pl.when(c("survived_rest") > 0).then(survived).otherwise(nothing).alias("survived"),
+        _context().alias("context"),
+        _report().alias("report"),
+        c("icmp_mtu").alias("mtu"),
+        c("icmp_router").alias("router"),
+    ]
+
+
+def _life() -> pl.Expr:
+    """What shows that the receiver was there."""
+    c = pl.col
+    packet = pl.format("its last packet came {} after the first copy", duration(c("peer_time") - c("first_time")))
+    return (
+        pl.when(c("sack_frame").is_not_null())
+        .then(pl.lit("it reported smaller later data by SACK"))
+        .when(_alive())
+        .then(packet)
+        .otherwise(pl.lit("another connection of the two hosts was answered"))
+    )
+
+
+def _others() -> pl.Expr:
+    c = pl.col
+    return (
+        pl.when((c("kind") == "large-only") & c("same_elsewhere"))
+        .then(pl.lit(" Another connection of the two hosts shows the same."))
+        .when((c("kind") != "large-only") & c("answered_later"))
+        .then(pl.lit(" A connection that the client opened later to the same server was answered."))
+        .otherwise(pl.lit(""))
+    )
+
+
+def _context() -> pl.Expr:
+    """When the receiver was heard last."""
+    c = pl.col
+    heard = pl.coalesce("peer_time", "heard_time")
+    since = pl.format("The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
+    message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
+    silent = pl.format(
+        "It had waited for the rest of the {} for {} without a byte when it closed. ", message, duration(c("rest"))
+    )
+    closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
+    return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
+
+
+def _report() -> pl.Expr:
+    """What the ICMP error says."""
+    c = pl.col
+    said = icmp.words(pl.when(c("icmp_frame").is_not_null()).then(icmp.key("icmp_router", "icmp_type", "icmp_code")))
+    return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, "icmp_mtu")).otherwise(said)
+
+
+def _proof() -> list[pl.Expr]:
+    """Packets of the proof that not every candidate has."""
+    c = pl.col
+    large = c("kind") == "large-only"
+    return [
+        pl.when(c("heard_frame") < c("first_frame")).then("heard_frame").alias("before_frame"),
+        pl.when(large).then("sack_frame").alias("smaller_frame"),
+        pl.when(_alive() & large & (c("peer_frame") > c("first_frame"))).then("peer_frame").alias("alive_frame"),
+        pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
+        pl.when(c("peer_close_frame") > c("last_frame")).then("peer_close_frame").alias("ended_frame"),
+    ]
+
+
+def _evidence() -> pl.Expr:
+    c = pl.col
+    again = pl.format("sent again after {}", duration(c("second_time") - c("first_time")))
+    last = pl.format("copy {}, {} after the first", "copies", duration(c("last_time") - c("first_time")))
+    own_close = pl.when("own_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
+    peer_close = pl.when("peer_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))
+    return evidence(
+        ("before_frame", "heard_time", pl.format("the last packet of the {} before", "receiver")),
+        ("first_frame", "first_time", pl.format("the {} sends {}", "sender", "what")),
+        ("second_frame", "second_time", again),
+        ("alive_frame", "peer_time", pl.format("the {} is alive", "receiver")),
+        ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
+        ("icmp_frame", "icmp_time", pl.format("{} of {}, which quotes it", "report", "router")),
+        ("last_frame", "last_time", last),
+        ("gave_up_frame", "own_close_time", pl.format("the {} gives up: {}", "sender", own_close)),
+        ("ended_frame", "peer_close_time", pl.format("the {} of the {}", peer_close, "receiver")),
+    )
