@@ -52,6 +52,8 @@ class Previous:
         """How often more of the message came at once after a segment of this length."""
         self.path_mss: i64 = 0
         """Size from which on segments are full; 0 while it is the MSS."""
+        self.repeated_time: i64 = NEVER
+        """Time of the newest retransmission of this side."""
 
 
 @mypyc_attr(acyclic=True)
@@ -121,7 +123,11 @@ class Flight:
 
 @mypyc_attr(acyclic=True)
 class Close:
-    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), and where it is in the stream."""
+    """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), and where it is in the stream.
+
+    `rest_frame` and `rest_time`: the newest payload of either side before the first of the two, if it had arrived and more could
+    have followed; `rest_is_own`: it is of this side.
+    """
 
     def __init__(self) -> None:
         self.fin_frame: i64 = NEVER
@@ -132,6 +138,9 @@ class Close:
         self.rst_time: i64 = NEVER
         self.rst_ack: i64 = NEVER
         self.rst_offset: i64 = NEVER
+        self.rest_frame: i64 = NEVER
+        self.rest_time: i64 = NEVER
+        self.rest_is_own: bool = False
 
 
 @mypyc_attr(acyclic=True)

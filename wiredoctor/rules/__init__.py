@@ -7,7 +7,7 @@ findings of it: one cause, one finding.
 
 from __future__ import annotations
 
-from wiredoctor.rules.candidates import are_few, find_candidates, find_summaries, joined, judge
+from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge
 from wiredoctor.rules.clock import unstepped, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
@@ -20,6 +20,7 @@ __all__ = [
     "are_few",
     "begin",
     "catalogue",
+    "concluded",
     "cutoffs",
     "failures",
     "find_candidates",

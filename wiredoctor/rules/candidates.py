@@ -66,14 +66,20 @@ def find_summaries(
     return _find(_promising(running, lazy, lazy, few=few, many=many), lazy, few=few, many=many)
 
 
-def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
+def judge(
+    modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any], *, live: bool = False
+) -> dict[str, pl.DataFrame]:  # fmt: skip
     """What the rules' `judge` leaves of the candidates of a batch, seen in the order of their frames.
 
-    `state` is the rules' memory from batch to batch, changed in place: rule name -> what its `judge` returned.
+    `state` is the rules' memory from batch to batch, changed in place: rule name -> what its `judge` returned. Unless they are
+    told as they come (`live`), those of rules that conclude wait for the end as they are.
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
         module = modules[name]
+        if module.conclude is not None and not live:
+            left[name] = rows
+            continue
         judged = guarded(module, partial(_judged, module, rows, state)) if at_work([module]) else None
         if judged is not None and judged.height:
             left[name] = judged
@@ -97,6 +103,22 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
         if rows is not None:
             whole[name] = rows
     return whole
+
+
+def concluded(modules: Mapping[str, RuleModule], whole: Mapping[str, Rows]) -> dict[str, Rows]:
+    """What the rules that conclude say of all that they found; other candidates as they are."""
+    told = dict(whole)
+    for name, rows in whole.items():
+        module = modules[name]
+        if module.conclude is not None:
+            every = rows if isinstance(rows, pl.DataFrame) else pl.concat(rows.iter_slices(_AT_ONCE))
+            left = guarded(module, partial(module.conclude, every))
+            told[name] = every.clear() if left is None else left
+    return {name: rows for name, rows in told.items() if rows.height}
+
+
+_AT_ONCE = 1 << 16
+"""Candidates that are read together."""
 
 
 def _lazy(tables: Tables, name: str) -> pl.LazyFrame:

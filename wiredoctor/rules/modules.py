@@ -23,6 +23,8 @@ Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
 """A cheap expression over the first table: true on some row wherever `find` has a row."""
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
+Conclude = Callable[[pl.DataFrame], pl.DataFrame]
+"""What a rule about events says at the end, of all that it found, in place of what `judge` says as they come."""
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Fields of cutoffs.Cutoffs with the values that the rule needs, as it is configured."""
 
@@ -48,6 +50,7 @@ class RuleModule(NamedTuple):
     screen: Screen | None = None
     cutoffs: DeclareCutoffs | None = None
     plugin: Plugin | None = None
+    conclude: Conclude | None = None
 
     @property
     def source(self) -> str:
@@ -108,6 +111,7 @@ def _describe(module: ModuleType) -> RuleModule:
         tables=tables,
         screen=getattr(module, "screen", None),
         cutoffs=declare,
+        conclude=getattr(module, "conclude", None),
     )
 
 

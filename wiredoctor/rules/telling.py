@@ -133,7 +133,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         family=module.family,
         kind=values["kind"],
         side=side,
-        severity=by_kind(module.rule.severity, values["kind"]),
+        severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
         title=_numbered(texts.title.format_map(written)),
         message=_spaced(_numbered(texts.message.format_map(written))),

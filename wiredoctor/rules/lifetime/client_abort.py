@@ -49,7 +49,11 @@ RULE = Rule(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9293 section 3.6, half-closed connections", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.6"),
     ),
-    explained_by=(("reset-destroys-response", "connection"), *((name, "exchange") for name in FRAMING_ERRORS)),
+    explained_by=(
+        ("reset-destroys-response", "connection"),
+        ("idle-cut", "exchange"),
+        *((name, "exchange") for name in FRAMING_ERRORS),
+    ),
     caused_by=(("slow-response", "exchange"), ("retransmission-stall", "exchange"), ("zero-window-stall", "exchange")),
     advice=(
         Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),

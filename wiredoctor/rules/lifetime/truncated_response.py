@@ -49,6 +49,7 @@ RULE = Rule(
         ("conflicting-framing", "exchange"),
         ("unfinished-transfer-coding", "exchange"),
         ("reset-destroys-response", "exchange"),
+        ("idle-cut", "exchange"),
     ),
     advice=(
         Advice(
