@@ -301,7 +301,8 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     by_server = c("side") == "server"
     many = (c("alike_rests") >= ENOUGH.value) & (c("alike_rests") * 100 >= c("rests") * SHARE.value)
     pair = (c("all_rests") == PAIR.value) & (c("alike_rests") == PAIR.value)
-    named = common.is_not_null() & by_server & (c("near") * 100 >= c("rests") * NAMED.value)
+    unlike = (c("others") > 0) | (c("near") * 100 < c("rests") * NAMED.value)
+    named = common.is_not_null() & by_server & ~unlike
     alone = by_server & c("told_alone") & (c("others") == 0)
     verdict = pl.when(many | named).then(pl.lit("high")).when(pair).then(pl.lit("medium")).when(alone).then(pl.lit("low"))
     rows = rows.with_columns(verdict.alias("verdict"), common.alias("common"), (many | pair).alias("again")).filter(
