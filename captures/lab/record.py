@@ -33,6 +33,7 @@ import far_streams
 import far_waits
 import flushing
 import framing
+import idle_cuts
 import lifetimes
 import listing
 import losses
@@ -43,6 +44,7 @@ import passing_on
 import proxies
 import receivers
 import reuse
+import siblings
 import small_servers
 import software
 import stalls
@@ -92,6 +94,8 @@ RECORDINGS = (
     damage,
     connects,
     copies,
+    idle_cuts,
+    siblings,
 )
 """These modules fill SCENARIOS."""
 

@@ -13,7 +13,8 @@ How it is proved
     All that was sent is acknowledged, there is room for more, no byte of payload passes for 5 s or longer, and the next event is
     the FIN or RST. High confidence where the server closed and that time is the default of a common proxy or balancer (within
     0.5 % or 50 ms), or where three or more of its connections, and three in four of those that one side closed after a rest,
-    rested equally long (within 1 % + 20 ms); medium where two of two did. A single one is a note.
+    rested equally long (within 1 % + 20 ms, or 300 ms, by which nginx and HAProxy are early); medium where two of two did (within
+    1 % + 20 ms). A single one is a note.
 
 What it is not
     A user who left the page: a client that closed after a rest that no other shares. A close that was announced by a WebSocket
@@ -51,7 +52,7 @@ RULE = Rule(
     message="On {subject_of} of {request} no byte passed for {rest} in either direction; then the {side} closed it with {close}, "
     "and nothing had announced that.{alike}{named}",
     remedy="Let one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry nothing. "
-    "Or lengthen the limit where it is set: {settings}. Let clients connect again by themselves, and ask for what they have missed.",
+    "Or lengthen the limit where it is set: {settings}. Let clients connect again by themselves, and ask for what they missed.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 6455 section 5.5.2, ping frames", "https://www.rfc-editor.org/rfc/rfc6455.html#section-5.5.2"),
@@ -71,6 +72,9 @@ RULE = Rule(
 REST = Threshold("5 s", "users and programs pause for seconds; no common limit is shorter")
 SAME = Threshold("1 %", "timers that were set to the same time fire so near to each other")
 SAME_NEAR = Threshold("20 ms", "a loaded machine fires short timers so much later")
+EARLY = Threshold(
+    "300 ms", "nginx and HAProxy do not set a timer anew for less, so that it fires so much early; of three or more"
+)
 ENOUGH = Threshold("3 rests", "of three random rests two agreed in half of the recordings, never three")
 PAIR = Threshold("2 rests", "two of two that agree are hardly chance")
 SHARE = Threshold("75 %", "of the rests that a side ended: else it closes for reasons of its own")
@@ -80,7 +84,7 @@ ENDPOINTS = Threshold("1024 servers", "what is remembered of each takes some kil
 REMEMBERED = Threshold("64 rests", "the newest of a server; older ones tell of another configuration")
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
-"""HAProxy looks up to so much before a limit, nginx up to so much after it."""
+"""Proxies are up to so much early, and up to so much late."""
 
 
 def screen() -> pl.Expr:
@@ -231,10 +235,10 @@ def _count(known: Iterable[_Rest], own: _Rest) -> tuple[int, ...]:
     """The columns _COUNTS of a rest among those that are known."""
     mine = sorted(one.rest for one in known if one.side == own.side)
     median = mine[len(mine) // 2]
-    alike = [rest for rest in mine if abs(rest - median) <= _same(median)]
+    alike = [rest for rest in mine if abs(rest - median) <= max(_same(median), EARLY.value)]
     near = [rest for rest in mine if abs(rest - own.rest) <= _same(own.rest)]
-    others = [one for one in known if abs(one.end - own.end) <= STOP.value and abs(one.rest - own.rest) > _same(own.rest)]
-    in_it = len(alike) if abs(own.rest - median) <= _same(median) else 0
+    others = [one for one in known if abs(one.end - own.end) <= STOP.value and abs(one.rest - own.rest) > EARLY.value]
+    in_it = len(alike) if own.rest in alike else 0
     return len(mine), sum(1 for _ in known), in_it, median, alike[0], alike[-1], len(near), len(others)
 
 
@@ -252,7 +256,7 @@ def conclude(rows: pl.DataFrame) -> pl.DataFrame:
     c = pl.col
     place = ["endpoint", "side"]
     middle = c("rest_ns").sort().get(pl.len() // 2).over(place)
-    within = c("median") * SAME.value // 100 + SAME_NEAR.value
+    within = pl.max_horizontal(c("median") * SAME.value // 100 + SAME_NEAR.value, pl.lit(EARLY.value))
     rows = rows.with_columns(
         pl.len().cast(pl.Int64).over(place).alias("rests"),
         pl.len().cast(pl.Int64).over("endpoint").alias("all_rests"),
@@ -289,7 +293,7 @@ def _others(rows: pl.DataFrame) -> pl.Series:
     unlike = pl.lit(value=False)
     for step in (-2, -1, 1, 2):
         same = (c("endpoint") == c("endpoint").shift(step)) & ((c("end") - c("end").shift(step)).abs() <= STOP.value)
-        apart = (c("rest_ns") - c("rest_ns").shift(step)).abs() > c("rest_ns") * SAME.value // 100 + SAME_NEAR.value
+        apart = (c("rest_ns") - c("rest_ns").shift(step)).abs() > EARLY.value
         unlike |= (same & apart).fill_null(value=False)
     return order.with_columns(unlike.cast(pl.Int64).alias("others")).sort("row")["others"]
 
@@ -300,7 +304,8 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     common = limit_near(c("rest_ns"))
     by_server = c("side") == "server"
     many = (c("alike_rests") >= ENOUGH.value) & (c("alike_rests") * 100 >= c("rests") * SHARE.value)
-    pair = (c("all_rests") == PAIR.value) & (c("alike_rests") == PAIR.value)
+    equal = c("longest_ns") - c("shortest_ns") <= c("median") * SAME.value // 100 + SAME_NEAR.value
+    pair = (c("all_rests") == PAIR.value) & (c("alike_rests") == PAIR.value) & equal
     unlike = (c("others") > 0) | (c("near") * 100 < c("rests") * NAMED.value)
     named = common.is_not_null() & by_server & ~unlike
     alone = by_server & c("told_alone") & (c("others") == 0)
@@ -308,7 +313,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(verdict.alias("verdict"), common.alias("common"), (many | pair).alias("again")).filter(
         c("verdict").is_not_null()
     )
-    limit = pl.when("again").then("median").otherwise("rest_ns")
+    limit = pl.when("again").then("longest_ns").otherwise("rest_ns")
     rows = rows.with_columns(pl.coalesce("common", _whole(limit), limit).alias("limit_ns"))
     words = {name: [getattr(one, name) for one in _WORDS] for name in _Words._fields}
     return rows.select(
@@ -350,14 +355,14 @@ def _least(*names: str) -> pl.Expr:
 def _alike() -> pl.Expr:
     """How many others ended like this."""
     c = pl.col
-    span = pl.format("{} and {}", duration(c("shortest_ns")), duration(c("longest_ns")))
-    several = pl.format(
-        " Of {} that the {} ended after a rest of {} or more, {} had rested for between {}: it has a limit for that.",
-        "rests",
-        "side",
-        pl.lit(REST.current),
-        "alike_rests",
-        span,
+    which = (
+        pl.when(c("alike_rests") == c("rests"))
+        .then(pl.format(" All {} connections", "rests"))
+        .otherwise(pl.format(" {} of {} connections", "alike_rests", "rests"))
+    )
+    several = which + pl.format(
+        " that the {} closed after a rest had rested for {} to {}: that is a limit of {}.",
+        *("side", duration(c("shortest_ns")), duration(c("longest_ns")), duration(c("limit_ns"))),
     )
     single = pl.lit(" Nothing else like it is in the capture: it may be a limit, or a decision of its own.")
     differ = pl.format(" The {} rests that it ended differ: these may be decisions of its own.", "rests")

@@ -200,7 +200,11 @@ def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.Da
         c("doubtful").any(),
         c("median", "others_median", "others", "listed", "evidence").first(),
     )
-    what = [f"{masking.method(method)} {masking.target(path)}" for method, path in several.select(place[1:]).iter_rows()]
+    # all digits are 0 by now
+    what = [
+        f"{masking.method(method)} {masking.target(path).replace('0', '#')}"
+        for method, path in several.select(place[1:]).iter_rows()
+    ]
     every = c("requests") + c("others_requests")
     return several.with_columns(pl.Series("what", what, dtype=pl.String)).select(
         pl.lit(None, pl.Int64).alias("connection"),
@@ -236,11 +240,11 @@ def _listed(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     c = pl.col
     pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
     one = pl.format("{} took {} ({} times)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
-    beyond = (pl.len() - LISTED.value).clip(0)
+    beyond = (pl.len().cast(pl.Int64) - LISTED.value).clip(0)
     return (
         pairs.with_columns(one.alias("one"))
         .group_by("key", "server", maintain_order=True)
-        .agg(c("one").head(LISTED.value), beyond.cast(pl.Int64).alias("beyond"))
+        .agg(c("one").head(LISTED.value), beyond.alias("beyond"))
         .select(
             *("key", "server"),
             (
