@@ -141,7 +141,7 @@ class Certain:
         a = self.analysis
         now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
         connections = pl.concat([a.connections.scan(), now.lazy()])
-        return rules.concluded(self.modules, candidates, connections, finished_exchanges(a.exchanges.scan()))
+        return rules.concluded(self.modules, candidates, connections, finished_exchanges(a.exchanges.scan()), live=True)
 
     @staticmethod
     def _ids(candidates: Mapping[str, pl.DataFrame]) -> pl.Series:

@@ -82,11 +82,12 @@ def waiting(folder: Folder, batches: Iterable[Found]) -> Waiting:
 
 def diagnose(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found],
+    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], *, live: bool = False,
 ) -> Done:  # fmt: skip
-    """A capture that has been read to its end. `judge` is handed the candidates of the summaries."""
+    """A capture that has been read to its end. `judge` is handed the candidates of the summaries. `live`: what was found was told
+    as it came, and stays as it is."""
     totals: dict[str, RuleTotal] = {}
-    findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge, totals)
+    findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge, totals, live=live)
     return Done(
         analysis.summary(),
         findings,
@@ -101,7 +102,7 @@ def diagnose(
 
 def _settle(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
-    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal],
+    connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal], *, live: bool,
 ) -> list[Finding]:  # fmt: skip
     """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
@@ -124,7 +125,8 @@ def _settle(
     while True:
         failed = rules.failures(modules)
         totals.clear()
-        whole = rules.concluded(modules, rules.joined(modules, candidates), scans["connections"], scans["exchanges"])
+        whole = rules.joined(modules, candidates)
+        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], live=live)
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),

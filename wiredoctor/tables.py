@@ -1078,6 +1078,16 @@ EXCHANGES = Table(
         _n("client_rst_ack", I64, "bytes", "offset of the server's stream that it acknowledges"),
         _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
         _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
+        _n(
+            "last_payload_frame",
+            I64,
+            "",
+            "newest payload of either side before the first FIN or RST; none where it was not acknowledged, or there was no room "
+            "for more",
+        ),
+        _n("last_payload_time", I64, "ns", "its time"),
+        _n("last_payload_role", I8, "", "role of its sender: 0 client, 1 server"),
+        _c("says_goodbye", BOOL, "", "upgraded, and the last segment of the side that closed first is a WebSocket close frame"),
         _c("said_at", I64, "ns", "capture time as of which the row holds"),
         _c("at_capture_end", BOOL, "", "said because the capture ended, nothing else"),
     ),
@@ -1088,7 +1098,7 @@ _CLOSE = (
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
-    *("said_at", "at_capture_end"),
+    *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye", "said_at", "at_capture_end"),
 )
 """Columns of EXCHANGES that hold what followed an exchange."""
 
@@ -1125,6 +1135,7 @@ _OF_CLOSES = {
     *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
+    "response_upgrade",
 }
 
 CLOSES = Table(

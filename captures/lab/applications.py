@@ -109,11 +109,12 @@ def node_websocket(lab: Lab) -> None:
     fields = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     upgrade = b"GET /chat HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n" + fields + key
-    frames = [step for text in (b"one", b"two", b"three", b"HTTP/1.1 200", b"") for step in (_frame(1, text), 0.03)]
-    raw_client(lab, [[ordinary, {"read": ["GET"]}, upgrade, 0.1, *frames, _frame(8, b"\x03\xe8"), {"do": "wait"}]])
+    frames = [step for text in (b"one", b"two", b"three", b"HTTP/1.1 200", b"") for step in (websocket_frame(1, text), 0.03)]
+    raw_client(lab, [[ordinary, {"read": ["GET"]}, upgrade, 0.1, *frames, websocket_frame(8, b"\x03\xe8"), {"do": "wait"}]])
 
 
-def _frame(opcode: int, payload: bytes) -> bytes:
+def websocket_frame(opcode: int, payload: bytes) -> bytes:
+    """A frame of a client, masked (RFC 6455 section 5.2)."""
     mask = b"\x11\x22\x33\x44"
     masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
     return bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked

@@ -33,6 +33,7 @@ import far_streams
 import far_waits
 import flushing
 import framing
+import idle_cuts
 import lifetimes
 import listing
 import losses
@@ -44,6 +45,7 @@ import proxies
 import receivers
 import refusals
 import reuse
+import siblings
 import silence
 import small_servers
 import software
@@ -96,6 +98,8 @@ RECORDINGS = (
     refusals,
     copies,
     silence,
+    idle_cuts,
+    siblings,
 )
 """These modules fill SCENARIOS."""
 

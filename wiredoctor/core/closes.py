@@ -36,6 +36,7 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
     closing = own.close
     if closing is None:
         own.close = closing = Close()
+        find_rest(closing, own, connection.second if own is connection.first else connection.first, segment)
     ip = origins.pack_ip(packet)
     if packet.flags & FIN and closing.fin_frame == NEVER:
         if packet.flags & RST == 0:
@@ -65,6 +66,33 @@ def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
         return True
     is_alike = closing.rst_ip >> origins.ID_BITS == ip >> origins.ID_BITS
     return is_alike and packet.time - closing.rst_time <= origins.BURST
+
+
+def find_rest(closing: Close, own: Side, peer: Side, segment: Segment) -> None:
+    """Set since when a connection rests that this side closes. It does not rest while data is unacknowledged or has no room: then
+    somebody waits for the network, or for a receiver that does not read."""
+    if segment.new_bytes > 0 or not is_delivered(own, peer) or not is_delivered(peer, own):
+        return
+    mine, theirs = last_payload(own), last_payload(peer)
+    closing.rest_is_own = mine >= theirs
+    closing.rest_time = max(mine, theirs)
+    newest = own if mine >= theirs else peer
+    if newest.previous is not None:
+        closing.rest_frame = max(newest.previous.frame, newest.retransmission_frame)
+
+
+def is_delivered(sender: Side, receiver: Side) -> bool:
+    """Return whether the newest data of a side was acknowledged, and its receiver has room for more."""
+    sent = sender.previous
+    if sent is None or sent.frame == NEVER:
+        return True
+    return receiver.acknowledged >= sent.end and (receiver.window_edge == NEVER or receiver.window_edge > sent.end)
+
+
+def last_payload(side: Side) -> i64:
+    """Return when the newest payload of a side was seen; NEVER if it has sent none."""
+    sent = side.previous
+    return i64(NEVER) if sent is None else max(sent.time, sent.repeated_time)
 
 
 def grace_period(first_rtt: i64, second_rtt: i64) -> i64:

@@ -61,6 +61,8 @@ class Previous:
         """The segment that ended that pause."""
         self.longest_forgotten: i64 = 0
         """Bytes of the longest acknowledged segment whose first copy is forgotten."""
+        self.repeated_time: i64 = NEVER
+        """Time of the newest retransmission of this side."""
 
 
 @mypyc_attr(acyclic=True)
@@ -173,7 +175,11 @@ class Signs:
 @mypyc_attr(acyclic=True)
 class Close:
     """The first FIN and the first RST of a side: packet, time, what it acknowledges (`*_ack`), where it is in the stream, its
-    time to live and IP identification (`*_ip`, as Side.ip), and what speaks against its sender."""
+    time to live and IP identification (`*_ip`, as Side.ip), and what speaks against its sender.
+
+    `rest_frame` and `rest_time`: the newest payload of either side before the first of the two, if it had arrived and more could
+    have followed; `rest_is_own`: it is of this side.
+    """
 
     def __init__(self) -> None:
         self.fin_frame: i64 = NEVER
@@ -190,6 +196,9 @@ class Close:
         self.rst_signs: Signs | None = None
         self.reached: i64 = NEVER
         """Side.reached before the RST."""
+        self.rest_frame: i64 = NEVER
+        self.rest_time: i64 = NEVER
+        self.rest_is_own: bool = False
 
 
 @mypyc_attr(acyclic=True)

@@ -46,6 +46,7 @@ CLOSE: Final = (
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_rst", "server_close_offset"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
 """Cells of a row of `closes`, after those of EXCHANGE."""
 
@@ -60,7 +61,9 @@ HAS_GAP: Final = 4
 NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """Cells of a message that was not captured."""
-NOBODY_CLOSED: Final = pack_cells([NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2)
+NOBODY_CLOSED: Final = pack_cells(
+    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER, NEVER, -1, 0]
+)
 """Cells of CLOSE from client_close_frame on, for a connection that is open."""
 
 
@@ -305,6 +308,7 @@ class CloseRows(ExchangeRows):
         write_i64_le(out, rst.rst_ack)
         write_i64_le(out, client.origin)
         write_i64_le(out, server.origin)
+        write_rest(out, client, server, exchange)
         if client.origin == BETWEEN:
             self.foreign.write(talk.connection, exchange.index, talk.client, talk.client, client.is_fin)
         if server.origin == BETWEEN:
@@ -325,6 +329,22 @@ class CloseRows(ExchangeRows):
         write_i64_le(out, i64(following is None or following.request is None))
         write_i64_le(out, i64(at_capture_end))
         out.write(NOBODY_CLOSED)
+
+
+def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
+    """Write the newest payload before the first close, and whether that payload of the closing side said that it would close."""
+    is_client = server.frame == NEVER or NEVER < client.frame < server.frame
+    first = client if is_client else server
+    rest = first.rst
+    if first.frame == NEVER or rest.rest_time == NEVER:
+        write_i64_le(out, NEVER)
+        write_i64_le(out, NEVER)
+        write_i64_le(out, -1)
+    else:
+        write_i64_le(out, rest.rest_frame)
+        write_i64_le(out, rest.rest_time)
+        write_i64_le(out, i64(0) if is_client == rest.rest_is_own else i64(1))
+    write_i64_le(out, i64(exchange.client_says_goodbye if is_client else exchange.server_says_goodbye))
 
 
 def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:

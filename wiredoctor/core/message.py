@@ -154,6 +154,10 @@ class Exchange:
         """Where the last response before it ended in the server's stream."""
         self.previous_close: bool = False
         """Whether that response announced the close."""
+        self.client_says_goodbye: bool = False
+        """The newest segment of an upgraded connection from the client is a WebSocket close frame."""
+        self.server_says_goodbye: bool = False
+        """The same of the server."""
         self.next: Exchange | None = None
         """The next exchange of the connection."""
         self.next_waiting: Exchange | None = None

@@ -6,7 +6,7 @@ final when both its messages have ended; its row of `closes` follows when the ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -38,6 +38,9 @@ from wiredoctor.http.tls import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
     from wiredoctor.core.http import Http
+
+CLOSE_FRAME: Final = 0x88
+"""First octet of a WebSocket close frame: opcode 8, the last fragment."""
 
 
 @mypyc_attr(acyclic=True)
@@ -136,6 +139,8 @@ class HttpConnection:
                 reassembly.resume(self)
             if in_order:
                 self.describe(reader, segment, part)
+        elif segment.new_bytes > 0 and self.newest is not None and self.newest.upgraded:
+            self.note_goodbye(self.newest, segment.direction, packet)
         previous = own.previous
         part.http = self.client >= 0
         part.is_incomplete = (
@@ -153,6 +158,19 @@ class HttpConnection:
         if awaited.waiting is not None:
             awaited.waiting.acknowledge(own.acknowledged, self.clock)
             reassembly.wake_for_gap(self, awaited)
+
+    def note_goodbye(self, exchange: Exchange, direction: i64, packet: Packet) -> None:
+        """Note whether a segment of an upgraded connection is a WebSocket close frame (RFC 6455 section 5.5.1): its first octet,
+        and the length in the second, which says whether a key of four bytes follows."""
+        at, captured = packet.payload, packet.captured
+        is_goodbye = captured > 1 and i64(packet.block[at]) == CLOSE_FRAME
+        if is_goodbye:
+            second = i64(packet.block[at + 1])
+            is_goodbye = packet.length == 2 + (second & 0x7F) + (i64(4) if second & 0x80 else i64(0))
+        if direction == self.client:
+            exchange.client_says_goodbye = is_goodbye
+        else:
+            exchange.server_says_goodbye = is_goodbye
 
     # segments
 

@@ -205,6 +205,8 @@ class Story:
             own.payload_frame = packet.frame
         if segment.retransmission:
             own.retransmission_frame = packet.frame
+            if own.previous is not None:
+                own.previous.repeated_time = packet.time
         if segment.new_bytes > 0:
             self.remember_data(own, packet)
             flight.remember_sent(own, packet, segment, self.new_flights)

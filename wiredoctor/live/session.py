@@ -272,7 +272,7 @@ class Session:
         return self._certain.tell()
 
     def _found(self, found: Found) -> None:
-        found = rules.judge(self._modules, found, self._memory)
+        found = rules.judge(self._modules, found, self._memory, live=True)
         if not found:
             return
         self._analysis.found.append(found)
@@ -301,11 +301,11 @@ class Session:
         a.listener = None
 
         def judge(found: Found) -> Found:
-            return rules.judge(self._modules, found, self._memory)
+            return rules.judge(self._modules, found, self._memory, live=True)
 
         a.finish(judge)
         done = diagnosis.diagnose(
-            self._capture, a, self._modules, self._chosen, a.found, a.connections, a.exchanges, judge
+            self._capture, a, self._modules, self._chosen, a.found, a.connections, a.exchanges, judge, live=True
         )  # fmt: skip
         if self._lost:
             done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analysed")

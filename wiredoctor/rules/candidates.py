@@ -10,7 +10,7 @@ import polars as pl
 
 from wiredoctor.masked import all_masked
 from wiredoctor.masking import shown
-from wiredoctor.rules.modules import RuleModule
+from wiredoctor.rules.modules import Conclude, RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import at_work, collected, fit, guarded
 from wiredoctor.tables import RULE_TABLES, SMALL
@@ -66,14 +66,20 @@ def find_summaries(
     return _find(_promising(running, lazy, lazy, few=few, many=many), lazy, few=few, many=many)
 
 
-def judge(modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any]) -> dict[str, pl.DataFrame]:
+def judge(
+    modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any], *, live: bool = False
+) -> dict[str, pl.DataFrame]:  # fmt: skip
     """What the rules' `judge` leaves of the candidates of a batch, seen in the order of their frames.
 
-    `state` is the rules' memory from batch to batch, changed in place: rule name -> what its `judge` returned.
+    `state` is the rules' memory from batch to batch, changed in place: rule name -> what its `judge` returned. Unless they are
+    told as they come (`live`), those of rules that judge all together wait for the end as they are.
     """
     left: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
         module = modules[name]
+        if module.judge_all is not None and not live:
+            left[name] = rows
+            continue
         judged = guarded(module, partial(_judged, module, rows, state)) if at_work([module]) else None
         if judged is not None and judged.height:
             left[name] = judged
@@ -100,18 +106,31 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
 
 
 def concluded(
-    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame
-) -> dict[str, Rows]:
-    """Candidates of events after their rules have compared them with all connections and exchanges that are known."""
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
+    *, live: bool = False,
+) -> dict[str, Rows]:  # fmt: skip
+    """Candidates after their rules have judged them all together (unless they were told as they came: `live`), and have compared
+    them with all connections and exchanges that are known."""
     whole = {**found}
     for name, rows in found.items():
-        conclude = modules[name].conclude
-        if conclude is None or not rows.height:
+        module = modules[name]
+        steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []
+        if module.judge_all is not None and not live:
+            steps.append(module.judge_all)
+        if module.conclude is not None:
+            steps.append(partial(_compared, module.conclude, connections, exchanges))
+        if not steps or not rows.height:
             continue
         frame = pl.concat([*rows.iter_slices(rows.height)])
-        left = guarded(modules[name], partial(conclude, frame, connections, exchanges))
-        whole[name] = frame.clear() if left is None else left
-    return whole
+        for step in steps:
+            left = guarded(module, partial(step, frame))
+            frame = frame.clear() if left is None else left
+        whole[name] = frame
+    return {name: rows for name, rows in whole.items() if rows.height}
+
+
+def _compared(conclude: Conclude, connections: pl.LazyFrame, exchanges: pl.LazyFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    return conclude(rows, connections, exchanges)
 
 
 def _lazy(tables: Tables, name: str) -> pl.LazyFrame:

@@ -25,6 +25,8 @@ Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
 Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
 Conclude = Callable[[pl.DataFrame, pl.LazyFrame, pl.LazyFrame], pl.DataFrame]
 """What other connections add: candidates, all `connections`, all `exchanges` -> candidates."""
+JudgeAll = Callable[[pl.DataFrame], pl.DataFrame]
+"""What a rule about events says at the end, of all that it found, in place of what `judge` says as they come."""
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Fields of cutoffs.Cutoffs with the values that the rule needs, as it is configured."""
 
@@ -51,6 +53,7 @@ class RuleModule(NamedTuple):
     cutoffs: DeclareCutoffs | None = None
     plugin: Plugin | None = None
     conclude: Conclude | None = None
+    judge_all: JudgeAll | None = None
 
     @property
     def source(self) -> str:
@@ -112,6 +115,7 @@ def _describe(module: ModuleType) -> RuleModule:
         screen=getattr(module, "screen", None),
         cutoffs=declare,
         conclude=getattr(module, "conclude", None),
+        judge_all=getattr(module, "judge_all", None),
     )
 
 

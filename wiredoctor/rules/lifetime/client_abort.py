@@ -52,6 +52,7 @@ RULE = Rule(
     explained_by=(
         ("reset-destroys-response", "connection"),
         ("unanswered", "exchange"),
+        ("idle-cut", "exchange"),
         *((name, "exchange") for name in FRAMING_ERRORS),
     ),
     caused_by=(("slow-response", "exchange"), ("retransmission-stall", "exchange"), ("zero-window-stall", "exchange")),

@@ -50,6 +50,7 @@ RULE = Rule(
         ("unfinished-transfer-coding", "exchange"),
         ("reset-destroys-response", "exchange"),
         ("unanswered", "exchange"),
+        ("idle-cut", "exchange"),
     ),
     advice=(
         Advice(

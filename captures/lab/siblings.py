@@ -1,0 +1,76 @@
+"""Several servers behind one name: one of them is slow, or none."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from network import PROXY_FRONT
+from scenario import PEERS, Connection, Find, get, raw_server, recording, steps_as_json
+
+if TYPE_CHECKING:
+    from scenario import Lab
+
+NGINX = """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; server_tokens off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream shop {{ {servers} keepalive 6; }}
+  server {{ listen 80; location / {{ proxy_pass http://shop; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
+}}
+"""
+PORTS = (8081, 8082, 8083)
+ROUNDS = 12
+ITEM = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"stock": 3}'
+GETS = tuple(get(f"/item/{number}", 12) for number in range(ROUNDS * len(PORTS)))
+BEHIND = tuple(Connection(GETS[first :: len(PORTS)], closed_by=None) for first in range(len(PORTS)))
+
+
+def _go_round(lab: Lab, *pauses: float) -> None:
+    """Three servers that think for so long, and nginx, which asks them in turn for what a user asks it for."""
+    for port, pause in zip(PORTS, pauses, strict=True):
+        raw_server(lab, [[pause, ITEM]], port, nodelay=True)
+    conf = lab.folder / "proxy.conf"
+    servers = " ".join(f"server 10.9.0.2:{port};" for port in PORTS)
+    conf.write_text(NGINX.format(folder=lab.folder, servers=servers))
+    lab.client.start("nginx", "-c", str(conf))
+    lab.client.wait_for_listener(80)
+    steps = [
+        step
+        for number in range(len(GETS))
+        for step in (f"GET /item/{number} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode(), {"read": ["GET"]})
+    ]
+    assert lab.user
+    lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps_as_json([steps]))
+
+
+@recording(
+    title="Behind nginx: one of three servers takes 180 ms, the others 8 ms",
+    at="proxy",
+    software=("nginx", "python"),
+    connections=(Connection(GETS), *BEHIND),
+    finds=(Find("slow-sibling", None, "server"),),
+    must_not={"slow-response": "it takes less than a second"},
+    interface="any",
+    proxied=True,
+)
+def behind_nginx_slow_sibling(lab: Lab) -> None:
+    """nginx goes round three servers, each of which answers twelve of 36 requests. The one on port 8082 is slow, always."""
+    _go_round(lab, 0.008, 0.180, 0.008)
+
+
+@recording(
+    title="Behind nginx: three servers, each slow once in a while",
+    at="proxy",
+    software=("nginx", "python"),
+    connections=(Connection(GETS), *BEHIND),
+    must_not={"slow-sibling": "all are alike"},
+    interface="any",
+    proxied=True,
+)
+def behind_nginx_siblings(lab: Lab) -> None:
+    """The twin of behind-nginx-slow-sibling: 8, 20 and 12 ms."""
+    _go_round(lab, 0.008, 0.020, 0.012)

@@ -1,0 +1,165 @@
+"""After how long what lies between client and server closes or forgets a connection that rests, each figure with its source."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from wiredoctor.findings import Reference
+from wiredoctor.tables import MILLISECOND, SECOND
+
+
+class IdleLimit(NamedTuple):
+    """A default: whose it is, seconds without payload, where it is set, and the page of the vendor that says so.
+
+    `closes`: it ends the connection by a FIN or RST. `forgets`: it drops the connection without telling anybody, so that what is
+    sent later is lost, or answered by an RST.
+    """
+
+    name: str
+    seconds: int
+    setting: str
+    source: Reference
+    closes: bool = True
+    forgets: bool = False
+
+
+_AWS = "https://docs.aws.amazon.com/"
+
+IDLE_LIMITS = (
+    IdleLimit(
+        "Google Cloud's application load balancers",
+        30,
+        "timeout of the backend service, after which WebSockets end whether they rest or not",
+        Reference("Google Cloud, backend service timeout", "https://cloud.google.com/load-balancing/docs/https#timeout-bes"),
+    ),
+    IdleLimit(
+        "HAProxy as Debian and Ubuntu ship it",
+        50,
+        "timeout client and timeout server; timeout tunnel where it is set",
+        Reference("HAProxy, timeout tunnel", "https://docs.haproxy.org/2.6/configuration.html#4.2-timeout%20tunnel"),
+    ),
+    IdleLimit(
+        "Heroku's router",
+        55,
+        "not configurable",
+        Reference("Heroku, request timeout", "https://devcenter.heroku.com/articles/request-timeout"),
+    ),
+    IdleLimit(
+        "nginx",
+        60,
+        "proxy_read_timeout",
+        Reference("nginx, WebSocket proxying", "https://nginx.org/en/docs/http/websocket.html"),
+    ),
+    IdleLimit(
+        "AWS application load balancers",
+        60,
+        "idle_timeout.timeout_seconds",
+        Reference(
+            "AWS, application load balancer attributes: idle timeout",
+            _AWS + "elasticloadbalancing/latest/application/edit-load-balancer-attributes.html",
+        ),
+    ),
+    IdleLimit(
+        "Apache httpd",
+        60,
+        "ProxyTimeout",
+        Reference("Apache httpd, ProxyTimeout", "https://httpd.apache.org/docs/2.4/mod/mod_proxy.html#proxytimeout"),
+    ),
+    IdleLimit(
+        "Cloudflare",
+        120,
+        "Proxy Read Timeout",
+        Reference("Cloudflare, connection limits", "https://developers.cloudflare.com/fundamentals/reference/connection-limits/"),
+    ),
+    IdleLimit(
+        "Azure Load Balancer",
+        240,
+        "idleTimeoutInMinutes; it closes only where enableTcpReset is on",
+        Reference(
+            "Microsoft, Azure Load Balancer: TCP reset and idle timeout",
+            "https://learn.microsoft.com/en-us/azure/load-balancer/load-balancer-tcp-reset",
+        ),
+        forgets=True,
+    ),
+    IdleLimit(
+        "Envoy",
+        300,
+        "stream_idle_timeout",
+        Reference("Envoy, timeouts", "https://www.envoyproxy.io/docs/envoy/latest/faq/configuration/timeouts"),
+    ),
+    IdleLimit(
+        "Apache httpd as Debian and Ubuntu ship it",
+        300,
+        "Timeout, and ProxyTimeout, which follows it",
+        Reference("Apache httpd, TimeOut", "https://httpd.apache.org/docs/2.4/mod/core.html#timeout"),
+    ),
+    IdleLimit(
+        "AWS network load balancers",
+        350,
+        "tcp.idle_timeout.seconds",
+        Reference(
+            "AWS, network load balancers: TCP idle timeout",
+            _AWS + "elasticloadbalancing/latest/network/update-idle-timeout.html",
+        ),
+        forgets=True,
+    ),
+    IdleLimit(
+        "AWS Network Firewall",
+        350,
+        "TcpIdleTimeoutSeconds",
+        Reference("AWS Network Firewall, FlowTimeouts", _AWS + "network-firewall/latest/APIReference/API_FlowTimeouts.html"),
+        closes=False,
+        forgets=True,
+    ),
+    IdleLimit(
+        "Google Cloud's VPC networks",
+        600,
+        "not configurable",
+        Reference("Google Cloud, idle connections", "https://cloud.google.com/compute/docs/troubleshooting"),
+        closes=False,
+        forgets=True,
+    ),
+    IdleLimit(
+        "Envoy as a proxy of TCP",
+        3_600,
+        "idle_timeout",
+        Reference("Envoy, timeouts", "https://www.envoyproxy.io/docs/envoy/latest/faq/configuration/timeouts"),
+    ),
+    IdleLimit(
+        "Linux' connection tracking",
+        432_000,
+        "nf_conntrack_tcp_timeout_established",
+        Reference("Linux, nf_conntrack sysctls", "https://docs.kernel.org/networking/nf_conntrack-sysctl.html"),
+        closes=False,
+        forgets=True,
+    ),
+)
+"""Ascending. RFC 5382 (REQ-5) asks NATs not to forget before 7,440 s; many do."""
+
+NEAR_SHARE = 0.005
+NEAR = 50 * MILLISECOND
+"""A rest is that of a limit if it differs by no more than this share of it, or this time: proxies look after their connections
+only now and then."""
+
+
+def limit_near(rest: pl.Expr) -> pl.Expr:
+    """The limit (ns) of IDLE_LIMITS that closes and was met by this rest (ns); null where it is none."""
+    found = pl.lit(None, pl.Int64)
+    for seconds in sorted({limit.seconds for limit in IDLE_LIMITS if limit.closes}):
+        limit = seconds * SECOND
+        tolerance = max(NEAR, round(limit * NEAR_SHARE))
+        found = pl.when((rest - limit).abs() <= tolerance).then(pl.lit(limit, pl.Int64)).otherwise(found)
+    return found
+
+
+def whose(limit: pl.Expr) -> pl.Expr:
+    """Whose defaults a limit (ns) of IDLE_LIMITS is, as text: "nginx (proxy_read_timeout) and Apache httpd (ProxyTimeout)"."""
+    named = {seconds * SECOND: _listed(seconds) for seconds in {limit.seconds for limit in IDLE_LIMITS if limit.closes}}
+    return limit.replace_strict(named, default=None, return_dtype=pl.String)
+
+
+def _listed(seconds: int) -> str:
+    names = [f"{limit.name} ({limit.setting})" for limit in IDLE_LIMITS if limit.closes and limit.seconds == seconds]
+    return " and of ".join([", of ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

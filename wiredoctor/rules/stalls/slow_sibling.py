@@ -1,0 +1,255 @@
+"""Of several servers that answer the same requests, one is slow.
+
+What it means
+    A client asks several servers for the same things, as a balancer or a name with several addresses has it. One of them thinks
+    five times as long as the others, or more, whatever it is asked.
+
+Why it hurts
+    Every third or fourth page is slow, and nobody can say when. Averages hide it, and each test that meets another server finds
+    nothing. A balancer that goes round gives it as many requests as the others.
+
+How it is proved
+    Two or more servers (addresses or ports) gave the same client ten or more answers each for the same method, site and path
+    (digits in it do not count). From the end of a request to the beginning of its response, without the round trip, the slow one
+    takes five times the median of the others or more, and 100 ms more or longer; three in four of its answers take longer than
+    nine in ten of theirs.
+
+What it is not
+    Servers of different sites, or whose answers differ in size: they do different work. Programs that watch servers and ask all
+    of them the same (Prometheus, health checks). A server that is slow at times: slow-response. Time that was lost below HTTP:
+    nagle-delayed-ack and its like speak of it.
+
+What to do
+    Take that server out, and look what it does not have in common with the others: its load, its disk, its caches, its
+    neighbors, its way to the database. Let the balancer count open requests (least connections) instead of going round.
+
+References
+    The Tail at Scale (Dean and Barroso), nginx's least_conn, HAProxy's balance leastconn.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor import masking
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import EVIDENCE, packet
+from wiredoctor.rules.words import DURATION, duration
+
+RULE = Rule(
+    severity="warning",
+    title="One of {servers} servers is slow: {median}, where the others take {usual_time}",
+    message="{server} took {median} (median) to answer {what}, {requests:,} times. For the same requests {others}. It got "
+    "{share} % of {all_requests:,} requests; beyond the median of the others these took {delay}.",
+    remedy="Take {server} out of the rotation, and look what it does not have in common with the others: load, disk, caches, "
+    "memory, neighbors on the same machine, its way to the database. Let the balancer prefer servers with few open requests "
+    "(nginx least_conn, HAProxy balance leastconn), so that a slow one gets fewer.",
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("Dean and Barroso, The Tail at Scale", "https://research.google/pubs/the-tail-at-scale/"),
+        Reference("nginx, least_conn", "https://nginx.org/en/docs/http/ngx_http_upstream_module.html#least_conn"),
+        Reference("HAProxy, balance", "https://docs.haproxy.org/2.6/configuration.html#4.2-balance"),
+    ),
+    explained_by=(("nagle-delayed-ack", "endpoint"), ("delayed-ack-stall", "endpoint")),
+    summary=True,
+    any_order=True,
+)
+
+ENOUGH = Threshold("10 exchanges", "of each server: the median of fewer says little")
+TIMES = Threshold("5 times", "servers that share a load differ by less, also where one has an older processor")
+BEYOND = Threshold("100 ms", "what users notice; of two fast servers one may well take five times as long")
+ABOVE = Threshold("75 %", "a server that is slow always, not at times")
+USUAL = Threshold("90 %", "of the answers of the others: theirs are slow at times, too")
+SIZES = Threshold("4 times", "answers that differ more in size are other work")
+SHOWN = Threshold("3 exchanges", "enough to look at; the medians say the rest")
+LISTED = Threshold("5 servers", "more are counted")
+
+_SMALL = 4096
+"""Bytes by which sizes may differ whatever they are."""
+
+_WATCHES = "^(Prometheus|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
+"""User-Agent of programs that ask unlike servers the same."""
+
+_NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
+"""A Host field that is an address, or nothing: it says nothing of the site."""
+
+
+def _slow() -> pl.Expr:
+    return pl.col("server_time") - pl.col("rtt_server") >= BEYOND.value
+
+
+def _least() -> int:
+    """How many slow answers there are at least where one server is slow."""
+    return ENOUGH.value * ABOVE.value // 100
+
+
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    several = pl.col("endpoint").min() != pl.col("endpoint").max()
+    return several & (_slow().sum() >= _least())
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per answer to a request that a server has often answered slowly: whose, when, and how long it took."""
+    c = pl.col
+    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_WATCHES)
+    known = connections.select("connection", "client_host", "server")
+    rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
+    slow = _keyed(rows.filter(_slow()), known).group_by("key", "server").len().filter(c("len") >= _least())
+    # the others are compared with these only
+    return _keyed(rows, known).join(slow.select("key").unique(), on="key", how="semi")
+
+
+def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """What is needed of each exchange, and the `key` of what was asked by whom: a hash of client host, method, site and path."""
+    c = pl.col
+    host = c("request_host").str.to_lowercase()
+    site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
+    path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
+    asked = rows.select(
+        *("connection", "exchange", "request_method"),
+        pl.when(host.str.contains(_NO_NAME)).then(pl.lit("")).otherwise(site).alias("site"),
+        path.alias("path"),
+        (c("server_time") - c("rtt_server")).clip(0).alias("time"),
+        c("response_body_bytes").fill_null(0).alias("size"),
+        c("hole_before").alias("doubtful"),
+        *("request_frame", "request_start", "response_frame", "response_start"),
+    ).join(connections, on="connection")
+    return asked.select(
+        pl.struct("client_host", "request_method", "site", "path").hash().alias("key"),
+        pl.exclude("site", "exchange"),
+        c("request_frame").alias("frame"),
+    )
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """A row per slow server and path."""
+    c = pl.col
+    place = ["key", "server"]
+    groups = rows.group_by(place).agg(
+        pl.len().cast(pl.Int64).alias("requests"), c("time").median().alias("median"), c("size").median().alias("size")
+    )
+    groups = groups.filter(c("requests") >= ENOUGH.value)
+    slow = _slower(groups)
+    slow = slow.join(_above(rows.join(groups.select(place), on=place, how="semi"), slow), on=place)
+    slow = slow.filter(c("share_above") * 100 >= ABOVE.value)
+    if slow.is_empty():
+        return _told(rows.clear(), slow, groups), None
+    return _told(rows, slow, groups), None
+
+
+def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
+    """Each of `slow` with each other server of the same requests, whose columns end with `_other`."""
+    return slow.join(groups, on="key", suffix="_other").filter(pl.col("server") != pl.col("server_other"))
+
+
+def _slower(groups: pl.DataFrame) -> pl.DataFrame:
+    """The servers whose median is far above that of the others, which are asked for as large answers."""
+    c = pl.col
+    others = (
+        _pairs(groups, groups.filter(c("median") >= BEYOND.value))
+        .group_by("key", "server", "requests", "median", "size")
+        .agg(
+            c("median_other").median().alias("others_median"),
+            c("size_other").median().alias("others_size"),
+            c("requests_other").sum().alias("others_requests"),
+            pl.len().cast(pl.Int64).alias("others"),
+        )
+    )
+    sizes = [name + _SMALL for name in (c("size"), c("others_size"))]
+    alike = pl.max_horizontal(sizes) <= SIZES.value * pl.min_horizontal(sizes)
+    far = (c("median") >= TIMES.value * c("others_median")) & (c("median") - c("others_median") >= BEYOND.value)
+    return others.filter(alike & far)
+
+
+def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
+    """Of each slow server the share of its answers that took longer than nearly all of the others, and what they cost."""
+    c = pl.col
+    some = rows.select("key", "server", "time")
+    theirs = _pairs(some, slow.select("key", "server", "others_median"))
+    usual = theirs.group_by("key", "server").agg(c("time").quantile(USUAL.value / 100, "higher").alias("usual"))
+    own = some.join(slow.select("key", "server", "others_median"), on=["key", "server"]).join(usual, on=["key", "server"])
+    return own.group_by("key", "server").agg(
+        (c("time") > c("usual")).mean().alias("share_above"),
+        (c("time") - c("others_median")).clip(0).sum().cast(pl.Int64).alias("cost"),
+    )
+
+
+def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    """What a candidate has: of a path that several clients asked for, the words are those of the busiest client."""
+    c = pl.col
+    own = rows.join(slow.select("key", "server"), on=["key", "server"], how="semi")
+    facts = own.sort("request_frame").group_by("key", "server").agg(
+        c("client_host", "request_method", "path").first(),
+        c("request_frame").first().alias("frame"),
+        c("request_start").min().alias("start"),
+        c("response_start").max().alias("end"),
+        c("doubtful").any(),
+        _shown(),
+    )  # fmt: skip
+    told = slow.join(facts, on=["key", "server"]).sort("requests", "frame", descending=[True, False])
+    told = told.join(_listed(slow, groups), on=["key", "server"])
+    place = ["server", "request_method", "path"]
+    several = told.group_by(place, maintain_order=True).agg(
+        c("client_host").n_unique().alias("clients"),
+        c("client_host").first(),
+        c("frame").min(),
+        c("start").min(),
+        c("end").max(),
+        c("cost", "requests", "others_requests").sum(),
+        c("doubtful").any(),
+        c("median", "others_median", "others", "listed", "evidence").first(),
+    )
+    # all digits are 0 by now
+    what = [
+        f"{masking.method(method)} {masking.target(path).replace('0', '#')}"
+        for method, path in several.select(place[1:]).iter_rows()
+    ]
+    every = c("requests") + c("others_requests")
+    return several.with_columns(pl.Series("what", what, dtype=pl.String)).select(
+        pl.lit(None, pl.Int64).alias("connection"),
+        pl.lit(None, pl.Int32).alias("exchange"),
+        pl.lit(None, pl.String).alias("kind"),
+        pl.lit("server").alias("side"),
+        pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
+        *("frame", "start", "end", "server", "requests", "what"),
+        c("cost").alias("delay"),
+        pl.when(c("clients") == 1).then("client_host").alias("client"),
+        (c("others") + 1).alias("servers"),
+        c("median").cast(pl.Int64).cast(DURATION),
+        c("others_median").cast(pl.Int64).cast(DURATION).alias("usual_time"),
+        c("listed").alias("others"),
+        (c("requests") * 100 / every).round().cast(pl.Int64).alias("share"),
+        every.alias("all_requests"),
+        c("evidence").cast(EVIDENCE),
+    ).sort("frame", "server", "what")  # fmt: skip
+
+
+def _shown() -> pl.Expr:
+    """The first requests that it got, and its answers."""
+    c = pl.col
+    items = [
+        packet("request_frame", "request_start", pl.format("{} is asked", "server")),
+        packet("response_frame", "response_start", pl.format("its response, {} later", duration(c("time")))),
+    ]
+    return pl.concat_list([item.head(SHOWN.value).implode() for item in items]).alias("evidence")
+
+
+def _listed(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    """The medians of the others, side by side."""
+    c = pl.col
+    pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
+    one = pl.format("{} took {} ({} times)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
+    beyond = (pl.len().cast(pl.Int64) - LISTED.value).clip(0)
+    return (
+        pairs.with_columns(one.alias("one"))
+        .group_by("key", "server", maintain_order=True)
+        .agg(c("one").head(LISTED.value), beyond.alias("beyond"))
+        .select(
+            *("key", "server"),
+            (
+                c("one").list.join(", ")
+                + pl.when(c("beyond") > 0).then(pl.format(", and {} more as long", "beyond")).otherwise(pl.lit(""))
+            ).alias("listed"),
+        )
+    )
