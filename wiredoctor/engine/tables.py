@@ -18,6 +18,7 @@ from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
 from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
 from wiredoctor.core.stalls import RUNS as RUN_CELLS
 from wiredoctor.core.stalls import SORTS
+from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, head_part, message_batch
 from wiredoctor.http.tls import SILENT
 from wiredoctor.tables import (
@@ -32,6 +33,7 @@ from wiredoctor.tables import (
     RELEASES,
     RUNS,
     SMALL,
+    TRANSFERS,
     Table,
 )
 from wiredoctor.tables import CLOSES as CLOSES_TABLE
@@ -54,6 +56,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
         "recoveries": _events(RECOVERIES, stalls.recoveries, RECOVERY_CELLS),
         "closures": _events(CLOSURES, stalls.closures, CLOSURE_CELLS),
         "runs": _events(RUNS, stalls.runs, RUN_CELLS),
+        "transfers": _events(TRANSFERS, http.transfers, TRANSFER_CELLS),
         "exchanges": table_of(exchanges, FINISHED_EXCHANGES),
         "closes": table_of(stored, CLOSES_TABLE, CLOSES_OF_STORED),
         "faults": fault_frame(http.faults.take()),
@@ -150,5 +153,5 @@ def _of_hello(name: str) -> Maker:
 
 Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
 Kind.of(RELEASES, {"sort": _named("sort", SORTS)}, {})
-for _table in (RECOVERIES, CLOSURES, RUNS):
+for _table in (RECOVERIES, CLOSURES, RUNS, TRANSFERS):
     Kind.of(_table, {}, {})
