@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from wiredoctor.tables import MILLISECOND
+from wiredoctor.tables import MILLISECOND, SECOND
 
 UNREACHABLE = (1 << 63) - 1
 """As a minimum (and its negative as a maximum): no rule needs these rows, and none is written."""
@@ -53,6 +53,8 @@ class Cutoffs:
     """Columns of `exchanges`: the same before a burst of held-back events."""
     min_held_events: int = 3
     """Columns of `exchanges`: events of such a burst."""
+    min_transfer: int = SECOND
+    """`transfers`, and columns of `exchanges`: how long a body takes of which it is told what limited it."""
 
     @property
     def min_burst_gap(self) -> int:

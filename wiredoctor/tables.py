@@ -805,6 +805,53 @@ UNACKNOWLEDGED = Table(
     exchange_by_time=True,
 )
 
+_LIMITED = (
+    _n("receive_window", I64, "ns", "of its time, what the receiver's window took: it was full"),
+    _n("send_buffer", I64, "ns", "what the sender's buffer took: what was in flight kept to a ceiling below the window"),
+    _n("loss", I64, "ns", "what losses took, until they were repaired"),
+    _n("application", I64, "ns", "what the applications took: the sender had nothing to send, or the receiver did not read"),
+    _n("not_read", I64, "ns", "of that, what the receiver's took: its window was full, and smaller than before"),
+    _n("path", I64, "ns", "the rest: slow start, congestion control, bandwidth"),
+)
+
+TRANSFERS = Table(
+    "transfers",
+    "the last packet of a message body of at least 1 s (or less, where a rule is configured so) and 40 segments, with what limited "
+    "it. Its time is divided by round trips, each of which counts as a whole; the parts add up to the time from its first to its "
+    "last packet. Everything is as its sender saw it",
+    (
+        *_WHERE,
+        _ROLE,
+        _EXCHANGE,
+        *_PACKET,
+        _c("length", I64, "bytes", "its body, chunk framing not counted"),
+        _c("message", I64, "", "message id"),
+        _c("first_frame", I64, "", "first packet with body bytes"),
+        _c("start", I64, "ns", "its time"),
+        _HANDSHAKE,
+        _MSS,
+        _c("has_hole", BOOL, "", "bytes of it are missing in the capture"),
+        *_LIMITED,
+        _c("rtt", I64, "ns", "round trip from one end of the connection to the other"),
+        _c("in_flight", I64, "bytes", "the most that was in flight"),
+        _c("in_flight_frame", I64, "", "the segment that made it so"),
+        _c("in_flight_time", I64, "ns", "its time"),
+        _n("largest_window", I64, "bytes", "the largest window that the receiver announced; none while the scale is unknown"),
+        _n("window", I64, "bytes", "the largest window that was filled; none if none was"),
+        _n("window_frame", I64, "", "the ACK that announced it; none if that came before the body was watched"),
+        _n("window_time", I64, "ns", "its time"),
+        _n("filled_frame", I64, "", "the segment that filled it"),
+        _n("filled_time", I64, "ns", "its time"),
+        _n("scaling_own", I8, "", "1 if the SYN of the sender offers window scaling (RFC 7323), 0 if not; none if it is unknown"),
+        _n("scaling_peer", I8, "", "the same of the receiver"),
+        _n("syn_own_frame", I64, "", "the SYN of the sender"),
+        _n("syn_own_time", I64, "ns", "its time"),
+        _n("syn_peer_frame", I64, "", "the SYN of the receiver"),
+        _n("syn_peer_time", I64, "ns", "its time"),
+    ),
+    at_packet=True,
+)
+
 BURSTS = Table(
     "bursts",
     "a run of data segments of one message with gaps below max(10 ms, 2 x rtt); only body bytes count",
@@ -999,6 +1046,11 @@ FOREIGN_CLOSES = Table(
     subject="connections",
 )
 
+_RESPONSE_LIMITED = tuple(
+    Column(f"{c.name}_time", c.dtype, c.unit, f"of a long body, the time that limited it: as {c.name} of transfers; none for others", True)
+    for c in _LIMITED
+)
+
 
 def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
@@ -1018,6 +1070,7 @@ EXCHANGES = Table(
         *_side(
             "response", (_n("message", I64, "", "message id"), *_MESSAGE, *_RESPONSE_ONLY, *_RESPONSE_BURSTS, *_RESPONSE_PIECES)
         ),
+        *_side("response", _RESPONSE_LIMITED),
         _n("request_head_last_frame", I64, "", "packet that completed the head of a request with a body; none without a body"),
         _n("request_head_time", I64, "ns", "its time"),
         _n("request_body_frame", I64, "", "first packet with body bytes of the request"),
@@ -1296,6 +1349,9 @@ TABLES = {
 }
 
 EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED)}
+)
+
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, TRANSFERS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
 RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES}

@@ -52,6 +52,9 @@ class Cutoffs:
         self.min_held_events: i64 = 3
         """Events of such a burst."""
 
+        self.min_transfer: i64 = 1000 * MILLISECOND
+        """How long a body takes of which it is told what limited it."""
+
     def burst_gap(self) -> i64:
         """Return the shortest pause between two bursts, unless two round trips are longer."""
         return min(BURST_GAP, self.min_pause)

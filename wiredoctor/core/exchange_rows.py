@@ -23,6 +23,7 @@ from wiredoctor.core.segment import FOREVER, NEVER
 if TYPE_CHECKING:
     from wiredoctor.core.message import Interim, Pauses
     from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.transfers import Transfer
     from wiredoctor.http.pieces import Pieces
 
 MESSAGE: Final = (
@@ -92,12 +93,15 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """The rare parts of an exchange: interim responses, pauses, and the pieces of a streamed response."""
+    """The rare parts of an exchange: interim responses; of its response pauses, the pieces of a stream, what limited a long one."""
 
-    def __init__(self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None) -> None:
+    def __init__(
+        self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None
+    ) -> None:  # fmt: skip
         self.interim: Interim | None = interim
         self.pauses: Pauses | None = pauses
         self.pieces: Pieces | None = pieces
+        self.transfer: Transfer | None = transfer
 
 
 class ExchangeRows:
@@ -127,11 +131,14 @@ class ExchangeRows:
         self.targets.append(b"" if request is None else request.target)
         pauses = None if response is None else response.pauses
         pieces = None if response is None else response.pieces
-        if exchange.interim is None and pauses is None and pieces is None:
+        transfer = None if response is None else response.transfer
+        if transfer is not None and transfer.path == NEVER:
+            transfer = None
+        if exchange.interim is None and pauses is None and pieces is None and transfer is None:
             write_i64_le(out, -1)
         else:
             write_i64_le(out, len(self.extras))
-            self.extras.append(Extra(exchange.interim, pauses, pieces))
+            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer))
         write_known(out, exchange.known, exchange.known_rtt_client, exchange.known_rtt_server)
         write_i64_le(out, exchange.final_at)
 

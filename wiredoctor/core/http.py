@@ -9,7 +9,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core import bursts, endings
+from wiredoctor.core import bursts, endings, transfers
 from wiredoctor.core.alarms import Alarms
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
@@ -40,6 +40,7 @@ class Http:
         self.faults: FaultRows = FaultRows()
         self.messages: MessageRows | None = MessageRows(self.codes) if with_messages else None
         self.bursts: Rows | None = Rows(len(bursts.COLUMNS)) if with_bursts else None
+        self.transfers: Rows = Rows(len(transfers.TRANSFERS))
         self.most_requests: i64 = limits.PIPELINED.value
         self.longest_text: i64 = limits.TEXT.value
         self.alarms: Alarms = Alarms()

@@ -10,6 +10,7 @@ from wiredoctor.core.heads import Head
 from wiredoctor.core.segment import NEVER
 
 if TYPE_CHECKING:
+    from wiredoctor.core.transfers import Transfer
     from wiredoctor.http.pieces import Pieces
 
 NO_BODY: Final = 0
@@ -99,6 +100,8 @@ class Message:
         """Index of its exchange."""
         self.pieces: Pieces | None = None
         self.pauses: Pauses | None = None
+        self.transfer: Transfer | None = None
+        """What limits its body, once that is not short."""
 
     def reaches(self, frame: i64, time: i64) -> None:
         """Note that a packet brought a part of it; the last missing byte may have come earlier than the first."""

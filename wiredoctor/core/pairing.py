@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import reassembly
+from wiredoctor.core import reassembly, transfers
 from wiredoctor.core.bursts import describe_body
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
@@ -131,6 +131,12 @@ class HttpConnection:
         part = segment.part
         outstanding = self.outstanding
         clear(part)
+        message = reader.message
+        if message is not None and packet.length > 0:
+            if message.transfer is not None:
+                message.transfer.sends(own, packet, segment)
+            elif message.body_bytes > 0:
+                transfers.watch(message, own, peer, packet, segment)
         if segment.new_bytes > 0 and reader.mode != OFF:
             reader.packet_end = segment.offset + packet.length
             reader.first = reader.newest = reader.message
@@ -155,6 +161,9 @@ class HttpConnection:
             reader.dropped = None
         self.write_finished(segment)
         awaited = self.peer_of(reader)
+        message = awaited.message
+        if message is not None and message.transfer is not None:
+            message.transfer.acknowledges(own, packet, segment)
         if awaited.waiting is not None:
             awaited.waiting.acknowledge(own.acknowledged, self.clock)
             reassembly.wake_for_gap(self, awaited)
@@ -354,6 +363,8 @@ class HttpConnection:
         """Add a message that has ended to its exchange."""
         if self.http.messages is not None:
             self.http.messages.write(self, message)
+        if message.transfer is not None:
+            transfers.write(self.http.transfers, self, message, reader.direction, self.http.cutoffs.min_transfer)
         if reader.kind == REQUEST:
             exchange.request_done = True
             if not exchange.response_done:

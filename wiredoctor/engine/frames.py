@@ -49,6 +49,7 @@ _PIECES = (
     *("median_chunk", "chunk_lines_alone", "chunks_end_lines", "early_chunks", "body_frame", "body_time", "events"),
     *("first_events", "held_bursts"),
 )
+_LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
 _NO_PIECES = (NONE, 0, False, 0, NEVER, NEVER, NEVER, 0, 0)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied")
 _ORIGINS = pl.Series(ORIGINS)
@@ -165,6 +166,7 @@ _EXTRAS = (
     *("interim", "interim_times", "response_bursts", "response_application_pauses", "response_paused"),
     *("response_pause_frames", "response_pause_times", *(f"response_{name}" for name in _PIECES)),
     *("response_held_frames", "response_held_times"),
+    *(f"response_{name}_time" for name in _LIMITED),
 )
 """Columns of Extra."""
 
@@ -194,6 +196,10 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
         **{f"response_{name}": [row[k] for row in numbers] for k, name in enumerate(_PIECES)},
         "response_held_frames": [[n for f in some if f.pause for n in (f.pause[0], f.frame)] for some in held],
         "response_held_times": [[n for f in some if f.pause for n in (f.pause[1], f.time)] for some in held],
+        **{
+            f"response_{name}_time": [NEVER if x.transfer is None else getattr(x.transfer, name) for x in extras]
+            for name in _LIMITED
+        },
     }
     types = {column.name: column for column in EXCHANGES.columns}
     made = pl.DataFrame([_part_column(types[name], columns[name]) for name in _EXTRAS])

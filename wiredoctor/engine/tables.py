@@ -19,6 +19,7 @@ from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
 from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
 from wiredoctor.core.stalls import RUNS as RUN_CELLS
 from wiredoctor.core.stalls import SORTS
+from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
 from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, foreign_frame, head_part, message_batch
 from wiredoctor.http.tls import SILENT
@@ -36,6 +37,7 @@ from wiredoctor.tables import (
     RELEASES,
     RUNS,
     SMALL,
+    TRANSFERS,
     UNACKNOWLEDGED,
     Table,
 )
@@ -61,6 +63,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
         "runs": _events(RUNS, stalls.runs, RUN_CELLS),
         "icmp_errors": _events(ICMP_ERRORS, core.icmp.rows, ICMP_CELLS),
         "unacknowledged": _events(UNACKNOWLEDGED, core.story.repetitions.rows, UNACKNOWLEDGED_CELLS),
+        "transfers": _events(TRANSFERS, http.transfers, TRANSFER_CELLS),
         "exchanges": table_of(exchanges, FINISHED_EXCHANGES),
         "closes": table_of(stored, CLOSES_TABLE, CLOSES_OF_STORED),
         "faults": fault_frame(http.faults.take()),
@@ -167,5 +170,5 @@ Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
 Kind.of(RELEASES, {"sort": _named("sort", SORTS)}, {})
 Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})
 Kind.of(UNACKNOWLEDGED, {"icmp_router": lambda batch: _host(batch, "icmp_router", in_brackets=False)}, {})
-for _table in (RECOVERIES, CLOSURES, RUNS):
+for _table in (RECOVERIES, CLOSURES, RUNS, TRANSFERS):
     Kind.of(_table, {}, {})

@@ -1,0 +1,447 @@
+"""What limited a long message body. Its time is divided by round trips among the receiver's window, the sender's buffer, loss,
+the applications and the path: the classes of Zhang et al., "On the Characteristics and Origins of Internet Flow Rates" (SIGCOMM
+2002).
+
+Everything is seen as the sender saw it, wherever the capture was taken: an ACK counts from when it had passed the way from the
+capture point to the sender and back. A round trip begins with a segment and ends with the first one that the sender
+could send after the ACK of that. It counts as a whole, for one class.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core.connection import Previous, Side, Syn
+from wiredoctor.core.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
+
+if TYPE_CHECKING:
+    from wiredoctor.core.message import Message
+    from wiredoctor.core.pairing import HttpConnection
+
+BEGINS: Final = 10
+"""Segments after which a body is watched. So many leave without an ACK (RFC 6928); shorter bodies take no state."""
+LEAST: Final = 40
+"""Segments from which on a body counts as long. A smaller one ends in slow start."""
+NO_WAY: Final = 200_000
+"""Nanoseconds. An ACK reaches a sender that is nearer at once."""
+FINENESS: Final = 256
+"""Parts of a round trip in which the ACKs that are on their way count as one."""
+MOST_ROUNDS: Final = 1024
+"""Round trips whose bytes in flight are compared; of more, every second, fourth, ... one."""
+FEWEST_ROUNDS: Final = 10
+SHORTEST_GAP: Final = MILLISECOND // 2
+"""What comes that much later than the data before it was sent for a reason of its own: an ACK, or something to send."""
+SHORTEST_PAUSE: Final = 10 * MILLISECOND
+LONGEST: Final = 1 << 40
+"""Microseconds, and nanoseconds of a round trip: products with bytes must fit 64 bits."""
+
+TRANSFERS: Final = (
+    *("connection", "direction", "role", "exchange", "frame", "time", "length", "message", "first_frame", "start"),
+    *("handshake", "mss", "has_hole", "receive_window", "send_buffer", "loss", "application", "not_read", "path"),
+    *("rtt", "in_flight", "in_flight_frame", "in_flight_time", "largest_window", "window", "window_frame", "window_time"),
+    *("filled_frame", "filled_time", "scaling_own", "scaling_peer", "syn_own_frame", "syn_own_time"),
+    *("syn_peer_frame", "syn_peer_time"),
+)
+"""Cells of a row of `transfers`."""
+
+
+@mypyc_attr(acyclic=True)
+class Known:
+    """What a sender knows of its receiver: the newest ACK that has reached it, and those on their way to it."""
+
+    def __init__(self) -> None:
+        self.ack: i64 = NEVER
+        self.edge: i64 = NEVER
+        """Offset after the window that it announced; NEVER while the scale of windows is unknown."""
+        self.frame: i64 = NEVER
+        self.time: i64 = NEVER
+        self.reached: i64 = NEVER
+        """When it reached the sender and what that sent then passed the capture point."""
+        self.first: i64 = 0
+        """Index of the first ACK in these lists that is on its way."""
+        self.frames: list[int] = []
+        self.times: list[int] = []
+        self.acks: list[int] = []
+        self.edges: list[int] = []
+
+    def passes(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
+        """Note an ACK that takes `way` to the sender and back to the capture point."""
+        if way <= NO_WAY:
+            self.take(frame, time, ack, edge, way)
+            return
+        last: i64 = len(self.times) - 1
+        if last >= self.first and time - self.times[last] < way // FINENESS:
+            self.frames[last] = frame
+            self.acks[last] = ack
+            self.edges[last] = edge
+            return
+        self.frames.append(frame)
+        self.times.append(time)
+        self.acks.append(ack)
+        self.edges.append(edge)
+
+    def take(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
+        """Let an ACK be the newest that has reached the sender."""
+        self.frame = frame
+        self.time = time
+        self.ack = max(ack, self.ack)
+        self.edge = edge
+        self.reached = time + way
+
+    def wait(self, now: i64, way: i64) -> None:
+        """Let the ACKs reach the sender that have had the time for it."""
+        i, count = self.first, i64(len(self.times))
+        if i == count:
+            return
+        while i < count and self.times[i] + way <= now:
+            i += 1
+        if i > self.first:
+            self.take(self.frames[i - 1], self.times[i - 1], self.acks[i - 1], self.edges[i - 1], way)
+            self.first = i
+        if i > FINENESS:
+            del self.frames[:i], self.times[:i], self.acks[:i], self.edges[:i]
+            self.first = 0
+
+    def releases(self, now: i64, way: i64) -> bool:
+        """Return whether an ACK reached the sender just before it sent what passes now."""
+        near = max(MILLISECOND, way // 64)
+        if now - self.reached <= near:
+            return True
+        return self.first < len(self.times) and self.times[self.first] + way - now <= near
+
+
+@mypyc_attr(acyclic=True)
+class Round:
+    """A round trip of a body so far."""
+
+    def __init__(self) -> None:
+        self.start: i64 = NEVER
+        self.mark: i64 = NEVER
+        """The ACK of this offset ends it."""
+        self.flight: i64 = 0
+        """The most bytes that were in flight."""
+        self.room: i64 = NEVER
+        """The room in the window that these left; NEVER if it is unknown."""
+        self.is_filled: bool = False
+        """The receiver's window was full."""
+        self.is_unread: bool = False
+        """It was full, and smaller than before: the receiver's application had not read."""
+        self.has_loss: bool = False
+        self.has_pause: bool = False
+        """The sender's application let it wait."""
+        self.bursts: i64 = 0
+        """Runs of segments without a gap."""
+        self.released: i64 = 0
+        """Those that an ACK released."""
+        self.ends: i64 = 0
+        """Those before which the sender had stopped with a small segment that left room: it had nothing more to send."""
+
+    def begin(self, start: i64, mark: i64) -> None:
+        """Begin the next one."""
+        self.start = start
+        self.mark = mark
+        self.flight = 0
+        self.room = NEVER
+        self.is_filled = self.is_unread = self.has_loss = self.has_pause = False
+        self.bursts = self.released = self.ends = 0
+
+
+@mypyc_attr(acyclic=True)
+class Transfer:
+    """A body that is watched: where the time of its round trips went, in nanoseconds. `close` adds `send_buffer` and `path`."""
+
+    def __init__(self) -> None:
+        self.known: Known = Known()
+        self.round: Round = Round()
+        self.flights: list[int] = []
+        """Bytes in flight in round trips that nothing seemed to limit."""
+        self.stride: i64 = 1
+        """These are every first, second, fourth, ... of them."""
+        self.skipped: i64 = 0
+        self.steady: i64 = 0
+        """The time of these round trips."""
+        self.bursts: i64 = 0
+        """Runs of segments in them."""
+        self.released: i64 = 0
+        """Those that an ACK released."""
+        self.receive_window: i64 = 0
+        self.send_buffer: i64 = 0
+        self.loss: i64 = 0
+        self.application: i64 = 0
+        self.not_read: i64 = 0
+        """Of the applications' time, the receiver's."""
+        self.path: i64 = NEVER
+        """NEVER until the body is closed."""
+        self.way: i64 = 0
+        """Round trip from the capture point to the sender."""
+        self.rtt: i64 = 0
+        """The whole round trip."""
+        self.mss: i64 = 0
+        self.is_first: bool = True
+        """The first round trip began with the body, and may be several."""
+        self.gap_time: i64 = NEVER
+        self.stops: bool = False
+        """The newest segment was small, and left room."""
+        self.largest: i64 = 0
+        """The largest window that reached the sender."""
+        self.flight: i64 = 0
+        self.flight_frame: i64 = NEVER
+        self.flight_time: i64 = NEVER
+        self.window: i64 = NEVER
+        """The largest window that was full for a round trip."""
+        self.window_frame: i64 = NEVER
+        self.window_time: i64 = NEVER
+        self.filled_frame: i64 = NEVER
+        self.filled_time: i64 = NEVER
+
+    def acknowledges(self, own: Side, packet: Packet, segment: Segment) -> None:
+        """Note a packet of the receiver."""
+        if segment.acked_bytes > 0 or own.window_edge > self.known.edge:
+            self.known.passes(packet.frame, packet.time, own.acknowledged, own.window_edge, self.way)
+
+    def sends(self, own: Side, packet: Packet, segment: Segment) -> None:
+        """Note a packet of the sender with payload."""
+        known, now, previous = self.known, self.round, own.previous
+        known.wait(packet.time, self.way)
+        self.measure(segment)
+        end = segment.offset + packet.length
+        if segment.new_bytes == 0:
+            # a copy for which there was no room probes a closed window
+            if segment.retransmission and packet.length > 1 and (known.edge == NEVER or end <= known.edge):
+                now.has_loss = True
+            return
+        if segment.opens_gap and self.gap_time == NEVER:
+            self.gap_time = packet.time
+        elif segment.fills_gap and self.gap_time != NEVER:
+            if packet.time - self.gap_time >= self.rtt // 2:
+                now.has_loss = True
+            if own.gaps is None:
+                self.gap_time = NEVER
+        if previous is not None and packet.time - previous.time >= SHORTEST_GAP:
+            self.wait(previous, packet, segment)
+        if known.ack >= now.mark:
+            self.end_round(packet.time)
+            now.begin(packet.time, end)
+        if end > segment.highest_before:
+            self.fill(packet, segment, end)
+
+    def measure(self, segment: Segment) -> None:
+        """Take note of shorter round trips."""
+        if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
+            self.way = min(max(segment.rtt_own, 0), LONGEST)
+            self.rtt = min(add_round_trips(segment.rtt_own, segment.rtt_peer), LONGEST)
+
+    def wait(self, previous: Previous, packet: Packet, segment: Segment) -> None:
+        """Note why a segment came later than the one before it: for an ACK, or because there was nothing to send."""
+        known, now = self.known, self.round
+        now.bursts += 1
+        is_released = known.releases(packet.time, self.way)
+        if is_released:
+            now.released += 1
+        if self.gap_time != NEVER:
+            return
+        if self.stops:
+            now.ends += 1
+            if packet.time - previous.time > self.rtt // 4:
+                now.has_pause = True
+        elif not is_released and packet.time - max(previous.time, known.reached) > max(SHORTEST_PAUSE, self.rtt // 2):
+            # after a full segment without PSH there was more to send: what followed it was lost before the capture point
+            had_room = known.edge == NEVER or known.edge - segment.highest_before >= self.mss
+            if had_room and (previous.push or previous.small):
+                now.has_pause = True
+
+    def fill(self, packet: Packet, segment: Segment, end: i64) -> None:
+        """Note what is in flight with a segment that ends at `end`, and what room it leaves."""
+        known, now = self.known, self.round
+        flight = end - known.ack
+        if flight > now.flight:
+            now.flight = flight
+        if flight > self.flight:
+            self.flight, self.flight_frame, self.flight_time = flight, packet.frame, packet.time
+        self.stops = False
+        if known.edge == NEVER:
+            return
+        window = known.edge - known.ack
+        if window > self.largest:
+            self.largest = window
+        room = known.edge - end
+        if now.room == NEVER or room < now.room:
+            now.room = room
+        blur = self.mss + self.blur(window)
+        self.stops = segment.small and room >= self.mss + blur
+        if room > blur:
+            return
+        if window < self.largest - self.largest // 8:
+            now.is_unread = True
+            return
+        now.is_filled = True
+        if window > self.window:
+            self.window, self.window_frame, self.window_time = window, known.frame, known.time
+            self.filled_frame, self.filled_time = packet.frame, packet.time
+
+    def blur(self, window: i64) -> i64:
+        """Return how many bytes of a window the time of its ACK's way to the sender leaves open: round trips vary."""
+        varies = min(self.way, max(MILLISECOND, self.way // 10))
+        return min(window * (varies // 1000) // max(self.rtt // 1000, 1), window // 4)
+
+    def end_round(self, end: i64) -> None:
+        """Count a round trip for what limited it."""
+        now = self.round
+        time = max(end - now.start, 0)
+        # while queues are full a larger window or buffer would only make them longer
+        is_queued = time > self.rtt + self.rtt // 4 + 2 * MILLISECOND and not self.is_first
+        self.is_first = False
+        if now.has_loss:
+            self.loss += time
+        elif now.has_pause or now.ends * 2 > now.bursts:
+            self.application += time
+        elif now.is_unread and not now.is_filled:
+            self.application += time
+            self.not_read += time
+        elif is_queued:
+            return
+        elif now.is_filled:
+            self.receive_window += time
+        elif now.room >= 2 * self.mss + self.blur(self.largest):
+            self.steady += time
+            self.bursts += now.bursts
+            self.released += now.released
+            self.keep_flight(now.flight)
+
+    def keep_flight(self, flight: i64) -> None:
+        """Keep what was in flight in a round trip."""
+        self.skipped += 1
+        if self.skipped < self.stride:
+            return
+        self.skipped = 0
+        self.flights.append(flight)
+        if len(self.flights) > MOST_ROUNDS:
+            self.flights = self.flights[::2]
+            self.stride *= 2
+
+    def close(self, end: i64, whole: i64) -> bool:
+        """End the body, which took the time `whole`; return False if time went back on the way."""
+        self.end_round(end)
+        self.path = whole - self.receive_window - self.loss - self.application
+        self.send_buffer = min(self.time_at_ceiling(), max(self.path, 0))
+        self.path -= self.send_buffer
+        return self.path >= 0
+
+    def time_at_ceiling(self) -> i64:
+        """Return the time in which what was in flight kept to a ceiling below the window, as a send buffer sets it."""
+        flights = self.flights
+        count = len(flights)
+        if count < FEWEST_ROUNDS:
+            return 0
+        middle = sorted(flights)[count // 2]
+        near = max(middle // 20, 2 * self.mss)
+        i: i64 = 0
+        while flights[i] < middle - near:
+            i += 1
+        there = flights[i:]
+        half = len(there) // 2
+        # a congestion window that is not full grows with each round trip, if slowly
+        if half < FEWEST_ROUNDS // 2 or abs(sorted(there[:half])[half // 2] - sorted(there[half:])[half // 2]) > 2 * self.mss:
+            return 0
+        if not self.is_clocked(count) and not self.is_capped(middle):
+            return 0
+        kept = 0
+        for flight in flights:
+            if abs(flight - middle) <= near:
+                kept += 1
+        if kept * 10 < count * 6:
+            return 0
+        return self.steady // count * kept
+
+    def is_clocked(self, count: i64) -> bool:
+        """Return whether ACKs released what was sent: it did not come by a clock of the application's."""
+        return self.bursts >= count and self.released * 5 >= self.bursts * 4
+
+    def is_capped(self, middle: i64) -> bool:
+        """Return whether what was in flight grew to its ceiling and was never above it. An application that writes by a clock
+        falls behind while the congestion window is small, and catches up then."""
+        return min(self.flights[:3]) * 10 <= middle * 7 and max(self.flights) * 10 <= middle * 11
+
+
+def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
+    """Begin to watch a body of which some segments have passed, if round trips are known."""
+    if message.body_bytes < BEGINS * segment.mss or peer.acknowledged == NEVER:
+        return
+    if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
+        return
+    transfer = message.transfer = Transfer()
+    transfer.measure(segment)
+    transfer.mss = segment.mss
+    if own.previous is not None and own.previous.path_mss:
+        transfer.mss = own.previous.path_mss
+    transfer.known.take(NEVER, message.body_time, peer.acknowledged, peer.window_edge, 0)
+    now = transfer.round
+    now.begin(message.body_time, segment.highest_before)
+    now.has_loss = own.retransmission_frame > message.body_frame
+    so_far = packet.time - message.body_time
+    had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= BEGINS * transfer.mss
+    now.has_pause = had_room and so_far > 4 * transfer.rtt + SHORTEST_PAUSE
+
+
+def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:
+    """Write a row of `transfers` for a body that has ended, if it was long; else forget what was watched."""
+    transfer = message.transfer
+    if transfer is None:
+        return
+    whole = message.last_body_time - message.body_time
+    if whole < least or message.body_bytes < LEAST * transfer.mss or not transfer.close(message.last_body_time, whole):
+        message.transfer = None
+        return
+    connection = talk.connection
+    own, peer = (connection.first, connection.second) if direction == 0 else (connection.second, connection.first)
+    rows.begin()
+    rows.put(connection.id)
+    rows.put(direction)
+    rows.put(1 if message.head.status >= 0 else 0)
+    rows.put(message.exchange)
+    rows.put(message.last_frame)
+    rows.put(message.last_body_time)
+    rows.put(message.body_bytes)
+    rows.put(message.id)
+    rows.put(message.body_frame)
+    rows.put(message.body_time)
+    rows.put(1 if connection.has_both_syns else 0)
+    rows.put(transfer.mss)
+    rows.put(1 if message.has_gap else 0)
+    rows.put(transfer.receive_window)
+    rows.put(transfer.send_buffer)
+    rows.put(transfer.loss)
+    rows.put(transfer.application)
+    rows.put(transfer.not_read)
+    rows.put(transfer.path)
+    write_sizes(rows, transfer)
+    write_scaling(rows, own.syn, peer.syn)
+    rows.put(own.syn_frame)
+    rows.put(NEVER if own.syn is None else own.syn.time)
+    rows.put(peer.syn_frame)
+    rows.put(NEVER if peer.syn is None else peer.syn.time)
+
+
+def write_sizes(rows: Rows, transfer: Transfer) -> None:
+    """Write what was in flight, the window, and the packets that show both."""
+    rows.put(transfer.rtt)
+    rows.put(transfer.flight)
+    rows.put(transfer.flight_frame)
+    rows.put(transfer.flight_time)
+    rows.put(transfer.largest if transfer.largest > 0 else i64(NEVER))
+    rows.put(transfer.window)
+    rows.put(transfer.window_frame)
+    rows.put(transfer.window_time)
+    rows.put(transfer.filled_frame)
+    rows.put(transfer.filled_time)
+
+
+def write_scaling(rows: Rows, own: Syn | None, peer: Syn | None) -> None:
+    """Write whether the SYN of the sender and that of the receiver offered to scale windows (RFC 7323); -1 if it is unknown."""
+    rows.put(i64(-1) if own is None or own.window_shift == NOT_CAPTURED else i64(1) if own.window_shift >= 0 else i64(0))
+    rows.put(i64(-1) if peer is None or peer.window_shift == NOT_CAPTURED else i64(1) if peer.window_shift >= 0 else i64(0))
