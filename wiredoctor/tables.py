@@ -1100,6 +1100,8 @@ CONNECTIONS = Table(
         ),
         _c("client_unseen_bytes", I64, "bytes", "bytes of the client that the server acknowledged and the capture lacks"),
         _c("server_unseen_bytes", I64, "bytes", "bytes of the server that the client acknowledged and the capture lacks"),
+        _c("client_unacknowledged", I64, "bytes", "payload bytes of the client that the server has not acknowledged"),
+        _c("server_unacknowledged", I64, "bytes", "payload bytes of the server that the client has not acknowledged"),
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _n("unseen_time", I64, "ns", "its time"),

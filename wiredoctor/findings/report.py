@@ -32,6 +32,48 @@ class LeftOut:
     rules: tuple[str, ...]
 
 
+UNJUDGED: dict[str, str] = {
+    "closed": "closed before an answer came, and no rule says why",
+    "cut-short": "the response broke off, and no rule says why",
+    "request-cut-short": "the client's request broke off, and no rule says why",
+    "reset": "reset while something was under way, and no rule says why",
+    "closed-unanswered": "closed by the server without a byte of an answer, and no rule says why",
+    "silence": "data was never acknowledged, and nothing came any more",
+    "refused": "refused, and no rule that was asked for says why",
+    "no-connection": "the connection did not come about while it was captured",
+    "closed-unused": "closed by the server as soon as it was open, before anything was sent",
+    "head-unfinished": "carried nothing but a request head that never ended",
+    "after-close-announced": "sent behind an answer that announced the close: to be repeated on another connection",
+    "no-answer": "no answer yet when the capture ended",
+    "request-unfinished": "the capture ended before the request did",
+    "response-unfinished": "the capture ended before the response did",
+    "gap": "not answered, or not to the end, as far as the capture has it: packets are missing",
+    "one-sided": "only one direction was captured",
+}
+"""Why something that did not end as it should is not judged, the worst first: reason -> what reports say of all such."""
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """An exchange or a connection (`exchange` is None) that did not end as it should, and that no finding explains.
+
+    reason: a key of UNJUDGED. message: what is seen of it, in a few words. frame: where to look, at the time `elapsed` (seconds
+    since the first packet).
+    """
+
+    capture: str
+    connection: int
+    exchange: int | None
+    client: str
+    server: str
+    request: str | None
+    reason: str
+    message: str
+    frame: int
+    time: str
+    elapsed: float
+
+
 @dataclass(frozen=True)
 class CaptureSummary:
     """A file that was read: what it is, what is in it, and what could not be analysed."""
@@ -98,6 +140,10 @@ class Report:
     connection_count: int = 0
     exchange_count: int = 0
     limits: list[str] = field(default_factory=list[str])
+    not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
+    """What did not end as it should and is explained by no finding: of each capture the worst, limits.UNJUDGED of them."""
+    not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """Capture and reason -> how many there are in all."""
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])

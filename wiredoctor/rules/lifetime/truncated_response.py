@@ -62,6 +62,7 @@ RULE = Rule(
     ),
     timeless=True,
     absence=True,
+    ends=True,
 )
 
 
