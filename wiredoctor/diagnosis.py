@@ -110,7 +110,10 @@ def _settle(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal],
 ) -> tuple[list[Finding], rules.Explained]:  # fmt: skip
-    """One cause, one finding, and what all candidates explain; summaries are found now, over the whole capture, of a long one over its end."""
+    """One cause, one finding, and what all candidates explain.
+
+    Summaries are found now, over the whole capture, of a long one over its end.
+    """
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     rows = connections.rows + exchanges.rows
     many = rows > limits.SUMMARIES_TOGETHER.value

@@ -281,8 +281,13 @@ FINDINGS = Limit(
     "{limit} of a capture are told, of each rule as many, the longest delays first; {count:more was|more were} left out",
 )  # fmt: skip
 UNJUDGED = Limit(
-    "not-judged", "rules", 1_000, "exchanges and connections",
+    "not-judged", "rules", 10_000, "exchanges and connections",
     "that did not end as they should and that no finding explains are listed, the worst reasons first; all are counted",
+)  # fmt: skip
+SUSPECTS = Limit(
+    "suspects", "rules", 200_000, "exchanges, and as many connections",
+    "of a live capture that may have ended badly are kept until it is over, 300 bytes each; later ones are "
+    "not listed as not judged",
 )  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 16_384, "candidates",

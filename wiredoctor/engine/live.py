@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 
 import polars as pl
 
-from wiredoctor import limits
+from wiredoctor import limits, rules
 from wiredoctor.batches import Batch, View
 from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Window
+from wiredoctor.spill import Folder, Spill, Window
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
 from wiredoctor.waiting import Found, Waiting
 
@@ -23,8 +23,13 @@ _OF_CONNECTIONS = (
     *(pl.col(f"{side}_{what}").clip(0, 1) for side in ("client", "server") for what in ("packets", "unseen_bytes")),
     *(pl.col(name) for name in ("protocol", "handshake", "closed_by")),
 )
-_OF_EXCHANGES = tuple(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason"))
+_STATUS = pl.col("response_status")
+_OF_EXCHANGES = (
+    *(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason", "upgraded")),
+    pl.when((_STATUS < 200) | (_STATUS >= 500)).then(_STATUS).otherwise(_STATUS // 100 * 100).alias("response_status"),
+)
 """What a report counts of all rows, also of those that are not kept."""
+_SUSPECT = (rules.suspect_exchanges(), rules.suspect_connections())
 
 
 class LiveAnalysis(Analysis):
@@ -40,6 +45,7 @@ class LiveAnalysis(Analysis):
         self.exchanges = Window(STORED_EXCHANGES, folder, time=begun, kinds=_OF_EXCHANGES)
         self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
         self._growing = capture
+        self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
 
     def step(self, most: int) -> Found:
         """Analyze at most this many packets of those that have come, and return the candidates of all rules."""
@@ -82,5 +88,14 @@ class LiveAnalysis(Analysis):
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
         super()._keep(exchanges, connections)
+        whole = View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole()
+        for kept, rows, suspect in zip(self._suspects, whole, _SUSPECT, strict=True):
+            if rows.height and kept.rows < limits.SUSPECTS.value:
+                kept.add(rows.filter(suspect))
         if self.listener is not None:
-            self.listener(View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole())
+            self.listener(*whole)
+
+    def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """Return the rows that may have ended badly, also old ones: those are forgotten elsewhere."""
+        del exchanges, connections
+        return self._suspects[0].scan(), self._suspects[1].scan()

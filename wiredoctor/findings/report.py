@@ -32,25 +32,33 @@ class LeftOut:
     rules: tuple[str, ...]
 
 
-UNJUDGED: dict[str, str] = {
-    "closed": "closed before an answer came, and no rule says why",
-    "cut-short": "the response broke off, and no rule says why",
-    "request-cut-short": "the client's request broke off, and no rule says why",
-    "reset": "reset while something was under way, and no rule says why",
-    "closed-unanswered": "closed by the server without a byte of an answer, and no rule says why",
-    "silence": "data was never acknowledged, and nothing came any more",
-    "refused": "refused, and no rule that was asked for says why",
-    "no-connection": "the connection did not come about while it was captured",
-    "closed-unused": "closed by the server as soon as it was open, before anything was sent",
-    "head-unfinished": "carried nothing but a request head that never ended",
-    "after-close-announced": "sent behind an answer that announced the close: to be repeated on another connection",
-    "no-answer": "no answer yet when the capture ended",
-    "request-unfinished": "the capture ended before the request did",
-    "response-unfinished": "the capture ended before the response did",
-    "gap": "not answered, or not to the end, as far as the capture has it: packets are missing",
-    "one-sided": "only one direction was captured",
+class Ending(NamedTuple):
+    """How something ended, or did not: what it is about, and what reports say of all that ended so."""
+
+    what: Literal["exchanges", "connections"]
+    reason: str
+
+
+UNJUDGED: dict[str, Ending] = {
+    "closed": Ending("exchanges", "closed before an answer came, and no rule says why"),
+    "cut-short": Ending("exchanges", "the response broke off, and no rule says why"),
+    "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule says why"),
+    "unreadable": Ending("exchanges", "what the server sent is no response that can be read"),
+    "reset": Ending("connections", "reset while something was under way, and no rule says why"),
+    "closed-unanswered": Ending("connections", "closed by the server without a byte of an answer, and no rule says why"),
+    "silence": Ending("connections", "data was never acknowledged, and nothing came any more"),
+    "refused": Ending("connections", "refused, and no rule that was asked for says why"),
+    "no-connection": Ending("connections", "the connection did not come about while it was captured"),
+    "closed-unused": Ending("connections", "closed by the server as soon as it was open, before anything was sent"),
+    "head-unfinished": Ending("connections", "carried nothing but a request head that never ended"),
+    "after-close-announced": Ending("exchanges", "sent behind an answer that announced the close, and to be repeated"),
+    "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
+    "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
+    "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
+    "gap": Ending("exchanges", "not answered, or not to the end, as far as the capture has it: packets are missing"),
+    "one-sided": Ending("exchanges", "only one direction was captured"),
 }
-"""Why something that did not end as it should is not judged, the worst first: reason -> what reports say of all such."""
+"""Why something that did not end as it should is not judged, the worst first."""
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,12 @@ from wiredoctor.rules.closes import ENDLESS
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.tables import SECOND
 
+FIRST_REPETITION = SECOND
+"""After a SYN: it is repeated by then (RFC 6298 section 2)."""
+
 SILENCE = 3 * SECOND
-"""Between the last packet of a connection and the end of the capture: what is acknowledged at all is acknowledged sooner, and a
-sender has repeated it by then (RFC 6298)."""
+"""Between the last packet of a connection and the end of the capture: what is acknowledged at all is acknowledged sooner. A
+sender that is still there has repeated it (RFC 6298): where it has not, the capture lacks packets."""
 
 AT_ONCE = SECOND
 """After the SYN-ACK: who closes a connection sooner, on which nothing was sent, did not wait for it to be used."""
@@ -91,6 +94,9 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
     endless = c("upgraded") | (c("response_framing") == "tunnel") | c("response_content_type").is_in(ENDLESS)
     left = answered & endless & (client_first | ~closed)
+    # what the server sent behind all that was understood of it
+    had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
+    unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     gap = c("hole_before") | c("request_has_hole") | c("response_has_hole") | (c("response_end_reason") == "hole")
     reason = (
         pl.when((answered & ended & asked) | (left & asked))
@@ -99,6 +105,8 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .then(pl.lit("one-sided"))
         .when(gap)
         .then(pl.lit("gap"))
+        .when(unread)
+        .then(pl.lit("unreadable"))
         .when(~asked & closed)
         .then(pl.lit("request-cut-short"))
         .when(~asked)
@@ -144,7 +152,7 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))
-        .when((c("syns") > 0) & nothing & (unanswered | (never_up & both & silent)))
+        .when((c("syns") > 0) & nothing & (unanswered | (never_up & both)) & (quiet >= FIRST_REPETITION))
         .then(pl.lit("no-connection"))
         .when(nothing)
         .then(pl.when(c("handshake") & by_server & at_once).then(pl.lit("closed-unused")))
@@ -156,7 +164,7 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .then(pl.lit("closed-unanswered"))
         .when(~http & reset & (one_way | (by_server & (pending > 0))))
         .then(pl.lit("reset"))
-        .when(~reset & (pending > 0) & silent)
+        .when(silent & (pending > 0) & c("history").str.contains("[Tt]") & ~c("history").str.contains("[Rr]"))
         .then(pl.lit("silence"))
     )
     return connections.filter(suspect_connections()).select(
@@ -252,6 +260,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "closed": "the connection was closed before an answer came",
     "cut-short": "the response broke off when the connection was closed",
     "request-cut-short": "the request broke off when the connection was closed",
+    "unreadable": "what came is no response that can be read",
     "reset": lambda _, number: f"reset{f' while {_bytes(number)} were under way' if number else ''}",
     "closed-unanswered": "the server closed it without a byte of an answer",
     "silence": lambda waited, number: f"{_bytes(number)} not acknowledged, and no packet for {duration_text(waited)}",
