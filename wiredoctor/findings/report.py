@@ -47,10 +47,10 @@ UNJUDGED: dict[str, Ending] = {
     "reset": Ending("connections", "reset while something was under way, and no rule says why"),
     "closed-unanswered": Ending("connections", "closed by the server without a byte of an answer, and no rule says why"),
     "silence": Ending("connections", "data was never acknowledged, and nothing came any more"),
-    "refused": Ending("connections", "refused, and no rule that was asked for says why"),
+    "refused": Ending("connections", "refused, and no rule says why"),
     "no-connection": Ending("connections", "the connection did not come about while it was captured"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, before anything was sent"),
-    "head-unfinished": Ending("connections", "carried nothing but a request head that never ended"),
+    "head-unfinished": Ending("exchanges", "a request head that never ended, and so no request"),
     "after-close-announced": Ending("exchanges", "sent behind an answer that announced the close, and to be repeated"),
     "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
@@ -66,7 +66,7 @@ class Unjudged:
     """An exchange or a connection (`exchange` is None) that did not end as it should, and that no finding explains.
 
     reason: a key of UNJUDGED. message: what is seen of it, in a few words. frame: where to look, at the time `elapsed` (seconds
-    since the first packet).
+    since the first packet). waited: seconds from the last that was seen of it to the end of the capture, where it still waited.
     """
 
     capture: str
@@ -80,6 +80,7 @@ class Unjudged:
     frame: int
     time: str
     elapsed: float
+    waited: float | None = None
 
 
 @dataclass(frozen=True)

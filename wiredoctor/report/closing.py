@@ -171,7 +171,11 @@ def _reach(
     of_http = {**rows, "segments": carried["both_http"]}
     had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http)[_subject_of(r)]]
     not_judged = [
-        *(NotJudged(UNJUDGED[name].what, endings[name], UNJUDGED[name].reason, name) for name in UNJUDGED if name in endings),
+        *(
+            NotJudged(one.what, endings[name], _asked(one.reason, report), name)
+            for name, one in UNJUDGED.items()
+            if name in endings
+        ),
         *(NotJudged("connections", carried[name], why) for name, why in _CONNECTIONS.items() if carried[name]),
         *(NotJudged("exchanges", exchanges[name], why) for name, why in _EXCHANGES.items() if exchanges.get(name)),
     ]
@@ -187,6 +191,10 @@ def _reach(
         carried["rows"],
         exchanges.get("rows", 0),
     )
+
+
+def _asked(reason: str, report: Report) -> str:
+    return reason.replace("no rule", "no rule that was asked for") if report.unasked else reason
 
 
 def _subject_of(rule: Checked) -> TableSubject:

@@ -166,7 +166,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "healthy": far.healthy,
         "not_judged": [{"what": one.what, "count": one.count, "reason": one.reason} for one in far.not_judged],
         "requests": {"count": far.answers.requests, "answered": far.answers.answered},
-        "responses": far.answers.classes,
+        "responses": [{"status_class": name, "count": number} for name, number in far.answers.classes.items()],
         "server_errors": [{"status": status, "count": number} for status, number in far.answers.failures.items()],
         "left_out": [
             {"by": one.by, "reason": one.reason, "findings": one.findings, "rules": [*one.rules]} for one in report.left_out

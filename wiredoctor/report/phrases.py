@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_REASONS = 5
 MOST_KINDS = 3
 MOST_EXAMPLES = 3
+MOST_EXAMPLE = 40
 WORTH_TELLING = 0.001
 """Seconds of waiting from which on the first line adds them up: handshakes on a cable take microseconds."""
 MOST_REQUEST = 100
@@ -101,6 +102,7 @@ def _and(parts: Sequence[str]) -> str:
 
 
 _LOST = ("closed", "after-close-announced")
+_BROKEN_OFF = ("request-cut-short", "head-unfinished")
 _WAITING = ("no-answer", "request-unfinished")
 
 
@@ -109,12 +111,12 @@ def unexplained(reach: Reach) -> list[str]:
     have status 503"."""
     answers, endings = reach.answers, reach.endings
     broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections")
-    lost, waiting = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING))
+    lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
     partly = endings.get("gap", 0) + endings.get("one-sided", 0)
     clauses = [
         (lost + waiting if lost else 0, answers.requests, "request", "was never answered", "were never answered"),
         (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),
-        (endings.get("request-cut-short", 0), answers.requests, "request", *(["broke off"] * 2)),
+        (off, answers.requests, "request", *(["broke off"] * 2)),
         (endings.get("cut-short", 0), answers.responses, "response", *(["broke off"] * 2)),
         (endings.get("response-unfinished", 0), answers.responses, "response", *(["went on when the capture ended"] * 2)),
         (partly, reach.exchanges, "exchange", "is in the capture in part only", "are in the capture in part only"),
@@ -303,22 +305,19 @@ def reasons(report: Report, reach: Reach) -> list[str]:
 
 
 def _examples(report: Report, of: NotJudged) -> str:
-    """ ", such as GET /a in frame 12 of connection 0 (no answer for 3.2 s when the capture ended)": the first of them."""
-    if not of.ending:
+    """ ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more": the first of them."""
+    those = [one for one in report.not_judged if one.reason == of.ending][:MOST_EXAMPLES] if of.ending else []
+    if not those:
         return ""
-    those = [one for one in report.not_judged if one.reason == of.ending][:MOST_EXAMPLES]
-    several = len(report.captures) > 1
-    said = [_place(one, several=several) for one in those]
-    rest = of.count - len(said)
-    return f": {'; '.join(said)}{f'; and {rest:,} more' if rest else ''}" if said else ""
+    rest = of.count - len(those)
+    return f": {_and([*(_place(one, several=len(report.captures) > 1) for one in those), *([f'{rest:,} more'] if rest else [])])}"
 
 
 def _place(one: Unjudged, *, several: bool) -> str:
-    request = f"{shorten(one.request, MOST_REQUEST)}, " if one.request else ""
+    which = shorten(one.request, MOST_EXAMPLE) if one.request else f"to {one.server}"
     file = f" of {one.capture}" if several else ""
-    # a reason does not tell how much, and how long
-    more = f" ({one.message})" if any(sign.isdigit() for sign in one.message) else ""
-    return f"{request}frame {one.frame}{file}, connection {one.connection}{more}"
+    waited = "" if one.waited is None else f", {duration(one.waited)} before the end"
+    return f"{which} (frame {one.frame}{file}{waited})"
 
 
 def known(report: Report) -> list[str]:

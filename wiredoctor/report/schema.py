@@ -158,6 +158,7 @@ NOT_JUDGED = _object(
     frame=_whole("where to look, equal to frame.number", 1),
     time=_text("when that was, RFC 3339 UTC", pattern=_UTC),
     elapsed=_seconds("the same, since the first packet of the capture"),
+    waited=_or_null(_seconds("from the last that was seen of it to the end of the capture; null where it had ended")),
 )
 
 CONNECTION = _object(
@@ -277,12 +278,10 @@ _SUMMARY = _object(
         "what could not be judged, or not fully; for packets see not_analysed of each capture",
     ),
     requests=_object("requests of the capture", count=_whole("how many"), answered=_whole("how many have a final response")),
-    responses={
-        "type": "object",
-        "description": "how many final responses there are of each class of status codes (2xx, 3xx, ...)",
-        "patternProperties": {"^[0-9]xx$": _whole("how many", 1)},
-        "additionalProperties": False,
-    },
+    responses=_list(
+        _object("final responses", status_class=_text("class of their status: 2xx, 3xx, ..."), count=_whole("how many", 1)),
+        "how requests were answered",
+    ),
     server_errors=_list(
         _object("a status of 500 or above", status=_whole("the status code"), count=_whole("of how many responses", 1)),
         "which there are",

@@ -18,7 +18,7 @@ from wiredoctor.durations import duration_text
 from wiredoctor.findings import UNJUDGED, Unjudged, printable, rfc3339, shorten
 from wiredoctor.rules.closes import ENDLESS
 from wiredoctor.rules.modules import RuleModule
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import AT_CLOSE, SECOND
 
 FIRST_REPETITION = SECOND
 """After a SYN: it is repeated by then (RFC 6298 section 2)."""
@@ -97,7 +97,13 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     # what the server sent behind all that was understood of it
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
-    gap = c("hole_before") | c("request_has_hole") | c("response_has_hole") | (c("response_end_reason") == "hole")
+    gap = (
+        c("hole_before")
+        | c(AT_CLOSE + "hole_before")
+        | c("request_has_hole")
+        | c("response_has_hole")
+        | (c("response_end_reason") == "hole")
+    )
     reason = (
         pl.when((answered & ended & asked) | (left & asked))
         .then(None)
@@ -107,6 +113,8 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .then(pl.lit("gap"))
         .when(unread)
         .then(pl.lit("unreadable"))
+        .when(~asked & closed & (c("request_framing") == "none"))
+        .then(pl.lit("head-unfinished"))
         .when(~asked & closed)
         .then(pl.lit("request-cut-short"))
         .when(~asked)
@@ -128,6 +136,7 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         reason.cast(_REASONS).alias("reason"),
         pl.coalesce("request_frame", "response_frame").alias("frame"),
         pl.coalesce("request_start", "response_start").alias("time"),
+        (~answered).alias("unanswered"),
         (pl.lit(latest, pl.Int64) - last).alias("waited"),
         pl.lit(0, pl.Int64).alias("bytes"),
         "request_method",
@@ -158,8 +167,6 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .then(pl.when(c("handshake") & by_server & at_once).then(pl.lit("closed-unused")))
         .when(~both)
         .then(None)
-        .when((c("protocol") == "http") & (c("exchanges") == 0))
-        .then(pl.lit("head-unfinished"))
         .when(~http & one_way & by_server & (reset | (c("protocol") == "tls")))
         .then(pl.lit("closed-unanswered"))
         .when(~http & reset & (one_way | (by_server & (pending > 0))))
@@ -173,6 +180,7 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         reason.cast(_REASONS).alias("reason"),
         c("last_frame").alias("frame"),
         c("end").alias("time"),
+        pl.lit(value=False).alias("unanswered"),
         quiet.alias("waited"),
         pending.alias("bytes"),
         pl.lit("").alias("request_method"),
@@ -183,15 +191,28 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
 
 
 def _unexplained(exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, latest: int) -> pl.LazyFrame:
-    """All that is neither as it should be nor explained. An exchange speaks for its connection."""
+    """All that is neither as it should be nor explained. An exchange speaks for its connection.
+
+    What ended a connection explains all that was not answered on it. Of requests in a pipeline the last tells whether it was
+    closed.
+    """
     known = by.connections.lazy()
+    closed = connections.filter(c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")).select("connection")
+    waiting = c("reason") == "no-answer"
     lost = (
         _exchanges(exchanges, latest)
         .filter(c("reason").is_not_null())
         .join(known, on="connection", how="left")
-        .filter(c("since").is_null() | (c("exchange") < c("since")))
+        .filter(c("since").is_null() | (~c("unanswered") & (c("exchange") < c("since"))))
         .drop("since")
     )
+    lost = lost.join(closed.with_columns(is_closed=True), on="connection", how="left").with_columns(
+        pl.when(waiting & c("is_closed").fill_null(value=False))
+        .then(pl.lit("closed", _REASONS))
+        .otherwise("reason")
+        .alias("reason")
+    )
+    lost = lost.drop("is_closed")
     broken = _connections(connections, latest).filter(c("reason").is_not_null())
     broken = broken.join(known, on="connection", how="anti")
     for names in (["client_host"], ["server"], ["client_host", "server"]):
@@ -217,6 +238,9 @@ def unjudged(
     exchanges, connections: finished rows, or those of which `suspect_exchanges` and `suspect_connections` are true. `latest`: the
     end of the capture. `file` and `first_time` as in settling.
     """
+    suspects = [_exchanges(exchanges, latest), _connections(connections, latest)]
+    if not any(some.item() for some in pl.collect_all([one.select(c("reason").is_not_null().any()) for one in suspects])):
+        return Left({}, [])
     left = _unexplained(exchanges, connections, by, latest)
     counts = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine="streaming")
     if counts.is_empty():
@@ -245,7 +269,11 @@ def _told(row: dict[str, object], file: str, first_time: int) -> Unjudged:
         frame=_whole(row["frame"]),
         time=rfc3339(first_time + time),
         elapsed=time / SECOND,
+        waited=_whole(row["waited"]) / SECOND if reason in _WAITING else None,
     )
+
+
+_WAITING = ("no-answer", "silence", "no-connection", "request-unfinished", "response-unfinished")
 
 
 def _whole(value: object) -> int:
@@ -267,7 +295,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "refused": "an RST answered the SYN",
     "no-connection": lambda waited, _: f"no connection came about, and no packet for {duration_text(waited)}",
     "closed-unused": "the server closed it less than a second after its SYN-ACK, and nothing was sent",
-    "head-unfinished": "it carried a request head that never ended",
+    "head-unfinished": "a request head that never ended",
     "after-close-announced": "sent when the response before it had announced the close: the client has to repeat it",
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",
     "request-unfinished": "the capture ended before the request did",
