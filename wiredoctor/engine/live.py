@@ -29,7 +29,6 @@ _OF_EXCHANGES = (
     pl.when((_STATUS < 200) | (_STATUS >= 500)).then(_STATUS).otherwise(_STATUS // 100 * 100).alias("response_status"),
 )
 """What a report counts of all rows, also of those that are not kept."""
-_SUSPECT = (rules.suspect_exchanges(), rules.suspect_connections())
 
 
 class LiveAnalysis(Analysis):
@@ -46,6 +45,8 @@ class LiveAnalysis(Analysis):
         self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
         self._growing = capture
         self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
+        self._suspected: set[int] = set()
+        """Open connections with such an exchange."""
 
     def step(self, most: int) -> Found:
         """Analyze at most this many packets of those that have come, and return the candidates of all rules."""
@@ -89,11 +90,21 @@ class LiveAnalysis(Analysis):
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
         super()._keep(exchanges, connections)
         whole = View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole()
-        for kept, rows, suspect in zip(self._suspects, whole, _SUSPECT, strict=True):
-            if rows.height and kept.rows < limits.SUSPECTS.value:
-                kept.add(rows.filter(suspect))
+        self._keep_suspects(*whole)
         if self.listener is not None:
             self.listener(*whole)
+
+    def _keep_suspects(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
+        """Keep the rows of what may have ended badly, and of the connections of such exchanges."""
+        kept_exchanges, kept_connections = self._suspects
+        if exchanges.height and kept_exchanges.rows < limits.SUSPECTS.value:
+            suspects = exchanges.filter(rules.suspect_exchanges())
+            kept_exchanges.add(suspects)
+            self._suspected.update(suspects["connection"])
+        if connections.height and kept_connections.rows < 2 * limits.SUSPECTS.value:
+            known = connections["connection"].is_in(list(self._suspected)) if self._suspected else pl.lit(value=False)
+            kept_connections.add(connections.filter(rules.suspect_connections() | known))
+            self._suspected.difference_update(connections["connection"])
 
     def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         """Return the rows that may have ended badly, also old ones: those are forgotten elsewhere."""

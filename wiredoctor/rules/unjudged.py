@@ -18,7 +18,7 @@ from wiredoctor.durations import duration_text
 from wiredoctor.findings import UNJUDGED, Unjudged, printable, rfc3339, shorten
 from wiredoctor.rules.closes import ENDLESS
 from wiredoctor.rules.modules import RuleModule
-from wiredoctor.tables import AT_CLOSE, SECOND
+from wiredoctor.tables import SECOND
 
 FIRST_REPETITION = SECOND
 """After a SYN: it is repeated by then (RFC 6298 section 2)."""
@@ -97,13 +97,7 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     # what the server sent behind all that was understood of it
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
-    gap = (
-        c("hole_before")
-        | c(AT_CLOSE + "hole_before")
-        | c("request_has_hole")
-        | c("response_has_hole")
-        | (c("response_end_reason") == "hole")
-    )
+    gap = c("hole_before") | c("request_has_hole") | c("response_has_hole") | (c("response_end_reason") == "hole")
     reason = (
         pl.when((answered & ended & asked) | (left & asked))
         .then(None)
@@ -197,22 +191,18 @@ def _unexplained(exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explain
     closed.
     """
     known = by.connections.lazy()
-    closed = connections.filter(c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")).select("connection")
-    waiting = c("reason") == "no-answer"
+    closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
+    unseen = c("client_unseen_bytes") + c("server_unseen_bytes") > 0
+    facts = connections.filter(closed | unseen).select("connection", closed.alias("closed"), unseen.alias("unseen"))
     lost = (
         _exchanges(exchanges, latest)
         .filter(c("reason").is_not_null())
         .join(known, on="connection", how="left")
         .filter(c("since").is_null() | (~c("unanswered") & (c("exchange") < c("since"))))
-        .drop("since")
+        .join(facts, on="connection", how="left")
+        .with_columns(_as_of_the_end().alias("reason"))
+        .drop("since", "closed", "unseen")
     )
-    lost = lost.join(closed.with_columns(is_closed=True), on="connection", how="left").with_columns(
-        pl.when(waiting & c("is_closed").fill_null(value=False))
-        .then(pl.lit("closed", _REASONS))
-        .otherwise("reason")
-        .alias("reason")
-    )
-    lost = lost.drop("is_closed")
     broken = _connections(connections, latest).filter(c("reason").is_not_null())
     broken = broken.join(known, on="connection", how="anti")
     for names in (["client_host"], ["server"], ["client_host", "server"]):
@@ -221,6 +211,18 @@ def _unexplained(exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explain
             broken = broken.join(those.lazy().select(names), on=names, how="anti")
     broken = broken.drop("client_host", "server").join(lost.select("connection").unique(), on="connection", how="anti")
     return pl.concat([lost, broken])
+
+
+def _as_of_the_end() -> pl.Expr:
+    """The reason, where the connection tells more than the exchange: its later packets, and those of others in the pipeline."""
+    waiting = c("reason") == "no-answer"
+    return (
+        pl.when((waiting | (c("reason") == "response-unfinished")) & c("unseen").fill_null(value=False))
+        .then(pl.lit("gap", _REASONS))
+        .when(waiting & c("closed").fill_null(value=False))
+        .then(pl.lit("closed", _REASONS))
+        .otherwise("reason")
+    )
 
 
 class Left(NamedTuple):
