@@ -94,7 +94,7 @@ def nothing(report: Report, reach: Reach, shown: str = "") -> str:
         said = "No known fault was found in what was captured"
     else:
         said = "No known fault" if unexplained(reach) else "Nothing wrong was found"
-    return f"{said}{f', but {_and(doubts)}' if doubts else ''}{scope}."
+    return f"{said}{f', {'and' if left else 'but'} {_and(doubts)}' if doubts else ''}{scope}."
 
 
 def _and(parts: Sequence[str]) -> str:
@@ -121,7 +121,7 @@ def unexplained(reach: Reach) -> list[str]:
         (endings.get("response-unfinished", 0), answers.responses, "response", *(["went on when the capture ended"] * 2)),
         (partly, reach.exchanges, "exchange", "is in the capture in part only", "are in the capture in part only"),
         (endings.get("unreadable", 0), answers.requests, "request", *(["got something that is no HTTP response"] * 2)),
-        (broken, reach.connections, "connection", *(["ended, or began, in a way that no rule explains"] * 2)),
+        (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
     ]
     failures = answers.failures
     said = [
