@@ -94,7 +94,8 @@ def nothing(report: Report, reach: Reach, shown: str = "") -> str:
         said = "No known fault was found in what was captured"
     else:
         said = "No known fault" if unexplained(reach) else "Nothing wrong was found"
-    return f"{said}{f', {'and' if left else 'but'} {_and(doubts)}' if doubts else ''}{scope}."
+    link = "and" if left else "but"
+    return f"{said}{f', {link} {_and(doubts)}' if doubts else ''}{scope}."
 
 
 def _and(parts: Sequence[str]) -> str:
