@@ -60,6 +60,13 @@ LISTED = {
         f"  0.011  >  P.  {POST}\n  0.030  <  .\n  5.000  >  R.", ("request-cut-short", 0)
     ),
     "an answer that is no HTTP": case(f'  0.011  >  P.  {GET}\n  0.022  <  P.  "220 mail"\n  0.030  <  F.', ("unreadable", 0)),
+    "a request with a length that no body has": case(
+        r"""  0.011  >  P.  "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.023  >  F.
+  0.034  <  F.""",
+        ("request-unreadable", 0),
+    ),
     "behind an answer that announced the close": case(
         rf"""  0.011  >  P.  {GET}
   0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"

@@ -44,6 +44,7 @@ UNJUDGED: dict[str, Ending] = {
     "cut-short": Ending("exchanges", "the response broke off, and no rule says why"),
     "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule says why"),
     "unreadable": Ending("exchanges", "what the server sent is no response that can be read"),
+    "request-unreadable": Ending("exchanges", "where the request ends cannot be read"),
     "reset": Ending("connections", "reset while something was under way, and no rule says why"),
     "closed-unanswered": Ending("connections", "closed by the server without a byte of an answer, and no rule says why"),
     "silence": Ending("connections", "data was never acknowledged, and nothing came any more"),

@@ -122,6 +122,7 @@ def unexplained(reach: Reach) -> list[str]:
         (endings.get("response-unfinished", 0), answers.responses, "response", *(["went on when the capture ended"] * 2)),
         (partly, reach.exchanges, "exchange", "is in the capture in part only", "are in the capture in part only"),
         (endings.get("unreadable", 0), answers.requests, "request", *(["got something that is no HTTP response"] * 2)),
+        (endings.get("request-unreadable", 0), answers.requests, "request", *(["cannot be read"] * 2)),
         (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
     ]
     failures = answers.failures

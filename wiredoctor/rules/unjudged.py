@@ -105,6 +105,8 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         .then(pl.lit("one-sided"))
         .when(gap)
         .then(pl.lit("gap"))
+        .when(c("request_end_reason") == "error")
+        .then(pl.lit("request-unreadable"))
         .when(unread)
         .then(pl.lit("unreadable"))
         .when(~asked & closed & (c("request_framing") == "none"))
@@ -291,6 +293,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "cut-short": "the response broke off when the connection was closed",
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "what came is no response that can be read",
+    "request-unreadable": "where the request ends cannot be read",
     "reset": lambda _, number: f"reset{f' while {_bytes(number)} were under way' if number else ''}",
     "closed-unanswered": "the server closed it without a byte of an answer",
     "silence": lambda waited, number: f"{_bytes(number)} not acknowledged, and no packet for {duration_text(waited)}",
