@@ -58,6 +58,7 @@ class Done:
     folder: Folder
     captures: pl.DataFrame
     totals: dict[str, RuleTotal]
+    left: rules.Left
     again: Again | None = None
 
 
@@ -87,7 +88,12 @@ def diagnose(
     """A capture that has been read to its end. `judge` is handed the candidates of the summaries. `live`: what was found was told
     as it came, and stays as it is."""
     totals: dict[str, RuleTotal] = {}
-    findings = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge, totals, live=live)
+    findings, explained = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge, totals, live=live)
+    suspects = analysis.suspects(exchanges, connections)
+    left = rules.unjudged(
+        *suspects, explained, latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
+        first_time=capture.first_time or 0,
+    )  # fmt: skip
     return Done(
         analysis.summary(),
         findings,
@@ -97,14 +103,18 @@ def diagnose(
         analysis.folder,
         analysis.capture_table(),
         totals,
+        left,
     )
 
 
 def _settle(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal], *, live: bool,
-) -> list[Finding]:  # fmt: skip
-    """One cause, one finding; summaries are found now, over the whole capture, of a long one over its end."""
+) -> tuple[list[Finding], rules.Explained]:  # fmt: skip
+    """One cause, one finding, and what all candidates explain.
+
+    Summaries are found now, over the whole capture, of a long one over its end.
+    """
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     rows = connections.rows + exchanges.rows
     many = rows > limits.SUMMARIES_TOGETHER.value
@@ -125,14 +135,17 @@ def _settle(
     while True:
         failed = rules.failures(modules)
         totals.clear()
+        explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
         whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], live=live)
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
+            explains=explaining.append,
         )  # fmt: skip
         if rules.failures(modules) == failed:
-            return [_located(finding, capture) for finding in findings] if capture.files else findings
+            explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)
+            return [_located(finding, capture) for finding in findings] if capture.files else findings, explained
         # what cannot be told explains nothing either
 
 
@@ -181,6 +194,10 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
         report.findings.extend(one.findings)
         report.connection_count += one.connections.rows
         report.exchange_count += one.exchanges.rows
+        report.not_judged.extend(one.left.worst)
+        for reason, number in one.left.counts.items():
+            key = one.summary.file, reason
+            report.not_judged_counts[key] = report.not_judged_counts.get(key, 0) + number
         where = f"{one.summary.file}: " if len(done) > 1 else ""
         report.limits.extend(where + limit for limit in one.limits)
         for name, rows in (("connections", one.connections), ("exchanges", one.exchanges)):

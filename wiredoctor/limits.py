@@ -285,6 +285,15 @@ FINDINGS = Limit(
     "become objects at 5 kB each, and nobody reads more: of each rule as many, those that cost the most time first",
     "{limit} of a capture are told, of each rule as many, the longest delays first; {count:more was|more were} left out",
 )  # fmt: skip
+UNJUDGED = Limit(
+    "not-judged", "rules", 10_000, "exchanges and connections",
+    "that did not end as they should and that no finding explains are listed, the worst reasons first; all are counted",
+)  # fmt: skip
+SUSPECTS = Limit(
+    "suspects", "rules", 200_000, "exchanges, and as many connections",
+    "of a live capture that may have ended badly are kept until it is over, 300 bytes each; later ones are "
+    "not listed as not judged",
+)  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 16_384, "candidates",
     "with their proofs wait in memory for the end of the capture; more are written to a temporary file: about 1 kB each",

@@ -1047,7 +1047,13 @@ FOREIGN_CLOSES = Table(
 )
 
 _RESPONSE_LIMITED = tuple(
-    Column(f"{c.name}_time", c.dtype, c.unit, f"of a long body, the time that limited it: as {c.name} of transfers; none for others", True)
+    Column(
+        f"{c.name}_time",
+        c.dtype,
+        c.unit,
+        f"of a long body, the time that limited it: as {c.name} of transfers; none for others",
+        True,
+    )
     for c in _LIMITED
 )
 
@@ -1303,6 +1309,8 @@ CONNECTIONS = Table(
         ),
         _c("client_unseen_bytes", I64, "bytes", "bytes of the client that the server acknowledged and the capture lacks"),
         _c("server_unseen_bytes", I64, "bytes", "bytes of the server that the client acknowledged and the capture lacks"),
+        _c("client_unacknowledged", I64, "bytes", "payload bytes of the client that the server has not acknowledged"),
+        _c("server_unacknowledged", I64, "bytes", "payload bytes of the server that the client has not acknowledged"),
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _n("unseen_time", I64, "ns", "its time"),
@@ -1348,10 +1356,7 @@ TABLES = {
     )
 }
 
-EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED)}
-)
-
-EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, TRANSFERS)}
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED, TRANSFERS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
 RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES}

@@ -34,6 +34,8 @@ def together(reports: Sequence[Report]) -> Report:
         scan_connections=lambda: pl.concat([one.scan_connections() for one in reports if one.scan_connections]),
         scan_exchanges=lambda: pl.concat([one.scan_exchanges() for one in reports if one.scan_exchanges]),
         scan_captures=lambda: pl.concat([one.scan_captures() for one in reports if one.scan_captures]),
+        not_judged=[left for one in reports for left in one.not_judged],
+        not_judged_counts={key: number for one in reports for key, number in one.not_judged_counts.items()},
         totals=sum_totals(one.totals for one in reports),
         resources=[*reports], again={name: again for one in reports for name, again in one.again.items()},
     )  # fmt: skip

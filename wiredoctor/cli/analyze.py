@@ -19,6 +19,7 @@ from wiredoctor.cli.options import (
     Configurations,
     Connections,
     End,
+    Failing,
     FailOn,
     Files,
     Format,
@@ -35,7 +36,6 @@ from wiredoctor.cli.options import (
     Quiet,
     Secrets,
     Selects,
-    Severity,
     TablesFormat,
     Verbose,
     size,
@@ -108,7 +108,7 @@ def analyze(
         captures, request, jobs=jobs, merge=merge, keep=reads_again(forms), max_spool=most, show_secrets=show_secrets,
         quiet=quiet, verbose=verbose, unread=unread,
     )  # fmt: skip
-    least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
+    least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
     code = _exit(report, least, request.selected, complete=complete)
     how = How(
         full=full, everything=everything, quiet=quiet, shown=str(what), fail_on=least,
@@ -127,7 +127,7 @@ def analyze(
     return code
 
 
-def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str], *, complete: bool) -> int:
+def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
     from wiredoctor.report.verdict import reached
 
     if not complete:

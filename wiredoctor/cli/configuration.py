@@ -143,7 +143,7 @@ def read_table(table: Mapping[str, Any], file: str, catalogue: Catalogue, today:
         entries=tuple(entry for entry, until in entries if until is None or today <= until),
         expired=tuple(_expired(file, entry, until) for entry, until in entries if until is not None and until < today),
         min_confidence=_choice(table.get("min-confidence", ""), ("high", "medium", "low"), f"{file}: min-confidence"),
-        fail_on=_choice(table.get("fail-on", ""), ("error", "warning", "note"), f"{file}: fail-on"),
+        fail_on=_choice(table.get("fail-on", ""), ("error", "warning", "note", "any"), f"{file}: fail-on"),
         baseline=_beside(file, _text(table.get("baseline", ""), f"{file}: baseline")),
         thresholds=_thresholds(table.get("thresholds", {}), file),
     )

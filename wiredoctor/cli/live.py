@@ -25,6 +25,7 @@ from wiredoctor.cli.options import (
     Colors,
     Confidence,
     Configurations,
+    Failing,
     FailOn,
     Format,
     Ignores,
@@ -34,7 +35,6 @@ from wiredoctor.cli.options import (
     Quiet,
     Secrets,
     Selects,
-    Severity,
     Verbose,
     wanted,
 )
@@ -138,7 +138,7 @@ def live(
         if show_secrets and not quiet:
             say("the output holds secrets (--show-secrets): think before you pass it on")
         report = _run(started, name, request, view, show_secrets=show_secrets, quiet=quiet)
-        least = fail_on or (Severity(read.fail_on) if read.fail_on else None)
+        least = fail_on or (Failing(read.fail_on) if read.fail_on else None)
         code = _exit(report, least, request.selected)
         how = How(quiet=quiet, only_findings=only_findings, fail_on=least, selected=request.selected, code=code)
         access = _delegated(started.recorder, files) if started.was_root else DIRECT
@@ -274,7 +274,7 @@ def _write(
     return complete
 
 
-def _exit(report: Report, fail_on: Severity | None, selected: Sequence[str]) -> int:
+def _exit(report: Report, fail_on: Failing | None, selected: Sequence[str]) -> int:
     from wiredoctor.report.verdict import reached
 
     if report.incomplete:

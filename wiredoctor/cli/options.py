@@ -89,6 +89,15 @@ class Severity(StrEnum):
     note = "note"
 
 
+class Failing(StrEnum):
+    """From where on a report is bad enough."""
+
+    error = "error"
+    warning = "warning"
+    note = "note"
+    any = "any"
+
+
 class Confidence(StrEnum):
     """How sure a finding is."""
 
@@ -163,8 +172,12 @@ OnlyFindings = Annotated[
     bool, typer.Option("--only-findings", help="Of FILE.pcapng: only the packets of the connections with findings.")
 ]
 FailOn = Annotated[
-    Severity | None,
-    typer.Option("--fail-on", help="Exit with 1 when a finding is this bad or worse.", show_default=False),
+    Failing | None,
+    typer.Option(
+        "--fail-on",
+        help="Exit with 1 when a finding is this bad or worse; any: also for what no finding explains.",
+        show_default=False,
+    ),
 ]
 Configurations = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from wiredoctor.cli.copies import write_pcapng
 from wiredoctor.cli.exports import write_csv, write_har, write_junit, write_sarif
-from wiredoctor.cli.options import Format, Severity
+from wiredoctor.cli.options import Failing, Format
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, Text, spool, write_each, write_file
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class How(NamedTuple):
     everything: bool = False
     quiet: bool = False
     shown: str = ""
-    fail_on: Severity | None = None
+    fail_on: Failing | None = None
     selected: Sequence[str] = ()
     unread: Sequence[str] = ()
     code: int | None = None

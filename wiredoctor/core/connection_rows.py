@@ -32,7 +32,8 @@ CONTENT: Final = ("protocol", "exchanges", "cut_heads", "cut_frame", "cut_time",
 NUMBERS: Final = (
     *("connection", "client_direction", "packets", "client_packets", "server_packets", "client_bytes", "server_bytes"),
     *("first_frame", "last_frame", "start", "end", "handshake", "rtt_client", "rtt_server"),
-    *("client_unseen_bytes", "server_unseen_bytes", "one_sided", "connected", "closed_by", "close", "history", "more_history"),
+    *("client_unseen_bytes", "server_unseen_bytes", "client_unacknowledged", "server_unacknowledged"),
+    *("one_sided", "connected", "closed_by", "close", "history", "more_history"),
     *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_extras"),
     *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
     *("answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time", "data_rtt"),
@@ -84,6 +85,8 @@ class ConnectionRows:
         write_i64_le(out, server.rtt)
         write_i64_le(out, client.unseen_bytes)
         write_i64_le(out, server.unseen_bytes)
+        write_i64_le(out, count_unacknowledged(client, server))
+        write_i64_le(out, count_unacknowledged(server, client))
         write_i64_le(out, i64(is_one_sided(connection)))
         write_i64_le(out, i64(client.acknowledged != NEVER))
         closed_by, way = who_closed(client.close, server.close)
@@ -261,6 +264,19 @@ def is_one_sided(connection: Connection) -> bool:
         goes_on = side.packets >= 3 and side.bytes > 0 and side.letters & SAW_RETRANSMISSION == 0
         return side.acknowledged > 0 or goes_on
     return side.acknowledged > 0 or handshake.syn_frame != NEVER
+
+
+def count_unacknowledged(sender: Side, receiver: Side) -> i64:
+    """Return how many payload bytes of a side the other has not acknowledged, by its RST either; 0 if it sent no packet."""
+    if receiver.packets == 0 or sender.bytes == 0:
+        return 0
+    end = sender.reached
+    if sender.close is not None and sender.close.fin_offset != NEVER:
+        end = min(end, sender.close.fin_offset)
+    acknowledged = max(receiver.acknowledged, end - sender.bytes)
+    if receiver.close is not None:
+        acknowledged = max(acknowledged, receiver.close.rst_ack)
+    return max(end - acknowledged, 0)
 
 
 def cells_of_oddities() -> bytes:

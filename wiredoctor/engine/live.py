@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 
 import polars as pl
 
-from wiredoctor import limits
+from wiredoctor import limits, rules
 from wiredoctor.batches import Batch, View
 from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import Folder, Window
+from wiredoctor.spill import Folder, Spill, Window
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
 from wiredoctor.waiting import Found, Waiting
 
@@ -23,7 +23,11 @@ _OF_CONNECTIONS = (
     *(pl.col(f"{side}_{what}").clip(0, 1) for side in ("client", "server") for what in ("packets", "unseen_bytes")),
     *(pl.col(name) for name in ("protocol", "handshake", "closed_by")),
 )
-_OF_EXCHANGES = tuple(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason"))
+_STATUS = pl.col("response_status")
+_OF_EXCHANGES = (
+    *(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason", "upgraded")),
+    pl.when((_STATUS < 200) | (_STATUS >= 500)).then(_STATUS).otherwise(_STATUS // 100 * 100).alias("response_status"),
+)
 """What a report counts of all rows, also of those that are not kept."""
 
 
@@ -41,6 +45,9 @@ class LiveAnalysis(Analysis):
         self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
         self._growing = capture
         self.core.story.repetitions.is_early = True
+        self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
+        self._suspected: set[int] = set()
+        """Open connections with such an exchange."""
 
     def step(self, most: int) -> Found:
         """Analyze at most this many packets of those that have come, and return the candidates of all rules."""
@@ -85,5 +92,24 @@ class LiveAnalysis(Analysis):
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
         super()._keep(exchanges, connections)
+        whole = View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole()
+        self._keep_suspects(*whole)
         if self.listener is not None:
-            self.listener(View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole())
+            self.listener(*whole)
+
+    def _keep_suspects(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
+        """Keep the rows of what may have ended badly, and of the connections of such exchanges."""
+        kept_exchanges, kept_connections = self._suspects
+        if exchanges.height and kept_exchanges.rows < limits.SUSPECTS.value:
+            suspects = exchanges.filter(rules.suspect_exchanges())
+            kept_exchanges.add(suspects)
+            self._suspected.update(suspects["connection"])
+        if connections.height and kept_connections.rows < 2 * limits.SUSPECTS.value:
+            known = connections["connection"].is_in(list(self._suspected)) if self._suspected else pl.lit(value=False)
+            kept_connections.add(connections.filter(rules.suspect_connections() | known))
+            self._suspected.difference_update(connections["connection"])
+
+    def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """Return the rows that may have ended badly, also old ones: those are forgotten elsewhere."""
+        del exchanges, connections
+        return self._suspects[0].scan(), self._suspects[1].scan()

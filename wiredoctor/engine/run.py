@@ -30,7 +30,7 @@ from wiredoctor.engine.tables import take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import Met
 from wiredoctor.rules import RuleModule
-from wiredoctor.spill import BatchSpill, Folder
+from wiredoctor.spill import BatchSpill, Folder, Spill
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
 from wiredoctor.waiting import Found, Waiting
 
@@ -120,6 +120,10 @@ class Analysis:
         """Keep the finished rows of exchanges and connections."""
         self.exchanges.add(exchanges)
         self.connections.add(connections)
+
+    def suspects(self, exchanges: Spill, connections: Spill) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """Return the rows of exchanges and of connections that may have ended badly, among others."""
+        return exchanges.scan(), connections.scan()
 
     @property
     def earliest(self) -> int:

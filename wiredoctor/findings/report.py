@@ -32,6 +32,58 @@ class LeftOut:
     rules: tuple[str, ...]
 
 
+class Ending(NamedTuple):
+    """How something ended, or did not: what it is about, and what reports say of all that ended so."""
+
+    what: Literal["exchanges", "connections"]
+    reason: str
+
+
+UNJUDGED: dict[str, Ending] = {
+    "closed": Ending("exchanges", "closed before an answer came, and no rule says why"),
+    "cut-short": Ending("exchanges", "the response broke off, and no rule says why"),
+    "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule says why"),
+    "unreadable": Ending("exchanges", "what the server sent is no response that can be read"),
+    "request-unreadable": Ending("exchanges", "where the request ends cannot be read"),
+    "reset": Ending("connections", "reset while something was under way, and no rule says why"),
+    "closed-unanswered": Ending("connections", "closed by the server without a byte of an answer, and no rule says why"),
+    "silence": Ending("connections", "data was never acknowledged, and nothing came any more"),
+    "refused": Ending("connections", "refused, and no rule says why"),
+    "no-connection": Ending("connections", "the connection did not come about while it was captured"),
+    "closed-unused": Ending("connections", "closed by the server as soon as it was open, before anything was sent"),
+    "head-unfinished": Ending("exchanges", "a request head that never ended, and so no request"),
+    "after-close-announced": Ending("exchanges", "sent behind an answer that announced the close, and to be repeated"),
+    "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
+    "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
+    "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
+    "gap": Ending("exchanges", "not answered, or not to the end, as far as the capture has it: packets are missing"),
+    "one-sided": Ending("exchanges", "only one direction was captured"),
+}
+"""Why something that did not end as it should is not judged, the worst first."""
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """An exchange or a connection (`exchange` is None) that did not end as it should, and that no finding explains.
+
+    reason: a key of UNJUDGED. message: what is seen of it, in a few words. frame: where to look, at the time `elapsed` (seconds
+    since the first packet). waited: seconds from the last that was seen of it to the end of the capture, where it still waited.
+    """
+
+    capture: str
+    connection: int
+    exchange: int | None
+    client: str
+    server: str
+    request: str | None
+    reason: str
+    message: str
+    frame: int
+    time: str
+    elapsed: float
+    waited: float | None = None
+
+
 @dataclass(frozen=True)
 class CaptureSummary:
     """A file that was read: what it is, what is in it, and what could not be analysed."""
@@ -98,6 +150,10 @@ class Report:
     connection_count: int = 0
     exchange_count: int = 0
     limits: list[str] = field(default_factory=list[str])
+    not_judged: list[Unjudged] = field(default_factory=list[Unjudged])
+    """What did not end as it should and is explained by no finding: of each capture the worst, limits.UNJUDGED of them."""
+    not_judged_counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """Capture and reason -> how many there are in all."""
     checked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     unasked: dict[str, Checked] = field(default_factory=dict[str, Checked])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])

@@ -101,6 +101,9 @@ class Rule(NamedTuple):
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
     absence: something that is not in the capture (a response, an ACK, a close, a packet within a pause) is part of the proof:
     where packets were dropped, it may have been there, and confidence is medium at most.
+    ends: it says why a request had no answer, a message was cut short, or a connection ended as it did: what its findings name
+    (an exchange with those behind it on its connection, a connection, in a summary the connections of an endpoint) is not
+    listed as not judged.
     any_order: what it says does not depend on the order of rows, neither of its tables nor of what `find` hands to `judge`, so
     that of a million they may come in any order, which takes less memory.
     """
@@ -118,6 +121,7 @@ class Rule(NamedTuple):
     timeless: bool = False
     absence: bool = False
     any_order: bool = False
+    ends: bool = False
 
 
 CANDIDATE_COLUMNS = {

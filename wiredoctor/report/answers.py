@@ -62,16 +62,17 @@ def diagnosis(report: Report, page: Page) -> Diagnosis:
     groups = grouped(report.findings)
     capture = report.captures[0]
     unread = sorted(capture.not_analysed.items())
+    far = reach(report)
     answer: Diagnosis = {
         **_begin(report),
-        "verdict": headline(report, groups) if groups else nothing(report),
+        "verdict": headline(report, groups) if groups else nothing(report, far),
         "capture": facts(capture),
         "damage": capture.damage,
         "connections": report.connection_count,
         "exchanges": report.exchange_count,
         "seconds_lost": report.delay,
         "findings": [_group(group) for group in groups],
-        "not_judged": reasons(report, reach(report)),
+        "not_judged": reasons(report, far),
         "limits_reached": [*report.limits],
         "not_analysed": [f"{reason}: {packets} packets" for reason, packets in unread[:MOST_REASONS]],
         "total": len(groups),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from wiredoctor.findings import UNJUDGED
 
 if TYPE_CHECKING:
     import polars as pl
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
 _CARRIED = ("http", "tls", "http2", "unknown")
 """What connections with data carry."""
+
+Key = TypeVar("Key")
 
 Thing = Literal["connections", "exchanges", "rules"]
 Subject = Literal["http", "tls", "http2", "unknown", "none", "capture"]
@@ -34,21 +39,62 @@ class Looked:
 
 @dataclass(frozen=True)
 class NotJudged:
-    """Some of the connections, exchanges or rules, and why nothing, or less, can be said of them."""
+    """Some of the connections, exchanges or rules, and why nothing, or less, can be said of them. `ending`: the key of
+    UNJUDGED where they did not end as they should; else empty."""
 
     what: Thing
     count: int
     reason: str
+    ending: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How many requests there are, and how many of them have a final response; and how many final responses have which status,
+    those below 500 by their class (200, 300, 400)."""
+
+    requests: int
+    answered: int
+    statuses: dict[int, int]
+
+    @property
+    def responses(self) -> int:
+        """How many final responses there are, with those whose request is not in the capture."""
+        return sum(self.statuses.values())
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """ "2xx" -> how many."""
+        classes: dict[str, int] = {}
+        for status, number in sorted(self.statuses.items()):
+            name = f"{status // 100}xx"
+            classes[name] = classes.get(name, 0) + number
+        return classes
+
+    @property
+    def failures(self) -> dict[int, int]:
+        """Those that say that the server failed."""
+        return {status: number for status, number in sorted(self.statuses.items()) if status >= SERVER_ERROR}
 
 
 @dataclass(frozen=True)
 class Reach:
     """`checked`: what was looked at, and for what. `healthy`: the rules that had something to look at and found nothing, by
-    name, in the order of the rules. `not_judged`: connections, then exchanges, then rules."""
+    name, in the order of the rules. `not_judged`: what did not end as it should, the worst first; then connections, exchanges and
+    rules of which less can be said."""
 
     checked: tuple[Looked, ...]
     healthy: tuple[str, ...]
     not_judged: tuple[NotJudged, ...]
+    answers: Answers = Answers(0, 0, {})
+    connections: int = 0
+    exchanges: int = 0
+    """How many there are in all."""
+
+    @property
+    def endings(self) -> dict[str, int]:
+        """Of each reason of UNJUDGED, how much there is."""
+        return {one.ending: one.count for one in self.not_judged if one.ending}
 
 
 _CONNECTIONS = {
@@ -61,17 +107,22 @@ _CONNECTIONS = {
     "late": "began before the capture, without the handshake: round trips are less sure, and confidence is medium at most",
     "open": "still open when the capture ended: the close is not in it",
 }
-_EXCHANGES = {
-    "unanswered": "no response in the capture",
-    "unasked": "no request in the capture, which began later or lost it",
-    "unfinished": "the capture ended before the response did",
-}
+_EXCHANGES = {"unasked": "no request in the capture, which began later or lost it"}
+SERVER_ERROR = 500
+"""Status codes from here on say that a server failed (RFC 9110 section 15.6)."""
 
 
 def reach(report: Report) -> Reach:
     """How far the report reaches. Reads the tables of connections and of exchanges once."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
-    return _reach(report, _connections(report), _exchanges(report), len(report.captures), found)
+    answers = _each_answers(report)
+    whole = Answers(
+        sum(one.requests for one in answers.values()),
+        sum(one.answered for one in answers.values()),
+        _sums(one.statuses for one in answers.values()),
+    )
+    endings = _sums({reason: number} for (_, reason), number in report.not_judged_counts.items())
+    return _reach(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole)
 
 
 def reaches(report: Report) -> dict[str, Reach]:
@@ -81,14 +132,37 @@ def reaches(report: Report) -> dict[str, Reach]:
     for one in report.findings:
         found.setdefault(one.capture, set()).add(one.rule)
     none: dict[str, int] = {}
+    answers = _each_answers(report)
+    endings: dict[str, dict[str, int]] = {}
+    for (name, reason), number in report.not_judged_counts.items():
+        endings.setdefault(name, {})[reason] = number
     return {
-        name: _reach(report, connections.get(name, none), exchanges.get(name, none), 1, found.get(name, set()))
+        name: _reach(
+            report,
+            connections.get(name, none),
+            exchanges.get(name, none),
+            1,
+            found.get(name, set()),
+            endings.get(name, none),
+            answers.get(name, Answers(0, 0, {})),
+        )
         for name in dict.fromkeys(capture.file for capture in report.captures)
     }
 
 
-def _reach(report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str]) -> Reach:
-    """`counted` and `exchanges` as _connections and _exchanges give them, of so many captures."""
+def _sums(parts: Iterable[dict[Key, int]]) -> dict[Key, int]:
+    sums: dict[Key, int] = {}
+    for part in parts:
+        for key, number in part.items():
+            sums[key] = sums.get(key, 0) + number
+    return sums
+
+
+def _reach(
+    report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str],
+    endings: dict[str, int], answers: Answers,
+) -> Reach:  # fmt: skip
+    """`counted` and `exchanges` as _connections and _exchanges give them, `endings` by reason, of so many captures."""
     carried = dict.fromkeys(_named(), 0) | counted
     judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in _CARRIED)
@@ -97,6 +171,11 @@ def _reach(report: Report, counted: dict[str, int], exchanges: dict[str, int], c
     of_http = {**rows, "segments": carried["both_http"]}
     had = [n for n, r in report.checked.items() if (rows if r.family == "stalls" else of_http)[_subject_of(r)]]
     not_judged = [
+        *(
+            NotJudged(one.what, endings[name], _asked(one.reason, report), name)
+            for name, one in UNJUDGED.items()
+            if name in endings
+        ),
         *(NotJudged("connections", carried[name], why) for name, why in _CONNECTIONS.items() if carried[name]),
         *(NotJudged("exchanges", exchanges[name], why) for name, why in _EXCHANGES.items() if exchanges.get(name)),
     ]
@@ -104,7 +183,18 @@ def _reach(report: Report, counted: dict[str, int], exchanges: dict[str, int], c
         why = _nothing_for(carried["rows"], exchanges.get("rows", 0))
         not_judged.append(NotJudged("rules", idle, f"{why}, so that there was nothing to check"))
     healthy = tuple(name for name in had if name not in found)
-    return Reach(tuple(_looked(report, carried, judged, captures)), healthy, tuple(not_judged))
+    return Reach(
+        tuple(_looked(report, carried, judged, captures)),
+        healthy,
+        tuple(not_judged),
+        answers,
+        carried["rows"],
+        exchanges.get("rows", 0),
+    )
+
+
+def _asked(reason: str, report: Report) -> str:
+    return reason.replace("no rule", "no rule that was asked for") if report.unasked else reason
 
 
 def _subject_of(rule: Checked) -> TableSubject:
@@ -207,10 +297,34 @@ def _of_exchanges() -> dict[str, pl.Expr]:
     c = pl.col
     return {
         "judged": c("both_directions"),
-        "unanswered": ~c("has_response"),
         "unasked": ~c("has_request"),
-        "unfinished": c("has_response") & (c("response_end_reason") == "capture-end"),
     }
+
+
+def _each_answers(report: Report) -> dict[str, Answers]:
+    """How requests were answered, by capture. Reads the table of exchanges once."""
+    import polars as pl
+
+    if report.scan_exchanges is None or not report.exchange_count:
+        return {}
+    c = pl.col
+    status, names = c("response_status"), [capture.file for capture in report.captures]
+    final = (c("has_response") & ((status >= _FINAL) | c("upgraded"))).fill_null(value=False)
+    kinds = (c("has_request"), final.alias("final"), pl.when(status >= SERVER_ERROR).then(status).otherwise(status // 100 * 100))
+    rows = report.scan_exchanges().select("capture", *kinds).group_by(pl.all()).agg(pl.len().cast(pl.Int64).alias("rows"))
+    parts = [rows.collect(engine="streaming")]
+    if (old := report.forgotten.get("exchanges")) is not None and names:
+        parts.append(old.select(pl.lit(names[0]).alias("capture"), *kinds, c("rows").cast(pl.Int64)))
+    answers: dict[str, Answers] = {}
+    for name, asked, is_final, code, number in pl.concat(parts).sort("capture", "response_status").iter_rows():
+        before = answers.get(name, Answers(0, 0, {}))
+        statuses = _sums([before.statuses, {code: number}]) if is_final else before.statuses
+        answers[name] = Answers(before.requests + asked * number, before.answered + (asked and is_final) * number, statuses)
+    return answers
+
+
+_FINAL = 200
+"""Status codes below are of interim responses, but for 101, which upgrades."""
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:

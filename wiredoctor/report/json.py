@@ -23,6 +23,7 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
     out.write(_head(report))
     _write_list(out, "captures", map(_capture, report.captures))
     out.write(f' "summary": {ascii_text(_summary(report))},\n "limits": {ascii_text(report.limits)},\n'.encode())
+    _write_list(out, "not_judged", map(asdict, report.not_judged))
     _write_list(out, "findings", map(finding, report.findings), last=not full)
     if full:
         write_table(report, out, "connections", spool)
@@ -58,6 +59,7 @@ def _rest(report: Report) -> dict[str, Any]:
         "secrets": report.secrets,
         "captures": [_capture(c) for c in report.captures],
         "limits": report.limits,
+        "not_judged": [asdict(one) for one in report.not_judged],
     }
 
 
@@ -162,7 +164,10 @@ def _summary(report: Report) -> dict[str, Any]:
         "delay": report.delay,
         "checked": [asdict(one) for one in far.checked],
         "healthy": far.healthy,
-        "not_judged": [asdict(one) for one in far.not_judged],
+        "not_judged": [{"what": one.what, "count": one.count, "reason": one.reason} for one in far.not_judged],
+        "requests": {"count": far.answers.requests, "answered": far.answers.answered},
+        "responses": [{"status_class": name, "count": number} for name, number in far.answers.classes.items()],
+        "server_errors": [{"status": status, "count": number} for status, number in far.answers.failures.items()],
         "left_out": [
             {"by": one.by, "reason": one.reason, "findings": one.findings, "rules": [*one.rules]} for one in report.left_out
         ],

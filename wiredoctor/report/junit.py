@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
@@ -15,13 +16,24 @@ from wiredoctor.report.closing import Reach, reaches
 from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper, Writer
-from wiredoctor.report.phrases import SECRETS, encapsulated, facts, known, more, not_analysed, times
+from wiredoctor.report.phrases import (
+    SECRETS,
+    encapsulated,
+    facts,
+    known,
+    lacking,
+    more,
+    not_analysed,
+    reasons,
+    times,
+    unexplained,
+)
 from wiredoctor.report.text import write_group
-from wiredoctor.report.verdict import fails
+from wiredoctor.report.verdict import Least, fails
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, Finding, Report, Severity
+    from wiredoctor.findings import CaptureSummary, Finding, Report
 
 _PAPER = Paper(width=100, unicode=True)
 
@@ -51,7 +63,7 @@ class _Suite:
 
 
 def write(
-    report: Report, out: Sink, *, fail_on: Severity = "warning", selected: Collection[str] = (), unread: Iterable[str] = ()
+    report: Report, out: Sink, *, fail_on: Least = "warning", selected: Collection[str] = (), unread: Iterable[str] = ()
 ) -> None:
     """The whole report. A case fails where its rule has a finding for which the command would, too, with this `fail_on` and
     these rules `selected`. `unread`: a line for each input that could not be read. Both these and the sentences
@@ -64,7 +76,10 @@ def write(
     summaries = {capture.file: capture for capture in report.captures}
     suites: list[tuple[_Suite, CaptureSummary | None]] = []
     for name, rules in findings.items():
-        suites.append((_capture(report, name, rules, far.get(name), lambda f: id(f) in bad), summaries.get(name)))
+        suite = _capture(report, name, rules, far.get(name), lambda f: id(f) in bad)
+        if (capture := summaries.get(name)) and name in far:
+            _ends(suite, report, capture, far[name], failing=fail_on == "any")
+        suites.append((suite, capture))
     if lines := [*unread, *report.incomplete]:
         suites.append((_unread(lines), None))
     out.write(_document(report, suites).encode("utf-8", "backslashreplace"))
@@ -108,6 +123,18 @@ def _capture(
         if rule not in report.checked:
             suite_case(suite, f"wiredoctor.{found[0].family}", rule, found, bad, judged=True)
     return suite
+
+
+def _ends(suite: _Suite, report: Report, capture: CaptureSummary, far: Reach, *, failing: bool) -> None:
+    """Adds the case of what no finding explains, where there is such; it fails only where that was asked for."""
+    alone = replace(report, captures=[capture], not_judged=[one for one in report.not_judged if one.capture == capture.file])
+    said = [*lacking(alone), *(f"{clause}." for clause in unexplained(far))]
+    if not said:
+        return
+    told = "\n".join([*said, *(f"not judged: {line}" for line in reasons(alone, far))])
+    inner = _text("failure", told, {"message": said[0], "type": "not-judged"}) if failing else _text("system-out", told)
+    attributes = {"classname": "wiredoctor.ends", "name": "not-judged", "time": "0.000000000", "file": suite.name}
+    suite.add(_element("testcase", attributes, [inner]), failed=failing)
 
 
 def suite_case(

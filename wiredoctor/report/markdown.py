@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wiredoctor.report.closing import reach
+from wiredoctor.report.closing import Reach, reach
 from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.ordered import Sink
 from wiredoctor.report.paper import Paper
@@ -93,8 +93,9 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
     if quiet and not groups:
         out.write("\n".join(said).encode("utf-8", "backslashreplace"))
         return
-    head = headline(report, groups) if groups else nothing(report, shown)
-    closing = "" if quiet else "\n".join(_closing(report, shown))
+    far = reach(report)
+    head = headline(report, groups) if groups else nothing(report, far, shown)
+    closing = "" if quiet else "\n".join(_closing(report, far, shown))
     said += [f"## wiredoctor: {escaped(head)}\n", *([f"**{escaped(SECRETS)}**\n"] if report.secrets else [])]
     room = MOST_BYTES - len(closing.encode()) - len("\n".join(said).encode())
     several = len(report.captures) > 1
@@ -135,7 +136,7 @@ def _link(title: str, url: str) -> str:
     return f"[{escaped(title)}](<{clean(url)}>)" if re.fullmatch(r"https?://[^\s<>]+", url) else escaped(title)
 
 
-def _closing(report: Report, shown: str) -> Iterator[str]:
+def _closing(report: Report, far: Reach, shown: str) -> Iterator[str]:
     yield "<details><summary>What was read, and how far this reaches</summary>"
     yield ""
     for capture in report.captures[:MOST_CAPTURES]:
@@ -147,7 +148,6 @@ def _closing(report: Report, shown: str) -> Iterator[str]:
     yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits[:MOST_CAPTURES])
     if len(report.limits) > MOST_CAPTURES:
         yield f"- Limit reached: {len(report.limits) - MOST_CAPTURES:,} more times"
-    far = reach(report)
     yield from (f"- Checked: {escaped(line)}" for line in checked(far))
     if quiet_rules := rest(report, far):
         named = [] if report.findings else well(report, far)

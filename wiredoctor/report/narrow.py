@@ -6,17 +6,18 @@ Everything was read and analysed all the same: ids, frames and findings are thos
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.findings import CONFIDENCES, LeftOut, RuleTotal, sum_totals, total_delay
+from wiredoctor.findings import CONFIDENCES, Finding, LeftOut, RuleTotal, sum_totals, total_delay
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from wiredoctor.findings import CaptureSummary, Confidence, Finding, Report
+    from wiredoctor.findings import CaptureSummary, Confidence, Report, Unjudged
 
 _SECOND = 1_000_000_000
 FAR = 1e9
@@ -95,7 +96,11 @@ def narrow(report: Report, wanted: Wanted) -> Report:
     servers = _servers_of(report, wanted.connections)
     findings = [f for f in report.findings if _concerns(f, wanted, spans, servers)]
     totals = sum_totals({f.rule: RuleTotal(1, f.delay or 0.0)} for f in findings)
-    narrowed = replace(report, findings=findings, delay=total_delay(findings), totals=totals)
+    left = [one for one in report.not_judged if _concerns(one, wanted, spans, servers)]
+    counts = Counter((one.capture, one.reason) for one in left)
+    narrowed = replace(
+        report, findings=findings, delay=total_delay(findings), totals=totals, not_judged=left, not_judged_counts={**counts}
+    )  # fmt: skip
     _narrow_tables(report, narrowed, wanted, spans)
     return _sure(narrowed, wanted.confidence)
 
@@ -163,12 +168,12 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
     return set(chosen.select("server").collect().to_series().to_list())
 
 
-def _concerns(f: Finding, wanted: Wanted, spans: dict[str, Span], servers: set[str]) -> bool:
+def _concerns(f: Finding | Unjudged, wanted: Wanted, spans: dict[str, Span], servers: set[str]) -> bool:
     """Whether a finding is about something wanted. One about the whole capture always is: it says how far to trust the rest."""
     if f.connection is None and f.client is None and f.server is None:
         return True
     begin, end = spans.get(f.capture, (float("-inf"), float("inf")))
-    last = max([f.elapsed, *(e.elapsed for e in f.evidence)])
+    last = max([f.elapsed, *(e.elapsed for e in f.evidence)]) if isinstance(f, Finding) else f.elapsed
     if last * _SECOND < begin or f.elapsed * _SECOND > end:
         return False
     if wanted.connections and f.connection not in wanted.connections and (f.connection is not None or f.server not in servers):

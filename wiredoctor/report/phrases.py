@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from wiredoctor.findings import SEVERITIES
-from wiredoctor.report.closing import Looked, Reach
+from wiredoctor.findings import SEVERITIES, UNJUDGED
+from wiredoctor.report.closing import Looked, NotJudged, Reach
 from wiredoctor.report.groups import Group, host
 from wiredoctor.report.words import count, duration, shorten, size
 
 if TYPE_CHECKING:
-    from wiredoctor.findings import CaptureSummary, LeftOut, Report
+    from wiredoctor.findings import CaptureSummary, LeftOut, Report, Unjudged
 
 MOST_REASONS = 5
 MOST_KINDS = 3
+MOST_EXAMPLES = 3
+MOST_EXAMPLE = 40
 WORTH_TELLING = 0.001
 """Seconds of waiting from which on the first line adds them up: handshakes on a cable take microseconds."""
 MOST_REQUEST = 100
@@ -76,17 +78,71 @@ def more(left: Sequence[Group]) -> str:
     return f"{len(left)} more ({_severities(left)}): {rules}."
 
 
-def nothing(report: Report, shown: str = "") -> str:
-    """A report without findings, in a sentence."""
+def nothing(report: Report, reach: Reach, shown: str = "") -> str:
+    """A report without findings, in a sentence. Only where all was answered, to its end and without an error of the server, is
+    nothing wrong."""
     scope = f" ({shown})" if shown else ""
     if not report.connection_count:
         empty = report.captures and not any(capture.packets for capture in report.captures)
         seen = "" if shown or empty else _instead(report)
         return f"Nothing to diagnose: {'there are no packets' if empty else 'no TCP connection was seen'}{scope or seen}."
     left = sum(one.findings for one in report.left_out)
-    fine = "No known fault was found in what was captured" if lacking(report) else "Nothing wrong was found"
-    wrong = f"Nothing was found but {count(left, 'finding')} left out below" if left else fine
-    return f"{wrong}{'' if report.exchange_count else ', but no HTTP exchange was seen'}{scope}."
+    doubts = [*unexplained(reach), *([] if report.exchange_count else ["no HTTP exchange was seen"])]
+    if left:
+        said = f"Nothing was found but {count(left, 'finding')} left out below"
+    elif lacking(report):
+        said = "No known fault was found in what was captured"
+    else:
+        said = "No known fault" if unexplained(reach) else "Nothing wrong was found"
+    link = "and" if left else "but"
+    return f"{said}{f', {link} {_and(doubts)}' if doubts else ''}{scope}."
+
+
+def _and(parts: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+_LOST = ("closed", "after-close-announced")
+_BROKEN_OFF = ("request-cut-short", "head-unfinished")
+_WAITING = ("no-answer", "request-unfinished")
+
+
+def unexplained(reach: Reach) -> list[str]:
+    """What speaks against health beside the findings, a clause each: "2 of 5 requests were never answered", "6 of 40 responses
+    have status 503"."""
+    answers, endings = reach.answers, reach.endings
+    broken = sum(number for reason, number in endings.items() if UNJUDGED[reason].what == "connections")
+    lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
+    partly = endings.get("gap", 0) + endings.get("one-sided", 0)
+    clauses = [
+        (lost + waiting if lost else 0, answers.requests, "request", "was never answered", "were never answered"),
+        (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),
+        (off, answers.requests, "request", *(["broke off"] * 2)),
+        (endings.get("cut-short", 0), answers.responses, "response", *(["broke off"] * 2)),
+        (endings.get("response-unfinished", 0), answers.responses, "response", *(["went on when the capture ended"] * 2)),
+        (partly, reach.exchanges, "exchange", "is in the capture in part only", "are in the capture in part only"),
+        (endings.get("unreadable", 0), answers.requests, "request", *(["got something that is no HTTP response"] * 2)),
+        (endings.get("request-unreadable", 0), answers.requests, "request", *(["cannot be read"] * 2)),
+        (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
+    ]
+    failures = answers.failures
+    said = [
+        f"{number:,} of {count(whole, noun)} {one if number == 1 else many}"
+        for number, whole, noun, one, many in clauses
+        if number
+    ]
+    if failures:
+        failed = sum(failures.values())
+        which = f"status {next(iter(failures))}" if len(failures) == 1 else f"a status of 500 or above ({_each(failures)})"
+        said.append(f"{failed:,} of {count(answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
+    return said
+
+
+def _each(failures: Mapping[int, int]) -> str:
+    most = sorted(failures.items(), key=lambda one: (-one[1], one[0]))
+    shown = [f"{status}: {number:,}" for status, number in most[:MOST_KINDS]]
+    rest = sum(number for _, number in most[MOST_KINDS:])
+    return ", ".join([*shown, *([f"others: {rest:,}"] if rest else [])])
 
 
 def _instead(report: Report) -> str:
@@ -248,8 +304,27 @@ def rest(report: Report, reach: Reach) -> str:
 
 def reasons(report: Report, reach: Reach) -> list[str]:
     """What could not be judged, a line each: "2 of 5 connections: TLS, not decrypted ..."."""
-    whole = {"connections": report.connection_count, "exchanges": report.exchange_count, "rules": len(report.checked)}
-    return [f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}" for one in reach.not_judged]
+    whole = {"connections": reach.connections, "exchanges": reach.exchanges, "rules": len(report.checked)}
+    return [
+        f"{one.count:,} of {count(whole[one.what], one.what.removesuffix('s'))}: {one.reason}{_examples(report, one)}"
+        for one in reach.not_judged
+    ]
+
+
+def _examples(report: Report, of: NotJudged) -> str:
+    """ ": GET /a (frame 12, 3.2 s before the end), GET /b (frame 31, 7 ms before the end) and 38 more": the first of them."""
+    those = [one for one in report.not_judged if one.reason == of.ending][:MOST_EXAMPLES] if of.ending else []
+    if not those:
+        return ""
+    rest = of.count - len(those)
+    return f": {_and([*(_place(one, several=len(report.captures) > 1) for one in those), *([f'{rest:,} more'] if rest else [])])}"
+
+
+def _place(one: Unjudged, *, several: bool) -> str:
+    which = shorten(one.request, MOST_EXAMPLE) if one.request else f"to {one.server}"
+    file = f" of {one.capture}" if several else ""
+    waited = "" if one.waited is None else f", {duration(one.waited)} before the end"
+    return f"{which} (frame {one.frame}{file}{waited})"
 
 
 def known(report: Report) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wiredoctor.findings import CONFIDENCES, LEFT_OUT_BY, SEVERITIES
+from wiredoctor.findings import CONFIDENCES, LEFT_OUT_BY, SEVERITIES, UNJUDGED
 from wiredoctor.report.closing import SUBJECTS
 from wiredoctor.report.json import SCHEMA_VERSION
 from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
@@ -152,6 +152,22 @@ FINDING = _object(
     ),
 )
 
+NOT_JUDGED = _object(
+    "an exchange or a connection that did not end as it should, and that no finding explains",
+    capture=_text("file that it is in"),
+    connection=_whole("connection id, equal to tcp.stream"),
+    exchange=_or_null(_whole("index of the exchange in its connection; null where it is about the connection")),
+    client=_text("client endpoint, address:port", pattern=_ENDPOINT),
+    server=_text("server endpoint, address:port", pattern=_ENDPOINT),
+    request=_or_null(_from_packet("method and target of that exchange, values of the query masked")),
+    reason=_one_of("why it is not judged", tuple(UNJUDGED)),
+    message=_text("what is seen of it"),
+    frame=_whole("where to look, equal to frame.number", 1),
+    time=_text("when that was, RFC 3339 UTC", pattern=_UTC),
+    elapsed=_seconds("the same, since the first packet of the capture"),
+    waited=_or_null(_seconds("from the last that was seen of it to the end of the capture; null where it had ended")),
+)
+
 CONNECTION = _object(
     "a TCP connection",
     capture=_text("file"),
@@ -268,6 +284,15 @@ _SUMMARY = _object(
         ),
         "what could not be judged, or not fully; for packets see not_analysed of each capture",
     ),
+    requests=_object("requests of the capture", count=_whole("how many"), answered=_whole("how many have a final response")),
+    responses=_list(
+        _object("final responses", status_class=_text("class of their status: 2xx, 3xx, ..."), count=_whole("how many", 1)),
+        "how requests were answered",
+    ),
+    server_errors=_list(
+        _object("a status of 500 or above", status=_whole("the status code"), count=_whole("of how many responses", 1)),
+        "which there are",
+    ),
     left_out=_list(
         _object(
             "findings that were made and are not in this report",
@@ -314,6 +339,7 @@ def schema() -> Schema:
             captures=_list(CAPTURE, "the files that were read"),
             summary=_SUMMARY,
             limits=_list(_text("what was cut off, and at which limit"), "limits of wiredoctor that this analysis met"),
+            not_judged=_list(NOT_JUDGED, "what did not end as it should and is explained by no finding, the worst reasons first"),
             findings=_list(FINDING, "the diagnosis"),
             connections=_list(CONNECTION, "every connection, in order of capture and id; only with --full"),
             exchanges=_list(EXCHANGE, "every exchange, in order of capture, connection and index; only with --full"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from wiredoctor.report.closing import reach
+from wiredoctor.report.closing import Reach, reach
 from wiredoctor.report.groups import MOST_GROUPS, Group, grouped
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
 from wiredoctor.report.phrases import (
@@ -26,6 +26,7 @@ from wiredoctor.report.phrases import (
     standing,
     times,
     totals,
+    unexplained,
     well,
 )
 from wiredoctor.report.proof import write_proof
@@ -61,10 +62,11 @@ def write(
         _write_groups(writer, report, groups, everything=everything)
     if quiet:
         return
+    far = reach(report)
     if not groups:
-        writer.paragraph((nothing(report, shown), "bold"))
+        writer.paragraph((nothing(report, far, shown), "bold"))
     _write_read(writer, report, shown)
-    _write_reach(writer, report, named=everything or not groups)
+    _write_reach(writer, report, far, named=everything or not groups)
 
 
 def _write_groups(writer: Writer, report: Report, groups: list[Group], *, everything: bool) -> None:
@@ -136,10 +138,10 @@ def _write_capture(writer: Writer, capture: CaptureSummary) -> None:
         writer.paragraph(("damaged: ", "bold"), capture.damage, indent=4, hang=2)
 
 
-def _write_reach(writer: Writer, report: Report, *, named: bool) -> None:
+def _write_reach(writer: Writer, report: Report, far: Reach, *, named: bool) -> None:
     """What was checked, what could not be judged, what is known. `named`: the rules that found nothing are named."""
-    far = reach(report)
-    _write_part(writer, "Checked" if report.findings else "Checked and healthy", checked(far))
+    well_so_far = not (report.findings or unexplained(far))
+    _write_part(writer, "Checked and healthy" if well_so_far else "Checked", checked(far))
     if quiet_rules := rest(report, far):
         writer.paragraph(f"{quiet_rules}{':' if named and far.healthy else ''}", indent=2, hang=2)
         for line in well(report, far) if named else []:

@@ -12,9 +12,12 @@ from wiredoctor.rules.clock import unstepped, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.settle import settle
+from wiredoctor.rules.unjudged import Explained, Left, explained, suspect_connections, suspect_exchanges, unjudged
 from wiredoctor.rules.window import seen, window
 
 __all__ = [
+    "Explained",
+    "Left",
     "RuleError",
     "RuleModule",
     "are_few",
@@ -22,6 +25,7 @@ __all__ = [
     "catalogue",
     "concluded",
     "cutoffs",
+    "explained",
     "failures",
     "find_candidates",
     "find_summaries",
@@ -32,6 +36,9 @@ __all__ = [
     "select",
     "set_thresholds",
     "settle",
+    "suspect_connections",
+    "suspect_exchanges",
+    "unjudged",
     "unstepped",
     "window",
     "with_causes",

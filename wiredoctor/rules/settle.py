@@ -38,6 +38,7 @@ def settle(
     keep: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]] | None = None,
     totals: dict[str, RuleTotal] | None = None,
     losses: Sequence[tuple[int | None, int]] = (),
+    explains: Callable[[pl.DataFrame], object] | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
@@ -47,6 +48,7 @@ def settle(
     (a row per candidate: narrow.core and its endpoints) what is not to be told yet, and what was told before.
     `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
     dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most.
+    `explains` is handed all candidates with their exchanges and endpoints, also those that are not told.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
@@ -54,6 +56,8 @@ def settle(
         return []
     timed = pl.col("rule").is_in([name for name, module in modules.items() if RULE_TABLES[module.tables[0]].exchange_by_time])
     core = with_exchanges(_with_endpoints(core, connections), timed, exchanges)
+    if explains is not None:
+        explains(core)
     core = core.filter(~pl.col("id").is_in(_explained(core, modules).implode()))
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     core = _without_overlaps(core)

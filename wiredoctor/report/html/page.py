@@ -122,7 +122,7 @@ def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> di
     rest = phrases.rest(report, far)
     return {
         "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else ""),
-        "headline": phrases.headline(report, groups) if groups else phrases.nothing(report, shown),
+        "headline": phrases.headline(report, groups) if groups else phrases.nothing(report, far, shown),
         "incomplete": phrases.opening(report),
         "secrets": phrases.SECRETS if report.secrets else "",
         "left": phrases.more(groups[pictures.MOST_SECTIONS :]) if len(groups) > pictures.MOST_SECTIONS else "",

@@ -49,6 +49,7 @@ RULE = Rule(
         Advice("server", "Python/", "Python's http.server: do_HEAD must end after end_headers()."),
         Advice("server", "PHP", "PHP: exit after the head of a 204 or 304, before anything is printed."),
     ),
+    ends=True,
 )
 
 

@@ -43,6 +43,7 @@ RULE = Rule(
     advice=(
         Advice("server", "nginx|^$", "If nginx asks the server: proxy_http_version 1.1 (its default was 1.0 for a long time)."),
     ),
+    ends=True,
 )
 
 

@@ -52,6 +52,7 @@ RULE = Rule(
         Advice("client", "python-requests|urllib3", "requests: with a generator as data it chunks; leave Content-Length out."),
         Advice("client", "^node|axios|undici", "Node: with Content-Length among the headers of a stream nothing else is needed."),
     ),
+    ends=True,
 )
 
 

@@ -53,6 +53,7 @@ RULE = Rule(
         Advice("server", "IIS|Microsoft", "ISAPI: the length of what all calls of WriteClient write together."),
         Advice("client", "python-requests|urllib3", "requests: leave Content-Length out of headers; it is counted."),
     ),
+    ends=True,
 )
 
 

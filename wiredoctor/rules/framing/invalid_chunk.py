@@ -50,6 +50,7 @@ RULE = Rule(
         Advice("server", "IIS|Microsoft", "IIS: a module or ISAPI extension that sets the field has to write the chunks, too."),
         Advice("server", "Python/", "Python's http.server does not chunk by itself: a handler that sets the field has to."),
     ),
+    ends=True,
 )
 
 

@@ -78,6 +78,7 @@ RULE = Rule(
         Reference("RFC 9110 section 5.5, field values", "https://www.rfc-editor.org/rfc/rfc9110.html#section-5.5"),
     ),
     advice=(Advice("client", "", SMUGGLING),),
+    ends=True,
 )
 
 CONNECTIONS = Threshold("16384 connections", "bounds the memory of what was said before; the least recently seen is forgotten")

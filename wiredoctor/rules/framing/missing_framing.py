@@ -71,6 +71,7 @@ RULE = Rule(
         Advice("server", "IIS|Microsoft", "ISAPI: send Content-Length with the head; without it IIS cannot keep the connection."),
         Advice("server", "Python/", "Python's http.server with protocol_version HTTP/1.1: every response needs Content-Length."),
     ),
+    ends=True,
 )
 
 WAITING = Threshold("1 s", "a server that ends a response by closing does it at once; a second is longer than any round trip")

@@ -46,6 +46,7 @@ RULE = Rule(
         Reference("RFC 9112 section 7, transfer codings", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7"),
     ),
     advice=(Advice("client", "", SMUGGLING),),
+    ends=True,
 )
 
 

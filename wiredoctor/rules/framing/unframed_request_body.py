@@ -52,6 +52,7 @@ RULE = Rule(
         ),
         Advice("client", "curl", "curl: --data and --upload-file frame the body; -X alone does not."),
     ),
+    ends=True,
 )
 
 

@@ -65,6 +65,7 @@ RULE = Rule(
         Advice("server", "Apache", "Apache httpd: KeepAlive On."),
     ),
     timeless=True,
+    ends=True,
 )
 
 IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection that is closed later was not used any more")

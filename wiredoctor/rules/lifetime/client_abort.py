@@ -70,6 +70,7 @@ RULE = Rule(
         ),
     ),
     absence=True,
+    ends=True,
 )
 
 HALF_CLOSE = Threshold("1 s", "who half-closes does so with the request; a FIN that comes later is an end of patience")

@@ -60,6 +60,7 @@ RULE = Rule(
         Advice("server", "^$", "If it is Node: server.keepAliveTimeout is both; look before it."),
     ),
     absence=True,
+    ends=True,
 )
 
 IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")

@@ -89,6 +89,7 @@ RULE = Rule(
     advice=POOLS,
     timeless=True,
     absence=True,
+    ends=True,
 )
 
 REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")

@@ -55,6 +55,7 @@ RULE = Rule(
     ),
     timeless=True,
     absence=True,
+    ends=True,
 )
 
 

@@ -73,6 +73,7 @@ RULE = Rule(
         Advice("server", "Python/", "Python's http.server: a handler that sets close_connection has to send Connection: close."),
     ),
     absence=True,
+    ends=True,
 )
 
 IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")

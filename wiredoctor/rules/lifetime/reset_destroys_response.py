@@ -63,6 +63,7 @@ RULE = Rule(
         ),
         Advice("server", "Werkzeug|Python/", "Python: read the body (rfile, or wsgi.input) before the answer is sent."),
     ),
+    ends=True,
 )
 
 AT_ONCE = Threshold("1 s", "what is reset later (or after two round trips) had read on for a while, as it should")

@@ -64,6 +64,7 @@ RULE = Rule(
     ),
     timeless=True,
     absence=True,
+    ends=True,
 )
 
 

@@ -99,6 +99,7 @@ RULE = Rule(
     summary=True,
     any_order=True,
     absence=True,
+    ends=True,
 )
 
 SYNS = Threshold("3 SYNs", "two may be lost on a bad path; one is all that some scanners send")

@@ -1,0 +1,259 @@
+"""What did not end as it should is listed where no finding explains it, with the reason; what is normal is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pytest
+
+import wiredoctor
+from wiredoctor import rules
+from wiredoctor.findings import UNJUDGED
+from wiredoctor.pipeline import catalogue
+from wiredoctor.testing import capture
+
+OPEN = """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+"""
+GET = r'"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"'
+POST = r'"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"'
+OK = r'"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"'
+LATER = f"""
+  connection 9, start 0, client 10.0.0.1:4009, server 10.0.0.9:80
+  20.000  >  S    win 64240 mss 1460
+  20.010  <  S.   win 64240 mss 1460
+  20.010  >  .
+  20.011  >  P.   {GET}
+  20.022  <  P.   {OK}
+"""
+"""Another connection, on which all is well: the capture ends with it."""
+
+
+class Case(NamedTuple):
+    """Packets, and what is listed of them: reason and exchange (None: of the connection)."""
+
+    packets: str
+    listed: tuple[tuple[str, int | None], ...] = ()
+
+
+def case(packets: str, *listed: tuple[str, int | None], opened: bool = True) -> Case:
+    return Case((OPEN if opened else "\n") + packets + "\n", listed)
+
+
+LISTED = {
+    "a request that nobody answers": case(f"  0.011  >  P.  {GET}\n  0.030  <  .", ("no-answer", 0)),
+    "two in a pipeline, of which the second has no answer": case(
+        f"  0.011  >  P.  {GET}+{GET}\n  0.022  <  P.  {OK}", ("no-answer", 1)
+    ),
+    "a request that is not whole": case(f"  0.011  >  P.  {POST}\n  0.030  <  .", ("request-unfinished", 0)),
+    "a response that goes on": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
+  0.023  >  .""",
+        ("response-unfinished", 0),
+    ),
+    "a client that breaks off its own request": case(
+        f"  0.011  >  P.  {POST}\n  0.030  <  .\n  5.000  >  R.", ("request-cut-short", 0)
+    ),
+    "an answer that is no HTTP": case(f'  0.011  >  P.  {GET}\n  0.022  <  P.  "220 mail"\n  0.030  <  F.', ("unreadable", 0)),
+    "a request with a length that no body has": case(
+        r"""  0.011  >  P.  "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.023  >  F.
+  0.034  <  F.""",
+        ("request-unreadable", 0),
+    ),
+    "behind an answer that announced the close": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+  0.0225 >  P.  {GET}
+  0.0330 <  F.
+  0.034  <  R""",
+        ("after-close-announced", 1),
+    ),
+    "bytes that the capture lacks": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
+  0.0225 <  .   1461:2921(1460) uncaptured
+  0.040  >  .   ack 4000""",
+        ("gap", 0),
+    ),
+    "one direction": Case(
+        f"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460 uncaptured
+  0.010  >  .
+  0.011  >  P.   {GET}
+  0.022  <  P.   {OK} uncaptured
+  0.030  >  .
+""",
+        (("one-sided", 0),),
+    ),
+    "a SYN without an answer": case("  0.000  >  S  win 64240 mss 1460" + LATER, ("no-connection", None), opened=False),
+    "closed as soon as it was open": case("  0.020  <  F.\n  0.020  >  F." + LATER, ("closed-unused", None)),
+    "reset at once": case("  0.020  <  R." + LATER, ("closed-unused", None)),
+    "a head that never ends": case(
+        r'  0.011  >  P.  "GET /a HTTP/1.1\r\nHost: a\r\n"' + "\n  0.030  <  .\n  9.000  <  F.\n  9.001  >  F.",
+        ("head-unfinished", 0),
+    ),
+    "no HTTP, reset by the server without a byte": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.030  <  R.', ("closed-unanswered", None)
+    ),
+    "no HTTP, reset by the server in the middle of what it sent": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.022  <  P.  x*1000\n  0.023  <  R.', ("reset", None)
+    ),
+    "no HTTP, reset by a client that never got a byte": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.030  <  .\n  9.000  >  R.', ("reset", None)
+    ),
+    "data that is repeated and never acknowledged": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.300  >  P.  1:8(7)\n  0.900  >  P.  1:8(7)' + LATER, ("silence", None)
+    ),
+}
+
+NORMAL = {
+    "all is well": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.030  >  F.\n  0.040  <  F.\n  0.040  >  ."),
+    "it rests when the capture ends": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.023  >  ." + LATER),
+    "a client that has all and resets": case(f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.030  >  R."),
+    "a client that has all, closes, and resets what comes then": case(
+        f"  0.011  >  P.  {GET}\n  0.022  <  P.  {OK}\n  0.030  >  F.\n  0.041  <  F.\n  0.041  >  R"
+    ),
+    "an event stream that its client leaves": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n"
+  0.023  >  .
+  1.000  >  R."""
+    ),
+    "an event stream that goes on": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n"
+  0.023  >  ."""
+    ),
+    "a tunnel that is reset": case(
+        r"""  0.011  >  P.  "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+  0.022  <  P.  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+  1.000  >  P.  "\x81\x00"
+  1.010  <  .
+  2.000  >  R."""
+    ),
+    "a SYN with which the capture ends": case("  0.000  >  S  win 64240 mss 1460", opened=False),
+    "a client that opens a connection, leaves it unused, and resets it": case("  9.000  >  R." + LATER),
+    "a server that closes an unused connection after a while": case("  9.000  <  F.\n  9.000  >  F." + LATER),
+    "no HTTP, answered, and reset by its client": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.022  <  P.  x*1000\n  0.023  >  .\n  0.030  >  R.'
+    ),
+    "no HTTP, and the client resets what comes behind its FIN (a close_notify)": case(
+        '  0.011  >  P.  "\\x00\\x01hello"\n  0.022  <  P.  x*1000\n  0.023  >  .\n'
+        "  0.030  >  F.\n  0.041  <  P.  x*31\n  0.041  >  R" + LATER
+    ),
+    "data with which the capture ends": case('  0.011  >  P.  "\\x00\\x01hello"'),
+}
+
+EXPLAINED = {
+    "no-response": case(f"  0.011  >  P.  {GET}\n  0.211  <  F.\n  0.211  >  F."),
+    "no-response, of a pipeline": case(f"  0.011  >  P.  {GET}+{GET}+{GET}\n  0.211  <  F.\n  0.211  >  F."),
+    "client-abort": case(f"  0.011  >  P.  {GET}\n  0.030  <  .\n  5.011  >  R."),
+    "truncated-response": case(
+        rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000
+  0.023  >  .
+  0.030  <  F.
+  0.030  >  F."""
+    ),
+    "connect-failed": case("  0.000  >  S  win 64240 mss 1460\n  0.010  <  R.", opened=False),
+}
+
+
+def listed(one: Case, path: Path, at: str | None = None, **how: object) -> list[tuple[str, int | None]]:
+    path.write_bytes(capture(one.packets, at))
+    report = wiredoctor.analyze(path, **how)
+    counted = {reason: number for (_, reason), number in report.not_judged_counts.items()}
+    found = [(one.reason, one.exchange) for one in report.not_judged]
+    assert counted == {reason: [name for name, _ in found].count(reason) for reason in counted}
+    return found
+
+
+@pytest.mark.parametrize("size", [100_000, 1, 3])
+@pytest.mark.parametrize("title", LISTED)
+def test_it_is_listed(title: str, size: int, tmp_path: Path) -> None:
+    assert listed(LISTED[title], tmp_path / "a.pcap", epoch_packets=size) == [*LISTED[title].listed]
+
+
+@pytest.mark.parametrize("at", ["client", "middle", "server"])
+@pytest.mark.parametrize("title", [title for title, one in LISTED.items() if one.packets.startswith(OPEN)])
+def test_it_is_listed_wherever_it_is_captured(title: str, at: str, tmp_path: Path) -> None:
+    assert listed(LISTED[title], tmp_path / "a.pcap", at) == [*LISTED[title].listed]
+
+
+def test_every_reason_has_a_case() -> None:
+    told = {reason for one in LISTED.values() for reason, _ in one.listed}
+    assert told == {*UNJUDGED} - {"closed", "cut-short", "refused"}, "those are what rules that were not asked for explain"
+
+
+@pytest.mark.parametrize("title", NORMAL)
+def test_what_is_normal_is_not(title: str, tmp_path: Path) -> None:
+    assert listed(NORMAL[title], tmp_path / "a.pcap") == []
+
+
+@pytest.mark.parametrize("title", EXPLAINED)
+def test_what_a_finding_explains_is_not(title: str, tmp_path: Path) -> None:
+    assert listed(EXPLAINED[title], tmp_path / "a.pcap") == []
+
+
+@pytest.mark.parametrize(
+    ("title", "reasons"),
+    [
+        ("no-response", [("closed", 0)]),
+        ("no-response, of a pipeline", [("closed", 0), ("closed", 1), ("closed", 2)]),
+        ("client-abort", [("closed", 0)]),
+        ("truncated-response", [("cut-short", 0)]),
+        ("connect-failed", [("refused", None)]),
+    ],
+)
+def test_a_rule_that_was_not_asked_for_explains_nothing(
+    title: str, reasons: list[tuple[str, int | None]], tmp_path: Path
+) -> None:
+    assert listed(EXPLAINED[title], tmp_path / "a.pcap", select=["tinygrams"]) == reasons
+
+
+def test_an_ignored_finding_still_explains() -> None:
+    """What is settled explains, told or not: here by its rule, by its connection, and by the endpoints of a summary."""
+    modules = {name: catalogue()[name] for name in ("no-response", "connect-failed", "slow-response")}
+    core = pl.DataFrame(
+        {
+            "rule": ["no-response", "slow-response", "connect-failed", "connect-failed"],
+            "connection": [1, 2, None, None],
+            "exchange": [3, 0, None, None],
+            "client": ["10.0.0.1:4001", "10.0.0.1:4002", "10.0.0.7", None],
+            "server": ["10.0.0.2:80", "10.0.0.2:80", None, "[2001:db8::1]:80"],
+        },
+        schema_overrides={"exchange": pl.Int32()},
+    )
+    by = rules.explained(core, modules)
+    assert by.connections.rows() == [(1, 3)]
+    assert {*by.endpoints.rows()} == {("10.0.0.7", None), (None, "[2001:db8::1]:80")}
+
+
+def test_many_refused_connections_of_a_scan_are_explained_by_one_finding(tmp_path: Path) -> None:
+    lines = [
+        f"  connection {port}, start 0.{port:03}, client 10.0.0.1:{4000 + port}, server 10.0.0.2:{port}\n"
+        "  0.000  >  S  win 64240 mss 1460\n  0.010  <  R."
+        for port in range(1, 40)
+    ]
+    path = tmp_path / "a.pcap"
+    path.write_bytes(capture("\n" + "\n".join(lines) + "\n"))
+    report = wiredoctor.analyze(path)
+    assert [(f.rule, f.connection) for f in report.findings] == [("connect-failed", None)]
+    assert report.not_judged == []
+
+
+def test_what_is_said_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcap"
+    path.write_bytes(capture(OPEN + r'  0.011 > P. "GET /a?key=1234 HTTP/1.1\r\nHost: a\r\n\r\n"' + "\n  3.211 < .\n"))
+    [one] = wiredoctor.analyze(path).not_judged
+    assert (one.request, one.frame, one.elapsed, one.waited) == ("GET /a?key=*", 4, 0.011, 3.2)
+    assert one.message == "no answer for 3.2 s when the capture ended"
+    assert (one.client, one.server, one.time[11:]) == ("10.0.0.1:40001", "10.0.0.2:80", "22:13:20.011000000Z")
