@@ -421,9 +421,9 @@ def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, le
     rows.put(transfer.path)
     write_sizes(rows, transfer)
     write_scaling(rows, own.syn, peer.syn)
-    rows.put(own.syn_frame)
+    rows.put(NEVER if own.syn is None else own.syn.frame)
     rows.put(NEVER if own.syn is None else own.syn.time)
-    rows.put(peer.syn_frame)
+    rows.put(NEVER if peer.syn is None else peer.syn.frame)
     rows.put(NEVER if peer.syn is None else peer.syn.time)
 
 
