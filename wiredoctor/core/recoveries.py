@@ -61,7 +61,8 @@ def try_again(connection: Connection, own: Side, peer: Side, packet: Packet, seg
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
-    """Keep what a pure ACK reports by SACK. Count a duplicate ACK, unless a mirror port doubled it: it is like the packet just before, at the same time.
+    """Keep what a pure ACK reports by SACK. Count a duplicate ACK, unless a mirror port doubled it: it is like the packet just
+    before, at the same time.
 
     With SACK blocks its window may change: Linux widens it while it holds data after a gap (RFC 6675 section 2).
     """
