@@ -767,6 +767,7 @@ UNACKNOWLEDGED = Table(
         _n("peer_frame", I64, "", "the newest packet of the receiver since the first copy; none without any"),
         _n("peer_time", I64, "ns", "its time"),
         _c("peer_unseen", BOOL, "", "since then the sender acknowledged bytes of the receiver that were not captured"),
+        _c("peer_repeats", BOOL, "", "the receiver repeats data, too, that the sender has acknowledged"),
         _c("window_closed", BOOL, "", "the last window that the receiver announced is 0"),
         _c("rest", I64, "ns", "time without payload before the first copy, or before the message that the data answers"),
         _c(

@@ -61,11 +61,16 @@ def try_again(connection: Connection, own: Side, peer: Side, packet: Packet, seg
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:
-    """Count a duplicate ACK, unless a mirror port doubled it: it is like the packet just before, at the same time.
+    """Keep what a pure ACK reports by SACK. Count a duplicate ACK, unless a mirror port doubled it: it is like the packet just
+    before, at the same time.
 
     With SACK blocks its window may change: Linux widens it while it holds data after a gap (RFC 6675 section 2).
     """
     waits = own.waits
+    if packet.sack and not packet.dsack:
+        if waits is None:
+            own.waits = waits = Waits()
+        note_sack(waits, packet, segment)
     if segment.acked_bytes > 0:
         if waits is not None:
             waits.duplicate_acks = 0
@@ -82,8 +87,6 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     if waits is None:
         own.waits = waits = Waits()
     waits.duplicate_acks += 1
-    if packet.sack and not packet.dsack:
-        note_sack(waits, packet, segment)
 
 
 def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:

@@ -22,7 +22,7 @@ UNACKNOWLEDGED: Final = (
     *("connection", "direction", "role", "exchange", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin"),
     *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
     *("acknowledged_frame", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
-    *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "window_closed", "rest"),
+    *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest"),
     *("message_continued", "message_owed", "own_time", "own_close_frame", "own_close_time", "own_close_rst"),
     *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "icmp_frame", "icmp_time"),
     *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
@@ -32,6 +32,8 @@ UNACKNOWLEDGED: Final = (
 WAITS_FOR_ACK: Final = 3_000_000_000
 """How long after the fourth copy an ACK is waited for before a row is written early."""
 TOLD_COPIES: Final = 4
+REPEATS: Final = 3
+"""Copies from which on a side that repeats acknowledged data seems not to receive the small ACKs of the other one either."""
 NOT_CLOSED: Final = Close()
 NO_ERROR: Final = DataError(NEVER, NEVER, NEVER)
 
@@ -177,6 +179,9 @@ class Repetitions:
         put.put(repetition.peer_frame)
         put.put(repetition.peer_time)
         put.put(i64(peer.unseen_bytes > repetition.unseen_bytes))
+        other = None if peer.waits is None else peer.waits.repetition
+        repeats = other is not None and other.was_acknowledged and other.copies >= REPEATS and not has_gone_on(peer, other)
+        put.put(i64(repeats))
         put.put(i64(peer.window == 0))
 
     def put_close(self, close: Close | None) -> None:

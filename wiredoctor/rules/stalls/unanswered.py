@@ -177,7 +177,17 @@ _FACTS = (
     *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "acknowledged_before"),
     *("copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time", "acknowledged_frame"),
     *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
-    *("peer_frame", "peer_time", "peer_unseen", "window_closed", "rest", "message_continued", "message_owed", "own_time"),
+    *(
+        "peer_frame",
+        "peer_time",
+        "peer_unseen",
+        "peer_repeats",
+        "window_closed",
+        "rest",
+        "message_continued",
+        "message_owed",
+        "own_time",
+    ),
     *("own_close_frame", "own_close_time", "own_close_rst", "peer_close_frame", "peer_close_time", "peer_close_rst"),
     *("peer_rst_unknown", "icmp_frame", "icmp_time", "icmp_router", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
@@ -231,7 +241,9 @@ def _large_only() -> pl.Expr:
     c = pl.col
     larger = (c("smallest_unacknowledged") > c("largest_acknowledged")) & (c("smallest_unacknowledged") > PATH_MTU.value)
     recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
-    return larger & recently & (_alive() | c("alive_elsewhere")) & ~c("acknowledged_before")
+    # a receiver that repeats what was acknowledged does not get small packets either
+    arrives = ~c("acknowledged_before") & ~c("peer_repeats")
+    return larger & recently & arrives & (_alive() | c("alive_elsewhere"))
 
 
 def _kind() -> pl.Expr:
