@@ -32,6 +32,7 @@ import far_round_trips
 import far_streams
 import far_waits
 import flushing
+import foreign_resets
 import framing
 import lifetimes
 import listing
@@ -96,6 +97,7 @@ RECORDINGS = (
     refusals,
     copies,
     silence,
+    foreign_resets,
 )
 """These modules fill SCENARIOS."""
 
