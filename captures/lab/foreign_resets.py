@@ -24,7 +24,7 @@ NOBODY = {
 ITSELF = {"foreign-reset": "the server itself reset the connection", "client-abort": "the server closed"}
 FOREIGN = (Find("foreign-reset", None, None, 0),)
 PART = (Connection((Exchange("GET", "/large.txt", 200, None),), closed_by=None),)
-LARGE = 120_000
+LARGE = 60_000
 
 
 def _download(lab: Lab, host: str = "10.9.0.2") -> None:
@@ -39,31 +39,31 @@ def _box(delay: float, start: Start, toward: tuple[str, ...] = CLIENT, reset: Re
 
 
 @recording(
-    title="A box between both ends resets a download towards the client; recorded with a snap length of 200 bytes",
-    at=("client", "middle"),
+    title="A box between both ends resets a download towards the client; recorded with a snap length of 400 bytes",
+    at="client",
     software=("nginx", "curl"),
     connections=PART,
     finds=FOREIGN,
     must_not=NOBODY,
     wire=_box(0.010, Start(payload=20_000, side="server")),
-    options=("-s", "200"),
+    options=("-s", "400"),
     whole=False,
 )
 def foreign_reset(lab: Lab) -> None:
-    """nginx sends 120,000 bytes. After 20,000 of them a box sends an RST with ACK flag in the server's name to the client: TTL 255
+    """nginx sends 60,000 bytes. After 20,000 of them a box sends an RST with ACK flag in the server's name to the client: TTL 255
     less the routers on the way, where the server's packets begin with 64, and IP ID 0 where they count. The server goes on."""
     _download(lab)
 
 
 @recording(
-    title="A box between both ends resets a download towards the client; IPv6; recorded with a snap length of 200 bytes",
+    title="A box between both ends resets a download towards the client; IPv6; recorded with a snap length of 400 bytes",
     at="client",
     software=("nginx", "curl"),
     connections=PART,
     finds=FOREIGN,
     must_not=NOBODY,
     wire=_box(0.030, Start(payload=20_000, side="server")),
-    options=("-s", "200"),
+    options=("-s", "400"),
     whole=False,
 )
 def foreign_reset_ipv6(lab: Lab) -> None:
@@ -73,7 +73,7 @@ def foreign_reset_ipv6(lab: Lab) -> None:
 
 @recording(
     title="A box that does not like a request resets both sides",
-    at=("client", "server"),
+    at=("client", "middle", "server"),
     software=("python",),
     connections=(Connection((unanswered("GET", "/report"),), closed_by=None),),
     finds=FOREIGN,
@@ -104,14 +104,14 @@ def foreign_reset_after_a_response(lab: Lab) -> None:
 
 
 @recording(
-    title="A box resets a connection in the midst of TLS; recorded with a snap length of 200 bytes",
+    title="A box resets a connection in the midst of TLS; recorded with a snap length of 400 bytes",
     at="client",
     software=("openssl", "nginx", "curl"),
     connections=(Connection((), closed_by=None),),
     finds=(*FOREIGN, Find("encrypted", note=True)),
     must_not=NOBODY,
     wire=_box(0.010, Start(payload=20_000, side="server")),
-    options=("-s", "200"),
+    options=("-s", "400"),
 )
 def foreign_reset_in_tls(lab: Lab) -> None:
     """As foreign-reset, over TLS 1.3: what was cut cannot be read."""
