@@ -32,6 +32,7 @@ import far_round_trips
 import far_streams
 import far_waits
 import flushing
+import foreign_resets
 import framing
 import idle_cuts
 import lifetimes
@@ -100,6 +101,7 @@ RECORDINGS = (
     silence,
     idle_cuts,
     siblings,
+    foreign_resets,
 )
 """These modules fill SCENARIOS."""
 

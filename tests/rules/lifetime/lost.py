@@ -60,6 +60,7 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
     """What the rule makes of these rows, and of these of the table connections where it asks for that: a dict each."""
     module = catalogue()[rule]
     tables = {"closes": rows("closes", *exchanges), "connections": rows("connections", *(connections or []))}
+    tables["foreign_closes"] = rows("foreign_closes")
     found: pl.DataFrame = module.find(*(tables[t].lazy() for t in module.tables)).collect()
     if module.judge is not None:
         found, _ = module.judge(found.sort("frame"), None)

@@ -1,0 +1,142 @@
+"""Resets that neither host sent, and resets that look alike and come from the server itself."""
+
+from __future__ import annotations
+
+import time
+
+from faults import Forged, Start
+from forging import Reset
+from impairments import Conditions
+from lifetimes import FINE, READ, REQUEST, WAIT
+from scenario import Connection, Exchange, Find, Lab, curl, get, nginx, raw_client, raw_server, recording, site, unanswered
+
+CLIENT, BOTH = ("client",), ("client", "server")
+FAR = Reset(ttl=255, ip_id=0, ack=True)
+"""A box that begins with the largest TTL, as routers do: hosts here begin with 64."""
+
+NOBODY = {
+    "truncated-response": "the server did not close",
+    "no-response": "the server did not close",
+    "premature-close": "the server did not close",
+    "client-abort": "the client did not close",
+    "keep-alive-race": "no request met a close of the server",
+}
+ITSELF = {"foreign-reset": "the server itself reset the connection", "client-abort": "the server closed"}
+FOREIGN = (Find("foreign-reset", None, None, 0),)
+PART = (Connection((Exchange("GET", "/large.txt", 200, None),), closed_by=None),)
+LARGE = 60_000
+
+
+def _download(lab: Lab, host: str = "10.9.0.2") -> None:
+    site(lab, large=LARGE)
+    nginx(lab)
+    curl(lab, "-g", "--max-time", "8", f"http://{host}/large.txt", check=False)
+    time.sleep(1)
+
+
+def _box(delay: float, start: Start, toward: tuple[str, ...] = CLIENT, reset: Reset = FAR, place: str = "server") -> Conditions:
+    return Conditions(delay, hops=6, faults=(Forged(start, toward, reset, place=place),))
+
+
+@recording(
+    title="A box between both ends resets a download towards the client; recorded with a snap length of 400 bytes",
+    at="client",
+    software=("nginx", "curl"),
+    connections=PART,
+    finds=FOREIGN,
+    must_not=NOBODY,
+    wire=_box(0.010, Start(payload=20_000, side="server")),
+    options=("-s", "400"),
+    whole=False,
+)
+def foreign_reset(lab: Lab) -> None:
+    """nginx sends 60,000 bytes. After 20,000 of them a box sends an RST with ACK flag in the server's name to the client: TTL 255
+    less the routers on the way, where the server's packets begin with 64, and IP ID 0 where they count. The server goes on."""
+    _download(lab)
+
+
+@recording(
+    title="A box between both ends resets a download towards the client; IPv6; recorded with a snap length of 400 bytes",
+    at="client",
+    software=("nginx", "curl"),
+    connections=PART,
+    finds=FOREIGN,
+    must_not=NOBODY,
+    wire=_box(0.030, Start(payload=20_000, side="server")),
+    options=("-s", "400"),
+    whole=False,
+)
+def foreign_reset_ipv6(lab: Lab) -> None:
+    """As foreign-reset, over IPv6, which has no identification: the hop limit shows it, and that the server goes on."""
+    _download(lab, "[fd00:9::2]")
+
+
+@recording(
+    title="A box that does not like a request resets both sides",
+    at=("client", "middle", "server"),
+    software=("python",),
+    connections=(Connection((unanswered("GET", "/report"),), closed_by=None),),
+    finds=FOREIGN,
+    must_not=NOBODY,
+    wire=_box(0.010, Start(payload=10, side="client"), BOTH, place="client"),
+)
+def foreign_reset_of_a_request(lab: Lab) -> None:
+    """An intrusion prevention system near the client sees a GET and resets both sides with ACK flag and IP ID 0. The client has its
+    reset a quarter of a round trip after its request, before the server can have answered; at the server the client's
+    packets had counted. Both have another TTL than the hosts' own."""
+    raw_server(lab, [[0.4, FINE]])
+    raw_client(lab, [[REQUEST, WAIT]])
+
+
+@recording(
+    title="A box resets a connection right after a response: nothing is lost, and the server did not close",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/report", 5),), closed_by=None),),
+    finds=FOREIGN,
+    must_not=NOBODY,
+    wire=_box(0.010, Start(payload=60, side="server")),
+)
+def foreign_reset_after_a_response(lab: Lab) -> None:
+    """The same box resets the client's side when the response has passed. Its IP ID is 0, and the server's count."""
+    raw_server(lab, [[FINE, 2.0]])
+    raw_client(lab, [[REQUEST, READ, WAIT]])
+
+
+@recording(
+    title="A box resets a connection in the midst of TLS; recorded with a snap length of 400 bytes",
+    at="client",
+    software=("openssl", "nginx", "curl"),
+    connections=(Connection((), closed_by=None),),
+    finds=(*FOREIGN, Find("encrypted", note=True)),
+    must_not=NOBODY,
+    wire=_box(0.010, Start(payload=20_000, side="server")),
+    options=("-s", "400"),
+)
+def foreign_reset_in_tls(lab: Lab) -> None:
+    """As foreign-reset, over TLS 1.3: what was cut cannot be read."""
+    site(lab, large=LARGE)
+    key, certificate = (str(lab.folder / name) for name in ("key.pem", "certificate.pem"))
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "30", "-subj", "/CN=lab"]
+    lab.server.run("openssl", "req", *made)
+    nginx(lab, f"listen 443 ssl; ssl_certificate {certificate}; ssl_certificate_key {key};")
+    curl(lab, "--insecure", "--max-time", "8", "https://10.9.0.2/large.txt", check=False)
+    time.sleep(1)
+
+
+@recording(
+    title="A server resets a connection in the middle of a response by itself",
+    at=("client", "server"),
+    software=("python",),
+    connections=(Connection((get("/report", 6_000),), closed_by="server"),),
+    finds=(Find("truncated-response", None, "server", 0),),
+    must_not=ITSELF,
+    wire=Conditions(0.010, hops=6),
+    unassembled=True,
+)
+def reset_by_the_server(lab: Lab) -> None:
+    """The healthy twin of foreign-reset: 6,000 of 50,000 bytes come, and the server's program resets (SO_LINGER 0). The RST has the
+    TTL of the server's other packets, and the IP ID that follows theirs."""
+    head = FINE.partition(b"Content-Length")[0] + b"Content-Length: 50000\r\n\r\n"
+    raw_server(lab, [[head + b"t" * 6_000, 0.1, {"do": "reset"}]])
+    raw_client(lab, [[REQUEST, WAIT]])
