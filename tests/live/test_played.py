@@ -6,6 +6,7 @@ import io
 import json
 import random
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_sile
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, together
 from tests.sweeps import FULL
-from wiredoctor import limits, spill
+from wiredoctor import diagnosis, limits, pipeline, rules, spill
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live import Ring, session
 from wiredoctor.report import json as report_json
@@ -33,7 +34,12 @@ SUMMARIES = {name for name, module in catalogue().items() if module.rule.summary
 
 
 def of_file(path: Path) -> str:
-    return as_json(wiredoctor.analyze(path))
+    """What `analyze` says of a file, but for what only the end of a file can tell: of events, `live` tells what is known when
+    they are over, and takes nothing back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.rules, "judge", partial(rules.judge, live=True))
+        patch.setattr(pipeline.diagnosis, "diagnose", partial(diagnosis.diagnose, live=True))
+        return as_json(wiredoctor.analyze(path))
 
 
 def as_json(report: Report) -> str:

@@ -19,7 +19,7 @@ CLOSING = ("10.0.0.4:80", "10.0.0.5:80")
 
 def conversations() -> dict[str, pl.DataFrame]:
     """300 connections of five clients to two servers: refused, used once and given up, told to close. And 60 to two servers
-    that say so themselves, of which two begin at a time."""
+    that say so themselves, of which two begin at a time. And three times three servers, one of which is slow."""
     chance = random.Random(1)
     connections: list[dict[str, Any]] = []
     exchanges: list[dict[str, Any]] = []
@@ -52,6 +52,16 @@ def conversations() -> dict[str, pl.DataFrame]:
         }  # fmt: skip
         exchanges.append(answered(**exchange))
         closes.append(followed(**exchange))
+    for n in range(360, 369):
+        ends = {"connection": n, "client": f"10.0.1.1:{40_000 + n}", "client_host": "10.0.1.1", "server": f"10.0.0.{n}:80"}
+        connections.append(connection(**ends, first_frame=10 * n, start=n * S, end=(n + 1) * S, exchanges=12))
+        exchanges += [
+            answered(connection=n, exchange=one, endpoint=n, request_target=f"/{'abc'[n // 3 % 3]}/{one}", rtt_server=MS,
+                     request_frame=40 * n + one, request_start=n * S + one * MS, response_frame=40 * n + one + 20,
+                     response_start=n * S + one * MS + 200 * MS, response_end=n * S + one * MS + 200 * MS,
+                     server_time=(200 + one if n % 3 == 1 else 5) * MS)
+            for one in range(12)
+        ]  # fmt: skip
     tables = {"exchanges": exchanges, "closes": closes, "connections": connections}
     return {name: rows(name, *given) for name, given in tables.items()}
 

@@ -360,10 +360,10 @@ def _alike() -> pl.Expr:
         .then(pl.format(" All {} connections", "rests"))
         .otherwise(pl.format(" {} of {} connections", "alike_rests", "rests"))
     )
-    several = which + pl.format(
-        " that the {} closed after a rest had rested for {} to {}: that is a limit of {}.",
-        *("side", duration(c("shortest_ns")), duration(c("longest_ns")), duration(c("limit_ns"))),
-    )
+    shortest, longest = duration(c("shortest_ns")), duration(c("longest_ns"))
+    span = pl.when(shortest == longest).then(longest).otherwise(pl.format("{} to {}", shortest, longest))
+    limit = pl.format(": that is a limit of {}.", duration(c("limit_ns")))
+    several = which + pl.format(" that the {} closed after a rest had rested for {}", "side", span) + limit
     single = pl.lit(" Nothing else like it is in the capture: it may be a limit, or a decision of its own.")
     differ = pl.format(" The {} rests that it ended differ: these may be decisions of its own.", "rests")
     low = pl.when(c("rests") > 1).then(differ).otherwise(single)

@@ -95,9 +95,11 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~c("request_user_agent").str.contains(_WATCHES)
     known = connections.select("connection", "client_host", "server")
     rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
-    slow = _keyed(rows.filter(_slow()), known).group_by("key", "server").len().filter(c("len") >= _least())
-    # the others are compared with these only
-    return _keyed(rows, known).join(slow.select("key").unique(), on="key", how="semi")
+    places = c("client_host").first()
+    slow = _keyed(rows.filter(_slow()), known).group_by("key", "server").agg(pl.len(), places).filter(c("len") >= _least())
+    # the others are compared with these only: most hosts are never looked at
+    asking = known.join(slow.select("client_host").unique(), on="client_host", how="semi")
+    return _keyed(rows, asking).join(slow.select("key").unique(), on="key", how="semi")
 
 
 def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -106,18 +108,18 @@ def _keyed(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     host = c("request_host").str.to_lowercase()
     site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
-    asked = rows.select(
-        *("connection", "exchange", "request_method"),
+    asked = rows.join(connections, on="connection").select(
+        *("connection", "client_host", "server", "request_method"),
         pl.when(host.str.contains(_NO_NAME)).then(pl.lit("")).otherwise(site).alias("site"),
         path.alias("path"),
         (c("server_time") - c("rtt_server")).clip(0).alias("time"),
         c("response_body_bytes").fill_null(0).alias("size"),
         c("hole_before").alias("doubtful"),
         *("request_frame", "request_start", "response_frame", "response_start"),
-    ).join(connections, on="connection")
+    )
     return asked.select(
         pl.struct("client_host", "request_method", "site", "path").hash().alias("key"),
-        pl.exclude("site", "exchange"),
+        pl.exclude("site"),
         c("request_frame").alias("frame"),
     )
 
@@ -178,32 +180,36 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 def _told(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """What a candidate has: of a path that several clients asked for, the words are those of the busiest client."""
     c = pl.col
-    own = rows.join(slow.select("key", "server"), on=["key", "server"], how="semi")
-    facts = own.sort("request_frame").group_by("key", "server").agg(
+    place = ["key", "server"]
+    own = rows.join(slow.select(place), on=place, how="semi").sort("request_frame", "connection")
+    facts = own.group_by(place).agg(
         c("client_host", "request_method", "path").first(),
         c("request_frame").first().alias("frame"),
         c("request_start").min().alias("start"),
         c("response_start").max().alias("end"),
         c("doubtful").any(),
-        _shown(),
-    )  # fmt: skip
-    told = slow.join(facts, on=["key", "server"]).sort("requests", "frame", descending=[True, False])
-    told = told.join(_listed(slow, groups), on=["key", "server"])
-    place = ["server", "request_method", "path"]
-    several = told.group_by(place, maintain_order=True).agg(
-        c("client_host").n_unique().alias("clients"),
-        c("client_host").first(),
-        c("frame").min(),
-        c("start").min(),
-        c("end").max(),
-        c("cost", "requests", "others_requests").sum(),
-        c("doubtful").any(),
-        c("median", "others_median", "others", "listed", "evidence").first(),
+    )
+    shown = own.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_shown())
+    told = slow.join(facts, on=place).join(shown, on=place).join(_listed(slow, groups), on=place)
+    path = ["server", "request_method", "path"]
+    several = (
+        told.sort("requests", "frame", descending=[True, False])
+        .group_by(path, maintain_order=True)
+        .agg(
+            c("client_host").n_unique().alias("clients"),
+            c("client_host").first(),
+            c("frame").min(),
+            c("start").min(),
+            c("end").max(),
+            c("cost", "requests", "others_requests").sum(),
+            c("doubtful").any(),
+            c("median", "others_median", "others", "listed", "evidence").first(),
+        )
     )
     # all digits are 0 by now
     what = [
         f"{masking.method(method)} {masking.target(path).replace('0', '#')}"
-        for method, path in several.select(place[1:]).iter_rows()
+        for method, path in several.select(path[1:]).iter_rows()
     ]
     every = c("requests") + c("others_requests")
     return several.with_columns(pl.Series("what", what, dtype=pl.String)).select(
@@ -232,7 +238,7 @@ def _shown() -> pl.Expr:
         packet("request_frame", "request_start", pl.format("{} is asked", "server")),
         packet("response_frame", "response_start", pl.format("its response, {} later", duration(c("time")))),
     ]
-    return pl.concat_list([item.head(SHOWN.value).implode() for item in items]).alias("evidence")
+    return pl.concat_list([item.implode() for item in items]).alias("evidence")
 
 
 def _listed(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:

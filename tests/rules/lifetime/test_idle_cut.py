@@ -1,0 +1,116 @@
+"""idle-cut: what is told as connections close, what at the end, and which limits have a name."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.rules.frames import MS, S, followed, rows
+from wiredoctor.rules.idle_limits import IDLE_LIMITS, limit_near, whose
+from wiredoctor.rules.lifetime import idle_cut
+
+
+def cut(number: int, rest: int, *, by: str = "server", at: int = 0, endpoint: int = 1) -> dict[str, Any]:
+    """A row of `closes`: a WebSocket, closed by a side after a rest (ns), at a time; each number has its own frames."""
+    end, frame = at or number * 20 * S + rest, 10 * number
+    return followed(
+        connection=number, exchange=0, endpoint=endpoint, upgraded=True, response_status=101, response_framing="none",
+        response_upgrade="websocket", request_frame=frame + 1, response_frame=frame + 2, response_start=end - rest - S,
+        last_payload_frame=frame + 3, last_payload_time=end - rest, last_payload_role=1 if by == "server" else 0,
+        **{f"{by}_close_frame": frame + 4, f"{by}_close_time": end, f"{by}_close_rst": 0}, final_at=end + S,
+    )  # fmt: skip
+
+
+def candidates(*given: dict[str, Any]) -> pl.DataFrame:
+    return idle_cut.find(rows("closes", *given).lazy()).collect()
+
+
+def said(told: pl.DataFrame) -> dict[int, tuple[str, str]]:
+    """Connection -> severity and confidence."""
+    return {row["connection"]: (row["severity"], row["confidence"]) for row in told.to_dicts()}
+
+
+def as_they_come(found: pl.DataFrame, size: int = 1) -> dict[int, tuple[str, str]]:
+    """What `judge` says of so many at a time."""
+    told: dict[int, tuple[str, str]] = {}
+    memory = None
+    for part in found.sort("final_at").iter_slices(size):
+        left, memory = idle_cut.judge(part, memory)
+        told |= said(left)
+    return told
+
+
+def test_live_knows_those_before_and_the_end_knows_all() -> None:
+    found = candidates(*(cut(n, 7 * S + n * 10 * MS) for n in range(3)))
+    low, medium, high = ("note", "low"), ("warning", "medium"), ("warning", "high")
+    assert as_they_come(found) == {0: low, 1: medium, 2: high}
+    assert said(idle_cut.conclude(found)) == {0: high, 1: high, 2: high}
+
+
+def test_a_common_limit_needs_no_others() -> None:
+    found = candidates(cut(0, 60 * S))
+    assert as_they_come(found) == said(idle_cut.conclude(found)) == {0: ("warning", "high")}
+
+
+def test_a_third_that_differs_takes_back_nothing_in_live_and_makes_notes_at_the_end() -> None:
+    found = candidates(cut(0, 7 * S), cut(1, 7 * S), cut(2, 19 * S))
+    low = ("note", "low")
+    assert as_they_come(found)[1] == ("warning", "medium")
+    assert said(idle_cut.conclude(found)) == {0: low, 1: low, 2: low}
+
+
+def test_who_leaves_alone_is_not_told() -> None:
+    found = candidates(cut(0, 60 * S, by="client"), cut(1, 9 * S, by="client"))
+    assert found.height == 2
+    assert as_they_come(found) == said(idle_cut.conclude(found)) == {}
+
+
+def some(chance: random.Random) -> pl.DataFrame:
+    """Rests of two servers, many of them alike, some closed at one moment."""
+    of = [6 * S, 6 * S + 20 * MS, 6 * S - 250 * MS, 13 * S, 30 * S]
+    given = []
+    for number in range(chance.randint(1, 9)):
+        rest = chance.choice(of) + chance.randrange(30) * MS
+        at = 100 * S + chance.randrange(3) * 20 * MS if chance.random() < 0.2 else 0
+        given.append(cut(number, rest, by=chance.choice(["server", "server", "client"]), at=at, endpoint=chance.randrange(2)))
+    return candidates(*given)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_newest_is_judged_as_at_the_end(seed: int) -> None:
+    """When it closes, all others are known: then both say the same of it."""
+    found = some(random.Random(seed)).sort("final_at", "frame")
+    newest = found["connection"][-1]
+    assert as_they_come(found).get(newest) == said(idle_cut.conclude(found)).get(newest)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_neither_batches_nor_order_matter(seed: int) -> None:
+    chance = random.Random(seed)
+    found = some(chance)
+    together = as_they_come(found, found.height)
+    assert as_they_come(found, 1) == as_they_come(found, 2) == together
+    shuffled = found.sample(fraction=1, shuffle=True, seed=seed)
+    assert said(idle_cut.conclude(shuffled)) == said(idle_cut.conclude(found))
+
+
+@pytest.mark.parametrize(
+    ("rest", "limit"),
+    [
+        *((60 * S, 60), (60 * S + 300 * MS, 60), (60 * S - 300 * MS, 60), (60 * S + 301 * MS, None), (61 * S, None)),
+        *((6 * S, None), (240 * S - 1200 * MS, 240), (350 * S, 350), (600 * S, None)),
+    ],
+)
+def test_limits_have_names(rest: int, limit: int | None) -> None:
+    """600 s is the limit of something that forgets and closes nothing."""
+    found = pl.select(limit_near(pl.lit(rest, pl.Int64)).alias("limit")).with_columns(whose(pl.col("limit")).alias("whose"))
+    assert found["limit"][0] == (None if limit is None else limit * S)
+    assert (found["whose"][0] is None) == (limit is None)
+
+
+def test_each_limit_has_a_source() -> None:
+    assert [one.seconds for one in IDLE_LIMITS] == sorted(one.seconds for one in IDLE_LIMITS)
+    assert all(one.source.url.startswith("https://") and (one.closes or one.forgets) for one in IDLE_LIMITS)
