@@ -720,9 +720,9 @@ _LIMITED = (
 
 TRANSFERS = Table(
     "transfers",
-    "the last packet of a message body of at least 1 s (or less, where a rule is configured so) and 40 segments, with what limited "
-    "it. Its time is divided by round trips, each of which counts as a whole; the parts add up to the time from its first to its "
-    "last packet. Everything is as its sender saw it",
+    "the last packet of a message body of at least 1 s (or less, where a rule is configured so) and 40 segments, with what "
+    "limited it. Its time is divided by round trips, each of which counts as a whole; the parts add up to the time from its "
+    "first to its last packet. Everything is as its sender saw it",
     (
         *_WHERE,
         _ROLE,
@@ -737,6 +737,7 @@ TRANSFERS = Table(
         _c("has_hole", BOOL, "", "bytes of it are missing in the capture"),
         *_LIMITED,
         _c("rtt", I64, "ns", "round trip from one end of the connection to the other"),
+        _n("ceiling", I64, "bytes", "what was in flight in most round trips, where the send buffer took any time"),
         _c("in_flight", I64, "bytes", "the most that was in flight"),
         _c("in_flight_frame", I64, "", "the segment that made it so"),
         _c("in_flight_time", I64, "ns", "its time"),
@@ -919,7 +920,13 @@ MESSAGES = Table(
 
 
 _RESPONSE_LIMITED = tuple(
-    Column(f"{c.name}_time", c.dtype, c.unit, f"of a long body, the time that limited it: as {c.name} of transfers; none for others", True)
+    Column(
+        f"{c.name}_time",
+        c.dtype,
+        c.unit,
+        f"of a long body, the time that limited it: as {c.name} of transfers; none for others",
+        True,
+    )
     for c in _LIMITED
 )
 
