@@ -817,9 +817,9 @@ _LIMITED = (
 
 TRANSFERS = Table(
     "transfers",
-    "the last packet of a message body of at least 1 s (or less, where a rule is configured so) and 40 segments, with what limited "
-    "it. Its time is divided by round trips, each of which counts as a whole; the parts add up to the time from its first to its "
-    "last packet. Everything is as its sender saw it",
+    "the last packet of a message body of at least 1 s (or less, where a rule is configured so) and 40 segments, with what "
+    "limited it. Its time is divided by round trips, each of which counts as a whole; the parts add up to the time from its "
+    "first to its last packet. Everything is as its sender saw it",
     (
         *_WHERE,
         _ROLE,
@@ -834,6 +834,7 @@ TRANSFERS = Table(
         _c("has_hole", BOOL, "", "bytes of it are missing in the capture"),
         *_LIMITED,
         _c("rtt", I64, "ns", "round trip from one end of the connection to the other"),
+        _n("ceiling", I64, "bytes", "what was in flight in most round trips, where the send buffer took any time"),
         _c("in_flight", I64, "bytes", "the most that was in flight"),
         _c("in_flight_frame", I64, "", "the segment that made it so"),
         _c("in_flight_time", I64, "ns", "its time"),

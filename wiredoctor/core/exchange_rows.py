@@ -93,7 +93,7 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """The rare parts of an exchange: interim responses; of its response pauses, the pieces of a stream, what limited a long one."""
+    """The rare parts of an exchange: interim responses; pauses and pieces of the response, and what limited a long one."""
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None

@@ -43,7 +43,17 @@ LONGEST: Final = 1 << 40
 TRANSFERS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "message", "first_frame", "start"),
     *("handshake", "mss", "has_hole", "receive_window", "send_buffer", "loss", "application", "not_read", "path"),
-    *("rtt", "in_flight", "in_flight_frame", "in_flight_time", "largest_window", "window", "window_frame", "window_time"),
+    *(
+        "rtt",
+        "ceiling",
+        "in_flight",
+        "in_flight_frame",
+        "in_flight_time",
+        "largest_window",
+        "window",
+        "window_frame",
+        "window_time",
+    ),
     *("filled_frame", "filled_time", "scaling_own", "scaling_peer", "syn_own_frame", "syn_own_time"),
     *("syn_peer_frame", "syn_peer_time"),
 )
@@ -139,7 +149,9 @@ class Round:
         self.released: i64 = 0
         """Those that an ACK released."""
         self.ends: i64 = 0
-        """Those before which the sender had stopped with a small segment that left room: it had nothing more to send."""
+        """Those that none released, after a small segment that left room: the sender had nothing more to send."""
+        self.gap: i64 = 0
+        """The longest time without a segment."""
 
     def begin(self, start: i64, mark: i64) -> None:
         """Begin the next one."""
@@ -148,7 +160,7 @@ class Round:
         self.flight = 0
         self.room = NEVER
         self.is_filled = self.is_unread = self.has_loss = self.has_pause = False
-        self.bursts = self.released = self.ends = 0
+        self.bursts = self.released = self.ends = self.gap = 0
 
 
 @mypyc_attr(acyclic=True)
@@ -171,6 +183,8 @@ class Transfer:
         """Those that an ACK released."""
         self.receive_window: i64 = 0
         self.send_buffer: i64 = 0
+        self.ceiling: i64 = 0
+        """What was in flight in that time."""
         self.loss: i64 = 0
         self.application: i64 = 0
         self.not_read: i64 = 0
@@ -240,16 +254,16 @@ class Transfer:
         """Note why a segment came later than the one before it: for an ACK, or because there was nothing to send."""
         known, now = self.known, self.round
         now.bursts += 1
-        is_released = known.releases(packet.time, self.way)
-        if is_released:
-            now.released += 1
+        now.gap = max(packet.time - previous.time, now.gap)
         if self.gap_time != NEVER:
             return
-        if self.stops:
+        if known.releases(packet.time, self.way):
+            now.released += 1
+        elif self.stops:
             now.ends += 1
             if packet.time - previous.time > self.rtt // 4:
                 now.has_pause = True
-        elif not is_released and packet.time - max(previous.time, known.reached) > max(SHORTEST_PAUSE, self.rtt // 2):
+        elif packet.time - max(previous.time, known.reached) > max(SHORTEST_PAUSE, self.rtt // 2):
             # after a full segment without PSH there was more to send: what followed it was lost before the capture point
             had_room = known.edge == NEVER or known.edge - segment.highest_before >= self.mss
             if had_room and (previous.push or previous.small):
@@ -295,6 +309,9 @@ class Transfer:
         time = max(end - now.start, 0)
         # while queues are full a larger window or buffer would only make them longer
         is_queued = time > self.rtt + self.rtt // 4 + 2 * MILLISECOND and not self.is_first
+        # but behind a queue segments follow each other all the time: after a rest it was the receiver that was late
+        if is_queued and now.is_filled and now.gap > max(SHORTEST_PAUSE, self.rtt // 2):
+            now.is_filled, now.is_unread = False, True
         self.is_first = False
         if now.has_loss:
             self.loss += time
@@ -307,11 +324,16 @@ class Transfer:
             return
         elif now.is_filled:
             self.receive_window += time
-        elif now.room >= 2 * self.mss + self.blur(self.largest):
+        elif now.room >= 2 * self.mss + self.blur(self.largest) and self.has_rest(now):
             self.steady += time
             self.bursts += now.bursts
             self.released += now.released
             self.keep_flight(now.flight)
+
+    def has_rest(self, now: Round) -> bool:
+        """Return whether nothing passed for a part of a round trip: where a queue is never empty, segments follow each other all the
+        time, and the capture may not show that it grows."""
+        return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
     def keep_flight(self, flight: i64) -> None:
         """Keep what was in flight in a round trip."""
@@ -328,17 +350,18 @@ class Transfer:
         """End the body, which took the time `whole`; return False if time went back on the way."""
         self.end_round(end)
         self.path = whole - self.receive_window - self.loss - self.application
-        self.send_buffer = min(self.time_at_ceiling(), max(self.path, 0))
+        self.send_buffer = min(self.time_at_ceiling(whole), max(self.path, 0))
         self.path -= self.send_buffer
         return self.path >= 0
 
-    def time_at_ceiling(self) -> i64:
+    def time_at_ceiling(self, whole: i64) -> i64:
         """Return the time in which what was in flight kept to a ceiling below the window, as a send buffer sets it."""
         flights = self.flights
         count = len(flights)
-        if count < FEWEST_ROUNDS:
+        # after losses it is the congestion window
+        if count < FEWEST_ROUNDS or self.loss * 20 > whole:
             return 0
-        middle = sorted(flights)[count // 2]
+        middle = self.ceiling = sorted(flights)[count // 2]
         near = max(middle // 20, 2 * self.mss)
         i: i64 = 0
         while flights[i] < middle - near:
@@ -430,6 +453,7 @@ def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, le
 def write_sizes(rows: Rows, transfer: Transfer) -> None:
     """Write what was in flight, the window, and the packets that show both."""
     rows.put(transfer.rtt)
+    rows.put(transfer.ceiling if transfer.send_buffer > 0 else i64(NEVER))
     rows.put(transfer.flight)
     rows.put(transfer.flight_frame)
     rows.put(transfer.flight_time)

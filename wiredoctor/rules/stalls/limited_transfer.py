@@ -1,0 +1,231 @@
+"""A long transfer was limited by a buffer at one of its ends.
+
+What it means
+    A sender may have no more bytes on their way than the receiver's window allows, and keeps what it has sent in its own send
+    buffer until it is acknowledged. Both pass one buffer per round trip, whatever the network could carry: 64 kB per
+    80 ms are 0.8 MB/s. Here such a buffer was full most of the time.
+
+    Kinds: receive-window, the window that the receiver announced; no-window-scaling, a window that cannot grow beyond
+    65,535 bytes, because the option for that was missing in a SYN (RFC 7323); send-buffer, what was in flight kept to a ceiling
+    below the window.
+
+Why it hurts
+    Downloads and uploads over a long way stay slow on a fast network, each connection by itself. Several connections at
+    once hide it.
+
+How it is proved
+    The time of a body of at least 1 s and 40 segments is divided by round trips. One belongs to the receiver's window if that
+    was filled up to less than a segment in it (as the sender saw it, wherever the capture was taken), as wide as it has ever
+    been, and if the round trip did not become longer by it: where queues are full, a larger window only makes them longer. One
+    belongs to the send buffer if the most in flight is what it was in most of ten round trips or more, does not grow, and leaves
+    room for two segments in the window. The buffer took 60 % of the time, and the round trip is at least 5 ms.
+
+    For send-buffer confidence is low: a congestion window that does not grow and a program that writes at a steady pace
+    can look the same.
+
+What it is not
+    Slow start and a congestion window that grows. Losses. A program that has nothing to send. A receiver that does not read: its
+    window shrinks below what it was (and where it closes, that is zero-window-stall). A path whose queues are full. A connection
+    whose handshake was not captured: the scale of its windows is unknown.
+
+What to do
+    Let the kernel size the buffers: a program that sets SO_RCVBUF or SO_SNDBUF switches that off. Raise the
+    limits of the kernel where bandwidth x round trip is more than they allow. See that nothing removes the option for window
+    scaling from SYNs.
+
+References
+    RFC 7323 section 2. Zhang et al., SIGCOMM 2002.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import MILLISECOND, SECOND, SERVER
+
+_WINDOW = (
+    "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the window of the {side} was full: the "
+    "{peer} may have {window:,} bytes on their way, and has to wait a round trip of {rtt} for their ACK. {window:,} bytes / "
+    "{rtt} = {limit} at most, whatever the path can carry"
+)
+_NEEDED = " For 100 Mbit/s over this round trip it takes {needed:,} bytes (bandwidth x round trip)."
+_CHECK = " On Linux `ss -ti` at the {peer} shows it as rwnd_limited."
+
+RULE = Rule(
+    severity="note",
+    title={
+        "receive-window": "The receive window of the {side}, {window:,} bytes, kept the {what} to {rate}",
+        "no-window-scaling": "Without window scaling the {what} came to {rate}: {window:,} bytes per round trip of {rtt}",
+        "send-buffer": "The {side} kept to {window:,} bytes on their way, and the {what} to {rate}",
+    },
+    message={
+        "receive-window": _WINDOW + ".{rest}" + _NEEDED,
+        "no-window-scaling": "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the window of "
+        "its receiver was full, and it can be no larger: the SYN of the {side} does not offer to scale windows, so that none of "
+        "this connection exceeds 65,535 bytes. {window:,} bytes / {rtt} = {limit} at most, whatever the path can carry.{rest}"
+        + _NEEDED,
+        "send-buffer": "The body of the {what} ({length:,} bytes) took {took}. In {percent} % of that time the {side} had about "
+        "as much on its way in each round trip, {window:,} bytes, although the {peer} announced a window of {announced:,} bytes. "
+        "{window:,} bytes / {rtt} = {limit}. That is what a full send buffer looks like.{rest}" + _NEEDED,
+    },
+    remedy={
+        "receive-window": "Let the {side} announce a larger window. Linux sizes receive buffers up to the third value of "
+        "net.ipv4.tcp_rmem, unless the program sets SO_RCVBUF: remove that (nginx: rcvbuf of listen; Apache httpd: "
+        "ReceiveBufferSize; HAProxy: tune.rcvbuf.client, tune.rcvbuf.server), or raise the limit above bandwidth x round trip. "
+        "On Windows `netsh interface tcp show global` should say normal as its Receive Window Auto-Tuning Level." + _CHECK,
+        "no-window-scaling": "Let the {side} offer window scaling: net.ipv4.tcp_window_scaling = 1 on Linux (the default), a "
+        "Receive Window Auto-Tuning Level of normal on Windows (`netsh interface tcp show global`). If the SYN has the option "
+        "where it leaves the {side}, something on the way removes it: look for firewalls and balancers that normalize TCP "
+        "options (Cisco ASA: tcp-options window-scale in a tcp-map). A Linux server that answers with SYN cookies keeps the "
+        "option only together with time stamps.",
+        "send-buffer": "On Linux `ss -ti` at the {side} tells, while such a transfer runs, whether it is sndbuf_limited, or "
+        "whether its congestion window (cwnd) or the program (app_limited) is the limit. Linux sizes send buffers up to the "
+        "third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that (nginx: sndbuf of listen; Apache "
+        "httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise that limit.",
+    },
+    display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
+    references=(
+        Reference("RFC 7323 section 2, window scale option", "https://www.rfc-editor.org/rfc/rfc7323.html#section-2"),
+        Reference(
+            "On the Characteristics and Origins of Internet Flow Rates, SIGCOMM 2002", "https://doi.org/10.1145/633025.633055"
+        ),
+        Reference("Linux: ip-sysctl, tcp_rmem, tcp_wmem", "https://docs.kernel.org/networking/ip-sysctl.html"),
+        Reference("nginx: listen", "https://nginx.org/en/docs/http/ngx_http_core_module.html#listen"),
+    ),
+    explained_by=(("zero-window-stall", "time"), ("delayed-ack-stall", "time"), ("nagle-delayed-ack", "time")),
+)
+
+MIN_TIME = Threshold("1 s", "what users notice as slow; shorter transfers end in slow start")
+MIN_SHARE = Threshold("60 %", "of the time of the body; what takes less is not what limits it")
+MIN_RTT = Threshold("5 ms", "below it even 64 kB per round trip are 13 MB/s, and round trips cannot be told from scheduling")
+MIN_UNSCALED = Threshold("32768 bytes", "a window below half of what it can be without scaling is small for another reason")
+LARGEST_UNSCALED = 65_535
+"""Bytes: what the window field holds."""
+EXAMPLE = 12_500_000
+"""Bytes per second: 100 Mbit/s."""
+
+
+def cutoffs() -> dict[str, int]:
+    """Return the limit beyond which no row of `transfers` is needed."""
+    return {"min_transfer": MIN_TIME.value}
+
+
+def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per long body that a buffer limited."""
+    c = pl.col
+    took = c("time") - c("start")
+    window, buffer = (c(name) * 100 >= MIN_SHARE.value * took for name in ("receive_window", "send_buffer"))
+    is_window = window & c("window").is_not_null()
+    share = pl.when(is_window).then("receive_window").otherwise("send_buffer")
+    size = pl.when(is_window).then("window").otherwise("ceiling")
+    return (
+        transfers.filter((took >= MIN_TIME.value) & (c("rtt") >= MIN_RTT.value) & (is_window | buffer))
+        .with_columns(_kind(is_window), took.alias("took"), share.alias("share"), size.alias("size"))
+        .with_columns(_shown(c("kind") == "no-window-scaling", c("kind") != "send-buffer"))
+        .select(
+            "connection",
+            "exchange",
+            "kind",
+            _side().alias("side"),
+            pl.when(c("kind") == "send-buffer")
+            .then(pl.lit("low"))
+            .when("has_hole")
+            .then(pl.lit("low"))
+            .when(~c("handshake"))
+            .then(pl.lit("medium"))
+            .otherwise(pl.lit("high"))
+            .alias("confidence"),
+            c("first_frame").alias("frame"),
+            c("frame").alias("last_frame"),
+            "start",
+            c("time").alias("end"),
+            pl.lit(None, pl.Int64).alias("delay"),
+            "length",
+            pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
+            c("took").cast(DURATION).alias("took"),
+            (c("share") * 100 // c("took")).alias("percent"),
+            c("size").alias("window"),
+            c("largest_window").alias("announced"),
+            c("rtt").cast(DURATION).alias("rtt"),
+            _rate(c("size"), c("rtt")).alias("limit"),
+            _rate(c("length"), c("took")).alias("rate"),
+            (EXAMPLE * (c("rtt") // MILLISECOND) // 1000).alias("needed"),
+            _rest().alias("rest"),
+            _evidence(),
+        )
+    )
+
+
+def _kind(is_window: pl.Expr) -> pl.Expr:
+    c = pl.col
+    missing = (c("scaling_own") == 0) | (c("scaling_peer") == 0)
+    is_unscaled = missing & (c("largest_window") <= LARGEST_UNSCALED) & (c("window") >= MIN_UNSCALED.value)
+    return (
+        pl.when(is_window & is_unscaled.fill_null(False))
+        .then(pl.lit("no-window-scaling"))
+        .when(is_window)
+        .then(pl.lit("receive-window"))
+        .otherwise(pl.lit("send-buffer"))
+        .alias("kind")
+    )
+
+
+def _side() -> pl.Expr:
+    """Who has to change something. A server offers to scale windows only to a client that does."""
+    c = pl.col
+    is_server = c("role") == SERVER
+    sender, receiver = (pl.when(is_server == flag).then(pl.lit("server")).otherwise(pl.lit("client")) for flag in (True, False))
+    client_offers = pl.when(is_server).then("scaling_peer").otherwise("scaling_own") == 1
+    unscaled = pl.when(client_offers).then(pl.lit("server")).otherwise(pl.lit("client"))
+    return (
+        pl.when(c("kind") == "no-window-scaling").then(unscaled).when(c("kind") == "send-buffer").then(sender).otherwise(receiver)
+    )
+
+
+def _rate(size: pl.Expr, time: pl.Expr) -> pl.Expr:
+    """Bytes in a time as text, "0.8 MB/s"."""
+    rate = size.cast(pl.Float64) * SECOND / time
+    megabytes = pl.format("{} MB/s", (rate / 1e6).round_sig_figs(2))
+    return pl.when(rate < 1e5).then(pl.format("{} kB/s", (rate / 1e3).round_sig_figs(2))).otherwise(megabytes)
+
+
+def _rest() -> pl.Expr:
+    """What took the rest of the time."""
+    c = pl.col
+    parts = [
+        pl.when(c(name) * 20 >= c("took")).then(pl.format("{} {} %", pl.lit(word), c(name) * 100 // c("took")))
+        for name, word in (("loss", "losses"), ("application", "waiting for an application"), ("path", "slow start and the path"))
+    ]
+    listed = pl.concat_str(parts, separator=", ", ignore_nulls=True)
+    return pl.when(listed != "").then(pl.format(" The rest of the time: {}.", listed)).otherwise(pl.lit(""))
+
+
+def _shown(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
+    """The frames that prove a kind; null in the others."""
+    c = pl.col
+    # the server's says nothing where the client's does not have the option
+    is_server = c("role") == SERVER
+    syns = [
+        pl.when(lacks_scaling & (c(f"scaling_{of}") == 0) & (is_client | (c(f"scaling_{other}") == 1)))
+        .then(f"syn_{of}_frame")
+        .alias(f"syn_{of}_frame")
+        for of, other, is_client in (("own", "peer", ~is_server), ("peer", "own", is_server))
+    ]
+    windows = [pl.when(is_window).then(name).alias(name) for name in ("window_frame", "filled_frame")]
+    return [*syns, *windows, pl.when(~is_window).then("in_flight_frame").alias("in_flight_frame")]
+
+
+def _evidence() -> pl.Expr:
+    unscaled = "a SYN without the option for window scaling"
+    return evidence(
+        ("syn_own_frame", "syn_own_time", unscaled),
+        ("syn_peer_frame", "syn_peer_time", unscaled),
+        ("first_frame", "start", "the body begins"),
+        ("window_frame", "window_time", pl.format("announces a window of {} bytes", "window")),
+        ("filled_frame", "filled_time", pl.format("fills it: what follows has to wait for an ACK, {}", duration(pl.col("rtt")))),
+        ("in_flight_frame", "in_flight_time", pl.format("with it {} bytes are in flight, the most there were", "in_flight")),
+        ("frame", "time", pl.format("the body ends, {} after it began", duration(pl.col("took")))),
+    )
