@@ -30,6 +30,9 @@ sender that is still there has repeated it (RFC 6298): where it has not, the cap
 AT_ONCE = SECOND
 """After the SYN-ACK: who closes a connection sooner, on which nothing was sent, did not wait for it to be used."""
 
+HELD = 20_000
+"""Exchanges, or connections, that are looked at in memory: fewer scans. Of more, each query scans all rows."""
+
 MOST_REQUEST = 200
 """Characters of a request, as in findings."""
 
@@ -186,7 +189,10 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     )
 
 
-def _unexplained(exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, latest: int) -> pl.LazyFrame:
+_ENDS = ("connection", "client", "server", "closed_by", "close", "client_unseen_bytes", "server_unseen_bytes")
+
+
+def _unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
     """All that is neither as it should be nor explained. An exchange speaks for its connection.
 
     What ended a connection explains all that was not answered on it. Of requests in a pipeline the last tells whether it was
@@ -197,15 +203,12 @@ def _unexplained(exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explain
     unseen = c("client_unseen_bytes") + c("server_unseen_bytes") > 0
     facts = connections.filter(closed | unseen).select("connection", closed.alias("closed"), unseen.alias("unseen"))
     lost = (
-        _exchanges(exchanges, latest)
-        .filter(c("reason").is_not_null())
-        .join(known, on="connection", how="left")
+        lost.join(known, on="connection", how="left")
         .filter(c("since").is_null() | (~c("unanswered") & (c("exchange") < c("since"))))
         .join(facts, on="connection", how="left")
         .with_columns(_as_of_the_end().alias("reason"))
         .drop("since", "closed", "unseen")
     )
-    broken = _connections(connections, latest).filter(c("reason").is_not_null())
     broken = broken.join(known, on="connection", how="anti")
     for names in (["client_host"], ["server"], ["client_host", "server"]):
         named = pl.all_horizontal(c(name).is_not_null() == (name in names) for name in ("client_host", "server"))
@@ -242,18 +245,32 @@ def unjudged(
     exchanges, connections: finished rows, or those of which `suspect_exchanges` and `suspect_connections` are true. `latest`: the
     end of the capture. `file` and `first_time` as in settling.
     """
-    suspects = [_exchanges(exchanges, latest), _connections(connections, latest)]
-    if not any(some.item() for some in pl.collect_all([one.select(c("reason").is_not_null().any()) for one in suspects])):
+    many = max(_count(exchanges, suspect_exchanges()), _count(connections, suspect_connections()))
+    if not many:
         return Left({}, [])
-    left = _unexplained(exchanges, connections, by, latest)
+    lost, broken = (
+        rows.filter(c("reason").is_not_null()) for rows in (_exchanges(exchanges, latest), _connections(connections, latest))
+    )
+    ends = connections.select(_ENDS)
+    if many <= HELD:
+        held = [rows.collect(engine="streaming") for rows in (lost, broken)]
+        wanted = pl.concat([rows["connection"] for rows in held]).unique()
+        ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine="streaming").lazy()
+        lost, broken = (rows.lazy() for rows in held)
+    left = _unexplained(lost, broken, ends, by)
     counts = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine="streaming")
     if counts.is_empty():
         return Left({}, [])
     found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect()
-    ends = connections.select("connection", "client", "server").join(found.lazy(), on="connection", how="semi").collect()
-    rows = found.join(ends.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
+    named = ends.select("connection", "client", "server").join(found.lazy(), on="connection", how="semi").collect()
+    rows = found.join(named.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     told = [_told(row, file, first_time) for row in rows.iter_rows(named=True)]
     return Left({str(reason): number for reason, number in counts.iter_rows()}, told)
+
+
+def _count(rows: pl.LazyFrame, suspect: pl.Expr) -> int:
+    """How much there is to look at: of healthy traffic only these few columns are made."""
+    return int(rows.select(suspect.sum()).collect(engine="streaming").item() or 0)
 
 
 def _told(row: dict[str, object], file: str, first_time: int) -> Unjudged:
