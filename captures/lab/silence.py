@@ -93,7 +93,7 @@ def black_hole(lab: Lab) -> None:
     title="The same upload at the server, which sees its beginning and its end; the healthy end of a black hole",
     at="server",
     software=("python", "requests"),
-    connections=(Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=0)), closed_by=""),),
+    connections=(Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8_000 - 5 * 1_448)), closed_by=""),),
     must_not={**NOBODY, "unanswered": "nobody repeats anything here"},
     wire=Conditions(0.010, hops=2, faults=(Fault(sides=TO_SERVER, above=1_200),)),
     whole=False,
@@ -338,14 +338,14 @@ def _download(lab: Lab, host: str = "10.9.0.2") -> None:
 
 
 @recording(
-    title="The path from the server dies in the middle of a response; recorded with a snap length of 200 bytes",
+    title="The path from the server dies in the middle of a response; recorded with a snap length of 400 bytes",
     at=("client", "server"),
     software=("nginx", "curl"),
     connections=PART,
     finds=_said("mid-message"),
     must_not=NOBODY,
     wire=Conditions(0.010, faults=(Fault(Start(payload=18_000, side="server"), FROM_SERVER),)),
-    options=("-s", "200"),
+    options=("-s", "400"),
     whole=False,
 )
 def path_dies(lab: Lab) -> None:
@@ -355,14 +355,14 @@ def path_dies(lab: Lab) -> None:
 
 
 @recording(
-    title="A path dies in both directions in the middle of a response; IPv6; recorded with a snap length of 200 bytes",
+    title="A path dies in both directions in the middle of a response; IPv6; recorded with a snap length of 400 bytes",
     at=("client", "server"),
     software=("nginx", "curl"),
     connections=PART,
     finds=_said("mid-message"),
     must_not=NOBODY,
     wire=Conditions(0.030, faults=(Fault(Start(payload=30_000, side="server")),)),
-    options=("-s", "200"),
+    options=("-s", "400"),
     whole=False,
 )
 def path_dies_ipv6(lab: Lab) -> None:
@@ -378,7 +378,7 @@ def path_dies_ipv6(lab: Lab) -> None:
     finds=_said("mid-message", confidence="high"),
     must_not=NOBODY,
     wire=Conditions(0.010, faults=(Fault(Start(payload=18_000, side="server"), TO_SERVER),)),
-    options=("-s", "200"),
+    options=("-s", "400"),
     whole=False,
 )
 def acknowledgements_lost(lab: Lab) -> None:
@@ -560,14 +560,14 @@ def slow_server(lab: Lab) -> None:
 
 
 @recording(
-    title="A client does not read for 4 seconds: its closed window is probed and opens; recorded with a snap length of 200 bytes",
+    title="A client does not read for 4 seconds: its closed window is probed and opens; recorded with a snap length of 400 bytes",
     at=("client", "server"),
     software=("nginx", "python"),
     connections=(Connection((get("/large.txt", None),)),),
     finds=(Find("zero-window-stall", None, "client", 0),),
     must_not={**HEALTHY, "slow-response": "the server had answered"},
     wire=Conditions(0.010),
-    options=("-s", "200"),
+    options=("-s", "400"),
     whole=False,
 )
 def closed_window(lab: Lab) -> None:
@@ -582,7 +582,7 @@ def closed_window(lab: Lab) -> None:
     at="client",
     software=("python",),
     connections=(Connection((LOST, LOST), closed_by=""),),
-    finds=(Find("one-sided", None, None, 0),),
+    finds=(Find("one-sided"),),
     must_not={**NOBODY, "unanswered": "what came back was not captured"},
     wire=Conditions(0.010, faults=(Fault(LATER),)),
     expression="tcp dst port 8080",
