@@ -561,7 +561,7 @@ def slow_server(lab: Lab) -> None:
 
 @recording(
     title="A client does not read for 4 seconds: its closed window is probed and opens; recorded with a snap length of 400 bytes",
-    at=("client", "server"),
+    at="server",
     software=("nginx", "python"),
     connections=(Connection((get("/large.txt", None),)),),
     finds=(Find("zero-window-stall", None, "client", 0),),
