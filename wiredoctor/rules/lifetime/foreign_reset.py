@@ -60,6 +60,7 @@ RULE = Rule(
     ),
     explained_by=(("keep-alive-race", "exchange"),),
     timeless=True,
+    ends=True,
 )
 
 

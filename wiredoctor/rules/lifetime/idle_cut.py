@@ -67,6 +67,7 @@ RULE = Rule(
         Advice("server", "awselb", "AWS: the attribute idle_timeout.timeout_seconds of the load balancer (60 s by default)."),
     ),
     absence=True,
+    ends=True,
 )
 
 REST = Threshold("5 s", "users and programs pause for seconds; no common limit is shorter")

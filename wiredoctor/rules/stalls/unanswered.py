@@ -123,6 +123,7 @@ RULE = Rule(
     ),
     explained_by=(("zero-window-stall", "time"),),
     absence=True,
+    ends=True,
 )
 
 COPIES = Threshold("4 copies", "one packet or its ACK is lost now and then, four in a row with growing pauses hardly ever")
