@@ -262,8 +262,8 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side. Bytes beyond it show that the side goes on; if the peer acknowledges them, it never
-    took the FIN, which ended nothing then."""
+    """Return who sent the first FIN of a side. Bytes beyond it show that the side goes on; if the peer acknowledges them, it
+    never took the FIN, which ended nothing then."""
     if closing.fin_ip == NEVER or peer.acknowledged > closing.fin_offset + 1:
         return UNKNOWN
     if own.reached > closing.fin_offset + 1:
