@@ -81,8 +81,8 @@ def foreign_reset_ipv6(lab: Lab) -> None:
     wire=_box(0.010, Start(payload=10, side="client"), BOTH, place="client"),
 )
 def foreign_reset_of_a_request(lab: Lab) -> None:
-    """An intrusion prevention system near the client sees a GET and resets both sides with ACK flag and IP ID 0. The client has its
-    reset a quarter of a round trip after its request, before the server can have answered; at the server the client's
+    """An intrusion prevention system near the client sees a GET and resets both sides with ACK flag and IP ID 0. The client has
+    its reset a quarter of a round trip after its request, before the server can have answered; at the server the client's
     packets had counted. Both have another TTL than the hosts' own."""
     raw_server(lab, [[0.4, FINE]])
     raw_client(lab, [[REQUEST, WAIT]])
@@ -135,8 +135,8 @@ def foreign_reset_in_tls(lab: Lab) -> None:
     unassembled=True,
 )
 def reset_by_the_server(lab: Lab) -> None:
-    """The healthy twin of foreign-reset: 6,000 of 50,000 bytes come, and the server's program resets (SO_LINGER 0). The RST has the
-    TTL of the server's other packets, and the IP ID that follows theirs."""
+    """The healthy twin of foreign-reset: 6,000 of 50,000 bytes come, and the server's program resets (SO_LINGER 0). The RST has
+    the TTL of the server's other packets, and the IP ID that follows theirs."""
     head = FINE.partition(b"Content-Length")[0] + b"Content-Length: 50000\r\n\r\n"
     raw_server(lab, [[head + b"t" * 6_000, 0.1, {"do": "reset"}]])
     raw_client(lab, [[REQUEST, WAIT]])
