@@ -12,7 +12,7 @@ def compared(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     of the two hosts show.
 
     `client_direction` and `_HOSTS`: from the connection itself. `alive_elsewhere`: the receiver sent something on another
-    connection between the second and the last copy. `answered_later`: the server answered a connection that was opened after
+    connection while the data was repeated. `answered_later`: the server answered a connection that was opened after
     the first copy. `repeated`: such a connection carries the same request. `survived_rest`: the longest idle time (ns) after
     which a request was answered on any connection of the client to this server.
     """
@@ -21,7 +21,7 @@ def compared(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     own = ends.select("connection", *_HOSTS, "server", "client_direction")
     rows = rows.join(own, on="connection", how="left", maintain_order="left")
     asked = rows.select(
-        *("number", *_HOSTS, "server", "connection", "exchange", "first_time", "second_frame", "last_frame"),
+        *("number", *_HOSTS, "server", "connection", "exchange", "first_time", "second_time", "last_time"),
         (c("sender_direction") == c("client_direction")).alias("is_client"),
     )
     talks = _talks(exchanges, ends)
@@ -36,8 +36,8 @@ def compared(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     )
     repeated = asked_again.filter(pl.all_horizontal(c(name) == c(f"{name}_own") for name in same))
     alive = pl.concat([
-        others.filter(_meanwhile("first_answer_frame", "syn_frame")).select("number"),
-        elsewhere.filter(_meanwhile("response_frame", "request_frame")).select("number"),
+        others.filter(_meanwhile("first_answer_time", "syn_time")).select("number"),
+        elsewhere.filter(_meanwhile("response_start", "request_start")).select("number"),
     ])  # fmt: skip
     return rows.with_columns(
         _among(alive).alias("alive_elsewhere"),
@@ -49,7 +49,8 @@ def compared(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
 def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """The connections between the hosts of these rows."""
     ends = connections.select(
-        *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame", "syn_frame"),
+        *("connection", "client_host", "server", "client_direction", "start", "server_bytes", "first_answer_frame"),
+        *("first_answer_time", "syn_time"),
         pl.col("server").str.replace(r":\d+$", "").alias("server_host"),
     )
     mine = ends.join(rows.lazy().select("connection"), on="connection", how="semi")
@@ -59,16 +60,19 @@ def _of_the_same_hosts(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Data
 def _talks(exchanges: pl.LazyFrame, ends: pl.DataFrame) -> pl.DataFrame:
     """The exchanges on these connections."""
     some = exchanges.join(ends.lazy().select("connection"), on="connection", how="semi").select(
-        *("connection", "exchange", "request_method", "request_target", "request_frame", "request_start", "response_frame"),
+        *("connection", "exchange", "request_method", "request_target", "request_start", "response_frame", "response_start"),
         *("previous_end", "rtt_client"),
     )
     return some.collect().join(ends, on="connection", how="left")
 
 
 def _meanwhile(of_server: str, of_client: str) -> pl.Expr:
-    """A packet of the receiver lies between the second and the last copy: of the server if the client sends the data."""
-    frame = pl.when("is_client").then(of_server).otherwise(of_client)
-    return frame.is_between("second_frame", "last_frame").fill_null(value=False)
+    """A packet of the receiver passed between the second copy and when another one was due: of the server if the client sends the
+    data. With each copy the pause doubles, so that the next one is about as long as all before it."""
+    c = pl.col
+    time = pl.when("is_client").then(of_server).otherwise(of_client)
+    due = c("last_time") + (c("last_time") - c("first_time"))
+    return time.is_between("second_time", due).fill_null(value=False)
 
 
 def _rests(said: pl.DataFrame) -> pl.DataFrame:

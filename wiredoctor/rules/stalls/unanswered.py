@@ -225,8 +225,9 @@ def _enough(*, repeated: pl.Expr) -> pl.Expr:
     open_end = c("time") - c("last_time") < pl.max_horizontal(pl.lit(ANSWERABLE.value), 2 * _round_trip())
     closed = c("own_close_frame") > c("first_frame")
     counted = c("copies") - (open_end & ~closed.fill_null(value=False)).cast(pl.Int32)
+    closed = closed.fill_null(value=False) | c("fin")
     often = (counted >= COPIES.value) & (c("last_time") - c("first_time") >= SPAN.value)
-    gave_up = (counted >= GAVE_UP.value) & (closed.fill_null(value=False) | repeated)
+    gave_up = (counted >= GAVE_UP.value) & (closed | repeated)
     again = (counted >= COPIES.value) & (c("last_time") - c("second_time") >= AGAIN_SPAN.value)
     return pl.when(c("acknowledged_before")).then(again).otherwise(often | gave_up)
 
@@ -353,7 +354,7 @@ def _texts() -> list[pl.Expr]:
         pl.when(c("largest_acknowledged") > 0).then(longest).otherwise(pl.lit("and none was ever acknowledged")).alias("largest"),
         _life().alias("alive"),
         _others().alias("others"),
-        pl.when(c("survived_rest") > 0).then(survived).otherwise(nothing).alias("survived"),
+        pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(nothing).alias("survived"),
         _context().alias("context"),
         _report().alias("report"),
         c("icmp_mtu").alias("mtu"),
