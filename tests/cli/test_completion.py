@@ -41,7 +41,7 @@ def test_rules_are_known_without_being_loaded() -> None:
         ("wiredoctor analyze --ignore stalls,idle-c", ["stalls,idle-close"]),
         ("wiredoctor live --ignore lifet", ["lifetime"]),
         ("wiredoctor show x.pcap --format ", ["text", "json"]),
-        ("wiredoctor analyze --fail-on ", ["error", "warning", "note"]),
+        ("wiredoctor analyze --fail-on ", ["error", "warning", "note", "any"]),
         ("wiredoctor explain keep-alive-r", ["keep-alive-race"]),
         ("wiredoctor show --fo", ["--follow", "--format"]),
         ("wiredoctor analyze trace", []),

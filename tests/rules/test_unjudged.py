@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
@@ -167,7 +167,7 @@ EXPLAINED = {
 }
 
 
-def listed(one: Case, path: Path, at: str | None = None, **how: object) -> list[tuple[str, int | None]]:
+def listed(one: Case, path: Path, at: str | None = None, **how: Any) -> list[tuple[str, int | None]]:
     path.write_bytes(capture(one.packets, at))
     report = wiredoctor.analyze(path, **how)
     counted = {reason: number for (_, reason), number in report.not_judged_counts.items()}

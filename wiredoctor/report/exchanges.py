@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import polars as pl
 
+from wiredoctor.report import limited
 from wiredoctor.report.columns import batches, escaped
 from wiredoctor.report.fields import Field, heading, paint
 from wiredoctor.report.lines import Encoded, add_titles
@@ -25,8 +26,10 @@ _STYLES = {"request": "blue", "server": "yellow", "response": "green"}
 _TIMES = [f"{phase}_time" for phase in _PHASES]
 _COLUMNS = [
     *("capture", "connection", "exchange", "has_request", "has_response", "request_frame", "response_frame"),
-    *("request_method", "request_target", "response_status", "response_body_bytes", *_TIMES),
+    *("request_method", "request_target", "response_status", "response_body_bytes", *_TIMES, *limited.COLUMNS),
 ]
+_LIMITED = Field("limited by", 16, right=False)
+"""Its column is there if any response was long."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,15 @@ def _layout(report: Report, paper: Paper) -> _Layout | None:
         connection=pl.col("connection").max(),
         exchange=pl.col("exchange").max(),
         longest=total.max(),
+        limited=pl.col(limited.COLUMNS[-1]).is_not_null().any(),
         usual=pl.max_horizontal(4 * total.median(), 1.25 * total.quantile(0.9)),
     )
-    frame, connection, exchange, longest, usual = numbers.collect().row(0)
+    frame, connection, exchange, longest, is_limited, usual = numbers.collect().row(0)
     if connection is None:
         return None
     fixed = [Field("frame", max(5, len(str(frame or 0)))), Field("exch", max(4, len(f"{connection}#{exchange}")))]
     rest = [Field("code", 4), Field("size", 6), *(Field(name, 6) for name in ("req.", "server", "resp."))]
+    rest += [_LIMITED] if is_limited else []
     room = max(paper.width, 80) - sum(f.width + 1 for f in (*fixed, *rest)) - 3
     bar = max(10, min(40, room // 3))
     fields = (Field("", 1), *fixed, Field("request", max(12, room - bar - 1), right=False), *rest)
@@ -98,6 +103,7 @@ def _add(lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _L
         pl.col("capture", "connection", "has_request", "has_response", "response_status", "response_body_bytes"),
         escaped("request_method") + " " + escaped("request_target"),
         *_TIMES,
+        *limited.COLUMNS,
     ).sort("place", "frame", "exchange")
     text = "".join(_line(row, layout, marked) for row in shown.iter_rows())
     place, frame, exchange = (shown.get_column(c).to_numpy() for c in ("place", "frame", "exchange"))
@@ -105,7 +111,8 @@ def _add(lines: Ordered, batch: pl.DataFrame, places: dict[str, int], layout: _L
 
 
 def _line(row: tuple[Any, ...], layout: _Layout, marked: set[tuple[Any, ...]]) -> str:
-    _, frame, exchange, capture, connection, has_request, has_response, status, body, request, *times = row
+    _, frame, exchange, capture, connection, has_request, has_response, status, body, request, *rest = row
+    times, limits = rest[: len(_TIMES)], rest[len(_TIMES) :]
     cells = (
         "!" if marked and (capture, connection, exchange) in marked else "",
         str(frame or "-"),
@@ -114,6 +121,7 @@ def _line(row: tuple[Any, ...], layout: _Layout, marked: set[tuple[Any, ...]]) -
         str(status or "-") if has_response else "-",
         size(body or 0, "") if has_response else "-",
         *("-" if t is None else duration(t / _SECOND, "") for t in times),
+        *([*limited.shares(limits, short=True), ""][:1] if _LIMITED in layout.fields else []),
     )
     text = " ".join(map(Field.fit, layout.fields, cells))
     return f"{text} {_bar(times, layout)}".rstrip() + "\n"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from wiredoctor.report import limited
 from wiredoctor.report.columns import batches, escaped, seconds, with_divisor
 from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
@@ -122,6 +123,7 @@ def _exchange_columns() -> list[str]:
         *(*_KEY, "has_request", "has_response", "response_status", "persistent", "interim"),
         *sides,
         *("request_time", "server_time", "response_time"),
+        *limited.COLUMNS,
     ]
 
 
@@ -138,6 +140,7 @@ def _exchange() -> list[pl.Expr]:
             seconds("server_time").alias("server"),
             seconds("response_time").alias("response"),
             pl.col("stalled").fill_null(pl.lit([], dtype=_STALLED)),
+            limited.parts().alias("limited"),
         ).alias("timing"),
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 from wiredoctor.findings import CONFIDENCES, LEFT_OUT_BY, SEVERITIES, UNJUDGED
 from wiredoctor.report.closing import SUBJECTS
 from wiredoctor.report.json import SCHEMA_VERSION
+from wiredoctor.report.limited import LIMITS
 from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
 
 Schema = dict[str, Any]
@@ -251,6 +252,18 @@ EXCHANGE = _object(
         stalled=_list(
             _object("a finding that cost this exchange time", rule=_text("rule"), delay=_seconds("its delay", least=0)),
             "contained in the three others",
+        ),
+        limited=_list(
+            _object(
+                "what limited the body of a long response",
+                by=_one_of(
+                    "the receiver's window; the sender's buffer; losses; the applications, which had nothing to send or did not "
+                    "read; or the path, with slow start and congestion control, and whatever else is left",
+                    tuple(LIMITS),
+                ),
+                time=_seconds("for how long", least=0),
+            ),
+            "of a body that took a second or more and 40 segments, its time divided by round trips; empty for others",
         ),
     ),
 )

@@ -71,7 +71,7 @@ def test_who_leaves_alone_is_not_told() -> None:
 def some(chance: random.Random) -> pl.DataFrame:
     """Rests of two servers, many of them alike, some closed at one moment."""
     of = [6 * S, 6 * S + 20 * MS, 6 * S - 250 * MS, 13 * S, 30 * S]
-    given = []
+    given: list[dict[str, Any]] = []
     for number in range(chance.randint(1, 9)):
         rest = chance.choice(of) + chance.randrange(30) * MS
         at = 100 * S + chance.randrange(3) * 20 * MS if chance.random() < 0.2 else 0

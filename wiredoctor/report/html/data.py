@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from wiredoctor.findings import printable, shorten
+from wiredoctor.report import limited
 from wiredoctor.report.words import clean
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ def exchange_columns(kept: Kept, connections: pl.DataFrame) -> Columns:
         connect_at=pl.when(answered).then(pl.col("syn_time") - pl.col("start")),
         connect=pl.when(answered).then(pl.col("newest_answer_time") - pl.col("syn_time")),
     )
+    limits = rows.select(limited.COLUMNS).iter_rows()
     width = min(_LONGEST, max(_SHORTEST, MOST_TEXT // max(rows.height, 1)))
     return {
         **{name: rows.get_column(name).to_list() for name in _NUMBERS},
         **{name: times.get_column(name).to_list() for name in times.columns},
         **{name: _dictionary(rows.get_column(name), 80) for name in _WORDS},
         "request_target": _dictionary(rows.get_column("request_target"), width),
+        "limited": _dictionary(pl.Series("limited", [", ".join(limited.shares([*row])) for row in limits], pl.String), 120),
         "interim": [list(codes) if codes else 0 for codes in rows.get_column("interim").to_list()],
         "sides": (rows.get_column("has_request").cast(pl.Int8) + 2 * rows.get_column("has_response").cast(pl.Int8)).to_list(),
     }

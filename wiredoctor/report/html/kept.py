@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from wiredoctor.report import limited
 from wiredoctor.report.columns import batches
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ EXCHANGE = [
     *("request_start", "request_end", "response_start", "response_end", "request_time", "server_time", "response_time"),
     *("request_method", "request_target", "request_host", "response_reason", "response_content_type", "response_framing"),
     *("request_body_bytes", "response_body_bytes", "response_end_reason"),
+    *limited.COLUMNS,
 ]
 CONNECTION = [
     *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "first_frame", "last_frame"),

@@ -83,9 +83,15 @@ class Exchanges {
     return said;
   }
 
+  // What limited a long response.
+  limits(row) {
+    const text = word(this.told.limited, row);
+    return text ? [text] : [];
+  }
+
   describe(row) {
     const bursts = this.bursts.get(row);
-    return [this.request(row), `from ${seconds(this.start[row])} s, ${this.told.sides[row] & 2 ? `${duration(this.total[row])} in all` : "no response"}`, ...this.phases(row), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
+    return [this.request(row), `from ${seconds(this.start[row])} s, ${this.told.sides[row] & 2 ? `${duration(this.total[row])} in all` : "no response"}`, ...this.phases(row), ...this.limits(row).map((text) => `limited by ${text}`), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
   }
 
   // Height and look tell the phases apart, not only their colours.
@@ -300,6 +306,7 @@ function showDetails(panel, exchanges, row, report, jump) {
     ["Response", told.sides[row] & 2 ? `frames ${told.response_frame[row]} to ${told.response_last_frame[row] ?? "?"}, ${exchanges.status(row)} ${word(told.response_reason, row)}, ${[word(told.response_content_type, row), word(told.response_framing, row), `ends: ${word(told.response_end_reason, row)}`].filter(Boolean).join(", ")}, body ${bytes(exchanges.response_body_bytes[row])}` : "not captured"],
     ...(told.interim[row] ? [["Interim", told.interim[row].join(", ")]] : []),
     ["Time", [exchanges.took(row), ...exchanges.phases(row)].join(", ")],
+    ...exchanges.limits(row).map((text) => ["Response limited by", text]),
   ];
   const bursts = exchanges.bursts.get(row);
   if (bursts) facts.push(["Bursts", `${bursts.length / 3}, at ${Array.from({ length: Math.min(bursts.length / 3, 12) }, (_, i) => `${seconds(bursts[3 * i])} s (${bytes(bursts[3 * i + 2])})`).join(", ")}${bursts.length > 36 ? ", ..." : ""}`]);

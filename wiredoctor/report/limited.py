@@ -1,0 +1,36 @@
+"""What limited long responses, in the words of every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from wiredoctor.report.columns import seconds
+
+LIMITS: Mapping[str, tuple[str, str]] = {
+    "receive-window": ("response_receive_window_time", "window"),
+    "send-buffer": ("response_send_buffer_time", "buffer"),
+    "loss": ("response_loss_time", "loss"),
+    "application": ("response_application_time", "application"),
+    "path": ("response_path_time", "path"),
+}
+"""What can limit a response -> the column of its time, and the word for it where there is little room."""
+
+COLUMNS = [column for column, _ in LIMITS.values()]
+_LIMITED = pl.List(pl.Struct({"by": pl.String, "time": pl.Float64}))
+
+
+def parts() -> pl.Expr:
+    """What limited a response and for how many seconds, in the order of LIMITS; an empty list of one that was short."""
+    listed = [pl.struct(pl.lit(name).alias("by"), seconds(column).alias("time")) for name, (column, _) in LIMITS.items()]
+    some = pl.concat_list(listed).list.filter(pl.element().struct.field("time") > 0)
+    return pl.when(pl.col("response_path_time").is_not_null()).then(some).otherwise(pl.lit([], dtype=_LIMITED))
+
+
+def shares(times: list[int | None], *, short: bool = False) -> list[str]:
+    """What limited a response, the most first, by the times in COLUMNS: "receive-window 82 %"; `short`: "window 82 %"."""
+    known = [(time or 0, name, word) for time, (name, (_, word)) in zip(times, LIMITS.items(), strict=True)]
+    whole = sum(time for time, _, _ in known)
+    ordered = sorted(known, key=lambda one: -one[0])
+    return [f"{word if short else name} {time * 100 // whole} %" for time, name, word in ordered if time * 100 >= max(whole, 1)]
