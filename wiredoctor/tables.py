@@ -778,7 +778,6 @@ UNACKNOWLEDGED = Table(
             "still had to receive the rest of a message",
         ),
         _c("message_owed", BOOL, "", "it is a FIN whose sender still had to receive the rest of a message"),
-        _c("own_time", I64, "ns", "time of the sender's last packet, as far as it is known: at least that of the last copy"),
         _n("own_close_frame", I64, "", "first FIN of the sender (its first RST if it sent no FIN)"),
         _n("own_close_time", I64, "ns", "its time"),
         _c("own_close_rst", BOOL, "", "that is an RST"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -35,7 +36,7 @@ def together(reports: Sequence[Report]) -> Report:
         scan_exchanges=lambda: pl.concat([one.scan_exchanges() for one in reports if one.scan_exchanges]),
         scan_captures=lambda: pl.concat([one.scan_captures() for one in reports if one.scan_captures]),
         not_judged=[left for one in reports for left in one.not_judged],
-        not_judged_counts={key: number for one in reports for key, number in one.not_judged_counts.items()},
+        not_judged_counts=dict(sum((Counter(one.not_judged_counts) for one in reports), Counter())),
         totals=sum_totals(one.totals for one in reports),
         resources=[*reports], again={name: again for one in reports for name, again in one.again.items()},
     )  # fmt: skip

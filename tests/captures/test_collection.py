@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ETHERNET, LINUX_SLL, LINUX_SLL2 = 1, 113, 276
+LINK_LOCAL_MULTICAST = ipaddress.ip_network("ff02::/16")
 PROTOCOL_AT = {ETHERNET: (12, 14), LINUX_SLL: (14, 16), LINUX_SLL2: (0, 20)}
 """Link type -> where its protocol field is, and where its payload begins (tcpdump.org/linktypes.html)."""
 
@@ -85,4 +86,6 @@ def test_only_private_addresses(path: Path) -> None:
         for _, packet in reader:
             start, length = ADDRESSES_AT[bytes(packet[protocol_at : protocol_at + 2])]
             for begin in (payload_at + start, payload_at + start + length):
-                assert ipaddress.ip_address(bytes(packet[begin : begin + length])).is_private
+                address = ipaddress.ip_address(bytes(packet[begin : begin + length]))
+                # neighbors and routers of one link are looked for by multicast
+                assert address.is_private or address in LINK_LOCAL_MULTICAST

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 
 def judged(finding: Finding) -> dict[str, object]:
-    """What must not depend on the capture point: all but frames, times of evidence, and the split of the round trip."""
+    """What must not depend on the capture point: all but frames, times of evidence, and the split of the round trip. Where a path
+    breaks, each end sees its own copies, or that its ACKs are in vain: that proves less."""
     return {
         "rule": finding.rule,
         "kind": finding.kind,
         "side": finding.side,
         "severity": finding.severity,
-        "confidence": finding.confidence,
+        "confidence": None if finding.rule == "unanswered" else finding.confidence,
         "connection": finding.connection,
         "exchange": finding.exchange,
         "client": finding.client,
@@ -56,7 +57,7 @@ def test_the_same_is_found_at_each_point(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_delays_are_the_same_at_each_point(name: str) -> None:
-    first, *others = map(told, CONVERSATIONS[name].values())
+    first, *others = ([f for f in told(path) if f.rule != "unanswered"] for path in CONVERSATIONS[name].values())
     meant = [finding.delay and pytest.approx(finding.delay, **EXACT_TO) for finding in first]
     for other in others:
         assert [finding.delay for finding in other] == meant

@@ -23,7 +23,7 @@ UNACKNOWLEDGED: Final = (
     *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
     *("acknowledged_frame", "smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time"),
     *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest"),
-    *("message_continued", "message_owed", "own_time", "own_close_frame", "own_close_time", "own_close_rst"),
+    *("message_continued", "message_owed", "own_close_frame", "own_close_time", "own_close_rst"),
     *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_rst_unknown", "icmp_frame", "icmp_time"),
     *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
@@ -132,8 +132,6 @@ class Repetitions:
         put.put(repetition.rest)
         put.put(i64(repetition.is_continued))
         put.put(i64(repetition.is_owed))
-        is_last = own.last_frame == connection.last_frame
-        put.put(connection.end if is_last else repetition.last_time)
         self.put_close(own.close)
         self.put_close(peer.close)
         put.put(i64(is_reset_unknown(peer.close, own, repetition)))

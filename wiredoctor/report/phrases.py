@@ -166,16 +166,11 @@ def times(group: Group) -> str:
 
 
 def standing(group: Group) -> str:
-    """Which rule says it, how surely, who sent the close that it names, and behind what: "a-rule (kind), high confidence, close
-    sent by the endpoint itself, after another-rule (frame 4)"."""
+    """Which rule says it, how surely, and behind what: "a-rule (kind), high confidence, after another-rule (frame 4)"."""
     worst = group.worst
     rule = f"{worst.rule} ({worst.kind})" if worst.kind else worst.rule
     after = ", ".join(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
-    origin = f", {_ORIGINS[worst.origin]}" if worst.origin else ""
-    return f"{rule}, {worst.confidence} confidence{origin}" + (f", after {after}" if after else "")
-
-
-_ORIGINS = {"endpoint": "close sent by the endpoint itself", "between": "close sent from between"}
+    return f"{rule}, {worst.confidence} confidence" + (f", after {after}" if after else "")
 
 
 def ends(group: Group) -> str:

@@ -81,17 +81,14 @@ RULE = Rule(
         + " Every segment that was not acknowledged has {smallest:,} bytes or more, {largest}; the {receiver} was "
         "alive meanwhile ({alive}). A link on the way carries no packets of that size, and the ICMP message that should say so "
         "does not arrive: a path MTU black hole.{others}",
-        "unreachable": _SENT + " {router} reported {report}. {context}",
+        "unreachable": _SENT + " {router} reported {report}.{context}",
         "after-idle": _SENT
         + " No payload had passed for {idle} before. A NAT, a firewall or a balancer between the two keeps state "
         "for each connection and drops it after some time without packets; it says nothing then and discards what comes later."
         "{others}{survived} AWS Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after "
         "240 s; RFC 5382 asks NATs for 2 h 4 min at least.",
-        "mid-message": _SENT
-        + " {context} Then neither data nor acknowledgements came through: the path broke, or the {receiver} is "
-        "gone. It was not slow: its kernel acknowledges what arrives, whatever its application does.{others}",
-        "gone": _SENT + " {context} The path broke, or the {receiver} is gone; it was not slow: its kernel acknowledges what "
-        "arrives, whatever its application does.{others}",
+        "mid-message": _SENT + "{context} {fate}{others}",
+        "gone": _SENT + "{context} {fate}{others}",
     },
     remedy={
         "too-large": _SIZES,
@@ -178,17 +175,7 @@ _FACTS = (
     *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "acknowledged_before"),
     *("copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time", "acknowledged_frame"),
     *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
-    *(
-        "peer_frame",
-        "peer_time",
-        "peer_unseen",
-        "peer_repeats",
-        "window_closed",
-        "rest",
-        "message_continued",
-        "message_owed",
-        "own_time",
-    ),
+    *("peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest", "message_continued", "message_owed"),
     *("own_close_frame", "own_close_time", "own_close_rst", "peer_close_frame", "peer_close_time", "peer_close_rst"),
     *("peer_rst_unknown", "icmp_frame", "icmp_time", "icmp_router", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
@@ -296,15 +283,18 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
         (1 - role).replace_strict(names, default="receiver", return_dtype=pl.String).alias("receiver"),
         _kind().alias("kind"),
     )
-    end = pl.max_horizontal("own_time", "own_close_time")
+    # whoever closes has waited before, and no longer
+    start = pl.when("fin").then(c("first_time") - c("rest")).otherwise("first_time")
+    end = pl.when("fin").then("first_time").otherwise(pl.max_horizontal("last_time", "own_close_time"))
     worded = named.with_columns(
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
         pl.when(c("exchange").is_not_null()).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
         c("first_frame").alias("frame"),
-        c("first_time").alias("start"),
+        start.alias("start"),
         end.alias("end"),
-        (end - c("first_time")).alias("delay"),
+        (end - start).alias("delay"),
+        _fate().alias("fate"),
         c("smallest_unacknowledged").alias("smallest"),
         c("rest").cast(DURATION).alias("idle"),
         _what().alias("what"),
@@ -314,7 +304,7 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
 
 _COMPUTED = (
     *("sender", "receiver", "kind", "side", "confidence", "severity", "frame", "start", "end", "delay", "smallest"),
-    *("sent_again", "seen", "largest", "alive", "others", "survived", "context", "report", "mtu", "router", "evidence"),
+    *("sent_again", "seen", "largest", "alive", "others", "survived", "context", "report", "mtu", "router", "evidence", "fate"),
     *("idle", "what", "before_frame", "smaller_frame", "alive_frame", "gave_up_frame", "ended_frame"),
     *("client_direction", "alive_elsewhere", "same_elsewhere", "answered_later", "repeated", "survived_rest"),
 )
@@ -390,13 +380,28 @@ def _context() -> pl.Expr:
     """When the receiver was heard last."""
     c = pl.col
     heard = pl.coalesce("peer_time", "heard_time")
-    since = pl.format("The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
+    since = pl.format(" The last packet of the {} came {} before the last copy.", "receiver", duration(c("last_time") - heard))
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
     silent = pl.format(
-        "It had waited for the rest of the {} for {} without a byte when it closed. ", message, duration(c("rest"))
+        " It had waited for the rest of the {} for {} without a byte when it closed.", message, duration(c("rest"))
     )
     closed = pl.when(c("fin")).then(silent).otherwise(pl.lit(""))
     return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
+
+
+def _fate() -> pl.Expr:
+    """What broke."""
+    back = pl.format("The way from the {} to the {} is broken beyond the point of capture.", "receiver", "sender")
+    one_way = pl.format(
+        "The {} is there: it repeats what had been acknowledged. So only the way from the {} to the {} is broken.",
+        *("receiver", "sender", "receiver"),
+    )
+    both = pl.format(
+        "The path broke, or the {} is gone. It was not slow: its kernel acknowledges what arrives, whatever its application "
+        "does.",
+        "receiver",
+    )
+    return pl.when("acknowledged_before").then(back).when("peer_repeats").then(one_way).otherwise(both)
 
 
 def _report() -> pl.Expr:
