@@ -17,7 +17,7 @@ from tests.pipeline import feeding
 from tests.pipeline.processes import WRITTEN, report, reports
 from wiredoctor import Report, limits, rules
 from wiredoctor.rules.window import Window
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import SECOND, SMALL
 
 HOUR = 3_600
 
@@ -85,6 +85,17 @@ def test_what_was_compared_an_hour_before_the_end_is_not_said(tmp_path: Path) ->
     assert report.limits == [
         "rules that look across connections see the last 1 h of a capture: 3 connections that began before were not compared"
     ]
+
+
+@pytest.mark.parametrize("engine", ["auto", "streaming"])
+def test_more_exchanges_than_are_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    """They are read from their batches while queries run, and a query for them is not run like one over a table."""
+    monkeypatch.setattr(limits.SUMMARIES_TOGETHER, "value", 0 if engine == "streaming" else 1 << 30)
+    text = "\n".join([closing(1, 0), closing(10, HOUR, SMALL + 1), last_packet(2 * HOUR, 900)])
+    report = analysed(tmp_path, text, select=["keep-alive-disabled", "no-connection-reuse"])
+    assert rules_of(report) == ["keep-alive-disabled"]
+    assert report.findings[0].measures["exchanges"] == SMALL + 1
+    assert report.limits == told(3)
 
 
 def test_what_was_compared_in_the_last_hour_is_said(tmp_path: Path) -> None:

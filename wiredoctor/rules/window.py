@@ -91,4 +91,13 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
         return_dtype=pl.Boolean,
         is_elementwise=True,
     )
-    return {**tables, "connections": connections, **{name: tables[name].filter(theirs) for name in names & _OF_EXCHANGES}}
+    seen = {name: _where(tables[name], theirs) for name in names & _OF_EXCHANGES}
+    return {**tables, "connections": connections, **seen}
+
+
+def _where(rows: pl.LazyFrame, holds: pl.Expr) -> pl.LazyFrame:
+    """The rows for which a function of Python says so.
+
+    By way of a column: such a filter alone Polars would hand to the source of `View.lazy`, pickled, which needs cloudpickle.
+    """
+    return rows.with_columns(holds.alias("_holds")).filter("_holds").drop("_holds")
