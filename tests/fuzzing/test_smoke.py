@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from tests.capture import files
 from tests.fuzzing import capturefile, corpora, found, guard, mutants, mutators, tokens
 from tests.fuzzing.choices import Choices
 from tests.fuzzing.guard import Broken, Trouble, must, tried
@@ -16,6 +19,7 @@ from tests.fuzzing.layers import checksum, find, repaired
 from tests.fuzzing.places import RECORDED
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.ladders import FILES, together
+from wiredoctor.tables import SECOND
 
 LADDER = to_pcap(ladder_packets(r"""
   0.000  >  S    win 64240 mss 1460
@@ -47,10 +51,55 @@ def test_every_parser() -> None:
 @pytest.mark.parametrize("name", ["capture", "core", "whole"])
 def test_mutants_of_ladders(name: str) -> None:
     run, random = HARNESSES[name](), Random(f"smoke {name}")
-    files = [to_pcap(together(file)) for file in random.sample(FILES, 6)]
-    for data in files:
-        changed, changes = mutators.mutate(data, random, files[0])
+    ladders = [to_pcap(together(file)) for file in random.sample(FILES, 6)]
+    for data in ladders:
+        changed, changes = mutators.mutate(data, random, ladders[0])
         assert said(tried(run, changed)) == "", changes
+
+
+TALK = ladder_packets(r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.500  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.800  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"
+  0.900  <  P.   "llo"
+""")  # fmt: skip
+
+
+def talk_with(*times: int) -> bytes:
+    """A request, and two packets of its response at these times (ns), in this order in the file."""
+    return to_pcap([*TALK[:-2], *(replace(packet, time=time) for packet, time in zip(TALK[-2:], times, strict=True))])
+
+
+UNKNOWN = [
+    files.Packet(seconds * 1_000_000, bytes([n]), 1) for n, seconds in enumerate((1_477_654_255, 3_956_124_671, 541_000_000))
+]
+"""Their times are so far apart that they are clipped. A finding is about the last two: in a file of their own they are clipped
+otherwise."""
+
+BEFORE_THE_FIRST = to_pcap(ladder_packets("""
+  0.010  >  P.  100:113  ack 130
+  0.020  <  P.  1:130    ack 113  snap 60
+"""))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(talk_with(SECOND, 2 * SECOND), id="an exchange"),
+        pytest.param(talk_with(SECOND, SECOND * 6 // 10), id="a response that ends before it begins"),
+        pytest.param(talk_with(1_700_000_000_123_456_789, 1_700_000_001 * SECOND), id="a wait of 54 years"),
+        pytest.param(files.pcap(UNKNOWN, link_type=195), id="times far apart"),
+        pytest.param(files.section("<") + files.block("<", 0xBAD, bytes(8)), id="a record of no interface"),
+        pytest.param(BEFORE_THE_FIRST, id="a packet before the first, cut short"),
+    ],
+)
+def test_what_is_strange_and_no_trouble(data: bytes) -> None:
+    from tests.fuzzing.harnesses import whole
+
+    for thorough in range(3):
+        assert said(tried(partial(whole.run, thorough=thorough), data)) == ""
 
 
 def test_mutants_through_the_core() -> None:

@@ -191,6 +191,14 @@ def test_several_captures_in_order_of_time() -> None:
     assert log["entries"][1]["startedDateTime"][:19] == "2026-01-31T13:00:00"
 
 
+@pytest.mark.parametrize("year", ["1969", "2154", "2300"])
+def test_entries_of_any_year_in_order_of_time(year: str) -> None:
+    """A connection that begins first may ask last; nanoseconds since 1970 fit 62 bits until 2116, and 63 until 2262."""
+    rows = [exchange(1, request_start=5), exchange(2, request_start=3), exchange(3, request_start=4)]
+    log = written(report([], [connection(n) for n in (1, 2, 3)], rows, [capture(first_time=f"{year}-01-31T12:00:00.000000000Z")]))
+    assert [e["startedDateTime"] for e in log["entries"]] == [f"{year}-01-31T12:00:00.00000000{n}Z" for n in (3, 4, 5)]
+
+
 @pytest.mark.parametrize(
     ("method", "target", "host", "url"),
     [

@@ -20,6 +20,7 @@ from wiredoctor.report.json import Comma, ascii_text, finding
 from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
 from wiredoctor.report.stored import Ranges, Stored
 from wiredoctor.report.words import clean, count
+from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.findings import CaptureSummary, Report
@@ -135,7 +136,8 @@ def _add(entries: Ordered, made: Entries, batch: pl.DataFrame, place: int) -> No
     for started, entry in made.entries(batch):
         times.append(started)
         text += ascii_text({"startedDateTime": rfc3339(started), **entry}).encode() + b"\n"
-    # what is far from any year sorts at the ends
-    keys = np.clip(np.array(times, dtype=object), -(1 << 62), 1 << 62).astype(np.int64)
+    # nanoseconds since 1970 fit 64 bits until 2262 only; what is far from any year sorts at the ends
+    seconds = np.array([min(max(time // SECOND, -(1 << 62)), 1 << 62) for time in times], np.int64)
+    rest = np.array([time % SECOND for time in times], np.int64)
     connection, exchange = (batch.get_column(name).cast(pl.Int64).to_numpy() for name in ("connection", "exchange"))
-    entries.add((keys, place * _CAPTURE + connection, exchange), bytes(text))
+    entries.add((seconds, rest, place * _CAPTURE + connection, exchange), bytes(text))

@@ -30,16 +30,16 @@ def in_memory() -> BinaryIO:
 
 
 class Ordered:
-    """A spool of lines with their sort keys (24 bytes of memory a line; the text is in the spool)."""
+    """A spool of lines with their sort keys (8 bytes of memory for each of a line; the text is in the spool)."""
 
     def __init__(self, spool: Spool = in_memory) -> None:
         self._file = spool()
         self._end = 0
-        self._keys: list[tuple[Array, Array, Array]] = []
+        self._keys: list[tuple[Array, ...]] = []
         self._starts: list[Array] = []
 
-    def add(self, keys: tuple[Array, Array, Array], lines: bytes | memoryview) -> None:
-        r"""Lines, each ended by \n, and three integers for each (the first is the most significant)."""
+    def add(self, keys: tuple[Array, ...], lines: bytes | memoryview) -> None:
+        r"""Lines, each ended by \n, and integers for each, always as many (the first is the most significant)."""
         ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == 0x0A) + 1
         if not len(ends):
             return
@@ -59,10 +59,10 @@ class Ordered:
                     _copy(self._file, out, start, end)
 
     def _sorted(self) -> tuple[Array, Array]:
-        first, second, third = (np.concatenate(column) for column in zip(*self._keys, strict=True))
+        columns = [np.concatenate(column) for column in zip(*self._keys, strict=True)]
         self._keys.clear()
-        order = np.lexsort((third, second, first))
-        del first, second, third
+        order = np.lexsort(columns[::-1])
+        del columns
         starts = np.concatenate(self._starts)
         self._starts.clear()
         ends = np.concatenate((starts[1:], np.array([self._end], np.int64)))
