@@ -331,8 +331,8 @@ class Transfer:
             self.keep_flight(now.flight)
 
     def has_rest(self, now: Round) -> bool:
-        """Return whether nothing passed for a part of a round trip: where a queue is never empty, segments follow each other all
-        the time, and the capture may not show that it grows."""
+        """Return whether nothing passed for a part of a round trip. Behind a queue that is never empty segments follow each other
+        all the time, and the capture may not show that the queue grows."""
         return now.gap >= max(self.rtt // 8, 4 * self.rtt // max(now.flight // self.mss, 1))
 
     def keep_flight(self, flight: i64) -> None:

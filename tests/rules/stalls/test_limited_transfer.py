@@ -1,0 +1,142 @@
+"""limited-transfer: bodies of which each round trip is drawn, so that it is known what limited them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pytest
+
+from wiredoctor.testing import check, check_everywhere, findings
+
+MSS = 1460
+RTT = 0.1
+Line = tuple[float, str]
+
+
+def ladder(lines: Iterable[Line], options: str, size: int, *, upload: bool = False, rtt: float = RTT) -> str:
+    """A conversation captured at the client, 100 ms from the server: the lines of the body are in the order of time.
+
+    `options` are those of the receiver's SYN.
+    """
+    head = f"HTTP/1.1 200 OK\\r\\nContent-Length: {size}\\r\\n\\r\\n"
+    other = "win 64240 mss 1460 wscale 7" if "wscale" in options else "win 64240 mss 1460"
+    client, server = (other, options) if upload else (options, other)
+    text = [f"  0.000  >  S    {client}", f"  {rtt:.3f}  <  S.   {server}", f"  {rtt:.3f}  >  ."]
+    if upload:
+        text.append(f'  0.101  >  P.   "POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: {size}\\r\\n\\r\\n"')
+    else:
+        text += ['  0.101  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"', f'  {0.102 + rtt:.3f}  <  P.   "{head}"']
+    text += [f"  {time:.4f}  {what}" for time, what in lines]
+    if upload:
+        end = max(time for time, _ in lines) + 0.01
+        text.append(f'  {end:.4f}  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"')
+    return "\n".join(text)
+
+
+def rounds(
+    flights: Sequence[int], window: Callable[[int], int], *, start: float = 0.203, every: float = RTT, last: int = 0
+) -> list[Line]:  # fmt: skip
+    """A download: in each round trip so many segments arrive, 0.1 ms apart, and are acknowledged in pairs. `window`: of the
+    number of a round trip. `last`: bytes of a small segment that ends each flight."""
+    lines: list[Line] = []
+    for number, flight in enumerate(flights):
+        time = start + number * every
+        for i in range(flight):
+            lines.append((time + i / 10_000, f"<  .    x*{MSS}"))
+            if i % 2 or (i == flight - 1 and not last):
+                lines.append((time + i / 10_000, f">  .    win {window(number)}"))
+        if last:
+            lines.append((time + flight / 10_000, f"<  P.   x*{last}"))
+            lines.append((time + flight / 10_000, f">  .    win {window(number)}"))
+    return lines
+
+
+def said(lines: str, expected: str) -> str:
+    return f"{lines}\n  => {expected}"
+
+
+SLOW_START = [10, 20]
+
+
+def test_a_window_of_29_200_bytes_is_the_limit() -> None:
+    flights = [*SLOW_START, *[20] * 12]
+    text = ladder(rounds(flights, lambda _: 20 * MSS), f"win {20 * MSS} mss 1460 wscale 2", sum(flights) * MSS)
+    check_everywhere(said(text, "limited-transfer, side client, kind receive-window, severity note, confidence high"))
+    [finding] = findings(text)
+    assert finding.measures["window"] == 20 * MSS
+    assert finding.measures["percent"] >= 80
+    assert finding.measures["length"] == sum(flights) * MSS
+    assert finding.measures["rtt"] == pytest.approx(RTT)
+    assert "29,200 bytes / 100 ms = 0.29 MB/s" in finding.message
+
+
+def test_the_window_of_a_server_limits_an_upload() -> None:
+    flights = [*SLOW_START, *[20] * 12]
+    lines: list[Line] = []
+    for number, flight in enumerate(flights):
+        sent = 0.103 + number * (RTT + 0.0002)
+        lines += [(sent + i / 10_000, f">  .    x*{MSS}") for i in range(flight)]
+        # the ACK of a segment comes a round trip later, before the segment that it allows
+        lines += [(sent + RTT + i / 10_000, f"<  .    ack {{{number}:{i}}}") for i in range(1, flight, 2)]
+    lines.sort()
+    head = len(f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {sum(flights) * MSS}\r\n\r\n")
+    before = [sum(flights[:number]) for number in range(len(flights))]
+    numbered = [
+        (time, what)
+        if "{" not in what
+        else (time, f"<  .    ack {1 + head + (before[int(what[13:].split(':')[0])] + int(what[13:-1].split(':')[1]) + 1) * MSS}")
+        for time, what in lines
+    ]
+    text = ladder(numbered, f"win {20 * MSS} mss 1460 wscale 2", sum(flights) * MSS, upload=True)
+    check_everywhere(said(text, "limited-transfer, side server, kind receive-window, confidence high"))
+
+
+def test_without_window_scaling_65_535_bytes_are_the_limit() -> None:
+    flights = [10, 20, 40, *[44] * 12]
+    text = ladder(rounds(flights, lambda _: 65_535), "win 65535 mss 1460", sum(flights) * MSS)
+    check_everywhere(said(text, "limited-transfer, side client, kind no-window-scaling, confidence high"))
+    [finding] = findings(text)
+    assert finding.evidence[0].frame == 1
+
+
+def test_a_small_window_is_not_small_for_want_of_scaling() -> None:
+    flights = [4] * 14
+    text = ladder(rounds(flights, lambda _: 4 * MSS), f"win {4 * MSS} mss 1460", sum(flights) * MSS)
+    check_everywhere(said(text, "limited-transfer, side client, kind receive-window, confidence high"))
+
+
+def test_a_ceiling_below_the_window_looks_like_a_send_buffer() -> None:
+    flights = [10, 20, 40, *[44] * 14]
+    text = ladder(rounds(flights, lambda _: 1_000_000), "win 64240 mss 1460 wscale 7", sum(flights) * MSS)
+    check_everywhere(said(text, "limited-transfer, side server, kind send-buffer, severity note, confidence low"))
+    [finding] = findings(text)
+    assert finding.measures["window"] == pytest.approx(44 * MSS, rel=0.05)
+
+
+SILENT = {
+    "a congestion window that grows": rounds([10, 20, *range(22, 50, 2)], lambda _: 1_000_000),
+    "less than a second": rounds([10, 20, *[20] * 7], lambda _: 20 * MSS),
+    "an application that writes by a clock": rounds([44] * 6, lambda _: 1_000_000, every=0.35, last=700),
+    "an application that stops as soon as the ACK is there": rounds([20] * 16, lambda _: 1_000_000, every=0.1501, last=700),
+    "a receiver that reads slowly: its window was larger before": rounds(
+        [10, 20, 20, *[8] * 12], lambda number: 20 * MSS if number < 2 else 8 * MSS
+    ),
+    "a window of which the scale is unknown": [],
+}
+
+
+def test_a_window_that_is_full_for_a_short_round_trip_is_not_worth_a_note() -> None:
+    flights = [4] * 300
+    lines = rounds(flights, lambda _: 4 * MSS, start=0.107, every=0.004)
+    text = ladder(lines, f"win {4 * MSS} mss 1460 wscale 2", sum(flights) * MSS, rtt=0.004)
+    check(said(text, "nothing"))
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_silent(name: str) -> None:
+    lines = SILENT[name] or rounds([10, 20, *[20] * 12], lambda _: 20 * MSS)
+    size = sum(int(what.split("*")[1]) for _, what in lines if "*" in what)
+    text = ladder(lines, f"win {20 * MSS} mss 1460 wscale 7", size)
+    if not SILENT[name]:
+        text = "\n".join(text.split("\n")[3:])
+    assert not [one for one in findings(text) if one.rule == "limited-transfer"]
