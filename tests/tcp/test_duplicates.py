@@ -175,3 +175,13 @@ def test_a_copy_of_an_absurd_acknowledgement() -> None:
     """It claims no more than the first one did, however absurd that was."""
     seen = again("0.030 < . ack 2000000001 id 7\n", 100, ttl=63)
     assert left_out(seen) == 1
+
+
+def test_a_syn_ack_by_a_timer_and_one_that_answers_a_repeated_syn_are_two() -> None:
+    """Linux sends both at once, alike in every field, where its first SYN-ACK was lost and its timer is as long as the client's."""
+    answer = "< S. win 65160 mss 1460\n"
+    syn = "> S win 64240 mss 1460\n"
+    seen = see(f"0.000 {syn}0.010 {answer}1.0100 {answer}1.0101 {syn}1.0102 {answer}")
+    assert left_out(seen) == 0
+    twice = see(f"0.000 {syn}0.010 {answer}1.0100 {answer}1.0101 {answer}")
+    assert left_out(twice) == 1

@@ -147,6 +147,8 @@ class Copies:
                 return False
         elif (difference == 0 and (apart > AT_ONCE or may_be_repeated(packet))) or not self.same_payload(first, packet):
             return False
+        if packet.flags & SYN and answers_another_syn(connection, first, packet):
+            return False
         if copies is None:
             copies = connection.copies = SecondCopies()
             copies.frame, copies.time, copies.first_frame = packet.frame, packet.time, first.frame
@@ -214,6 +216,12 @@ def end_of(packet: Packet) -> i64:
 def is_after(first: i64, second: i64) -> bool:
     """Return whether first > second in sequence space (RFC 9293 section 3.4)."""
     return 0 < (first - second) & 0xFFFFFFFF < HALF
+
+
+def answers_another_syn(connection: Connection, first: Recent, packet: Packet) -> bool:
+    """Return whether a SYN came between two SYN-ACKs: kernels repeat theirs by a timer, and answer a repeated SYN besides."""
+    repeated = None if connection.handshake is None else connection.handshake.repeated
+    return packet.flags & ACK != 0 and repeated is not None and repeated.last_frame > first.frame
 
 
 def may_be_repeated(packet: Packet) -> bool:

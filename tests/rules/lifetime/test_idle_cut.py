@@ -47,25 +47,25 @@ def test_live_knows_those_before_and_the_end_knows_all() -> None:
     found = candidates(*(cut(n, 7 * S + n * 10 * MS) for n in range(3)))
     low, medium, high = ("note", "low"), ("warning", "medium"), ("warning", "high")
     assert as_they_come(found) == {0: low, 1: medium, 2: high}
-    assert said(idle_cut.conclude(found)) == {0: high, 1: high, 2: high}
+    assert said(idle_cut.judge_all(found)) == {0: high, 1: high, 2: high}
 
 
 def test_a_common_limit_needs_no_others() -> None:
     found = candidates(cut(0, 60 * S))
-    assert as_they_come(found) == said(idle_cut.conclude(found)) == {0: ("warning", "high")}
+    assert as_they_come(found) == said(idle_cut.judge_all(found)) == {0: ("warning", "high")}
 
 
 def test_a_third_that_differs_takes_back_nothing_in_live_and_makes_notes_at_the_end() -> None:
     found = candidates(cut(0, 7 * S), cut(1, 7 * S), cut(2, 19 * S))
     low = ("note", "low")
     assert as_they_come(found)[1] == ("warning", "medium")
-    assert said(idle_cut.conclude(found)) == {0: low, 1: low, 2: low}
+    assert said(idle_cut.judge_all(found)) == {0: low, 1: low, 2: low}
 
 
 def test_who_leaves_alone_is_not_told() -> None:
     found = candidates(cut(0, 60 * S, by="client"), cut(1, 9 * S, by="client"))
     assert found.height == 2
-    assert as_they_come(found) == said(idle_cut.conclude(found)) == {}
+    assert as_they_come(found) == said(idle_cut.judge_all(found)) == {}
 
 
 def some(chance: random.Random) -> pl.DataFrame:
@@ -84,7 +84,7 @@ def test_the_newest_is_judged_as_at_the_end(seed: int) -> None:
     """When it closes, all others are known: then both say the same of it."""
     found = some(random.Random(seed)).sort("final_at", "frame")
     newest = found["connection"][-1]
-    assert as_they_come(found).get(newest) == said(idle_cut.conclude(found)).get(newest)
+    assert as_they_come(found).get(newest) == said(idle_cut.judge_all(found)).get(newest)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -94,7 +94,7 @@ def test_neither_batches_nor_order_matter(seed: int) -> None:
     together = as_they_come(found, found.height)
     assert as_they_come(found, 1) == as_they_come(found, 2) == together
     shuffled = found.sample(fraction=1, shuffle=True, seed=seed)
-    assert said(idle_cut.conclude(shuffled)) == said(idle_cut.conclude(found))
+    assert said(idle_cut.judge_all(shuffled)) == said(idle_cut.judge_all(found))
 
 
 @pytest.mark.parametrize(
