@@ -182,7 +182,7 @@ def test_exchange() -> None:
             "persistent": True,
             "interim": [100],
         },
-        "timing": {"request": 0.001, "server": 0.03, "response": 0.013123456, "stalled": []},
+        "timing": {"request": 0.001, "server": 0.03, "response": 0.013123456, "stalled": [], "limited": []},
     }
 
 
@@ -190,9 +190,16 @@ def test_halves_of_exchanges() -> None:
     late, cut = rows(report([], [], [exchange(1, **without_request()), exchange(2, **without_response())]), "exchanges")
     assert late["request"] is None
     assert late["response"]["status"] == 200
-    assert late["timing"] == {"request": None, "server": None, "response": 0.013123456, "stalled": []}
+    assert late["timing"] == {"request": None, "server": None, "response": 0.013123456, "stalled": [], "limited": []}
     assert cut["response"] is None
     assert cut["timing"]["request"] == 0.001
+
+
+def test_limited_says_what_limited_a_long_response() -> None:
+    times = {"receive_window": 2_100_000_000, "send_buffer": 0, "loss": 0, "application": 0, "path": 460_000_000}
+    long = {f"response_{name}_time": time for name, time in times.items()}
+    (one,) = rows(report([], [], [exchange(3, 1, **long)]), "exchanges")
+    assert one["timing"]["limited"] == [{"by": "receive-window", "time": 2.1}, {"by": "path", "time": 0.46}]
 
 
 def test_stalled_names_the_findings_that_cost_time_in_order() -> None:

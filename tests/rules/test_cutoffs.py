@@ -91,8 +91,15 @@ def repeated(*times: float, gives_up: bool = False) -> str:
     return "".join(f"  {time} {get}" for time in times) + after
 
 
+def limited(rounds: int) -> str:
+    """A response of so many round trips of 10 ms, each of which fills the window of the client."""
+    head = f'<  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: {5840 * rounds}\\r\\n\\r\\n"\n'
+    flight = "".join(f"  +{wait} <  .    x*1460\n" for wait in (0.010, 0, 0, 0))
+    return f"  0.011 {GET}  0.022 {head}  0.022 >  .    win 5840\n  repeat {rounds}\n{flight}  +0.000 >  .\n  end\n"
+
+
 NAGLE, WHOLE, RETRANSMISSION, WINDOW = "nagle-delayed-ack", "delayed-ack-stall", "retransmission-stall", "zero-window-stall"
-TINY, UNCHUNKED, BUFFERED = "tinygrams", "unchunked-streaming", "buffered-stream"
+TINY, UNCHUNKED, BUFFERED, LIMITED = "tinygrams", "unchunked-streaming", "buffered-stream", "limited-transfer"
 UNANSWERED = "unanswered"
 COUNTER_EVIDENCE = split(0.002, 0.060, 3) + split(0.041)
 
@@ -125,6 +132,8 @@ CASES: list[tuple[str, str, float, str, int, int]] = [
     (TINY, "LONGEST_LOOK", 0.1, crumbs(20), 1, 0),
     (TINY, "MAX_INTERVAL", 10, crumbs(20, 0.050), 0, 1),
     (TINY, "MAX_INTERVAL", 0.1, crumbs(20, 0.010), 1, 0),
+    (LIMITED, "MIN_TIME", 10, limited(110), 1, 0),
+    (LIMITED, "MIN_TIME", 0.1, limited(50), 0, 1),
     (UNCHUNKED, "MIN_PAUSE", 10, streamed(0.200), 1, 0),
     (UNCHUNKED, "MIN_PAUSE", 0.1, streamed(0.030), 0, 1),
     (UNCHUNKED, "MIN_PAUSE", 0.1, OPEN.replace("0.010", "0.001") + streamed(0.007), 0, 1),

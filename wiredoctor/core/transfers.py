@@ -117,6 +117,19 @@ class Known:
             del self.frames[:i], self.times[:i], self.acks[:i], self.edges[:i]
             self.first = 0
 
+    def allow(self, end: i64, now: i64) -> i64:
+        """Let the first ACK reach the sender now that allows it to send up to `end`; return how long it took, NEVER if there
+        is none."""
+        i, count = self.first, i64(len(self.times))
+        while i < count and self.edges[i] < end:
+            i += 1
+        if i == count:
+            return NEVER
+        way = now - self.times[i]
+        self.take(self.frames[i], self.times[i], self.acks[i], self.edges[i], way)
+        self.first = i + 1
+        return way
+
     def releases(self, now: i64, way: i64) -> bool:
         """Return whether an ACK reached the sender just before it sent what passes now."""
         near = max(MILLISECOND, way // 64)
@@ -193,6 +206,10 @@ class Transfer:
         """NEVER until the body is closed."""
         self.way: i64 = 0
         """Round trip from the capture point to the sender."""
+        self.longest_way: i64 = LONGEST
+        """Not longer than this: within it the sender knew of an ACK that it needed."""
+        self.has_doubt: bool = False
+        """That was much less than any round trip that was measured: nobody knows what the sender knew."""
         self.rtt: i64 = 0
         """The whole round trip."""
         self.mss: i64 = 0
@@ -247,8 +264,8 @@ class Transfer:
     def measure(self, segment: Segment) -> None:
         """Take note of shorter round trips."""
         if segment.rtt_own != NEVER and segment.rtt_peer != NEVER:
-            self.way = min(max(segment.rtt_own, 0), LONGEST)
-            self.rtt = min(add_round_trips(segment.rtt_own, segment.rtt_peer), LONGEST)
+            self.way = min(max(segment.rtt_own, 0), self.longest_way)
+            self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
 
     def wait(self, previous: Previous, packet: Packet, segment: Segment) -> None:
         """Note why a segment came later than the one before it: for an ACK, or because there was nothing to send."""
@@ -272,6 +289,12 @@ class Transfer:
     def fill(self, packet: Packet, segment: Segment, end: i64) -> None:
         """Note what is in flight with a segment that ends at `end`, and what room it leaves."""
         known, now = self.known, self.round
+        if known.edge != NEVER and end > known.edge:
+            way = known.allow(end, packet.time)
+            if way >= 0:
+                self.longest_way = min(way, self.longest_way)
+                if way * 10 < min(segment.rtt_own, LONGEST) * 9:
+                    self.has_doubt = True
         flight = end - known.ack
         if flight > now.flight:
             now.flight = flight
@@ -347,12 +370,13 @@ class Transfer:
             self.stride *= 2
 
     def close(self, end: i64, whole: i64) -> bool:
-        """End the body, which took the time `whole`; return False if time went back on the way."""
+        """End the body, which took the time `whole`; return False if nothing can be said: round trips are unknown, or time went
+        back."""
         self.end_round(end)
         self.path = whole - self.receive_window - self.loss - self.application
         self.send_buffer = min(self.time_at_ceiling(whole), max(self.path, 0))
         self.path -= self.send_buffer
-        return self.path >= 0
+        return self.path >= 0 and not self.has_doubt
 
     def time_at_ceiling(self, whole: i64) -> i64:
         """Return the time in which what was in flight kept to a ceiling below the window, as a send buffer sets it."""
