@@ -64,16 +64,23 @@ def test_where_epochs_end_between_any_two_packets_of_a_connection(
     assert feeding.report(path) == expected
 
 
+ELSEWHERE = ("damaged-file", "clock-step", "limited-transfer")
+"""Rules about faults of a file (tests/rules/capture), and about bodies that are too long to be written down (tests/rules/stalls)."""
+
+NO_TCP = ("kind dropped", "kind prohibited", "kind unreachable", "kind too-large")
+"""Kinds of which no TCP packet tells: tests/report/test_dropped.py, tests/rules/stalls/test_refusals.py."""
+
+
 def test_every_rule_speaks_for_each_kind_and_is_silent_somewhere() -> None:
     text = {path.stem.replace("_", "-"): path.read_text() for path in FILES}
     for name, module in catalogue().items():
-        if name in ("damaged-file", "clock-step"):  # faults of a file, not of a conversation; see tests/rules/capture
+        if name in ELSEWHERE:
             continue
         severity = module.rule.severity
         kinds = [f"kind {kind}" if kind else "" for kind in severity] if not isinstance(severity, str) else [""]
         titles = module.rule.title
         kinds = kinds if isinstance(titles, str) else [f"kind {kind}" if kind else "" for kind in titles]
-        kinds = [kind for kind in kinds if kind != "kind dropped"]  # no packet says so, see tests/report/test_dropped.py
+        kinds = [kind for kind in kinds if kind not in NO_TCP]
         said = [line for line in text[name].splitlines() if f"=> {name}" in line]
         assert not [k for k in kinds if not any((k in line) if k else ("kind" not in line) for line in said)]
         assert "silent" in text[name]
