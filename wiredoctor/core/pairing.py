@@ -136,7 +136,7 @@ class HttpConnection:
             if message.transfer is not None:
                 message.transfer.sends(own, packet, segment)
             elif message.body_bytes > 0:
-                transfers.watch(message, own, peer, packet, segment)
+                transfers.watch(message, own, peer, packet, segment, self.http.cutoffs.min_transfer)
         if segment.new_bytes > 0 and reader.mode != OFF:
             reader.packet_end = segment.offset + packet.length
             reader.first = reader.newest = reader.message

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from wiredoctor.core.pairing import HttpConnection
 
 BEGINS: Final = 10
-"""Segments after which a body is watched. So many leave without an ACK (RFC 6928); shorter bodies take no state."""
+"""Segments, and parts of the time of a long body, after which a body is watched. So many segments leave without an ACK
+(RFC 6928). What is over sooner takes no state; what was before counts as the first round trip that is watched."""
 LEAST: Final = 40
 """Segments from which on a body counts as long. A smaller one ends in slow start."""
 NO_WAY: Final = 200_000
@@ -61,6 +62,17 @@ TRANSFERS: Final = (
 
 
 @mypyc_attr(acyclic=True)
+class Ack:
+    """What an ACK says; `time` is that of the first of several that count as one."""
+
+    def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.ack: i64 = ack
+        self.edge: i64 = edge
+
+
+@mypyc_attr(acyclic=True)
 class Known:
     """What a sender knows of its receiver: the newest ACK that has reached it, and those on their way to it."""
 
@@ -72,62 +84,68 @@ class Known:
         self.time: i64 = NEVER
         self.reached: i64 = NEVER
         """When it reached the sender and what that sent then passed the capture point."""
+        self.coming: list[Ack] = []
         self.first: i64 = 0
-        """Index of the first ACK in these lists that is on its way."""
-        self.frames: list[int] = []
-        self.times: list[int] = []
-        self.acks: list[int] = []
-        self.edges: list[int] = []
+        """Index of the first of these that is on its way."""
+        self.last: Ack | None = None
+        """The last one of them."""
 
     def passes(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
         """Note an ACK that takes `way` to the sender and back to the capture point."""
-        if way <= NO_WAY:
-            self.take(frame, time, ack, edge, way)
-            return
-        last: i64 = len(self.times) - 1
-        if last >= self.first and time - self.times[last] < way // FINENESS:
-            self.frames[last] = frame
-            self.acks[last] = ack
-            self.edges[last] = edge
-            return
-        self.frames.append(frame)
-        self.times.append(time)
-        self.acks.append(ack)
-        self.edges.append(edge)
-
-    def take(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
-        """Let an ACK be the newest that has reached the sender."""
-        self.frame = frame
-        self.time = time
-        self.ack = max(ack, self.ack)
-        self.edge = edge
-        self.reached = time + way
+        last = self.last
+        if last is not None and time - last.time < way // FINENESS:
+            last.frame = frame
+            last.ack = ack
+            last.edge = edge
+        elif way <= NO_WAY:
+            self.frame = frame
+            self.time = time
+            self.ack = max(ack, self.ack)
+            self.edge = edge
+            self.reached = time + way
+        else:
+            self.last = last = Ack(frame, time, ack, edge)
+            self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
         """Let the ACKs reach the sender that have had the time for it."""
-        i, count = self.first, i64(len(self.times))
-        if i == count:
-            return
-        while i < count and self.times[i] + way <= now:
+        coming = self.coming
+        i, count = self.first, i64(len(coming))
+        while i < count and coming[i].time + way <= now:
             i += 1
-        if i > self.first:
-            self.take(self.frames[i - 1], self.times[i - 1], self.acks[i - 1], self.edges[i - 1], way)
-            self.first = i
-        if i > FINENESS:
-            del self.frames[:i], self.times[:i], self.acks[:i], self.edges[:i]
+        self.take(i, way)
+
+    def take(self, count: i64, way: i64) -> None:
+        """Let the first ACKs reach the sender, up to the one before this index."""
+        if count == self.first:
+            return
+        coming = self.coming
+        newest = coming[count - 1]
+        self.frame = newest.frame
+        self.time = newest.time
+        self.ack = max(newest.ack, self.ack)
+        self.edge = newest.edge
+        self.reached = newest.time + way
+        self.first = count
+        if count == len(coming):
+            self.coming = []
+            self.first = 0
+            self.last = None
+        elif count > FINENESS:
+            self.coming = coming[count:]
             self.first = 0
 
     def allow(self, end: i64, now: i64) -> i64:
         """Let the first ACK reach the sender now that allows it to send up to `end`; return how long it took, NEVER if there
         is none."""
-        i, count = self.first, i64(len(self.times))
-        while i < count and self.edges[i] < end:
+        coming = self.coming
+        i, count = self.first, i64(len(coming))
+        while i < count and coming[i].edge < end:
             i += 1
         if i == count:
             return NEVER
-        way = now - self.times[i]
-        self.take(self.frames[i], self.times[i], self.acks[i], self.edges[i], way)
-        self.first = i + 1
+        way = now - coming[i].time
+        self.take(i + 1, way)
         return way
 
     def releases(self, now: i64, way: i64) -> bool:
@@ -135,7 +153,7 @@ class Known:
         near = max(MILLISECOND, way // 64)
         if now - self.reached <= near:
             return True
-        return self.first < len(self.times) and self.times[self.first] + way - now <= near
+        return self.first < len(self.coming) and self.coming[self.first].time + way - now <= near
 
 
 @mypyc_attr(acyclic=True)
@@ -238,8 +256,8 @@ class Transfer:
     def sends(self, own: Side, packet: Packet, segment: Segment) -> None:
         """Note a packet of the sender with payload."""
         known, now, previous = self.known, self.round, own.previous
-        known.wait(packet.time, self.way)
-        self.measure(segment)
+        if known.last is not None:
+            known.wait(packet.time, self.way)
         end = segment.offset + packet.length
         if segment.new_bytes == 0:
             # a copy for which there was no room probes a closed window
@@ -257,6 +275,7 @@ class Transfer:
             self.wait(previous, packet, segment)
         if known.ack >= now.mark:
             self.end_round(packet.time)
+            self.measure(segment)
             now.begin(packet.time, end)
         if end > segment.highest_before:
             self.fill(packet, segment, end)
@@ -309,6 +328,8 @@ class Transfer:
         room = known.edge - end
         if now.room == NEVER or room < now.room:
             now.room = room
+        if room > self.mss + window // 4 and not segment.small:
+            return
         blur = self.mss + self.blur(window)
         self.stops = segment.small and room >= self.mss + blur
         if room > blur:
@@ -415,9 +436,11 @@ class Transfer:
         return min(self.flights[:3]) * 10 <= middle * 7 and max(self.flights) * 10 <= middle * 11
 
 
-def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-    """Begin to watch a body of which some segments have passed, if round trips are known."""
-    if message.body_bytes < BEGINS * segment.mss or peer.acknowledged == NEVER:
+def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
+    """Begin to watch a body that has lasted for a part of `least` and is no small one, if round trips are known."""
+    if message.body_bytes < BEGINS * segment.mss:
+        return
+    if peer.acknowledged == NEVER or packet.time - message.body_time < least // BEGINS:
         return
     if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
         return
@@ -426,13 +449,14 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     transfer.mss = segment.mss
     if own.previous is not None and own.previous.path_mss:
         transfer.mss = own.previous.path_mss
-    transfer.known.take(NEVER, message.body_time, peer.acknowledged, peer.window_edge, 0)
+    transfer.known.passes(NEVER, message.body_time, peer.acknowledged, peer.window_edge, 0)
     now = transfer.round
     now.begin(message.body_time, segment.highest_before)
     now.has_loss = own.retransmission_frame > message.body_frame
-    so_far = packet.time - message.body_time
-    had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= BEGINS * transfer.mss
-    now.has_pause = had_room and so_far > 4 * transfer.rtt + SHORTEST_PAUSE
+    # less than a segment per round trip, and room for more
+    trips = (packet.time - message.body_time) // max(transfer.rtt, SHORTEST_PAUSE)
+    had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= 2 * transfer.mss
+    now.has_pause = had_room and message.body_bytes < trips * transfer.mss
 
 
 def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:

@@ -67,7 +67,7 @@ def test_a_window_of_29_200_bytes_is_the_limit() -> None:
     assert finding.measures["percent"] >= 80
     assert finding.measures["length"] == sum(flights) * MSS
     assert finding.measures["rtt"] == pytest.approx(RTT, abs=0.0005)
-    assert "29,200 bytes / 100 ms = 0.29 MB/s" in finding.message
+    assert "29,200 bytes / 99.9 ms = 0.29 MB/s" in finding.message
 
 
 def test_the_window_of_a_server_limits_an_upload() -> None:
