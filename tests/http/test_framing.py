@@ -246,7 +246,7 @@ def test_timing() -> None:
         0.430 > .
     """
     [exchange] = as_json(talk)["exchanges"]
-    assert exchange["timing"] == {"request": 0.08, "server": 0.12, "response": 0.12, "stalled": []}
+    assert exchange["timing"] == {"request": 0.08, "server": 0.12, "response": 0.12, "stalled": [], "limited": []}
     request, response = exchange["request"], exchange["response"]
     assert (request["frame"], request["last_frame"], request["start"], request["end"]) == (4, 6, 0.1, 0.18)
     assert (response["frame"], response["last_frame"], response["start"], response["end"]) == (8, 9, 0.3, 0.42)
@@ -257,7 +257,7 @@ def test_timing_without_a_request() -> None:
     talk = r'0.020 < P. "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + "" ack 500'
     [exchange] = as_json(talk, handshake="")["exchanges"]
     assert exchange["request"] is None
-    assert exchange["timing"] == {"request": None, "server": None, "response": 0.0, "stalled": []}
+    assert exchange["timing"] == {"request": None, "server": None, "response": 0.0, "stalled": [], "limited": []}
 
 
 def test_frames_count_from_the_first_byte_to_the_last_missing_one() -> None:

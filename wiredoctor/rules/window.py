@@ -91,8 +91,8 @@ def _of_connections(tables: Mapping[str, pl.LazyFrame], which: pl.Expr, names: s
         return_dtype=pl.Boolean,
         is_elementwise=True,
     )
-    seen = {name: _where(tables[name], theirs) for name in names & _OF_EXCHANGES}
-    return {**tables, "connections": connections, **seen}
+    theirs_only = {name: _where(tables[name], theirs) for name in names & _OF_EXCHANGES}
+    return {**tables, "connections": connections, **theirs_only}
 
 
 def _where(rows: pl.LazyFrame, holds: pl.Expr) -> pl.LazyFrame:
