@@ -124,7 +124,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         .with_columns(pl.when(c("kind") != "forgotten").then("limit").alias("limit"))
     )
     ttls = foreign_closes.filter(c("sender") == "server").select("connection", "exchange", "ttl", "lowest_ttl", "highest_ttl")
-    rows = rows.join(ttls, on=["connection", "exchange"], how="left")
+    rows = rows.join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
     reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame")
     forgotten = c("kind") == "forgotten"
     return rows.with_columns(reset).select(

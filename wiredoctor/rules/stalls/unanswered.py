@@ -167,7 +167,9 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
     told = _told(marked.with_columns(several.alias("same_elsewhere")))
     sure = told.filter(_enough(repeated=pl.col("repeated")))
-    first = sure.sort("acknowledged_before", "start", maintain_order=True).unique("connection", keep="first", maintain_order=True)
+    # a FIN comes last: what was told before it in live stays
+    order = ["fin", "acknowledged_before", "start"]
+    first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
     return first.select(rows.columns).cast(rows.schema)
 
 
