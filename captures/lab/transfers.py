@@ -7,7 +7,7 @@ from network import Host
 
 FAR = Conditions(delay=0.075)
 CUT = ("-s", "96")
-"""Bytes of each packet: the heads of HTTP are cut, which is why their sizes come from tshark's reading of the lengths on the wire."""
+"""Bytes of each packet: the heads of HTTP are cut, and tshark reads their sizes from the lengths on the wire."""
 
 ENOUGH = ("-s", "400")
 NOT_LOST = {

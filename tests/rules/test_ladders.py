@@ -65,7 +65,7 @@ def test_where_epochs_end_between_any_two_packets_of_a_connection(
 
 
 ELSEWHERE = ("damaged-file", "clock-step", "limited-transfer")
-"""Rules about faults of a file (tests/rules/capture), and about bodies that are too long to be written down (tests/rules/stalls)."""
+"""Rules about faults of a file (tests/rules/capture), and about bodies too long to be written down (tests/rules/stalls)."""
 
 NO_TCP = ("kind dropped", "kind prohibited", "kind unreachable", "kind too-large")
 """Kinds of which no TCP packet tells: tests/report/test_dropped.py, tests/rules/stalls/test_refusals.py."""

@@ -178,7 +178,7 @@ def test_a_copy_of_an_absurd_acknowledgement() -> None:
 
 
 def test_a_syn_ack_by_a_timer_and_one_that_answers_a_repeated_syn_are_two() -> None:
-    """Linux sends both at once, alike in every field, where its first SYN-ACK was lost and its timer is as long as the client's."""
+    """Linux sends both at once, alike in every field, if its first SYN-ACK was lost and its timer is as long as the client's."""
     answer = "< S. win 65160 mss 1460 id 5\n"
     syn = "> S win 64240 mss 1460\n"
     seen = see(f"0.000 {syn}0.010 {answer}1.0100 {answer}1.0101 {syn}1.0102 {answer}")
