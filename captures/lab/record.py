@@ -48,6 +48,7 @@ import software
 import stalls
 import static_servers
 import threaded
+import transfers
 import views
 import waiting
 from network import Host, cable, tcpdump, until_quiet, user_before
@@ -92,6 +93,7 @@ RECORDINGS = (
     damage,
     connects,
     copies,
+    transfers,
 )
 """These modules fill SCENARIOS."""
 
