@@ -53,6 +53,7 @@ import software
 import stalls
 import static_servers
 import threaded
+import transfers
 import views
 import waiting
 from network import Host, cable, tcpdump, until_quiet, user_before
@@ -102,6 +103,7 @@ RECORDINGS = (
     idle_cuts,
     siblings,
     foreign_resets,
+    transfers,
 )
 """These modules fill SCENARIOS."""
 

@@ -1,22 +1,119 @@
-"""Long transfers over long ways, and what limits them: windows, buffers, programs."""
+"""Long transfers over long ways, and what limits them: a window, a buffer, or a program, of which nothing is said."""
 
 from __future__ import annotations
 
 from impairments import Conditions
 from network import Host
+from scenario import Connection, Exchange, Find, Lab, curl, get, raw_client, raw_server, recording
 
-FAR = Conditions(delay=0.075)
-CUT = ("-s", "96")
-"""Bytes of each packet: the heads of HTTP are cut, and tshark reads their sizes from the lengths on the wire."""
-
-ENOUGH = ("-s", "400")
-NOT_LOST = {
-    "capture-loss": "nothing was lost, only cut",
-    "tinygrams": "segments are long",
-    "zero-window-stall": "windows stay open",
-}
+POINTS = ("client", "server")
+FAR = Conditions(delay=0.15)
+"""A round trip of 300 ms: what takes long is still small."""
+CUT = ("-s", "144")
+"""Bytes of each packet. The heads are short, and whole."""
+GET = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
+ANSWER = [[GET, {"read": ["GET"]}]]
+FINE = {"capture-loss": "nothing was lost, only cut", "zero-window-stall": "the window stays open"}
 
 
-def sysctl(host: Host, setting: str) -> None:
-    """Set a value of the kernel in the namespace of a host."""
-    host.run("sysctl", "-qw", setting)
+def set_kernel(host: Host, *settings: str) -> None:
+    """Set values of the kernel in the namespace of a host."""
+    host.run("sysctl", "-qw", *settings)
+
+
+def body(size: int) -> bytes:
+    """A response with a body of this size."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"b" * size
+
+
+@recording(
+    title="A receive buffer of 32 kB over a round trip of 300 ms; recorded with a snap length of 144 bytes",
+    at=POINTS,
+    software=("python",),
+    connections=(Connection((get("/large", 160_000),)),),
+    finds=(Find("limited-transfer", "receive-window", "client", 0, note=True),),
+    must_not=FINE,
+    wire=FAR,
+    options=CUT,
+    whole=False,
+)
+def window_of_32_kb(lab: Lab) -> None:
+    """A GET of 160 kB by a client with net.ipv4.tcp_rmem="4096 32768 32768": its window is full all the time, and one of
+    them passes per round trip."""
+    set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 32768 32768")
+    raw_server(lab, [[body(160_000)]])
+    raw_client(lab, ANSWER)
+
+
+@recording(
+    title="An upload to a server with a receive buffer of 32 kB, over 300 ms; recorded with a snap length of 144 bytes",
+    at=POINTS,
+    software=("python", "curl"),
+    connections=(Connection((Exchange("POST", "/large", 200, 5, request_body=160_000),)),),
+    finds=(Find("limited-transfer", "receive-window", "server", 0, note=True),),
+    must_not=FINE,
+    wire=FAR,
+    options=CUT,
+    whole=False,
+)
+def window_of_32_kb_upload(lab: Lab) -> None:
+    """As window-of-32-kb, the other way: a POST of 160 kB to a server with that net.ipv4.tcp_rmem."""
+    set_kernel(lab.server, "net.ipv4.tcp_rmem=4096 32768 32768")
+    raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"]])
+    form = lab.folder / "form"
+    form.write_bytes(b"b" * 160_000)
+    short = [word for name in ("Expect", "User-Agent", "Accept", "Content-Type") for word in ("-H", f"{name}:")]
+    curl(lab, *short, "--data-binary", f"@{form}", "http://10.9.0.2:8080/large")
+
+
+@recording(
+    title="No window scaling over a round trip of 300 ms; recorded with a snap length of 144 bytes",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/large", 560_000),)),),
+    finds=(Find("limited-transfer", "no-window-scaling", "client", 0, note=True),),
+    must_not=FINE,
+    wire=FAR,
+    options=CUT,
+    whole=False,
+)
+def no_window_scaling(lab: Lab) -> None:
+    """A GET of 560 kB by a client with net.ipv4.tcp_window_scaling=0: behind slow start 65,535 bytes per round trip."""
+    set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
+    raw_server(lab, [[body(560_000)]])
+    raw_client(lab, ANSWER)
+
+
+@recording(
+    title="A program that writes every 400 ms, over a round trip of 300 ms; recorded with a snap length of 144 bytes",
+    at=POINTS,
+    software=("python",),
+    connections=(Connection((get("/large", 160_000),)),),
+    must_not={**FINE, "limited-transfer": "the program writes no faster"},
+    wire=FAR,
+    options=CUT,
+    whole=False,
+)
+def written_by_a_clock(lab: Lab) -> None:
+    """A GET of 160 kB from a server that writes 20 kB of it every 400 ms. Neither a window nor a buffer is full."""
+    whole = body(160_000)
+    pieces = [whole[at : at + 20_000] for at in range(0, len(whole), 20_000)]
+    raw_server(lab, [[step for piece in pieces for step in (piece, 0.4)]])
+    raw_client(lab, ANSWER)
+
+
+@recording(
+    title="The same window over a round trip of 2 ms; recorded with a snap length of 144 bytes",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/large", 160_000),)),),
+    must_not={**FINE, "limited-transfer": "a window passes every 2 ms"},
+    wire=Conditions(delay=0.001),
+    options=CUT,
+    whole=False,
+)
+def window_of_32_kb_rtt_2(lab: Lab) -> None:
+    """As window-of-32-kb, near by: the window is as full, and nobody has to wait for that."""
+    set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 32768 32768")
+    raw_server(lab, [[body(160_000)]])
+    raw_client(lab, ANSWER)

@@ -134,7 +134,7 @@ class HttpConnection:
         message = reader.message
         if message is not None and packet.length > 0:
             if message.transfer is not None:
-                message.transfer.sends(own, packet, segment)
+                message.transfer.sends(own, peer, packet, segment)
             elif message.body_bytes > 0:
                 transfers.watch(message, own, peer, packet, segment, self.http.cutoffs.min_transfer)
         if segment.new_bytes > 0 and reader.mode != OFF:

@@ -172,6 +172,8 @@ class Round:
         """The receiver's window was full."""
         self.is_unread: bool = False
         """It was full, and smaller than before: the receiver's application had not read."""
+        self.has_closed: bool = False
+        """It closed, and the sender waited for that."""
         self.has_loss: bool = False
         self.has_pause: bool = False
         """The sender's application let it wait."""
@@ -190,7 +192,7 @@ class Round:
         self.mark = mark
         self.flight = 0
         self.room = NEVER
-        self.is_filled = self.is_unread = self.has_loss = self.has_pause = False
+        self.is_filled = self.is_unread = self.has_closed = self.has_loss = self.has_pause = False
         self.bursts = self.released = self.ends = self.gap = 0
 
 
@@ -250,10 +252,10 @@ class Transfer:
 
     def acknowledges(self, own: Side, packet: Packet, segment: Segment) -> None:
         """Note a packet of the receiver."""
-        if segment.acked_bytes > 0 or own.window_edge > self.known.edge:
+        if segment.acked_bytes > 0 or own.window_edge != self.known.edge:
             self.known.passes(packet.frame, packet.time, own.acknowledged, own.window_edge, self.way)
 
-    def sends(self, own: Side, packet: Packet, segment: Segment) -> None:
+    def sends(self, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
         """Note a packet of the sender with payload."""
         known, now, previous = self.known, self.round, own.previous
         if known.last is not None:
@@ -272,7 +274,7 @@ class Transfer:
             if own.gaps is None:
                 self.gap_time = NEVER
         if previous is not None and packet.time - previous.time >= SHORTEST_GAP:
-            self.wait(previous, packet, segment)
+            self.wait(previous, peer, packet, segment)
         if known.ack >= now.mark:
             self.end_round(packet.time)
             self.measure(segment)
@@ -286,13 +288,16 @@ class Transfer:
             self.way = min(max(segment.rtt_own, 0), self.longest_way)
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
 
-    def wait(self, previous: Previous, packet: Packet, segment: Segment) -> None:
+    def wait(self, previous: Previous, peer: Side, packet: Packet, segment: Segment) -> None:
         """Note why a segment came later than the one before it: for an ACK, or because there was nothing to send."""
         known, now = self.known, self.round
         now.bursts += 1
-        now.gap = max(packet.time - previous.time, now.gap)
+        gap = packet.time - previous.time
+        now.gap = max(gap, now.gap)
         if self.gap_time != NEVER:
             return
+        if peer.short_window_frame > previous.frame and gap > max(SHORTEST_PAUSE, self.rtt // 2):
+            now.has_closed = True
         if known.releases(packet.time, self.way):
             now.released += 1
         elif self.stops:
@@ -361,7 +366,7 @@ class Transfer:
             self.loss += time
         elif now.has_pause or now.ends * 2 > now.bursts:
             self.application += time
-        elif now.is_unread and not now.is_filled:
+        elif now.has_closed or (now.is_unread and not now.is_filled):
             self.application += time
             self.not_read += time
         elif is_queued:
@@ -452,11 +457,12 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     transfer.known.passes(NEVER, message.body_time, peer.acknowledged, peer.window_edge, 0)
     now = transfer.round
     now.begin(message.body_time, segment.highest_before)
-    now.has_loss = own.retransmission_frame > message.body_frame
     # less than a segment per round trip, and room for more
     trips = (packet.time - message.body_time) // max(transfer.rtt, SHORTEST_PAUSE)
     had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= 2 * transfer.mss
     now.has_pause = had_room and message.body_bytes < trips * transfer.mss
+    if own.previous is not None:
+        transfer.wait(own.previous, peer, packet, segment)
 
 
 def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:
