@@ -93,6 +93,9 @@ LISTED = {
 """,
         (("one-sided", 0),),
     ),
+    "a SYN that was repeated just before the end": case(
+        "  0.000  >  S  win 64240 mss 1460\n  1.020  >  S  win 64240 mss 1460", ("no-connection", None), opened=False
+    ),
     "a SYN without an answer": case("  0.000  >  S  win 64240 mss 1460" + LATER, ("no-connection", None), opened=False),
     "closed as soon as it was open": case("  0.020  <  F.\n  0.020  >  F." + LATER, ("closed-unused", None)),
     "reset at once": case("  0.020  <  R." + LATER, ("closed-unused", None)),

@@ -160,7 +160,7 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))
-        .when((c("syns") > 0) & nothing & (unanswered | (never_up & both)) & (quiet >= FIRST_REPETITION))
+        .when((c("syns") > 0) & nothing & (unanswered | (never_up & both)) & ((quiet >= FIRST_REPETITION) | (c("syns") > 1)))
         .then(pl.lit("no-connection"))
         .when(nothing)
         .then(pl.when(c("handshake") & by_server & at_once).then(pl.lit("closed-unused")))
