@@ -38,7 +38,7 @@ def test_rules_are_known_without_being_loaded() -> None:
         ("wiredoctor ", list(COMMANDS)),
         ("wiredoctor expl", ["explain"]),
         ("wiredoctor analyze x.pcap --select nag", ["nagle-delayed-ack"]),
-        ("wiredoctor analyze --ignore stalls,idle-c", ["stalls,idle-close"]),
+        ("wiredoctor analyze --ignore stalls,idle-cl", ["stalls,idle-close"]),
         ("wiredoctor live --ignore lifet", ["lifetime"]),
         ("wiredoctor show x.pcap --format ", ["text", "json"]),
         ("wiredoctor analyze --fail-on ", ["error", "warning", "note", "any"]),

@@ -86,7 +86,7 @@ class Run:
         assert self.process.returncode == 0, (out, self.lines)
         there = {path.name for path in self.folder.iterdir()}
         assert there == {name.rstrip("/") for name in FORMATS} | {"trace.pcapng"}, self.lines
-        assert len(list((self.folder / "tables").iterdir())) == 12
+        assert len(list((self.folder / "tables").iterdir())) == 13
         assert json.loads((self.folder / "r.json").read_text("utf-8"))["captures"][0]["packets"] > 20
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import wiredoctor
-from tests.captures.papers import ONE_EACH
+from tests.captures.papers import CAPTURES, ONE_EACH
 from tests.ladders import to_pcap
 from tests.pipeline import judging, recording
 from tests.pipeline.disturb import OF_TIME
@@ -46,16 +46,22 @@ def blamed(path: Path, names: Sequence[str], tmp_path: Path) -> list[str]:
     return told
 
 
+CRUMBS = {("werkzeug-two-pages", name) for name in NAMES if name.startswith("drop-acks")}
+"""Known: the server writes its heads in crumbs; without the ACKs between them they look as if they had not waited for any."""
+
+
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_recordings(path: Path, tmp_path: Path) -> None:
-    assert blamed(path, Random(path.stem).sample(NAMES, 2), tmp_path) == []
+    names = [name for name in NAMES if (path.stem, name) not in CRUMBS]
+    assert blamed(path, Random(path.stem).sample(names, 2), tmp_path) == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_ladders(file: Path, tmp_path: Path) -> None:
     path = tmp_path / f"{file.stem}.pcap"
     path.write_bytes(to_pcap(together(file)))
-    assert blamed(path, Random(file.stem).sample(TIMELESS, 3), tmp_path) == []
+    names = [name for name in TIMELESS if (file.stem, name) != ("foreign_reset", "ends-early")]  # who goes on is seen later
+    assert blamed(path, Random(file.stem).sample(names, 3), tmp_path) == []
 
 
 def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
@@ -80,7 +86,7 @@ def content(packets: Sequence[Seen]) -> dict[tuple[object, int], bytes]:
 
 @pytest.mark.parametrize("name", ["mirror", "mirror-routed", "two-points", "shuffle", "jitter", "queues", "coalesce", "split"])
 def test_what_loses_nothing_keeps_every_byte(name: str, tmp_path: Path) -> None:
-    path = next(path for path in SMALL if "download" in path.stem or "stream" in path.stem)
+    path = CAPTURES / "chunked-stream.pcap"
     packets = recording.read(path)
     disturbed = DISTURBANCES[name](packets, Random(1))
     assert disturbed is not None

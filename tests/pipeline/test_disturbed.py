@@ -115,6 +115,10 @@ SEEDS = {"retransmission_stall": (1, 2), "zero_window_stall": (1, 4)}
 """Where one is not enough: the last piece of a response fills a hole in its middle, and says nothing of its end."""
 
 
+INSTEAD = {"unanswered": Counter({"unanswered": 1})}
+"""Where one finding takes the place of another: a request that met a close is sent again, and a copy overtakes that close."""
+
+
 @EACH
 def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> None:
     def serious(packets: Sequence[Packet]) -> Counter[str]:
@@ -125,7 +129,9 @@ def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> 
     split = [part for packet in together(file) for part in in_pieces(packet)]
     expected = serious(split)
     for seed in SEEDS.get(file.stem, (1,)):
-        assert not serious(shuffled(split, Random(seed))) - expected
+        found = serious(shuffled(split, Random(seed)))
+        assert not found - expected - INSTEAD.get(file.stem, Counter())
+        assert found.total() <= expected.total()
 
 
 @pytest.mark.parametrize("path", EACH_KIND, ids=lambda path: path.stem)

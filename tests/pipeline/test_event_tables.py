@@ -29,6 +29,7 @@ COLUMNS = {
     "closures": ("frame", "closed_frame", "closed_window", "window_probes", "opened_frame"),
     "runs": ("frame", "small_run", "small_run_frame", "message", "previous_data_message"),
     "unacknowledged": ("frame", "copies", "first_frame", "second_frame", "last_frame", "acknowledged_frame"),
+    "transfers": ("frame", "first_frame", "length"),
 }
 
 
@@ -154,7 +155,7 @@ def test_rules_read_every_column(name: str) -> None:
     assert readers
     table = RULE_TABLES[name].empty()
     unread = [c for c in table.columns if all(_resolves(m.find, table.drop(c).lazy()) for m in readers)]
-    assert set(unread) <= {"direction"}
+    assert set(unread) <= {"direction", "not_read"}  # the latter is part of another, and shown in `exchanges`
 
 
 def _resolves(find: Any, table: pl.LazyFrame) -> bool:
@@ -173,4 +174,4 @@ def test_recordings_have_rows_of_every_kind() -> None:
             if name in EVENT_TABLES and found.height:
                 seen |= {(name, sort) for sort in (found["sort"].unique() if name == "releases" else [""])}
     sorts = {("releases", sort) for sort in ("waited", "prompt", "probe", "answers_probe")}
-    assert seen == sorts | {("recoveries", ""), ("closures", ""), ("runs", ""), ("unacknowledged", "")}
+    assert seen == sorts | {(name, "") for name in EVENT_TABLES if name != "releases"}

@@ -44,7 +44,7 @@ from wiredoctor.rules import catalogue
 
 RULES = Path(__file__).parent.parent / "rules"
 
-OF_THE_FILE = {"clock-step", "damaged-file"}
+OF_THE_FILE = {"clock-step", "damaged-file", "limited-transfer"}
 """Rules that speak of a whole file, and of no message in it."""
 
 PLACES: dict[str, tuple[str, str]] = {

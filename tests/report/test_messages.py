@@ -8,9 +8,6 @@ from wiredoctor.report.finder import MOST_RULES, find, message
 from wiredoctor.report.messages import GAP, MESSAGES
 from wiredoctor.rules import catalogue
 
-AWAITED = {"unanswered", "foreign-reset", "idle-cut", "limited-transfer", "slow-sibling"}
-"""Rules that may not be there yet."""
-
 SILENCE = [
     ("read timed out; ReadTimeout; SocketTimeoutException: Read timed out; ESOCKETTIMEDOUT",
      "unanswered slow-response client-abort zero-window-stall"),
@@ -102,7 +99,7 @@ def test_a_short_word_in_a_long_text_is_said_in_passing() -> None:
 
 
 def test_rows_name_rules_that_exist() -> None:
-    assert {rule for row in MESSAGES for rule in row.rules} <= catalogue().keys() | AWAITED
+    assert {rule for row in MESSAGES for rule in row.rules} <= catalogue().keys()
     assert all(len(row.rules) <= MOST_RULES for row in MESSAGES)
 
 

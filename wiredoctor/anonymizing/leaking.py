@@ -62,7 +62,7 @@ def _says(word: bytes, usual: bytes) -> bool:
     """Whether a word is more than what is put in the place of contents, which may stand beside a start line, and more than a
     part of a usual word, which a segment may end within."""
     rest = _FILLING.sub(b"", word)
-    return len(rest) >= LEAST and rest not in usual and len(set(rest)) > 1
+    return len(rest) >= LEAST and rest.strip(b"x") not in usual and len(set(rest)) > 1
 
 
 def _usual() -> frozenset[bytes]:

@@ -43,7 +43,7 @@ LONGEST: Final = 1 << 40
 
 TRANSFERS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "message", "first_frame", "start"),
-    *("handshake", "mss", "has_hole", "receive_window", "send_buffer", "loss", "application", "not_read", "path"),
+    *("handshake", "mss", "has_gap", "receive_window", "send_buffer", "loss", "application", "not_read", "path"),
     *(
         "rtt",
         "ceiling",

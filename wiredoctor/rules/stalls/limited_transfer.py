@@ -132,7 +132,7 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
             _side().alias("side"),
             pl.when(c("kind") == "send-buffer")
             .then(pl.lit("low"))
-            .when("has_hole")
+            .when("has_gap")
             .then(pl.lit("low"))
             .when(~c("handshake"))
             .then(pl.lit("medium"))
