@@ -155,7 +155,8 @@ def _walk(path: str) -> Target:
             else:
                 return Target(folder, name, path)
     except BaseException:
-        os.close(folder)
+        with contextlib.suppress(OSError):  # a signal may have come just after it was closed
+            os.close(folder)
         raise
 
 
