@@ -18,10 +18,13 @@ from wiredoctor.rules import catalogue
 ROOT = Path(__file__).resolve().parents[2]
 
 
+ASKED = {"_WIREDOCTOR_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+"""How fish asks."""
+
+
 def proposed(line: str) -> list[str]:
     """What fish is told for a command line that ends at the cursor."""
-    env = {"_WIREDOCTOR_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line}
-    done = CliRunner().invoke(application(), [], env=env, prog_name="wiredoctor")
+    done = CliRunner().invoke(application(), [], env=ASKED | {"_TYPER_COMPLETE_ARGS": line}, prog_name="wiredoctor")
     return [word.partition("\t")[0] for word in done.stdout.splitlines() if word]
 
 
@@ -38,7 +41,7 @@ def test_rules_are_known_without_being_loaded() -> None:
         ("wiredoctor ", list(COMMANDS)),
         ("wiredoctor expl", ["explain"]),
         ("wiredoctor analyze x.pcap --select nag", ["nagle-delayed-ack"]),
-        ("wiredoctor analyze --ignore stalls,idle-cl", ["stalls,idle-close"]),
+        ("wiredoctor analyze --ignore stalls,idle-c", ["stalls,idle-close", "stalls,idle-cut"]),
         ("wiredoctor live --ignore lifet", ["lifetime"]),
         ("wiredoctor show x.pcap --format ", ["text", "json"]),
         ("wiredoctor analyze --fail-on ", ["error", "warning", "note", "any"]),
@@ -48,7 +51,10 @@ def test_rules_are_known_without_being_loaded() -> None:
     ],
 )
 def test_what_fits_is_proposed(line: str, words: list[str]) -> None:
-    assert proposed(line) == words
+    """A line each, however long its meaning is."""
+    env = os.environ | ASKED | {"_TYPER_COMPLETE_ARGS": line}
+    done = subprocess.run([sys.executable, "-m", "wiredoctor"], env=env, capture_output=True, text=True, check=True)
+    assert [each.partition("\t")[0] for each in done.stdout.splitlines() if each] == words
 
 
 def test_interfaces_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,10 @@ def _write_plainly(argument: Any) -> None:
 def run() -> NoReturn:
     """Parses sys.argv and runs a command."""
     open_streams()
-    asked = completed_words() if VARIABLE in os.environ else sys.argv[1:]
+    asked = sys.argv[1:]
+    if VARIABLE in os.environ:
+        asked = completed_words()
+        os.environ["COLUMNS"] = "1000"  # a meaning that Typer breaks at 80 columns would propose its last words
     command = with_plain_arguments(typer.main.get_command(application(asked)))
 
     def parse() -> int:
