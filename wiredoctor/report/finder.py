@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from wiredoctor.report.message_search import SMALL_WORDS, search, search_whole
@@ -23,6 +24,9 @@ _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
 """Characters of a known phrase from which on a longer text that has it, such as a line of a log, is about it."""
+
+LEAST_COMPLAINT = 12
+"""Characters, without blanks, of a complaint of several words that says more than a message which is shorter."""
 
 MOST_RULES = 5
 """Named at once, unless a whole family was asked for."""
@@ -79,9 +83,8 @@ def message(entries: Mapping[str, E], words: str) -> Message | None:
     wanted = _plain(words)
     if found := search(words):
         told, size = found
-        if size < max(
-            (_size(known) for entry in entries.values() for known in _searched(entry) if _has(wanted, known)), default=0
-        ):
+        complaints = [known for name in entries for known in _searched(name) if " " in known and _has(wanted, known)]
+        if max(map(_size, complaints), default=0) > max(size, LEAST_COMPLAINT):
             return None
     elif all(_rate(entry, wanted) < Where.TITLE for entry in entries.values()):
         told = search_whole(words)
@@ -105,7 +108,7 @@ def _least(best: Where, *, sure: bool) -> Where:
 def _rate(entry: Entry, wanted: str) -> Where:
     if _has(_plain(entry.name), wanted):
         return Where.PART_OF_NAME
-    if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry)):
+    if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry.name)):
         return Where.SEARCHED
     if _has(_plain(f"{entry.family} {_titles(entry.rule)} {_first_line(entry)}"), wanted):
         return Where.TITLE
@@ -145,8 +148,9 @@ def _stem(word: str) -> str:
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 
-def _searched(entry: Entry) -> list[str]:
-    return [_plain(text) for text in SEARCHES.get(entry.name, ())]
+@cache
+def _searched(name: str) -> tuple[str, ...]:
+    return tuple(_plain(text) for text in SEARCHES.get(name, ()))
 
 
 def _titles(rule: Rule) -> str:

@@ -39,9 +39,9 @@ _FLAGS = re.compile(r"(?:(?<![\w.:])(?:0|[1-5][0-9]{2})\s+\"?|flags?\W{1,5})((?:
 
 
 class _Text(NamedTuple):
-    """A pasted text: as it is, and its words between blanks."""
+    """A pasted text: as one line, and its words between blanks."""
 
-    raw: str
+    line: str
     words: str
 
     @property
@@ -51,10 +51,14 @@ class _Text(NamedTuple):
 
 def search(text: str) -> tuple[Message, int] | None:
     """The message in a text that says most, and how many characters it has. One that quotes another is the last resort."""
-    pasted = _Text(text, f" {plain(text)} ")
-    said = [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
-    _, size, row = max(said, key=lambda one: one[:2], default=(False, 0, None))
+    _, size, row = max(search_all(text), key=lambda one: one[:2], default=(False, 0, None))
     return (row, size) if row else None
+
+
+def search_all(text: str) -> list[tuple[bool, int, Message]]:
+    """All messages in a text: whether it quotes no other one, how many characters it has, and its row."""
+    pasted = _Text(" ".join(text.split()), f" {plain(text)} ")
+    return [(not row.quotes, size, row) for row, sign, size in _signs() if _has(pasted, sign)]
 
 
 def search_whole(text: str) -> Message | None:
@@ -97,9 +101,9 @@ def _sign(said: str) -> _Sign:
 
 def _has(text: _Text, sign: _Sign) -> bool:
     if sign.mark == "-":
-        return _has_state(text.raw, sign.parts[0][:2])
+        return _has_state(text.line, sign.parts[0][:2])
     if sign.mark == "=":
-        return re.search(rf"(?<!\w){re.escape(sign.parts[0])}(?!\w)", text.raw) is not None
+        return re.search(rf"(?<!\w){re.escape(sign.parts[0])}(?!\w)", text.line) is not None
     if sign.mark == "%":
         return _has_flag(text, sign.parts[0])
     return (sign.mark != "~" or text.is_short) and _has_parts(text.words, sign.parts)
@@ -131,6 +135,6 @@ def _has_state(text: str, state: str) -> bool:
 
 
 def _has_flag(text: _Text, flag: str) -> bool:
-    if text.is_short and re.search(rf"(?<![\w-]){flag}(?![\w-])", text.raw):
+    if text.is_short and re.search(rf"(?<![\w-]){flag}(?![\w-])", text.line):
         return True
-    return any(flag in found.split(",") for found in _FLAGS.findall(text.raw))
+    return any(flag in found.split(",") for found in _FLAGS.findall(text.line))
