@@ -94,9 +94,13 @@ def named(constant: str) -> str:
 
 
 def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: Paper) -> None:
-    """What a message means, the page of its likeliest rule, and a line for each further one. `entries`: its rules that exist."""
+    """What a message means, the page of its likeliest rule, and a line for each further one.
+
+    entries: its rules that exist, and those that speak of it too."""
     writer, found = Writer(out, paper), [*entries]
-    cases = _cases(told, {entry.name for entry in found})
+    names = {entry.name: entry.name for entry in found}
+    names |= {name: f"{name} ({kinds})" for name, kinds in told.kinds.items() if kinds and name in names}
+    cases = in_cases(told, names)
     if decides := any(case.when not in ("", CAUSE) for case in told.cases):
         writer.paragraph(("What decides: ", "bold"), cases, ".")
     by = ", ".join(filter(None, (told.software, told.read == "u" and "unverified")))
@@ -106,26 +110,22 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: P
         writer.paragraph(("The rules, the likeliest first: " if len(found) > 1 else "The rule: ", "bold"), cases, ".")
     writer.blank()
     _write_page(writer, found[0])
-    _write_others(writer, "The next likeliest:", {_with_kinds(told, entry.name): entry for entry in found[1:]})
+    _write_others(writer, "The next likeliest:", {names[entry.name]: entry for entry in found[1:]})
 
 
-def _cases(told: Message, existing: Collection[str]) -> str:
-    """ "if the request was not the first of its connection, keep-alive-race; otherwise no-response" """
+def in_cases(told: Message, names: Mapping[str, str]) -> str:
+    """ "if the request was not the first of its connection, keep-alive-race; otherwise no-response": by name, what is written for
+    each rule; those that are not in `names` are left out."""
     said: list[str] = []
     decided = False
     for case in told.cases:
-        names = ", ".join(_with_kinds(told, name) for name, _ in case.rules if name in existing)
-        if not names:
+        rules = ", ".join(names[name] for name, _ in case.rules if name in names)
+        if not rules:
             continue
         when = {REUSED: "if the request was not the first of its connection, ", CAUSE: "its cause: ", "": "otherwise " * decided}
-        said.append(when.get(case.when, f"{case.when}, ") + names)
+        said.append(when.get(case.when, f"{case.when}, ") + rules)
         decided |= case.when not in ("", CAUSE)
     return "; ".join(said)
-
-
-def _with_kinds(told: Message, name: str) -> str:
-    kinds = told.kinds[name]
-    return f"{name} ({kinds})" if kinds else name
 
 
 def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entry] = ()) -> None:
