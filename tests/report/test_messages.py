@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiredoctor.report.finder import MOST_RULES, at_once, find, message
+from wiredoctor.report.manual import write_message
 from wiredoctor.report.message_search import search_all
 from wiredoctor.report.messages import messages
+from wiredoctor.report.paper import Paper
 from wiredoctor.report.searches import SEARCHES
 from wiredoctor.rules import catalogue
 
@@ -236,6 +239,31 @@ def test_lines_of_programs(line: str, rules: str) -> None:
     told = message(catalogue(), line)
     assert told is not None
     assert expected(told.rules) == rules.split()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_every_answer_can_be_written(width: int) -> None:
+    """What decides comes first; then what the words mean, of which program they are, and the rules with their kinds."""
+    for said, rules in PASTED:
+        if not expected(rules):
+            continue
+        told = message(catalogue(), filled(said, 0))
+        assert told is not None
+        out = StringIO()
+        write_message(told, find(catalogue(), filled(said, 0)).entries, out, Paper(width))
+        lead, page = out.getvalue().split("\n\n", 1)
+        assert page.startswith(f"{expected(rules)[0]} (family "), said
+        assert max(map(len, lead.splitlines())) <= width
+        text = " ".join(lead.split())
+        assert text.startswith(
+            "What decides: " if any(case.when[:2] in ("re", "if") for case in told.cases) else "What the words mean"
+        )
+        assert told.software in text
+        assert ("unverified" in text) == (told.read == "u")
+        assert ("Source: " in text) == (told.read in ("s", "d"))
+        for name in expected(rules):
+            assert (f"{name} ({told.kinds[name]})" if told.kinds[name] else name) in text
+        assert all(name not in out.getvalue() for name in COMING - catalogue().keys())
 
 
 def test_rows_name_rules_and_kinds_that_exist() -> None:
