@@ -143,8 +143,8 @@ def test_what_a_message_means() -> None:
     write_message(plain, [tail, other], later, Paper(80))
     assert out.getvalue().startswith(
         """\
-What decides: if the request was not the first of its connection, tail;
-otherwise tinygrams (a, b).
+What decides: if the request was not the first of its connection: tail;
+otherwise: tinygrams (a, b).
 What the words mean (Acme): the SYN was lost. Source: acme.c.
 
 tail (family stalls)

@@ -114,7 +114,7 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: P
 
 
 def in_cases(told: Message, names: Mapping[str, str]) -> str:
-    """ "if the request was not the first of its connection, keep-alive-race; otherwise no-response": by name, what is written for
+    """ "if the request was not the first of its connection: keep-alive-race; otherwise: no-response": by name, what is written for
     each rule; those that are not in `names` are left out."""
     said: list[str] = []
     decided = False
@@ -122,8 +122,8 @@ def in_cases(told: Message, names: Mapping[str, str]) -> str:
         rules = ", ".join(names[name] for name, _ in case.rules if name in names)
         if not rules:
             continue
-        when = {REUSED: "if the request was not the first of its connection, ", CAUSE: "its cause: ", "": "otherwise " * decided}
-        said.append(when.get(case.when, f"{case.when}, ") + rules)
+        when = {REUSED: "if the request was not the first of its connection: ", CAUSE: "its cause: ", "": "otherwise: " * decided}
+        said.append(when.get(case.when, f"{case.when}: ") + rules)
         decided |= case.when not in ("", CAUSE)
     return "; ".join(said)
 
