@@ -58,8 +58,8 @@ def find(entries: Mapping[str, E], words: str) -> Found[E]:
     wanted = _plain(words)
     if told := message(entries, words):
         meant = [entries[name] for name in told.rules if name in entries]
-        vague = [] if told.software or not meant else entries.values()
-        others = [entry for entry in vague if entry not in meant and _rate(entry, wanted) >= Where.SEARCHED]
+        vague = bool(meant) and not told.software
+        others = [one for one in entries.values() if vague and one not in meant and _rate(one, wanted) >= Where.SEARCHED]
         return Found([*meant, *others][:MOST_RULES], sure=bool(meant))
     if not _MEANINGFUL.search(SMALL_WORDS.sub("", wanted)):
         return Found([], sure=False)

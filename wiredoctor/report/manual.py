@@ -103,7 +103,7 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: P
     cases = in_cases(told, names)
     if decides := any(case.when not in ("", CAUSE) for case in told.cases):
         writer.paragraph(("What decides: ", "bold"), cases, ".")
-    by = ", ".join(filter(None, (told.software, told.read == "u" and "unverified")))
+    by = told.software + ", unverified" * (told.read == "u")
     source = f" Source: {told.source}." if told.read in ("s", "d") else ""
     writer.paragraph(("What the words mean", "bold"), f" ({by})" if by else "", (": ", "bold"), told.means, ".", source)
     if not decides:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from wiredoctor.findings import Advice
 from wiredoctor.rules.closes import POOLS
 
 SENT = {
@@ -30,14 +31,16 @@ SENT = {
 }
 
 
+def advice(agent: str) -> list[Advice]:
+    return [one for one in POOLS if one.side == "client" and re.search(one.software, agent, re.IGNORECASE)]
+
+
 @pytest.mark.parametrize("agent", SENT)
 def test_one_piece_of_advice_for_each_client(agent: str) -> None:
-    told = [advice for advice in POOLS if re.search(advice.software, agent, re.IGNORECASE)]
-    assert len(told) == 1
-    assert SENT[agent] in told[0].text
-    assert told[0].side == "client"
+    [told] = advice(agent)
+    assert SENT[agent] in told.text
 
 
 @pytest.mark.parametrize("agent", ["Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0", "HAProxy", "PHP/8.2"])
 def test_no_advice_for_others(agent: str) -> None:
-    assert not any(re.search(advice.software, agent, re.IGNORECASE) for advice in POOLS)
+    assert not advice(agent)
