@@ -829,7 +829,7 @@ TRANSFERS = Table(
         _c("start", I64, "ns", "its time"),
         _HANDSHAKE,
         _c("has_gap", BOOL, "", "bytes of it are missing in the capture"),
-        *_LIMITED,
+        *(c for c in _LIMITED if c.name != "not_read"),
         _c("rtt", I64, "ns", "round trip from one end of the connection to the other"),
         _n("ceiling", I64, "bytes", "what was in flight in most round trips, where the send buffer took any time"),
         _c("in_flight", I64, "bytes", "the most that was in flight"),
