@@ -92,7 +92,7 @@ def diagnose(
     suspects = analysis.suspects(exchanges, connections)
     left = rules.unjudged(
         *suspects, explained, latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
-        first_time=capture.first_time or 0,
+        first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
     return Done(
         analysis.summary(),
@@ -117,7 +117,7 @@ def _settle(
     """
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     rows = connections.rows + exchanges.rows
-    many = rows > limits.SUMMARIES_TOGETHER.value
+    many = _are_many(connections, exchanges)
     steps = sorted(analysis.steps.frames)
     if steps:
         found = waiting(analysis.folder, (rules.without_times_across(batch, modules, steps) for batch in found))
@@ -147,6 +147,10 @@ def _settle(
             explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)
             return [_located(finding, capture) for finding in findings] if capture.files else findings, explained
         # what cannot be told explains nothing either
+
+
+def _are_many(connections: Spill, exchanges: Spill) -> bool:
+    return connections.rows + exchanges.rows > limits.SUMMARIES_TOGETHER.value
 
 
 def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
