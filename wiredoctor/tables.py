@@ -1061,7 +1061,7 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
 
 
-_ORIGINS = "endpoint (the host whose address it carries), between (something else), or empty (cannot be told)"
+_ORIGINS = "endpoint (the host in its source address), between (a device on the path), or empty (unknown)"
 
 EXCHANGES = Table(
     "exchanges",
@@ -1140,7 +1140,7 @@ EXCHANGES = Table(
             "last_payload_frame",
             I64,
             "",
-            "newest payload of either side before the first FIN or RST; none where it was not acknowledged, or there was no room "
+            "newest payload of either side before the first FIN or RST; none if it was not acknowledged, or if the window had no room "
             "for more",
         ),
         _n("last_payload_time", I64, "ns", "its time"),
