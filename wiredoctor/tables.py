@@ -1140,8 +1140,8 @@ EXCHANGES = Table(
             "last_payload_frame",
             I64,
             "",
-            "newest payload of either side before the first FIN or RST; none if it was not acknowledged, or if the window had no room "
-            "for more",
+            "newest payload of either side before the first FIN or RST; none if it was not acknowledged, or if the window had no "
+            "room for more",
         ),
         _n("last_payload_time", I64, "ns", "its time"),
         _n("last_payload_role", I8, "", "role of its sender: 0 client, 1 server"),

@@ -86,7 +86,7 @@ ENDPOINTS = Threshold("1024 servers", "what is remembered of each takes some kil
 REMEMBERED = Threshold("64 rests", "the newest of a server; older ones tell of another configuration")
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
-"""Proxies are up to so much early, and up to so much late."""
+"""How early, and how late, the timers of proxies may fire."""
 
 
 def screen() -> pl.Expr:
