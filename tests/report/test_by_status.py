@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -12,9 +13,11 @@ import pytest
 import wiredoctor
 from wiredoctor.findings import Report
 from wiredoctor.gateways import TRIES, Gateways
-from wiredoctor.report import by_status, json as report_json, junit, markdown, phrases, sarif, text
+from wiredoctor.report import by_status, junit, markdown, phrases, sarif, text
+from wiredoctor.report import json as report_json
 from wiredoctor.report.closing import reach
 from wiredoctor.report.paper import Paper
+from wiredoctor.rules import catalogue
 from wiredoctor.testing import capture
 
 GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
@@ -22,7 +25,11 @@ GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
 
 def connection(number: int, server: str, *statuses: int, client: str = "10.0.0.1", start: float = 0.0, slow: float = 0.0) -> str:
     """A connection that is closed in order by its client, with a request for each status; `slow` seconds until each response."""
-    lines = [f"connection {number}, start {start}, client {client}:{4000 + number}, server {server}", "  0.000  >  S", "  0.001  <  S."]
+    lines = [
+        f"connection {number}, start {start}, client {client}:{4000 + number}, server {server}",
+        "  0.000  >  S",
+        "  0.001  <  S.",
+    ]
     lines.append("  0.001  >  .")
     time = 0.002
     for index, status in enumerate(statuses):
@@ -59,7 +66,12 @@ def test_the_classes_of_each_server(report: Report) -> None:
 
 
 def test_an_upgrade_counts_and_an_interim_response_does_not(tmp_path: Path) -> None:
-    text = connection(1, "10.0.0.2:80", 101)
+    upgrade = r"Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    text = (
+        connection(1, "10.0.0.2:80", 101)
+        .replace(r"Host: a\r\n", upgrade)
+        .replace(r"Content-Length: 2\r\n\r\nok", upgrade + r"\r\n")
+    )
     assert reach(analyzed(tmp_path, text)).servers[0].classes == {"1xx": 1}
     text = connection(1, "10.0.0.2:80", 200).replace('"HTTP/1.1 200', r'"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200')
     assert reach(analyzed(tmp_path, text)).servers[0].classes == {"2xx": 1}
@@ -73,9 +85,9 @@ def test_every_format_names_the_failures(report: Report) -> None:
     page = io.StringIO()
     text.write(report, page, Paper(width=200, unicode=True))
     assert f"  {SAID}\n" in page.getvalue()
-    for module in (markdown, junit, sarif):
+    for write in (markdown.write, junit.write, partial(sarif.write, rules=catalogue())):
         out = io.BytesIO()
-        module.write(report, out)
+        write(report, out)
         assert "2 x 503 (not explained)" in out.getvalue().decode().replace("\\", "")
 
 

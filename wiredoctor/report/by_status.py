@@ -125,7 +125,7 @@ def _backs(report: Report) -> pl.DataFrame | None:
         known.tries.filter(c("certain") & c("exchange").is_not_null()).select(
             pl.lit(capture).alias("capture"), "connection", "exchange", pl.lit(value=True).alias("back")
         )
-        for capture, known in getattr(report, "gateways", {}).items()
+        for capture, known in report.gateways.items()
     ]
     backs = pl.concat(parts) if parts else None
     return backs if backs is not None and backs.height else None
@@ -170,7 +170,7 @@ class _Blamed:
         for one in report.findings:
             if one.rule == "gateway-error" and one.connection is not None and one.exchange is not None:
                 told[one.capture, one.connection, one.exchange] = one.kind or ""
-        for capture, known in getattr(report, "gateways", {}).items():
+        for capture, known in report.gateways.items():
             if known.tries.height and only in (None, capture):
                 self._count(capture, _failed(report, capture), known.tries, told)
 
