@@ -97,7 +97,7 @@ def test_json_has_an_object_per_server(report: Report) -> None:
     report_json.write_lines(report, lines)
     answers = json.loads(out.getvalue())["answers"]
     assert json.loads(lines.getvalue().splitlines()[-1])["answers"] == answers
-    nobody = {"own": {}, "passed_on": {}, "repeated": 0}
+    nobody: dict[str, object] = {"own": {}, "passed_on": {}, "repeated": 0}
     assert answers == [
         {
             "server": "10.0.0.2:80",

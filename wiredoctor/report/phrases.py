@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from wiredoctor.findings import SEVERITIES, UNJUDGED
+from wiredoctor.findings import SEVERITIES, UNJUDGED, host
 from wiredoctor.report.by_status import Failures, ServerAnswers
 from wiredoctor.report.closing import Looked, NotJudged, Reach
-from wiredoctor.report.groups import Group, host
+from wiredoctor.report.groups import Group
 from wiredoctor.report.words import count, duration, shorten, size
 
 if TYPE_CHECKING:
