@@ -21,9 +21,9 @@ def connections(handshake: float) -> str:
   {handshake / 2:.6f}  <  S.
   {handshake:.6f}  >  .
   {handshake + 0.001:.6f}  >  P.  {REQUEST}
-  {handshake + 0.002:.6f}  <  FP.  {RESPONSE}
-  {handshake + 0.003:.6f}  >  F.
-  {handshake + 0.004:.6f}  <  ."""
+  {2 * handshake + 0.001:.6f}  <  FP.  {RESPONSE}
+  {2 * handshake + 0.002:.6f}  >  F.
+  {3 * handshake + 0.002:.6f}  <  ."""
         for number in range(3)
     )
 
