@@ -34,8 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "spill": {"batches", "limits", "replacement", "tables"},
     "waiting": {"limits", "replacement", "spill"},
-    "rules": {*("cutoffs", "durations", "findings", "limits"), *("masked", "masking", "tables")},
-    "diagnosis": {*("capture", "engine", "findings", "limits", "masked"), *("rules", "spill", "tables", "waiting", "wiredoctor")},
+    "rules": {*("cutoffs", "durations", "findings", "gateways", "limits"), *("masked", "masking", "tables")},
+    "diagnosis": {
+        *("capture", "engine", "findings", "gateways", "limits", "masked"),
+        *("rules", "spill", "tables", "waiting", "wiredoctor"),
+    },
     "pipeline": {*("capture", "cutoffs", "diagnosis", "engine", "findings"), *("masking", "rules", "spill", "waiting")},
     "certain": {*("core", "engine", "findings", "limits"), *("rules", "tables", "waiting")},
     "live": {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 import wiredoctor
-from wiredoctor import limits, rules
+from wiredoctor import gateways, limits, rules
 from wiredoctor.capture.model import Captured
 from wiredoctor.findings import (
     SEVERITIES,
@@ -28,6 +28,7 @@ from wiredoctor.findings import (
 )
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
+from wiredoctor.rules.behind import fronts_of, tries_of
 from wiredoctor.spill import BatchSpill, Folder, Spill, Window
 from wiredoctor.tables import (
     CLOSES,
@@ -116,6 +117,9 @@ def _settle(
     Summaries are found now, over the whole capture, of a long one over its end.
     """
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
+    known = gateways.find(exchanges.scan(), connections.scan())
+    tries = tries_of(known)
+    scans |= {"tries": tries.lazy(), "fronts": fronts_of(known).lazy()}
     rows = connections.rows + exchanges.rows
     many = rows > limits.SUMMARIES_TOGETHER.value
     steps = sorted(analysis.steps.frames)
@@ -138,10 +142,11 @@ def _settle(
         explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
         whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], live=live)
+        whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
-            explains=explaining.append,
+            explains=explaining.append, tries=tries,
         )  # fmt: skip
         if rules.failures(modules) == failed:
             explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)
