@@ -40,7 +40,18 @@ import polars as pl
 
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold
-from wiredoctor.rules.gateway_kinds import COLUMNS, LATE, OF_CONNECTION, Attempt, Exchange, Failure, Front, Key, failures
+from wiredoctor.rules.gateway_kinds import (
+    COLUMNS,
+    LATE,
+    OF_CONNECTION,
+    Attempt,
+    Exchange,
+    Failure,
+    Front,
+    Key,
+    failures,
+    maybe_for,
+)
 from wiredoctor.rules.proof import EVIDENCE
 from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import SECOND
@@ -162,7 +173,8 @@ def find(
     told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left")
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = _remembering(seen, tries, closes, connections)
-    return pl.concat([seen, _unseen(exchanges, connections, tries, fronts)], how="diagonal").with_columns(
+    loose = _nobodys(tries, connections)
+    return pl.concat([seen, loose, _unseen(exchanges, connections, tries, fronts)], how="diagonal").with_columns(
         pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
     )
 
@@ -185,6 +197,35 @@ def _remembering(
     for one, time in ((lost, "lost_time"), (answered, "good_time")):
         told = told.join_asof(one, left_on="request_start", right_on=time, by="server", check_sortedness=False, coalesce=False)
     return told
+
+
+def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per connection that a gateway began in vain when several requests waited: nobody knows for which."""
+    c = pl.col
+    sides = connections.select("connection", "client_host", "server")
+    hosts = (
+        tries.filter("certain")
+        .join(sides.select("connection", "client_host"), on="connection")
+        .join(sides.select(c("connection").alias("front_connection"), c("server").alias("loose_of")), on="front_connection")
+        .select("client_host", "loose_of")
+        .unique()
+    )
+    vain = connections.filter(
+        c("exchanges") == 0, c("client_bytes") == 0, c("syn_time").is_not_null(), c("first_answer_time").is_null()
+    ).join(tries, on="connection", how="anti")
+    named = {name: f"try_{name}" for name in ("connection", *OF_CONNECTION)}
+    return (
+        vain.join(hosts, on="client_host")
+        .filter(c("server") != c("loose_of"))
+        .select("loose_of", *named)
+        .rename(named)
+        .sort("try_syn_time")
+        .head(MOST_LOOSE)
+    )
+
+
+MOST_LOOSE = 10_000
+"""Connections of which nobody knows for whom they were begun: so many are looked at."""
 
 
 def _unseen(
@@ -216,13 +257,16 @@ def _unseen(
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """What the rows say of each exchange, together with all others: the server behind may be a gateway as well."""
     by_front: dict[Key, list[dict[str, Any]]] = {}
+    loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []
     for row in rows.sort("frame", maintain_order=True).iter_rows(named=True):
-        if row["code"] is None:
+        if row["loose_of"] is not None:
+            loose.setdefault(row["loose_of"], []).append(Attempt(row, "try_"))
+        elif row["code"] is None:
             by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
         else:
             told.append(_of_endpoint(row))
-    fronts = {key: _front(some) for key, some in by_front.items()}
+    fronts = {key: _front(some, loose) for key, some in by_front.items()}
     found = failures(fronts)
     until = _outermost(fronts, found)
     told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
@@ -240,7 +284,7 @@ _SCHEMA = pl.Schema({
 })  # fmt: skip
 
 
-def _front(rows: list[dict[str, Any]]) -> Front:
+def _front(rows: list[dict[str, Any]], loose: Mapping[str, list[Attempt]]) -> Front:
     own = Exchange(rows[0])
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=lambda row: row["started"])
     tries = tuple(
@@ -248,6 +292,8 @@ def _front(rows: list[dict[str, Any]]) -> Front:
         for row in tried
         if row["try_exchange"] is None or row["try_request_start"] is not None
     )
+    if not tried and (maybe := maybe_for(own, loose.get(own.server, ()))):
+        return Front(own, maybe, certain=False)
     return Front(own, tries, all(row["certain"] for row in tried))
 
 
@@ -256,7 +302,7 @@ def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dic
     until: dict[Key, int] = {}
     for key, failure in found.items():
         for one in failure.through:
-            until[one.key] = max(until.get(one.key, 0), min(fronts[key].exchange.answered, LATE - 1))
+            until[one.key] = max(until.get(one.key, 0), _end(fronts[key].exchange, failure))
     return until
 
 
@@ -264,9 +310,7 @@ def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dic
 
 
 def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int) -> dict[str, Any]:
-    end = front.answered if front.begun else min(front.dropped, front.left)
-    if failure.kind == "truncated" and front.begun:
-        end = min(front.dropped, front.left)
+    end = _end(front, failure)
     wait = max(end - front.asked, 0)
     lost = _remembered(row, front) if failure.kind == "not-passed-on" else None
     no_neighbor = failure.kind == "not-passed-on" and _waits_for_a_neighbor(wait)
@@ -284,6 +328,11 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
         "more": _more(failure), "setting": _SETTINGS.get(_software(row), _LIMITS), "what": what, "looks": "", "limit": "",
         "filter": _filter(front, failure), "own": front.begun and failure.kind != "truncated",
     }  # fmt: skip
+
+
+def _end(front: Exchange, failure: Failure) -> int:
+    """When the client knew that it had failed."""
+    return front.began if front.begun and failure.kind != "truncated" else min(front.dropped, front.left)
 
 
 def _begun(failure: Failure) -> int:
@@ -318,7 +367,8 @@ def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_n
     last = failure.last
     if last is None:
         return (*_not_passed_on(front, lost, no_neighbor), "")
-    behind = f"the server behind, {last.server}," if failure.whole else "a server behind"
+    one = len({tried.server for tried in failure.tries}) == 1
+    behind = f"the server behind, {last.server}," if failure.whole or one else "a server behind"
     if isinstance(last, Attempt):
         if failure.kind == "refused":
             return f"{behind} refused the connection", "the server behind it refused the connection", ""
@@ -391,7 +441,7 @@ def _more(failure: Failure) -> str:
     if failure.through:
         said.append(f"It was passed on by {_listed([one.server for one in failure.through])}")
     if not failure.whole:
-        said.append("Several requests were alike, so that it cannot be told which try was whose; all of them failed like this")
+        said.append("Several requests waited at that time, so that it cannot be told which try was whose; all failed like this")
     return "".join(f" {one}." for one in said)
 
 
