@@ -159,9 +159,19 @@ def _passed_on(front: Exchange, last: Exchange) -> bool:
 
 def _alike(front: Front) -> Failure | None:
     """Nobody knows which of the tries it had, but all of them failed in the same way."""
-    kinds = {kind_of(front.exchange, [one]) for one in front.tries}
+    tries = tuple(one for one in front.tries if _may_be(front.exchange, one))
+    kinds = {kind_of(front.exchange, [one]) for one in tries}  # none: it is not known whether there was one
     [kind, *others] = kinds or {None}
-    return None if kind is None or others else Failure(kind, front.tries[0], front.tries, whole=False)
+    return None if kind is None or others else Failure(kind, tries[0], tries, whole=False)
+
+
+def _may_be(front: Exchange, one: Try) -> bool:
+    """It was begun while this waited, and did not fail later: a gateway that has answered does not wait any more."""
+    if isinstance(one, Attempt):
+        return True
+    begun = one.values["request_start"]
+    late = not one.begun and one.dropped <= one.left and front.answered + SLACK < one.dropped < LATE
+    return front.asked - SLACK <= begun <= front.answered + SLACK and not late
 
 
 def last_of(tries: Sequence[Try]) -> Try | None:
@@ -245,7 +255,44 @@ AT_ONCE = 25_000_000
 at the most)."""
 
 
-def maybe_for(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
+def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]]) -> dict[Key, Front]:
+    """The same with attempts of which nobody knows whose they are, where an exchange at that gateway may be theirs.
+
+    Where fewer were made than may have been, the gateway answered some from memory: then each belongs to the one that was
+    answered next, or, never refused, to the newest.
+    """
+    some = {key: _maybe_for(front.exchange, loose.get(front.exchange.server, ())) for key, front in fronts.items() if not front.tries}
+    owners: dict[int, list[Key]] = {}
+    attempts: dict[int, Attempt] = {}
+    for key, maybe in some.items():
+        for one in maybe:
+            owners.setdefault(one.values["connection"], []).append(key)
+            attempts[one.values["connection"]] = one
+    taken: set[Key] = set()
+    for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
+        if free := [key for key in owners[number] if key not in taken]:
+            taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one)))
+    made = {**fronts}
+    for key, maybe in some.items():
+        rivals = {rival for one in maybe for rival in owners[one.values["connection"]]}
+        if maybe and (len(maybe) >= len(rivals) or key in taken):
+            made[key] = Front(fronts[key].exchange, maybe, certain=False)
+        elif not maybe and _tried_later(fronts[key].exchange, loose.get(fronts[key].exchange.server, ())):
+            made[key] = Front(fronts[key].exchange, (), certain=False)
+    return made
+
+
+def _distance(front: Exchange, one: Attempt) -> int:
+    return front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
+
+
+def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
+    """It waited long, and in that time began what came to nothing: it may have waited for a connection first."""
+    slow = front.answered - front.asked >= LONE_SYN
+    return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
+
+
+def _maybe_for(front: Exchange, some: Sequence[Attempt]) -> tuple[Attempt, ...]:
     """Which of these attempts, of which nobody knows whose they are, may be those of an exchange that has none."""
     if front.begun and (front.status or 0) < 500:
         return ()

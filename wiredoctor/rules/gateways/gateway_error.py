@@ -50,11 +50,11 @@ from wiredoctor.rules.gateway_kinds import (
     Front,
     Key,
     failures,
-    maybe_for,
+    shared_out,
 )
 from wiredoctor.rules.proof import EVIDENCE
 from wiredoctor.rules.words import DURATION
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import MESSAGE_BITS, SECOND
 
 _KINDS = (*("refused", "unreachable", "closed", "timed-out", "unsent", "rejected-response", "truncated", "not-passed-on"),)
 _LIMITS = (
@@ -164,8 +164,10 @@ def find(
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
     )
     of_try = {name: f"try_{name}" for name in (*COLUMNS, *OF_CONNECTION)}
+    given = _given(tries, closes)
     behind = (
-        tries.rename({"front_connection": "of", "front_exchange": "of_exchange"})
+        tries.join(given, on=["connection", "exchange"], how="left")
+        .rename({"front_connection": "of", "front_exchange": "of_exchange"})
         .join(ends, on="connection", how="left")
         .join(closes.select(COLUMNS), on=["connection", "exchange"], how="left")
         .rename(of_try)
@@ -197,6 +199,29 @@ def _remembering(
     for one, time in ((lost, "lost_time"), (answered, "good_time")):
         told = told.join_asof(one, left_on="request_start", right_on=time, by="server", check_sortedness=False, coalesce=False)
     return told
+
+
+def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Of exchanges at the back that may belong to several: whether at least as many of these have the status that it has."""
+    c = pl.col
+    status = closes.select("connection", "exchange", "response_status")
+    of_front = status.rename({"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"})
+    front = c("front_connection") * (1 << MESSAGE_BITS) + c("front_exchange")
+    back = c("connection") * (1 << MESSAGE_BITS) + c("exchange")
+    some = (
+        tries.filter(~c("certain"))
+        .join(status, on=["connection", "exchange"])
+        .join(of_front, on=["front_connection", "front_exchange"])
+        .with_columns(front.min().over("connection", "exchange").alias("group"))
+    )
+    fronts = some.group_by("group", c("front_status").alias("response_status")).agg(front.n_unique().alias("fronts"))
+    backs = some.group_by("group", "response_status").agg(back.n_unique().alias("backs"))
+    return (
+        some.select("connection", "exchange", "group", "response_status")
+        .unique()
+        .join(fronts.join(backs, on=["group", "response_status"]), on=["group", "response_status"])
+        .select("connection", "exchange", (c("backs") <= c("fronts")).alias("given"))
+    )
 
 
 def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -266,7 +291,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
         else:
             told.append(_of_endpoint(row))
-    fronts = {key: _front(some, loose) for key, some in by_front.items()}
+    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose)
     found = failures(fronts)
     until = _outermost(fronts, found)
     told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
@@ -284,24 +309,24 @@ _SCHEMA = pl.Schema({
 })  # fmt: skip
 
 
-def _front(rows: list[dict[str, Any]], loose: Mapping[str, list[Attempt]]) -> Front:
+def _front(rows: list[dict[str, Any]]) -> Front:
     own = Exchange(rows[0])
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=lambda row: row["started"])
-    tries = tuple(
-        Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_")
-        for row in tried
-        if row["try_exchange"] is None or row["try_request_start"] is not None
-    )
-    if not tried and (maybe := maybe_for(own, loose.get(own.server, ()))):
-        return Front(own, maybe, certain=False)
-    return Front(own, tries, all(row["certain"] for row in tried))
+    tried = [row for row in tried if row["try_exchange"] is None or row["try_request_start"] is not None]
+    tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
+    certain = all(row["certain"] for row in tried)
+    if not certain:
+        # as many have this status in front as behind: these were passed on, and none of them is this one's
+        tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or one.status == own.status)
+    return Front(own, tries, certain)
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
     """Exchanges that a gateway before has passed on -> when that was over: it comes first, and is the one that is told."""
     until: dict[Key, int] = {}
     for key, failure in found.items():
-        for one in failure.through:
+        tries = fronts[key].tries if fronts[key].certain else ()
+        for one in (*failure.through, *(one for one in tries if isinstance(one, Exchange))):
             until[one.key] = max(until.get(one.key, 0), _end(fronts[key].exchange, failure))
     return until
 
@@ -332,7 +357,8 @@ def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until:
 
 def _end(front: Exchange, failure: Failure) -> int:
     """When the client knew that it had failed."""
-    return front.began if front.begun and failure.kind != "truncated" else min(front.dropped, front.left)
+    whole = front.begun and (failure.kind != "truncated" or (front.status or 0) >= 500)
+    return front.began if whole else min(front.dropped, front.left)
 
 
 def _begun(failure: Failure) -> int:
