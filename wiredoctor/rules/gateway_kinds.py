@@ -170,7 +170,7 @@ def _may_be(front: Exchange, one: Try) -> bool:
     if isinstance(one, Attempt):
         return True
     begun = one.values["request_start"]
-    late = not one.begun and one.dropped <= one.left and front.answered + SLACK < one.dropped < LATE
+    late = not one.whole and one.dropped <= one.left and front.answered + SLACK < one.dropped < LATE
     return front.asked - SLACK <= begun <= front.answered + SLACK and not late
 
 

@@ -204,13 +204,14 @@ def _remembering(
 def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """Of exchanges at the back that may belong to several: whether at least as many of these have the status that it has."""
     c = pl.col
-    status = closes.select("connection", "exchange", "response_status")
-    of_front = status.rename({"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"})
+    whole = c("response_end_reason") == "complete"
+    status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
+    of_front = status.drop("response_end_reason").rename({"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"})
     front = c("front_connection") * (1 << MESSAGE_BITS) + c("front_exchange")
     back = c("connection") * (1 << MESSAGE_BITS) + c("exchange")
     some = (
         tries.filter(~c("certain"))
-        .join(status, on=["connection", "exchange"])
+        .join(status.filter(whole), on=["connection", "exchange"])
         .join(of_front, on=["front_connection", "front_exchange"])
         .with_columns(front.min().over("connection", "exchange").alias("group"))
     )
