@@ -190,8 +190,8 @@ def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFr
                 "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
                 f"{front.status}.",
             }
-        elif module.name == "truncated-response" and (front := known.fronts.get(one.front)) and front.whole:
-            if front.status == one.status and not one.whole:
+        elif (front := known.fronts.get(one.front)) and front.whole and front.status == one.status and not one.whole:
+            if module.name == "truncated-response" or row["kind"] == "truncated":
                 whole = "The gateway made it look complete: its client cannot know that something is missing."
                 changes[number] = {"addition": whole}
     return _changed(rows, changes, _TEXT)
