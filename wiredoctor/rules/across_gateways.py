@@ -170,7 +170,7 @@ def _changed(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schem
     return made
 
 
-_TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64()}
+_TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), "end": pl.Int64()}
 
 
 def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
@@ -187,6 +187,7 @@ def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFr
             changes[number] = {
                 "severity": "warning" if severity == "error" else severity,
                 "delay": max(last.start - one.start, 0),
+                "end": max(last.start, row["end"] or 0),
                 "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
                 f"{front.status}.",
             }
@@ -208,6 +209,7 @@ def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
             after = duration_text(row["end"] - row["start"])
             changes[number] = {
                 "severity": "warning", "side": "server", "delay": max(last.start - one.start, 0),
+                "end": max(last.start, row["end"]),
                 "title": f"The gateway gave up after {after} and asked another server",
                 "addition": f"This client is a gateway, and its own client did not see it: the gateway repeated the request on "
                 f"{last.server} and answered {front.status}.",

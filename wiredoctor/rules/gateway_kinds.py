@@ -56,6 +56,7 @@ class Exchange:
         self.has_head = final and (self.whole or v["response_framing"] != "none")
         self.left = LATE if v["client_close_time"] is None else v["client_close_time"]
         self.dropped = LATE if v["server_close_time"] is None else v["server_close_time"]
+        self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
         before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0)
         # what came behind all that was understood, and is no response
         self.garbage = not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
@@ -170,7 +171,7 @@ def _may_be(front: Exchange, one: Try) -> bool:
     if isinstance(one, Attempt):
         return True
     begun = one.values["request_start"]
-    late = not one.whole and one.dropped <= one.left and front.answered + SLACK < one.dropped < LATE
+    late = not one.whole and one.server_first and one.dropped > front.answered + SLACK
     return front.asked - SLACK <= begun <= front.answered + SLACK and not late
 
 
@@ -186,7 +187,7 @@ def last_of(tries: Sequence[Try]) -> Try | None:
 
 
 def _gone(one: Exchange) -> bool:
-    return not one.begun and not one.garbage and one.dropped <= one.left and one.dropped < LATE
+    return not one.begun and not one.garbage and one.server_first
 
 
 def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
@@ -197,7 +198,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     if front.garbage:
         return None
     if not front.begun:
-        if front.left <= front.dropped and not _failed_before(last, front.left):
+        if not front.server_first and not _failed_before(last, front.left):
             return None
     elif front.left < front.began:
         return None
@@ -230,7 +231,7 @@ def _broken_off(front: Exchange, last: Try | None) -> str | None:
         return None
     broke = min(last.dropped, last.left)
     ended = min(front.dropped, front.left)
-    if broke == LATE or ended == LATE or (front.left < front.dropped and broke > front.left - SLACK):
+    if broke == LATE or ended == LATE or (not front.server_first and broke > front.left - SLACK):
         return None
     return "truncated"
 
@@ -241,11 +242,11 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         if front.status is not None and last.status == front.status:
             return None
         if not last.has_head:
-            return "rejected-response" if last.dropped <= min(last.left, until) else "timed-out"
+            return "rejected-response" if last.server_first and last.dropped <= until else "timed-out"
         return "rejected-response" if last.whole or front.begun else "truncated"
     if last.garbage:
         return "rejected-response"
-    if last.dropped <= min(last.left, until):
+    if last.server_first and last.dropped <= until:
         return "closed"
     return "unsent" if last.kept else "timed-out"
 

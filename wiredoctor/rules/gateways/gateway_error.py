@@ -381,7 +381,7 @@ def _got(front: Exchange) -> tuple[str, str]:
     gateway = f"the gateway {front.server}"
     if front.begun and (front.status or 0) >= 500:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
-    gone = front.left < front.dropped
+    gone = not front.server_first
     if front.begun:
         left = ", and the client left" if gone else ", which closed the connection"
         return f"got only a part of the {front.status} from {gateway}{left}", f"The gateway broke off its {front.status}"
@@ -417,7 +417,7 @@ def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_n
     if failure.kind == "rejected-response":
         what = _wrong(last)
         return f"the gateway did not take the response of {behind} {what}", "it did not take the response behind it", what
-    if last.dropped <= last.left:
+    if last.server_first:
         why = f"{behind} broke off its response ({close})"
     else:
         why = f"{behind} had sent only a part of its response, and the gateway gave up"
@@ -521,7 +521,7 @@ def _end_of(one: Exchange, server: str, client: str) -> Iterator[dict[str, Any]]
         yield from _frames(v, ("response_frame", "response_start", f"{server} response: {one.status}"))
     if one.whole:
         return
-    who, whose = ("server", server) if one.dropped <= one.left else ("client", client)
+    who, whose = ("server", server) if one.server_first else ("client", client)
     close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
     before = "before the response is whole" if one.begun else "without a response"
     yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}, {before}"))
