@@ -20,6 +20,9 @@ FRONT = ["front_connection", "front_exchange"]
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
 """Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
 
+ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort")
+"""Rules of whose findings it matters what lies behind a gateway, or before it."""
+
 IN_GATEWAY = SECOND
 """What is left of a wait when the time of the tries is taken off: from so much on the gateway itself is told to be slow. It is the
 shortest wait of `slow-response`."""
