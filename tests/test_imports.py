@@ -35,13 +35,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "spill": {"batches", "limits", "replacement", "tables"},
     "waiting": {"limits", "replacement", "spill"},
-    "rules": {*("cutoffs", "durations", "findings", "limits"), *("masked", "masking", "tables")},
+    "rules": {*("cutoffs", "durations", "findings", "gateways", "limits"), *("masked", "masking", "tables")},
     "diagnosis": {
         *("capture", "engine", "findings", "gateways", "limits", "masked"),
         *("rules", "spill", "tables", "waiting", "wiredoctor"),
     },
     "pipeline": {*("capture", "cutoffs", "diagnosis", "engine", "findings"), *("masking", "rules", "spill", "waiting")},
-    "certain": {*("core", "engine", "findings", "limits"), *("rules", "tables", "waiting")},
+    "certain": {*("core", "engine", "findings", "gateways", "limits"), *("rules", "tables", "waiting")},
     "live": {
         *("capture", "certain", "diagnosis", "durations", "engine", "findings", "interfaces"),
         *("limits", "masking", "recording", "rules", "spill", "tables", "waiting"),

@@ -28,6 +28,7 @@ from wiredoctor.findings import (
 )
 from wiredoctor.masked import masked
 from wiredoctor.rules import RuleModule
+from wiredoctor.rules.behind import fronts_of, tries_of
 from wiredoctor.spill import BatchSpill, Folder, Spill, Window
 from wiredoctor.tables import (
     CLOSES,
@@ -121,6 +122,8 @@ def _settle(
     """
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
     known = gateways.find(exchanges.scan(), connections.scan())
+    tries = tries_of(known)
+    scans |= {"tries": tries.lazy(), "fronts": fronts_of(known).lazy()}
     rows = connections.rows + exchanges.rows
     many = _are_many(connections, exchanges)
     steps = sorted(analysis.steps.frames)
@@ -143,10 +146,11 @@ def _settle(
         explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
         whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], live=live)
+        whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
-            explains=explaining.append,
+            explains=explaining.append, tries=tries,
         )  # fmt: skip
         if rules.failures(modules) == failed:
             explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)

@@ -247,6 +247,9 @@ class CausedBy(TypedDict):
 
     rule: str
     frame: Frame
+    kind: str | None
+    connection: Stream | None
+    exchange: Exchange | None
 
 
 @_whole
