@@ -150,7 +150,7 @@ def _settle(
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
-            explains=explaining.append, tries=tries,
+            explains=explaining.append, tries=tries, known=known,
         )  # fmt: skip
         if rules.failures(modules) == failed:
             explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)

@@ -48,6 +48,14 @@ POOLS = (
         "Framework ServicePoint.MaxIdleTime; KeepAlive = false is the last resort.",
         "pool_limit",
     ),
+    Advice(
+        "gateway",
+        "^$",
+        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or http-reuse "
+        "never; Apache httpd: ttl of ProxyPass.",
+        "pool_limit",
+    ),
+    Advice("gateway", "^httpd$", "This client is a gateway, Apache httpd: ttl of ProxyPass.", "pool_limit"),
 )
 """Where the idle limit of a client's pool is set: of use where it was an idle limit that was met."""
 

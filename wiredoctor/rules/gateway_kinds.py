@@ -59,7 +59,9 @@ class Exchange:
         self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
         before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0)
         # what came behind all that was understood, and is no response
-        self.garbage = not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
+        self.garbage = (
+            not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
+        )
         self.answered = self.began if self.began < LATE else min(self.left, self.dropped)
         self.asked = v["request_end"] if v["request_end"] is not None else v["request_start"]
 
@@ -262,7 +264,9 @@ def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt
     Where fewer were made than may have been, the gateway answered some from memory: then each belongs to the one that was
     answered next, or, never refused, to the newest.
     """
-    some = {key: _maybe_for(front.exchange, loose.get(front.exchange.server, ())) for key, front in fronts.items() if not front.tries}
+    some = {
+        key: _maybe_for(front.exchange, loose.get(front.exchange.server, ())) for key, front in fronts.items() if not front.tries
+    }
     owners: dict[int, list[Key]] = {}
     attempts: dict[int, Attempt] = {}
     for key, maybe in some.items():

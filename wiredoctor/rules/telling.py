@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -262,17 +262,19 @@ def _measures(values: Mapping[str, Any], names: Sequence[str], times: set[str]) 
 def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, Any]) -> str:
     """The advice that fits the software of the side that has to change something, each with a space before it."""
     fitting = tuple(a for a in advice if not a.where or values[a.where])
+    if side == "client" and values.get("client_is_gateway"):
+        return _fitting(fitting, "gateway", values["gateway_software"])
     software = values["server_software"] if side == "server" else values["client_software"]
     speaks_http = bool(software) or values["connection"] is None or values["exchange"] is not None
     return _fitting(fitting, side, software if speaks_http else None)
 
 
 @lru_cache(maxsize=1024)
-def _fitting(advice: tuple[Advice, ...], side: Side | None, software: str | None) -> str:
+def _fitting(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
     """`software` is "" where HTTP messages keep silent about it, and None where there are none: then a guess at a HTTP server
     would mislead whoever runs a database."""
     fitting = [
-        one.text
+        f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text
         for one in advice
         if one.side == side and (not one.software if software is None else re.search(one.software, software, re.IGNORECASE))
     ]

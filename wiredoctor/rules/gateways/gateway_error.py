@@ -206,7 +206,9 @@ def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     whole = c("response_end_reason") == "complete"
     status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
-    of_front = status.drop("response_end_reason").rename({"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"})
+    of_front = status.drop("response_end_reason").rename(
+        {"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"}
+    )
     front = c("front_connection") * (1 << MESSAGE_BITS) + c("front_exchange")
     back = c("connection") * (1 << MESSAGE_BITS) + c("exchange")
     some = (

@@ -67,7 +67,7 @@ RULE = Rule(
     ),
     advice=(
         Advice("client", "python-requests", "requests: one requests.Session; requests.get() makes one for each call."),
-        Advice("client", "Python-urllib", "Python's urllib.request cannot: use http.client, urllib3, requests or httpx."),
+        Advice("client", "Python-urllib", "Python's urllib.request, which cannot: use http.client, urllib3, requests or httpx."),
         Advice("client", "python-httpx", "httpx: one httpx.Client; httpx.get() makes one for each call."),
         Advice("client", "aiohttp", "aiohttp: one ClientSession for all requests."),
         Advice("client", "curl", "curl: several URLs in one command; libcurl: one handle for all transfers."),
