@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import reassembly, transfers
+from wiredoctor.core import faults, reassembly, transfers
 from wiredoctor.core.bursts import describe_body
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
@@ -316,6 +316,9 @@ class HttpConnection:
         self.believe_faults()
         if server.is_lost:
             server.is_lost = False
+            asked = self.waiting
+            following = None if asked is None else asked.next_waiting
+            faults.settle_answer(server, following is not None and following.has_seen(ack))
             self.pass_over(ack, message.last_frame)
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):

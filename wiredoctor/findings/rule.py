@@ -94,7 +94,7 @@ class Rule(NamedTuple):
     and last_frame. Columns of type Duration("ns"), and delay, are written as durations ("44.1 ms").
 
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
-    explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
+    explained_by: (rule, family or rule/kind, scope) pairs; a candidate gives way to a candidate of that rule that shares the
     scope: "time" (same connection, overlapping start..end), "exchange", "connection" or "endpoint" (the server).
     caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.

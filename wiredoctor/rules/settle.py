@@ -143,7 +143,10 @@ def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> pl.Seri
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, mine in by_rule.items():
         for name, scope in modules[rule].rule.explained_by:
-            causes = [part for r, part in by_rule.items() if r != rule and name in (r, modules[r].family)]
+            named, _, kind = name.partition("/")
+            causes = [part for r, part in by_rule.items() if r != rule and named in (r, modules[r].family)]
+            if kind:
+                causes = [part.filter(pl.col("kind") == kind) for part in causes]
             if causes:
                 gone.append(_SCOPES[scope](mine, pl.concat(causes))["id"])
     return pl.concat(gone).unique()
