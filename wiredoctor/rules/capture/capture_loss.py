@@ -53,8 +53,9 @@ RULE = Rule(
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
-        None: "{missing}{reused}Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; "
-        "whatever recorded the capture lost them. Nothing is concluded from what is missing.",
+        None: "{missing_bytes:,} bytes that were acknowledged by their receiver{reused} are not in the capture, in {places:,} "
+        "{place_word}. Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
+        "recorded the capture lost them. Nothing is concluded from what is missing.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could take "
         "them{when}; this file has {packets:,} of the {captured:,} that it took. The network delivered the dropped ones all the "
         "same. What seems to be absent in that time may only be missing here, so findings that rest on it have medium "
@@ -106,28 +107,20 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _lack() -> list[pl.Expr]:
-    """What is missing: `lack` for the title, `missing` and `reused` for the text."""
+    """What is missing: `lack` for the title, `reused` for the text."""
     c = pl.col
-    some = _thousands("missing_bytes")
-    holes = pl.format("{} bytes were acknowledged that it does not have", some)
-    again = pl.when(c("handshakes") == 1).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", "handshakes"))
-    also = pl.format(", and {} on ports used again", again)
-    alone = pl.format("{} on ports that are used again", again)
-    told = pl.format(
-        "{} bytes in {} {} were acknowledged by their receiver, but are not in the capture. ", some, _thousands("holes"),
-        _places(c("holes")),
-    )  # fmt: skip
-    whose = pl.when(c("handshakes") == 1).then(pl.lit("1 connection")).otherwise(pl.format("{} connections", "handshakes"))
-    begun = pl.format(
-        "The handshake of {} is not in the capture: the ports were those of an earlier connection, and the numbers of both "
-        "directions begin elsewhere. No bytes are missing between the two. ", whose,
-    )  # fmt: skip
-    none = pl.lit("")
+    holes = pl.format("{} bytes were acknowledged that it does not have", _thousands("missing_bytes"))
+    one = c("handshakes") == 1
+    again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", _thousands("handshakes")))
+    whose = pl.when(one).then(pl.lit("the handshake of a connection")).otherwise(again + pl.lit(" of connections"))
+    alone = again + pl.lit(" on ports that are used again")
+    told = pl.format(", and {} on ports that an earlier one had used (no bytes are missing between their numbers),", whose)
     return [
-        pl.when(c("holes") == 0).then(alone).when(c("handshakes") == 0).then(holes).otherwise(holes + also).alias("lack"),
-        pl.when(c("holes") == 0).then(none).otherwise(told).alias("missing"),
-        pl.when(c("handshakes") == 0).then(none).otherwise(begun).alias("reused"),
-    ]
+        pl.when(c("holes") == 0).then(alone).when(c("handshakes") == 0).then(holes)
+        .otherwise(holes + pl.lit(", and ") + alone).alias("lack"),
+        pl.when(c("handshakes") == 0).then(pl.lit("")).otherwise(told).alias("reused"),
+        _places(c("places")).alias("place_word"),
+    ]  # fmt: skip
 
 
 def _dropped(captures: pl.LazyFrame) -> pl.LazyFrame:
