@@ -571,6 +571,7 @@ RELEASES = Table(
         *_PACKET,
         _LENGTH,
         _c("captured", I32, "bytes", "its payload in the capture"),
+        _c("unread", BOOL, "", "the snap length cut what would say which message it belongs to, and where that ends"),
         _c("small_start", BOOL, "", "it is a small segment, or an offload super-segment that begins with one"),
         _c("full", BOOL, "", "payload of at least the MSS"),
         _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),

@@ -23,6 +23,7 @@ from wiredoctor.core.message import (
     HEAD,
     OFF,
     REQUEST,
+    SEEK,
     TUNNEL,
     UNTIL_CLOSE,
     Exchange,
@@ -155,6 +156,7 @@ class HttpConnection:
             or (previous is not None and previous.message != NEVER and not previous.ends_message and previous.last_in_flight)
         )
         if segment.new_bytes > 0:
+            part.unread = self.cuts is not None and reader.mode == SEEK
             if part.in_body or segment.opens_gap:
                 describe_body(self.http, reader, segment, previous, own, peer, packet)
             reader.first = reader.newest = None
@@ -523,6 +525,7 @@ def clear(part: MessagePart) -> None:
     part.event_stream = False
     part.ends_head = False
     part.ends_message = False
+    part.unread = False
     part.body_bytes = 0
 
 
