@@ -321,7 +321,7 @@ FAULTS = Table(
             "",
             "of the framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, chunked-to-http10, "
             "unframed-request-body, unfinished-transfer-coding; of the grammar: bare-lf, space-before-colon, folding, "
-            "control-byte, content-length",
+            "control-byte, content-length, no-colon; no-status-line: an answer that is no HTTP (message: its request)",
         ),
         _c("frame", I64, "", "packet that shows it"),
         _c("time", I64, "ns", "its time"),
@@ -571,6 +571,7 @@ RELEASES = Table(
         *_PACKET,
         _LENGTH,
         _c("captured", I32, "bytes", "its payload in the capture"),
+        _c("unread", BOOL, "", "the snap length cut what would say which message it belongs to, and where that ends"),
         _c("small_start", BOOL, "", "it is a small segment, or an offload super-segment that begins with one"),
         _c("full", BOOL, "", "payload of at least the MSS"),
         _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),
@@ -1316,6 +1317,8 @@ CONNECTIONS = Table(
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _n("unseen_time", I64, "ns", "its time"),
+        _n("reuse_frame", I64, "", "its first packet, where that shows that the ports are used again and the SYN was not captured"),
+        _n("reuse_time", I64, "ns", "its time"),
         _c("one_sided", BOOL, "", "only packets of one side were seen, yet they acknowledge packets of the other"),
         _c("super_segments", I64, "", "segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "", "the first of them"),

@@ -83,12 +83,14 @@ class Syn:
 
 @mypyc_attr(acyclic=True)
 class Gap:
-    """Bytes [start, end) that were not seen, though later ones were, or though they were acknowledged."""
+    """Bytes [start, end) that were not seen, though later ones were, or though they were acknowledged. `most`: no more can have
+    passed in its time."""
 
-    def __init__(self, start: i64, end: i64, acknowledged: bool) -> None:
+    def __init__(self, start: i64, end: i64, acknowledged: bool, most: i64) -> None:
         self.start: i64 = start
         self.end: i64 = end
         self.acknowledged: bool = acknowledged
+        self.most: i64 = most
 
 
 @mypyc_attr(acyclic=True)
@@ -479,8 +481,19 @@ class Handshake:
 
 
 @mypyc_attr(acyclic=True)
+class Former:
+    """Where the connection was that had the ports before: the next sequence number of each side, modulo 2**32."""
+
+    def __init__(self, first: i64, second: i64, is_turned: bool) -> None:
+        self.first: i64 = first
+        self.second: i64 = second
+        self.is_turned: bool = is_turned
+        """As Connection.is_turned: what `first` is."""
+
+
+@mypyc_attr(acyclic=True)
 class Oddities:
-    """What should not be in a capture: ACKs of bytes that it lacks, super-segments, copies that differ."""
+    """What should not be in a capture: ACKs of bytes that it lacks, super-segments, copies that differ, ports that are used again."""
 
     def __init__(self) -> None:
         self.unseen_places: i64 = 0
@@ -496,6 +509,11 @@ class Oddities:
         self.conflict_frame: i64 = NEVER
         self.conflict_time: i64 = NEVER
         self.conflict_first_frame: i64 = NEVER
+        self.former: Former | None = None
+        """The connection that had the ports before, if its packets may come late."""
+        self.reuse_frame: i64 = NEVER
+        """The first packet of a connection on ports that are used again, if that is no SYN."""
+        self.reuse_time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)

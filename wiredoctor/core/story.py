@@ -91,7 +91,7 @@ class Story:
         numbers.number(own, peer, packet, segment)
         if packet.flags & (SYN | RST):
             handshake.read_handshake(connection, own, packet, segment)
-        delivery.deliver(own, packet, segment, self.met)
+        delivery.deliver(connection, own, packet, segment, self.met)
         delivery.see_acknowledged(connection, peer, packet, segment, self.met)
         acks.acknowledge(connection, own, peer, packet, segment, self.most_unacknowledged)
         sizes.measure_flight(own, peer, packet, segment)

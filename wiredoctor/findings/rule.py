@@ -96,7 +96,7 @@ class Rule(NamedTuple):
     and last_frame. Columns of type Duration("ns"), and delay, are written as durations ("44.1 ms").
 
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
-    explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
+    explained_by: (rule, family or rule/kind, scope) pairs; a candidate gives way to a candidate of that rule that shares the
     scope: "time" (same connection, overlapping start..end), "exchange", "connection", "endpoint" (the server) or "front" (the
     exchange of the gateway's client for which this one was made; of the same rule, one that was over first).
     caused_by: the same, but nothing gives way: both are reported, and the cause comes first. Instead of "time" and "front" there

@@ -9,6 +9,7 @@ from wiredoctor.findings import Advice
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
+    "malformed-head/no-status-line",
 )
 """Rules that say that the end of a message is unknown: what happened at that end is their consequence."""
 

@@ -194,7 +194,8 @@ def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, Rule
     waiting = list(modules.values())
     while waiting:
         for name, _ in waiting.pop().rule.explained_by:
-            causes = [m for m in everything.values() if name in (m.name, m.family) and m.name not in needed]
+            named = name.partition("/")[0]
+            causes = [m for m in everything.values() if named in (m.name, m.family) and m.name not in needed]
             needed |= {m.name: m for m in causes}
             waiting += causes
     return {n: m for n, m in everything.items() if n in needed}
