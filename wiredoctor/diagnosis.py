@@ -145,7 +145,7 @@ def _settle(
         totals.clear()
         explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
-        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], live=live)
+        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live)
         whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
