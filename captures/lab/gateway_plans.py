@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateways import A, B, DEAF, DROPPED, FRAIL, IDLE, MAKERS, REST
+from gateways import DEAF, DROPPED, FRAIL, IDLE, MAKERS, REST, A, B
 
 Request = dict[str, Any]
 """As peers/told_client.py takes it."""

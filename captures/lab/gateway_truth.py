@@ -61,9 +61,7 @@ def connections(path: Path) -> list[Connection]:
         segment = packet[length : struct.unpack_from(">H", packet, 2)[0]]
         ports = struct.unpack_from(">HH", segment)
         sequence, flags = struct.unpack_from(">I", segment, 4)[0], segment[13]
-        source, target = (
-            f"{'.'.join(map(str, packet[at : at + 4]))}:{port}" for at, port in zip((12, 16), ports, strict=True)
-        )
+        source, target = (f"{'.'.join(map(str, packet[at : at + 4]))}:{port}" for at, port in zip((12, 16), ports, strict=True))
         if flags & (SYN | ACK) == SYN:
             known = by_ends.get((source, target))
             if known is None or known.first != sequence + 1:

@@ -48,6 +48,13 @@ PLAIN = {
 }
 
 
+HTTPD = (
+    *("mpm_event", "authz_core", "rewrite", "slotmem_shm", "lbmethod_byrequests"),
+    *("proxy", "proxy_http", "proxy_balancer"),
+)
+"""Modules of Apache httpd."""
+
+
 @dataclass(frozen=True)
 class Gateway:
     """A gateway: its maker, its port, the address of the servers behind, its limits in seconds, whether it keeps connections.
@@ -82,7 +89,7 @@ class Gateway:
 
 def _nginx(gateway: Gateway, folder: Path) -> list[str]:
     http11 = 'proxy_http_version 1.1; proxy_set_header Connection "";' if gateway.pooled else ""
-    upstreams, routes = [], []
+    upstreams, routes = list[str](), list[str]()
     for path, address in gateway.plain().items():
         name = path.strip("/") or "all"
         upstreams.append(f"upstream {name} {{ server {address} max_fails=0; {'keepalive 8;' if gateway.pooled else ''} }}")
@@ -114,7 +121,7 @@ http {{
 
 
 def _haproxy(gateway: Gateway, folder: Path) -> list[str]:
-    backends, uses = [], []
+    backends, uses = list[str](), list[str]()
     for path, address in gateway.plain().items():
         name = path.strip("/") or "all"
         backends.append(f"backend {name}\n    server one {address}")
@@ -161,7 +168,6 @@ def _httpd(gateway: Gateway, folder: Path) -> list[str]:
         routes.insert(0, f"ProxyPass /api/ http://{gateway.servers}:{A}/v1/ {limits}")
         routes.insert(0, f"ProxyPass /nobody/ http://{NOBODY}/ connectiontimeout=5 retry=0")
         routes += ["RewriteEngine On", "RewriteRule ^/gone/ - [R=503]"]
-    modules = "mpm_event authz_core rewrite slotmem_shm lbmethod_byrequests proxy proxy_http proxy_balancer".split()
     conf = folder / "httpd.conf"
     conf.write_text(
         f"""\
@@ -173,7 +179,7 @@ DefaultRuntimeDir {folder}
 Listen {gateway.port}
 ErrorLog {folder}/error.log
 """
-        + "\n".join([*(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in modules), *routes])
+        + "\n".join([*(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in HTTPD), *routes])
         + "\n"
     )
     return ["apache2", "-X", "-f", str(conf)]
@@ -200,9 +206,7 @@ def _caddy(gateway: Gateway, folder: Path) -> list[str]:
         routes.append(f"handle /nobody/* {{\n reverse_proxy {NOBODY} {{\n {slow}\n }}\n }}")
         routes.append("handle /gone/* {\n respond 503\n }")
     conf = folder / "Caddyfile"
-    conf.write_text(
-        "{\n admin off\n auto_https off\n}\n" + f":{gateway.port} {{\n" + "\n".join(routes) + "\n}\n"
-    )
+    conf.write_text("{\n admin off\n auto_https off\n}\n" + f":{gateway.port} {{\n" + "\n".join(routes) + "\n}\n")
     return ["caddy", "run", "--config", str(conf), "--adapter", "caddyfile"]
 
 

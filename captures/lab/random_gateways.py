@@ -3,9 +3,9 @@
     python captures/lab/random_gateways.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
     python captures/lab/random_gateways.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [-v]
 
-NAME.pcap holds both sides of a gateway (nginx, haproxy, Apache httpd, Caddy, Go's ReverseProxy) or of two in a row, NAME-front.pcap
-the front alone, and NAME.json what is true of both: README.md in the folder describes it. Run `make` as root. A recording takes
-10 s, nearly all of it waiting. Its plan (gateway_plans.py) depends on seed and number only.
+NAME.pcap holds both sides of a gateway (nginx, haproxy, Apache httpd, Caddy, Go's ReverseProxy) or of two in a row,
+NAME-front.pcap the front alone, and NAME.json what is true of both: README.md in the folder describes it. Run `make` as root. A
+recording takes 10 s, nearly all of it waiting. Its plan (gateway_plans.py) depends on seed and number only.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import gateway_score
 import gateway_truth
 import software
-from gateway_plans import FAMILIES, Plan, Request, kinds, plan
+from gateway_plans import Plan, Request, kinds, plan
 from gateways import INNER, Gateway, start_servers
 from impairments import Conditions
 from network import PROXY_FRONT, Host, cable, tcpdump, user_before
@@ -38,8 +38,8 @@ WITHIN = 120.0
 README = """\
 # Gateways recorded on both sides
 
-Made by `captures/lab/random_gateways.py make`; `score` of the same script reads it. NAME.pcap has both sides, NAME-front.pcap what is
-to and from port 80 alone. NAME.json:
+Made by `captures/lab/random_gateways.py make`; `score` of the same script reads it. NAME.pcap has both sides, NAME-front.pcap
+what is to and from port 80 alone. NAME.json:
 
 - `makers`: the gateways, the outermost first; `place`: any (three hosts, captured on the gateway), lo (all on 127.0.0.1), delay
   (as any, `delay` seconds to the servers, one way); `form`: where the id of a request is that truth was taken from: header
@@ -51,14 +51,6 @@ to and from port 80 alone. NAME.json:
 - `failures`: for every request of a client: its front exchange, `deed` (what the server was told to do, or the route), `got`
   (answered, cut, closed, left, garbage), `status`, `by` (the server whose answer it is; null: the gateway's own), and `kinds`, of
   which one is right: kinds of `gateway-error`, `passed-on`, or `none`; null: failed without having been meant to, not judged.
-"""
-
-ANALYSE = """
-import json, subprocess, sys
-for path in sys.argv[1:]:
-    done = subprocess.run([sys.executable, "-P", "-m", "wiredoctor", "analyze", path, "--format", "json", "--exchanges"],
-                          capture_output=True, text=True)
-    print(json.dumps({"path": path, "said": done.stdout, "error": done.stderr[-500:]}))
 """
 
 
@@ -80,7 +72,9 @@ def main() -> int:
         return 0
     if words.action == "make":
         return make_all(words)
-    return score(words)
+    cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))]
+    cases = [case for case in cases if _wanted(case, words.only)]
+    return gateway_score.score(words.folder, cases, words.python, words.jobs, verbose=words.verbose)
 
 
 def _wanted(case: dict[str, Any] | Plan, only: str) -> bool:
@@ -167,20 +161,17 @@ def _exchanges(path: Path, form: str) -> list[dict[str, Any]]:
     return found
 
 
+ROLES = ("front", "middle", "back")
+
+
 def _pairs(exchanges: list[dict[str, Any]]) -> list[list[int]]:
     """Neighbors with the same id. Several of one role: the newest before it in the capture is whose it is."""
     pairs = list[list[int]]()
-    roles = ["front", "middle", "back"]
     for one in exchanges:
-        if one["role"] == "front":
-            continue
-        before = [
-            other
-            for other in exchanges
-            if other["id"] == one["id"] and roles.index(other["role"]) < roles.index(one["role"]) and other["frame"] < one["frame"]
-        ]
+        same = [other for other in exchanges if other["id"] == one["id"] and other["frame"] < one["frame"]]
+        before = [other for other in same if ROLES.index(other["role"]) < ROLES.index(one["role"])]
         if before:
-            last = max(before, key=lambda other: (roles.index(other["role"]), other["frame"]))
+            last = max(before, key=lambda other: (ROLES.index(other["role"]), other["frame"]))
             pairs.append([last["connection"], last["index"], one["connection"], one["index"]])
     return pairs
 

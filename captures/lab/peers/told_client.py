@@ -3,9 +3,9 @@
     told_client.py HOST PORT PLAN
 
 PLAN is a JSON file: a list of clients, each a list of requests, one after the other on a connection that is kept while it lasts.
-A request has `at` (seconds since the start) or `after` (seconds since the answer before it), `id`, `method`, `target`, `fields` (name -> value), `body` (bytes), and may have
-`leave`: seconds after which the client closes. Prints a JSON object per request: `id`, `got` (answered, cut, closed,
-left, garbage), `status` and `by` (the X-From of the answer, or null).
+A request has `at` (seconds since the start) or `after` (seconds since the answer before it), `id`, `method`, `target` and
+`fields` (name -> value), and may have `body` (bytes) and `leave`: seconds after which the client closes. Prints a JSON object per request: `id`,
+`got` (answered, cut, closed, left, garbage), `status` and `by` (the X-From of the answer, or null).
 """
 
 import contextlib
@@ -102,7 +102,7 @@ def ask(address, requests, start):
         fields = dict(request["fields"])
         if body or request["method"] == "POST":
             fields["Content-Length"] = str(len(body))
-        lines = [f"{request['method']} {request['target']} HTTP/1.1", f"Host: www.example"]
+        lines = [f"{request['method']} {request['target']} HTTP/1.1", "Host: www.example"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
         keeps, got = False, ("closed", None, None)
         try:

@@ -3,7 +3,8 @@
     told_server.py PORT NAME [idle=SECONDS] [obedient=no] [deaf] [frail]
 
 A request without `X-Do` is answered with 200. Else `X-Do` is a word of DEEDS, or the status of the answer, and may go on with
-`;once=KEY` (only the first request with this key), `;of=NAME` (only this server) and `;for=SECONDS`. Every answer carries `X-From`.
+`;once=KEY` (only the first request with this key), `;of=NAME` (only this server) and `;for=SECONDS`. Every answer carries
+`X-From`.
 `idle`: closes a connection that has rested so long. `deaf`: accepts connections and never reads. `frail`: the whole server
 can be told to die.
 """
@@ -47,39 +48,39 @@ def chunked(connection, sizes, *, whole):
         connection.sendall(b"0\r\n\r\n")
 
 
-def do_close(connection, seconds):
+def do_close(_connection, _seconds):
     raise Told("close")
 
 
-def do_reset(connection, seconds):
+def do_reset(_connection, _seconds):
     raise Told("reset")
 
 
-def do_die(connection, seconds):
+def do_die(_connection, _seconds):
     raise Told("die")
 
 
-def do_part_head(connection, seconds):
+def do_part_head(connection, _seconds):
     connection.sendall(head(200, length=40)[:50])
     time.sleep(0.02)
     raise Told("die")
 
 
-def do_garbage(connection, seconds):
+def do_garbage(connection, _seconds):
     connection.sendall(TRACEBACK)
     raise Told("close")
 
 
-def do_no_colon(connection, seconds):
+def do_no_colon(connection, _seconds):
     connection.sendall(head(200, "this line is no field", length=40) + b"a" * 40)
 
 
-def do_large_head(connection, seconds):
+def do_large_head(connection, _seconds):
     cookies = [f"Set-Cookie: c{n}={'x' * 1_000}" for n in range(LARGE // 1_000)]
     connection.sendall(head(200, *cookies, length=40) + b"a" * 40)
 
 
-def do_cut(connection, seconds):
+def do_cut(connection, _seconds):
     connection.sendall(head(200, length=CUT) + b"a" * 1_000)
     time.sleep(0.05)
     connection.sendall(b"a" * (CUT_AT - 1_000))
@@ -87,23 +88,23 @@ def do_cut(connection, seconds):
     raise Told("die")
 
 
-def do_cut_chunks(connection, seconds):
+def do_cut_chunks(connection, _seconds):
     chunked(connection, (800, 700), whole=False)
     time.sleep(0.05)
     raise Told("die")
 
 
-def do_stall(connection, seconds):
+def do_stall(connection, _seconds):
     connection.sendall(head(200, length=CUT) + b"a" * CUT_AT)
     time.sleep(FOREVER)
 
 
-def do_stall_in_head(connection, seconds):
+def do_stall_in_head(connection, _seconds):
     connection.sendall(head(200, length=40)[:50])
     time.sleep(FOREVER)
 
 
-def do_never(connection, seconds):
+def do_never(_connection, _seconds):
     time.sleep(FOREVER)
 
 
@@ -112,7 +113,7 @@ def do_late(connection, seconds):
     answer(connection, 200)
 
 
-def do_chunks(connection, seconds):
+def do_chunks(connection, _seconds):
     chunked(connection, (300, 300, 300), whole=True)
 
 
