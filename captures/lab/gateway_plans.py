@@ -167,7 +167,7 @@ def _refusals(case: Plan, write: Writer, chance: random.Random) -> None:
     dying += [write.ask(2.4, "/frail/order", route="frail")]
     case.clients.append(dying)
     if case.place != "lo":
-        case.clients.append([write.ask(0.7, "/nobody/list", route="nobody")])
+        case.clients.append([write.ask(3.2, "/nobody/list", route="nobody")])
 
 
 def _races(case: Plan, write: Writer, chance: random.Random) -> None:
@@ -236,8 +236,11 @@ FAMILIES = {
 }
 
 
-def kinds(request: Request, got: dict[str, Any], read: float) -> list[str] | None:
-    """What may be said of a front exchange: kinds of gateway-error, passed-on or none; None where it was not meant to fail."""
+def kinds(request: Request, got: dict[str, Any], read: float, *, chain: bool) -> list[str] | None:
+    """What may be said of a front exchange: kinds of gateway-error, passed-on or none; None where it was not meant to fail.
+
+    Of a chain the innermost try counts: a response that breaks off there may be a 502 of the outer gateway.
+    """
     if got["got"] in ("left", "garbage"):
         return ["none"]
     failed = got["got"] in ("closed", "cut") or got["status"] >= 500
@@ -252,7 +255,7 @@ def kinds(request: Request, got: dict[str, Any], read: float) -> list[str] | Non
     if got["got"] == "cut":
         return ["truncated"] if kind == "truncated" else None
     if kind == "truncated" and got["got"] == "answered":
-        return ["rejected-response"]
+        return ["rejected-response", *(["truncated"] if chain else [])]
     if kind == "rejected-response" and got["got"] == "closed":
         return ["rejected-response", "truncated"]
     return [kind]

@@ -4,8 +4,8 @@
 
 PLAN is a JSON file: a list of clients, each a list of requests, one after the other on a connection that is kept while it lasts.
 A request has `at` (seconds since the start) or `after` (seconds since the answer before it), `id`, `method`, `target` and
-`fields` (name -> value), and may have `body` (bytes) and `leave`: seconds after which the client closes. Prints a JSON object per request: `id`,
-`got` (answered, cut, closed, left, garbage), `status` and `by` (the X-From of the answer, or null).
+`fields` (name -> value), and may have `body` (bytes) and `leave`: seconds after which the client closes. Prints a JSON object
+per request: `id`, `got` (answered, cut, closed, left, garbage), `status` and `by` (the X-From of the answer, or null).
 """
 
 import contextlib

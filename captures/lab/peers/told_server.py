@@ -35,8 +35,8 @@ def head(status, *more, length=None):
     return "\r\n".join([f"HTTP/1.1 {status} {reason.get(status, 'Told')}", *fields, "", ""]).encode()
 
 
-def answer(connection, status, size=40):
-    connection.sendall(head(status, length=size) + b"a" * size)
+def answer(connection, status, size=40, *, body=True):
+    connection.sendall(head(status, length=size) + b"a" * size * body)
 
 
 def chunked(connection, sizes, *, whole):
@@ -128,11 +128,11 @@ def first_time(key):
 
 
 def read_request(reader):
-    """The fields of the next request, whose body is read unless its server dies of it; None when the client has closed."""
+    """The method and fields of the next request, whose body is read unless its server dies of it; None when the client has closed."""
     line = reader.readline()
     if not line:
         return None
-    fields = {}
+    fields = {"method": line.split()[0].decode()}
     while line not in (b"\r\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         fields[name.lower()] = value.strip()
@@ -146,14 +146,12 @@ def read_request(reader):
     return fields
 
 
-def obey(connection, told):
+def obey(connection, method, told):
     word, *more = told.split(";")
     options = dict(option.split("=") for option in more)
     wanted = word and options.get("of", NAME) == NAME and ("once" not in options or first_time(options["once"]))
-    if not wanted:
-        answer(connection, 200)
-    elif word.isdigit():
-        answer(connection, int(word))
+    if not wanted or word.isdigit():
+        answer(connection, int(word) if wanted else 200, body=method != "HEAD")
     elif word.startswith("unread"):
         raise Told("die")
     else:
@@ -170,7 +168,7 @@ def serve(connection):
             connection.settimeout(None)
             if fields is None:
                 return
-            obey(connection, fields.get("x-do", "") if OBEDIENT else "")
+            obey(connection, fields["method"], fields.get("x-do", "") if OBEDIENT else "")
     except Told as how:
         if str(how) == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
