@@ -140,7 +140,7 @@ def _waits(case: Plan, write: Writer, chance: random.Random) -> None:
             if what == "drop":
                 requests.append(write.ask(at + 0.1, "/drop/" + chance.choice(ITEMS), route="drop"))
             elif what == "deaf":
-                requests.append(write.ask(at + 0.1, "/deaf/upload", method="POST", body=300_000, route="deaf"))
+                requests.append(write.ask(at + 0.1, f"/deaf/upload-{turn}", method="POST", body=300_000, route="deaf"))
             else:
                 requests.append(write.ask(at + 0.1, "/a/" + chance.choice(ITEMS), what))
             chance.shuffle(waiting)

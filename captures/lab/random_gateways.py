@@ -51,6 +51,9 @@ what is to and from port 80 alone. NAME.json:
 - `failures`: for every request of a client: its front exchange, `deed` (what the server was told to do, or the route), `got`
   (answered, cut, closed, left, garbage), `status`, `by` (the server whose answer it is; null: the gateway's own), and `kinds`, of
   which one is right: kinds of `gateway-error`, `passed-on`, or `none`; null: failed without having been meant to, not judged.
+
+Several clients wait at the same time in many of these. Whose a connection attempt was (refused, or never answered) is known
+where a gateway tries one thing at a time: a front exchange that has a try under way when the SYN is sent is not meant.
 """
 
 
