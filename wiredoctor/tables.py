@@ -912,6 +912,7 @@ _MESSAGE = (
     _c("content_encoding", TEXT, "", "Content-Encoding in lower case; unknown words masked, as in the target"),
     _c("upgrade", TEXT, "", "Upgrade, masked likewise"),
     _c("via", TEXT, "", "Via"),
+    _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
     _n("chunks", I32, "", "data chunks seen, where chunked"),
     _n("offset", I64, "bytes", "stream offset of its first byte"),
     _n("end_offset", I64, "bytes", "stream offset behind its last byte seen; none while it is not over"),
@@ -928,6 +929,7 @@ _REQUEST_ONLY = (
     _c("has_credentials", BOOL, "", "has Authorization or Proxy-Authorization"),
     _c("credentials_scheme", TEXT, "", "scheme of that, in lower case; empty where it is no known one"),
     _n("credentials_user", I64, "", "checksum of the user's name in it; none but in Basic and Digest"),
+    _c("has_websocket_key", BOOL, "", "has Sec-WebSocket-Key"),
 )
 
 _RESPONSE_ONLY = (

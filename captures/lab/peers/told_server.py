@@ -128,7 +128,7 @@ def first_time(key):
 
 
 def read_request(reader):
-    """The method and fields of the next request; None when the client has closed. The body is read unless its server dies of it."""
+    """Method and fields of the next request; None when the client has closed. The body is read unless its server dies of it."""
     line = reader.readline()
     if not line:
         return None
