@@ -1,0 +1,1 @@
+"""Rules about gateways: reverse proxies, and what they make of their servers' answers."""
