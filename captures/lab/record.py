@@ -34,6 +34,7 @@ import far_waits
 import flushing
 import foreign_resets
 import framing
+import gateway_failures
 import idle_cuts
 import lifetimes
 import listing
@@ -104,6 +105,7 @@ RECORDINGS = (
     siblings,
     foreign_resets,
     transfers,
+    gateway_failures,
 )
 """These modules fill SCENARIOS."""
 
