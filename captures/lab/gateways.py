@@ -2,7 +2,7 @@
 
 | route | goes to | |
 | --- | --- | --- |
-| /a/ | A | |
+| /a/, /chat | A | |
 | /api/ | A | as /v1/ |
 | /idle/ | IDLE | which closes a connection that has rested for REST seconds |
 | /pair/ | CLOSED, then B | the gateway repeats what fails |
@@ -40,6 +40,7 @@ REST = 1.5
 MAKERS = ("nginx", "haproxy", "httpd", "caddy", "go")
 PLAIN = {
     "/a/": A,
+    "/chat": A,
     "/idle/": IDLE,
     "/frail/": FRAIL,
     "/refused/": CLOSED,
@@ -69,8 +70,8 @@ class Gateway:
     read: float = 1.5
     pooled: bool = True
     behind: int | None = None
-    http: str = ""
-    """For nginx: directives for its routes, in place of those that HTTP/1.1 takes."""
+    options: str = ""
+    """Of nginx: directives in place of those that HTTP/1.1 takes; of httpd: parameters of ProxyPass."""
 
     def start(self, host: Host, folder: Path) -> None:
         """Starts it on a host, with its files in a folder; returns when it listens."""
@@ -112,7 +113,7 @@ http {{
   access_log off; client_body_temp_path {folder}/body; {temporary}
   proxy_connect_timeout {round(1000 * gateway.connect)}ms;
   proxy_read_timeout {round(1000 * gateway.read)}ms; proxy_send_timeout {round(1000 * gateway.read)}ms;
-  {gateway.http or http11}
+  {gateway.options or http11}
   {" ".join(upstreams)}
   server {{ listen {gateway.port}; client_max_body_size 8m; {" ".join(routes)} }}
 }}
@@ -159,7 +160,7 @@ frontend web
 
 def _httpd(gateway: Gateway, folder: Path) -> list[str]:
     limits = f"connectiontimeout={round(1000 * gateway.connect)}ms timeout={round(1000 * gateway.read)}ms retry=0"
-    limits += "" if gateway.pooled else " disablereuse=On"
+    limits += f" {gateway.options}" if gateway.pooled else f" disablereuse=On {gateway.options}"
     routes = [f"ProxyPass {path} http://{address}{path} {limits}" for path, address in gateway.plain().items()]
     if not gateway.behind:
         for name, first in (("pair", CLOSED), ("two", A)):

@@ -55,6 +55,7 @@ import stalls
 import static_servers
 import threaded
 import transfers
+import upgrades
 import views
 import waiting
 from network import Host, cable, tcpdump, until_quiet, user_before
@@ -106,6 +107,7 @@ RECORDINGS = (
     foreign_resets,
     transfers,
     gateway_failures,
+    upgrades,
 )
 """These modules fill SCENARIOS."""
 
