@@ -929,6 +929,9 @@ _REQUEST_ONLY = (
     _c("has_credentials", BOOL, "", "has Authorization or Proxy-Authorization"),
     _c("credentials_scheme", TEXT, "", "scheme of that, in lower case; empty where it is no known one"),
     _n("credentials_user", I64, "", "checksum of the user's name in it; none but in Basic and Digest"),
+    _c("forwarded", BOOL, "", "has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via"),
+    _c("forwarded_for", TEXT, "", "addresses in X-Forwarded-For, else in Forwarded; unknown for what is none"),
+    _c("forwarded_server", BOOL, "", "has X-Forwarded-Server"),
     _c("has_websocket_key", BOOL, "", "has Sec-WebSocket-Key"),
 )
 
@@ -1360,7 +1363,34 @@ TABLES = {
 EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED, TRANSFERS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
-RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES}
+TRIES = Table(
+    "tries",
+    "what a gateway did at its back for an exchange at its front, if one capture holds both: an exchange that carries its request, "
+    "or an attempt, a connection that was begun for it and carried none",
+    (
+        _c("front_connection", I64, "", "connection id of the exchange at the front"),
+        _c("front_exchange", I32, "", "its index in its connection"),
+        _c("connection", I64, "", "connection id at the back"),
+        _n("exchange", I32, "", "index of the exchange at the back; none of an attempt"),
+        _c("certain", BOOL, "", "no other pairing is possible; else one of several exchanges that it may be"),
+        _c("started", I64, "ns", "when it began: first byte of the request, or first SYN"),
+    ),
+)
+
+FRONTS = Table(
+    "fronts",
+    "a server endpoint that is the front of a gateway, with one of the endpoints behind it",
+    (
+        _c("server", TEXT, "", "endpoint at the front, address:port"),
+        _c("behind", TEXT, "", "endpoint at the back, address:port"),
+    ),
+)
+
+RULE_TABLES = (
+    TABLES
+    | EVENT_TABLES
+    | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES, "tries": TRIES, "fronts": FRONTS}
+)
 """The tables that a rule can ask for."""
 
 _OWNER = _n("connection", I64, "", "connection id; none where it belongs to none")
@@ -1372,6 +1402,7 @@ READ_AGAIN = TABLES | {
 """The tables as they are told of a capture that is read again: a record knows its frame, and packets their connection."""
 
 _SECONDS = pl.Float64()
+_CAUSE = {"rule": TEXT, "frame": I64, "kind": TEXT, "connection": I64, "exchange": I64}
 _STEP = {"frame": pl.Int64(), "elapsed": pl.Float64(), "note": pl.String(), "file": pl.String(), "file_frame": pl.Int64()}
 
 FINDINGS = Table(
@@ -1411,7 +1442,7 @@ FINDINGS = Table(
         _c("fingerprint", TEXT, "", "the same for one fault in different captures"),
         _n("client_software", TEXT, "", "User-Agent of the client"),
         _n("server_software", TEXT, "", "Server field of the server"),
-        _c("caused_by", pl.List(pl.Struct({"rule": TEXT, "frame": I64})), "", "findings of which it is a consequence"),
+        _c("caused_by", pl.List(pl.Struct(_CAUSE)), "", "findings of which it is a consequence"),
         _n("origin", TEXT, "", "who sent the FIN or RST that it names: endpoint or between"),
     ),
 )

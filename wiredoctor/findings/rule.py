@@ -95,8 +95,10 @@ class Rule(NamedTuple):
 
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
     explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
-    scope: "time" (same connection, overlapping start..end), "exchange", "connection" or "endpoint" (the server).
-    caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
+    scope: "time" (same connection, overlapping start..end), "exchange", "connection", "endpoint" (the server) or "front" (the
+    exchange of the gateway's client for which this one was made; of the same rule, one that was over first).
+    caused_by: the same, but nothing gives way: both are reported, and the cause comes first. Instead of "time" and "front" there
+    is "tries": what a gateway did for this exchange at its back, in order.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
     absence: something that is not in the capture (a response, an ACK, a close, a packet within a pause) is part of the proof:
@@ -139,7 +141,7 @@ CANDIDATE_COLUMNS = {
 """What every candidate has (at the latest when `judge` returns it), besides the names in the rule's texts.
 
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
-Optional: `severity` (instead of the rule's), `direction` (direction of the sender who has to change something: settling makes the
+Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence with which its message ends), `direction` (direction of the sender who has to change something: settling makes the
 side of it) and `last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless
 the rule has `any_order`)."""
 

@@ -246,6 +246,9 @@ class CausedBy(TypedDict):
 
     rule: str
     frame: Frame
+    kind: str | None
+    connection: Stream | None
+    exchange: Exchange | None
 
 
 @_whole

@@ -209,7 +209,7 @@ def finding(one: Finding) -> dict[str, Any]:
         "fingerprint": one.fingerprint,
         "client_software": one.client_software,
         "server_software": one.server_software,
-        "caused_by": [{"rule": cause.rule, "frame": cause.frame} for cause in one.caused_by],
+        "caused_by": [cause._asdict() for cause in one.caused_by],
         "origin": one.origin,
         "number": one.number,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge
 from wiredoctor.rules.clock import unstepped, without_times_across
+from wiredoctor.rules.across_gateways import through_gateways
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.settle import settle
@@ -38,6 +39,7 @@ __all__ = [
     "settle",
     "suspect_connections",
     "suspect_exchanges",
+    "through_gateways",
     "unjudged",
     "unstepped",
     "window",

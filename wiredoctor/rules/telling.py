@@ -135,8 +135,8 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         side=side,
         severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
-        title=_numbered(texts.title.format_map(written)),
-        message=_spaced(_numbered(texts.message.format_map(written))),
+        title=printable(values.get("title") or "") or _numbered(texts.title.format_map(written)),
+        message=_spaced(_numbered(_message(values, texts, written))),
         client=values["client"],
         server=values["server"],
         capture=file,
@@ -158,7 +158,13 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         server_software=_software(values["server_software"]),
         ignore_target=printable(masking.identity_target(target)),
         origin=values.get("origin"),
+        front=values.get("front"),
     )
+
+
+def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any]) -> str:
+    said = printable(values.get("message") or "") or texts.message.format_map(written)
+    return f"{said} {printable(addition)}" if (addition := values.get("addition")) else said
 
 
 def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:

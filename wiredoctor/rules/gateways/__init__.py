@@ -1,1 +1,1 @@
-"""Rules about gateways: reverse proxies, and what they make of their servers' answers."""
+"""Rules about reverse proxies, where one capture holds both of their sides."""

@@ -84,7 +84,7 @@ RULE = Rule(
             "https://learn.microsoft.com/en-us/dotnet/api/system.net.webexceptionstatus",
         ),
     ),
-    explained_by=(("auth-connection-closed", "connection"), ("unanswered", "exchange")),
+    explained_by=(("auth-connection-closed", "connection"), ("unanswered", "exchange"), ("gateway-error", "exchange")),
     caused_by=(("premature-close", "connection"), ("idle-timeout-broken-promise", "connection")),
     advice=POOLS,
     timeless=True,

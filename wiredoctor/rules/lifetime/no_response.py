@@ -45,7 +45,7 @@ RULE = Rule(
         Reference("RFC 9110 section 15.6, server errors", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.6"),
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
     ),
-    explained_by=(("reset-destroys-response", "connection"), ("unanswered", "exchange")),
+    explained_by=(("reset-destroys-response", "connection"), ("unanswered", "exchange"), ("gateway-error", "exchange")),
     caused_by=(("framing", "exchange"),),
     advice=(
         Advice("server", "nginx", "nginx: return 444 closes without an answer on purpose."),
