@@ -38,6 +38,12 @@ from wiredoctor.rules.proof import EVIDENCE, packet
 
 _ANSWERED = "{server} answered {requests:,} of {all_requests:,} requests for a WebSocket on {path} with {answer}. "
 
+_NGINX = (
+    'nginx: proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection "upgrade", in the '
+    "location of this path."
+)
+_HTTPD = "Apache httpd: upgrade=websocket in ProxyPass (2.4.47 and later, with mod_proxy_http), or mod_proxy_wstunnel."
+
 RULE = Rule(
     severity={"dropped": "error", "version": "warning", "unsupported": "warning"},
     title={
@@ -49,7 +55,7 @@ RULE = Rule(
         "dropped": _ANSWERED + "The gateway had sent the request on to {behind} {how}: the server there was asked for an "
         "ordinary page, and cannot know that a WebSocket was wanted.",
         "version": _ANSWERED + "The client asks in version {asked} of the protocol, the server says that it speaks {spoken}.",
-        "unsupported": _ANSWERED + "{guess} A capture behind the proxy decides it: there the request has the field, or has not.",
+        "unsupported": _ANSWERED + "{guess}",
     },
     remedy={
         "dropped": "Let the gateway pass the upgrade on. {setting}",
@@ -79,9 +85,16 @@ _TOLD_ELSEWHERE = (401, 403, 407, 502, 504)
 _UPGRADE_REQUIRED = 426
 _EITHER = (
     "Either the server has no WebSocket on this path, or a proxy between dropped the field Upgrade, so that the server saw an "
-    "ordinary GET."
+    "ordinary GET. A capture behind the proxy decides it: there the request has the field, or has not."
 )
-_HAS_ONE = "So answers a server that has a WebSocket there, and was asked without Upgrade: a proxy between dropped that field."
+_OLD = (
+    "The request is of HTTP/1.0, which has no upgrade (RFC 9110 section 7.8): the server has to ignore the field. Browsers ask "
+    "in HTTP/1.1, so that a proxy seems to have made this request."
+)
+_HAS_ONE = (
+    "So answers a server that has a WebSocket there, and was asked without Upgrade: a proxy between dropped that field, which a "
+    "capture behind the proxy would show."
+)
 
 
 def screen() -> pl.Expr:
@@ -91,8 +104,11 @@ def screen() -> pl.Expr:
 
 def _asked() -> pl.Expr:
     c = pl.col
-    named = c("request_upgrade").str.to_lowercase().str.contains(r"(^|[,\s])websocket($|[,\s/])")
-    return c("has_request") & (c("request_method") == "GET") & c("request_has_websocket_key") & named
+    return c("has_request") & (c("request_method") == "GET") & c("request_has_websocket_key") & _named()
+
+
+def _named() -> pl.Expr:
+    return pl.col("request_upgrade").str.to_lowercase().str.contains(r"(^|[,\s])websocket($|[,\s/])")
 
 
 def _refused() -> pl.Expr:
@@ -101,32 +117,72 @@ def _refused() -> pl.Expr:
     return _asked() & refusal.fill_null(value=False)
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per request for a WebSocket that was refused, or got it."""
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per request for a WebSocket that was refused, or got it, with what a gateway made of it."""
     c = pl.col
     got = _asked() & c("upgraded")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
     rows = exchanges.filter(_refused() | got).select(
         *("connection", "exchange", "upgraded"),
+        (c("request_version") == "HTTP/1.0").alias("old"),
         path.alias("path"),
         c("request_user_agent").alias("agent"),
         c("request_websocket_version").alias("asked"),
         c("response_websocket_version").alias("spoken"),
         c("response_status").alias("status"),
         c("response_reason").alias("reason"),
+        c("response_server").alias("software"),
         *("request_frame", "request_start", "response_frame", "response_start"),
         c("hole_before").alias("doubtful"),
         c("request_frame").alias("frame"),
     )
     known = connections.select("connection", c("client_host").replace("::1", "127.0.0.1"), "server")
-    return rows.join(known, on="connection")
+    endpoints = fronts.select("server", pl.lit(value=True).alias("is_front")).unique()
+    backs = tries.filter("certain").select("connection", "exchange", pl.lit(value=True).alias("is_back"))
+    return (
+        rows.join(known, on="connection")
+        .join(endpoints, on="server", how="left")
+        .join(backs, on=["connection", "exchange"], how="left")
+        .join(_behind(exchanges, connections, tries), on=["connection", "exchange"], how="left")
+    )
+
+
+def _behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
+    """The last request of a gateway for each of its front, where it is certain."""
+    c = pl.col
+    sent = exchanges.select(
+        *("connection", "exchange"),
+        (c("request_version") != "HTTP/1.0").alias("behind_can"),
+        _named().alias("behind_asks"),
+        c("request_forwarded_server").alias("behind_httpd"),
+        c("response_server").alias("behind_software"),
+        c("response_status").alias("behind_status"),
+        c("request_frame").alias("behind_frame"),
+        c("request_start").alias("behind_start"),
+    )
+    place = ["front_connection", "front_exchange"]
+    return (
+        tries.filter("certain")
+        .join(sent, on=["connection", "exchange"])
+        .join(connections.select("connection", c("server").alias("behind")), on="connection")
+        .sort("started", "behind_frame")
+        .group_by(place)
+        .agg(c("^behind.*$").last())
+        .rename({"front_connection": "connection", "front_exchange": "exchange"})
+    )
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """A row per endpoint, path and kind."""
     c = pl.col
-    refused = _unhealed(rows)
-    kind = pl.when((c("spoken") != c("asked")).fill_null(value=False)).then(pl.lit("version")).otherwise(pl.lit("unsupported"))
+    refused = _unhealed(rows).filter(~_told_of_another())
+    kind = (
+        pl.when(c("behind_frame").is_not_null())
+        .then(pl.lit("dropped"))
+        .when((c("spoken") != c("asked")).fill_null(value=False))
+        .then(pl.lit("version"))
+        .otherwise(pl.lit("unsupported"))
+    )
     place = ["server", "path", "kind"]
     refused = refused.with_columns(kind.alias("kind")).sort("request_frame", "connection")
     shown = refused.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_shown())
@@ -134,7 +190,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     told = refused.group_by(place).agg(
         pl.len().cast(pl.Int64).alias("requests"),
         c("client_host").n_unique().alias("clients"),
-        c("client_host", "status", "reason", "asked", "spoken").first(),
+        c("old", "client_host", "status", "reason", "asked", "spoken", "software", "^behind.*$").first(),
         c("status").n_unique().alias("statuses"),
         c("request_frame").first().alias("frame"),
         c("request_start").min().alias("start"),
@@ -156,15 +212,51 @@ def _unhealed(rows: pl.DataFrame) -> pl.DataFrame:
     return refused.join(healed, on=["connection", "exchange"], how="anti")
 
 
+def _told_of_another() -> pl.Expr:
+    """A gateway had passed the request on as it was: the server behind has the finding; or in HTTP/1.0: the gateway has it. Or
+    the status is the gateway's own: gateway-error has it."""
+    c = pl.col
+    passed_on = c("behind_asks") & c("behind_can")
+    own = c("is_front") & (c("status") >= 500) & (c("behind_status").is_null() | (c("behind_status") != c("status")))
+    return (passed_on | (c("is_back") & c("old"))).fill_null(value=False) | own.fill_null(value=False)
+
+
 def _shown() -> pl.Expr:
-    """The first requests, and their responses."""
+    """The first requests, what a gateway sent on for them, and their responses."""
     asked = pl.format("{} asks for a WebSocket", "client_host")
+    sent = pl.format("the gateway asks {} {}", "behind", _how())
     answered = pl.format("the response: {}", "status")
-    items = [packet("request_frame", "request_start", asked), packet("response_frame", "response_start", answered)]
-    return pl.concat_list([item.implode() for item in items]).alias("evidence")
+    items = [
+        packet("request_frame", "request_start", asked),
+        packet("behind_frame", "behind_start", sent),
+        packet("response_frame", "response_start", answered),
+    ]
+    shown = pl.concat_list([item.implode() for item in items])
+    return shown.list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
+
+
+def _how() -> pl.Expr:
+    """How a gateway asked that dropped the upgrade."""
+    c = pl.col
+    old = pl.when(c("behind_asks")).then(pl.lit("in HTTP/1.0")).otherwise(pl.lit("in HTTP/1.0 and without Upgrade"))
+    return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
 
 
 # words
+
+
+def _setting() -> pl.Expr:
+    """What to set, by what shows the gateway's software: httpd adds X-Forwarded-Server; only nginx asks in HTTP/1.0 by default,
+    and it replaces the field Server of what it passes on."""
+    c = pl.col
+    replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
+    return (
+        pl.when(c("behind_httpd"))
+        .then(pl.lit(_HTTPD))
+        .when(~c("behind_can") | replaced)
+        .then(pl.lit(_NGINX))
+        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy pass it on by themselves."))
+    )
 
 
 def _told(told: pl.DataFrame) -> pl.DataFrame:
@@ -178,13 +270,15 @@ def _told(told: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
         "kind",
-        pl.lit("server").alias("side"),
+        pl.when(c("old") & (c("kind") == "unsupported")).then(pl.lit("client")).otherwise(pl.lit("server")).alias("side"),
         pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
         *("frame", "start", "end", "server", "path", "requests", "all_requests", "asked", "spoken"),
         pl.lit(None, pl.Int64).alias("delay"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (answer + more).alias("answer"),
-        pl.when(has_one).then(pl.lit(_HAS_ONE)).otherwise(pl.lit(_EITHER)).alias("guess"),
-        *(pl.lit(None, pl.String).alias(name) for name in ("behind", "how", "setting")),
+        pl.when("old").then(pl.lit(_OLD)).when(has_one).then(pl.lit(_HAS_ONE)).otherwise(pl.lit(_EITHER)).alias("guess"),
+        "behind",
+        _how().alias("how"),
+        _setting().alias("setting"),
         c("evidence").cast(EVIDENCE),
     ).sort("frame", "server", "path")  # fmt: skip
