@@ -962,6 +962,7 @@ _MESSAGE = (
     _c("content_encoding", TEXT, "", "Content-Encoding in lower case; unknown words masked, as in the target"),
     _c("upgrade", TEXT, "", "Upgrade, masked likewise"),
     _c("via", TEXT, "", "Via"),
+    _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
     _n("chunks", I32, "", "data chunks seen, where chunked"),
     _n("offset", I64, "bytes", "stream offset of its first byte"),
     _n("end_offset", I64, "bytes", "stream offset behind its last byte seen; none while it is not over"),
@@ -981,6 +982,7 @@ _REQUEST_ONLY = (
     _c("forwarded", BOOL, "", "has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via"),
     _c("forwarded_for", TEXT, "", "addresses in X-Forwarded-For, else in Forwarded; unknown for what is none"),
     _c("forwarded_server", BOOL, "", "has X-Forwarded-Server"),
+    _c("has_websocket_key", BOOL, "", "has Sec-WebSocket-Key"),
 )
 
 _RESPONSE_ONLY = (

@@ -34,6 +34,7 @@ import far_waits
 import flushing
 import foreign_resets
 import framing
+import gateway_failures
 import idle_cuts
 import lifetimes
 import listing
@@ -54,6 +55,7 @@ import stalls
 import static_servers
 import threaded
 import transfers
+import upgrades
 import views
 import waiting
 from network import Host, cable, tcpdump, until_quiet, user_before
@@ -104,6 +106,8 @@ RECORDINGS = (
     siblings,
     foreign_resets,
     transfers,
+    gateway_failures,
+    upgrades,
 )
 """These modules fill SCENARIOS."""
 

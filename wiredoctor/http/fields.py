@@ -60,6 +60,8 @@ class Fields:
     """Has a field that gateways add."""
     forwarded_for: str = ""
     forwarded_server: bool = False
+    has_websocket_key: bool = False
+    websocket_version: int = -1
 
     malformed: int = 0
     """Bits such as BARE_LF."""
@@ -156,6 +158,17 @@ def _content_type(fields: Fields, values: list[str]) -> None:
     fields.event_stream = fields.content_type in EVENT_STREAMS
 
 
+def _websocket_key(fields: Fields, values: list[str]) -> None:
+    fields.has_websocket_key = bool(values[0])
+
+
+def _websocket_version(fields: Fields, values: list[str]) -> None:
+    """RFC 6455 sections 4.2.1 and 4.4: a number of a client, a list of those that a server has; the first one."""
+    first = values[0].partition(",")[0].strip()
+    if first.isascii() and first.isdigit() and len(first) <= 3:
+        fields.websocket_version = int(first)
+
+
 def _challenge(fields: Fields, values: list[str]) -> None:
     scheme, _, rest = values[0].partition(" ")
     fields.auth_scheme = _scheme(scheme)
@@ -248,6 +261,8 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"x-forwarded-server": _forwarded_server,
     b"x-real-ip": _forwarded,
     b"forwarded": _standard_forwarded,
+    b"sec-websocket-key": _websocket_key,
+    b"sec-websocket-version": _websocket_version,
 }
 """What each field of interest adds to Fields, from the values of all its lines."""
 
