@@ -39,6 +39,7 @@ import idle_cuts
 import lifetimes
 import listing
 import losses
+import meetings
 import others
 import pages
 import papers
@@ -82,6 +83,7 @@ RECORDINGS = (
     receivers,
     distances,
     losses,
+    meetings,
     waiting,
     closes,
     credentials,
