@@ -74,7 +74,9 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
             free = [row for row in some if _is_free(one, rows, gateway.tries.get(row, ()))]
             failed = [row for row in free if _failed(rows, row)]
             # one that was answered went on with another server, or it was not its own
-            chosen = failed if len(failed) == 1 or len(free) > 1 else [row for row in free if int(rows.server[row]) in gateway.hosts]
+            chosen = (
+                failed if len(failed) == 1 or len(free) > 1 else [row for row in free if int(rows.server[row]) in gateway.hosts]
+            )
         else:
             begin, end = (int(n) for n in np.searchsorted(opened, (one.time - RELAY, one.time + 1)))
             some = _of_host(one, rows, first[begin:end], gateway.hosts)
