@@ -114,7 +114,7 @@ class Certain:
         a = self.analysis
         states = [self._state(number, self._known[number]) for number in self._ids(self._candidates).to_list()]
         of = pl.DataFrame(states, schema=_STATES, orient="row")
-        ready = self._beside_gateways(self._ready(of))
+        ready = self._beside_gateways(self._asked_once(self._ready(of)))
         if ready.is_empty():
             return []
         candidates = self._with_theirs(ready["connection"].unique())
@@ -188,6 +188,23 @@ class Certain:
         sure = fresh.filter(c("over") | early)
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
+    def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
+        """Without waits in which another server was asked for something that is not over: it may have been waited for."""
+        waits = ready.filter(pl.col("rule") == "slow-response")
+        if waits.is_empty():
+            return ready
+        open_ones = self.analysis.core.flows.open_connections()
+        places = self._candidates["slow-response"].join(waits, on=["connection", "frame"], how="semi")
+        late = [
+            (connection, frame)
+            for connection, frame, start, end in places.select("connection", "frame", "start", "end").iter_rows()
+            if undecided.asked_between(open_ones, start, end, self._known.get(connection))
+        ]
+        gone = pl.DataFrame(late, schema={"connection": pl.Int64(), "frame": pl.Int64()}, orient="row")
+        return pl.concat([
+            ready.filter(pl.col("rule") != "slow-response"), waits.join(gone, on=["connection", "frame"], how="anti"),
+        ])  # fmt: skip
+
     def _beside_gateways(self, ready: pl.DataFrame) -> pl.DataFrame:
         """Without the candidates that what a gateway did may still change: the report tells them."""
         mine = ready.filter(pl.col("rule").is_in([*rules.ACROSS_GATEWAYS]))
@@ -205,7 +222,8 @@ class Certain:
         a = self.analysis
         if a.exchanges.rows > max(self._looked_at * _GROWN, self._looked_at):
             self._looked_at = a.exchanges.rows
-            known = gateways.find(a.exchanges.scan(), a.connections.scan())
+            now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
+            known = gateways.find(a.exchanges.scan(), pl.concat([a.connections.scan(), now.lazy()]))
             self._endpoints = list({*known.fronts, *(one for behind in known.fronts.values() for one in behind)})
         return self._endpoints
 

@@ -24,8 +24,8 @@ ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort")
 """Rules of whose findings it matters what lies behind a gateway, or before it."""
 
 IN_GATEWAY = SECOND
-"""What is left of a wait when the time of the tries is taken off: from so much on the gateway itself is told to be slow. It is the
-shortest wait of `slow-response`."""
+"""What is left of a wait without the time of the tries: from so much on the gateway itself is told to be slow. It is the shortest
+wait of `slow-response`."""
 
 
 def through_gateways(
@@ -207,11 +207,16 @@ def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFr
                 "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
                 f"{front.status}.",
             }
-        elif (front := known.fronts.get(one.front)) and front.whole and front.status == one.status and not one.whole:
-            if module.name == "truncated-response" or row["kind"] == "truncated":
-                whole = "The gateway made it look complete: its client cannot know that something is missing."
-                changes[number] = {"addition": whole}
+        elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
+            whole = "The gateway made it look complete: its client cannot know that something is missing."
+            changes[number] = {"addition": whole}
     return _changed(rows, changes, _TEXT)
+
+
+def _made_whole(one: _Try, known: _Known) -> bool:
+    """The response broke off behind, and is whole in front."""
+    front = known.fronts.get(one.front)
+    return front is not None and front.whole and front.status == one.status and not one.whole
 
 
 def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
@@ -248,7 +253,7 @@ def _counted_once(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
                 servers = ", ".join(dict.fromkeys(one.server for one in tries))
                 changes[number] = {
                     "kind": "in-gateway", "delay": own, "wait": own,
-                    "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}: that time is not counted.",
+                    "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}, which is not counted.",
                 }  # fmt: skip
         elif one := known.at(row):
             front = known.fronts.get(one.front)
