@@ -321,7 +321,7 @@ FAULTS = Table(
             "",
             "of the framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, chunked-to-http10, "
             "unframed-request-body, unfinished-transfer-coding; of the grammar: bare-lf, space-before-colon, folding, "
-            "control-byte, content-length",
+            "control-byte, content-length, no-colon; no-status-line: an answer that is no HTTP (message: its request)",
         ),
         _c("frame", I64, "", "packet that shows it"),
         _c("time", I64, "ns", "its time"),
@@ -571,6 +571,7 @@ RELEASES = Table(
         *_PACKET,
         _LENGTH,
         _c("captured", I32, "bytes", "its payload in the capture"),
+        _c("unread", BOOL, "", "the snap length cut what would say which message it belongs to, and where that ends"),
         _c("small_start", BOOL, "", "it is a small segment, or an offload super-segment that begins with one"),
         _c("full", BOOL, "", "payload of at least the MSS"),
         _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),
@@ -669,6 +670,55 @@ CLOSURES = Table(
         _n("window_probe_time", I64, "ns", "its time"),
         _n("opened_frame", I64, "", "the receiver's packet that opened the window"),
         _n("opened_time", I64, "ns", "its time"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
+
+WINDOW_STALLS = Table(
+    "window_stalls",
+    "times in which a window held its sender up longer than it was closed, because the sender's timer decided when it went on, or "
+    "nothing did: one, or several in a row. Written when the sender goes on without such a time, when the message ends, or when "
+    "the connection or the capture ends",
+    (
+        *_WHERE,
+        _ROLE,
+        _c("frame", I64, "", "the packet that shows that they are over; the last one of the connection if nothing does"),
+        _c("time", I64, "ns", "capture time as of which the row holds"),
+        _HTTP,
+        _HANDSHAKE,
+        _c(
+            "sort",
+            TEXT,
+            "",
+            "refused (the receiver threw data away and announced a window of 0, until what was sent again was acknowledged), timer "
+            "(the window had no room for a full segment, until the sender's timer sent what fitted), never_opened (the window was "
+            "0 when the connection or the capture ended)",
+        ),
+        _c("count", I32, "", "how many times"),
+        _c("waited", I64, "ns", "their sum"),
+        _c("closed", I64, "ns", "what of it the window was 0"),
+        _c("start_frame", I64, "", "the receiver's packet with which the first of them begins"),
+        _c("start_time", I64, "ns", "its time"),
+        _c("window", I64, "bytes", "the largest window in that time: 0, or less than one MSS"),
+        _c("window_probes", I32, "", "never_opened: probes of the sender while the window was closed"),
+        _n("window_probe_frame", I64, "", "the first of them"),
+        _n("window_probe_time", I64, "ns", "its time"),
+        _c("copies", I32, "", "segments that were sent again while the window was closed"),
+        _n("copy_frame", I64, "", "the first of them, in the first of these times"),
+        _n("copy_time", I64, "ns", "its time"),
+        _n("opened_frame", I64, "", "the packet that opened the window in the first of these times"),
+        _n("opened_time", I64, "ns", "its time"),
+        _n("sent_frame", I64, "", "the segment that was sent again with room in the first of them, or that its sender's timer sent"),
+        _n("sent_time", I64, "ns", "its time"),
+        _c("sent_bytes", I32, "bytes", "timer: its payload"),
+        _c("end_frame", I64, "", "the end of the last of them: an ACK, or a segment of the sender"),
+        _c("end_time", I64, "ns", "its time"),
+        _c("message_complete", BOOL, "", "the newest data of the sender ended exactly at the end of a message"),
+        _n("sender_close_frame", I64, "", "the first FIN or RST of the sender since then"),
+        _n("sender_close_time", I64, "ns", "its time"),
+        _c("sender_close_rst", BOOL, "", "that is an RST"),
     ),
     subject="segments",
     at_packet=True,
@@ -829,7 +879,7 @@ TRANSFERS = Table(
         _c("start", I64, "ns", "its time"),
         _HANDSHAKE,
         _c("has_gap", BOOL, "", "bytes of it are missing in the capture"),
-        *_LIMITED,
+        *(c for c in _LIMITED if c.name != "not_read"),
         _c("rtt", I64, "ns", "round trip from one end of the connection to the other"),
         _n("ceiling", I64, "bytes", "what was in flight in most round trips, where the send buffer took any time"),
         _c("in_flight", I64, "bytes", "the most that was in flight"),
@@ -912,6 +962,7 @@ _MESSAGE = (
     _c("content_encoding", TEXT, "", "Content-Encoding in lower case; unknown words masked, as in the target"),
     _c("upgrade", TEXT, "", "Upgrade, masked likewise"),
     _c("via", TEXT, "", "Via"),
+    _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
     _n("chunks", I32, "", "data chunks seen, where chunked"),
     _n("offset", I64, "bytes", "stream offset of its first byte"),
     _n("end_offset", I64, "bytes", "stream offset behind its last byte seen; none while it is not over"),
@@ -928,6 +979,10 @@ _REQUEST_ONLY = (
     _c("has_credentials", BOOL, "", "has Authorization or Proxy-Authorization"),
     _c("credentials_scheme", TEXT, "", "scheme of that, in lower case; empty where it is no known one"),
     _n("credentials_user", I64, "", "checksum of the user's name in it; none but in Basic and Digest"),
+    _c("forwarded", BOOL, "", "has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via"),
+    _c("forwarded_for", TEXT, "", "addresses in X-Forwarded-For, else in Forwarded; unknown for what is none"),
+    _c("forwarded_server", BOOL, "", "has X-Forwarded-Server"),
+    _c("has_websocket_key", BOOL, "", "has Sec-WebSocket-Key"),
 )
 
 _RESPONSE_ONLY = (
@@ -1061,7 +1116,7 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
 
 
-_ORIGINS = "endpoint (the host whose address it carries), between (something else), or empty (cannot be told)"
+_ORIGINS = "endpoint (the host in its source address), between (a device on the path), or empty (unknown)"
 
 EXCHANGES = Table(
     "exchanges",
@@ -1136,12 +1191,13 @@ EXCHANGES = Table(
         _n("client_rst_ack", I64, "bytes", "offset of the server's stream that it acknowledges"),
         _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
         _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
+        _n("accepted_time", I64, "ns", "when the server's SYN-ACK passed; none where nobody closed"),
         _n(
             "last_payload_frame",
             I64,
             "",
-            "newest payload of either side before the first FIN or RST; none where it was not acknowledged, or there was no room "
-            "for more",
+            "newest payload of either side before the first FIN or RST; none if it was not acknowledged, or if the window had no "
+            "room for more",
         ),
         _n("last_payload_time", I64, "ns", "its time"),
         _n("last_payload_role", I8, "", "role of its sender: 0 client, 1 server"),
@@ -1156,6 +1212,7 @@ _CLOSE = (
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    "accepted_time",
     *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye", "said_at", "at_capture_end"),
 )
 """Columns of EXCHANGES that hold what followed an exchange."""
@@ -1193,7 +1250,7 @@ _OF_CLOSES = {
     *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
-    "response_upgrade",
+    *("request_framing", "response_server", "response_upgrade"),
 }
 
 CLOSES = Table(
@@ -1313,6 +1370,8 @@ CONNECTIONS = Table(
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _n("unseen_time", I64, "ns", "its time"),
+        _n("reuse_frame", I64, "", "its first packet, where that shows that the ports are used again and the SYN was not captured"),
+        _n("reuse_time", I64, "ns", "its time"),
         _c("one_sided", BOOL, "", "only packets of one side were seen, yet they acknowledge packets of the other"),
         _c("super_segments", I64, "", "segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "", "the first of them"),
@@ -1355,10 +1414,37 @@ TABLES = {
     )
 }
 
-EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED, TRANSFERS)}
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, WINDOW_STALLS, RUNS, UNACKNOWLEDGED, TRANSFERS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
-RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES}
+TRIES = Table(
+    "tries",
+    "what a gateway did at its back for an exchange at its front, if one capture holds both: an exchange that carries its "
+    "request, or an attempt, a connection that was begun for it and carried none",
+    (
+        _c("front_connection", I64, "", "connection id of the exchange at the front"),
+        _c("front_exchange", I32, "", "its index in its connection"),
+        _c("connection", I64, "", "connection id at the back"),
+        _n("exchange", I32, "", "index of the exchange at the back; none of an attempt"),
+        _c("certain", BOOL, "", "no other pairing is possible; else one of several exchanges that it may be"),
+        _c("started", I64, "ns", "when it began: first byte of the request, or first SYN"),
+    ),
+)
+
+FRONTS = Table(
+    "fronts",
+    "a server endpoint that is the front of a gateway, with one of the endpoints behind it",
+    (
+        _c("server", TEXT, "", "endpoint at the front, address:port"),
+        _c("behind", TEXT, "", "endpoint at the back, address:port"),
+    ),
+)
+
+RULE_TABLES = (
+    TABLES
+    | EVENT_TABLES
+    | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES, "tries": TRIES, "fronts": FRONTS}
+)
 """The tables that a rule can ask for."""
 
 _OWNER = _n("connection", I64, "", "connection id; none where it belongs to none")
@@ -1370,6 +1456,7 @@ READ_AGAIN = TABLES | {
 """The tables as they are told of a capture that is read again: a record knows its frame, and packets their connection."""
 
 _SECONDS = pl.Float64()
+_CAUSE = {"rule": TEXT, "frame": I64, "kind": TEXT, "connection": I64, "exchange": I64}
 _STEP = {"frame": pl.Int64(), "elapsed": pl.Float64(), "note": pl.String(), "file": pl.String(), "file_frame": pl.Int64()}
 
 FINDINGS = Table(
@@ -1409,7 +1496,7 @@ FINDINGS = Table(
         _c("fingerprint", TEXT, "", "the same for one fault in different captures"),
         _n("client_software", TEXT, "", "User-Agent of the client"),
         _n("server_software", TEXT, "", "Server field of the server"),
-        _c("caused_by", pl.List(pl.Struct({"rule": TEXT, "frame": I64})), "", "findings of which it is a consequence"),
+        _c("caused_by", pl.List(pl.Struct(_CAUSE)), "", "findings of which it is a consequence"),
         _n("origin", TEXT, "", "who sent the FIN or RST that it names: endpoint or between"),
     ),
 )

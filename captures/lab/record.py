@@ -34,10 +34,12 @@ import far_waits
 import flushing
 import foreign_resets
 import framing
+import gateway_failures
 import idle_cuts
 import lifetimes
 import listing
 import losses
+import meetings
 import others
 import pages
 import papers
@@ -54,6 +56,7 @@ import stalls
 import static_servers
 import threaded
 import transfers
+import upgrades
 import views
 import waiting
 from network import Host, cable, tcpdump, until_quiet, user_before
@@ -80,6 +83,7 @@ RECORDINGS = (
     receivers,
     distances,
     losses,
+    meetings,
     waiting,
     closes,
     credentials,
@@ -104,6 +108,8 @@ RECORDINGS = (
     siblings,
     foreign_resets,
     transfers,
+    gateway_failures,
+    upgrades,
 )
 """These modules fill SCENARIOS."""
 

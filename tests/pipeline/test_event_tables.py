@@ -155,7 +155,7 @@ def test_rules_read_every_column(name: str) -> None:
     assert readers
     table = RULE_TABLES[name].empty()
     unread = [c for c in table.columns if all(_resolves(m.find, table.drop(c).lazy()) for m in readers)]
-    assert set(unread) <= {"direction", "not_read"}  # the latter is part of another, and shown in `exchanges`
+    assert set(unread) <= {"direction"}
 
 
 def _resolves(find: Any, table: pl.LazyFrame) -> bool:

@@ -27,10 +27,13 @@ class Evidence(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Another finding of the same capture: its rule, and the first frame of its evidence (0: it has none)."""
+    """Another finding of the same capture: its rule, the first frame of its evidence (0: it has none), its kind, its place."""
 
     rule: str
     frame: int
+    kind: str | None = None
+    connection: int | None = None
+    exchange: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,14 @@ class Finding:
     """Place in the whole report, from 1: the same whatever the report is narrowed to. None before there is a report (live)."""
     ignore_target: str = field(default="", compare=False, repr=False, metadata={"private": True})
     """The request target that `[[ignore]]` entries match. No report shows it: it may hold a token that `request` masks."""
+    front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
+    """The connection whose client waited, where that is another: this one is behind a gateway. Its delays count there."""
 
     @property
     def place(self) -> tuple[str, Cause]:
-        """By what `caused_by` of another finding knows this one: its capture, its rule and its first frame."""
-        return self.capture, Cause(self.rule, self.evidence[0].frame if self.evidence else 0)
+        """By what `caused_by` of another finding knows this one: its capture, its rule, its first frame, its kind and place."""
+        frame = self.evidence[0].frame if self.evidence else 0
+        return self.capture, Cause(self.rule, frame, self.kind, self.connection, self.exchange)
 
 
 T = TypeVar("T")
@@ -103,11 +109,12 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
 
 def total_delay(findings: Iterable[Finding]) -> float:
-    """Seconds of all delays; where findings of one connection overlap in time, the first counts."""
+    """Seconds of all delays; where findings overlap in time for which one client waited, on its connection or behind a gateway on
+    another, the first counts."""
     covered: dict[tuple[str, int | None], float] = {}
     total = 0.0
     for f in sorted((f for f in findings if f.delay), key=lambda f: (f.elapsed, -(f.delay or 0))):
-        delay, place = f.delay or 0.0, (f.capture, f.connection)
+        delay, place = f.delay or 0.0, (f.capture, f.connection if f.front is None else f.front)
         end = max([f.elapsed + delay, *(e.elapsed for e in f.evidence)])
         free = end - max(f.elapsed, covered.get(place, f.elapsed)) if f.connection is not None else delay
         total += max(0.0, min(delay, free))
@@ -123,3 +130,15 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
     path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
     text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def group_key(f: Finding) -> tuple[str | None, ...]:
+    """The same for findings that one change would cure."""
+    return f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server
+
+
+def host(endpoint: str | None) -> str | None:
+    """An endpoint without its port: "10.0.0.1:1234" -> "10.0.0.1", "[::1]:80" -> "::1"."""
+    if endpoint is None or (endpoint.count(":") > 1 and not endpoint.startswith("[")):
+        return endpoint
+    return endpoint.rpartition(":")[0].strip("[]") or endpoint

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from wiredoctor.findings.levels import Severity, Side
 
@@ -76,11 +76,13 @@ class Advice(NamedTuple):
     """A sentence that a remedy ends with, where the side that has to change something is `side` and runs `software`.
 
     `software` is a regular expression, searched without regard to case in the response's Server (side server) or in
-    the request's User-Agent (side client); "" always matches, "^$" where nothing is known. `where` may name a column of
+    the request's User-Agent (side client); "" always matches, "^$" where nothing is known. A client that is a gateway gets the
+    advice for side "gateway": it passes the User-Agent of others on. Of it "httpd" may be known. Advice for the software of a
+    client begins with "If the client is": behind a gateway that cannot be seen it is another. `where` may name a column of
     the candidates: the advice is given where that holds something (not null, 0, false or empty).
     """
 
-    side: Side
+    side: Side | Literal["gateway"]
     software: str
     text: str
     where: str = ""
@@ -94,9 +96,11 @@ class Rule(NamedTuple):
     and last_frame. Columns of type Duration("ns"), and delay, are written as durations ("44.1 ms").
 
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
-    explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
-    scope: "time" (same connection, overlapping start..end), "exchange", "connection" or "endpoint" (the server).
-    caused_by: the same, but the scope is not "time", and nothing gives way: both are reported, and the cause comes first.
+    explained_by: (rule, family or rule/kind, scope) pairs; a candidate gives way to a candidate of that rule that shares the
+    scope: "time" (same connection, overlapping start..end), "exchange", "connection", "endpoint" (the server) or "front" (the
+    exchange of the gateway's client for which this one was made; of the same rule, one that was over first).
+    caused_by: the same, but nothing gives way: both are reported, and the cause comes first. Instead of "time" and "front" there
+    is "tries": what a gateway did for this exchange at its back, in order.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
     absence: something that is not in the capture (a response, an ACK, a close, a packet within a pause) is part of the proof:
@@ -139,9 +143,9 @@ CANDIDATE_COLUMNS = {
 """What every candidate has (at the latest when `judge` returns it), besides the names in the rule's texts.
 
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
-Optional: `severity` (instead of the rule's), `direction` (direction of the sender who has to change something: settling makes the
-side of it) and `last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless
-the rule has `any_order`)."""
+Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with),
+`direction` (direction of the sender who has to change something: settling makes the side of it) and `last_frame` (newest
+evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has `any_order`)."""
 
 
 def by_kind(text: Any, kind: str | None) -> Any:

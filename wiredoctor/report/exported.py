@@ -129,7 +129,10 @@ def _row(one: Finding) -> tuple[Any, ...]:
     made: dict[str, Any] = {
         "evidence": [step._asdict() | {"note": clean(step.note)} for step in one.evidence],
         "references": [{"title": clean(r.title), "url": clean(r.url)} for r in one.references],
-        "caused_by": [{"rule": clean(cause.rule), "frame": cause.frame} for cause in one.caused_by],
+        "caused_by": [
+            cause._asdict() | {"rule": clean(cause.rule), "kind": None if cause.kind is None else clean(cause.kind)}
+            for cause in one.caused_by
+        ],
         "measures": [
             {"name": clean(name), "value": float(value)} for name, value in one.measures.items() if math.isfinite(value)
         ],

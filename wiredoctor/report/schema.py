@@ -138,6 +138,9 @@ FINDING = _object(
             "another finding of the same capture",
             rule=_text("its rule"),
             frame=_whole("first frame of its evidence; 0 where it has none"),
+            kind=_or_null(_text("its kind; null where its rule has none")),
+            connection=_or_null(_whole("its connection; null where it is about more than one")),
+            exchange=_or_null(_whole("its exchange; null where it is about none, or more than one")),
         ),
         "the findings of which this one is a consequence; they come before it",
     ),
@@ -150,6 +153,25 @@ FINDING = _object(
     ),
     number=_or_null(
         _whole("place in the whole report, whatever was left out of it: what `show --finding` takes; null in live JSON Lines", 1)
+    ),
+)
+
+_NUMBERS = {"type": "object", "additionalProperties": _whole("how many", 1)}
+ANSWERS = _object(
+    "the final responses of a server",
+    server=_or_null(_text("its address and port; null of exchanges that a long live capture no longer keeps")),
+    classes=_NUMBERS | {"description": "by class of their status: 2xx, 3xx, ..."},
+    failures=_list(
+        _object(
+            "those with a status of 500 or above",
+            status=_whole("the status code"),
+            count=_whole("how many", 1),
+            own=_NUMBERS | {"description": "made by a gateway itself, by the kind of gateway-error that says why"},
+            passed_on=_NUMBERS | {"description": "by the server behind a gateway that gave this status"},
+            repeated=_whole("those of which a gateway sent the request to another server"),
+            unexplained=_whole("those of which nothing says why"),
+        ),
+        "by status",
     ),
 )
 
@@ -266,6 +288,33 @@ EXCHANGE = _object(
             "of a body that took a second or more and 40 segments, its time divided by round trips; empty for others",
         ),
     ),
+    gateway=_or_null(
+        _object(
+            "its part at a gateway (a reverse proxy) of which the capture holds both sides; null at no gateway",
+            role=_one_of(
+                "of a client with it, of it with a server behind, or both between two gateways", ("front", "back", "both")
+            ),
+            certain={
+                "type": "boolean",
+                "description": "no other pairing is possible; else they are paired by order of time only",
+            },
+            tries=_list(
+                _object(
+                    "an exchange at the back; or a connection that was begun and carried no request",
+                    connection=_whole("its connection"),
+                    exchange=_or_null(_whole("its index; null of a connection without a request")),
+                ),
+                "what the gateway did for it, in order; of a back empty",
+            ),
+            front=_or_null(
+                _object(
+                    "the exchange for which it was sent; null of a front, and where that is not known",
+                    connection=_whole("its connection"),
+                    exchange=_whole("its index"),
+                )
+            ),
+        )
+    ),
 )
 
 _TOOL = _object("what wrote this", name={"const": "wiredoctor"}, version=_text("its version"))
@@ -352,6 +401,7 @@ def schema() -> Schema:
             captures=_list(CAPTURE, "the files that were read"),
             summary=_SUMMARY,
             limits=_list(_text("what was cut off, and at which limit"), "limits of wiredoctor that this analysis met"),
+            answers=_list(ANSWERS, "how each server answered, those with most failures first"),
             not_judged=_list(NOT_JUDGED, "what did not end as it should and is explained by no finding, the worst reasons first"),
             findings=_list(FINDING, "the diagnosis"),
             connections=_list(CONNECTION, "every connection, in order of capture and id; only with --full"),

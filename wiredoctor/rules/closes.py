@@ -5,10 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice
+from wiredoctor.tables import MILLISECOND, SECOND
 
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
+    "malformed-head/no-status-line",
 )
 """Rules that say that the end of a message is unknown: what happened at that end is their consequence."""
 
@@ -72,6 +74,14 @@ POOLS = (
         "before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last resort.",
         "pool_limit",
     ),
+    Advice(
+        "gateway",
+        "^$",
+        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or http-reuse "
+        "never; Apache httpd: ttl of ProxyPass.",
+        "pool_limit",
+    ),
+    Advice("gateway", "^httpd$", "This client is a gateway, Apache httpd: ttl of ProxyPass.", "pool_limit"),
 )
 """Where the idle limit of a client's pool is set: of use where it was an idle limit that was met.
 
@@ -93,6 +103,14 @@ def undecided(since: str, at_least: int) -> pl.Expr:
     """The capture ended before the patience since the time in that column was over."""
     c = pl.col
     return c("at_capture_end") & (c("final_at") - c(since) < patience(at_least))
+
+
+def kept_its_word() -> pl.Expr:
+    """The server closed no sooner than it had announced with Keep-Alive: timeout=N, but for what timers differ by."""
+    c = pl.col
+    announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
+    early = 20 * MILLISECOND + announced // 100
+    return (c("server_close_time") - c("response_end") >= announced - early).fill_null(value=False)
 
 
 def rest() -> pl.Expr:

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "wiredoctor.rules"
 """Group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
-SCOPES = ("exchange", "connection", "endpoint")
+SCOPES = ("exchange", "connection", "endpoint", "tries")
 """What a candidate can share with a cause that is reported beside it."""
+
+EXPLAINING = ("exchange", "connection", "endpoint", "time", "front")
+"""What it can share with a cause that is reported instead."""
 
 log = logging.getLogger("wiredoctor")
 
@@ -166,6 +169,6 @@ def _sound(module: RuleModule) -> None:
     severities = {rule.severity} if isinstance(rule.severity, str) else {*rule.severity.values()}
     if wrong := severities - {*SEVERITIES}:
         raise ValueError(f"severity must be one of {', '.join(SEVERITIES)}, not {', '.join(map(repr, wrong))}")
-    scopes = {scope for _, scope in rule.explained_by} - {*SCOPES, "time"} | {scope for _, scope in rule.caused_by} - {*SCOPES}
+    scopes = {scope for _, scope in rule.explained_by} - {*EXPLAINING} | {scope for _, scope in rule.caused_by} - {*SCOPES}
     if scopes:
         raise ValueError(f"there is no scope {', '.join(map(repr, scopes))} to share with a cause")

@@ -8,8 +8,10 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Finding, RuleTotal
+from wiredoctor.gateways import Gateways
 from wiredoctor.limits import Met
 from wiredoctor.rules import narrow
+from wiredoctor.rules.behind import Behind
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.places import with_exchanges
@@ -39,6 +41,8 @@ def settle(
     totals: dict[str, RuleTotal] | None = None,
     losses: Sequence[tuple[int | None, int]] = (),
     explains: Callable[[pl.DataFrame], object] | None = None,
+    tries: pl.DataFrame | None = None,
+    known: Gateways | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
@@ -49,6 +53,7 @@ def settle(
     `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
     dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most.
     `explains` is handed all candidates with their exchanges and endpoints, also those that are not told.
+    `tries`: rows of tables.TRIES, what gateways did at their backs; `known`: all that is known of gateways.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
@@ -58,7 +63,8 @@ def settle(
     core = with_exchanges(_with_endpoints(core, connections), timed, exchanges)
     if explains is not None:
         explains(core)
-    core = core.filter(~pl.col("id").is_in(_explained(core, modules).implode()))
+    behind = Behind(tries)
+    core = core.filter(~pl.col("id").is_in(_explained(core, modules, behind).implode()))
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     core = _without_overlaps(core)
     if only is not None:
@@ -68,19 +74,19 @@ def settle(
         core, told_before = keep(core)
         if core.is_empty():
             return []
-        causes = _causes_among(told_before, core, modules)
+        causes = _causes_among(told_before, core, modules, behind)
         core, before = pl.concat([core, causes]), {*causes["id"]}
     if totals is not None:
         totals |= _totals(core)
     core = narrow.without_too_many(core, limits.FINDINGS, met)
-    core = with_software(_with_requests(core, exchanges), connections, exchanges)
+    core = behind.with_fronts(with_software(_with_requests(core, exchanges), connections, exchanges, known))
     if losses:
         core = core.with_columns(_within_losses(modules, losses))
     parts = core.partition_by("rule", maintain_order=True)
     from wiredoctor.rules.telling import tell
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
-    return tell(told, _causes(parts, modules), file, first_time, before)
+    return tell(told, _causes(parts, modules, behind), file, first_time, before)
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
@@ -137,38 +143,52 @@ def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
 # One cause, one finding
 
 
-def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> pl.Series:
+def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Behind) -> pl.Series:
     """Ids of the candidates that give way to another, itself given way or not."""
     by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, mine in by_rule.items():
         for name, scope in modules[rule].rule.explained_by:
-            causes = [part for r, part in by_rule.items() if r != rule and name in (r, modules[r].family)]
+            named, _, kind = name.partition("/")
+            of_front = scope == "front"
+            causes = [part for r, part in by_rule.items() if (of_front or r != rule) and named in (r, modules[r].family)]
+            if kind:
+                causes = [part.filter(pl.col("kind") == kind) for part in causes]
             if causes:
-                gone.append(_SCOPES[scope](mine, pl.concat(causes))["id"])
+                shares = behind.of_front if of_front else _SCOPES[scope]
+                gone.append(shares(mine, pl.concat(causes))["id"])
     return pl.concat(gone).unique()
 
 
-def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule]) -> list[tuple[int, int]]:
-    """(id, id of a cause) of what is reported beside its cause: the first of each rule that shares the scope."""
+def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: Behind) -> list[tuple[int, int]]:
+    """(id, id of a cause) of what is reported beside its cause: the first of each rule that shares the scope; of "tries" the
+    first of each try, in the order of these."""
     pairs: set[tuple[int, int]] = set()
+    tried: set[tuple[int, int, int]] = set()
     for mine in parts:
         rule = str(mine["rule"][0])
         for name, scope in modules[rule].rule.caused_by:
             for cause in parts:
                 named = str(cause["rule"][0])
-                if named != rule and name in (named, modules[named].family):
-                    key = _KEYS[scope]
-                    first = cause.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
-                    pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
-    return sorted(pairs)
+                if named == rule or name not in (named, modules[named].family):
+                    continue
+                if scope == "tries":
+                    tried |= behind.causes(mine, cause)
+                    continue
+                key = _KEYS[scope]
+                first = cause.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
+                pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
+    in_order = dict.fromkeys((number, cause) for number, _, cause in sorted(tried))
+    return [*sorted(pairs), *in_order]
 
 
-def _causes_among(told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> pl.DataFrame:
+def _causes_among(
+    told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Behind
+) -> pl.DataFrame:  # fmt: skip
     """Return the candidates among `told` that caused one of `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
-    pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules)
+    pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)
     fresh = {*core["id"]}
     return told.filter(pl.col("id").is_in([cause for number, cause in pairs if number in fresh]))
 

@@ -51,6 +51,7 @@ RULE = Rule(
         ("reset-destroys-response", "exchange"),
         ("unanswered", "exchange"),
         ("idle-cut", "exchange"),
+        ("gateway-error", "exchange"),
     ),
     advice=(
         Advice(

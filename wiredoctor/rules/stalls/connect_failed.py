@@ -3,8 +3,8 @@
 What it means
     The client sent a SYN and got no connection. Refused: an RST came back at once, because nothing listens on that port, or
     because a firewall says no in that way. Prohibited: a firewall, or a route that forbids it, answered with an ICMP error.
-    Unreachable: a router answered with another ICMP error, because it knows no way to the server, nobody there answers to the
-    address, or the packets go in circles. Timed out: no answer came at all, however often the SYN was sent again.
+    Unreachable: a router answered with another ICMP error: it has no route to the server, no host in that network has the
+    address, or the packet ran into a routing loop. Timed out: no answer came at all, however often the SYN was sent again.
 
 Why it hurts
     Whatever needed the connection failed. A refusal is at least quick; without an answer clients wait for long (Linux for
@@ -19,7 +19,8 @@ How it is proved
     port on which nothing listens with an RST, so that "port unreachable" comes from a firewall, too. Unreachable: all other
     errors (less surely where less than 3 s have passed since the last SYN: some clients try again). Timed out: at least
     three SYNs with the same sequence number, not a packet of the server, and nothing for 30 s after the last SYN (at the end of
-    the capture, or where the ports were used again: 3 s after the third; then less surely).
+    the capture, or where the ports were used again: 3 s after the third; then less surely). Of a gateway that has told its
+    client since that it got no connection two SYNs are enough, or one and 0.9 s.
 
 What it is not
     A SYN that was answered in the end, though an ICMP error quoted an earlier one: connect-retry. Source quench and redirects,
@@ -40,6 +41,8 @@ References
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -105,24 +108,30 @@ RULE = Rule(
 SYNS = Threshold("3 SYNs", "two may be lost on a bad path; one is all that some scanners send")
 PATIENCE = Threshold("30 s", "longer than any answer takes, and than the pauses between the first five SYNs of Linux")
 AT_THE_END = Threshold("3 s", "where the capture ends before that: longer than any round trip")
+GIVEN_UP = Threshold("2 SYNs", "of a gateway that has told its client since that it got no connection")
+LONE = Threshold("900 ms", "of such a gateway after a single SYN: Linux repeats it after 1 s")
 MANY_SERVERS = Threshold("20 servers", "a client that fails at more addresses and ports looks for open ones: told as one")
 MANY_CLIENTS = Threshold("20 clients", "where more fail at one server, the server is what they have in common: told as one")
 MANY_TIMES = Threshold("100 connections", "more of one client to one server are told as one")
 
 
-def screen() -> pl.Expr:
+def screen() -> Mapping[str, pl.Expr]:
     """True on some row wherever there is a candidate."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null()
-    return told | (pl.col("syns") >= SYNS.value)
+    return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 
 
-def find(connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that did not come about, with as little as possible: a scan makes a million of them."""
     c = pl.col
     no_answer = (c("server_packets") == 0) & (c("client_packets") == c("syns"))
     waited, since_third = c("said_at") - c("last_syn_time"), c("said_at") - c("third_syn_time")
     enough = (waited >= PATIENCE.value) | (since_third >= AT_THE_END.value)
-    silence = (c("syns") >= SYNS.value) & no_answer & enough
+    # whose gateway has given its client another answer has given up
+    given_up = c("attempt").fill_null(value=False) & (
+        (c("syns") >= GIVEN_UP.value) | (c("said_at") - c("syn_time") >= LONE.value)
+    )
+    silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up)
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
     quoted = c("syn_error_frame").is_not_null() & no_answer
     error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
@@ -136,10 +145,12 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         .then(_KINDS.index("unreachable"))
         .otherwise(_KINDS.index("timed-out"))
     )
+    attempts = tries.filter(c("certain"), c("exchange").is_null()).select("connection", attempt=pl.lit(value=True))
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
     failed = (
-        connections.filter((c("syns") > 0) & (refused | quoted | silence).fill_null(value=False))
+        connections.join(attempts, on="connection", how="left")
+        .filter((c("syns") > 0) & (refused | quoted | silence).fill_null(value=False))
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
         .with_columns(
             _of_kind("refused_frame", "syn_error_frame").alias("answer_frame"),

@@ -13,6 +13,9 @@ How it is proved
     at least 1 s. Of pipelined requests the time counts from when the response before it was over, and where the server was
     heard in between with an interim response such as 102 or 103, from the last of these.
 
+    Where a capture holds both sides of a gateway, time in which a server behind it was asked belongs to that server; what is left
+    to the gateway counts if it is 1 s or more (in-gateway).
+
 What it is not
     A stall of the connection: where one is found in that time, it is the one reported. An upload that takes long. A
     response that takes long once it has begun, as a stream of events does. A server that says every half second that it is
@@ -34,17 +37,30 @@ from wiredoctor.rules.proof import confidence, evidence
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
-    severity="note",
-    title="The server thought for {wait} before it answered {request}",
-    message="{since}; the response ({status}) began {wait} later{uncounted}. Nothing was lost or held back in between: the time "
-    "was spent in the server or behind it.",
-    remedy="Find out what the server does in that time: time the request in its access log, trace it through the services that "
-    "it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), nothing is wrong.",
+    severity={None: "note", "in-gateway": "note"},
+    title={
+        None: "The server thought for {wait} before it answered {request}",
+        "in-gateway": "The gateway itself took {wait} before it answered {request}",
+    },
+    message={
+        None: "{since}; the response ({status}) began {wait} later{uncounted}. Nothing was lost or held back in between: the "
+        "time was spent in the server or behind it.",
+        "in-gateway": "{since}; the gateway took {wait} until the response ({status}) began in which it waited for no server "
+        "behind it.",
+    },
+    remedy={
+        None: "Find out what the server does in that time: time the request in its access log, trace it through the services "
+        "that it calls, look for slow queries, locks and full worker pools. If it waits on purpose (long polling), nothing is "
+        "wrong.",
+        "in-gateway": "See what requests wait for in the gateway: a queue or a limit of connections (haproxy maxconn and timeout "
+        "queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind, a lookup "
+        "of its name.",
+    },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9110 section 15.2, interim responses", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.2"),
     ),
-    explained_by=(("stalls", "time"), ("unanswered", "exchange"), ("buffered-stream", "exchange")),
+    explained_by=(("stalls", "time"), ("unanswered", "exchange"), ("buffered-stream", "exchange"), ("gateway-error", "exchange")),
     advice=(
         Advice(
             "server",

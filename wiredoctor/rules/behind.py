@@ -1,0 +1,88 @@
+"""Which candidates belong together across a gateway: those of an exchange at its front, and those of its tries at the back."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.gateways import Gateways
+from wiredoctor.tables import FRONTS, TRIES
+
+_FRONT = ("front_connection", "front_exchange")
+_CHAIN = 8
+"""Gateways in a row that are followed from the client on: nobody has as many."""
+
+
+class Behind:
+    """The tries of which it is certain whose they are, as settling asks for them. An attempt, which has no exchange, is meant
+    by all that is said of its connection."""
+
+    def __init__(self, tries: pl.DataFrame | None) -> None:
+        """`tries`: rows of tables.TRIES."""
+        known = TRIES.empty() if tries is None else tries
+        self.tries = known.filter("certain").select(*TRIES.schema)
+
+    def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+        """The candidates made for an exchange at the front that a cause speaks of; of their own rule, one that was over first."""
+        said = causes.select("connection", "exchange", "rule", "end").rename(
+            {"connection": _FRONT[0], "exchange": _FRONT[1], "rule": "rule_of_cause", "end": "end_of_cause"}
+        )
+        c = pl.col
+        first = (c("rule_of_cause") != c("rule")) | (c("end_of_cause") <= c("end"))
+        return self._with_front(mine, self.tries).join(said, on=[*_FRONT]).filter(first).unique("id")
+
+    def causes(self, mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int, int]]:
+        """(id, when the try began, id of a cause): of each try the first candidate of this rule."""
+        if self.tries.is_empty():
+            return set()
+        behind = self._with_front(cause, self.whole_chain()).sort("frame").unique(["started", *_FRONT], keep="first")
+        places = mine.select("id", pl.col("connection").alias(_FRONT[0]), pl.col("exchange").alias(_FRONT[1]))
+        found = places.join(behind.rename({"id": "cause"}), on=[*_FRONT]).select("id", "started", "cause")
+        return {*found.iter_rows()}
+
+    def whole_chain(self) -> pl.DataFrame:
+        """The tries, and the tries of those that are themselves at the front of a gateway, as if of the first front."""
+        found, last = [self.tries], self.tries
+        for _ in range(_CHAIN):
+            last = (
+                last.select(*_FRONT, pl.col("connection").alias("middle"), pl.col("exchange").alias("middle_exchange"))
+                .join(self.tries, left_on=["middle", "middle_exchange"], right_on=[*_FRONT])
+                .select(*self.tries.columns)
+            )
+            if last.is_empty():
+                break
+            found.append(last)
+        return pl.concat(found)
+
+    def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
+        """Adds `front`: the connection of the first client in whose time a candidate lies, where it lies behind a gateway."""
+        if self.tries.is_empty():
+            return core.with_columns(pl.lit(None, pl.Int64).alias("front"))
+        chain = self.whole_chain()
+        outer = chain.join(chain, left_on=[*_FRONT], right_on=["connection", "exchange"], how="anti")
+        found = self._with_front(core, outer).unique("id").select("id", pl.col(_FRONT[0]).alias("front"))
+        return core.join(found, on="id", how="left", maintain_order="left")
+
+    @staticmethod
+    def _with_front(core: pl.DataFrame, tries: pl.DataFrame) -> pl.DataFrame:
+        """The candidates that speak of one of these tries, with its front."""
+        place = ["connection", "exchange"]
+        wanted = tries.select(*place, *_FRONT, "started")
+        carried = core.join(wanted.drop_nulls("exchange"), on=place)
+        attempts = wanted.filter(pl.col("exchange").is_null()).drop("exchange")
+        return pl.concat([carried, core.join(attempts, on="connection").select(carried.columns)])
+
+
+def tries_of(known: Gateways) -> pl.DataFrame:
+    """What is known of gateways as rows of tables.TRIES: what is certain, and of a doubt all that may be."""
+    sure = known.tries.filter("certain").select(*TRIES.schema)
+    started = {(c, e): t for c, e, t in known.tries.select("connection", "exchange", "started").iter_rows()}
+    rows = [
+        (*front, *back, False, started.get(back, 0)) for doubt in known.doubtful for front in doubt.fronts for back in doubt.backs
+    ]
+    return pl.concat([sure, pl.DataFrame(rows, schema=TRIES.schema, orient="row")]) if rows else sure
+
+
+def fronts_of(known: Gateways) -> pl.DataFrame:
+    """Rows of tables.FRONTS."""
+    rows = [(front, behind) for front, several in known.fronts.items() for behind in several]
+    return pl.DataFrame(rows, schema=FRONTS.schema, orient="row")

@@ -1,0 +1,1 @@
+"""Rules about reverse proxies, where one capture holds both of their sides."""

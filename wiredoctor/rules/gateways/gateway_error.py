@@ -1,0 +1,587 @@
+"""A gateway failed its client, and what it tried behind it says why.
+
+What it means
+    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
+    itself (502, 503, 504), no answer at all, or one that broke off. The capture holds the other side of the gateway, too, and
+    there the cause: the server behind refused the connection, did not answer the SYN, closed without an answer, was too slow,
+    did not read, sent what the gateway could not take, or broke off; or the gateway tried nothing.
+
+Why it hurts
+    The user sees "502 Bad Gateway", and the log of the gateway is all that most people have. A gateway that closes without
+    an answer, as haproxy and httpd do on connections used before, looks like a crash of the gateway.
+
+How it is proved
+    Requests in front and behind are paired: method, target, fields, lengths and time leave one choice only. The response of the
+    gateway has a status of 500 or above that the last try had not, or later than that; or there is none, and the gateway closed
+    first; or both sides broke off. Kinds, by the last try: refused (RST answers the SYN); unreachable (nothing answers it);
+    closed (FIN or RST before any byte of a response, and before the gateway's own); timed-out (the gateway closed, or answered,
+    first); unsent (the same, and the server's window was shut while the request was not all there); rejected-response
+    (a response had begun, or was whole); truncated; not-passed-on (no try). Unseen: a 502 or 504 where the capture holds no
+    gateway: one finding per server and status.
+
+What it is not
+    A status that the gateway passed on. A client that left first, while the try was still open. An event stream that ended. A
+    request that met the gateway's own close of an idle connection, and was never passed on: keep-alive-race. A failure of one
+    server where another answered: that is told of the server, as a warning, because the client never saw it.
+
+What to do
+    Look at the cause, which is named: it belongs to the connection behind the gateway.
+
+References
+    RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from wiredoctor.durations import duration_text
+from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
+from wiredoctor.rules.gateway_kinds import (
+    COLUMNS,
+    LATE,
+    OF_CONNECTION,
+    Attempt,
+    Exchange,
+    Failure,
+    Front,
+    Key,
+    failures,
+    shared_out,
+)
+from wiredoctor.rules.proof import EVIDENCE
+from wiredoctor.rules.words import DURATION
+from wiredoctor.tables import MESSAGE_BITS, SECOND
+
+_KINDS = (*("refused", "unreachable", "closed", "timed-out", "unsent", "rejected-response", "truncated", "not-passed-on"),)
+_ERROR: Severity = "error"
+_LIMITS = (
+    "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Caddy response_header_timeout, "
+    "Go ResponseHeaderTimeout"
+)
+_RECORD = (
+    "Record both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with the ports of "
+    "its front and of the servers behind it."
+)
+
+RULE = Rule(
+    severity={**dict.fromkeys(_KINDS, _ERROR), "unseen": "warning"},
+    title={
+        **dict.fromkeys(_KINDS, "{outcome}: {reason}"),
+        "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
+    },
+    message={
+        **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
+        "unseen": "{server} answered {code} to {responses} of {total} requests, half of them after {wait} or more.{looks}{limit} "
+        "This is the status with which a gateway reports the failure of a server behind it; the capture has no such server, so "
+        "that it cannot be told whether the gateway or a server behind it said so, and why.",
+    },
+    remedy={
+        "refused": "Start the server behind, or see whether it listens on this address and port (ss -ltn there). A container or "
+        "pod that was made anew has another address, and nginx resolves the names of proxy_pass and upstream only when it "
+        "starts: reload it, or use resolver with a variable in proxy_pass.",
+        "unreachable": "See whether the server behind is up and has this address (ip neigh and ip route get on the gateway), and "
+        "which firewall or security group on the way drops the packets.",
+        "closed": "The cause lies behind the gateway: see the finding that this one names, and the log of the server behind at "
+        "that second. Where its side is the client, the pool of the gateway is what has to change: let it keep idle connections "
+        "for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
+        "ttl of ProxyPass; Caddy: keepalive), or let it repeat what is idempotent.",
+        "timed-out": "Make the server behind answer sooner, or raise the limit of the gateway, which was {waited} here "
+        "({setting}).",
+        "unsent": "The server behind does not read the request: its process is stopped, busy, or waits for something else. Look "
+        "at it (a stack trace, its CPU time), and limit the size of what it is sent.",
+        "rejected-response": "See what is wrong with the response ({what}). Where its head is too long for the gateway: nginx "
+        "proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node --max-http-header-size, Go "
+        "Transport.MaxResponseHeaderBytes, Caddy max_response_header.",
+        "truncated": "Look into the log of the server behind at that second: a crash, a worker that was killed for taking too "
+        "long, a length that it counted wrongly.",
+        "not-passed-on": "Look at the limits and the health checks of the gateway, and into its log at that second (nginx: no "
+        "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
+        "retry of ProxyPass; Caddy: health checks, fail_duration).",
+        "unseen": _RECORD + " Until then look into the gateway's log at that second.",
+    },
+    display_filter="{filter}",
+    references=(
+        Reference("RFC 9110 section 15.6, server errors", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.6"),
+        Reference("RFC 9110 section 3.7, gateways", "https://www.rfc-editor.org/rfc/rfc9110.html#section-3.7"),
+        Reference("nginx, ngx_http_proxy_module", "https://nginx.org/en/docs/http/ngx_http_proxy_module.html"),
+        Reference("Apache httpd, mod_proxy", "https://httpd.apache.org/docs/2.4/mod/mod_proxy.html"),
+    ),
+    explained_by=(("idle-cut", "exchange"), ("gateway-error", "front")),
+    caused_by=tuple(
+        (name, "tries")
+        for name in (
+            *("no-response", "keep-alive-race", "foreign-reset", "reset-destroys-response", "connect-failed", "unanswered"),
+            *("zero-window-stall", "truncated-response", "malformed-head", "invalid-chunk", "conflicting-framing"),
+        )
+    ),
+    advice=(
+        Advice("server", "nginx", "nginx: its error log names the server behind and the reason (upstream ...).", "own"),
+        Advice("server", "Apache", "Apache httpd: its error log says it with AH01102, AH00957 and the like.", "own"),
+    ),
+    summary=True,
+    absence=True,
+    ends=True,
+)
+
+WAITED = Threshold("1 s", "what users notice as waiting: an error that came sooner cost them no time")
+MEMORY = Threshold("10 s", "for so long gateways answer from memory that a server behind does not: measured 1.4 s at the most")
+NO_NEIGHBOR = Threshold("3060 ms", "after that Linux gives up asking for a neighbor's address (ARP): no SYN ever left")
+NEAR = Threshold("2 %", "timers fire late by little")
+
+_UNSEEN = (502, 504)
+_SETTINGS = {
+    "nginx": "nginx: proxy_read_timeout, 60 s by default",
+    "haproxy": "haproxy: timeout server",
+    "httpd": "httpd: ProxyTimeout, or timeout of ProxyPass",
+    "Caddy": "Caddy: response_header_timeout",
+}
+
+
+def screen() -> Mapping[str, pl.Expr]:
+    """True on some row wherever there is a candidate."""
+    c = pl.col
+    return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
+
+
+def _may_have_failed() -> pl.Expr:
+    c = pl.col
+    answered = c("has_response") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
+    closed = c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null()
+    return c("has_request") & ((c("response_status") >= 500).fill_null(value=False) | (~answered.fill_null(value=False) & closed))
+
+
+def find(
+    closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
+) -> pl.LazyFrame:
+    """A row per try of each exchange that may have failed at the front of a gateway; and one per server and status, where no
+    gateway is seen."""
+    failed = closes.filter(_may_have_failed()).select(COLUMNS)
+    ends = connections.select("connection", *OF_CONNECTION)
+    said = exchanges.select("connection", "exchange", "response_reason", "response_server")
+    at_front = (
+        failed.join(ends, on="connection")
+        .join(said, on=["connection", "exchange"], how="left")
+        .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
+    )
+    of_try = {name: f"try_{name}" for name in (*COLUMNS, *OF_CONNECTION)}
+    given = _given(tries, closes)
+    behind = (
+        tries.join(given, on=["connection", "exchange"], how="left")
+        .rename({"front_connection": "of", "front_exchange": "of_exchange"})
+        .join(ends, on="connection", how="left")
+        .join(closes.select(COLUMNS), on=["connection", "exchange"], how="left")
+        .rename(of_try)
+    )
+    told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left")
+    seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
+    seen = _remembering(seen, tries, closes, connections)
+    loose = _nobodys(tries, connections)
+    return pl.concat([seen, loose, _unseen(exchanges, connections, tries, fronts)], how="diagonal").with_columns(
+        pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
+    )
+
+
+def _remembering(
+    told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
+    """Adds what the gateway had met last before each of these: a server that could not be reached, and one that answered."""
+    c = pl.col
+    at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
+    failed = connections.filter(c("first_answer_time").is_null()).select(
+        "connection", c("server").alias("lost_server"), c("syn_frame").alias("lost_frame"), c("syn_time").alias("lost_time")
+    )
+    attempts = tries.filter(c("exchange").is_null()).join(failed, on="connection").join(at, on="front_connection")
+    good = closes.filter(c("response_status") < 500).select("connection", "exchange", c("response_start").alias("good_time"))
+    answers = tries.join(good, on=["connection", "exchange"]).join(at, on="front_connection")
+    lost = attempts.select("server", "lost_server", "lost_frame", "lost_time").sort("lost_time")
+    answered = answers.select("server", "good_time").drop_nulls().sort("good_time")
+    told = told.sort("request_start")
+    for one, time in ((lost, "lost_time"), (answered, "good_time")):
+        told = told.join_asof(one, left_on="request_start", right_on=time, by="server", check_sortedness=False, coalesce=False)
+    return told
+
+
+def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Of exchanges at the back that may belong to several: whether at least as many of these have the status that it has."""
+    c = pl.col
+    whole = c("response_end_reason") == "complete"
+    status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
+    of_front = status.drop("response_end_reason").rename(
+        {"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"}
+    )
+    front = c("front_connection") * (1 << MESSAGE_BITS) + c("front_exchange")
+    back = c("connection") * (1 << MESSAGE_BITS) + c("exchange")
+    some = (
+        tries.filter(~c("certain"))
+        .join(status.filter(whole), on=["connection", "exchange"])
+        .join(of_front, on=["front_connection", "front_exchange"])
+        .with_columns(front.min().over("connection", "exchange").alias("group"))
+    )
+    fronts = some.group_by("group", c("front_status").alias("response_status")).agg(front.n_unique().alias("fronts"))
+    backs = some.group_by("group", "response_status").agg(back.n_unique().alias("backs"))
+    return (
+        some.select("connection", "exchange", "group", "response_status")
+        .unique()
+        .join(fronts.join(backs, on=["group", "response_status"]), on=["group", "response_status"])
+        .select("connection", "exchange", (c("backs") <= c("fronts")).alias("given"))
+    )
+
+
+def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per connection that a gateway began in vain when several requests waited: nobody knows for which."""
+    c = pl.col
+    sides = connections.select("connection", "client_host", "server")
+    hosts = (
+        tries.filter("certain")
+        .join(sides.select("connection", "client_host"), on="connection")
+        .join(sides.select(c("connection").alias("front_connection"), c("server").alias("loose_of")), on="front_connection")
+        .select("client_host", "loose_of")
+        .unique()
+    )
+    vain = connections.filter(
+        c("exchanges") == 0, c("client_bytes") == 0, c("syn_time").is_not_null(), c("first_answer_time").is_null()
+    ).join(tries, on="connection", how="anti")
+    named = {name: f"try_{name}" for name in ("connection", *OF_CONNECTION)}
+    return (
+        vain.join(hosts, on="client_host")
+        .filter(c("server") != c("loose_of"))
+        .select("loose_of", *named)
+        .rename(named)
+        .sort("try_syn_time")
+        .head(MOST_LOOSE)
+    )
+
+
+MOST_LOOSE = 10_000
+"""Connections of which nobody knows for whom they were begun: so many are looked at."""
+
+
+def _unseen(
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
+    """A row per server and status where no gateway is seen. Of a capture with one the statuses of other servers say nothing."""
+    c = pl.col
+    status = c("response_status")
+    made = (status == 503) & (
+        ((c("response_server") == "Varnish") & (c("response_reason") == "Backend fetch failed")).fill_null(value=False)
+    )
+    given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
+        connections.select("connection", "server"), on="connection"
+    )
+    totals = given.group_by("server").agg(pl.len().cast(pl.Int64).alias("total"))
+    wait = (c("response_start") - c("request_end")).clip(0)
+    some = given.filter(status.is_in(_UNSEEN) | made)
+    many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
+        pl.len().cast(pl.Int64).alias("responses"),
+        wait.median().cast(pl.Int64).alias("median"),
+        c("response_frame", "response_start", "response_server", "response_reason", "request_frame", "request_start")
+        .sort_by("response_frame")
+        .first(),
+    )
+    nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
+    return many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """What the rows say of each exchange, together with all others: the server behind may be a gateway as well."""
+    by_front: dict[Key, list[dict[str, Any]]] = {}
+    loose: dict[str, list[Attempt]] = {}
+    told: list[dict[str, Any]] = []
+    for row in rows.sort("frame", maintain_order=True).iter_rows(named=True):
+        if row["loose_of"] is not None:
+            loose.setdefault(row["loose_of"], []).append(Attempt(row, "try_"))
+        elif row["code"] is None:
+            by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
+        else:
+            told.append(_of_endpoint(row))
+    fronts = shared_out({key: _front(some) for key, some in by_front.items()}, loose)
+    found = failures(fronts)
+    until = _outermost(fronts, found)
+    told += [_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0)) for key, one in found.items()]
+    return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
+
+
+_TEXTS = ("outcome", "reason", "got", "why", "more", "setting", "what", "looks", "limit", "filter")
+_SCHEMA = pl.Schema({
+    **{name: pl.Int64() for name in CANDIDATE_COLUMNS},
+    "exchange": pl.Int32(),
+    **{name: pl.String() for name in ("kind", "side", "confidence")},
+    "evidence": EVIDENCE,
+    **{name: pl.String() for name in (*_TEXTS, "server")},
+    "wait": DURATION, "waited": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
+})  # fmt: skip
+
+
+def _front(rows: list[dict[str, Any]]) -> Front:
+    own = Exchange(rows[0])
+    tried = sorted((row for row in rows if row["try_connection"] is not None), key=lambda row: row["started"])
+    tried = [row for row in tried if row["try_exchange"] is None or row["try_request_start"] is not None]
+    tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
+    certain = all(row["certain"] for row in tried)
+    if not certain:
+        # as many have this status in front as behind: these were passed on, and none of them is this one's
+        tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
+    return Front(own, tries, certain)
+
+
+def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
+    return isinstance(one, Exchange) and one.status == front.status
+
+
+def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
+    """Exchanges that a gateway before has passed on -> when that was over: it comes first, and is the one that is told."""
+    until: dict[Key, int] = {}
+    for key, failure in found.items():
+        tries = fronts[key].tries if fronts[key].certain else ()
+        for one in (*failure.through, *(one for one in tries if isinstance(one, Exchange))):
+            until[one.key] = max(until.get(one.key, 0), _end(fronts[key].exchange, failure))
+    return until
+
+
+# words
+
+
+def _candidate(row: Mapping[str, Any], front: Exchange, failure: Failure, until: int) -> dict[str, Any]:
+    end = _end(front, failure)
+    wait = max(end - front.asked, 0)
+    lost = _remembered(row, front) if failure.kind == "not-passed-on" else None
+    no_neighbor = failure.kind == "not-passed-on" and _waits_for_a_neighbor(wait)
+    waited = wait if failure.last is None else max(_given_up(front, failure) - _begun(failure), 0)
+    got, outcome = _got(front)
+    why, reason, what = _why(front, failure, lost, no_neighbor)
+    return {
+        "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
+        "side": None if failure.kind == "unreachable" else "server",
+        "confidence": "low" if no_neighbor else _confidence(front, failure),
+        "frame": front.values["request_frame"], "start": front.asked, "end": max(end, until),
+        "delay": wait if wait >= WAITED.value else None,
+        "evidence": sorted(_evidence(front, failure, lost), key=lambda e: e["frame"]),
+        "outcome": outcome, "reason": reason, "got": got, "wait": wait, "waited": waited, "why": f": {why}",
+        "more": _more(failure), "setting": _SETTINGS.get(_software(row), _LIMITS), "what": what, "looks": "", "limit": "",
+        "filter": _filter(front, failure), "own": front.begun and failure.kind != "truncated",
+    }  # fmt: skip
+
+
+def _end(front: Exchange, failure: Failure) -> int:
+    """When the client knew that it had failed."""
+    whole = front.begun and (failure.kind != "truncated" or (front.status or 0) >= 500)
+    return front.began if whole else min(front.dropped, front.left)
+
+
+def _begun(failure: Failure) -> int:
+    last = failure.last
+    if last is None:
+        return 0
+    time = last.asked if isinstance(last, Exchange) else last.values["syn_time"]
+    return time or 0
+
+
+def _given_up(front: Exchange, failure: Failure) -> int:
+    """When the gateway gave up its last try, or answered instead."""
+    last = failure.last
+    return min(front.answered, last.left) if isinstance(last, Exchange) else front.answered
+
+
+def _got(front: Exchange) -> tuple[str, str]:
+    """What the client got, in the message and in the title."""
+    gateway = f"the gateway {front.server}"
+    if front.begun and (front.status or 0) >= 500:
+        return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
+    gone = not front.server_first
+    if front.begun:
+        left = ", and the client left" if gone else ", which closed the connection"
+        return f"got only a part of the {front.status} from {gateway}{left}", f"The gateway broke off its {front.status}"
+    left = ", and the client left" if gone else ", which closed the connection"
+    return f"got no answer from {gateway}{left}", "The gateway gave no answer"
+
+
+def _why(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str, str]:
+    """Why, in the message and in the title; and what was wrong with the response of the server behind."""
+    last = failure.last
+    if last is None:
+        return (*_not_passed_on(front, lost, no_neighbor), "")
+    one = len({tried.server for tried in failure.tries}) == 1
+    behind = f"the server behind, {last.server}," if failure.whole or one else "a server behind"
+    if isinstance(last, Attempt):
+        if failure.kind == "refused":
+            return f"{behind} refused the connection", "the server behind it refused the connection", ""
+        syns = last.values["syns"]
+        times = f" (SYN sent {syns} times)" if syns > 1 else ""
+        return f"{behind} did not answer{times}", "the server behind it did not answer the SYN", ""
+    close = "RST" if last.values["server_close_rst"] == 1 else "FIN"
+    if failure.kind == "closed":
+        after = duration_text(max(last.dropped - last.asked, 0))
+        why = f"{behind} closed the connection ({close}) {after} after the request, without an answer"
+        return why, "the server behind it closed the connection without an answer", ""
+    if failure.kind == "timed-out":
+        part = "sent only a part of a head" if last.begun else "had not answered"
+        after = duration_text(max(_given_up(front, failure) - last.asked, 0))
+        return f"{behind} {part} after {after}, and the gateway gave up", "the server behind it did not answer in time", ""
+    if failure.kind == "unsent":
+        why = f"{behind} did not read the request: its window stayed closed until the gateway gave up"
+        return why, "the server behind it did not read the request", ""
+    if failure.kind == "rejected-response":
+        what = _wrong(last)
+        return f"the gateway did not take the response of {behind} {what}", "it did not take the response behind it", what
+    if last.server_first:
+        why = f"{behind} broke off its response ({close})"
+    else:
+        why = f"{behind} had sent only a part of its response, and the gateway gave up"
+    return why, "the response of the server behind it broke off", ""
+
+
+def _wrong(last: Exchange) -> str:
+    """What is wrong with a response that the gateway did not take."""
+    if last.garbage:
+        return "which is not HTTP"
+    if not last.has_head:
+        return "which broke off inside its head"
+    head = last.values["response_head_bytes"]
+    of = "" if head is None else f" with a head of {head:,} bytes"
+    return f"a {last.status}{of}" if last.whole else f"a {last.status}{of}, which broke off"
+
+
+def _not_passed_on(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> tuple[str, str]:
+    reason = "it sent the request to no server"
+    if no_neighbor:
+        times = "so long a host asks for the address of a neighbor that does not answer (ARP), and no SYN leaves until then"
+        return f"no server behind was sent the request, and {times}", reason
+    if lost is not None:
+        before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
+        return f"no server behind was sent the request; {lost['lost_server']} could not be reached {before} before", reason
+    return "no server behind was sent the request", reason
+
+
+def _remembered(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
+    """The server that could not be reached shortly before, where none has answered since."""
+    lost, good = row["lost_time"], row["good_time"]
+    if lost is None or front.values["request_start"] - lost > MEMORY.value or (good is not None and good > lost):
+        return None
+    return row
+
+
+def _waits_for_a_neighbor(wait: int) -> bool:
+    times = round(wait / NO_NEIGHBOR.value)
+    return 1 <= times <= 4 and abs(wait - times * NO_NEIGHBOR.value) <= times * NO_NEIGHBOR.value * NEAR.value // 100
+
+
+def _more(failure: Failure) -> str:
+    """The tries before the last, and the gateways between."""
+    said: list[str] = []
+    if failure.whole and len(failure.tries) > 1:
+        others = [one.server for one in failure.tries if one is not failure.last]
+        said.append(f"It was one of {len(failure.tries)} tries; the others went to {_listed(others)}")
+    if failure.through:
+        said.append(f"It was passed on by {_listed([one.server for one in failure.through])}")
+    if not failure.whole:
+        said.append("Several requests waited at that time, so that it cannot be told which try was whose; all failed like this")
+    return "".join(f" {one}." for one in said)
+
+
+def _listed(servers: list[str]) -> str:
+    different = [*dict.fromkeys(servers)]
+    return ", ".join(different[:_SHOWN]) + (f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")
+
+
+_SHOWN = 4
+"""Servers that a sentence names, and tries in the proof."""
+
+
+def _confidence(front: Exchange, failure: Failure) -> str:
+    seen = [front, *(one for one in failure.tries if isinstance(one, Exchange)), *failure.through]
+    if any(one.values[name] for one in seen for name in ("gap_before", "request_has_gap", "response_has_gap")):
+        return "low"
+    inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
+    return "medium" if inferred else "high"
+
+
+def _evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    yield from _frames(front.values, ("request_last_frame", "request_end", "the request of the client"))
+    if lost is not None:
+        yield _frame(lost["lost_frame"], lost["lost_time"], f"the SYN to {lost['lost_server']}, which could not be reached")
+    for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
+        yield from _of_try(one, one in failure.through)
+    yield from _end_of(front, "the gateway's", "the client's")
+
+
+def _of_try(one: Attempt | Exchange, passed_on: bool) -> Iterator[dict[str, Any]]:
+    v = one.values
+    if isinstance(one, Attempt):
+        yield from _frames(v, ("syn_frame", "syn_time", f"the gateway's SYN to {one.server}"))
+        if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE:
+            yield from _frames(v, ("last_syn_frame", "last_syn_time", f"the last of {v['syns']} SYNs, never answered"))
+        yield from _frames(v, ("refused_frame", "refused_time", "an RST refuses it"))
+        return
+    if passed_on:
+        yield from _frames(v, ("request_frame", "request_start", f"the request is passed on to {one.server}"))
+        yield from _end_of(one, f"passed on by {one.server}:", "the gateway's")
+        return
+    yield from _frames(v, ("request_frame", "request_start", f"the gateway's request to {one.server}"))
+    yield from _end_of(one, "the server's", "the gateway's")
+
+
+def _end_of(one: Exchange, server: str, client: str) -> Iterator[dict[str, Any]]:
+    """How an exchange ended: its response, and the first close where there was none, or where it is not whole."""
+    v = one.values
+    if one.begun:
+        yield from _frames(v, ("response_frame", "response_start", f"{server} response: {one.status}"))
+    if one.whole:
+        return
+    who, whose = ("server", server) if one.server_first else ("client", client)
+    close = "RST" if v[f"{who}_close_rst"] == 1 else "FIN"
+    before = "before the response is whole" if one.begun else "without a response"
+    yield from _frames(v, (f"{who}_close_frame", f"{who}_close_time", f"{whose} {close}, {before}"))
+
+
+def _frames(values: Mapping[str, Any], *packets: tuple[str, str, str]) -> Iterator[dict[str, Any]]:
+    for frame, time, note in packets:
+        if values[frame] is not None:
+            yield _frame(values[frame], values[time], note)
+
+
+def _frame(frame: int, time: int, note: str) -> dict[str, Any]:
+    return {"frame": frame, "time": time, "note": note}
+
+
+def _filter(front: Exchange, failure: Failure) -> str:
+    behind = [one.values["connection"] for one in [*failure.through, *(failure.tries if failure.whole else ())]]
+    some = [*dict.fromkeys([front.key[0], *behind])][: 2 * _SHOWN]
+    return f"tcp.stream == {some[0]}" if len(some) == 1 else f"tcp.stream in {{{', '.join(map(str, some))}}}"
+
+
+def _software(row: Mapping[str, Any]) -> str:
+    """Whose page it is, by what only the gateway itself can have said; "" where it does not show."""
+    server, reason = row["response_server"] or "", row["response_reason"] or ""
+    if row["response_frame"] is None:
+        return ""
+    if server.startswith("nginx"):
+        return "nginx"
+    if reason == "Proxy Error" or (server.startswith("Apache") and reason):
+        return "httpd"
+    if server.startswith("Caddy"):
+        return "Caddy"
+    return "haproxy" if not server and reason == "Gateway Time-out" else ""
+
+
+def _of_endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row about a server, behind which nothing was captured -> a candidate."""
+    software = _software(row)
+    median = row["median"] or 0
+    seconds = round(median / SECOND)
+    round_number = seconds > 0 and abs(median - seconds * SECOND) * 100 <= seconds * SECOND * NEAR.value
+    limit = f" That is close to {seconds} s: a limit of the gateway ({_SETTINGS.get(software, _LIMITS)})."
+    note = f"the first {row['code']}"
+    return {
+        "connection": None, "exchange": None, "kind": "unseen", "side": "server", "confidence": "medium",
+        "frame": row["response_frame"], "start": row["request_start"], "end": row["response_start"], "delay": None,
+        "evidence": [_frame(row["response_frame"], row["response_start"], note)],
+        **dict.fromkeys(_TEXTS, ""), "server": row["server"],
+        "looks": f" The answer looks like one of {software}." if software else "",
+        "limit": limit if row["code"] == 504 and round_number else "",
+        "filter": f"http.response.code == {row['code']}",
+        "wait": median, "waited": median, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
+    }  # fmt: skip
