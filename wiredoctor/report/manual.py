@@ -114,8 +114,9 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: P
 
 
 def in_cases(told: Message, names: Mapping[str, str]) -> str:
-    """ "if the request was not the first of its connection: keep-alive-race; otherwise: no-response": by name, what is written for
-    each rule; those that are not in `names` are left out."""
+    """ "if the request was not the first of its connection: keep-alive-race; otherwise: no-response".
+
+    names: what is written for each rule; those that are not in it are left out."""
     said: list[str] = []
     decided = False
     for case in told.cases:
