@@ -1370,7 +1370,7 @@ CONNECTIONS = Table(
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _n("unseen_time", I64, "ns", "its time"),
-        _n("reuse_frame", I64, "", "its first packet, where that shows that the ports are used again and the SYN was not captured"),
+        _n("reuse_frame", I64, "", "its first packet, if its ports were used before and its SYN is missing"),
         _n("reuse_time", I64, "ns", "its time"),
         _c("one_sided", BOOL, "", "only packets of one side were seen, yet they acknowledge packets of the other"),
         _c("super_segments", I64, "", "segments longer than the MSS that their receiver announced"),
