@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gateway_plans import KINDS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -144,8 +146,16 @@ def _judge_failures(case: dict[str, Any], report: dict[str, Any], marks: Marks) 
             if cause.get("exchange") is not None and (cause["connection"], cause["exchange"]) not in _tries(case, place):
                 marks.causes["elsewhere"] += 1
                 marks.wrong.append(f"CAUSE {case['name']}.pcap {place}: {cause}")
+    said = {place: finding for place, finding in said.items() if not _of_inner(case, place, finding["kind"])}
     marks.alarms += len(said)
     marks.wrong += [f"KIND {case['name']}.pcap {place}: {finding['kind']}, of no front" for place, finding in said.items()]
+
+
+def _of_inner(case: dict[str, Any], place: Place, kind: str) -> bool:
+    """Whether it is true of the inner one of two gateways, and the outer one made something else of it (a whole response, say)."""
+    outer = {(front, index) for front, index, *back in case["pairs"] if tuple(back) == place}
+    deeds = [failure["deed"] for failure in case["failures"] if (failure["connection"], failure["index"]) in outer]
+    return len(case["makers"]) > 1 and [KINDS.get(deed.partition(";")[0]) for deed in deeds] == [kind]
 
 
 def _judge_front(case: dict[str, Any], report: dict[str, Any], marks: Marks) -> None:
