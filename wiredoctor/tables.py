@@ -928,6 +928,9 @@ _REQUEST_ONLY = (
     _c("has_credentials", BOOL, "", "has Authorization or Proxy-Authorization"),
     _c("credentials_scheme", TEXT, "", "scheme of that, in lower case; empty where it is no known one"),
     _n("credentials_user", I64, "", "checksum of the user's name in it; none but in Basic and Digest"),
+    _c("forwarded", BOOL, "", "has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via"),
+    _c("forwarded_for", TEXT, "", "addresses in X-Forwarded-For, else in Forwarded; unknown for what is none"),
+    _c("forwarded_server", BOOL, "", "has X-Forwarded-Server"),
 )
 
 _RESPONSE_ONLY = (

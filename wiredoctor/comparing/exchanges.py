@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.comparing import clocks
-from wiredoctor.comparing.targets import alike, last, origin, rewriting
+from wiredoctor.comparing.targets import alike
+from wiredoctor.gateways.targets import last, origin, rewriting
 from wiredoctor.tables import SECOND, Array
 
 COLUMNS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wiredoctor.comparing.targets import origin, rewriting
+from wiredoctor.gateways.targets import origin, rewriting
 from wiredoctor.findings import printable
 from wiredoctor.masking import host as masked
 from wiredoctor.masking import masked_target

@@ -3,12 +3,12 @@ that became another, as nginx's proxy_pass, HAProxy's replace-path or a gateway 
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import polars as pl
+
+from wiredoctor.gateways.targets import Prefix, last, origin, rewriting
 
 MOST_KINDS = 400
 """Methods and targets of either side of which the paths are compared."""
@@ -19,40 +19,8 @@ LEAST_KINDS = 2
 LEAST_REQUESTS = 3
 """Where clocks are not the same, one request of which only the end of the path agrees may be another one."""
 
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
-
 Kind = tuple[str, str]
 """Method and target in origin-form."""
-
-
-class Prefix(NamedTuple):
-    """What a path begins with at the front, and at the back instead."""
-
-    front: str
-    back: str
-
-
-def origin(target: str) -> str:
-    """The target without scheme and authority."""
-    found = _ABSOLUTE.match(target)
-    if found is None:
-        return target
-    rest = target[found.end() :]
-    return rest if rest.startswith("/") else "/" + rest
-
-
-def rewriting(front: str, back: str) -> Prefix | None:
-    """How the path of the one became that of the other; None where not even its last segment stayed, or the query changed."""
-    (one, mark, query), (two, other_mark, other_query) = origin(front).partition("?"), origin(back).partition("?")
-    if (mark, query) != (other_mark, other_query) or one == two:
-        return None
-    a, b = one.split("/"), two.split("/")
-    same = 0
-    while same < min(len(a), len(b)) - 1 and a[-1 - same] == b[-1 - same]:
-        same += 1
-    if not any(a[len(a) - same :]):
-        return None
-    return Prefix("/".join([*a[: len(a) - same], ""]), "/".join([*b[: len(b) - same], ""]))
 
 
 def alike(front: pl.DataFrame, back: pl.DataFrame, *, one_clock: bool) -> tuple[pl.Series, pl.Series]:
@@ -117,9 +85,3 @@ def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int
         if target.startswith(prefix.front)
     )
     return [(one, other) for one, other in named if other in back]
-
-
-def last(target: str) -> str:
-    """The last segment of the path, with the query."""
-    path, mark, query = target.partition("?")
-    return path.rpartition("/")[2] + mark + query

@@ -36,7 +36,7 @@ _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
 _OF_LINE = ("version", "method", "status", "reason")
 _OF_REQUESTS = (
     *("host", "user_agent", "referer", "credentials_scheme", "expect_continue", "has_credentials"),
-    *("credentials_user", "method"),
+    *("credentials_user", "method", "forwarded", "forwarded_for", "forwarded_server"),
 )
 _OF_RESPONSES = (
     *("server", "auth_scheme", "accel_buffering", "auth_token", "auth_stale", "keep_alive_timeout", "keep_alive_max"),

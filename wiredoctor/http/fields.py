@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from wiredoctor import limits
@@ -56,6 +56,10 @@ class Fields:
     auth_token: bool = False
     auth_stale: bool = False
     accel_buffering: str = ""
+    forwarded: bool = False
+    """Has a field that gateways add."""
+    forwarded_for: str = ""
+    forwarded_server: bool = False
 
     malformed: int = 0
     """Bits such as BARE_LF."""
@@ -179,6 +183,47 @@ def _text(name: str, lower: bool = False) -> Callable[[Fields, list[str]], None]
     return read
 
 
+def _via(fields: Fields, values: list[str]) -> None:
+    fields.forwarded = True
+    _VIA(fields, values)
+
+
+_VIA = _text("via")
+
+
+def _forwarded(fields: Fields, _values: list[str]) -> None:
+    fields.forwarded = True
+
+
+def _forwarded_server(fields: Fields, _values: list[str]) -> None:
+    fields.forwarded = fields.forwarded_server = True
+
+
+def _forwarded_for(fields: Fields, values: list[str]) -> None:
+    """X-Forwarded-For, which goes before the standard's field: those who add both say the same in it."""
+    fields.forwarded = True
+    fields.forwarded_for = _addresses(item for value in values for item in value.split(","))
+
+
+_FOR = re.compile(r"(?:^|[;,])\s*for\s*=\s*(\"[^\"]*\"|[^;,\s]*)", re.IGNORECASE)
+
+
+def _standard_forwarded(fields: Fields, values: list[str]) -> None:
+    """RFC 7239 section 4."""
+    fields.forwarded = True
+    if not fields.forwarded_for:
+        fields.forwarded_for = _addresses(found[1].strip('"') for value in values for found in _FOR.finditer(value))
+
+
+_ADDRESS = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]*:[0-9a-f:.]*\])(?::\d{1,5})?|[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*")
+
+
+def _addresses(items: Iterable[str]) -> str:
+    """Addresses, perhaps with ports; whatever is none of these (a name, a token) is not kept."""
+    texts = (item.strip().lower() for item in items)
+    return kept(", ".join(text if _ADDRESS.fullmatch(text) else "unknown" for text in texts))
+
+
 READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"content-length": _content_length,
     b"transfer-encoding": _transfer_encoding,
@@ -192,12 +237,17 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"authorization": _credentials,
     b"proxy-authorization": _credentials,
     b"server": _text("server"),
-    b"via": _text("via"),
+    b"via": _via,
     b"content-type": _content_type,
     b"content-encoding": _text("content_encoding", lower=True),
     b"www-authenticate": _challenge,
     b"proxy-authenticate": _challenge,
     b"x-accel-buffering": _text("accel_buffering", lower=True),
+    b"x-forwarded-for": _forwarded_for,
+    b"x-forwarded-host": _forwarded,
+    b"x-forwarded-server": _forwarded_server,
+    b"x-real-ip": _forwarded,
+    b"forwarded": _standard_forwarded,
 }
 """What each field of interest adds to Fields, from the values of all its lines."""
 

@@ -1,0 +1,225 @@
+"""Of the pairs that may be, those that are: each connected part by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from wiredoctor.gateways.edges import Edges
+from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows
+
+MOST = 64
+"""Backs of a part in which all matchings are compared."""
+
+Part = dict[int, list[int]]
+"""Back -> fronts that may be its own; both in order of time."""
+
+
+class Pair(NamedTuple):
+    """Rows of a front and a back that belong together."""
+
+    front: int
+    back: int
+    certain: bool
+
+
+class Assigned(NamedTuple):
+    """Pairs, and the rest of each part: fronts and backs of which nobody can say who is whose."""
+
+    pairs: list[Pair]
+    doubts: list[tuple[list[int], list[int]]]
+
+
+class _Times(NamedTuple):
+    """The columns of Rows that are asked for one by one, as lists."""
+
+    start: list[int]
+    began: list[int]
+    over: list[int]
+    status: list[int]
+
+
+def assign(rows: Rows, edges: Edges) -> Assigned:
+    """Decide whose each back is."""
+    made = Assigned([], [])
+    # mostly there is one of each
+    of_back, of_front = (np.bincount(some, minlength=len(rows)) for some in (edges.back, edges.front))
+    alone = (of_back[edges.back] == 1) & (of_front[edges.front] == 1)
+    for f, b in zip(edges.front[alone].tolist(), edges.back[alone].tolist(), strict=True):
+        made.pairs.append(Pair(f, b, certain=not edges.doubted[f]))
+    parts = _parts(zip(edges.back[~alone].tolist(), edges.front[~alone].tolist(), strict=True))
+    if not parts:
+        return made
+    times = _Times(*(getattr(rows, name).tolist() for name in _Times._fields))
+    doubted = set(np.flatnonzero(edges.doubted).tolist())
+    for part in parts:
+        _assign_part(part, times, made, doubted)
+    return made
+
+
+def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
+    """The connected parts."""
+    parent: dict[int, int] = {}
+
+    def root(x: int) -> int:
+        while (up := parent.setdefault(x, x)) != x:
+            parent[x] = parent[up]
+            x = up
+        return x
+
+    whole: Part = {}
+    for b, f in edges:
+        whole.setdefault(b, []).append(f)
+        # an exchange may be a back of one gateway and a front of the next
+        parent[root(-1 - f)] = root(b)
+    parts: dict[int, Part] = {}
+    for b, fronts in whole.items():
+        parts.setdefault(root(b), {})[b] = fronts
+    return list(parts.values())
+
+
+def _assign_part(part: Part, times: _Times, made: Assigned, doubted: set[int]) -> None:
+    fronts = {f for some in part.values() for f in some}
+    if len(fronts) == 1:
+        (f,) = fronts
+        certain = f not in doubted and _one_after_the_other(f, list(part), times)
+        made.pairs.extend(Pair(f, b, certain) for b in part)
+        if not certain:
+            made.doubts.append(([f], list(part)))
+        return
+    left = _Left(part, times)
+    left.settle()
+    sure = left.pairs
+    if 0 < len(left.fronts) <= MOST:
+        sure = sure + _matched(left.fronts)
+    known = {b for f, b in sure if f not in doubted}
+    made.pairs.extend(Pair(f, b, certain=True) for f, b in sure if b in known)
+    rest = {b: some for b, some in part.items() if b not in known}
+    if not rest:
+        return
+    for b in rest:
+        rest[b] = sorted(left.fronts.get(b, part[b]))
+    taken = {f for f, b in sure if b in known and _answers(b, f, times)}
+    made.pairs.extend(_by_order(rest, taken))
+    made.doubts.extend((sorted({f for some in one.values() for f in some}), list(one)) for one in _parts((b, f) for b, some in rest.items() for f in some))
+
+
+def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
+    """Whether each but the last had failed when the next began."""
+    return all(
+        t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (t.status[b] >= OWN or t.status[b] != t.status[f]))
+        for b, after in zip(tries, tries[1:], strict=False)
+    )
+
+
+def _answers(b: int, f: int, t: _Times) -> bool:
+    """Whether this one was passed on: then no other try came after it."""
+    return t.status[b] != NO_STATUS and (t.status[b] < OWN or t.status[b] == t.status[f])
+
+
+class _Left:
+    """What is not assigned yet of a part."""
+
+    def __init__(self, part: Part, times: _Times) -> None:
+        self.times = times
+        self.pairs: list[tuple[int, int]] = []
+        self.fronts = {b: set(some) for b, some in part.items()}
+        self.backs: dict[int, set[int]] = {}
+        for b, some in part.items():
+            for f in some:
+                self.backs.setdefault(f, set()).add(b)
+        self._single = sorted(b for b, some in part.items() if len(some) == 1)
+        self._changed = set(self.backs)
+        self._done: set[int] = set()
+
+    def settle(self) -> None:
+        """Assign what follows from what is assigned, as long as something does."""
+        while self._single or self._changed:
+            for b in self._single:
+                self._take(b)
+            self._single = []
+            self._give()
+            self._single.sort()
+
+    def _take(self, b: int) -> None:
+        """A back with a single front is its own, and no other that was open with it is."""
+        if b not in self.fronts:
+            return
+        (f,) = self.fronts.pop(b)
+        self.pairs.append((f, b))
+        self.backs[f].discard(b)
+        self._changed.add(f)
+        if not _answers(b, f, self.times):
+            return
+        self._done.add(f)
+        for other in sorted(self.backs[f]):
+            # one that had failed before may be an earlier try
+            if len(self.fronts[other]) > 1 and not self._before(other, b, f):
+                self._drop(other, f)
+
+    def _before(self, other: int, b: int, f: int) -> bool:
+        t = self.times
+        return not _answers(other, f, t) and t.over[other] <= t.start[b] + SLACK
+
+    def _drop(self, b: int, f: int) -> None:
+        self.fronts[b].discard(f)
+        self.backs[f].discard(b)
+        self._changed.add(f)
+        if len(self.fronts[b]) == 1:
+            self._single.append(b)
+
+    def _give(self) -> None:
+        """A front with a final response below 500 that only one can have given takes it; unless another says the same."""
+        t = self.times
+        wanted: dict[int, list[int]] = {}
+        for f in sorted(self._changed):
+            if f in self._done or not 0 <= t.status[f] < OWN:
+                continue
+            gave = [b for b in self.backs[f] if t.status[b] == t.status[f] and t.began[b] <= t.began[f] + SLACK]
+            if len(gave) == 1 and len(self.fronts[gave[0]]) > 1:
+                wanted.setdefault(gave[0], []).append(f)
+        self._changed.clear()
+        for b, some in wanted.items():
+            if len(some) == 1:
+                for f in self.fronts[b] - {some[0]}:
+                    self._drop(b, f)
+
+
+def _matched(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
+    """The pairs that all largest matchings have, where these have all backs."""
+    owner: dict[int, int] = {}
+    for b in fronts:
+        if not _grow(b, fronts, owner, set()):
+            return []
+    sure: list[tuple[int, int]] = []
+    for f, b in list(owner.items()):
+        # without it there is another one, if the back finds another front
+        trial = {one: other for one, other in owner.items() if one != f}
+        if not _grow(b, {**fronts, b: fronts[b] - {f}}, trial, set()):
+            sure.append((f, b))
+    return sorted(sure)
+
+
+def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[int]) -> bool:
+    """Finds a front for one more back, by moving others (Berge's augmenting path)."""
+    for f in sorted(fronts[b]):
+        if f not in seen:
+            seen.add(f)
+            if f not in owner or _grow(owner[f], fronts, owner, seen):
+                owner[f] = b
+                return True
+    return False
+
+
+def _by_order(rest: Part, taken: set[int]) -> list[Pair]:
+    """What waited longest was sent on first."""
+    pairs: list[Pair] = []
+    used = set(taken)
+    for b in sorted(rest):
+        f = next((f for f in rest[b] if f not in used), None)
+        if f is not None:
+            used.add(f)
+            pairs.append(Pair(f, b, certain=False))
+    return pairs

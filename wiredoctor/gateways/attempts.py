@@ -1,0 +1,100 @@
+"""Connections that a gateway began for an exchange at its front, and that came to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.gateways.rows import LATE, NO_STATUS, OWN, SLACK, Rows, host_code, host_of
+from wiredoctor.tables import MILLISECOND, Array
+
+MOST_OPEN = 400
+"""Newest exchanges at fronts among which the one is looked for to which an attempt belongs."""
+
+MOST = 10_000
+"""Attempts of one capture that are looked at."""
+
+RELAY = 50 * MILLISECOND
+"""A relay of TCP connects to the server when a client connects to it, before there is a request."""
+
+
+class Attempt(NamedTuple):
+    """A connection without a request, of which the SYN was refused or never answered. Hosts and endpoints are numbers, as in Rows."""
+
+    connection: int
+    server: int
+    server_host: int
+    client_host: int
+    time: int
+
+
+def attempts(connections: pl.LazyFrame) -> list[Attempt]:
+    """The attempts in order of time."""
+    c = pl.col
+    failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
+    some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
+    made = some.select(
+        "connection",
+        c("server").hash().reinterpret(signed=True),
+        host_code(host_of("server")).reinterpret(signed=True).alias("server_host"),
+        host_code(c("client_host")).reinterpret(signed=True).alias("client_host"),
+        "syn_time",
+    )
+    return [Attempt(*row) for row in made.sort("syn_time", "connection").head(MOST).collect().iter_rows()]
+
+
+class Gateway(NamedTuple):
+    """What is known when attempts are looked at: rows at fronts, the hosts from which each endpoint's gateway asks the servers
+    behind, and the tries of rows."""
+
+    front: Array
+    hosts: Mapping[int, frozenset[int]]
+    tries: Mapping[int, Sequence[int]]
+
+
+def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
+    """Attempt, by its place -> the row at a front to which it belongs."""
+    front = np.sort(gateway.front)
+    starts, last = rows.start[front], np.maximum.accumulate(rows.answered[front])
+    first = front[rows.opened[front] < LATE]
+    first = first[np.argsort(rows.opened[first], kind="stable")]
+    opened = rows.opened[first]
+    made: dict[int, int] = {}
+    for place, one in enumerate(found):
+        begin, end = int(np.searchsorted(last, one.time - SLACK)), int(np.searchsorted(starts, one.time + SLACK, side="right"))
+        some = _of_host(one, rows, front[max(begin, end - MOST_OPEN) : end], gateway.hosts)
+        some = [row for row in some if rows.head[row] - SLACK <= one.time <= rows.answered[row] + SLACK]
+        if some:
+            free = [row for row in some if _is_free(one, rows, gateway.tries.get(row, ()))]
+            failed = [row for row in free if _failed(rows, row)]
+            # one that was answered went on with another server, or it was not its own
+            chosen = failed if len(failed) == 1 or len(free) > 1 else free
+        else:
+            begin, end = (int(n) for n in np.searchsorted(opened, (one.time - RELAY, one.time + 1)))
+            some = _of_host(one, rows, first[begin:end], gateway.hosts)
+            chosen = [row for row in some if rows.start[row] >= one.time and _failed(rows, row)] if len(some) == 1 else []
+        if len(chosen) == 1:
+            made[place] = chosen[0]
+    return made
+
+
+def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
+    """Those of them of whose gateway it is."""
+    return [
+        row
+        for row in some.tolist()
+        if (server := int(rows.server[row])) != one.server
+        and (one.client_host in hosts.get(server, ()) or one.client_host == rows.server_host[row])
+    ]
+
+
+def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
+    """Whether none of its tries was open when it was made: a gateway tries one server after the other."""
+    return not any(rows.start[b] <= one.time < rows.over[b] for b in tries)
+
+
+def _failed(rows: Rows, row: int) -> bool:
+    return bool(rows.status[row] == NO_STATUS or rows.status[row] >= OWN)

@@ -1,0 +1,150 @@
+"""Which exchange at the back may have been sent for which at the front: the pairs that nothing contradicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.gateways.order import Order, running_most
+from wiredoctor.gateways.rows import LATE, NO_STATUS, OWN, SLACK, Rows
+from wiredoctor.tables import Array
+
+MOST_OPEN = 400
+"""Newest exchanges at the front, of one method and target, that one at the back is compared with."""
+
+MOST_POSSIBLE = 64
+"""Fronts that one back may have: with more of them nobody tells whose it is."""
+
+MOST_EDGES = 1_000_000
+"""Pairs of backs that may have several fronts: of a longer capture the later ones are paired by order of time."""
+
+AT_ONCE = 1_000_000
+"""Pairs that are compared at the same time."""
+
+FORWARDED = ("agent", "referer", "content_type", "credentials")
+"""Fields of a request that a gateway forwards unchanged, or drops."""
+
+_HEAD, _GET = pl.Series(["HEAD", "GET"]).hash().to_numpy().view(np.int64).tolist()
+
+
+class Edges(NamedTuple):
+    """Rows of backs and of fronts that may be theirs, in order. crowded: backs that may be of too many; doubted: their fronts."""
+
+    back: Array
+    front: Array
+    crowded: Array
+    doubted: Array
+
+
+class Fronts:
+    """Exchanges at fronts by what they ask for, in order of time. One that may be rewritten asks for several things."""
+
+    def __init__(self, rows: Rows, key: Array, front: Array) -> None:
+        place = np.lexsort((rows.start[front], key))
+        self.key, self.front = key[place], front[place]
+        self.known, codes = np.unique(self.key, return_inverse=True)
+        starts, last = rows.start[self.front], running_most(rows.answered[self.front], codes)
+        self._starts, self._ends = np.unique(starts), np.unique(last)
+        self._by_start = codes * (len(self._starts) + 1) + np.searchsorted(self._starts, starts)
+        self._by_end = codes * (len(self._ends) + 1) + np.searchsorted(self._ends, last)
+
+    def around(self, rows: Rows, key: Array, back: Array) -> tuple[Array, Array]:
+        """Of each back, from where to where in `front` exchanges are that ask for the same, begin before it, and may be open."""
+        code = np.minimum(np.searchsorted(self.known, key), max(len(self.known) - 1, 0))
+        exists = self.known[code] == key
+        begun = np.searchsorted(self._starts, rows.start[back] + SLACK, side="right")
+        ended = np.searchsorted(self._ends, rows.start[back] - SLACK)
+        stop = np.searchsorted(self._by_start, code * (len(self._starts) + 1) + begun)
+        first = np.searchsorted(self._by_end, code * (len(self._ends) + 1) + ended)
+        return np.where(exists, np.maximum(first, stop - MOST_OPEN), 0), np.where(exists, stop, 0)
+
+
+class Allowed:
+    """Which endpoint is behind which, and who asks it."""
+
+    def __init__(self, order: Order) -> None:
+        triples = [(a, b, host) for (a, b), hosts in order.items() for host in hosts]
+        self._known = [np.unique(np.array(column, np.int64)) for column in zip(*triples, strict=True)]
+        self._triples = np.unique(self._code([np.array(column, np.int64) for column in zip(*triples, strict=True)])[0])
+
+    def _code(self, columns: list[Array]) -> tuple[Array, Array]:
+        code, exists = np.zeros(len(columns[0]), np.int64), np.ones(len(columns[0]), bool)
+        for column, known in zip(columns, self._known, strict=True):
+            place = np.minimum(np.searchsorted(known, column), len(known) - 1)
+            exists &= known[place] == column
+            code = code * len(known) + place
+        return code, exists
+
+    def among(self, rows: Rows, back: Array, front: Array) -> Array:
+        """Whether the one is behind the other."""
+        code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
+        return exists & np.isin(code, self._triples)
+
+
+def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Edges:
+    """`key`: what each of these backs asks for."""
+    ones: list[tuple[Array, Array]] = []
+    crowded: list[Array] = [back[:0]]
+    doubted = np.zeros(len(rows), bool)
+    ambiguous = 0
+    for b, f in compared(rows, fronts, key, back, allowed):
+        distinct, place, counts = np.unique(b, return_inverse=True, return_counts=True)
+        many = counts > (MOST_POSSIBLE if ambiguous < MOST_EDGES else 1)
+        kept = ~many[place]
+        doubted[f[~kept]] = True
+        crowded.append(distinct[many])
+        ambiguous += int(counts[~many & (counts > 1)].sum())
+        ones.append((b[kept], f[kept]))
+    b, f = (np.concatenate([*some, back[:0]]) for some in zip(*ones, strict=True)) if ones else (back[:0], back[:0])
+    return Edges(b, f, np.concatenate(crowded), doubted)
+
+
+def compared(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
+    """Pairs that nothing contradicts, all of one back together."""
+    first, stop = fronts.around(rows, key, back)
+    counts = np.maximum(stop - first, 0)
+    upto = np.cumsum(counts)
+    at = 0
+    while at < len(back):
+        done = int(upto[at - 1]) if at else 0
+        end = max(int(np.searchsorted(upto, done + AT_ONCE, side="right")), at + 1)
+        some = counts[at:end]
+        total = int(some.sum())
+        within = np.arange(total) - np.repeat(np.cumsum(some) - some, some)
+        b = np.repeat(back[at:end], some)
+        f = fronts.front[np.repeat(first[at:end], some) + within]
+        fits = allowed.among(rows, b, f)
+        b, f = b[fits], f[fits]
+        fits = possible(rows, b, f)
+        b, f = np.divmod(np.unique(b[fits] * len(rows) + f[fits]), len(rows))
+        yield b, f
+        at = end
+
+
+def possible(r: Rows, b: Array, f: Array) -> Array:
+    """The hard conditions: whether each back may have been sent for the front beside it, whatever they ask for."""
+    asked = (r.method[f] == r.method[b]) | ((r.method[f] == _HEAD) & (r.method[b] == _GET))
+    inside = (r.head[f] - SLACK <= r.start[b]) & (r.start[b] <= r.answered[f] + SLACK)
+    good = asked & inside & (r.connection[b] != r.connection[f])
+    passed_on = (r.status[f] != NO_STATUS) & (r.status[f] == r.status[b])
+    answered = passed_on & (r.status[f] < OWN)
+    # two limits of the same length, one gateway behind another, make two responses of their own
+    good &= ~(answered & (r.began[b] > r.began[f] + SLACK) & (r.gone[f] > r.began[f]))
+    # a gateway that has answered does not wait for the server any more
+    closed = (r.status[b] == NO_STATUS) & (r.began[b] == LATE) & (r.dropped[b] <= r.left[b]) & (r.dropped[b] < LATE)
+    good &= ~(closed & (r.dropped[b] > r.answered[f] + SLACK))
+    good &= ~_differ(r.length, b, f, -1)
+    good &= ~(answered & (r.encoding[b] == r.encoding[f]) & (r.method[f] != _HEAD) & _differ(r.content, b, f, -1))
+    for name in FORWARDED:
+        good &= ~_differ(getattr(r, name), b, f, 0)
+    good &= ~(passed_on & _differ(r.response_type, b, f, 0))
+    client = (r.forwarded_host[b] == r.client_host[f]) & ((r.forwarded_end[b] == 0) | (r.forwarded_end[b] == r.client[f]))
+    return good & ((r.forwarded[b] == 0) | (r.forwarded[b] == r.forwarded[f]) | client)
+
+
+def _differ(values: Array, b: Array, f: Array, none: int) -> Array:
+    one, other = values[b], values[f]
+    return (one != none) & (other != none) & (one != other)

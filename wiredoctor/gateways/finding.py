@@ -1,0 +1,152 @@
+"""The exchanges of one capture, of which some are at the front of a gateway and some at its back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.gateways.assignment import Assigned, Pair, assign
+from wiredoctor.gateways.attempts import Attempt, Gateway, attempts, owners
+from wiredoctor.gateways.edges import Allowed, Edges, Fronts, edges, possible
+from wiredoctor.gateways.known import TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.order import Order, order
+from wiredoctor.gateways.rewriting import fronts_by_target
+from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows, read
+from wiredoctor.tables import Array
+
+FIRST = 10_000
+"""Exchanges of which one must lie in another: of a capture without a gateway no more are read."""
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
+    """Pair the exchanges of one capture with one clock: rows of tables.EXCHANGES and tables.CONNECTIONS."""
+    asked = exchanges.filter("has_request")
+    several, forwarded, agents = asked.select(
+        pl.col("endpoint").min() != pl.col("endpoint").max(),
+        pl.col("request_forwarded").any().alias("forwarded"),
+        pl.col("request_user_agent").n_unique().alias("agents"),
+    ).collect().row(0)  # fmt: skip
+    clients = _speak_for_several(asked) if forwarded or agents > 1 else frozenset[int]()
+    made = Gateways(clients=clients)
+    tried = attempts(connections) if several is not None else []
+    if not several and not tried:
+        return made
+    rows = read(asked, connections, FIRST)
+    before = order(rows)
+    if not before and not tried:
+        return made
+    if len(rows) == FIRST:
+        rows = read(asked, connections)
+        before = order(rows)
+    return _found(asked, connections, rows, before, tried, clients)
+
+
+def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:
+    """The connections whose client sends on what others asked for."""
+    c = pl.col
+    several = (c(name).filter(c(name) != "").n_unique() > 1 for name in ("request_user_agent", "request_forwarded_for"))
+    of_each = asked.group_by("connection").agg(pl.any_horizontal(c("request_forwarded").any(), *several).alias("several"))
+    return frozenset(of_each.filter("several").collect()["connection"].to_list())
+
+
+def _found(
+    asked: pl.LazyFrame, connections: pl.LazyFrame, rows: Rows, before: Order, tried: list[Attempt], clients: frozenset[int]
+) -> Gateways:
+    assigned = _paired(asked, rows, before) if before else Assigned([], [])
+    hosts: dict[int, set[int]] = {}
+    tries: dict[int, list[int]] = {}
+    for pair in assigned.pairs:
+        hosts.setdefault(int(rows.server[pair.front]), set()).add(int(rows.client_host[pair.back]))
+        tries.setdefault(pair.front, []).append(pair.back)
+    gateways = {server: frozenset(some) for server, some in hosts.items()}
+    # also a gateway of which no request came through has tried
+    own = np.isin(rows.server, np.array([*gateways], np.int64)) | np.isin(rows.server_host, np.array([one.client_host for one in tried], np.int64))
+    of = owners(tried, rows, Gateway(np.flatnonzero(own), gateways, tries)) if tried else {}
+    made = _tries(rows, assigned.pairs, [(tried[place], row) for place, row in of.items()])
+    behind = {(int(rows.server[f]), int(rows.server[b])) for f, b, _ in assigned.pairs}
+    behind |= {(int(rows.server[row]), tried[place].server) for place, row in of.items()}
+    return Gateways(
+        made,
+        _names(connections, behind),
+        tuple(_doubt(rows, *one) for one in assigned.doubts),
+        clients | frozenset(made["connection"].to_list()),
+    )
+
+
+def _paired(asked: pl.LazyFrame, rows: Rows, before: Order) -> Assigned:
+    front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
+    allowed = Allowed(before)
+    fronts = fronts_by_target(rows, asked, front, back, allowed)
+    found = edges(rows, fronts, rows.target[back], back, allowed)
+    assigned = assign(rows, found)
+    if not len(found.crowded):
+        return assigned
+    taken = {pair.front for pair in assigned.pairs}
+    crowd, doubts = _crowd(rows, fronts, found, allowed, taken)
+    return Assigned(assigned.pairs + crowd, assigned.doubts + doubts)
+
+
+def _crowd(
+    rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, taken: set[int]
+) -> tuple[list[Pair], list[tuple[list[int], list[int]]]]:
+    """Backs with so many possible fronts that nobody tells: by order of time, each has the one that waited longest."""
+    back = np.sort(found.crowded)
+    first, stop = fronts.around(rows, rows.target[back], back)
+    over, front = rows.answered.tolist(), fronts.front.tolist()
+    start = rows.start.tolist()
+    at: dict[int, int] = {}
+    chosen: list[tuple[int, int]] = []
+    for b, code, low, high in zip(back.tolist(), rows.target[back].tolist(), first.tolist(), stop.tolist(), strict=True):
+        place = max(at.get(code, 0), low)
+        while place < high and (front[place] in taken or over[front[place]] < start[b] - SLACK):
+            place += 1
+        if place < high:
+            chosen.append((front[place], b))
+            place += 1
+        at[code] = place
+    pairs: list[Pair] = []
+    if chosen:
+        f, b = (np.array(some, np.int64) for some in zip(*chosen, strict=True))
+        good = allowed.among(rows, b, f) & possible(rows, b, f)
+        pairs = [Pair(one, other, certain=False) for one, other in zip(f[good].tolist(), b[good].tolist(), strict=True)]
+    # what they had in common is not worth telling one by one; that nobody knows what became of those that failed is
+    lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= OWN))
+    return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
+
+
+def _tries(rows: Rows, pairs: list[Pair], tried: list[tuple[Attempt, int]]) -> pl.DataFrame:
+    f, b, certain = (np.array([pair[n] for pair in pairs], np.int64) for n in range(3))
+    of = np.array([row for _, row in tried], np.int64)
+    exchanges = pl.DataFrame(
+        [rows.connection[f], rows.exchange[f], rows.connection[b], rows.exchange[b], certain.astype(bool), rows.start[b]], TRIES
+    )
+    alone = pl.DataFrame(
+        [
+            *(rows.connection[of], rows.exchange[of], [one.connection for one, _ in tried], [None] * len(tried)),
+            *([True] * len(tried), [one.time for one, _ in tried]),
+        ],
+        TRIES,
+    )  # fmt: skip
+    return pl.concat([exchanges, alone]).sort("front_connection", "front_exchange", "started", "connection", "exchange")
+
+
+def _names(connections: pl.LazyFrame, behind: Iterable[tuple[int, int]]) -> dict[str, tuple[str, ...]]:
+    pairs = [*behind]
+    wanted = pl.Series([number for pair in pairs for number in pair], dtype=pl.Int64).unique().implode()
+    number = pl.col("server").hash().reinterpret(signed=True)
+    named = connections.select("server", number.alias("number")).filter(pl.col("number").is_in(wanted)).unique().collect()
+    names = {number: server for server, number in named.iter_rows()}
+    made: dict[str, set[str]] = {}
+    for one, other in pairs:
+        made.setdefault(names[one], set()).add(names[other])
+    return {one: tuple(sorted(made[one])) for one in sorted(made)}
+
+
+def _doubt(rows: Rows, front: list[int], back: list[int]) -> Doubt:
+    return Doubt(*(tuple(_place(rows, row) for row in some) for some in (front, back)))
+
+
+def _place(rows: Rows, row: int) -> Place:
+    return int(rows.connection[row]), int(rows.exchange[row])

@@ -1,0 +1,122 @@
+"""Which endpoint is before which: exchanges that lie in one another vote."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from wiredoctor.gateways.rows import LATE, SLACK, Rows, groups
+from wiredoctor.tables import Array
+
+MOST_OPEN = 400
+"""Exchanges of one method and target before an exchange among which the one around it is looked for."""
+
+SHARE = 10
+"""A host that has less than one vote in so many of the busiest one is no gateway: it asks the server behind by itself."""
+
+END_TO_END = ("agent", "referer", "content_type", "credentials")
+"""Fields that gateways pass on, as far as tables.EXCHANGES has them."""
+
+Order = dict[tuple[int, int], frozenset[int]]
+"""Endpoint and the one behind it -> the hosts from which the gateway asks that."""
+
+_Vote = tuple[int, int, int]
+"""Endpoint, the one behind it, the client host of that."""
+
+
+def order(rows: Rows) -> Order:
+    """The endpoints of gateways and those behind them.
+
+    Where paths are rewritten, only their ends are alike: these count for endpoints of which whole targets say nothing.
+    """
+    if len(np.unique(rows.server)) < 2:
+        return {}
+    votes = _votes(rows, groups(rows.method, rows.target))
+    elected = _elected(votes)
+    of_ends = _votes(rows, groups(rows.method, rows.tail))
+    if elected:
+        fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
+        of_ends = Counter({vote: n for vote, n in of_ends.items() if vote[0] not in fronts and vote[1] not in backs})
+        of_ends = _of_most(of_ends, rows)
+    elected |= _elected(of_ends)
+    votes += of_ends
+    direct = _without_chains(elected)
+    return {pair: _hosts(votes, pair) for pair in direct}
+
+
+def _votes(rows: Rows, group: Array) -> Counter[_Vote]:
+    """For each exchange the newest one of its group and of another endpoint in which it lies."""
+    place = np.argsort(group, kind="stable")
+    r, group = rows.of(place), group[place]
+    # when the last of all up to this one is over: what begins later lies in none of them
+    last = running_most(r.answered, group)
+    left = np.arange(len(r))
+    votes: Counter[_Vote] = Counter()
+    for lag in range(1, MOST_OPEN + 1):
+        left = left[left >= lag]
+        around = left - lag
+        some = (group[around] == group[left]) & (last[around] >= r.start[left] - SLACK)
+        left, around = left[some], around[some]
+        if not len(left):
+            break
+        lies = _lies_in(r, left, around)
+        inside, outside = left[lies], around[lies]
+        votes.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
+        left = left[~lies]
+    return votes
+
+
+def running_most(values: Array, group: Array) -> Array:
+    """The largest value so far in each group; groups ascend."""
+    known, codes = np.unique(values, return_inverse=True)
+    base = group * len(known)
+    return known[np.maximum.accumulate(base + codes) - base]
+
+
+def _lies_in(r: Rows, x: Array, y: Array) -> Array:
+    # a client that asks several servers for the same is no gateway
+    hosts = (r.client_host[y] != r.client_host[x]) | (r.client_host[x] == r.server_host[y])
+    opened = (r.head[y] - SLACK <= r.start[x]) & (r.start[x] <= r.answered[y] + SLACK)
+    # two servers that were asked one after the other are no chain
+    over = (r.answered[x] <= r.answered[y] + SLACK) | (r.answered[x] >= LATE)
+    sent, same = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
+    for name in END_TO_END:
+        one, other = getattr(r, name)[y], getattr(r, name)[x]
+        sent += one != 0
+        same += (one != 0) & (one == other)
+    return (r.server[x] != r.server[y]) & hosts & opened & over & (2 * same >= sent)
+
+
+def _elected(votes: Counter[_Vote]) -> Counter[tuple[int, int]]:
+    total: Counter[tuple[int, int]] = Counter()
+    for (before, behind, _), n in votes.items():
+        total[before, behind] += n
+    return Counter({(a, b): n for (a, b), n in total.items() if n > total[b, a]})
+
+
+def _of_most(votes: Counter[_Vote], rows: Rows) -> Counter[_Vote]:
+    """Votes for endpoints most of whose exchanges lie in others: what only ends alike may do so by chance."""
+    servers, counts = np.unique(rows.server, return_counts=True)
+    asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
+    inside: Counter[int] = Counter()
+    for (_, behind, _), n in votes.items():
+        inside[behind] += n
+    return Counter({vote: n for vote, n in votes.items() if inside[vote[1]] >= 2 and 2 * inside[vote[1]] >= asked[vote[1]]})
+
+
+def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What is passed on by a third is not passed on directly."""
+    behind: dict[int, list[int]] = {}
+    for a, b in elected:
+        behind.setdefault(a, []).append(b)
+    return [
+        (a, c)
+        for (a, c), n in elected.items()
+        if not any(elected.get((b, c), 0) >= n and elected[a, b] >= n for b in behind[a])
+    ]
+
+
+def _hosts(votes: Counter[_Vote], pair: tuple[int, int]) -> frozenset[int]:
+    own = {host: n for (before, behind, host), n in votes.items() if (before, behind) == pair}
+    return frozenset(host for host, n in own.items() if SHARE * n >= max(own.values()))

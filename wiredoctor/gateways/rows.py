@@ -1,0 +1,215 @@
+"""Exchanges as columns of numbers: when each was open to whom, and what of it must be alike at front and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.gateways.targets import ABSOLUTE
+from wiredoctor.tables import Array
+
+SLACK = 50_000
+"""Nanoseconds. With one clock what is passed on was received before; within a millisecond the next request of a busy client falls
+into the exchange before it."""
+
+LATE = 1 << 62
+"""The time of what did not happen."""
+
+NO_STATUS = -1
+
+OWN = 500
+"""Statuses from here on may be a gateway's own as well as passed on."""
+
+EXCHANGES = [
+    *("connection", "exchange", "has_response", "endpoint", "request_start", "request_end", "request_head_time"),
+    *("request_method", "request_target", "request_user_agent", "request_referer", "request_content_type"),
+    *("request_has_credentials", "request_credentials_scheme", "request_credentials_user", "request_forwarded_for"),
+    *("request_framing", "request_end_reason", "request_body_bytes"),
+    *("response_status", "response_start", "response_end", "response_end_reason", "response_body_bytes"),
+    *("response_has_content_length", "response_content_type", "response_content_encoding"),
+    *("client_close_time", "server_close_time"),
+]
+"""What is read of tables.EXCHANGES."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Exchanges in order of time; equal texts are equal numbers, and 0 is none. Times in ns, LATE where it did not happen.
+
+    head: the whole head of the request had come. answered: the final response began, else the exchange was given up: nothing is
+    passed on after it. left, dropped: the client, the server closed before the response was complete. gone: the client closed.
+    over: the response was complete, or one of them closed. length, content: bytes of body of request and response where they must
+    stay as they are, else -1. forwarded: the last address that the request names as that of a client; forwarded_host: its host;
+    forwarded_end: the same with its port, where it has one. opened: of the first on its connection, when that was opened.
+    """
+
+    connection: Array
+    exchange: Array
+    server: Array
+    server_host: Array
+    client_host: Array
+    method: Array
+    target: Array
+    tail: Array
+    start: Array
+    head: Array
+    answered: Array
+    status: Array
+    began: Array
+    left: Array
+    dropped: Array
+    gone: Array
+    over: Array
+    length: Array
+    content: Array
+    encoding: Array
+    response_type: Array
+    agent: Array
+    referer: Array
+    content_type: Array
+    credentials: Array
+    client: Array
+    forwarded: Array
+    forwarded_host: Array
+    forwarded_end: Array
+    opened: Array
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def of(self, rows: Array) -> Rows:
+        """Some of them."""
+        return Rows(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    @cached_property
+    def failed(self) -> Array:
+        """Without a final status: there was nothing to pass on."""
+        return self.status == NO_STATUS
+
+
+def groups(*columns: Array) -> Array:
+    """Rows that are alike in all columns have one number."""
+    number = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        codes = np.unique(column, return_inverse=True)[1]
+        number = np.unique(number * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1]
+    return number
+
+
+def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = None) -> Rows:
+    """Exchanges with a request; `most`: the first of them."""
+    if most is not None:
+        exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
+    ends = connections.select(
+        "connection",
+        host_code(pl.col("client_host")).alias("client_host"),
+        *(pl.col(name).hash().alias(name) for name in ("client", "server")),
+        host_code(host_of("server")).alias("server_host"),
+        pl.col("syn_time").alias("opened"),
+    )
+    asked = exchanges.select(EXCHANGES).join(ends, on="connection", how="inner")
+    made = asked.with_columns(target=origin_form(), address=pl.col("request_forwarded_for").str.split(", ").list.last())
+    frame = made.with_columns(_ends()).select(_columns()).sort("start", "connection", "exchange").collect()
+    rows = Rows(*(_numbers(frame[one.name]) for one in fields(Rows)))
+    _end_at_next(rows)
+    return rows
+
+
+def _end_at_next(rows: Rows) -> None:
+    """An exchange of which no end was captured is over when the next one on its connection begins."""
+    open_ = np.flatnonzero(rows.answered == LATE)
+    if not len(open_):
+        return
+    place = np.lexsort((rows.exchange, rows.connection))
+    after = np.full(len(rows), LATE)
+    same = rows.connection[place[1:]] == rows.connection[place[:-1]]
+    after[place[:-1][same]] = rows.start[place[1:][same]]
+    rows.answered[open_] = after[open_]
+    rows.over[open_] = np.minimum(rows.over[open_], after[open_])
+
+
+def _numbers(column: pl.Series) -> Array:
+    """Hashes as signed numbers, as all the others are."""
+    values: Array = column.to_numpy()
+    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
+
+
+def host_of(column: str) -> pl.Expr:
+    """The address in address, address:port or [address]:port."""
+    text = pl.col(column)
+    bare = text.str.count_matches(":", literal=True) != 1
+    return pl.when(bare).then(text.str.replace(r"^\[(.*)\](:\d+)?$", "$1")).otherwise(text.str.replace(r":\d+$", ""))
+
+
+def host_code(host: pl.Expr) -> pl.Expr:
+    """A host as a number; 127.0.0.1 and ::1 are one."""
+    return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host).hash()
+
+
+def origin_form() -> pl.Expr:
+    """The target without scheme and authority, as targets.origin."""
+    target = pl.col("request_target")
+    bare = target.str.replace(ABSOLUTE, "")
+    rooted = pl.when(bare.str.starts_with("/")).then(bare).otherwise(pl.lit("/") + bare)
+    return pl.when(target.str.contains(ABSOLUTE)).then(rooted).otherwise(target)
+
+
+def _text(name: str) -> pl.Expr:
+    """A text as a number, 0 where it is empty."""
+    return pl.when(pl.col(name) != "").then(pl.col(name).hash()).otherwise(pl.lit(0, pl.UInt64))
+
+
+def _ends() -> list[pl.Expr]:
+    c = pl.col
+    late = pl.lit(LATE, pl.Int64)
+    final = c("has_response") & c("response_status").is_not_null() & ((c("response_status") >= 200) | (c("response_status") == 101))
+    start = c("request_start")
+    # what comes before the request was about another one
+    gone, closed = (
+        pl.when(c(name) >= start).then(c(name)).otherwise(late).fill_null(LATE) for name in ("client_close_time", "server_close_time")
+    )
+    whole = final & c("response_end").is_not_null() & (c("response_end_reason") == "complete")
+    return [
+        final.fill_null(value=False).alias("final"),
+        whole.fill_null(value=False).alias("whole"),
+        gone.alias("gone"),
+        pl.when(whole).then(late).otherwise(gone).alias("left"),
+        pl.when(final).then(late).otherwise(closed).alias("dropped"),
+    ]
+
+
+def _columns() -> list[pl.Expr]:
+    c = pl.col
+    ended = pl.min_horizontal("left", "dropped")
+    framed = (c("request_end_reason") == "complete") & (c("request_framing") != "chunked")
+    fixed = c("whole") & c("response_has_content_length") & (c("request_method") != "HEAD")
+    none = pl.lit(0, pl.UInt64)
+    known = c("address").is_not_null() & ~c("address").is_in(["", "unknown"])
+    user = pl.struct("request_credentials_scheme", "request_credentials_user").hash()
+    made = {
+        "method": c("request_method").hash(),
+        "target": c("target").hash(),
+        "tail": c("target").str.replace(r"^[^?]*/", "").hash(),
+        "start": c("request_start"),
+        "head": pl.coalesce("request_head_time", "request_end", "request_start"),
+        "answered": pl.when("final").then("response_start").otherwise(ended),
+        "status": pl.when("final").then("response_status").otherwise(NO_STATUS),
+        "began": pl.when("has_response").then("response_start").otherwise(LATE).fill_null(LATE),
+        "over": pl.when(c("final") & c("response_end").is_not_null()).then("response_end").otherwise(ended),
+        "length": pl.when(framed).then("request_body_bytes").otherwise(-1).fill_null(-1),
+        "content": pl.when(fixed).then("response_body_bytes").otherwise(-1).fill_null(-1),
+        "encoding": _text("response_content_encoding"),
+        "response_type": _text("response_content_type"),
+        "agent": _text("request_user_agent"),
+        "referer": _text("request_referer"),
+        "content_type": _text("request_content_type"),
+        "credentials": pl.when("request_has_credentials").then(user).otherwise(none),
+        "forwarded": pl.when(known).then(c("address").hash()).otherwise(none),
+        "forwarded_host": pl.when(known).then(host_code(host_of("address"))).otherwise(none),
+        "forwarded_end": pl.when(known & (c("address") != host_of("address"))).then(c("address").hash()).otherwise(none),
+        "opened": pl.when(c("exchange") == 0).then("opened").fill_null(LATE),
+    }
+    return [made.get(one.name, c(one.name)).fill_null(0).alias(one.name) for one in fields(Rows)]
