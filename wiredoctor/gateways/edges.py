@@ -132,12 +132,13 @@ def possible(r: Rows, b: Array, f: Array) -> Array:
     passed_on = (r.status[f] != NO_STATUS) & (r.status[f] == r.status[b])
     answered = passed_on & (r.status[f] < OWN)
     # two limits of the same length, one gateway behind another, make two responses of their own
-    good &= ~(answered & (r.began[b] > r.began[f] + SLACK) & (r.gone[f] > r.began[f]))
+    stayed = r.gone[f] > r.began[f]
+    good &= ~(answered & (r.began[b] > r.began[f] + SLACK) & stayed)
     # a gateway that has answered does not wait for the server any more
-    closed = (r.status[b] == NO_STATUS) & (r.began[b] == LATE) & (r.dropped[b] <= r.left[b]) & (r.dropped[b] < LATE)
+    closed = (r.silent[b] == 1) & (r.dropped[b] <= r.left[b]) & (r.dropped[b] < LATE)
     good &= ~(closed & (r.dropped[b] > r.answered[f] + SLACK))
     good &= ~_differ(r.length, b, f, -1)
-    good &= ~(answered & (r.encoding[b] == r.encoding[f]) & (r.method[f] != _HEAD) & _differ(r.content, b, f, -1))
+    good &= ~(answered & stayed & (r.encoding[b] == r.encoding[f]) & (r.method[f] != _HEAD) & _differ(r.content, b, f, -1))
     for name in FORWARDED:
         good &= ~_differ(getattr(r, name), b, f, 0)
     good &= ~(passed_on & _differ(r.response_type, b, f, 0))

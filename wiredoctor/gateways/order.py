@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from wiredoctor.gateways.rows import LATE, SLACK, Rows, groups
+from wiredoctor.gateways.rows import NO_STATUS, SLACK, Rows, groups
 from wiredoctor.tables import Array
 
 MOST_OPEN = 400
@@ -78,8 +78,9 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     # a client that asks several servers for the same is no gateway
     hosts = (r.client_host[y] != r.client_host[x]) | (r.client_host[x] == r.server_host[y])
     opened = (r.head[y] - SLACK <= r.start[x]) & (r.start[x] <= r.answered[y] + SLACK)
-    # two servers that were asked one after the other are no chain
-    over = (r.answered[x] <= r.answered[y] + SLACK) | (r.answered[x] >= LATE)
+    # two servers that were asked one after the other are no chain; a gateway may give up behind later than in front
+    given_up = (r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])
+    over = (r.answered[x] <= r.answered[y] + SLACK) | given_up
     sent, same = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
     for name in END_TO_END:
         one, other = getattr(r, name)[y], getattr(r, name)[x]

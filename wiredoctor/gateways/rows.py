@@ -30,7 +30,7 @@ EXCHANGES = [
     *("request_framing", "request_end_reason", "request_body_bytes"),
     *("response_status", "response_start", "response_end", "response_end_reason", "response_body_bytes"),
     *("response_has_content_length", "response_content_type", "response_content_encoding"),
-    *("client_close_time", "server_close_time"),
+    *("client_close_time", "server_close_time", "previous_end_offset", "last"),
 ]
 """What is read of tables.EXCHANGES."""
 
@@ -40,7 +40,7 @@ class Rows:
     """Exchanges in order of time; equal texts are equal numbers, and 0 is none. Times in ns, LATE where it did not happen.
 
     head: the whole head of the request had come. answered: the final response began, else the exchange was given up: nothing is
-    passed on after it. left, dropped: the client, the server closed before the response was complete. gone: the client closed.
+    passed on after it. began: the response did, also an interim one. silent: no byte came back. left, dropped: the client, the server closed before the response was complete. gone: the client closed.
     over: the response was complete, or one of them closed. length, content: bytes of body of request and response where they must
     stay as they are, else -1. forwarded: the last address that the request names as that of a client; forwarded_host: its host;
     forwarded_end: the same with its port, where it has one. opened: of the first on its connection, when that was opened.
@@ -59,6 +59,7 @@ class Rows:
     answered: Array
     status: Array
     began: Array
+    silent: Array
     left: Array
     dropped: Array
     gone: Array
@@ -109,6 +110,7 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
         *(pl.col(name).hash().alias(name) for name in ("client", "server")),
         host_code(host_of("server")).alias("server_host"),
         pl.col("syn_time").alias("opened"),
+        "server_bytes",
     )
     asked = exchanges.select(EXCHANGES).join(ends, on="connection", how="inner")
     made = asked.with_columns(target=origin_form(), address=pl.col("request_forwarded_for").str.split(", ").list.last())
@@ -198,6 +200,7 @@ def _columns() -> list[pl.Expr]:
         "answered": pl.when("final").then("response_start").otherwise(ended),
         "status": pl.when("final").then("response_status").otherwise(NO_STATUS),
         "began": pl.when("has_response").then("response_start").otherwise(LATE).fill_null(LATE),
+        "silent": ~c("has_response") & ~(c("last") & (c("server_bytes") > c("previous_end_offset").fill_null(0))),
         "over": pl.when(c("final") & c("response_end").is_not_null()).then("response_end").otherwise(ended),
         "length": pl.when(framed).then("request_body_bytes").otherwise(-1).fill_null(-1),
         "content": pl.when(fixed).then("response_body_bytes").otherwise(-1).fill_null(-1),
