@@ -19,7 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cutoffs": {"tables"},
     "limits": {"tables"},
     "masked": {"masking"},
-    "findings": {"masking", "tables"},
+    "gateways": {"tables"},
+    "findings": {"gateways", "masking", "tables"},
     "compared": {"findings"},
     "sides": {"findings"},
     "proxied": {"sides"},
@@ -35,7 +36,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spill": {"batches", "limits", "replacement", "tables"},
     "waiting": {"limits", "replacement", "spill"},
     "rules": {*("cutoffs", "durations", "findings", "limits"), *("masked", "masking", "tables")},
-    "diagnosis": {*("capture", "engine", "findings", "limits", "masked"), *("rules", "spill", "tables", "waiting", "wiredoctor")},
+    "diagnosis": {
+        *("capture", "engine", "findings", "gateways", "limits", "masked"),
+        *("rules", "spill", "tables", "waiting", "wiredoctor"),
+    },
     "pipeline": {*("capture", "cutoffs", "diagnosis", "engine", "findings"), *("masking", "rules", "spill", "waiting")},
     "certain": {*("core", "engine", "findings", "limits"), *("rules", "tables", "waiting")},
     "live": {
@@ -45,8 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recording": {"interfaces", "replacement", "wiredoctor"},
     "anonymizing": {*("capture", "findings", "http", "limits"), *("masking", "replacement", "tables", "wiredoctor")},
     "extracting": {"findings", "replacement"},
-    "comparing": {"compared", "findings", "masking", "proxied", "sides", "tables"},
-    "report": {*("compared", "durations", "findings", "interfaces", "limits"), *("masking", "proxied", "sides", "tables")},
+    "comparing": {"compared", "findings", "gateways", "masking", "proxied", "sides", "tables"},
+    "report": {
+        *("compared", "durations", "findings", "gateways", "interfaces", "limits"),
+        *("masking", "proxied", "sides", "tables"),
+    },
     "cli": {
         *("anonymizing", "comparing", "core", "extracting", "interfaces", "live"),
         *("masking", "pipeline", "replacement", "report", "wiredoctor"),
@@ -62,7 +69,7 @@ called by it. `batches` keeps these rows and makes columns of them, `engine` mak
 `diagnosis` (the report), `pipeline` (a capture as a whole), `live` (one that grows) and `certain` (what can be reported of it
 already) run the engine; `spill` and `waiting` keep its rows and its candidates. `testing` is for the tests of rules, also of
 other packages, and nothing imports it. `recording` is a program of its own. `masking` (of texts) and `masked` (of tables) decide
-what may leave a report. `replacement` writes files completely or not at all.
+what may leave a report. `gateways` pairs exchanges. `replacement` writes files completely or not at all.
 """
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 import wiredoctor
-from wiredoctor import limits, rules
+from wiredoctor import gateways, limits, rules
 from wiredoctor.capture.model import Captured
 from wiredoctor.findings import (
     SEVERITIES,
@@ -59,6 +59,7 @@ class Done:
     captures: pl.DataFrame
     totals: dict[str, RuleTotal]
     left: rules.Left
+    paired: gateways.Gateways
     again: Again | None = None
 
 
@@ -88,7 +89,9 @@ def diagnose(
     """A capture that has been read to its end. `judge` is handed the candidates of the summaries. `live`: what was found was told
     as it came, and stays as it is."""
     totals: dict[str, RuleTotal] = {}
-    findings, explained = _settle(capture, analysis, modules, chosen, found, connections, exchanges, judge, totals, live=live)
+    findings, explained, known = _settle(
+        capture, analysis, modules, chosen, found, connections, exchanges, judge, totals, live=live
+    )
     suspects = analysis.suspects(exchanges, connections)
     left = rules.unjudged(
         *suspects, explained, latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
@@ -104,18 +107,20 @@ def diagnose(
         analysis.capture_table(),
         totals,
         left,
+        known,
     )
 
 
 def _settle(
     capture: Captured, analysis: Analysis, modules: Mapping[str, RuleModule], chosen: list[str], found: Waiting,
     connections: Spill, exchanges: Spill, judge: Callable[[Found], Found], totals: dict[str, RuleTotal], *, live: bool,
-) -> tuple[list[Finding], rules.Explained]:  # fmt: skip
-    """One cause, one finding, and what all candidates explain.
+) -> tuple[list[Finding], rules.Explained, gateways.Gateways]:  # fmt: skip
+    """One cause, one finding, what all candidates explain, and the gateways.
 
     Summaries are found now, over the whole capture, of a long one over its end.
     """
     scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
+    known = gateways.find(exchanges.scan(), connections.scan())
     rows = connections.rows + exchanges.rows
     many = _are_many(connections, exchanges)
     steps = sorted(analysis.steps.frames)
@@ -145,7 +150,7 @@ def _settle(
         )  # fmt: skip
         if rules.failures(modules) == failed:
             explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)
-            return [_located(finding, capture) for finding in findings] if capture.files else findings, explained
+            return [_located(finding, capture) for finding in findings] if capture.files else findings, explained, known
         # what cannot be told explains nothing either
 
 
@@ -207,6 +212,7 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
         for name, rows in (("connections", one.connections), ("exchanges", one.exchanges)):
             if isinstance(rows, Window) and rows.tally is not None:
                 report.forgotten[name] = rows.tally
+        report.gateways[one.summary.file] = one.paired
         report.resources.append(one.folder)
         if one.again is not None:
             report.again[one.summary.file] = one.again

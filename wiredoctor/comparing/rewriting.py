@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wiredoctor.gateways.targets import origin, rewriting
 from wiredoctor.findings import printable
+from wiredoctor.gateways.targets import origin, rewriting
 from wiredoctor.masking import host as masked
 from wiredoctor.masking import masked_target
 

@@ -13,6 +13,8 @@ from wiredoctor.findings.finding import Finding
 if TYPE_CHECKING:
     import polars as pl
 
+    from wiredoctor.gateways import Gateways
+
 LeftOutBy = Literal["ignore", "baseline", "confidence"]
 
 LEFT_OUT_BY: tuple[LeftOutBy, ...] = ("ignore", "baseline", "confidence")
@@ -166,6 +168,8 @@ class Report:
     `rows`, how many were alike."""
     totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
     """By rule, also of what a limit, a baseline or the configuration left out; lower bounds if limits.CANDIDATES was met."""
+    gateways: dict[str, Gateways] = field(default_factory=dict[str, "Gateways"])
+    """By capture, what is known of gateways in it."""
     resources: list[Any] = field(default_factory=list[Any], repr=False)
     secrets: bool = False
     """Nothing is masked: targets, names and payload are as they were sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -103,14 +104,17 @@ def _assign_part(part: Part, times: _Times, made: Assigned, doubted: set[int]) -
         rest[b] = sorted(left.fronts.get(b, part[b]))
     taken = {f for f, b in sure if b in known and _answers(b, f, times)}
     made.pairs.extend(_by_order(rest, taken))
-    made.doubts.extend((sorted({f for some in one.values() for f in some}), list(one)) for one in _parts((b, f) for b, some in rest.items() for f in some))
+    made.doubts.extend(
+        (sorted({f for some in one.values() for f in some}), list(one))
+        for one in _parts((b, f) for b, some in rest.items() for f in some)
+    )
 
 
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     """Whether each but the last had failed when the next began."""
     return all(
         t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (t.status[b] >= OWN or t.status[b] != t.status[f]))
-        for b, after in zip(tries, tries[1:], strict=False)
+        for b, after in pairwise(tries)
     )
 
 
@@ -139,7 +143,7 @@ class _Left:
         while self._single or self._changed:
             for b in self._single:
                 self._take(b)
-            self._single = []
+            self._single = list[int]()
             self._give()
             self._single.sort()
 

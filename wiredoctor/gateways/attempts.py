@@ -22,7 +22,7 @@ RELAY = 50 * MILLISECOND
 
 
 class Attempt(NamedTuple):
-    """A connection without a request, of which the SYN was refused or never answered. Hosts and endpoints are numbers, as in Rows."""
+    """A connection without a request, of which the SYN was refused or never answered. Hosts and endpoints as in Rows."""
 
     connection: int
     server: int

@@ -14,7 +14,6 @@ from wiredoctor.gateways.known import TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.order import Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
 from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows, read
-from wiredoctor.tables import Array
 
 FIRST = 10_000
 """Exchanges of which one must lie in another: of a capture without a gateway no more are read."""
@@ -62,7 +61,9 @@ def _found(
         tries.setdefault(pair.front, []).append(pair.back)
     gateways = {server: frozenset(some) for server, some in hosts.items()}
     # also a gateway of which no request came through has tried
-    own = np.isin(rows.server, np.array([*gateways], np.int64)) | np.isin(rows.server_host, np.array([one.client_host for one in tried], np.int64))
+    own = np.isin(rows.server, np.array([*gateways], np.int64)) | np.isin(
+        rows.server_host, np.array([one.client_host for one in tried], np.int64)
+    )
     of = owners(tried, rows, Gateway(np.flatnonzero(own), gateways, tries)) if tried else {}
     made = _tries(rows, assigned.pairs, [(tried[place], row) for place, row in of.items()])
     behind = {(int(rows.server[f]), int(rows.server[b])) for f, b, _ in assigned.pairs}

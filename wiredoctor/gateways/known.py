@@ -18,8 +18,8 @@ TRIES = pl.Schema(
         "started": pl.Int64(),
     }
 )
-"""A try: the exchange at the front; the connection and the exchange at the back (none: an attempt, the connection carried no request);
-whether no other pairing is possible; when it began (ns: the first byte of the request, or the first SYN)."""
+"""A try: the exchange at the front; the connection and the exchange at the back (none: an attempt, the connection carried no
+request); whether no other pairing is possible; when it began (ns: the first byte of the request, or the first SYN)."""
 
 Place = tuple[int, int]
 """An exchange: its connection, and its index there."""
@@ -39,7 +39,8 @@ class Gateways:
 
     tries: rows of TRIES, in order of front and start; no exchange or connection at the back is in two of them.
     fronts: server endpoint (address:port) that is a front -> the endpoints behind it, in order.
-    clients: connections whose client is a gateway: those of tries, and those that look like it (they say so in fields such as X-Forwarded-For).
+    clients: connections whose client is a gateway: those of tries, and those whose requests say so,
+        in fields such as X-Forwarded-For.
     """
 
     tries: pl.DataFrame = field(default_factory=TRIES.to_frame)

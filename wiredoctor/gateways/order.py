@@ -112,9 +112,7 @@ def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
     for a, b in elected:
         behind.setdefault(a, []).append(b)
     return [
-        (a, c)
-        for (a, c), n in elected.items()
-        if not any(elected.get((b, c), 0) >= n and elected[a, b] >= n for b in behind[a])
+        (a, c) for (a, c), n in elected.items() if not any(elected.get((b, c), 0) >= n and elected[a, b] >= n for b in behind[a])
     ]
 
 

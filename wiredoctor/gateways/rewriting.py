@@ -34,7 +34,9 @@ def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Ar
     for server, prefixes in learned.items():
         own = front[rows.server[front] == server]
         for prefix in prefixes:
-            targets = [target for target in np.unique(rows.target[own]).tolist() if texts.get(target, "").startswith(prefix.front)]
+            targets = [
+                target for target in np.unique(rows.target[own]).tolist() if texts.get(target, "").startswith(prefix.front)
+            ]
             changed = pl.Series([prefix.back + texts[target][len(prefix.front) :] for target in targets], dtype=pl.String)
             some = own[np.isin(rows.target[own], np.array(targets, np.int64))]
             place = np.searchsorted(np.array(targets, np.int64), rows.target[some])
@@ -53,7 +55,11 @@ def _learned(
     pairs: dict[tuple[int, int, int], None] = {}
     for b, f in compared(rows, ends, rows.tail[strange], strange, allowed):
         new = ~np.isin(rows.target[f], known)
-        pairs.update(dict.fromkeys(zip(*(column.tolist() for column in (rows.server[f[new]], rows.target[f[new]], rows.target[b[new]])), strict=True)))
+        pairs.update(
+            dict.fromkeys(
+                zip(*(column.tolist() for column in (rows.server[f[new]], rows.target[f[new]], rows.target[b[new]])), strict=True)
+            )
+        )
         if len(pairs) >= MOST_TARGETS:
             break
     texts = _texts(exchanges, np.array([target for _, *both in pairs for target in both], np.int64))
@@ -77,5 +83,7 @@ def _texts(exchanges: pl.LazyFrame, targets: Array) -> dict[int, str]:
     wanted = pl.Series(np.unique(targets).view(np.uint64))
     text = origin_form().alias("text")
     found = exchanges.select(text).unique().with_columns(number=pl.col("text").hash())
-    rows = found.filter(pl.col("number").is_in(wanted.implode())).select(pl.col("number").reinterpret(signed=True), "text").collect()
+    rows = (
+        found.filter(pl.col("number").is_in(wanted.implode())).select(pl.col("number").reinterpret(signed=True), "text").collect()
+    )
     return dict(rows.iter_rows())

@@ -40,10 +40,11 @@ class Rows:
     """Exchanges in order of time; equal texts are equal numbers, and 0 is none. Times in ns, LATE where it did not happen.
 
     head: the whole head of the request had come. answered: the final response began, else the exchange was given up: nothing is
-    passed on after it. began: the response did, also an interim one. silent: no byte came back. left, dropped: the client, the server closed before the response was complete. gone: the client closed.
-    over: the response was complete, or one of them closed. length, content: bytes of body of request and response where they must
-    stay as they are, else -1. forwarded: the last address that the request names as that of a client; forwarded_host: its host;
-    forwarded_end: the same with its port, where it has one. opened: of the first on its connection, when that was opened.
+    passed on after it. began: the response did, also an interim one. silent: no byte came back. left, dropped: the client, the
+    server closed before the response was complete. gone: the client closed. over: the response was complete, or one of them
+    closed. opened: of the first on its connection, when that was opened.
+    length, content: bytes of body of request and response where they must stay as they are, else -1. forwarded: the last address
+    that the request names as that of a client; forwarded_host: its host; forwarded_end: the same with its port, where it has one.
     """
 
     connection: Array
@@ -167,11 +168,14 @@ def _text(name: str) -> pl.Expr:
 def _ends() -> list[pl.Expr]:
     c = pl.col
     late = pl.lit(LATE, pl.Int64)
-    final = c("has_response") & c("response_status").is_not_null() & ((c("response_status") >= 200) | (c("response_status") == 101))
+    final = (
+        c("has_response") & c("response_status").is_not_null() & ((c("response_status") >= 200) | (c("response_status") == 101))
+    )
     start = c("request_start")
     # what comes before the request was about another one
     gone, closed = (
-        pl.when(c(name) >= start).then(c(name)).otherwise(late).fill_null(LATE) for name in ("client_close_time", "server_close_time")
+        pl.when(c(name) >= start).then(c(name)).otherwise(late).fill_null(LATE)
+        for name in ("client_close_time", "server_close_time")
     )
     whole = final & c("response_end").is_not_null() & (c("response_end_reason") == "complete")
     return [

@@ -1,5 +1,5 @@
-"""Request targets that a gateway rewrote: absolute-form that became origin-form (RFC 9112 section 3.2), and the beginning of a path
-that became another, as nginx's proxy_pass, HAProxy's replace-path or a gateway of Kubernetes does."""
+"""Request targets that a gateway rewrote: absolute-form that became origin-form (RFC 9112 section 3.2), and the beginning of a
+path that became another, as nginx's proxy_pass, HAProxy's replace-path or a gateway of Kubernetes does."""
 
 from __future__ import annotations
 

@@ -55,15 +55,20 @@ def _cell(value: pl.Expr, dtype: Any, name: str) -> pl.Expr:
         return value.map_batches(_harmless, return_dtype=pl.String).alias(name)
     if isinstance(dtype, pl.List):
         return value.list.eval(_one(dtype.inner)).list.join(_LIST).alias(name)
+    if isinstance(dtype, pl.Struct):
+        return _joined(value, dtype).alias(name)
     return value.alias(name)
 
 
 def _one(dtype: Any) -> pl.Expr:
     """An element of a list as text; "rule: 0.2" of a stall."""
-    if not isinstance(dtype, pl.Struct):
-        return pl.element().cast(pl.String)
-    fields = [pl.element().struct.field(field.name).cast(pl.String) for field in dtype.fields]
-    return pl.concat_str(fields, separator=": ")
+    return _joined(pl.element(), dtype) if isinstance(dtype, pl.Struct) else pl.element().cast(pl.String)
+
+
+def _joined(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
+    """The fields of a struct that are known, "3: 0" of an exchange."""
+    fields = [value.struct.field(field.name).cast(pl.String) for field in dtype.fields]
+    return pl.when(value.is_not_null()).then(pl.concat_str(fields, separator=": ", ignore_nulls=True))
 
 
 def _harmless(texts: pl.Series) -> pl.Series:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor.report import limited
+from wiredoctor.report import gatewayed, limited
 from wiredoctor.report.columns import batches, escaped, seconds, with_divisor
 from wiredoctor.report.ordered import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
@@ -54,9 +54,9 @@ def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = i
         for batch in batches(report.scan_connections, _CONNECTION_COLUMNS):
             _add(lines, report, batch, ["connection"], _connection(), text)
     else:
-        stalled = _stalled(report.findings)
+        stalled, roles = _stalled(report.findings), gatewayed.Roles(report)
         for batch in batches(report.scan_exchanges, _exchange_columns()):
-            joined = batch.join(stalled, on=_KEY, how="left", maintain_order="left")
+            joined = roles.add(batch.join(stalled, on=_KEY, how="left", maintain_order="left"))
             _add(lines, report, joined, ["connection", "exchange"], _exchange(), text)
     number = len(lines)
     lines.write(out)
@@ -69,6 +69,7 @@ def schema(table: str) -> pl.Schema:
     if table == "connections":
         return with_divisor(empty.select(_CONNECTION_COLUMNS)).select(_connection()).schema
     joined = empty.select(_exchange_columns()).join(_stalled([]), on=_KEY, how="left")
+    joined = joined.with_columns(pl.lit(None, gatewayed.DTYPE).alias("gateway"))
     return with_divisor(joined).select(_exchange()).schema
 
 
@@ -128,7 +129,7 @@ def _exchange_columns() -> list[str]:
 
 
 def _exchange() -> list[pl.Expr]:
-    """capture, connection, index, request, response, timing: the columns of JSON schema 1."""
+    """capture, connection, index, request, response, timing, gateway: the columns of JSON schema 1."""
     return [
         pl.col("capture"),
         pl.col("connection"),
@@ -142,6 +143,7 @@ def _exchange() -> list[pl.Expr]:
             pl.col("stalled").fill_null(pl.lit([], dtype=_STALLED)),
             limited.parts().alias("limited"),
         ).alias("timing"),
+        pl.col("gateway"),
     ]
 
 

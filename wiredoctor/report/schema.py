@@ -266,6 +266,33 @@ EXCHANGE = _object(
             "of a body that took a second or more and 40 segments, its time divided by round trips; empty for others",
         ),
     ),
+    gateway=_or_null(
+        _object(
+            "its part at a gateway (a reverse proxy) of which the capture holds both sides; null at no gateway",
+            role=_one_of(
+                "of a client with it, of it with a server behind, or both between two gateways", ("front", "back", "both")
+            ),
+            certain={
+                "type": "boolean",
+                "description": "no other pairing is possible; else they are paired by order of time only",
+            },
+            tries=_list(
+                _object(
+                    "an exchange at the back; or a connection that was begun and carried no request",
+                    connection=_whole("its connection"),
+                    exchange=_or_null(_whole("its index; null of a connection without a request")),
+                ),
+                "what the gateway did for it, in order; of a back empty",
+            ),
+            front=_or_null(
+                _object(
+                    "the exchange for which it was sent; null of a front, and where that is not known",
+                    connection=_whole("its connection"),
+                    exchange=_whole("its index"),
+                )
+            ),
+        )
+    ),
 )
 
 _TOOL = _object("what wrote this", name={"const": "wiredoctor"}, version=_text("its version"))

@@ -1,0 +1,80 @@
+"""What part each exchange has at a gateway: `gateway` in JSON and CSV."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from wiredoctor.findings import Report
+    from wiredoctor.gateways import Gateways
+
+KEY = ["capture", "connection", "exchange"]
+
+_PLACE = pl.Struct({"connection": pl.Int64(), "exchange": pl.Int32()})
+_MEMBERS = {"role": pl.String(), "certain": pl.Boolean(), "tries": pl.List(_PLACE), "front": _PLACE}
+DTYPE = pl.Struct(_MEMBERS)
+"""Null, or what docs/pages/json.md says of `gateway`."""
+
+
+class Roles:
+    """The exchanges of a report that are at a gateway. Hand it batches of rows with the columns of KEY."""
+
+    def __init__(self, report: Report) -> None:
+        known = {file: one for file, one in report.gateways.items() if one.fronts}
+        self._of = pl.concat([_roles(file, one) for file, one in known.items()]) if known else None
+        fronts = [_connections(report, file, [*one.fronts]) for file, one in known.items()]
+        self._fronts = pl.concat(fronts).with_columns(pl.lit(value=True).alias("at_front")).collect() if fronts else None
+
+    def add(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the column `gateway`."""
+        if self._of is None or self._fronts is None:
+            return rows.with_columns(pl.lit(None, DTYPE).alias("gateway"))
+        placed = rows.join(self._of, on=KEY, how="left", maintain_order="left")
+        placed = placed.join(self._fronts, on=["capture", "connection"], how="left", maintain_order="left")
+        # one that was answered without another server is at the front, too
+        alone = pl.struct(
+            pl.lit("front").alias("role"),
+            pl.lit(value=True).alias("certain"),
+            pl.lit([], pl.List(_PLACE)).alias("tries"),
+            pl.lit(None, _PLACE).alias("front"),
+        )
+        between = (pl.col("role") == "back") & pl.col("at_front").fill_null(value=False)
+        placed = placed.with_columns(role=pl.when(between).then(pl.lit("both")).otherwise("role"))
+        gateway = pl.when(pl.col("role").is_not_null()).then(pl.struct(*_MEMBERS)).when("at_front").then(alone)
+        return placed.with_columns(gateway.alias("gateway")).drop(*_MEMBERS, "at_front")
+
+
+def _connections(report: Report, file: str, servers: list[str]) -> pl.LazyFrame:
+    assert report.scan_connections is not None
+    here = (pl.col("capture") == file) & pl.col("server").is_in(servers)
+    return report.scan_connections().filter(here).select("capture", "connection")
+
+
+def _roles(file: str, known: Gateways) -> pl.DataFrame:
+    """A row per exchange that has tries, is one, or may be."""
+    c = pl.col
+    tries = known.tries.lazy()
+    doubts = pl.DataFrame(
+        [(front, connection, exchange) for one in known.doubtful for front in (True, False)
+         for connection, exchange in (one.fronts if front else one.backs)],
+        {"front": pl.Boolean(), "connection": pl.Int64(), "exchange": pl.Int32()}, orient="row",
+    ).lazy()  # fmt: skip
+    key = ["connection", "exchange"]
+    asked = tries.group_by(c("front_connection").alias("connection"), c("front_exchange").alias("exchange"), maintain_order=True)
+    fronts = asked.agg(c("certain").all().alias("sure"), pl.struct(connection="connection", exchange="exchange").alias("tries"))
+    place = pl.struct(c("front_connection").alias("connection"), c("front_exchange").alias("exchange"))
+    backs = tries.filter(c("exchange").is_not_null()).select(*key, c("certain").alias("known"), place.alias("front"))
+    doubtful = doubts.group_by(key).agg(c("front").any().alias("as_front"), (~c("front")).any().alias("as_back"))
+    every = fronts.join(backs, on=key, how="full", coalesce=True).join(doubtful, on=key, how="full", coalesce=True)
+    front = c("tries").is_not_null() | c("as_front").fill_null(value=False)
+    back = c("front").is_not_null() | c("as_back").fill_null(value=False)
+    return every.select(
+        pl.lit(file).alias("capture"),
+        *key,
+        pl.when(front & back).then(pl.lit("both")).when(front).then(pl.lit("front")).otherwise(pl.lit("back")).alias("role"),
+        (c("sure").fill_null(value=True) & c("known").fill_null(value=True) & c("as_front").is_null()).alias("certain"),
+        c("tries").fill_null([]),
+        "front",
+    ).collect()
