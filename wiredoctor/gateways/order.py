@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from wiredoctor.gateways.rows import NO_STATUS, SLACK, Rows, groups
+from wiredoctor.gateways.rows import LATE, NO_STATUS, SLACK, Rows, groups
 from wiredoctor.tables import Array
 
 MOST_OPEN = 400
@@ -81,6 +81,8 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     # two servers that were asked one after the other are no chain; a gateway may give up behind later than in front
     given_up = (r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])
     over = (r.answered[x] <= r.answered[y] + SLACK) | given_up
+    # of two that are open when the capture ends nobody knows
+    over &= (r.answered[x] < LATE) | (r.answered[y] < LATE)
     sent, same = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
     for name in END_TO_END:
         one, other = getattr(r, name)[y], getattr(r, name)[x]
