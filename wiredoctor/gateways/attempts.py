@@ -39,14 +39,17 @@ def attempts(connections: pl.LazyFrame) -> list[Attempt]:
     c = pl.col
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
-    made = some.select(
+    found = some.select("connection", "server", "client_host", "syn_time").collect()
+    if not found.height:
+        return []
+    made = found.sort("syn_time", "connection").head(MOST).select(
         "connection",
         c("server").hash().reinterpret(signed=True),
         host_code(host_of("server")).reinterpret(signed=True).alias("server_host"),
         host_code(c("client_host")).reinterpret(signed=True).alias("client_host"),
         "syn_time",
-    )
-    return [Attempt(*row) for row in made.sort("syn_time", "connection").head(MOST).collect().iter_rows()]
+    )  # fmt: skip
+    return [Attempt(*row) for row in made.iter_rows()]
 
 
 class Gateway(NamedTuple):

@@ -22,14 +22,18 @@ FIRST = 10_000
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
     """Pair the exchanges of one capture with one clock: rows of tables.EXCHANGES and tables.CONNECTIONS."""
     asked = exchanges.filter("has_request")
-    several, forwarded, agents = asked.select(
+    # of most captures this is all that is looked at
+    seen = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
         pl.col("request_user_agent").n_unique().alias("agents"),
-    ).collect().row(0)  # fmt: skip
+    )
+    several, forwarded, agents = seen.collect().row(0)
+    if several is None:
+        return Gateways()
     clients = _speak_for_several(asked) if forwarded or agents > 1 else frozenset[int]()
     made = Gateways(clients=clients)
-    tried = attempts(connections) if several is not None else []
+    tried = attempts(connections)
     if not several and not tried:
         return made
     rows = read(asked, connections, FIRST)
