@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,13 @@ wait of `slow-response`."""
 
 def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
-    connections: pl.LazyFrame,
+    connections: pl.LazyFrame, clients: Collection[int] = (),
 ) -> dict[str, Rows]:  # fmt: skip
-    """Candidates with what gateways make of them. `tries`: rows of tables.TRIES; `closes`, `connections`: of the capture."""
+    """Candidates with what gateways make of them. `tries`: rows of tables.TRIES; `closes`, `connections`: of the capture;
+    `clients`: connections whose client is a gateway."""
     whole = {**found}
+    if clients and "client-abort" in whole:
+        whole["client-abort"] = _of_gateways(_frame(whole["client-abort"]), clients)
     if "gateway-error" in whole:
         whole["gateway-error"] = _passed_on_nothing(_frame(whole["gateway-error"]), found)
     sure = tries.filter("certain")
@@ -204,6 +207,19 @@ def _made_whole(one: _Try, known: _Known) -> bool:
     """The response broke off behind, and is whole in front."""
     front = known.fronts.get(one.front)
     return front is not None and front.whole and front.status == one.status and not one.whole
+
+
+def _of_gateways(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
+    """Clients that gave up and are gateways: they say so of themselves, or the capture holds their other side."""
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        if row["connection"] in clients:
+            after = duration_text(row["end"] - row["start"])
+            changes[number] = {
+                "title": f"The gateway gave up {after} after its request, before it had the response",
+                "addition": "This client is a gateway, which asks for others.",
+            }
+    return _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
 
 
 def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
