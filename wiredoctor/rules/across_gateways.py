@@ -30,13 +30,10 @@ wait of `slow-response`."""
 
 def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
-    connections: pl.LazyFrame, clients: Collection[int] = (),
+    connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Candidates with what gateways make of them. `tries`: rows of tables.TRIES; `closes`, `connections`: of the capture;
-    `clients`: connections whose client is a gateway."""
+    """Candidates with what gateways make of them. `tries`: rows of tables.TRIES; `closes`, `connections`: of the capture."""
     whole = {**found}
-    if clients and "client-abort" in whole:
-        whole["client-abort"] = _of_gateways(_frame(whole["client-abort"]), clients)
     if "gateway-error" in whole:
         whole["gateway-error"] = _passed_on_nothing(_frame(whole["gateway-error"]), found)
     sure = tries.filter("certain")
@@ -53,6 +50,25 @@ def through_gateways(
             else:
                 whole[name] = _retried(modules[name], rows, known)
     return {name: rows for name, rows in whole.items() if rows.height}
+
+
+def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
+    """The same where the client that gave up is a gateway. `clients`: connections of such, of which the capture holds the other
+    side, or that say so of themselves."""
+    whole = {**found}
+    if not clients or "client-abort" not in whole:
+        return whole
+    rows = _frame(whole["client-abort"])
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        if row["connection"] in clients and not row.get("title"):
+            after = duration_text(row["end"] - row["start"])
+            changes[number] = {
+                "title": f"The gateway gave up {after} after its request, before it had the response",
+                "addition": "This client is a gateway, which asks for others.",
+            }
+    whole["client-abort"] = _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
+    return whole
 
 
 def _frame(rows: Rows) -> pl.DataFrame:
@@ -207,19 +223,6 @@ def _made_whole(one: _Try, known: _Known) -> bool:
     """The response broke off behind, and is whole in front."""
     front = known.fronts.get(one.front)
     return front is not None and front.whole and front.status == one.status and not one.whole
-
-
-def _of_gateways(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
-    """Clients that gave up and are gateways: they say so of themselves, or the capture holds their other side."""
-    changes: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(rows.iter_rows(named=True)):
-        if row["connection"] in clients:
-            after = duration_text(row["end"] - row["start"])
-            changes[number] = {
-                "title": f"The gateway gave up {after} after its request, before it had the response",
-                "addition": "This client is a gateway, which asks for others.",
-            }
-    return _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
 
 
 def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
