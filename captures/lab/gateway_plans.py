@@ -190,8 +190,10 @@ def _retries(case: Plan, write: Writer, chance: random.Random) -> None:
             deed = chance.choice(("", "", "die;of=A", "503;of=A", "close;of=A", "part-head;of=A", "reset;of=A"))
             base = "/pair/" if chance.random() < 0.4 else "/two/"
             more = {"method": "POST", "body": 30} if chance.random() < 0.3 else {}
-            route = {"route": "refused"} if base == "/pair/" else {}
-            requests.append(write.ask(at, base + chance.choice(ITEMS), deed, **more, **route))
+            if base == "/pair/":
+                requests.append(write.ask(at, base + chance.choice(ITEMS), route="refused", **more))
+            else:
+                requests.append(write.ask(at, base + chance.choice(ITEMS), deed, **more))
             at += chance.choice((0.05, 0.15))
         case.clients.append(requests)
 

@@ -59,6 +59,7 @@ import transfers
 import upgrades
 import views
 import waiting
+import windows
 from network import Host, cable, tcpdump, until_quiet, user_before
 from scenario import SCENARIOS, Lab, Scenario
 
@@ -110,6 +111,7 @@ RECORDINGS = (
     transfers,
     gateway_failures,
     upgrades,
+    windows,
 )
 """These modules fill SCENARIOS."""
 

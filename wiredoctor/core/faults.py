@@ -110,7 +110,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
         shown = payload(data[:MOST_SHOWN])
         fault = Fault("no-status-line", RESPONSE, asked, asked.request, frame, time, offset, shown)
         reader.has_fault = True
-        reader.answer = Answer(fault, excess)
+        asked.answer = Answer(fault, excess)
     elif excess is not None:
         reader.has_fault = True
         report(reader, excess)
@@ -152,19 +152,26 @@ def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: by
     head = request.head
     if not head.has_known_method or head.method == "CONNECT" or head.switches or head.version[:7] != "HTTP/1.":
         return False
-    # Shoutcast answers GET so; a head that follows at once shows that the bytes before it are too many
-    return answers_its_request(reader, exchange) and data[:4] != b"ICY " and b"\nHTTP/1." not in data
+    return answers_its_request(reader, exchange) and not resembles_response(data)
 
 
-def settle_answer(reader: Reader, is_answer: bool) -> None:
-    """Report bytes without a head as the answer to the request that was outstanding, or as too many of the response before it."""
-    answer = reader.answer
-    if answer is not None:
-        reader.answer = None
-        if is_answer:
-            report(reader, answer.fault)
-        elif answer.excess is not None:
-            report(reader, answer.excess)
+def resembles_response(data: bytes) -> bool:
+    """Return whether bytes that are no head may be meant as one, or be what is left of a body before one: a careless status line,
+    Shoutcast's, or a head behind the bytes."""
+    start = data.lstrip()[:4].upper()
+    return start in (b"", b"HTTP", b"ICY ") or b"HTTP/1." in data
+
+
+def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
+    """Report bytes without a head as the answer to an outstanding request, or as too many of the response before it."""
+    answer = None if exchange is None else exchange.answer
+    if exchange is None or answer is None:
+        return
+    exchange.answer = None
+    if is_answer:
+        report(reader, answer.fault)
+    elif answer.excess is not None:
+        report(reader, answer.excess)
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:

@@ -50,7 +50,6 @@ from wiredoctor.http.tls import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.core.bursts import Burst
-    from wiredoctor.core.faults import Answer
     from wiredoctor.core.pairing import HttpConnection
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
@@ -86,8 +85,6 @@ class Reader(Stream):
         """The newest message of the packet in hand."""
         self.dropped: Partial | None = None
         """What looked like the beginning of a head until the packet in hand."""
-        self.answer: Answer | None = None
-        """Bytes that seem to be an answer without a head."""
         self.burst: Burst | None = None
         """A burst that may go on, if rows of them are wanted."""
         self.direction: i64 = direction
@@ -556,7 +553,8 @@ class Reader(Stream):
 
     def close(self, reason: i64) -> None:
         """End what is under way: no more bytes will come."""
-        faults.settle_answer(self, True)
+        if self.kind == RESPONSE:
+            faults.settle_answer(self, self.talk().waiting, True)
         if self.mode == HEAD and self.partial is not None:
             self.cut_head(reason)
         elif self.message is not None:

@@ -320,7 +320,7 @@ class HttpConnection:
             server.is_lost = False
             asked = self.waiting
             following = None if asked is None else asked.next_waiting
-            faults.settle_answer(server, following is not None and following.has_seen(ack))
+            faults.settle_answer(server, asked, following is not None and following.has_seen(ack))
             self.pass_over(ack, message.last_frame)
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):

@@ -13,13 +13,15 @@ from mypy_extensions import i64
 from wiredoctor.core.connection import NO_BASE, Close, Connection, Former, Oddities, Side
 from wiredoctor.core.numbers import wrapped
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.segment import ACK, NEVER, RST, SYN
+from wiredoctor.core.segment import ACK, MILLISECOND, NEVER, RST, SYN
 
 NEAR: Final = 65_538
 """Bytes. Linux begins 65,537 behind the FIN of a connection in TIME_WAIT, so that the first byte is 65,538 behind it (one more
 where the FIN was not captured); what is nearer is of the same connection."""
 FAR: Final = 1 << 20
 """Bytes. Linux' clock counts them in 67 ms."""
+LEAST: Final = MILLISECOND
+"""Between the last packet of a connection and one of its successor there are a handshake and, mostly, a close."""
 PART: Final = 8
 """Where each direction carried so much of a jump before (an eighth), both may have gone on while packets were lost."""
 
@@ -33,15 +35,20 @@ def is_near(connection: Connection, packet: Packet) -> bool:
 def is_another(connection: Connection, packet: Packet) -> bool:
     """Return whether a packet that is no SYN of a client belongs to a later connection on the same ports.
 
-    Both its numbers must tell. Those of an RST may be anybody's, and packets that were captured in disorder bring old ones back.
+    Both its numbers must tell. Those of an RST may be anybody's, and packets that were captured in disorder bring old ones back. A
+    handshake takes time.
     """
-    if packet.flags & (ACK | RST) != ACK or packet.time < connection.end:
+    if packet.flags & (ACK | RST) != ACK or packet.time - connection.end < LEAST:
+        if packet.flags & (ACK | RST) == ACK:
+            note_changed_copy(connection, packet)
         return False
     own, peer = connection.first, connection.second
     if packet.is_turned != connection.is_turned:
         own, peer = connection.second, connection.first
     ahead, acked = distances(own, peer, packet)
     if ahead == 0 or acked == 0 or is_of_former(connection, packet):
+        return False
+    if note_changed_copy(connection, packet):
         return False
     back_own, back_peer = window_of(peer, own), window_of(own, peer)
     is_back_own, is_back_peer = ahead < -back_own, acked < -back_peer
@@ -56,15 +63,25 @@ def is_another(connection: Connection, packet: Packet) -> bool:
 
 
 def distances(own: Side, peer: Side, packet: Packet) -> tuple[i64, i64]:
-    """Return how far the two numbers of a packet lie behind the newest byte of the side that they count; 0 where that is unknown."""
+    """Return how far the two numbers of a packet lie behind the newest byte of the side that they count, or behind the newest
+    numbers, which a damaged packet may have moved; 0 where these are unknown."""
     if own.base == NO_BASE or peer.base == NO_BASE:
         return 0, 0
     sent, heard = newest(own, peer), newest(peer, own)
     if sent == NEVER or heard == NEVER:
         return 0, 0
     syn: i64 = 1 if packet.flags & SYN else 0
-    ahead = wrapped(packet.sequence + syn - 1 - own.base - sent)
-    return ahead, wrapped(packet.acknowledgment - 1 - peer.base - heard)
+    sequence, acknowledgment = packet.sequence + syn - 1 - own.base, packet.acknowledgment - 1 - peer.base
+    ahead = nearest(sequence, sent, own.sequence, peer.acknowledgment)
+    return ahead, nearest(acknowledgment, heard, peer.sequence, own.acknowledgment)
+
+
+def nearest(number: i64, highest: i64, sequence: i64, acknowledgment: i64) -> i64:
+    """Return the distance of a number from the one of three that is nearest to it."""
+    first, second, third = wrapped(number - highest), wrapped(number - sequence), wrapped(number - acknowledgment)
+    if max(second, -second) < max(first, -first):
+        first = second
+    return third if max(third, -third) < max(first, -first) else first
 
 
 def newest(side: Side, other: Side) -> i64:
@@ -93,7 +110,8 @@ def follows_time_wait(distance: i64) -> bool:
 
 
 def is_of_former(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet goes on where the connection was that had the ports before: it is a late one of that."""
+    """Return whether a packet goes on where the connection was that had the ports before, and keep where that goes: late packets,
+    or the same connection captured on both sides of a firewall that changes its numbers."""
     oddities = connection.oddities
     former = None if oddities is None else oddities.former
     if former is None:
@@ -102,7 +120,31 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
     if packet.is_turned != former.is_turned:
         sent, heard = heard, sent
     ahead, acked = wrapped(packet.sequence - sent), wrapped(packet.acknowledgment - heard)
-    return -NEAR < ahead < NEAR and -NEAR < acked < NEAR
+    if ahead <= -FAR or ahead >= FAR or acked <= -FAR or acked >= FAR:
+        return False
+    if packet.is_turned == former.is_turned:
+        former.first, former.second = packet.sequence, packet.acknowledgment
+    else:
+        former.first, former.second = packet.acknowledgment, packet.sequence
+    return True
+
+
+def note_changed_copy(connection: Connection, packet: Packet) -> bool:
+    """Return whether a packet is the newest one of its side once more, with other numbers: it was captured on both sides of a
+    firewall that changes them. Keep the numbers of the first copy: packets go on from both."""
+    is_first = packet.is_turned == connection.is_turned
+    if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | (0 if is_first else 1):
+        return False
+    own, peer = connection.first, connection.second
+    if not is_first:
+        own, peer = peer, own
+    if own.base == NO_BASE or peer.base == NO_BASE or own.base + 1 + own.sequence == packet.sequence:
+        return False
+    if connection.oddities is None:
+        connection.oddities = Oddities()
+    sent, heard = own.base + 1 + own.sequence, peer.base + 1 + own.acknowledgment
+    connection.oddities.former = Former(sent, heard, packet.is_turned)
+    return True
 
 
 def note_former(connection: Connection, former: Connection, packet: Packet) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from wiredoctor.findings import Report
+    from wiredoctor.gateways import Gateways, Place
 
 SERVER_ERROR = 500
 """Status codes from here on say that a server failed (RFC 9110 section 15.6)."""
@@ -172,25 +173,28 @@ class _Blamed:
                 told[one.capture, one.connection, one.exchange] = one.kind or ""
         for capture, known in report.gateways.items():
             if known.tries.height and only in (None, capture):
-                self._count(capture, _failed(report, capture), known.tries, told)
+                self._count(capture, _failed(report, capture), known, told)
 
     def _count(
-        self, capture: str, failed: Mapping[tuple[int, int], tuple[str, int]], tries: pl.DataFrame,
+        self, capture: str, failed: Mapping[Place, tuple[str, int]], known: Gateways,
         told: Mapping[tuple[str, int, int], str],
     ) -> None:  # fmt: skip
-        last: dict[tuple[int, int], tuple[int, int | None]] = {}
-        for front, index, connection, exchange, certain in tries.select(
-            "front_connection", "front_exchange", "connection", "exchange", "certain"
-        ).iter_rows():
-            if not certain:
-                continue
+        last: dict[Place, tuple[int, int | None]] = {}
+        front_of: dict[tuple[int, int | None], Place] = {}
+        for front, index, connection, exchange in _near(known.tries, failed).iter_rows():
             before = last.get((front, index))
             if before is not None and before[1] is not None and (before[0], before[1]) in failed:
                 self._repeated[failed[before[0], before[1]]] += 1
             last[front, index] = connection, exchange
+            front_of[connection, exchange] = front, index
         for place, (server, status) in failed.items():
             behind = last.get(place)
-            if kind := told.get((capture, *place)):
+            kind, outer = told.get((capture, *place)), place
+            # of gateways in a row the outermost is told, for all of them
+            while not kind and server in known.fronts and outer in front_of:
+                outer = front_of[outer]
+                kind = told.get((capture, *outer))
+            if kind:
                 self._own.setdefault((server, status), Counter())[kind] += 1
             elif behind is not None and behind[1] is not None and failed.get((behind[0], behind[1]), ("", 0))[1] == status:
                 self._passed_on.setdefault((server, status), Counter())[failed[behind[0], behind[1]][0]] += 1
@@ -200,6 +204,22 @@ class _Blamed:
         place = server, status
         own, passed_on = self._own.get(place, Counter[str]()), self._passed_on.get(place, Counter[str]())
         return Failures(status, number, {**own}, {**passed_on}, self._repeated[place])
+
+
+def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
+    """The tries that are certain, of exchanges in front of which one failed or of which a try failed."""
+    import polars as pl
+
+    front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
+    sure = tries.filter("certain").select(*front, *back)
+    places = pl.DataFrame([*failed], {name: sure.schema[name] for name in back}, orient="row")
+    fronts = pl.concat(
+        [
+            sure.join(places, left_on=front, right_on=back, how="semi").select(front),
+            sure.join(places, on=back, how="semi").select(front),
+        ]
+    )
+    return sure.join(fronts, on=front, how="semi", maintain_order="left")
 
 
 def _failed(report: Report, capture: str) -> dict[tuple[int, int], tuple[str, int]]:

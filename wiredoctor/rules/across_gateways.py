@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,25 @@ def through_gateways(
             else:
                 whole[name] = _retried(modules[name], rows, known)
     return {name: rows for name, rows in whole.items() if rows.height}
+
+
+def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
+    """The same where the client that gave up is a gateway. `clients`: connections of such, of which the capture holds the other
+    side, or that say so of themselves."""
+    whole = {**found}
+    if not clients or "client-abort" not in whole:
+        return whole
+    rows = _frame(whole["client-abort"])
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        if row["connection"] in clients and not row.get("title"):
+            after = duration_text(row["end"] - row["start"])
+            changes[number] = {
+                "title": f"The gateway gave up {after} after its request, before it had the response",
+                "addition": "This client is a gateway, which asks for others.",
+            }
+    whole["client-abort"] = _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
+    return whole
 
 
 def _frame(rows: Rows) -> pl.DataFrame:

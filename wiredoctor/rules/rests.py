@@ -6,8 +6,7 @@ Rules that speak of the end of connections share this: the closes of an endpoint
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import polars as pl
@@ -30,6 +29,10 @@ NEAR = 20 * MILLISECOND
 """Timers fire so late on a machine that is not idle; and by a share of their time."""
 LATE = 300 * MILLISECOND
 """A process may look for connections whose limit has passed so much later."""
+SURVIVED = 2
+SURVIVED_SHARE = 4
+"""So many requests answered after a longer rest refute a limit; of one that many requests met, a fourth of these."""
+_EVER = 1 << 62
 MOST = 4096
 """Closes of an endpoint from which its limit is learned, the newest: older ones tell of another configuration."""
 
@@ -37,8 +40,8 @@ MOST = 4096
 class Limit(NamedTuple):
     """An idle limit of an endpoint, from `low` to `high` (ns): how it is known, and from how many `closes`, where it is learned.
 
-    `how`: soon (it closes after its answers), sharp, coarse (it looks after its connections now and then), single (from one close),
-    met (from requests that met it), announced, usual. `said`: the seconds that were announced. `whose`: of a usual one.
+    `how`: soon (it closes after its answers), sharp, coarse (it looks after its connections now and then), single (from one
+    close), met (from requests that met it), announced, usual. `said`: the seconds that were announced.
     """
 
     how: str
@@ -74,8 +77,8 @@ class Limit(NamedTuple):
         return f"learned from {closes}" + (": it looks for idle connections only now and then" if self.how == "coarse" else "")
 
 
-class _End(NamedTuple):
-    """A close of the server: when, after what rest (ns; None where there was none), of which connection; as of when that is known.
+class End(NamedTuple):
+    """A close of the server: when, after what rest (ns; None where there was none), of which connection, and when it is known.
 
     `teaches`: nothing that it acknowledges was unanswered. `reset`: an RST with ACK flag that met a request.
     """
@@ -91,31 +94,49 @@ class _End(NamedTuple):
 class Rests:
     """How the servers of some candidates close connections. Made of `closes`, see `known_rests`."""
 
-    def __init__(self, ends: pl.DataFrame, said: pl.DataFrame) -> None:
-        self._ends: dict[int, list[_End]] = {}
+    def __init__(self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame) -> None:
+        self._ends: dict[int, list[End]] = {}
         for endpoint, *end in ends.sort("time", "connection").iter_rows():
-            self._ends.setdefault(endpoint, []).append(_End(*end))
+            self._ends.setdefault(endpoint, []).append(End(*end))
         self._said: dict[int, tuple[int | None, str]] = {
             number: (most, server or "") for number, most, server in said.iter_rows()
         }
-        self._learned: Callable[[int], Limit | None] = cache(lambda endpoint: learn(self._ends.get(endpoint, [])))
+        self._used: dict[int, list[tuple[int, int]]] = {}
+        for endpoint, rest, known in used.sort("rest").iter_rows():
+            self._used.setdefault(endpoint, []).append((rest, known))
+        self._learned: dict[int, Limit | None] = {}
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """The idle limits of an endpoint that are known best: what was learned, else what it announced on this connection, else
         what is usual for its software; empty where nothing is known. `until` (ns): by then."""
         learned = self.learned(endpoint, until)
-        if learned is not None:
-            return [learned]
         said, server = self._said.get(connection, (None, ""))
-        if said is not None:
-            return [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
-        return [Limit("usual", n * SECOND, n * SECOND) for n in usual_limits(server)]
+        if learned is not None:
+            limits = [learned]
+        elif said is not None:
+            limits = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
+        else:
+            limits = [Limit("usual", n * SECOND, n * SECOND) for n in usual_limits(server)]
+        return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
+
+    def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
+        """Whether requests that came after a longer rest were answered, so that this is no limit: what is not learned from several
+        closes may be the pace of the client, or a habit of other servers."""
+        if limit.how in ("soon", "sharp", "coarse"):
+            return False
+        used = self._used.get(endpoint, [])
+        longer = used[bisect_right(used, (limit.low + limit.tolerance, _EVER)) :]
+        answered = sum(until is None or known <= until for _, known in longer)
+        return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
 
     def learned(self, endpoint: int, until: int | None = None) -> Limit | None:
         """What the closes of an endpoint teach."""
-        if until is None:
-            return self._learned(endpoint)
-        return learn([end for end in self._ends.get(endpoint, []) if end.known <= until])
+        ends = self._ends.get(endpoint, [])
+        if until is not None:
+            return learn([end for end in ends if end.known <= until])
+        if endpoint not in self._learned:
+            self._learned[endpoint] = learn(ends)
+        return self._learned[endpoint]
 
     def announced(self, connection: int) -> int | None:
         """The seconds that the last response on a connection announced."""
@@ -135,7 +156,7 @@ class Rests:
         return [end.rest or 0 for end in near if until is None or end.known <= until]
 
 
-def _time(end: _End) -> int:
+def _time(end: End) -> int:
     return end.time
 
 
@@ -147,6 +168,7 @@ NOTHING_KNOWN = Rests(
         }
     ),
     pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()}),
+    pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64())),
 )
 
 
@@ -156,13 +178,13 @@ def known_rests(closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame]) -> Res
     if not frames:
         return NOTHING_KNOWN
     wanted = pl.concat(frames).unique().drop_nulls()
-    ends = _ends(closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode())))
+    theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
     said = _said(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
-    return Rests(*pl.collect_all([ends, said]))
+    return Rests(*pl.collect_all([_ends(theirs), said, _used(theirs)]))
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that the server closed first, while both sides had left it open; columns of _End behind `endpoint`."""
+    """A row per connection that the server closed first, while both sides had left it open; columns of End behind `endpoint`."""
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & ~c("upgraded") & c("has_request"))
@@ -196,6 +218,14 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _used(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """The rests after which a request came and was answered: `endpoint`, `rest` as the server saw it, and as of when it is known."""
+    c = pl.col
+    rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
+    rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
+    return rows.select("endpoint", rest.alias("rest"), c("final_at").alias("known"))
+
+
 def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
     """What the last responses on connections announce, and of what software they are."""
     c = pl.col
@@ -206,7 +236,7 @@ def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def learn(ends: list[_End]) -> Limit | None:
+def learn(ends: list[End]) -> Limit | None:
     """What the closes of one endpoint, in their order, teach of its idle limit; None where that is nothing."""
     ends = _once(ends[-MOST:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
@@ -227,7 +257,7 @@ def learn(ends: list[_End]) -> Limit | None:
     return met
 
 
-def _met(ends: list[_End]) -> Limit | None:
+def _met(ends: list[End]) -> Limit | None:
     """The limit that requests met, where most closes met one: nothing else can show it."""
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_alike(rests)) < len(rests):
@@ -245,23 +275,23 @@ def _same(rest: int) -> int:
     return rest * 5 // 100 + NEAR
 
 
-def _once(ends: list[_End]) -> list[_End]:
+def _once(ends: list[End]) -> list[End]:
     """Of closes at one moment, after rests that are alike, one."""
-    kept: list[_End] = []
+    kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):
             kept.append(end)
     return kept
 
 
-def _newest(kept: list[_End], time: int) -> Iterable[_End]:
+def _newest(kept: list[End], time: int) -> Iterable[End]:
     for end in reversed(kept):
         if time - end.time > DECIDED_ONCE:
             return
         yield end
 
 
-def _is_again(end: _End, other: _End) -> bool:
+def _is_again(end: End, other: End) -> bool:
     if end.rest is None or other.rest is None or end.teaches != other.teaches:
         return False
     return abs(end.rest - other.rest) <= _same(min(end.rest, other.rest))

@@ -59,9 +59,7 @@ def test_both_directions_of_a_busy_connection_may_have_gone_on_in_a_hole(tmp_pat
         f"  {1.005 + i / 100:.3f}  <  .  {301 + i * 60000}:{301 + (i + 1) * 60000}(60000)"
         for i in range(20)
     )
-    found = analyzed(
-        tmp_path / "x.pcap", BEGUN + busy + "\n  3.0  >  .  4000000:4000100(100) ack 4000000\n  => capture-loss"
-    )
+    found = analyzed(tmp_path / "x.pcap", BEGUN + busy + "\n  3.0  >  .  4000000:4000100(100) ack 4000000\n  => capture-loss")
     assert found.connections.height == 1
 
 
@@ -75,3 +73,17 @@ def test_no_more_is_missing_than_can_have_passed(tmp_path: Path) -> None:
 def test_a_packet_without_an_acknowledgment_or_of_the_past_opens_nothing(tmp_path: Path) -> None:
     text = BEGUN + "  0.023  >  .\n  9.0  >  R.  900000000:900000000(0) ack 900000000\n  => nothing"
     assert analyzed(tmp_path / "x.pcap", text).connections.height == 1
+
+
+def test_both_sides_of_a_firewall_that_changes_numbers_are_one_connection(tmp_path: Path) -> None:
+    """Each packet of the server is there twice, with other numbers and the same IP id."""
+    lines: list[str] = []
+    for i in range(200):
+        at, sent = 1 + i / 50, 301 + i * 1_000
+        lines += [
+            f"  {at:.4f}  <  .  {sent}:{sent + 1000}(1000) ack 101 id {i + 10}",
+            f"  {at + 0.0002:.4f}  <  .  {sent + 900_000_000}:{sent + 900_001_000}(1000) ack 700000101 id {i + 10}",
+        ]
+    found = analyzed(tmp_path / "x.pcap", BEGUN + "\n".join(lines) + "\n  => capture-loss")
+    assert found.connections.height == 1
+    assert found.connections["reuse_frame"].to_list() == [None]

@@ -17,8 +17,8 @@ How it is proved
     passed. Ports used again: behind the end of a connection (the FINs of both sides, or an RST) the numbers of both directions
     are beyond what was open; or both jump, and one goes back by more than the window, or both go on by 1 MiB or more (the number
     of one of them by 65,538 or 65,539: Linux begins 65,537 behind the FIN of a connection in TIME_WAIT). No byte is missing
-    there: initial sequence numbers come from a clock, and nobody sent what lies between. Kind *dropped*: isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each
-    interface.
+    there: initial sequence numbers come from a clock, and nobody sent what lies between. Kind *dropped*:
+    isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each interface.
 
 What it is not
     A loss on the network: what was lost there is sent again. A capture of one direction only. The part of a connection from
@@ -93,7 +93,8 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     hole = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
     again = pl.format("connection {}: the ports of an earlier connection, used again; its handshake is missing", "connection")
     places = connections.with_columns(
-        pl.coalesce("reuse_frame", "unseen_frame").alias("place_frame"), pl.coalesce("reuse_time", "unseen_time").alias("place_time")
+        pl.coalesce("reuse_frame", "unseen_frame").alias("place_frame"),
+        pl.coalesce("reuse_time", "unseen_time").alias("place_time"),
     )
     note = packet("place_frame", "place_time", pl.when(reused).then(again).otherwise(hole))
     told = told_once(

@@ -21,9 +21,9 @@ How it is proved
 
 What it is not
     The rest of a body that is longer than announced, in the packet in which the body ends or before the head of the next
-    response: excess-body. What follows 101 Switching Protocols, or CONNECT; a protocol whose server speaks first; Shoutcast (ICY).
-    Bytes above 127, tabs and blanks around a value, empty values, an unknown field: allowed. A head that is not whole. Two
-    lengths that differ: conflicting-framing.
+    response: excess-body. What follows 101 Switching Protocols, or CONNECT; a protocol whose server speaks first;
+    Shoutcast (ICY). Bytes above 127, tabs and blanks around a value, empty values, an unknown field: allowed. A head that
+    is not whole. Two lengths that differ: conflicting-framing.
 
 What to do
     Build heads with an HTTP library, and put nothing into a field that has not been checked for line ends and control characters.
@@ -64,8 +64,8 @@ _WHAT: dict[str | None, str] = {
     "refuse the message, drop the byte, or end the line there.",
     "content-length": 'it says "{place}", which is no number. The end of the message is unknown: a server has to answer such a '
     "request with 400 and close, a client has to throw away such a response.",
-    "no-colon": "a line is no field: it has no colon ({place}). Some readers refuse the {what}, others skip the line, or take it for "
-    "the end of the head.",
+    "no-colon": "a line is no field: it has no colon ({place}). Some readers refuse the {what}, others skip the line, or take it "
+    "for the end of the head.",
 }
 _REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads by themselves often print a newline "
@@ -77,16 +77,16 @@ _REMEDIES: dict[str | None, str] = {
     "from user input, from binary data, and from strings with their terminating NUL.",
     "content-length": "Let the HTTP library count the body; what comes there instead of a number is an empty or unset variable, "
     "a sign, a unit, or digits of another base.",
-    "no-colon": "Look for what writes into the head besides the HTTP library: a program that prints a message or a warning before "
-    "its head is complete, or a value with a line end in it.",
-    _NO_STATUS: "Look into the server's log at that time: a program failed before it had written the head of its response, and "
-    "what it printed (a traceback, a message) went to the client. Let it print to standard error, and let the server answer 500. "
-    "If another program listens on that port, send the request elsewhere.",
+    "no-colon": "Look for what writes into the head besides the HTTP library: a program that prints a message or a warning "
+    "before its head is complete, or a value with a line end in it.",
+    _NO_STATUS: "Look into the server's log at that time: a program failed before it had written the head of its response, "
+    "and what it printed (a traceback, a message) went to the client. Let it print to standard error, and let the server answer "
+    "500. If another program listens on that port, send the request elsewhere.",
 }
 _ONCE = "{also} Said once per connection and kind."
 _ANSWER = (
-    "The server acknowledged {request}, and the first bytes that it sent in answer, {place}, are no status line. The client cannot "
-    "read them as a response: the request has failed. No head came after them on this connection."
+    "The server acknowledged {request}, and the first bytes that it sent in answer, {place}, are no status line. The client "
+    "cannot read them as a response: the request has failed. No head came after them on this connection."
 )
 
 RULE = Rule(

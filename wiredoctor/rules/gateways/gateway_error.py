@@ -319,7 +319,8 @@ _SCHEMA = pl.Schema({
 def _front(rows: list[dict[str, Any]]) -> Front:
     own = Exchange(rows[0])
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=lambda row: row["started"])
-    tried = [row for row in tried if row["try_exchange"] is None or row["try_request_start"] is not None]
+    if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):
+        return Front(own, (), certain=False)  # tried on a connection that is too old to be looked at
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
     certain = all(row["certain"] for row in tried)
     if not certain:
