@@ -77,8 +77,8 @@ POOLS = (
     Advice(
         "gateway",
         "^$",
-        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or http-reuse "
-        "never; Apache httpd: ttl of ProxyPass.",
+        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or "
+        "http-reuse never; Apache httpd: ttl of ProxyPass.",
         "pool_limit",
     ),
     Advice("gateway", "^httpd$", "This client is a gateway, Apache httpd: ttl of ProxyPass.", "pool_limit"),
