@@ -63,6 +63,12 @@ def differences(whole: Finding, cut: Finding) -> list[Difference]:
     return [Difference(name, there[name], here[name]) for name in there if name in here and there[name] != here[name]]
 
 
+def causes_not_shown(whole: Finding, cut: Finding) -> list[str]:
+    """The rules that say why a finding came about in the whole capture, and not in an extract."""
+    there = {cause.rule for cause in cut.caused_by}
+    return sorted({cause.rule for cause in whole.caused_by} - there)
+
+
 def not_shown(report: Report, extract: Extract) -> list[Finding]:
     """Findings of the whole capture that have packets in the extract, which does not show them: it takes others, too."""
     kept, shown = set(extract.frames), {_about(finding) for finding in extract.report.findings}

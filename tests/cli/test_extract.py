@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ from wiredoctor import limits
 from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Addresses
 from wiredoctor.cli.app import application
+from wiredoctor.extracting import causes_not_shown
 from wiredoctor.findings import Finding
 from wiredoctor.report.words import duration
 
@@ -103,6 +105,12 @@ def test_a_finding_that_is_whole_is_as_it_was(path: Path, tmp_path: Path) -> Non
     said = run(path, "--finding", "1", "-o", tmp_path / "small.pcapng").output
     assert "shows finding 1 of the capture as it was: " in said
     assert "instead of" not in said
+
+
+def test_a_cause_that_is_not_shown_is_named() -> None:
+    [whole] = [f for f in wiredoctor.analyze(CAPTURES / "behind-apache-crash.pcap").findings if f.caused_by]
+    assert causes_not_shown(whole, replace(whole, caused_by=())) == ["no-response"]
+    assert causes_not_shown(whole, whole) == []
 
 
 def test_a_connection_says_what_takes_others(tmp_path: Path) -> None:

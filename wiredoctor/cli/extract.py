@@ -150,6 +150,7 @@ def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path]
 
 
 def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, number: int | None) -> None:
+    from wiredoctor.extracting import causes_not_shown
     from wiredoctor.report.words import clean, count
 
     [capture] = report.captures
@@ -161,6 +162,8 @@ def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, 
         others = _others(chosen_finding(report, number), found)
         lines.append(f"analysed again, it shows finding {number} of the capture{'' if others else ' as it was'}: {_facts(found)}")
         lines += [f"its numbers are those of the packets that were kept: {others}"] if others else []
+        causes = causes_not_shown(chosen_finding(report, number), found)
+        lines += [f"what caused it cannot be seen without other packets: {', '.join(causes)}"] if causes else []
     else:
         lines.append(f"analysed again, it shows {count(len(shown.findings), 'finding')}")
         lines += _gone(report, cut)
