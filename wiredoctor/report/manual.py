@@ -107,7 +107,8 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: P
     source = f" Source: {told.source}." if told.read in ("s", "d") else ""
     writer.paragraph(("What the words mean", "bold"), f" ({by})" if by else "", (": ", "bold"), told.means, ".", source)
     if not decides:
-        writer.paragraph(("The rules, the likeliest first: " if len(found) > 1 else "The rule: ", "bold"), cases, ".")
+        several = len(names.keys() & set(told.rules)) > 1
+        writer.paragraph(("The rules, the likeliest first: " if several else "The rule: ", "bold"), cases, ".")
     writer.blank()
     _write_page(writer, found[0])
     _write_others(writer, "The next likeliest:", {names[entry.name]: entry for entry in found[1:]})
