@@ -34,10 +34,12 @@ import far_waits
 import flushing
 import foreign_resets
 import framing
+import gateway_failures
 import idle_cuts
 import lifetimes
 import listing
 import losses
+import meetings
 import others
 import pages
 import papers
@@ -54,8 +56,10 @@ import stalls
 import static_servers
 import threaded
 import transfers
+import upgrades
 import views
 import waiting
+import windows
 from network import Host, cable, tcpdump, until_quiet, user_before
 from scenario import SCENARIOS, Lab, Scenario
 
@@ -80,6 +84,7 @@ RECORDINGS = (
     receivers,
     distances,
     losses,
+    meetings,
     waiting,
     closes,
     credentials,
@@ -104,6 +109,9 @@ RECORDINGS = (
     siblings,
     foreign_resets,
     transfers,
+    gateway_failures,
+    upgrades,
+    windows,
 )
 """These modules fill SCENARIOS."""
 

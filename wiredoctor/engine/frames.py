@@ -36,13 +36,13 @@ _FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
 _OF_LINE = ("version", "method", "status", "reason")
 _OF_REQUESTS = (
     *("host", "user_agent", "referer", "credentials_scheme", "expect_continue", "has_credentials"),
-    *("credentials_user", "method", "forwarded", "forwarded_for", "forwarded_server"),
+    *("credentials_user", "method", "forwarded", "forwarded_for", "forwarded_server", "has_websocket_key"),
 )
 _OF_RESPONSES = (
     *("server", "auth_scheme", "accel_buffering", "auth_token", "auth_stale", "keep_alive_timeout", "keep_alive_max"),
     *("status", "reason"),
 )
-_OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version")
+_OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_version")
 """Columns of messages that their heads tell: of requests, of responses, and of both."""
 
 _PIECES = (

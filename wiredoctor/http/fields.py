@@ -18,7 +18,7 @@ Line = tuple[bytes, str, int]
 """Lower-case name and value of a field line that says something of interest, and what is wrong with its grammar (bits); the name
 is empty where only that is of interest."""
 
-BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER = 1, 2, 4, 8, 16
+BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER, NO_COLON = 1, 2, 4, 8, 16, 32
 """Bits: what in a head breaks the grammar of RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
 
 CONTROLS = bytes((*range(9), *range(10, 32), 127))
@@ -60,6 +60,8 @@ class Fields:
     """Has a field that gateways add."""
     forwarded_for: str = ""
     forwarded_server: bool = False
+    has_websocket_key: bool = False
+    websocket_version: int = -1
 
     malformed: int = 0
     """Bits such as BARE_LF."""
@@ -156,6 +158,17 @@ def _content_type(fields: Fields, values: list[str]) -> None:
     fields.event_stream = fields.content_type in EVENT_STREAMS
 
 
+def _websocket_key(fields: Fields, values: list[str]) -> None:
+    fields.has_websocket_key = bool(values[0])
+
+
+def _websocket_version(fields: Fields, values: list[str]) -> None:
+    """RFC 6455 sections 4.2.1 and 4.4: a number of a client, a list of those that a server has; the first one."""
+    first = values[0].partition(",")[0].strip()
+    if first.isascii() and first.isdigit() and len(first) <= 3:
+        fields.websocket_version = int(first)
+
+
 def _challenge(fields: Fields, values: list[str]) -> None:
     scheme, _, rest = values[0].partition(" ")
     fields.auth_scheme = _scheme(scheme)
@@ -248,6 +261,8 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"x-forwarded-server": _forwarded_server,
     b"x-real-ip": _forwarded,
     b"forwarded": _standard_forwarded,
+    b"sec-websocket-key": _websocket_key,
+    b"sec-websocket-version": _websocket_version,
 }
 """What each field of interest adds to Fields, from the values of all its lines."""
 
@@ -273,6 +288,8 @@ def field_line(line: bytes) -> Line | None:
     wrong = CONTROL_BYTE if has_controls(line) else 0
     if colon and name.endswith((b" ", b"\t")):
         wrong |= SPACE_BEFORE_COLON
+    if not colon:
+        wrong |= NO_COLON
     key = name.strip(b" \t").lower()
     if not colon or key not in READERS:
         return (b"", "", wrong) if wrong else None

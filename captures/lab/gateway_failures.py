@@ -1,0 +1,195 @@
+"""Gateways that fail their clients because of what is behind them, recorded on both sides."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from gateways import DEAF, DROPPED, A, B, Gateway, start_servers
+from network import PROXY_FRONT
+from scenario import PEERS, SEEN, Connection, Exchange, Find, Lab, get, recording, unanswered
+
+BOTH = {"at": "proxy", "interface": "any", "proxied": True}
+LOST = Find("no-response", "at-once", "server", 1)
+"""What the server behind did, where that is the second connection."""
+
+
+TAKEN = 20_272 - 87
+"""Bytes of the body that a server which never reads takes into its buffer of 16 kB (doubled by Linux)."""
+
+
+def gateway(lab: Lab, maker: str, *ports: int, **options: Any) -> None:
+    """Starts servers, and a gateway before them."""
+    start_servers(lab.server, lab.folder, *ports)
+    Gateway(maker, **options).start(lab.client, lab.folder / maker)
+
+
+def ask(lab: Lab, *requests: tuple[str, str] | tuple[str, str, int]) -> None:
+    """A user asks one thing after the other on a connection: target, what the server is told to do, bytes of the body."""
+    assert lab.user
+    plan: list[dict[str, Any]] = []
+    for number, (target, deed, *body) in enumerate(requests):
+        fields = {"User-Agent": "shop/1.0", **({"X-Do": deed} if deed else {})}
+        method = {"method": "POST", "body": body[0]} if body else {"method": "GET"}
+        plan.append({"at": 0.2 * number, "id": str(number), "target": target, "fields": fields, **method})
+    path = lab.folder / "plan.json"
+    path.write_text(json.dumps([plan]))
+    lab.user.run(sys.executable, str(PEERS / "told_client.py"), PROXY_FRONT, "80", str(path))
+
+
+@recording(
+    title="Behind nginx: a server takes 1.2 s, and both sides of nginx show it",
+    software=("nginx", "python"),
+    connections=(Connection((get("/a/report", 40),)), Connection((get("/a/report", 40),), closed_by=None)),
+    finds=(Find("slow-response", None, "server", 1, note=True),),
+    **BOTH,
+)
+def behind_nginx_slow(lab: Lab) -> None:
+    """The server behind thinks for 1.2 s. nginx waits with its user: the wait in front is the wait behind."""
+    gateway(lab, "nginx", A, read=5)
+    ask(lab, ("/a/report", "late;for=1.2"))
+
+
+CRASHED = Connection((get("/a/list", 40), unanswered("GET", "/a/order")), closed_by="server")
+
+
+@recording(
+    title="Behind HAProxy: the server dies, and HAProxy closes without an answer",
+    software=("haproxy", "python"),
+    connections=(CRASHED, CRASHED),
+    finds=(Find("gateway-error", "closed", "server", 0), LOST),
+    must_not={"keep-alive-race": "nothing had rested"},
+    **BOTH,
+)
+def behind_haproxy_crash(lab: Lab) -> None:
+    """The process that has the second request of a connection is killed. HAProxy answers 502 to the first request of a user's
+    connection only; on this one it closes, so that the user may try again."""
+    gateway(lab, "haproxy", A)
+    ask(lab, ("/a/list", ""), ("/a/order", "die"))
+
+
+@recording(
+    title="Behind Apache httpd: the server dies, and httpd closes without an answer",
+    software=("apache2", "python"),
+    connections=(CRASHED, CRASHED),
+    finds=(Find("gateway-error", "closed", "server", 0), LOST),
+    must_not={"keep-alive-race": "nothing had rested"},
+    **BOTH,
+)
+def behind_apache_crash(lab: Lab) -> None:
+    """As behind-haproxy-crash: httpd does the same on a connection that was used before."""
+    gateway(lab, "httpd", A)
+    ask(lab, ("/a/list", ""), ("/a/order", "die"))
+
+
+@recording(
+    title="Behind HAProxy: timeout server, before curl had enough",
+    software=("haproxy", "curl", "python"),
+    connections=(
+        Connection((Exchange("GET", "/a/report", 504, 92),), closed_by=None),
+        Connection((unanswered("GET", "/a/report"),)),
+    ),
+    finds=(Find("gateway-error", "timed-out", "server", 0),),
+    must_not={"client-abort": "it was HAProxy that gave up, though it forwards curl's User-Agent"},
+    **BOTH,
+)
+def behind_haproxy_timeout(lab: Lab) -> None:
+    """The server behind never answers. HAProxy has timeout server 2s, and says 504; its request has the User-Agent of curl."""
+    assert lab.user
+    gateway(lab, "haproxy", A, read=2)
+    lab.user.run("curl", "-sS", "-o", "/dev/null", "-H", "X-Do: never", f"http://{PROXY_FRONT}/a/report")
+
+
+@recording(
+    title="Behind Caddy: a traceback in place of a response",
+    software=("caddy", "python"),
+    connections=(
+        Connection((get("/a/list", 40), Exchange("GET", "/a/order", 502, 0))),
+        Connection((get("/a/list", 40), unanswered("GET", "/a/order")), closed_by="server"),
+    ),
+    finds=(Find("gateway-error", "rejected-response", "server", 0), Find("malformed-head", "no-status-line", "server", 1)),
+    must_not={"excess-body": "the response before it was over, and a request was waiting"},
+    whole=False,
+    **BOTH,
+)
+def behind_caddy_traceback(lab: Lab) -> None:
+    """The application behind writes a traceback where a status line belongs, and closes. Caddy answers 502."""
+    gateway(lab, "caddy", A)
+    ask(lab, ("/a/list", ""), ("/a/order", "garbage"))
+
+
+@recording(
+    title="Behind nginx: a server that never reads",
+    software=("nginx", "python"),
+    connections=(
+        Connection((Exchange("POST", "/deaf/upload", 504, 167, request_body=30_000),)),
+        Connection((Exchange("POST", "/deaf/upload", None, None, "", request_body=TAKEN),), closed_by=""),
+    ),
+    finds=(Find("gateway-error", "unsent", "server", 0), Find("zero-window-stall", None, "server", 1)),
+    whole=False,
+    **BOTH,
+)
+def behind_nginx_deaf(lab: Lab) -> None:
+    """The server behind accepts connections, and does not read; its window shuts with the upload half sent. nginx says 504
+    after 1.5 s."""
+    gateway(lab, "nginx", A, DEAF)
+    ask(lab, ("/deaf/upload", "", 30_000))
+
+
+@recording(
+    title="Behind nginx: nobody answers the SYN",
+    software=("nginx", "python"),
+    connections=(
+        Connection((get("/a/list", 40), Exchange("GET", "/drop/list", 504, SEEN))),
+        Connection((get("/a/list", 40),), closed_by=None),
+        Connection((), closed_by=""),
+    ),
+    finds=(Find("gateway-error", "unreachable", None, 0), Find("connect-failed", "timed-out", None, 2)),
+    must_not={"slow-response": "nginx waited for a connection"},
+    **BOTH,
+)
+def behind_nginx_unreachable(lab: Lab) -> None:
+    """A firewall before the server drops the SYNs of nginx, whose proxy_connect_timeout is 1.2 s: two SYNs are enough to know."""
+    gateway(lab, "nginx", A, DROPPED)
+    ask(lab, ("/a/list", ""), ("/drop/list", ""))
+
+
+@recording(
+    title="Behind nginx: a server dies, another answers, and the user sees nothing of it",
+    software=("nginx", "python"),
+    connections=(
+        Connection((get("/two/list", 40),)),
+        Connection((unanswered("GET", "/two/list"),), closed_by="server"),
+        Connection((get("/two/list", 40),), closed_by=None),
+    ),
+    finds=(LOST,),
+    must_not={"gateway-error": "the user got a 200"},
+    **BOTH,
+)
+def behind_nginx_repeated(lab: Lab) -> None:
+    """The process that has the request is killed; nginx asks a second server (proxy_next_upstream) and passes on its 200."""
+    gateway(lab, "nginx", A, B)
+    ask(lab, ("/two/list", "die;of=A"))
+
+
+@recording(
+    title="Two gateways in a row: the 502 of the inner one is passed on by the outer one",
+    software=("nginx", "haproxy", "python"),
+    connections=(
+        Connection((get("/a/list", 40), Exchange("GET", "/a/order", 502, 107))),
+        Connection((get("/a/list", 40),), closed_by=None),
+        Connection((get("/a/list", 40),), closed_by=None),
+        Connection((Exchange("GET", "/a/order", 502, 107),), closed_by=None),
+        Connection((unanswered("GET", "/a/order"),), closed_by="server"),
+    ),
+    finds=(Find("gateway-error", "closed", "server", 0), Find("no-response", "at-once", "server", 4)),
+    **BOTH,
+)
+def behind_two_gateways(lab: Lab) -> None:
+    """nginx, HAProxy behind it on the same host, and a server whose process is killed. HAProxy, asked on a new connection,
+    answers 502, and nginx passes that on."""
+    start_servers(lab.server, lab.folder, A)
+    Gateway("haproxy", 8081, pooled=False).start(lab.client, lab.folder / "haproxy")
+    Gateway("nginx", behind=8081, pooled=False).start(lab.client, lab.folder / "nginx")
+    ask(lab, ("/a/list", ""), ("/a/order", "die"))

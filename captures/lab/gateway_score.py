@@ -1,0 +1,170 @@
+"""How many pairs and failures of the recordings of random_gateways.py a wiredoctor gets right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway_plans import KINDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Place = tuple[int, int | None]
+"""Connection, and exchange."""
+
+ENOUGH = 0.98
+UNSEEN = (502, 504)
+"""Statuses of which a capture of the front alone says what it cannot say."""
+
+SILENT = ("none", "passed-on")
+
+
+@dataclass
+class Marks:
+    """Numbers of a score."""
+
+    pairs: Counter[str] = field(default_factory=Counter[str])
+    failures: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    """Expected kinds -> what was said -> how often."""
+
+    failed: int = 0
+    right: int = 0
+    own: int = 0
+    """Statuses passed on that were called the gateway's own."""
+
+    alarms: int = 0
+    """Other exchanges of which a gateway-error was said."""
+
+    alike: int = 0
+    """Failures of requests that were alike and at the same time, of which nothing was said: nobody can know whose they were."""
+
+    causes: Counter[str] = field(default_factory=Counter[str])
+    fronts: Counter[str] = field(default_factory=Counter[str])
+    wrong: list[str] = field(default_factory=list[str])
+
+
+ANALYZE = """
+import sys, tempfile, wiredoctor
+from wiredoctor.report import json
+for path in sys.argv[1:]:
+    with tempfile.TemporaryFile() as out:
+        json.write(wiredoctor.analyze(path), out, full=True)
+        out.seek(0)
+        print(out.read().decode().replace("\\n", " "), flush=True)
+"""
+
+
+def analyze(python: str, paths: list[str]) -> list[dict[str, Any]]:
+    """What `analyze --format json --full` says of each; raises RuntimeError where it fails."""
+    done = subprocess.run([python, "-P", "-c", ANALYZE, *paths], capture_output=True, check=False, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-1_000:])
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def score(folder: Path, cases: list[dict[str, Any]], python: str, jobs: int, *, verbose: bool) -> int:
+    """Analyses every recording, and prints how many were right; returns 1 where the marks are missed."""
+    marks = Marks()
+
+    paths = [str(folder / f"{case['name']}{end}.pcap") for case in cases for end in ("", "-front")]
+    with ThreadPoolExecutor(jobs) as pool:
+        parts = list(pool.map(lambda first: analyze(python, paths[first::jobs]), range(jobs)))
+    reports = {path: report for first, part in enumerate(parts) for path, report in zip(paths[first::jobs], part, strict=True)}
+    for case, both, front in zip(cases, paths[::2], paths[1::2], strict=True):
+        _judge_pairs(case, reports[both], marks)
+        _judge_failures(case, reports[both], marks)
+        _judge_front(case, reports[front], marks)
+    if verbose:
+        print(*marks.wrong, sep="\n")
+    for kinds, counts in sorted(marks.failures.items()):
+        print(f"{kinds:36} -> " + ", ".join(f"{kind} x {count}" for kind, count in counts.most_common()))
+    pairs = marks.pairs
+    print(f"pairs: {pairs['certain']} certain, {pairs['right']} of them right; {pairs['true']} are true")
+    print(f"failures: {marks.right} of {marks.failed} with the right kind ({100 * marks.right / max(1, marks.failed):.1f} %)")
+    print(f"of several alike, and nothing said: {marks.alike}")
+    print(f"causes named: {marks.causes['named']}, of them of another request: {marks.causes['elsewhere']}")
+    print(f"statuses passed on that were called the gateway's own: {marks.own}; other false alarms: {marks.alarms}")
+    fronts = marks.fronts
+    print(f"front alone: {fronts['right']} of {fronts['meant']} endpoints and statuses, {fronts['extra']} too many")
+    good = pairs["certain"] == pairs["right"] and not marks.own and not marks.alarms and marks.right >= ENOUGH * marks.failed
+    return int(not good)
+
+
+def _judge_pairs(case: dict[str, Any], report: dict[str, Any], marks: Marks) -> None:
+    true = {((front, index), (back, other)) for front, index, back, other in case["pairs"]}
+    certain = set[tuple[Place, Place]]()
+    for exchange in report["exchanges"]:
+        gateway = exchange.get("gateway")
+        if not gateway or not gateway["certain"]:
+            continue
+        here: Place = exchange["connection"], exchange["index"]
+        tries = [(attempt["connection"], attempt["exchange"]) for attempt in gateway.get("tries") or ()]
+        certain |= {(here, attempt) for attempt in tries if attempt[1] is not None}
+        if front := gateway.get("front"):
+            certain.add(((front["connection"], front["exchange"]), here))
+    marks.pairs.update({"certain": len(certain), "right": len(certain & true), "true": len(true)})
+    marks.wrong += [f"PAIR {case['name']}.pcap: {front} is not the front of {back}" for front, back in sorted(certain - true)]
+
+
+def _tries(case: dict[str, Any], place: Place) -> set[Place]:
+    """All exchanges behind one, those behind the next gateway too."""
+    behind = {(back, other) for front, index, back, other in case["pairs"] if (front, index) == place}
+    return behind.union(*(_tries(case, one) for one in behind))
+
+
+def _judge_failures(case: dict[str, Any], report: dict[str, Any], marks: Marks) -> None:
+    said = {
+        (finding["connection"], finding["exchange"]): finding
+        for finding in report["findings"]
+        if finding["rule"] == "gateway-error" and finding["connection"] is not None
+    }
+    for failure in case["failures"]:
+        kinds, place = failure["kinds"], (failure["connection"], failure["index"])
+        finding = said.pop(place, None)
+        if kinds is None:
+            continue
+        told = finding["kind"] if finding else "nothing"
+        meant = kinds[0] not in SILENT
+        if meant and not finding and case["family"] == "burst" and case["form"] == "hidden":
+            marks.alike += 1
+            continue
+        marks.failures.setdefault(" or ".join(kinds), Counter())[told] += 1
+        marks.failed += meant
+        marks.right += meant and told in kinds
+        marks.own += kinds == ["passed-on"] and finding is not None
+        marks.alarms += kinds == ["none"] and finding is not None
+        if told not in kinds and (meant or finding):
+            what = f"{failure['deed'] or 'answer'}, {failure['got']} {failure['status'] or ''}"
+            marks.wrong.append(f"KIND {case['name']}.pcap {place}: {told}, and not {' or '.join(kinds)} ({what})")
+        for cause in (finding or {}).get("caused_by") or ():
+            marks.causes["named"] += 1
+            if cause.get("exchange") is not None and (cause["connection"], cause["exchange"]) not in _tries(case, place):
+                marks.causes["elsewhere"] += 1
+                marks.wrong.append(f"CAUSE {case['name']}.pcap {place}: {cause}")
+    said = {place: finding for place, finding in said.items() if not _of_inner(case, place, finding["kind"])}
+    marks.alarms += len(said)
+    marks.wrong += [f"KIND {case['name']}.pcap {place}: {finding['kind']}, of no front" for place, finding in said.items()]
+
+
+def _of_inner(case: dict[str, Any], place: Place, kind: str) -> bool:
+    """Whether it is true of the inner one of two gateways, and the outer one made something else of it (a whole response, say)."""
+    outer = {(front, index) for front, index, *back in case["pairs"] if tuple(back) == place}
+    deeds = [failure["deed"] for failure in case["failures"] if (failure["connection"], failure["index"]) in outer]
+    return len(case["makers"]) > 1 and [KINDS.get(deed.partition(";")[0]) for deed in deeds] == [kind]
+
+
+def _judge_front(case: dict[str, Any], report: dict[str, Any], marks: Marks) -> None:
+    meant = Counter((failure["server"], failure["status"]) for failure in case["failures"] if failure["status"] in UNSEEN)
+    findings = [finding for finding in report["findings"] if finding["rule"] == "gateway-error"]
+    unseen = [finding for finding in findings if finding["kind"] == "unseen"]
+    endpoints = Counter(server for server, _ in meant)
+    told = Counter(finding["server"] for finding in unseen)
+    right = sum((endpoints & told).values())
+    marks.fronts.update({"meant": len(meant), "right": right, "extra": len(findings) - right})
+    if endpoints != told or len(findings) != len(unseen):
+        marks.wrong.append(f"FRONT {case['name']}-front.pcap: {len(findings)} said, {len(meant)} meant")

@@ -1,0 +1,103 @@
+"""Requests for a WebSocket: what a gateway drops, what a server does not have, and what is well."""
+
+from __future__ import annotations
+
+import sys
+
+from gateway_failures import BOTH
+from gateways import A, Gateway
+from network import PROXY_FRONT
+from scenario import PEERS, Connection, Exchange, Find, Lab, get, raw_client, raw_server, recording, site, steps_as_json
+from scenario import nginx as start_nginx
+from stacks import python_app
+
+CHAT = Exchange("GET", "/chat", 101, 0, "none")
+NO_CHAT = Exchange("GET", "/chat", 400, 66)
+PASSED_ON = 'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+
+
+def upgrade(version: int = 13) -> bytes:
+    """A request for a WebSocket."""
+    fields = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: {version}\r\n"
+    return f"GET /chat HTTP/1.1\r\nHost: www\r\n{fields}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+
+
+def ask_gateway(lab: Lab) -> None:
+    """A user asks the gateway for a WebSocket, by hand, and takes what comes."""
+    assert lab.user
+    steps = steps_as_json([[upgrade(), {"read": ["GET"]}, 0.05]])
+    lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps)
+
+
+def gateway(lab: Lab, maker: str, options: str = "", *, pooled: bool = True) -> None:
+    """Starts aiohttp, which has a WebSocket at /chat, and a gateway before it."""
+    python_app(lab, "aiohttp", str(A))
+    Gateway(maker, pooled=pooled, options=options).start(lab.client, lab.folder / maker)
+
+
+@recording(
+    title="Behind nginx: no WebSocket, because nginx asks in HTTP/1.0",
+    software=("nginx", "aiohttp", "python"),
+    connections=(Connection((NO_CHAT,)), Connection((NO_CHAT,), closed_by=None)),
+    finds=(Find("websocket-failed", "dropped", "server"),),
+    **BOTH,
+)
+def behind_nginx_no_websocket(lab: Lab) -> None:
+    """nginx with a bare proxy_pass asks aiohttp in HTTP/1.0 and without Upgrade; aiohttp has a WebSocket there, and says 400."""
+    gateway(lab, "nginx", pooled=False)
+    ask_gateway(lab)
+
+
+@recording(
+    title="Behind nginx: a WebSocket that is passed on",
+    software=("nginx", "aiohttp", "websockets"),
+    connections=(Connection((CHAT,), closed_by=None), Connection((CHAT,), closed_by=None)),
+    must_not={"websocket-failed": "it came", "premature-close": "after 101 it is no HTTP"},
+    **BOTH,
+)
+def behind_nginx_websocket(lab: Lab) -> None:
+    """What mends behind-nginx-no-websocket: proxy_http_version 1.1, and Upgrade and Connection set for the server."""
+    assert lab.user
+    gateway(lab, "nginx", PASSED_ON)
+    lab.user.run(sys.executable, str(PEERS / "talk.py"), f"ws://{PROXY_FRONT}/chat", "3")
+
+
+@recording(
+    title="Behind Apache httpd: no WebSocket, because httpd was not told to pass it on",
+    software=("apache2", "aiohttp", "python"),
+    connections=(Connection((NO_CHAT,), closed_by=None), Connection((NO_CHAT,), closed_by=None)),
+    finds=(Find("websocket-failed", "dropped", "server"),),
+    **BOTH,
+)
+def behind_apache_no_websocket(lab: Lab) -> None:
+    """httpd with ProxyPass and nothing of WebSockets: it asks in HTTP/1.1, without Upgrade."""
+    gateway(lab, "httpd")
+    ask_gateway(lab)
+
+
+@recording(
+    title="A server without a WebSocket",
+    at="client",
+    software=("nginx", "python"),
+    connections=(Connection((Exchange("GET", "/chat", 404, 153), get("/fox.txt", 300))),),
+    finds=(Find("websocket-failed", "unsupported", "server"),),
+)
+def websocket_unsupported(lab: Lab) -> None:
+    """nginx serves files, and is asked for a WebSocket: 404. What is asked next on the connection it has."""
+    site(lab, fox=300)
+    start_nginx(lab)
+    file = b"GET /fox.txt HTTP/1.1\r\nHost: www\r\n\r\n"
+    raw_client(lab, [[upgrade(), {"read": ["GET"]}, 0.05, file, {"read": ["GET"]}, 0.05]], 80)
+
+
+@recording(
+    title="A WebSocket in a version of the protocol that the server does not speak",
+    at="client",
+    software=("python",),
+    connections=(Connection((Exchange("GET", "/chat", 426, 0),)),),
+    finds=(Find("websocket-failed", "version", "server"),),
+)
+def websocket_version(lab: Lab) -> None:
+    """A client of 2011 asks in version 8; the server says 426 and names version 13. Both are hand-written."""
+    raw_server(lab, [[b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n"]])
+    raw_client(lab, [[upgrade(8), {"read": ["GET"]}, 0.05]])

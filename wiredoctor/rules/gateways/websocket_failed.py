@@ -1,0 +1,284 @@
+"""A client asked for a WebSocket, and did not get one.
+
+What it means
+    A browser opens a WebSocket with a GET that says Upgrade: websocket, and a server that has one there answers 101. Here another
+    answer came. Most often a proxy before the server is the reason: Upgrade and Connection hold for one connection only, so that
+    a proxy drops both unless it is told to pass them on, or asks in HTTP/1.0, which knows no upgrade.
+
+Why it hurts
+    The page stays without its live data, or falls back to asking again and again. The application's log shows an ordinary GET, or
+    nothing, and the browser says no more than "WebSocket connection failed".
+
+How it is proved
+    A GET with Upgrade: websocket and Sec-WebSocket-Key got a final response that is neither 101, nor a redirection, nor asks for
+    credentials or forbids the access (401, 403, 407). Dropped: both sides of a gateway are in the capture, and the request that
+    it sent on for this one has no Upgrade: websocket, or is of HTTP/1.0. Version: the response names a version of the protocol
+    (Sec-WebSocket-Version), and not the one that was asked for. Unsupported: everything else.
+
+What it is not
+    A redirection, or a response that has to do with who asks. A 502 or 504: the gateway got no answer, which is told as such. A
+    client that tried again at once and got its WebSocket. No response at all. A 426, or the version that was asked for, says
+    nothing of versions: so do servers answer that were asked without Upgrade.
+
+What to do
+    Let the proxy pass the upgrade on, and speak HTTP/1.1 to the server. Where no proxy is involved, look whether the server has
+    a WebSocket on this path.
+
+References
+    RFC 6455 sections 4.1, 4.2.2 and 4.4, RFC 9110 section 7.8, nginx's WebSocket proxying, Apache's mod_proxy_http.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor import masking
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.proof import EVIDENCE, packet
+
+_ANSWERED = "{server} answered {requests:,} of {all_requests:,} requests for a WebSocket on {path} with {answer}. "
+
+_NGINX = (
+    'nginx: proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection "upgrade", in the '
+    "location of this path."
+)
+_HTTPD = "Apache httpd: upgrade=websocket in ProxyPass (2.4.47 and later, with mod_proxy_http), or mod_proxy_wstunnel."
+
+RULE = Rule(
+    severity={"dropped": "error", "version": "warning", "unsupported": "warning"},
+    title={
+        "dropped": "No WebSocket: the gateway does not pass the upgrade on",
+        "version": "No WebSocket: the server does not speak the version of the protocol that it is asked in",
+        "unsupported": "No WebSocket: the request to upgrade got {answer}",
+    },
+    message={
+        "dropped": _ANSWERED + "The gateway had sent the request on to {behind} {how}: the server there was asked for an "
+        "ordinary page, and cannot know that a WebSocket was wanted.",
+        "version": _ANSWERED + "The client asks in version {asked} of the protocol, the server says that it speaks {spoken}.",
+        "unsupported": _ANSWERED + "{guess}",
+    },
+    remedy={
+        "dropped": "Let the gateway pass the upgrade on. {setting}",
+        "version": "Let both sides speak version 13 (RFC 6455), the only one that is in use: replace the library of the side "
+        "that does not.",
+        "unsupported": "Look whether the server has a WebSocket on this path. If a proxy stands before it, let that pass the "
+        'upgrade on: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "upgrade"; Apache '
+        "httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy need nothing.",
+    },
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 6455 section 4.2.2, the server's handshake", "https://www.rfc-editor.org/rfc/rfc6455.html#section-4.2.2"),
+        Reference("RFC 6455 section 4.4, several versions", "https://www.rfc-editor.org/rfc/rfc6455.html#section-4.4"),
+        Reference("RFC 9110 section 7.8, Upgrade", "https://www.rfc-editor.org/rfc/rfc9110.html#section-7.8"),
+        Reference("nginx, WebSocket proxying", "https://nginx.org/en/docs/http/websocket.html"),
+        Reference("Apache, mod_proxy_http", "https://httpd.apache.org/docs/2.4/mod/mod_proxy_http.html"),
+    ),
+    summary=True,
+)
+
+AGAIN = Threshold("5 s", "some clients try again at once, in another way, and get their WebSocket")
+SHOWN = Threshold("3 requests", "enough to look at; the count says the rest")
+
+_TOLD_ELSEWHERE = (401, 403, 407, 502, 504)
+"""They have to do with who asks; or the gateway had no answer, of which gateway-error speaks."""
+
+_UPGRADE_REQUIRED = 426
+_EITHER = (
+    "Either the server has no WebSocket on this path, or a proxy between dropped the field Upgrade, so that the server saw an "
+    "ordinary GET. A capture behind the proxy decides it: there the request has the field, or has not."
+)
+_OLD = (
+    "The request is of HTTP/1.0, which has no upgrade (RFC 9110 section 7.8): the server has to ignore the field. Browsers ask "
+    "in HTTP/1.1, so that a proxy seems to have made this request."
+)
+_HAS_ONE = (
+    "So answers a server that has a WebSocket there, and was asked without Upgrade: a proxy between dropped that field, which a "
+    "capture behind the proxy would show."
+)
+
+
+def screen() -> pl.Expr:
+    """True on some row wherever there is a candidate."""
+    return _refused()
+
+
+def _asked() -> pl.Expr:
+    c = pl.col
+    return c("has_request") & (c("request_method") == "GET") & c("request_has_websocket_key") & _named()
+
+
+def _named() -> pl.Expr:
+    return pl.col("request_upgrade").str.to_lowercase().str.contains(r"(^|[,\s])websocket($|[,\s/])")
+
+
+def _refused() -> pl.Expr:
+    status = pl.col("response_status")
+    refusal = (status >= 200) & ((status < 300) | (status >= 400)) & ~status.is_in(_TOLD_ELSEWHERE)
+    return _asked() & refusal.fill_null(value=False)
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
+    """A row per request for a WebSocket that was refused, or got it, with what a gateway made of it."""
+    c = pl.col
+    got = _asked() & c("upgraded")
+    path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("")
+    rows = exchanges.filter(_refused() | got).select(
+        *("connection", "exchange", "upgraded"),
+        (c("request_version") == "HTTP/1.0").alias("old"),
+        path.alias("path"),
+        c("request_user_agent").alias("agent"),
+        c("request_websocket_version").alias("asked"),
+        c("response_websocket_version").alias("spoken"),
+        c("response_status").alias("status"),
+        c("response_reason").alias("reason"),
+        c("response_server").alias("software"),
+        *("request_frame", "request_start", "response_frame", "response_start"),
+        c("hole_before").alias("doubtful"),
+        c("request_frame").alias("frame"),
+    )
+    known = connections.select("connection", c("client_host").replace("::1", "127.0.0.1"), "server")
+    endpoints = fronts.select("server", pl.lit(value=True).alias("is_front")).unique()
+    backs = tries.filter("certain").select("connection", "exchange", pl.lit(value=True).alias("is_back"))
+    return (
+        rows.join(known, on="connection")
+        .join(endpoints, on="server", how="left")
+        .join(backs, on=["connection", "exchange"], how="left")
+        .join(_behind(exchanges, connections, tries), on=["connection", "exchange"], how="left")
+    )
+
+
+def _behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
+    """The last request of a gateway for each of its front, where it is certain."""
+    c = pl.col
+    sent = exchanges.select(
+        *("connection", "exchange"),
+        (c("request_version") != "HTTP/1.0").alias("behind_can"),
+        _named().alias("behind_asks"),
+        c("request_forwarded_server").alias("behind_httpd"),
+        c("response_server").alias("behind_software"),
+        c("response_status").alias("behind_status"),
+        c("request_frame").alias("behind_frame"),
+        c("request_start").alias("behind_start"),
+    )
+    place = ["front_connection", "front_exchange"]
+    return (
+        tries.filter("certain")
+        .join(sent, on=["connection", "exchange"])
+        .join(connections.select("connection", c("server").alias("behind")), on="connection")
+        .sort("started", "behind_frame")
+        .group_by(place)
+        .agg(c("^behind.*$").last())
+        .rename({"front_connection": "connection", "front_exchange": "exchange"})
+    )
+
+
+def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+    """A row per endpoint, path and kind."""
+    c = pl.col
+    refused = _unhealed(rows).filter(~_told_of_another())
+    kind = (
+        pl.when(c("behind_frame").is_not_null())
+        .then(pl.lit("dropped"))
+        .when((c("spoken") != c("asked")).fill_null(value=False))
+        .then(pl.lit("version"))
+        .otherwise(pl.lit("unsupported"))
+    )
+    place = ["server", "path", "kind"]
+    refused = refused.with_columns(kind.alias("kind")).sort("request_frame", "connection")
+    shown = refused.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_shown())
+    every = rows.group_by(place[:2]).agg(pl.len().cast(pl.Int64).alias("all_requests"))
+    told = refused.group_by(place).agg(
+        pl.len().cast(pl.Int64).alias("requests"),
+        c("client_host").n_unique().alias("clients"),
+        c("old", "client_host", "status", "reason", "asked", "spoken", "software", "^behind.*$").first(),
+        c("status").n_unique().alias("statuses"),
+        c("request_frame").first().alias("frame"),
+        c("request_start").min().alias("start"),
+        c("response_start").max().alias("end"),
+        c("doubtful").any(),
+    )
+    return _told(told.join(shown, on=place).join(every, on=place[:2])), None
+
+
+def _unhealed(rows: pl.DataFrame) -> pl.DataFrame:
+    """The refused requests whose client did not get the WebSocket on another connection at about the same time."""
+    c = pl.col
+    place = ["client_host", "agent", "server", "path"]
+    got = rows.filter("upgraded").select(*place, "connection", "response_start")
+    refused = rows.filter(~c("upgraded"))
+    near = (c("response_start_got") - c("response_start")).abs() <= AGAIN.value
+    other = c("connection_got") != c("connection")
+    healed = refused.join(got, on=place, suffix="_got").filter(near & other).select("connection", "exchange")
+    return refused.join(healed, on=["connection", "exchange"], how="anti")
+
+
+def _told_of_another() -> pl.Expr:
+    """A gateway had passed the request on as it was: the server behind has the finding; or in HTTP/1.0: the gateway has it. Or
+    the status is the gateway's own: gateway-error has it."""
+    c = pl.col
+    passed_on = c("behind_asks") & c("behind_can")
+    own = c("is_front") & (c("status") >= 500) & (c("behind_status").is_null() | (c("behind_status") != c("status")))
+    return (passed_on | (c("is_back") & c("old"))).fill_null(value=False) | own.fill_null(value=False)
+
+
+def _shown() -> pl.Expr:
+    """The first requests, what a gateway sent on for them, and their responses."""
+    asked = pl.format("{} asks for a WebSocket", "client_host")
+    sent = pl.format("the gateway asks {} {}", "behind", _how())
+    answered = pl.format("the response: {}", "status")
+    items = [
+        packet("request_frame", "request_start", asked),
+        packet("behind_frame", "behind_start", sent),
+        packet("response_frame", "response_start", answered),
+    ]
+    shown = pl.concat_list([item.implode() for item in items])
+    return shown.list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
+
+
+def _how() -> pl.Expr:
+    """How a gateway asked that dropped the upgrade."""
+    c = pl.col
+    old = pl.when(c("behind_asks")).then(pl.lit("in HTTP/1.0")).otherwise(pl.lit("in HTTP/1.0 and without Upgrade"))
+    return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
+
+
+# words
+
+
+def _setting() -> pl.Expr:
+    """What to set, by what shows the gateway's software: httpd adds X-Forwarded-Server; only nginx asks in HTTP/1.0 by default,
+    and it replaces the field Server of what it passes on."""
+    c = pl.col
+    replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
+    return (
+        pl.when(c("behind_httpd"))
+        .then(pl.lit(_HTTPD))
+        .when(~c("behind_can") | replaced)
+        .then(pl.lit(_NGINX))
+        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy pass it on by themselves."))
+    )
+
+
+def _told(told: pl.DataFrame) -> pl.DataFrame:
+    """What a candidate has."""
+    c = pl.col
+    answer = pl.format("{} {}", "status", "reason").str.strip_chars()
+    more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))
+    has_one = (c("status") == _UPGRADE_REQUIRED) | c("spoken").is_not_null()
+    paths = [masking.target(path) for path in told["path"]]
+    return told.with_columns(pl.Series("path", paths, dtype=pl.String)).select(
+        pl.lit(None, pl.Int64).alias("connection"),
+        pl.lit(None, pl.Int32).alias("exchange"),
+        "kind",
+        pl.when(c("old") & (c("kind") == "unsupported")).then(pl.lit("client")).otherwise(pl.lit("server")).alias("side"),
+        pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
+        *("frame", "start", "end", "server", "path", "requests", "all_requests", "asked", "spoken"),
+        pl.lit(None, pl.Int64).alias("delay"),
+        pl.when(c("clients") == 1).then("client_host").alias("client"),
+        (answer + more).alias("answer"),
+        pl.when("old").then(pl.lit(_OLD)).when(has_one).then(pl.lit(_HAS_ONE)).otherwise(pl.lit(_EITHER)).alias("guess"),
+        "behind",
+        _how().alias("how"),
+        _setting().alias("setting"),
+        c("evidence").cast(EVIDENCE),
+    ).sort("frame", "server", "path")  # fmt: skip
