@@ -75,9 +75,9 @@ RULE = Rule(
     },
     message={
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
-        "unseen": "Status {code} is that of {responses} of {total} responses of {server}; their median wait was {wait}.{looks}{limit} "
-        "This is the status with which a gateway reports the failure of a server behind it; the capture has no such server, so "
-        "that it cannot be told whether the gateway or a server behind it said so, and why.",
+        "unseen": "Status {code} is that of {responses} of {total} responses of {server}; their median wait was {wait}.{looks}"
+        "{limit} This is the status with which a gateway reports the failure of a server behind it; the capture has no such "
+        "server, so that it cannot be told whether the gateway or a server behind it said so, and why.",
     },
     remedy={
         "refused": "Start the server behind, or see whether it listens on this address and port (ss -ltn there). A container or "
