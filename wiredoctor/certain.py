@@ -54,8 +54,8 @@ class Certain:
     _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
     """The connections of the candidates by id; None if one is over."""
     _looked_at: int = 0
-    _endpoints: list[str] = field(default_factory=list[str])
-    """Those of gateways, by so many exchanges."""
+    _at_gateways: tuple[list[str], list[int]] = ([], [])
+    """What `_gateways` returns, by so many exchanges."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
 
@@ -208,24 +208,30 @@ class Certain:
     def _beside_gateways(self, ready: pl.DataFrame) -> pl.DataFrame:
         """Without the candidates that what a gateway did may still change: the report tells them."""
         mine = ready.filter(pl.col("rule").is_in([*rules.ACROSS_GATEWAYS]))
-        if mine.is_empty() or not (some := self._gateway_endpoints()):
+        if mine.is_empty():
+            return ready
+        some, clients = self._gateways()
+        if not some and not clients:
             return ready
         numbers = mine["connection"].unique().to_list()
         open_ones = [one for number in numbers if (one := self._known.get(number)) is not None]
         servers = self._rows_of(open_ones).select("connection", "server").unique("connection", keep="last")
-        late = mine.join(servers.filter(pl.col("server").is_in(some)), on="connection", how="semi")
+        at_gateways = pl.col("server").is_in(some) | pl.col("connection").is_in(clients)
+        late = mine.join(servers.filter(at_gateways), on="connection", how="semi")
         self._settled = pl.concat([self._settled, late], rechunk=True)
         return ready.join(late, on=_KEY, how="anti")
 
-    def _gateway_endpoints(self) -> list[str]:
-        """The server endpoints at fronts and backs of gateways, as far as exchanges that are over have shown them."""
+    def _gateways(self) -> tuple[list[str], list[int]]:
+        """The server endpoints at fronts and backs of gateways, and the connections whose client is one, as far as exchanges that
+        are over have shown them."""
         a = self.analysis
         if a.exchanges.rows > max(self._looked_at * _GROWN, self._looked_at):
             self._looked_at = a.exchanges.rows
             now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
             known = gateways.find(a.exchanges.scan(), pl.concat([a.connections.scan(), now.lazy()]))
-            self._endpoints = list({*known.fronts, *(one for behind in known.fronts.values() for one in behind)})
-        return self._endpoints
+            endpoints = {*known.fronts, *(one for behind in known.fronts.values() for one in behind)}
+            self._at_gateways = (list(endpoints), list(known.clients))
+        return self._at_gateways
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
         """All candidates of these connections."""

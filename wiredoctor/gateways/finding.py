@@ -65,9 +65,10 @@ def _found(
         tries.setdefault(pair.front, []).append(pair.back)
     gateways = {server: frozenset(some) for server, some in hosts.items()}
     # also a gateway of which no request came through has tried
-    own = np.isin(rows.server, np.array([*gateways], np.int64)) | np.isin(
-        rows.server_host, np.array([one.client_host for one in tried], np.int64)
-    )
+    own = np.isin(rows.server, np.array([*gateways], np.int64))
+    here = np.isin(rows.server_host, np.array([one.client_host for one in tried], np.int64))
+    # a server behind one on the same host is asked, and asks nobody
+    own |= here & ~np.isin(rows.server, np.array([int(rows.server[pair.back]) for pair in assigned.pairs], np.int64))
     of = owners(tried, rows, Gateway(np.flatnonzero(own), gateways, tries)) if tried else {}
     made = _tries(rows, assigned.pairs, [(tried[place], row) for place, row in of.items()])
     behind = {(int(rows.server[f]), int(rows.server[b])) for f, b, _ in assigned.pairs}

@@ -152,7 +152,7 @@ class _Known:
         self.fronts = {(row["connection"], row["exchange"]): _asked(row) for row in fronts.collect().iter_rows(named=True)}
         self.tries: dict[tuple[int, int], list[_Try]] = {}
         self.by_place: dict[tuple[int, int | None], _Try] = {}
-        for row in behind.sort(*FRONT, "started").iter_rows(named=True):
+        for row in behind.sort(*FRONT, "started", *KEY).iter_rows(named=True):
             one = _try(row)
             self.tries.setdefault(one.front, []).append(one)
             self.by_place[one.place] = one

@@ -137,7 +137,7 @@ def test_the_wait_of_a_client_is_the_union_of_what_it_waited_for(tmp_path: Path)
 # Kinds, by the columns of the tables
 
 
-def exchange(prefix: str = "", **given: Any) -> Exchange:
+def exchange(**given: Any) -> Exchange:
     nothing: dict[str, Any] = dict.fromkeys((*COLUMNS, *OF_CONNECTION))
     asked = {
         "connection": 1,
@@ -148,7 +148,7 @@ def exchange(prefix: str = "", **given: Any) -> Exchange:
         "request_start": 0,
     }
     usual = {"has_response": False, "upgraded": False, "request_offset": 0, "handshake": True, "request_end_reason": "complete"}
-    return Exchange({prefix + name: value for name, value in (nothing | asked | usual | given).items()}, prefix)
+    return Exchange(nothing | asked | usual | given)
 
 
 def answered(status: int, at: int, reason: str = "complete", **given: Any) -> Exchange:

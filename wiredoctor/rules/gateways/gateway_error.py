@@ -75,9 +75,9 @@ RULE = Rule(
     },
     message={
         **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
-        "unseen": "{server} answered {code} to {responses} of {total} requests, half of them after {wait} or more.{looks}{limit} "
-        "This is the status with which a gateway reports the failure of a server behind it; the capture has no such server, so "
-        "that it cannot be told whether the gateway or a server behind it said so, and why.",
+        "unseen": "Status {code} is that of {responses} of {total} responses of {server}; their median wait was {wait}.{looks}"
+        "{limit} This is the status with which a gateway reports the failure of a server behind it; the capture has no such "
+        "server, so that it cannot be told whether the gateway or a server behind it said so, and why.",
     },
     remedy={
         "refused": "Start the server behind, or see whether it listens on this address and port (ss -ltn there). A container or "
@@ -318,7 +318,7 @@ _SCHEMA = pl.Schema({
 
 def _front(rows: list[dict[str, Any]]) -> Front:
     own = Exchange(rows[0])
-    tried = sorted((row for row in rows if row["try_connection"] is not None), key=lambda row: row["started"])
+    tried = sorted((row for row in rows if row["try_connection"] is not None), key=_order)
     if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):
         return Front(own, (), certain=False)  # tried on a connection that is too old to be looked at
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
@@ -327,6 +327,11 @@ def _front(rows: list[dict[str, Any]]) -> Front:
         # as many have this status in front as behind: these were passed on, and none of them is this one's
         tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
+
+
+def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
+    attempt = row["try_exchange"] is None
+    return row["started"], row["try_connection"], -1 if attempt else row["try_exchange"]
 
 
 def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
