@@ -152,7 +152,7 @@ def _judge_failures(case: dict[str, Any], report: dict[str, Any], marks: Marks) 
 
 
 def _of_inner(case: dict[str, Any], place: Place, kind: str) -> bool:
-    """Whether it is true of the inner one of two gateways, and the outer one made something else of it (a whole response, say)."""
+    """Whether it is true of the inner one of two gateways, and the outer one made something else of it (say, a whole answer)."""
     outer = {(front, index) for front, index, *back in case["pairs"] if tuple(back) == place}
     deeds = [failure["deed"] for failure in case["failures"] if (failure["connection"], failure["index"]) in outer]
     return len(case["makers"]) > 1 and [KINDS.get(deed.partition(";")[0]) for deed in deeds] == [kind]
