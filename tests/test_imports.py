@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("rules", "spill", "tables", "waiting", "wiredoctor"),
     },
     "pipeline": {*("capture", "cutoffs", "diagnosis", "engine", "findings"), *("masking", "rules", "spill", "waiting")},
-    "certain": {*("core", "engine", "findings", "limits"), *("rules", "tables", "waiting")},
+    "certain": {*("core", "engine", "findings", "gateways", "limits"), *("rules", "tables", "waiting")},
     "live": {
         *("capture", "certain", "diagnosis", "durations", "engine", "findings", "interfaces"),
         *("limits", "masking", "recording", "rules", "spill", "tables", "waiting"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from wiredoctor import limits, rules
+from wiredoctor import gateways, limits, rules
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.engine import undecided
@@ -25,6 +25,9 @@ from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGE
 from wiredoctor.waiting import Found
 
 _KEY = ("rule", "connection", "frame")
+
+_GROWN = 1.05
+"""By so much more exchanges must be there before gateways are looked for again."""
 
 _TOLD = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 
@@ -50,6 +53,9 @@ class Certain:
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
     _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
     """The connections of the candidates by id; None if one is over."""
+    _looked_at: int = 0
+    _endpoints: list[str] = field(default_factory=list[str])
+    """Those of gateways, by so many exchanges."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
 
@@ -108,7 +114,7 @@ class Certain:
         a = self.analysis
         states = [self._state(number, self._known[number]) for number in self._ids(self._candidates).to_list()]
         of = pl.DataFrame(states, schema=_STATES, orient="row")
-        ready = self._ready(of)
+        ready = self._beside_gateways(self._asked_once(self._ready(of)))
         if ready.is_empty():
             return []
         candidates = self._with_theirs(ready["connection"].unique())
@@ -181,6 +187,45 @@ class Certain:
         fresh = core.join(self._settled, on=_KEY, how="anti").join(of, on="connection", how="left")
         sure = fresh.filter(c("over") | early)
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
+
+    def _asked_once(self, ready: pl.DataFrame) -> pl.DataFrame:
+        """Without waits in which another server was asked for something that is not over: it may have been waited for."""
+        waits = ready.filter(pl.col("rule") == "slow-response")
+        if waits.is_empty():
+            return ready
+        open_ones = self.analysis.core.flows.open_connections()
+        places = self._candidates["slow-response"].join(waits, on=["connection", "frame"], how="semi")
+        late = [
+            (connection, frame)
+            for connection, frame, start, end in places.select("connection", "frame", "start", "end").iter_rows()
+            if undecided.asked_between(open_ones, start, end, self._known.get(connection))
+        ]
+        gone = pl.DataFrame(late, schema={"connection": pl.Int64(), "frame": pl.Int64()}, orient="row")
+        return pl.concat([
+            ready.filter(pl.col("rule") != "slow-response"), waits.join(gone, on=["connection", "frame"], how="anti"),
+        ])  # fmt: skip
+
+    def _beside_gateways(self, ready: pl.DataFrame) -> pl.DataFrame:
+        """Without the candidates that what a gateway did may still change: the report tells them."""
+        mine = ready.filter(pl.col("rule").is_in([*rules.ACROSS_GATEWAYS]))
+        if mine.is_empty() or not (some := self._gateway_endpoints()):
+            return ready
+        numbers = mine["connection"].unique().to_list()
+        open_ones = [one for number in numbers if (one := self._known.get(number)) is not None]
+        servers = self._rows_of(open_ones).select("connection", "server").unique("connection", keep="last")
+        late = mine.join(servers.filter(pl.col("server").is_in(some)), on="connection", how="semi")
+        self._settled = pl.concat([self._settled, late], rechunk=True)
+        return ready.join(late, on=_KEY, how="anti")
+
+    def _gateway_endpoints(self) -> list[str]:
+        """The server endpoints at fronts and backs of gateways, as far as exchanges that are over have shown them."""
+        a = self.analysis
+        if a.exchanges.rows > max(self._looked_at * _GROWN, self._looked_at):
+            self._looked_at = a.exchanges.rows
+            now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
+            known = gateways.find(a.exchanges.scan(), pl.concat([a.connections.scan(), now.lazy()]))
+            self._endpoints = list({*known.fronts, *(one for behind in known.fronts.values() for one in behind)})
+        return self._endpoints
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
         """All candidates of these connections."""

@@ -1365,8 +1365,8 @@ EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKN
 
 TRIES = Table(
     "tries",
-    "what a gateway did at its back for an exchange at its front, if one capture holds both: an exchange that carries its request, "
-    "or an attempt, a connection that was begun for it and carried none",
+    "what a gateway did at its back for an exchange at its front, if one capture holds both: an exchange that carries its "
+    "request, or an attempt, a connection that was begun for it and carried none",
     (
         _c("front_connection", I64, "", "connection id of the exchange at the front"),
         _c("front_exchange", I32, "", "its index in its connection"),

@@ -183,6 +183,7 @@ def test_exchange() -> None:
             "interim": [100],
         },
         "timing": {"request": 0.001, "server": 0.03, "response": 0.013123456, "stalled": [], "limited": []},
+        "gateway": None,
     }
 
 

@@ -62,7 +62,7 @@ def conversations() -> dict[str, pl.DataFrame]:
                      server_time=(200 + one if n % 3 == 1 else 5) * MS)
             for one in range(12)
         ]  # fmt: skip
-    tables = {"exchanges": exchanges, "closes": closes, "connections": connections}
+    tables = {"exchanges": exchanges, "closes": closes, "connections": connections, "tries": []}
     return {name: rows(name, *given) for name, given in tables.items()}
 
 

@@ -112,6 +112,17 @@ def answered(connections: Iterable[Connection]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
+def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
+    """Return whether a server other than that of a connection had a request in that time, which is the last on its connection."""
+    mine = None if of is None else http_of(of)
+    return any(
+        exchange.began <= end and (exchange.response is None or not NEVER < exchange.response.start < start)
+        for connection in connections
+        if (http := http_of(connection)) is not None and (mine is None or http.endpoint != mine.endpoint)
+        for exchange in _open(http)
+    )
+
+
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
     """Return the rows of tables.CONNECTIONS that open connections would have if they ended now."""
     rows = ConnectionRows()

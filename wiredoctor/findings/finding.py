@@ -27,7 +27,7 @@ class Evidence(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """Another finding of the same capture: its rule, the first frame of its evidence (0: it has none), its kind, and its place."""
+    """Another finding of the same capture: its rule, the first frame of its evidence (0: it has none), its kind, its place."""
 
     rule: str
     frame: int
@@ -79,7 +79,7 @@ class Finding:
 
     @property
     def place(self) -> tuple[str, Cause]:
-        """By what `caused_by` of another finding knows this one: its capture, its rule, its first frame and what tells it apart."""
+        """By what `caused_by` of another finding knows this one: its capture, its rule, its first frame, its kind and place."""
         frame = self.evidence[0].frame if self.evidence else 0
         return self.capture, Cause(self.rule, frame, self.kind, self.connection, self.exchange)
 

@@ -14,6 +14,9 @@ from wiredoctor.tables import MILLISECOND, Array
 MOST_OPEN = 400
 """Newest exchanges at fronts among which the one is looked for to which an attempt belongs."""
 
+GATEWAY = (502, 503, 504)
+"""Statuses of gateways whose attempts came to nothing."""
+
 MOST = 10_000
 """Attempts of one capture that are looked at."""
 
@@ -71,12 +74,15 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
             free = [row for row in some if _is_free(one, rows, gateway.tries.get(row, ()))]
             failed = [row for row in free if _failed(rows, row)]
             # one that was answered went on with another server, or it was not its own
-            chosen = failed if len(failed) == 1 or len(free) > 1 else free
+            chosen = (
+                failed if len(failed) == 1 or len(free) > 1 else [row for row in free if int(rows.server[row]) in gateway.hosts]
+            )
         else:
             begin, end = (int(n) for n in np.searchsorted(opened, (one.time - RELAY, one.time + 1)))
             some = _of_host(one, rows, first[begin:end], gateway.hosts)
             chosen = [row for row in some if rows.start[row] >= one.time and _failed(rows, row)] if len(some) == 1 else []
-        if len(chosen) == 1:
+        # a server that is no gateway connects to others for its own purposes
+        if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY):
             made[place] = chosen[0]
     return made
 

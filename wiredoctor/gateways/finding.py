@@ -44,9 +44,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
 
 def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:
     """The connections whose client sends on what others asked for."""
-    c = pl.col
-    several = (c(name).filter(c(name) != "").n_unique() > 1 for name in ("request_user_agent", "request_forwarded_for"))
-    of_each = asked.group_by("connection").agg(pl.any_horizontal(c("request_forwarded").any(), *several).alias("several"))
+    agent = pl.col("request_user_agent")
+    several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()
+    of_each = asked.group_by("connection").agg(several.alias("several"))
     return frozenset(of_each.filter("several").collect()["connection"].to_list())
 
 
@@ -80,7 +80,7 @@ def _found(
 def _paired(asked: pl.LazyFrame, rows: Rows, before: Order) -> Assigned:
     front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
     allowed = Allowed(before)
-    fronts = fronts_by_target(rows, asked, front, back, allowed)
+    fronts = fronts_by_target(rows, asked, front, back, before)
     found = edges(rows, fronts, rows.target[back], back, allowed)
     assigned = assign(rows, found)
     if not len(found.crowded):

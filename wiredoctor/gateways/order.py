@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from wiredoctor.gateways.rows import NO_STATUS, SLACK, Rows, groups
+from wiredoctor.gateways.rows import LATE, NO_STATUS, SLACK, Rows, groups
 from wiredoctor.tables import Array
 
 MOST_OPEN = 400
@@ -32,39 +32,47 @@ def order(rows: Rows) -> Order:
     """
     if len(np.unique(rows.server)) < 2:
         return {}
-    votes = _votes(rows, groups(rows.method, rows.target))
+    votes, open_ = _votes(rows, groups(rows.method, rows.target))
     elected = _elected(votes)
-    of_ends = _votes(rows, groups(rows.method, rows.tail))
+    of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
         of_ends = Counter({vote: n for vote, n in of_ends.items() if vote[0] not in fronts and vote[1] not in backs})
         of_ends = _of_most(of_ends, rows)
-    elected |= _elected(of_ends)
     votes += of_ends
+    elected |= _elected(of_ends)
+    asking = {(before, host) for before, behind, host in votes if (before, behind) in elected}
+    more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
+    votes += more
+    elected |= _elected(more)
     direct = _without_chains(elected)
     return {pair: _hosts(votes, pair) for pair in direct}
 
 
-def _votes(rows: Rows, group: Array) -> Counter[_Vote]:
-    """For each exchange the newest one of its group and of another endpoint in which it lies."""
+def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
+    """For each exchange the newest one of its group and of another endpoint in which it lies; apart from the others those of two
+    that are both open when the capture ends, of which nobody knows how they go on."""
     place = np.argsort(group, kind="stable")
     r, group = rows.of(place), group[place]
     # when the last of all up to this one is over: what begins later lies in none of them
     last = running_most(r.answered, group)
     left = np.arange(len(r))
     votes: Counter[_Vote] = Counter()
+    open_: Counter[_Vote] = Counter()
     for lag in range(1, MOST_OPEN + 1):
         left = left[left >= lag]
         around = left - lag
-        some = (group[around] == group[left]) & (last[around] >= r.start[left] - SLACK)
-        left, around = left[some], around[some]
+        same = (group[around] == group[left]) & (last[around] >= r.start[left] - SLACK)
+        left, around = left[same], around[same]
         if not len(left):
             break
         lies = _lies_in(r, left, around)
-        inside, outside = left[lies], around[lies]
-        votes.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
+        known = (r.answered[left] < LATE) | (r.answered[around] < LATE)
+        for some, chosen in ((votes, lies & known), (open_, lies & ~known)):
+            inside, outside = left[chosen], around[chosen]
+            some.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
         left = left[~lies]
-    return votes
+    return votes, open_
 
 
 def running_most(values: Array, group: Array) -> Array:

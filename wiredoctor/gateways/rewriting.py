@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.gateways.edges import Allowed, Fronts, compared
+from wiredoctor.gateways.order import Order
 from wiredoctor.gateways.rows import Rows, origin_form
 from wiredoctor.gateways.targets import Prefix, rewriting
 from wiredoctor.tables import Array
@@ -20,54 +21,50 @@ LEAST = 2
 """Different targets from which on a rewriting is believed, although another explains the same beginning."""
 
 
-def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, allowed: Allowed) -> Fronts:
+def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:
     """The fronts by what they ask for, also by what that may become."""
-    plain = Fronts(rows, rows.target[front], front)
-    strange = back[~np.isin(rows.target[back], rows.target[front])]
-    if not len(strange):
-        return plain
-    learned = _learned(rows, exchanges, front, back, strange, allowed)
-    if not learned:
-        return plain
-    texts = _texts(exchanges, np.unique(rows.target[front]))
     key, more = [rows.target[front]], [front]
-    for server, prefixes in learned.items():
+    for server in sorted({before for before, _ in order}):
         own = front[rows.server[front] == server]
-        for prefix in prefixes:
-            targets = [
-                target for target in np.unique(rows.target[own]).tolist() if texts.get(target, "").startswith(prefix.front)
-            ]
-            changed = pl.Series([prefix.back + texts[target][len(prefix.front) :] for target in targets], dtype=pl.String)
-            some = own[np.isin(rows.target[own], np.array(targets, np.int64))]
-            place = np.searchsorted(np.array(targets, np.int64), rows.target[some])
-            key.append(changed.hash().to_numpy().view(np.int64)[place])
+        behind = {pair: hosts for pair, hosts in order.items() if pair[0] == server}
+        servers = np.array([after for _, after in behind], np.int64)
+        for one, other in _rewritten(rows, exchanges, own, back[np.isin(rows.server[back], servers)], Allowed(behind)):
+            some = own[rows.target[own] == one]
+            key.append(np.full(len(some), other))
             more.append(some)
     return Fronts(rows, np.concatenate(key), np.concatenate(more))
 
 
-def _learned(
-    rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, strange: Array, allowed: Allowed
-) -> dict[int, list[Prefix]]:
-    """Endpoint of a front -> the rewritings that are believed there."""
-    ends = Fronts(rows, rows.tail[front], front)
+def _rewritten(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, allowed: Allowed) -> list[tuple[int, int]]:
+    """Targets at a front and what they become behind it."""
+    here, there = np.unique(rows.target[front]), np.unique(rows.target[back])
+    strange = back[~np.isin(rows.target[back], here)]
+    if not len(strange):
+        return []
     # what is asked for behind as it is was not rewritten
-    known = np.unique(rows.target[back])
-    pairs: dict[tuple[int, int, int], None] = {}
-    for b, f in compared(rows, ends, rows.tail[strange], strange, allowed):
-        new = ~np.isin(rows.target[f], known)
-        pairs.update(
-            dict.fromkeys(
-                zip(*(column.tolist() for column in (rows.server[f[new]], rows.target[f[new]], rows.target[b[new]])), strict=True)
-            )
-        )
-        if len(pairs) >= MOST_TARGETS:
+    changed = front[~np.isin(rows.target[front], there)]
+    if not len(changed):
+        return []
+    seen: dict[tuple[int, int], None] = {}
+    for b, f in compared(rows, Fronts(rows, rows.tail[changed], changed), rows.tail[strange], strange, allowed):
+        seen.update(dict.fromkeys(zip(rows.target[f].tolist(), rows.target[b].tolist(), strict=True)))
+        if len(seen) >= MOST_TARGETS:
             break
-    texts = _texts(exchanges, np.array([target for _, *both in pairs for target in both], np.int64))
-    votes: defaultdict[int, defaultdict[Prefix, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for server, one, other in pairs:
+    if not seen:
+        return []
+    texts = _texts(exchanges, np.unique(np.concatenate([rows.target[changed], rows.target[strange]])))
+    votes: defaultdict[Prefix, set[int]] = defaultdict(set)
+    for one, other in seen:
         if one in texts and other in texts and (prefix := rewriting(texts[one], texts[other])) is not None:
-            votes[server][prefix].add(other)
-    return {server: believed for server, own in votes.items() if (believed := _believed(own))}
+            votes[prefix].add(other)
+    wanted = {text: number for number, text in texts.items()}
+    return [
+        (one, other)
+        for prefix in _believed(votes)
+        for one in here.tolist()
+        if (text := texts.get(one, "")).startswith(prefix.front)
+        and (other := wanted.get(prefix.back + text[len(prefix.front) :])) is not None
+    ]
 
 
 def _believed(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
@@ -80,7 +77,7 @@ def _believed(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:
 
 def _texts(exchanges: pl.LazyFrame, targets: Array) -> dict[int, str]:
     """The targets with these numbers."""
-    wanted = pl.Series(np.unique(targets).view(np.uint64))
+    wanted = pl.Series(targets.view(np.uint64))
     text = origin_form().alias("text")
     found = exchanges.select(text).unique().with_columns(number=pl.col("text").hash())
     rows = (

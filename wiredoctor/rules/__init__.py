@@ -7,9 +7,9 @@ findings of it: one cause, one finding.
 
 from __future__ import annotations
 
+from wiredoctor.rules.across_gateways import ACROSS_GATEWAYS, given_up_by_gateways, through_gateways
 from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge
 from wiredoctor.rules.clock import unstepped, without_times_across
-from wiredoctor.rules.across_gateways import through_gateways
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.settle import settle
@@ -17,6 +17,7 @@ from wiredoctor.rules.unjudged import Explained, Left, explained, suspect_connec
 from wiredoctor.rules.window import seen, window
 
 __all__ = [
+    "ACROSS_GATEWAYS",
     "Explained",
     "Left",
     "RuleError",
@@ -31,6 +32,7 @@ __all__ = [
     "find_candidates",
     "find_summaries",
     "give_up",
+    "given_up_by_gateways",
     "joined",
     "judge",
     "seen",

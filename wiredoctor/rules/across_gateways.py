@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,12 @@ FRONT = ["front_connection", "front_exchange"]
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
 """Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
 
+ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort")
+"""Rules of whose findings it matters what lies behind a gateway, or before it."""
+
 IN_GATEWAY = SECOND
-"""What is left of a wait when the time of the tries is taken off: from so much on the gateway itself is told to be slow. It is the
-shortest wait of `slow-response`."""
+"""What is left of a wait without the time of the tries: from so much on the gateway itself is told to be slow. It is the shortest
+wait of `slow-response`."""
 
 
 def through_gateways(
@@ -47,6 +50,25 @@ def through_gateways(
             else:
                 whole[name] = _retried(modules[name], rows, known)
     return {name: rows for name, rows in whole.items() if rows.height}
+
+
+def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
+    """The same where the client that gave up is a gateway. `clients`: connections of such, of which the capture holds the other
+    side, or that say so of themselves."""
+    whole = {**found}
+    if not clients or "client-abort" not in whole:
+        return whole
+    rows = _frame(whole["client-abort"])
+    changes: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows.iter_rows(named=True)):
+        if row["connection"] in clients and not row.get("title"):
+            after = duration_text(row["end"] - row["start"])
+            changes[number] = {
+                "title": f"The gateway gave up {after} after its request, before it had the response",
+                "addition": "This client is a gateway, which asks for others.",
+            }
+    whole["client-abort"] = _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
+    return whole
 
 
 def _frame(rows: Rows) -> pl.DataFrame:
@@ -191,11 +213,16 @@ def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFr
                 "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
                 f"{front.status}.",
             }
-        elif (front := known.fronts.get(one.front)) and front.whole and front.status == one.status and not one.whole:
-            if module.name == "truncated-response" or row["kind"] == "truncated":
-                whole = "The gateway made it look complete: its client cannot know that something is missing."
-                changes[number] = {"addition": whole}
+        elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
+            whole = "The gateway made it look complete: its client cannot know that something is missing."
+            changes[number] = {"addition": whole}
     return _changed(rows, changes, _TEXT)
+
+
+def _made_whole(one: _Try, known: _Known) -> bool:
+    """The response broke off behind, and is whole in front."""
+    front = known.fronts.get(one.front)
+    return front is not None and front.whole and front.status == one.status and not one.whole
 
 
 def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
@@ -232,7 +259,7 @@ def _counted_once(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
                 servers = ", ".join(dict.fromkeys(one.server for one in tries))
                 changes[number] = {
                     "kind": "in-gateway", "delay": own, "wait": own,
-                    "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}: that time is not counted.",
+                    "addition": f"The gateway waited {duration_text(row['delay'] - own)} for {servers}, which is not counted.",
                 }  # fmt: skip
         elif one := known.at(row):
             front = known.fronts.get(one.front)

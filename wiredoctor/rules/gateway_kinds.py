@@ -5,7 +5,7 @@ What one clock shows is causal: what a gateway does, it does after what made it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,7 +59,9 @@ class Exchange:
         self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
         before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0)
         # what came behind all that was understood, and is no response
-        self.garbage = not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
+        self.garbage = (
+            not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
+        )
         self.answered = self.began if self.began < LATE else min(self.left, self.dropped)
         self.asked = v["request_end"] if v["request_end"] is not None else v["request_start"]
 
@@ -124,14 +126,17 @@ def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
     found: dict[Key, Failure | None] = {}
 
     def of(key: Key, outer: frozenset[Key]) -> Failure | None:
+        def inner_of(inner: Key) -> Failure | None:
+            return None if inner in outer else of(inner, outer | {inner})
+
         if key not in found:
-            found[key] = _failure(fronts, key, lambda inner: None if inner in outer else of(inner, outer | {inner}))
+            found[key] = _failure(fronts, key, inner_of)
         return found[key]
 
     return {key: failure for key in fronts if (failure := of(key, frozenset((key,)))) is not None}
 
 
-def _failure(fronts: Mapping[Key, Front], key: Key, inner_of: Any) -> Failure | None:
+def _failure(fronts: Mapping[Key, Front], key: Key, inner_of: Callable[[Key], Failure | None]) -> Failure | None:
     front = fronts[key]
     if not front.certain:
         return _alike(front)
@@ -140,7 +145,7 @@ def _failure(fronts: Mapping[Key, Front], key: Key, inner_of: Any) -> Failure | 
     own = None if kind is None else Failure(kind, last, front.tries)
     if not isinstance(last, Exchange) or last.key not in fronts:
         return own
-    inner: Failure | None = inner_of(last.key)
+    inner = inner_of(last.key)
     if inner is not None and (kind in _HANDED_ON or (kind is None and _passed_on(front.exchange, last))):
         return replace(inner, through=(last, *inner.through))
     behind = fronts[last.key]
@@ -231,7 +236,7 @@ def _broken_off(front: Exchange, last: Try | None) -> str | None:
         return None
     broke = min(last.dropped, last.left)
     ended = min(front.dropped, front.left)
-    if broke == LATE or ended == LATE or (not front.server_first and broke > front.left - SLACK):
+    if LATE in (broke, ended) or (not front.server_first and broke > front.left - SLACK):
         return None
     return "truncated"
 
@@ -252,8 +257,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 
 
 AT_ONCE = 25_000_000
-"""Nanoseconds within which a gateway begins a connection for a request, and answers when that has come to nothing (measured: 21 ms
-at the most)."""
+"""Nanoseconds within which a gateway begins a connection for a request, and answers when that has come to nothing: measured were
+21 ms at the most."""
 
 
 def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]]) -> dict[Key, Front]:
@@ -262,7 +267,8 @@ def shared_out(fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt
     Where fewer were made than may have been, the gateway answered some from memory: then each belongs to the one that was
     answered next, or, never refused, to the newest.
     """
-    some = {key: _maybe_for(front.exchange, loose.get(front.exchange.server, ())) for key, front in fronts.items() if not front.tries}
+    without = {key: front.exchange for key, front in fronts.items() if not front.tries}
+    some = {key: _maybe_for(one, loose.get(one.server, ())) for key, one in without.items()}
     owners: dict[int, list[Key]] = {}
     attempts: dict[int, Attempt] = {}
     for key, maybe in some.items():

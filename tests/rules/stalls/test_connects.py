@@ -82,7 +82,7 @@ def test_the_first_of_many_is_shown_in_whatever_order_they_are_found() -> None:
 def test_proofs_and_words_are_made_of_what_is_told_alone() -> None:
     """A row of each failure takes few bytes: numbers, and the texts that the connection has anyhow."""
     module = catalogue()["connect-failed"]
-    found_ones = module.find(rows("connections", *ports(1000)).lazy()).collect()
+    found_ones = module.find(rows("connections", *ports(1000)).lazy(), rows("tries").lazy()).collect()
     assert {name for name, dtype in found_ones.schema.items() if not dtype.is_numeric() and dtype != pl.Boolean} == {
         "client", "server", "client_host", "router",
     }  # fmt: skip

@@ -14,8 +14,8 @@ How it is proved
     Requests in front and behind are paired: method, target, fields, lengths and time leave one choice only. The response of the
     gateway has a status of 500 or above that the last try had not, or later than that; or there is none, and the gateway closed
     first; or both sides broke off. Kinds, by the last try: refused (RST answers the SYN); unreachable (nothing answers it);
-    closed (FIN or RST before any byte of a response, and before the gateway's own); timed-out (the gateway closed, or answered its
-    client, first); unsent (the same, and the server's window was shut while the request was not all there); rejected-response
+    closed (FIN or RST before any byte of a response, and before the gateway's own); timed-out (the gateway closed, or answered,
+    first); unsent (the same, and the server's window was shut while the request was not all there); rejected-response
     (a response had begun, or was whole); truncated; not-passed-on (no try). Unseen: a 502 or 504 where the capture holds no
     gateway: one finding per server and status.
 
@@ -39,7 +39,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.durations import duration_text
-from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Threshold
+from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
 from wiredoctor.rules.gateway_kinds import (
     COLUMNS,
     LATE,
@@ -57,6 +57,7 @@ from wiredoctor.rules.words import DURATION
 from wiredoctor.tables import MESSAGE_BITS, SECOND
 
 _KINDS = (*("refused", "unreachable", "closed", "timed-out", "unsent", "rejected-response", "truncated", "not-passed-on"),)
+_ERROR: Severity = "error"
 _LIMITS = (
     "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Caddy response_header_timeout, "
     "Go ResponseHeaderTimeout"
@@ -67,14 +68,16 @@ _RECORD = (
 )
 
 RULE = Rule(
-    severity=dict.fromkeys(_KINDS, "error") | {"unseen": "warning"},
-    title=dict.fromkeys(_KINDS, "{outcome}: {reason}")
-    | {"unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses"},
-    message=dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}")
-    | {
+    severity={**dict.fromkeys(_KINDS, _ERROR), "unseen": "warning"},
+    title={
+        **dict.fromkeys(_KINDS, "{outcome}: {reason}"),
+        "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
+    },
+    message={
+        **dict.fromkeys(_KINDS, "{request} {got} after {wait}{why}.{more}"),
         "unseen": "{server} answered {code} to {responses} of {total} requests, half of them after {wait} or more.{looks}{limit} "
         "This is the status with which a gateway reports the failure of a server behind it; the capture has no such server, so "
-        "that it cannot be told whether the gateway or a server behind it said so, and why."
+        "that it cannot be told whether the gateway or a server behind it said so, and why.",
     },
     remedy={
         "refused": "Start the server behind, or see whether it listens on this address and port (ss -ltn there). A container or "
@@ -84,9 +87,10 @@ RULE = Rule(
         "which firewall or security group on the way drops the packets.",
         "closed": "The cause lies behind the gateway: see the finding that this one names, and the log of the server behind at "
         "that second. Where its side is the client, the pool of the gateway is what has to change: let it keep idle connections "
-        "for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay, or http-reuse "
-        "safe; httpd: ttl of ProxyPass; Caddy: keepalive), or let it repeat what is idempotent.",
-        "timed-out": "Make the server behind answer sooner, or raise the limit of the gateway, which was {waited} here ({setting}).",
+        "for less time than the server does (nginx: keepalive_timeout in upstream; haproxy: pool-purge-delay; httpd: "
+        "ttl of ProxyPass; Caddy: keepalive), or let it repeat what is idempotent.",
+        "timed-out": "Make the server behind answer sooner, or raise the limit of the gateway, which was {waited} here "
+        "({setting}).",
         "unsent": "The server behind does not read the request: its process is stopped, busy, or waits for something else. Look "
         "at it (a stack trace, its CPU time), and limit the size of what it is sent.",
         "rejected-response": "See what is wrong with the response ({what}). Where its head is too long for the gateway: nginx "
@@ -206,7 +210,9 @@ def _given(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     whole = c("response_end_reason") == "complete"
     status = closes.filter("has_response").select("connection", "exchange", "response_status", "response_end_reason")
-    of_front = status.drop("response_end_reason").rename({"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"})
+    of_front = status.drop("response_end_reason").rename(
+        {"connection": "front_connection", "exchange": "front_exchange", "response_status": "front_status"}
+    )
     front = c("front_connection") * (1 << MESSAGE_BITS) + c("front_exchange")
     back = c("connection") * (1 << MESSAGE_BITS) + c("exchange")
     some = (
@@ -313,13 +319,18 @@ _SCHEMA = pl.Schema({
 def _front(rows: list[dict[str, Any]]) -> Front:
     own = Exchange(rows[0])
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=lambda row: row["started"])
-    tried = [row for row in tried if row["try_exchange"] is None or row["try_request_start"] is not None]
+    if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):
+        return Front(own, (), certain=False)  # tried on a connection that is too old to be looked at
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
     certain = all(row["certain"] for row in tried)
     if not certain:
         # as many have this status in front as behind: these were passed on, and none of them is this one's
-        tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or one.status == own.status)
+        tries = tuple(one for one, row in zip(tries, tried, strict=True) if not row["given"] or _same_status(one, own))
     return Front(own, tries, certain)
+
+
+def _same_status(one: Attempt | Exchange, front: Exchange) -> bool:
+    return isinstance(one, Exchange) and one.status == front.status
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:

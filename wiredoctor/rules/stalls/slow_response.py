@@ -43,8 +43,8 @@ RULE = Rule(
         "in-gateway": "The gateway itself took {wait} before it answered {request}",
     },
     message={
-        None: "{since}; the response ({status}) began {wait} later{uncounted}. Nothing was lost or held back in between: the time "
-        "was spent in the server or behind it.",
+        None: "{since}; the response ({status}) began {wait} later{uncounted}. Nothing was lost or held back in between: the "
+        "time was spent in the server or behind it.",
         "in-gateway": "{since}; the gateway took {wait} until the response ({status}) began in which it waited for no server "
         "behind it.",
     },

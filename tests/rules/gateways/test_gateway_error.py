@@ -1,0 +1,233 @@
+"""What `gateway-error` says, beside what its ladders hold it to: sentences, causes, and whose time is counted."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import wiredoctor
+from tests.ladders import ladder_packets, ladders_in, to_pcap
+from wiredoctor.findings import Finding
+from wiredoctor.report import json as report_json
+from wiredoctor.rules.behind import Behind
+from wiredoctor.rules.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of, shared_out
+from wiredoctor.tables import TRIES
+from wiredoctor.testing import findings
+
+LADDERS = dict(ladders_in(Path(__file__).with_name("gateway_error.txt")))
+SLOW = dict(ladders_in(Path(__file__).parents[1] / "stalls" / "slow_response.txt"))
+MS = 1_000_000
+S = 1_000_000_000
+
+
+def of(words: str, rule: str = "gateway-error") -> Finding:
+    """The finding of a rule in the ladder whose title has these words."""
+    [text] = [text for title, text in (LADDERS | SLOW).items() if words in title]
+    [found] = [one for one in findings(text) if one.rule == rule]
+    return found
+
+
+def test_the_sentence_names_both_sides() -> None:
+    told = of("closed, and 502 in front")
+    assert told.message == (
+        "GET /1/a/order got 502 from the gateway 10.0.0.2:80 after 16 ms: the server behind, 10.0.0.3:8001, closed the "
+        "connection (FIN) 13.4 ms after the request, without an answer."
+    )
+    assert told.title == "The gateway answered 502: the server behind it closed the connection without an answer"
+    assert (told.client, told.server, told.delay) == ("10.0.0.1:40001", "10.0.0.2:80", None)
+
+
+def test_what_closed_without_an_answer_is_no_crash_of_the_gateway() -> None:
+    told = of("a silent close in front")
+    assert "got no answer from the gateway 10.0.0.2:80, which closed the connection after 16 ms" in told.message
+    assert told.status is None
+
+
+@pytest.mark.parametrize(
+    ("words", "causes"),
+    [
+        ("closed, and 502 in front", [("no-response", 1, 0)]),
+        ("refused, and only attempts", [("connect-failed", 2, None), ("connect-failed", 3, None)]),
+        ("two SYNs", [("connect-failed", 2, None)]),
+        ("the head behind broke off", [("truncated-response", 1, 0)]),
+        ("two gateways in a row", [("no-response", 2, 0)]),
+        ("timed out, and 504", []),
+    ],
+)
+def test_it_names_the_finding_of_each_failed_try_in_order(words: str, causes: list[tuple[Any, ...]]) -> None:
+    assert [(c.rule, c.connection, c.exchange) for c in of(words).caused_by] == causes
+
+
+def test_json_names_causes_by_rule_kind_and_place(tmp_path: Path) -> None:
+    [text] = [text for title, text in LADDERS.items() if "closed, and 502 in front" in title]
+    (tmp_path / "l.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    out = io.BytesIO()
+    report_json.write(wiredoctor.analyze(tmp_path / "l.pcap"), out)
+    found = json.loads(out.getvalue())["findings"]
+    [told] = [one for one in found if one["rule"] == "gateway-error"]
+    [cause] = [one for one in found if one["rule"] == "no-response"]
+    assert told["caused_by"] == [
+        {"rule": "no-response", "frame": cause["evidence"][0]["frame"], "kind": cause["kind"], "connection": 1, "exchange": 0}
+    ]
+    assert cause["number"] < told["number"]
+
+
+def test_gateways_between_are_evidence() -> None:
+    told = of("two gateways in a row")
+    assert told.message.endswith("without an answer. It was passed on by 10.0.0.5:8081.")
+    assert "the server behind, 10.0.0.3:8001," in told.message
+    assert "passed on by 10.0.0.5:8081: response: 502" in [step.note for step in told.evidence]
+
+
+def test_what_the_client_never_saw_says_so() -> None:
+    told = of("that the client never saw", "no-response")
+    assert told.message.endswith("The client did not see it: the gateway repeated the request on 10.0.0.4:8001 and answered 200.")
+    told = of("a gateway that gave up one server", "client-abort")
+    assert told.title == "The gateway gave up after 2 s and asked another server"
+
+
+def test_the_limit_of_the_gateway_is_named_with_its_setting() -> None:
+    assert "which was 2 s here (haproxy: timeout server)" in of("timed out, and 504").remedy
+
+
+def test_time_is_counted_once(tmp_path: Path) -> None:
+    """The server took 1.5 s, and the gateway's client waited for that."""
+    [text] = [text for title, text in SLOW.items() if "one slow request, once" in title]
+    (tmp_path / "l.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    report = wiredoctor.analyze(tmp_path / "l.pcap")
+    [told] = report.findings
+    assert told.message.endswith("10.0.0.1 waited 1.5 s for it, of which the gateway took 3.6 ms.")
+    assert report.delay == pytest.approx(1.495)
+
+
+def test_the_wait_of_a_client_is_the_union_of_what_it_waited_for(tmp_path: Path) -> None:
+    """504 after 2 s, in which the server behind lost and repeated packets for 0.4 s: 2 s in all."""
+    text = """
+        connection 1
+        0.0000  >  S    mss 1460
+        0.0004  <  S.   mss 1460
+        0.0004  >  .
+        0.0010  >  P.   "GET /slow HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+        2.0050  <  P.   "HTTP/1.1 504 Gateway Time-out\\r\\nContent-Length: 3\\r\\n\\r\\nbad"
+        2.0060  >  F.
+        2.0065  <  F.
+        connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001
+        0.0020  >  S    mss 1460
+        0.0024  <  S.   mss 1460
+        0.0024  >  .
+        0.0026  >  P.   "GET /slow HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+        0.4026  >  P.   1:32(31) "GET /slow HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+        0.4030  <  .    ack 32
+        2.0045  >  F.
+        2.0049  <  F.
+        2.0050  >  .
+    """
+    (tmp_path / "l.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    report = wiredoctor.analyze(tmp_path / "l.pcap")
+    assert {(f.rule, f.kind) for f in report.findings} == {("retransmission-stall", "timeout"), ("gateway-error", "timed-out")}
+    assert sum(f.delay or 0 for f in report.findings) == pytest.approx(2.404, abs=0.002)
+    assert report.delay == pytest.approx(2.004, abs=0.002)
+
+
+# Kinds, by the columns of the tables
+
+
+def exchange(prefix: str = "", **given: Any) -> Exchange:
+    nothing: dict[str, Any] = dict.fromkeys((*COLUMNS, *OF_CONNECTION))
+    asked = {
+        "connection": 1,
+        "exchange": 0,
+        "server": "10.0.0.2:80",
+        "client": "10.0.0.1:4",
+        "request_end": 0,
+        "request_start": 0,
+    }
+    usual = {"has_response": False, "upgraded": False, "request_offset": 0, "handshake": True, "request_end_reason": "complete"}
+    return Exchange({prefix + name: value for name, value in (nothing | asked | usual | given).items()}, prefix)
+
+
+def answered(status: int, at: int, reason: str = "complete", **given: Any) -> Exchange:
+    said = {"has_response": True, "response_status": status, "response_start": at, "response_end_reason": reason}
+    return exchange(**{"response_framing": "content-length", "connection": 2, **said, **given})
+
+
+def attempt(at: int, refused: int | None = None, number: int = 9, syns: int = 1) -> Attempt:
+    nothing: dict[str, Any] = dict.fromkeys(OF_CONNECTION)
+    said = {"connection": number, "server": "10.0.0.3:8001", "client": "10.0.0.2:5", "syn_time": at, "refused_time": refused}
+    return Attempt(nothing | said | {"syns": syns}, "")
+
+
+BAD = answered(502, 10 * MS, connection=1)
+DROPPED = exchange(connection=2, server_close_time=9 * MS, server_close_frame=7)
+SAID = exchange(connection=2, server_close_time=9 * MS, server_close_frame=7, server_close_offset=40)
+SILENT = exchange(server_close_time=10 * MS, server_close_frame=9)
+
+
+@pytest.mark.parametrize(
+    ("front", "tries", "kind"),
+    [
+        (BAD, [], "not-passed-on"),
+        (BAD, [answered(502, 9 * MS)], None),
+        (BAD, [answered(500, 9 * MS)], "rejected-response"),
+        (BAD, [answered(200, 9 * MS)], "rejected-response"),
+        (BAD, [answered(502, 11 * MS)], "timed-out"),
+        (BAD, [attempt(MS, refused=2 * MS)], "refused"),
+        (BAD, [attempt(MS)], None),
+        (BAD, [attempt(MS, syns=2)], "unreachable"),
+        (answered(504, S, connection=1), [attempt(MS)], "unreachable"),
+        (SILENT, [DROPPED], "closed"),
+        (SILENT, [exchange(connection=2, server_close_time=12 * MS, server_close_frame=12)], "timed-out"),
+        (SILENT, [SAID], "rejected-response"),
+        (SILENT, [answered(200, 8 * MS, "fin", server_close_time=9 * MS, server_close_frame=7)], "truncated"),
+        (SILENT, [exchange(connection=2, history="ShADaw", client_unacknowledged=5)], "unsent"),
+        (SILENT, [exchange(connection=2, history="ShADaw", client_unacknowledged=0)], "timed-out"),
+        (answered(200, 5 * MS, connection=1), [answered(200, 4 * MS)], None),
+        (exchange(client_close_time=10 * MS, client_close_frame=9), [exchange(connection=2, client_close_time=11 * MS)], None),
+    ],
+)  # fmt: skip
+def test_kinds(front: Exchange, tries: list[Exchange | Attempt], kind: str | None) -> None:
+    assert kind_of(front, tries) == kind
+
+
+def test_a_port_that_refuses_because_its_process_died_of_the_request_does_not_count_as_last() -> None:
+    died = exchange(connection=2, server="10.0.0.3:8001", server_close_time=5 * MS, server_close_frame=5)
+    assert kind_of(BAD, [died, attempt(6 * MS, refused=7 * MS)]) == "closed"
+
+
+def test_a_request_that_met_a_close_was_not_refused() -> None:
+    """Only an attempt belongs to it, and the gateway's close acknowledges none of its bytes."""
+    met = exchange(server_close_time=10 * MS, server_close_frame=9, server_close_ack=0, previous_end=-5 * S)
+    assert kind_of(met, [attempt(MS, refused=2 * MS)]) is None
+    read = exchange(server_close_time=10 * MS, server_close_frame=9, server_close_ack=30, previous_end=-5 * S)
+    assert kind_of(read, [attempt(MS, refused=2 * MS)]) == "refused"
+
+
+def test_doubtful_tries_tell_a_kind_only_where_all_failed_alike() -> None:
+    closed = [exchange(connection=n, server_close_time=5 * MS, server_close_frame=5) for n in (2, 3)]
+    [failure] = failures({(1, 0): Front(BAD, tuple(closed), certain=False)}).values()
+    assert (failure.kind, failure.whole) == ("closed", False)
+    assert not failures({(1, 0): Front(BAD, (closed[0], answered(200, 5 * MS)), certain=False)})
+
+
+def test_attempts_of_nobody_belong_to_those_that_were_answered_next() -> None:
+    fronts = {(n, 0): Front(answered(503, (5 + n) * MS, connection=n)) for n in (1, 2, 3)}
+    made = shared_out(fronts, {"10.0.0.2:80": [attempt(MS, refused=5 * MS)]})
+    assert [front.certain for front in made.values()] == [False, True, True]
+
+
+def test_a_chain_is_followed_to_its_end() -> None:
+    rows = [(0, 0, 1, 0, True, 1), (1, 0, 2, 0, True, 2), (5, 0, 6, None, False, 3)]
+    behind = Behind(pl.DataFrame(rows, schema=TRIES.schema, orient="row"))
+    places = behind.whole_chain().select("front_connection", "connection").rows()
+    assert sorted(places) == [(0, 1), (0, 2), (1, 2)]
+    core = pl.DataFrame({"id": [7, 8], "connection": [2, 9], "exchange": [0, 0]}, schema_overrides={"exchange": pl.Int32})
+    assert behind.with_fronts(core)["front"].to_list() == [0, None]
+
+
+def test_a_gateway_that_gave_up_is_called_so_where_only_its_back_was_captured() -> None:
+    assert of("only the back", "client-abort").title.startswith("The gateway gave up 2 s after its request")
