@@ -238,7 +238,7 @@ FAMILIES = {
 }
 
 
-def kinds(request: Request, got: dict[str, Any], read: float, *, chain: bool) -> list[str] | None:
+def kinds(case: Plan, request: Request, got: dict[str, Any]) -> list[str] | None:
     """What may be said of a front exchange: kinds of gateway-error, passed-on or none; None where it was not meant to fail.
 
     Of a chain the innermost try counts: a response that breaks off there may be a 502 of the outer gateway.
@@ -252,12 +252,22 @@ def kinds(request: Request, got: dict[str, Any], read: float, *, chain: bool) ->
         return ["passed-on"]
     deed, _, options = request["deed"].partition(";")
     kind = KINDS.get(deed) or KINDS.get(request.get("route", ""))
-    if kind is None or (deed == "late" and float(options.partition("=")[2]) < read):
+    if kind is None or (deed == "late" and float(options.partition("=")[2]) < case.read):
         return None
     if got["got"] == "cut":
         return ["truncated"] if kind == "truncated" else None
+    if case.family == "retries" and case.makers == ("caddy",):
+        return _of_caddy(kind, request, got["status"])
     if kind == "truncated" and got["got"] == "answered":
-        return ["rejected-response", *(["truncated"] if chain else [])]
+        return ["rejected-response", *(["truncated"] if len(case.makers) > 1 else [])]
     if kind == "rejected-response" and got["got"] == "closed":
         return ["rejected-response", "truncated"]
     return [kind]
+
+
+def _of_caddy(kind: str, request: Request, status: int) -> list[str] | None:
+    """Caddy leaves a server alone that failed (fail_duration), and says 503 where none is left; and 2.6 repeats a request without
+    its body, which it then breaks off by itself."""
+    if status == 503:
+        return ["not-passed-on", kind]
+    return None if request.get("body") else [kind]
