@@ -157,8 +157,8 @@ def _refusals(case: Plan, write: Writer, chance: random.Random) -> None:
         requests, at = list[Request](), 0.1 + 0.2 * turn
         for route in chance.sample(("refused", "refused", "gone", "", "a"), 5):
             base = f"/{route or 'a'}/"
-            more = {} if route in ("", "a") else {"route": route}
-            method = {"method": "POST", "body": 20} if chance.random() < 0.3 else {}
+            more: Request = {} if route in ("", "a") else {"route": route}
+            method: Request = {"method": "POST", "body": 20} if chance.random() < 0.3 else {}
             requests.append(write.ask(at, base + chance.choice(ITEMS), **more, **method))
             at += chance.choice((0.05, 0.2))
         case.clients.append(requests)
@@ -175,7 +175,7 @@ def _races(case: Plan, write: Writer, chance: random.Random) -> None:
     case.delay, case.pooled = 0.03, True
     case.ports = (A, B, IDLE)
     for turn in range(6):
-        post = {"method": "POST", "body": 12} if chance.random() < 0.7 else {}
+        post: Request = {"method": "POST", "body": 12} if chance.random() < 0.7 else {}
         first = write.ask(0.1 + 0.3 * turn, "/idle/" + chance.choice(ITEMS), **post)
         second = write.ask(0, "/idle/" + chance.choice(ITEMS), after=REST - chance.uniform(0.02, 0.04), route="race", **post)
         third = write.ask(0, "/idle/" + chance.choice(ITEMS), after=0.1)
@@ -189,7 +189,7 @@ def _retries(case: Plan, write: Writer, chance: random.Random) -> None:
         for _ in range(6):
             deed = chance.choice(("", "", "die;of=A", "503;of=A", "close;of=A", "part-head;of=A", "reset;of=A"))
             base = "/pair/" if chance.random() < 0.4 else "/two/"
-            more = {"method": "POST", "body": 30} if chance.random() < 0.3 else {}
+            more: Request = {"method": "POST", "body": 30} if chance.random() < 0.3 else {}
             if base == "/pair/":
                 requests.append(write.ask(at, base + chance.choice(ITEMS), route="refused", **more))
             else:
