@@ -141,7 +141,7 @@ def _judge_failures(case: dict[str, Any], report: dict[str, Any], marks: Marks) 
         if told not in kinds and (meant or finding):
             what = f"{failure['deed'] or 'answer'}, {failure['got']} {failure['status'] or ''}"
             marks.wrong.append(f"KIND {case['name']}.pcap {place}: {told}, and not {' or '.join(kinds)} ({what})")
-        causes: list[dict[str, Any]] = (finding or {}).get("caused_by") or []
+        causes: list[dict[str, Any]] = finding["caused_by"] if finding else []
         for cause in causes:
             marks.causes["named"] += 1
             if cause.get("exchange") is not None and (cause["connection"], cause["exchange"]) not in _tries(case, place):
