@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from rule_pages import header, recordings, row, rule_page, severities
 
 from wiredoctor import limits
 from wiredoctor.limits import Limit
+from wiredoctor.report.manual import in_cases
+from wiredoctor.report.messages import Message, messages
 from wiredoctor.rules import RuleModule, catalogue
 from wiredoctor.tables import (
     AS_OF,
@@ -55,11 +57,11 @@ wiredoctor turns packets into columns and columns into tables; every finding is 
 
 The [Python API](how-to/python.md) gives two of them as Polars frames: [`connections`](#connections) and
 [`exchanges`](#exchanges), each with a column `capture`, the file, in front. A rule reads any of `releases`, `recoveries`,
-`closures`, `runs`, `unacknowledged`, `bursts`, `messages`, `exchanges`, `closes`, `faults`, `connections` and `captures`, or all
-`segments`, which is slower. The others are what the stages hand to each other.
+`closures`, `window_stalls`, `runs`, `unacknowledged`, `bursts`, `messages`, `exchanges`, `closes`, `faults`, `connections` and
+`captures`, or all `segments`, which is slower. The others are what the stages hand to each other.
 
-`releases`, `recoveries`, `closures`, `runs` and `unacknowledged` are event tables: the few packets that rules about packets
-judge, filtered from `segments`. Which rows they have follows from the thresholds of the rules that run.
+`releases`, `recoveries`, `closures`, `window_stalls`, `runs` and `unacknowledged` are event tables: the few packets that
+rules about packets judge, filtered from `segments`. Which rows they have follows from the thresholds of the rules that run.
 [`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
 [`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their
 `connection`.
@@ -91,6 +93,20 @@ made from `wiredoctor/limits.py`, where each limit is declared.
 The thresholds of the rules are in [the rules' own pages](rules/README.md), and can be [configured](configuration.md#thresholds).
 """
 
+MESSAGES_HEAD = """\
+# Messages
+
+What programs say of a fault, and the rules that explain it. `wiredoctor explain` finds a message alone or inside a line of a log:
+case, quotation marks, punctuation and white space do not count, and the message that says most wins. It says what decides between
+rules, and prints the page of the first. This page is made from `wiredoctor/report/messages.txt`, where a row is a line.
+
+- `...` stands for a host, a port, a path or a number.
+- Of a termination state of haproxy the first two characters count, with case.
+- A response flag of Envoy counts alone, or behind a status.
+- *Unverified*: known from memory only. Others were read in the source that is named, or, without one, in public code or reports.
+- No rule: wiredoctor does not judge it, or nothing is wrong.
+"""
+
 RULES_HEAD = """\
 # The rules
 
@@ -117,6 +133,7 @@ def pages() -> dict[Path, str]:
     return {
         Path("tables.md"): tables_page(_described()),
         Path("limits.md"): limits_page(limits.every().values()),
+        Path("messages.md"): messages_page(messages(), rules),
         Path("rules/README.md"): rules_page(rules.values()),
         **{Path(f"rules/{name}.md"): rule_page(module, recorded.get(name, [])) for name, module in rules.items()},
     }
@@ -174,6 +191,36 @@ def limits_page(every: Iterable[Limit]) -> str:
         lines += [row(f"`{x.name}`", x.text, x.reason, x.sentence and f"{x.said(3)}") for x in some]
         lines += [""]
     return "\n".join(lines)
+
+
+def messages_page(rows: Iterable[Message], rules: Collection[str]) -> str:
+    """All messages, a table for each program; rules that do not exist are left out."""
+    lines = [MESSAGES_HEAD]
+    by_software: dict[str, list[Message]] = {}
+    for told in rows:
+        by_software.setdefault(told.software, []).append(told)
+    for software, some in by_software.items():
+        lines += [f"## {software or 'Any program'}", "", *header("message", "what it means", "rules, likeliest first", "source")]
+        lines += [row(_said(x), _sentence(x.means), in_cases(x, _links(x, rules)) or "none", _source(x)) for x in some]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _said(told: Message) -> str:
+    return "<br>".join(f"`{said.lstrip('~=%').replace('`', '')}`" for said in dict.fromkeys(s.lstrip("~=%") for s in told.said))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _links(told: Message, rules: Collection[str]) -> dict[str, str]:
+    kinds = {name: f" (*{kinds}*)" if kinds else "" for name, kinds in told.kinds.items()}
+    return {name: f"[`{name}`](rules/{name}.md){kinds[name]}" for name in told.rules if name in rules}
+
+
+def _source(told: Message) -> str:
+    return {"s": told.source, "d": told.source, "u": "*unverified*"}.get(told.read, "")
 
 
 def rules_page(rules: Iterable[RuleModule]) -> str:

@@ -290,8 +290,20 @@ class View:
         return View(cut, self.table, self.names)
 
     def _of_batch(self, batch: Part | _Cut, names: Sequence[str]) -> pl.DataFrame:
-        loaded = batch.load()
+        return self._columns(batch.load(), names)
+
+    def _columns(self, loaded: Batch, names: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame([loaded.column(self.names[name]).alias(name) for name in names])
+
+    def _kept(self, loaded: Batch, names: Sequence[str], predicate: pl.Expr) -> pl.DataFrame:
+        """Return the rows of which the predicate is true: where it is of none, no other columns are made."""
+        asked = [*dict.fromkeys(predicate.meta.root_names())]
+        tested = self._columns(loaded, asked)
+        kept = tested.select(predicate).to_series()
+        if not kept.any():
+            return self.table.empty().select(names)
+        rest = self._columns(loaded, [name for name in names if name not in asked])
+        return pl.DataFrame([*tested, *rest]).select(names).filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
         """Return all columns, of which only those are made that are asked for."""
@@ -301,11 +313,14 @@ class View:
             columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _size: int | None
         ) -> Iterator[pl.DataFrame]:
             left = self.height if rows is None else rows
+            names = columns or (everything if columns is None else everything[:1])
             for batch in self.batches:
                 if left <= 0:
                     break
-                frame = self._of_batch(batch, columns or (everything if columns is None else everything[:1])).head(left)
-                left -= frame.height
-                yield frame if predicate is None else frame.filter(predicate)
+                loaded = batch.load()
+                if loaded.height > left:
+                    loaded = loaded.slice(0, left)
+                left -= loaded.height
+                yield self._columns(loaded, names) if predicate is None else self._kept(loaded, names, predicate)
 
         return register_io_source(read, schema=self.table.schema, is_pure=True)

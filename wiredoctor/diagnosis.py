@@ -96,7 +96,7 @@ def diagnose(
     suspects = analysis.suspects(exchanges, connections)
     left = rules.unjudged(
         *suspects, explained, latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
-        first_time=capture.first_time or 0,
+        first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
     return Done(
         analysis.summary(),
@@ -125,7 +125,7 @@ def _settle(
     tries = tries_of(known)
     scans |= {"tries": tries.lazy(), "fronts": fronts_of(known).lazy()}
     rows = connections.rows + exchanges.rows
-    many = rows > limits.SUMMARIES_TOGETHER.value
+    many = _are_many(connections, exchanges)
     steps = sorted(analysis.steps.frames)
     if steps:
         found = waiting(analysis.folder, (rules.without_times_across(batch, modules, steps) for batch in found))
@@ -145,18 +145,22 @@ def _settle(
         totals.clear()
         explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
-        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], live=live)
+        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live)
         whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
         whole = rules.given_up_by_gateways(whole, known.clients)
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
-            explains=explaining.append, tries=tries,
+            explains=explaining.append, tries=tries, known=known,
         )  # fmt: skip
         if rules.failures(modules) == failed:
             explained = rules.explained(explaining[0] if explaining else pl.DataFrame(), modules)
             return [_located(finding, capture) for finding in findings] if capture.files else findings, explained, known
         # what cannot be told explains nothing either
+
+
+def _are_many(connections: Spill, exchanges: Spill) -> bool:
+    return connections.rows + exchanges.rows > limits.SUMMARIES_TOGETHER.value
 
 
 def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import polars as pl
 
@@ -47,6 +47,27 @@ class Extract:
     def original(self, frame: int) -> int:
         """The number that a frame of the extract has in the whole capture."""
         return self.frames[frame - 1]
+
+
+class Difference(NamedTuple):
+    """A number of a finding that is another in an extract: seconds if it is a float."""
+
+    name: str
+    whole: float
+    cut: float
+
+
+def differences(whole: Finding, cut: Finding) -> list[Difference]:
+    """The numbers that a finding of the whole capture does not share with that of an extract, which counts what was kept."""
+    here, there = _numbers(cut), _numbers(whole)
+    return [Difference(name, there[name], here[name]) for name in there if name in here and there[name] != here[name]]
+
+
+def not_shown(report: Report, extract: Extract) -> list[Finding]:
+    """Findings of the whole capture that have packets in the extract, which does not show them: it takes others, too."""
+    kept, shown = set(extract.frames), {_about(finding) for finding in extract.report.findings}
+    touched = [finding for finding in report.findings if not kept.isdisjoint(e.frame for e in finding.evidence)]
+    return [finding for finding in touched if _about(finding) not in shown]
 
 
 class Cutter:
@@ -183,6 +204,15 @@ def _same(one: Finding, other: Finding, extract: Extract, *, lenient: bool) -> b
         return True
     frames = [extract.original(e.frame) for e in one.evidence] == [e.frame for e in other.evidence]
     return frames and abs((one.delay or 0.0) - (other.delay or 0.0)) < CLOCK and one.count == other.count
+
+
+def _about(finding: Finding) -> tuple[str | None, ...]:
+    return finding.rule, finding.kind, finding.client, finding.server
+
+
+def _numbers(finding: Finding) -> dict[str, float]:
+    delay = {} if finding.delay is None or finding.delay in finding.measures.values() else {"delay": finding.delay}
+    return {"occurrences": finding.count, **delay, **finding.measures}
 
 
 def _frames(report: Report, connections: Collection[int]) -> list[int]:

@@ -321,7 +321,7 @@ FAULTS = Table(
             "",
             "of the framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, chunked-to-http10, "
             "unframed-request-body, unfinished-transfer-coding; of the grammar: bare-lf, space-before-colon, folding, "
-            "control-byte, content-length",
+            "control-byte, content-length, no-colon; no-status-line: an answer that is no HTTP (message: its request)",
         ),
         _c("frame", I64, "", "packet that shows it"),
         _c("time", I64, "ns", "its time"),
@@ -571,6 +571,7 @@ RELEASES = Table(
         *_PACKET,
         _LENGTH,
         _c("captured", I32, "bytes", "its payload in the capture"),
+        _c("unread", BOOL, "", "the snap length cut what would say which message it belongs to, and where that ends"),
         _c("small_start", BOOL, "", "it is a small segment, or an offload super-segment that begins with one"),
         _c("full", BOOL, "", "payload of at least the MSS"),
         _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),
@@ -618,7 +619,7 @@ RECOVERIES = Table(
         _OPENS_GAP,
         _RTT_OWN,
         _RTT_PEER,
-        _n("stall_frame", I64, "", "the last progress before R"),
+        _n("stall_frame", I64, "", "the last progress before R; of data that a closed window refused, its first copy with room"),
         _n("stall_time", I64, "ns", "its time"),
         _c("stall_duplicate_acks", I32, "", "duplicate ACKs before R since an ACK last advanced (doubled ones once)"),
         _c("retransmission_count", I32, "", "retransmissions of the missing segment since then, R included"),
@@ -669,6 +670,58 @@ CLOSURES = Table(
         _n("window_probe_time", I64, "ns", "its time"),
         _n("opened_frame", I64, "", "the receiver's packet that opened the window"),
         _n("opened_time", I64, "ns", "its time"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
+
+WINDOW_STALLS = Table(
+    "window_stalls",
+    "times in which a window held its sender up longer than it was closed, because the sender's timer decided when it went on, "
+    "or nothing did: one, or several in a row. Written when the sender goes on without such a time, when the message ends, or "
+    "when the connection or the capture ends",
+    (
+        *_WHERE,
+        _c("frame", I64, "", "the packet that shows that they are over; the last one of the connection if nothing does"),
+        _HTTP,
+        _HANDSHAKE,
+        _c(
+            "sort",
+            TEXT,
+            "",
+            "refused (the receiver threw data away and announced a window of 0, until what was sent again was acknowledged), "
+            "timer (the window had no room for a full segment, until the sender's timer sent what fitted), never_opened (the "
+            "window was 0 when the connection or the capture ended)",
+        ),
+        _c("count", I32, "", "how many times"),
+        _c("waited", I64, "ns", "their sum"),
+        _c("closed", I64, "ns", "what of it the window was 0"),
+        _c("start_frame", I64, "", "the receiver's packet with which the first of them begins"),
+        _c("start_time", I64, "ns", "its time"),
+        _c("window", I64, "bytes", "the largest window in that time: 0, or less than one MSS"),
+        _c("window_probes", I32, "", "never_opened: probes of the sender while the window was closed"),
+        _n("window_probe_frame", I64, "", "the first of them"),
+        _n("window_probe_time", I64, "ns", "its time"),
+        _c("copies", I32, "", "segments that were sent again while the window was closed"),
+        _n("copy_frame", I64, "", "the first of them, in the first of these times"),
+        _n("copy_time", I64, "ns", "its time"),
+        _n("opened_frame", I64, "", "the packet that opened the window in the first of these times"),
+        _n("opened_time", I64, "ns", "its time"),
+        _n(
+            "sent_frame",
+            I64,
+            "",
+            "the segment that was sent again with room in the first of them, or that its sender's timer sent",
+        ),
+        _n("sent_time", I64, "ns", "its time"),
+        _c("sent_bytes", I32, "bytes", "timer: its payload"),
+        _c("end_frame", I64, "", "the end of the last of them: an ACK, or a segment of the sender"),
+        _c("end_time", I64, "ns", "its time"),
+        _c("message_complete", BOOL, "", "the newest data of the sender ended exactly at the end of a message"),
+        _n("sender_close_frame", I64, "", "the first FIN or RST of the sender since then"),
+        _n("sender_close_time", I64, "ns", "its time"),
+        _c("sender_close_rst", BOOL, "", "that is an RST"),
     ),
     subject="segments",
     at_packet=True,
@@ -829,7 +882,7 @@ TRANSFERS = Table(
         _c("start", I64, "ns", "its time"),
         _HANDSHAKE,
         _c("has_gap", BOOL, "", "bytes of it are missing in the capture"),
-        *_LIMITED,
+        *(c for c in _LIMITED if c.name != "not_read"),
         _c("rtt", I64, "ns", "round trip from one end of the connection to the other"),
         _n("ceiling", I64, "bytes", "what was in flight in most round trips, where the send buffer took any time"),
         _c("in_flight", I64, "bytes", "the most that was in flight"),
@@ -1066,7 +1119,7 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
 
 
-_ORIGINS = "endpoint (the host whose address it carries), between (something else), or empty (cannot be told)"
+_ORIGINS = "endpoint (the host in its source address), between (a device on the path), or empty (unknown)"
 
 EXCHANGES = Table(
     "exchanges",
@@ -1141,12 +1194,13 @@ EXCHANGES = Table(
         _n("client_rst_ack", I64, "bytes", "offset of the server's stream that it acknowledges"),
         _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
         _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
+        _n("accepted_time", I64, "ns", "when the server's SYN-ACK passed; none where nobody closed"),
         _n(
             "last_payload_frame",
             I64,
             "",
-            "newest payload of either side before the first FIN or RST; none where it was not acknowledged, or there was no room "
-            "for more",
+            "newest payload of either side before the first FIN or RST; none if it was not acknowledged, or if the window had no "
+            "room for more",
         ),
         _n("last_payload_time", I64, "ns", "its time"),
         _n("last_payload_role", I8, "", "role of its sender: 0 client, 1 server"),
@@ -1161,6 +1215,7 @@ _CLOSE = (
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    "accepted_time",
     *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye", "said_at", "at_capture_end"),
 )
 """Columns of EXCHANGES that hold what followed an exchange."""
@@ -1198,7 +1253,7 @@ _OF_CLOSES = {
     *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
-    "response_upgrade",
+    *("request_framing", "response_server", "response_upgrade"),
 }
 
 CLOSES = Table(
@@ -1318,6 +1373,8 @@ CONNECTIONS = Table(
         _c("unseen_places", I64, "", "how many ACKs acknowledged unseen bytes first"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _n("unseen_time", I64, "ns", "its time"),
+        _n("reuse_frame", I64, "", "its first packet, if its ports were used before and its SYN is missing"),
+        _n("reuse_time", I64, "ns", "its time"),
         _c("one_sided", BOOL, "", "only packets of one side were seen, yet they acknowledge packets of the other"),
         _c("super_segments", I64, "", "segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "", "the first of them"),
@@ -1360,7 +1417,7 @@ TABLES = {
     )
 }
 
-EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED, TRANSFERS)}
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, WINDOW_STALLS, RUNS, UNACKNOWLEDGED, TRANSFERS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
 TRIES = Table(

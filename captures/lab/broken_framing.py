@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from scenario import SEEN, Connection, Exchange, Find, Lab, get, raw_client, raw_server, recording
+from impairments import Conditions
+from scenario import PEERS, SEEN, Connection, Exchange, Find, Lab, get, raw_client, raw_server, recording, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,3 +162,31 @@ def coding_without_chunks(lab: Lab) -> None:
     """The hand-written server names the compression of its body in Transfer-Encoding instead of Content-Encoding, and closes."""
     raw_server(lab, [[_head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: gzip") + ROWS, {"do": "close"}]])
     raw_client(lab, [[REQUEST, {"do": "wait"}]] * 2)
+
+
+WORKS, FAILS = get("/works", 300), unanswered("GET", "/fails")
+
+
+@recording(
+    title="A traceback in place of a response: to the first request of a connection, and to the third",
+    at=("client", "server"),
+    software=("python", "curl"),
+    wire=Conditions(delay=0.01),
+    connections=(Connection((FAILS,), closed_by=None), Connection((WORKS, WORKS, FAILS), closed_by=None)),
+    finds=tuple(Find("malformed-head", "no-status-line", "server", number) for number in range(2)),
+    must_not={
+        "excess-body": "the responses before it were whole",
+        "no-response": "something came in answer",
+        "client-abort": "the client could not read on",
+        "premature-close": "a request had come, and failed",
+    },
+    unassembled=True,
+)
+def traceback_for_a_response(lab: Lab) -> None:
+    """A hand-written server for WSGI-like programs sends the traceback of a program that fails to the client, and closes. curl
+    asks once on a connection, and three times on another."""
+    lab.server.start(sys.executable, str(PEERS / "careless.py"), "8080")
+    lab.server.wait_for_listener(8080)
+    for targets in (("fails",), ("works", "works", "fails")):
+        urls = [f"http://10.9.0.2:8080/{target}" for target in targets]
+        lab.client.run("curl", "-sS", "--max-time", "20", *urls, check=False)

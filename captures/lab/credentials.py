@@ -24,7 +24,7 @@ def _protected(lab: Lab, when: str) -> None:
     at="client",
     software=("nginx", "python"),
     connections=tuple(Connection((exchange,), closed_by=None) for exchange in (CHALLENGED, PAGE) * 5),
-    finds=(Find("repeated-auth-challenge", None, "client", measured=True), ASKED_TO_CLOSE),
+    finds=(Find("repeated-auth-challenge", None, "client", measured=True, note=True), ASKED_TO_CLOSE),
     must_not={"premature-close": "the client asked for the close", "keep-alive-disabled": "the client asked for the close"},
 )
 def urllib_challenged(lab: Lab) -> None:

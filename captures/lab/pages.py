@@ -60,7 +60,7 @@ def page_flushed(lab: Lab, rtt: float) -> None:
         Connection((get("/page/800/flushed", PAGE_BYTES, **UNFRAMED),), closed_by=None),
         *(Connection(asset.exchanges, closed_by=None) for asset in ASSETS),
     ),
-    finds=(Find("unchunked-streaming", None, "server", 0), Find("keep-alive-disabled", None, "server", measured=True)),
+    finds=(Find("unchunked-streaming", None, "server", 0), Find("keep-alive-disabled", None, "server", measured=True, note=True)),
     must_not={"late-flush": "the sub-resources overlap with the page", "premature-close": "closes were announced"},
 )
 def page_keep_alive_off(lab: Lab) -> None:

@@ -39,6 +39,7 @@ import idle_cuts
 import lifetimes
 import listing
 import losses
+import meetings
 import others
 import pages
 import papers
@@ -58,6 +59,7 @@ import transfers
 import upgrades
 import views
 import waiting
+import windows
 from network import Host, cable, tcpdump, until_quiet, user_before
 from scenario import SCENARIOS, Lab, Scenario
 
@@ -82,6 +84,7 @@ RECORDINGS = (
     receivers,
     distances,
     losses,
+    meetings,
     waiting,
     closes,
     credentials,
@@ -108,6 +111,7 @@ RECORDINGS = (
     transfers,
     gateway_failures,
     upgrades,
+    windows,
 )
 """These modules fill SCENARIOS."""
 

@@ -33,7 +33,7 @@ def _apart(lab: Lab, how: str, *urls: str) -> None:
     at="client",
     software=("gunicorn", "requests"),
     connections=(Connection((get("/bytes/700", 700),), closed_by=None, repeat=4),),
-    finds=(Find("keep-alive-disabled", None, "server", measured=True),),
+    finds=(Find("keep-alive-disabled", None, "server", measured=True, note=True),),
     must_not={
         "premature-close": "each close is announced",
         "no-connection-reuse": "the Session would use the connection again",
@@ -124,7 +124,7 @@ def _request(target: str) -> bytes:
     at="client",
     software=("nginx", "requests"),
     connections=_each_alone("client"),
-    finds=(Find("no-connection-reuse", None, "client", measured=True),),
+    finds=(Find("no-connection-reuse", None, "client", measured=True, note=True),),
     must_not={"keep-alive-disabled": "nginx leaves its connections open", "idle-close": "the client closes"},
 )
 def requests_without_session(lab: Lab) -> None:
@@ -178,7 +178,7 @@ def _protected(lab: Lab) -> None:
     at="client",
     software=("nginx", "curl"),
     connections=(Connection(tuple(e for page in PAGES * 2 for e in (Exchange("GET", page.target, 401, REFUSED), page))),),
-    finds=(Find("repeated-auth-challenge", None, "client", measured=True),),
+    finds=(Find("repeated-auth-challenge", None, "client", measured=True, note=True),),
     must_not={"premature-close": "the connection is kept"},
 )
 def curl_anyauth(lab: Lab) -> None:

@@ -17,10 +17,9 @@ import pytest
 import wiredoctor
 from tests.captures.papers import PATHS
 from tests.captures.reports import report_of
-from wiredoctor.findings import Report
+from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.report.closing import reach
-from wiredoctor.report.groups import host
 from wiredoctor.report.phrases import nothing
 from wiredoctor.report.verdict import reached
 from wiredoctor.rules import catalogue

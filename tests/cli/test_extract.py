@@ -20,6 +20,7 @@ from wiredoctor.anonymizing.heads import Heads
 from wiredoctor.anonymizing.names import Addresses
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Finding
+from wiredoctor.report.words import duration
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
 SPLIT = CAPTURES / "server-head-body-split.pcap"
@@ -68,6 +69,50 @@ def test_it_shows_the_same_in_fewer_packets(path: Path, number: int, tmp_path: P
         assert same[0].delay == pytest.approx(finding.delay, abs=1e-8)
         assert [e.note for e in same[0].evidence] == [e.note for e in finding.evidence]
         assert [part[e.frame - 1] for e in same[0].evidence] == [whole[e.frame - 1] for e in finding.evidence]
+
+
+def number(value: float) -> str:
+    return duration(value) if isinstance(value, float) else f"{value:,}"
+
+
+@pytest.mark.parametrize(
+    ("name", "smaller"),
+    [
+        # three connections were closed at the idle limit, and two prove that the client keeps them longer
+        ("idle-close-inverted.pcap", {"closes"}),
+        ("requests-without-session.pcap", {"exchanges", "wasted"}),
+        ("python-http10.pcap", {"downgraded", "requests"}),
+        ("behind-nginx-slow-sibling.pcap", {"requests", "all_requests"}),
+    ],
+)
+def test_a_summary_says_what_it_counts_less(name: str, smaller: set[str], tmp_path: Path) -> None:
+    small = tmp_path / "small.pcapng"
+    said = run(CAPTURES / name, "--finding", "1", "-o", small).output
+    whole = wiredoctor.analyze(CAPTURES / name).findings[0]
+    [cut] = [f for f in wiredoctor.analyze(small).findings if key(f) == key(whole)]
+    assert {one for one in smaller if cut.measures[one] < whole.measures[one]} == smaller
+    [line] = [line for line in said.splitlines() if " instead of " in line]
+    for one in smaller:
+        assert f"{one.replace('_', ' ')} {number(cut.measures[one])} instead of {number(whole.measures[one])}" in line
+    assert line.count(" instead of ") == sum(number(cut.measures[n]) != number(whole.measures[n]) for n in whole.measures)
+    assert "as it was" not in said
+
+
+@pytest.mark.parametrize("path", [SPLIT, CAPTURES / "events-cut.pcap"])
+def test_a_finding_that_is_whole_is_as_it_was(path: Path, tmp_path: Path) -> None:
+    said = run(path, "--finding", "1", "-o", tmp_path / "small.pcapng").output
+    assert "shows finding 1 of the capture as it was: " in said
+    assert "instead of" not in said
+
+
+def test_a_connection_says_what_takes_others(tmp_path: Path) -> None:
+    """One stream that was cut after a rest proves nothing; several at the same rest do."""
+    small, path = tmp_path / "small.pcapng", CAPTURES / "events-cut.pcap"
+    said = run(path, "--connection", "0", "-o", small).output
+    assert "idle-cut" in {f.rule for f in wiredoctor.analyze(path).findings}
+    assert "idle-cut" not in {f.rule for f in wiredoctor.analyze(small).findings}
+    assert "1 finding of the whole capture cannot be seen without other packets: idle-cut" in said
+    assert "cannot be seen" not in run(SPLIT, "--connection", "0", "-o", tmp_path / "b.pcapng").output
 
 
 def test_a_connection_whole(tmp_path: Path) -> None:

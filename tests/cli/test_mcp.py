@@ -95,7 +95,8 @@ QUESTIONS: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
     "connection": lambda path: ("show_connection", {"path": path, "connection": 0}),
     "window": lambda path: ("show_connection", {"path": path, "connection": 0, "first_frame": 4, "last_frame": 7}),
     "explain": lambda _: ("explain_rule", {"words": "nagle-delayed-ack"}),
-    "search": lambda _: ("explain_rule", {"words": "socket hang up"}),
+    "search": lambda _: ("explain_rule", {"words": "connection was closed"}),
+    "message": lambda _: ("explain_rule", {"words": "Error: socket hang up"}),
 }
 WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "above": ("analyze", {"path": f"../inside-not/{'secret.pcap'}"}),
@@ -208,6 +209,8 @@ def test_a_diagnosis_is_that_of_the_report(answers: dict[str, Any]) -> None:
     assert min(slow) >= 0.1
     assert content(answers["explain"])["rule"] == "nagle-delayed-ack"
     assert "keep-alive-race" in [one["name"] for one in content(answers["search"])["rules"]]
+    assert content(answers["message"])["rule"] == "keep-alive-race"
+    assert content(answers["message"])["page"].startswith("What decides: if the request was not the first of its connection: ")
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -15,6 +15,7 @@ from tests.gateways.made import (
     OTHER_BACK,
     OTHER_CLIENT,
     OUTSIDE,
+    Pairs,
     Traffic,
     attempts,
     pairs,
@@ -65,7 +66,7 @@ def test_two_gateways_in_a_row() -> None:
 
 def test_two_gateways_in_a_row_of_which_the_outer_rewrites_paths() -> None:
     made = Traffic()
-    expected = set()
+    expected: Pairs = set()
     for n, target in enumerate(("/x", "/y")):
         outer = made.once(CLIENT, FRONT, 100 * n, 100 * n + 20, target="/api" + target)
         inner = made.once(INSIDE, BACK, 100 * n + 1, 100 * n + 19, target=target)
@@ -77,7 +78,7 @@ def test_two_gateways_in_a_row_of_which_the_outer_rewrites_paths() -> None:
 @pytest.mark.parametrize(("before", "behind"), [("/api/v1", ""), ("", "/service"), ("/old", "/new"), ("http://www", "")])
 def test_rewritten_paths(before: str, behind: str) -> None:
     made = Traffic()
-    expected = set()
+    expected: Pairs = set()
     for n, target in enumerate(("/a/b?c=1", "/a/d", "/")):
         front = made.once(CLIENT, FRONT, 100 * n, 100 * n + 20, target=before + target)
         expected.add((front, made.once(INSIDE, BACK, 100 * n + 1, 100 * n + 19, target=behind + target), True))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from io import StringIO
 
 from wiredoctor.findings import Reference, Rule, Threshold, configured
-from wiredoctor.report.manual import severities, write_found, write_list, write_page
+from wiredoctor.report.manual import severities, write_found, write_list, write_message, write_page
+from wiredoctor.report.messages import Case, Message
 from wiredoctor.report.paper import Paper
 
 PAGE = """A segment waited for nothing.
@@ -130,9 +131,39 @@ def test_other_rules_that_speak_of_it() -> None:
 
 
 def test_what_a_message_means() -> None:
-    out = StringIO()
-    write_page(Page(), out, Paper(80), means="the SYN was not answered")
-    assert out.getvalue().startswith("What the words mean: the SYN was not answered.\n\nnagle-delayed-ack (family stalls)\n")
+    """What decides comes first where something does; else the rules, with their kinds; a rule that does not exist is left out."""
+    tail, other = Page(name="tail"), Page(name="tinygrams")
+    decided = Message(
+        "Acme", ("x",), "the SYN was lost", (Case("reused", (("tail", ""),)), Case("", (("tinygrams", "a, b"), ("none", "")))),
+        "acme.c", "s", quotes=False,
+    )  # fmt: skip
+    plain = decided._replace(cases=(Case("", (("tail", "c"),)), Case("cause", (("tinygrams", ""),))), read="u")
+    out, later = StringIO(), StringIO()
+    write_message(decided, [tail, other], out, Paper(80))
+    write_message(plain, [tail, other], later, Paper(80))
+    assert out.getvalue().startswith(
+        """\
+What decides: if the request was not the first of its connection: tail;
+otherwise: tinygrams (a, b).
+What the words mean (Acme): the SYN was lost. Source: acme.c.
+
+tail (family stalls)
+"""
+    )
+    assert out.getvalue().endswith(
+        """
+The next likeliest:
+  tinygrams (a, b)  error, warning  A segment waited for nothing.
+"""
+    )
+    assert later.getvalue().startswith(
+        """\
+What the words mean (Acme, unverified): the SYN was lost.
+The rules, the likeliest first: tail (c); its cause: tinygrams.
+
+tail (family stalls)
+"""
+    )
 
 
 def test_what_a_search_found() -> None:
@@ -149,3 +180,9 @@ def test_what_a_search_found() -> None:
 wiredoctor explain tail shows the page of the first.
 """
     )
+
+
+def test_not_all_that_a_search_found() -> None:
+    out = StringIO()
+    write_found([Page(name="tail")], "slow", out, Paper(80), more=7)
+    assert out.getvalue().startswith('1 rule of 8 for "slow", the nearest first:\n')

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+
 from tests.rules.frames import answered, connection, rows
 from tests.rules.test_settle import candidate, candidates, module, settled
 from wiredoctor.findings import Advice, Finding
+from wiredoctor.gateways import TRIES, Gateways
 
 ADVICE = (Advice("server", "nginx", "N."), Advice("server", "^$", "U."))
 
@@ -85,3 +88,50 @@ def test_about_a_client_host_and_an_endpoint() -> None:
 def test_where_nobody_speaks_http_no_http_server_is_guessed_at() -> None:
     one = told([], exchange=None)
     assert (one.exchange, one.server_software, one.remedy) == (None, None, "mend it")
+
+
+# A gateway passes on what others say of themselves
+
+POOL = (Advice("client", "curl", "curl: C."), Advice("gateway", "^$", "G."), Advice("gateway", "^httpd$", "H."))
+
+
+def at_a_gateway(exchanges: list[dict[str, Any]], known: Gateways, **changes: Any) -> Finding:
+    """Connection 0 is in front of 10.0.0.2:80, connection 1 behind it."""
+    connections = rows("connections", connection(), connection(connection=1, client="10.0.0.2:5000", server="10.0.0.9:8001"))
+    given = candidates(candidate(**changes))
+    [finding] = settled(
+        [module("a", advice=(*ADVICE, *POOL))], {"a": given}, exchanges=rows("exchanges", *exchanges).lazy(),
+        connections=connections.lazy(), known=known,
+    )  # fmt: skip
+    return finding
+
+
+def gateways(*, certain: bool = True) -> Gateways:
+    front = str(connection()["server"])
+    tries = pl.DataFrame([(0, 0, 1, 0, certain, 1)], TRIES, orient="row")
+    return Gateways(tries, {front: ("10.0.0.9:8001",)}, (), frozenset({1}))
+
+
+def test_the_client_behind_a_gateway_is_the_gateway() -> None:
+    said = [answered(connection=1, request_user_agent="curl/8", response_server="nginx/1.22.1")]
+    one = at_a_gateway(said, gateways(), connection=1, side="client")
+    assert (one.client_software, one.server_software, one.remedy) == (None, "nginx/1.22.1", "mend it G.")
+    one = at_a_gateway([said[0] | {"request_forwarded_server": True}], gateways(), connection=1, side="client")
+    assert one.remedy == "mend it H."
+
+
+def test_where_nothing_shows_a_gateway_the_advice_says_if() -> None:
+    said = [answered(request_user_agent="curl/8")]
+    assert at_a_gateway(said, gateways(), side="client").remedy == "mend it If the client is curl: C."
+
+
+def test_a_server_field_that_is_passed_on_is_not_the_gateways() -> None:
+    front, back = answered(response_server="nginx/1.22.1"), answered(connection=1, response_server="nginx/1.22.1")
+    one = at_a_gateway([front, back], gateways())
+    assert (one.server_software, one.remedy) == (None, "mend it U.")
+    own = at_a_gateway([front, back | {"response_server": "gunicorn"}], gateways())
+    assert (own.server_software, own.remedy) == ("nginx/1.22.1", "mend it N.")
+    # who is not certain to be behind it tells nothing
+    assert at_a_gateway([front, back], gateways(certain=False)).server_software == "nginx/1.22.1"
+    # the server behind says it of itself
+    assert at_a_gateway([front, back], gateways(), connection=1).server_software == "nginx/1.22.1"

@@ -203,19 +203,23 @@ class Tools:
         self, words: Annotated[str, Field(description="A rule's name, an error message, or a complaint", max_length=500)]
     ) -> Explained:
         """What a rule means, how it is proved, what it is not, and what to do; found by its name or by what people search for."""
-        from wiredoctor.report.finder import find, message
-        from wiredoctor.report.manual import write_page
+        from wiredoctor.report.finder import at_once, find, message
+        from wiredoctor.report.manual import write_message, write_page
         from wiredoctor.report.paper import Paper
 
         rules = every_rule()
         found, sure = find(rules, words)
-        told = message(words)
+        told = message(rules, words)
         if told and not told.rules:
             raise Refused(f"no rule speaks of that: {told.means}")
         if not found:
             raise Refused(f"no rule speaks of that; the rules are {', '.join(rules)}")
+        named = at_once(found, words)
         if not sure:
-            return {"rules": [{"name": one.name, "summary": one.doc.partition(chr(10))[0]} for one in found[:10]]}
+            return {"rules": [{"name": one.name, "summary": one.doc.partition(chr(10))[0]} for one in named]}
         page = StringIO()
-        write_page(found[0], page, Paper(100), others=found[1:])
-        return {"rule": found[0].name, "page": page.getvalue()[:20_000]}
+        if told:
+            write_message(told, named, page, Paper(100))
+        else:
+            write_page(named[0], page, Paper(100), others=named[1:])
+        return {"rule": named[0].name, "page": page.getvalue()[:20_000]}

@@ -23,6 +23,17 @@ def _misspelt(word: str, rules: Collection[str]) -> str:
     return suggestion(word, rules) if near else ""
 
 
+def _known(words: str, rules: Collection[str]) -> str:
+    """What is known instead: a rule of nearly that name, or where to look."""
+    from wiredoctor.report.messages import messages
+
+    near = suggestion(words, rules)
+    if "did you mean" in near:
+        return near
+    makers = dict.fromkeys(row.software.split()[0].rstrip(",") for row in messages() if row.software)
+    return f"{near}; known are messages of {', '.join(makers)}"
+
+
 def explain(
     words: Annotated[
         list[str],
@@ -41,24 +52,26 @@ def explain(
     The words of an error message or of a complaint do too: "socket hang up", "40 ms". Several rules that fit are listed.
     """
     from wiredoctor.pipeline import configured
-    from wiredoctor.report.finder import find, message
-    from wiredoctor.report.manual import write_found, write_page
+    from wiredoctor.report.finder import at_once, find, message
+    from wiredoctor.report.manual import write_found, write_message, write_page
 
     rules, wanted = every_rule(), " ".join(words)
     found, sure = find(rules, wanted)
-    told = None if wanted in rules else message(wanted)
+    told = message(rules, wanted)
     misspelt = _misspelt(wanted, rules)
     if told and not told.rules:
         with Text(sys.stdout.buffer, stdout_paper(color)) as out:
             out.write(f"No rule speaks of {wanted!r}: {told.means}.\n")
         return Exit.DONE
     if not found or misspelt:
-        raise UsageError(f"no rule is called {wanted!r} or speaks of it{misspelt or suggestion(wanted, rules)}")
+        raise UsageError(f"no rule is called {wanted!r} or speaks of it{misspelt or _known(wanted, rules)}")
     limits = check_thresholds(configuration(config, rules), rules)
-    paper = stdout_paper(color)
+    paper, named = stdout_paper(color), at_once(found, wanted)
     with configured(limits), Text(sys.stdout.buffer, paper) as out:
-        if sure:
-            write_page(found[0], out, paper, others=found[1:], means=told.means if told else "")
+        if told:
+            write_message(told, found, out, paper)
+        elif sure:
+            write_page(named[0], out, paper, others=named[1:])
         else:
-            write_found(found, wanted, out, paper)
+            write_found(named, wanted, out, paper, more=len(found) - len(named))
     return Exit.DONE

@@ -157,10 +157,13 @@ def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, 
     if anonymous is not None:
         shown, found, packets = anonymous.report, found and anonymous.like(found), len(anonymous.frames)
     lines = [f"{clean(output)}: {packets:,} of {count(capture.packets, 'packet')}"]
-    if found is not None:
-        lines.append(f"analysed again, it shows finding {number} of the capture as it was: {_facts(found)}")
+    if found is not None and number is not None:
+        others = _others(chosen_finding(report, number), found)
+        lines.append(f"analysed again, it shows finding {number} of the capture{'' if others else ' as it was'}: {_facts(found)}")
+        lines += [f"its numbers are those of the packets that were kept: {others}"] if others else []
     else:
         lines.append(f"analysed again, it shows {count(len(shown.findings), 'finding')}")
+        lines += _gone(report, cut)
     if anonymous is not None:
         from wiredoctor.anonymizing.checked import left_out
 
@@ -168,6 +171,33 @@ def _tell(output: str, report: Report, cut: Extract, anonymous: Checked | None, 
         if anonymous.left_out:
             lines.append(f"packets left out that are not understood well enough: {left_out(anonymous.left_out)}")
     typer.echo("\n".join(lines))
+
+
+def _others(whole: Finding, cut: Finding) -> str:
+    """ "closes 1 instead of 3": the numbers that are others in the extract, as they are written."""
+    from wiredoctor.extracting import differences
+
+    written = [(one.name.replace("_", " "), _number(one.cut), _number(one.whole)) for one in differences(whole, cut)]
+    return ", ".join(f"{name} {here} instead of {there}" for name, here, there in written if here != there)
+
+
+def _number(value: float) -> str:
+    from wiredoctor.report.words import duration
+
+    return duration(value) if isinstance(value, float) else f"{value:,}"
+
+
+def _gone(report: Report, cut: Extract) -> list[str]:
+    """A line about the findings that cannot be seen without other packets."""
+    from wiredoctor.extracting import not_shown
+    from wiredoctor.report.words import count
+
+    gone = [f"{finding.rule} ({finding.kind})" if finding.kind else finding.rule for finding in not_shown(report, cut)]
+    return (
+        [f"{count(len(gone), 'finding')} of the whole capture cannot be seen without other packets: {', '.join(gone)}"]
+        if gone
+        else []
+    )
 
 
 def _facts(finding: Finding) -> str:

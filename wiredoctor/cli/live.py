@@ -171,11 +171,15 @@ def _run(started: Started, name: str, request: Request, view: View, *, show_secr
             started.recorder.order, name, select=request.selected, ignore=request.ignored,
             thresholds=request.configuration.thresholds, show_secrets=show_secrets, recorder=started.recorder, rows=started.rows,
         ) as session, _ended_by_signals(session):  # fmt: skip
-            _show(session.look(LOOK), request, view)
-            if note := started.rights.note:  # never in silence, but not beside the line that says why nothing can be captured
-                (say if quiet else view.note)(note)
-            while not session.over:
-                _show(session.look(LOOK), request, view)
+            note, over = started.rights.note, False
+            while not over:
+                news = session.look(LOOK)
+                _show(news, request, view)
+                over = session.over
+                # never in silence, but not beside the line that says why nothing can be captured
+                if note and (news.status.backend or over):
+                    (say if quiet else view.note)(note)
+                    note = ""
             reason, text = session.ended
             if text and (reason not in ("stopped", "duration", "packets") or not quiet):
                 view.note(text)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.comparing import clocks
 from wiredoctor.comparing.targets import alike
-from wiredoctor.gateways.targets import last, origin, rewriting
+from wiredoctor.gateways import Gateways
 from wiredoctor.tables import SECOND, Array
 
 COLUMNS = [
@@ -49,29 +50,25 @@ class Nested:
     ahead: float
 
 
-def nested(front: pl.DataFrame, back: pl.DataFrame, apart: int | None) -> Nested:
-    """Matches rows of COLUMNS. apart: time of the first packet at the back - that at the front, by their own clocks (ns); None
-    where both are of one capture.
+def nested(front: pl.DataFrame, back: pl.DataFrame, apart: int) -> Nested:
+    """Matches rows of COLUMNS. apart: time of the first packet at the back - that at the front, by their own clocks (ns).
 
     A row at the back belongs to the newest row at the front with its method and target that was open when it began, and that has
     none yet; where all have one, to the newest: then it was tried again. Targets that were all rewritten alike are the same.
     """
-    groups = _groups(front, back, one_clock=apart is None)
-    times_front, times_back = _times(front), _times(back)
-    if apart is not None:
-        times_back = tuple(times + apart for times in times_back)
-        rough = _rough(groups, times_front[0], times_back[0])
-        matched = _assigned(groups, times_front, times_back, rough, BIN)
-        ahead = _precise(matched, front, back, apart, rough)
-        return Nested(_assigned(groups, times_front, times_back, ahead, SLACK), ahead)
-    return Nested(_assigned(groups, times_front, times_back, 0.0, 0), 0.0)
+    groups = _groups(front, back)
+    times_front, times_back = _times(front), tuple(times + apart for times in _times(back))
+    rough = _rough(groups, times_front[0], times_back[0])
+    matched = _assigned(groups, times_front, times_back, rough, BIN)
+    ahead = _precise(matched, front, back, apart, rough)
+    return Nested(_assigned(groups, times_front, times_back, ahead, SLACK), ahead)
 
 
 Groups = list[tuple[Array, Array]]
 """Rows at the front and rows at the back with one method and target."""
 
 
-def _groups(front: pl.DataFrame, back: pl.DataFrame, *, one_clock: bool) -> Groups:
+def _groups(front: pl.DataFrame, back: pl.DataFrame) -> Groups:
     keys = ["request_method", "target"]
     a, b = (
         rows.with_columns(target=targets)
@@ -79,7 +76,7 @@ def _groups(front: pl.DataFrame, back: pl.DataFrame, *, one_clock: bool) -> Grou
         .filter("has_request")
         .group_by(keys, maintain_order=True)
         .agg("row")
-        for rows, targets in zip((front, back), alike(front, back, one_clock=one_clock), strict=True)
+        for rows, targets in zip((front, back), alike(front, back), strict=True)
     )
     both = a.join(b, on=keys, maintain_order="left")
     return [(np.array(x, np.int64), np.array(y, np.int64)) for x, y in zip(both["row"], both["row_right"], strict=True)]
@@ -154,40 +151,28 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
     return 0.0 if abs(lines[0].offset) <= lines[0].gap / 2 else lines[0].offset
 
 
-def split(rows: pl.DataFrame, servers: dict[int, str]) -> tuple[Array, Array]:
-    """Of one capture of both sides the rows of either: those that have an exchange of another server nested in them, and those
-    that are nested in one.
+class Sides(NamedTuple):
+    """Of one capture of both sides the rows of either, and for each at the back the row at the front, or -1."""
+
+    front: Array
+    back: Array
+    owner: Array
+
+
+def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
+    """The two sides of the proxy that clients ask, of several in a row.
 
     servers: of each connection, who it is with.
     """
-    a = rows.with_row_index("row").filter("has_request").sort("request_start")
-    of_server = [servers.get(number, "") for number in a["connection"]]
-    votes: dict[str, int] = {}
-    begin, end = _times(a)
-    keys = list(zip(a["request_method"], map(origin, a["request_target"].fill_null("")), strict=True))
-    if not _vote(votes, of_server, begin, end, keys, lambda _one, _other: True):
-        # the last segment of a path stays where what is before it is rewritten
-        ends = [(method, last(target)) for method, target in keys]
-        _vote(votes, of_server, begin, end, ends, lambda m, n: rewriting(keys[m][1], keys[n][1]) is not None)
-    every = [servers.get(number, "") for number in rows["connection"]]
-    front = np.array([votes.get(server, 0) > 0 for server in every], bool)
-    back = np.array([votes.get(server, 0) < 0 for server in every], bool)
-    return np.flatnonzero(front), np.flatnonzero(back)
-
-
-def _vote(
-    votes: dict[str, int], of_server: list[str], begin: Array, end: Array, keys: list[tuple[str, str]],
-    same: Callable[[int, int], bool],
-) -> bool:  # fmt: skip
-    """Counts for each server how often an exchange with another one was nested in one with it, less how often it was the other
-    way round. Whether there were any."""
-    open_: dict[tuple[str, str], list[int]] = {}
-    for n, key in enumerate(keys):
-        waiting = [m for m in open_.get(key, []) if end[m] >= begin[n]][-MOST_OF_A_KIND:]
-        for m in reversed(waiting):
-            if of_server[m] != of_server[n] and same(m, n):
-                votes[of_server[m]] = votes.get(of_server[m], 0) + 1
-                votes[of_server[n]] = votes.get(of_server[n], 0) - 1
-                break
-        open_[key] = [*waiting, n]
-    return bool(votes)
+    behind = {server for some in known.fronts.values() for server in some}
+    outer = {front: some for front, some in known.fronts.items() if front not in behind}
+    with_server = rows.select("connection", "exchange", "has_request", row=pl.int_range(pl.len(), dtype=pl.Int64)).with_columns(
+        server=pl.col("connection").replace_strict(servers, default="", return_dtype=pl.String)
+    )
+    asked = with_server.filter("has_request").drop("has_request")
+    front = asked.filter(pl.col("server").is_in([*outer]))
+    back = asked.filter(pl.col("server").is_in([server for some in outer.values() for server in some]))
+    place = front.select(front_connection="connection", front_exchange="exchange", owner=pl.int_range(pl.len(), dtype=pl.Int64))
+    tries = known.tries.join(place, on=["front_connection", "front_exchange"], how="inner")
+    of = back.join(tries, on=["connection", "exchange"], how="left", maintain_order="left")
+    return Sides(*(column.to_numpy() for column in (front["row"], back["row"], of["owner"].fill_null(-1))))

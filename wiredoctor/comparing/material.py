@@ -14,6 +14,7 @@ from wiredoctor.tables import EXCHANGES, SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Again, CaptureSummary, Finding, Report
+    from wiredoctor.gateways import Gateways
 
 COLUMNS = ["connection", "exchange", "request_offset", "server_time"]
 """What of the exchanges is compared."""
@@ -44,6 +45,7 @@ class Recorded:
     exchanges: pl.DataFrame
     findings: list[Finding]
     again: Again
+    gateways: Gateways
 
 
 def recorded(report: Report) -> Recorded:
@@ -52,7 +54,7 @@ def recorded(report: Report) -> Recorded:
     rows = EXCHANGES.empty().lazy() if report.scan_exchanges is None else report.scan_exchanges()
     return Recorded(
         summary.file, _nanoseconds(summary.first_time), report.connections, rows.select(AT_A_PROXY).collect(), report.findings,
-        report.again[summary.file],
+        report.again[summary.file], report.gateways[summary.file],
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.comparing.changes import MOST_HEADS, Ends, Row, changes
-from wiredoctor.comparing.exchanges import SLACK, Nested, nested, split
+from wiredoctor.comparing.exchanges import SLACK, Nested, nested, sides
 from wiredoctor.comparing.plausible import impossible
 from wiredoctor.comparing.points import apart
 from wiredoctor.comparing.two_points import spread
@@ -75,17 +75,16 @@ class _Sides:
         self.one = back is None
         self.ends = _ends(front), _ends(back or front)
         if back is None:
-            rows = front.exchanges
-            at_front, at_back = split(rows, {number: ends[1] for number, ends in self.ends[0].items()})
-            self.front, self.back = rows[at_front], rows[at_back]
+            parts = sides(front.exchanges, {number: ends[1] for number, ends in self.ends[0].items()}, front.gateways)
+            self.front, self.back = front.exchanges[parts.front], front.exchanges[parts.back]
+            self.apart, self.found, self.contradicted = 0, Nested(parts.owner, 0.0), False
         else:
             self.front, self.back = front.exchanges, back.exchanges
-        begun = None if back is None else apart(front.first_time, back.first_time)
-        self.apart = begun or 0
-        self.found: Nested = nested(self.front, self.back, begun)
-        wrong = impossible(self.front, self.back, self.found.front, self.apart - self.found.ahead, 0 if self.one else SLACK)
-        self.contradicted = len(wrong) * 2 > int((self.found.front >= 0).sum())
-        self.found.front[wrong] = -1
+            self.apart = apart(front.first_time, back.first_time)
+            self.found = nested(self.front, self.back, self.apart)
+            wrong = impossible(self.front, self.back, self.found.front, self.apart - self.found.ahead, SLACK)
+            self.contradicted = len(wrong) * 2 > int((self.found.front >= 0).sum())
+            self.found.front[wrong] = -1
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
         """Rows that belong together, in the order of the back."""

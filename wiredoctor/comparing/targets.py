@@ -17,16 +17,16 @@ MOST_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""Where clocks are not the same, one request of which only the end of the path agrees may be another one."""
+"""One request of which only the end of the path agrees may be another one: the clocks are not the same."""
 
 Kind = tuple[str, str]
 """Method and target in origin-form."""
 
 
-def alike(front: pl.DataFrame, back: pl.DataFrame, *, one_clock: bool) -> tuple[pl.Series, pl.Series]:
+def alike(front: pl.DataFrame, back: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """The target of each row, named on both sides as at the back."""
     here, there = _kinds(front), _kinds(back)
-    renamed = _renamed(here, there, one_clock=one_clock)
+    renamed = _renamed(here, there)
     methods = front["request_method"].to_list()
     return (
         pl.Series([renamed.get(kind, kind[1]) for kind in zip(methods, _targets(front), strict=True)], dtype=pl.String),
@@ -43,13 +43,13 @@ def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
     return Counter(zip(asked["request_method"].to_list(), _targets(asked), strict=True))
 
 
-def _renamed(front: Mapping[Kind, int], back: Mapping[Kind, int], *, one_clock: bool) -> dict[Kind, str]:
+def _renamed(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
     """Kinds of the front that are not at the back as they are -> their target there."""
     lost = {kind: count for kind, count in front.items() if kind not in back}
     new = {kind: count for kind, count in back.items() if kind not in front}
     renamed: dict[Kind, str] = {}
     for _ in range(MOST_PREFIXES):
-        prefix = _commonest(lost, new, one_clock=one_clock)
+        prefix = _commonest(lost, new)
         if prefix is None:
             break
         for one, other in _renaming(prefix, lost, new):
@@ -58,7 +58,7 @@ def _renamed(front: Mapping[Kind, int], back: Mapping[Kind, int], *, one_clock: 
     return renamed
 
 
-def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int], *, one_clock: bool) -> Prefix | None:
+def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
     """The rewriting that explains most requests of the back."""
     ends: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for method, target in sorted(front, key=lambda kind: -front[kind])[:MOST_KINDS]:
@@ -72,7 +72,7 @@ def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int], *, one_clock
     for prefix, _ in votes.most_common(MOST_PREFIXES):
         pairs = _renaming(prefix, front, back)
         requests = sum(min(front[one], back[other]) for one, other in pairs)
-        if one_clock or len(pairs) >= LEAST_KINDS or requests >= LEAST_REQUESTS:
+        if len(pairs) >= LEAST_KINDS or requests >= LEAST_REQUESTS:
             best = max(best or (0, 0, prefix), (len(pairs), requests, prefix))
     return best[2] if best else None
 

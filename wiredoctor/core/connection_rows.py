@@ -39,7 +39,7 @@ NUMBERS: Final = (
     *("answered_syn_frame", "answered_syn_time", "answered_syn_extras", "refused_frame", "refused_time", "data_rtt"),
     *("syn_error_frame", "syn_error_time", "syn_error_type", "syn_error_code", "syn_error_high", "syn_error_low"),
     *("unseen_places", "unseen_frame", "unseen_time", "super_segments", "super_frame", "super_time", "super_mss"),
-    *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame"),
+    *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_way", "said_at"),
     *ENDS,
     *CONTENT,
@@ -237,6 +237,8 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.conflict_frame)
     write_i64_le(out, oddities.conflict_time)
     write_i64_le(out, oddities.conflict_first_frame)
+    write_i64_le(out, oddities.reuse_frame)
+    write_i64_le(out, oddities.reuse_time)
 
 
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:

@@ -6,6 +6,8 @@ bytes is decided in stream.py.
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from wiredoctor import limits
@@ -15,8 +17,13 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN, Piece, Segment
 from wiredoctor.limits import Met
 
+BURST: Final = 1 << 20
+"""Bytes that may pass in no time: clocks of captures are coarse."""
+LONGEST_GAP: Final = 1 << 32
+"""Nanoseconds in which more passes at 1.25 GB/s (10 Gbit/s) than sequence numbers can tell."""
 
-def deliver(own: Side, packet: Packet, segment: Segment, met: Met) -> None:
+
+def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment, met: Met) -> None:
     """Set the new bytes of a segment. One that begins at the highest byte of its side is new, whatever it carries."""
     segment.highest_before = own.highest
     segment.new_start = segment.offset
@@ -32,7 +39,7 @@ def deliver(own: Side, packet: Packet, segment: Segment, met: Met) -> None:
         segment.new_bytes = packet.length
         if segment.offset != own.highest and own.highest != NEVER:
             if segment.offset > own.highest:
-                open_gap(own, segment, met)
+                open_gap(connection, own, packet, segment, met)
             else:
                 fill_gaps(own, segment, end, segment.offset + packet.length, met)
         if end > own.highest:
@@ -43,10 +50,18 @@ def deliver(own: Side, packet: Packet, segment: Segment, met: Met) -> None:
     own.reached = max(own.reached, end)
 
 
-def open_gap(own: Side, segment: Segment, met: Met) -> None:
+def open_gap(connection: Connection, own: Side, packet: Packet, segment: Segment, met: Met) -> None:
     """Begin a gap in the sequence numbers: the bytes before this segment were not captured so far."""
     segment.opens_gap = True
-    add_gap(own, Gap(own.highest, segment.offset, False), met)
+    add_gap(own, Gap(own.highest, segment.offset, False, most_since(connection, own, packet)), met)
+
+
+def most_since(connection: Connection, sender: Side, packet: Packet) -> i64:
+    """Return how many bytes a side can have sent since its newest data was captured: no more than 1.25 GB per second."""
+    data = sender.previous
+    since = connection.start if data is None or data.time == NEVER else data.time
+    time = min(max(packet.time - since, 0), LONGEST_GAP)
+    return max(time + time // 4, BURST)
 
 
 def add_gap(own: Side, gap: Gap, met: Met) -> None:
@@ -105,11 +120,11 @@ def take_from_gaps(own: Side, gaps: list[Gap], start: i64, end: i64, payload_end
             left.append(gap)
             continue
         if gap.acknowledged:
-            own.unseen_bytes -= high - low
+            own.unseen_bytes = max(own.unseen_bytes - (high - low), 0)
         if gap.start < low:
-            left.append(Gap(gap.start, low, gap.acknowledged))
+            left.append(Gap(gap.start, low, gap.acknowledged, gap.most))
         if high < gap.end:
-            left.append(Gap(high, gap.end, gap.acknowledged))
+            left.append(Gap(high, gap.end, gap.acknowledged, gap.most))
         if low < payload_end:
             pieces.append(Piece(low, min(high, payload_end)))
     gaps[first:last] = left
@@ -160,7 +175,7 @@ def see_acknowledged(connection: Connection, peer: Side, packet: Packet, segment
         if ack - peer.reached > JUMP:
             return
         acknowledge_gaps(peer, peer.highest, segment, met)
-        extend_gap(peer, ack, segment, met)
+        extend_gap(peer, ack, segment, most_since(connection, peer, packet), met)
     elif peer.gaps is not None:
         acknowledge_gaps(peer, ack, segment, met)
     if segment.acked_unseen > 0:
@@ -176,7 +191,7 @@ def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: Met) -> None:
     i = count_acknowledged(gaps)
     while i < len(gaps) and gaps[i].start < ack:
         gap = gaps[i]
-        segment.acked_unseen += min(gap.end, ack) - gap.start
+        segment.acked_unseen += min(gap.end - gap.start, ack - gap.start, gap.most)
         if gap.end <= ack:
             gap.acknowledged = True
             i += 1
@@ -184,7 +199,7 @@ def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: Met) -> None:
         if i > 0 and gaps[i - 1].end == gap.start:
             gaps[i - 1].end = ack
         else:
-            gaps.insert(i, Gap(gap.start, ack, True))
+            gaps.insert(i, Gap(gap.start, ack, True, gap.most))
             forget_gaps(gaps, met)
         gap.start = ack
         break
@@ -203,14 +218,14 @@ def count_acknowledged(gaps: list[Gap]) -> i64:
     return low
 
 
-def extend_gap(peer: Side, ack: i64, segment: Segment, met: Met) -> None:
+def extend_gap(peer: Side, ack: i64, segment: Segment, most: i64, met: Met) -> None:
     """Take the bytes up to an ACK for sent and not captured."""
-    segment.acked_unseen += ack - peer.highest
+    segment.acked_unseen += min(ack - peer.highest, most)
     gaps = peer.gaps
     if gaps is not None and gaps[len(gaps) - 1].end == peer.highest and gaps[len(gaps) - 1].acknowledged:
         gaps[len(gaps) - 1].end = ack
     else:
-        add_gap(peer, Gap(peer.highest, ack, True), met)
+        add_gap(peer, Gap(peer.highest, ack, True, most), met)
     peer.highest = ack
 
 

@@ -37,6 +37,15 @@ class Fault:
         self.has_gap: bool = message.has_gap
 
 
+class Answer:
+    """Bytes that are no HTTP while a request is outstanding: `fault` of that exchange, or, if a head follows after all, `excess` of
+    the response before them."""
+
+    def __init__(self, fault: Fault, excess: Fault | None) -> None:
+        self.fault: Fault = fault
+        self.excess: Fault | None = excess
+
+
 def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
     """Report what the head of a new message has wrong in its framing, or else in its grammar."""
     if reader.has_fault or reader.is_unsure:
@@ -45,13 +54,15 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
     fresh = message.head.fields.malformed & ~reader.malformed
     if name:
         reader.has_fault = True
-        report(reader, exchange, message, name, message.head_last_frame, message.head_time, message.offset, framing_lines(data))
+        frame, time = message.head_last_frame, message.head_time
+        report(reader, Fault(name, reader.kind, exchange, message, frame, time, message.offset, framing_lines(data)))
     elif fresh:
         reader.malformed |= fresh
         for bit, kind in KINDS.items():
             if fresh & bit:
                 frame, time = message.head_last_frame, message.head_time
-                report(reader, exchange, message, kind, frame, time, message.offset, find_place(data, bit))
+                place = find_place(data, bit)
+                report(reader, Fault(kind, reader.kind, exchange, message, frame, time, message.offset, place))
     if how == BROKEN:
         reader.has_fault = True
 
@@ -84,14 +95,32 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
     if reader.kind == RESPONSE and (not answers_its_request(reader, exchange) or line[:5] == b"HTTP/"):
         return
     reader.has_fault = True
-    report(reader, exchange, message, "invalid-chunk", frame, time, offset, payload(line[:MOST_SHOWN]))
+    shown = payload(line[:MOST_SHOWN])
+    report(reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
 
 
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
-    """Report bytes that begin no message, if they are too many of the message that ended there."""
-    exchange = reader.previous
-    if exchange is None or reader.previous_end != offset or reader.has_fault or reader.is_unsure or begins_message(reader, data):
+    """Report bytes that begin no message, if they are too many of the message that ended there. While a request is outstanding
+    they are the answer to it, unless a head follows them."""
+    if reader.has_fault or reader.is_unsure or begins_message(reader, data):
         return
+    excess = find_excess(reader, data, frame, time, offset, ack)
+    asked = reader.talk().waiting
+    if asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
+        shown = payload(data[:MOST_SHOWN])
+        fault = Fault("no-status-line", RESPONSE, asked, asked.request, frame, time, offset, shown)
+        reader.has_fault = True
+        asked.answer = Answer(fault, excess)
+    elif excess is not None:
+        reader.has_fault = True
+        report(reader, excess)
+
+
+def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:
+    """Return the fault of the message that ended at an offset, if the bytes there are too many of it."""
+    exchange = reader.previous
+    if exchange is None or reader.previous_end != offset:
+        return None
     request = exchange.request
     is_switching = exchange.upgraded or (request is not None and request.head.method == "CONNECT")
     message: Message | None = reader.previous_interim
@@ -105,8 +134,44 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
         name = find_request_excess(request, ack)
         is_switching = is_switching or (request is not None and bool(request.head.fields.upgrade))
     if name and not is_switching and message is not None:
-        reader.has_fault = True
-        report(reader, exchange, message, name, frame, time, offset, payload(data[:MOST_SHOWN]))
+        return Fault(name, reader.kind, exchange, message, frame, time, offset, payload(data[:MOST_SHOWN]))
+    return None
+
+
+def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: bytes, frame: i64, ack: i64) -> bool:
+    """Return whether bytes that begin no message answer an outstanding request: the server has seen its head, it is HTTP, and
+    nothing before it is missing. The end of a packet in which the response before it ended is not."""
+    if reader.kind != RESPONSE or ack == NEVER or ack < request.offset + request.head_bytes or exchange.upgraded:
+        return False
+    before = reader.previous
+    if before is None:
+        if reader.talk().side_of(reader.direction).syn is None:
+            return False
+    elif before.last_frame() == frame:
+        return False
+    head = request.head
+    if not head.has_known_method or head.method == "CONNECT" or head.switches or head.version[:7] != "HTTP/1.":
+        return False
+    return answers_its_request(reader, exchange) and not resembles_response(data)
+
+
+def resembles_response(data: bytes) -> bool:
+    """Return whether bytes that are no head may be meant as one, or be what is left of a body before one: a careless status line,
+    Shoutcast's, or a head behind the bytes."""
+    start = data.lstrip()[:4].upper()
+    return start in (b"", b"HTTP", b"ICY ") or b"HTTP/1." in data
+
+
+def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
+    """Report bytes without a head as the answer to an outstanding request, or as too many of the response before it."""
+    answer = None if exchange is None else exchange.answer
+    if exchange is None or answer is None:
+        return
+    exchange.answer = None
+    if is_answer:
+        report(reader, answer.fault)
+    elif answer.excess is not None:
+        report(reader, answer.excess)
 
 
 def find_response_excess(reader: Reader, exchange: Exchange) -> str:
@@ -145,11 +210,8 @@ def begins_message(reader: Reader, data: bytes) -> bool:
     return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
 
 
-def report(
-    reader: Reader, exchange: Exchange, message: Message, name: str, frame: i64, time: i64, offset: i64, excerpt: str
-) -> None:
+def report(reader: Reader, fault: Fault) -> None:
     """Hand a fault on. Bytes after a request may be of a protocol that only begins like HTTP: the server's responses decide."""
-    fault = Fault(name, reader.kind, exchange, message, frame, time, offset, excerpt)
     talk = reader.talk()
     peer = talk.peer_of(reader)
     if reader.kind == REQUEST and peer.count == peer.abandoned:

@@ -1,7 +1,8 @@
 """Which connection a packet belongs to, numbered as Wireshark numbers `tcp.stream`; and when a connection is forgotten.
 
 A connection is a pair of endpoints. A SYN with another initial sequence number than its side is known to have opens a new one
-(tshark 4.0, packet-tcp.c), and so does a packet that comes long after the last one of a closed connection.
+(tshark 4.0, packet-tcp.c), and so does a packet that comes long after the last one of a closed connection, or whose numbers show
+that the SYN is missing (reuse.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from wiredoctor import limits
 from wiredoctor.core.connection import NO_BASE, Connection
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import IPV6, WORD, Packet, key_of, reverse
+from wiredoctor.core.reuse import is_another, is_near, note_former
 from wiredoctor.core.segment import ACK, NEVER, SYN
 from wiredoctor.core.unsigned import u16, u32
 from wiredoctor.limits import Met
@@ -89,12 +91,16 @@ class Flows:
         connection = self.look_up(packet)
         if connection is None:
             return self.open(packet)
-        if packet.is_quoted or not (packet.flags & (SYN | ACK) == SYN or connection.closed):
+        if packet.is_quoted or (is_near(connection, packet) and packet.flags & (SYN | ACK) != SYN and not connection.closed):
             return connection
-        if self.begins_again(connection, packet):
-            self.retire(connection)
-            return self.open(packet)
-        return connection
+        is_reuse = self.is_reuse(connection, packet)
+        if not (is_reuse or self.is_late(connection, packet)):
+            return connection
+        self.retire(connection)
+        later = self.open(packet)
+        if is_reuse:
+            note_former(later, connection, packet)
+        return later
 
     def look_up(self, packet: Packet) -> Connection | None:
         """Return the newest connection between the endpoints of a packet; None if there is none."""
@@ -112,12 +118,15 @@ class Flows:
         high, low, last = self.factors
         return (((addresses >> 32) * high + (addresses & WORD) * low + ports * last) & MASK) >> self.shift
 
-    def begins_again(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet opens a new connection on the ports of this one."""
-        if packet.flags & (SYN | ACK) == SYN:
-            side = connection.first if packet.is_turned == connection.is_turned else connection.second
-            if side.base != NO_BASE and side.base != packet.sequence:
-                return True
+    def is_reuse(self, connection: Connection, packet: Packet) -> bool:
+        """Return whether a packet shows that the ports of a connection are used again."""
+        if packet.flags & (SYN | ACK) != SYN:
+            return is_another(connection, packet)
+        side = connection.first if packet.is_turned == connection.is_turned else connection.second
+        return side.base != NO_BASE and side.base != packet.sequence
+
+    def is_late(self, connection: Connection, packet: Packet) -> bool:
+        """Return whether a packet comes too long after the close of a connection to be one of it."""
         if not connection.closed:
             return False
         late = packet.clock - connection.last_clock >= self.retention

@@ -553,6 +553,8 @@ class Reader(Stream):
 
     def close(self, reason: i64) -> None:
         """End what is under way: no more bytes will come."""
+        if self.kind == RESPONSE:
+            faults.settle_answer(self, self.talk().waiting, True)
         if self.mode == HEAD and self.partial is not None:
             self.cut_head(reason)
         elif self.message is not None:

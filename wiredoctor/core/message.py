@@ -10,6 +10,7 @@ from wiredoctor.core.heads import Head
 from wiredoctor.core.segment import NEVER
 
 if TYPE_CHECKING:
+    from wiredoctor.core.faults import Answer
     from wiredoctor.core.transfers import Transfer
     from wiredoctor.http.pieces import Pieces
 
@@ -132,6 +133,8 @@ class Exchange:
         self.response: Message | None = None
         self.response_done: bool = False
         self.interim: Interim | None = None
+        self.answer: Answer | None = None
+        """Bytes that seem to answer it without a head."""
         self.upgraded: bool = False
         self.began_frame: i64 = NEVER
         """The packet with the first byte of its first message."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import reassembly, transfers
+from wiredoctor.core import faults, reassembly, transfers
 from wiredoctor.core.bursts import describe_body
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
@@ -23,6 +23,7 @@ from wiredoctor.core.message import (
     HEAD,
     OFF,
     REQUEST,
+    SEEK,
     TUNNEL,
     UNTIL_CLOSE,
     Exchange,
@@ -155,6 +156,7 @@ class HttpConnection:
             or (previous is not None and previous.message != NEVER and not previous.ends_message and previous.last_in_flight)
         )
         if segment.new_bytes > 0:
+            part.unread = self.cuts is not None and reader.mode == SEEK
             if part.in_body or segment.opens_gap:
                 describe_body(self.http, reader, segment, previous, own, peer, packet)
             reader.first = reader.newest = None
@@ -316,6 +318,9 @@ class HttpConnection:
         self.believe_faults()
         if server.is_lost:
             server.is_lost = False
+            asked = self.waiting
+            following = None if asked is None else asked.next_waiting
+            faults.settle_answer(server, asked, following is not None and following.has_seen(ack))
             self.pass_over(ack, message.last_frame)
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):
@@ -520,6 +525,7 @@ def clear(part: MessagePart) -> None:
     part.event_stream = False
     part.ends_head = False
     part.ends_message = False
+    part.unread = False
     part.body_bytes = 0
 
 

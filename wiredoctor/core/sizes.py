@@ -81,6 +81,9 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
     if data.path_mss or data.length != data.longest or not least <= data.length < segment.mss:
         return
     same_message = segment.part.message != NEVER and segment.part.message == data.message and not data.ends_head
+    if packet.captured < packet.length and segment.part.message == NEVER:
+        # which message it is was cut off: the other side has said nothing in between
+        same_message = segment.in_flight_before > 0
     if same_message and packet.time - data.time < AT_ONCE:
         data.longest_occurred += 1
         if data.longest_occurred == OCCURRENCES:

@@ -33,7 +33,7 @@ RELEASES: Final = (
     *("nagle_disabled", "previous_data_frame", "previous_data_time", "previous_data_length", "previous_data_full"),
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
-    *("frame", "time", "length", "captured", "small_start", "full", "ends_message", "rtt_own", "rtt_peer", "probe_frame"),
+    *("frame", "time", "length", "captured", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer", "probe_frame"),
     "sort",
 )
 RECOVERIES: Final = (
@@ -98,7 +98,7 @@ class Stalls:
             return PROBE if self.may_be_probe(own, data, packet, segment, events) else 0
         part = segment.part
         is_next = own.last_frame < ack.ack_frame and ack.ack == data.end and ack.ack_delay != NEVER
-        if not is_next or not (part.is_incomplete or not part.http):
+        if not is_next or not (part.is_incomplete or part.unread or not part.http):
             return 0
         judged = sizes.judge_size(own, packet, segment)
         full, small_start = judged[1], judged[3]
@@ -116,7 +116,8 @@ class Stalls:
             return False
         if not sizes.is_small_data(data) or not sizes.judge_size(own, packet, segment)[3]:
             return False
-        same_message = segment.part.message != NEVER and segment.part.message == data.message
+        message = segment.part.message
+        same_message = message == data.message if message != NEVER else is_unread(packet, segment)
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
     def shows_lateness(
@@ -126,7 +127,7 @@ class Stalls:
 
         After full data only a late one does: every download has one that is not.
         """
-        if not segment.part.http or not small_start or events.nagle_off:
+        if not (segment.part.http or is_unread(packet, segment)) or not small_start or events.nagle_off:
             return False
         if sizes.is_small_data(data) or (data.ends_head and not data.ends_message):
             return True
@@ -147,7 +148,7 @@ class Stalls:
         put.put(segment.direction)
         put.put(role)
         put.put(hash_endpoint(connection.key, is_second == 0))
-        put.put(1 if part.http else 0)
+        put.put(1 if part.http and not part.unread else 0)
         put.put(part.exchange)
         put.put(part.message)
         put.put(1 if connection.has_both_syns else 0)
@@ -168,6 +169,7 @@ class Stalls:
         put.put(packet.time)
         put.put(packet.length)
         put.put(packet.captured)
+        put.put(1 if is_unread(packet, segment) else 0)
         put.put(1 if small_start else 0)
         put.put(1 if full else 0)
         put.put(1 if part.ends_message else 0)
@@ -279,3 +281,8 @@ class Stalls:
         put.put(run.bytes)
         put.put(run.frame)
         put.put(run.time)
+
+
+def is_unread(packet: Packet, segment: Segment) -> bool:
+    """Return whether the snap length cut what would say which message a segment belongs to, and where that ends."""
+    return segment.part.unread or (not segment.part.http and packet.captured < packet.length)

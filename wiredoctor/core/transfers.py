@@ -42,21 +42,11 @@ LONGEST: Final = 1 << 40
 """Microseconds, and nanoseconds of a round trip: products with bytes must fit 64 bits."""
 
 TRANSFERS: Final = (
-    *("connection", "direction", "role", "exchange", "frame", "time", "length", "message", "first_frame", "start"),
-    *("handshake", "mss", "has_gap", "receive_window", "send_buffer", "loss", "application", "not_read", "path"),
-    *(
-        "rtt",
-        "ceiling",
-        "in_flight",
-        "in_flight_frame",
-        "in_flight_time",
-        "largest_window",
-        "window",
-        "window_frame",
-        "window_time",
-    ),
-    *("filled_frame", "filled_time", "scaling_own", "scaling_peer", "syn_own_frame", "syn_own_time"),
-    *("syn_peer_frame", "syn_peer_time"),
+    *("connection", "direction", "role", "exchange", "frame", "time", "length", "first_frame", "start"),
+    *("handshake", "has_gap", "receive_window", "send_buffer", "loss", "application", "path"),
+    *("rtt", "ceiling", "in_flight", "in_flight_frame", "in_flight_time"),
+    *("largest_window", "window", "window_frame", "window_time", "filled_frame", "filled_time"),
+    *("scaling_own", "scaling_peer", "syn_own_frame", "syn_own_time", "syn_peer_frame", "syn_peer_time"),
 )
 """Cells of a row of `transfers`."""
 
@@ -484,17 +474,14 @@ def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, le
     rows.put(message.last_frame)
     rows.put(message.last_body_time)
     rows.put(message.body_bytes)
-    rows.put(message.id)
     rows.put(message.body_frame)
     rows.put(message.body_time)
     rows.put(1 if connection.has_both_syns else 0)
-    rows.put(transfer.mss)
     rows.put(1 if message.has_gap else 0)
     rows.put(transfer.receive_window)
     rows.put(transfer.send_buffer)
     rows.put(transfer.loss)
     rows.put(transfer.application)
-    rows.put(transfer.not_read)
     rows.put(transfer.path)
     write_sizes(rows, transfer)
     write_scaling(rows, own.syn, peer.syn)

@@ -6,7 +6,7 @@ Rules and reports import this part, `masking` and `tables`, nothing else of the 
 from __future__ import annotations
 
 from wiredoctor.findings.again import Again, Names, Portion
-from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, total_delay
+from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, group_key, host, total_delay
 from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Origin, Severity, Side
 from wiredoctor.findings.report import (
     LEFT_OUT_BY,
@@ -55,6 +55,8 @@ __all__ = [
     "causes_first",
     "configured",
     "fingerprint",
+    "group_key",
+    "host",
     "printable",
     "rfc3339",
     "shorten",

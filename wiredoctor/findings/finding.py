@@ -130,3 +130,15 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
     path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
     text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def group_key(f: Finding) -> tuple[str | None, ...]:
+    """The same for findings that one change would cure."""
+    return f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server
+
+
+def host(endpoint: str | None) -> str | None:
+    """An endpoint without its port: "10.0.0.1:1234" -> "10.0.0.1", "[::1]:80" -> "::1"."""
+    if endpoint is None or (endpoint.count(":") > 1 and not endpoint.startswith("[")):
+        return endpoint
+    return endpoint.rpartition(":")[0].strip("[]") or endpoint

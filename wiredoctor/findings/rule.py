@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from wiredoctor.findings.levels import Severity, Side
 
@@ -76,11 +76,13 @@ class Advice(NamedTuple):
     """A sentence that a remedy ends with, where the side that has to change something is `side` and runs `software`.
 
     `software` is a regular expression, searched without regard to case in the response's Server (side server) or in
-    the request's User-Agent (side client); "" always matches, "^$" where nothing is known. `where` may name a column of
+    the request's User-Agent (side client); "" always matches, "^$" where nothing is known. A client that is a gateway gets the
+    advice for side "gateway": it passes the User-Agent of others on. Of it "httpd" may be known. Advice for the software of a
+    client begins with "If the client is": behind a gateway that cannot be seen it is another. `where` may name a column of
     the candidates: the advice is given where that holds something (not null, 0, false or empty).
     """
 
-    side: Side
+    side: Side | Literal["gateway"]
     software: str
     text: str
     where: str = ""
@@ -94,7 +96,7 @@ class Rule(NamedTuple):
     and last_frame. Columns of type Duration("ns"), and delay, are written as durations ("44.1 ms").
 
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
-    explained_by: (rule or family, scope) pairs; a candidate gives way to a candidate of that rule that shares the
+    explained_by: (rule, family or rule/kind, scope) pairs; a candidate gives way to a candidate of that rule that shares the
     scope: "time" (same connection, overlapping start..end), "exchange", "connection", "endpoint" (the server) or "front" (the
     exchange of the gateway's client for which this one was made; of the same rule, one that was over first).
     caused_by: the same, but nothing gives way: both are reported, and the cause comes first. Instead of "time" and "front" there

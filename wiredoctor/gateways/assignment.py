@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ def _assign_part(part: Part, times: _Times, made: Assigned, doubted: set[int]) -
     left = _Left(part, times)
     left.settle()
     sure = left.pairs
-    if 0 < len(left.fronts) <= MOST:
+    if 0 < len(left.fronts) <= MOST and left.is_one_to_one():
         sure = sure + _matched(left.fronts)
     known = {b for f, b in sure if f not in doubted}
     made.pairs.extend(Pair(f, b, certain=True) for f, b in sure if b in known)
@@ -102,7 +102,7 @@ def _assign_part(part: Part, times: _Times, made: Assigned, doubted: set[int]) -
         return
     for b in rest:
         rest[b] = sorted(left.fronts.get(b, part[b]))
-    taken = {f for f, b in sure if b in known and _answers(b, f, times)}
+    taken = {f for f, b in sure if b in known and _answers(b, times)}
     made.pairs.extend(_by_order(rest, taken))
     made.doubts.extend(
         (sorted({f for some in one.values() for f in some}), list(one))
@@ -118,9 +118,15 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     )
 
 
-def _answers(b: int, f: int, t: _Times) -> bool:
-    """Whether this one was passed on: then no other try came after it."""
-    return t.status[b] != NO_STATUS and (t.status[b] < OWN or t.status[b] == t.status[f])
+def _answers(b: int, t: _Times) -> bool:
+    """Whether its front got this answer: then no other try came after it."""
+    return 0 <= t.status[b] < OWN
+
+
+def _are_tries(one: int, other: int, t: _Times) -> bool:
+    """Whether both may be tries for one front: the earlier one had failed before the later one began."""
+    first, second = sorted((one, other))
+    return not _answers(first, t) and t.over[first] <= t.start[second] + SLACK
 
 
 class _Left:
@@ -147,6 +153,10 @@ class _Left:
             self._give()
             self._single.sort()
 
+    def is_one_to_one(self) -> bool:
+        """Whether no front can have two of them."""
+        return not any(_are_tries(one, other, self.times) for some in self.backs.values() for one, other in combinations(some, 2))
+
     def _take(self, b: int) -> None:
         """A back with a single front is its own, and no other that was open with it is."""
         if b not in self.fronts:
@@ -155,17 +165,11 @@ class _Left:
         self.pairs.append((f, b))
         self.backs[f].discard(b)
         self._changed.add(f)
-        if not _answers(b, f, self.times):
-            return
-        self._done.add(f)
+        if _answers(b, self.times):
+            self._done.add(f)
         for other in sorted(self.backs[f]):
-            # one that had failed before may be an earlier try
-            if len(self.fronts[other]) > 1 and not self._before(other, b, f):
+            if len(self.fronts[other]) > 1 and not _are_tries(b, other, self.times):
                 self._drop(other, f)
-
-    def _before(self, other: int, b: int, f: int) -> bool:
-        t = self.times
-        return not _answers(other, f, t) and t.over[other] <= t.start[b] + SLACK
 
     def _drop(self, b: int, f: int) -> None:
         self.fronts[b].discard(f)

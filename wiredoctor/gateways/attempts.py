@@ -39,14 +39,17 @@ def attempts(connections: pl.LazyFrame) -> list[Attempt]:
     c = pl.col
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
-    made = some.select(
+    found = some.select("connection", "server", "client_host", "syn_time").collect()
+    if not found.height:
+        return []
+    made = found.sort("syn_time", "connection").head(MOST).select(
         "connection",
         c("server").hash().reinterpret(signed=True),
         host_code(host_of("server")).reinterpret(signed=True).alias("server_host"),
         host_code(c("client_host")).reinterpret(signed=True).alias("client_host"),
         "syn_time",
-    )
-    return [Attempt(*row) for row in made.sort("syn_time", "connection").head(MOST).collect().iter_rows()]
+    )  # fmt: skip
+    return [Attempt(*row) for row in made.iter_rows()]
 
 
 class Gateway(NamedTuple):
@@ -74,9 +77,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
             free = [row for row in some if _is_free(one, rows, gateway.tries.get(row, ()))]
             failed = [row for row in free if _failed(rows, row)]
             # one that was answered went on with another server, or it was not its own
-            chosen = (
-                failed if len(failed) == 1 or len(free) > 1 else [row for row in free if int(rows.server[row]) in gateway.hosts]
-            )
+            chosen = failed if len(failed) == 1 or len(free) > 1 else free
         else:
             begin, end = (int(n) for n in np.searchsorted(opened, (one.time - RELAY, one.time + 1)))
             some = _of_host(one, rows, first[begin:end], gateway.hosts)

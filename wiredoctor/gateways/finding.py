@@ -22,14 +22,18 @@ FIRST = 10_000
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
     """Pair the exchanges of one capture with one clock: rows of tables.EXCHANGES and tables.CONNECTIONS."""
     asked = exchanges.filter("has_request")
-    several, forwarded, agents = asked.select(
+    # of most captures this is all that is looked at
+    seen = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
         pl.col("request_user_agent").n_unique().alias("agents"),
-    ).collect().row(0)  # fmt: skip
+    )
+    several, forwarded, agents = seen.collect().row(0)
+    if several is None:
+        return Gateways()
     clients = _speak_for_several(asked) if forwarded or agents > 1 else frozenset[int]()
     made = Gateways(clients=clients)
-    tried = attempts(connections) if several is not None else []
+    tried = attempts(connections)
     if not several and not tried:
         return made
     rows = read(asked, connections, FIRST)
@@ -61,10 +65,9 @@ def _found(
         tries.setdefault(pair.front, []).append(pair.back)
     gateways = {server: frozenset(some) for server, some in hosts.items()}
     # also a gateway of which no request came through has tried
-    own = np.isin(rows.server, np.array([*gateways], np.int64))
-    here = np.isin(rows.server_host, np.array([one.client_host for one in tried], np.int64))
-    # a server behind one on the same host is asked, and asks nobody
-    own |= here & ~np.isin(rows.server, np.array([int(rows.server[pair.back]) for pair in assigned.pairs], np.int64))
+    own = np.isin(rows.server, np.array([*gateways], np.int64)) | np.isin(
+        rows.server_host, np.array([one.client_host for one in tried], np.int64)
+    )
     of = owners(tried, rows, Gateway(np.flatnonzero(own), gateways, tries)) if tried else {}
     made = _tries(rows, assigned.pairs, [(tried[place], row) for place, row in of.items()])
     behind = {(int(rows.server[f]), int(rows.server[b])) for f, b, _ in assigned.pairs}

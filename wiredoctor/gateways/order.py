@@ -33,18 +33,20 @@ def order(rows: Rows) -> Order:
     if len(np.unique(rows.server)) < 2:
         return {}
     votes, open_ = _votes(rows, groups(rows.method, rows.target))
-    elected = _elected(votes)
+    asked = Counter(zip(rows.server.tolist(), rows.client_host.tolist(), strict=True))
+    elected = _elected(votes, asked)
     of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
+    ends = _elected(of_ends, asked)
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
-        of_ends = Counter({vote: n for vote, n in of_ends.items() if vote[0] not in fronts and vote[1] not in backs})
-        of_ends = _of_most(of_ends, rows)
-    votes += of_ends
-    elected |= _elected(of_ends)
+        most = _of_most(of_ends, rows)
+        ends = Counter({(a, b): n for (a, b), n in ends.items() if a not in fronts and b not in backs and b in most})
+    votes += Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
+    elected |= ends
     asking = {(before, host) for before, behind, host in votes if (before, behind) in elected}
     more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
     votes += more
-    elected |= _elected(more)
+    elected |= _elected(more, asked)
     direct = _without_chains(elected)
     return {pair: _hosts(votes, pair) for pair in direct}
 
@@ -97,21 +99,27 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     return (r.server[x] != r.server[y]) & hosts & opened & over & (2 * same >= sent)
 
 
-def _elected(votes: Counter[_Vote]) -> Counter[tuple[int, int]]:
+def _elected(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
+    """Pairs of endpoints with their votes, in the order for which a larger share votes of those who could.
+
+    Of several servers behind a busy gateway each has fewer exchanges than the front, and many of the front begin while it works.
+    """
     total: Counter[tuple[int, int]] = Counter()
-    for (before, behind, _), n in votes.items():
+    could: Counter[tuple[int, int]] = Counter()
+    for (before, behind, host), n in votes.items():
         total[before, behind] += n
-    return Counter({(a, b): n for (a, b), n in total.items() if n > total[b, a]})
+        could[before, behind] += asked[behind, host]
+    return Counter({(a, b): n for (a, b), n in total.items() if n * could.get((b, a), 1) > total.get((b, a), 0) * could[a, b]})
 
 
-def _of_most(votes: Counter[_Vote], rows: Rows) -> Counter[_Vote]:
-    """Votes for endpoints most of whose exchanges lie in others: what only ends alike may do so by chance."""
+def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
+    """Endpoints most of whose exchanges lie in others: what only ends alike may do so by chance."""
     servers, counts = np.unique(rows.server, return_counts=True)
     asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
     inside: Counter[int] = Counter()
     for (_, behind, _), n in votes.items():
         inside[behind] += n
-    return Counter({vote: n for vote, n in votes.items() if inside[vote[1]] >= 2 and 2 * inside[vote[1]] >= asked[vote[1]]})
+    return {server for server, n in inside.items() if n >= 2 and 2 * n >= asked[server]}
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_NUMBER, SPACE_BEFORE_COLON
+from wiredoctor.http.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_COLON, NO_NUMBER, SPACE_BEFORE_COLON
 from wiredoctor.http.head import KNOWN_METHODS
 from wiredoctor.masking import field_name, shown, without_tokens
 
@@ -14,6 +14,7 @@ KINDS = {
     FOLDING: "folding",
     CONTROL_BYTE: "control-byte",
     NO_NUMBER: "content-length",
+    NO_COLON: "no-colon",
 }
 """Bits of Fields.malformed and the names of these faults, in the order in which those of one head are reported."""
 
@@ -75,8 +76,11 @@ def find_place(head: bytes, kind: int) -> str:
             FOLDING: folded,
             SPACE_BEFORE_COLON: line.strip().startswith(b":") if folded else b":" in line and name.endswith((b" ", b"\t")),
             CONTROL_BYTE: text.translate(None, CONTROLS) != text,
+            NO_COLON: not folded and bool(text) and b":" not in text,
         }
         if wrong[kind]:
+            if kind == NO_COLON:
+                return f"line {number + 2}"
             return _field(name.rstrip(b" \t\r"), b"\n".join(lines[first : number + 1]))
     return "the empty line"
 

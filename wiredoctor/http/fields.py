@@ -18,7 +18,7 @@ Line = tuple[bytes, str, int]
 """Lower-case name and value of a field line that says something of interest, and what is wrong with its grammar (bits); the name
 is empty where only that is of interest."""
 
-BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER = 1, 2, 4, 8, 16
+BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER, NO_COLON = 1, 2, 4, 8, 16, 32
 """Bits: what in a head breaks the grammar of RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
 
 CONTROLS = bytes((*range(9), *range(10, 32), 127))
@@ -288,6 +288,8 @@ def field_line(line: bytes) -> Line | None:
     wrong = CONTROL_BYTE if has_controls(line) else 0
     if colon and name.endswith((b" ", b"\t")):
         wrong |= SPACE_BEFORE_COLON
+    if not colon:
+        wrong |= NO_COLON
     key = name.strip(b" \t").lower()
     if not colon or key not in READERS:
         return (b"", "", wrong) if wrong else None

@@ -127,7 +127,8 @@ class HeadParser:
             interesting = self._names[name] = _interest(name)
         if interesting == FOLDED:
             return FOLDED
-        entry = field_line(line) if interesting or len(line.translate(None, CONTROLS)) != len(line) else None
+        suspect = len(name) == len(line) or len(line.translate(None, CONTROLS)) != len(line)
+        entry = field_line(line) if interesting or suspect else None
         if len(self._lines) >= 2 * limits.REMEMBERED_HEADS.value:
             # lines that differ in every head, such as request ids, must not push out the others
             self._lines = {known: number for known, number in self._lines.items() if number}

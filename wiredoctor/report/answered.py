@@ -86,6 +86,7 @@ class Diagnosis(Answer, Paged):
     exchanges: int
     seconds_lost: Seconds
     findings: list[Cause]
+    failed_responses: Annotated[list[str], Field(description="servers that answered with 500 or above, and why, as far as known")]
     not_judged: list[str]
     limits_reached: list[str]
     not_analysed: list[str]

@@ -13,7 +13,7 @@ from wiredoctor.findings import CONFIDENCES, SEVERITIES, printable, shorten
 from wiredoctor.report.closing import reach
 from wiredoctor.report.groups import Group, grouped
 from wiredoctor.report.json import finding as finding_json
-from wiredoctor.report.phrases import facts, headline, nothing, opening, reasons
+from wiredoctor.report.phrases import facts, failing, headline, nothing, opening, reasons
 from wiredoctor.report.show import Asked, as_json, has_connection, look
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def diagnosis(report: Report, page: Page) -> Diagnosis:
         "exchanges": report.exchange_count,
         "seconds_lost": report.delay,
         "findings": [_group(group) for group in groups],
+        "failed_responses": failing(far),
         "not_judged": reasons(report, far),
         "limits_reached": [*report.limits],
         "not_analysed": [f"{reason}: {packets} packets" for reason, packets in unread[:MOST_REASONS]],

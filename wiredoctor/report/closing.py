@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from wiredoctor.findings import UNJUDGED
+from wiredoctor.report.by_status import SERVER_ERROR, Answered, ServerAnswers, answered, by_server
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,6 +91,7 @@ class Reach:
     connections: int = 0
     exchanges: int = 0
     """How many there are in all."""
+    servers: tuple[ServerAnswers, ...] = ()
 
     @property
     def endings(self) -> dict[str, int]:
@@ -108,21 +110,21 @@ _CONNECTIONS = {
     "open": "still open when the capture ended: the close is not in it",
 }
 _EXCHANGES = {"unasked": "no request in the capture, which began later or lost it"}
-SERVER_ERROR = 500
-"""Status codes from here on say that a server failed (RFC 9110 section 15.6)."""
 
 
 def reach(report: Report) -> Reach:
     """How far the report reaches. Reads the tables of connections and of exchanges once."""
     found = {f.rule for f in report.findings}.union(*(left.rules for left in report.left_out))
-    answers = _each_answers(report)
+    rows = answered(report)
+    answers = _each_answers(rows)
     whole = Answers(
         sum(one.requests for one in answers.values()),
         sum(one.answered for one in answers.values()),
         _sums(one.statuses for one in answers.values()),
     )
     endings = _sums({reason: number} for (_, reason), number in report.not_judged_counts.items())
-    return _reach(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole)
+    made = _reach(report, _connections(report), _exchanges(report), len(report.captures), found, endings, whole)
+    return replace(made, servers=by_server(report, rows))
 
 
 def reaches(report: Report) -> dict[str, Reach]:
@@ -132,19 +134,23 @@ def reaches(report: Report) -> dict[str, Reach]:
     for one in report.findings:
         found.setdefault(one.capture, set()).add(one.rule)
     none: dict[str, int] = {}
-    answers = _each_answers(report)
+    rows = answered(report)
+    answers = _each_answers(rows)
     endings: dict[str, dict[str, int]] = {}
     for (name, reason), number in report.not_judged_counts.items():
         endings.setdefault(name, {})[reason] = number
     return {
-        name: _reach(
-            report,
-            connections.get(name, none),
-            exchanges.get(name, none),
-            1,
-            found.get(name, set()),
-            endings.get(name, none),
-            answers.get(name, Answers(0, 0, {})),
+        name: replace(
+            _reach(
+                report,
+                connections.get(name, none),
+                exchanges.get(name, none),
+                1,
+                found.get(name, set()),
+                endings.get(name, none),
+                answers.get(name, Answers(0, 0, {})),
+            ),
+            servers=by_server(report, rows, name),
         )
         for name in dict.fromkeys(capture.file for capture in report.captures)
     }
@@ -301,30 +307,21 @@ def _of_exchanges() -> dict[str, pl.Expr]:
     }
 
 
-def _each_answers(report: Report) -> dict[str, Answers]:
-    """How requests were answered, by capture. Reads the table of exchanges once."""
-    import polars as pl
-
-    if report.scan_exchanges is None or not report.exchange_count:
-        return {}
-    c = pl.col
-    status, names = c("response_status"), [capture.file for capture in report.captures]
-    final = (c("has_response") & ((status >= _FINAL) | c("upgraded"))).fill_null(value=False)
-    kinds = (c("has_request"), final.alias("final"), pl.when(status >= SERVER_ERROR).then(status).otherwise(status // 100 * 100))
-    rows = report.scan_exchanges().select("capture", *kinds).group_by(pl.all()).agg(pl.len().cast(pl.Int64).alias("rows"))
-    parts = [rows.collect(engine="streaming")]
-    if (old := report.forgotten.get("exchanges")) is not None and names:
-        parts.append(old.select(pl.lit(names[0]).alias("capture"), *kinds, c("rows").cast(pl.Int64)))
+def _each_answers(rows: Iterable[Answered]) -> dict[str, Answers]:
+    """How requests were answered, by capture. What a gateway passed on counts once, as its client saw it."""
     answers: dict[str, Answers] = {}
-    for name, asked, is_final, code, number in pl.concat(parts).sort("capture", "response_status").iter_rows():
-        before = answers.get(name, Answers(0, 0, {}))
-        statuses = _sums([before.statuses, {code: number}]) if is_final else before.statuses
-        answers[name] = Answers(before.requests + asked * number, before.answered + (asked and is_final) * number, statuses)
+    for row in rows:
+        if row.is_back:
+            continue
+        before = answers.get(row.capture, Answers(0, 0, {}))
+        final = row.is_final and row.status is not None
+        statuses = _sums([before.statuses, {row.status: row.rows}]) if final and row.status is not None else before.statuses
+        answers[row.capture] = Answers(
+            before.requests + row.has_request * row.rows,
+            before.answered + (row.has_request and row.is_final) * row.rows,
+            statuses,
+        )
     return answers
-
-
-_FINAL = 200
-"""Status codes below are of interim responses, but for 101, which upgrades."""
 
 
 def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import cache
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from wiredoctor.report.messages import GAP, MESSAGES, Message
+from wiredoctor.report.message_search import SMALL_WORDS, search, search_whole
+from wiredoctor.report.messages import Message
 from wiredoctor.report.searches import SEARCHES
 
 if TYPE_CHECKING:
@@ -18,21 +20,16 @@ E = TypeVar("E", bound="Entry")
 
 _UNIT = re.compile(r"(?<=[0-9]) (?=(?:ns|us|ms|s)\b)")
 
-SMALL_WORDS = re.compile(
-    r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|my|not|of|on|or|so|that|the|to|was|when|why|with)\b"
-)
-
 _MEANINGFUL = re.compile(r"\w")
 
 SHORTEST_PIECE = 8
 """Characters of a known phrase from which on a longer text that has it, such as a line of a log, is about it."""
 
-
-MOST_WORDS = 3
-"""In a text of so many, a known phrase that is shorter still says what it is about."""
+LEAST_COMPLAINT = 12
+"""Characters, without blanks, of a complaint of several words that says more than a message which is shorter."""
 
 MOST_RULES = 5
-"""Named for a known message."""
+"""Named at once, unless a whole family was asked for."""
 
 
 class Where(IntEnum):
@@ -59,11 +56,11 @@ def find(entries: Mapping[str, E], words: str) -> Found[E]:
     if (named := words.strip().lower().replace("_", "-")) in entries:
         return Found([entries[named]], sure=True)
     wanted = _plain(words)
-    told = message(words)
-    meant = [entries[name] for name in told.rules if name in entries] if told else []
-    if told and (meant or not told.rules):
-        others = [entry for entry in entries.values() if entry not in meant and _rate(entry, wanted) >= Where.SEARCHED]
-        return Found([*meant, *others[: MOST_RULES - len(meant)]] if meant else [], sure=bool(meant))
+    if told := message(entries, words):
+        meant = [entries[name] for name in told.rules if name in entries]
+        vague = bool(meant) and not told.software
+        others = [one for one in entries.values() if vague and one not in meant and _rate(one, wanted) >= Where.SEARCHED]
+        return Found([*meant, *others][:MOST_RULES], sure=bool(meant))
     if not _MEANINGFUL.search(SMALL_WORDS.sub("", wanted)):
         return Found([], sure=False)
     rated = {name: _rate(entry, wanted) for name, entry in entries.items()}
@@ -78,28 +75,27 @@ def find(entries: Mapping[str, E], words: str) -> Found[E]:
     return Found(found, sure or len(found) == 1)
 
 
-def message(words: str) -> Message | None:
-    """The message in these words that is known: the longest of several."""
+def message(entries: Mapping[str, E], words: str) -> Message | None:
+    """The message that is known in these words, or of which they are a part; None where others say more, or no rule that
+    would explain it exists."""
+    if words.strip().lower().replace("_", "-") in entries:
+        return None
     wanted = _plain(words)
-    few = len(SMALL_WORDS.sub("", wanted).split()) <= MOST_WORDS
-    known = [
-        (len(_plain(said)), row)
-        for row in MESSAGES
-        for said in row.said
-        if (few or len(_plain(said)) >= SHORTEST_PIECE) and _is_said(said, wanted)
-    ]
-    return max(known, key=lambda one: one[0])[1] if known else None
+    if found := search(words):
+        told, size = found
+        complaints = [known for name in entries for known in _searched(name) if " " in known and _has(wanted, known)]
+        if max(map(_size, complaints), default=0) > max(size, LEAST_COMPLAINT):
+            return None
+    elif all(_rate(entry, wanted) < Where.TITLE for entry in entries.values()):
+        told = search_whole(words)
+    else:
+        return None
+    return told if told and (not told.rules or any(name in entries for name in told.rules)) else None
 
 
-def _is_said(said: str, wanted: str) -> bool:
-    """Whether a text has all parts of a message, one behind the other."""
-    rest = f" {wanted} "
-    for part in said.split(GAP):
-        _, found, rest = rest.partition(f" {_plain(part)} ")
-        if not found:
-            return False
-        rest = f" {rest}"
-    return True
+def at_once(found: list[E], words: str) -> list[E]:
+    """Those to be named: a few, or all where a family was asked for."""
+    return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MOST_RULES]
 
 
 def _least(best: Where, *, sure: bool) -> Where:
@@ -112,7 +108,7 @@ def _least(best: Where, *, sure: bool) -> Where:
 def _rate(entry: Entry, wanted: str) -> Where:
     if _has(_plain(entry.name), wanted):
         return Where.PART_OF_NAME
-    if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry)):
+    if any(_has(known, wanted) or (len(known) >= SHORTEST_PIECE and _has(wanted, known)) for known in _searched(entry.name)):
         return Where.SEARCHED
     if _has(_plain(f"{entry.family} {_titles(entry.rule)} {_first_line(entry)}"), wanted):
         return Where.TITLE
@@ -152,8 +148,9 @@ def _stem(word: str) -> str:
     return re.sub(r"(?<=\w{3})(ing|ed|es|s|e)$", "", word)
 
 
-def _searched(entry: Entry) -> list[str]:
-    return [_plain(text) for text in SEARCHES.get(entry.name, ())]
+@cache
+def _searched(name: str) -> tuple[str, ...]:
+    return tuple(_plain(text) for text in SEARCHES.get(name, ()))
 
 
 def _titles(rule: Rule) -> str:
@@ -162,6 +159,10 @@ def _titles(rule: Rule) -> str:
 
 def _each_title(rule: Rule) -> list[str]:
     return [rule.title] if isinstance(rule.title, str) else list(rule.title.values())
+
+
+def _size(words: str) -> int:
+    return len(words.replace(" ", ""))
 
 
 def _has(text: str, words: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from wiredoctor.findings import SEVERITIES, Finding, causes_first
+from wiredoctor.findings import SEVERITIES, Finding, causes_first, group_key
 
 MOST_GROUPS = 10
 """Paragraphs that a report for people has unless it is asked for all: the worst, as many as somebody reads."""
@@ -46,15 +46,3 @@ def grouped(findings: Iterable[Finding]) -> list[Group]:
     for f in findings:
         groups.setdefault(group_key(f), []).append(f)
     return causes_first(sorted((Group(tuple(g)) for g in groups.values()), key=Group.badness), lambda group: group.findings)
-
-
-def group_key(f: Finding) -> tuple[str | None, ...]:
-    """The same for findings that one change would cure."""
-    return f.capture, f.rule, f.kind, f.side, f.severity, host(f.client), f.server
-
-
-def host(endpoint: str | None) -> str | None:
-    """An endpoint without its port: "10.0.0.1:1234" -> "10.0.0.1", "[::1]:80" -> "::1"."""
-    if endpoint is None or (endpoint.count(":") > 1 and not endpoint.startswith("[")):
-        return endpoint
-    return endpoint.rpartition(":")[0].strip("[]") or endpoint

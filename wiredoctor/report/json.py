@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import SEVERITIES, printable
-from wiredoctor.report.closing import reach
+from wiredoctor.report.by_status import ServerAnswers
+from wiredoctor.report.closing import Reach, reach
 from wiredoctor.report.ordered import Sink, Spool, in_memory
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
     """One JSON object; an element of a list per line. `full` adds connections and exchanges."""
     out.write(_head(report))
     _write_list(out, "captures", map(_capture, report.captures))
-    out.write(f' "summary": {ascii_text(_summary(report))},\n "limits": {ascii_text(report.limits)},\n'.encode())
+    far = reach(report)
+    out.write(f' "summary": {ascii_text(_summary(report, far))},\n "limits": {ascii_text(report.limits)},\n'.encode())
+    _write_list(out, "answers", map(_answers, far.servers))
     _write_list(out, "not_judged", map(asdict, report.not_judged))
     _write_list(out, "findings", map(finding, report.findings), last=not full)
     if full:
@@ -52,13 +55,15 @@ def summary_line(report: Report) -> bytes:
 
 def _rest(report: Report) -> dict[str, Any]:
     """All but the findings."""
+    far = reach(report)
     return {
-        "summary": _summary(report),
+        "summary": _summary(report, far),
         "schema_version": SCHEMA_VERSION,
         "tool": _tool(report),
         "secrets": report.secrets,
         "captures": [_capture(c) for c in report.captures],
         "limits": report.limits,
+        "answers": [_answers(one) for one in far.servers],
         "not_judged": [asdict(one) for one in report.not_judged],
     }
 
@@ -152,11 +157,10 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
     }
 
 
-def _summary(report: Report) -> dict[str, Any]:
+def _summary(report: Report, far: Reach) -> dict[str, Any]:
     counts = dict.fromkeys(SEVERITIES, 0)
     for one in report.findings:
         counts[one.severity] += 1
-    far = reach(report)
     return {
         "connections": report.connection_count,
         "exchanges": report.exchange_count,
@@ -176,6 +180,14 @@ def _summary(report: Report) -> dict[str, Any]:
             for rule, total in sorted(report.totals.items())
         ],
         "incomplete": report.incomplete,
+    }
+
+
+def _answers(one: ServerAnswers) -> dict[str, Any]:
+    return {
+        "server": one.server,
+        "classes": one.classes,
+        "failures": [asdict(failed) | {"unexplained": failed.unexplained} for failed in one.failures],
     }
 
 

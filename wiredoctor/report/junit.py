@@ -20,6 +20,7 @@ from wiredoctor.report.phrases import (
     SECRETS,
     encapsulated,
     facts,
+    failing,
     known,
     lacking,
     more,
@@ -74,31 +75,31 @@ def write(
         findings.setdefault(one.capture, {}).setdefault(one.rule, []).append(one)
     bad = {id(one) for one in report.findings if fails(one, fail_on, selected)}
     summaries = {capture.file: capture for capture in report.captures}
-    suites: list[tuple[_Suite, CaptureSummary | None]] = []
+    suites: list[tuple[_Suite, CaptureSummary | None, list[str]]] = []
     for name, rules in findings.items():
         suite = _capture(report, name, rules, far.get(name), lambda f: id(f) in bad)
         if (capture := summaries.get(name)) and name in far:
             _ends(suite, report, capture, far[name], failing=fail_on == "any")
-        suites.append((suite, capture))
+        suites.append((suite, capture, failing(far[name]) if name in far else []))
     if lines := [*unread, *report.incomplete]:
-        suites.append((_unread(lines), None))
+        suites.append((_unread(lines), None, []))
     out.write(_document(report, suites).encode("utf-8", "backslashreplace"))
 
 
-def _document(report: Report, suites: list[tuple[_Suite, CaptureSummary | None]]) -> str:
+def _document(report: Report, suites: list[tuple[_Suite, CaptureSummary | None, list[str]]]) -> str:
     whole = _Suite("wiredoctor")
-    for suite, _ in suites:
+    for suite, *_ in suites:
         whole.cases += suite.cases
         whole.failures += suite.failures
         whole.errors += suite.errors
         whole.skipped += suite.skipped
         whole.time += suite.time
-    inner = [_suite(report, suite, capture) for suite, capture in suites]
+    inner = [_suite(report, *each) for each in suites]
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
     return head + _element("testsuites", {"name": "wiredoctor", **whole.numbers}, inner) + "\n"
 
 
-def _suite(report: Report, suite: _Suite, capture: CaptureSummary | None) -> str:
+def _suite(report: Report, suite: _Suite, capture: CaptureSummary | None, failed: list[str]) -> str:
     attributes = {"name": suite.name, **suite.numbers}
     inner = suite.cases
     if capture is not None:
@@ -107,7 +108,7 @@ def _suite(report: Report, suite: _Suite, capture: CaptureSummary | None) -> str
             attributes["timestamp"] = capture.first_time[:19]
         properties = {"wiredoctor": report.version, "packets": str(capture.packets), "secrets": str(report.secrets).lower()}
         each = [_element("property", {"name": name, "value": value}) for name, value in properties.items()]
-        inner = [_element("properties", {}, each), *inner, _text("system-out", "\n".join(_closing(report, capture)))]
+        inner = [_element("properties", {}, each), *inner, _text("system-out", "\n".join(_closing(report, capture, failed)))]
     return _element("testsuite", attributes, inner)
 
 
@@ -178,8 +179,8 @@ def _told(groups: list[Group]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _closing(report: Report, capture: CaptureSummary) -> Iterator[str]:
-    """What was read, and how far that reaches."""
+def _closing(report: Report, capture: CaptureSummary, failed: list[str]) -> Iterator[str]:
+    """What was read, and how far that reaches. `failed`: which servers failed."""
     if report.secrets:
         yield SECRETS
     yield facts(capture)
@@ -187,6 +188,7 @@ def _closing(report: Report, capture: CaptureSummary) -> Iterator[str]:
     yield from not_analysed(capture)
     if capture.damage:
         yield f"damaged: {capture.damage}"
+    yield from failed
     prefix = f"{capture.file}: " if len(report.captures) > 1 else ""
     yield from (f"limit reached: {limit}" for limit in report.limits if limit.startswith(prefix))
     yield from (f"left out: {line}" for line in known(report))

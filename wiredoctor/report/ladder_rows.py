@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wiredoctor.report.groups import host
+from wiredoctor.findings import host
 from wiredoctor.report.ladder_choice import Choice, Plan
 
 if TYPE_CHECKING:

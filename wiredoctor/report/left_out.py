@@ -8,9 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from wiredoctor.findings import LeftOut, total_delay
+from wiredoctor.findings import LeftOut, host, total_delay
 from wiredoctor.masking import masked_target
-from wiredoctor.report.groups import host
 
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, LeftOutBy, Report

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from wiredoctor.findings import SEVERITIES, Rule, Severity, Threshold
+from wiredoctor.report.messages import CAUSE, REUSED, Message
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper, Writer
 from wiredoctor.report.words import count
 
@@ -52,24 +53,25 @@ def write_list(entries: Iterable[Entry], out: TextIO, paper: Paper, *, ignored: 
             writer.blank()
         writer.paragraph((family, "bold"))
         for entry in members:
-            _write_line(writer, entry, longest, 2)
+            _write_line(writer, entry.name, entry, longest, 2)
             _write_configured(writer, entry, ignored)
 
 
-def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Paper) -> None:
-    """The rules that a search found, best first."""
+def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Paper, *, more: int = 0) -> None:
+    """The rules that a search found, best first; `more` were found that are not named."""
     writer, found = Writer(out, paper), [*entries]
-    writer.paragraph(f'{count(len(found), "rule")} for "{words}", the nearest first:')
+    named = f" of {len(found) + more}" if more else ""
+    writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}", the nearest first:')
     writer.blank()
     for entry in found:
-        _write_line(writer, entry, max(len(e.name) for e in found), 2)
+        _write_line(writer, entry.name, entry, max(len(e.name) for e in found), 2)
     writer.blank()
     writer.paragraph(f"wiredoctor explain {found[0].name} shows the page of the first.")
 
 
-def _write_line(writer: Writer, entry: Entry, longest: int, indent: int) -> None:
+def _write_line(writer: Writer, name: str, entry: Entry, longest: int, indent: int) -> None:
     words = ", ".join(severities(entry.rule))
-    lead = f"{entry.name:<{longest}}  "
+    lead = f"{name:<{longest}}  "
     writer.paragraph((lead, "cyan"), f"{words:<14}  ", summary(entry), indent=indent, hang=longest + 18)
 
 
@@ -91,12 +93,49 @@ def named(constant: str) -> str:
     return constant.lower().replace("_", "-")
 
 
-def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entry] = (), means: str = "") -> None:
-    """The page of one rule, below what a message `means` that led to it; `others` have a line each at its end."""
+def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: Paper) -> None:
+    """What a message means, the page of its likeliest rule, and a line for each further one.
+
+    entries: its rules that exist, and those that speak of it too."""
+    writer, found = Writer(out, paper), [*entries]
+    names = {entry.name: entry.name for entry in found}
+    names |= {name: f"{name} ({kinds})" for name, kinds in told.kinds.items() if kinds and name in names}
+    cases = in_cases(told, names)
+    if decides := any(case.when not in ("", CAUSE) for case in told.cases):
+        writer.paragraph(("What decides: ", "bold"), cases, ".")
+    by = told.software + ", unverified" * (told.read == "u")
+    source = f" Source: {told.source}." if told.read in ("s", "d") else ""
+    writer.paragraph(("What the words mean", "bold"), f" ({by})" if by else "", (": ", "bold"), told.means, ".", source)
+    if not decides:
+        writer.paragraph(("The rules, the likeliest first: " if len(found) > 1 else "The rule: ", "bold"), cases, ".")
+    writer.blank()
+    _write_page(writer, found[0])
+    _write_others(writer, "The next likeliest:", {names[entry.name]: entry for entry in found[1:]})
+
+
+def in_cases(told: Message, names: Mapping[str, str]) -> str:
+    """ "if the request was not the first of its connection: keep-alive-race; otherwise: no-response": by name, what is written for
+    each rule; those that are not in `names` are left out."""
+    said: list[str] = []
+    decided = False
+    for case in told.cases:
+        rules = ", ".join(names[name] for name, _ in case.rules if name in names)
+        if not rules:
+            continue
+        when = {REUSED: "if the request was not the first of its connection: ", CAUSE: "its cause: ", "": "otherwise: " * decided}
+        said.append(when.get(case.when, f"{case.when}: ") + rules)
+        decided |= case.when not in ("", CAUSE)
+    return "; ".join(said)
+
+
+def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entry] = ()) -> None:
+    """The page of one rule; `others` have a line each at its end."""
     writer = Writer(out, paper)
-    if means:
-        writer.paragraph(("What the words mean: ", "bold"), means, ".")
-        writer.blank()
+    _write_page(writer, entry)
+    _write_others(writer, "Speaks of it too:", {other.name: other for other in others})
+
+
+def _write_page(writer: Writer, entry: Entry) -> None:
     body = entry.doc.partition("\n")[2]
     writer.paragraph((entry.name, "bold"), f" (family {entry.family})")
     writer.paragraph(summary(entry))
@@ -106,11 +145,16 @@ def write_page(entry: Entry, out: TextIO, paper: Paper, *, others: Iterable[Entr
         _write_paragraph(writer, paragraph)
     _write_thresholds(writer, entry.thresholds)
     _write_links(writer, entry.rule.references)
-    if further := [*others]:
-        writer.blank()
-        writer.paragraph(("Speaks of it too:", "bold"))
-        for other in further:
-            _write_line(writer, other, max(len(e.name) for e in further), 2)
+
+
+def _write_others(writer: Writer, heading: str, entries: Mapping[str, Entry]) -> None:
+    """A line for each rule, below a heading; by what it is called there."""
+    if not entries:
+        return
+    writer.blank()
+    writer.paragraph((heading, "bold"))
+    for name, entry in entries.items():
+        _write_line(writer, name, entry, max(map(len, entries)), 2)
 
 
 def _write_severity(writer: Writer, rule: Rule) -> None:

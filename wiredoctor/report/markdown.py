@@ -18,6 +18,7 @@ from wiredoctor.report.phrases import (
     ends,
     example,
     facts,
+    failing,
     headline,
     known,
     more,
@@ -145,6 +146,7 @@ def _closing(report: Report, far: Reach, shown: str) -> Iterator[str]:
     if len(report.captures) > MOST_CAPTURES:
         yield f"- and {count(len(report.captures) - MOST_CAPTURES, 'more capture')}"
     yield f"- {escaped(totals(report, shown))}"
+    yield from (f"- {escaped(line)}" for line in failing(far))
     yield from (f"- Limit reached: {escaped(limit)}" for limit in report.limits[:MOST_CAPTURES])
     if len(report.limits) > MOST_CAPTURES:
         yield f"- Limit reached: {len(report.limits) - MOST_CAPTURES:,} more times"

@@ -10,6 +10,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from wiredoctor.findings import SEVERITIES, Finding
+from wiredoctor.report.closing import reach
+from wiredoctor.report.phrases import failing
 from wiredoctor.report.words import clean, count, duration
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ def _about(report: Report, capture: CaptureSummary, only: list[int] | None) -> s
     ]
     if report.delay:
         lines.append(f"time lost: {duration(report.delay)}")
+    lines += failing(reach(report))
     if only is not None:
         lines.append(f"only the connections with findings: {count(len(only), 'packet')}")
     if capture.damage:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from wiredoctor.findings import SEVERITIES, UNJUDGED
+from wiredoctor.findings import SEVERITIES, UNJUDGED, host
+from wiredoctor.report.by_status import Failures, ServerAnswers
 from wiredoctor.report.closing import Looked, NotJudged, Reach
-from wiredoctor.report.groups import Group, host
+from wiredoctor.report.groups import Group
 from wiredoctor.report.words import count, duration, shorten, size
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_REASONS = 5
 MOST_KINDS = 3
+MOST_SERVERS = 10
 MOST_EXAMPLES = 3
 MOST_EXAMPLE = 40
 WORTH_TELLING = 0.001
@@ -136,6 +138,38 @@ def unexplained(reach: Reach) -> list[str]:
         which = f"status {next(iter(failures))}" if len(failures) == 1 else f"a status of 500 or above ({_each(failures)})"
         said.append(f"{failed:,} of {count(answers.responses, 'response')} {'has' if failed == 1 else 'have'} {which}")
     return said
+
+
+def failing(reach: Reach) -> list[str]:
+    """Which servers answered with a status of 500 or above, a line each, and what is known of the reasons."""
+    failed = [one for one in reach.servers if one.failed]
+    lines = [_failing(one) for one in failed[:MOST_SERVERS]]
+    if rest := failed[MOST_SERVERS:]:
+        lines.append(f"and {count(len(rest), 'other server')}: {count(sum(one.failed for one in rest), 'response')}")
+    return lines
+
+
+def _failing(one: ServerAnswers) -> str:
+    """ "10.0.0.2:80: 4 of 60 responses failed: 3 x 502 (2 of the gateway itself: closed 2; 1 not explained), 1 x 503 (...)"."""
+    most = sorted(one.failures, key=lambda failed: (-failed.count, failed.status))
+    shown = [f"{failed.count:,} x {failed.status} ({_whose(failed)})" for failed in most[:MOST_KINDS]]
+    if rest := most[MOST_KINDS:]:
+        shown.append(f"{sum(failed.count for failed in rest):,} with another status")
+    where = one.server or "servers of exchanges that are no longer kept"
+    return f"{where}: {one.failed:,} of {count(one.responses, 'response')} failed: {', '.join(shown)}"
+
+
+def _whose(failed: Failures) -> str:
+    parts: list[str] = []
+    if failed.own:
+        kinds = ", ".join(f"{kind} {number:,}" for kind, number in failed.own.items())
+        parts.append(f"{sum(failed.own.values()):,} from the gateway itself: {kinds}")
+    parts += [f"{number:,} passed on from {server}" for server, number in failed.passed_on.items()]
+    if failed.repeated:
+        parts.append(f"{failed.repeated:,} repeated on another server")
+    if failed.unexplained:
+        parts.append(f"{failed.unexplained:,} not explained" if parts else "not explained")
+    return "; ".join(parts)
 
 
 def _each(failures: Mapping[int, int]) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from wiredoctor.findings import SEVERITIES, Finding
-from wiredoctor.report.groups import group_key, host
+from wiredoctor.findings import SEVERITIES, Finding, group_key, host
 from wiredoctor.report.paper import SEVERITY_STYLE, Paper
 from wiredoctor.report.words import clean, count, duration, shorten, size
 

@@ -15,7 +15,7 @@ from wiredoctor.report.json import ascii_text, finding, separated
 from wiredoctor.report.manual import Entry
 from wiredoctor.report.markdown import escaped as markdown_escaped
 from wiredoctor.report.ordered import Sink
-from wiredoctor.report.phrases import known, not_analysed, reasons
+from wiredoctor.report.phrases import failing, known, not_analysed, reasons
 from wiredoctor.report.proof import in_file
 from wiredoctor.report.sarif_rules import Descriptors
 from wiredoctor.report.words import clean
@@ -87,6 +87,7 @@ def _summary(report: Report) -> Json:
         "connections": report.connection_count,
         "exchanges": report.exchange_count,
         "delay": report.delay,
+        "failed_responses": failing(reach(report)),
         "secrets": report.secrets,
         "comment": _FRAMES_AS_LINES,
     }

@@ -156,6 +156,25 @@ FINDING = _object(
     ),
 )
 
+_NUMBERS = {"type": "object", "additionalProperties": _whole("how many", 1)}
+ANSWERS = _object(
+    "the final responses of a server",
+    server=_or_null(_text("its address and port; null of exchanges that a long live capture no longer keeps")),
+    classes=_NUMBERS | {"description": "by class of their status: 2xx, 3xx, ..."},
+    failures=_list(
+        _object(
+            "those with a status of 500 or above",
+            status=_whole("the status code"),
+            count=_whole("how many", 1),
+            own=_NUMBERS | {"description": "made by a gateway itself, by the kind of gateway-error that says why"},
+            passed_on=_NUMBERS | {"description": "by the server behind a gateway that gave this status"},
+            repeated=_whole("those of which a gateway sent the request to another server"),
+            unexplained=_whole("those of which nothing says why"),
+        ),
+        "by status",
+    ),
+)
+
 NOT_JUDGED = _object(
     "an exchange or a connection that did not end as it should, and that no finding explains",
     capture=_text("file that it is in"),
@@ -382,6 +401,7 @@ def schema() -> Schema:
             captures=_list(CAPTURE, "the files that were read"),
             summary=_SUMMARY,
             limits=_list(_text("what was cut off, and at which limit"), "limits of wiredoctor that this analysis met"),
+            answers=_list(ANSWERS, "how each server answered, those with most failures first"),
             not_judged=_list(NOT_JUDGED, "what did not end as it should and is explained by no finding, the worst reasons first"),
             findings=_list(FINDING, "the diagnosis"),
             connections=_list(CONNECTION, "every connection, in order of capture and id; only with --full"),

@@ -15,6 +15,7 @@ from wiredoctor.report.phrases import (
     ends,
     example,
     facts,
+    failing,
     headline,
     known,
     more,
@@ -65,7 +66,7 @@ def write(
     far = reach(report)
     if not groups:
         writer.paragraph((nothing(report, far, shown), "bold"))
-    _write_read(writer, report, shown)
+    _write_read(writer, report, far, shown)
     _write_reach(writer, report, far, named=everything or not groups)
 
 
@@ -119,12 +120,14 @@ def _extent(group: Group) -> str:
     return f"  {times(group)}"
 
 
-def _write_read(writer: Writer, report: Report, shown: str) -> None:
+def _write_read(writer: Writer, report: Report, far: Reach, shown: str) -> None:
     writer.blank()
     writer.paragraph(("What was read", "bold"))
     for capture in report.captures:
         _write_capture(writer, capture)
     writer.paragraph(totals(report, shown), indent=2)
+    for line in failing(far):
+        writer.paragraph(line, indent=2, hang=2)
     for limit in report.limits:
         writer.paragraph(("Limit reached: ", "bold"), limit, indent=2, hang=2)
 

@@ -46,7 +46,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     waited = (c("sort").is_in(["waited", "prompt"]) & (late | (prompt & shows))).fill_null(False)
     probe = c("sort") == "probe"
     return releases.filter(waited | probe | (c("probe_frame") > 0)).select(
-        *("connection", "exchange", "direction", "endpoint", "role", "http", "message", "handshake", "mss"),
+        *("connection", "exchange", "direction", "endpoint", "role", "http", "unread", "message", "handshake", "mss"),
         pl.lit(None, pl.String).alias("side"),
         _cap().alias("confidence"),
         c("previous_data_frame").alias("frame"),
@@ -79,14 +79,14 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
 
 
 def texts() -> list[pl.Expr]:
-    """Columns that the texts of these rules share, for candidates that stay: `timer`, `receiver` (what helps there), `unread`
+    """Columns that the texts of these rules share, for candidates that stay: `timer`, `receiver` (what helps there), `inferred`
     (what is not known of payload that is not HTTP) and times."""
     whose = timer(pl.col("ack_delay"))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
     return [
         whose.alias("timer"),
         windows.alias("receiver"),
-        pl.when(pl.col("http")).then(pl.lit("")).otherwise(pl.lit(_UNREAD)).alias("unread"),
+        pl.when(pl.col("http")).then(pl.lit("")).otherwise(pl.lit(_UNREAD)).alias("inferred"),
         pl.col("ack_delay").cast(DURATION),
         pl.col("release").clip(0).cast(DURATION),
     ]
@@ -135,9 +135,7 @@ def _had_room() -> pl.Expr:
 def _cap() -> pl.Expr:
     """How sure a finding can be at most: what was not observed had to be inferred."""
     inferred = ~pl.col("http") | ~pl.col("handshake") | pl.col("previous_data_room").is_null()
-    # what would say that it is HTTP, and where its messages end, was not captured
-    cut = ~pl.col("http") & (pl.col("captured") < pl.col("length"))
-    return pl.when(cut).then(pl.lit("low")).when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    return pl.when(inferred).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
 def _after_ack() -> pl.Expr:

@@ -37,6 +37,9 @@ def through_gateways(
     if "gateway-error" in whole:
         whole["gateway-error"] = _passed_on_nothing(_frame(whole["gateway-error"]), found)
     sure = tries.filter("certain")
+    if sure.height and "idle-timeout-broken-promise" in whole:
+        broken = _frame(whole["idle-timeout-broken-promise"])
+        whole["idle-timeout-broken-promise"] = _promised_by_itself(broken, sure, closes)
     changed = [name for name in (*RETRIED, "slow-response", "client-abort") if name in whole and whole[name].height]
     if sure.height and changed:
         frames = {name: _frame(whole[name]) for name in changed}
@@ -88,6 +91,16 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
     gone = own.join(pl.concat(never), on=KEY, how="semi").select(KEY)
     mine = pl.struct(KEY).is_in(gone.select(pl.struct(KEY)).to_series().implode())
     return rows.filter(~(mine & (c("kind") == "not-passed-on")).fill_null(value=False))
+
+
+def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
+    """Without broken promises of a gateway that passed on the Keep-Alive field of the server behind it, as haproxy and node's
+    http-proxy do: that says nothing of the connections in front."""
+    said = closes.select(*KEY, pl.col("response_keep_alive_timeout").alias("timeout"))
+    front = rows.select(KEY).unique().lazy().join(said, on=KEY)
+    behind = sure.lazy().select(*FRONT, *KEY).join(said, on=KEY).drop(KEY)
+    passed = front.join(behind, left_on=[*KEY, "timeout"], right_on=[*FRONT, "timeout"], how="semi").select(KEY).collect()
+    return rows.join(passed, on=KEY, how="anti", maintain_order="left")
 
 
 @dataclass(frozen=True)

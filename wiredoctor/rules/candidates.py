@@ -13,7 +13,8 @@ from wiredoctor.masking import shown
 from wiredoctor.rules.modules import Conclude, RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import at_work, collected, fit, guarded
-from wiredoctor.tables import RULE_TABLES, SMALL
+from wiredoctor.rules.rests import known_rests
+from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL
 
 
 class Table(Protocol):
@@ -43,10 +44,16 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
     a lazy frame is taken to have rows. A rule runs when the first table it asks for has rows.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
-    running = [m for m in at_work(modules.values()) if not m.rule.summary and m.tables[0] in present]
+    running = [m for m in at_work(modules.values()) if not m.rule.summary and _has_rows(m, present)]
     lazy = {name: _lazy(tables, name) for m in running for name in m.tables}
     few = are_few(tables)
     return _find(_promising(running, tables, lazy, few=few), lazy, few=few)
+
+
+def _has_rows(module: RuleModule, present: set[str]) -> bool:
+    """Whether the tables that a rule begins with have rows: its first one, or another event table beside an event table."""
+    first, *others = module.tables
+    return first in present or (first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others))
 
 
 def are_few(tables: Tables) -> bool:
@@ -105,14 +112,44 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
     return whole
 
 
+def limited(
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, *, live: bool = False
+) -> dict[str, Rows]:
+    """Candidates after rules about idle limits have looked at how the servers of these closed all their connections; in `live`,
+    at what is known soon after each."""
+    asking = {
+        name: rows
+        for name, rows in found.items()
+        if modules[name].by_limits is not None and rows.height and _LIMITED not in rows.schema
+    }
+    whole = {**found}
+    if not asking:
+        return whole
+    frames = {name: pl.concat([*rows.iter_slices(rows.height)]) for name, rows in asking.items()}
+    rests = known_rests(closes, frames.values())
+    for name, frame in frames.items():
+        by_limits = modules[name].by_limits
+        assert by_limits is not None
+        left = guarded(modules[name], partial(by_limits, frame, rests, live=live))
+        if left is None or left.is_empty():
+            del whole[name]
+        else:
+            whole[name] = left.with_columns(pl.lit(value=True).alias(_LIMITED))
+    return whole
+
+
+_LIMITED = "limited"
+"""Column of candidates that `limited` has seen: what was decided stays."""
+
+
 def concluded(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
-    *, live: bool = False,
+    closes: pl.LazyFrame | None = None, *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
     """Candidates after their rules have judged them all together (unless they were told as they came: `live`), and have compared
     them with all connections and exchanges that are known."""
-    whole = {**found}
-    for name, rows in found.items():
+    whole = {**found} if closes is None else limited(modules, found, closes, live=live)
+    for name, rows in [*whole.items()]:
         module = modules[name]
         steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []
         if module.judge_all is not None and not live:

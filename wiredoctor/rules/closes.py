@@ -5,10 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice
+from wiredoctor.tables import MILLISECOND, SECOND
 
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
+    "malformed-head/no-status-line",
 )
 """Rules that say that the end of a message is unknown: what happened at that end is their consequence."""
 
@@ -19,37 +21,76 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 """Media types of streams, whose parts come one by one and which rest between them."""
 
 POOLS = (
-    Advice("client", "^Go-http-client", "Go: http.Transport.IdleConnTimeout (90 s by default).", "pool_limit"),
+    Advice(
+        "client",
+        "^Go-http-client",
+        "Go: http.Transport.IdleConnTimeout (90 s in http.DefaultTransport, no limit in a Transport of one's own).",
+        "pool_limit",
+    ),
     Advice("client", "curl", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default).", "pool_limit"),
     Advice("client", "okhttp", "OkHttp: the keepAliveDuration of its ConnectionPool (5 minutes by default).", "pool_limit"),
     Advice("client", "undici|^node$", "Node's fetch: the keepAliveTimeout of undici's Agent (4 s by default).", "pool_limit"),
     Advice(
         "client",
         "axios|node-fetch|superagent",
-        "Node: an http.Agent whose timeout is shorter drops idle sockets in time.",
+        "Node: the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in an Agent of one's own).",
         "pool_limit",
     ),
     Advice(
         "client",
-        "Apache-HttpClient",
+        "Apache-Http(Async)?Client/5",
         "Apache HttpClient 5: RequestConfig.setConnectionKeepAlive (3 minutes by default).",
         "pool_limit",
     ),
     Advice(
-        "client", "Java-http-client", "Java's HttpClient: the system property jdk.httpclient.keepalive.timeout.", "pool_limit"
+        "client",
+        "Apache-Http(Async)?Client/4",
+        "Apache HttpClient 4: HttpClientBuilder.evictIdleConnections (no limit by default).",
+        "pool_limit",
+    ),
+    Advice(
+        "client",
+        "Java-http-client",
+        "Java's HttpClient: the system property jdk.httpclient.keepalive.timeout (30 s by default; 20 minutes in Java 17).",
+        "pool_limit",
+    ),
+    Advice(
+        "client",
+        "^Java/",
+        "Java's HttpURLConnection: the system property http.keepAlive.time.server (5 s by default).",
+        "pool_limit",
     ),
     Advice("client", "python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default.", "pool_limit"),
     Advice("client", "aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default.", "pool_limit"),
-    Advice("client", "python-requests|urllib3", "requests and urllib3: an adapter with urllib3's Retry repeats what was lost."),
+    Advice(
+        "client",
+        "python-requests|urllib3",
+        "requests and urllib3 have no idle limit: an adapter with urllib3's Retry repeats what was lost.",
+    ),
     Advice(
         "client",
         r"^$|\.NET|MS Web Services|WinHttp",
-        "If the client is .NET, which sends no User-Agent by itself: SocketsHttpHandler.PooledConnectionIdleTimeout, in the .NET "
-        "Framework ServicePoint.MaxIdleTime; KeepAlive = false is the last resort.",
+        "If the client is .NET, which sends no User-Agent by itself: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute, 2 "
+        "before .NET 6), in the .NET Framework ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last resort.",
         "pool_limit",
     ),
+    Advice(
+        "gateway",
+        "^$",
+        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or http-reuse "
+        "never; Apache httpd: ttl of ProxyPass.",
+        "pool_limit",
+    ),
+    Advice("gateway", "^httpd$", "This client is a gateway, Apache httpd: ttl of ProxyPass.", "pool_limit"),
 )
-"""Where the idle limit of a client's pool is set: of use where it was an idle limit that was met."""
+"""Where the idle limit of a client's pool is set: of use where it was an idle limit that was met.
+
+Sources of the defaults: net/http transport.go; curl lib/url.c; okhttp ConnectionPool.kt; undici lib/dispatcher/client.js;
+http.globalAgent.options and new http.Agent().options in Node 20; httpclient5 RequestConfig; httpclient 4.5.14
+DefaultConnectionKeepAliveStrategy; java.net.http module-info.java; ConnectionPool and KeepAliveCache of JDK 17; httpx _config.py;
+aiohttp connector.py; urllib3 connectionpool.py; Microsoft's pages on SocketsHttpHandler.PooledConnectionIdleTimeout and
+ServicePointManager.MaxServicePointIdleTime.
+"""
 
 
 def patience(at_least: int) -> pl.Expr:
@@ -62,6 +103,14 @@ def undecided(since: str, at_least: int) -> pl.Expr:
     """The capture ended before the patience since the time in that column was over."""
     c = pl.col
     return c("at_capture_end") & (c("final_at") - c(since) < patience(at_least))
+
+
+def kept_its_word() -> pl.Expr:
+    """The server closed no sooner than it had announced with Keep-Alive: timeout=N, but for what timers differ by."""
+    c = pl.col
+    announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
+    early = 20 * MILLISECOND + announced // 100
+    return (c("server_close_time") - c("response_end") >= announced - early).fill_null(value=False)
 
 
 def rest() -> pl.Expr:

@@ -16,6 +16,7 @@ _AT_ONCE = 1 << 16
 _CORE = {
     "connection": pl.Int64(),
     "exchange": pl.Int32(),
+    "kind": pl.String(),
     "frame": pl.Int64(),
     "start": pl.Int64(),
     "end": pl.Int64(),

@@ -8,6 +8,7 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Finding, RuleTotal
+from wiredoctor.gateways import Gateways
 from wiredoctor.limits import Met
 from wiredoctor.rules import narrow
 from wiredoctor.rules.behind import Behind
@@ -41,6 +42,7 @@ def settle(
     losses: Sequence[tuple[int | None, int]] = (),
     explains: Callable[[pl.DataFrame], object] | None = None,
     tries: pl.DataFrame | None = None,
+    known: Gateways | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
@@ -51,7 +53,7 @@ def settle(
     `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
     dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most.
     `explains` is handed all candidates with their exchanges and endpoints, also those that are not told.
-    `tries`: rows of tables.TRIES, what gateways did at their backs.
+    `tries`: rows of tables.TRIES, what gateways did at their backs; `known`: all that is known of gateways.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
@@ -77,7 +79,7 @@ def settle(
     if totals is not None:
         totals |= _totals(core)
     core = narrow.without_too_many(core, limits.FINDINGS, met)
-    core = behind.with_fronts(with_software(_with_requests(core, exchanges), connections, exchanges))
+    core = behind.with_fronts(with_software(_with_requests(core, exchanges), connections, exchanges, known))
     if losses:
         core = core.with_columns(_within_losses(modules, losses))
     parts = core.partition_by("rule", maintain_order=True)
@@ -147,8 +149,11 @@ def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Be
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, mine in by_rule.items():
         for name, scope in modules[rule].rule.explained_by:
+            named, _, kind = name.partition("/")
             of_front = scope == "front"
-            causes = [part for r, part in by_rule.items() if (of_front or r != rule) and name in (r, modules[r].family)]
+            causes = [part for r, part in by_rule.items() if (of_front or r != rule) and named in (r, modules[r].family)]
+            if kind:
+                causes = [part.filter(pl.col("kind") == kind) for part in causes]
             if causes:
                 shares = behind.of_front if of_front else _SCOPES[scope]
                 gone.append(shares(mine, pl.concat(causes))["id"])

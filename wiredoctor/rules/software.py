@@ -1,4 +1,8 @@
-"""Which software the two sides of a candidate run, as their own header fields say: remedies are written for it."""
+"""Which software the two sides of a candidate run, as their own header fields say: remedies are written for it.
+
+A gateway passes fields of others on: its requests carry the User-Agent of its client, and its responses may carry the Server of
+the server behind it. Then neither tells what it runs itself.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,17 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from wiredoctor.gateways import Gateways
+
 FIELDS = {"client_software": ("request_user_agent", "request_method"), "server_software": ("response_server", "response_status")}
 """Column of a candidate -> columns of tables.EXCHANGES: User-Agent or Server, and one that is there when the message is."""
 
 
-def with_software(core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Adds the columns of FIELDS, from the exchange at hand where it has the message.
+def with_software(
+    core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None
+) -> pl.DataFrame:
+    """Adds the columns of FIELDS, from the exchange at hand where it has the message; `client_is_gateway`, and `gateway_software`,
+    which the client shows in fields of its own. `known`: the gateways of the capture.
 
     Else (the lost request has no answer) from the last exchange of the connection that says it, or, where a candidate is
     about an endpoint, from the last exchange of that server, and of that client with it. A message that keeps silent about
@@ -25,7 +34,58 @@ def with_software(core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.L
         placed = exchanges.join(sides, on="connection", how="inner")
         core = _filled(core, "server_software", ["server"], placed)
         core = _filled(core, "client_software", ["client", "server"], placed)
-    return core
+    known = known or Gateways()
+    return _without_forwarded_servers(_with_gateways(core, connections, exchanges, known), connections, exchanges, known)
+
+
+def _with_gateways(
+    core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways
+) -> pl.DataFrame:  # fmt: skip
+    """Candidates whose client is a gateway are marked, and lose the User-Agent of its clients."""
+    c = pl.col
+    if not known.clients:
+        return core.with_columns(pl.lit(value=False).alias("client_is_gateway"), pl.lit("").alias("gateway_software"))
+    of_gateway = c("connection").is_in(pl.Series(sorted(known.clients), dtype=pl.Int64).implode())
+    places = connections.filter(of_gateway).select("server", c("client_host").alias("client")).unique().collect()
+    pair = pl.struct("server", "client")
+    by_host = pair.is_in(places.select(pair).to_series().implode()) & c("connection").is_null()
+    marked = core.with_columns((of_gateway | by_host).fill_null(value=False).alias("client_is_gateway"))
+    ids = marked.filter("client_is_gateway")["connection"].drop_nulls().unique()
+    httpd = (
+        exchanges.filter(c("connection").is_in(ids.implode()) & c("request_forwarded_server"))
+        .select(c("connection").unique())
+        .collect()["connection"]
+    )
+    return marked.with_columns(
+        pl.when(~c("client_is_gateway")).then("client_software").alias("client_software"),
+        pl.when(c("connection").is_in(httpd.implode())).then(pl.lit("httpd")).otherwise(pl.lit("")).alias("gateway_software"),
+    )
+
+
+def _without_forwarded_servers(
+    core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways
+) -> pl.DataFrame:  # fmt: skip
+    """Candidates at the front of a gateway lose a Server that it passed on from the server behind it."""
+    c = pl.col
+    at_front = core.filter(c("server").is_in([*known.fronts]))["server_software"].drop_nulls()
+    if at_front.is_empty():
+        return core
+    tries = known.tries.lazy().filter(c("certain") & c("exchange").is_not_null())
+    said = exchanges.filter(c("response_server").is_in(at_front.unique().implode())).select(
+        "connection", "exchange", "response_server"
+    )
+    behind = tries.join(said, on=["connection", "exchange"])
+    front = ["front_connection", "front_exchange"]
+    pairs = behind.join(said, left_on=[*front, "response_server"], right_on=["connection", "exchange", "response_server"])
+    passed = (
+        pairs.join(connections.select("connection", "server"), left_on="front_connection", right_on="connection")
+        .select("server", c("response_server").alias("server_software"))
+        .unique()
+        .collect()
+    )
+    pair = pl.struct("server", "server_software")
+    is_passed = pair.is_in(passed.select(pair).to_series().implode())
+    return core.with_columns(pl.when(~is_passed).then("server_software").alias("server_software"))
 
 
 def _filled(core: pl.DataFrame, name: str, keys: Sequence[str], exchanges: pl.LazyFrame) -> pl.DataFrame:

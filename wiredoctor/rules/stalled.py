@@ -131,7 +131,7 @@ class Stalls:
     def _remember(self, endpoint: _Endpoint, row: Row) -> None:
         """An exchange counts once, with the latest of its segments."""
         late = endpoint.late.setdefault(row.part, [])
-        exchange = (row.connection, row.exchange)
+        exchange = (row.connection, row.frame if row.unread else row.exchange)
         for i, (known, lateness) in enumerate(late):
             if known == exchange:
                 late[i] = (known, max(lateness, row.lateness))
@@ -141,7 +141,7 @@ class Stalls:
 
     def _usual(self, endpoint: _Endpoint, row: Row) -> int:
         """How late such a segment is when nothing is delayed: the median in nanoseconds, 0 where nothing is known."""
-        late = endpoint.late.get(row.part) if row.http else None
+        late = endpoint.late.get(row.part) if row.http or row.unread else None
         return int(median(lateness for _, lateness in late)) if late else 0
 
 
@@ -155,7 +155,7 @@ def _cause(row: Row, side: _Side) -> Cause | None:
     if not (row.small and row.nagle and row.room) or (side.whole and not row.http):
         return None
     if row.part == "full":
-        return "nagle" if few and row.ends else None
+        return "nagle" if few and (row.ends or row.unread) else None
     return "nagle" if row.part else None
 
 

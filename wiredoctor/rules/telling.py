@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -26,6 +26,7 @@ from wiredoctor.findings import (
     by_kind,
     causes_first,
     fingerprint,
+    group_key,
     printable,
     rfc3339,
     shorten,
@@ -101,11 +102,26 @@ def _order(finding: Finding) -> tuple[Any, ...]:
     return (SEVERITIES.index(finding.severity), -(finding.delay or 0.0), first, finding.rule, connection, finding.server or "")
 
 
+NOTICED = SECOND // 1000
+"""Nanoseconds that alike findings cost together from which on they are more than notes: nobody notices less."""
+
+
 def _tell_all(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
-    return [*_tell_rule(module, settled, candidates, file, first_time)]
+    """The findings of a rule. Those that would be a group for people, and cost next to nothing together, are notes."""
+    told = [*_tell_rule(module, settled, candidates, file, first_time)]
+    costs: dict[tuple[str | None, ...], list[int | None]] = {}
+    for one, cost in told:
+        costs.setdefault(group_key(one), []).append(cost)
+    cheap = {
+        key for key, group in costs.items() if None not in group and sum(cost for cost in group if cost is not None) < NOTICED
+    }
+    return [replace(one, severity="note") if group_key(one) in cheap else one for one, _ in told]
 
 
-def _tell_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> Iterator[Finding]:
+def _tell_rule(
+    module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
+) -> Iterator[tuple[Finding, int | None]]:
+    """Each finding with what it cost before overlaps were cut off (ns; None: unknown)."""
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     # cast: as Python values a Duration loses its nanoseconds
     rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
@@ -115,7 +131,7 @@ def _tell_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file
         kind = values["kind"]
         if kind not in texts:
             texts[kind] = _texts(module.rule, kind)
-        yield _finding(module, texts[kind], values, times, file, first_time)
+        yield _finding(module, texts[kind], values, times, file, first_time), own["delay"]
 
 
 def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int) -> Finding:
@@ -246,17 +262,19 @@ def _measures(values: Mapping[str, Any], names: Sequence[str], times: set[str]) 
 def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, Any]) -> str:
     """The advice that fits the software of the side that has to change something, each with a space before it."""
     fitting = tuple(a for a in advice if not a.where or values[a.where])
+    if side == "client" and values.get("client_is_gateway"):
+        return _fitting(fitting, "gateway", values["gateway_software"])
     software = values["server_software"] if side == "server" else values["client_software"]
     speaks_http = bool(software) or values["connection"] is None or values["exchange"] is not None
     return _fitting(fitting, side, software if speaks_http else None)
 
 
 @lru_cache(maxsize=1024)
-def _fitting(advice: tuple[Advice, ...], side: Side | None, software: str | None) -> str:
+def _fitting(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
     """`software` is "" where HTTP messages keep silent about it, and None where there are none: then a guess at a HTTP server
     would mislead whoever runs a database."""
     fitting = [
-        one.text
+        f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text
         for one in advice
         if one.side == side and (not one.software if software is None else re.search(one.software, software, re.IGNORECASE))
     ]

@@ -9,7 +9,7 @@ after the server has sent something: whether it still waited is not in the packe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -238,27 +238,29 @@ class Left(NamedTuple):
 
 
 def unjudged(
-    exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, latest: int, most: int, file: str, first_time: int
-) -> Left:
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, latest: int, most: int, file: str, first_time: int,
+    many: bool = False,
+) -> Left:  # fmt: skip
     """Return what no finding explains, at most so many of it, the worst reasons first, then by time.
 
     exchanges, connections: finished rows, or those of which `suspect_exchanges` and `suspect_connections` are true. `latest`: the
-    end of the capture. `file` and `first_time` as in settling.
+    end of the capture. `file` and `first_time` as in settling. `many`: so many rows that they are read piece by piece.
     """
-    many = max(_count(exchanges, suspect_exchanges()), _count(connections, suspect_connections()))
-    if not many:
+    engine = "streaming" if many else "auto"
+    suspects = max(_count(exchanges, suspect_exchanges(), engine), _count(connections, suspect_connections(), engine))
+    if not suspects:
         return Left({}, [])
     lost, broken = (
         rows.filter(c("reason").is_not_null()) for rows in (_exchanges(exchanges, latest), _connections(connections, latest))
     )
     ends = connections.select(_ENDS)
-    if many <= HELD:
-        held = [rows.collect(engine="streaming") for rows in (lost, broken)]
+    if suspects <= HELD:
+        held = [rows.collect(engine=engine) for rows in (lost, broken)]
         wanted = pl.concat([rows["connection"] for rows in held]).unique()
-        ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine="streaming").lazy()
+        ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine=engine).lazy()
         lost, broken = (rows.lazy() for rows in held)
     left = _unexplained(lost, broken, ends, by)
-    counts = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine="streaming")
+    counts = left.group_by("reason").agg(pl.len()).sort("reason").collect(engine=engine)
     if counts.is_empty():
         return Left({}, [])
     found = left.sort("reason", "frame", "connection", "exchange", nulls_last=True).head(most).collect()
@@ -268,9 +270,9 @@ def unjudged(
     return Left({str(reason): number for reason, number in counts.iter_rows()}, told)
 
 
-def _count(rows: pl.LazyFrame, suspect: pl.Expr) -> int:
+def _count(rows: pl.LazyFrame, suspect: pl.Expr, engine: Literal["auto", "streaming"]) -> int:
     """How much there is to look at: of healthy traffic only these few columns are made."""
-    return int(rows.select(suspect.sum()).collect(engine="streaming").item() or 0)
+    return int(rows.select(suspect.sum()).collect(engine=engine).item() or 0)
 
 
 def _told(row: dict[str, object], file: str, first_time: int) -> Unjudged:

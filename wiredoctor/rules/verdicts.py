@@ -11,6 +11,7 @@ JUDGED_ONLY = (
         "endpoint",
         "role",
         "http",
+        "unread",
         "message",
         "handshake",
         "mss",
@@ -36,6 +37,7 @@ class Row(NamedTuple):
     endpoint: int | None
     role: int | None
     http: bool
+    unread: bool
     message: int | None
     handshake: bool
     mss: int

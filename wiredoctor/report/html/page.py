@@ -128,6 +128,7 @@ def _said(report: Report, groups: list[Group], shown: str, *, quiet: bool) -> di
         "left": phrases.more(groups[pictures.MOST_SECTIONS :]) if len(groups) > pictures.MOST_SECTIONS else "",
         "captures": [(c.file, phrases.facts(c), _of_capture(c)) for c in report.captures],
         "totals": phrases.totals(report, shown),
+        "failing": phrases.failing(far),
         "limits": report.limits,
         "checked": [*phrases.checked(far), *([f"{rest}{':' if named else ''}"] if rest else [])],
         "well": named,

@@ -2,7 +2,8 @@
 
 What it means
     Somebody acknowledged data that is not in the capture: it arrived, but was not recorded. The capturing host was too slow,
-    its buffer too small, or the packets took another way. Kind *dropped*: the program that captured counted packets that it
+    its buffer too small, or the packets took another way. Or the handshake of a connection is missing whose ports had been used
+    by another connection before. Kind *dropped*: the program that captured counted packets that it
     could not take, and wrote the number into the capture.
 
 Why it hurts
@@ -12,8 +13,12 @@ Why it hurts
 
 How it is proved
     An acknowledgement number covers bytes that were never seen, on a connection of which both directions were
-    captured, after its first packet. Kind *dropped*: isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each
-    interface.
+    captured, after its first packet. Never more bytes are counted than 1.25 GB per second of the time in which they can have
+    passed. Ports used again: behind the end of a connection (the FINs of both sides, or an RST) the numbers of both directions
+    are beyond what was open; or both jump, and one goes back by more than the window, or both go on by 1 MiB or more (the number
+    of one of them by 65,538 or 65,539: Linux begins 65,537 behind the FIN of a connection in TIME_WAIT). No byte is missing
+    there: initial sequence numbers come from a clock, and nobody sent what lies between. Kind *dropped*:
+    isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each interface.
 
 What it is not
     A loss on the network: what was lost there is sent again. A capture of one direction only. The part of a connection from
@@ -44,12 +49,12 @@ _REMEDY = (
 RULE = Rule(
     severity="warning",
     title={
-        None: "The capture lacks packets: {missing_bytes:,} bytes were acknowledged that it does not have",
+        None: "The capture lacks packets: {lack}",
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
-        None: "{missing_bytes:,} bytes in {places:,} {place_word} were acknowledged by their receiver, but are not in the "
-        "capture. Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
+        None: "{missing_bytes:,} bytes that were acknowledged by their receiver{reused} are not in the capture, in {places:,} "
+        "{place_word}. Connections touched: {touched:,} of {connections:,}{part}. The network delivered these packets; whatever "
         "recorded the capture lost them. Nothing is concluded from what is missing.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could take "
         "them{when}; this file has {packets:,} of the {captured:,} that it took. The network delivered the dropped ones all the "
@@ -70,7 +75,7 @@ SHOWN = Threshold("5 places", "enough to look at; the counts say the rest")
 
 def screen() -> dict[str, pl.Expr]:
     """True on some row of one of these tables wherever there is a candidate."""
-    return {"connections": _missing() > 0, "captures": pl.col("dropped") > 0}
+    return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
@@ -83,16 +88,40 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
     # nothing tells a keep-alive probe from the ACK that it resembles, where it is the first packet of its side
     lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
-    touched = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
-    note = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
-    share = pl.format(" ({} %)", (100 * c("touched") / c("connections")).round(1))
+    lost = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
+    reused = c("reuse_frame").is_not_null()
+    hole = pl.format("connection {}: acknowledges bytes that the capture does not have", "connection")
+    again = pl.format("connection {}: the ports of an earlier connection, used again; its handshake is missing", "connection")
+    places = connections.with_columns(
+        pl.coalesce("reuse_frame", "unseen_frame").alias("place_frame"),
+        pl.coalesce("reuse_time", "unseen_time").alias("place_time"),
+    )
+    note = packet("place_frame", "place_time", pl.when(reused).then(again).otherwise(hole))
     told = told_once(
-        connections, touched, packet("unseen_frame", "unseen_time", note), "unseen_frame", "unseen_time", SHOWN.value,
-        _missing().sum().alias("missing_bytes"),
-        c("unseen_places").sum().alias("places"),
-        _places(c("unseen_places").sum()).alias("place_word"),
-    )  # fmt: skip
-    return told.with_columns(pl.when(c("touched") < c("connections")).then(share).otherwise(pl.lit("")).alias("part"))
+        places, lost | reused, note, "place_frame", "place_time", SHOWN.value,
+        _missing().filter(lost).sum().alias("missing_bytes"),
+        c("unseen_places").filter(lost).sum().alias("holes"),
+        reused.sum().cast(pl.Int64).alias("handshakes"),
+    ).with_columns((c("holes") + c("handshakes")).alias("places"))  # fmt: skip
+    share = pl.format(" ({} %)", (100 * c("touched") / c("connections")).round(1))
+    return told.with_columns(pl.when(c("touched") < c("connections")).then(share).otherwise(pl.lit("")).alias("part"), *_lack())
+
+
+def _lack() -> list[pl.Expr]:
+    """What is missing: `lack` for the title, `reused` for the text."""
+    c = pl.col
+    holes = pl.format("{} bytes were acknowledged that it does not have", _thousands("missing_bytes"))
+    one = c("handshakes") == 1
+    again = pl.when(one).then(pl.lit("a handshake")).otherwise(pl.format("{} handshakes", _thousands("handshakes")))
+    whose = pl.when(one).then(pl.lit("the handshake of a connection")).otherwise(again + pl.lit(" of connections"))
+    alone = again + pl.lit(" on ports that are used again")
+    told = pl.format(", and {} on ports that an earlier one had used (no bytes are missing between their numbers),", whose)
+    return [
+        pl.when(c("holes") == 0).then(alone).when(c("handshakes") == 0).then(holes)
+        .otherwise(holes + pl.lit(", and ") + alone).alias("lack"),
+        pl.when(c("handshakes") == 0).then(pl.lit("")).otherwise(told).alias("reused"),
+        _places(c("places")).alias("place_word"),
+    ]  # fmt: skip
 
 
 def _dropped(captures: pl.LazyFrame) -> pl.LazyFrame:
@@ -120,6 +149,11 @@ def _percent(share: pl.Expr) -> pl.Expr:
 
 def _missing() -> pl.Expr:
     return pl.col("client_unseen_bytes") + pl.col("server_unseen_bytes")
+
+
+def _thousands(number: str) -> pl.Expr:
+    """ "1,234"."""
+    return pl.col(number).map_elements("{:,}".format, return_dtype=pl.String)
 
 
 def _places(number: pl.Expr) -> pl.Expr:

@@ -62,7 +62,7 @@ RULE = Rule(
     advice=(
         Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
         Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline of the request's context."),
-        Advice("client", "python-requests|urllib3", "requests and urllib3: the argument timeout."),
+        Advice("client", "python-requests|urllib3", "requests or urllib3: the argument timeout."),
         Advice("client", "python-httpx", "httpx: the argument timeout (5 s by default)."),
         Advice("client", "aiohttp", "aiohttp: ClientTimeout(total=...), 5 minutes by default."),
         Advice("client", "axios", "axios: the option timeout."),
@@ -71,6 +71,13 @@ RULE = Rule(
         Advice(
             "client", r"\.NET|MS Web Services", ".NET: HttpClient.Timeout and HttpWebRequest.Timeout (both 100 s by default)."
         ),
+        Advice(
+            "gateway",
+            "^$",
+            "This client is a gateway. nginx: proxy_read_timeout (60 s by default); haproxy: timeout server; Apache httpd: "
+            "ProxyTimeout.",
+        ),
+        Advice("gateway", "^httpd$", "This client is a gateway, Apache httpd: ProxyTimeout."),
     ),
     absence=True,
     ends=True,

@@ -6,8 +6,8 @@ What it means
     networks that censor: they forge an RST to one side or to both.
 
 Why it hurts
-    Programs report "Connection reset by peer", and the peer is innocent: its log has nothing, or says the same of the other
-    side. Who looks for the cause at the server does not find it.
+    Programs report "Connection reset by peer", but the peer did nothing: its log shows no error, or the same error about the
+    other side. Time spent on searching the server for the cause is lost.
 
 How it is proved
     Two or more of these signs. The TTL (hop limit) of the packet differs by more than 2 from that of all other packets of that
@@ -20,9 +20,9 @@ How it is proved
 
 What it is not
     A reset with one of these signs only: each occurs by itself. A kernel answers packets that belong to no connection with an RST
-    without ACK flag and with IP identification 0. After a change of the route all later packets have another TTL. A connection
-    that goes on on both sides: nobody took that RST. A request after a rest that is answered by an RST of somebody who does not
-    know the connection: keep-alive-race, forgotten.
+    without ACK flag and with IP identification 0. After a change of the route all later packets have another TTL. An RST
+    after which both sides keep sending: neither of them accepted it. A request on an idle connection that is answered by an RST
+    because the connection is no longer known: keep-alive-race, forgotten.
 
 What to do
     Find the device: its TTL says how many hops it is away. Let it drop packets or answer with ICMP instead of forging

@@ -1,13 +1,14 @@
 """Something that was open on purpose was closed because nothing passed for a while.
 
 What it means
-    An event stream, a WebSocket, a tunnel or another response that was not complete carried no byte for a while in either
-    direction, and then one side closed the connection, without a word: it, or a proxy or balancer that speaks for it, has a limit
-    for connections that rest.
+    An event stream, a WebSocket, a tunnel or another incomplete response carried no data in either direction for a while, and
+    then one side closed the connection without notice: that side, or a proxy or balancer in front of it, has a limit for idle
+    connections.
 
 Why it hurts
-    A WebSocket ends with code 1006, an event stream begins anew (EventSource) or never (fetch), a tunnel is gone in the middle of
-    a session; what happened in between is lost. It happens when nobody does anything, so that nobody sees it in tests.
+    A WebSocket is closed with code 1006, an EventSource reconnects, a stream read by fetch just ends, a tunnel breaks in the
+    middle of a session. Events between the close and the next connection are lost. Tests do not show it, because it takes a
+    quiet time that tests do not have.
 
 How it is proved
     All that was sent is acknowledged, there is room for more, no byte of payload passes for 5 s or longer, and the next event is
@@ -17,10 +18,10 @@ How it is proved
     1 % + 20 ms). A single one is a note.
 
 What it is not
-    A user who left the page: a client that closed after a rest that no other shares. A close that was announced by a WebSocket
-    close frame, or by the last chunk. A server that stops: it closes connections at once that have rested differently. A request
-    that nobody has answered yet (a long poll): client-abort, no-response. An idle connection between two requests: idle-close.
-    TCP keep-alive probes carry nothing, and proxies do not count them. HTTP/2.
+    A user who left the page: the client closed, and after a time that no other connection shares. A close announced by a
+    WebSocket close frame or the last chunk. A server that stops: it closes all connections at the same moment, whatever their
+    idle times. A request without any response yet (a long poll): client-abort, no-response. An idle connection between two
+    requests: idle-close. TCP keep-alive probes do not count as data, for proxies neither. HTTP/2.
 
 What to do
     Let one side send something more often than that: WebSocket pings, comments in event streams. Or lengthen the limit.
@@ -74,7 +75,7 @@ REST = Threshold("5 s", "users and programs pause for seconds; no common limit i
 SAME = Threshold("1 %", "timers that were set to the same time fire so near to each other")
 SAME_NEAR = Threshold("20 ms", "a loaded machine fires short timers so much later")
 EARLY = Threshold(
-    "300 ms", "nginx and HAProxy do not set a timer anew for less, so that it fires so much early; of three or more"
+    "300 ms", "nginx and HAProxy do not restart a timer for less, so it may fire that much early; for three or more rests"
 )
 ENOUGH = Threshold("3 rests", "of three random rests two agreed in half of the recordings, never three")
 PAIR = Threshold("2 rests", "two of two that agree are hardly chance")
@@ -85,7 +86,7 @@ ENDPOINTS = Threshold("1024 servers", "what is remembered of each takes some kil
 REMEMBERED = Threshold("64 rests", "the newest of a server; older ones tell of another configuration")
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
-"""Proxies are up to so much early, and up to so much late."""
+"""How early, and how late, the timers of proxies may fire."""
 
 
 def screen() -> pl.Expr:

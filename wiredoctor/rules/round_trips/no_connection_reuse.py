@@ -67,7 +67,7 @@ RULE = Rule(
     ),
     advice=(
         Advice("client", "python-requests", "requests: one requests.Session; requests.get() makes one for each call."),
-        Advice("client", "Python-urllib", "Python's urllib.request cannot: use http.client, urllib3, requests or httpx."),
+        Advice("client", "Python-urllib", "Python's urllib.request, which cannot: use http.client, urllib3, requests or httpx."),
         Advice("client", "python-httpx", "httpx: one httpx.Client; httpx.get() makes one for each call."),
         Advice("client", "aiohttp", "aiohttp: one ClientSession for all requests."),
         Advice("client", "curl", "curl: several URLs in one command; libcurl: one handle for all transfers."),
@@ -94,6 +94,9 @@ IMMEDIATE = Threshold("1 s", "what the server closes so soon was not the client'
 SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
 
 
+_KINDS = pl.Enum(["kept", "asked"])
+
+
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
@@ -113,14 +116,15 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     last = closes.filter(c("last_on_connection")).select(
         "connection",
         "exchange",
-        pl.when(single & kept).then(pl.lit("kept")).when(single & asked).then(pl.lit("asked")).alias("kind"),
+        pl.when(single & kept).then(pl.lit("kept", _KINDS)).when(single & asked).then(pl.lit("asked", _KINDS)).alias("kind"),
         pl.min_horizontal(c("response_keep_alive_timeout").cast(pl.Int64) * SECOND, pl.lit(KEPT.value)).alias("keeps"),
         closed.alias("closed"),
         c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
         c("gap_before").alias("doubtful"),
     )
     known = connections.select(
-        *("connection", "client_host", "server", "exchanges", "end"),
+        *("connection", "exchanges", "end"),
+        c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),
         c("start").alias("opened"),
         (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)).alias("rtt"),
@@ -129,7 +133,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
         pl.when(c("exchanges") == 1).then("kind").alias("kind"),
         pl.coalesce("response_end", "end").alias("over"),
-        c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
+        c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
     )
 
 
@@ -190,7 +194,7 @@ def _evidence() -> pl.Expr:
     shown = (
         ("frame", "opened", pl.format("connection {} is opened", "connection"), pl.lit(value=True)),
         ("request_frame", "request_start", pl.format("connection {}: the request says Connection: close", "connection"), asked),
-        ("response_last_frame", "response_end",
+        ("response_last_frame", "over",
          pl.format("connection {}: the response ends, and leaves it open", "connection"), ~asked),
         ("client_close_frame", "client_close_time", pl.format("connection {}: the client closes it", "connection"), ~asked),
     )  # fmt: skip
@@ -204,15 +208,15 @@ def _told(pairs: pl.DataFrame) -> pl.DataFrame:
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
-        pl.when(c("kind") == "asked").then("kind").alias("kind"),
+        pl.when(c("kind") == "asked").then(c("kind").cast(pl.String)).alias("kind"),
         pl.lit("client").alias("side"),
         pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
         c("first").alias("frame"),
         "start",
         "end",
         "delay",
-        c("client_host").alias("client"),
-        "server",
+        c("client_host").cast(pl.String).alias("client"),
+        c("server").cast(pl.String),
         "exchanges",
         "wasted",
         c("evidence").list.filter(pl.element().struct.field("frame").is_not_null()).cast(EVIDENCE),

@@ -3,8 +3,8 @@
 What it means
     The client sent a SYN and got no connection. Refused: an RST came back at once, because nothing listens on that port, or
     because a firewall says no in that way. Prohibited: a firewall, or a route that forbids it, answered with an ICMP error.
-    Unreachable: a router answered with another ICMP error, because it knows no way to the server, nobody there answers to the
-    address, or the packets go in circles. Timed out: no answer came at all, however often the SYN was sent again.
+    Unreachable: a router answered with another ICMP error: it has no route to the server, no host in that network has the
+    address, or the packet ran into a routing loop. Timed out: no answer came at all, however often the SYN was sent again.
 
 Why it hurts
     Whatever needed the connection failed. A refusal is at least quick; without an answer clients wait for long (Linux for

@@ -47,7 +47,7 @@ RULE = Rule(
     message="The {side} had {in_flight:,} bytes on their way and stopped{more}, until the {peer} "
     "acknowledged them; the {peer}'s TCP delayed that for {ack_delay} ({timer}). In between neither side did anything. The next "
     "{held_bytes:,} bytes left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full "
-    "segments: {reason}{unread}",
+    "segments: {reason}{inferred}",
     remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even its smallest holds three segments "
     "and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF above the size of a "
     "write.{receiver}",

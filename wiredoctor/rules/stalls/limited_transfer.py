@@ -100,7 +100,7 @@ RULE = Rule(
 
 MIN_TIME = Threshold("1 s", "what users notice as slow; shorter transfers end in slow start")
 MIN_SHARE = Threshold("60 %", "of the time of the body; what takes less is not what limits it")
-MIN_RTT = Threshold("5 ms", "below it even 64 kB per round trip are 13 MB/s, and round trips cannot be told from scheduling")
+MIN_RTT = Threshold("5 ms", "below it even 64 kB per round trip are 13 MB/s, and scheduling delays are as long as round trips")
 MIN_UNSCALED = Threshold("32768 bytes", "a window below half of what it can be without scaling is small for another reason")
 LARGEST_UNSCALED = 65_535
 """Bytes: what the window field holds."""

@@ -55,13 +55,13 @@ _WHY = (
     "{before} Nagle's algorithm in the {side}'s TCP lets a small segment go only when all data before it is acknowledged, and "
     "the {peer}'s TCP delayed that acknowledgement for {ack_delay} ({timer}). In between neither side did anything. "
     "The {held_bytes:,} bytes left {release} after the ACK had reached the sender: they had been ready, and waited for "
-    "{delay}.{unread}"
+    "{delay}.{inferred}"
 )
 _TAIL = (
     "The {side} sent full segments of its {what} and held the end of it back.{before} The end is small, and Nagle's algorithm in "
     "the {side}'s TCP lets a small segment go only when all data before it is acknowledged; the {peer}'s TCP delayed that "
     "acknowledgement for {ack_delay} ({timer}). In between neither side did anything. The {held_bytes:,} bytes left {release} "
-    "after the ACK had reached the sender: they had been ready, and waited for {delay}.{doubt}{unread}"
+    "after the ACK had reached the sender: they had been ready, and waited for {delay}.{doubt}{inferred}"
 )
 _PROBE = (
     "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "

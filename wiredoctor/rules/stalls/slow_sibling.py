@@ -1,12 +1,12 @@
 """Of several servers that answer the same requests, one is slow.
 
 What it means
-    A client asks several servers for the same things, as a balancer or a name with several addresses has it. One of them thinks
-    five times as long as the others, or more, whatever it is asked.
+    A client sends the same requests to several servers, as behind a balancer or a name with several addresses. One of them takes
+    at least five times as long as the others to answer.
 
 Why it hurts
-    Every third or fourth page is slow, and nobody can say when. Averages hide it, and each test that meets another server finds
-    nothing. A balancer that goes round gives it as many requests as the others.
+    One request in so many is slow, seemingly at random. Averages hide it, and a test that reaches another server finds nothing.
+    A round-robin balancer sends the slow server as many requests as the others.
 
 How it is proved
     Two or more servers (addresses or ports) gave the same client ten or more answers each for the same method, site and path
@@ -16,12 +16,12 @@ How it is proved
 
 What it is not
     Servers of different sites, or whose answers differ in size: they do different work. Programs that watch servers and ask all
-    of them the same (Prometheus, health checks). A server that is slow at times: slow-response. Time that was lost below HTTP:
-    nagle-delayed-ack and its like speak of it.
+    of them the same (Prometheus, health checks). A server that is slow at times: slow-response. Time lost in TCP: the
+    other rules about stalls report it.
 
 What to do
-    Take that server out, and look what it does not have in common with the others: its load, its disk, its caches, its
-    neighbors, its way to the database. Let the balancer count open requests (least connections) instead of going round.
+    Take that server out of rotation and compare it with the others: its load, disk, caches, neighbors, and its path to the
+    database. Let the balancer choose the server with the fewest connections instead of taking turns.
 
 References
     The Tail at Scale (Dean and Barroso), nginx's least_conn, HAProxy's balance leastconn.

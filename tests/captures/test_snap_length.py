@@ -1,0 +1,49 @@
+"""Stalls are a matter of lengths, numbers and times: a capture without the heads tells the same ones, and no others."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+import wiredoctor
+from wiredoctor.findings import Finding
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+STALLS = ["nagle-delayed-ack", "delayed-ack-stall"]
+ENDIAN = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}
+PCAPS = sorted(path for path in CAPTURES.glob("*.pcap") if path.open("rb").read(4) in ENDIAN)
+
+
+def cut(path: Path, snap: int) -> bytes:
+    """A pcap file as it would be with this snap length."""
+    content = path.read_bytes()
+    order = ENDIAN[content[:4]]
+    found, at = [content[:24]], 24
+    while at + 16 <= len(content):
+        seconds, fraction, captured, length = struct.unpack_from(order + "IIII", content, at)
+        kept = content[at + 16 : at + 16 + captured][:snap]
+        found.append(struct.pack(order + "IIII", seconds, fraction, len(kept), length) + kept)
+        at += 16 + captured
+    return b"".join(found)
+
+
+def stalls(path: Path) -> dict[tuple[str, int | None, int], Finding]:
+    """The stalls by rule, connection and the frame of D."""
+    found = wiredoctor.analyze(path, select=STALLS).findings
+    return {(one.rule, one.connection, one.evidence[0].frame): one for one in found}
+
+
+@pytest.mark.parametrize("path", PCAPS, ids=lambda path: path.stem)
+def test_the_same_stalls_are_told_of_a_cut_capture(tmp_path: Path, path: Path) -> None:
+    whole = stalls(path)
+    for snap in (54, 66, 96) if whole else (66, 96):
+        short = tmp_path / f"{snap}.pcap"
+        short.write_bytes(cut(path, snap))
+        told = stalls(short)
+        assert told.keys() == whole.keys(), snap
+        for key, one in told.items():
+            assert one.delay == pytest.approx(whole[key].delay, abs=0.002), (snap, key)
+            assert one.confidence != "high" or one.kind == whole[key].kind, (snap, key)
+            assert one.kind in (whole[key].kind, "write-write-read"), (snap, key)

@@ -1,0 +1,137 @@
+"""How each server answered: counted by class of status, its failures named, in every format."""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import wiredoctor
+from wiredoctor.findings import Report
+from wiredoctor.gateways import TRIES, Gateways
+from wiredoctor.report import by_status, junit, markdown, phrases, sarif, text
+from wiredoctor.report import json as report_json
+from wiredoctor.report.closing import reach
+from wiredoctor.report.paper import Paper
+from wiredoctor.rules import catalogue
+from wiredoctor.testing import capture
+
+GET = r'"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n"'
+
+
+def connection(number: int, server: str, *statuses: int, client: str = "10.0.0.1", start: float = 0.0, slow: float = 0.0) -> str:
+    """A connection that is closed in order by its client, with a request for each status; `slow` seconds until each response."""
+    lines = [
+        f"connection {number}, start {start}, client {client}:{4000 + number}, server {server}",
+        "  0.000  >  S",
+        "  0.001  <  S.",
+    ]
+    lines.append("  0.001  >  .")
+    time = 0.002
+    for index, status in enumerate(statuses):
+        lines.append(f"  {time:.3f}  >  P.  {GET.format(index)}")
+        lines.append(rf'  {time + slow + 0.001:.3f}  <  P.  "HTTP/1.1 {status} A\r\nContent-Length: 2\r\n\r\nok"')
+        time += slow + 0.01
+        lines.append(f"  {time - 0.005:.3f}  >  .")
+    lines += [f"  {time:.3f}  >  F.", f"  {time + 0.001:.3f}  <  F.", f"  {time + 0.001:.3f}  >  ."]
+    return "\n".join(lines)
+
+
+def analyzed(folder: Path, *connections: str) -> Report:
+    path = folder / "some.pcap"
+    path.write_bytes(capture("\n".join(connections) + "\n"))
+    return wiredoctor.analyze(path)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    """One server with failures on two connections, one without any."""
+    return analyzed(
+        tmp_path,
+        connection(1, "10.0.0.2:80", 200, 503, 404, 503),
+        connection(2, "10.0.0.2:80", 204, 500, start=1),
+        connection(3, "10.0.0.3:8080", 200, 301, start=2),
+    )
+
+
+def test_the_classes_of_each_server(report: Report) -> None:
+    first, second = reach(report).servers
+    assert (first.server, first.classes) == ("10.0.0.2:80", {"2xx": 2, "4xx": 1, "5xx": 3})
+    assert [(one.status, one.count, one.unexplained) for one in first.failures] == [(500, 1, 1), (503, 2, 2)]
+    assert (second.server, second.classes, second.failures) == ("10.0.0.3:8080", {"2xx": 1, "3xx": 1}, ())
+
+
+def test_an_upgrade_counts_and_an_interim_response_does_not(tmp_path: Path) -> None:
+    upgrade = r"Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    text = (
+        connection(1, "10.0.0.2:80", 101)
+        .replace(r"Host: a\r\n", upgrade)
+        .replace(r"Content-Length: 2\r\n\r\nok", upgrade + r"\r\n")
+    )
+    assert reach(analyzed(tmp_path, text)).servers[0].classes == {"1xx": 1}
+    text = connection(1, "10.0.0.2:80", 200).replace('"HTTP/1.1 200', r'"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200')
+    assert reach(analyzed(tmp_path, text)).servers[0].classes == {"2xx": 1}
+
+
+SAID = "10.0.0.2:80: 3 of 6 responses failed: 2 x 503 (not explained), 1 x 500 (not explained)"
+
+
+def test_every_format_names_the_failures(report: Report) -> None:
+    assert phrases.failing(reach(report)) == [SAID]
+    page = io.StringIO()
+    text.write(report, page, Paper(width=200, unicode=True))
+    assert f"  {SAID}\n" in page.getvalue()
+    for write in (markdown.write, junit.write, partial(sarif.write, rules=catalogue())):
+        out = io.BytesIO()
+        write(report, out)
+        assert "2 x 503 (not explained)" in out.getvalue().decode().replace("\\", "")
+
+
+def test_json_has_an_object_per_server(report: Report) -> None:
+    out, lines = io.BytesIO(), io.BytesIO()
+    report_json.write(report, out)
+    report_json.write_lines(report, lines)
+    answers = json.loads(out.getvalue())["answers"]
+    assert json.loads(lines.getvalue().splitlines()[-1])["answers"] == answers
+    nobody: dict[str, object] = {"own": {}, "passed_on": {}, "repeated": 0}
+    assert answers == [
+        {
+            "server": "10.0.0.2:80",
+            "classes": {"2xx": 2, "4xx": 1, "5xx": 3},
+            "failures": [
+                {"status": 500, "count": 1, **nobody, "unexplained": 1},
+                {"status": 503, "count": 2, **nobody, "unexplained": 2},
+            ],
+        },
+        {"server": "10.0.0.3:8080", "classes": {"2xx": 1, "3xx": 1}, "failures": []},
+    ]
+
+
+def test_most_servers_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    some = [connection(number, f"10.0.1.{number}:80", 503, start=number) for number in range(1, 14)]
+    lines = phrases.failing(reach(analyzed(tmp_path, *some)))
+    assert len(lines) == 11
+    assert lines[-1] == "and 3 other servers: 3 responses"
+
+
+def test_what_a_gateway_passed_on_and_what_it_repeated(tmp_path: Path) -> None:
+    """The front (connection 0) gets a 503 that came from the server behind, then a 200 after a first server behind gave 500."""
+    report = analyzed(
+        tmp_path,
+        connection(1, "10.0.0.2:80", 503, 200, slow=0.2),
+        connection(2, "10.0.9.1:8001", 503, client="10.0.0.2", start=0.05),
+        connection(3, "10.0.9.1:8001", 500, client="10.0.0.2", start=0.25),
+        connection(4, "10.0.9.2:8001", 200, client="10.0.0.2", start=0.3),
+    )
+    rows = [(0, 0, 1, 0, True, 1), (0, 1, 2, 0, True, 2), (0, 1, 3, 0, True, 3)]
+    report.gateways = {report.captures[0].file: Gateways(pl.DataFrame(rows, TRIES, orient="row"))}
+    servers = {one.server: one for one in reach(report).servers}
+    assert servers["10.0.0.2:80"].failures == (by_status.Failures(503, 1, {}, {"10.0.9.1:8001": 1}),)
+    assert servers["10.0.9.1:8001"].failures == (by_status.Failures(500, 1, {}, {}, 1), by_status.Failures(503, 1))
+    # what its client saw counts once
+    assert reach(report).answers.statuses == {200: 1, 503: 1}
+    assert "1 passed on from 10.0.9.1:8001" in phrases.failing(reach(report))[1]

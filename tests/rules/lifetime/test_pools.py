@@ -1,0 +1,46 @@
+"""The idle limits of clients' pools are told by what each client sends as its User-Agent."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from wiredoctor.findings import Advice
+from wiredoctor.rules.closes import POOLS
+
+SENT = {
+    "Go-http-client/1.1": "90 s",
+    "curl/8.5.0": "118 s",
+    "libcurl/7.88.1": "118 s",
+    "okhttp/4.12.0": "5 minutes",
+    "node": "4 s",
+    "undici": "4 s",
+    "axios/1.7.2": "5 s",
+    "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)": "5 s",
+    "Apache-HttpClient/5.1.3 (Java/17.0.15)": "3 minutes",
+    "Apache-HttpClient/4.5.14 (Java/17.0.15)": "no limit",
+    "Apache-HttpAsyncClient/4.1.5 (Java/1.8.0_402)": "no limit",
+    "Java-http-client/17.0.15": "30 s",
+    "Java/17.0.15": "5 s",
+    "python-httpx/0.27.0": "5 s",
+    "Python/3.11 aiohttp/3.9.1": "15 s",
+    "python-requests/2.32.3": "no idle limit",
+    "python-urllib3/2.2.1": "no idle limit",
+    "": "1 minute",
+}
+
+
+def advice(agent: str) -> list[Advice]:
+    return [one for one in POOLS if one.side == "client" and re.search(one.software, agent, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("agent", SENT)
+def test_one_piece_of_advice_for_each_client(agent: str) -> None:
+    [told] = advice(agent)
+    assert SENT[agent] in told.text
+
+
+@pytest.mark.parametrize("agent", ["Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/128.0", "HAProxy", "PHP/8.2"])
+def test_no_advice_for_others(agent: str) -> None:
+    assert not advice(agent)

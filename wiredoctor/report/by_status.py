@@ -1,0 +1,246 @@
+"""How each server answered: its final responses by class of status, and who is to blame for those of 500 and above."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wiredoctor.findings import Report
+    from wiredoctor.gateways import Gateways, Place
+
+SERVER_ERROR = 500
+"""Status codes from here on say that a server failed (RFC 9110 section 15.6)."""
+
+FINAL = 200
+"""Status codes below are of interim responses, but for 101, which upgrades."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Responses of one server with one status of 500 or above.
+
+    own: made by a gateway itself, by the kind of `gateway-error` that says why. passed_on: the same status came from this server
+    behind it. repeated: a gateway sent the request to another server, so that its client never saw them.
+    """
+
+    status: int
+    count: int
+    own: dict[str, int] = field(default_factory=dict[str, int])
+    passed_on: dict[str, int] = field(default_factory=dict[str, int])
+    repeated: int = 0
+
+    @property
+    def unexplained(self) -> int:
+        """Those of which nothing says why."""
+        return self.count - sum(self.own.values()) - sum(self.passed_on.values()) - self.repeated
+
+
+@dataclass(frozen=True)
+class ServerAnswers:
+    """The final responses of a server endpoint; `server` is None for those of a long live capture that are no longer kept.
+    classes: "2xx" -> how many."""
+
+    server: str | None
+    classes: dict[str, int]
+    failures: tuple[Failures, ...]
+
+    @property
+    def responses(self) -> int:
+        """All of them."""
+        return sum(self.classes.values())
+
+    @property
+    def failed(self) -> int:
+        """Those with a status of 500 or above."""
+        return sum(one.count for one in self.failures)
+
+
+class Answered(NamedTuple):
+    """Exchanges of a server that are alike: whether they have a request, and a final response with this status (of 500 and above
+    the status code, below the first of its class). is_back: they are tries of a gateway of which the capture has the front, too.
+    """
+
+    capture: str
+    server: str | None
+    has_request: bool
+    is_final: bool
+    status: int | None
+    is_back: bool
+    rows: int
+
+
+def answered(report: Report) -> list[Answered]:
+    """Count the exchanges. Reads the table once, and of the connections those that tell the names of servers."""
+    import polars as pl
+
+    if report.scan_exchanges is None or not report.exchange_count:
+        return []
+    c = pl.col
+    status, names = c("response_status"), [capture.file for capture in report.captures]
+    final = (c("has_response") & ((status >= FINAL) | c("upgraded"))).fill_null(value=False)
+    kinds = (c("has_request"), final.alias("final"), pl.when(status >= SERVER_ERROR).then(status).otherwise(status // 100 * 100))
+    backs = _backs(report)
+    rows = (
+        report.scan_exchanges()
+        .select("capture", "endpoint", "connection", *([] if backs is None else ["exchange"]), *kinds)
+        .pipe(lambda some: some.with_columns(pl.lit(value=False).alias("back")) if backs is None else _marked(some, backs))
+        .group_by(pl.exclude("connection"))
+        .agg(pl.len().cast(pl.Int64).alias("rows"), c("connection").min())
+    )
+    parts = [_named(report, rows.collect(engine="streaming"))]
+    if (old := report.forgotten.get("exchanges")) is not None and names:
+        nobody = pl.lit(None, pl.String).alias("server")
+        at_no_back = pl.lit(value=False).alias("back")
+        parts.append(old.select(pl.lit(names[0]).alias("capture"), nobody, *kinds, at_no_back, c("rows").cast(pl.Int64)))
+    counted = pl.concat(parts).sort("capture", "server", "response_status", nulls_last=True)
+    return [Answered(*row) for row in counted.iter_rows()]
+
+
+def _named(report: Report, rows: pl.DataFrame) -> pl.DataFrame:
+    """The same with the `server` in place of its hash, which any of its connections tells."""
+    import polars as pl
+
+    key = ["capture", "connection"]
+    if report.scan_connections is None:
+        named = rows.with_columns(pl.lit(None, pl.String).alias("server"))
+    else:
+        first = rows.group_by("capture", "endpoint").agg(pl.col("connection").min())
+        wanted = pl.col("connection").is_in(first["connection"].unique().implode())
+        known = report.scan_connections().select(*key, "server").filter(wanted).collect()
+        places = first.join(known, on=key, how="left").drop("connection")
+        named = rows.join(places, on=["capture", "endpoint"], how="left")
+    return named.select("capture", "server", "has_request", "final", "response_status", "back", "rows")
+
+
+def _backs(report: Report) -> pl.DataFrame | None:
+    """The exchanges that were certainly sent by a gateway; None if there are none."""
+    import polars as pl
+
+    c = pl.col
+    parts = [
+        known.tries.filter(c("certain") & c("exchange").is_not_null()).select(
+            pl.lit(capture).alias("capture"), "connection", "exchange", pl.lit(value=True).alias("back")
+        )
+        for capture, known in report.gateways.items()
+    ]
+    backs = pl.concat(parts) if parts else None
+    return backs if backs is not None and backs.height else None
+
+
+def _marked(rows: pl.LazyFrame, backs: pl.DataFrame) -> pl.LazyFrame:
+    import polars as pl
+
+    joined = rows.join(backs.lazy(), on=["capture", "connection", "exchange"], how="left")
+    return joined.drop("exchange").with_columns(pl.col("back").fill_null(value=False))
+
+
+def by_server(report: Report, rows: Iterable[Answered], capture: str | None = None) -> tuple[ServerAnswers, ...]:
+    """How each server answered (in one capture), those with most failures first, then those with most responses."""
+    counts: dict[str | None, Counter[int]] = {}
+    for row in rows:
+        if row.is_final and row.status is not None and capture in (None, row.capture):
+            counts.setdefault(row.server, Counter())[row.status] += row.rows
+    blamed = _Blamed(report, capture) if any(status >= SERVER_ERROR for each in counts.values() for status in each) else None
+    made = [_of_server(server, each, blamed) for server, each in counts.items()]
+    return tuple(sorted(made, key=lambda one: (-one.failed, -one.responses, one.server is None, one.server or "")))
+
+
+def _of_server(server: str | None, statuses: Mapping[int, int], blamed: _Blamed | None) -> ServerAnswers:
+    classes: Counter[str] = Counter()
+    for status, number in sorted(statuses.items()):
+        classes[f"{status // 100}xx"] += number
+    failed = [(status, number) for status, number in sorted(statuses.items()) if status >= SERVER_ERROR]
+    return ServerAnswers(
+        server, {**classes}, tuple(Failures(*one) if blamed is None else blamed.failures(server, *one) for one in failed)
+    )
+
+
+class _Blamed:
+    """Whose failures these are, by server and status, as far as gateways in the capture and findings about them tell."""
+
+    def __init__(self, report: Report, only: str | None) -> None:
+        self._own: dict[tuple[str | None, int], Counter[str]] = {}
+        self._passed_on: dict[tuple[str | None, int], Counter[str]] = {}
+        self._repeated: Counter[tuple[str | None, int]] = Counter()
+        told: dict[tuple[str, int, int], str] = {}
+        for one in report.findings:
+            if one.rule == "gateway-error" and one.connection is not None and one.exchange is not None:
+                told[one.capture, one.connection, one.exchange] = one.kind or ""
+        for capture, known in report.gateways.items():
+            if known.tries.height and only in (None, capture):
+                self._count(capture, _failed(report, capture), known, told)
+
+    def _count(
+        self, capture: str, failed: Mapping[Place, tuple[str, int]], known: Gateways,
+        told: Mapping[tuple[str, int, int], str],
+    ) -> None:  # fmt: skip
+        last: dict[Place, tuple[int, int | None]] = {}
+        front_of: dict[tuple[int, int | None], Place] = {}
+        for front, index, connection, exchange in _near(known.tries, failed).iter_rows():
+            before = last.get((front, index))
+            if before is not None and before[1] is not None and (before[0], before[1]) in failed:
+                self._repeated[failed[before[0], before[1]]] += 1
+            last[front, index] = connection, exchange
+            front_of[connection, exchange] = front, index
+        for place, (server, status) in failed.items():
+            behind = last.get(place)
+            kind, outer = told.get((capture, *place)), place
+            # of gateways in a row the outermost is told, for all of them
+            while not kind and server in known.fronts and outer in front_of:
+                outer = front_of[outer]
+                kind = told.get((capture, *outer))
+            if kind:
+                self._own.setdefault((server, status), Counter())[kind] += 1
+            elif behind is not None and behind[1] is not None and failed.get((behind[0], behind[1]), ("", 0))[1] == status:
+                self._passed_on.setdefault((server, status), Counter())[failed[behind[0], behind[1]][0]] += 1
+
+    def failures(self, server: str | None, status: int, number: int) -> Failures:
+        """The responses of a server with this status, of which there are so many."""
+        place = server, status
+        own, passed_on = self._own.get(place, Counter[str]()), self._passed_on.get(place, Counter[str]())
+        return Failures(status, number, {**own}, {**passed_on}, self._repeated[place])
+
+
+def _near(tries: pl.DataFrame, failed: Iterable[Place]) -> pl.DataFrame:
+    """The tries that are certain, of exchanges in front of which one failed or of which a try failed."""
+    import polars as pl
+
+    front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
+    sure = tries.filter("certain").select(*front, *back)
+    places = pl.DataFrame([*failed], {name: sure.schema[name] for name in back}, orient="row")
+    fronts = pl.concat(
+        [
+            sure.join(places, left_on=front, right_on=back, how="semi").select(front),
+            sure.join(places, on=back, how="semi").select(front),
+        ]
+    )
+    return sure.join(fronts, on=front, how="semi", maintain_order="left")
+
+
+def _failed(report: Report, capture: str) -> dict[tuple[int, int], tuple[str, int]]:
+    """Exchange of a capture -> server and status, of those with a status of 500 or above."""
+    import polars as pl
+
+    if report.scan_exchanges is None or report.scan_connections is None:
+        return {}
+    c = pl.col
+    of_it = c("capture") == capture
+    rows = (
+        report.scan_exchanges()
+        .filter(c("has_response") & (c("response_status") >= SERVER_ERROR) & of_it)
+        .select("connection", "exchange", "response_status")
+        .collect()
+    )
+    servers = (
+        report.scan_connections()
+        .filter(of_it & c("connection").is_in(rows["connection"].unique().implode()))
+        .select("connection", "server")
+        .collect()
+    )
+    named = rows.join(servers, on="connection")
+    return {(connection, exchange): (server, status) for connection, exchange, status, server in named.iter_rows()}
