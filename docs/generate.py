@@ -46,7 +46,7 @@ LISTED = re.compile(r"^\| \[`[a-z0-9-]+`\]\(docs/pages/rules/([a-z0-9-]+)\.md\) 
 UNSEEN = "?"
 """Stands there until somebody has written it."""
 
-FAMILIES = ("stalls", "lifetime", "streaming", "framing", "round-trips", "capture")
+FAMILIES = ("stalls", "lifetime", "streaming", "framing", "round-trips", "gateways", "capture")
 """As a reader asks: who waited, who was cut off. What is about the capture itself comes last."""
 
 TABLES_HEAD = """\

@@ -10,7 +10,7 @@ from gateways import DEAF, DROPPED, A, B, Gateway, start_servers
 from network import PROXY_FRONT
 from scenario import PEERS, SEEN, Connection, Exchange, Find, Lab, get, recording, unanswered
 
-BOTH = {"at": "proxy", "interface": "any", "proxied": True}
+BOTH: dict[str, Any] = {"at": "proxy", "interface": "any", "proxied": True}
 LOST = Find("no-response", "at-once", "server", 1)
 """What the server behind did, where that is the second connection."""
 

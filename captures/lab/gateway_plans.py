@@ -157,8 +157,8 @@ def _refusals(case: Plan, write: Writer, chance: random.Random) -> None:
         requests, at = list[Request](), 0.1 + 0.2 * turn
         for route in chance.sample(("refused", "refused", "gone", "", "a"), 5):
             base = f"/{route or 'a'}/"
-            more = {} if route in ("", "a") else {"route": route}
-            method = {"method": "POST", "body": 20} if chance.random() < 0.3 else {}
+            more: Request = {} if route in ("", "a") else {"route": route}
+            method: Request = {"method": "POST", "body": 20} if chance.random() < 0.3 else {}
             requests.append(write.ask(at, base + chance.choice(ITEMS), **more, **method))
             at += chance.choice((0.05, 0.2))
         case.clients.append(requests)
@@ -175,7 +175,7 @@ def _races(case: Plan, write: Writer, chance: random.Random) -> None:
     case.delay, case.pooled = 0.03, True
     case.ports = (A, B, IDLE)
     for turn in range(6):
-        post = {"method": "POST", "body": 12} if chance.random() < 0.7 else {}
+        post: Request = {"method": "POST", "body": 12} if chance.random() < 0.7 else {}
         first = write.ask(0.1 + 0.3 * turn, "/idle/" + chance.choice(ITEMS), **post)
         second = write.ask(0, "/idle/" + chance.choice(ITEMS), after=REST - chance.uniform(0.02, 0.04), route="race", **post)
         third = write.ask(0, "/idle/" + chance.choice(ITEMS), after=0.1)
@@ -189,7 +189,7 @@ def _retries(case: Plan, write: Writer, chance: random.Random) -> None:
         for _ in range(6):
             deed = chance.choice(("", "", "die;of=A", "503;of=A", "close;of=A", "part-head;of=A", "reset;of=A"))
             base = "/pair/" if chance.random() < 0.4 else "/two/"
-            more = {"method": "POST", "body": 30} if chance.random() < 0.3 else {}
+            more: Request = {"method": "POST", "body": 30} if chance.random() < 0.3 else {}
             if base == "/pair/":
                 requests.append(write.ask(at, base + chance.choice(ITEMS), route="refused", **more))
             else:
@@ -238,7 +238,7 @@ FAMILIES = {
 }
 
 
-def kinds(request: Request, got: dict[str, Any], read: float, *, chain: bool) -> list[str] | None:
+def kinds(case: Plan, request: Request, got: dict[str, Any]) -> list[str] | None:
     """What may be said of a front exchange: kinds of gateway-error, passed-on or none; None where it was not meant to fail.
 
     Of a chain the innermost try counts: a response that breaks off there may be a 502 of the outer gateway.
@@ -252,12 +252,22 @@ def kinds(request: Request, got: dict[str, Any], read: float, *, chain: bool) ->
         return ["passed-on"]
     deed, _, options = request["deed"].partition(";")
     kind = KINDS.get(deed) or KINDS.get(request.get("route", ""))
-    if kind is None or (deed == "late" and float(options.partition("=")[2]) < read):
+    if kind is None or (deed == "late" and float(options.partition("=")[2]) < case.read):
         return None
     if got["got"] == "cut":
         return ["truncated"] if kind == "truncated" else None
+    if case.family == "retries" and case.makers == ("caddy",):
+        return _of_caddy(kind, request, got["status"])
     if kind == "truncated" and got["got"] == "answered":
-        return ["rejected-response", *(["truncated"] if chain else [])]
+        return ["rejected-response", *(["truncated"] if len(case.makers) > 1 else [])]
     if kind == "rejected-response" and got["got"] == "closed":
         return ["rejected-response", "truncated"]
     return [kind]
+
+
+def _of_caddy(kind: str, request: Request, status: int) -> list[str] | None:
+    """Caddy leaves a server alone that failed (fail_duration), and says 503 where none is left; and 2.6 repeats a request without
+    its body, which it then breaks off by itself."""
+    if status == 503:
+        return ["not-passed-on", kind]
+    return None if request.get("body") else [kind]

@@ -73,7 +73,7 @@ def score(folder: Path, cases: list[dict[str, Any]], python: str, jobs: int, *, 
 
     paths = [str(folder / f"{case['name']}{end}.pcap") for case in cases for end in ("", "-front")]
     with ThreadPoolExecutor(jobs) as pool:
-        parts = list(pool.map(lambda first: analyze(python, paths[first::jobs]), range(jobs)))
+        parts = list(pool.map(analyze, [python] * jobs, [paths[first::jobs] for first in range(jobs)]))
     reports = {path: report for first, part in enumerate(parts) for path, report in zip(paths[first::jobs], part, strict=True)}
     for case, both, front in zip(cases, paths[::2], paths[1::2], strict=True):
         _judge_pairs(case, reports[both], marks)
@@ -141,7 +141,8 @@ def _judge_failures(case: dict[str, Any], report: dict[str, Any], marks: Marks) 
         if told not in kinds and (meant or finding):
             what = f"{failure['deed'] or 'answer'}, {failure['got']} {failure['status'] or ''}"
             marks.wrong.append(f"KIND {case['name']}.pcap {place}: {told}, and not {' or '.join(kinds)} ({what})")
-        for cause in (finding or {}).get("caused_by") or ():
+        causes: list[dict[str, Any]] = finding["caused_by"] if finding else []
+        for cause in causes:
             marks.causes["named"] += 1
             if cause.get("exchange") is not None and (cause["connection"], cause["exchange"]) not in _tries(case, place):
                 marks.causes["elsewhere"] += 1
@@ -152,7 +153,7 @@ def _judge_failures(case: dict[str, Any], report: dict[str, Any], marks: Marks) 
 
 
 def _of_inner(case: dict[str, Any], place: Place, kind: str) -> bool:
-    """Whether it is true of the inner one of two gateways, and the outer one made something else of it (a whole response, say)."""
+    """Whether it is true of the inner one of two gateways, and the outer one made something else of it (say, a whole answer)."""
     outer = {(front, index) for front, index, *back in case["pairs"] if tuple(back) == place}
     deeds = [failure["deed"] for failure in case["failures"] if (failure["connection"], failure["index"]) in outer]
     return len(case["makers"]) > 1 and [KINDS.get(deed.partition(";")[0]) for deed in deeds] == [kind]

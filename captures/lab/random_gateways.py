@@ -186,7 +186,7 @@ def _failures(case: Plan, exchanges: list[dict[str, Any]], said: dict[str, dict[
         {name: places[request["id"]][name] for name in ("client", "server", "connection", "index")}
         | {"id": request["id"], "deed": request["deed"] or request.get("route", ""), "method": request["method"]}
         | {name: said[request["id"]][name] for name in ("got", "status", "by")}
-        | {"kinds": kinds(request, said[request["id"]], case.read, chain=len(case.makers) > 1)}
+        | {"kinds": kinds(case, request, said[request["id"]])}
         for request in requests
         if request["id"] in places and request["id"] in said
     ]

@@ -294,6 +294,7 @@ _WORDS = {
     "streaming": "streaming",
     "framing": "framing",
     "round-trips": "round trips",
+    "gateways": "gateways",
 }
 """What a family is about, for people, in the order in which they ask."""
 
