@@ -1,7 +1,7 @@
 """Ports that are used again by a connection whose SYN the capture lacks: what its numbers show.
 
-A TCP takes initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). So the first packet that is captured
-of the later connection seems to jump in both directions, and what lies between is no hole: nobody sent it.
+A TCP takes initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). So the first packet that is
+captured of the later connection seems to jump in both directions, and what lies between is no hole: nobody sent it.
 """
 
 from __future__ import annotations
