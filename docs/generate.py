@@ -76,7 +76,8 @@ A rule finds two rows of an exchange:
 Each row has {as_of} as of its own time; for users `exchanges` has those of the first.
 
 - Times are whole nanoseconds since the first packet of the capture.
-- Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`.
+- Frames count from 1, as Wireshark's `frame.number`. Connection ids equal Wireshark's `tcp.stream`, up to the first
+  connection whose ports were used before and whose SYN is missing (`reuse_frame`): Wireshark does not tell it from that before.
 - Stream offsets are sequence numbers unwrapped to 64 bits: 0 is the first byte after the SYN of that direction. Without a SYN
   it is the first byte that was seen, so that a late copy of an earlier byte has a negative offset.
 - "Seen" always means: at the capture point.

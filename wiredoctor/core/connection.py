@@ -544,7 +544,7 @@ class Former:
 
 @mypyc_attr(acyclic=True)
 class Oddities:
-    """What should not be in a capture: ACKs of bytes that it lacks, super-segments, copies that differ, ports that are used again."""
+    """What should not be in a capture: ACKs of bytes that it lacks, super-segments, copies that differ, ports used again."""
 
     def __init__(self) -> None:
         self.unseen_places: i64 = 0

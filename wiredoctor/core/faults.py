@@ -38,8 +38,8 @@ class Fault:
 
 
 class Answer:
-    """Bytes that are no HTTP while a request is outstanding: `fault` of that exchange, or, if a head follows after all, `excess` of
-    the response before them."""
+    """Bytes that are no HTTP while a request is outstanding: `fault` of that exchange, or, if a head follows after all, `excess`
+    of the response before them."""
 
     def __init__(self, fault: Fault, excess: Fault | None) -> None:
         self.fault: Fault = fault

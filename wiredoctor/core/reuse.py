@@ -1,7 +1,7 @@
 """Ports that are used again by a connection whose SYN the capture lacks: what its numbers show.
 
-A TCP takes initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). So the first packet that is captured of
-the later connection seems to jump in both directions, and what lies between is no hole: nobody sent it.
+A TCP takes initial sequence numbers for the same ports from a clock (RFC 9293 section 3.4.1). So the first packet that is
+captured of the later connection seems to jump in both directions, and what lies between is no hole: nobody sent it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def is_near(connection: Connection, packet: Packet) -> bool:
 def is_another(connection: Connection, packet: Packet) -> bool:
     """Return whether a packet that is no SYN of a client belongs to a later connection on the same ports.
 
-    Both its numbers must tell. Those of an RST may be anybody's, and packets that were captured in disorder bring old ones back. A
-    handshake takes time.
+    Both its numbers must tell. Those of an RST may be anybody's, and packets that were captured in disorder bring old ones back.
+    A handshake takes time.
     """
     if packet.flags & (ACK | RST) != ACK or packet.time - connection.end < LEAST:
         if packet.flags & (ACK | RST) == ACK:

@@ -33,8 +33,8 @@ RELEASES: Final = (
     *("nagle_disabled", "previous_data_frame", "previous_data_time", "previous_data_length", "previous_data_full"),
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
-    *("frame", "time", "length", "captured", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer", "probe_frame"),
-    "sort",
+    *("frame", "time", "length", "captured", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
+    *("probe_frame", "sort"),
 )
 RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
