@@ -675,6 +675,55 @@ CLOSURES = Table(
     exchange_by_time=True,
 )
 
+WINDOW_STALLS = Table(
+    "window_stalls",
+    "times in which a window held its sender up longer than it was closed, because the sender's timer decided when it went on, or "
+    "nothing did: one, or several in a row. Written when the sender goes on without such a time, when the message ends, or when "
+    "the connection or the capture ends",
+    (
+        *_WHERE,
+        _ROLE,
+        _c("frame", I64, "", "the packet that shows that they are over; the last one of the connection if nothing does"),
+        _c("time", I64, "ns", "capture time as of which the row holds"),
+        _HTTP,
+        _HANDSHAKE,
+        _c(
+            "sort",
+            TEXT,
+            "",
+            "refused (the receiver threw data away and announced a window of 0, until what was sent again was acknowledged), timer "
+            "(the window had no room for a full segment, until the sender's timer sent what fitted), never_opened (the window was "
+            "0 when the connection or the capture ended)",
+        ),
+        _c("count", I32, "", "how many times"),
+        _c("waited", I64, "ns", "their sum"),
+        _c("closed", I64, "ns", "what of it the window was 0"),
+        _c("start_frame", I64, "", "the receiver's packet with which the first of them begins"),
+        _c("start_time", I64, "ns", "its time"),
+        _c("window", I64, "bytes", "the largest window in that time: 0, or less than one MSS"),
+        _c("window_probes", I32, "", "never_opened: probes of the sender while the window was closed"),
+        _n("window_probe_frame", I64, "", "the first of them"),
+        _n("window_probe_time", I64, "ns", "its time"),
+        _c("copies", I32, "", "segments that were sent again while the window was closed"),
+        _n("copy_frame", I64, "", "the first of them, in the first of these times"),
+        _n("copy_time", I64, "ns", "its time"),
+        _n("opened_frame", I64, "", "the packet that opened the window in the first of these times"),
+        _n("opened_time", I64, "ns", "its time"),
+        _n("sent_frame", I64, "", "the segment that was sent again with room in the first of them, or that its sender's timer sent"),
+        _n("sent_time", I64, "ns", "its time"),
+        _c("sent_bytes", I32, "bytes", "timer: its payload"),
+        _c("end_frame", I64, "", "the end of the last of them: an ACK, or a segment of the sender"),
+        _c("end_time", I64, "ns", "its time"),
+        _c("message_complete", BOOL, "", "the newest data of the sender ended exactly at the end of a message"),
+        _n("sender_close_frame", I64, "", "the first FIN or RST of the sender since then"),
+        _n("sender_close_time", I64, "ns", "its time"),
+        _c("sender_close_rst", BOOL, "", "that is an RST"),
+    ),
+    subject="segments",
+    at_packet=True,
+    exchange_by_time=True,
+)
+
 RUNS = Table(
     "runs",
     "a small segment of a message that is one of many in a run, or that begins another message within a run. A run is small "
@@ -1355,7 +1404,7 @@ TABLES = {
     )
 }
 
-EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, RUNS, UNACKNOWLEDGED, TRANSFERS)}
+EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, WINDOW_STALLS, RUNS, UNACKNOWLEDGED, TRANSFERS)}
 """Rows of packets within the cutoffs of the rules that run: a rule that reads one of these tables declares cutoffs."""
 
 RULE_TABLES = TABLES | EVENT_TABLES | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES}

@@ -14,7 +14,7 @@ from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Close or open the window that a packet announces."""
-    if packet.flags & (ACK | RST | SYN) != ACK:
+    if packet.flags & (ACK | RST | SYN) != ACK or segment.ack < own.acknowledged:
         return
     is_zero = packet.window == 0
     is_short = is_zero or (segment.window < segment.peer_mss and segment.window != NEVER)
@@ -30,24 +30,38 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the closed window after an announcement. One closed for less than `least` is forgotten; so is one that closes
-    again before the sender went on."""
+    """Return the closed window after an announcement. One closed for less than `least` is forgotten, and so is one that closes
+    again before the sender went on, unless it refused data: the sender's timer decides when that is sent again."""
     if is_closed:
+        if window is not None and window.is_refusing and not window.is_closed:
+            close_again(window)
         if window is None or not window.is_closed:
             window = ClosedWindow()
             window.is_closed = True
             window.closed_frame = packet.frame
             window.closed_time = packet.time
             window.closed_window = 0 if packet.window == 0 else segment.window
+        window.announced_frame, window.announced_time = packet.frame, packet.time
         return window
     if window is None or not window.is_closed:
         return window
-    if packet.time - window.closed_time < least:
+    if packet.time - window.closed_time < least and not window.is_refusing:
         return None
     window.is_closed = False
     window.opened_frame = packet.frame
     window.opened_time = packet.time
     return window
+
+
+def close_again(window: ClosedWindow) -> None:
+    """Close a window that opened and took nothing of the data that it had refused."""
+    window.is_closed = True
+    window.opened_frame = window.opened_time = NEVER
+    if window.resumed_frame != NEVER:
+        window.copies += 1
+        if window.copies == 1:
+            window.copy_frame, window.copy_time = window.resumed_frame, window.resumed_time
+        window.resumed_frame = window.resumed_time = NEVER
 
 
 def count_window_probe(waits: Waits, packet: Packet, segment: Segment) -> None:
@@ -73,6 +87,8 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
         return None
     found: ClosedWindow | None = None
     zero, short = waits.zero_window, waits.short_window
+    if zero is not None and zero.is_refusing and segment.in_flight_before > 1:
+        return None
     if zero is not None and not zero.is_closed:
         waits.zero_window = None
         if has_waited(own, zero):

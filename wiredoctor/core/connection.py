@@ -273,6 +273,51 @@ class ClosedWindow:
         self.opened_frame: i64 = NEVER
         """The packet that opened it; NEVER while it is closed, and once the sender has gone on."""
         self.opened_time: i64 = NEVER
+        self.announced_frame: i64 = NEVER
+        """Its newest announcement while it was closed."""
+        self.announced_time: i64 = NEVER
+        self.is_refusing: bool = False
+        """It was announced while data was outstanding, and acknowledged none of it."""
+        self.copies: i64 = 0
+        """Segments of that data that were sent again while it was closed."""
+        self.copy_frame: i64 = NEVER
+        """The first of them."""
+        self.copy_time: i64 = NEVER
+        self.resumed_frame: i64 = NEVER
+        """The first segment of it that was sent again with room."""
+        self.resumed_time: i64 = NEVER
+
+
+@mypyc_attr(acyclic=True)
+class WindowStall:
+    """Times in a row in which a window held its sender up, of one sort (window_stalls.SORTS)."""
+
+    def __init__(self, sort: i64) -> None:
+        self.sort: i64 = sort
+        self.count: i64 = 0
+        self.start_frame: i64 = NEVER
+        """The announcement with which the first of them begins."""
+        self.start_time: i64 = NEVER
+        self.window: i64 = 0
+        """The largest window in that time: 0, or less than one MSS."""
+        self.waited: i64 = 0
+        """Their sum."""
+        self.shut: i64 = 0
+        """What of it the window was closed."""
+        self.copies: i64 = 0
+        self.copy_frame: i64 = NEVER
+        """The first segment that was sent again while the window was closed."""
+        self.copy_time: i64 = NEVER
+        self.opened_frame: i64 = NEVER
+        """What opened the window in the first of them; NEVER if nothing did."""
+        self.opened_time: i64 = NEVER
+        self.sent_frame: i64 = NEVER
+        """The segment that was sent when the first of them was over."""
+        self.sent_time: i64 = NEVER
+        self.sent_bytes: i64 = 0
+        self.end_frame: i64 = NEVER
+        """The end of the last of them."""
+        self.end_time: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
@@ -356,6 +401,12 @@ class Waits:
         """A window of 0 that this side announced."""
         self.short_window: ClosedWindow | None = None
         """A window of less than one MSS that it announced."""
+        self.window_stall: WindowStall | None = None
+        """How its windows held the peer up lately."""
+        self.refused_end: i64 = NEVER
+        """Offset of the peer's stream up to which data came that had no room in a window of 0."""
+        self.resumed_end: i64 = NEVER
+        """Offset up to which that was sent again with room."""
 
 
 @mypyc_attr(acyclic=True)

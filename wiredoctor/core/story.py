@@ -32,10 +32,11 @@ from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
-from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, PSH, RST, SYN, Segment
+from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, PSH, RST, SYN, Segment
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.stalls import Stalls
 from wiredoctor.core.unacknowledged import Repetitions
+from wiredoctor.core.window_stalls import WindowStalls
 from wiredoctor.limits import Met
 
 SHORTEST_PAUSE: Final = 1_000 * MILLISECOND
@@ -54,6 +55,7 @@ class Story:
         self.events: Events = Events()
         self.stalls: Stalls = Stalls(cutoffs)
         self.repetitions: Repetitions = Repetitions(cutoffs)
+        self.window_stalls: WindowStalls = WindowStalls(cutoffs)
         self.most_unacknowledged: i64 = limits.UNACKNOWLEDGED.value
         self.recorder: SegmentRecorder | None = None
         self.places: Places | None = None
@@ -167,7 +169,9 @@ class Story:
             if peer.waits.repetition is not None:
                 self.repetitions.hear(connection, peer, peer.waits.repetition, packet, segment)
         if segment.retransmission or segment.fills_gap:
-            recoveries.try_again(connection, own, peer, packet, segment, cutoffs.min_retransmission_delay)
+            waits = peer.waits
+            if waits is None or not self.window_stalls.take_copy(connection, own, waits, packet, segment):
+                recoveries.try_again(connection, own, peer, packet, segment, cutoffs.min_retransmission_delay)
         if segment.retransmission or segment.overlap:
             self.repetitions.note_copy(connection, own, peer, packet, segment)
         options: i64 = -1
@@ -182,14 +186,28 @@ class Story:
         if packet.time - connection.end >= origins.REST:
             origins.note_rest(own, packet.time, packet.time - connection.end)
         connection.end = packet.time
-        events.closure = None
-        if peer.waits is not None:
-            events.closure = closed_windows.take_closed_window(own, peer.waits, packet, segment)
-            closed_windows.count_window_probe(peer.waits, packet, segment)
-        closed_windows.follow_window(own, packet, segment, cutoffs.min_closed_window)
+        self.follow_windows(connection, own, peer, packet)
         events.run = None
         if segment.small_start:
             events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval)
+
+    def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
+        """Set the closed window that a packet ends, and note what it says of the windows of both sides."""
+        segment, events, stalls = self.segment, self.events, self.window_stalls
+        events.closure = None
+        waits = peer.waits
+        if waits is not None:
+            events.closure = closed_windows.take_closed_window(own, waits, packet, segment)
+            closed_windows.count_window_probe(waits, packet, segment)
+            if segment.new_bytes > 0 and (waits.short_window is not None or waits.refused_end != NEVER or waits.window_stall is not None):
+                stalls.note_new_data(connection, own, waits, packet, segment)
+        if own.waits is not None and own.waits.refused_end != NEVER and segment.acked_bytes > 0:
+            stalls.end_refusal(connection, own.waits, packet, segment)
+        closed_windows.follow_window(own, packet, segment, self.cutoffs.min_closed_window)
+        if packet.window == 0 and own.waits is not None and packet.flags & (ACK | RST) == ACK:
+            stalls.note_refusal(own, peer, segment)
+        if packet.flags & (FIN | RST):
+            stalls.close(connection, packet)
 
     def remember(self, own: Side, packet: Packet) -> None:
         """Keep what a packet is to those after it."""

@@ -21,6 +21,8 @@ from wiredoctor.core.stalls import RUNS as RUN_CELLS
 from wiredoctor.core.stalls import SORTS
 from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
+from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
+from wiredoctor.core.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
 from wiredoctor.engine.frames import burst_batch, exchange_batch, fault_frame, foreign_frame, head_part, message_batch
 from wiredoctor.http.tls import SILENT
 from wiredoctor.tables import (
@@ -39,6 +41,7 @@ from wiredoctor.tables import (
     SMALL,
     TRANSFERS,
     UNACKNOWLEDGED,
+    WINDOW_STALLS,
     Table,
 )
 from wiredoctor.tables import CLOSES as CLOSES_TABLE
@@ -60,6 +63,7 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
         "releases": _events(RELEASES, stalls.releases, RELEASE_CELLS),
         "recoveries": _events(RECOVERIES, stalls.recoveries, RECOVERY_CELLS),
         "closures": _events(CLOSURES, stalls.closures, CLOSURE_CELLS),
+        "window_stalls": _events(WINDOW_STALLS, core.story.window_stalls.rows, WINDOW_STALL_CELLS),
         "runs": _events(RUNS, stalls.runs, RUN_CELLS),
         "icmp_errors": _events(ICMP_ERRORS, core.icmp.rows, ICMP_CELLS),
         "unacknowledged": _events(UNACKNOWLEDGED, core.story.repetitions.rows, UNACKNOWLEDGED_CELLS),
@@ -168,6 +172,7 @@ def _of_hello(name: str) -> Maker:
 
 Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
 Kind.of(RELEASES, {"sort": _named("sort", SORTS)}, {})
+Kind.of(WINDOW_STALLS, {"sort": _named("sort", WINDOW_SORTS)}, {})
 Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})
 Kind.of(UNACKNOWLEDGED, {"icmp_router": lambda batch: _host(batch, "icmp_router", in_brackets=False)}, {})
 for _table in (RECOVERIES, CLOSURES, RUNS, TRANSFERS):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from wiredoctor.batches import View
-from wiredoctor.core.connection import ClosedWindow, Connection, Side, Waits
+from wiredoctor.core.connection import ClosedWindow, Connection, Side, Waits, WindowStall
 from wiredoctor.core.connection_rows import ConnectionRows
 from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.core.http1 import Reader
@@ -51,9 +51,12 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
 def window_closed_since(connection: Connection) -> int:
     """Return when the earliest window was closed that may still become a row of `closures`; FOREVER if there is none."""
     closures: list[ClosedWindow | None] = []
+    stalls: list[WindowStall | None] = []
     for waits in _waits(connection):
         closures += [waits.zero_window, waits.short_window]
-    return min((closure.closed_time for closure in closures if closure is not None), default=FOREVER)
+        stalls.append(waits.window_stall)
+    since = [closure.closed_time for closure in closures if closure is not None]
+    return min([*since, *(stall.start_time for stall in stalls if stall is not None)], default=FOREVER)
 
 
 def stalled_since(connection: Connection) -> int:

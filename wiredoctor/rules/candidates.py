@@ -13,7 +13,7 @@ from wiredoctor.masking import shown
 from wiredoctor.rules.modules import Conclude, RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import at_work, collected, fit, guarded
-from wiredoctor.tables import RULE_TABLES, SMALL
+from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL
 
 
 class Table(Protocol):
@@ -43,10 +43,16 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
     a lazy frame is taken to have rows. A rule runs when the first table it asks for has rows.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
-    running = [m for m in at_work(modules.values()) if not m.rule.summary and m.tables[0] in present]
+    running = [m for m in at_work(modules.values()) if not m.rule.summary and _has_rows(m, present)]
     lazy = {name: _lazy(tables, name) for m in running for name in m.tables}
     few = are_few(tables)
     return _find(_promising(running, tables, lazy, few=few), lazy, few=few)
+
+
+def _has_rows(module: RuleModule, present: set[str]) -> bool:
+    """Whether the tables that a rule begins with have rows: its first one, or another event table beside an event table."""
+    first, *others = module.tables
+    return first in present or (first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others))
 
 
 def are_few(tables: Tables) -> bool:

@@ -1,0 +1,251 @@
+"""Times in which a window held its sender up longer than it was closed: the sender's timer decided when it went on, or nothing did.
+
+A sort for each way in which that happens, SORTS. Times of one sort that follow each other are one row. It is written when the sender
+goes on without such a time, when the message ends, or when the connection or the capture ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from wiredoctor.core.acks import whole_round_trip
+from wiredoctor.core.connection import Close, ClosedWindow, Connection, Previous, Side, Waits, WindowStall
+from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.pairing import HttpConnection
+from wiredoctor.core.rows import Rows
+from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
+from wiredoctor.core.unacknowledged import role_of
+
+REFUSED: Final = 1
+"""The receiver threw data away and announced a window of 0; until what was sent again was acknowledged."""
+TIMER: Final = 2
+"""The window had no room for a full segment; until the sender's timer sent what fitted (RFC 9293 section 3.8.6.2.1)."""
+NEVER_OPENED: Final = 3
+"""The window was 0 when the connection or the capture ended."""
+SORTS: Final = ("", "refused", "timer", "never_opened")
+"""Names of the values of the column `sort`."""
+
+WINDOW_STALLS: Final = (
+    *("connection", "direction", "role", "frame", "time", "http", "handshake", "sort", "count", "waited", "closed"),
+    *("start_frame", "start_time", "window", "window_probes", "window_probe_frame", "window_probe_time"),
+    *("copies", "copy_frame", "copy_time", "opened_frame", "opened_time", "sent_frame", "sent_time", "sent_bytes"),
+    *("end_frame", "end_time", "message_complete", "sender_close_frame", "sender_close_time", "sender_close_rst"),
+)
+"""Cells of a row of `window_stalls`."""
+
+ANSWER: Final = 50 * MILLISECOND
+"""An ACK takes a round trip, or this: later than that a segment with room was lost."""
+IN_A_ROW: Final = 1_000 * MILLISECOND
+"""Times with at most this between them follow each other."""
+LONGEST_TIMER: Final = 1_000 * MILLISECOND
+"""The override timer is 0.1 to 1 s (RFC 9293 section 3.8.6.2.1), on Linux the retransmission timer; besides two round trips."""
+NOT_CLOSED: Final = Close()
+NO_WINDOW: Final = ClosedWindow()
+
+
+class WindowStalls:
+    """Follows the windows of all connections that are closed, or have no room for a full segment."""
+
+    def __init__(self, cutoffs: Cutoffs) -> None:
+        self.cutoffs: Cutoffs = cutoffs
+        self.rows: Rows = Rows(len(WINDOW_STALLS))
+
+    def take_copy(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> bool:
+        """Return whether a segment that is sent again shows no loss: the peer's window (`waits`) is 0, or was when this data came
+        first and has room now. The wait for it belongs to the window."""
+        window = waits.zero_window
+        if window is not None and window.is_closed:
+            if packet.length > 1:
+                window.copies += 1
+                if window.copies == 1:
+                    window.copy_frame, window.copy_time = packet.frame, packet.time
+            return True
+        end = segment.offset + packet.length
+        if segment.offset >= waits.refused_end or end <= waits.resumed_end:
+            return False
+        waits.resumed_end = end
+        if window is not None and window.is_refusing and window.resumed_frame == NEVER:
+            window.resumed_frame, window.resumed_time = packet.frame, packet.time
+        # a loss can begin here and no sooner
+        connection.progress_frame, connection.progress_time = packet.frame, packet.time
+        waits.duplicate_acks = 0
+        if own.waits is not None:
+            own.waits.stall = None
+        return True
+
+    def note_new_data(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
+        """Note new data: it has no room in the peer's window (`waits`), or the sender's timer sent what had."""
+        if waits.refused_end != NEVER and segment.window_room < packet.length:
+            waits.refused_end = max(waits.refused_end, own.highest)
+        short, data = waits.short_window, own.previous
+        if short is not None and short.is_closed and data is not None:
+            self.add_timer(connection, data, waits, short, packet, segment)
+        stall = waits.window_stall
+        if stall is not None and (segment.part.ends_message or packet.time - stall.end_time > IN_A_ROW):
+            self.write(connection, 1 - segment.direction, packet.frame, packet.time)
+
+    def add_timer(
+        self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
+    ) -> None:  # fmt: skip
+        """Add the wait of a segment that fills a window below a full segment, if the data before it had filled the window, too, and
+        nothing was in flight: so there was more to send all the time."""
+        fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0
+        if not fills or packet.length <= 1 or segment.in_flight_before != 0 or segment.fills_gap or data.ends_message:
+            return
+        start = short.announced_time
+        waited = packet.time - start - max(segment.rtt_own, 0)
+        if waited < self.cutoffs.min_closed_window or waited > LONGEST_TIMER + 2 * whole_round_trip(segment):
+            return
+        stall = self.stall_of(connection, waits, TIMER, 1 - segment.direction, start, packet)
+        if stall.count == 0:
+            stall.start_frame, stall.start_time = short.announced_frame, start
+            stall.sent_frame, stall.sent_time, stall.sent_bytes = packet.frame, packet.time, packet.length
+        stall.window = max(stall.window, packet.length)
+        add(stall, waited, 0, packet.frame, packet.time)
+
+    def note_refusal(self, own: Side, peer: Side, segment: Segment) -> None:
+        """Note a window of 0 that is announced while data is outstanding: the receiver threw that away, or will."""
+        waits = own.waits
+        if waits is None or waits.zero_window is None or not waits.zero_window.is_closed:
+            return
+        if segment.ack != own.acknowledged or peer.highest - own.acknowledged <= 1:
+            return
+        waits.zero_window.is_refusing = True
+        waits.refused_end = max(waits.refused_end, peer.highest)
+        waits.resumed_end = own.acknowledged
+
+    def end_refusal(self, connection: Connection, waits: Waits, packet: Packet, segment: Segment) -> None:
+        """Add the time in which a side (`waits`) refused data, at the packet that acknowledges some of it."""
+        if segment.ack >= waits.refused_end:
+            waits.refused_end = waits.resumed_end = NEVER
+        window = waits.zero_window
+        if window is None or not window.is_refusing:
+            return
+        if window.copies == 0 and window.resumed_frame == NEVER:
+            # what was outstanding came after its ACK, and was taken
+            window.is_refusing = False
+            return
+        waits.zero_window = None
+        if waits.short_window is not None and not waits.short_window.is_closed:
+            waits.short_window = None
+        end_frame, end = packet.frame, packet.time
+        if window.resumed_frame != NEVER and end - window.resumed_time > max(whole_round_trip(segment), ANSWER):
+            end_frame, end = window.resumed_frame, window.resumed_time
+        if end - window.closed_time < self.cutoffs.min_closed_window:
+            return
+        opened = packet.time if window.is_closed else window.opened_time
+        stall = self.stall_of(connection, waits, REFUSED, segment.direction, window.closed_time, packet)
+        if stall.count == 0:
+            stall.start_frame, stall.start_time = window.closed_frame, window.closed_time
+            stall.copy_frame, stall.copy_time = window.copy_frame, window.copy_time
+            stall.opened_frame, stall.opened_time = window.opened_frame, window.opened_time
+            stall.sent_frame, stall.sent_time = window.resumed_frame, window.resumed_time
+        stall.copies += window.copies
+        add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
+
+    def stall_of(
+        self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, packet: Packet
+    ) -> WindowStall:  # fmt: skip
+        """Return what a time that began at `start` is added to; write what it does not follow."""
+        stall = waits.window_stall
+        if stall is not None and (stall.sort != sort or start - stall.end_time > IN_A_ROW):
+            self.write(connection, receiver, packet.frame, packet.time)
+            stall = None
+        if stall is None:
+            waits.window_stall = stall = WindowStall(sort)
+        return stall
+
+    def close(self, connection: Connection, packet: Packet) -> None:
+        """Write what a FIN or RST ends."""
+        self.write(connection, 0, packet.frame, packet.time)
+        self.write(connection, 1, packet.frame, packet.time)
+
+    def end(self, connection: Connection, clock: i64) -> None:
+        """Write what is left of a connection that is over, and the windows that are closed then."""
+        for receiver in range(2):
+            self.write(connection, receiver, connection.last_frame, clock)
+            own = connection.first if receiver == 0 else connection.second
+            if own.waits is None or own.waits.zero_window is None or not own.waits.zero_window.is_closed:
+                continue
+            window = own.waits.zero_window
+            if window.probes + window.copies == 0:
+                continue
+            stall = WindowStall(NEVER_OPENED)
+            stall.start_frame, stall.start_time = window.closed_frame, window.closed_time
+            stall.copies, stall.copy_frame, stall.copy_time = window.copies, window.copy_frame, window.copy_time
+            waited = connection.end - window.closed_time
+            add(stall, waited, waited, connection.last_frame, connection.end)
+            own.waits.window_stall = stall
+            self.write(connection, receiver, connection.last_frame, clock, window)
+
+    def write(
+        self, connection: Connection, receiver: i64, frame: i64, time: i64, window: ClosedWindow = NO_WINDOW
+    ) -> None:  # fmt: skip
+        """Write how the windows of a side held the other one up, and forget it. `window`: the one that is closed at the end."""
+        peer, own = connection.first, connection.second
+        if receiver == 1:
+            peer, own = own, peer
+        if peer.waits is None or peer.waits.window_stall is None:
+            return
+        stall, put, data = peer.waits.window_stall, self.rows, own.previous
+        peer.waits.window_stall = None
+        put.begin()
+        put.put(connection.id)
+        put.put(1 - receiver)
+        put.put(role_of(connection, 1 - receiver))
+        put.put(frame)
+        put.put(time)
+        put.put(i64(is_http(connection)))
+        put.put(i64(connection.has_both_syns))
+        put.put(stall.sort)
+        put.put(stall.count)
+        put.put(stall.waited)
+        put.put(stall.shut)
+        put.put(stall.start_frame)
+        put.put(stall.start_time)
+        put.put(stall.window)
+        put.put(window.probes)
+        put.put(window.probe_frame)
+        put.put(window.probe_time)
+        put.put(stall.copies)
+        put.put(stall.copy_frame)
+        put.put(stall.copy_time)
+        put.put(stall.opened_frame)
+        put.put(stall.opened_time)
+        put.put(stall.sent_frame)
+        put.put(stall.sent_time)
+        put.put(stall.sent_bytes)
+        put.put(stall.end_frame)
+        put.put(stall.end_time)
+        put.put(i64(data is not None and data.ends_message))
+        self.put_close(own.close, stall)
+
+    def put_close(self, close: Close | None, stall: WindowStall) -> None:
+        """Write the sender's first FIN or RST since the beginning."""
+        put = self.rows
+        if close is None:
+            close = NOT_CLOSED
+        has_rst = close.rst_frame >= stall.start_frame and close.rst_frame != NEVER
+        has_fin = close.fin_frame >= stall.start_frame and close.fin_frame != NEVER
+        if has_fin and has_rst:
+            has_rst = close.rst_frame < close.fin_frame
+        put.put(close.rst_frame if has_rst else close.fin_frame if has_fin else i64(NEVER))
+        put.put(close.rst_time if has_rst else close.fin_time if has_fin else i64(NEVER))
+        put.put(i64(has_rst))
+
+
+def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> None:
+    """Add a time that ends with a packet."""
+    stall.count += 1
+    stall.waited += waited
+    stall.shut += shut
+    stall.end_frame, stall.end_time = frame, time
+
+
+def is_http(connection: Connection) -> bool:
+    """Return whether a connection has carried HTTP."""
+    content = connection.http
+    return isinstance(content, HttpConnection) and content.client >= 0
