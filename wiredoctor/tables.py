@@ -618,7 +618,7 @@ RECOVERIES = Table(
         _OPENS_GAP,
         _RTT_OWN,
         _RTT_PEER,
-        _n("stall_frame", I64, "", "the last progress before R"),
+        _n("stall_frame", I64, "", "the last progress before R; of data that a closed window refused, its first copy with room"),
         _n("stall_time", I64, "ns", "its time"),
         _c("stall_duplicate_acks", I32, "", "duplicate ACKs before R since an ACK last advanced (doubled ones once)"),
         _c("retransmission_count", I32, "", "retransmissions of the missing segment since then, R included"),
@@ -677,23 +677,21 @@ CLOSURES = Table(
 
 WINDOW_STALLS = Table(
     "window_stalls",
-    "times in which a window held its sender up longer than it was closed, because the sender's timer decided when it went on, or "
-    "nothing did: one, or several in a row. Written when the sender goes on without such a time, when the message ends, or when "
-    "the connection or the capture ends",
+    "times in which a window held its sender up longer than it was closed, because the sender's timer decided when it went on, "
+    "or nothing did: one, or several in a row. Written when the sender goes on without such a time, when the message ends, or "
+    "when the connection or the capture ends",
     (
         *_WHERE,
-        _ROLE,
         _c("frame", I64, "", "the packet that shows that they are over; the last one of the connection if nothing does"),
-        _c("time", I64, "ns", "capture time as of which the row holds"),
         _HTTP,
         _HANDSHAKE,
         _c(
             "sort",
             TEXT,
             "",
-            "refused (the receiver threw data away and announced a window of 0, until what was sent again was acknowledged), timer "
-            "(the window had no room for a full segment, until the sender's timer sent what fitted), never_opened (the window was "
-            "0 when the connection or the capture ended)",
+            "refused (the receiver threw data away and announced a window of 0, until what was sent again was acknowledged), "
+            "timer (the window had no room for a full segment, until the sender's timer sent what fitted), never_opened (the "
+            "window was 0 when the connection or the capture ended)",
         ),
         _c("count", I32, "", "how many times"),
         _c("waited", I64, "ns", "their sum"),
@@ -709,7 +707,12 @@ WINDOW_STALLS = Table(
         _n("copy_time", I64, "ns", "its time"),
         _n("opened_frame", I64, "", "the packet that opened the window in the first of these times"),
         _n("opened_time", I64, "ns", "its time"),
-        _n("sent_frame", I64, "", "the segment that was sent again with room in the first of them, or that its sender's timer sent"),
+        _n(
+            "sent_frame",
+            I64,
+            "",
+            "the segment that was sent again with room in the first of them, or that its sender's timer sent",
+        ),
         _n("sent_time", I64, "ns", "its time"),
         _c("sent_bytes", I32, "bytes", "timer: its payload"),
         _c("end_frame", I64, "", "the end of the last of them: an ACK, or a segment of the sender"),

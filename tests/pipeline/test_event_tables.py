@@ -27,6 +27,7 @@ COLUMNS = {
     "releases": ("frame", "sort", "previous_data_frame", "previous_ack_frame", "probe_frame"),
     "recoveries": ("frame", "stall_frame", "first_retransmission_frame", "retransmitted_frame", "retransmission_count"),
     "closures": ("frame", "closed_frame", "closed_window", "window_probes", "opened_frame"),
+    "window_stalls": ("frame", "sort", "count", "start_frame", "copies", "sent_frame", "end_frame"),
     "runs": ("frame", "small_run", "small_run_frame", "message", "previous_data_message"),
     "unacknowledged": ("frame", "copies", "first_frame", "second_frame", "last_frame", "acknowledged_frame"),
     "transfers": ("frame", "first_frame", "length"),
@@ -103,6 +104,66 @@ def test_closures(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) ->
     assert rows("closures", text, tmp_path) == expected
 
 
+REFUSED = (
+    LARGE
+    + """\
+  0.022  <  .    1461:2921(1460)
+  0.022  >  .    ack 1461 win 0
+  0.022  >  .    ack 1461 win 0
+  0.232  <  .    1461:2921(1460)
+  0.232  >  .    ack 1461 win 0
+  0.322  >  .    ack 1461 win 64240
+  0.652  <  .    1461:2921(1460)
+  0.652  >  .    ack 2921
+"""
+)
+SENT_AGAIN = ("0.232", "0.652")
+ENDS = "  0.652  >  .    ack 2921\n"
+PIECES = LARGE.replace("win 64240", "win 1460", 1) + "  0.022  >  .    ack 1461 win 600\n"
+NEXT = "  {:.3f}  <  .    {}:{}(600)\n  {:.3f}  >  .    ack {} win 600\n"
+
+
+def pieces(*waits: int) -> str:
+    """Pieces that fill a window of 600 bytes, each so many milliseconds after the server got the ACK before."""
+    text, time, end = PIECES, 22, 1461
+    for wait in waits:
+        time, end = time + 10 + wait, end + 600
+        text += NEXT.format(time / 1000, end - 600, end, time / 1000, end)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(REFUSED, [(13, "refused", 1, 7, 1, 12, 13)], id="refused: until the ACK of a copy"),
+        pytest.param(REFUSED.replace("0.652", "0.121").replace("0.322", "0.100").replace("0.232", "0.099"), [], id="99 ms"),
+        pytest.param(
+            REFUSED + "  3.000  >  .    ack 2921 win 64240\n  3.010  <  .    2921:4381(1460)\n",
+            [(15, "refused", 1, 7, 1, 12, 13)],
+            id="written when the sender goes on",
+        ),
+        pytest.param("".join(x for x in REFUSED.splitlines(True) if x[2:7] not in SENT_AGAIN) + ENDS, [], id="taken after all"),
+        pytest.param(REFUSED.replace("win 0", "win 2920"), [], id="a loss: the window had room"),
+        pytest.param(pieces(250, 250), [(10, "timer", 2, 6, 0, 7, 9)], id="timer: two waits in a row"),
+        pytest.param(pieces(250, 0, 250), [(12, "timer", 2, 6, 0, 7, 11)], id="one that did not wait among them"),
+        pytest.param(
+            pieces(250, *[0] * 101, 250), [(209, "timer", 1, 6, 0, 7, 7), (212, "timer", 1, 210, 0, 211, 211)], id="apart"
+        ),
+        pytest.param(pieces(1_021), [], id="longer than an override timer"),
+        pytest.param(pieces(1_020), [(8, "timer", 1, 6, 0, 7, 7)], id="as long as one"),
+        pytest.param(PIECES + "  0.282  <  .    1461:2060(599)\n", [], id="less than the window has room for"),
+        pytest.param(
+            LARGE + "  0.022  >  .    win 0\n  0.322  <  .    1460:1460\n  0.322  >  .    win 0\n",
+            [(8, "never_opened", 1, 6, 0, None, 8)],
+            id="never opened",
+        ),
+        pytest.param(LARGE + "  0.022  >  .    win 0\n", [], id="closed at the end, and nothing shows that there was more"),
+    ],
+)
+def test_window_stalls(text: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    assert rows("window_stalls", text, tmp_path) == expected
+
+
 def crumbs(*lengths: int) -> str:
     """A response for each of these lengths of a body, pipelined: the head, then the body byte by byte, all within 1 ms each."""
     ask = '  0.032  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n' * (len(lengths) - 1)
@@ -151,16 +212,16 @@ def test_nothing_else_has_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", EVENT_TABLES)
 def test_rules_read_every_column(name: str) -> None:
     """A column that no rule reads is not written, but for the direction, which says where the row belongs."""
-    readers = [m for m in catalogue().values() if m.tables == (name,)]
+    readers = [m for m in catalogue().values() if name in m.tables and set(m.tables) <= EVENT_TABLES.keys()]
     assert readers
     table = RULE_TABLES[name].empty()
-    unread = [c for c in table.columns if all(_resolves(m.find, table.drop(c).lazy()) for m in readers)]
+    unread = [c for c in table.columns if all(_resolves(m, name, table.drop(c).lazy()) for m in readers)]
     assert set(unread) <= {"direction"}
 
 
-def _resolves(find: Any, table: pl.LazyFrame) -> bool:
+def _resolves(module: Any, name: str, table: pl.LazyFrame) -> bool:
     try:
-        find(table).collect_schema()
+        module.find(*(table if one == name else RULE_TABLES[one].empty().lazy() for one in module.tables)).collect_schema()
     except pl.exceptions.ColumnNotFoundError:
         return False
     return True

@@ -128,7 +128,7 @@ class Core:
         assert content is None or isinstance(content, HttpConnection)
         speaker = i64(-1) if content is None else content.client
         self.story.repetitions.end(connection, clock)
-        self.story.window_stalls.end(connection, clock)
+        self.story.window_stalls.end(connection)
         self.connections.write(connection, speaker, content, clock)
         self.http.closes.foreign.write_rest(connection, client_direction(connection, speaker))
         connection.http = None

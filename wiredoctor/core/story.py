@@ -199,7 +199,9 @@ class Story:
         if waits is not None:
             events.closure = closed_windows.take_closed_window(own, waits, packet, segment)
             closed_windows.count_window_probe(waits, packet, segment)
-            if segment.new_bytes > 0 and (waits.short_window is not None or waits.refused_end != NEVER or waits.window_stall is not None):
+            if segment.new_bytes > 0 and (
+                waits.short_window is not None or waits.refused_end != NEVER or waits.window_stall is not None
+            ):
                 stalls.note_new_data(connection, own, waits, packet, segment)
         if own.waits is not None and own.waits.refused_end != NEVER and segment.acked_bytes > 0:
             stalls.end_refusal(connection, own.waits, packet, segment)

@@ -1,7 +1,7 @@
-"""Times in which a window held its sender up longer than it was closed: the sender's timer decided when it went on, or nothing did.
+"""Times in which a window held its sender up longer than it was closed: its timer decided when it went on, or nothing did.
 
-A sort for each way in which that happens, SORTS. Times of one sort that follow each other are one row. It is written when the sender
-goes on without such a time, when the message ends, or when the connection or the capture ends.
+There is a sort for each way in which that happens, SORTS. Times of one sort that follow each other are one row. It is written
+when the sender goes on without such a time, when the message ends, or when the connection or the capture ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
-from wiredoctor.core.unacknowledged import role_of
 
 REFUSED: Final = 1
 """The receiver threw data away and announced a window of 0; until what was sent again was acknowledged."""
@@ -29,7 +28,7 @@ SORTS: Final = ("", "refused", "timer", "never_opened")
 """Names of the values of the column `sort`."""
 
 WINDOW_STALLS: Final = (
-    *("connection", "direction", "role", "frame", "time", "http", "handshake", "sort", "count", "waited", "closed"),
+    *("connection", "direction", "frame", "http", "handshake", "sort", "count", "waited", "closed"),
     *("start_frame", "start_time", "window", "window_probes", "window_probe_frame", "window_probe_time"),
     *("copies", "copy_frame", "copy_time", "opened_frame", "opened_time", "sent_frame", "sent_time", "sent_bytes"),
     *("end_frame", "end_time", "message_complete", "sender_close_frame", "sender_close_time", "sender_close_rst"),
@@ -37,7 +36,7 @@ WINDOW_STALLS: Final = (
 """Cells of a row of `window_stalls`."""
 
 ANSWER: Final = 50 * MILLISECOND
-"""An ACK takes a round trip, or this: later than that a segment with room was lost."""
+"""An ACK takes a round trip, and this if it is delayed: when it comes later, a segment with room was lost."""
 IN_A_ROW: Final = 1_000 * MILLISECOND
 """Times with at most this between them follow each other."""
 LONGEST_TIMER: Final = 1_000 * MILLISECOND
@@ -85,13 +84,15 @@ class WindowStalls:
             self.add_timer(connection, data, waits, short, packet, segment)
         stall = waits.window_stall
         if stall is not None and (segment.part.ends_message or packet.time - stall.end_time > IN_A_ROW):
-            self.write(connection, 1 - segment.direction, packet.frame, packet.time)
+            self.write(connection, 1 - segment.direction, packet.frame)
 
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """Add the wait of a segment that fills a window below a full segment, if the data before it had filled the window, too, and
-        nothing was in flight: so there was more to send all the time."""
+        """Add the wait of a segment that fills a window below a full segment.
+
+        There was more to send all the time if the data before it had filled the window, too, and nothing was in flight.
+        """
         fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0
         if not fills or packet.length <= 1 or segment.in_flight_before != 0 or segment.fills_gap or data.ends_message:
             return
@@ -99,7 +100,7 @@ class WindowStalls:
         waited = packet.time - start - max(segment.rtt_own, 0)
         if waited < self.cutoffs.min_closed_window or waited > LONGEST_TIMER + 2 * whole_round_trip(segment):
             return
-        stall = self.stall_of(connection, waits, TIMER, 1 - segment.direction, start, packet)
+        stall = self.stall_of(connection, waits, TIMER, 1 - segment.direction, start, packet.frame)
         if stall.count == 0:
             stall.start_frame, stall.start_time = short.announced_frame, start
             stall.sent_frame, stall.sent_time, stall.sent_bytes = packet.frame, packet.time, packet.length
@@ -127,17 +128,18 @@ class WindowStalls:
         if window.copies == 0 and window.resumed_frame == NEVER:
             # what was outstanding came after its ACK, and was taken
             window.is_refusing = False
+            waits.refused_end = waits.resumed_end = NEVER
             return
         waits.zero_window = None
         if waits.short_window is not None and not waits.short_window.is_closed:
             waits.short_window = None
         end_frame, end = packet.frame, packet.time
-        if window.resumed_frame != NEVER and end - window.resumed_time > max(whole_round_trip(segment), ANSWER):
+        if window.resumed_frame != NEVER and end - window.resumed_time > whole_round_trip(segment) + ANSWER:
             end_frame, end = window.resumed_frame, window.resumed_time
         if end - window.closed_time < self.cutoffs.min_closed_window:
             return
         opened = packet.time if window.is_closed else window.opened_time
-        stall = self.stall_of(connection, waits, REFUSED, segment.direction, window.closed_time, packet)
+        stall = self.stall_of(connection, waits, REFUSED, segment.direction, window.closed_time, packet.frame)
         if stall.count == 0:
             stall.start_frame, stall.start_time = window.closed_frame, window.closed_time
             stall.copy_frame, stall.copy_time = window.copy_frame, window.copy_time
@@ -146,13 +148,11 @@ class WindowStalls:
         stall.copies += window.copies
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
-    def stall_of(
-        self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, packet: Packet
-    ) -> WindowStall:  # fmt: skip
+    def stall_of(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
         """Return what a time that began at `start` is added to; write what it does not follow."""
         stall = waits.window_stall
         if stall is not None and (stall.sort != sort or start - stall.end_time > IN_A_ROW):
-            self.write(connection, receiver, packet.frame, packet.time)
+            self.write(connection, receiver, frame)
             stall = None
         if stall is None:
             waits.window_stall = stall = WindowStall(sort)
@@ -160,13 +160,13 @@ class WindowStalls:
 
     def close(self, connection: Connection, packet: Packet) -> None:
         """Write what a FIN or RST ends."""
-        self.write(connection, 0, packet.frame, packet.time)
-        self.write(connection, 1, packet.frame, packet.time)
+        self.write(connection, 0, packet.frame)
+        self.write(connection, 1, packet.frame)
 
-    def end(self, connection: Connection, clock: i64) -> None:
+    def end(self, connection: Connection) -> None:
         """Write what is left of a connection that is over, and the windows that are closed then."""
         for receiver in range(2):
-            self.write(connection, receiver, connection.last_frame, clock)
+            self.write(connection, receiver, connection.last_frame)
             own = connection.first if receiver == 0 else connection.second
             if own.waits is None or own.waits.zero_window is None or not own.waits.zero_window.is_closed:
                 continue
@@ -179,11 +179,9 @@ class WindowStalls:
             waited = connection.end - window.closed_time
             add(stall, waited, waited, connection.last_frame, connection.end)
             own.waits.window_stall = stall
-            self.write(connection, receiver, connection.last_frame, clock, window)
+            self.write(connection, receiver, connection.last_frame, window)
 
-    def write(
-        self, connection: Connection, receiver: i64, frame: i64, time: i64, window: ClosedWindow = NO_WINDOW
-    ) -> None:  # fmt: skip
+    def write(self, connection: Connection, receiver: i64, frame: i64, window: ClosedWindow = NO_WINDOW) -> None:
         """Write how the windows of a side held the other one up, and forget it. `window`: the one that is closed at the end."""
         peer, own = connection.first, connection.second
         if receiver == 1:
@@ -195,9 +193,7 @@ class WindowStalls:
         put.begin()
         put.put(connection.id)
         put.put(1 - receiver)
-        put.put(role_of(connection, 1 - receiver))
         put.put(frame)
-        put.put(time)
         put.put(i64(is_http(connection)))
         put.put(i64(connection.has_both_syns))
         put.put(stall.sort)

@@ -122,15 +122,15 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
     some = rows.filter(told & (wait >= MIN_WAIT.value)).with_columns(
         never.alias("never"),
         timer.alias("timer"),
-        pl.when(never & gave_up).then("sender_close_frame").otherwise("end_frame").alias("last_frame"),
+        pl.when(never & gave_up).then("sender_close_frame").otherwise("end_frame").alias("last"),
         pl.when(never & gave_up).then("sender_close_time").otherwise("end_time").alias("last_time"),
     )
-    newest = pl.when(c("last_frame") != c("sent_frame").fill_null(-1)).then("last_frame")
+    newest = pl.when(c("last") != c("sent_frame").fill_null(-1)).then("last")
     return some.with_columns(newest.alias("newest_frame")).select(
         *_of_receiver(exchange=pl.lit(None, pl.Int32)),
         pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("start_frame").alias("frame"),
-        "last_frame",
+        pl.max_horizontal("frame", "last").alias("last_frame"),
         start.alias("start"),
         end.alias("end"),
         wait.alias("delay"),
@@ -180,17 +180,21 @@ def _stall_words() -> list[pl.Expr]:
     why = pl.when(several).then(pl.lit(" in all: ")).otherwise(pl.lit(" later: ")) + pl.when(long).then(
         pl.lit(_READS_NOT)
     ).otherwise(pl.lit(no_memory))
-    until = pl.when(c("sender_close_frame").is_null()).then(pl.lit("the connection or the capture ended")).otherwise(
-        pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN")))
+    until = (
+        pl.when(c("sender_close_frame").is_null())
+        .then(pl.lit("the connection or the capture ended"))
+        .otherwise(pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))))
     )
     repeated = pl.when(c("copies") > 0).then(pl.format(" ({} of them into the closed window)", "copies")).otherwise(pl.lit(""))
     backed_off = pl.format(
         ": it sent that data again at growing intervals{}, and its back-off took {} more after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
-    times = pl.when(several).then(
-        pl.format(" in all, {} times: each time its timer sent what fitted, {} bytes at most", "count", "window")
-    ).otherwise(pl.format(": its timer sent what fitted, {} bytes", "sent_bytes"))
+    times = (
+        pl.when(several)
+        .then(pl.format(" in all, {} times: each time its timer sent what fitted, {} bytes at most", "count", "window"))
+        .otherwise(pl.format(": its timer sent what fitted, {} bytes", "sent_bytes"))
+    )
     probed = pl.format(" of it, as its probes ({}) show", c("window_probes") + c("copies"))
     return [
         *_words(
@@ -206,8 +210,8 @@ def _stall_words() -> list[pl.Expr]:
 
 
 _BUFFER = (
-    ". Here the buffer itself is too small: leave its size to the kernel (no SO_RCVBUF, no rcvbuf= in nginx's listen), or give it "
-    "64 kB and more, before the connection is made"
+    ". Here the buffer itself is too small: leave its size to the kernel (no SO_RCVBUF, no rcvbuf= in nginx's listen), or give "
+    "it 64 kB and more, before the connection is made"
 )
 
 
@@ -228,11 +232,15 @@ def _stall_evidence() -> pl.Expr:
     end = _by_sort(
         pl.format("the last of {} such segments", "count"),
         pl.when(gave_up).then(pl.lit("the sender gives up")).otherwise(pl.lit("the last packet")),
-        pl.when(c("count") > 1).then(pl.lit("the last of these ACKs that advance")).otherwise(pl.lit("the first ACK that advances")),
+        pl.when(c("count") > 1)
+        .then(pl.lit("the last of these ACKs that advance"))
+        .otherwise(pl.lit("the first ACK that advances")),
     )
-    sent = pl.when("timer").then(
-        pl.format("{} bytes, which fill the window, after {}", "sent_bytes", duration(c("sent_time") - c("start_time")))
-    ).otherwise(pl.lit("what was thrown away is sent again, with room"))
+    sent = (
+        pl.when("timer")
+        .then(pl.format("{} bytes, which fill the window, after {}", "sent_bytes", duration(c("sent_time") - c("start_time"))))
+        .otherwise(pl.lit("what was thrown away is sent again, with room"))
+    )
     return evidence(
         ("start_frame", "start_time", start),
         ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
