@@ -58,8 +58,8 @@ The [Python API](how-to/python.md) gives two of them as Polars frames: [`connect
 `closures`, `window_stalls`, `runs`, `unacknowledged`, `bursts`, `messages`, `exchanges`, `closes`, `faults`, `connections` and
 `captures`, or all `segments`, which is slower. The others are what the stages hand to each other.
 
-`releases`, `recoveries`, `closures`, `window_stalls`, `runs` and `unacknowledged` are event tables: the few packets that rules about packets judge,
-filtered from `segments`. Which rows they have follows from the thresholds of the rules that run.
+`releases`, `recoveries`, `closures`, `window_stalls`, `runs` and `unacknowledged` are event tables: the few packets that
+rules about packets judge, filtered from `segments`. Which rows they have follows from the thresholds of the rules that run.
 [`-o tables/`](formats.md#tables) writes all other tables into Parquet or Arrow files, with `capture` in front, and
 [`findings`](#findings) beside them; there `records` have their `frame` and their `connection`, too, and `packets` their
 `connection`.

@@ -56,6 +56,7 @@ import threaded
 import transfers
 import views
 import waiting
+import windows
 from network import Host, cable, tcpdump, until_quiet, user_before
 from scenario import SCENARIOS, Lab, Scenario
 
@@ -104,6 +105,7 @@ RECORDINGS = (
     siblings,
     foreign_resets,
     transfers,
+    windows,
 )
 """These modules fill SCENARIOS."""
 

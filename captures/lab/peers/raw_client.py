@@ -3,8 +3,9 @@
     raw_client.py HOST PORT CONNECTIONS [nodelay]
 
 CONNECTIONS is JSON: a list of connections, one after the other, each a list of steps: a text is one send, a number is a
-pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"do": "wait"} waits until
-the server closes or resets. At the end of its steps, and when the server will not have what it writes, the client closes.
+pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"buffer": 4096} sets the size of
+the receive buffer, {"do": "reset"} lets it end with an RST, {"do": "wait"} waits until the server closes or resets. At the
+end of its steps, and when the server will not have what it writes, the client closes.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import http.client
 import io
 import json
 import socket
+import struct
 import sys
 import time
 
@@ -42,6 +44,10 @@ def play(address, steps):
                     response = http.client.HTTPResponse(stream, method=method)
                     response.begin()
                     response.read()
+            elif isinstance(step, dict) and "buffer" in step:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, step["buffer"])
+            elif step == {"do": "reset"}:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif isinstance(step, dict):
                 with contextlib.suppress(ConnectionResetError):
                     stream.read()

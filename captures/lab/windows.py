@@ -1,0 +1,95 @@
+"""Receivers whose windows hold their senders up longer than they are closed, and some whose windows do not."""
+
+from __future__ import annotations
+
+from impairments import Conditions
+from scenario import Connection, Find, Lab, get, raw_client, raw_server, recording, unanswered
+from transfers import CUT, body, set_kernel
+
+GET = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
+NO_LOSS = {"retransmission-stall": "nothing was lost on the way", "capture-loss": "nothing was lost, only cut"}
+NEAR = Conditions(delay=0.01)
+
+
+@recording(
+    title="A client with a receive buffer that was made smaller does not read for 0.7 s: its kernel throws data away",
+    at=("client", "server"),
+    software=("python",),
+    connections=(Connection((get("/large", 40_000),)),),
+    finds=(Find("zero-window-stall", None, "client", 0, 1),),
+    must_not=NO_LOSS,
+    wire=NEAR,
+    options=CUT,
+    whole=False,
+)
+def thrown_away(lab: Lab) -> None:
+    """A GET of 40 kB by a client that sets SO_RCVBUF to 4096 when the connection is open, and reads 0.7 s after its request. What
+    the server sends until it knows of the closed window finds no memory; the server repeats it, at growing intervals."""
+    raw_server(lab, [[body(40_000)]])
+    raw_client(lab, [[{"buffer": 4096}, GET, 0.7, {"read": ["GET"]}]])
+
+
+@recording(
+    title="A receive buffer of 2 kB, set when the connection is open: the window never has room for a segment",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/large", 30_000),)),),
+    finds=(Find("zero-window-stall", None, "client", 0, 2),),
+    must_not={"capture-loss": "nothing was lost, only cut"},
+    wire=NEAR,
+    options=CUT,
+    whole=False,
+)
+def window_of_1440_bytes(lab: Lab) -> None:
+    """A GET of 30 kB by a client that reads at once, without window scaling, and with SO_RCVBUF 1024 since the connection is
+    open. The window is 1440 bytes, 8 less than a segment: what the server had sent before finds no memory, and for the rest it
+    waits for its timer before each segment."""
+    set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
+    raw_server(lab, [[body(30_000)]])
+    raw_client(lab, [[{"buffer": 1024}, GET, {"read": ["GET"]}]])
+
+
+@recording(
+    title="A server that never reads, and a client that gives up after 3 s",
+    at="client",
+    software=("python",),
+    connections=(Connection((unanswered("POST", "/large"),)),),
+    finds=(Find("zero-window-stall", None, "server", 0, 1),),
+    must_not=NO_LOSS | {"unanswered": "a closed window is an answer"},
+    wire=NEAR,
+    options=CUT,
+    whole=False,
+)
+def never_read(lab: Lab) -> None:
+    """A POST of 10 MB to a server that accepts the connection and reads nothing, with a receive buffer of 16 kB. The client sends
+    what fits, waits for 3 s and resets the connection."""
+    set_kernel(lab.server, "net.ipv4.tcp_rmem=4096 16384 16384")
+    lab.server.start("python3", "-c", DEAF)
+    lab.server.wait_for_listener(8080)
+    head = b"POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"
+    raw_client(lab, [[{"do": "reset"}, head + b"b" * 40_000, 3.0]])
+
+
+DEAF = """
+import socket, time
+listener = socket.create_server(("", 8080))
+connection, _ = listener.accept()
+time.sleep(30)
+"""
+
+
+@recording(
+    title="A receive buffer of 2 kB, set before the connection is made: every window has room for the segments that it allows",
+    at="client",
+    software=("python",),
+    connections=(Connection((get("/large", 30_000),)),),
+    must_not=NO_LOSS | {"zero-window-stall": "the server sends half a window at a time, and never waits"},
+    wire=Conditions(delay=0.001),
+    options=CUT,
+    whole=False,
+)
+def window_of_2_kb_at_first(lab: Lab) -> None:
+    """The healthy twin of window-of-1440-bytes: net.ipv4.tcp_rmem="4096 4096 4096" bounds the first window, too."""
+    set_kernel(lab.client, "net.ipv4.tcp_rmem=4096 4096 4096")
+    raw_server(lab, [[body(30_000)]])
+    raw_client(lab, [[GET, {"read": ["GET"]}]])
