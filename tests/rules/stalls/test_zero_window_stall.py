@@ -97,7 +97,16 @@ NEVER_OPENED = {
     **{"copy_frame": None, "copy_time": None, "opened_frame": None, "opened_time": None, "sent_frame": None, "sent_time": None},
     **{"waited": 700 * MS, "end_time": 722 * MS},
 }
-TIMER = {"sort": "timer", "copies": 0, "copy_frame": None, "closed": 0, "window": 600, "sent_frame": 8, "opened_frame": None}
+TIMER = {
+    "sort": "timer",
+    "count": 2,
+    "copies": 0,
+    "copy_frame": None,
+    "closed": 0,
+    "window": 600,
+    "sent_frame": 8,
+    "opened_frame": None,
+}
 
 
 def test_refused_data() -> None:
@@ -126,9 +135,8 @@ def test_what_the_receiver_did(closed: int, did: str) -> None:
     ("changes", "confidence"),
     [
         ({}, "high"),
-        ({"count": 2}, "high"),
-        ({"http": False}, None),
-        ({"http": False, "count": 2}, "medium"),
+        ({"count": 1}, None),
+        ({"http": False}, "medium"),
         ({"handshake": False}, "medium"),
     ],
 )

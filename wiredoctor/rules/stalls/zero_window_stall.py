@@ -191,11 +191,7 @@ def _stall_words() -> list[pl.Expr]:
         ": it sent that data again at growing intervals{}, and its back-off took {} more after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
-    times = (
-        pl.when(several)
-        .then(pl.format(" in all, {} times: each time its timer sent what fitted, {} bytes at most", "count", "window"))
-        .otherwise(pl.format(": its timer sent what fitted, {} bytes", "sent_bytes"))
-    )
+    times = pl.format(" in all, {} times: each time its timer sent what fitted, {} bytes at most", "count", "window")
     probed = pl.format(" of it, as its probes ({}) show", c("window_probes") + c("copies"))
     return [
         *_words(
