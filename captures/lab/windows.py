@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impairments import Conditions
-from scenario import Connection, Find, Lab, get, raw_client, raw_server, recording, unanswered
+from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_server, recording
 from transfers import CUT, body, set_kernel
 
 GET = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -53,7 +53,7 @@ def window_of_1440_bytes(lab: Lab) -> None:
     title="A server that never reads, and a client that gives up after 3 s",
     at="client",
     software=("python",),
-    connections=(Connection((unanswered("POST", "/large"),)),),
+    connections=(Connection((Exchange("POST", "/large", None, None, "", request_body=10_333),)),),
     finds=(Find("zero-window-stall", None, "server", 0, 1),),
     must_not=NO_LOSS | {"unanswered": "a closed window is an answer"},
     wire=NEAR,
@@ -62,7 +62,7 @@ def window_of_1440_bytes(lab: Lab) -> None:
 )
 def never_read(lab: Lab) -> None:
     """A POST of 10 MB to a server that accepts the connection and reads nothing, with a receive buffer of 16 kB. The client sends
-    what fits, waits for 3 s and resets the connection."""
+    what fits (10,333 bytes of it), waits for 3 s and resets the connection."""
     set_kernel(lab.server, "net.ipv4.tcp_rmem=4096 16384 16384")
     lab.server.start("python3", "-c", DEAF)
     lab.server.wait_for_listener(8080)

@@ -278,6 +278,9 @@ class ClosedWindow:
         self.announced_frame: i64 = NEVER
         """Its newest announcement while it was closed."""
         self.announced_time: i64 = NEVER
+        self.timers: i64 = 0
+        """Segments that filled what was left of it, late; and those that did so at once."""
+        self.prompt: i64 = 0
         self.is_refusing: bool = False
         """It was announced while data was outstanding, and acknowledged none of it."""
         self.copies: i64 = 0

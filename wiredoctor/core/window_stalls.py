@@ -98,7 +98,12 @@ class WindowStalls:
             return
         start = short.announced_time
         waited = packet.time - start - max(segment.rtt_own, 0)
-        if waited < self.cutoffs.min_closed_window or waited > LONGEST_TIMER + 2 * whole_round_trip(segment):
+        if waited < self.cutoffs.min_closed_window:
+            short.prompt += 1
+            return
+        short.timers += 1
+        # a sender that takes half of its peer's largest window for a segment waits for nothing
+        if short.timers <= short.prompt or waited > LONGEST_TIMER + 2 * whole_round_trip(segment):
             return
         stall = self.stall_of(connection, waits, TIMER, 1 - segment.direction, start, packet.frame)
         if stall.count == 0:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, events, found
+from tests.rules.frames import MS, S, events, found, rows
 
 PROBED = {"window_probes": 2, "window_probe_frame": 7, "window_probe_time": 300 * MS}
 
@@ -79,3 +79,93 @@ def test_the_sender_had_data(changes: dict[str, Any], speaks: bool) -> None:
 def test_confidence() -> None:
     assert [s["confidence"] for s in stalls(handshake=False)] == ["medium"]
     assert [s["confidence"] for s in stalls(opens_hole=True)] == ["low"]
+
+
+def held(**changes: Any) -> list[dict[str, Any]]:
+    """A client threw a response away, opened its window after 650 ms, and acknowledged what was sent again at 1.5 s."""
+    row = {
+        "connection": 0, "direction": 1, "frame": 14, "http": True, "handshake": True, "sort": "refused", "count": 1,
+        "waited": 1478 * MS, "closed": 650 * MS, "start_frame": 7, "start_time": 22 * MS, "copies": 2, "copy_frame": 9,
+        "copy_time": 230 * MS, "opened_frame": 11, "opened_time": 672 * MS, "sent_frame": 12, "sent_time": 1490 * MS,
+        "end_frame": 13, "end_time": 1500 * MS,
+    }  # fmt: skip
+    return found("zero-window-stall", rows("closures"), rows("window_stalls", row | changes))
+
+
+NEVER_OPENED = {
+    **{"sort": "never_opened", "copies": 0, "window_probes": 2, "window_probe_frame": 8, "window_probe_time": 322 * MS},
+    **{"copy_frame": None, "copy_time": None, "opened_frame": None, "opened_time": None, "sent_frame": None, "sent_time": None},
+    **{"waited": 700 * MS, "end_time": 722 * MS},
+}
+TIMER = {
+    "sort": "timer",
+    "count": 2,
+    "copies": 0,
+    "copy_frame": None,
+    "closed": 0,
+    "window": 600,
+    "sent_frame": 8,
+    "opened_frame": None,
+}
+
+
+def test_refused_data() -> None:
+    [stall] = held()
+    assert (stall["direction"], stall["delay"], stall["confidence"]) == (0, 1478 * MS, "high")
+    assert (stall["start"], stall["end"]) == (22 * MS, 1500 * MS)
+    assert [e["frame"] for e in stall["evidence"]] == [7, 9, 11, 12, 13]
+    assert "828 ms more after the window had opened" in stall["shown"]
+
+
+@pytest.mark.parametrize("sort", [{}, TIMER, NEVER_OPENED | {"copies": 2}])
+@pytest.mark.parametrize(("waited", "speaks"), [(100 * MS - 1, False), (100 * MS, True)])
+def test_edges_of_each_wait(sort: dict[str, Any], waited: int, speaks: bool) -> None:
+    end = {"end_time": 22 * MS + waited} if sort.get("sort") == "never_opened" else {}
+    assert bool(held(**sort | {"waited": waited} | end)) is speaks
+
+
+@pytest.mark.parametrize(("closed", "did"), [(100 * MS - 1, "threw data away"), (100 * MS, "did not read")])
+def test_what_the_receiver_did(closed: int, did: str) -> None:
+    [stall] = held(closed=closed)
+    assert stall["did"] == did
+    assert ("SO_RCVBUF" in stall["buffer"]) is (did == "threw data away")
+
+
+@pytest.mark.parametrize(
+    ("changes", "confidence"),
+    [
+        ({}, "high"),
+        ({"count": 1}, None),
+        ({"http": False}, "medium"),
+        ({"handshake": False}, "medium"),
+    ],
+)
+def test_a_timer_shows_that_there_was_more(changes: dict[str, Any], confidence: str | None) -> None:
+    assert [s["confidence"] for s in held(**TIMER | changes)] == ([confidence] if confidence else [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "speaks"),
+    [
+        pytest.param({}, True, id="two probes"),
+        pytest.param({"window_probes": 1}, False, id="one, for less than a second"),
+        pytest.param({"window_probes": 1, "waited": S - 1}, False, id="just less"),
+        pytest.param({"window_probes": 1, "waited": S}, True, id="one, for a second"),
+        pytest.param({"message_complete": True}, False, id="the message was complete: keep-alive probes"),
+        pytest.param({"message_complete": True, "copies": 2}, True, id="the end of it was thrown away"),
+        pytest.param({"http": False}, True, id="not HTTP, probed soon"),
+        pytest.param({"http": False, "window_probe_time": 3022 * MS, "end_time": 9 * S}, True, id="not HTTP, after 3 s"),
+        pytest.param({"http": False, "window_probe_time": 3022 * MS + 1, "end_time": 9 * S}, False, id="not HTTP, later"),
+    ],
+)
+def test_a_window_that_never_opened(changes: dict[str, Any], speaks: bool) -> None:
+    assert bool(held(**NEVER_OPENED | changes)) is speaks
+
+
+def test_who_gave_up() -> None:
+    [stall] = held(**NEVER_OPENED)
+    assert (stall["confidence"], stall["delay"], stall["end"]) == ("medium", 400 * MS, 722 * MS)
+    [stall] = held(**NEVER_OPENED, sender_close_frame=20, sender_close_time=3 * S, sender_close_rst=True)
+    assert (stall["confidence"], stall["delay"], stall["end"]) == ("high", 3 * S - 322 * MS, 3 * S)
+    assert [e["frame"] for e in stall["evidence"]] == [7, 8, 20]
+    assert "gave up (RST)" in stall["why"]

@@ -17,7 +17,9 @@ How it is proved
 What it is not
     A retransmission for which nobody waited: the receiver had the data, as a D-SACK or an ACK shows that came too early
     to answer it, and no answer was outstanding. An idle connection and its keep-alive probes. A server that thinks: it
-    has acknowledged the request. A last segment that was lost before the capture point looks like a pause, and is none here.
+    has acknowledged the request. A copy into a closed window, or the first one after it opened: the receiver had thrown the
+    data away, which zero-window-stall reports. A last segment that was lost before the capture point looks like a pause, and
+    is none here.
 
 What to do
     Find where packets are lost: look at the counters of interfaces and queues along the path, capture on both sides of
