@@ -137,7 +137,7 @@ def _settle(
         totals.clear()
         explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
-        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], live=live)
+        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live)
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),

@@ -13,6 +13,7 @@ from wiredoctor.masking import shown
 from wiredoctor.rules.modules import Conclude, RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import at_work, collected, fit, guarded
+from wiredoctor.rules.rests import known_rests
 from wiredoctor.tables import RULE_TABLES, SMALL
 
 
@@ -105,14 +106,36 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
     return whole
 
 
+def limited(
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, *, live: bool = False
+) -> dict[str, Rows]:
+    """Candidates after rules about idle limits have looked at how the servers of these closed all their connections; in `live`,
+    at what is known soon after each."""
+    asking = {name: rows for name, rows in found.items() if modules[name].by_limits is not None and rows.height}
+    whole = {**found}
+    if not asking:
+        return whole
+    frames = {name: pl.concat([*rows.iter_slices(rows.height)]) for name, rows in asking.items()}
+    rests = known_rests(closes, frames.values())
+    for name, frame in frames.items():
+        by_limits = modules[name].by_limits
+        assert by_limits is not None
+        left = guarded(modules[name], partial(by_limits, frame, rests, live=live))
+        if left is None or left.is_empty():
+            del whole[name]
+        else:
+            whole[name] = left
+    return whole
+
+
 def concluded(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
-    *, live: bool = False,
+    closes: pl.LazyFrame | None = None, *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
     """Candidates after their rules have judged them all together (unless they were told as they came: `live`), and have compared
     them with all connections and exchanges that are known."""
-    whole = {**found}
-    for name, rows in found.items():
+    whole = {**found} if closes is None or live else limited(modules, found, closes)
+    for name, rows in [*whole.items()]:
         module = modules[name]
         steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []
         if module.judge_all is not None and not live:

@@ -83,3 +83,12 @@ def _near(limit: int | None) -> list[tuple[int, str, str]]:
         if abs(limit - s * SECOND) <= max(s / 50, min(s / 10, 0.5)) * SECOND:
             return [(s, pattern, name) for pattern, name in products]
     return []
+
+
+def usual_limits(server: str) -> list[int]:
+    """The seconds after which software of this Server field closes idle connections by default; all, where it says nothing."""
+    return [
+        seconds
+        for seconds, products in _IDLE_LIMITS
+        if any(not server or (pattern != ANY and _is(server, pattern)) for pattern, _ in products)
+    ]

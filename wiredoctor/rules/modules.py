@@ -27,6 +27,9 @@ Conclude = Callable[[pl.DataFrame, pl.LazyFrame, pl.LazyFrame], pl.DataFrame]
 """What other connections add: candidates, all `connections`, all `exchanges` -> candidates."""
 JudgeAll = Callable[[pl.DataFrame], pl.DataFrame]
 """What a rule about events says at the end, of all that it found, in place of what `judge` says as they come."""
+ByLimits = Callable[..., pl.DataFrame]
+"""What the closes of the servers add: candidates, a rests.Rests, `live` (only what is known soon after each) -> candidates. Rules
+that have it ask for the column `endpoint`; of a connection also `final_at`."""
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Fields of cutoffs.Cutoffs with the values that the rule needs, as it is configured."""
 
@@ -54,6 +57,7 @@ class RuleModule(NamedTuple):
     plugin: Plugin | None = None
     conclude: Conclude | None = None
     judge_all: JudgeAll | None = None
+    by_limits: ByLimits | None = None
 
     @property
     def source(self) -> str:
@@ -116,6 +120,7 @@ def _describe(module: ModuleType) -> RuleModule:
         cutoffs=declare,
         conclude=getattr(module, "conclude", None),
         judge_all=getattr(module, "judge_all", None),
+        by_limits=getattr(module, "by_limits", None),
     )
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from tests.rules.frames import MS, S, followed, rows
 from wiredoctor.rules import catalogue
+from wiredoctor.rules.rests import known_rests
 
 LOST = {
     "has_response": False,
@@ -64,6 +65,8 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
     found: pl.DataFrame = module.find(*(tables[t].lazy() for t in module.tables)).collect()
     if module.judge is not None:
         found, _ = module.judge(found.sort("frame"), None)
+    if module.by_limits is not None:
+        found = module.by_limits(found, known_rests(tables["closes"].lazy(), [found]), live=False)
     return found.to_dicts()
 
 

@@ -6,7 +6,8 @@ What it means
 
     Kinds: race, the FIN was still on its way when the request left, so that the client could not know; stale-pool, the FIN
     had arrived, but the client's pool did not look before it used the connection again; forgotten, the server, or a balancer,
-    NAT or firewall before it, had dropped the connection without a FIN, and answered the request with an RST.
+    NAT or firewall before it, had dropped the connection without a FIN, and answered the request with an RST; at-limit, the
+    server's kernel had acknowledged the request, but its process was closing the connection by then and never read it.
 
 Why it hurts
     The request is lost: "connection reset by peer", "the server closed the connection unexpectedly", "a connection that was
@@ -19,29 +20,44 @@ How it is proved
     was taken. A forgotten connection: the first request after a second or more of rest is answered by an RST without
     ACK flag, with the sequence number that the request asked for, and no FIN came before or soon after.
 
+    At the limit the close does acknowledge the request, because kernels acknowledge what processes have not read. It is proved
+    by the rest: the server closed when the connection had rested as long as it lets others rest (learned from its other closes,
+    else announced, else usual), milliseconds after the request. An RST in place of a FIN says that something was left unread
+    (RFC 1122); a FIN needs a limit that is sharply known. Not where younger connections of the server closed within 50 ms: then
+    a process ended.
+
 What it is not
-    A server that had received the request and closed without an answer: that is no-response. A connection that was closed
-    while idle and not used again: idle-close. A request that was pipelined before the client could know that the response
-    before it announced the close: it has to be repeated on another connection. Where the client did know, it is told so.
+    A server that had received the request and closed without an answer, at no limit: no-response. The first request of a fresh
+    connection: no-response, too. A connection that was closed while idle and not used again: idle-close. A request that was
+    pipelined before the client could know that the response before it announced the close: it has to be repeated on another
+    connection. Where the client did know, it is told so.
 
 What to do
     Let the client's pool give up idle connections sooner than the server does, and repeat requests that are safe to repeat.
 
 References
-    RFC 9112 sections 9.3.1 and 9.6, RFC 9110 section 9.2.2, Microsoft WebExceptionStatus.
+    RFC 9112 sections 9.3.1 and 9.6, RFC 9110 section 9.2.2, RFC 1122 section 4.2.2.13, Microsoft WebExceptionStatus.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import polars as pl
 
+from wiredoctor.durations import duration_text
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
+from wiredoctor.rules.defaults import usual
+from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, candidates, lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
+from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests
 from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import SECOND
 
-_IDLE = "The connection had been idle for {idle}{idle_unknown}."
-_CLOSED = " {closed_after}{limit}{limit_means}{usual}{stop}"
+_CLOSED = " {closed_after}{limit}{limit_means}"
+_IDLE = "The connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _SHORTER = (
     "Make the idle limit of the client's pool shorter than that of the server{}; where the client is a proxy or a "
     "balancer, make the limit of the server behind it the longer one (AWS application load balancers and nginx's upstream "
@@ -55,30 +71,34 @@ RULE = Rule(
         "race": "A request was lost: the server had closed the connection while it was on its way",
         "stale-pool": "A request was lost: the client used a connection that it knew to be closed",
         "forgotten": "A request was lost: the server no longer knew the idle connection",
+        "at-limit": "A request was lost: it came as the server was closing the idle connection",
     },
     message={
         "race": "{request} was sent on a connection that the server had closed: its {close} acknowledges nothing of that "
-        "request, {unaware}. Nobody answered it. " + _IDLE + _CLOSED,
-        "stale-pool": "{request} was sent {known_for} after the server's FIN, on the same connection, and acknowledges "
-        "that FIN: the client's kernel had received it, but its pool did not look before it used the connection again. Nobody "
-        "answered it. " + _IDLE + _CLOSED,
+        "request, {unaware}. Nobody answered it.{behind} " + _IDLE,
+        "stale-pool": "{request} was sent {known_for} after {what_was_known}. Nobody answered it.{behind} " + _IDLE,
         "forgotten": "{request} was answered by an RST that belongs to no connection (it has no ACK flag, and the sequence "
         "number that the request asked for). No FIN was seen: the server, or a balancer, NAT or firewall before it, had "
-        "forgotten the connection without saying so. " + _IDLE + " The limit that it met is at most that long.{elsewhere}",
+        "forgotten the connection without saying so. The connection had been idle for {idle}{idle_unknown}. The limit that it met "
+        "is at most that long.{elsewhere}{behind}",
+        "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
+        "kernel had acknowledged the request, but the process was closing the connection by then and never took it{unread}."
+        "{behind} The connection had been idle for {idle}." + _CLOSED,
     },
     remedy={
         "race": "{shorter}" + _REPEAT,
-        "stale-pool": "Let the pool look at a connection before it uses it again: one that is readable while idle has ended. "
-        "{shorter}" + _REPEAT,
+        "stale-pool": "{look}{shorter}" + _REPEAT,
         "forgotten": "Make the idle limit of the client's pool shorter than that of the server and of everything between them "
         "(balancer, NAT, firewall), or let the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
         "system's default of two hours is too long). " + _REPEAT,
+        "at-limit": "{shorter}" + _REPEAT,
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.3.1, retrying requests", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3.1"),
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9110 section 9.2.2, idempotent methods", "https://www.rfc-editor.org/rfc/rfc9110.html#section-9.2.2"),
+        Reference("RFC 1122 section 4.2.2.13, closing a connection", "https://www.rfc-editor.org/rfc/rfc1122.html#page-87"),
         Reference(
             "Microsoft, WebExceptionStatus: KeepAliveFailure",
             "https://learn.microsoft.com/en-us/dotnet/api/system.net.webexceptionstatus",
@@ -92,39 +112,51 @@ RULE = Rule(
     ends=True,
 )
 
-REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")
 DECIDED = Threshold("1 s", "so long (or two round trips) a FIN may be captured after the RST that makes it a race")
 IMMEDIATE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
+QUICK_RST = Threshold("100 ms", "nine in ten servers closed so soon after a request that had met their limit, by an RST")
+SLOW_RST = Threshold("1500 ms", "of 359 recorded ones the slowest took 1.1 s; for a request that came when the limit had passed")
+QUICK_FIN = Threshold("50 ms", "a FIN is also what a process sends that had read the request, so it has to come sooner")
+SLOW_FIN = Threshold("500 ms", "the same for a request that came when the limit had passed")
+UNSURE_FIN = Threshold("10 ms", "where the limit is not learned from several closes, only a FIN that is no answer to the request")
+LATE_RST = Threshold("100 ms", "timers fire so late; where the limit is not learned from several closes")
+LATE_FIN = Threshold("20 ms", "the same for a FIN, which proves less")
+COMPANY = Threshold("2 connections", "that a server closes with this one, as those do that look for idle ones now and then")
+
+YOUNGER = Threshold("90 %", "of the limit: what is closed at the same moment after a shorter rest was closed for another reason")
+UNLIKE = Threshold("5 %", "rests that differ by more were not ended by one limit")
 
 
 def screen() -> pl.Expr:
     """True on the rows that are candidates."""
-    c = pl.col
-    lost = c("has_request") & ~c("has_response") & ~c("upgraded") & c("server_close_frame").is_not_null()
-    # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
-    lost = lost & ~(c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(False)
-    # pipelined behind a response that announced the close: the server has not broken a promise, nor has the client known
-    lost = lost & ~(c("previous_announced_close") & (rest() < 0).fill_null(False))
-    return lost & ((closed_against_request() & (c("server_close_origin") != "between")) | _forgotten())
+    return candidates()
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per request that met a closed connection."""
+    """A row per request that met a closed connection, or may have met the idle limit of the server (`by_limits` decides)."""
     c = pl.col
-    covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
-    kind = pl.when(closed_against_request()).then(pl.when(covers).then(pl.lit("stale-pool")).otherwise(pl.lit("race")))
-    rows = (
-        closes.filter(screen())
-        .with_columns(
-            kind.otherwise(pl.lit("forgotten")).alias("kind"),
-            rest().clip(0).alias("idle"),
-            (c("server_close_time") - c("previous_end")).clip(0).alias("limit"),
-            close_word("server_close_rst").alias("close"),
-        )
-        .with_columns(pl.when(c("kind") != "forgotten").then("limit").alias("limit"))
+    covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
+    # announced, and acknowledged all the same: the FIN may have come later
+    warned = (c("took") == WARNED) & ~closed_against_request()
+    rows = lost(closes).filter(c("took").is_in([FORGOTTEN, MET, WARNED]) | c("at_limit"))
+    kind = (
+        pl.when("at_limit")
+        .then(pl.lit("at-limit"))
+        .when(c("took") == FORGOTTEN)
+        .then(pl.lit("forgotten"))
+        .when(covers | warned)
+        .then(pl.lit("stale-pool"))
+        .otherwise(pl.lit("race"))
     )
     ttls = foreign_closes.filter(c("sender") == "server").select("connection", "exchange", "ttl", "lowest_ttl", "highest_ttl")
-    rows = rows.join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
+    rows = (
+        rows.with_columns(
+            kind.alias("kind"), warned.alias("warned"), close_word("server_close_rst").alias("close"), c("idle").alias("rest_ns")
+        )
+        .with_columns(rest().clip(0).alias("idle"))
+        .join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
+    )
+    before = c("server_close_time") - c("request_end")
     reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame")
     forgotten = c("kind") == "forgotten"
     return rows.with_columns(reset).select(
@@ -140,15 +172,219 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         "close",
         close_origin("server"),
         c("idle").cast(DURATION),
-        (c("request_start") - c("server_close_time")).clip(0).cast(DURATION).alias("known_for"),
-        *_texts(),
+        (c("request_start") - pl.when("warned").then("previous_end").otherwise("server_close_time"))
+        .clip(0)
+        .cast(DURATION)
+        .alias("known_for"),
+        pl.when("warned").then(pl.lit(_SAID)).otherwise(pl.lit(_FIN_KNOWN)).alias("what_was_known"),
+        pl.when("warned").then(pl.lit(_HEED)).otherwise(pl.lit(_LOOK)).alias("look"),
+        pl.when(before > 0).then(before).cast(DURATION).alias("before_close"),
+        pl.when(before > 0).then(pl.lit(" before")).otherwise(pl.lit("just before")).alias("moment"),
+        pl.when(c("server_close_rst") == 1).then(pl.lit(_UNREAD)).otherwise(pl.lit("")).alias("unread"),
+        _unknown().alias("idle_unknown"),
+        _unaware().alias("unaware"),
+        behind(),
         _elsewhere().alias("elsewhere"),
         evidence(
             ("server_close_frame", "server_close_time", _close_note()),
             ("request_frame", "request_start", _request_note()),
             ("reset_frame", "server_rst_time", "the server's RST: the request came to a connection that was gone"),
         ),
+        *("endpoint", "rested", "later", "warned", "previous_announced_close", "server_close_time", "final_at"),
+        "rest_ns",
+        (c("server_close_rst") == 1).alias("by_rst"),
     )
+
+
+class _Told(NamedTuple):
+    """What the rests of a server add to a candidate: how sure they make it, words, and what limit is named (ns)."""
+
+    confidence: str | None
+    closed_after: str
+    limit: int | None
+    limit_means: str
+    shorter: str
+    idle_limit: int | None = None
+    pool_limit: bool = False
+
+
+_TOLD = pl.Schema(
+    {
+        **dict.fromkeys(_Told._fields, pl.String()),
+        **dict.fromkeys(("limit", "idle_limit"), pl.Int64()),
+        "pool_limit": pl.Boolean(),
+    }
+)
+
+
+def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
+    """The requests that met a close, with what is known of the limit that it kept; at-limit only where it kept one."""
+    told = [_tell(row, rests, live=live) for row in rows.iter_rows(named=True)]
+    kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
+    said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
+    whole = kept.with_columns(said.rename({"confidence": "surely"}))
+    c = pl.col
+    order = pl.Enum(["low", "medium", "high"])
+    least = pl.min_horizontal(c("confidence").cast(order).to_physical(), c("surely").cast(order).to_physical())
+    names = {0: "low", 1: "medium", 2: "high"}
+    return whole.with_columns(
+        least.replace_strict(names, return_dtype=pl.String).alias("confidence"), c("limit").cast(DURATION)
+    ).drop("surely")
+
+
+def _tell(row: Mapping[str, Any], rests: Rests, *, live: bool) -> _Told | None:
+    """What the rests of the server tell of a candidate; None where it is none."""
+    until = row["final_at"] + TOGETHER if live else None
+    limits = rests.limits(row["endpoint"], row["connection"], until)
+    others = rests.others(row["endpoint"], row["connection"], row["server_close_time"], until)
+    if row["kind"] == "at-limit":
+        met = next((limit for limit in limits if _is_at(limit, row, others)), None)
+        return None if met is None else _at_limit(row, met, rests)
+    return _raced(row, rests, limits, others)
+
+
+# at the limit
+
+
+def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
+    """Whether a close that acknowledges the request kept this limit, and was no answer to the request."""
+    rested, idle, later, slack = row["rested"], row["rest_ns"], row["later"], limit.tolerance
+    if limit.how == "soon":
+        return rested <= limit.high
+    if later is None or any(_is_younger(rest, limit) for rest in others):
+        return False
+    due = idle >= limit.low - slack
+    if limit.how == "met":
+        return row["by_rst"] and limit.low - slack <= rested <= limit.high + slack and later <= SLOW_FIN.value
+    if limit.how not in ("sharp", "coarse"):
+        late = LATE_RST.value if row["by_rst"] else LATE_FIN.value
+        return due and rested <= limit.high + slack + late and (row["by_rst"] or later <= UNSURE_FIN.value)
+    if limit.how == "coarse" and not row["by_rst"]:
+        return limit.has(idle) and later <= SLOW_FIN.value and len(others) >= COMPANY.value
+    quick, slow = (QUICK_RST, SLOW_RST) if row["by_rst"] else (QUICK_FIN, SLOW_FIN)
+    reached = rested >= limit.low - slack and idle <= limit.high + slack + LATE
+    return reached and (later <= quick.value or (later <= slow.value and due))
+
+
+def _is_younger(rest: int, limit: Limit) -> bool:
+    """Whether a connection was closed too early for this limit: for another reason."""
+    return rest < limit.low * YOUNGER.value // 100 - limit.tolerance
+
+
+_SURE = {"sharp": "high", "coarse": "high", "soon": "high", "single": "medium", "announced": "medium", "met": "medium"}
+"""How sure a limit makes it; else low."""
+
+
+def _at_limit(row: Mapping[str, Any], limit: Limit, rests: Rests) -> _Told:
+    if limit.how == "soon":
+        times = f"{limit.closes:,} of its closes came within {duration_text(limit.high)} of the response before"
+        means = f" after the response before, as it does after its answers without announcing it ({times})."
+        return _Told(_SURE[limit.how], "The server closed it ", row["rested"] or None, means, _ANNOUNCE)
+    means = f" of rest: its idle limit is {_named(limit, row, rests)}."
+    shorter = _SHORTER.format(f" (here {limit.words()})")
+    return _Told(_SURE.get(limit.how, "low"), "The server closed it after ", row["rested"], means, shorter, limit.low, True)
+
+
+def _named(limit: Limit, row: Mapping[str, Any], rests: Rests) -> str:
+    """A limit, how it is known, and whose default it is: of what was announced that says nothing."""
+    said = limit.how == "announced" or rests.announced(row["connection"]) is not None
+    whose = "" if said else usual(limit.low, rests.server(row["connection"]))
+    return f"{limit.words()}, {limit.origin()}{whose}"
+
+
+# a close that acknowledges nothing of the request
+
+
+def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int]) -> _Told:
+    """What is known of the limit that the close kept, if it kept one."""
+    rested, announced = row["rested"], row["previous_announced_close"]
+    if row["kind"] == "forgotten" or rested is None:
+        return _Told("high", "", None, "", _SHORTER.format(""), None, pool_limit=True)
+    if announced or row["warned"]:
+        shorter = "" if row["kind"] == "stale-pool" and row["warned"] else _HEED
+        return _Told("high", "The server closed it ", rested or None, _behind(rested) + _WITH_WARNING, shorter)
+    if together := _ended_with(limits, rested, others):
+        means = f" of rest, and with it, within {duration_text(TOGETHER)}, {together}: a process of the server ended then."
+        return _Told("high", "The server closed it after ", rested, means, _DRAIN)
+    if rested <= IMMEDIATE.value and not any(limit.how == "announced" and limit.has(rested) for limit in limits):
+        return _Told("high", "The server closed it ", rested or None, _behind(rested) + _UNANNOUNCED, _ANNOUNCE)
+    limit = next((one for one in limits if one.has(rested)), None)
+    known = limits[0] if limits and limits[0].how != "usual" else None
+    if limit is None and known is not None:
+        means = f" of rest; that is not its idle limit, which is {_named(known, row, rests)}."
+        return _Told("high", "The server closed it after ", rested, means, _SHORTER.format(""), pool_limit=True)
+    if limit is None or limit.how in ("single", "usual"):
+        return _single(row, rests)
+    means = f" of rest: its idle limit is {_named(limit, row, rests)}."
+    shorter = _SHORTER.format(f" (here {limit.words()})")
+    return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+
+
+def _single(row: Mapping[str, Any], rests: Rests) -> _Told:
+    """No close shows a limit but this one."""
+    rested, said = row["rested"], rests.announced(row["connection"])
+    means = f" of rest, which seems to be its idle limit{usual(rested, rests.server(row['connection']))}."
+    if said is not None:
+        promised = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
+        kept = next((one for one in promised if one.has(rested)), None)
+        means = f" of rest, its idle limit, {kept.origin()}." if kept else f" of rest, though it had announced {said} s."
+    shorter = _SHORTER.format(f" (here {duration_text(rested)})")
+    return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+
+
+def _ended_with(limits: list[Limit], rested: int, others: list[int]) -> str:
+    """The connections that the server closed at the same moment, where no idle limit explains that; else ""."""
+    known = next((one for one in limits if one.how in ("sharp", "coarse", "met", "announced")), None)
+    if known is not None:
+        unlike = [rest for rest in others if _is_younger(rest, known)]
+    else:
+        unlike = [rest for rest in others if abs(rest - rested) > max(rest, rested) * UNLIKE.value // 100 + NEAR]
+    if not unlike:
+        return ""
+    low, high = duration_text(min(others)), duration_text(max(others))
+    span = low if low == high else f"{low} to {high}"
+    count = "another connection" if len(others) == 1 else f"{len(others):,} other connections"
+    return f"{count} that had rested for {span}"
+
+
+def _behind(rested: int) -> str:
+    return "together with the response before" if rested == 0 else " after the response before"
+
+
+_WITH_WARNING = ", which had announced that (Connection: close, or what means the same)."
+_UNANNOUNCED = ": that is no idle limit, but a close that nothing announced (premature-close)."
+
+# words
+
+
+def _unknown() -> pl.Expr:
+    """Why it is not known how long the connection had rested."""
+    first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
+    return pl.when(pl.col("idle").is_null()).then(pl.format("a time that is not known: {}", first))
+
+
+def _unaware() -> pl.Expr:
+    c = pl.col
+    how = pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
+    return how + pl.when("previous_announced_close").then(pl.lit(_WARNED)).otherwise(pl.lit(", so the client could not know"))
+
+
+_FIN_UNSEEN = "and the request does not acknowledge the FIN"
+_RST_UNSEEN = "and where an RST has arrived, no request is sent any more"
+_WARNED = "; but the response before it, which the client had, announced the close"
+_ANNOUNCE = "Let the server say Connection: close with the response after which it closes. "
+_HEED = "Let the client give up a connection whose response says Connection: close. "
+_LOOK = "Let the pool look at a connection before it uses it again: one that is readable while idle has ended. "
+_DRAIN = "Let a server process that ends finish first: take no more requests, answer those that came, then close. "
+_UNREAD = ", as the RST in place of a FIN says"
+_FIN_KNOWN = (
+    "the server's FIN, on the same connection, and acknowledges that FIN: the client's kernel had received it, but its pool did "
+    "not look before it used the connection again"
+)
+_SAID = (
+    "a response that had announced the close, on the same connection: the client had that response, and did not heed it. The "
+    "server closed as it had said"
+)
 
 
 def _elsewhere() -> pl.Expr:
@@ -168,82 +404,30 @@ def _range(lowest: str, highest: str) -> pl.Expr:
     return pl.when(pl.col(lowest) == pl.col(highest)).then(one).otherwise(pl.format("{} to {}", lowest, highest))
 
 
-def _forgotten() -> pl.Expr:
-    """The first request after a rest is answered by the RST of somebody who does not know the connection."""
-    c = pl.col
-    alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
-    answers = (c("server_close_frame") > c("request_frame")) & (rest() >= REST.value)
-    first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
-    return (alone & answers & first & ~c("previous_announced_close")).fill_null(False)
-
-
-def _texts() -> list[pl.Expr]:
-    """What the message says only where it is known: how long the connection rested, and what that means."""
-    c = pl.col
-    soon = c("limit") <= IMMEDIATE.value
-    # a FIN in the last segment of the response
-    together = c("limit") == 0
-    behind = pl.when(together).then(pl.lit("together with")).otherwise(pl.lit(" after")) + pl.lit(" the response before")
-    means = (
-        pl.when("previous_announced_close")
-        .then(behind + pl.lit(", which had announced that (Connection: close, or what means the same)"))
-        .when(soon)
-        .then(behind + pl.lit(": that is no idle limit, but a close that nothing announced (premature-close)"))
-        .when(c("limit").is_not_null())
-        .then(pl.lit(" of rest, which seems to be its idle limit"))
-        .otherwise(pl.lit(""))
-    )
-    known = c("limit").is_not_null()
-    idle = ~soon.fill_null(False) & ~c("previous_announced_close")
-    first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
-    named = pl.when(known & ~soon).then(pl.format(" (here {})", duration(c("limit")))).otherwise(pl.lit(""))
-    return [
-        pl.when(c("idle").is_null()).then(pl.format("a time that is not known: {}", first)).alias("idle_unknown"),
-        (
-            pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
-            + pl.when("previous_announced_close").then(pl.lit(_WARNED)).otherwise(pl.lit(", so the client could not know"))
-        ).alias("unaware"),
-        pl.when(known & (soon | c("previous_announced_close")))
-        .then(pl.lit("The server closed it "))
-        .when(known)
-        .then(pl.lit("The server closed it after "))
-        .otherwise(pl.lit(""))
-        .alias("closed_after"),
-        pl.when(~together).then("limit").cast(DURATION).alias("limit"),
-        means.alias("limit_means"),
-        pl.when(known).then(pl.lit(".")).otherwise(pl.lit("")).alias("stop"),
-        pl.when(idle).then("limit").alias("idle_limit"),
-        idle.alias("pool_limit"),
-        pl.when("previous_announced_close")
-        .then(pl.lit(_HEED))
-        .when(idle)
-        .then(pl.format(_SHORTER, named))
-        .otherwise(pl.lit(_ANNOUNCE))
-        .alias("shorter"),
-    ]
-
-
-_FIN_UNSEEN = "and the request does not acknowledge the FIN"
-_RST_UNSEEN = "and where an RST has arrived, no request is sent any more"
-_WARNED = "; but the response before it, which the client had, announced the close"
-_ANNOUNCE = "Let the server say Connection: close with the response after which it closes. "
-_HEED = "Let the client give up a connection whose response says Connection: close. "
-
-
 def _close_note() -> pl.Expr:
     c = pl.col
     asked = pl.lit("the server's RST without ACK flag, with the sequence number that the request asks for")
     closed = pl.format("the server's {}: acknowledges nothing of the request", "close")
-    return pl.when(c("kind") == "forgotten").then(asked).otherwise(closed)
+    rested = duration(c("rested"))
+    taken = pl.format("the server's {}: acknowledges the request, {} after the response before", "close", rested)
+    return (
+        pl.when(c("kind") == "forgotten")
+        .then(asked)
+        .when(c("warned") & c("server_close_ack").is_null())
+        .then(pl.lit("the server's RST without ACK flag"))
+        .when((c("kind") == "at-limit") | c("warned"))
+        .then(taken)
+        .otherwise(closed)
+    )
 
 
 def _request_note() -> pl.Expr:
     c = pl.col
-    rest = pl.format("the request, after a rest of {}", duration(c("idle")))
+    rested = pl.format("the request, after a rest of {}", duration(c("idle")))
     return (
-        pl.coalesce(rest, pl.lit("the request"))
+        pl.coalesce(rested, pl.lit("the request"))
         + pl.when((c("kind") == "race") & (c("server_close_rst") == 0))
         .then(pl.lit(": does not acknowledge the FIN"))
         .otherwise(pl.lit(""))
-        + pl.when(c("kind") == "stale-pool").then(pl.lit(": acknowledges the FIN")).otherwise(pl.lit(""))
+        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit(": acknowledges the FIN")).otherwise(pl.lit(""))
     )
