@@ -25,6 +25,7 @@ from wiredoctor.engine.opening import open_descriptor
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Finding, Report, configured
 from wiredoctor.live.recorder_client import Event, Order, Recorder
+from wiredoctor.live.resting import Resting
 from wiredoctor.masking import showing
 from wiredoctor.recording.folder import PrivateFolder
 from wiredoctor.rules import RuleModule, catalogue, set_thresholds
@@ -136,6 +137,7 @@ class Session:
         self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
         self._analysis = LiveAnalysis(capture, modules, Folder(rows), rules.cutoffs(modules))
         self._certain = Certain(self._analysis, modules, chosen)
+        self._resting = Resting(self._analysis, modules)
         self._analysis.listener = self._certain.finish
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
@@ -233,7 +235,7 @@ class Session:
     def _analyse(self) -> list[Finding]:
         """Analyze what comes next, and return the findings that are certain now."""
         begun = time.monotonic()
-        self._found(self._analysis.step(BATCH))
+        self._found(self._analysis.step(BATCH), self._analysis.latest)
         found = self._certain.tell()
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
@@ -252,8 +254,13 @@ class Session:
 
     def _due_in(self) -> float:
         """Seconds until silence alone decides something, if it lasts so long; infinite where nothing waits for that."""
-        clock, deadline = self._silent_until(), self._analysis.deadline
+        clock, deadline = self._silent_until(), self._deadline()
         return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
+
+    def _deadline(self) -> int | None:
+        """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
+        times = [time for time in (self._analysis.deadline, self._resting.due) if time is not None]
+        return min(times, default=None)
 
     def _watch_clock(self, news: News) -> None:
         """Steps of the clock are said while they are news; the report has them all."""
@@ -265,14 +272,14 @@ class Session:
 
     def _pass_time(self) -> list[Finding]:
         """On a silent link time passes all the same: what waits for that is over a second late."""
-        clock, deadline = self._silent_until(), self._analysis.deadline
+        clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None or deadline > clock:
             return []
-        self._found(self._analysis.pass_time(clock))
+        self._found(self._analysis.pass_time(clock), clock)
         return self._certain.tell()
 
-    def _found(self, found: Found) -> None:
-        found = rules.judge(self._modules, found, self._memory, live=True)
+    def _found(self, found: Found, clock: int) -> None:
+        found = self._resting.keep(rules.judge(self._modules, found, self._memory, live=True)) | self._resting.take(clock)
         if not found:
             return
         self._analysis.found.append(found)
@@ -301,9 +308,10 @@ class Session:
         a.listener = None
 
         def judge(found: Found) -> Found:
-            return rules.judge(self._modules, found, self._memory, live=True)
+            return self._resting.keep(rules.judge(self._modules, found, self._memory, live=True))
 
         a.finish(judge)
+        a.found.append(self._resting.take(None))
         done = diagnosis.diagnose(
             self._capture, a, self._modules, self._chosen, a.found, a.connections, a.exchanges, judge, live=True
         )  # fmt: skip

@@ -7,15 +7,17 @@ findings of it: one cause, one finding.
 
 from __future__ import annotations
 
-from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge
+from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge, limited
 from wiredoctor.rules.clock import unstepped, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
+from wiredoctor.rules.rests import TOGETHER
 from wiredoctor.rules.settle import settle
 from wiredoctor.rules.unjudged import Explained, Left, explained, suspect_connections, suspect_exchanges, unjudged
 from wiredoctor.rules.window import seen, window
 
 __all__ = [
+    "TOGETHER",
     "Explained",
     "Left",
     "RuleError",
@@ -32,6 +34,7 @@ __all__ = [
     "give_up",
     "joined",
     "judge",
+    "limited",
     "seen",
     "select",
     "set_thresholds",

@@ -111,7 +111,11 @@ def limited(
 ) -> dict[str, Rows]:
     """Candidates after rules about idle limits have looked at how the servers of these closed all their connections; in `live`,
     at what is known soon after each."""
-    asking = {name: rows for name, rows in found.items() if modules[name].by_limits is not None and rows.height}
+    asking = {
+        name: rows
+        for name, rows in found.items()
+        if modules[name].by_limits is not None and rows.height and _LIMITED not in rows.schema
+    }
     whole = {**found}
     if not asking:
         return whole
@@ -124,8 +128,12 @@ def limited(
         if left is None or left.is_empty():
             del whole[name]
         else:
-            whole[name] = left
+            whole[name] = left.with_columns(pl.lit(value=True).alias(_LIMITED))
     return whole
+
+
+_LIMITED = "limited"
+"""Column of candidates that `limited` has seen: what was decided stays."""
 
 
 def concluded(
@@ -134,7 +142,7 @@ def concluded(
 ) -> dict[str, Rows]:  # fmt: skip
     """Candidates after their rules have judged them all together (unless they were told as they came: `live`), and have compared
     them with all connections and exchanges that are known."""
-    whole = {**found} if closes is None or live else limited(modules, found, closes)
+    whole = {**found} if closes is None else limited(modules, found, closes, live=live)
     for name, rows in [*whole.items()]:
         module = modules[name]
         steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []
