@@ -1,0 +1,292 @@
+"""Requests that meet a server's idle limit after its kernel has acknowledged them, and what looks like that, at round trips from none
+to 150 ms, captured at the client, in the middle and at the server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ladders import check
+from wiredoctor.findings import Finding
+from wiredoctor.testing import EPOCHS, POINTS, findings
+
+GET = '"GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
+HEAD, BODY = '"POST /a HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\n"', "b*9"
+THINK = 0.001
+"""Seconds from a request to its response, at the server."""
+
+ROUND_TRIPS = (0.0, 0.001, 0.03, 0.15)
+
+
+class Server:
+    """A server and its connections, drawn as captured at the client. Times are those of the server, in seconds."""
+
+    def __init__(self, round_trip: float, fields: str = "") -> None:
+        self.round_trip = round_trip
+        self.lines: list[str] = []
+        self.connections = 0
+        self.response = f'"HTTP/1.1 200 OK\\r\\n{fields}Content-Length: 2\\r\\n\\r\\nok"'
+
+    def connection(self, answered_at: float, *, answers: int = 1) -> None:
+        """Open a connection, and leave it alone when the last response has been sent at that time."""
+        self.connections += 1
+        self.answered_at = answered_at
+        rtt = self.round_trip
+        self.lines += [f"connection {self.connections}"]
+        if not answers:
+            self._add(answered_at - rtt, ">  S  win 64240 mss 1460")
+            self._add(answered_at, "<  S. win 64240 mss 1460")
+            self._add(answered_at, ">  .")
+            return
+        start = answered_at - 2 * rtt - THINK
+        self._add(start, ">  S  win 64240 mss 1460")
+        self._add(start + rtt, "<  S. win 64240 mss 1460")
+        self._add(start + rtt, ">  .")
+        self._add(start + rtt, f">  P. {GET}")
+        self._add(answered_at, f"<  P. {self.response}")
+        self._add(answered_at, ">  .")
+
+    def idle(self, answered_at: float, rest: float) -> None:
+        """A connection that is closed after a rest."""
+        self.connection(answered_at)
+        self.close(rest, "F.")
+        self._add(answered_at + rest, ">  F.")
+
+    def ask(self, rest: float, request: str = GET, *, acknowledges: int | None = None) -> None:
+        """Send a request that reaches the server after a rest."""
+        ack = "" if acknowledges is None else f" ack {acknowledges}"
+        self._add(self.answered_at + rest - self.round_trip, f">  P. {request}{ack}")
+
+    def close(self, rest: float, flags: str, acknowledges: str = "") -> None:
+        self._add(self.answered_at + rest, f"<  {flags}  {acknowledges}")
+
+    def met(self, rest: float, wait: float, flags: str, answered_at: float) -> None:
+        """A connection whose second request is acknowledged by a close."""
+        self.connection(answered_at)
+        self.ask(rest)
+        self.close(rest + wait, flags)
+
+    def _add(self, time: float, packet: str) -> None:
+        """`time`: when it leaves the server, or the client sends it."""
+        self.lines.append(f"  {time:.6f}  {packet}")
+
+    def text(self, *expected: str) -> str:
+        self.connection(answered_at=900.0, answers=0)  # until then the capture goes on
+        return "\n".join(["speaks: it", *self.lines, *(f"  => {one}" for one in expected)])
+
+
+AT_LIMIT = "keep-alive-race, side client, kind at-limit, severity error"
+IDLE = "idle-close, side server"
+
+
+def sharp(round_trip: float, **settings: str) -> Server:
+    """A server whose limit is 5 s: 4.99 to 5.02 s."""
+    server = Server(round_trip, **settings)
+    for at, rest in ((10, 5.0), (40, 4.99), (70, 5.02)):
+        server.idle(at, rest)
+    return server
+
+
+def coarse(round_trip: float) -> Server:
+    server = Server(round_trip)
+    for at, rest in ((10, 5.0), (40, 6.1), (70, 8.3)):
+        server.idle(at, rest)
+    return server
+
+
+CASES = [
+    pytest.param(5.0, 0.0005, "R.", "high", id="an RST half a millisecond after the request"),
+    pytest.param(4.93, 0.06, "R.", "high", id="a request before the limit, which passes within 0.1 s"),
+    pytest.param(5.05, 1.4, "R.", "high", id="the server stood still when the limit had passed"),
+    pytest.param(5.3, 0.01, "R.", "high", id="it looks late"),
+    pytest.param(5.0, 0.0005, "F.", "high", id="a FIN that acknowledges what was never read"),
+    pytest.param(5.02, 0.4, "F.", "high", id="a FIN 0.4 s after a request that came when the limit had passed"),
+]
+
+
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+@pytest.mark.parametrize(("rest", "wait", "flags", "confidence"), CASES)
+def test_a_limit_that_three_closes_show(rest: float, wait: float, flags: str, confidence: str, round_trip: float) -> None:
+    server = sharp(round_trip)
+    server.met(rest, wait, flags, 100)
+    text = server.text(f"{AT_LIMIT}, confidence {confidence}")
+    for at in POINTS:
+        check(text, at)
+
+
+@pytest.mark.parametrize("epoch_packets", EPOCHS)
+def test_where_epochs_end_does_not_matter(epoch_packets: int) -> None:
+    server = sharp(0.03)
+    server.met(5.0, 0.0005, "R.", 5)
+    check(server.text(f"{AT_LIMIT}, confidence high"), epoch_packets=epoch_packets)
+
+
+OTHERWISE = [
+    pytest.param(2.0, 0.0005, "R.", "unread", id="long before the limit"),
+    pytest.param(4.8, 0.0005, "R.", "unread", id="a little before the limit"),
+    pytest.param(4.80, 0.2, "R.", "unread", id="a request before the limit, and a close that waited"),
+    pytest.param(5.5, 0.0005, "R.", "unread", id="long after the limit: it has served that connection"),
+    pytest.param(5.05, 1.6, "R.", "unread", id="a close too late to be that of the limit"),
+    pytest.param(4.85, 0.1, "F.", "later", id="a FIN 0.1 s after a request before the limit"),
+    pytest.param(5.02, 0.6, "F.", "later", id="a FIN 0.6 s after the request: a process had it"),
+    pytest.param(2.0, 0.0005, "F.", "at-once", id="a FIN at once, long before the limit"),
+]
+
+
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+@pytest.mark.parametrize(("rest", "wait", "flags", "kind"), OTHERWISE)
+def test_closes_that_no_limit_explains(rest: float, wait: float, flags: str, kind: str, round_trip: float) -> None:
+    server = sharp(round_trip)
+    server.met(rest, wait, flags, 100)
+    text = server.text(f"no-response, side server, severity error, kind {kind}", IDLE)
+    for at in POINTS:
+        check(text, at)
+
+
+def test_a_post_in_two_segments_meets_a_limit_like_any_other() -> None:
+    """Its head is acknowledged, its body is not there yet when the server closes."""
+    server = sharp(0.03)
+    server.connection(100)
+    server.ask(5.0, HEAD)
+    server.close(5.0005, "R.")
+    server.ask(5.0001, BODY)
+    check(server.text(f"{AT_LIMIT}, confidence high"), "client")
+
+
+@pytest.mark.parametrize("flags", ["R.", "F."])
+def test_the_first_request_of_a_connection_meets_no_limit(flags: str) -> None:
+    server = sharp(0.03)
+    server.connection(100, answers=0)
+    server.ask(5.0)
+    server.close(5.0005, flags)
+    check(server.text("no-response, side server", IDLE), "client")
+
+
+@pytest.mark.parametrize("flags", ["R.", "F."])
+@pytest.mark.parametrize(("younger", "speaks"), [(1.2, False), (4.4, False), (4.6, True)])
+def test_a_process_that_ends_takes_younger_connections_with_it(flags: str, younger: float, speaks: bool) -> None:
+    """Younger than 0.9 of the limit, less 20 ms and 1 %: 4.42 s."""
+    server = sharp(0.001)
+    server.met(5.0, 0.0005, flags, 100)
+    server.idle(105.0305 - younger, younger)
+    if speaks:
+        text = server.text(AT_LIMIT)
+    else:
+        text = server.text(f"no-response, side server, kind {'unread' if flags == 'R.' else 'at-once'}", IDLE)
+    for at in POINTS:
+        check(text, at)
+
+
+def test_a_process_that_ended_is_said() -> None:
+    server = sharp(0.001)
+    server.met(5.0, 0.0005, "R.", 100)
+    server.idle(103.0, 2.01)
+    server.idle(104.0, 1.03)
+    assert "the server closed 2 other connections: a process of it ended" in told(server, "no-response").message
+
+
+def told(server: Server, rule: str) -> Finding:
+    [finding] = [one for one in findings(server.text()) if one.rule == rule]
+    return finding
+
+
+@pytest.mark.parametrize(("rest", "company", "speaks"), [(7.0, 2, True), (7.0, 1, False), (4.8, 2, False), (9.0, 2, False)])
+def test_a_coarse_limit_and_a_fin(rest: float, company: int, speaks: bool) -> None:
+    """A server that looks after its connections now and then closes several at once."""
+    server = coarse(0.001)
+    server.met(rest, 0.0005, "F.", 100)
+    for number in range(company):
+        server.idle(100 + rest - 5.5 - number, 5.5 + number)
+    text = server.text(f"{AT_LIMIT}, confidence high") if speaks else server.text("no-response, kind at-once", IDLE)
+    for at in POINTS:
+        check(text, at)
+
+
+def test_a_coarse_limit_and_an_rst_need_no_company() -> None:
+    server = coarse(0.03)
+    server.met(7.0, 0.0005, "R.", 100)
+    check(server.text(f"{AT_LIMIT}, confidence high"))
+
+
+SINGLE = [("R.", 5.0, 0.0005, True), ("R.", 5.1, 0.05, True), ("R.", 5.1, 0.1, False), ("R.", 4.9, 0.1, False),
+          ("F.", 5.0, 0.005, True), ("F.", 5.0, 0.015, False), ("F.", 5.085, 0.006, False)]  # fmt: skip
+"""Rest of the request and wait, at a limit of 5 s of which one close tells, or an announcement: at most 20 ms, 1 % and 0.1 s (by
+an RST) or 20 ms (by a FIN) later."""
+
+
+@pytest.mark.parametrize(("flags", "rest", "wait", "speaks"), SINGLE)
+@pytest.mark.parametrize("announced", [False, True])
+def test_a_limit_of_which_only_one_close_tells_or_the_server(
+    flags: str, rest: float, wait: float, speaks: bool, announced: bool
+) -> None:
+    server = Server(0.03, "Keep-Alive: timeout=5\\r\\n" if announced else "")
+    if not announced:
+        server.idle(10, 5.0)
+    server.met(rest, wait, flags, 100)
+    lost = ["no-response, side server", *([] if announced else [IDLE])]
+    text = server.text(f"{AT_LIMIT}, confidence medium") if speaks else server.text(*lost)
+    for at in POINTS:
+        check(text, at)
+
+
+def test_node_closes_a_second_after_what_it_announces() -> None:
+    server = Server(0.03, "Keep-Alive: timeout=5\\r\\n")
+    server.met(6.0, 0.0005, "R.", 100)
+    check(server.text(f"{AT_LIMIT}, confidence medium"))
+    finding = told(server, "keep-alive-race")
+    assert "its idle limit is 6 s, announced: Keep-Alive: timeout=5; it closes a second after that" in finding.message
+
+
+def test_what_is_only_usual() -> None:
+    server = Server(0.03, "Server: uvicorn\\r\\n")
+    server.met(5.0, 0.0005, "R.", 100)
+    check(server.text(f"{AT_LIMIT}, confidence low"))
+    assert "only usual" in told(server, "keep-alive-race").message
+    other = Server(0.03, "Server: nginx\\r\\n")
+    other.met(5.0, 0.0005, "R.", 100)
+    check(other.text("no-response, kind unread"))
+
+
+def test_what_was_observed_goes_before_what_was_announced() -> None:
+    server = sharp(0.03, fields="Keep-Alive: timeout=30\\r\\n")
+    server.met(5.0, 0.0005, "R.", 100)
+    broken = ["idle-timeout-broken-promise, side server"] * 3
+    check(server.text(f"{AT_LIMIT}, confidence high", *broken))
+
+
+@pytest.mark.parametrize(("closes", "speaks"), [(3, True), (2, False)])
+def test_requests_that_meet_it_each_time_show_it(closes: int, speaks: bool) -> None:
+    """A client that asks every 2.5 s, and a server that announces nothing and is no product that is known."""
+    server = Server(0.03, "Server: our own\\r\\n")
+    for number in range(closes):
+        server.met(2.5, 0.01 * number + 0.001, "R.", 10 + 30 * number)
+    one = f"{AT_LIMIT}, confidence medium" if speaks else "no-response, side server, kind unread, confidence medium"
+    check(server.text(*[one] * closes))
+
+
+def test_a_server_that_closes_after_its_answers() -> None:
+    """It does not announce that: two closes met nobody."""
+    server = Server(0.03)
+    for at in (10, 40):
+        server.idle(at, 0.002)
+    server.met(0.001, 0.004, "R.", 100)
+    check(server.text(f"{AT_LIMIT}, confidence high", *["premature-close, side server"] * 2))
+    finding = told(server, "keep-alive-race")
+    assert finding.remedy.startswith("Let the server say Connection: close")
+
+
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+def test_a_dying_worker_whose_fin_crosses_the_request_is_no_idle_limit(round_trip: float) -> None:
+    """The FIN acknowledges nothing of the request: a race. Others end with it, younger than the limit."""
+    server = sharp(round_trip)
+    server.connection(100)
+    server.close(5.0, "F.", "41:41(0) ack 29")
+    server.ask(5.0 + round_trip / 2 + 0.0001, acknowledges=41)
+    server.idle(103.5, 1.51)
+    server.idle(103.8, 1.22)
+    expected = "keep-alive-race, side client, kind race, severity error, confidence high"
+    for at in POINTS:
+        check(server.text(expected), at)
+    message = told(server, "keep-alive-race").message
+    assert "2 other connections" in message
+    assert "a process of the server ended" in message
+    assert "idle limit" not in message
