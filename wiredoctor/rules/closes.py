@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice
+from wiredoctor.tables import MILLISECOND, SECOND
 
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
@@ -62,6 +63,14 @@ def undecided(since: str, at_least: int) -> pl.Expr:
     """The capture ended before the patience since the time in that column was over."""
     c = pl.col
     return c("at_capture_end") & (c("final_at") - c(since) < patience(at_least))
+
+
+def kept_its_word() -> pl.Expr:
+    """The server closed no sooner than it had announced with Keep-Alive: timeout=N, but for what timers differ by."""
+    c = pl.col
+    announced = c("response_keep_alive_timeout").cast(pl.Int64) * SECOND
+    early = 20 * MILLISECOND + announced // 100
+    return (c("server_close_time") - c("response_end") >= announced - early).fill_null(value=False)
 
 
 def rest() -> pl.Expr:

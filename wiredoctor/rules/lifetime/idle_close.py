@@ -1,8 +1,8 @@
 """The server closes connections that nobody has used for a while.
 
 What it means
-    A server keeps a connection open for the next request, but not for ever: this is the idle limit that was observed, and whose
-    default it is.
+    A server keeps a connection open for the next request, but not for ever: this is the idle limit that was observed, and what
+    the server announces; where it announces nothing, whose default it is.
 
     Kinds: inverted, a client keeps its connections for longer than that. Its pool will hand out one that the server has closed
     or is about to close.
@@ -12,8 +12,8 @@ Why it hurts
     than the server behind it loses a request now and then (keep-alive-race).
 
 How it is proved
-    The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and no
-    request came in between. Inverted: a client used another connection again after an idle time beyond that limit (which was met
+    The server sent the first FIN or RST more than a second after a complete response that had left the connection open (or after
+    the one second that it had announced), and no request came in between. Inverted: a client used another connection again after an idle time beyond that limit (which was met
     at two moments, or is somebody's default), or its own FIN came more than a second after the server's, on two connections.
 
 What it is not
@@ -33,14 +33,17 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.closes import POOLS, SELF_FRAMED
+from wiredoctor.rules.closes import POOLS, SELF_FRAMED, kept_its_word
 from wiredoctor.rules.defaults import is_usual
+from wiredoctor.rules.lost import candidates
 from wiredoctor.rules.proof import EVIDENCE, close_word, packet, server_closed_first
+from wiredoctor.rules.rests import LATE as TIMERS_LATE
 from wiredoctor.rules.words import DURATION, duration
+from wiredoctor.tables import SECOND
 
 _OBSERVED = (
     "{server} closed {closes:,} idle {connection_word}, {limit} after the last response"
-    "{from_}{shortest}{to}{longest}{closing}{usual}. "
+    "{from_}{shortest}{to}{longest}{closing}{announced}{usual}. "
 )
 
 _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
@@ -50,7 +53,7 @@ RULE = Rule(
     severity={None: "note", "inverted": "warning"},
     title="The server closes idle connections after {limit}{longer}",
     message={
-        None: _OBSERVED + "No request was lost by that here; a client that keeps idle connections longer will lose one.",
+        None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer will lose one.",
         "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that meets such a close is lost.",
     },
     remedy={
@@ -95,19 +98,23 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
-    closing = ((after > IDLE.value) & c("last_on_connection") & left_open & whole & server_closed_first()).fill_null(False)
+    idle = (after > IDLE.value) | (kept_its_word() & (c("response_keep_alive_timeout") > 0))
+    closing = (idle & c("last_on_connection") & left_open & whole & server_closed_first()).fill_null(False)
     # as the server saw it, wherever the capture was taken
     rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
-    rows = closes.filter(both & (closing | (rested > IDLE.value).fill_null(False)))
+    lost = (candidates() & (c("server_close_ack") > c("request_offset")) & server_closed_first()).fill_null(False)
+    rows = closes.filter((both & (closing | (rested > IDLE.value).fill_null(False))) | lost)
     used = (rested > IDLE.value).fill_null(False)
     # a row may be both: used after a rest, and closed after another
     facts = [
         c("connection"),
         pl.when(closing).then(after).alias("closed_after"),
-        pl.when(used).then(rested).alias("used_after"),
+        pl.when(used & ~lost).then(rested).alias("used_after"),
         c("client_close_frame").is_null().alias("client_later"),
         c("request_frame", "request_start", "response_last_frame", "response_end"),
         c("server_close_frame", "server_close_time", "server_close_rst"),
+        lost.alias("lost"),
+        c("response_keep_alive_timeout").cast(pl.Int64).alias("promise"),
         (~c("handshake")).alias("guessed"),
         c("gap_before").alias("doubtful"),
     ]
@@ -128,12 +135,16 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("response_end").min().alias("start"),
         c("server_close_time").max().alias("end"),
         c("server_close_time").min().alias("first_close"),
+        c("promise").min(),
+        c("promise").max().alias("longest_promise"),
         c("guessed").all(),
         c("doubtful").all(),
         _shown(("response_last_frame", "response_end", _left_open_note()),
                ("server_close_frame", "server_close_time", c("note"))),
     )  # fmt: skip
     servers = servers.join(_inverted(rows, closes, servers), on="server", how="left")
+    lost = rows.filter("lost").select("server", lost=pl.lit(value=True)).unique()
+    servers = servers.join(lost, on="server", how="left").with_columns(c("lost").fill_null(value=False))
     return _told(servers).sort("frame"), None
 
 
@@ -172,7 +183,25 @@ def _is_limit() -> pl.Expr:
     """These idle times are a limit, and no stop of the server: alike, and met at two moments or somebody's default."""
     c = pl.col
     alike = (c("longest") - c("shortest")) * 100 <= c("limit") * SPREAD.value
-    return alike & ((c("end") - c("first_close") > APART.value) | is_usual(c("limit")))
+    known = is_usual(c("limit")) | _kept(0) | _kept(1)
+    return alike & ((c("end") - c("first_close") > APART.value) | known.fill_null(value=False))
+
+
+def _kept(beyond: int) -> pl.Expr:
+    """It closed when the seconds had passed that it announces, and so many more."""
+    c = pl.col
+    limit = (c("longest_promise") + beyond) * SECOND
+    return (c("limit") - limit).abs() <= TIMERS_LATE + limit // 100
+
+
+def _announced() -> pl.Expr:
+    """What the server itself says of its limit; whose default it is says nothing then."""
+    c = pl.col
+    same = pl.format("; it announces {} s (Keep-Alive: timeout={})", "promise", "promise")
+    several = pl.format("; it announces {} s to {} s (Keep-Alive: timeout)", "promise", "longest_promise")
+    said = pl.when(c("promise") == c("longest_promise")).then(same).otherwise(several)
+    later = pl.when(_kept(1) & ~_kept(0)).then(pl.lit(", and closes a second after that, as Node does")).otherwise(pl.lit(""))
+    return pl.when(c("promise").is_not_null()).then(said + later).otherwise(pl.lit(""))
 
 
 def _told(servers: pl.DataFrame) -> pl.DataFrame:
@@ -205,7 +234,9 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
         *(pl.when(several).then(pl.lit(text)).otherwise(pl.lit("")).alias(name) for name, text in _SPREAD.items()),
         "closes",
         pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
-        c("limit").alias("idle_limit"),
+        _announced().alias("announced"),
+        pl.when("lost").then(pl.lit("A")).otherwise(pl.lit("No request was lost by that here; a")).alias("nothing_lost"),
+        pl.when(c("promise").is_null()).then("limit").alias("idle_limit"),
         pl.lit(value=True).alias("pool_limit"),
         pl.when(inverted).then(pl.lit("; a client keeps them longer")).otherwise(pl.lit("")).alias("longer"),
         one.then(pl.format("The client {} keeps idle connections", "client_host"))

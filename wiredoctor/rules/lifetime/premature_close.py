@@ -15,8 +15,8 @@ How it is proved
     before: that is read from acknowledgement numbers, so it holds wherever the capture was taken.
 
 What it is not
-    An idle timeout: servers close what nobody uses, but after more than a second. A response that says
-    `Connection: close`, or whose body ends with the connection. The client closing first, or both at once. A close after
+    An idle timeout: servers close what nobody uses, but after more than a second, or after the one second that they had
+    announced (Keep-Alive: timeout=1). A response that says `Connection: close`, or whose body ends with the connection. The client closing first, or both at once. A close after
     an upgrade or a tunnel.
 
 What to do
@@ -31,7 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import FRAMING_ERRORS, SELF_FRAMED, undecided
+from wiredoctor.rules.closes import FRAMING_ERRORS, SELF_FRAMED, kept_its_word, undecided
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
@@ -88,6 +88,7 @@ def screen() -> pl.Expr:
     gap = c("server_close_time") - c("response_end")
     # a FIN or RST from before the response is forged, or of a connection before this one
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
+    closed &= ~kept_its_word()
     promised = c("has_request") & c("has_response") & c("persistent") & ~c("upgraded")
     return promised & whole & self_framed & closed & server_closed_first()
 
