@@ -210,7 +210,8 @@ def learn(ends: list[_End]) -> Limit | None:
     """What the closes of one endpoint, in their order, teach of its idle limit; None where that is nothing."""
     ends = _once(ends[-MOST:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
-    if (soon := bisect_right(rests, AT_ONCE)) >= 2 and 2 * soon >= len(ends):
+    soon = sum(end.rest is not None and end.rest <= AT_ONCE for end in ends)
+    if bisect_right(rests, AT_ONCE) > 1 and 2 * soon >= len(ends):
         return Limit("soon", 0, AT_ONCE, soon)
     long = rests[bisect_left(rests, EARLIEST) :]
     met = _met(ends)
