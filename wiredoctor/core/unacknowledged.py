@@ -237,7 +237,7 @@ def begin(
     repetition.own_acknowledged = own.acknowledged
     hear_before(connection, peer, repetition, segment)
     if own.previous is not None:
-        repetition.rest = find_rest(connection, own.previous, peer.previous, repetition)
+        repetition.rest = find_rest(connection, own.previous, peer.previous, repetition, first_of_flight(own.flight, repetition))
     content = connection.http
     if content is not None:
         assert isinstance(content, HttpConnection)
@@ -272,9 +272,16 @@ def hear_before(connection: Connection, peer: Side, repetition: Repetition, segm
         repetition.peer_frame, repetition.peer_time = repetition.heard_frame, repetition.heard_time
 
 
-def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition) -> i64:
-    """Return how long no payload had passed before the first copy, or before the message of the peer that it answers."""
+def first_of_flight(flight: Flight | None, repetition: Repetition) -> i64:
+    """Return the packet that brought the first unacknowledged data: later bytes may have overtaken what is repeated."""
     first = repetition.first_frame
+    if flight is None or repetition.was_acknowledged or flight.unacknowledged >= len(flight.segments):
+        return first
+    return min(first, flight.segments[flight.unacknowledged].frame)
+
+
+def find_rest(connection: Connection, own: Previous, peer: Previous | None, repetition: Repetition, first: i64) -> i64:
+    """Return how long no payload had passed before the packet `first`, or before the message of the peer that it answers."""
     own_end = own.pause_start if own.pause_frame == first else own.time
     if own.pause_frame != first and own.frame >= first:
         own_end = repetition.first_time
