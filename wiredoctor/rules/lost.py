@@ -18,8 +18,8 @@ AT_ONCE = Threshold("10 ms", "and the round trip to the server: nothing was comp
 
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART = range(8)
 """What took it: an RST of somebody who does not know the connection; a close that the response before had announced; a close
-before anything was read on a fresh connection; one before the request came; and of requests that the server's kernel acknowledged:
-an RST, so that nobody read it; a close at once; a close later; a close that acknowledges a part, or before the request was whole."""
+of a fresh connection; one before the request came; and of requests that the server's kernel acknowledged: an RST, so that nobody
+read it; a close at once; a close later; a close that acknowledges a part, or that came before the request was whole."""
 
 
 def candidates() -> pl.Expr:

@@ -6,8 +6,7 @@ Rules that speak of the end of connections share this: the closes of an endpoint
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import polars as pl
@@ -37,8 +36,8 @@ MOST = 4096
 class Limit(NamedTuple):
     """An idle limit of an endpoint, from `low` to `high` (ns): how it is known, and from how many `closes`, where it is learned.
 
-    `how`: soon (it closes after its answers), sharp, coarse (it looks after its connections now and then), single (from one close),
-    met (from requests that met it), announced, usual. `said`: the seconds that were announced. `whose`: of a usual one.
+    `how`: soon (it closes after its answers), sharp, coarse (it looks after its connections now and then), single (from one
+    close), met (from requests that met it), announced, usual. `said`: the seconds that were announced.
     """
 
     how: str
@@ -75,7 +74,7 @@ class Limit(NamedTuple):
 
 
 class _End(NamedTuple):
-    """A close of the server: when, after what rest (ns; None where there was none), of which connection; as of when that is known.
+    """A close of the server: when, after what rest (ns; None where there was none), of which connection, and when it is known.
 
     `teaches`: nothing that it acknowledges was unanswered. `reset`: an RST with ACK flag that met a request.
     """
@@ -98,7 +97,7 @@ class Rests:
         self._said: dict[int, tuple[int | None, str]] = {
             number: (most, server or "") for number, most, server in said.iter_rows()
         }
-        self._learned: Callable[[int], Limit | None] = cache(lambda endpoint: learn(self._ends.get(endpoint, [])))
+        self._learned: dict[int, Limit | None] = {}
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """The idle limits of an endpoint that are known best: what was learned, else what it announced on this connection, else
@@ -113,9 +112,12 @@ class Rests:
 
     def learned(self, endpoint: int, until: int | None = None) -> Limit | None:
         """What the closes of an endpoint teach."""
-        if until is None:
-            return self._learned(endpoint)
-        return learn([end for end in self._ends.get(endpoint, []) if end.known <= until])
+        ends = self._ends.get(endpoint, [])
+        if until is not None:
+            return learn([end for end in ends if end.known <= until])
+        if endpoint not in self._learned:
+            self._learned[endpoint] = learn(ends)
+        return self._learned[endpoint]
 
     def announced(self, connection: int) -> int | None:
         """The seconds that the last response on a connection announced."""

@@ -79,8 +79,8 @@ RULE = Rule(
         "stale-pool": "{request} was sent {known_for} after {what_was_known}. Nobody answered it.{behind} " + _IDLE,
         "forgotten": "{request} was answered by an RST that belongs to no connection (it has no ACK flag, and the sequence "
         "number that the request asked for). No FIN was seen: the server, or a balancer, NAT or firewall before it, had "
-        "forgotten the connection without saying so. The connection had been idle for {idle}{idle_unknown}. The limit that it met "
-        "is at most that long.{elsewhere}{behind}",
+        "forgotten the connection without saying so. The connection had been idle for {idle}{idle_unknown}. The limit that it "
+        "met is at most that long.{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
         "kernel had acknowledged the request, but the process was closing the connection by then and never took it{unread}."
         "{behind} The connection had been idle for {idle}." + _CLOSED,

@@ -10,8 +10,8 @@ What it means
     while.
 
 Why it hurts
-    The client sees an empty page ("ERR_EMPTY_RESPONSE"), curl says "Empty reply from server" or "Connection reset by peer", a proxy
-    answers 502. Unless nobody read the request, the client cannot know whether it was carried out: what is not idempotent
+    The client sees an empty page ("ERR_EMPTY_RESPONSE"), curl says "Empty reply from server" or "Connection reset by peer", a
+    proxy answers 502. Unless nobody read the request, the client cannot know whether it was carried out: what is not idempotent
     cannot be repeated safely.
 
 How it is proved
@@ -50,12 +50,12 @@ from wiredoctor.tables import SECOND
 
 _TAKEN = "{request} arrived (the server's {close} acknowledges its last byte), and "
 _RELAYS = (
-    "a relay of TCP with nobody behind it does (docker-proxy, ssh -L, kubectl port-forward, a balancer of layer 4), and a server at "
-    "its limit of connections"
+    "a relay of TCP with nobody behind it does (docker-proxy, ssh -L, kubectl port-forward, a balancer of layer 4), and a server "
+    "at its limit of connections"
 )
 _LISTEN = (
-    "Look whether a program listens where the relay connects to, on that address and not only on 127.0.0.1, and whether the server "
-    "is at its limit of connections. "
+    "Look whether a program listens where the relay connects to, on that address and not only on 127.0.0.1, and whether the "
+    "server is at its limit of connections. "
 )
 _LOG = "Look into the server's log at that time, and into that of the program behind it: "
 _SAY = "A server that cannot answer should say so with a status (500, 503, 504) before it closes."
@@ -69,14 +69,14 @@ RULE = Rule(
         "later": "The server closed the connection without an answer, {wait} after the request",
     },
     message={
-        "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges nothing "
-        "of {request}, the first request of the connection.{behind} That is what "
+        "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
+        "nothing of {request}, the first request of the connection.{behind} That is what "
         + _RELAYS
-        + ". The request was never taken: it "
-        "may be repeated.",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{ended} A worker that was recycled, restarted, stopped "
-        "or killed, or that was busy until then, closes so; an application that resets on purpose, and a firewall, look the same. What nobody "
-        "read may be repeated, whatever its method.",
+        + ". The request was never taken: "
+        "it may be repeated.",
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{ended} So ends a worker that was recycled, "
+        "restarted, stopped or killed, or that was busy until then; an application that resets on purpose, and a firewall, look "
+        "the same. What nobody read may be repeated, whatever its method.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a response{interim_only}.{behind}"
         "{first_use}{ended} In so short a time it was closed on purpose (nginx: return 444; a rule of a firewall; an aborted "
         "handler), or a process ended as it took the request{used_before}. The client cannot know whether it was carried out.",
@@ -206,8 +206,8 @@ def _moment(wait: pl.Expr) -> pl.Expr:
 
 _UNKNOWN = " was answered by an RST without ACK flag: nothing there knew the connection any more, and nobody answered"
 _NOT_READ = (
-    ": the server's kernel had taken it, but whoever closed the connection had not read it, or it would have sent a FIN. Nobody "
-    "answered"
+    ": the server's kernel had taken it. But a system sends an RST in place of a FIN when something is left unread (RFC 1122), "
+    "so that no process had read it. Nobody answered"
 )
 
 
