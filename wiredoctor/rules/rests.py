@@ -73,7 +73,7 @@ class Limit(NamedTuple):
         return f"learned from {closes}" + (": it looks for idle connections only now and then" if self.how == "coarse" else "")
 
 
-class _End(NamedTuple):
+class End(NamedTuple):
     """A close of the server: when, after what rest (ns; None where there was none), of which connection, and when it is known.
 
     `teaches`: nothing that it acknowledges was unanswered. `reset`: an RST with ACK flag that met a request.
@@ -91,9 +91,9 @@ class Rests:
     """How the servers of some candidates close connections. Made of `closes`, see `known_rests`."""
 
     def __init__(self, ends: pl.DataFrame, said: pl.DataFrame) -> None:
-        self._ends: dict[int, list[_End]] = {}
+        self._ends: dict[int, list[End]] = {}
         for endpoint, *end in ends.sort("time", "connection").iter_rows():
-            self._ends.setdefault(endpoint, []).append(_End(*end))
+            self._ends.setdefault(endpoint, []).append(End(*end))
         self._said: dict[int, tuple[int | None, str]] = {
             number: (most, server or "") for number, most, server in said.iter_rows()
         }
@@ -137,7 +137,7 @@ class Rests:
         return [end.rest or 0 for end in near if until is None or end.known <= until]
 
 
-def _time(end: _End) -> int:
+def _time(end: End) -> int:
     return end.time
 
 
@@ -164,7 +164,7 @@ def known_rests(closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame]) -> Res
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that the server closed first, while both sides had left it open; columns of _End behind `endpoint`."""
+    """A row per connection that the server closed first, while both sides had left it open; columns of End behind `endpoint`."""
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & ~c("upgraded") & c("has_request"))
@@ -208,7 +208,7 @@ def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def learn(ends: list[_End]) -> Limit | None:
+def learn(ends: list[End]) -> Limit | None:
     """What the closes of one endpoint, in their order, teach of its idle limit; None where that is nothing."""
     ends = _once(ends[-MOST:])
     rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
@@ -229,7 +229,7 @@ def learn(ends: list[_End]) -> Limit | None:
     return met
 
 
-def _met(ends: list[_End]) -> Limit | None:
+def _met(ends: list[End]) -> Limit | None:
     """The limit that requests met, where most closes met one: nothing else can show it."""
     rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
     if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_alike(rests)) < len(rests):
@@ -247,23 +247,23 @@ def _same(rest: int) -> int:
     return rest * 5 // 100 + NEAR
 
 
-def _once(ends: list[_End]) -> list[_End]:
+def _once(ends: list[End]) -> list[End]:
     """Of closes at one moment, after rests that are alike, one."""
-    kept: list[_End] = []
+    kept: list[End] = []
     for end in ends:
         if not any(_is_again(end, other) for other in _newest(kept, end.time)):
             kept.append(end)
     return kept
 
 
-def _newest(kept: list[_End], time: int) -> Iterable[_End]:
+def _newest(kept: list[End], time: int) -> Iterable[End]:
     for end in reversed(kept):
         if time - end.time > DECIDED_ONCE:
             return
         yield end
 
 
-def _is_again(end: _End, other: _End) -> bool:
+def _is_again(end: End, other: End) -> bool:
     if end.rest is None or other.rest is None or end.teaches != other.teaches:
         return False
     return abs(end.rest - other.rest) <= _same(min(end.rest, other.rest))

@@ -1,5 +1,5 @@
-"""Requests that meet a server's idle limit after its kernel has acknowledged them, and what looks like that, at round trips from none
-to 150 ms, captured at the client, in the middle and at the server."""
+"""Requests that meet a server's idle limit after its kernel has acknowledged them, and what looks like that, at round trips from
+none to 150 ms, captured at the client, in the middle and at the server."""
 
 from __future__ import annotations
 

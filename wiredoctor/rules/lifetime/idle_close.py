@@ -13,8 +13,9 @@ Why it hurts
 
 How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open (or after
-    the one second that it had announced), and no request came in between. Inverted: a client used another connection again after an idle time beyond that limit (which was met
-    at two moments, or is somebody's default), or its own FIN came more than a second after the server's, on two connections.
+    the one second that it had announced), and no request came in between. Inverted: a client used another connection again
+    after an idle time beyond that limit (which was met at two moments, was announced, or is somebody's default), or its own FIN
+    came more than a second after the server's, on two connections.
 
 What it is not
     A close right after a response: premature-close. A close before the time that the server had announced

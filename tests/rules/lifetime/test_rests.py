@@ -1,0 +1,125 @@
+"""What closes teach of an idle limit: rests by hand, and the edges of each way in which a limit is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rules.frames import MS, S
+from wiredoctor.rules.defaults import usual_limits
+from wiredoctor.rules.rests import End, learn
+
+
+def idle(*rests: int) -> list[End]:
+    """Closes of connections that nobody used again, a minute apart."""
+    return [
+        End(number * 60 * S, rest, number, number * 60 * S + S, teaches=True, reset=False) for number, rest in enumerate(rests)
+    ]
+
+
+def met(*rests: int | None, reset: bool = True) -> list[End]:
+    """Closes that met a request, later."""
+    since = 7_200 * S
+    return [
+        End(since + number * 60 * S, rest, 1_000 + number, since + number * 60 * S, teaches=False, reset=reset)
+        for number, rest in enumerate(rests)
+    ]
+
+
+def known(ends: list[End]) -> tuple[str, int, int, int] | None:
+    limit = learn(ends)
+    return None if limit is None else (limit.how, limit.low, limit.high, limit.closes)
+
+
+def test_nothing_is_learned_of_nothing() -> None:
+    assert known([]) is None
+    assert known(met(2 * S)) is None
+
+
+def test_two_closes_that_are_alike_are_sharp() -> None:
+    assert known(idle(5 * S, 5_010 * MS)) == ("sharp", 5 * S, 5_010 * MS, 2)
+
+
+@pytest.mark.parametrize(("other", "how"), [(4_731 * MS, "sharp"), (4_729 * MS, None)])
+def test_alike_is_within_5_percent_and_20_ms_of_the_median(other: int, how: str | None) -> None:
+    """The median of two is the larger one: 5 s, less 270 ms."""
+    limit = known(idle(other, 5 * S))
+    assert (limit and limit[0]) == how
+
+
+@pytest.mark.parametrize(("short", "how"), [(2, "sharp"), (3, None)])
+def test_at_least_half_of_all_rests_are_alike(short: int, how: str | None) -> None:
+    """Workers that end close after any rest."""
+    limit = known(idle(*[300 * MS + n * 100 * MS for n in range(short)], 5 * S, 5 * S + MS))
+    assert (limit and limit[0]) == how
+
+
+def test_only_rests_of_almost_a_second_teach() -> None:
+    assert known(idle(949 * MS, 948 * MS)) is None
+    assert known(idle(950 * MS, 951 * MS)) == ("sharp", 950 * MS, 951 * MS, 2)
+
+
+@pytest.mark.parametrize(("longest", "how"), [(10_020 * MS, "coarse"), (10_021 * MS, None)])
+def test_a_coarse_limit_spans_twice_its_shortest_rest(longest: int, how: str | None) -> None:
+    limit = known(idle(5 * S, 7 * S, longest))
+    assert limit == (None if how is None else ("coarse", 5 * S, longest, 3))
+
+
+def test_a_coarse_limit_needs_three_closes_and_no_short_one() -> None:
+    assert known(idle(5 * S, 7 * S)) is None
+    assert known(idle(5 * S, 7 * S, 9 * S, 900 * MS)) is None
+
+
+def test_a_single_one() -> None:
+    assert known(idle(5 * S)) == ("single", 5 * S, 5 * S, 1)
+    assert known(idle(5 * S, 100 * MS, 400 * MS)) is None
+
+
+def test_closes_at_one_moment_after_rests_that_are_alike_count_once() -> None:
+    one = End(0, 5 * S, 1, S, teaches=True, reset=False)
+    again = one._replace(time=20 * MS, connection=2)
+    assert known([one, again]) == ("single", 5 * S, 5 * S, 1)
+    assert known([one, again._replace(time=20 * MS + 1)]) == ("sharp", 5 * S, 5 * S, 2)
+    assert known([one, again._replace(rest=5_290 * MS)]) is None
+
+
+def test_a_server_that_closes_after_its_answers() -> None:
+    assert known(idle(0, 20 * MS)) == ("soon", 0, 20 * MS, 2)
+    assert known(idle(0, 21 * MS)) is None
+    assert known(idle(0)) is None
+
+
+def test_half_of_all_closes_follow_answers_those_that_met_a_request_included() -> None:
+    assert known(idle(0, MS) + met(30 * MS, 40 * MS)) == ("soon", 0, 20 * MS, 2)
+    assert known(idle(0, MS) + met(30 * MS, 40 * MS, 50 * MS)) is None
+    assert known(idle(0, MS) + met(5 * MS, 30 * MS, 40 * MS)) == ("soon", 0, 20 * MS, 3)
+
+
+def test_requests_that_met_it() -> None:
+    assert known(met(2 * S, 2_010 * MS, 2_020 * MS)) == ("met", 2 * S, 2_020 * MS, 3)
+    assert known(met(2 * S, 2_010 * MS)) is None
+    assert known(met(2 * S, 2_010 * MS, 2_020 * MS, reset=False)) is None
+    assert known(met(900 * MS, 2_010 * MS, 2_020 * MS)) is None
+
+
+def test_they_are_all_alike_and_half_of_all_closes() -> None:
+    """Workers that are killed at random are not."""
+    assert known(met(2 * S, 2_010 * MS, 3 * S)) is None
+    assert known(met(2 * S, 2 * S, 2 * S) + met(None, None, None, reset=False)) == ("met", 2 * S, 2 * S, 3)
+    assert known(met(2 * S, 2 * S, 2 * S) + met(None, None, None, None, reset=False)) is None
+
+
+def test_they_go_before_a_single_close_but_not_before_what_several_show() -> None:
+    assert known(idle(5 * S) + met(2 * S, 2 * S, 2 * S)) == ("met", 2 * S, 2 * S, 3)
+    assert known(idle(5 * S, 5 * S) + met(2 * S, 2 * S, 2 * S)) == ("sharp", 5 * S, 5 * S, 2)
+
+
+@pytest.mark.parametrize(
+    ("server", "limits"),
+    [("uvicorn", [5]), ("nginx/1.22.1", [75]), ("Apache/2.4.57", [5]), ("our own", []), ("Jetty(12.0.1)", [30])],
+)
+def test_what_is_usual_is_that_of_the_software(server: str, limits: list[int]) -> None:
+    assert usual_limits(server) == limits
+
+
+def test_of_a_server_that_says_nothing_all_are_usual() -> None:
+    assert {2, 5, 75} <= {*usual_limits("")}
