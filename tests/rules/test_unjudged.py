@@ -70,7 +70,7 @@ LISTED = {
     "behind an answer that announced the close": case(
         rf"""  0.011  >  P.  {GET}
   0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-  0.0225 >  P.  {GET}
+  0.0215 >  P.  {GET} ack 1
   0.0330 <  F.
   0.034  <  R""",
         ("after-close-announced", 1),

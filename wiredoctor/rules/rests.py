@@ -29,6 +29,10 @@ NEAR = 20 * MILLISECOND
 """Timers fire so late on a machine that is not idle; and by a share of their time."""
 LATE = 300 * MILLISECOND
 """A process may look for connections whose limit has passed so much later."""
+SURVIVED = 2
+SURVIVED_SHARE = 4
+"""So many requests answered after a longer rest refute a limit; of one that many requests met, a fourth of these."""
+_EVER = 1 << 62
 MOST = 4096
 """Closes of an endpoint from which its limit is learned, the newest: older ones tell of another configuration."""
 
@@ -90,25 +94,40 @@ class End(NamedTuple):
 class Rests:
     """How the servers of some candidates close connections. Made of `closes`, see `known_rests`."""
 
-    def __init__(self, ends: pl.DataFrame, said: pl.DataFrame) -> None:
+    def __init__(self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame) -> None:
         self._ends: dict[int, list[End]] = {}
         for endpoint, *end in ends.sort("time", "connection").iter_rows():
             self._ends.setdefault(endpoint, []).append(End(*end))
         self._said: dict[int, tuple[int | None, str]] = {
             number: (most, server or "") for number, most, server in said.iter_rows()
         }
+        self._used: dict[int, list[tuple[int, int]]] = {}
+        for endpoint, rest, known in used.sort("rest").iter_rows():
+            self._used.setdefault(endpoint, []).append((rest, known))
         self._learned: dict[int, Limit | None] = {}
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """The idle limits of an endpoint that are known best: what was learned, else what it announced on this connection, else
         what is usual for its software; empty where nothing is known. `until` (ns): by then."""
         learned = self.learned(endpoint, until)
-        if learned is not None:
-            return [learned]
         said, server = self._said.get(connection, (None, ""))
-        if said is not None:
-            return [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
-        return [Limit("usual", n * SECOND, n * SECOND) for n in usual_limits(server)]
+        if learned is not None:
+            limits = [learned]
+        elif said is not None:
+            limits = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
+        else:
+            limits = [Limit("usual", n * SECOND, n * SECOND) for n in usual_limits(server)]
+        return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
+
+    def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
+        """Whether requests that came after a longer rest were answered, so that this is no limit: what is not learned from several
+        closes may be the pace of the client, or a habit of other servers."""
+        if limit.how in ("soon", "sharp", "coarse"):
+            return False
+        used = self._used.get(endpoint, [])
+        longer = used[bisect_right(used, (limit.low + limit.tolerance, _EVER)) :]
+        answered = sum(until is None or known <= until for _, known in longer)
+        return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
 
     def learned(self, endpoint: int, until: int | None = None) -> Limit | None:
         """What the closes of an endpoint teach."""
@@ -149,6 +168,7 @@ NOTHING_KNOWN = Rests(
         }
     ),
     pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()}),
+    pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64())),
 )
 
 
@@ -158,9 +178,9 @@ def known_rests(closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame]) -> Res
     if not frames:
         return NOTHING_KNOWN
     wanted = pl.concat(frames).unique().drop_nulls()
-    ends = _ends(closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode())))
+    theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
     said = _said(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
-    return Rests(*pl.collect_all([ends, said]))
+    return Rests(*pl.collect_all([_ends(theirs), said, _used(theirs)]))
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -196,6 +216,14 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
         .unique("connection", keep="first", maintain_order=True)
         .drop("exchange")
     )
+
+
+def _used(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """The rests after which a request came and was answered: `endpoint`, `rest` as the server saw it, and as of when it is known."""
+    c = pl.col
+    rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
+    rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
+    return rows.select("endpoint", rest.alias("rest"), c("final_at").alias("known"))
 
 
 def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
