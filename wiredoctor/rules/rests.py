@@ -120,8 +120,8 @@ class Rests:
         return [limit for limit in limits if not self._is_refuted(limit, endpoint, until)]
 
     def _is_refuted(self, limit: Limit, endpoint: int, until: int | None) -> bool:
-        """Whether requests that came after a longer rest were answered, so that this is no limit: what is not learned from several
-        closes may be the pace of the client, or a habit of other servers."""
+        """Whether requests that came after a longer rest were answered, so that this is no limit: what is not learned from
+        several closes may be the pace of the client, or a habit of other servers."""
         if limit.how in ("soon", "sharp", "coarse"):
             return False
         used = self._used.get(endpoint, [])
@@ -219,7 +219,7 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _used(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """The rests after which a request came and was answered: `endpoint`, `rest` as the server saw it, and as of when it is known."""
+    """The rests after which a request came and was answered: `endpoint`, `rest` as the server saw it, when it is known."""
     c = pl.col
     rest = c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")
     rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
