@@ -33,31 +33,31 @@ class Server:
         rtt = self.round_trip
         self.lines += [f"connection {self.connections}"]
         if not answers:
-            self._add(answered_at - rtt, ">  S  win 64240 mss 1460")
-            self._add(answered_at, "<  S. win 64240 mss 1460")
-            self._add(answered_at, ">  .")
+            self.add(answered_at - rtt, ">  S  win 64240 mss 1460")
+            self.add(answered_at, "<  S. win 64240 mss 1460")
+            self.add(answered_at, ">  .")
             return
         start = answered_at - 2 * rtt - THINK
-        self._add(start, ">  S  win 64240 mss 1460")
-        self._add(start + rtt, "<  S. win 64240 mss 1460")
-        self._add(start + rtt, ">  .")
-        self._add(start + rtt, f">  P. {GET}")
-        self._add(answered_at, f"<  P. {self.response}")
-        self._add(answered_at, ">  .")
+        self.add(start, ">  S  win 64240 mss 1460")
+        self.add(start + rtt, "<  S. win 64240 mss 1460")
+        self.add(start + rtt, ">  .")
+        self.add(start + rtt, f">  P. {GET}")
+        self.add(answered_at, f"<  P. {self.response}")
+        self.add(answered_at, ">  .")
 
     def idle(self, answered_at: float, rest: float) -> None:
         """A connection that is closed after a rest."""
         self.connection(answered_at)
         self.close(rest, "F.")
-        self._add(answered_at + rest, ">  F.")
+        self.add(answered_at + rest, ">  F.")
 
     def ask(self, rest: float, request: str = GET, *, acknowledges: int | None = None) -> None:
         """Send a request that reaches the server after a rest."""
         ack = "" if acknowledges is None else f" ack {acknowledges}"
-        self._add(self.answered_at + rest - self.round_trip, f">  P. {request}{ack}")
+        self.add(self.answered_at + rest - self.round_trip, f">  P. {request}{ack}")
 
     def close(self, rest: float, flags: str, acknowledges: str = "") -> None:
-        self._add(self.answered_at + rest, f"<  {flags}  {acknowledges}")
+        self.add(self.answered_at + rest, f"<  {flags}  {acknowledges}")
 
     def met(self, rest: float, wait: float, flags: str, answered_at: float) -> None:
         """A connection whose second request is acknowledged by a close."""
@@ -65,7 +65,7 @@ class Server:
         self.ask(rest)
         self.close(rest + wait, flags)
 
-    def _add(self, time: float, packet: str) -> None:
+    def add(self, time: float, packet: str) -> None:
         """`time`: when it leaves the server, or the client sends it."""
         self.lines.append(f"  {time:.6f}  {packet}")
 
@@ -290,3 +290,23 @@ def test_a_dying_worker_whose_fin_crosses_the_request_is_no_idle_limit(round_tri
     assert "2 other connections" in message
     assert "a process of the server ended" in message
     assert "idle limit" not in message
+
+
+@pytest.mark.parametrize(("answered", "speaks"), [(1, True), (2, False)])
+@pytest.mark.parametrize("closes", [1, 3])
+def test_what_was_survived_is_no_limit(answered: int, speaks: bool, closes: int) -> None:
+    """A client that asks every 2.5 s, and a process that is killed now and then. Two requests after longer rests were answered
+    (more than twice as many, where several closes seem to show a limit)."""
+    server = Server(0.03, "Server: our own\\r\\n")
+    survivors = answered if closes == 1 else 6 + answered - 1
+    for number in range(closes):
+        server.idle(10 + 30 * number, 2.5)
+    for number in range(survivors):
+        server.connection(200 + 30 * number)
+        server.ask(2.7)
+        server.add(server.answered_at + 2.701, f"<  P. {server.response}")
+        server.add(server.answered_at + 2.701, ">  F.")
+        server.add(server.answered_at + 2.701 + 0.03, "<  F.")
+    server.met(2.5, 0.001, "R.", 600)
+    found = [one for one in findings(server.text()) if one.severity == "error"]
+    assert [(one.rule, one.kind) for one in found] == [("keep-alive-race", "at-limit") if speaks else ("no-response", "unread")]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rules.frames import MS, S, connection, followed
-from tests.rules.lifetime.lost import candidates
+from tests.rules.lifetime.lost import candidates, request
 from wiredoctor.rules.defaults import usual
 
 
@@ -177,3 +177,38 @@ def test_confidence() -> None:
     assert [c["confidence"] for c in summaries(closing(1, 5 * S, handshake=False))] == ["medium"]
     assert [c["confidence"] for c in summaries(closing(1, 5 * S, handshake=False), closing(2, 5 * S))] == ["high"]
     assert [c["confidence"] for c in summaries(closing(1, 5 * S, gap_before=True))] == ["low"]
+
+
+@pytest.mark.parametrize(
+    ("after", "announced", "said"),
+    [
+        (5 * S, 5, "; it announces 5 s (Keep-Alive: timeout=5)"),
+        (6 * S, 5, "; it announces 5 s (Keep-Alive: timeout=5), and closes a second after that, as Node does"),
+        (990 * MS, 1, "; it announces 1 s (Keep-Alive: timeout=1)"),
+        (2 * S, 1, "; it announces 1 s (Keep-Alive: timeout=1), and closes a second after that, as Node does"),
+        (9 * S, 5, "; it announces 5 s (Keep-Alive: timeout=5)"),
+    ],
+)
+def test_what_the_server_announces_comes_before_what_is_usual(after: int, announced: int, said: str) -> None:
+    [idle] = summaries(closing(1, after, response_keep_alive_timeout=announced))
+    assert (idle["announced"], idle["idle_limit"]) == (said, None)
+
+
+def test_announcements_that_differ() -> None:
+    [idle] = summaries(*(closing(n, 5 * S, response_keep_alive_timeout=n) for n in (3, 5)))
+    assert idle["announced"] == "; it announces 3 s to 5 s (Keep-Alive: timeout)"
+
+
+def test_an_announcement_makes_a_limit_of_closes_at_one_moment() -> None:
+    assert kind(closing(1, 3300 * MS, response_keep_alive_timeout=3), used(2, 6 * S)) == ("inverted", "10.0.0.1")
+
+
+@pytest.mark.parametrize(("acknowledged", "said"), [(100, "No request was lost by that here; a"), (101, "A"), (200, "A")])
+def test_it_does_not_say_that_nothing_was_lost_where_something_was(acknowledged: int, said: str) -> None:
+    """A request on connection 2 that a close acknowledges in part, or as a whole; what met it before is a keep-alive-race."""
+    met = request(
+        connection=2, server_close_frame=10, server_close_time=8 * S + MS, server_close_ack=acknowledged, server_close_offset=500,
+        server_close_rst=1,
+    )  # fmt: skip
+    [idle] = summaries(closing(1, 5 * S), met)
+    assert idle["nothing_lost"] == said

@@ -314,16 +314,21 @@ def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: li
         means = f" of rest; that is not its idle limit, which is {_named(known, row, rests)}."
         return _Told("high", "The server closed it after ", rested, means, _SHORTER.format(""), pool_limit=True)
     if limit is None or limit.how in ("single", "usual"):
-        return _single(row, rests)
+        return _single(row, rests, others)
     means = f" of rest: its idle limit is {_named(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.words()})")
     return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
 
 
-def _single(row: Mapping[str, Any], rests: Rests) -> _Told:
-    """No close shows a limit but this one."""
-    rested, said = row["rested"], rests.announced(row["connection"])
-    means = f" of rest, which seems to be its idle limit{usual(rested, rests.server(row['connection']))}."
+def _single(row: Mapping[str, Any], rests: Rests, others: list[int]) -> _Told:
+    """No close shows a limit but this one, and those of the same moment."""
+    rested, said, server = row["rested"], rests.announced(row["connection"]), rests.server(row["connection"])
+    whose = usual(rested, server)
+    means = f" of rest, which seems to be its idle limit{whose}."
+    if said is None and others and not (server and whose):
+        count = f"{_connections(others)} that had rested as long"
+        means = f" of rest, and with it {count}: a process of the server ended then, or all met one limit."
+        return _Told("high", "The server closed it after ", rested, means, _DRAIN + _SHORTER.format(""))
     if said is not None:
         promised = [Limit("announced", n * SECOND, n * SECOND, said=said) for n in (said, said + 1)]
         kept = next((one for one in promised if one.has(rested)), None)
@@ -343,8 +348,11 @@ def _ended_with(limits: list[Limit], rested: int, others: list[int]) -> str:
         return ""
     low, high = duration_text(min(others)), duration_text(max(others))
     span = low if low == high else f"{low} to {high}"
-    count = "another connection" if len(others) == 1 else f"{len(others):,} other connections"
-    return f"{count} that had rested for {span}"
+    return f"{_connections(others)} that had rested for {span}"
+
+
+def _connections(others: list[int]) -> str:
+    return "another connection" if len(others) == 1 else f"{len(others):,} other connections"
 
 
 def _behind(rested: int) -> str:
