@@ -27,12 +27,12 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
     seen = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
-        pl.col("request_user_agent").n_unique().alias("agents"),
+        (pl.col("request_user_agent") != pl.col("request_user_agent").first()).any().alias("agents"),
     )
     several, forwarded, agents = seen.collect().row(0)
     if several is None:
         return Gateways()
-    clients = _speak_for_several(asked) if forwarded or agents > 1 else frozenset[int]()
+    clients = _speak_for_several(asked) if forwarded or agents else frozenset[int]()
     made = Gateways(clients=clients)
     tried = attempts(connections)
     if not several and not tried:
