@@ -403,3 +403,15 @@ def test_what_is_acknowledged_later_than_that_is_a_stall_in_the_report(tmp_path:
     played = unanswered(tmp_path, f"6.592 < P. {answer} ack 28\n6.592 > .\n")
     assert [finding.rule for _, finding in played.told] == [EARLY, "retransmission-stall"]
     assert [finding.rule for finding in played.report.findings] == ["retransmission-stall"]
+
+
+@pytest.mark.parametrize(
+    "name", ["behind-nginx-siblings", "behind-nginx-race", "haproxy-uvicorn-rtt-20-middle", "varnish-lighttpd"]
+)
+def test_gateways_are_those_of_the_file(name: str, tmp_path: Path) -> None:
+    stops = pcapng(CAPTURES / f"{name}.pcap", tmp_path / "trace.pcapng")
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    [live], [file] = (report.gateways.values() for report in (played.report, wiredoctor.analyze(tmp_path / "trace.pcapng")))
+    assert live.fronts
+    assert live.tries.rows() == file.tries.rows()
+    assert (live.fronts, live.doubtful, live.clients) == (file.fronts, file.doubtful, file.clients)

@@ -10,6 +10,7 @@ import numpy as np
 
 from wiredoctor.gateways.edges import Edges
 from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows
+from wiredoctor.tables import Array
 
 MOST = 64
 """Backs of a part in which all matchings are compared."""
@@ -27,8 +28,16 @@ class Pair(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """Pairs, and the rest of each part: fronts and backs of which nobody can say who is whose."""
+    """Pairs: rows of fronts and of backs, and whether that is certain; and the rest of each part: fronts and backs of which
+    nobody can say who is whose."""
 
+    front: Array
+    back: Array
+    certain: Array
+    doubts: list[tuple[list[int], list[int]]]
+
+
+class _Found(NamedTuple):
     pairs: list[Pair]
     doubts: list[tuple[list[int], list[int]]]
 
@@ -44,20 +53,26 @@ class _Times(NamedTuple):
 
 def assign(rows: Rows, edges: Edges) -> Assigned:
     """Decide whose each back is."""
-    made = Assigned([], [])
     # mostly there is one of each
     of_back, of_front = (np.bincount(some, minlength=len(rows)) for some in (edges.back, edges.front))
     alone = (of_back[edges.back] == 1) & (of_front[edges.front] == 1)
-    for f, b in zip(edges.front[alone].tolist(), edges.back[alone].tolist(), strict=True):
-        made.pairs.append(Pair(f, b, certain=not edges.doubted[f]))
+    front, back = edges.front[alone], edges.back[alone]
+    certain = ~edges.doubted[front]
+    made = _Found([], [([f], [b]) for f, b in zip(front[~certain].tolist(), back[~certain].tolist(), strict=True)])
     parts = _parts(zip(edges.back[~alone].tolist(), edges.front[~alone].tolist(), strict=True))
-    if not parts:
-        return made
-    times = _Times(*(getattr(rows, name).tolist() for name in _Times._fields))
-    doubted = set(np.flatnonzero(edges.doubted).tolist())
-    for part in parts:
-        _assign_part(part, times, made, doubted)
-    return made
+    if parts:
+        times = _Times(*(getattr(rows, name).tolist() for name in _Times._fields))
+        doubted = set(np.flatnonzero(edges.doubted).tolist())
+        for part in parts:
+            _assign_part(part, times, made, doubted)
+    return joined(Assigned(front, back, certain, made.doubts), made.pairs)
+
+
+def joined(assigned: Assigned, pairs: list[Pair]) -> Assigned:
+    """The same with more pairs."""
+    more = np.array(pairs, np.int64).reshape(-1, 3)
+    front, back = np.concatenate([assigned.front, more[:, 0]]), np.concatenate([assigned.back, more[:, 1]])
+    return Assigned(front, back, np.concatenate([assigned.certain, more[:, 2].astype(bool)]), assigned.doubts)
 
 
 def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
@@ -81,7 +96,7 @@ def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
     return list(parts.values())
 
 
-def _assign_part(part: Part, times: _Times, made: Assigned, doubted: set[int]) -> None:
+def _assign_part(part: Part, times: _Times, made: _Found, doubted: set[int]) -> None:
     fronts = {f for some in part.values() for f in some}
     if len(fronts) == 1:
         (f,) = fronts

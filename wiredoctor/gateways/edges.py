@@ -18,7 +18,7 @@ MOST_OPEN = 400
 MOST_POSSIBLE = 64
 """Fronts that one back may have: with more of them nobody tells whose it is."""
 
-MOST_EDGES = 1_000_000
+MOST_EDGES = 300_000
 """Pairs of backs that may have several fronts: of a longer capture the later ones are paired by order of time."""
 
 AT_ONCE = 1_000_000

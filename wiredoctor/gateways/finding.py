@@ -7,13 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.assignment import Assigned, Pair, assign
+from wiredoctor.gateways.assignment import Assigned, Pair, assign, joined
 from wiredoctor.gateways.attempts import Attempt, Gateway, attempts, owners
 from wiredoctor.gateways.edges import Allowed, Edges, Fronts, edges, possible
 from wiredoctor.gateways.known import TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.order import Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
-from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows, read
+from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows, groups, read
+from wiredoctor.tables import Array
 
 FIRST = 10_000
 """Exchanges of which one must lie in another: of a capture without a gateway no more are read."""
@@ -26,12 +27,12 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
     seen = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
-        pl.col("request_user_agent").n_unique().alias("agents"),
+        (pl.col("request_user_agent") != pl.col("request_user_agent").first()).any().alias("agents"),
     )
     several, forwarded, agents = seen.collect().row(0)
     if several is None:
         return Gateways()
-    clients = _speak_for_several(asked) if forwarded or agents > 1 else frozenset[int]()
+    clients = _speak_for_several(asked) if forwarded or agents else frozenset[int]()
     made = Gateways(clients=clients)
     tried = attempts(connections)
     if not several and not tried:
@@ -57,28 +58,40 @@ def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:
 def _found(
     asked: pl.LazyFrame, connections: pl.LazyFrame, rows: Rows, before: Order, tried: list[Attempt], clients: frozenset[int]
 ) -> Gateways:
-    assigned = _paired(asked, rows, before) if before else Assigned([], [])
-    hosts: dict[int, set[int]] = {}
-    tries: dict[int, list[int]] = {}
-    for pair in assigned.pairs:
-        hosts.setdefault(int(rows.server[pair.front]), set()).add(int(rows.client_host[pair.back]))
-        tries.setdefault(pair.front, []).append(pair.back)
-    gateways = {server: frozenset(some) for server, some in hosts.items()}
-    # also a gateway of which no request came through has tried
-    own = np.isin(rows.server, np.array([*gateways], np.int64))
-    here = np.isin(rows.server_host, np.array([one.client_host for one in tried], np.int64))
-    # a server behind one on the same host is asked, and asks nobody
-    own |= here & ~np.isin(rows.server, np.array([int(rows.server[pair.back]) for pair in assigned.pairs], np.int64))
-    of = owners(tried, rows, Gateway(np.flatnonzero(own), gateways, tries)) if tried else {}
-    made = _tries(rows, assigned.pairs, [(tried[place], row) for place, row in of.items()])
-    behind = {(int(rows.server[f]), int(rows.server[b])) for f, b, _ in assigned.pairs}
+    none = np.zeros(0, np.int64)
+    assigned = _paired(asked, rows, before) if before else Assigned(none, none, none.astype(bool), [])
+    of = _owners(rows, assigned, tried) if tried else {}
+    made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()])
+    behind = _distinct(rows.server[assigned.front], rows.server[assigned.back])
     behind |= {(int(rows.server[row]), tried[place].server) for place, row in of.items()}
     return Gateways(
         made,
         _names(connections, behind),
         tuple(_doubt(rows, *one) for one in assigned.doubts),
-        clients | frozenset(made["connection"].to_list()),
+        clients | frozenset(made["connection"].unique().to_list()),
     )
+
+
+def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
+    number = np.unique(groups(one, other), return_index=True)[1]
+    return set(zip(one[number].tolist(), other[number].tolist(), strict=True))
+
+
+def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, int]:
+    """As attempts.owners."""
+    hosts: dict[int, set[int]] = {}
+    for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):
+        hosts.setdefault(server, set()).add(host)
+    tries: dict[int, list[int]] = {}
+    for front, back in zip(assigned.front.tolist(), assigned.back.tolist(), strict=True):
+        tries.setdefault(front, []).append(back)
+    # also a gateway of which no request came through has tried
+    trying = np.array([one.client_host for one in tried], np.int64)
+    own = np.isin(rows.server, np.array([*hosts], np.int64))
+    # a server behind one on the same host is asked, and asks nobody
+    own |= np.isin(rows.server_host, trying) & ~np.isin(rows.server, rows.server[assigned.back])
+    known = {server: frozenset(some) for server, some in hosts.items()}
+    return owners(tried, rows, Gateway(np.flatnonzero(own), known, tries))
 
 
 def _paired(asked: pl.LazyFrame, rows: Rows, before: Order) -> Assigned:
@@ -89,9 +102,9 @@ def _paired(asked: pl.LazyFrame, rows: Rows, before: Order) -> Assigned:
     assigned = assign(rows, found)
     if not len(found.crowded):
         return assigned
-    taken = {pair.front for pair in assigned.pairs}
-    crowd, doubts = _crowd(rows, fronts, found, allowed, taken)
-    return Assigned(assigned.pairs + crowd, assigned.doubts + doubts)
+    crowd, doubts = _crowd(rows, fronts, found, allowed, set(assigned.front.tolist()))
+    assigned.doubts.extend(doubts)
+    return joined(assigned, crowd)
 
 
 def _crowd(
@@ -122,11 +135,11 @@ def _crowd(
     return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
 
 
-def _tries(rows: Rows, pairs: list[Pair], tried: list[tuple[Attempt, int]]) -> pl.DataFrame:
-    f, b, certain = (np.array([pair[n] for pair in pairs], np.int64) for n in range(3))
+def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[Attempt, int]]) -> pl.DataFrame:
+    f, b = assigned.front, assigned.back
     of = np.array([row for _, row in tried], np.int64)
     exchanges = pl.DataFrame(
-        [rows.connection[f], rows.exchange[f], rows.connection[b], rows.exchange[b], certain.astype(bool), rows.start[b]], TRIES
+        [rows.connection[f], rows.exchange[f], rows.connection[b], rows.exchange[b], assigned.certain, rows.start[b]], TRIES
     )
     alone = pl.DataFrame(
         [
