@@ -1,0 +1,330 @@
+"""Requests that met a server's idle limit, and requests whose server died, by the hundred; and which answer is given to each.
+
+    python captures/lab/races.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
+    python captures/lab/races.py score FOLDER [--wiredoctor COMMAND] [--jobs N] [--only NAME,...] [--list WORD]
+
+Real servers, and pools and proxies that use their connections again; a round trip of 0 to 150 ms. `race-N`: requests timed at the
+idle limit. `crash-N`: processes that are killed, restarted and recycled, or end in a handler. `purpose-N`: closes on purpose.
+NAME.json beside NAME-client.pcap and so on says of each lost request how it was lost, from the packets (race_truth.py) and from what
+was done to the server, never from wiredoctor. Run `make` as root. A recording takes about a minute, most of it waiting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import race_truth
+import software
+from impairments import Conditions
+from network import Host, cable, tcpdump
+from race_plans import FAMILIES, LONG, Plan, planned
+from race_servers import PORT, SERVERS
+from scenario import PEERS, Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WITHIN = 200.0
+"""Seconds in which a recording is over, or fails."""
+
+FRONT = 8000
+ENDED_TOGETHER = 1.0
+"""Seconds after the death of a process in which its connections end."""
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "one", "score", "truth"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=60, help="recordings of each family")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=3)
+    parser.add_argument("--only", default="", metavar="NAME,...", help="race-7 and the like, a family, or a server")
+    parser.add_argument("--wiredoctor", default="wiredoctor", help="the command to score")
+    parser.add_argument("--list", default="", metavar="WORD", help="list the lost requests whose label or answer has this word")
+    words = parser.parse_args()
+    words.folder.mkdir(parents=True, exist_ok=True)
+    if words.action == "one":
+        make(words.folder, planned(words.only, words.seed))
+        return 0
+    if words.action == "truth":
+        for path in sorted(words.folder.glob("*-*.json")):
+            judge(words.folder, json.loads(path.read_text()))
+        return 0
+    return make_all(words) if words.action == "make" else score(words)
+
+
+def make_all(words: argparse.Namespace) -> int:
+    """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
+    (words.folder / "bin").mkdir(exist_ok=True)
+    names = [f"{family}-{n}" for n in range(words.first, words.first + words.count) for family in FAMILIES]
+    wanted = set(filter(None, words.only.split(",")))
+    plans = {name: planned(name, words.seed) for name in names}
+    names = [n for n in names if not wanted or {n, plans[n].family, plans[n].server, plans[n].proxy or "direct"} & wanted]
+
+    def one(name: str) -> bool:
+        if (words.folder / f"{name}.json").exists():
+            return True
+        command = [sys.executable, __file__, "one", str(words.folder), "--only", name, "--seed", str(words.seed)]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
+        except subprocess.TimeoutExpired:
+            print(f"{name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
+            return False
+        print(f"{name}: {done.stderr[-600:] if done.returncode else done.stdout.strip()}", flush=True)
+        return not done.returncode
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        return list(pool.map(one, names)).count(False)
+
+
+def make(folder: Path, plan: Plan) -> None:
+    """Records a plan at its points, and writes what is to be known of its requests."""
+    binaries = folder / "bin"
+    conditions = Conditions(plan.rtt / 2) if plan.rtt else None
+    paths = {point: folder / f"{plan.name}-{point}.pcap" for point in plan.at}
+    with tempfile.TemporaryDirectory() as name, cable(conditions) as (client, server, wire), ExitStack() as recordings:
+        lab = Lab(client, server, Path(name), None)
+        lab.folder.chmod(0o755)
+        parent = SERVERS[plan.server].start(lab, binaries, plan.limit, plan.workers, *plan.more)
+        server.wait_for_listener(PORT)
+        if plan.server in ("java", "tomcat", "jetty"):
+            server.run("curl", "-sS", "-o", "/dev/null", "--max-time", "20", f"http://127.0.0.1:{PORT}/bytes/20", check=False)
+        if plan.proxy:
+            start_proxy(lab, plan)
+        time.sleep(0.5)
+        for point, path in paths.items():
+            host = {"client": client, "server": server, "loopback": server}[point]
+            if wire:
+                recordings.enter_context(wire.recorded(point, path))
+            else:
+                interface = "lo" if point == "loopback" else "eth0"
+                recordings.enter_context(tcpdump(host, path, interface=interface, expression=f"tcp port {PORT}"))
+        said = _ask(lab, plan, parent.pid)
+        time.sleep(0.5 + 2 * plan.rtt)
+    program = SERVERS[plan.server].software
+    versions = [software.version(name) for name in (program, {"apache": "apache2"}.get(plan.proxy, plan.proxy)) if name]
+    content = asdict(plan) | {"software": versions, "events": said[:-1], "said": said[-1] if said else {}}
+    content = judge(folder, content)
+    counts = Counter(f"{one['label']}/{one['acknowledged']}" for view in content["views"].values() for one in view["lost"])
+    print(f"{plan.server} {plan.proxy} rtt {plan.rtt} limit {plan.limit} {plan.how}: {dict(counts)} {content['said']}"[:400])
+
+
+def _ask(lab: Lab, plan: Plan, parent: int) -> list[dict[str, Any]]:
+    """Runs the pool; returns what it did to processes, and last its counts."""
+    looped = plan.at == ("loopback",)
+    host: Host = lab.server if looped else lab.client
+    address, port = ("127.0.0.1", FRONT) if plan.proxy else ("127.0.0.1" if looped else "10.9.0.2", PORT)
+    script = lab.folder / "pool.json"
+    behind = ["127.0.0.1" if looped else "10.9.0.2", PORT]
+    more = {"behind": behind, "address": address, "port": port, "parent": parent, "seed": plan.name, "rtt": plan.rtt}
+    script.write_text(json.dumps(plan.pool | more))
+    # ip netns exec replaces itself: the process that was started is the server, or its master.
+    done = host.run(sys.executable, str(PEERS / "timed_pool.py"), str(script), timeout=plan.pool["seconds"] + 40)
+    return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+def start_proxy(lab: Lab, plan: Plan) -> None:
+    """Starts a proxy on the client that keeps its connections to the server."""
+    (lab.folder / "proxy").mkdir()
+    lab.folder.chmod(0o777)
+    words, conf, text = PROXY_COMMANDS[plan.proxy]
+    path = lab.folder / "proxy" / conf
+    path.write_text(text.format(folder=lab.folder / "proxy", front=FRONT, back=f"10.9.0.2:{PORT}"))
+    import os  # noqa: PLC0415
+
+    environment = {**os.environ, "HOME": str(lab.folder), "XDG_DATA_HOME": str(lab.folder), "XDG_CONFIG_HOME": str(lab.folder)}
+    lab.client.start(*words, str(path), *(("--adapter", "caddyfile") if plan.proxy == "caddy" else ()), stdout=-3, stderr=-3, env=environment)
+    lab.client.wait_for_listener(FRONT)
+
+
+PROXY_COMMANDS = {
+    "nginx": (("nginx", "-c"), "nginx.conf", """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 512; }}
+http {{
+  access_log off; keepalive_requests 100000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream application {{ server {back}; keepalive 64; }}
+  server {{ listen {front}; location / {{ proxy_pass http://application; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
+}}
+"""),
+    "haproxy": (("haproxy", "-db", "-q", "-f"), "haproxy.cfg", """\
+global
+    maxconn 400
+    nbthread 1
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+listen web
+    bind :{front}
+    server application {back} pool-purge-delay 60s
+"""),
+    "apache": (("apache2", "-D", "FOREGROUND", "-f"), "apache2.conf", """\
+ServerRoot {folder}
+ServerName front
+PidFile {folder}/apache2.pid
+Mutex file:{folder}
+Listen {front}
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
+LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+StartServers 1
+ServerLimit 1
+ThreadsPerChild 64
+MaxRequestWorkers 64
+KeepAliveTimeout 60
+MaxKeepAliveRequests 0
+ErrorLog {folder}/error.log
+ProxyPass / http://{back}/ keepalive=On
+"""),
+    "caddy": (("caddy", "run", "--config"), "Caddyfile", """\
+{{
+    admin off
+    auto_https off
+}}
+:{front} {{
+    reverse_proxy {back} {{
+        transport http {{
+            keepalive 60s
+            keepalive_idle_conns 100
+            keepalive_idle_conns_per_host 100
+        }}
+    }}
+}}
+"""),
+}
+
+
+def judge(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Says of each lost request in each capture what it was lost to, and writes NAME.json."""
+    views: dict[str, Any] = {}
+    for point in content["at"]:
+        streams = race_truth.streams(folder / f"{content['name']}-{point}.pcap", PORT)
+        lost = [one for stream in streams if (one := race_truth.lost(stream))]
+        deaths = [one["close"] for one in lost if one["target"].split("/")[1] in ("die", "shot")]
+        for one in lost:
+            one["label"], one["how"] = _label(content, one, deaths)
+        rests = sorted(rest for stream in streams if (rest := race_truth.idle_close(stream)) is not None)
+        views[point] = {
+            "connections": len(streams),
+            "answered": sum(stream.responses for stream in streams),
+            "idle_closes": len(rests),
+            "rests": rests[:: max(1, len(rests) // 9)],
+            "lost": lost,
+        }
+    content["views"] = views
+    (folder / f"{content['name']}.json").write_text(json.dumps(content, indent=1) + "\n")
+    return content
+
+
+def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) -> tuple[str, str]:
+    """What a request was lost to, and how its server ended."""
+    kind, how = one["target"].split("/")[1], content["how"]
+    if one["client_first"]:
+        return "client", "the client closed first"
+    if content["family"] == "race":
+        return "race", f"the idle limit of {content['limit']:g} s"
+    if content["family"] == "purpose":
+        if kind in ("reset", "hangup", "thrown"):
+            return "closed-on-purpose", kind
+        return ("race", "idle limit") if content["limit"] < LONG else ("unknown", "")
+    ended = [event["time"] for event in content["events"]] + deaths
+    dies = kind in ("die", "shot") or how == "recycle" or any(-0.05 <= one["close"] - t <= ENDED_TOGETHER for t in ended)
+    near = (one["rest"] or 0.0) >= content["limit"] - 0.1
+    if not dies:
+        return ("race", "idle limit") if near else ("unknown", "")
+    if near and how == "recycle":
+        return "unknown", "either"
+    return ("crash" if one["acknowledged"] != "none" else "fin-race-of-dying-worker"), how if kind not in ("die", "shot") else kind
+
+
+ANALYSE = """
+import json, sys, wiredoctor
+"""
+
+
+def score(words: argparse.Namespace) -> int:
+    """Prints per label and server which answers are given, and returns 1 where the marks of the whole set are missed."""
+    wanted = set(filter(None, words.only.split(",")))
+    cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*-*.json"))]
+    cases = [c for c in cases if not wanted or {c["name"], c["family"], c["server"], c["proxy"] or "direct"} & wanted]
+    views = [(case, point) for case in cases for point in case["views"]]
+
+    def analyse(view: tuple[dict[str, Any], str]) -> list[dict[str, Any]]:
+        path = words.folder / f"{view[0]['name']}-{view[1]}.pcap"
+        command = [*words.wiredoctor.split(), "analyze", str(path), "--format", "json"]
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
+        return json.loads(done.stdout)["findings"] if done.stdout else [{"rule": "crash", "client": "", "connection": None}]
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        found = list(pool.map(analyse, views))
+    answers = [(case, point, one, answer) for (case, point), some in zip(views, found, strict=True) for one, answer in told(case, point, some)]
+    _print(answers, words.list)
+    return _marks(answers)
+
+
+def told(case: dict[str, Any], point: str, findings: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each lost request with the answer that it got: rule, kind, confidence, severity."""
+    by_connection: dict[str, list[dict[str, Any]]] = {}
+    for finding in findings:
+        if finding.get("connection") is not None and finding.get("exchange") is not None:
+            by_connection.setdefault(finding["client"], []).append(finding)
+    for one in case["views"][point]["lost"]:
+        some = [
+            f for f in by_connection.get(one["client"], [])
+            if f["exchange"] == one["request"] and f["rule"] not in ("slow-response", "retransmission-stall")
+        ]
+        yield one, " + ".join(sorted(f"{f['rule']} {f['kind'] or ''} ({f['confidence']})".replace("  ", " ") for f in some)) or "nothing"
+
+
+def _print(answers: list[tuple[dict[str, Any], str, dict[str, Any], str]], listed: str) -> None:
+    table: dict[tuple[str, str, str], Counter[str]] = {}
+    whole: dict[tuple[str, str], Counter[str]] = {}
+    for case, point, one, answer in answers:
+        acknowledged = {"whole": "acknowledged", "part": "acknowledged in part", "none": "not acknowledged"}[one["acknowledged"]]
+        kept = "later" if one["request"] else "first"
+        stack = case["server"] + (f" behind {case['proxy']}" if case["proxy"] else "")
+        table.setdefault((one["label"], f"{acknowledged}, {kept}", stack), Counter())[answer] += 1
+        whole.setdefault((one["label"], f"{acknowledged}, {kept}"), Counter())[answer] += 1
+        line = f"{one['label']} / {answer}"
+        if listed and all(word in line for word in listed.split("&")):
+            print(f"{case['name']}-{point} {stack} rtt {case['rtt']:g} limit {case['limit']:g}: {json.dumps(one)} -> {answer}")
+    for (label, how, stack), counts in sorted(table.items()):
+        print(f"{label:24} {how:26} {stack:26} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
+    print()
+    for (label, how), counts in sorted(whole.items()):
+        print(f"{label:24} {how:26} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
+
+
+def _marks(answers: list[tuple[dict[str, Any], str, dict[str, Any], str]]) -> int:
+    """Whether races are told as races, and crashes are not; requests that their connection's close acknowledged."""
+    races = [answer for _, _, one, answer in answers if one["label"] == "race" and one["request"] and one["acknowledged"] != "none"]
+    deaths = [answer for _, _, one, answer in answers if one["label"] in ("crash", "closed-on-purpose") and one["request"]]
+    right = sum("keep-alive-race" in answer for answer in races)
+    wrong = sum("keep-alive-race" in answer for answer in deaths)
+    print(f"\n{right} of {len(races)} acknowledged requests that met the limit are told as races ({100 * right / max(1, len(races)):.1f} %)")
+    print(f"{wrong} of {len(deaths)} requests of crashes and closes on purpose, too ({100 * wrong / max(1, len(deaths)):.1f} %)")
+    return int(right < 0.95 * len(races) or wrong > 0.02 * len(deaths))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
