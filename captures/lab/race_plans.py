@@ -43,7 +43,7 @@ def race(number: int, seed: int) -> Plan:
     proxy = chance.choice(PROXIES) if chance.random() < 0.4 and server != "soon" else ""
     known = SERVERS[server]
     limit = chance.choice(known.limits)
-    rtt = chance.choice(TRIPS)
+    rtt = chance.choice(TRIPS if server != "soon" else TRIPS[:5])
     at = ("loopback",) if rtt == 0.0 and not proxy and chance.random() < 0.4 else ("client", "server")
     pool: dict[str, Any] = {
         "aim": limit,
@@ -58,9 +58,10 @@ def race(number: int, seed: int) -> Plan:
     if server in ("gunicorn", "uvicorn", "node", "node-silent", "go"):
         pool["busy"] = chance.choice((0, 20, 40, 60))
     if proxy:
-        pool |= {"groups": [chance.choice((8, 16, 24))], "paths": [["/slow/15", 1]]}
+        pool |= {"groups": [chance.choice((8, 16, 24))], "at_once": True}
+        pool |= {"paths": [["/slow/15", 1]]} if server not in ("nginx", "apache") else {}
     if server == "soon":
-        pool |= {"aim": 0.0, "rests": [0.0, 0.004], "together": False, "settle": 0.02, "again": 0.05, "seconds": 15.0}
+        pool |= {"aim": 0.0, "rests": [0.0, 0.004], "together": False, "chain": True, "settle": 0.02, "again": 0.4, "seconds": 15.0}
     return Plan(f"race-{number}", "race", server, limit, rtt, at, proxy, pool=pool)
 
 
@@ -90,7 +91,7 @@ def crash(number: int, seed: int) -> Plan:
         paths.append([f"/work/{chance.choice((5, 20, 60))}", chance.choice((1, 4))])
     if how == "die":
         died = chance.choice(("die", "shot")) if server not in ("java", "tomcat", "jetty") else "die"
-        share = chance.choice((0.4, 1.0))
+        share = chance.choice((0.05, 0.2, 0.5))
         paths += [[f"/{died}/0", share], [f"/{died}/{chance.choice((1, 3, 20, 150))}", share]]
     rests = [2.0, 2.0] if equal else [0.3, chance.choice((2.5, 5.0))]
     if limit < LONG and not equal:
@@ -112,6 +113,8 @@ def crash(number: int, seed: int) -> Plan:
         "kill_parent": how == "restart",
         "how": how,
     }
+    if how == "kill -9" and server in ("gunicorn", "uvicorn", "node", "node-silent") and chance.random() < 0.6:
+        pool |= {"stuck": 400, "kill_after": [0.01, chance.choice((0.05, 0.3))], "kill_all": True}
     more: tuple[str, ...] = ()
     if how == "recycle":
         words = "--max-requests" if server == "gunicorn" else "--limit-max-requests"

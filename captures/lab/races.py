@@ -21,6 +21,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ WITHIN = 200.0
 """Seconds in which a recording is over, or fails."""
 
 FRONT = 8000
+AROUND = 5.0
+"""Seconds between a request and its finding: ports are used again."""
+
 ENDED_TOGETHER = 1.0
 """Seconds after the death of a process in which its connections end."""
 
@@ -292,6 +296,7 @@ def told(case: dict[str, Any], point: str, findings: list[dict[str, Any]]) -> It
         some = [
             f for f in by_connection.get(one["client"], [])
             if f["exchange"] == one["request"] and f["rule"] not in ("slow-response", "retransmission-stall")
+            and abs(datetime.fromisoformat(f["time"].replace("000Z", "+00:00")).timestamp() - one["time"]) < AROUND
         ]
         yield one, " + ".join(sorted(f"{f['rule']} {f['kind'] or ''} ({f['confidence']})".replace("  ", " ") for f in some)) or "nothing"
 

@@ -56,7 +56,7 @@ class Connection:
         """Sends a request, whether the connection is still good or not: a pool cannot know."""
         if self.asked:
             return
-        self.path = path
+        self.path = path or ("" if self.answered and self.socket else "/bytes/20")
         if not self.socket:
             self.open()
             self.asked = time.monotonic()
@@ -98,6 +98,9 @@ class Connection:
         self.got, self.answered, self.asked = b"", time.monotonic(), None
         if fields.get(b"connection", b"").strip() == b"close":
             self.close()
+        elif self.pool.plan.get("chain") and self.socket:
+            here = self.socket
+            self.pool.at(self.pool.chance.uniform(*self.pool.plan["rests"]), lambda: self.ask() if self.socket is here else None)
 
     def ended(self):
         if self.asked:
@@ -144,12 +147,16 @@ class Group:
         last = 0.0
         low, high = plan.get("rests", (1.0, 1.0))
         together = chance.uniform(low, high)
+        common = chance.uniform(-1, 1) * plan.get("spread", 0.0)
+        middle = statistics.median([c.answered or now for c in self.connections])
         for connection in self.connections:
             since = connection.answered or now
-            if self.aimed:
+            if self.aimed and plan.get("at_once"):
+                since, rest = middle, self.pool.aim + common
+            elif self.aimed:
                 rest = self.pool.aim + chance.uniform(-1, 1) * plan["spread"]
             else:
-                rest = (together if plan.get("together", True) else chance.uniform(low, high)) + chance.uniform(0, plan["scatter"])
+                rest = (together if plan.get("together", True) else chance.uniform(low, high)) + chance.uniform(0, plan.get("scatter", 0.0))
             if chance.random() < plan.get("left", 0.0):
                 continue
             due = max(0.0, since + rest - now)
@@ -158,6 +165,8 @@ class Group:
         if plan.get("busy") and self.aimed and chance.random() < 0.7:
             self.pool.at(max(0.0, last - chance.uniform(0.2, 1.3) * plan["busy"] / 1000), lambda: self.hog.ask(f"/work/{plan['busy']}"))
         if chance.random() < plan.get("kill_share", 0.0):
+            if plan.get("stuck"):
+                self.pool.at(max(0.0, last - 0.01), lambda: self.hog.ask(f"/work/{plan['stuck']}"))
             self.pool.at(last + chance.uniform(*plan["kill_after"]), self.pool.kill)
         again = plan.get("again", 0.3) + plan.get("rtt", 0.0) * 2
         self.pool.at(last + again, self.first if self.aimed or plan.get("doubled") else self.rest)
