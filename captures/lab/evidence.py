@@ -127,6 +127,22 @@ def closed_by(stream: list[Segment]) -> str:
     return "client" if first.port == client_port(stream) else "server"
 
 
+def lost(path: Path) -> dict[int, str]:
+    """Connections that the server closed on their last request, and what its close had seen of that: "acknowledged", or else
+    whether the client had seen the close: "race", "stale-pool". For requests of one segment."""
+    found: dict[int, str] = {}
+    for number, stream in segments(path).items():
+        port = client_port(stream)
+        request = max((s for s in stream if s.port == port and s.length), key=lambda s: s.seq, default=None)
+        closes = [s for s in stream if s.port != port and s.flags & (FIN | RST)]
+        if not request or not closes or any(s.length and s.port != port and s.ack >= request.end for s in stream):
+            continue
+        close = next((s for s in closes if s.flags & FIN), closes[0])
+        known = "stale-pool" if close.flags & FIN and request.ack > close.seq else "race"
+        found[number] = "acknowledged" if close.ack >= request.end else known
+    return found
+
+
 @dataclass
 class Heads:
     """Start lines of a connection as tshark dissects them."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import evidence
 import sightings
 import waits
-from scenario import SEEN
+from scenario import LOST, SEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,7 @@ def _equal(what: str, meant: object, seen: object) -> None:
 def check(scenario: Scenario, path: Path) -> None:
     """Raises Mismatch where tshark sees other connections, exchanges or bodies than were meant."""
     streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole and not scenario.unassembled)
+    found(scenario, path)
     if scenario.spread:
         meant, met = sightings.kinds(scenario.connections), sightings.kinds(sightings.connections(path))
         _equal("exchanges of any connection", *sightings.differences(meant, met))
@@ -92,6 +93,20 @@ def delays(find: Find, path: Path) -> list[float]:
     return [wait.delay for wait in measured]
 
 
+def found(scenario: Scenario, path: Path) -> list[Find]:
+    """What must be found, with the connections that only the packets know; raises Mismatch where a find has none."""
+    if all(find.connection != LOST for find in scenario.finds):
+        return list(scenario.finds)
+    lost = evidence.lost(path)
+    finds: list[Find] = []
+    for find in scenario.finds:
+        how = find.kind if find.kind in ("race", "stale-pool") else "acknowledged"
+        numbers = [number for number, seen in lost.items() if seen == how] if find.connection == LOST else [find.connection]
+        finds += [replace(find, connection=number) for number in numbers]
+    _equal("lost requests", len(lost), len([find for find in finds if find.connection is not None]))
+    return finds
+
+
 def write(scenario: Scenario, path: Path, at: str, software: list[str]) -> None:
     """Writes NAME.toml beside the capture, which was recorded at this point."""
     lines = [
@@ -106,7 +121,7 @@ def write(scenario: Scenario, path: Path, at: str, software: list[str]) -> None:
     lines += ["", "[packets]", f"count = {evidence.packets(path)}"]
     for connection in settled(scenario, path):
         lines += _connection(connection)
-    for find in scenario.finds:
+    for find in found(scenario, path):
         lines += _find(find, path)
     path.with_suffix(".toml").write_text("\n".join(lines) + "\n")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from network import Host
     from scenario import Lab
 
-PORT = 8080
+PORT, FRONT = 8080, 8000
 LIBRARIES = {
     "MortalServer": "",
     "MortalTomcat": "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/tomcat-juli.jar",
@@ -196,3 +196,80 @@ SERVERS = {
     "jetty": Server(_java("MortalJetty"), "jetty", limits=(1.0, 2.0), parent="keeper"),
     "soon": Server(_soon, "python", limits=(0.0, 0.001, 0.003)),
 }
+
+
+PROXIES = {
+    "nginx": (("nginx", "-c"), "nginx.conf", """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 512; }}
+http {{
+  access_log off; keepalive_requests 100000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream application {{ server {back}; keepalive 64; }}
+  server {{ listen {front}; location / {{ proxy_pass http://application; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
+}}
+"""),
+    "haproxy": (("haproxy", "-db", "-q", "-f"), "haproxy.cfg", """\
+global
+    maxconn 400
+    nbthread 1
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+listen web
+    bind :{front}
+    server application {back} pool-purge-delay 60s
+"""),
+    "apache": (("apache2", "-D", "FOREGROUND", "-f"), "apache2.conf", """\
+ServerRoot {folder}
+ServerName front
+PidFile {folder}/apache2.pid
+Mutex file:{folder}
+Listen {front}
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
+LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+StartServers 1
+ServerLimit 1
+ThreadsPerChild 64
+MaxRequestWorkers 64
+KeepAliveTimeout 60
+MaxKeepAliveRequests 0
+ErrorLog {folder}/error.log
+ProxyPass / http://{back}/ keepalive=On
+"""),
+    "caddy": (("caddy", "run", "--config"), "Caddyfile", """\
+{{
+    admin off
+    auto_https off
+}}
+:{front} {{
+    reverse_proxy {back} {{
+        transport http {{
+            keepalive 60s
+            keepalive_idle_conns 100
+            keepalive_idle_conns_per_host 100
+        }}
+    }}
+}}
+"""),
+}
+
+
+def proxy(lab: Lab, name: str) -> int:
+    """Starts a proxy on the client that keeps its connections to the server; returns its port."""
+    folder = lab.folder / "proxy"
+    folder.mkdir()
+    lab.folder.chmod(0o777)
+    words, conf, text = PROXIES[name]
+    (folder / conf).write_text(text.format(folder=folder, front=FRONT, back=f"10.9.0.2:{PORT}"))
+    more = ("--adapter", "caddyfile") if name == "caddy" else ()
+    environment = {**os.environ, **dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder))}
+    lab.client.start(*words, str(folder / conf), *more, **DEVNULL, env=environment)
+    lab.client.wait_for_listener(FRONT)
+    return FRONT

@@ -30,7 +30,7 @@ import software
 from impairments import Conditions
 from network import Host, cable, tcpdump
 from race_plans import FAMILIES, LONG, Plan, planned
-from race_servers import PORT, SERVERS
+from race_servers import FRONT, PORT, SERVERS, proxy
 from scenario import PEERS, Lab
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 WITHIN = 200.0
 """Seconds in which a recording is over, or fails."""
 
-FRONT = 8000
 AROUND = 5.0
 """Seconds between a request and its finding: ports are used again."""
 
@@ -108,7 +107,7 @@ def make(folder: Path, plan: Plan) -> None:
         if plan.server in ("java", "tomcat", "jetty"):
             server.run("curl", "-sS", "-o", "/dev/null", "--max-time", "20", f"http://127.0.0.1:{PORT}/bytes/20", check=False)
         if plan.proxy:
-            start_proxy(lab, plan)
+            proxy(lab, plan.proxy)
         time.sleep(0.5)
         for point, path in paths.items():
             host = {"client": client, "server": server, "loopback": server}[point]
@@ -139,83 +138,6 @@ def _ask(lab: Lab, plan: Plan, parent: int) -> list[dict[str, Any]]:
     # ip netns exec replaces itself: the process that was started is the server, or its master.
     done = host.run(sys.executable, str(PEERS / "timed_pool.py"), str(script), timeout=plan.pool["seconds"] + 40)
     return [json.loads(line) for line in done.stdout.decode().splitlines()]
-
-
-def start_proxy(lab: Lab, plan: Plan) -> None:
-    """Starts a proxy on the client that keeps its connections to the server."""
-    (lab.folder / "proxy").mkdir()
-    lab.folder.chmod(0o777)
-    words, conf, text = PROXY_COMMANDS[plan.proxy]
-    path = lab.folder / "proxy" / conf
-    path.write_text(text.format(folder=lab.folder / "proxy", front=FRONT, back=f"10.9.0.2:{PORT}"))
-    import os  # noqa: PLC0415
-
-    environment = {**os.environ, "HOME": str(lab.folder), "XDG_DATA_HOME": str(lab.folder), "XDG_CONFIG_HOME": str(lab.folder)}
-    lab.client.start(*words, str(path), *(("--adapter", "caddyfile") if plan.proxy == "caddy" else ()), stdout=-3, stderr=-3, env=environment)
-    lab.client.wait_for_listener(FRONT)
-
-
-PROXY_COMMANDS = {
-    "nginx": (("nginx", "-c"), "nginx.conf", """\
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; keepalive_requests 100000;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  upstream application {{ server {back}; keepalive 64; }}
-  server {{ listen {front}; location / {{ proxy_pass http://application; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
-}}
-"""),
-    "haproxy": (("haproxy", "-db", "-q", "-f"), "haproxy.cfg", """\
-global
-    maxconn 400
-    nbthread 1
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    http-reuse always
-listen web
-    bind :{front}
-    server application {back} pool-purge-delay 60s
-"""),
-    "apache": (("apache2", "-D", "FOREGROUND", "-f"), "apache2.conf", """\
-ServerRoot {folder}
-ServerName front
-PidFile {folder}/apache2.pid
-Mutex file:{folder}
-Listen {front}
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
-LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
-StartServers 1
-ServerLimit 1
-ThreadsPerChild 64
-MaxRequestWorkers 64
-KeepAliveTimeout 60
-MaxKeepAliveRequests 0
-ErrorLog {folder}/error.log
-ProxyPass / http://{back}/ keepalive=On
-"""),
-    "caddy": (("caddy", "run", "--config"), "Caddyfile", """\
-{{
-    admin off
-    auto_https off
-}}
-:{front} {{
-    reverse_proxy {back} {{
-        transport http {{
-            keepalive 60s
-            keepalive_idle_conns 100
-            keepalive_idle_conns_per_host 100
-        }}
-    }}
-}}
-"""),
-}
 
 
 def judge(folder: Path, content: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ import idle_cuts
 import lifetimes
 import listing
 import losses
+import meetings
 import others
 import pages
 import papers
@@ -80,6 +81,7 @@ RECORDINGS = (
     receivers,
     distances,
     losses,
+    meetings,
     waiting,
     closes,
     credentials,

@@ -28,6 +28,10 @@ SEEN = -1
 """The size of a body that was compressed or invented on the way: the papers have it from tshark."""
 
 
+LOST = -1
+"""In place of a connection: every one whose last request was lost, as evidence.lost has it."""
+
+
 @dataclass(frozen=True)
 class Exchange:
     """A request and its response as they were meant to be; `repeat` stands for that many alike.
@@ -62,7 +66,8 @@ class Connection:
 class Find:
     """What must be found. `measured`: its delays are measured with tshark, and there must be `count` of them.
 
-    `connection` is None for what is said of the capture or of an endpoint. `note`: nobody has to act on it.
+    `connection` is None for what is said of the capture or of an endpoint, and LOST where the packets say which it was.
+    `note`: nobody has to act on it.
     """
 
     rule: str

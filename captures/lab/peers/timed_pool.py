@@ -203,7 +203,8 @@ class Pool:
         body = "x" * self.plan.get("body", 0)
         length = f"Content-Length: {len(body)}\r\n" if body else ""
         method = "POST" if body else "GET"
-        return f"{method} {path}?{self.number} HTTP/1.1\r\nHost: www\r\n{agent}{length}\r\n{body}".encode()
+        number = f"?{self.number}" if self.plan.get("numbered", True) else ""
+        return f"{method} {path}{number} HTTP/1.1\r\nHost: www\r\n{agent}{length}\r\n{body}".encode()
 
     def kill(self):
         """Ends a child of the parent, or all of them, or tells the parent to restart them."""
@@ -234,7 +235,16 @@ class Pool:
             heapq.heappop(self.agenda)[2]()
             for key, events in self.selector.select(0):
                 key.data.ready(events)
+        self.drain()
         print(json.dumps(self.counts | {"aim": self._aim, "rests": self.rests}), flush=True)
+
+
+    def drain(self):
+        """Waits for the answers that are still to come."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and any(key.data.asked for key in self.selector.get_map().values()):
+            for key, events in self.selector.select(0.1):
+                key.data.ready(events)
 
 
 def children(parent):

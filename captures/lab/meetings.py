@@ -1,0 +1,255 @@
+"""Requests that meet the idle limit of a real server, and their look-alikes: servers whose processes end.
+
+peers/timed_pool.py sends its requests when the limit ends; the kernel acknowledges some that the process never reads. Of its many
+connections a recording keeps a few: those whose requests were lost, and those that showed the limit. races.py makes such
+recordings by the hundred.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import evidence
+from impairments import Conditions
+from papers import Mismatch
+from race_servers import PORT, SERVERS, proxy
+from scenario import LOST, PEERS, SEEN, Connection, Find, get, raw_client, raw_server, recording, unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from scenario import Lab
+
+MET = Find("keep-alive-race", "at-limit", "client", LOST)
+CROSSED = Find("keep-alive-race", "race", "client", LOST)
+PAGE = get("/bytes/20", 20)
+ANSWERED = Connection((PAGE,))
+ASKED = Connection((PAGE, unanswered("GET", "/bytes/20")), closed_by=None)
+AT_THE_LIMIT = {
+    "no-response": "the kernel took the request, and the process was already closing",
+    "premature-close": "it had been idle for seconds",
+    "idle-timeout-broken-promise": "it closed when it had said it would, or had said nothing",
+}
+
+
+def kept(most: int = 3, least: int = 1, *, crossed: bool = False) -> Callable[[Path], None]:
+    """Leaves of a recording so many connections with a request that the server's close acknowledged, as many with one that met a
+    close on its way if those are wanted, and three that were closed at rest."""
+
+    def crop(path: Path) -> None:
+        streams, lost = evidence.segments(path), evidence.lost(path)
+        closed = [number for number, stream in streams.items() if evidence.closed_by(stream) == "server" and number not in lost]
+        acknowledged = [number for number, seen in lost.items() if seen == "acknowledged"]
+        others = [number for number, seen in lost.items() if seen == "race"] if crossed else []
+        if len(acknowledged) < least or (crossed and not others):
+            raise Mismatch(f"{len(acknowledged)} requests were acknowledged and lost, and {len(others)} met a close on its way")
+        wanted = sorted(acknowledged[:most] + others[:most] + closed[:3])
+        whole = path.with_suffix(".whole")
+        path.rename(whole)
+        expression = f"tcp.stream in {{{', '.join(map(str, wanted))}}}"
+        subprocess.run(["tshark", "-n", "-r", str(whole), "-Y", expression, "-F", "pcap", "-w", str(path)], check=True)
+
+    return crop
+
+
+def ask(lab: Lab, server: str, limit: float, *, front: int = 0, workers: int = 1, more: tuple[str, ...] = (), **pool: Any) -> None:
+    """Starts a server with this idle limit, on port 8080, and a pool, which asks it or the proxy at the port `front`."""
+    parent = SERVERS[server].start(lab, lab.folder, limit, workers, *more)
+    lab.server.wait_for_listener(PORT)
+    where = {"address": "127.0.0.1" if front else "10.9.0.2", "port": front or PORT, "behind": ["10.9.0.2", PORT]}
+    plan = {**where, "parent": parent.pid, "seed": lab.client.name, "numbered": False, "apart": 0.0, "spread": 0.002, **pool}
+    script = lab.folder / "pool.json"
+    script.write_text(json.dumps(plan))
+    lab.client.run(sys.executable, str(PEERS / "timed_pool.py"), str(script), timeout=90)
+
+
+@recording(
+    title="node announces Keep-Alive: timeout=1 and closes after 2 s",
+    at="client",
+    software=("node", "python"),
+    connections=(Connection((PAGE,), closed_by="server", repeat=3),),
+    finds=(Find("idle-close", None, "server", note=True),),
+    must_not={"idle-timeout-broken-promise": "it keeps what it announces", "keep-alive-race": "no request was lost"},
+)
+def node_announces_one_second(lab: Lab) -> None:
+    """node with `keepAliveTimeout: 1000` says so, and closes a second later than it says, as it does of late. Three connections
+    are used once and wait. What the server announces is named, and not another server's default of 2 s."""
+    SERVERS["node"].start(lab, lab.folder, 1.0)
+    lab.server.wait_for_listener(PORT)
+    request = b"GET /bytes/20 HTTP/1.1\r\nHost: www\r\n\r\n"
+    raw_client(lab, [[request, {"read": ["GET"]}, {"do": "wait"}]] * 3)
+
+
+@recording(
+    title="Requests meet the idle limit of node over a round trip of 20 ms: acknowledged, and never read",
+    at=("client", "server"),
+    software=("node", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    wire=Conditions(0.010),
+    mend=kept(),
+    spread=True,
+)
+def node_met(lab: Lab) -> None:
+    """node keeps idle connections for 2 s, announces timeout=1, and is busy for 60 ms now and then. A pool sends its requests just
+    when the limit ends: node's kernel acknowledges some that came while node was busy; node then closes, with the request
+    unread, and the kernel sends a reset."""
+    ask(lab, "node", 1.0, aim=2.0, groups=[12], seconds=9.0, busy=60, rtt=0.020, spread=0.01)
+
+
+@recording(
+    title="Requests meet the idle limit of gunicorn: acknowledged, and never read",
+    at="server",
+    software=("gunicorn", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    mend=kept(),
+    spread=True,
+)
+def gunicorn_met(lab: Lab) -> None:
+    """gunicorn with threads and `--keep-alive 2`, busy for 40 ms now and then, and a pool whose requests come just when the limit
+    ends."""
+    ask(lab, "gunicorn", 2.0, aim=2.0, groups=[12], seconds=9.0, busy=40)
+
+
+@recording(
+    title="nginx's pool meets the idle limit of the nginx behind it",
+    at="client",
+    software=("nginx", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    mend=kept(),
+    spread=True,
+)
+def nginx_met(lab: Lab) -> None:
+    """nginx with `keepalive` to an upstream, which is nginx with `keepalive_timeout 2s`. Recorded between the two, while users ask
+    with 24 connections when the limit ends."""
+    ask(lab, "nginx", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[24], seconds=14.0, at_once=True)
+
+
+@recording(
+    title="Requests meet the idle limit of Apache, which closes with a FIN that acknowledges them",
+    at="server",
+    software=("apache2", "nginx", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    mend=kept(),
+    spread=True,
+)
+def apache_met(lab: Lab) -> None:
+    """Apache with `KeepAliveTimeout 2` behind nginx, recorded between the two. Apache shuts down its sending side before it reads
+    what is left: its FIN acknowledges a request that it never took."""
+    ask(lab, "apache", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[24], seconds=14.0, at_once=True)
+
+
+@recording(
+    title="Requests meet the idle limit of Go's net/http over a round trip of 4 ms",
+    at="client",
+    software=("go", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(MET,),
+    must_not=AT_THE_LIMIT,
+    wire=Conditions(0.002),
+    mend=kept(),
+    spread=True,
+)
+def go_met(lab: Lab) -> None:
+    """`IdleTimeout: 2 * time.Second`, a processor that is busy for 60 ms now and then, and a pool whose requests come just when the
+    limit ends."""
+    ask(lab, "go", 2.0, aim=2.0, groups=[24], seconds=12.0, busy=60, rtt=0.004)
+
+
+@recording(
+    title="A server that closes after each answer without saying so, and a client that asks again at once",
+    at="client",
+    software=("python",),
+    connections=(
+        Connection((get("/report", 5),), closed_by="server", repeat=2),
+        Connection((get("/report", 5), unanswered("GET", "/report")), closed_by="server", repeat=3),
+    ),
+    finds=(
+        *(Find("keep-alive-race", "at-limit", "client", number) for number in (2, 3, 4)),
+        *(Find("premature-close", None, "server", number) for number in (0, 1)),
+    ),
+    must_not={"no-response": "the request met the close, which was for the answer before it"},
+)
+def soon_met(lab: Lab) -> None:
+    """A hand-written server closes 5 ms after each answer. Two clients wait for the close; three ask again at once: the kernel
+    takes the request, and the server closes without a look at it."""
+    fine = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nfine\n"
+    request = b"GET /report HTTP/1.1\r\nHost: www\r\n\r\n"
+    raw_server(lab, [[fine, 0.005, {"do": "close"}]])
+    wait = {"do": "wait"}
+    read = {"read": ["GET"]}
+    raw_client(lab, [[request, read, wait]] * 2 + [[request, read, request, wait]] * 3)
+
+
+NEVER_READ = Find("no-response", "unread", "server", LOST)
+
+
+@recording(
+    title="Workers of uvicorn are killed while they are busy; their clients ask every two seconds",
+    at="server",
+    software=("uvicorn", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(NEVER_READ,),
+    must_not={"keep-alive-race": "no limit is near: uvicorn keeps connections for 75 s here", "idle-close": "nothing was closed at rest"},
+    mend=kept(most=4, least=3),
+    spread=True,
+)
+def uvicorn_killed(lab: Lab) -> None:
+    """The look-alike of a limit. Pools ask every two seconds. Now and then a request keeps the only process busy, those of the
+    others wait in its kernel, and 10 to 50 ms later it is killed: all rests are equal, and all closes are resets."""
+    ask(
+        lab, "uvicorn", 75.0, rests=[2.0, 2.0], groups=[4], seconds=14.0, stuck=400, kill_share=0.6, kill_after=[0.01, 0.05],
+        signal="SIGKILL", how="kill -9",
+    )
+
+
+@recording(
+    title="A node worker dies at a request on connections that were used before",
+    at="server",
+    software=("node", "python"),
+    connections=(
+        Connection((PAGE, unanswered("GET", "/die/3")), closed_by="server", repeat=3),
+    ),
+    finds=tuple(Find("no-response", "at-once", "server", number) for number in range(3)),
+    must_not={"keep-alive-race": "no limit is near", "premature-close": "the request came first"},
+)
+def node_dies(lab: Lab) -> None:
+    """node's process ends 3 ms after a request that it has read, three times, after rests of 1.2, 1.9 and 0.4 s: its kernel
+    sends a FIN. A supervisor starts it again."""
+    SERVERS["node"].start(lab, lab.folder, 75.0)
+    lab.server.wait_for_listener(PORT)
+    first, last = (b"GET %s HTTP/1.1\r\nHost: www\r\n\r\n" % path for path in (b"/bytes/20", b"/die/3"))
+    for rest in (1.2, 1.9, 0.4):
+        lab.server.wait_for_listener(PORT)
+        raw_client(lab, [[first, {"read": ["GET"]}, rest, last, {"do": "wait"}]])
+
+
+@recording(
+    title="A worker is killed while a request is on its way: the FIN and the request cross",
+    at=("client", "server"),
+    software=("node", "python"),
+    connections=(ANSWERED, ASKED),
+    finds=(CROSSED,),
+    must_not={"no-response": "the close left before the request came"},
+    wire=Conditions(0.040),
+    mend=kept(least=0, crossed=True),
+    spread=True,
+)
+def killed_on_the_way(lab: Lab) -> None:
+    """node, 80 ms away, is killed while requests are on their way to it: its FIN acknowledges nothing of them. Every connection of
+    that process ends with it, whatever its rest; no limit was reached."""
+    ask(
+        lab, "node", 75.0, rests=[1.2, 2.4], together=False, groups=[4], seconds=8.0, kill_share=0.7, kill_after=[-0.01, 0.03], rtt=0.080,
+        signal="SIGKILL", how="kill -9",
+    )
