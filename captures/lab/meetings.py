@@ -16,7 +16,7 @@ import evidence
 from impairments import Conditions
 from papers import Mismatch
 from race_servers import PORT, SERVERS, proxy
-from scenario import LOST, PEERS, SEEN, Connection, Find, get, raw_client, raw_server, recording, unanswered
+from scenario import LOST, OTHERS, PEERS, Connection, Find, get, raw_client, raw_server, recording, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,24 +36,36 @@ AT_THE_LIMIT = {
 }
 
 
-def kept(most: int = 3, least: int = 1, *, crossed: bool = False) -> Callable[[Path], None]:
-    """Leaves of a recording so many connections with a request that the server's close acknowledged, as many with one that met a
-    close on its way if those are wanted, and three that were closed at rest."""
+def kept(lost: str = "acknowledged", least: int = 1, most: int = 3, young: float = 0.0) -> Callable[[Path], None]:
+    """Leaves of a recording `most` connections at most whose last request was lost so (evidence.lost), and three that were closed
+    at rest; after a rest shorter than `young` if that is given, else after a longer one."""
 
     def crop(path: Path) -> None:
-        streams, lost = evidence.segments(path), evidence.lost(path)
-        closed = [number for number, stream in streams.items() if evidence.closed_by(stream) == "server" and number not in lost]
-        acknowledged = [number for number, seen in lost.items() if seen == "acknowledged"]
-        others = [number for number, seen in lost.items() if seen == "race"] if crossed else []
-        if len(acknowledged) < least or (crossed and not others):
-            raise Mismatch(f"{len(acknowledged)} requests were acknowledged and lost, and {len(others)} met a close on its way")
-        wanted = sorted(acknowledged[:most] + others[:most] + closed[:3])
-        whole = path.with_suffix(".whole")
-        path.rename(whole)
-        expression = f"tcp.stream in {{{', '.join(map(str, wanted))}}}"
-        subprocess.run(["tshark", "-n", "-r", str(whole), "-Y", expression, "-F", "pcap", "-w", str(path)], check=True)
+        streams, seen = evidence.segments(path), evidence.lost(path)
+        wanted = [number for number, how in seen.items() if how == lost][:most]
+        rests = {number: _rest(stream) for number, stream in streams.items() if number not in seen}
+        others = [n for n, rest in rests.items() if rest is not None and (rest < young if young else rest > 1.0)][:3]
+        if len(wanted) < least or not others:
+            raise Mismatch(f"{len(wanted)} requests were lost so, and {len(others)} connections were closed at rest")
+        leave(path, wanted + others)
 
     return crop
+
+
+def leave(path: Path, streams: list[int]) -> None:
+    """Leaves these connections of a recording."""
+    whole = path.with_suffix(".whole")
+    path.rename(whole)
+    expression = f"tcp.stream in {{{', '.join(map(str, sorted(streams)))}}}"
+    subprocess.run(["tshark", "-n", "-r", str(whole), "-Y", expression, "-F", "pcap", "-w", str(path)], check=True)
+
+
+def _rest(stream: list[evidence.Segment]) -> float | None:
+    """Seconds from the last response to the server's close; None where the server did not close first, or never answered."""
+    port = evidence.client_port(stream)
+    answers = [segment.time for segment in stream if segment.port != port and segment.length]
+    closes = [segment.time for segment in stream if segment.flags & (evidence.FIN | evidence.RST)]
+    return closes[0] - answers[-1] if answers and evidence.closed_by(stream) == "server" else None
 
 
 def ask(lab: Lab, server: str, limit: float, *, front: int = 0, workers: int = 1, more: tuple[str, ...] = (), **pool: Any) -> None:
@@ -131,7 +143,7 @@ def gunicorn_met(lab: Lab) -> None:
 def nginx_met(lab: Lab) -> None:
     """nginx with `keepalive` to an upstream, which is nginx with `keepalive_timeout 2s`. Recorded between the two, while users ask
     with 24 connections when the limit ends."""
-    ask(lab, "nginx", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[24], seconds=14.0, at_once=True)
+    ask(lab, "nginx", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[32], seconds=30.0, spread=0.001, at_once=True)
 
 
 @recording(
@@ -147,7 +159,7 @@ def nginx_met(lab: Lab) -> None:
 def apache_met(lab: Lab) -> None:
     """Apache with `KeepAliveTimeout 2` behind nginx, recorded between the two. Apache shuts down its sending side before it reads
     what is left: its FIN acknowledges a request that it never took."""
-    ask(lab, "apache", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[24], seconds=14.0, at_once=True)
+    ask(lab, "apache", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[32], seconds=30.0, spread=0.001, at_once=True)
 
 
 @recording(
@@ -175,10 +187,7 @@ def go_met(lab: Lab) -> None:
         Connection((get("/report", 5),), closed_by="server", repeat=2),
         Connection((get("/report", 5), unanswered("GET", "/report")), closed_by="server", repeat=3),
     ),
-    finds=(
-        *(Find("keep-alive-race", "at-limit", "client", number) for number in (2, 3, 4)),
-        *(Find("premature-close", None, "server", number) for number in (0, 1)),
-    ),
+    finds=(*(Find("premature-close", None, "server", number) for number in (0, 1)), MET),
     must_not={"no-response": "the request met the close, which was for the answer before it"},
 )
 def soon_met(lab: Lab) -> None:
@@ -187,69 +196,70 @@ def soon_met(lab: Lab) -> None:
     fine = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nfine\n"
     request = b"GET /report HTTP/1.1\r\nHost: www\r\n\r\n"
     raw_server(lab, [[fine, 0.005, {"do": "close"}]])
-    wait = {"do": "wait"}
-    read = {"read": ["GET"]}
+    wait, read = {"do": "wait"}, {"read": ["GET"]}
     raw_client(lab, [[request, read, wait]] * 2 + [[request, read, request, wait]] * 3)
 
 
 NEVER_READ = Find("no-response", "unread", "server", LOST)
 
 
-@recording(
-    title="Workers of uvicorn are killed while they are busy; their clients ask every two seconds",
-    at="server",
-    software=("uvicorn", "python"),
-    connections=(ANSWERED, ASKED),
-    finds=(NEVER_READ,),
-    must_not={"keep-alive-race": "no limit is near: uvicorn keeps connections for 75 s here", "idle-close": "nothing was closed at rest"},
-    mend=kept(most=4, least=3),
-    spread=True,
-)
-def uvicorn_killed(lab: Lab) -> None:
-    """The look-alike of a limit. Pools ask every two seconds. Now and then a request keeps the only process busy, those of the
-    others wait in its kernel, and 10 to 50 ms later it is killed: all rests are equal, and all closes are resets."""
-    ask(
-        lab, "uvicorn", 75.0, rests=[2.0, 2.0], groups=[4], seconds=14.0, stuck=400, kill_share=0.6, kill_after=[0.01, 0.05],
-        signal="SIGKILL", how="kill -9",
-    )
+def killed(path: Path) -> None:
+    """Leaves the connections whose request was acknowledged and never read."""
+    wanted = [number for number, how in evidence.lost(path).items() if how == "acknowledged"]
+    if len(wanted) < 4:
+        raise Mismatch(f"{len(wanted)} requests were lost so")
+    leave(path, wanted)
 
 
 @recording(
-    title="A node worker dies at a request on connections that were used before",
+    title="A node process is killed while it is busy; its clients ask every two seconds",
     at="server",
     software=("node", "python"),
-    connections=(
-        Connection((PAGE, unanswered("GET", "/die/3")), closed_by="server", repeat=3),
-    ),
-    finds=tuple(Find("no-response", "at-once", "server", number) for number in range(3)),
+    connections=(ANSWERED, ASKED),
+    finds=(NEVER_READ,),
+    must_not={"keep-alive-race": "no limit is near: node keeps connections for 75 s here", "idle-close": "nothing was closed at rest"},
+    mend=killed,
+    spread=True,
+)
+def node_killed(lab: Lab) -> None:
+    """The look-alike of a limit. A pool asks every two seconds. Now and then a request keeps the only process busy, those of the
+    others wait in its kernel, and 10 to 50 ms later it is killed and started again: all rests are equal, and all closes are
+    resets."""
+    killing: dict[str, Any] = {"kill_share": 0.6, "kill_after": [0.01, 0.05], "signal": "SIGKILL", "how": "kill -9"}
+    ask(lab, "node", 75.0, rests=[2.0, 2.0], groups=[4], seconds=16.0, stuck=400, **killing)
+
+
+@recording(
+    title="A process of node ends 100 ms after a request, on connections that were used before",
+    at="server",
+    software=("node", "python"),
+    connections=(Connection((PAGE, unanswered("GET", "/die/100")), closed_by="server", repeat=3),),
+    finds=tuple(Find("no-response", "later", "server", number) for number in range(3)),
     must_not={"keep-alive-race": "no limit is near", "premature-close": "the request came first"},
 )
 def node_dies(lab: Lab) -> None:
-    """node's process ends 3 ms after a request that it has read, three times, after rests of 1.2, 1.9 and 0.4 s: its kernel
+    """node's process ends 100 ms after a request that it has read, three times, after rests of 1.2, 1.9 and 0.4 s: its kernel
     sends a FIN. A supervisor starts it again."""
     SERVERS["node"].start(lab, lab.folder, 75.0)
-    lab.server.wait_for_listener(PORT)
-    first, last = (b"GET %s HTTP/1.1\r\nHost: www\r\n\r\n" % path for path in (b"/bytes/20", b"/die/3"))
+    first, last = (b"GET %s HTTP/1.1\r\nHost: www\r\n\r\n" % path for path in (b"/bytes/20", b"/die/100"))
     for rest in (1.2, 1.9, 0.4):
         lab.server.wait_for_listener(PORT)
         raw_client(lab, [[first, {"read": ["GET"]}, rest, last, {"do": "wait"}]])
 
 
 @recording(
-    title="A worker is killed while a request is on its way: the FIN and the request cross",
+    title="A process is killed while a request is on its way: the FIN and the request cross",
     at=("client", "server"),
     software=("node", "python"),
     connections=(ANSWERED, ASKED),
-    finds=(CROSSED,),
+    finds=(CROSSED, Find("premature-close", None, "server", OTHERS)),
     must_not={"no-response": "the close left before the request came"},
     wire=Conditions(0.040),
-    mend=kept(least=0, crossed=True),
+    mend=kept("race", young=0.9),
     spread=True,
 )
 def killed_on_the_way(lab: Lab) -> None:
-    """node, 80 ms away, is killed while requests are on their way to it: its FIN acknowledges nothing of them. Every connection of
-    that process ends with it, whatever its rest; no limit was reached."""
-    ask(
-        lab, "node", 75.0, rests=[1.2, 2.4], together=False, groups=[4], seconds=8.0, kill_share=0.7, kill_after=[-0.01, 0.03], rtt=0.080,
-        signal="SIGKILL", how="kill -9",
-    )
+    """node, 80 ms away, is killed while requests are on their way to it: its FIN acknowledges nothing of them. The other connections
+    of that process end with it, soon after an answer; no limit was reached."""
+    killing: dict[str, Any] = {"kill_share": 0.7, "kill_after": [-0.01, 0.03], "signal": "SIGKILL", "how": "kill -9"}
+    ask(lab, "node", 75.0, rests=[1.2, 2.4], together=False, groups=[4], seconds=8.0, rtt=0.080, **killing)

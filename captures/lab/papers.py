@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import evidence
 import sightings
 import waits
-from scenario import LOST, SEEN
+from scenario import LOST, OTHERS, SEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,16 +94,19 @@ def delays(find: Find, path: Path) -> list[float]:
 
 
 def found(scenario: Scenario, path: Path) -> list[Find]:
-    """What must be found, with the connections that only the packets know; raises Mismatch where a find has none."""
-    if all(find.connection != LOST for find in scenario.finds):
+    """What must be found, with the connections that only the packets know; raises Mismatch where they say something else."""
+    if not any(find.connection in (LOST, OTHERS) for find in scenario.finds):
         return list(scenario.finds)
-    lost = evidence.lost(path)
+    lost, streams = evidence.lost(path), evidence.segments(path)
+    others = [number for number, stream in streams.items() if number not in lost and evidence.closed_by(stream) == "server"]
     finds: list[Find] = []
+    told: set[int] = set()
     for find in scenario.finds:
         how = find.kind if find.kind in ("race", "stale-pool") else "acknowledged"
-        numbers = [number for number, seen in lost.items() if seen == how] if find.connection == LOST else [find.connection]
+        numbers = {LOST: [n for n, seen in lost.items() if seen == how], OTHERS: others}.get(find.connection or 0, [find.connection])
+        told.update(number for number in numbers if number in lost)
         finds += [replace(find, connection=number) for number in numbers]
-    _equal("lost requests", len(lost), len([find for find in finds if find.connection is not None]))
+    _equal("lost requests", set(lost), told)
     return finds
 
 

@@ -1,7 +1,7 @@
 """Requests that met a server's idle limit, and requests whose server died, by the hundred; and which answer is given to each.
 
     python captures/lab/races.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
-    python captures/lab/races.py score FOLDER [--wiredoctor COMMAND] [--jobs N] [--only NAME,...] [--list WORD]
+    python captures/lab/races.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [--list WORD]
 
 Real servers, and pools and proxies that use their connections again; a round trip of 0 to 150 ms. `race-N`: requests timed at the
 idle limit. `crash-N`: processes that are killed, restarted and recycled, or end in a handler. `purpose-N`: closes on purpose.
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=3)
     parser.add_argument("--only", default="", metavar="NAME,...", help="race-7 and the like, a family, or a server")
-    parser.add_argument("--wiredoctor", default="wiredoctor", help="the command to score")
+    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
     parser.add_argument("--list", default="", metavar="WORD", help="list the lost requests whose label or answer has this word")
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
@@ -185,6 +185,14 @@ def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) ->
 
 ANALYSE = """
 import json, sys, wiredoctor
+names = ("rule", "kind", "confidence", "severity", "side", "client", "exchange", "message")
+for path in sys.argv[1:]:
+    try:
+        found = wiredoctor.analyze(path).findings
+        rows = [{name: getattr(f, name) for name in names} | {"time": str(f.time)} for f in found if f.exchange is not None]
+    except Exception as error:
+        rows = [{"rule": "crash", "kind": repr(error)[:99]}]
+    print(json.dumps(rows), flush=True)
 """
 
 
@@ -195,14 +203,14 @@ def score(words: argparse.Namespace) -> int:
     cases = [c for c in cases if not wanted or {c["name"], c["family"], c["server"], c["proxy"] or "direct"} & wanted]
     views = [(case, point) for case in cases for point in case["views"]]
 
-    def analyse(view: tuple[dict[str, Any], str]) -> list[dict[str, Any]]:
-        path = words.folder / f"{view[0]['name']}-{view[1]}.pcap"
-        command = [*words.wiredoctor.split(), "analyze", str(path), "--format", "json"]
-        done = subprocess.run(command, capture_output=True, check=False, text=True)
-        return json.loads(done.stdout)["findings"] if done.stdout else [{"rule": "crash", "client": "", "connection": None}]
+    def analyse(first: int) -> list[list[dict[str, Any]]]:
+        paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views[first :: words.jobs]]
+        done = subprocess.run([*words.python.split(), "-P", "-c", ANALYSE, *paths], capture_output=True, check=True, text=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     with ThreadPoolExecutor(words.jobs) as pool:
-        found = list(pool.map(analyse, views))
+        parts = list(pool.map(analyse, range(words.jobs)))
+    found = [parts[number % words.jobs][number // words.jobs] for number in range(len(views))]
     answers = [(case, point, one, answer) for (case, point), some in zip(views, found, strict=True) for one, answer in told(case, point, some)]
     _print(answers, words.list)
     return _marks(answers)
@@ -210,15 +218,16 @@ def score(words: argparse.Namespace) -> int:
 
 def told(case: dict[str, Any], point: str, findings: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str]]:
     """Each lost request with the answer that it got: rule, kind, confidence, severity."""
-    by_connection: dict[str, list[dict[str, Any]]] = {}
+    by_client: dict[str, list[dict[str, Any]]] = {}
     for finding in findings:
-        if finding.get("connection") is not None and finding.get("exchange") is not None:
-            by_connection.setdefault(finding["client"], []).append(finding)
+        by_client.setdefault(finding.get("client") or "", []).append(finding)
     for one in case["views"][point]["lost"]:
         some = [
-            f for f in by_connection.get(one["client"], [])
-            if f["exchange"] == one["request"] and f["rule"] not in ("slow-response", "retransmission-stall")
-            and abs(datetime.fromisoformat(f["time"].replace("000Z", "+00:00")).timestamp() - one["time"]) < AROUND
+            finding
+            for finding in by_client.get(one["client"], [])
+            if finding["exchange"] == one["request"]
+            and finding["rule"] not in ("slow-response", "retransmission-stall")
+            and abs(datetime.fromisoformat(finding["time"]).timestamp() - one["time"]) < AROUND
         ]
         yield one, " + ".join(sorted(f"{f['rule']} {f['kind'] or ''} ({f['confidence']})".replace("  ", " ") for f in some)) or "nothing"
 
@@ -226,17 +235,25 @@ def told(case: dict[str, Any], point: str, findings: list[dict[str, Any]]) -> It
 def _print(answers: list[tuple[dict[str, Any], str, dict[str, Any], str]], listed: str) -> None:
     table: dict[tuple[str, str, str], Counter[str]] = {}
     whole: dict[tuple[str, str], Counter[str]] = {}
+    deaths: dict[tuple[str, str, str], Counter[str]] = {}
     for case, point, one, answer in answers:
         acknowledged = {"whole": "acknowledged", "part": "acknowledged in part", "none": "not acknowledged"}[one["acknowledged"]]
         kept = "later" if one["request"] else "first"
         stack = case["server"] + (f" behind {case['proxy']}" if case["proxy"] else "")
         table.setdefault((one["label"], f"{acknowledged}, {kept}", stack), Counter())[answer] += 1
+        if one["label"] in ("crash", "closed-on-purpose") and one["request"] and one["acknowledged"] != "none":
+            low, high = case["pool"].get("rests", (0, 1))
+            done = ("busy, " if case["pool"].get("stuck") else "") + one["how"]
+            deaths.setdefault((one["label"], done, "equal rests" if low == high else "random rests"), Counter())[answer] += 1
         whole.setdefault((one["label"], f"{acknowledged}, {kept}"), Counter())[answer] += 1
         line = f"{one['label']} / {answer}"
         if listed and all(word in line for word in listed.split("&")):
             print(f"{case['name']}-{point} {stack} rtt {case['rtt']:g} limit {case['limit']:g}: {json.dumps(one)} -> {answer}")
     for (label, how, stack), counts in sorted(table.items()):
         print(f"{label:24} {how:26} {stack:26} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
+    print()
+    for (label, done, rests), counts in sorted(deaths.items()):
+        print(f"{label:24} {done:14} {rests:14} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
     print()
     for (label, how), counts in sorted(whole.items()):
         print(f"{label:24} {how:26} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
@@ -245,7 +262,7 @@ def _print(answers: list[tuple[dict[str, Any], str, dict[str, Any], str]], liste
 def _marks(answers: list[tuple[dict[str, Any], str, dict[str, Any], str]]) -> int:
     """Whether races are told as races, and crashes are not; requests that their connection's close acknowledged."""
     races = [answer for _, _, one, answer in answers if one["label"] == "race" and one["request"] and one["acknowledged"] != "none"]
-    deaths = [answer for _, _, one, answer in answers if one["label"] in ("crash", "closed-on-purpose") and one["request"]]
+    deaths = [answer for _, _, one, answer in answers if one["label"] in ("crash", "closed-on-purpose") and one["request"] and one["acknowledged"] != "none"]
     right = sum("keep-alive-race" in answer for answer in races)
     wrong = sum("keep-alive-race" in answer for answer in deaths)
     print(f"\n{right} of {len(races)} acknowledged requests that met the limit are told as races ({100 * right / max(1, len(races)):.1f} %)")

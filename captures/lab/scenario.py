@@ -31,6 +31,9 @@ SEEN = -1
 LOST = -1
 """In place of a connection: every one whose last request was lost, as evidence.lost has it."""
 
+OTHERS = -2
+"""In place of a connection: every other one that the server closed."""
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -66,8 +69,8 @@ class Connection:
 class Find:
     """What must be found. `measured`: its delays are measured with tshark, and there must be `count` of them.
 
-    `connection` is None for what is said of the capture or of an endpoint, and LOST where the packets say which it was.
-    `note`: nobody has to act on it.
+    `connection` is None for what is said of the capture or of an endpoint, and LOST or OTHERS where the packets say which
+    it was. `note`: nobody has to act on it.
     """
 
     rule: str

@@ -248,9 +248,12 @@ class Pool:
 
 
 def children(parent):
-    """The workers of a process."""
-    text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
-    return [int(pid) for pid in text.split() if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    """The workers of a process; none while it ends."""
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        return [int(pid) for pid in text.split() if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    except OSError:
+        return []
 
 
 Pool(json.loads(Path(sys.argv[1]).read_text())).run()
