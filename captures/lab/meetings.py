@@ -68,7 +68,9 @@ def _rest(stream: list[evidence.Segment]) -> float | None:
     return closes[0] - answers[-1] if answers and evidence.closed_by(stream) == "server" else None
 
 
-def ask(lab: Lab, server: str, limit: float, *, front: int = 0, workers: int = 1, more: tuple[str, ...] = (), **pool: Any) -> None:
+def ask(
+    lab: Lab, server: str, limit: float, *, front: int = 0, workers: int = 1, more: tuple[str, ...] = (), **pool: Any
+) -> None:
     """Starts a server with this idle limit, on port 8080, and a pool, which asks it or the proxy at the port `front`."""
     parent = SERVERS[server].start(lab, lab.folder, limit, workers, *more)
     lab.server.wait_for_listener(PORT)
@@ -108,8 +110,8 @@ def node_announces_one_second(lab: Lab) -> None:
     spread=True,
 )
 def node_met(lab: Lab) -> None:
-    """node keeps idle connections for 2 s, announces timeout=1, and is busy for 60 ms now and then. A pool sends its requests just
-    when the limit ends: node's kernel acknowledges some that came while node was busy; node then closes, with the request
+    """node keeps idle connections for 2 s, announces timeout=1, and is busy for 60 ms now and then. A pool sends its requests
+    just when the limit ends: node's kernel acknowledges some that came while node was busy; node then closes, with the request
     unread, and the kernel sends a reset."""
     ask(lab, "node", 1.0, aim=2.0, groups=[12], seconds=9.0, busy=60, rtt=0.020, spread=0.01)
 
@@ -141,8 +143,8 @@ def gunicorn_met(lab: Lab) -> None:
     spread=True,
 )
 def nginx_met(lab: Lab) -> None:
-    """nginx with `keepalive` to an upstream, which is nginx with `keepalive_timeout 2s`. Recorded between the two, while users ask
-    with 24 connections when the limit ends."""
+    """nginx with `keepalive` to an upstream, which is nginx with `keepalive_timeout 2s`. Recorded between the two, while users
+    ask with 32 connections when the limit ends."""
     ask(lab, "nginx", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[32], seconds=30.0, spread=0.001, at_once=True)
 
 
@@ -174,9 +176,19 @@ def apache_met(lab: Lab) -> None:
     spread=True,
 )
 def go_met(lab: Lab) -> None:
-    """`IdleTimeout: 2 * time.Second`, a processor that is busy for 60 ms now and then, and a pool whose requests come just when the
-    limit ends."""
+    """`IdleTimeout: 2 * time.Second`, a processor that is busy for 60 ms now and then, and a pool whose requests come just when
+    the limit ends."""
     ask(lab, "go", 2.0, aim=2.0, groups=[24], seconds=12.0, busy=60, rtt=0.004)
+
+
+def soon(path: Path) -> None:
+    """Raises Mismatch where the server was late."""
+    for stream in evidence.segments(path).values():
+        port = evidence.client_port(stream)
+        answer = max(segment.time for segment in stream if segment.port != port and segment.length)
+        close = next(s.time for s in stream if s.port != port and s.flags & (evidence.FIN | evidence.RST))
+        if close - answer > 0.015:
+            raise Mismatch(f"the server closed {1000 * (close - answer):.0f} ms after its answer")
 
 
 @recording(
@@ -189,6 +201,7 @@ def go_met(lab: Lab) -> None:
     ),
     finds=(*(Find("premature-close", None, "server", number) for number in (0, 1)), MET),
     must_not={"no-response": "the request met the close, which was for the answer before it"},
+    mend=soon,
 )
 def soon_met(lab: Lab) -> None:
     """A hand-written server closes 5 ms after each answer. Two clients wait for the close; three ask again at once: the kernel
@@ -204,8 +217,10 @@ NEVER_READ = Find("no-response", "unread", "server", LOST)
 
 
 def killed(path: Path) -> None:
-    """Leaves the connections whose request was acknowledged and never read."""
-    wanted = [number for number, how in evidence.lost(path).items() if how == "acknowledged"]
+    """Leaves the connections whose request was acknowledged and never read: the kernel reset them."""
+    streams, seen = evidence.segments(path), evidence.lost(path)
+    reset = {number for number, stream in streams.items() if not any(s.flags & evidence.FIN for s in stream)}
+    wanted = [number for number, how in seen.items() if how == "acknowledged" and number in reset]
     if len(wanted) < 4:
         raise Mismatch(f"{len(wanted)} requests were lost so")
     leave(path, wanted)
@@ -217,7 +232,10 @@ def killed(path: Path) -> None:
     software=("node", "python"),
     connections=(ANSWERED, ASKED),
     finds=(NEVER_READ,),
-    must_not={"keep-alive-race": "no limit is near: node keeps connections for 75 s here", "idle-close": "nothing was closed at rest"},
+    must_not={
+        "keep-alive-race": "no limit is near: node keeps connections for 75 s here",
+        "idle-close": "nothing was closed at rest",
+    },
     mend=killed,
     spread=True,
 )
@@ -259,7 +277,7 @@ def node_dies(lab: Lab) -> None:
     spread=True,
 )
 def killed_on_the_way(lab: Lab) -> None:
-    """node, 80 ms away, is killed while requests are on their way to it: its FIN acknowledges nothing of them. The other connections
-    of that process end with it, soon after an answer; no limit was reached."""
+    """node, 80 ms away, is killed while requests are on their way to it: its FIN acknowledges nothing of them. The other
+    connections of that process end with it, soon after an answer; no limit was reached."""
     killing: dict[str, Any] = {"kill_share": 0.7, "kill_after": [-0.01, 0.03], "signal": "SIGKILL", "how": "kill -9"}
     ask(lab, "node", 75.0, rests=[1.2, 2.4], together=False, groups=[4], seconds=8.0, rtt=0.080, **killing)

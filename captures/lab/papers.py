@@ -103,7 +103,9 @@ def found(scenario: Scenario, path: Path) -> list[Find]:
     told: set[int] = set()
     for find in scenario.finds:
         how = find.kind if find.kind in ("race", "stale-pool") else "acknowledged"
-        numbers = {LOST: [n for n, seen in lost.items() if seen == how], OTHERS: others}.get(find.connection or 0, [find.connection])
+        numbers = {LOST: [n for n, seen in lost.items() if seen == how], OTHERS: others}.get(
+            find.connection or 0, [find.connection]
+        )
         told.update(number for number in numbers if number in lost)
         finds += [replace(find, connection=number) for number in numbers]
     _equal("lost requests", set(lost), told)

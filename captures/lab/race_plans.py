@@ -29,6 +29,9 @@ class Plan:
     rtt: float
     at: tuple[str, ...]
     proxy: str = ""
+    client: str = "pool"
+    """peers/timed_pool.py, or a library with a pool of its own."""
+
     workers: int = 1
     more: tuple[str, ...] = ()
     how: str = ""
@@ -61,18 +64,20 @@ def race(number: int, seed: int) -> Plan:
         pool |= {"groups": [chance.choice((8, 16, 24))], "at_once": True}
         pool |= {"paths": [["/slow/15", 1]]} if server not in ("nginx", "apache") else {}
     if server == "soon":
-        pool |= {"aim": 0.0, "rests": [0.0, 0.004], "together": False, "chain": True, "settle": 0.02, "again": 0.4, "seconds": 15.0}
+        pool |= {
+            "aim": 0.0,
+            "rests": [0.0, 0.004],
+            "together": False,
+            "chain": True,
+            "settle": 0.02,
+            "again": 0.4,
+            "seconds": 15.0,
+        }
     return Plan(f"race-{number}", "race", server, limit, rtt, at, proxy, pool=pool)
 
 
-HOW = {
-    "kill -9": {"signal": "SIGKILL"},
-    "SIGTERM": {"signal": "SIGTERM"},
-}
-
-
 def crash(number: int, seed: int) -> Plan:
-    """A pool whose server's processes are killed, restarted and recycled, or end in a handler; at random rests, or at equal ones."""
+    """A pool whose server's processes are killed, restarted, recycled, or end in a handler; at random rests, or at equal ones."""
     chance = random.Random(f"{seed}-crash-{number}")
     server = SOFTWARE_OF_CRASHES[number % len(SOFTWARE_OF_CRASHES)]
     equal = chance.random() < 0.5
@@ -121,13 +126,15 @@ def crash(number: int, seed: int) -> Plan:
         more = (words, str(chance.choice((20, 40))))
     if server == "apache-prefork" and how == "restart":
         pool["signal"] = "SIGHUP"
-    return Plan(f"crash-{number}", "crash", server, limit, rtt, at, "", workers, more, how, pool)
+    return Plan(f"crash-{number}", "crash", server, limit, rtt, at, "", "pool", workers, more, how, pool)
 
 
 def purpose(number: int, seed: int) -> Plan:
     """An application that closes or resets on purpose, at some requests, whatever the rest."""
     chance = random.Random(f"{seed}-purpose-{number}")
-    server, ends = (("node", ("reset", "hangup")), ("nginx", ("hangup",)), ("go", ("thrown",)), ("node-silent", ("reset",)))[number % 4]
+    server, ends = (("node", ("reset", "hangup")), ("nginx", ("hangup",)), ("go", ("thrown",)), ("node-silent", ("reset",)))[
+        number % 4
+    ]
     equal = chance.random() < 0.5
     rtt = chance.choice(TRIPS)
     limit = chance.choice((LONG, 3.0))
@@ -143,10 +150,27 @@ def purpose(number: int, seed: int) -> Plan:
         "kill_share": 0.0,
         "agent": "python-requests/2.31.0",
     }
-    return Plan(f"purpose-{number}", "purpose", server, limit, rtt, ("client", "server"), "", 1, (), "closed on purpose", pool)
+    return Plan(f"purpose-{number}", "purpose", server, limit, rtt, ("client", "server"), how="closed on purpose", pool=pool)
 
 
-FAMILIES = {"race": race, "crash": crash, "purpose": purpose}
+def library(number: int, seed: int) -> Plan:
+    """A library's pool, whose requests come when the server's limit ends."""
+    chance = random.Random(f"{seed}-library-{number}")
+    servers = ("gunicorn", "node-silent", "go", "node", "uvicorn", "jetty", "nginx", "apache")
+    client, server = ("requests", "node", "go")[number % 3], servers[number % len(servers)]
+    limit = chance.choice(SERVERS[server].limits)
+    pool = {
+        "aim": limit + (1.0 if server.startswith("node") else 0.0),
+        "spread": 0.004,
+        "connections": chance.choice((8, 16)),
+        "seconds": 40.0,
+        "busy": chance.choice((20, 50)) if server not in ("jetty", "nginx", "apache") else 0,
+    }
+    rtt = chance.choice(TRIPS[:6])
+    return Plan(f"library-{number}", "library", server, limit, rtt, ("client", "server"), client=client, pool=pool)
+
+
+FAMILIES = {"race": race, "crash": crash, "purpose": purpose, "library": library}
 
 
 def planned(name: str, seed: int) -> Plan:

@@ -199,7 +199,10 @@ SERVERS = {
 
 
 PROXIES = {
-    "nginx": (("nginx", "-c"), "nginx.conf", """\
+    "nginx": (
+        ("nginx", "-c"),
+        "nginx.conf",
+        """\
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
 events {{ worker_connections 512; }}
 http {{
@@ -207,10 +210,17 @@ http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   upstream application {{ server {back}; keepalive 64; }}
-  server {{ listen {front}; location / {{ proxy_pass http://application; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
+  server {{
+    listen {front};
+    location / {{ proxy_pass http://application; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+  }}
 }}
-"""),
-    "haproxy": (("haproxy", "-db", "-q", "-f"), "haproxy.cfg", """\
+""",
+    ),
+    "haproxy": (
+        ("haproxy", "-db", "-q", "-f"),
+        "haproxy.cfg",
+        """\
 global
     maxconn 400
     nbthread 1
@@ -223,8 +233,12 @@ defaults
 listen web
     bind :{front}
     server application {back} pool-purge-delay 60s
-"""),
-    "apache": (("apache2", "-D", "FOREGROUND", "-f"), "apache2.conf", """\
+""",
+    ),
+    "apache": (
+        ("apache2", "-D", "FOREGROUND", "-f"),
+        "apache2.conf",
+        """\
 ServerRoot {folder}
 ServerName front
 PidFile {folder}/apache2.pid
@@ -242,8 +256,12 @@ KeepAliveTimeout 60
 MaxKeepAliveRequests 0
 ErrorLog {folder}/error.log
 ProxyPass / http://{back}/ keepalive=On
-"""),
-    "caddy": (("caddy", "run", "--config"), "Caddyfile", """\
+""",
+    ),
+    "caddy": (
+        ("caddy", "run", "--config"),
+        "Caddyfile",
+        """\
 {{
     admin off
     auto_https off
@@ -257,7 +275,8 @@ ProxyPass / http://{back}/ keepalive=On
         }}
     }}
 }}
-"""),
+""",
+    ),
 }
 
 

@@ -5,8 +5,9 @@
 
 Real servers, and pools and proxies that use their connections again; a round trip of 0 to 150 ms. `race-N`: requests timed at the
 idle limit. `crash-N`: processes that are killed, restarted and recycled, or end in a handler. `purpose-N`: closes on purpose.
-NAME.json beside NAME-client.pcap and so on says of each lost request how it was lost, from the packets (race_truth.py) and from what
-was done to the server, never from wiredoctor. Run `make` as root. A recording takes about a minute, most of it waiting.
+`library-N`: as race-N, by the pools of requests, node and Go.
+NAME.json beside NAME-client.pcap and so on says of each lost request how it was lost, from the packets (race_truth.py) and from
+what was done to the server, never from wiredoctor. Run `make` as root. A recording takes about a minute, most of it waiting.
 """
 
 from __future__ import annotations
@@ -21,26 +22,20 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import race_scores
 import race_truth
 import software
 from impairments import Conditions
 from network import Host, cable, tcpdump
 from race_plans import FAMILIES, LONG, Plan, planned
-from race_servers import FRONT, PORT, SERVERS, proxy
+from race_servers import FRONT, PORT, SERVERS, built, proxy
 from scenario import PEERS, Lab
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WITHIN = 200.0
 """Seconds in which a recording is over, or fails."""
-
-AROUND = 5.0
-"""Seconds between a request and its finding: ports are used again."""
 
 ENDED_TOGETHER = 1.0
 """Seconds after the death of a process in which its connections end."""
@@ -67,7 +62,7 @@ def main() -> int:
         for path in sorted(words.folder.glob("*-*.json")):
             judge(words.folder, json.loads(path.read_text()))
         return 0
-    return make_all(words) if words.action == "make" else score(words)
+    return make_all(words) if words.action == "make" else race_scores.score(words)
 
 
 def make_all(words: argparse.Namespace) -> int:
@@ -76,7 +71,9 @@ def make_all(words: argparse.Namespace) -> int:
     names = [f"{family}-{n}" for n in range(words.first, words.first + words.count) for family in FAMILIES]
     wanted = set(filter(None, words.only.split(",")))
     plans = {name: planned(name, words.seed) for name in names}
-    names = [n for n in names if not wanted or {n, plans[n].family, plans[n].server, plans[n].proxy or "direct"} & wanted]
+    names = [
+        n for n in names if not wanted or {n, *(getattr(plans[n], w) for w in ("family", "server", "client", "proxy"))} & wanted
+    ]
 
     def one(name: str) -> bool:
         if (words.folder / f"{name}.json").exists():
@@ -116,7 +113,7 @@ def make(folder: Path, plan: Plan) -> None:
             else:
                 interface = "lo" if point == "loopback" else "eth0"
                 recordings.enter_context(tcpdump(host, path, interface=interface, expression=f"tcp port {PORT}"))
-        said = _ask(lab, plan, parent.pid)
+        said = _ask(lab, binaries, plan, parent.pid)
         time.sleep(0.5 + 2 * plan.rtt)
     program = SERVERS[plan.server].software
     versions = [software.version(name) for name in (program, {"apache": "apache2"}.get(plan.proxy, plan.proxy)) if name]
@@ -126,18 +123,32 @@ def make(folder: Path, plan: Plan) -> None:
     print(f"{plan.server} {plan.proxy} rtt {plan.rtt} limit {plan.limit} {plan.how}: {dict(counts)} {content['said']}"[:400])
 
 
-def _ask(lab: Lab, plan: Plan, parent: int) -> list[dict[str, Any]]:
+def _ask(lab: Lab, binaries: Path, plan: Plan, parent: int) -> list[dict[str, Any]]:
     """Runs the pool; returns what it did to processes, and last its counts."""
     looped = plan.at == ("loopback",)
     host: Host = lab.server if looped else lab.client
     address, port = ("127.0.0.1", FRONT) if plan.proxy else ("127.0.0.1" if looped else "10.9.0.2", PORT)
     script = lab.folder / "pool.json"
     behind = ["127.0.0.1" if looped else "10.9.0.2", PORT]
+    if plan.client != "pool":
+        return _library(lab, binaries, plan, f"http://{address}:{port}")
     more = {"behind": behind, "address": address, "port": port, "parent": parent, "seed": plan.name, "rtt": plan.rtt}
     script.write_text(json.dumps(plan.pool | more))
     # ip netns exec replaces itself: the process that was started is the server, or its master.
     done = host.run(sys.executable, str(PEERS / "timed_pool.py"), str(script), timeout=plan.pool["seconds"] + 40)
     return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+def _library(lab: Lab, binaries: Path, plan: Plan, base: str) -> list[dict[str, Any]]:
+    """Runs the pool of a library, while another client keeps the server busy now and then."""
+    words = [base, *(str(plan.pool[name]) for name in ("connections", "seconds", "aim", "spread", "busy"))]
+    command = {
+        "requests": [sys.executable, str(PEERS / "requests_pool.py")],
+        "node": ["node", str(PEERS / "agent_pool.js")],
+        "go": [str(built(binaries, lab.client, "transport_pool.go"))] if plan.client == "go" else [],
+    }[plan.client]
+    done = lab.client.run(*command, *words, timeout=plan.pool["seconds"] + 60)
+    return [json.loads(done.stdout.decode())]
 
 
 def judge(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +178,7 @@ def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) ->
     kind, how = one["target"].split("/")[1], content["how"]
     if one["client_first"]:
         return "client", "the client closed first"
-    if content["family"] == "race":
+    if content["family"] in ("race", "library"):
         return "race", f"the idle limit of {content['limit']:g} s"
     if content["family"] == "purpose":
         if kind in ("reset", "hangup", "thrown"):
@@ -180,94 +191,8 @@ def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) ->
         return ("race", "idle limit") if near else ("unknown", "")
     if near and how == "recycle":
         return "unknown", "either"
-    return ("crash" if one["acknowledged"] != "none" else "fin-race-of-dying-worker"), how if kind not in ("die", "shot") else kind
-
-
-ANALYSE = """
-import json, sys, wiredoctor
-names = ("rule", "kind", "confidence", "severity", "side", "client", "exchange", "message")
-for path in sys.argv[1:]:
-    try:
-        found = wiredoctor.analyze(path).findings
-        rows = [{name: getattr(f, name) for name in names} | {"time": str(f.time)} for f in found if f.exchange is not None]
-    except Exception as error:
-        rows = [{"rule": "crash", "kind": repr(error)[:99]}]
-    print(json.dumps(rows), flush=True)
-"""
-
-
-def score(words: argparse.Namespace) -> int:
-    """Prints per label and server which answers are given, and returns 1 where the marks of the whole set are missed."""
-    wanted = set(filter(None, words.only.split(",")))
-    cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*-*.json"))]
-    cases = [c for c in cases if not wanted or {c["name"], c["family"], c["server"], c["proxy"] or "direct"} & wanted]
-    views = [(case, point) for case in cases for point in case["views"]]
-
-    def analyse(first: int) -> list[list[dict[str, Any]]]:
-        paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views[first :: words.jobs]]
-        done = subprocess.run([*words.python.split(), "-P", "-c", ANALYSE, *paths], capture_output=True, check=True, text=True)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        parts = list(pool.map(analyse, range(words.jobs)))
-    found = [parts[number % words.jobs][number // words.jobs] for number in range(len(views))]
-    answers = [(case, point, one, answer) for (case, point), some in zip(views, found, strict=True) for one, answer in told(case, point, some)]
-    _print(answers, words.list)
-    return _marks(answers)
-
-
-def told(case: dict[str, Any], point: str, findings: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each lost request with the answer that it got: rule, kind, confidence, severity."""
-    by_client: dict[str, list[dict[str, Any]]] = {}
-    for finding in findings:
-        by_client.setdefault(finding.get("client") or "", []).append(finding)
-    for one in case["views"][point]["lost"]:
-        some = [
-            finding
-            for finding in by_client.get(one["client"], [])
-            if finding["exchange"] == one["request"]
-            and finding["rule"] not in ("slow-response", "retransmission-stall")
-            and abs(datetime.fromisoformat(finding["time"]).timestamp() - one["time"]) < AROUND
-        ]
-        yield one, " + ".join(sorted(f"{f['rule']} {f['kind'] or ''} ({f['confidence']})".replace("  ", " ") for f in some)) or "nothing"
-
-
-def _print(answers: list[tuple[dict[str, Any], str, dict[str, Any], str]], listed: str) -> None:
-    table: dict[tuple[str, str, str], Counter[str]] = {}
-    whole: dict[tuple[str, str], Counter[str]] = {}
-    deaths: dict[tuple[str, str, str], Counter[str]] = {}
-    for case, point, one, answer in answers:
-        acknowledged = {"whole": "acknowledged", "part": "acknowledged in part", "none": "not acknowledged"}[one["acknowledged"]]
-        kept = "later" if one["request"] else "first"
-        stack = case["server"] + (f" behind {case['proxy']}" if case["proxy"] else "")
-        table.setdefault((one["label"], f"{acknowledged}, {kept}", stack), Counter())[answer] += 1
-        if one["label"] in ("crash", "closed-on-purpose") and one["request"] and one["acknowledged"] != "none":
-            low, high = case["pool"].get("rests", (0, 1))
-            done = ("busy, " if case["pool"].get("stuck") else "") + one["how"]
-            deaths.setdefault((one["label"], done, "equal rests" if low == high else "random rests"), Counter())[answer] += 1
-        whole.setdefault((one["label"], f"{acknowledged}, {kept}"), Counter())[answer] += 1
-        line = f"{one['label']} / {answer}"
-        if listed and all(word in line for word in listed.split("&")):
-            print(f"{case['name']}-{point} {stack} rtt {case['rtt']:g} limit {case['limit']:g}: {json.dumps(one)} -> {answer}")
-    for (label, how, stack), counts in sorted(table.items()):
-        print(f"{label:24} {how:26} {stack:26} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
-    print()
-    for (label, done, rests), counts in sorted(deaths.items()):
-        print(f"{label:24} {done:14} {rests:14} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
-    print()
-    for (label, how), counts in sorted(whole.items()):
-        print(f"{label:24} {how:26} {sum(counts.values()):5}  " + ", ".join(f"{n} {a}" for a, n in counts.most_common()))
-
-
-def _marks(answers: list[tuple[dict[str, Any], str, dict[str, Any], str]]) -> int:
-    """Whether races are told as races, and crashes are not; requests that their connection's close acknowledged."""
-    races = [answer for _, _, one, answer in answers if one["label"] == "race" and one["request"] and one["acknowledged"] != "none"]
-    deaths = [answer for _, _, one, answer in answers if one["label"] in ("crash", "closed-on-purpose") and one["request"] and one["acknowledged"] != "none"]
-    right = sum("keep-alive-race" in answer for answer in races)
-    wrong = sum("keep-alive-race" in answer for answer in deaths)
-    print(f"\n{right} of {len(races)} acknowledged requests that met the limit are told as races ({100 * right / max(1, len(races)):.1f} %)")
-    print(f"{wrong} of {len(deaths)} requests of crashes and closes on purpose, too ({100 * wrong / max(1, len(deaths)):.1f} %)")
-    return int(right < 0.95 * len(races) or wrong > 0.02 * len(deaths))
+    label = "crash" if one["acknowledged"] != "none" else "fin-race-of-dying-worker"
+    return label, kind if kind in ("die", "shot") else how
 
 
 if __name__ == "__main__":

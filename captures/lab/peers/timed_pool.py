@@ -156,14 +156,18 @@ class Group:
             elif self.aimed:
                 rest = self.pool.aim + chance.uniform(-1, 1) * plan["spread"]
             else:
-                rest = (together if plan.get("together", True) else chance.uniform(low, high)) + chance.uniform(0, plan.get("scatter", 0.0))
+                rest = (together if plan.get("together", True) else chance.uniform(low, high)) + chance.uniform(
+                    0, plan.get("scatter", 0.0)
+                )
             if chance.random() < plan.get("left", 0.0):
                 continue
             due = max(0.0, since + rest - now)
             self.pool.at(due, connection.ask if connection.socket or not self.aimed else lambda: None)
             last = max(last, due)
         if plan.get("busy") and self.aimed and chance.random() < 0.7:
-            self.pool.at(max(0.0, last - chance.uniform(0.2, 1.3) * plan["busy"] / 1000), lambda: self.hog.ask(f"/work/{plan['busy']}"))
+            self.pool.at(
+                max(0.0, last - chance.uniform(0.2, 1.3) * plan["busy"] / 1000), lambda: self.hog.ask(f"/work/{plan['busy']}")
+            )
         if chance.random() < plan.get("kill_share", 0.0):
             if plan.get("stuck"):
                 self.pool.at(max(0.0, last - 0.01), lambda: self.hog.ask(f"/work/{plan['stuck']}"))
@@ -198,7 +202,8 @@ class Pool:
 
     def request(self, path):
         self.number += 1
-        path = path or self.chance.choices(*zip(*self.plan.get("paths", [["/bytes/20", 1]])))[0]
+        paths = dict(self.plan.get("paths", [["/bytes/20", 1]]))
+        path = path or self.chance.choices(list(paths), list(paths.values()))[0]
         agent = f"User-Agent: {self.plan['agent']}\r\n" if self.plan.get("agent") else ""
         body = "x" * self.plan.get("body", 0)
         length = f"Content-Length: {len(body)}\r\n" if body else ""
@@ -237,7 +242,6 @@ class Pool:
                 key.data.ready(events)
         self.drain()
         print(json.dumps(self.counts | {"aim": self._aim, "rests": self.rests}), flush=True)
-
 
     def drain(self):
         """Waits for the answers that are still to come."""

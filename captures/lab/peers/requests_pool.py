@@ -1,0 +1,50 @@
+"""Pools of requests that ask again when an idle limit ends: requests_pool.py BASE CONNECTIONS SECONDS AIM SPREAD BUSY.
+
+One session per thread. AIM is the rest in seconds, which is followed: later where the connection was still there (`X-Port`),
+earlier where it was not. BUSY: another session keeps the server busy for so many milliseconds now and then. Says counts as JSON.
+"""
+
+import json
+import random
+import sys
+import threading
+import time
+
+import requests
+
+BASE, (CONNECTIONS, SECONDS, AIM, SPREAD, BUSY) = sys.argv[1], map(float, sys.argv[2:])
+STEP = 0.001
+counts = {"answered": 0, "lost": 0, "aim": AIM}
+deadline = time.monotonic() + SECONDS
+
+
+def ask_again():
+    session, port = requests.Session(), None
+    while time.monotonic() < deadline:
+        try:
+            answer = session.get(f"{BASE}/bytes/20", timeout=5)
+        except requests.ConnectionError:
+            counts["lost"] += 1
+            counts["aim"] -= STEP
+            continue
+        counts["answered"] += 1
+        counts["aim"] += 0 if port is None else STEP if answer.headers["X-Port"] == port else -STEP
+        port = answer.headers["X-Port"]
+        time.sleep(max(0.0, counts["aim"] + random.uniform(-SPREAD, SPREAD)))
+
+
+def keep_busy():
+    session = requests.Session()
+    while time.monotonic() < deadline:
+        session.get(f"{BASE}/work/{int(BUSY)}", timeout=5)
+        time.sleep(random.uniform(0.01, 0.1))
+
+
+threads = [threading.Thread(target=ask_again) for _ in range(int(CONNECTIONS))]
+threads += [threading.Thread(target=keep_busy)] if BUSY else []
+for thread in threads:
+    thread.start()
+    time.sleep(0.002)
+for thread in threads:
+    thread.join()
+print(json.dumps(counts))

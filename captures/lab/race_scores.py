@@ -1,0 +1,129 @@
+"""Which answer wiredoctor gives to each lost request of races.py, and whether a race is told as one and a death is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+AROUND = 5.0
+"""Seconds between a request and its finding: ports are used again."""
+
+BESIDE = ("slow-response", "retransmission-stall")
+"""What may be said of a lost request besides."""
+
+RACES, DEATHS = 0.95, 0.02
+"""Of acknowledged requests: how many that met a limit must be told as races, and how many others may be."""
+
+ANALYSE = """
+import json, sys, wiredoctor
+names = ("rule", "kind", "confidence", "client", "exchange", "time")
+for path in sys.argv[1:]:
+    try:
+        rows = [{name: getattr(f, name) for name in names} for f in wiredoctor.analyze(path).findings if f.exchange is not None]
+    except Exception as error:
+        rows = [{"rule": "crash", "kind": repr(error)[:99]}]
+    print(json.dumps(rows), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A lost request at one capture point, and the answer that it got."""
+
+    case: dict[str, Any]
+    point: str
+    lost: dict[str, Any]
+    answer: str
+
+    @property
+    def label(self) -> str:
+        return self.lost["label"]
+
+    @property
+    def stack(self) -> str:
+        return self.case["server"] + (f" behind {self.case['proxy']}" if self.case["proxy"] else f" of {self.case['client']}")
+
+    @property
+    def how(self) -> str:
+        """Whether the close had seen the request, and whether that was the first of its connection."""
+        acknowledged = {"whole": "acknowledged", "part": "acknowledged in part", "none": "not acknowledged"}
+        return f"{acknowledged[self.lost['acknowledged']]}, {'later' if self.lost['request'] else 'first'}"
+
+    @property
+    def death(self) -> str:
+        """How the server's process ended, and how long its connections had rested."""
+        low, high = self.case["pool"].get("rests", (0, 1))
+        done = ("busy, " if self.case["pool"].get("stuck") else "") + self.lost["how"]
+        return f"{done}, {'equal' if low == high else 'random'} rests"
+
+    @property
+    def counts(self) -> bool:
+        """It is of a connection that was used before, and its close had seen the request."""
+        return bool(self.lost["request"]) and self.lost["acknowledged"] != "none"
+
+
+def score(words: argparse.Namespace) -> int:
+    """Prints which answers are given, by stack, by death and in all; returns 1 where the marks are missed."""
+    wanted = set(filter(None, words.only.split(",")))
+    cases = [{"client": "pool"} | json.loads(path.read_text()) for path in sorted(words.folder.glob("*-*.json"))]
+    cases = [case for case in cases if not wanted or {case[n] for n in ("name", "family", "server", "client", "proxy")} & wanted]
+    views = [(case, point) for case in cases for point in case["views"]]
+
+    def analyse(first: int) -> list[list[dict[str, Any]]]:
+        paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views[first :: words.jobs]]
+        done = subprocess.run([words.python, "-P", "-c", ANALYSE, *paths], capture_output=True, check=True, text=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        parts = list(pool.map(analyse, range(words.jobs)))
+    found = [parts[number % words.jobs][number // words.jobs] for number in range(len(views))]
+    told = [one for (case, point), findings in zip(views, found, strict=True) for one in _told(case, point, findings)]
+    for one in told:
+        if words.list and all(word in f"{one.label} / {one.answer}" for word in words.list.split("&")):
+            print(f"{one.case['name']}-{one.point} {one.stack} rtt {one.case['rtt']:g}: {json.dumps(one.lost)} -> {one.answer}")
+    _table(told, lambda one: f"{one.label:24} {one.how:23} {one.stack:26}")
+    _table([one for one in told if one.counts and one.label in ("crash", "closed-on-purpose")], lambda one: one.death)
+    _table(told, lambda one: f"{one.label:24} {one.how:23}")
+    return _marks(told)
+
+
+def _told(case: dict[str, Any], point: str, findings: list[dict[str, Any]]) -> Iterator[Told]:
+    for lost in case["views"][point]["lost"]:
+        some = [
+            f"{finding['rule']} {finding['kind']} ({finding['confidence']})"
+            for finding in findings
+            if finding.get("client") == lost["client"]
+            and finding["exchange"] == lost["request"]
+            and finding["rule"] not in BESIDE
+            and abs(datetime.fromisoformat(finding["time"]).timestamp() - lost["time"]) < AROUND
+        ]
+        yield Told(case, point, lost, " + ".join(sorted(some)) or "nothing")
+
+
+def _table(told: list[Told], key: Callable[[Told], str]) -> None:
+    table: dict[str, Counter[str]] = {}
+    for one in told:
+        table.setdefault(key(one), Counter())[one.answer] += 1
+    for name, counts in sorted(table.items()):
+        print(f"{name:50} {sum(counts.values()):5}  " + ", ".join(f"{count} {answer}" for answer, count in counts.most_common()))
+    print()
+
+
+def _marks(told: list[Told]) -> int:
+    """Says how many of the acknowledged requests that met a limit, and of the others, are told as races."""
+    met = [one.answer for one in told if one.counts and one.label == "race"]
+    others = [one.answer for one in told if one.counts and one.label in ("crash", "closed-on-purpose")]
+    right, wrong = (sum("keep-alive-race" in answer for answer in answers) for answers in (met, others))
+    shares = 100 * right / max(1, len(met)), 100 * wrong / max(1, len(others))
+    print(f"{right} of {len(met)} acknowledged requests that met the limit are told as races ({shares[0]:.1f} %)")
+    print(f"{wrong} of {len(others)} acknowledged requests of crashes and closes on purpose, too ({shares[1]:.1f} %)")
+    return int(right < RACES * len(met) or wrong > DEATHS * len(others))
