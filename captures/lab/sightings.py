@@ -31,7 +31,11 @@ def with_sizes(path: Path, number: int, connection: Connection) -> tuple[Exchang
 
 def connections(path: Path) -> list[Connection]:
     """All connections, in the order of tcp.stream, with their exchanges and who closed them first."""
-    heads = evidence.heads(path, whole=False)
+    heads, others = (evidence.heads(path, whole=whole) for whole in (False, True))
+    for number, other in others.items():
+        # Where head and body are segments of their own, tshark misses responses unless it may assemble them.
+        if number not in heads or len(other.statuses) > len(heads[number].statuses):
+            heads[number] = other
     return [
         Connection(_exchanges(path, number, heads.get(number)), closed_by=evidence.closed_by(stream))
         for number, stream in sorted(evidence.segments(path).items())
