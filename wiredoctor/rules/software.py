@@ -12,15 +12,18 @@ import polars as pl
 
 from wiredoctor.gateways import Gateways
 
-FIELDS = {"client_software": ("request_user_agent", "request_method"), "server_software": ("response_server", "response_status")}
+FIELDS = {
+    "client_software": ("request_user_agent", "request_method"),
+    "server_software": ("response_server", "response_status"),
+}
 """Column of a candidate -> columns of tables.EXCHANGES: User-Agent or Server, and one that is there when the message is."""
 
 
 def with_software(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None
 ) -> pl.DataFrame:
-    """Adds the columns of FIELDS, from the exchange at hand where it has the message; `client_is_gateway`, and `gateway_software`,
-    which the client shows in fields of its own. `known`: the gateways of the capture.
+    """Adds the columns of FIELDS, from the exchange at hand where it has the message; `client_is_gateway`, and
+    `gateway_software`, which the client shows in fields of its own. `known`: the gateways of the capture.
 
     Else (the lost request has no answer) from the last exchange of the connection that says it, or, where a candidate is
     about an endpoint, from the last exchange of that server, and of that client with it. A message that keeps silent about
