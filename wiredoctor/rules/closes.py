@@ -65,7 +65,7 @@ POOLS = (
     Advice(
         "client",
         "python-requests|urllib3",
-        "requests and urllib3 have no idle limit: an adapter with urllib3's Retry repeats what was lost.",
+        "requests or urllib3, which have no idle limit: an adapter with urllib3's Retry repeats what was lost.",
     ),
     Advice(
         "client",
