@@ -156,7 +156,7 @@ FINDING = _object(
     ),
 )
 
-_NUMBERS = {"type": "object", "additionalProperties": _whole("how many", 1)}
+_NUMBERS: Schema = {"type": "object", "additionalProperties": _whole("how many", 1)}
 ANSWERS = _object(
     "the final responses of a server",
     server=_or_null(_text("its address and port; null of exchanges that a long live capture no longer keeps")),
