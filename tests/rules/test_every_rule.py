@@ -10,7 +10,7 @@ import pytest
 from wiredoctor.findings import CANDIDATE_COLUMNS, Severity
 from wiredoctor.rules import RuleModule, catalogue
 from wiredoctor.rules.modules import HEADINGS
-from wiredoctor.rules.rests import NOTHING_KNOWN
+from wiredoctor.rules.rests import nothing_known
 from wiredoctor.rules.telling import GIVEN_NAMES, names_in
 from wiredoctor.tables import RULE_TABLES
 
@@ -28,7 +28,7 @@ def texts_of(template: Any) -> list[str]:
 def on_empty_tables(module: RuleModule) -> pl.DataFrame:
     found = module.find(*(RULE_TABLES[t].empty().lazy() for t in module.tables)).collect()
     judged = module.judge(found, None)[0] if module.judge else found
-    return module.by_limits(judged, NOTHING_KNOWN, live=False) if module.by_limits else judged
+    return module.by_limits(judged, nothing_known(), live=False) if module.by_limits else judged
 
 
 @pytest.mark.parametrize("module", RULES, ids=by_name)

@@ -166,23 +166,19 @@ def _time(end: End) -> int:
     return end.time
 
 
-NOTHING_KNOWN = Rests(
-    pl.DataFrame(
-        schema={
-            **dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64()),
-            **dict.fromkeys(("teaches", "reset"), pl.Boolean()),
-        }
-    ),
-    pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()}),
-    pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64())),
-)
+def nothing_known() -> Rests:
+    """No closes. Not made on import: nothing may run in Polars before processes are forked."""
+    times = dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64())
+    ends = pl.DataFrame(schema={**times, **dict.fromkeys(("teaches", "reset"), pl.Boolean())})
+    said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
+    return Rests(ends, said, pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64())))
 
 
 def known_rests(closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame]) -> Rests:
     """Look at all closes of the endpoints that are in the column `endpoint` of these candidates."""
     frames = [rows.select("endpoint", "connection") for rows in candidates]
     if not frames:
-        return NOTHING_KNOWN
+        return nothing_known()
     wanted = pl.concat(frames).unique().drop_nulls()
     theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
     said = _said(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
