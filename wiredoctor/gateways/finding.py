@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.assignment import Assigned, Pair, assign, joined
-from wiredoctor.gateways.attempts import Attempt, Gateway, attempts, owners
-from wiredoctor.gateways.edges import Allowed, Edges, Fronts, edges, possible
-from wiredoctor.gateways.known import TRIES, Doubt, Gateways, Place
-from wiredoctor.gateways.order import Order, order
-from wiredoctor.gateways.rewriting import fronts_by_target
-from wiredoctor.gateways.rows import NO_STATUS, OWN, SLACK, Rows, groups, read
-from wiredoctor.tables import Array
-
-FIRST = 10_000
-"""Exchanges of which one must lie in another: of a capture without a gateway no more are read."""
+from wiredoctor.gateways.known import Gateways
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
-    """Pair the exchanges of one capture with one clock: rows of tables.EXCHANGES and tables.CONNECTIONS."""
+    """Pair the exchanges of one capture with one clock: rows of tables.EXCHANGES and tables.CONNECTIONS.
+
+    Most captures hold no gateway: what pairs is imported only where there may be one.
+    """
     asked = exchanges.filter("has_request")
-    # of most captures this is all that is looked at
     seen = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
@@ -33,18 +22,14 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> Gateways:
     if several is None:
         return Gateways()
     clients = _speak_for_several(asked) if forwarded or agents else frozenset[int]()
-    made = Gateways(clients=clients)
+    from wiredoctor.gateways.attempts import attempts
+
     tried = attempts(connections)
     if not several and not tried:
-        return made
-    rows = read(asked, connections, FIRST)
-    before = order(rows)
-    if not before and not tried:
-        return made
-    if len(rows) == FIRST:
-        rows = read(asked, connections)
-        before = order(rows)
-    return _found(asked, connections, rows, before, tried, clients)
+        return Gateways(clients=clients)
+    from wiredoctor.gateways.pairs import pairs
+
+    return pairs(asked, connections, tried, clients)
 
 
 def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:
@@ -53,119 +38,3 @@ def _speak_for_several(asked: pl.LazyFrame) -> frozenset[int]:
     several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()
     of_each = asked.group_by("connection").agg(several.alias("several"))
     return frozenset(of_each.filter("several").collect()["connection"].to_list())
-
-
-def _found(
-    asked: pl.LazyFrame, connections: pl.LazyFrame, rows: Rows, before: Order, tried: list[Attempt], clients: frozenset[int]
-) -> Gateways:
-    none = np.zeros(0, np.int64)
-    assigned = _paired(asked, rows, before) if before else Assigned(none, none, none.astype(bool), [])
-    of = _owners(rows, assigned, tried) if tried else {}
-    made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()])
-    behind = _distinct(rows.server[assigned.front], rows.server[assigned.back])
-    behind |= {(int(rows.server[row]), tried[place].server) for place, row in of.items()}
-    return Gateways(
-        made,
-        _names(connections, behind),
-        tuple(_doubt(rows, *one) for one in assigned.doubts),
-        clients | frozenset(made["connection"].unique().to_list()),
-    )
-
-
-def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
-    number = np.unique(groups(one, other), return_index=True)[1]
-    return set(zip(one[number].tolist(), other[number].tolist(), strict=True))
-
-
-def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, int]:
-    """As attempts.owners."""
-    hosts: dict[int, set[int]] = {}
-    for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):
-        hosts.setdefault(server, set()).add(host)
-    tries: dict[int, list[int]] = {}
-    for front, back in zip(assigned.front.tolist(), assigned.back.tolist(), strict=True):
-        tries.setdefault(front, []).append(back)
-    # also a gateway of which no request came through has tried
-    trying = np.array([one.client_host for one in tried], np.int64)
-    own = np.isin(rows.server, np.array([*hosts], np.int64))
-    # a server behind one on the same host is asked, and asks nobody
-    own |= np.isin(rows.server_host, trying) & ~np.isin(rows.server, rows.server[assigned.back])
-    known = {server: frozenset(some) for server, some in hosts.items()}
-    return owners(tried, rows, Gateway(np.flatnonzero(own), known, tries))
-
-
-def _paired(asked: pl.LazyFrame, rows: Rows, before: Order) -> Assigned:
-    front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
-    allowed = Allowed(before)
-    fronts = fronts_by_target(rows, asked, front, back, before)
-    found = edges(rows, fronts, rows.target[back], back, allowed)
-    assigned = assign(rows, found)
-    if not len(found.crowded):
-        return assigned
-    crowd, doubts = _crowd(rows, fronts, found, allowed, set(assigned.front.tolist()))
-    assigned.doubts.extend(doubts)
-    return joined(assigned, crowd)
-
-
-def _crowd(
-    rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, taken: set[int]
-) -> tuple[list[Pair], list[tuple[list[int], list[int]]]]:
-    """Backs with so many possible fronts that nobody tells: by order of time, each has the one that waited longest."""
-    back = np.sort(found.crowded)
-    first, stop = fronts.around(rows, rows.target[back], back)
-    over, front = rows.answered.tolist(), fronts.front.tolist()
-    start = rows.start.tolist()
-    at: dict[int, int] = {}
-    chosen: list[tuple[int, int]] = []
-    for b, code, low, high in zip(back.tolist(), rows.target[back].tolist(), first.tolist(), stop.tolist(), strict=True):
-        place = max(at.get(code, 0), low)
-        while place < high and (front[place] in taken or over[front[place]] < start[b] - SLACK):
-            place += 1
-        if place < high:
-            chosen.append((front[place], b))
-            place += 1
-        at[code] = place
-    pairs: list[Pair] = []
-    if chosen:
-        f, b = (np.array(some, np.int64) for some in zip(*chosen, strict=True))
-        good = allowed.among(rows, b, f) & possible(rows, b, f)
-        pairs = [Pair(one, other, certain=False) for one, other in zip(f[good].tolist(), b[good].tolist(), strict=True)]
-    # what they had in common is not worth telling one by one; that nobody knows what became of those that failed is
-    lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= OWN))
-    return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
-
-
-def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[Attempt, int]]) -> pl.DataFrame:
-    f, b = assigned.front, assigned.back
-    of = np.array([row for _, row in tried], np.int64)
-    exchanges = pl.DataFrame(
-        [rows.connection[f], rows.exchange[f], rows.connection[b], rows.exchange[b], assigned.certain, rows.start[b]], TRIES
-    )
-    alone = pl.DataFrame(
-        [
-            *(rows.connection[of], rows.exchange[of], [one.connection for one, _ in tried], [None] * len(tried)),
-            *([True] * len(tried), [one.time for one, _ in tried]),
-        ],
-        TRIES,
-    )  # fmt: skip
-    return pl.concat([exchanges, alone]).sort("front_connection", "front_exchange", "started", "connection", "exchange")
-
-
-def _names(connections: pl.LazyFrame, behind: Iterable[tuple[int, int]]) -> dict[str, tuple[str, ...]]:
-    pairs = [*behind]
-    wanted = pl.Series([number for pair in pairs for number in pair], dtype=pl.Int64).unique().implode()
-    number = pl.col("server").hash().reinterpret(signed=True)
-    named = connections.select("server", number.alias("number")).filter(pl.col("number").is_in(wanted)).unique().collect()
-    names = {number: server for server, number in named.iter_rows()}
-    made: dict[str, set[str]] = {}
-    for one, other in pairs:
-        made.setdefault(names[one], set()).add(names[other])
-    return {one: tuple(sorted(made[one])) for one in sorted(made)}
-
-
-def _doubt(rows: Rows, front: list[int], back: list[int]) -> Doubt:
-    return Doubt(*(tuple(_place(rows, row) for row in some) for some in (front, back)))
-
-
-def _place(rows: Rows, row: int) -> Place:
-    return int(rows.connection[row]), int(rows.exchange[row])
