@@ -47,7 +47,7 @@ def order(rows: Rows) -> Order:
     more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
     votes += more
     elected |= _elected(more, asked)
-    direct = _without_chains(elected)
+    direct = _without_chains(_without_siblings(elected))
     return {pair: _hosts(votes, pair) for pair in direct}
 
 
@@ -120,6 +120,21 @@ def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
     for (_, behind, _), n in votes.items():
         inside[behind] += n
     return {server for server, n in inside.items() if n >= 2 and 2 * n >= asked[server]}
+
+
+SIBLINGS = 4
+"""A server that has less than one vote in so many, compared with the gateway before both, is beside the other, not before it."""
+
+
+def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:
+    """A gateway that gives one server up for another asks the second while the first still works: that makes no chain of them."""
+    return Counter(
+        {
+            (a, b): n
+            for (a, b), n in elected.items()
+            if not any(behind == a and SIBLINGS * n < elected.get((before, b), 0) for before, behind in elected)
+        }
+    )
 
 
 def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
