@@ -50,7 +50,8 @@ from wiredoctor.durations import duration_text
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
 from wiredoctor.rules.defaults import usual
-from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, candidates, lost
+from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, lost
+from wiredoctor.rules.lost import screen as may_be_lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests
 from wiredoctor.rules.words import DURATION, duration
@@ -129,7 +130,7 @@ UNLIKE = Threshold("5 %", "rests that differ by more were not ended by one limit
 
 def screen() -> pl.Expr:
     """True on the rows that are candidates."""
-    return candidates()
+    return may_be_lost()
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:

@@ -42,7 +42,8 @@ import polars as pl
 
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.lost import AFTER_A_WHILE, IMMEDIATE, NOT_READ, ON_ARRIVAL, behind, candidates, fresh, lost
+from wiredoctor.rules.lost import AFTER_A_WHILE, IMMEDIATE, NOT_READ, ON_ARRIVAL, behind, fresh, lost
+from wiredoctor.rules.lost import screen as may_be_lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.rests import TOGETHER, Rests
 from wiredoctor.rules.words import DURATION, duration
@@ -124,7 +125,7 @@ _KINDS = {ON_ARRIVAL: "on-arrival", NOT_READ: "unread", IMMEDIATE: "at-once", AF
 
 def screen() -> pl.Expr:
     """True on the rows that are candidates."""
-    return candidates()
+    return may_be_lost()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
