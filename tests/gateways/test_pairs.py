@@ -56,6 +56,17 @@ def test_two_servers_behind_are_no_chain() -> None:
     assert known.fronts == {"127.0.0.1:80": ("127.0.0.1:8001", "127.0.0.1:8002")}
 
 
+def test_a_server_that_is_given_up_for_another_is_not_before_it() -> None:
+    made = Traffic()
+    for n in range(6):
+        made.once(LOOPBACK, "127.0.0.1:80", 100 * n, 100 * n + 20)
+        made.once(LOOPBACK, f"127.0.0.1:{8001 + n % 2 * (n < 2)}", 100 * n + 1, 100 * n + 19)
+    made.once(LOOPBACK, "127.0.0.1:80", 1000, 1030)
+    made.once(LOOPBACK, "127.0.0.1:8002", 1001, None)
+    made.once(LOOPBACK, "127.0.0.1:8001", 1011, 1029)
+    assert made.found().fronts == {"127.0.0.1:80": ("127.0.0.1:8001", "127.0.0.1:8002")}
+
+
 def test_two_gateways_in_a_row() -> None:
     made = Traffic()
     outer, inner, back = (made.once(LOOPBACK, f"127.0.0.1:{port}", at, 20 - at) for at, port in enumerate((80, 8080, 9000)))
@@ -212,6 +223,17 @@ def test_alike_and_told_apart_by_what_follows() -> None:
     # one of them began before the second request, so the other one is that's
     first, second = made.once(INSIDE, BACK, 1, 19), made.once(INSIDE, BACK, 6, 39)
     assert pairs(made.found()) == {(early, first, True), (late, second, True)}
+
+
+def test_tries_that_contradict_each_other_are_not_certain() -> None:
+    """Two at the same time, each repeated once. The first try of one broke off behind its status, and looks like the answer."""
+    made = Traffic()
+    one, two = made.once(CLIENT, FRONT, 0, 134), made.once(OTHER_CLIENT, FRONT, 27, 137)
+    made.once(INSIDE, BACK, 21, 48, response_end_reason="fin", response_body_bytes=3)
+    made.once(INSIDE, BACK, 47, 60, None)
+    again = [made.once(INSIDE, OTHER_BACK, 110, 133.9), made.once(INSIDE, OTHER_BACK, 117, 136.9)]
+    true = {(one, again[0]), (two, again[1])}
+    assert {(front, back) for front, back, certain in pairs(made.found()) if certain and back in again} <= true
 
 
 def test_a_failure_that_may_be_the_earlier_try_of_another_is_not_assigned() -> None:

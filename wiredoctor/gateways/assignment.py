@@ -110,6 +110,7 @@ def _assign_part(part: Part, times: _Times, made: _Found, doubted: set[int]) -> 
     sure = left.pairs
     if 0 < len(left.fronts) <= MOST and left.is_one_to_one():
         sure = sure + _matched(left.fronts)
+    doubted = doubted | _contradicted(sure, times)
     known = {b for f, b in sure if f not in doubted}
     made.pairs.extend(Pair(f, b, certain=True) for f, b in sure if b in known)
     rest = {b: some for b, some in part.items() if b not in known}
@@ -123,6 +124,14 @@ def _assign_part(part: Part, times: _Times, made: _Found, doubted: set[int]) -> 
         (sorted({f for some in one.values() for f in some}), list(one))
         for one in _parts((b, f) for b, some in rest.items() for f in some)
     )
+
+
+def _contradicted(sure: list[tuple[int, int]], t: _Times) -> set[int]:
+    """The fronts whose tries cannot all be theirs: one began while another was open, or after an answer."""
+    backs: dict[int, list[int]] = {}
+    for f, b in sorted(sure):
+        backs.setdefault(f, []).append(b)
+    return {f for f, some in backs.items() if not all(_are_tries(one, other, t) for one, other in pairwise(some))}
 
 
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
