@@ -5,6 +5,7 @@ No clock is looked at: the modules that are loaded say it, on any machine.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ finally:
 RARE = {
     "another format": ["wiredoctor.core.pcapng", "bz2", "lzma", "zstandard", "lz4"],
     "packets off the fast path": ["wiredoctor.decode.fragments", "scapy"],
+    "gateways": ["wiredoctor.gateways.pairs", "wiredoctor.gateways.edges"],
     "another command": [
         f"wiredoctor.cli.{name}" for name in ("connections", "exchanges", "interfaces", "rules", "explain", "schema")
     ],
@@ -82,3 +84,24 @@ def test_help_loads_no_analysis() -> None:
     found = loaded("--help")
     assert "wiredoctor.cli.schema" in found
     assert not {"wiredoctor.pipeline", "wiredoctor.rules", "wiredoctor.decode"} & found
+
+
+THREADS = """
+import os
+from wiredoctor.pipeline import catalogue
+catalogue()
+if os.environ.get("COLLECTS"):
+    import polars
+    polars.DataFrame({"a": [1]}).lazy().select("a").collect()
+names = (open(f"/proc/self/task/{number}/comm").read().strip() for number in os.listdir("/proc/self/task"))
+print(*(name for name in names if name.removeprefix("polars-").isdigit()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("collects", [False, True])
+def test_nothing_runs_in_polars_before_processes_are_forked(*, collects: bool) -> None:
+    """Its threads do not survive a fork: a process that has one waits for it for ever. Second, the test can see them."""
+    environment = {**os.environ, "COLLECTS": "1" if collects else ""}
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True, env=environment)
+    assert bool(done.stdout.split()) is collects
