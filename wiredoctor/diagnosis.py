@@ -216,7 +216,8 @@ def _joined(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Ch
         report.limits.extend(where + limit for limit in one.limits)
         for name, rows in (("connections", one.connections), ("exchanges", one.exchanges)):
             if isinstance(rows, Window) and rows.tally is not None:
-                report.forgotten[name] = rows.tally
+                named = pl.col("endpoint").replace_strict(rows.names, default=None, return_dtype=pl.String).alias("server")
+                report.forgotten[name] = rows.tally.with_columns(named) if rows.names else rows.tally
         report.gateways[one.summary.file] = one.paired
         report.resources.append(one.folder)
         if one.again is not None:

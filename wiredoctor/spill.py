@@ -168,6 +168,8 @@ class Window(Spill):
     time: pl.Expr = field(default_factory=lambda: pl.lit(0))
     kinds: tuple[pl.Expr, ...] = ()
     tally: pl.DataFrame | None = None
+    names: dict[int, str] = field(default_factory=dict[int, str])
+    """Hash of an endpoint, as in `tally` -> its address and port."""
     _stored: dict[Path, tuple[int, int]] = field(default_factory=dict[Path, tuple[int, int]])
     _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
 

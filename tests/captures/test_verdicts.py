@@ -73,6 +73,10 @@ def unexplained(report: Report) -> Iterator[tuple[str, int, int | None]]:
     """What failed and is neither in a finding nor among what was not judged."""
     told = [f for f in report.findings if f.rule in ENDS]
     connections = {f.connection for f in told if f.connection is not None}
+    # of a gateway the finding in front speaks of what it tried
+    fronts = {(f.connection, f.exchange) for f in told if f.rule == "gateway-error"}
+    for known in report.gateways.values():
+        connections |= {back for a, b, back, *_ in known.tries.iter_rows() if (a, b) in fronts}
     endpoints = [(f.client, f.server) for f in told if f.connection is None and (f.client or f.server)]
     listed = {(one.connection, one.exchange) for one in report.not_judged}
     cut = len(report.not_judged) < sum(report.not_judged_counts.values())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from ipaddress import ip_address
 
 import polars as pl
 
 from wiredoctor import limits, rules
 from wiredoctor.batches import Batch, View
+from wiredoctor.core.connection_rows import hash_endpoint
 from wiredoctor.core.exchange_rows import FOREVER
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.growing import GrowingCapture
@@ -25,7 +27,7 @@ _OF_CONNECTIONS = (
 )
 _STATUS = pl.col("response_status")
 _OF_EXCHANGES = (
-    *(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason", "upgraded")),
+    *(pl.col(name) for name in ("both_directions", "has_request", "has_response", "response_end_reason", "upgraded", "endpoint")),
     pl.when((_STATUS < 200) | (_STATUS >= 500)).then(_STATUS).otherwise(_STATUS // 100 * 100).alias("response_status"),
 )
 """What a report counts of all rows, also of those that are not kept."""
@@ -94,8 +96,18 @@ class LiveAnalysis(Analysis):
         super()._keep(exchanges, connections)
         whole = View([exchanges], STORED_EXCHANGES).whole(), View([connections], CONNECTIONS).whole()
         self._keep_suspects(*whole)
+        self._keep_names(whole[1])
         if self.listener is not None:
             self.listener(*whole)
+
+    def _keep_names(self, connections: pl.DataFrame) -> None:
+        """Keep the names of servers, which rows of exchanges have as hashes: their connections may be forgotten sooner."""
+        names = self.exchanges.names
+        for server in connections.filter(pl.col("protocol") == "http")["server"].unique():
+            if len(names) < limits.SUSPECTS.value:
+                host, _, port = server.rpartition(":")
+                end = ip_address(host.strip("[]")).packed
+                names[hash_endpoint(2 * end + 2 * int(port).to_bytes(2, "big"), True)] = server
 
     def _keep_suspects(self, exchanges: pl.DataFrame, connections: pl.DataFrame) -> None:
         """Keep the rows of what may have ended badly, and of the connections of such exchanges."""

@@ -42,7 +42,7 @@ class Failures:
 
 @dataclass(frozen=True)
 class ServerAnswers:
-    """The final responses of a server endpoint; `server` is None for those of a long live capture that are no longer kept.
+    """The final responses of a server endpoint; `server` is None for those of a long live capture of too many servers.
     classes: "2xx" -> how many."""
 
     server: str | None
@@ -94,9 +94,9 @@ def answered(report: Report) -> list[Answered]:
     )
     parts = [_named(report, rows.collect(engine="streaming"))]
     if (old := report.forgotten.get("exchanges")) is not None and names:
-        nobody = pl.lit(None, pl.String).alias("server")
+        server = c("server") if "server" in old.columns else pl.lit(None, pl.String).alias("server")
         at_no_back = pl.lit(value=False).alias("back")
-        parts.append(old.select(pl.lit(names[0]).alias("capture"), nobody, *kinds, at_no_back, c("rows").cast(pl.Int64)))
+        parts.append(old.select(pl.lit(names[0]).alias("capture"), server, *kinds, at_no_back, c("rows").cast(pl.Int64)))
     counted = pl.concat(parts).sort("capture", "server", "response_status", nulls_last=True)
     return [Answered(*row) for row in counted.iter_rows()]
 

@@ -155,7 +155,7 @@ def _failing(one: ServerAnswers) -> str:
     shown = [f"{failed.count:,} x {failed.status} ({_whose(failed)})" for failed in most[:MOST_KINDS]]
     if rest := most[MOST_KINDS:]:
         shown.append(f"{sum(failed.count for failed in rest):,} with another status")
-    where = one.server or "servers of exchanges that are no longer kept"
+    where = one.server or "other servers"
     return f"{where}: {one.failed:,} of {count(one.responses, 'response')} failed: {', '.join(shown)}"
 
 

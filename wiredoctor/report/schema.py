@@ -159,7 +159,7 @@ FINDING = _object(
 _NUMBERS: Schema = {"type": "object", "additionalProperties": _whole("how many", 1)}
 ANSWERS = _object(
     "the final responses of a server",
-    server=_or_null(_text("its address and port; null of exchanges that a long live capture no longer keeps")),
+    server=_or_null(_text("its address and port; null of a long live capture of too many servers")),
     classes=_NUMBERS | {"description": "by class of their status: 2xx, 3xx, ..."},
     failures=_list(
         _object(

@@ -221,8 +221,8 @@ def _retried(module: RuleModule, rows: pl.DataFrame, known: _Known) -> pl.DataFr
             severity = row.get("severity") or by_kind(module.rule.severity, row["kind"])
             changes[number] = {
                 "severity": "warning" if severity == "error" else severity,
-                "delay": max(last.start - one.start, 0),
-                "end": max(last.start, row["end"] or 0),
+                "delay": _took(one, last),
+                "end": max(one.start + _took(one, last), row["end"] or 0),
                 "addition": f"The client did not see it: the gateway repeated the request on {last.server} and answered "
                 f"{front.status}.",
             }
@@ -238,6 +238,11 @@ def _made_whole(one: _Try, known: _Known) -> bool:
     return front is not None and front.whole and front.status == one.status and not one.whole
 
 
+def _took(one: _Try, last: _Try) -> int:
+    """Nanoseconds that a failed try took: until it failed, or another was begun."""
+    return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
+
+
 def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
     """Tries that the gateway gave up, and then asked another server."""
     changes: dict[int, dict[str, Any]] = {}
@@ -248,8 +253,8 @@ def _given_up(rows: pl.DataFrame, known: _Known) -> pl.DataFrame:
             last, front = later
             after = duration_text(row["end"] - row["start"])
             changes[number] = {
-                "severity": "warning", "side": "server", "delay": max(last.start - one.start, 0),
-                "end": max(last.start, row["end"]),
+                "severity": "warning", "side": "server", "delay": _took(one, last),
+                "end": max(one.start + _took(one, last), row["end"]),
                 "title": f"The gateway gave up after {after} and asked another server",
                 "addition": f"This client is a gateway, and its own client did not see it: the gateway repeated the request on "
                 f"{last.server} and answered {front.status}.",
