@@ -34,6 +34,14 @@ _DAY = b"Sun, 09 Sep 2001 01:46:40 GMT"
 that pass would know all of them."""
 
 
+_OF_CLIENTS = (b"x-forwarded-for", b"x-real-ip", b"forwarded")
+
+
+def _unnamed(value: bytes) -> bytes:
+    """The same without addresses: another one would contradict those of the packets, which have other lengths as text."""
+    return re.sub(rb"[0-9A-Za-z]+(?![0-9A-Za-z]*=)", lambda found: b"x" * len(found[0]), value)
+
+
 class Heads:
     """Replaces heads; `words`: what stays of them is noted there, in lower case."""
 
@@ -122,6 +130,8 @@ class Heads:
             return self._authority(value)
         if name in KEPT:
             return self._words(value, KEPT[name], NUMBERS.get(name))
+        if name in _OF_CLIENTS:
+            return _unnamed(value)
         return self._other(value)
 
     def _words(self, value: bytes, stays: frozenset[bytes], number: Number | None = None) -> bytes:
