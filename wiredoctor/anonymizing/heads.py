@@ -37,9 +37,13 @@ that pass would know all of them."""
 _OF_CLIENTS = (b"x-forwarded-for", b"x-real-ip", b"forwarded")
 
 
+_NAMED = re.compile(rb"(?i)\b(?:for|by|host|proto)(?==)|([^\W_]+)")
+"""Parameters of Forwarded (RFC 7239 section 4), or what else is said."""
+
+
 def _unnamed(value: bytes) -> bytes:
     """The same without addresses: another one would contradict those of the packets, which have other lengths as text."""
-    return re.sub(rb"[0-9A-Za-z]+(?![0-9A-Za-z]*=)", lambda found: b"x" * len(found[0]), value)
+    return _NAMED.sub(lambda found: b"x" * len(found[1]) if found[1] else found[0], value)
 
 
 class Heads:
