@@ -266,6 +266,11 @@ def method(text: str) -> str:
     return text if shown() else masked_method(text)
 
 
+def reason(text: str) -> str:
+    """A reason phrase likewise."""
+    return text if shown() else masked_reason(text)
+
+
 # fields
 
 SCHEMES = frozenset(

@@ -59,7 +59,10 @@ LISTED = {
     "a client that breaks off its own request": case(
         f"  0.011  >  P.  {POST}\n  0.030  <  .\n  5.000  >  R.", ("request-cut-short", 0)
     ),
-    "an answer that is no HTTP": case(f'  0.011  >  P.  {GET}\n  0.022  <  P.  "220 mail"\n  0.030  <  F.', ("unreadable", 0)),
+    # with a Host the server would be at fault: malformed-head
+    "an answer that is no HTTP, to what may be no request of HTTP": case(
+        r'  0.011  >  P.  "GET /a HTTP/1.1\r\n\r\n"' + '\n  0.022  <  P.  "220 mail"\n  0.030  <  F.', ("unreadable", 0)
+    ),
     "a request with a length that no body has": case(
         r"""  0.011  >  P.  "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n"
   0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -157,6 +160,7 @@ NORMAL = {
 
 EXPLAINED = {
     "no-response": case(f"  0.011  >  P.  {GET}\n  0.211  <  F.\n  0.211  >  F."),
+    "malformed-head, an answer that is no HTTP": case(f'  0.011  >  P.  {GET}\n  0.022  <  P.  "220 mail"\n  0.030  <  F.'),
     "no-response, of a pipeline": case(f"  0.011  >  P.  {GET}+{GET}+{GET}\n  0.211  <  F.\n  0.211  >  F."),
     "client-abort": case(f"  0.011  >  P.  {GET}\n  0.030  <  .\n  5.011  >  R."),
     "truncated-response": case(
@@ -209,6 +213,7 @@ def test_what_a_finding_explains_is_not(title: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("title", "reasons"),
     [
+        ("malformed-head, an answer that is no HTTP", [("unreadable", 0)]),
         ("no-response", [("closed", 0)]),
         ("no-response, of a pipeline", [("closed", 0), ("closed", 1), ("closed", 2)]),
         ("client-abort", [("closed", 0)]),

@@ -102,10 +102,15 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
     """Report bytes that begin no message, if they are too many of the message that ended there. While a request is outstanding
     they are the answer to it, unless a head follows them."""
-    if reader.has_fault or reader.is_unsure or begins_message(reader, data):
+    if begins_message(reader, data):
+        return
+    talk = reader.talk()
+    if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
+        talk.is_doubtful = True
+    if reader.has_fault or reader.is_unsure:
         return
     excess = find_excess(reader, data, frame, time, offset, ack)
-    asked = reader.talk().waiting
+    asked = talk.waiting
     if asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
         shown = payload(data[:MOST_SHOWN])
         fault = Fault("no-status-line", RESPONSE, asked, asked.request, frame, time, offset, shown)
@@ -140,16 +145,18 @@ def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64,
 
 def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: bytes, frame: i64, ack: i64) -> bool:
     """Return whether bytes that begin no message answer an outstanding request: the server has seen its head, it is HTTP, and
-    nothing before it is missing. The end of a packet in which the response before it ended is not."""
+    nothing before it is missing. The end of a packet in which the response before it ended is not. Without any response, a
+    request of HTTP/1.1 is believed to be one if it has the field Host, which it must have."""
     if reader.kind != RESPONSE or ack == NEVER or ack < request.offset + request.head_bytes or exchange.upgraded:
         return False
+    head = request.head
     before = reader.previous
     if before is None:
-        if reader.talk().side_of(reader.direction).syn is None:
+        has_host = head.is_http10 or bool(head.fields.host)
+        if not has_host or reader.talk().side_of(reader.direction).syn is None:
             return False
     elif before.last_frame() == frame:
         return False
-    head = request.head
     if not head.has_known_method or head.method == "CONNECT" or head.switches or head.version[:7] != "HTTP/1.":
         return False
     return answers_its_request(reader, exchange) and not resembles_response(data)
@@ -163,13 +170,15 @@ def resembles_response(data: bytes) -> bool:
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Report bytes without a head as the answer to an outstanding request, or as too many of the response before it."""
+    """Report bytes without a head as the answer to an outstanding request, or as too many of the response before it; neither if
+    both sides sent what is no HTTP, and nothing else came in answer: then the request only looks like one."""
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
         return
     exchange.answer = None
     if is_answer:
-        report(reader, answer.fault)
+        if not reader.talk().is_doubtful:
+            report(reader, answer.fault)
     elif answer.excess is not None:
         report(reader, answer.excess)
 
@@ -210,11 +219,15 @@ def begins_message(reader: Reader, data: bytes) -> bool:
     return is_method(data) or data[:10] == HTTP2_PREFACE[: len(data)]
 
 
+def has_none(reader: Reader) -> bool:
+    """Return whether no message of a side was read yet."""
+    return reader.count == reader.abandoned
+
+
 def report(reader: Reader, fault: Fault) -> None:
     """Hand a fault on. Bytes after a request may be of a protocol that only begins like HTTP: the server's responses decide."""
     talk = reader.talk()
-    peer = talk.peer_of(reader)
-    if reader.kind == REQUEST and peer.count == peer.abandoned:
+    if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
         if talk.doubted is None:
             talk.doubted = []
         talk.doubted.append(fault)

@@ -62,6 +62,8 @@ class HttpConnection:
         """The last one."""
         self.doubted: list[Fault] | None = None
         """Faults of requests, until a response shows that this is HTTP."""
+        self.is_doubtful: bool = False
+        """The client sent what is no HTTP, and no response has shown that this is HTTP."""
         self.cuts: Cuts | None = None
         self.tls: TlsHandshake | None = None
         self.number: i64 = connection.id
@@ -316,6 +318,7 @@ class HttpConnection:
         """Return the exchange of a response that begins; a new one if the capture does not have its request."""
         server = self.reader_of(1 - self.client)
         self.believe_faults()
+        self.is_doubtful = False
         if server.is_lost:
             server.is_lost = False
             asked = self.waiting

@@ -22,8 +22,9 @@ How it is proved
 What it is not
     The rest of a body that is longer than announced, in the packet in which the body ends or before the head of the next
     response: excess-body. What follows 101 Switching Protocols, or CONNECT; a protocol whose server speaks first;
-    Shoutcast (ICY). Bytes above 127, tabs and blanks around a value, empty values, an unknown field: allowed. A head that
-    is not whole. Two lengths that differ: conflicting-framing.
+    Shoutcast (ICY). One that only begins like HTTP: before any response, a request of HTTP/1.1 without Host, or one behind which
+    the client sends what is no HTTP either, may be none. Bytes above 127, tabs and blanks around a value, empty values, an
+    unknown field: allowed. A head that is not whole. Two lengths that differ: conflicting-framing.
 
 What to do
     Build heads with an HTTP library, and put nothing into a field that has not been checked for line ends and control characters.

@@ -266,7 +266,12 @@ def _told(told: pl.DataFrame) -> pl.DataFrame:
     more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))
     has_one = (c("status") == _UPGRADE_REQUIRED) | c("spoken").is_not_null()
     paths = [masking.target(path) for path in told["path"]]
-    return told.with_columns(pl.Series("path", paths, dtype=pl.String)).select(
+    reasons = [None if reason is None else masking.reason(reason) for reason in told["reason"]]
+    told = told.with_columns(
+        pl.Series("path", paths, dtype=pl.String),
+        pl.Series("reason", reasons, dtype=pl.String),
+    )
+    return told.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
         "kind",
