@@ -27,7 +27,7 @@ from wiredoctor.waiting import Found
 _KEY = ("rule", "connection", "frame")
 
 _GROWN = 1.05
-"""By so much more exchanges must be there before gateways are looked for again."""
+"""By so much more exchanges and connections must be over before gateways are looked for again."""
 
 _TOLD = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 
@@ -54,8 +54,8 @@ class Certain:
     _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
     """The connections of the candidates by id; None if one is over."""
     _looked_at: int = 0
-    _at_gateways: tuple[list[str], list[int]] = ([], [])
-    """What `_gateways` returns, by so many exchanges."""
+    _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
+    """What `_gateways` returns, by so many exchanges and connections that are over."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_TOLD))
 
@@ -130,10 +130,12 @@ class Certain:
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
         candidates = self._concluded(candidates)
+        known, passed = self._gateways()
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
             pl.concat([self._exchanges, undecided.answered(some)]).lazy(),
             file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep, losses=a.losses(),
+            known=known, passed=passed,
         )  # fmt: skip
         self._held = pl.concat([self._held, *held]).unique()
         self._settled = pl.concat([self._settled, ready.join(self._held, on=_KEY, how="anti")], rechunk=True)
@@ -210,27 +212,28 @@ class Certain:
         mine = ready.filter(pl.col("rule").is_in([*rules.ACROSS_GATEWAYS]))
         if mine.is_empty():
             return ready
-        some, clients = self._gateways()
-        if not some and not clients:
+        known, _ = self._gateways()
+        if not known.fronts and not known.clients:
             return ready
+        some = {*known.fronts, *(one for behind in known.fronts.values() for one in behind)}
         numbers = mine["connection"].unique().to_list()
         open_ones = [one for number in numbers if (one := self._known.get(number)) is not None]
         servers = self._rows_of(open_ones).select("connection", "server").unique("connection", keep="last")
-        at_gateways = pl.col("server").is_in(some) | pl.col("connection").is_in(clients)
+        at_gateways = pl.col("server").is_in([*some]) | pl.col("connection").is_in([*known.clients])
         late = mine.join(servers.filter(at_gateways), on="connection", how="semi")
         self._settled = pl.concat([self._settled, late], rechunk=True)
         return ready.join(late, on=_KEY, how="anti")
 
-    def _gateways(self) -> tuple[list[str], list[int]]:
-        """The server endpoints at fronts and backs of gateways, and the connections whose client is one, as far as exchanges that
-        are over have shown them."""
+    def _gateways(self) -> tuple[gateways.Gateways, pl.DataFrame | None]:
+        """The gateways, as far as exchanges that are over have shown them, and which Server fields they passed on."""
         a = self.analysis
-        if a.exchanges.rows > max(self._looked_at * _GROWN, self._looked_at):
-            self._looked_at = a.exchanges.rows
+        rows = a.exchanges.rows + a.connections.rows
+        if rows > self._looked_at * _GROWN:
+            self._looked_at = rows
             now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
-            known = gateways.find(a.exchanges.scan(), pl.concat([a.connections.scan(), now.lazy()]))
-            endpoints = {*known.fronts, *(one for behind in known.fronts.values() for one in behind)}
-            self._at_gateways = (list(endpoints), list(known.clients))
+            exchanges, connections = a.exchanges.scan(), pl.concat([a.connections.scan(), now.lazy()])
+            known = gateways.find(exchanges, connections)
+            self._at_gateways = known, rules.passed_on(known, connections, exchanges) if known.fronts else None
         return self._at_gateways
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:

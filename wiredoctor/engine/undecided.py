@@ -20,6 +20,7 @@ from wiredoctor.tables import CONNECTIONS, END_REASONS, EXCHANGES
 ANSWERED = (
     *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
     *("response_server", "request_start", "response_start", "response_end", "response_end_reason"),
+    "request_forwarded_server",
 )
 """Columns of tables.EXCHANGES that findings need: what an exchange was, and when."""
 
@@ -116,14 +117,27 @@ def answered(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether a server other than that of a connection had a request in that time, which is the last on its connection."""
+    """Return whether a server other than that of a connection had a request in that time, which is the last on its connection,
+    or was asked for a connection that came to nothing so far."""
     mine = None if of is None else http_of(of)
-    return any(
-        exchange.began <= end and (exchange.response is None or not NEVER < exchange.response.start < start)
-        for connection in connections
-        if (http := http_of(connection)) is not None and (mine is None or http.endpoint != mine.endpoint)
-        for exchange in _open(http)
-    )
+    for connection in connections:
+        http = http_of(connection)
+        if http is None:
+            if _attempted(connection, start, end):
+                return True
+        elif mine is None or http.endpoint != mine.endpoint:
+            for exchange in _open(http):
+                if exchange.began <= end and (exchange.response is None or not NEVER < exchange.response.start < start):
+                    return True
+    return False
+
+
+def _attempted(connection: Connection, start: int, end: int) -> bool:
+    """Return whether a connection was begun in that time, and is not established."""
+    handshake = connection.handshake
+    if handshake is None or not start <= handshake.syn_time <= end:
+        return False
+    return handshake.first_answer_frame == NEVER or handshake.refused_frame != NEVER
 
 
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
@@ -188,4 +202,5 @@ def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
         response.start if response else None,
         response.end_time if response else None,
         END_REASONS[response.reason if response is not None and done else AT_CAPTURE_END],
+        request.head.fields.forwarded_server if request else False,
     )

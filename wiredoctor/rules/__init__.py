@@ -14,6 +14,7 @@ from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, 
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.rests import TOGETHER
 from wiredoctor.rules.settle import settle
+from wiredoctor.rules.software import passed_on
 from wiredoctor.rules.unjudged import Explained, Left, explained, suspect_connections, suspect_exchanges, unjudged
 from wiredoctor.rules.window import seen, window
 
@@ -38,6 +39,7 @@ __all__ = [
     "joined",
     "judge",
     "limited",
+    "passed_on",
     "seen",
     "select",
     "set_thresholds",

@@ -20,7 +20,7 @@ FRONT = ["front_connection", "front_exchange"]
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
 """Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
 
-ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort")
+ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort", "idle-timeout-broken-promise")
 """Rules of whose findings it matters what lies behind a gateway, or before it."""
 
 IN_GATEWAY = SECOND

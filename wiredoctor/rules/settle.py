@@ -43,6 +43,7 @@ def settle(
     explains: Callable[[pl.DataFrame], object] | None = None,
     tries: pl.DataFrame | None = None,
     known: Gateways | None = None,
+    passed: pl.DataFrame | None = None,
 ) -> list[Finding]:
     """The findings of one capture, worst first, then by delay, then by frame.
 
@@ -53,7 +54,8 @@ def settle(
     `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
     dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most.
     `explains` is handed all candidates with their exchanges and endpoints, also those that are not told.
-    `tries`: rows of tables.TRIES, what gateways did at their backs; `known`: all that is known of gateways.
+    `tries`: rows of tables.TRIES, what gateways did at their backs; `known`: all that is known of gateways; `passed`: which
+    Server fields they passed on, where these exchanges are not all.
     `file` is the capture's name, `first_time` the time of its first packet in nanoseconds since 1970.
     """
     core = narrow.core(candidates, met)
@@ -79,7 +81,7 @@ def settle(
     if totals is not None:
         totals |= _totals(core)
     core = narrow.without_too_many(core, limits.FINDINGS, met)
-    core = behind.with_fronts(with_software(_with_requests(core, exchanges), connections, exchanges, known))
+    core = behind.with_fronts(with_software(_with_requests(core, exchanges), connections, exchanges, known, passed))
     if losses:
         core = core.with_columns(_within_losses(modules, losses))
     parts = core.partition_by("rule", maintain_order=True)

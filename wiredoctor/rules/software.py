@@ -20,10 +20,12 @@ FIELDS = {
 
 
 def with_software(
-    core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None
-) -> pl.DataFrame:
+    core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None,
+    passed: pl.DataFrame | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Adds the columns of FIELDS, from the exchange at hand where it has the message; `client_is_gateway`, and
-    `gateway_software`, which the client shows in fields of its own. `known`: the gateways of the capture.
+    `gateway_software`, which the client shows in fields of its own. `known`: the gateways of the capture; `passed`: what
+    `passed_on` says of them, where these exchanges are not all.
 
     Else (the lost request has no answer) from the last exchange of the connection that says it, or, where a candidate is
     about an endpoint, from the last exchange of that server, and of that client with it. A message that keeps silent about
@@ -38,7 +40,11 @@ def with_software(
         core = _filled(core, "server_software", ["server"], placed)
         core = _filled(core, "client_software", ["client", "server"], placed)
     known = known or Gateways()
-    return _without_forwarded_servers(_with_gateways(core, connections, exchanges, known), connections, exchanges, known)
+    marked = _with_gateways(core, connections, exchanges, known)
+    at_front = marked.filter(pl.col("server").is_in([*known.fronts]))["server_software"].drop_nulls()
+    if at_front.is_empty():
+        return marked
+    return _without_forwarded_servers(marked, passed_on(known, connections, exchanges, at_front) if passed is None else passed)
 
 
 def _with_gateways(
@@ -65,27 +71,28 @@ def _with_gateways(
     )
 
 
-def _without_forwarded_servers(
-    core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways
+def passed_on(
+    known: Gateways, connections: pl.LazyFrame, exchanges: pl.LazyFrame, some: pl.Series | None = None
 ) -> pl.DataFrame:  # fmt: skip
-    """Candidates at the front of a gateway lose a Server that it passed on from the server behind it."""
+    """Fronts of gateways (`server`), each with a Server field that it passed on from the server behind it (`server_software`);
+    of `some` of these fields only."""
     c = pl.col
-    at_front = core.filter(c("server").is_in([*known.fronts]))["server_software"].drop_nulls()
-    if at_front.is_empty():
-        return core
+    wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())
     tries = known.tries.lazy().filter(c("certain") & c("exchange").is_not_null())
-    said = exchanges.filter(c("response_server").is_in(at_front.unique().implode())).select(
-        "connection", "exchange", "response_server"
-    )
+    said = exchanges.filter(wanted).select("connection", "exchange", "response_server")
     behind = tries.join(said, on=["connection", "exchange"])
     front = ["front_connection", "front_exchange"]
     pairs = behind.join(said, left_on=[*front, "response_server"], right_on=["connection", "exchange", "response_server"])
-    passed = (
+    return (
         pairs.join(connections.select("connection", "server"), left_on="front_connection", right_on="connection")
         .select("server", c("response_server").alias("server_software"))
         .unique()
         .collect()
     )
+
+
+def _without_forwarded_servers(core: pl.DataFrame, passed: pl.DataFrame) -> pl.DataFrame:
+    """Candidates at the front of a gateway lose a Server that it passed on from the server behind it."""
     pair = pl.struct("server", "server_software")
     is_passed = pair.is_in(passed.select(pair).to_series().implode())
     return core.with_columns(pl.when(~is_passed).then("server_software").alias("server_software"))
