@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import polars as pl
 
 from tests.ladders import Packet, ladder_packets, ladders_in
+from wiredoctor import gateways
 from wiredoctor.testing.wire import Peers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FILES = sorted((Path(__file__).parents[1] / "rules").glob("*/*.txt"))
 
@@ -45,3 +54,33 @@ def _moved(end: str, number: int) -> str:
     if host.startswith("["):
         return f"[{host[1:-1].replace('::', f':{number:x}::')}]:{port}"
     return f"{host.split('.')[0]}.{100 + number // 250}.{number % 250}.{host.split('.')[3]}:{port}"
+
+
+def no_gateways_between() -> AbstractContextManager[object]:
+    """While this lasts, no ladder is the gateway of another, which asks for the same at the same time by chance."""
+    return patch("wiredoctor.gateways.find", partial(_within_ladders, gateways.find))
+
+
+def _within_ladders(
+    find: Callable[[pl.LazyFrame, pl.LazyFrame], gateways.Gateways], exchanges: pl.LazyFrame, connections: pl.LazyFrame
+) -> gateways.Gateways:  # fmt: skip
+    """What is known of gateways, but for those that only are because other ladders ask for the same at the same time."""
+    known = find(exchanges, connections)
+    ladders = dict(connections.select("connection", pl.col("server").str.extract(r"^([\d.]*)\.\d+:")).collect().iter_rows())
+    places = known.tries.select("front_connection", "connection").iter_rows()
+    own = pl.Series([ladders[front] == ladders[back] for front, back in places], dtype=pl.Boolean)
+    fronts = {front: tuple(b for b in behind if _ladder(b) == _ladder(front)) for front, behind in known.fronts.items()}
+    doubtful = tuple(one for one in known.doubtful if len({ladders[c] for c, _ in (*one.fronts, *one.backs)}) == 1)
+    backs = {*known.tries["connection"], *(c for one in known.doubtful for c, _ in one.backs)}
+    mine = {*known.tries.filter(own)["connection"], *(c for one in doubtful for c, _ in one.backs)}
+    return replace(
+        known,
+        tries=known.tries.filter(own),
+        fronts={front: behind for front, behind in fronts.items() if behind},
+        doubtful=doubtful,
+        clients=known.clients - (backs - mine),
+    )
+
+
+def _ladder(endpoint: str) -> str:
+    return endpoint.rpartition(".")[0]

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import patch
-
-import polars as pl
 
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
-from tests.pipeline.ladders import elsewhere
-from wiredoctor import gateways
+from tests.pipeline.ladders import elsewhere, no_gateways_between
 from wiredoctor.rules import catalogue
 from wiredoctor.testing.expectations import compare, expectations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wiredoctor.findings import Finding
 
 OF_CAPTURES = {name for name, module in catalogue().items() if module.family == "capture"}
@@ -50,7 +43,7 @@ def check_together(file: Path, at: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ladders.pcap"
         path.write_bytes(to_pcap([packet for packet, _, _ in sent]))
-        with patch("wiredoctor.gateways.find", partial(_within_ladders, gateways.find)):
+        with no_gateways_between():
             report = wiredoctor.analyze(path)
         for finding in report.findings:
             places = [sent[evidence.frame - 1][1:] for evidence in finding.evidence]
@@ -62,24 +55,3 @@ def check_together(file: Path, at: str) -> None:
             compare(expectations(text, drawn[number]), found.get(number, []))
         except AssertionError as error:
             raise AssertionError(f"{title}: {error}") from None
-
-
-def _within_ladders(
-    find: Callable[[pl.LazyFrame, pl.LazyFrame], gateways.Gateways], exchanges: pl.LazyFrame, connections: pl.LazyFrame
-) -> gateways.Gateways:  # fmt: skip
-    """What is known of gateways, but for those that only are because other ladders ask for the same at the same time."""
-    known = find(exchanges, connections)
-    ladders = dict(connections.select("connection", pl.col("server").str.extract(r"^([\d.]*)\.\d+:")).collect().iter_rows())
-    places = known.tries.select("front_connection", "connection").iter_rows()
-    own = pl.Series([ladders[front] == ladders[back] for front, back in places], dtype=pl.Boolean)
-    fronts = {front: tuple(b for b in behind if _ladder(b) == _ladder(front)) for front, behind in known.fronts.items()}
-    return replace(
-        known,
-        tries=known.tries.filter(own),
-        fronts={front: behind for front, behind in fronts.items() if behind},
-        doubtful=tuple(one for one in known.doubtful if len({ladders[c] for c, _ in (*one.fronts, *one.backs)}) == 1),
-    )
-
-
-def _ladder(endpoint: str) -> str:
-    return endpoint.rpartition(".")[0]

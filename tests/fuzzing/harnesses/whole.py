@@ -5,13 +5,17 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import polars as pl
+
 import wiredoctor
 from tests.fuzzing.checks import as_text, check_report, check_shown, check_tables, frames_of, same_tables
 from tests.fuzzing.copies import check_copies
 from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file
 from tests.pipeline.feeding import tables
+from wiredoctor import gateways
 from wiredoctor.capture import CaptureError
+from wiredoctor.rules.behind import Behind, tries_of
 
 SHORT = 600
 """Packets up to which a capture is also read in small steps, and its tables are checked."""
@@ -52,14 +56,27 @@ def _same_report(whole: bytes, parts: bytes, step: int) -> None:
 
 
 def _check_tables(path: Path, packets: int, parsed: dict[str, object]) -> None:
-    """Check the tables, with and without that of messages, and that evidence is in the connection that it is about."""
+    """Check the tables, with and without that of messages, and that evidence is in the connection that it is about; of what
+    went wrong at a gateway, in that or one of its tries."""
     seen = tables(path, messages=False)
     check_tables(seen, packets)
     detailed = tables(path)
     same_tables({name: frame for name, frame in seen.items() if name != "messages"}, detailed, "with messages")
     connection_of = frames_of(seen["segments"])
+    behind = _behind(seen)
     for finding in parsed["findings"]:  # type: ignore[attr-defined]
         if finding["connection"] is None or finding["rule"] == "duplicate-packets":
             continue
-        outside = [e["frame"] for e in finding["evidence"] if connection_of.get(e["frame"]) != finding["connection"]]
+        mine = {finding["connection"], *(behind.get(finding["connection"], ()) if finding["rule"] == "gateway-error" else ())}
+        outside = [e["frame"] for e in finding["evidence"] if connection_of.get(e["frame"]) not in mine]
         must(not outside, f"evidence of {finding['rule']} is of its connection", outside, finding["connection"])
+
+
+def _behind(seen: dict[str, pl.DataFrame]) -> dict[int, set[int]]:
+    """Connection at the front of a gateway -> those of its tries, and of the tries of these."""
+    known = gateways.find(seen["exchanges"].lazy(), seen["connections"].lazy())
+    tried = Behind(tries_of(known)).whole_chain().select("front_connection", "connection")
+    behind: dict[int, set[int]] = {}
+    for front, back in tried.iter_rows():
+        behind.setdefault(front, set()).add(back)
+    return behind
