@@ -570,7 +570,6 @@ RELEASES = Table(
         _n("previous_ack_interval", I64, "ns", "time between the pure ACK before K and K; none for the first"),
         *_PACKET,
         _LENGTH,
-        _c("captured", I32, "bytes", "its payload in the capture"),
         _c("unread", BOOL, "", "the snap length cut what would say which message it belongs to, and where that ends"),
         _c("small_start", BOOL, "", "it is a small segment, or an offload super-segment that begins with one"),
         _c("full", BOOL, "", "payload of at least the MSS"),

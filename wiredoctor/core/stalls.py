@@ -33,7 +33,7 @@ RELEASES: Final = (
     *("nagle_disabled", "previous_data_frame", "previous_data_time", "previous_data_length", "previous_data_full"),
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
-    *("frame", "time", "length", "captured", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
+    *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
     *("probe_frame", "sort"),
 )
 RECOVERIES: Final = (
@@ -168,7 +168,6 @@ class Stalls:
         put.put(packet.frame)
         put.put(packet.time)
         put.put(packet.length)
-        put.put(packet.captured)
         put.put(1 if is_unread(packet, segment) else 0)
         put.put(1 if small_start else 0)
         put.put(1 if full else 0)

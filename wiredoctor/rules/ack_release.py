@@ -41,8 +41,9 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     late = c("previous_ack_delay").is_between(shortest, longest)
     prompt = c("previous_ack_delay") <= quick
     lateness = c("time") - c("previous_data_time") - c("rtt_own") - c("rtt_peer")
-    # after a full D only a late S shows how late such a segment is by itself
-    shows = (c("sort") == "prompt") & (_head_only() | c("previous_data_small") | (lateness >= quick))
+    # after a full D only a late S shows how late such a segment is by itself; one before D, that the clock was set back
+    kept = c("time") >= c("previous_data_time")
+    shows = (c("sort") == "prompt") & kept & (_head_only() | c("previous_data_small") | (lateness >= quick))
     waited = (c("sort").is_in(["waited", "prompt"]) & (late | (prompt & shows))).fill_null(False)
     probe = c("sort") == "probe"
     return releases.filter(waited | probe | (c("probe_frame") > 0)).select(
