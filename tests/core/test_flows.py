@@ -65,6 +65,8 @@ def test_mutants(tmp_path: Path, seed: int) -> None:
     for _ in range(60):
         number = chance.randrange(len(packets))
         time, data, length = packets[number]
+        if not data:
+            continue  # all of it was cut off by now
         at = chance.randrange(min(len(data), 80))
         changed = data[:at] + bytes([chance.choice((0, 1, 0xFF, chance.randrange(256)))]) + data[at + 1 :]
         packets[number] = time, changed[: len(data) - chance.choice((0, 0, 0, chance.randrange(40)))], length
@@ -102,16 +104,20 @@ def assert_equal_but_copies(path: Path, source: Path) -> int:
     return int(found["duplicates"].sum())
 
 
+DELAYS = {1: "node-ab-keep-alive", 400: "node-ab-keep-alive", 5_000: "node-announces-one-second", 99_999: "node-close-delimited"}
+"""Microseconds -> capture whose packets are mirrored so much later: such as the ways above can change, on Ethernet and whole."""
+
+
 def mirror(path: Path, way: Callable[[bytes], bytes], delay_us: int) -> Path:
     """Write a capture with every packet twice, the second copy delayed; return its source."""
-    source = PCAPS[len(PCAPS) // 2 + delay_us % 7]
+    source = next(source for source in PCAPS if source.stem == DELAYS[delay_us])
     packets = packets_of(source)
     again = [(time + delay_us, way(data), length) for time, data, length in packets]
     path.write_bytes(pcap_of(source, sorted(packets + again, key=lambda packet: packet[0])))
     return source
 
 
-@pytest.mark.parametrize("delay_us", [1, 400, 5_000, 99_999])
+@pytest.mark.parametrize("delay_us", DELAYS)
 @pytest.mark.parametrize("way", WAYS)
 def test_mirrored(tmp_path: Path, way: str, delay_us: int) -> None:
     """Copies that another hop changed mix with later packets. Without a change they are copies only within a millisecond."""

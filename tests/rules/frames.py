@@ -32,9 +32,9 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
 
 def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
     """Return the rows of an event table that the core writes for segments with these columns of `segments`, with the thresholds
-    of all rules."""
+    of all rules. Payload was captured whole if nothing else is said."""
     stalls = Stalls(core_cutoffs(cutoffs(catalogue())))
-    for segment in rows("segments", *segments).to_dicts():
+    for segment in rows("segments", *({"captured": s.get("length", 0)} | s for s in segments)).to_dicts():
         write(stalls, segment)
     written = getattr(stalls, table)
     cells = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}[table]

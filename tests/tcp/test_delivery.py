@@ -314,14 +314,38 @@ def test_a_syn_ack_with_another_number_sends_nothing() -> None:
 
 
 def test_an_absurd_acknowledgement_does_not_make_the_next_one_less_so() -> None:
-    """An honest one is at most a window ahead of what was sent, not of what another one claimed."""
+    """An honest one is at most a window ahead of what was sent, not of what another one claimed. At 10 Gbit/s each of them could
+    be true."""
     text = """
     0.030 > P. 1:101(100) ack 1
-    0.040 < . ack 900000001
-    0.050 < . ack 1800000001
-    0.060 > P. 101:201(100) ack 1
+    1.530 < . ack 900000001
+    1.531 < . ack 1800000001
+    1.532 > P. 101:201(100) ack 1
     """
     assert columns("acks_unseen new_bytes", text) == [(0, 100), (900_000_000 - 100, 0), (0, 0), (0, 100)]
+
+
+@pytest.mark.parametrize(
+    ("after", "counted"),
+    [
+        (0, 1 << 20),
+        (800_000, 1 << 20),
+        (838_860, 1 << 20),
+        (840_000, 1_050_000),
+        (10 * MS, 12_500_000),
+        (1000 * MS, 900_000_000 - 100),
+    ],
+)
+def test_no_more_is_missing_than_can_have_passed(after: int, counted: int) -> None:
+    """1.25 GB per second, and 1 MiB at once: clocks may be coarse. An ACK alone, and a segment beyond it, tell the same."""
+    packets = ladder_packets(HANDSHAKE + "0.030 > P. 1:101(100)\n0.040 < . ack 101")
+    sent, ack = packets[3], replace(packets[4], time=packets[3].time + after, ack=900_000_001)
+    beyond = replace(sent, time=sent.time + after, seq=900_000_001)
+    acked = replace(ack, ack=900_000_101)
+    for shown in ([ack], [beyond, acked]):
+        seen = see_packets([*packets[:4], *shown])
+        assert seen.last("acks_unseen") == [counted]
+        assert seen.connection["client_unseen_bytes"] == counted
 
 
 def test_a_syn_ack_behind_a_challenge_ack_begins() -> None:

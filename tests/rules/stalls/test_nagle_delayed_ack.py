@@ -197,11 +197,10 @@ def test_what_was_not_observed_lowers_confidence() -> None:
 
 def test_payload_that_is_not_http_has_no_owes_and_medium_confidence() -> None:
     other: dict[str, Any] = {"http": False, "owes": False, "data_before_ends_head": False, "exchange": None, "role": None}
-    both = stalls(held(**other, captured=1460), held(frame=17, **other, captured=1460))
-    assert [(s["kind"], s["confidence"], s["what"]) for s in both] == [("write-write-read", "medium", "data")] * 2
-    # cut by the snap length it may be HTTP all the same
-    both = stalls(held(**other, captured=0), held(frame=17, **other, captured=0))
-    assert [s["confidence"] for s in both] == ["low", "low"]
+    whole = stalls(held(**other), held(frame=17, **other))
+    assert [(s["kind"], s["confidence"], s["what"]) for s in whole] == [("write-write-read", "medium", "data")] * 2
+    # cut by the snap length it may be HTTP all the same: a stall is a matter of lengths, numbers and times
+    assert stalls(held(**other, captured=0), held(frame=17, **other, captured=0)) == whole
 
 
 def test_a_stack_that_announces_no_mss_is_none_that_is_known() -> None:
@@ -260,6 +259,24 @@ def test_an_exchange_counts_once_with_its_latest() -> None:
 )
 def test_what_is_no_counter_evidence(changes: dict[str, Any]) -> None:
     assert len(stalls(prompt_ack(100, 150 * MS, **changes), later())) == 1
+
+
+def test_what_the_snap_length_cut_is_counter_evidence_too() -> None:
+    """How late a segment is needs none of its bytes; and a program that is no HTTP's is as late as it likes."""
+    cut: dict[str, Any] = {"http": False, "owes": False, "exchange": None, "data_before_ends_head": False, "captured": 0}
+    late = prompt_ack(100, 150 * MS, **cut)
+    assert stalls(late, held(frame=900, at=900_000 * MS, **cut)) == []
+    whole = cut | {"captured": 5}
+    assert len(stalls(late | whole, held(frame=900, at=900_000 * MS, **whole))) == 1
+
+
+def test_a_clock_that_was_set_back_shows_no_lateness() -> None:
+    """S seems to have come before D: how late it was by itself is unknown, and not 0."""
+    late = prompt_ack(100, 100 * MS)
+    step = prompt_ack(200, 100 * MS)
+    step |= {"time": step["data_before_time"] - 1}
+    assert stalls(late, step, later()) == []
+    assert len(stalls(late, step | {"time": step["data_before_time"]}, later())) == 1
 
 
 def test_an_ack_within_five_milliseconds_was_prompt() -> None:
@@ -383,6 +400,7 @@ def test_confidence_of_a_probe_rises_with_the_second() -> None:
         pytest.param({"small_start": False}, id="S is full"),
         pytest.param({"data_before_message": 0}, id="another message"),
         pytest.param({"message": None, "data_before_message": None, "http": False}, id="no messages"),
+        pytest.param({"message": None, "captured": 0, "nagle_off": True}, id="cut by the snap length, and Nagle is proved off"),
         pytest.param({"nagle_off": True}, id="Nagle is proved off"),
         pytest.param({"other_data_since": True}, id="the receiver answered"),
         pytest.param({"retransmission_since": True}, id="something was retransmitted"),
