@@ -61,6 +61,10 @@ UNKNOWABLE = {
     "foreign_reset": ("middle", "ends-early"),
     # of a gateway that passed on a refusal, the side that shows the server behind is lost: the refusal is told of the gateway
     "websocket_failed": ("drop-flow-sides",),
+    # what the server said shows that it is no HTTP; the client's side alone looks like a request with a body
+    "malformed_head": ("drop-side-1",),
+    # a clock that is set back between SYN-ACK and close makes a connection of a second younger than one
+    "no_response": ("clock-step",),
 }
 """Ladders with disturbances that take away what tells who it was."""
 
