@@ -303,7 +303,7 @@ class Reader(Stream):
         self.frame_body(message, how)
         if kind == RESPONSE and (how == CHUNKED or head.event_stream) and self.is_reading(message):
             message.pieces = pieces_of(head.fields, message.framing)
-        if talk.has_too_many_requests:
+        if kind == REQUEST and talk.has_too_many_requests():
             talk.give_up(exchange)
 
     def has_to_wait(self, ack: i64, time: i64) -> bool:

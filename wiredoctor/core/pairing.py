@@ -79,7 +79,6 @@ class HttpConnection:
         """Keeping counts bytes of it."""
         self.is_forced: bool = False
         """Nothing is waited for."""
-        self.has_too_many_requests: bool = False
         self.previous_close: bool = False
         """Whether the response of the exchange that was written last announced the close."""
         self.previous_end: i64 = NEVER
@@ -302,6 +301,10 @@ class HttpConnection:
                 self.last_waiting = None
             self.unanswered -= 1
 
+    def has_too_many_requests(self) -> bool:
+        """Whether more requests wait for a response than are kept."""
+        return self.unanswered > self.http.most_requests
+
     def begin_request(self, reader: Reader, message: Message) -> Exchange:
         """Return the exchange of a request that begins."""
         announced = reader.announced
@@ -310,7 +313,6 @@ class HttpConnection:
             reader.announced = None
             return announced
         exchange = self.add_exchange(message, self.rtt_own, self.rtt_peer)
-        self.has_too_many_requests = self.unanswered >= self.http.most_requests
         self.append_waiting(exchange)
         return exchange
 
@@ -422,7 +424,6 @@ class HttpConnection:
 
     def give_up(self, last: Exchange) -> None:
         """Read nothing after the request head of `last`, because too many requests wait for a response."""
-        self.has_too_many_requests = False
         self.http.met.add(limits.PIPELINED)
         self.stop(None)
         self.next_index = last.index + 1
