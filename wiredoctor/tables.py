@@ -1193,7 +1193,8 @@ EXCHANGES = Table(
         _n("client_rst_ack", I64, "bytes", "offset of the server's stream that it acknowledges"),
         _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {_ORIGINS}"),
         _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {_ORIGINS}"),
-        _n("accepted_time", I64, "ns", "when the server's SYN-ACK passed; none where nobody closed"),
+        _n("accepted_frame", I64, "", "the server's SYN-ACK; none if it was repeated, or if nobody closed"),
+        _n("accepted_time", I64, "ns", "when the newest one passed; none where nobody closed"),
         _n(
             "last_payload_frame",
             I64,
@@ -1214,7 +1215,7 @@ _CLOSE = (
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
-    "accepted_time",
+    *("accepted_frame", "accepted_time"),
     *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye", "said_at", "at_capture_end"),
 )
 """Columns of EXCHANGES that hold what followed an exchange."""

@@ -63,9 +63,6 @@ UNKNOWABLE = {
     "websocket_failed": ("drop-flow-sides",),
     # what the server said shows that it is no HTTP; the client's side alone looks like a request with a body
     "malformed_head": ("drop-side-1",),
-    # a fault that is left: of a clock that is set back between SYN-ACK and close the rule does not know, because `closes` has no
-    # frame of the SYN-ACK, and a connection that is a second old seems to be younger
-    "no_response": ("clock-step",),
 }
 """Ladders with disturbances that take away what tells who it was."""
 

@@ -47,7 +47,7 @@ CLOSE: Final = (
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_rst", "server_close_offset"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
-    *("accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
+    *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
 )
 """Cells of a row of `closes`, after those of EXCHANGE."""
 
@@ -63,7 +63,7 @@ NO_CLOSE: Final = Close()
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """Cells of a message that was not captured."""
 NOBODY_CLOSED: Final = pack_cells(
-    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER, NEVER, NEVER, -1, 0]
+    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0]
 )
 """Cells of CLOSE from client_close_frame on, for a connection that is open."""
 
@@ -315,7 +315,9 @@ class CloseRows(ExchangeRows):
         write_i64_le(out, rst.rst_ack)
         write_i64_le(out, client.origin)
         write_i64_le(out, server.origin)
-        write_i64_le(out, i64(NEVER) if server_side.syn is None else server_side.syn.time)
+        accepted = server_side.syn
+        write_i64_le(out, i64(NEVER) if accepted is None or accepted.repeated else accepted.frame)
+        write_i64_le(out, i64(NEVER) if accepted is None else accepted.time)
         write_rest(out, client, server, exchange)
         if client.origin == BETWEEN:
             self.foreign.write(talk.connection, exchange.index, talk.client, talk.client, client.is_fin)

@@ -102,7 +102,8 @@ class Rule(NamedTuple):
     caused_by: the same, but nothing gives way: both are reported, and the cause comes first. Instead of "time" and "front" there
     is "tries": what a gateway did for this exchange at its back, in order.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
-    timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back.
+    timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back;
+    or the kinds of which that is so.
     absence: something that is not in the capture (a response, an ACK, a close, a packet within a pause) is part of the proof:
     where packets were dropped, it may have been there, and confidence is medium at most.
     ends: it says why a request had no answer, a message was cut short, or a connection ended as it did: what its findings name
@@ -122,7 +123,7 @@ class Rule(NamedTuple):
     advice: tuple[Advice, ...] = ()
     summary: bool = False
     caused_by: tuple[tuple[str, str], ...] = ()
-    timeless: bool = False
+    timeless: bool | tuple[str, ...] = False
     absence: bool = False
     any_order: bool = False
     ends: bool = False

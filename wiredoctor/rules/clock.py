@@ -23,9 +23,17 @@ def without_times_across(
     """
     frames = np.asarray(steps, dtype=np.int64)
     return {
-        name: rows if modules[name].rule.timeless or _of_the_capture(modules[name]) else rows.filter(~_across(rows, frames))
+        name: rows if _of_the_capture(modules[name]) else rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames))
         for name, rows in found.items()
     }
+
+
+def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
+    """Whether the order of packets alone proves each candidate."""
+    kinds = module.rule.timeless
+    if isinstance(kinds, bool):
+        return pl.repeat(kinds, rows.height, dtype=pl.Boolean, eager=True)
+    return rows["kind"].is_in(kinds).fill_null(value=False)
 
 
 def unstepped(

@@ -115,7 +115,7 @@ RULE = Rule(
         Advice("server", "IIS|Microsoft", "IIS: http.sys writes what it dropped to %SystemRoot%\\System32\\LogFiles\\HTTPERR."),
         Advice("server", "Apache", 'Apache httpd: a child that ended by a signal leaves "exit signal" in the error log.'),
     ),
-    timeless=True,
+    timeless=("unread", "at-once", "later"),
     absence=True,
     ends=True,
 )
@@ -142,6 +142,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     interim = c("has_response") & (c("response_status") < 200).fill_null(value=False)
     said = pl.when(interim).then(pl.format(" (but for an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
+    rows = rows.with_columns(pl.when(c("took") == ON_ARRIVAL).then("accepted_frame").alias("syn_ack_frame"))
     return rows.select(
         "connection",
         "exchange",
@@ -168,6 +169,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(c("rested") > 0).then(_met(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
         (c("took") == NOT_READ).alias("not_read"),
         evidence(
+            ("syn_ack_frame", "accepted_time", "the server's SYN-ACK"),
             ("request_last_frame", "request_end", "the request ends"),
             ("server_close_frame", "server_close_time", _close_note(wait, no_ack)),
         ),
