@@ -9,9 +9,10 @@ import http.client
 import io
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
@@ -175,6 +176,8 @@ def _followed(path: Path, stream: int) -> tuple[bytes, bytes]:
 
 
 class _Bytes(io.BytesIO):
+    """Bytes that http.client takes for a socket: it asks a socket for its file, and for nothing else."""
+
     def close(self) -> None:
         """http.client closes what it has read to the end; there may be more behind it."""
 
@@ -215,7 +218,7 @@ def _request_body(client: _Bytes) -> Body:
 
 
 def _read(stream: _Bytes, method: str, unframed: str = "close-delimited") -> Body:
-    response = http.client.HTTPResponse(stream, method=method)  # type: ignore[arg-type]
+    response = http.client.HTTPResponse(cast("socket.socket", stream), method=method)
     response.begin()
     if method == "CONNECT" and response.status < 300:
         return Body(0, "tunnel", response.status)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from batch import reports
 from gateway_plans import KINDS
 
 if TYPE_CHECKING:
@@ -48,37 +46,15 @@ class Marks:
     wrong: list[str] = field(default_factory=list[str])
 
 
-ANALYZE = """
-import sys, tempfile, wiredoctor
-from wiredoctor.report import json
-for path in sys.argv[1:]:
-    with tempfile.TemporaryFile() as out:
-        json.write(wiredoctor.analyze(path), out, full=True)
-        out.seek(0)
-        print(out.read().decode().replace("\\n", " "), flush=True)
-"""
-
-
-def analyze(python: str, paths: list[str]) -> list[dict[str, Any]]:
-    """What `analyze --format json --full` says of each; raises RuntimeError where it fails."""
-    done = subprocess.run([python, "-P", "-c", ANALYZE, *paths], capture_output=True, check=False, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-1_000:])
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 def score(folder: Path, cases: list[dict[str, Any]], python: str, jobs: int, *, verbose: bool) -> int:
     """Analyses every recording, and prints how many were right; returns 1 where the marks are missed."""
     marks = Marks()
-
-    paths = [str(folder / f"{case['name']}{end}.pcap") for case in cases for end in ("", "-front")]
-    with ThreadPoolExecutor(jobs) as pool:
-        parts = list(pool.map(analyze, [python] * jobs, [paths[first::jobs] for first in range(jobs)]))
-    reports = {path: report for first, part in enumerate(parts) for path, report in zip(paths[first::jobs], part, strict=True)}
-    for case, both, front in zip(cases, paths[::2], paths[1::2], strict=True):
-        _judge_pairs(case, reports[both], marks)
-        _judge_failures(case, reports[both], marks)
-        _judge_front(case, reports[front], marks)
+    paths = [folder / f"{case['name']}{end}.pcap" for case in cases for end in ("", "-front")]
+    told = reports(python, paths, jobs)
+    for case, both, front in zip(cases, told[::2], told[1::2], strict=True):
+        _judge_pairs(case, both, marks)
+        _judge_failures(case, both, marks)
+        _judge_front(case, front, marks)
     if verbose:
         print(*marks.wrong, sep="\n")
     for kinds, counts in sorted(marks.failures.items()):

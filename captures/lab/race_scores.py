@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from batch import reports
 
 if TYPE_CHECKING:
     import argparse
@@ -22,17 +22,6 @@ BESIDE = ("slow-response", "retransmission-stall")
 
 RACES, DEATHS = 0.95, 0.02
 """Of acknowledged requests: how many that met a limit must be told as races, and how many others may be."""
-
-ANALYSE = """
-import json, sys, wiredoctor
-names = ("rule", "kind", "confidence", "client", "exchange", "time")
-for path in sys.argv[1:]:
-    try:
-        rows = [{name: getattr(f, name) for name in names} for f in wiredoctor.analyze(path).findings if f.exchange is not None]
-    except Exception as error:
-        rows = [{"rule": "crash", "kind": repr(error)[:99]}]
-    print(json.dumps(rows), flush=True)
-"""
 
 
 @dataclass(frozen=True)
@@ -77,15 +66,8 @@ def score(words: argparse.Namespace) -> int:
     cases = [{"client": "pool"} | json.loads(path.read_text()) for path in sorted(words.folder.glob("*-*.json"))]
     cases = [case for case in cases if not wanted or {case[n] for n in ("name", "family", "server", "client", "proxy")} & wanted]
     views = [(case, point) for case in cases for point in case["views"]]
-
-    def analyse(first: int) -> list[list[dict[str, Any]]]:
-        paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views[first :: words.jobs]]
-        done = subprocess.run([words.python, "-P", "-c", ANALYSE, *paths], capture_output=True, check=True, text=True)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        parts = list(pool.map(analyse, range(words.jobs)))
-    found = [parts[number % words.jobs][number // words.jobs] for number in range(len(views))]
+    paths = [words.folder / f"{case['name']}-{point}.pcap" for case, point in views]
+    found = [report["findings"] for report in reports(words.python, paths, words.jobs)]
     told = [one for (case, point), findings in zip(views, found, strict=True) for one in _told(case, point, findings)]
     for one in told:
         if words.list and all(word in f"{one.label} / {one.answer}" for word in words.list.split("&")):
@@ -101,7 +83,7 @@ def _told(case: dict[str, Any], point: str, findings: list[dict[str, Any]]) -> I
         some = [
             f"{finding['rule']} {finding['kind']} ({finding['confidence']})"
             for finding in findings
-            if finding.get("client") == lost["client"]
+            if finding["client"] == lost["client"]
             and finding["exchange"] == lost["request"]
             and finding["rule"] not in BESIDE
             and abs(datetime.fromisoformat(finding["time"]).timestamp() - lost["time"]) < AROUND

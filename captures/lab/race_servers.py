@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PORT, FRONT = 8080, 8000
 LIBRARIES = {
     "MortalServer": "",
-    "MortalTomcat": "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/tomcat-juli.jar",
+    "TomcatServer": "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/tomcat-juli.jar",
     "MortalJetty": "/usr/share/jetty9/lib/*",
 }
 DEVNULL = {"stdout": -3, "stderr": -3}
@@ -99,7 +99,7 @@ def _java(program: str) -> Callable[..., subprocess.Popen[bytes]]:
         tick = [f"-Dsun.net.httpserver.idleInterval={int(limit)}", "-Dsun.net.httpserver.clockTick=1000"]
         arguments = {
             "MortalServer": [str(PORT)],
-            "MortalTomcat": [str(PORT), str(lab.folder), str(int(limit * 1000))],
+            "TomcatServer": [str(PORT), str(lab.folder), str(int(limit * 1000))],
             "MortalJetty": [str(PORT), str(int(limit * 1000))],
         }[program]
         light = ["-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC"]
@@ -192,7 +192,7 @@ SERVERS = {
     "apache-prefork": Server(_apache("prefork"), "apache2"),
     "go": Server(_go, "go", parent="keeper"),
     "java": Server(_java("MortalServer"), "java", spread=0.3, stride=40, limits=(2.0,), parent="keeper"),
-    "tomcat": Server(_java("MortalTomcat"), "tomcat", spread=0.3, stride=40, limits=(1.0, 2.0), parent="keeper"),
+    "tomcat": Server(_java("TomcatServer"), "tomcat", spread=0.3, stride=40, limits=(1.0, 2.0), parent="keeper"),
     "jetty": Server(_java("MortalJetty"), "jetty", limits=(1.0, 2.0), parent="keeper"),
     "soon": Server(_soon, "python", limits=(0.0, 0.001, 0.003)),
 }

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any
 import race_scores
 import race_truth
 import software
+from batch import make_missing
 from impairments import Conditions
 from network import Host, cable, tcpdump
 from race_plans import FAMILIES, LONG, Plan, planned
@@ -74,21 +73,7 @@ def make_all(words: argparse.Namespace) -> int:
     names = [
         n for n in names if not wanted or {n, *(getattr(plans[n], w) for w in ("family", "server", "client", "proxy"))} & wanted
     ]
-
-    def one(name: str) -> bool:
-        if (words.folder / f"{name}.json").exists():
-            return True
-        command = [sys.executable, __file__, "one", str(words.folder), "--only", name, "--seed", str(words.seed)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
-        except subprocess.TimeoutExpired:
-            print(f"{name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
-            return False
-        print(f"{name}: {done.stderr[-600:] if done.returncode else done.stdout.strip()}", flush=True)
-        return not done.returncode
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        return list(pool.map(one, names)).count(False)
+    return make_missing(__file__, names, words, WITHIN)
 
 
 def make(folder: Path, plan: Plan) -> None:

@@ -17,12 +17,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batch import make_missing, reports
 from impairments import Conditions
 from network import Host, cable
 from random_plans import FAULTS, TWINS, Plan, plan
@@ -37,16 +37,6 @@ WITHIN = 100.0
 
 ORPHANS = 7.0
 """Seconds for which a capture goes on when the client has ended: its kernel repeats what is not acknowledged."""
-
-ANALYSE = """
-import json, sys, wiredoctor
-for path in sys.argv[1:]:
-    try:
-        found = [{"rule": f.rule, "kind": f.kind} for f in wiredoctor.analyze(path).findings]
-    except Exception as error:
-        found = [{"rule": "crash", "kind": repr(error)}]
-    print(json.dumps(found))
-"""
 
 HARMLESS = (
     "retransmission-stall",
@@ -91,21 +81,7 @@ def make_all(words: argparse.Namespace) -> int:
     names = [f"{kind}-{number}" for number in range(words.count) for kind in ("fault", "twin")]
     wanted = set(filter(None, words.only.split(",")))
     names = [name for name in names if not wanted or {name, _planned(name, words.seed).family} & wanted]
-    missing = [name for name in names if not (words.folder / f"{name}.json").exists()]
-
-    def one(name: str) -> bool:
-        command = [sys.executable, __file__, "one", str(words.folder), "--only", name, "--seed", str(words.seed)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
-        except subprocess.TimeoutExpired:
-            print(f"{name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
-            return False
-        if done.returncode:
-            print(f"{name}: {done.stderr[-600:]}", file=sys.stderr, flush=True)
-        return not done.returncode
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        return list(pool.map(one, missing)).count(False)
+    return make_missing(__file__, names, words, WITHIN)
 
 
 def make(folder: Path, case: Plan) -> None:
@@ -163,17 +139,17 @@ def _ask(case: Plan, client: Host, wire: Wire, port: int) -> str:
         return done.stderr.decode()
     words = [sys.executable, str(PEERS / "silence_client.py"), case.client, base, str(case.timeout), json.dumps(case.steps)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    process = client.start(*words, text=True, **pipes)
+    process = client.start(*words, **pipes)
     assert process.stdin
     assert process.stdout
     assert process.stderr
     for line in process.stdout:
-        if line == "tell\n":  # type: ignore[comparison-overlap]
+        if line == b"tell\n":
             wire.tell()
-            process.stdin.write("told\n")  # type: ignore[arg-type]
+            process.stdin.write(b"told\n")
             process.stdin.flush()
     process.wait(5)
-    return str(process.stderr.read())
+    return process.stderr.read().decode()
 
 
 def _narrow(path: Path, case: Plan, port: int) -> None:
@@ -201,19 +177,8 @@ def score(words: argparse.Namespace) -> int:
     cases = [case for case in cases if not wanted or {case["name"], case["family"]} & wanted]
     cases.sort(key=lambda case: (case["name"].partition("-")[0], case["number"]))
     views = [(case, point) for case in cases for point in POINTS]
-
-    paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views]
-
-    def analyse(some: list[str]) -> list[list[dict[str, Any]]]:
-        done = subprocess.run([words.python, "-P", "-c", ANALYSE, *some], capture_output=True, check=True, text=True)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        parts = pool.map(analyse, [paths[first :: words.jobs] for first in range(words.jobs)])
-    by_path = {
-        path: found for first, part in enumerate(parts) for path, found in zip(paths[first :: words.jobs], part, strict=True)
-    }
-    findings = [by_path[path] for path in paths]
+    paths = [words.folder / f"{case['name']}-{point}.pcap" for case, point in views]
+    findings = [report["findings"] for report in reports(words.python, paths, words.jobs)]
     table, wrong, alarms = _judge(views, findings)
     for (family, point), counts in sorted(table.items()):
         print(f"{family:28} {point:7} " + ", ".join(f"{name} x {count}" for name, count in counts.most_common()))

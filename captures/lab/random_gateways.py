@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any
 import gateway_score
 import gateway_truth
 import software
+from batch import make_missing
 from gateway_plans import Plan, Request, kinds, plan
 from gateways import INNER, Gateway, start_servers
 from impairments import Conditions
@@ -71,7 +70,7 @@ def main() -> int:
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     if words.action == "one":
-        make(words.folder, plan(int(words.only), words.seed))
+        make(words.folder, plan(int(words.only.partition("-")[0]), words.seed))
         return 0
     if words.action == "make":
         return make_all(words)
@@ -91,21 +90,7 @@ def make_all(words: argparse.Namespace) -> int:
     """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
     (words.folder / "README.md").write_text(README)
     cases = [plan(number, words.seed) for number in range(words.count)]
-    missing = [case for case in cases if _wanted(case, words.only) and not (words.folder / f"{case.name}.json").exists()]
-
-    def one(case: Plan) -> bool:
-        command = [sys.executable, __file__, "one", str(words.folder), "--only", str(case.number), "--seed", str(words.seed)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
-        except subprocess.TimeoutExpired:
-            print(f"{case.name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
-            return False
-        if done.returncode:
-            print(f"{case.name}: {done.stderr[-600:]}", file=sys.stderr, flush=True)
-        return not done.returncode
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        return list(pool.map(one, missing)).count(False)
+    return make_missing(__file__, [case.name for case in cases if _wanted(case, words.only)], words, WITHIN)
 
 
 def make(folder: Path, case: Plan) -> None:

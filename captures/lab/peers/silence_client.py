@@ -22,6 +22,7 @@ class Requests:
     def __init__(self):
         import requests
 
+        self.errors = requests.RequestException
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -36,6 +37,7 @@ class Urllib3:
     def __init__(self):
         import urllib3
 
+        self.errors = urllib3.exceptions.HTTPError
         self.pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT)
 
     def ask(self, method, path, body, rest):
@@ -47,6 +49,8 @@ class Urllib3:
 
 
 class Plain:
+    errors = (OSError, http.client.HTTPException)
+
     def __init__(self):
         self.connection = http.client.HTTPConnection(urlsplit(BASE).hostname, urlsplit(BASE).port or 80, timeout=TIMEOUT)
 
@@ -57,7 +61,7 @@ class Plain:
             time.sleep(rest)
             while response.read(65_536):
                 pass
-        except Exception:
+        except self.errors:
             self.connection.close()
             raise
 
@@ -94,7 +98,7 @@ def main():
             body = b"u" * step["size"] if method == "POST" else None
             try:
                 client.ask(method, step.get("get") or step["post"], body, step.get("rest", 0))
-            except Exception as error:  # noqa: BLE001 (three libraries, each with errors of its own)
+            except client.errors as error:
                 print(type(error).__name__, error, file=sys.stderr)
 
 
