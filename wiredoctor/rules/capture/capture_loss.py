@@ -17,8 +17,8 @@ How it is proved
     passed. Ports used again: behind the end of a connection (the FINs of both sides, or an RST) the numbers of both directions
     are beyond what was open; or both jump, and one goes back by more than the window, or both go on by 1 MiB or more (the number
     of one of them by 65,538 or 65,539: Linux begins 65,537 behind the FIN of a connection in TIME_WAIT). No byte is missing
-    there: initial sequence numbers come from a clock, and nobody sent what lies between. Kind *dropped*:
-    isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each interface.
+    there: each connection begins with a sequence number of its own (RFC 9293), and what lies between the two was never sent.
+    Kind *dropped*: isb_ifdrop and isb_osdrop of Interface Statistics Blocks, the last of each interface.
 
 What it is not
     A loss on the network: what was lost there is sent again. A capture of one direction only. The part of a connection from

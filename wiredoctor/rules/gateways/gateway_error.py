@@ -21,8 +21,8 @@ How it is proved
 
 What it is not
     A status that the gateway passed on. A client that left first, while the try was still open. An event stream that ended. A
-    request that met the gateway's own close of an idle connection, and was never passed on: keep-alive-race. A failure of one
-    server where another answered: that is told of the server, as a warning, because the client never saw it.
+    request that met the gateway's own close of an idle connection, and was never passed on: keep-alive-race. A try that failed
+    while a later one was answered: the client saw nothing of it, and the finding of the failed try becomes a warning.
 
 What to do
     Look at the cause, which is named: it belongs to the connection behind the gateway.
