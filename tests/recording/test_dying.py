@@ -16,6 +16,7 @@ import pytest
 
 from tests.recording.namespaces import Cable
 from tests.recording.running import Recording, kinds, needs, needs_root, nobody, packets, send
+from wiredoctor.recording.process import Process
 
 pytestmark = needs_root
 
@@ -205,3 +206,10 @@ def test_a_full_disk_ends_a_capture(cable: Cable, tmp_path: Path) -> None:
         assert packets(file) == ended["packets"]
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(("says", "left"), [("a line\\nhalf a", "a line"), ("half a", "")])
+def test_what_a_backend_was_saying_when_it_was_killed_is_no_reason(says: str, left: str) -> None:
+    backend = Process(["sh", "-c", f"printf '{says}' >&2; kill -9 $$"], ())
+    backend.end()
+    assert backend.complaint() == f"{left}\nkilled by signal 9"

@@ -98,5 +98,6 @@ class Process:
         return code
 
     def complaint(self) -> str:
-        """What it has said, or how it came to its end."""
-        return f"{self.said}\n{self._killed}"
+        """What it has said, or how it came to its end. What it was saying when it was killed is left out."""
+        said = self.said.rpartition("\n")[0] if self._killed else self.said
+        return f"{said}\n{self._killed}"
