@@ -930,7 +930,16 @@ BURSTS = Table(
         _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
         _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
         _c("pause_emptied", BOOL, "", "the segment before it was small or carried PSH: there was no more to send"),
-        _c("pause_application", BOOL, "", "the pause is the application's: the four above"),
+        _c(
+            "pause_waited",
+            BOOL,
+            "",
+            "by its time stamp (RFC 7323) the segment after it left its sender after half of the pause, less a round trip, or "
+            "later; or no such clock is known",
+        ),
+        _c("pause_application", BOOL, "", "the pause is the application's: the five above"),
+        _n("pause_late", I64, "ns", "how much longer the segment after it was on its way than the one before it, likewise"),
+        _n("span", I64, "ns", "how far its sender's clock advanced from its first to its last packet, likewise"),
     ),
 )
 

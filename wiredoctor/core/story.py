@@ -13,6 +13,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core import (
     acks,
+    clocks,
     closed_windows,
     closes,
     conflicts,
@@ -241,6 +242,9 @@ class Story:
             own.previous = data = Previous()
         if packet.time - data.time >= SHORTEST_PAUSE:
             data.pause_start, data.pause_end, data.pause_frame = data.time, packet.time, packet.frame
+        data.stamp = clocks.stamp_of(packet)
+        if packet.time >= data.clock_due:
+            clocks.learn(own.syn, data, packet.time, data.stamp)
         data.frame = packet.frame
         data.time = packet.time
         data.end = segment.offset + packet.length
