@@ -13,7 +13,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Clock, Previous, Side, Syn
+from wiredoctor.core.connection import Clock, Previous, Side
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import MILLISECOND, NEVER
 from wiredoctor.core.unsigned import u32
@@ -73,8 +73,11 @@ def ticks(since: i64, until: i64) -> i64:
     return (until - since + HALF & WORD) - HALF
 
 
-def learn(syn: Syn | None, data: Previous, time: i64, stamp: i64) -> None:
-    """Note that a segment with this TSval passed, for the clock of its side, whose SYN is `syn`."""
+def learn(own: Side, time: i64, stamp: i64) -> None:
+    """Note that a segment with new data and this TSval passed."""
+    data, syn = own.previous, own.syn
+    if data is None:
+        own.previous = data = Previous()
     data.clock_due = time + SHORTEST
     if stamp == NEVER:
         return
@@ -108,7 +111,7 @@ def find_unit(passed: i64, count: i64) -> i64:
 
 def fits(passed: i64, told: i64, part: i64) -> bool:
     """Return whether a time agrees with what a clock tells, to this part of it."""
-    return abs(passed - told) <= passed // part
+    return -(passed // part) <= told - passed <= passed // part
 
 
 def vote(clock: Clock, unit: i64, votes: i64) -> None:
@@ -140,18 +143,13 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 def lateness(own: Side, packet: Packet) -> i64:
     """Return how much longer a packet with data was on its way than the newest data of its side (its SYN, if there is none), to a
     tick; NEVER if the side's clock is no witness."""
-    stamp = stamp_of(packet)
-    if stamp == NEVER:
-        return NEVER
     data, syn = own.previous, own.syn
-    if data is None:
-        own.previous = data = Previous()
-    if packet.time >= data.clock_due:
-        learn(syn, data, packet.time, stamp)
+    if data is None or data.clock is None:
+        return NEVER
     time, before = data.time, data.stamp
     if data.frame == NEVER and syn is not None:
         time, before = syn.time, syn.stamp
-    told = elapsed(own, before, stamp)
+    told = elapsed(own, before, stamp_of(packet))
     return i64(NEVER) if told == NEVER else packet.time - time - told
 
 
