@@ -10,7 +10,7 @@ from wiredoctor.core import clocks
 from wiredoctor.core.acks import add_round_trips, whole_round_trip
 from wiredoctor.core.connection import Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.message import RESPONSE, Message, Pauses
+from wiredoctor.core.message import RESPONSE, Message, Pause, Pauses
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
 from wiredoctor.core.sizes import is_small_data, judge_size
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 ACK_TIMER: Final = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so a longer pause was not caused by one."""
+
+MOST_OPEN: Final = 64
+"""Pauses that wait until the clock of their sender is known, or their body is over."""
 
 ACKNOWLEDGED: Final = 1
 WINDOW_OPEN: Final = 2
@@ -80,7 +83,7 @@ def describe_body(
         if pause != NEVER:
             reasons = explain_pause(pause, segment, previous, own, peer, packet)
             if reader.kind == RESPONSE and message is not None and message.id == number:
-                note_pause(message, previous, packet, pause, reasons, http.cutoffs)
+                note_pause(message, own, previous, packet, pause, whole_round_trip(segment), reasons, http.cutoffs)
     reader.burst_message = number
     if message is not None and message.pieces is not None and message.pieces.counter is not None:
         message.pieces.settle(http.cutoffs.min_held_events)
@@ -125,7 +128,7 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
 
 
 def note_pause(
-    message: Message, previous: Previous, packet: Packet, pause: i64, reasons: i64, cutoffs: Cutoffs
+    message: Message, own: Side, previous: Previous, packet: Packet, pause: i64, rtt: i64, reasons: i64, cutoffs: Cutoffs
 ) -> None:  # fmt: skip
     """Add a pause to those of its response."""
     pauses = message.pauses
@@ -135,13 +138,26 @@ def note_pause(
     if reasons != APPLICATION:
         return
     if pause >= cutoffs.min_pause:
-        pauses.application += 1
-        pauses.total = min(pauses.total + pause, FOREVER)
-        if len(pauses.frames) < 6:
-            pauses.frames += [previous.frame, packet.frame]
-            pauses.times += [previous.time, packet.time]
+        stamp = clocks.stamp_of(packet)
+        pauses.open.append(Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp))
+        if len(pauses.open) == MOST_OPEN:
+            settle_pauses(pauses, own)
     if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.counter is not None:
         message.pieces.paused(packet.frame, (previous.frame, previous.time))
+
+
+def settle_pauses(pauses: Pauses, own: Side) -> None:
+    """Count the open pauses, but for those in which the path stood still."""
+    for pause in pauses.open:
+        length = pause.end - pause.time
+        if not clocks.agrees(own, clocks.elapsed(own, pause.stamp, pause.end_stamp), length, pause.rtt):
+            continue
+        pauses.application += 1
+        pauses.total = min(pauses.total + length, FOREVER)
+        if len(pauses.frames) < 6:
+            pauses.frames += [pause.frame, pause.end_frame]
+            pauses.times += [pause.time, pause.end]
+    pauses.open = []
 
 
 def continue_burst(

@@ -1,10 +1,9 @@
 """The clock of a sender, by the time stamps of its segments (RFC 7323): it says when they left, whatever the path did to them.
 
 A time stamp (TSval) counts in a unit that the sender chooses, from a number that is different on each connection. The unit is
-learned from pairs of segments that passed 20 ms or more apart: their TSvals divide the time between them into ticks. A path that
-stood still makes a pair disagree, and one that jitters makes it imprecise; so two that fit roughly, or one that fits closely, are
-needed, and what does not fit counts against it. A direction whose unit stays unknown (no time stamps, or some that a middlebox
-writes) is no witness.
+learned from pairs of segments that passed 20 ms or more apart: their TSvals divide the time between them into ticks. If the path
+stood still in it, a pair fits no unit, or seldom a wrong one, which is soon too long for what follows; so two that fit roughly, or
+one that fits closely, are needed, and the majority decides. A direction whose unit stays unknown (no time stamps, or some that a middlebox writes) is no witness.
 """
 
 from __future__ import annotations
@@ -32,8 +31,6 @@ SHORTEST: Final = 20 * MILLISECOND
 """Time between two time stamps that are compared; in less a path's jitter is too large a part of it."""
 FEWEST: Final = 8
 """Ticks between them: the last one is not whole."""
-LONGEST: Final = 1_000 * MILLISECOND
-"""What does not fit in that time is no jitter."""
 SURE: Final = 2
 """Votes from which on a unit is known."""
 MOST: Final = 16
@@ -85,18 +82,23 @@ def learn(own: Side, time: i64, stamp: i64) -> None:
     if clock is None:
         data.clock = clock = Clock(time, stamp)
         if syn is not None and syn.stamp != NEVER:
-            clock.time, clock.stamp = syn.time, syn.stamp
+            clock.first_time = clock.time = syn.time
+            clock.first_stamp = clock.stamp = syn.stamp
+    if clock.unit > 0 and is_too_long(clock, clock.unit, time, stamp):
+        clock.unit = clock.votes = 0
     passed, count = time - clock.time, ticks(clock.stamp, stamp)
     if passed < SHORTEST or 0 <= count < FEWEST:
         return
     unit = find_unit(passed, count)
-    if unit:
+    if unit > 0 and not is_too_long(clock, unit, time, stamp):
         vote(clock, unit, 2 if fits(passed, count * unit, 32) else 1)
-    elif passed < LONGEST:
-        return  # a later one may fit: jitter becomes a smaller part
-    elif clock.votes > 0:
-        clock.votes -= 1
     clock.time, clock.stamp = time, stamp
+
+
+def is_too_long(clock: Clock, unit: i64, time: i64, stamp: i64) -> bool:
+    """Return whether a clock with this unit would be fast: whatever the path does, its segments pass no sooner than they left."""
+    passed = time - clock.first_time
+    return ticks(clock.first_stamp, stamp) * unit > passed + passed // 4 + SHORTEST + unit
 
 
 def find_unit(passed: i64, count: i64) -> i64:
@@ -157,4 +159,10 @@ def has_waited(own: Side, packet: Packet, pause: i64, rtt: i64) -> bool:
     """Return whether a packet with data left its sender after half of the time, less a round trip, for which nothing had come, or
     later. Else it was on its way: the path stood still. True if the clock of its side is no witness."""
     late = lateness(own, packet)
-    return late == NEVER or 2 * (pause - late + unit_of(own)) >= pause - rtt
+    return agrees(own, i64(NEVER) if late == NEVER else pause - late, pause, rtt)
+
+
+def agrees(own: Side, told: i64, pause: i64, rtt: i64) -> bool:
+    """Return whether `told`, the sender's part of a pause by its clock (as `elapsed` returns it), is half of it or more, less a
+    round trip; within a tick."""
+    return told == NEVER or 2 * (told + unit_of(own)) >= pause - rtt

@@ -24,9 +24,12 @@ class Clock:
     """The clock that the time stamps of a side come from, as far as it is known; see clocks.py."""
 
     def __init__(self, time: i64, stamp: i64) -> None:
+        self.first_time: i64 = time
+        self.first_stamp: i64 = stamp
+        """The first time stamp: no later one can be further from it than the time that has passed."""
         self.time: i64 = time
-        """When the time stamp passed with which later ones are compared."""
         self.stamp: i64 = stamp
+        """The one that the next is compared with."""
         self.unit: i64 = 0
         """Nanoseconds of a tick, by most of what was seen; 0 while nothing fits."""
         self.votes: i64 = 0
