@@ -648,6 +648,12 @@ RECOVERIES = Table(
             "",
             "R is the first copy that was captured: an earlier one was lost before the capture point",
         ),
+        _c(
+            "spurious",
+            BOOL,
+            "",
+            "by its time stamps it answers the first copy, not a retransmission: that was late, not lost (RFC 3522)",
+        ),
     ),
     subject="segments",
     at_packet=True,

@@ -2,8 +2,9 @@
 
 A time stamp (TSval) counts in a unit that the sender chooses, from a number that is different on each connection. The unit is
 learned from pairs of segments that passed 20 ms or more apart: their TSvals divide the time between them into ticks. If the path
-stood still in it, a pair fits no unit, or seldom a wrong one, which is soon too long for what follows; so two that fit roughly, or
-one that fits closely, are needed, and the majority decides. A direction whose unit stays unknown (no time stamps, or some that a middlebox writes) is no witness.
+stood still in it, a pair fits no unit, or seldom a wrong one, which soon proves too long. So two that fit roughly, or one that
+fits closely, are needed, and the majority decides. A direction whose unit stays unknown (no time stamps, or some that a
+middlebox writes) is no witness.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from wiredoctor.core.unsigned import u32
 PLAIN: Final = 0x0101080A
 """The option as all common systems write it: NOP, NOP, kind 8, length 10 (RFC 7323 appendix A)."""
 HEADER: Final = 20
-WITH_STAMP: Final = 32
-"""Bytes of a TCP header, without options and with that option alone."""
+OPTION: Final = 12
+"""Bytes of a TCP header without options, and of that option."""
 KIND: Final = 8
 LENGTH: Final = 10
 UNITS: Final = (MILLISECOND, 4 * MILLISECOND, 10 * MILLISECOND, 100 * MILLISECOND, MILLISECOND // 1000)
@@ -43,7 +44,7 @@ def stamp_of(packet: Packet) -> i64:
     if not packet.has_timestamps:
         return NEVER
     at = packet.tcp + HEADER
-    if packet.payload - packet.tcp == WITH_STAMP and at + 12 <= packet.end and u32(packet.block, at) == PLAIN:
+    if packet.payload - at == OPTION and packet.payload <= packet.end and u32(packet.block, at) == PLAIN:
         return u32(packet.block, at + 4)
     at = find_option(packet)
     return i64(NEVER) if at < 0 else u32(packet.block, at + 2)
@@ -53,6 +54,11 @@ def echo_of(packet: Packet) -> i64:
     """Return TSecr of a packet: the TSval of the peer that it answers. NEVER without the option."""
     at: i64 = find_option(packet) if packet.has_timestamps else -1
     return i64(NEVER) if at < 0 else u32(packet.block, at + 6)
+
+
+def stamp_before(options: bytes) -> i64:
+    """Return TSval of the option that these 12 bytes before a payload are; NEVER if they are another one."""
+    return u32(options, 4) if len(options) == OPTION and u32(options, 0) == PLAIN else i64(NEVER)
 
 
 def find_option(packet: Packet) -> i64:

@@ -282,6 +282,10 @@ class Stall:
         self.is_first_copy: bool = False
         self.tries: i64 = 0
         self.duplicate_acks: i64 = 0
+        self.original_stamp: i64 = NEVER
+        """TSval of the first copy of what was waited for."""
+        self.first_stamp: i64 = NEVER
+        """TSval of the first retransmission of it."""
 
 
 @mypyc_attr(acyclic=True)

@@ -175,7 +175,8 @@ class Story:
         if segment.retransmission or segment.fills_gap:
             waits = peer.waits
             if waits is None or not self.window_stalls.take_copy(connection, own, waits, packet, segment):
-                recoveries.try_again(connection, own, peer, packet, segment, cutoffs.min_retransmission_delay)
+                least = cutoffs.min_retransmission_delay
+                recoveries.try_again(connection, own, peer, packet, segment, least, self.places)
         if segment.retransmission or segment.overlap:
             self.repetitions.note_copy(connection, own, peer, packet, segment)
         options: i64 = -1
