@@ -494,7 +494,7 @@ class Side:
         self.short_window_frame: i64 = NEVER
         """Its newest packet that announced no room for a full segment."""
         self.recent_packet: i64 = -1
-        """Number of its newest packet among those of the last 100 ms, in which second copies are looked for."""
+        """Number of its newest packet among those that copies.py remembers, in which second copies are looked for."""
         self.recent_reached: i64 = 0
         """Highest sequence number of these packets: what is not beyond it may be a second copy."""
         self.recent_claimed: i64 = -1
@@ -611,6 +611,8 @@ class SecondCopies:
         """The frame of its first copy."""
         self.difference: i64 = 0
         """What tells the two apart: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 nothing."""
+        self.routed_frame: i64 = NEVER
+        """The first second copy with another time to live than its first copy."""
 
 
 @mypyc_attr(acyclic=True)
