@@ -190,7 +190,7 @@ def test_a_syn_ack_by_a_timer_and_one_that_answers_a_repeated_syn_are_two() -> N
 QUEUED = "0.030 > P. 1:101(100) ack 1 id 7 ts\n1.000 > P. 101:201(100) ack 1 id 8 ts"
 
 
-def behind_a_router(second_after: int, *, at_first: bool = True, **changes: object) -> Seen:
+def behind_a_router(second_after: int, changes: dict[str, object], *, at_first: bool = True) -> Seen:
     """Two segments on a router that forwards the first one at once, and the second one so many milliseconds later."""
     packets = ladder_packets(HANDSHAKE + QUEUED)
     first, last = packets[-2:]
@@ -201,7 +201,7 @@ def behind_a_router(second_after: int, *, at_first: bool = True, **changes: obje
 
 @pytest.mark.parametrize(("after_ms", "copies"), [(101, 2), (700, 2), (10_000, 2), (10_001, 1)])
 def test_a_packet_before_and_behind_a_queue(after_ms: int, copies: int) -> None:
-    seen = behind_a_router(after_ms)
+    seen = behind_a_router(after_ms, {})
     assert left_out(seen) == copies
     assert seen.frames("retransmission") == [7][: 2 - copies]
 
@@ -210,13 +210,13 @@ def test_a_packet_before_and_behind_a_queue(after_ms: int, copies: int) -> None:
     "changes", [{"ip_id": 9}, {"ip_id": 0}, {"left": 1_300_000_000}, {"ttl": 64}, {"timestamps": False}], ids=str
 )
 def test_what_comes_so_late_with_anything_else_is_sent_again(changes: dict[str, object]) -> None:
-    seen = behind_a_router(300, **changes)
+    seen = behind_a_router(300, changes)
     assert left_out(seen) == 1
     assert seen.frames("retransmission") == [7]
 
 
 def test_a_connection_that_shows_no_router_has_no_queue() -> None:
-    seen = behind_a_router(300, at_first=False)
+    seen = behind_a_router(300, {}, at_first=False)
     assert left_out(seen) == 0
     assert seen.frames("retransmission") == [6]
 
@@ -231,6 +231,13 @@ def test_a_connection_that_shows_no_router_has_no_queue() -> None:
 def test_a_syn_behind_a_queue(after_ms: int, changes: dict[str, object], copies: int) -> None:
     [syn] = ladder_packets("0 > S win 64240 mss 1460 id 7 ts")
     again = replace(syn, time=after_ms * 1_000_000, **{"ttl": 63, **changes})  # type: ignore[arg-type]
-    seen = see_packets([syn, again])
-    assert left_out(seen) == copies
-    assert seen.connection["syns"] == 2 - copies
+    for others in ([], other_connection()):
+        seen = see_packets([*others, syn, again])
+        found = seen.connections[-1]
+        assert (found["duplicates"], found["syns"]) == (copies, 2 - copies)
+
+
+def other_connection() -> list[Packet]:
+    """A connection that has shown the router before: then packets are remembered for longer."""
+    [data] = ladder_packets("connection 2\n0 > P. 1:101(100) id 7 ts")
+    return [data, replace(data, ttl=63)]

@@ -72,10 +72,11 @@ class Copies:
         recent.before = newest
         recent.reached, recent.claimed = side.recent_reached, side.recent_claimed
         side.recent_packet = self.next - 1
-        if is_new:
-            return packet.flags & SYN != 0 and self.is_queued_syn(side.syn, side.ip, connection, packet)
-        first = self.alike(newest, recent, packet)
-        return first is not None and self.judge(first, connection, packet)
+        if not is_new:
+            first = self.alike(newest, recent, packet)
+            if first is not None and self.judge(first, connection, packet):
+                return True
+        return packet.flags & SYN != 0 and self.is_queued_syn(side.syn, side.ip, connection, packet)
 
     def forget(self, packet: Packet) -> None:
         """Forget packets that the packet in hand can be no copy of."""
