@@ -172,8 +172,8 @@ HOLES = Limit(
 )  # fmt: skip
 COPIES = Limit(
     "copies", "tcp", 1 << 17, "packets",
-    "a packet may be the second copy of one within 100 ms before it; this bounds how many that are, whatever their time "
-    "stamps say: 100 ms of a link with 10 Gbit/s are 80,000 full packets",
+    "a packet may be the second copy of one within 100 ms before it, or 10 s if it may have lain in a router's queue; this "
+    "bounds how many that are, whatever their time stamps say: 100 ms of a link with 10 Gbit/s are 80,000 full packets",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",

@@ -185,3 +185,59 @@ def test_a_syn_ack_by_a_timer_and_one_that_answers_a_repeated_syn_are_two() -> N
     assert left_out(seen) == 0
     twice = see(f"0.000 {syn}0.010 {answer}1.0100 {answer}1.0101 {answer}")
     assert left_out(twice) == 1
+
+
+QUEUED = "0.030 > P. 1:101(100) ack 1 id 7 ts\n1.000 > P. 101:201(100) ack 1 id 8 ts"
+
+
+def behind_a_router(second_after: int, changes: dict[str, object], *, at_first: bool = True) -> Seen:
+    """Two segments on a router that forwards the first one at once, and the second one so many milliseconds later."""
+    packets = ladder_packets(HANDSHAKE + QUEUED)
+    first, last = packets[-2:]
+    forwarded = [replace(first, time=first.time + 1_000_000, ttl=63)] if at_first else []
+    late = replace(last, time=last.time + second_after * 1_000_000, **{"ttl": 63, "left": last.left, **changes})  # type: ignore[arg-type]
+    return see_packets([*packets[:-1], *forwarded, last, late])
+
+
+@pytest.mark.parametrize(("after_ms", "copies"), [(101, 2), (700, 2), (10_000, 2), (10_001, 1)])
+def test_a_packet_before_and_behind_a_queue(after_ms: int, copies: int) -> None:
+    seen = behind_a_router(after_ms, {})
+    assert left_out(seen) == copies
+    assert seen.frames("retransmission") == [7][: 2 - copies]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"ip_id": 9}, {"ip_id": 0}, {"left": 1_300_000_000}, {"ttl": 64}, {"timestamps": False}], ids=str
+)
+def test_what_comes_so_late_with_anything_else_is_sent_again(changes: dict[str, object]) -> None:
+    seen = behind_a_router(300, changes)
+    assert left_out(seen) == 1
+    assert seen.frames("retransmission") == [7]
+
+
+def test_a_connection_that_shows_no_router_has_no_queue() -> None:
+    seen = behind_a_router(300, {}, at_first=False)
+    assert left_out(seen) == 0
+    assert seen.frames("retransmission") == [6]
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "changes", "copies"),
+    [
+        (300, {}, 1), (300, {"ttl": 64}, 0), (300, {"ip_id": 9}, 0), (1_000, {"left": 1_000_000_000, "ip_id": 9}, 0),
+        (300, {"timestamps": False}, 0), (10_001, {}, 0),
+    ],
+)  # fmt: skip
+def test_a_syn_behind_a_queue(after_ms: int, changes: dict[str, object], copies: int) -> None:
+    [syn] = ladder_packets("0 > S win 64240 mss 1460 id 7 ts")
+    again = replace(syn, time=after_ms * 1_000_000, **{"ttl": 63, **changes})  # type: ignore[arg-type]
+    for others in ([], other_connection()):
+        seen = see_packets([*others, syn, again])
+        found = seen.connections[-1]
+        assert (found["duplicates"], found["syns"]) == (copies, 2 - copies)
+
+
+def other_connection() -> list[Packet]:
+    """A connection that has shown the router before: then packets are remembered for longer."""
+    [data] = ladder_packets("connection 2\n0 > P. 1:101(100) id 7 ts")
+    return [data, replace(data, ttl=63)]

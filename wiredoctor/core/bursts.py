@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core import clocks
+from wiredoctor.core.acks import add_round_trips, whole_round_trip
 from wiredoctor.core.connection import Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.message import RESPONSE, Message, Pauses
+from wiredoctor.core.message import RESPONSE, Message, Pause, Pauses
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
 from wiredoctor.core.sizes import is_small_data, judge_size
@@ -21,16 +22,20 @@ if TYPE_CHECKING:
 ACK_TIMER: Final = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so a longer pause was not caused by one."""
 
+MOST_OPEN: Final = 64
+"""Pauses that wait until the clock of their sender is known, or their body is over."""
+
 ACKNOWLEDGED: Final = 1
 WINDOW_OPEN: Final = 2
 CLEAN: Final = 4
 EMPTIED: Final = 8
-APPLICATION: Final = 15
-"""Signs of a pause of the application, as bits; all four together prove it."""
+WAITED: Final = 16
+APPLICATION: Final = 31
+"""Signs of a pause of the application, as bits; all five together prove it."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
-    *("segments", "largest_segment", "pause", "pause_frame", "reasons"),
+    *("segments", "largest_segment", "pause", "pause_frame", "reasons", "pause_late", "span"),
 )
 """Cells of a row of `bursts`."""
 
@@ -52,6 +57,10 @@ class Burst:
         self.pause: i64 = NEVER
         self.pause_frame: i64 = NEVER
         self.reasons: i64 = 0
+        self.late: i64 = NEVER
+        self.stamp: i64 = clocks.stamp_of(packet)
+        """TSval of its first packet, and of its last one."""
+        self.last_stamp: i64 = self.stamp
 
 
 def describe_body(
@@ -74,13 +83,13 @@ def describe_body(
         if pause != NEVER:
             reasons = explain_pause(pause, segment, previous, own, peer, packet)
             if reader.kind == RESPONSE and message is not None and message.id == number:
-                note_pause(message, previous, packet, pause, reasons, http.cutoffs)
+                note_pause(message, own, previous, packet, pause, whole_round_trip(segment), reasons, http.cutoffs)
     reader.burst_message = number
     if message is not None and message.pieces is not None and message.pieces.counter is not None:
         message.pieces.settle(http.cutoffs.min_held_events)
     if http.bursts is not None:
         size = segment.new_bytes if overtakes else part.body_bytes
-        continue_burst(http, reader, segment, number, size, pause, reasons, previous, packet)
+        continue_burst(http, reader, segment, number, size, pause, reasons, previous, own, packet)
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
@@ -113,11 +122,13 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
     # after a full segment without PSH there was more to send: what followed it was lost before the capture point
     if previous.push or is_small_data(previous):
         reasons |= EMPTIED
+    if clocks.has_waited(own, packet, pause, whole_round_trip(segment)):
+        reasons |= WAITED
     return reasons
 
 
 def note_pause(
-    message: Message, previous: Previous, packet: Packet, pause: i64, reasons: i64, cutoffs: Cutoffs
+    message: Message, own: Side, previous: Previous, packet: Packet, pause: i64, rtt: i64, reasons: i64, cutoffs: Cutoffs
 ) -> None:  # fmt: skip
     """Add a pause to those of its response."""
     pauses = message.pauses
@@ -127,25 +138,38 @@ def note_pause(
     if reasons != APPLICATION:
         return
     if pause >= cutoffs.min_pause:
-        pauses.application += 1
-        pauses.total = min(pauses.total + pause, FOREVER)
-        if len(pauses.frames) < 6:
-            pauses.frames += [previous.frame, packet.frame]
-            pauses.times += [previous.time, packet.time]
+        stamp = clocks.stamp_of(packet)
+        pauses.open.append(Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp))
+        if len(pauses.open) == MOST_OPEN:
+            settle_pauses(pauses, own)
     if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.counter is not None:
         message.pieces.paused(packet.frame, (previous.frame, previous.time))
 
 
+def settle_pauses(pauses: Pauses, own: Side) -> None:
+    """Count the open pauses, but for those in which the path stood still."""
+    for pause in pauses.open:
+        length = pause.end - pause.time
+        if not clocks.agrees(own, clocks.elapsed(own, pause.stamp, pause.end_stamp), length, pause.rtt):
+            continue
+        pauses.application += 1
+        pauses.total = min(pauses.total + length, FOREVER)
+        if len(pauses.frames) < 6:
+            pauses.frames += [pause.frame, pause.end_frame]
+            pauses.times += [pause.time, pause.end]
+    pauses.open = []
+
+
 def continue_burst(
     http: Http, reader: Reader, segment: Segment, number: i64, size: i64, pause: i64, reasons: i64,
-    previous: Previous | None, packet: Packet,
+    previous: Previous | None, own: Side, packet: Packet,
 ) -> None:  # fmt: skip
     """Add a packet to the burst of its direction, or begin another one."""
     burst = reader.burst
     if burst is None or burst.message != number or pause != NEVER:
         index: i64 = 0
         if burst is not None:
-            write_burst(http, reader, burst)
+            write_burst(http, reader, burst, own)
             if burst.message == number:
                 index = burst.index + 1
         part = segment.part
@@ -155,22 +179,24 @@ def continue_burst(
         burst = reader.burst = Burst(number, exchange, index, packet)
         if pause != NEVER and previous is not None:
             burst.pause, burst.pause_frame, burst.reasons = pause, previous.frame, reasons
-    burst.last_frame, burst.end = packet.frame, packet.time
+            burst.late = clocks.lateness(own, packet)
+    burst.last_frame, burst.end, burst.last_stamp = packet.frame, packet.time, clocks.stamp_of(packet)
     burst.bytes += size
     burst.segments += 1
     burst.largest = max(burst.largest, packet.length)
     if segment.part.ends_message:
-        write_burst(http, reader, burst)
+        write_burst(http, reader, burst, own)
         reader.burst = None
 
 
 def write_last(http: Http, reader: Reader) -> None:
     """Write a row of the burst that may have gone on."""
     if reader.burst is not None:
-        write_burst(http, reader, reader.burst)
+        connection = reader.talk().connection
+        write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)
 
 
-def write_burst(http: Http, reader: Reader, burst: Burst) -> None:
+def write_burst(http: Http, reader: Reader, burst: Burst, own: Side) -> None:
     """Write a row of `bursts`, if somebody wants them."""
     rows = http.bursts
     if rows is None:
@@ -191,3 +217,5 @@ def write_burst(http: Http, reader: Reader, burst: Burst) -> None:
     rows.put(burst.pause)
     rows.put(burst.pause_frame)
     rows.put(burst.reasons)
+    rows.put(burst.late)
+    rows.put(clocks.elapsed(own, burst.stamp, burst.last_stamp))

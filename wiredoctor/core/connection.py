@@ -20,6 +20,23 @@ NO_BASE: Final = -1
 
 
 @mypyc_attr(acyclic=True)
+class Clock:
+    """The clock that the time stamps of a side come from, as far as it is known; see clocks.py."""
+
+    def __init__(self, time: i64, stamp: i64) -> None:
+        self.first_time: i64 = time
+        self.first_stamp: i64 = stamp
+        """The first time stamp: no later one can be further from it than the time that has passed."""
+        self.time: i64 = time
+        self.stamp: i64 = stamp
+        """The one that the next is compared with."""
+        self.unit: i64 = 0
+        """Nanoseconds of a tick, by most of what was seen; 0 while nothing fits."""
+        self.votes: i64 = 0
+        """What speaks for it, less what speaks against it."""
+
+
+@mypyc_attr(acyclic=True)
 class Previous:
     """The newest segment with new data of a side; its newest pure ACK that acknowledges something new and widens no short
     window; and its longest segments, which are full if the path carries no longer ones."""
@@ -63,6 +80,11 @@ class Previous:
         """Bytes of the longest acknowledged segment whose first copy is forgotten."""
         self.repeated_time: i64 = NEVER
         """Time of the newest retransmission of this side."""
+        self.stamp: i64 = NEVER
+        """TSval of the newest segment with new data."""
+        self.clock: Clock | None = None
+        self.clock_due: i64 = NEVER
+        """When a time stamp of this side next tells something about its clock."""
 
 
 @mypyc_attr(acyclic=True)
@@ -76,6 +98,8 @@ class Syn:
         self.mss: i64 = -1
         self.window_shift: i64 = -1
         self.has_timestamps: bool = False
+        self.stamp: i64 = NEVER
+        """Its TSval."""
         self.repeated: bool = False
         self.scale: i64 = -1
         """Shift of the windows that this side announces; -1 while not both SYNs were seen."""
@@ -258,6 +282,10 @@ class Stall:
         self.is_first_copy: bool = False
         self.tries: i64 = 0
         self.duplicate_acks: i64 = 0
+        self.original_stamp: i64 = NEVER
+        """TSval of the first copy of what was waited for."""
+        self.first_stamp: i64 = NEVER
+        """TSval of the first retransmission of it."""
 
 
 @mypyc_attr(acyclic=True)
@@ -466,7 +494,7 @@ class Side:
         self.short_window_frame: i64 = NEVER
         """Its newest packet that announced no room for a full segment."""
         self.recent_packet: i64 = -1
-        """Number of its newest packet among those of the last 100 ms, in which second copies are looked for."""
+        """Number of its newest packet among those that copies.py remembers, in which second copies are looked for."""
         self.recent_reached: i64 = 0
         """Highest sequence number of these packets: what is not beyond it may be a second copy."""
         self.recent_claimed: i64 = -1
@@ -583,6 +611,8 @@ class SecondCopies:
         """The frame of its first copy."""
         self.difference: i64 = 0
         """What tells the two apart: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 nothing."""
+        self.routed_frame: i64 = NEVER
+        """The first second copy with another time to live than its first copy."""
 
 
 @mypyc_attr(acyclic=True)

@@ -4,6 +4,10 @@ A mirror port that sees both directions of a switch, or two interfaces, record a
 says what counts as the same packet. A packet that brings anything beyond what its side sent within the last 100 ms is none:
 this is almost every packet, and only two numbers are compared for it. For the others the packets of the side are
 searched, newest first; only if one has equal numbers, both are looked at as a whole.
+
+A capture on all interfaces of a router has a packet before and behind its queue, where it may lie for seconds. Once a connection
+has shown a second copy with another time to live, those of the packets after it are looked for during 10 s. Identification and
+time stamps must be the same then: what is sent again so late has others.
 """
 
 from __future__ import annotations
@@ -13,16 +17,22 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import Connection, SecondCopies, Side
+from wiredoctor.core.clocks import stamp_of
+from wiredoctor.core.connection import Connection, SecondCopies, Side, Syn
 from wiredoctor.core.identity import Identity
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
 from wiredoctor.core.recent import IP_ID_AND_OPTIONS, Recent
-from wiredoctor.core.segment import ACK, FIN, RST, SYN
+from wiredoctor.core.segment import ACK, FIN, NEVER, RST, SYN
 from wiredoctor.tables import SCRATCH
 
 WITHIN: Final = 100_000_000
 """ns. Two records of one packet lie no further apart; a sender's own timeout is at least 200 ms on common systems."""
+QUEUED: Final = 10_000_000_000
+"""ns. The same of a packet before and behind a queue: longer ones are not known."""
+TTL_AT: Final = 17
+ID: Final = (1 << TTL_AT) - 1
+"""Identification + 1 in Side.ip, and where the time to live begins in it."""
 AT_ONCE: Final = 1_000_000
 """ns. Copies that look alike in every layer must follow each other within this: a mirror port's delay, no retransmission."""
 SEARCHED: Final = 1_024
@@ -38,11 +48,13 @@ class Copies:
     def __init__(self, places: Places) -> None:
         self.places: Places = places
         self.ring: list[Recent] = [Recent()]
-        """The packets of the last 100 ms: packet n is ring[n & mask] if oldest <= n < next."""
+        """The packets that are remembered: packet n is ring[n & mask] if oldest <= n < next."""
         self.mask: i64 = 0
         self.oldest: i64 = 0
         self.next: i64 = 0
         self.most: i64 = limits.COPIES.value
+        self.within: i64 = WITHIN
+        """How long packets are remembered: QUEUED, once a connection has packets from both sides of a router."""
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
@@ -51,7 +63,7 @@ class Copies:
         self.forget(packet)
         newest = side.recent_packet
         is_alone = newest < self.oldest
-        if is_alone:  # nothing of this side within 100 ms
+        if is_alone:  # nothing of this side is remembered
             side.recent_reached = end_of(packet)
             side.recent_claimed = -1
         is_new = raise_highest(side, packet) or is_alone
@@ -60,16 +72,17 @@ class Copies:
         recent.before = newest
         recent.reached, recent.claimed = side.recent_reached, side.recent_claimed
         side.recent_packet = self.next - 1
-        if is_new:
-            return False
-        first = self.alike(newest, recent, packet)
-        return first is not None and self.judge(first, connection, packet)
+        if not is_new:
+            first = self.alike(newest, recent, packet)
+            if first is not None and self.judge(first, connection, packet):
+                return True
+        return packet.flags & SYN != 0 and self.is_queued_syn(side.syn, side.ip, connection, packet)
 
     def forget(self, packet: Packet) -> None:
         """Forget packets that the packet in hand can be no copy of."""
         while self.oldest < self.next:
             recent = self.ring[self.oldest & self.mask]
-            if packet.clock - recent.clock <= WITHIN and packet.frame - recent.frame <= self.most:
+            if packet.clock - recent.clock <= self.within and packet.frame - recent.frame <= self.most:
                 return
             self.oldest += 1
 
@@ -137,10 +150,10 @@ class Copies:
     def judge(self, first: Recent, connection: Connection, packet: Packet) -> bool:
         """Return whether a packet with equal numbers is a second copy of the first, and note it."""
         apart = packet.time - first.time
-        if apart < 0 or apart > WITHIN:
+        copies = connection.copies
+        if apart < 0 or apart > QUEUED or (apart > WITHIN and not may_be_queued(copies, first, packet)):
             return False
         difference = self.difference(first, packet)
-        copies = connection.copies
         is_bare = packet.length == 0 and packet.flags & (FIN | SYN | RST | ACK) == ACK and not packet.has_timestamps
         if is_bare and difference == 0:
             if packet.ip_id <= 0 or copies is None or not copies.has_data or apart > AT_ONCE:
@@ -149,13 +162,30 @@ class Copies:
             return False
         if packet.flags & SYN and answers_another_syn(connection, first, packet):
             return False
+        self.note(connection, packet, first.frame, difference, first.ttl() != packet.ttl)
+        return True
+
+    def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
+        """Note a second copy of the packet with this frame number."""
+        copies = connection.copies
         if copies is None:
             copies = connection.copies = SecondCopies()
-            copies.frame, copies.time, copies.first_frame = packet.frame, packet.time, first.frame
+            copies.frame, copies.time, copies.first_frame = packet.frame, packet.time, first_frame
             copies.difference = difference
+        if is_routed and copies.routed_frame == NEVER:
+            copies.routed_frame = packet.frame
+            self.within = QUEUED
         copies.count += 1
         if packet.length > 0:
             copies.has_data = True
+
+    def is_queued_syn(self, syn: Syn | None, ip: i64, connection: Connection, packet: Packet) -> bool:
+        """Return whether a SYN is the newest one of its side behind a queue, and note that. `ip` is Side.ip."""
+        if syn is None or syn.stamp == NEVER or packet.ip_id <= 0 or not WITHIN < packet.time - syn.time <= QUEUED:
+            return False
+        if ip & ID != packet.ip_id + 1 or ip >> TTL_AT == packet.ttl or stamp_of(packet) != syn.stamp:
+            return False
+        self.note(connection, packet, syn.frame, 3, True)
         return True
 
     def difference(self, first: Recent, packet: Packet) -> i64:
@@ -180,6 +210,14 @@ class Copies:
         """Return whether the payload of both is the same, as far as it was captured."""
         size = min(first.captured(), packet.captured)
         return self.read(first.place, size, packet) == packet.block[packet.payload : packet.payload + size]
+
+
+def may_be_queued(copies: SecondCopies | None, first: Recent, packet: Packet) -> bool:
+    """Return whether the same packet may have come so late: behind a router that its connection had shown before the first of
+    the two. Both have an identification and time stamps (the same ones, as they are alike)."""
+    if copies is None or not NEVER < copies.routed_frame < first.frame or first.ttl() == packet.ttl:
+        return False
+    return packet.ip_id > 0 and packet.has_timestamps
 
 
 def brings_new(reached: i64, claimed: i64, packet: Packet) -> bool:

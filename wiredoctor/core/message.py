@@ -49,9 +49,23 @@ NO_END: Final = 1 << 61
 
 
 @mypyc_attr(acyclic=True)
+class Pause:
+    """A pause of a body: the packets around it, their times and their TSvals, and the round trip that was known."""
+
+    def __init__(self, frame: i64, time: i64, end_frame: i64, end: i64, rtt: i64, stamp: i64, end_stamp: i64) -> None:
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.end_frame: i64 = end_frame
+        self.end: i64 = end
+        self.rtt: i64 = rtt
+        self.stamp: i64 = stamp
+        self.end_stamp: i64 = end_stamp
+
+
+@mypyc_attr(acyclic=True)
 class Pauses:
     """The pauses of one body: bursts, pauses that are the application's with their sum, frames and times around the first
-    three of these."""
+    three of these; `open`: those that are, unless the path stood still, as the sender's clock says once it is known."""
 
     def __init__(self) -> None:
         self.bursts: i64 = 1
@@ -59,6 +73,7 @@ class Pauses:
         self.total: i64 = 0
         self.frames: list[int] = []
         self.times: list[int] = []
+        self.open: list[Pause] = []
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)

@@ -12,7 +12,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
 from wiredoctor.core import faults, reassembly, transfers
-from wiredoctor.core.bursts import describe_body
+from wiredoctor.core.bursts import describe_body, settle_pauses
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
 from wiredoctor.core.exchange_rows import find_known
@@ -489,6 +489,8 @@ class HttpConnection:
         response = exchange.response
         if response is not None and response.pieces is not None:
             response.pieces.settle(self.http.cutoffs.min_held_events, over=True)
+        if response is not None and response.pauses is not None:
+            settle_pauses(response.pauses, self.side_of(1 - self.client))
         self.http.exchanges.write(self, exchange)
         if response is None:
             self.previous_end = max(self.previous_end, over)

@@ -1,4 +1,4 @@
-"""What is remembered of a packet for 100 ms, to find second copies of it."""
+"""What is remembered of a packet for a while, to find second copies of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTH: Final = (1 << 19) - 1
 
 @mypyc_attr(acyclic=True)
 class Recent:
-    """A packet of the last 100 ms. Objects are used again in turn."""
+    """A packet of the last 100 ms, or 10 s (copies.py). Objects are used again in turn."""
 
     def __init__(self) -> None:
         self.before: i64 = -1

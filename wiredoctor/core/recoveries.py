@@ -11,9 +11,12 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Connection, Side, Stall, Waits
+from wiredoctor.core import clocks
+from wiredoctor.core.connection import Connection, Flight, Side, Stall, Waits
+from wiredoctor.core.flight import find_sent
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.places import Places
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
 from wiredoctor.core.unsigned import u32
 
@@ -30,7 +33,9 @@ def take_recovery(waits: Waits) -> Stall | None:
     return stall
 
 
-def try_again(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
+def try_again(
+    connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, places: Places | None
+) -> None:  # fmt: skip
     """Note a retransmission, or a late first copy, of the byte that the peer's ACK waits for, `least` or more after the last
     progress."""
     waited_for = peer.acknowledged
@@ -52,12 +57,32 @@ def try_again(connection: Connection, own: Side, peer: Side, packet: Packet, seg
         stall.progress_time = connection.progress_time
         stall.first_frame = packet.frame
         stall.first_time = packet.time
+        stall.first_stamp = clocks.stamp_of(packet)
+        if stall.first_stamp != NEVER and not segment.fills_gap and own.flight is not None and places is not None:
+            stall.original_stamp = stamp_of_first(own.flight, waited_for, places)
     stall.tries += 1
     stall.retransmission_frame = packet.frame
     stall.retransmission_time = packet.time
     stall.retransmission_bytes = packet.length
     stall.is_first_copy = segment.fills_gap
     stall.duplicate_acks = peer.waits.duplicate_acks if peer.waits is not None else 0
+
+
+def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
+    """Return TSval of the first copy of the byte at `offset`; NEVER if it is not known."""
+    i = find_sent(flight.segments, offset) - 1
+    if i < 0 or flight.segments[i].end <= offset or flight.segments[i].place == NEVER:
+        return NEVER
+    return clocks.stamp_before(places.read(flight.segments[i].place - clocks.OPTION, clocks.OPTION))
+
+
+def is_spurious(stall: Stall, packet: Packet) -> bool:
+    """Return whether an ACK that ends a stall answers the first copy, not what was sent again: it echoes a time stamp from before
+    that (RFC 3522 section 3.2). So nothing was lost; it was late."""
+    echo = clocks.echo_of(packet)
+    if echo == NEVER or stall.original_stamp == NEVER:
+        return False
+    return clocks.ticks(stall.original_stamp, echo) >= 0 and clocks.ticks(echo, stall.first_stamp) > 0
 
 
 def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segment: Segment, options: i64) -> None:

@@ -51,7 +51,7 @@ _PIECES = (
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
 _NO_PIECES = (NONE, 0, False, 0, NEVER, NEVER, NEVER, 0, 0)
-_REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied")
+_REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import pytest
 
-from wiredoctor.testing import check, check_everywhere, findings
+from tests.core.feeding import tables
+from wiredoctor.testing import capture, check, check_everywhere, findings
 
 MSS = 1460
 RTT = 0.1
@@ -140,3 +142,22 @@ def test_silent(name: str) -> None:
     if not SILENT[name]:
         text = "\n".join(text.split("\n")[3:])
     assert not [one for one in findings(text) if one.rule == "limited-transfer"]
+
+
+def test_a_path_that_stands_still_is_no_application_that_has_nothing_to_send(tmp_path: Path) -> None:
+    """Of two transfers with the same times, the time stamps of one say that its segments left a round trip after each other."""
+    taken: list[int] = []
+    for still in (False, True):
+        lines: list[Line] = []
+        for number in range(16):
+            time = 0.203 + number * RTT + (0.5 if number >= 8 else 0.0)
+            left = f" left {time - 0.4:.4f}" if still and number == 8 else ""
+            lines += [(time + i / 10_000, f"<  P.   x*{MSS - 12} ts{left}") for i in range(10)]
+            lines += [(time + i / 10_000, ">  .    win 1000000 ts") for i in range(1, 10, 2)]
+        lines.sort()
+        text = ladder(lines, "win 64240 mss 1460 wscale 7 ts", 160 * (MSS - 12)).replace("wscale 7\n", "wscale 7 ts\n")
+        path = tmp_path / f"{still}.pcap"
+        path.write_bytes(capture(text))
+        [row] = tables(path)["transfers"].to_dicts()
+        taken.append(row["application"])
+    assert taken[0] - taken[1] == pytest.approx(600_000_000, rel=0.05)

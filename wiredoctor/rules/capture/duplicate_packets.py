@@ -11,8 +11,10 @@ Why it hurts
 
 How it is proved
     Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options and payload, and differ in
-    interface, MAC addresses, time to live or encapsulation, or follow each other within 1 ms. At least a tenth of a connection's
-    packets have such copies.
+    interface, MAC addresses, time to live or encapsulation, or follow each other within 1 ms. On a router that queues packets
+    between two captured interfaces the second may come up to 10 s later: it has the same identification and time stamps, and
+    another time to live, on a connection that had shown such copies before. At least a tenth of a connection's packets have
+    such copies.
 
 What it is not
     A retransmission: it has another IPv4 identification or other time stamps, or comes later. Duplicate ACKs of a receiver.

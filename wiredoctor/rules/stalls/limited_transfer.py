@@ -24,7 +24,8 @@ How it is proved
     can look the same.
 
 What it is not
-    Slow start and a congestion window that grows. Losses. A program that has nothing to send. A receiver that does not read: its
+    Slow start and a congestion window that grows. Losses. A program that has nothing to send (by its time stamps, too, where its
+    segments carry any: else the path stood still). A receiver that does not read: its
     window shrinks below what it was (and where it closes, that is zero-window-stall). A path whose queues are full. A connection
     whose handshake was not captured: the scale of its windows is unknown.
 

@@ -16,17 +16,18 @@ How it is proved
 
 What it is not
     A retransmission for which nobody waited: the receiver had the data, as a D-SACK or an ACK shows that came too early
-    to answer it, and no answer was outstanding. An idle connection and its keep-alive probes. A server that thinks: it
-    has acknowledged the request. A copy into a closed window, or the first one after it opened: the receiver had thrown the
-    data away, which zero-window-stall reports. A last segment that was lost before the capture point looks like a pause, and
-    is none here.
+    to answer it, and no answer was outstanding. A segment that was late and not lost, because it lay in a full queue for longer
+    than the timer: the ACK that ends the time echoes the time stamp of the first copy (RFC 3522; without time stamps nothing
+    tells it from a loss). An idle connection and its keep-alive probes. A server that thinks: it has acknowledged the request. A
+    copy into a closed window, or the first one after it opened: the receiver had thrown the data away, which zero-window-stall
+    reports. A last segment that was lost before the capture point looks like a pause, and is none here.
 
 What to do
     Find where packets are lost: look at the counters of interfaces and queues along the path, capture on both sides of
     a suspect.
 
 References
-    RFC 6298, RFC 5681 section 3.2, RFC 8985.
+    RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ RULE = Rule(
         Reference("RFC 6298, Computing TCP's Retransmission Timer", "https://www.rfc-editor.org/rfc/rfc6298.html"),
         Reference("RFC 5681 section 3.2, fast retransmit", "https://www.rfc-editor.org/rfc/rfc5681.html#section-3.2"),
         Reference("RFC 8985, RACK-TLP loss detection", "https://www.rfc-editor.org/rfc/rfc8985.html"),
+        Reference("RFC 3522, the Eifel detection algorithm", "https://www.rfc-editor.org/rfc/rfc3522.html"),
     ),
     explained_by=(("zero-window-stall", "time"), ("unanswered", "time")),
     absence=True,
@@ -101,7 +103,7 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
     earlier = c("first_retransmission_frame") != c("retransmitted_frame")
     return (
-        recoveries.filter((gap >= MIN_GAP.value) & answered & _somebody_waited())
+        recoveries.filter((gap >= MIN_GAP.value) & answered & ~c("spurious") & _somebody_waited())
         .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
         .select(
             "connection",

@@ -12,17 +12,18 @@ Why it hurts
 How it is proved
     The request was HTTP/1.1, the response has neither Content-Length nor a transfer coding, and its body came in two or more
     bursts with a pause of 50 ms or more that was the application's: all that was sent before had been acknowledged, the
-    receiver's window was open, nothing had been lost.
+    receiver's window was open, nothing had been lost. Where segments carry time stamps (RFC 7323), the server's clock has to
+    say so, too: by it the segment after the pause left half of the pause, less a round trip, after the one before it, or later.
 
 What it is not
-    A slow reader, a lost packet, or a stall in the middle of a body. The slow start of a connection. A response to
-    HTTP/1.0, which knows no chunks.
+    A slow reader, a lost packet, or a stall in the middle of a body. A path that stands still. The slow start of a connection.
+    A response to HTTP/1.0, which knows no chunks.
 
 What to do
     Let the server use Transfer-Encoding: chunked. IIS stops doing so when HTTP keep-alive is switched off.
 
 References
-    RFC 9112 sections 6.3, 7.1 and 9.3.
+    RFC 9112 sections 6.3, 7.1 and 9.3. RFC 7323 section 4.
 """
 
 from __future__ import annotations
