@@ -321,7 +321,8 @@ FAULTS = Table(
             "",
             "of the framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, chunked-to-http10, "
             "unframed-request-body, unfinished-transfer-coding; of the grammar: bare-lf, space-before-colon, folding, "
-            "control-byte, content-length, no-colon; no-status-line: an answer that is no HTTP (message: its request)",
+            "control-byte, content-length, no-colon; no-status-line: an answer that is no HTTP (message: its request); "
+            "body-announced: a 204 or 1xx with the length of a body that it cannot have",
         ),
         _c("frame", I64, "", "packet that shows it"),
         _c("time", I64, "ns", "its time"),

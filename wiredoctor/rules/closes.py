@@ -8,11 +8,11 @@ from wiredoctor.findings import Advice
 from wiredoctor.tables import MILLISECOND, SECOND
 
 FRAMING_ERRORS = (
-    *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
+    *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed/"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
     "malformed-head/no-status-line",
 )
-"""Rules that say that the end of a message is unknown: what happened at that end is their consequence."""
+"""Rules, and where only some of their kinds do, with the kind ("" for none), that say that the end of a message is unknown: what happened at that end is their consequence."""
 
 SELF_FRAMED = ("none", "content-length", "chunked")
 """Framings by which a message marks its own end, RFC 9112 section 6.3."""
