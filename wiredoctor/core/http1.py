@@ -246,7 +246,9 @@ class Reader(Stream):
             if partial is not None:
                 faults.check_excess(self, data, partial.frame, partial.time, begin, partial.ack)
             else:
-                faults.check_excess(self, data, found.frame, found.time, begin, found.ack)
+                at = found.place(begin)  # with what follows: it may be a response
+                excess = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
+                faults.check_excess(self, excess, found.frame, found.time, begin, found.ack)
             self.reject_head(found, data, begin + len(data))
             return
         self.begin_message(found, head, begin, data)

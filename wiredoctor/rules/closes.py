@@ -14,6 +14,9 @@ FRAMING_ERRORS = (
 )
 """Rules, and where only some of their kinds do, with the kind ("" for none), that say that the end of a message is unknown: what happened at that end is their consequence."""
 
+BROKEN_BEFORE = tuple((name, "previous") for name in FRAMING_ERRORS if name != "missing-framing")
+"""The same of the exchange before, for `explained_by`: whoever does not know where a response ended takes what follows for garbage."""
+
 SELF_FRAMED = ("none", "content-length", "chunked")
 """Framings by which a message marks its own end, RFC 9112 section 6.3."""
 

@@ -205,6 +205,11 @@ def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
 
 
+def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+    """The candidates of the exchange behind that of a cause."""
+    return mine.join(causes.with_columns(pl.col("exchange") + 1), on=_KEYS["exchange"], how="semi")
+
+
 def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
     """The candidates whose time overlaps that of a cause on the same connection.
 
@@ -229,6 +234,7 @@ def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
 
 _SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
     "time": _same_time,
+    "previous": _previous,
     **{scope: _same(*columns) for scope, columns in _KEYS.items()},
 }
 
