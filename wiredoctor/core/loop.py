@@ -77,9 +77,10 @@ class Core:
         return count
 
     def put_in_order(self, is_growing: bool) -> None:
-        """From the first record on, hold records until those that were stamped before them have come."""
+        """Hold records until those that were stamped before them have come: from the first on, or of a capture that is growing,
+        and cannot be read again, from the first that is out of order."""
         self.records.times.is_ordered = True
-        self.ordering = Ordering(self.records, self.flows, self.share, is_growing)
+        self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
 
     def step(self, packet: Packet) -> i64:
         """Follow a segment; return the id of its connection."""

@@ -14,7 +14,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.capture.steps import Step
 from wiredoctor.core.chain import copy_record
-from wiredoctor.core.copies import is_after
+from wiredoctor.core.copies import Copies, is_after
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.flows import Flows, Share
 from wiredoctor.core.headers import Headers
@@ -51,13 +51,16 @@ class Held:
 
 
 class Ordering:
-    """Reads records ahead and hands them on in the order of their times. `is_growing`: more may come after the last one."""
+    """Reads records ahead and hands them on in the order of their times. `is_growing`: more may come after the last one, and
+    nothing is held before the first packet that is out of order."""
 
-    def __init__(self, records: Records, flows: Flows, share: Share | None, is_growing: bool) -> None:
+    def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:
         self.records: Records = records
         self.flows: Flows = flows
+        self.copies: Copies = copies
         self.share: Share | None = share
         self.is_growing: bool = is_growing
+        self.sleeps: bool = is_growing
         self.headers: Headers = Headers(Datagrams())
         self.scratch: Packet = Packet()
         self.most: i64 = limits.REORDERED.value
@@ -86,6 +89,12 @@ class Ordering:
 
     def next(self, packet: Packet) -> bool:
         """Fill the packet with the one that goes on next; return False if none does."""
+        if self.sleeps:
+            if not self.records.next(packet):
+                return False
+            step = self.records.times.newest_step
+            if step is None or not self.wake(packet, step):
+                return True
         while True:
             if self.gone < len(self.queue) and self.may_go():
                 self.hand_out(packet)
@@ -102,6 +111,43 @@ class Ordering:
                 self.due = len(self.queue) - self.gone
             else:
                 return False
+
+    def wake(self, packet: Packet, step: Step) -> bool:
+        """Begin to hold packets with the one in hand, with which the clock went back; return False if it is not held: it was set
+        back by far."""
+        times = self.records.times
+        times.newest_step = None
+        if step.time_before - step.time > SHUFFLED:
+            times.steps.add(step)
+            return False
+        self.sleeps, self.sorts = False, True
+        self.highest, self.highest_frame, self.clock = step.time_before, step.frame_before, times.latest
+        held = Held()
+        copy_record(packet, held.packet)
+        held.packet.frame, held.packet.clock, held.step = packet.frame, packet.clock, step
+        self.read(held)
+        self.for_order = self.for_clock = 0
+        connection = self.flows.look_up(self.scratch) if held.addresses else None
+        if connection is not None:
+            self.compare_past(held, connection.first.recent_packet, connection.is_turned)
+            self.compare_past(held, connection.second.recent_packet, not connection.is_turned)
+        self.add_late(held)
+        return True
+
+    def compare_past(self, held: Held, newest: i64, is_turned: bool) -> None:
+        """Compare a packet with those of a side of its connection that have gone on within 100 ms."""
+        copies = self.copies
+        while newest >= copies.oldest:
+            recent = copies.ring[newest & copies.mask]
+            if recent.time > held.packet.time:
+                other = Held()
+                other.addresses, other.is_turned = held.addresses, is_turned
+                flags = recent.shape & 0xFF
+                other.sequence = recent.sequence
+                other.acknowledgment = recent.acknowledgment if flags & ACK else i64(-1)
+                other.size = (recent.shape >> 24) + (i64(1) if flags & (SYN | FIN) else i64(0))
+                self.weigh(other, held)
+            newest = recent.before
 
     def may_go(self) -> bool:
         """Return whether nothing can come that goes before the first of the queue."""
@@ -192,7 +238,8 @@ class Ordering:
             self.is_known = self.is_known or is_shuffled
         if is_shuffled:
             for held in late:
-                self.records.times.shuffled.add(Step(held.packet.frame, held.packet.time, self.highest_frame, self.highest))
+                if self.highest - held.packet.time > LEAST:
+                    self.records.times.shuffled.add(Step(held.packet.frame, held.packet.time, self.highest_frame, self.highest))
                 self.insert(held)
         elif has_step:
             for held in late:
@@ -247,11 +294,15 @@ class Ordering:
             at -= 1
             other = self.queue[at]
             if other.packet.time > held.packet.time and other.ports == held.ports and other.addresses == held.addresses:
-                order = order_of(other, held)
-                if order > 0:
-                    self.for_clock += 1
-                elif order < 0:
-                    self.for_order += 1
+                self.weigh(other, held)
+
+    def weigh(self, first: Held, second: Held) -> None:
+        """Count what two packets of a connection show."""
+        order = order_of(first, second)
+        if order > 0:
+            self.for_clock += 1
+        elif order < 0:
+            self.for_order += 1
 
     def due_at(self) -> i64:
         """Return when the first of the queue goes on if nothing comes any more; LATEST without one."""

@@ -81,7 +81,7 @@ class LiveAnalysis(Analysis):
     def clock(self) -> int:
         """Time of the latest packet that was analyzed."""
         ordering = self.core.ordering
-        return self.latest if ordering is None else ordering.clock
+        return self.latest if ordering is None or ordering.sleeps else ordering.clock
 
     def needed_from(self) -> int:
         """Return the first offset of the capture that may be read again."""
