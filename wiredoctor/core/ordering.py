@@ -73,6 +73,8 @@ class Ordering:
         self.highest: i64 = -LATEST
         """The latest time since then."""
         self.highest_frame: i64 = 0
+        """Its packet."""
+        self.highest_interface: i64 = 0
         self.clock: i64 = -LATEST
         """The watermark of what has gone on."""
         self.silent_until: i64 = -LATEST
@@ -121,7 +123,8 @@ class Ordering:
             times.steps.add(step)
             return False
         self.sleeps, self.sorts = False, True
-        self.highest, self.highest_frame, self.clock = step.time_before, step.frame_before, times.latest
+        self.highest, self.highest_frame, self.highest_interface = step.time_before, step.frame_before, packet.interface
+        self.clock = times.latest
         held = Held()
         copy_record(packet, held.packet)
         held.packet.frame, held.packet.clock, held.step = packet.frame, packet.clock, step
@@ -193,7 +196,7 @@ class Ordering:
             self.settle()
             behind = self.highest - packet.time
         if behind <= 0:
-            self.highest, self.highest_frame = packet.time, packet.frame
+            self.raise_highest(packet)
             self.queue.append(held)
         elif behind <= LEAST:
             self.insert(held)
@@ -207,10 +210,12 @@ class Ordering:
         """Begin with the first packet of a lower time."""
         if not self.sorts:
             self.sorts = True
-            at = self.gone
-            while at < len(self.queue):
-                self.read(self.queue[at])
-                at += 1
+            first = self.gone + self.due
+            rest = self.queue[first:]
+            for one in rest:
+                self.read(one)
+            rest.sort(key=time_of)
+            self.queue[first:] = rest
             self.read(held)
         self.for_order = self.for_clock = 0
         self.add_late(held)
@@ -230,7 +235,7 @@ class Ordering:
         goes_on = len(late) >= FEW or late[len(late) - 1].packet.time - late[0].packet.time >= LONG
         has_step = False
         for held in late:
-            has_step = has_step or held.step is not None
+            has_step = has_step or held.step is not None or held.packet.interface == self.highest_interface
         if self.for_order == self.for_clock:
             is_shuffled = self.is_known or (has_step and not goes_on)
         else:
@@ -256,8 +261,12 @@ class Ordering:
             self.due = len(self.queue) - self.gone
             self.highest = -LATEST
         if held.packet.time > self.highest:
-            self.highest, self.highest_frame = held.packet.time, held.packet.frame
+            self.raise_highest(held.packet)
         self.queue.append(held)
+
+    def raise_highest(self, packet: Packet) -> None:
+        """Note the latest packet since the clock was set back."""
+        self.highest, self.highest_frame, self.highest_interface = packet.time, packet.frame, packet.interface
 
     def insert(self, held: Held) -> None:
         """Put a packet before all of later times."""
@@ -332,6 +341,11 @@ class Ordering:
         for held in self.late:
             frame = min(frame, held.packet.frame)
         return frame
+
+
+def time_of(held: Held) -> int:
+    """Return the time of a packet."""
+    return held.packet.time
 
 
 def order_of(first: Held, second: Held) -> i64:
