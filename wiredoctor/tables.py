@@ -1151,8 +1151,8 @@ EXCHANGES = Table(
             "upgraded",
             BOOL,
             "",
-            "101, 2xx to CONNECT, or a raw stream of Docker: what follows is no HTTP; or nothing that follows was read, because too "
-            "many requests waited",
+            "101, 2xx to CONNECT, or a raw stream of Docker: what follows is no HTTP; or nothing that follows was read, because "
+            "too many requests waited",
         ),
         _n("request_time", I64, "ns", "request end - request start"),
         _n("server_time", I64, "ns", "response start - request end, at least 0"),

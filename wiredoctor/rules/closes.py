@@ -12,10 +12,11 @@ FRAMING_ERRORS = (
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
     "malformed-head/no-status-line",
 )
-"""Rules, and where only some of their kinds do, with the kind ("" for none), that say that the end of a message is unknown: what happened at that end is their consequence."""
+"""Rules that say that the end of a message is unknown: what happened at that end is their consequence. Where only some kinds of
+a rule say so, with the kind; with none of a rule's kinds: "body-not-allowed/"."""
 
 BROKEN_BEFORE = tuple((name, "previous") for name in FRAMING_ERRORS if name != "missing-framing")
-"""The same of the exchange before, for `explained_by`: whoever does not know where a response ended takes what follows for garbage."""
+"""The same of the exchange before, for `explained_by`: who cannot tell where a response ended takes what follows for garbage."""
 
 SELF_FRAMED = ("none", "content-length", "chunked")
 """Framings by which a message marks its own end, RFC 9112 section 6.3."""

@@ -18,11 +18,8 @@ from wiredoctor.testing.wire import Packet, to_pcap
 
 MS = 1_000_000
 FOLDER = Path(__file__).parents[1]
-LADDERS = {
-    f"{file}: {title}": text
-    for file in ("streaming/unchunked_streaming", "stalls/retransmission_stall", "framing/excess_body", "lifetime/truncated_response")
-    for title, text in ladders_in(FOLDER / f"{file}.txt")
-}
+FILES = ("streaming/unchunked_streaming", "stalls/retransmission_stall", "framing/excess_body", "lifetime/truncated_response")
+LADDERS = {f"{file}: {title}": text for file in FILES for title, text in ladders_in(FOLDER / f"{file}.txt")}
 
 
 def by_threads(packets: list[Packet], seed: int) -> list[Packet]:

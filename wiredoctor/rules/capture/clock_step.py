@@ -46,9 +46,9 @@ RULE = Rule(
     message={
         None: "{steps:,} packets are stamped earlier than the one before on the same interface, by {worst}{at_most}. Where a "
         "connection has packets on both sides of such a step, nothing is said of the times between them.",
-        "out-of-order": "{steps:,} packets stand behind others in the file that are stamped up to {worst} later: several threads or "
-        "processors captured. They were analyzed in the order of their times; frame numbers are those of the file. What rests on "
-        "times between such packets has medium confidence at most.",
+        "out-of-order": "{steps:,} packets stand behind others in the file that are stamped up to {worst} later: several threads "
+        "or processors captured. They were analyzed in the order of their times; frame numbers are those of the file. What rests "
+        "on times between such packets has medium confidence at most.",
     },
     remedy={
         None: "Capture again while the clock is not set: let chrony or ntpd slew it (chrony: no makestep after the start). Where "
@@ -76,10 +76,12 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_named("clock_step")})
     shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_named("shuffled")})
     back = duration(pl.col("time_before") - pl.col("time"))
-    return pl.concat([
-        _of(steps, None, "the packet before", pl.format("stamped {} earlier than the packet before it", back)),
-        _of(shuffled, "out-of-order", "a packet that stands before it", pl.format("stamped {} earlier", back)),
-    ])
+    return pl.concat(
+        [
+            _of(steps, None, "the packet before", pl.format("stamped {} earlier than the packet before it", back)),
+            _of(shuffled, "out-of-order", "a packet that stands before it", pl.format("stamped {} earlier", back)),
+        ]
+    )
 
 
 _FIELDS = ("frame", "time", "frame_before", "time_before")
@@ -96,17 +98,21 @@ def _of(captures: pl.LazyFrame, kind: str | None, note_before: str, note: pl.Exp
     places = captures.filter(c("steps") > 0).with_row_index("row").explode(*_FIELDS).with_columns(note.alias("note"))
     before = pl.struct(c("frame_before").alias("frame"), c("time_before").alias("time"), pl.lit(note_before).alias("note"))
     step = pl.struct("frame", "time", "note")
-    return places.group_by("row", maintain_order=True).agg(
-        *_of_the_capture(),
-        c("frame").first(),
-        c("time").min().alias("start"),
-        c("time_before").max().alias("end"),
-        c("steps").first(),
-        c("worst").first().cast(DURATION),
-        pl.when(once).then(pl.lit("once")).otherwise(pl.format("{} times", c("steps").first())).alias("times"),
-        pl.when(once).then(pl.lit("")).otherwise(pl.lit(" at most")).alias("at_most"),
-        pl.concat_list(before.implode(), step.implode()).cast(EVIDENCE).alias("evidence"),
-    ).with_columns(pl.lit(kind, pl.String).alias("kind"))
+    return (
+        places.group_by("row", maintain_order=True)
+        .agg(
+            *_of_the_capture(),
+            c("frame").first(),
+            c("time").min().alias("start"),
+            c("time_before").max().alias("end"),
+            c("steps").first(),
+            c("worst").first().cast(DURATION),
+            pl.when(once).then(pl.lit("once")).otherwise(pl.format("{} times", c("steps").first())).alias("times"),
+            pl.when(once).then(pl.lit("")).otherwise(pl.lit(" at most")).alias("at_most"),
+            pl.concat_list(before.implode(), step.implode()).cast(EVIDENCE).alias("evidence"),
+        )
+        .with_columns(pl.lit(kind, pl.String).alias("kind"))
+    )
 
 
 def _of_the_capture() -> list[pl.Expr]:

@@ -2,7 +2,8 @@
 
 What it means
     The file ends inside a packet, a block of it is not readable, or its end is all zeros. It was copied while it was being
-    written, the disk was full, the power failed, or the capturing program was killed. Or a compressed capture needs more room than there is for temporary files.
+    written, the disk was full, the power failed, or the capturing program was killed. Or a compressed capture needs more room
+    than there is for temporary files.
 
 Why it hurts
     What comes behind the damage is not analysed: it may hold the fault that is looked for.

@@ -43,8 +43,9 @@ RULE = Rule(
         None: "{of_the} ends with its head, whatever its fields say; yet bytes of the server follow that do not begin another "
         "response. The client has done with it: these bytes stand in front of its next response and spoil that, so that the next "
         "request on this connection fails.",
-        "announced": "{of_the} ends with its head, and yet this says {fields}, which a server must not send with it. Most clients "
-        "go on. Some gateways refuse such a response and answer with an error of their own: Varnish with 503, nghttpx with 502.",
+        "announced": "{of_the} ends with its head, and yet this says {fields}, which a server must not send with it. Most "
+        "clients go on. Some gateways refuse such a response and answer with an error of their own: Varnish with 503, nghttpx "
+        "with 502.",
     },
     remedy={
         None: "Let the server write nothing behind the head of {of}. Such bodies come from handlers that answer HEAD as they "
@@ -84,7 +85,9 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     sent = faults.filter(c("fault") == "body-not-allowed")
     # of a body that was sent as it was announced only that is told
     announced = faults.filter(c("fault") == "body-announced").join(sent, on=["connection", "exchange", "frame"], how="anti")
-    return pl.concat([
-        candidates(sent, pl.lit(None, pl.String), head, proof, *texts),
-        candidates(announced, pl.lit("announced"), head, said, *texts),
-    ])
+    return pl.concat(
+        [
+            candidates(sent, pl.lit(None, pl.String), head, proof, *texts),
+            candidates(announced, pl.lit("announced"), head, said, *texts),
+        ]
+    )

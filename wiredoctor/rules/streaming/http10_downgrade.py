@@ -73,8 +73,15 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     servers = (
         exchanges.filter(c("response_status") >= 101)
         .select(
-            "connection", "response_frame", "response_start", "response_end", "response_status", "persistent",
-            asked.alias("asked"), old.alias("old"), (c("response_version") == "HTTP/1.1").alias("new"),
+            "connection",
+            "response_frame",
+            "response_start",
+            "response_end",
+            "response_status",
+            "persistent",
+            asked.alias("asked"),
+            old.alias("old"),
+            (c("response_version") == "HTTP/1.1").alias("new"),
         )
         .join(connections.select("connection", "server"), on="connection")
         .group_by("server")
