@@ -177,7 +177,8 @@ COPIES = Limit(
 )  # fmt: skip
 REORDERED = Limit(
     "reordered", "tcp", 1 << 14, "packets",
-    "held at the same time to put records in order that are up to 50 ms out of it, where a capture has such",
+    "held at the same time to put records in order that are up to 50 ms out of it, or 500 ms between interfaces, where a capture "
+    "has such",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",

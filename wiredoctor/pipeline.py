@@ -133,7 +133,7 @@ def _one(
         return _read_once(capture, modules, cutoffs, chosen, epoch_packets, jobs, tell)
     except OutOfOrder:
         capture.is_shuffled, capture.first_pass = True, None
-        return _read_once(capture, modules, cutoffs, chosen, epoch_packets, jobs, tell)
+    return _read_once(capture, modules, cutoffs, chosen, epoch_packets, jobs, tell)
 
 
 def _read_once(

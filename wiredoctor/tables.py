@@ -219,7 +219,7 @@ CAPTURES = Table(
         _c("clock_step_time", LIST64, "ns", "their times"),
         _c("clock_step_frame_before", LIST64, "", "the packets before them on their interfaces"),
         _c("clock_step_time_before", LIST64, "ns", "their times"),
-        _c("shuffled", I64, "", "packets that are up to 50 ms out of order in the file, and were put in order of their times"),
+        _c("shuffled", I64, "", "packets that are out of order in the file, and were put in order of their times"),
         _c("shuffled_worst", I64, "ns", "by how much at the most"),
         _c("shuffled_frame", LIST64, "", "the first five of these packets"),
         _c("shuffled_time", LIST64, "ns", "their times"),

@@ -15,7 +15,7 @@ assert CODES == (framing.NO_BODY, framing.LENGTH, framing.CHUNKED, framing.UNTIL
 
 
 RAW_STREAMS: Final = ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream")
-"""The answer of Docker's and Podman's API to exec and attach: behind the head both sides send what the process reads and writes."""
+"""The answer of Docker's and Podman's API to exec and attach: behind the head both sides send what a process reads and writes."""
 
 
 def response_framing(head: Head, length: i64, method: str) -> i64:

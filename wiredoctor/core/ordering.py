@@ -1,6 +1,6 @@
 """Records out of order: several threads or processors of one capture write what they have stamped a little later than others.
 
-Packets are held for 50 ms of their own time before they go on. One that is stamped earlier than a packet before it is put
+Packets are held for 50 ms of their own time before they go on, those of several interfaces for 500 ms. One that is stamped earlier than a packet before it is put
 where its time says, unless the clock was set back: then the order of the file is right. Which of the two it was, the
 connections show that have packets on both sides: whoever acknowledges a segment came after it, whatever the stamps say.
 """
@@ -20,7 +20,7 @@ from wiredoctor.core.flows import Flows, Share
 from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.records import LATEST, LEAST, SHUFFLED, Records
+from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
@@ -105,7 +105,7 @@ class Ordering:
                 continue
             if self.is_growing and not self.late and self.gone == len(self.queue):
                 return False
-            if self.is_growing and self.silent_until < self.highest + SHUFFLED:
+            if self.is_growing and self.silent_until < self.highest + self.longest():
                 return False
             if self.late:
                 self.settle()
@@ -159,7 +159,7 @@ class Ordering:
         if self.late:
             return False
         waited = max(self.highest, self.silent_until) - self.queue[self.gone].packet.time
-        return waited >= SHUFFLED or len(self.queue) - self.gone >= self.most
+        return waited >= self.longest() or len(self.queue) - self.gone >= self.most
 
     def hand_out(self, packet: Packet) -> None:
         """Fill the packet with the first of the queue."""
@@ -189,7 +189,8 @@ class Ordering:
         if self.sorts:
             self.read(held)
         behind = self.highest - packet.time
-        if self.late and behind > 0 and behind <= SHUFFLED and len(self.late) < self.most:
+        reach: i64 = SHUFFLED if packet.interface == self.highest_interface or held.step is not None else ACROSS
+        if self.late and behind > 0 and behind <= reach and len(self.late) < self.most:
             self.add_late(held)
             return True
         if self.late:
@@ -200,7 +201,7 @@ class Ordering:
             self.queue.append(held)
         elif behind <= LEAST:
             self.insert(held)
-        elif behind > SHUFFLED:
+        elif behind > reach:
             self.set_back(held)
         else:
             self.begin(held)
@@ -210,12 +211,9 @@ class Ordering:
         """Begin with the first packet of a lower time."""
         if not self.sorts:
             self.sorts = True
-            first = self.gone + self.due
-            rest = self.queue[first:]
-            for one in rest:
+            for one in self.queue[self.gone :]:
                 self.read(one)
-            rest.sort(key=time_of)
-            self.queue[first:] = rest
+            self.sort()
             self.read(held)
         self.for_order = self.for_clock = 0
         self.add_late(held)
@@ -240,7 +238,9 @@ class Ordering:
             is_shuffled = self.is_known or (has_step and not goes_on)
         else:
             is_shuffled = self.for_order > self.for_clock
-            self.is_known = self.is_known or is_shuffled
+            if is_shuffled and not self.is_known:
+                self.is_known = True
+                self.sort()
         if is_shuffled:
             for held in late:
                 if self.highest - held.packet.time > LEAST:
@@ -276,6 +276,13 @@ class Ordering:
             while at > self.gone + self.due and queue[at - 1].packet.time > time:
                 at -= 1
         queue.insert(at, held)
+
+    def sort(self) -> None:
+        """Put what is held in order: a little of it was left as it came, and what nothing was known of."""
+        first = self.gone + self.due
+        rest = self.queue[first:]
+        rest.sort(key=time_of)
+        self.queue[first:] = rest
 
     def read(self, held: Held) -> None:
         """Read the headers of a packet, and number its connection if it is the first of it in the file."""
@@ -317,7 +324,11 @@ class Ordering:
         """Return when the first of the queue goes on if nothing comes any more; LATEST without one."""
         if self.gone == len(self.queue) and not self.late:
             return LATEST
-        return self.highest + SHUFFLED
+        return self.highest + self.longest()
+
+    def longest(self) -> i64:
+        """Return how long a packet is held."""
+        return i64(SHUFFLED) if len(self.records.interfaces) == 1 else i64(ACROSS)
 
     def first_place(self) -> i64:
         """Return the place in the capture of the first byte of what is held; LATEST if nothing is."""

@@ -4,7 +4,7 @@ What it means
     A packet is stamped earlier than the packet that was captured before it on the same interface: the clock of the capturing
     host was set while it captured (by hand, by a virtual machine that was resumed, by a time service that found it wrong), or
     captures were joined one behind the other. Out-of-order (a note): the clock was right, but several threads or processors
-    captured, and some wrote their packets a little later than others.
+    captured, and some wrote their packets a little later than others; dumpcap does so with several interfaces.
 
 Why it hurts
     Times across such a step are wrong: a wait seems shorter, or negative, and an answer seems to come before its question. Out of
@@ -15,7 +15,8 @@ How it is proved
     A time stamp goes back by more than 1 ms within one interface, and later times go on from there. Out-of-order: it goes back by
     50 ms at most, and the connections that have packets on both sides show that the time stamps are right and the order is not
     (a segment is acknowledged before it comes, acknowledgements go back). Where no connection shows anything, the times are soon
-    where they had been: before 10 ms, or five packets, have gone on from the lower value.
+    where they had been: before 10 ms, or five packets, have gone on from the lower value. Between interfaces 500 ms count, and
+    only what connections show.
 
 What it is not
     Packets that several queues or processors record less than 1 ms out of order. Several interfaces whose clocks differ. A clock
