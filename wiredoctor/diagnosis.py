@@ -126,9 +126,11 @@ def _settle(
     scans |= {"tries": tries.lazy(), "fronts": fronts_of(known).lazy()}
     rows = connections.rows + exchanges.rows
     many = _are_many(connections, exchanges)
-    steps = sorted(analysis.steps.frames)
+    steps, shuffled = sorted(analysis.steps.frames), sorted(analysis.shuffled.frames)
     if steps:
         found = waiting(analysis.folder, (rules.without_times_across(batch, modules, steps) for batch in found))
+    if shuffled:
+        found = waiting(analysis.folder, (rules.unsure_across(batch, modules, shuffled) for batch in found))
     parts = [(dict(modules), scans)]
     if window := rules.window(scans["exchanges"], exchanges.rows, analysis.earliest, analysis.latest):
         parts = rules.seen(scans, modules, window, analysis.met, connections.forgotten)
@@ -137,6 +139,7 @@ def _settle(
     for some, tables in parts:
         for asked in _one_by_one(some) if many else [some]:
             batch = judge(rules.find_summaries(asked, tables, few=rows <= SMALL, many=many))
+            batch = rules.unsure_across(batch, modules, shuffled)
             found.append(rules.without_times_across(batch, modules, steps) if steps else batch)
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0

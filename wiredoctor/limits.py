@@ -175,6 +175,11 @@ COPIES = Limit(
     "a packet may be the second copy of one within 100 ms before it, or 10 s if it may have lain in a router's queue; this "
     "bounds how many that are, whatever their time stamps say: 100 ms of a link with 10 Gbit/s are 80,000 full packets",
 )  # fmt: skip
+REORDERED = Limit(
+    "reordered", "tcp", 1 << 14, "packets",
+    "held at the same time to put records in order that are up to 50 ms out of it, or 500 ms between interfaces, where a capture "
+    "has such",
+)  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",
     "a router reports each try of a segment, and hosts give up after some 15: more are an attack, or copies",

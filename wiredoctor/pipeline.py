@@ -16,7 +16,7 @@ from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
-from wiredoctor.engine.run import Analysis, Progress
+from wiredoctor.engine.run import Analysis, OutOfOrder, Progress
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Report, configured
 from wiredoctor.masking import showing
@@ -126,6 +126,17 @@ def _shareable_bytes(capture: CaptureFiles) -> int:
 
 
 def _one(
+    capture: CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
+    jobs: int, tell: Progress,
+) -> diagnosis.Done:  # fmt: skip
+    try:
+        return _read_once(capture, modules, cutoffs, chosen, epoch_packets, jobs, tell)
+    except OutOfOrder:
+        capture.is_shuffled, capture.first_pass = True, None
+    return _read_once(capture, modules, cutoffs, chosen, epoch_packets, jobs, tell)
+
+
+def _read_once(
     capture: CaptureFiles, modules: Mapping[str, RuleModule], cutoffs: Cutoffs, chosen: list[str], epoch_packets: int,
     jobs: int, tell: Progress,
 ) -> diagnosis.Done:  # fmt: skip

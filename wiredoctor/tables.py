@@ -219,6 +219,12 @@ CAPTURES = Table(
         _c("clock_step_time", LIST64, "ns", "their times"),
         _c("clock_step_frame_before", LIST64, "", "the packets before them on their interfaces"),
         _c("clock_step_time_before", LIST64, "ns", "their times"),
+        _c("shuffled", I64, "", "packets that are out of order in the file, and were put in order of their times"),
+        _c("shuffled_worst", I64, "ns", "by how much at the most"),
+        _c("shuffled_frame", LIST64, "", "the first five of these packets"),
+        _c("shuffled_time", LIST64, "ns", "their times"),
+        _c("shuffled_frame_before", LIST64, "", "the latest packets before them in the file"),
+        _c("shuffled_time_before", LIST64, "ns", "their times"),
         _n("dropped", I64, "", "packets that were dropped before they could be captured; none where the capture counts none"),
         _c(
             "dropped_of",
@@ -321,7 +327,8 @@ FAULTS = Table(
             "",
             "of the framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, chunked-to-http10, "
             "unframed-request-body, unfinished-transfer-coding; of the grammar: bare-lf, space-before-colon, folding, "
-            "control-byte, content-length, no-colon; no-status-line: an answer that is no HTTP (message: its request)",
+            "control-byte, content-length, no-colon; no-status-line: an answer that is no HTTP (message: its request); "
+            "body-announced: a 204 or 1xx with the length of a body that it cannot have",
         ),
         _c("frame", I64, "", "packet that shows it"),
         _c("time", I64, "ns", "its time"),
@@ -1174,7 +1181,8 @@ EXCHANGES = Table(
             "upgraded",
             BOOL,
             "",
-            "101, or 2xx to CONNECT: what follows is no HTTP; or nothing that follows was read, because too many requests waited",
+            "101, 2xx to CONNECT, or a raw stream of Docker: what follows is no HTTP; or nothing that follows was read, because "
+            "too many requests waited",
         ),
         _n("request_time", I64, "ns", "request end - request start"),
         _n("server_time", I64, "ns", "response start - request end, at least 0"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.http.talk import as_json, briefs, exchanges
@@ -179,6 +181,28 @@ def test_connect_opens_a_tunnel() -> None:
     """
     [exchange] = exchanges(talk)
     assert (exchange["request_method"], exchange["response_framing"], exchange["upgraded"]) == ("CONNECT", "tunnel", True)
+
+
+def docker(request: str, fields: str) -> dict[str, Any]:
+    """The exchange of a request to Docker's API, whose answer has these fields; then both sides send raw bytes."""
+    talk = rf"""
+        0.020 > P. "{request} HTTP/1.1\r\nHost: b\r\nContent-Length: 0\r\n\r\n"
+        0.030 < P. "HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"
+        0.040 > P. "GET /inside HTTP/1.1\r\n\r\n"
+        0.050 < P. "hello"
+    """
+    [exchange, *_] = exchanges(talk)
+    return exchange
+
+
+@pytest.mark.parametrize("kind", ["raw-stream", "multiplexed-stream"])
+def test_a_raw_stream_is_a_tunnel(kind: str) -> None:
+    raw = f"Content-Type: application/vnd.docker.{kind}"
+    opened = docker("POST /exec/1/start", raw)
+    assert (opened["response_framing"], opened["upgraded"]) == ("tunnel", True)
+    assert docker("GET /containers/1/logs", raw)["response_framing"] == "close-delimited"
+    assert docker("POST /exec/1/start", raw + r"\r\nContent-Length: 5")["response_framing"] == "content-length"
+    assert docker("POST /exec/1/start", "Content-Type: text/plain")["response_framing"] == "close-delimited"
 
 
 def test_connect_refused_stays_http() -> None:

@@ -20,6 +20,11 @@ def too_long(number: int, offset: int, size: int) -> str:
     return f"packet {number} announces {size} bytes, more than the {limits.PACKET.value} of any packet (offset {offset})"
 
 
+def zeros(number: int, offset: int) -> str:
+    """Return the sentence for a pcap file with nothing but zeros where packet `number` should begin."""
+    return f"the file has nothing but zeros from packet {number} on (offset {offset}): it was never written to its end"
+
+
 def unknown_link_type(link_type: int) -> str:
     """Return the sentence for a pcap file of a link type that nobody has defined."""
     return f"packets of link type {link_type} cannot be read (offset 20: unknown link type)"

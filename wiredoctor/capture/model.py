@@ -66,6 +66,16 @@ class Captured(Protocol):
         ...
 
     @property
+    def is_growing(self) -> bool:
+        """Whether it is written while it is read."""
+        ...
+
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether its records may be out of order, and are put in order."""
+        ...
+
+    @property
     def lost(self) -> str | None:
         """What was lost of a file before it could be read here; None if nothing was."""
         ...

@@ -6,7 +6,7 @@ a message that was found in the middle of a stream: it may be part of a body.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
@@ -17,6 +17,9 @@ from wiredoctor.masking import payload
 
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
+
+ANNOUNCED: Final = 1 << 16
+"""Among the bits of Reader.malformed, which are else those of Fields.malformed."""
 
 
 class Fault:
@@ -65,6 +68,17 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
                 report(reader, Fault(kind, reader.kind, exchange, message, frame, time, message.offset, place))
     if how == BROKEN:
         reader.has_fault = True
+
+
+def check_announced(reader: Reader, message: Message, exchange: Exchange, data: bytes) -> None:
+    """Report a 1xx or 204 that announces a body, once for each side: it has none whatever it says. In the answer to HEAD and in
+    a 304 the same fields are legal (RFC 9110 section 8.6, RFC 9112 section 6.1)."""
+    status = message.head.status
+    if reader.has_fault or reader.is_unsure or reader.malformed & ANNOUNCED or not (status < 200 or status == 204):
+        return
+    reader.malformed |= ANNOUNCED
+    frame, time = message.head_last_frame, message.head_time
+    report(reader, Fault("body-announced", reader.kind, exchange, message, frame, time, message.offset, framing_lines(data)))
 
 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:

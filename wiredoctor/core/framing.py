@@ -14,6 +14,10 @@ CODES: Final = (NO_BODY, LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL, BROKEN)
 assert CODES == (framing.NO_BODY, framing.LENGTH, framing.CHUNKED, framing.UNTIL_CLOSE, framing.TUNNEL, framing.BROKEN)
 
 
+RAW_STREAMS: Final = ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream")
+"""The answer of Docker's and Podman's API to exec and attach: behind the head both sides send what a process reads and writes."""
+
+
 def response_framing(head: Head, length: i64, method: str) -> i64:
     """Return the framing of a response, by the steps of RFC 9112 section 6.3; `method` is empty without a captured request."""
     # 1. HEAD, 1xx, 204, 304: no body whatever the fields say
@@ -34,7 +38,9 @@ def response_framing(head: Head, length: i64, method: str) -> i64:
     # 6. a valid one
     if length != NO_LENGTH:
         return LENGTH
-    # 8. neither field: the body runs to the close
+    # 8. neither field: the body runs to the close; behind a POST to exec or attach the client goes on, too
+    if status == 200 and method in ("POST", "") and head.fields.content_type in RAW_STREAMS:
+        return TUNNEL
     return UNTIL_CLOSE
 
 

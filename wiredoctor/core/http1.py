@@ -15,7 +15,7 @@ from wiredoctor import limits
 from wiredoctor.core import chunks, faults, protocols
 from wiredoctor.core.closes import BY_FIN, BY_RST
 from wiredoctor.core.framing import request_framing, response_framing
-from wiredoctor.core.heads import BAD_LENGTH, LF, Head
+from wiredoctor.core.heads import BAD_LENGTH, LF, NOT_CODED, Head
 from wiredoctor.core.message import (
     AT_CAPTURE_END,
     BODY,
@@ -246,7 +246,9 @@ class Reader(Stream):
             if partial is not None:
                 faults.check_excess(self, data, partial.frame, partial.time, begin, partial.ack)
             else:
-                faults.check_excess(self, data, found.frame, found.time, begin, found.ack)
+                at = found.place(begin)  # with what follows: it may be a response
+                excess = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
+                faults.check_excess(self, excess, found.frame, found.time, begin, found.ack)
             self.reject_head(found, data, begin + len(data))
             return
         self.begin_message(found, head, begin, data)
@@ -298,6 +300,8 @@ class Reader(Stream):
         message.exchange = exchange.index
         if head.is_suspect or message.length == BAD_LENGTH:
             faults.check_head(self, message, exchange, data or found.block[found.place(begin) : found.place(self.pos)], how)
+        if kind == RESPONSE and how == NO_BODY and (message.length > 0 or head.coding != NOT_CODED):
+            faults.check_announced(self, message, exchange, data or found.block[found.place(begin) : found.place(self.pos)])
         if head.is_cut or len(message.target) >= talk.http.longest_text:
             talk.http.met.add(limits.TEXT)
         self.frame_body(message, how)

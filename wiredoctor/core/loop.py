@@ -14,6 +14,7 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.icmp import IcmpErrors
 from wiredoctor.core.layers import QUOTE, SEGMENT
+from wiredoctor.core.ordering import Ordering
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection, clear_unread
 from wiredoctor.core.recorder import PacketRecorder
@@ -45,6 +46,8 @@ class Core:
         self.connections: ConnectionRows = ConnectionRows()
         self.duplicates: i64 = 0
         self.recorder: PacketRecorder | None = None
+        self.ordering: Ordering | None = None
+        """Puts records in order of their times."""
         self.http_of: set[int] | None = None
         """The connections of which HTTP is read and rows are written; None: all. TCP is followed on all: ids depend on it."""
 
@@ -52,9 +55,9 @@ class Core:
         """Read at most this many records; return how many there were."""
         records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
         alarms = http.alarms
-        recorder = self.recorder
+        recorder, ordering = self.recorder, self.ordering
         count: i64 = 0
-        while count < most and records.next(packet):
+        while count < most and (records.next(packet) if ordering is None else ordering.next(packet)):
             count += 1
             if packet.clock >= alarms.next:
                 http.pass_time(packet.clock)
@@ -72,6 +75,12 @@ class Core:
             if flows.retired:
                 self.retire(packet.clock)
         return count
+
+    def put_in_order(self, is_growing: bool) -> None:
+        """Hold records until those that were stamped before them have come: from the first on, or of a capture that is growing,
+        and cannot be read again, from the first that is out of order."""
+        self.records.times.is_ordered = True
+        self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
 
     def step(self, packet: Packet) -> i64:
         """Follow a segment; return the id of its connection."""

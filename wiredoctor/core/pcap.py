@@ -11,7 +11,7 @@ from wiredoctor.capture.formats import SNOOP_HEADER as FILE_HEADER
 from wiredoctor.capture.formats import describe_pcap, describe_snoop
 from wiredoctor.core.octets import read_i64_be, read_i64_le
 from wiredoctor.core.packet import WORD, Packet
-from wiredoctor.core.records import Records, Source
+from wiredoctor.core.records import BLOCK, Records, Source
 
 SECOND: Final = 1_000_000_000
 MICROSECOND: Final = 1_000
@@ -37,6 +37,8 @@ class PcapRecords(Records):
         self.damage = header.damage
         self.begin = header.first_record
         self.first_time: i64 = -1
+        self.not_zero: i64 = -1
+        """Offset of the first byte behind an empty record that is not zero; -1 before there was such a record."""
 
     def next(self, packet: Packet) -> bool:
         """Fill the packet from the next record. Return False if none is there, or not all of it."""
@@ -56,6 +58,8 @@ class PcapRecords(Records):
         if captured > self.longest:
             self.damage = words.too_long(self.frame + 1, self.position, captured)
             return False
+        if captured == 0 and length == 0 and time == 0 and self.ends_in_zeros():
+            return False
         if not self.has(self.header + captured):
             return False
         packet.interface = 0
@@ -68,6 +72,21 @@ class PcapRecords(Records):
         self.times.watch(packet)
         self.at = packet.end
         return True
+
+    def ends_in_zeros(self) -> bool:
+        """Return whether all bytes from `at` on are zero, as after a power failure: room of the file that was never written."""
+        offset = self.begin + self.at
+        if offset < self.not_zero:
+            return False
+        while True:
+            block = self.source.read(offset, BLOCK)
+            rest = block.lstrip(b"\0")
+            if rest:
+                self.not_zero = offset + len(block) - len(rest)
+                return False
+            if len(block) < BLOCK:
+                return True
+            offset += len(block)
 
     def captured(self) -> i64:
         """Return how many bytes of the next packet are in the file, by its record header."""
@@ -88,6 +107,8 @@ class PcapRecords(Records):
         captured = self.captured()
         if not self.has(self.header + captured):
             self.damage = words.cut_packet(self.frame + 1, self.position, captured, self.size - self.at - self.header)
+        elif captured == 0 and self.ends_in_zeros():
+            self.damage = words.zeros(self.frame + 1, self.position)
 
 
 class SnoopRecords(Records):

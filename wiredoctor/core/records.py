@@ -25,6 +25,12 @@ LEAST: Final = 1_000_000
 """ns. A clock that was set back by more makes a step: packets of several processors or queues are recorded a little out of
 order."""
 
+SHUFFLED: Final = 50_000_000
+"""ns. Threads of a capture write no later than this; a clock is rather slewed than set back by less."""
+
+ACROSS: Final = 500_000_000
+"""ns. dumpcap hands over the packets of each of several interfaces in blocks: measured were 190 ms of disorder."""
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Source:
@@ -64,6 +70,13 @@ class Times:
         self.earliest: i64 = LATEST
         self.latest: i64 = -LATEST
         self.steps: ClockSteps = ClockSteps()
+        self.shuffled: ClockSteps = ClockSteps()
+        """Packets that are out of order in the file, and were put in order."""
+        self.is_ordered: bool = False
+        """Whether ordering.py decides what a step means: it is `newest_step` then."""
+        self.newest_step: Step | None = None
+        self.is_shuffled: bool = False
+        """Whether a step that was counted may be no step of the clock."""
         self.newest: dict[int, Newest] = {}
         self.interface: i64 = NEVER
         self.of_interface: Newest = Newest()
@@ -86,16 +99,29 @@ class Times:
     def watch(self, packet: Packet) -> None:
         """Count a step if the clock of the interface of this packet, which has a time stamp, was set back."""
         if packet.interface != self.interface:
-            self.change_interface(packet.interface)
+            self.change_interface(packet)
         self.is_stamped = True
         newest = self.of_interface
         if newest.time - packet.time > LEAST and newest.frame > 0:
-            self.steps.add(Step(packet.frame, packet.time, newest.frame, newest.time))
+            self.add_step(Step(packet.frame, packet.time, newest.frame, newest.time))
         newest.frame = packet.frame
         newest.time = packet.time
 
-    def change_interface(self, interface: i64) -> None:
-        """Set `of_interface` to that of another interface."""
+    def add_step(self, step: Step) -> None:
+        """Count a step, or leave it to ordering.py."""
+        if self.is_ordered:
+            self.newest_step = step
+            return
+        self.steps.add(step)
+        if step.time_before - step.time <= SHUFFLED:
+            self.is_shuffled = True
+
+    def change_interface(self, packet: Packet) -> None:
+        """Set `of_interface` to that of the packet, which is of another interface than the one before."""
+        interface = packet.interface
+        behind = self.latest - packet.time
+        if behind > LEAST and behind <= ACROSS and not self.is_ordered:
+            self.is_shuffled = True
         newest = self.newest.get(interface)
         if newest is None:
             newest = self.newest[interface] = Newest()

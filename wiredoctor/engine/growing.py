@@ -70,6 +70,9 @@ class GrowingCapture:
     """
 
     lost = None
+    is_growing = True
+    is_shuffled = True
+    """Whether its records are out of order is known when they have been read, and they are read once."""
     files: tuple[str, ...] = ()
     """No names: it is one capture, however many files it is in."""
 

@@ -11,6 +11,7 @@ from wiredoctor import limits, rules
 from wiredoctor.batches import Batch, View
 from wiredoctor.core.connection_rows import hash_endpoint
 from wiredoctor.core.exchange_rows import FOREVER
+from wiredoctor.core.records import LATEST
 from wiredoctor.cutoffs import Cutoffs
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
@@ -55,7 +56,7 @@ class LiveAnalysis(Analysis):
         """Analyze at most this many packets of those that have come, and return the candidates of all rules."""
         if not self.core.run(most) and self._growing.behind:
             self.records.end()
-        self.core.story.repetitions.pass_time(self.latest)
+        self.core.story.repetitions.pass_time(self.clock)
         return self._find()
 
     def pass_time(self, clock: int) -> Found:
@@ -63,6 +64,7 @@ class LiveAnalysis(Analysis):
 
         What counts packets, or compares their times, does not change by this.
         """
+        self.release(clock)
         self.core.http.pass_time(clock)
         self.core.story.repetitions.pass_time(clock)
         return self._find()
@@ -70,12 +72,22 @@ class LiveAnalysis(Analysis):
     @property
     def deadline(self) -> int | None:
         """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
-        alarm = min(self.core.http.alarms.next, self.core.story.repetitions.due())
+        ordering = self.core.ordering
+        held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
+        alarm = min(self.core.http.alarms.next, self.core.story.repetitions.due(), held)
         return None if alarm == FOREVER else alarm
+
+    @property
+    def clock(self) -> int:
+        """Time of the latest packet that was analyzed."""
+        ordering = self.core.ordering
+        return self.latest if ordering is None or ordering.sleeps else ordering.clock
 
     def needed_from(self) -> int:
         """Return the first offset of the capture that may be read again."""
-        return self.core.copies.first_place()
+        ordering = self.core.ordering
+        held = LATEST if ordering is None else ordering.first_place()
+        return min(self.core.copies.first_place(), held)
 
     @property
     def open_connections(self) -> int:

@@ -43,7 +43,14 @@ class CaptureFiles:
         """A sentence for each file that is not among `members` because there was no room for it."""
         self.first_pass: Records | None = None
         """The records that were opened first."""
+        self.is_shuffled = False
+        """Set where a first look at the records has found them out of order: from then on they are put in order."""
         self._opened = opened
+
+    @property
+    def is_growing(self) -> bool:
+        """No file: all of it is there."""
+        return False
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from wiredoctor.core.flows import Share
 from wiredoctor.core.icmp import UNKNOWN
 from wiredoctor.core.loop import Core
 from wiredoctor.core.reasons import count_encapsulations, in_words
-from wiredoctor.core.records import Records
+from wiredoctor.core.records import LATEST, Records
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.wifi import AGGREGATES
 from wiredoctor.cutoffs import Cutoffs
@@ -41,6 +41,10 @@ STEP = 1_000
 
 ROWS_AT_ONCE = 1 << 15
 """Exchanges whose rows are handed to the rules before the batch ends."""
+
+
+class OutOfOrder(Exception):
+    """The records of a capture are out of order: it has to be read again from its beginning."""
 
 
 class Analysis:
@@ -65,13 +69,16 @@ class Analysis:
         wanted = {name for module in modules.values() for name in module.tables}
         self.records = records
         self.core = Core(self.records, core_cutoffs(cutoffs), self.met, "messages" in wanted, "bursts" in wanted, share)
+        if capture.is_shuffled:
+            self.core.put_in_order(capture.is_growing)
         self.is_first = share is None or share.number == 0
         """Whether this process reports what belongs to no connection: one of them does."""
         if "segments" in wanted:
             self.core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
 
     def run(self, batch_packets: int, progress: Progress, judge: Callable[[Found], Found]) -> None:
-        """Analyze the whole capture, this many packets at a time. `judge` is called with the candidates of each batch."""
+        """Analyze the whole capture, this many packets at a time. `judge` is called with the candidates of each batch. Raise
+        OutOfOrder if its records have to be put in order."""
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
             batch_packets = min(batch_packets, SEGMENTS_AT_ONCE)
@@ -92,6 +99,8 @@ class Analysis:
         read, count = 0, 1
         while read < most and count:
             count = self.core.run(min(STEP, most - read))
+            if self.records.times.is_shuffled and self.is_first:
+                raise OutOfOrder
             read += count
             if self.core.http.closes.rows.count > ROWS_AT_ONCE:
                 parts.append(self._find())
@@ -99,12 +108,20 @@ class Analysis:
 
     def finish(self, judge: Callable[[Found], Found], parts: Sequence[Found] = ()) -> None:
         """Analyze what only the end of the capture decides. `parts`: candidates that are judged with these."""
+        self.release(LATEST)
         self.records.end()
         last = [*parts]
         for connections in open_at_end(self.core, self.capture):
             self.core.finish(connections, self.records.times.latest)
             last.append(self._find())
         self.found.append(judge(join_found(self.modules, last)))
+
+    def release(self, clock: int) -> None:
+        """Analyze what is held until packets of this time have come (ns since the first packet), and has come."""
+        if self.core.ordering is not None:
+            self.core.ordering.silent_until = clock
+            while self.core.run(STEP):
+                pass
 
     def _find(self) -> Found:
         """Return the candidates of all rules in what the core has written."""
@@ -140,6 +157,11 @@ class Analysis:
         """Where the clock was set back."""
         return self.records.times.steps
 
+    @property
+    def shuffled(self) -> ClockSteps:
+        """Which packets were put in order."""
+        return self.records.times.shuffled
+
     def limits_reached(self) -> list[str]:
         """Return a sentence for each limit that was reached."""
         said = [AGGREGATES] if self.core.headers.layers.has_aggregates else []
@@ -149,7 +171,7 @@ class Analysis:
 
     def capture_table(self) -> pl.DataFrame:
         """Return the row of the capture in tables.CAPTURES."""
-        records, steps = self.records, self.records.times.steps
+        records, steps, shuffled = self.records, self.steps, self.shuffled
         cut = max(records.snap_length, mirrored if (mirrored := self.core.headers.layers.longest_cut) >= 0 else NEVER)
         return CAPTURES.frame({
             "capture": [self.capture.file], "format": [records.format], "packets": [records.frame], "bytes": [self.capture.size],
@@ -157,6 +179,8 @@ class Analysis:
             "damage": [self._damage() or ""], "snap_length": [cut],
             "clock_steps": [steps.count], "clock_step_worst": [steps.worst],
             **{f"clock_step_{name}": [[getattr(step, name) for step in steps.first]] for name in _OF_STEPS},
+            "shuffled": [shuffled.count], "shuffled_worst": [shuffled.worst],
+            **{f"shuffled_{name}": [[getattr(step, name) for step in shuffled.first]] for name in _OF_STEPS},
             **self._drops(),
         })  # fmt: skip
 

@@ -175,6 +175,8 @@ class Reading:
         cells = core_cutoffs(cutoffs.of_all_segments())
         self.core = core = Core(records, cells, Met(), "messages" in tables, "bursts" in tables)
         core.http_of = request.http_of
+        if capture.is_shuffled:
+            core.put_in_order(is_growing=False)
         if "records" in tables or "packets" in tables:
             core.recorder = PacketRecorder(selection, "records" in tables, _columns(tables, "packets"))
         if "segments" in tables or "pieces" in tables:
@@ -185,7 +187,8 @@ class Reading:
         core, times = self.core, self.core.records.times
         while core.run(STEP):
             yield self.take()
-            if end is not None and core.records.frame >= end.frame and times.latest > end.time + COPIES:
+            done = core.records.frame if core.ordering is None else core.ordering.first_frame() - 1
+            if end is not None and done >= end.frame and times.latest > end.time + COPIES:
                 break
         for connections in open_at_end(core, self._capture):
             core.finish(connections, times.latest)

@@ -235,7 +235,7 @@ class Session:
     def _analyse(self) -> list[Finding]:
         """Analyze what comes next, and return the findings that are certain now."""
         begun = time.monotonic()
-        self._found(self._analysis.step(BATCH), self._analysis.latest)
+        self._found(self._analysis.step(BATCH), self._analysis.clock)
         found = self._certain.tell()
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
@@ -288,6 +288,7 @@ class Session:
         while len(self._found_in) > limits.CANDIDATES.value:
             del self._found_in[next(iter(self._found_in))]
         steps = self._analysis.steps.frames
+        found = rules.unsure_across(found, self._modules, sorted(self._analysis.shuffled.frames))
         self._certain.add(rules.without_times_across(found, self._modules, sorted(steps)) if steps else found)
 
     def status(self) -> Status:

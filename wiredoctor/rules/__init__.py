@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from wiredoctor.rules.across_gateways import ACROSS_GATEWAYS, given_up_by_gateways, through_gateways
 from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge, limited
-from wiredoctor.rules.clock import unstepped, without_times_across
+from wiredoctor.rules.clock import unstepped, unsure_across, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.rests import TOGETHER
@@ -49,6 +49,7 @@ __all__ = [
     "through_gateways",
     "unjudged",
     "unstepped",
+    "unsure_across",
     "window",
     "with_causes",
     "without_times_across",

@@ -1,6 +1,7 @@
-"""What is left of findings where the capture's clock was set back: a time across that is none.
+"""What is left of findings where the capture's clock was set back, or its packets were out of order.
 
-A connection with packets before and after a step of the clock has no findings that rest on times between them.
+A connection with packets before and after a step of the clock has no findings that rest on times between them. Where packets
+were put in order, times are right if the stamps are: what rests on them has medium confidence at most.
 """
 
 from __future__ import annotations
@@ -24,6 +25,28 @@ def without_times_across(
     frames = np.asarray(steps, dtype=np.int64)
     return {
         name: rows if _of_the_capture(modules[name]) else rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames))
+        for name, rows in found.items()
+    }
+
+
+def unsure_across(
+    found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
+) -> dict[str, pl.DataFrame]:
+    """The same candidates, with medium confidence at most where they rest on times of packets of which one is among `shuffled`:
+    frames that were put in order, ascending."""
+    if not shuffled:
+        return {**found}
+    frames = np.asarray(shuffled, dtype=np.int64)
+    less = {"high": "medium"}
+    return {
+        name: rows
+        if _of_the_capture(modules[name]) or rows.is_empty()
+        else rows.with_columns(
+            pl.when(~_is_timeless(modules[name], rows) & _around(rows, frames))
+            .then(pl.col("confidence").replace(less))
+            .otherwise("confidence")
+            .alias("confidence")
+        )
         for name, rows in found.items()
     }
 
@@ -59,11 +82,23 @@ def _of_the_capture(module: RuleModule) -> bool:
 
 def _across(rows: pl.DataFrame, steps: Array) -> pl.Series:
     """Whether the packets of each candidate lie on both sides of a step."""
+    first, newest = _ends(rows)
+    return _steps_between(first, newest, steps)
+
+
+def _around(rows: pl.DataFrame, frames: Array) -> pl.Series:
+    """Whether one of the frames is among the packets of each candidate, or between them."""
+    first, newest = _ends(rows)
+    return _steps_between(first - 1, newest, frames)
+
+
+def _ends(rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """The first and the last frame of each candidate."""
     frames = rows["evidence"].list.eval(pl.element().struct.field("frame"))
     last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]
     first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()
     newest = pl.DataFrame([frames.list.max().alias("a"), rows["frame"].alias("b"), last.alias("c")]).max_horizontal()
-    return _steps_between(first, newest, steps)
+    return first, newest
 
 
 def _steps_between(first: pl.Series, last: pl.Series, steps: Array) -> pl.Series:

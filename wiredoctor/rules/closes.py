@@ -8,11 +8,15 @@ from wiredoctor.findings import Advice
 from wiredoctor.tables import MILLISECOND, SECOND
 
 FRAMING_ERRORS = (
-    *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed"),
+    *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed/"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
     "malformed-head/no-status-line",
 )
-"""Rules that say that the end of a message is unknown: what happened at that end is their consequence."""
+"""Rules that say that the end of a message is unknown: what happened at that end is their consequence. Where only some kinds of
+a rule say so, with the kind; with none of a rule's kinds: "body-not-allowed/"."""
+
+BROKEN_BEFORE = tuple((name, "previous") for name in FRAMING_ERRORS if name != "missing-framing")
+"""The same of the exchange before, for `explained_by`: who cannot tell where a response ended takes what follows for garbage."""
 
 SELF_FRAMED = ("none", "content-length", "chunked")
 """Framings by which a message marks its own end, RFC 9112 section 6.3."""

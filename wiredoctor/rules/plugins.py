@@ -27,7 +27,7 @@ ENTRY_POINTS = "wiredoctor.rules"
 SCOPES = ("exchange", "connection", "endpoint", "tries")
 """What a candidate can share with a cause that is reported beside it."""
 
-EXPLAINING = ("exchange", "connection", "endpoint", "time", "front")
+EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
 """What it can share with a cause that is reported instead."""
 
 log = logging.getLogger("wiredoctor")

@@ -151,11 +151,12 @@ def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Be
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, mine in by_rule.items():
         for name, scope in modules[rule].rule.explained_by:
-            named, _, kind = name.partition("/")
+            named, of_kind, kind = name.partition("/")
             of_front = scope == "front"
             causes = [part for r, part in by_rule.items() if (of_front or r != rule) and named in (r, modules[r].family)]
-            if kind:
-                causes = [part.filter(pl.col("kind") == kind) for part in causes]
+            if of_kind:
+                own = pl.col("kind") == kind if kind else pl.col("kind").is_null()
+                causes = [part.filter(own) for part in causes]
             if causes:
                 shares = behind.of_front if of_front else _SCOPES[scope]
                 gone.append(shares(mine, pl.concat(causes))["id"])
@@ -204,6 +205,11 @@ def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
 
 
+def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+    """The candidates of the exchange behind that of a cause."""
+    return mine.join(causes.with_columns(pl.col("exchange") + 1), on=_KEYS["exchange"], how="semi")
+
+
 def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
     """The candidates whose time overlaps that of a cause on the same connection.
 
@@ -228,6 +234,7 @@ def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
 
 _SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
     "time": _same_time,
+    "previous": _previous,
     **{scope: _same(*columns) for scope, columns in _KEYS.items()},
 }
 

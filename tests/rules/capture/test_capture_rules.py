@@ -102,11 +102,12 @@ def test_one_sided_connections_are_counted() -> None:
         connection(connection=2, one_sided=True, client_packets=0, first_frame=7, start=3 * S),
         connection(connection=3, one_sided=True, client_packets=0, first_frame=8, start=3 * S),
     )
-    [one] = found("one-sided", table)
+    whole = rows("captures", {"last_time": 9 * S})
+    [one] = found("one-sided", table, whole)
     assert (one["one_sided"], one["connections"], one["client_only"], one["server_only"]) == (3, 4, 1, 2)
     assert [e["frame"] for e in one["evidence"]] == [7, 8, 9]
     assert (one["frame"], one["start"], one["first_connection"]) == (7, 3 * S, 1)
-    assert found("one-sided", rows("connections", connection())) == []
+    assert found("one-sided", rows("connections", connection()), whole) == []
 
 
 def test_offloaded_segments_are_counted() -> None:

@@ -49,13 +49,24 @@ def rules(findings: list[Finding]) -> list[str]:
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 128_000])
-@pytest.mark.parametrize(("back", "speaks"), [(1_000_000, False), (1_000_001, True), (3_600_000 * MS, True)])
-def test_more_than_a_millisecond(tmp_path: Path, back: int, speaks: bool, epoch: int) -> None:
+@pytest.mark.parametrize(
+    ("back", "kinds"),
+    [
+        pytest.param(1_000_000, [], id="a little out of order"),
+        pytest.param(1_000_001, ["out-of-order"], id="out of order: no connection shows that the clock was set back"),
+        pytest.param(50 * MS, ["out-of-order"], id="as far as threads are behind"),
+        pytest.param(50 * MS + 1, [None], id="further"),
+        pytest.param(3_600_000 * MS, [None], id="an hour"),
+    ],
+)
+def test_more_than_a_millisecond(tmp_path: Path, back: int, kinds: list[str | None], epoch: int) -> None:
     """Between the packets 8 and 9 the clock is set back by what passed between them, and by so much more."""
     found = analysed(tmp_path, STALL + ANOTHER, 8, 68 * MS + back, epoch)
     steps = [f for f in found if f.rule == "clock-step"]
-    assert bool(steps) is speaks
-    if speaks:
+    assert [(f.kind, f.severity) for f in steps] == [(kind, "note" if kind else "warning") for kind in kinds]
+    if back == 50 * MS:  # the other two packets are late as well
+        assert steps[0].measures["steps"] == 3
+    elif steps:
         assert [e.frame for e in steps[0].evidence] == [8, 9]
         assert (steps[0].measures["steps"], steps[0].measures["worst"], steps[0].connection) == (1, back / 1e9, None)
 

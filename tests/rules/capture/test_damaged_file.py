@@ -9,6 +9,7 @@ import pytest
 
 import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
+from wiredoctor.capture import CaptureError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,3 +43,36 @@ def test_where_a_file_ends(packets: int, off: int, tmp_path: Path) -> None:
     inside = end <= len(data) and end not in edges(data)
     assert [(f.rule, f.confidence) for f in report.findings] == [("damaged-file", "high")] * inside
     assert report.captures[0].packets == sum(edge <= end for edge in edges(data)) - 1
+
+
+def with_zeros(data: bytes, packets: int, zeros: int, tail: bytes = b"") -> bytes:
+    """So many packets of a pcap file, and what the disk has behind them."""
+    return data[: edges(data)[packets]] + bytes(zeros) + tail
+
+
+@pytest.mark.parametrize("zeros", [16, 17, 4096, 1 << 20])
+@pytest.mark.parametrize("packets", [2, 6])
+def test_zeros_at_the_end_were_never_written(packets: int, zeros: int, tmp_path: Path) -> None:
+    path = tmp_path / "power.pcap"
+    path.write_bytes(with_zeros(to_pcap(ladder_packets(LADDER)), packets, zeros))
+    report = wiredoctor.analyze(path, select=["capture"])
+    assert [(f.rule, f.severity) for f in report.findings] == [("damaged-file", "warning")]
+    assert f"zeros from packet {packets + 1} on" in report.findings[0].message
+    assert report.captures[0].packets == packets
+
+
+def test_an_empty_record_amid_the_file_is_a_packet(tmp_path: Path) -> None:
+    """Zeros that something follows are what they say: empty packets of 1970; each zero is looked at once only."""
+    data = to_pcap(ladder_packets(LADDER))
+    path = tmp_path / "empty.pcap"
+    path.write_bytes(with_zeros(data, 6, 16 * 100_000, data[24 : edges(data)[1]]))
+    report = wiredoctor.analyze(path, select=["damaged-file"])
+    assert not report.findings
+    assert report.captures[0].packets == 6 + 100_000 + 1
+
+
+def test_a_file_of_zeros_has_no_packet(tmp_path: Path) -> None:
+    path = tmp_path / "nothing.pcap"
+    path.write_bytes(to_pcap(ladder_packets(LADDER))[:24] + bytes(4096))
+    with pytest.raises(CaptureError, match="not one packet can be read: the file has nothing but zeros from packet 1 on"):
+        wiredoctor.analyze(path)

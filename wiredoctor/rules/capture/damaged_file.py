@@ -1,8 +1,9 @@
 """The capture file cannot be read to its end.
 
 What it means
-    The file ends inside a packet, or a block of it is not readable. It was copied while it was being written, the disk was
-    full, or the capturing program was killed. Or a compressed capture needs more room than there is for temporary files.
+    The file ends inside a packet, a block of it is not readable, or its end is all zeros. It was copied while it was being
+    written, the disk was full, the power failed, or the capturing program was killed. Or a compressed capture needs more room
+    than there is for temporary files.
 
 Why it hurts
     What comes behind the damage is not analysed: it may hold the fault that is looked for.

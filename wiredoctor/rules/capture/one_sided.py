@@ -13,8 +13,9 @@ How it is proved
     acknowledge the answer to its SYN; or it sends on and on from the middle of a connection and never has to repeat itself.
 
 What it is not
-    A SYN that nobody answers. A last packet at the edge of the capture, a side that sends to a peer that is gone. A connection
-    of which the capture lacks some packets only.
+    A SYN that nobody answers. A side that sends to a peer that is gone. A connection of which the capture lacks some packets
+    only. A connection whose beginning is not in the capture, and of which that has less than a second, at its own beginning or
+    end: what the packets acknowledge may have passed before the capture began, and what acknowledges them may come after it.
 
 What to do
     Capture where both directions pass.
@@ -43,6 +44,7 @@ RULE = Rule(
 )
 
 SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+SLICE = Threshold("1 s", "a few round trips of a long path: whoever is there answers within that time")
 
 
 def screen() -> pl.Expr:
@@ -50,15 +52,24 @@ def screen() -> pl.Expr:
     return pl.col("one_sided")
 
 
-def find(connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """One row with the counts, where any connection is one-sided."""
     c = pl.col
+    connections = connections.join(captures.select("last_time"), how="cross")
     seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
     place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
     return told_once(
-        connections, c("one_sided"), place, "first_frame", "start", SHOWN.value,
+        connections, c("one_sided") & ~_is_slice(), place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("one_sided"),
         (c("client_packets") > 0).sum().cast(pl.Int64).alias("client_only"),
         (c("server_packets") > 0).sum().cast(pl.Int64).alias("server_only"),
     )  # fmt: skip
+
+
+def _is_slice() -> pl.Expr:
+    """Whether so little is known of a connection, at an end of the capture, that the other side had no time to speak."""
+    c = pl.col
+    begun = c("history").str.contains("[SsHh]")  # a SYN or SYN-ACK
+    at_an_end = (c("start") < SLICE.value) | (c("end") > c("last_time") - SLICE.value)
+    return ~begun & (c("end") - c("start") < SLICE.value) & at_an_end

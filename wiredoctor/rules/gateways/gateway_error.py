@@ -116,6 +116,7 @@ RULE = Rule(
         for name in (
             *("no-response", "keep-alive-race", "foreign-reset", "reset-destroys-response", "connect-failed", "unanswered"),
             *("zero-window-stall", "truncated-response", "malformed-head", "invalid-chunk", "conflicting-framing"),
+            "body-not-allowed",
         )
     ),
     advice=(

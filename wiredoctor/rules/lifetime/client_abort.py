@@ -32,7 +32,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import FRAMING_ERRORS, closed_against_request, patience
+from wiredoctor.rules.closes import BROKEN_BEFORE, FRAMING_ERRORS, closed_against_request, patience
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
@@ -57,6 +57,7 @@ RULE = Rule(
         ("gateway-error", "front"),
         ("client-abort", "front"),
         *((name, "exchange") for name in FRAMING_ERRORS),
+        *BROKEN_BEFORE,
     ),
     caused_by=(("slow-response", "exchange"), ("retransmission-stall", "exchange"), ("zero-window-stall", "exchange")),
     advice=(

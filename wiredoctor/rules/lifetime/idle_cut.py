@@ -173,6 +173,8 @@ def _what() -> pl.Expr:
     return (
         pl.when(c("tunnel") & (c("response_upgrade") == "websocket"))
         .then(0)
+        .when(c("tunnel") & c("response_content_type").str.starts_with("application/vnd.docker."))
+        .then(6)
         .when(c("tunnel") & (c("response_framing") == "tunnel"))
         .then(1)
         .when("tunnel")
@@ -209,6 +211,7 @@ _WORDS = (
     _Words("An event stream", "the event stream", 'a comment (a line ":" and an empty line), which clients ignore', _STREAMS),
     _Words("A stream", "the stream", "a part, or what its format allows between parts", _STREAMS),
     _Words("An unfinished response", "the unfinished response", "a piece of the response", _STREAMS),
+    _Words("A raw stream of Docker", "the raw stream", "an output of the process now and then", _TUNNELS),
 )
 
 

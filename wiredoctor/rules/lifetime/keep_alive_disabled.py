@@ -11,11 +11,12 @@ Why it hurts
 
 How it is proved
     Three or more HTTP/1.1 exchanges of a client and a server, each on a connection of its own, whose handshake was seen; the
-    client did not ask to close, and every response says Connection: close.
+    client did not ask to close, and every response with a status below 400 says Connection: close. Three of these there must be.
 
 What it is not
-    A client that asks for the close: no-connection-reuse. HTTP/1.0: http10-downgrade. Errors after which servers close whatever
-    was agreed on (400, 408, 413, 500, ...). A last response after many, with which a server ends a connection.
+    A client that asks for the close: no-connection-reuse. HTTP/1.0: http10-downgrade. Errors, after which many servers
+    and gateways close whatever was agreed on (400, 408, 413, 500, 502, ...): they are not counted. A last response after many,
+    with which a server ends a connection.
 
 What to do
     Turn keep-alive on, or let a proxy that has it on stand before the server.
@@ -74,9 +75,6 @@ RULE = Rule(
 ENOUGH = Threshold("3 exchanges", "one may be the last of a connection that has served enough, two a coincidence")
 SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
 
-_ERRORS = (400, 408, 411, 413, 414, 417, 431, 500, 501, 503)
-"""Statuses behind which servers close whatever was agreed on (Apache: 400, 408, 411, 413, 414, 500, 501, 503)."""
-
 
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
@@ -88,7 +86,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per client host and server between which every response closes its connection."""
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
-    answered = (c("response_status") >= 200) & ~c("response_status").is_in(_ERRORS)
+    answered = (c("response_status") >= 200) & (c("response_status") < 400)  # behind an error many close whatever was agreed on
     answers = exchanges.filter(asked & answered & ~c("response_content_type").is_in(ENDLESS))
     pairs = _pairs(answers, connections).filter(c("every") & (c("exchanges") >= ENOUGH.value))
     return (

@@ -42,6 +42,7 @@ import polars as pl
 
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.closes import BROKEN_BEFORE
 from wiredoctor.rules.lost import AFTER_A_WHILE, IMMEDIATE, NOT_READ, ON_ARRIVAL, behind, fresh, lost
 from wiredoctor.rules.lost import screen as may_be_lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
@@ -106,6 +107,7 @@ RULE = Rule(
         ("unanswered", "exchange"),
         ("gateway-error", "exchange"),
         ("keep-alive-race", "exchange"),
+        *BROKEN_BEFORE,
     ),
     caused_by=(("framing", "exchange"),),
     advice=(

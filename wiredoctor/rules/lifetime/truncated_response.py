@@ -28,6 +28,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.closes import BROKEN_BEFORE
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import duration
 
@@ -52,6 +53,7 @@ RULE = Rule(
         ("unanswered", "exchange"),
         ("idle-cut", "exchange"),
         ("gateway-error", "exchange"),
+        *BROKEN_BEFORE,
     ),
     advice=(
         Advice(

@@ -9,11 +9,12 @@ Why it hurts
     both sides ask for the opposite: users pay a handshake for each.
 
 How it is proved
-    The request line ends with HTTP/1.1 and the status line begins with HTTP/1.0.
+    The request line ends with HTTP/1.1 and the status line begins with HTTP/1.0, in every response of the server.
 
 What it is not
     A client that asks in HTTP/1.0 (ab, older proxies): it is answered as it asks. The 2xx to a CONNECT, after which nothing is
-    HTTP.
+    HTTP. A server that answers in HTTP/1.1 as well: balancers and firewalls have error pages that begin with HTTP/1.0, whatever
+    the server behind them speaks.
 
 What to do
     Let the server, or the proxy towards its application, speak HTTP/1.1.
@@ -67,17 +68,26 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per server that answers in an older version than it is asked in."""
     c = pl.col
-    asked = c("has_request") & (c("request_version") == "HTTP/1.1") & (c("response_status") >= 200) & ~c("upgraded")
-    old = c("response_version") == "HTTP/1.0"
+    asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("upgraded")
+    old = asked & (c("response_version") == "HTTP/1.0")
     servers = (
-        exchanges.filter(asked)
+        exchanges.filter(c("response_status") >= 101)
         .select(
-            "connection", "response_frame", "response_start", "response_end", "response_status", "persistent", old.alias("old")
+            "connection",
+            "response_frame",
+            "response_start",
+            "response_end",
+            "response_status",
+            "persistent",
+            asked.alias("asked"),
+            old.alias("old"),
+            (c("response_version") == "HTTP/1.1").alias("new"),
         )
         .join(connections.select("connection", "server"), on="connection")
         .group_by("server")
         .agg(
-            pl.len().cast(pl.Int64).alias("requests"),
+            c("asked").sum().cast(pl.Int64).alias("requests"),
+            c("new").any(),
             c("old").sum().cast(pl.Int64).alias("downgraded"),
             (c("old") & c("persistent")).sum().cast(pl.Int64).alias("persistent"),
             c("response_frame").filter("old").min().alias("frame"),
@@ -91,7 +101,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             .cast(EVIDENCE)
             .alias("evidence"),
         )
-        .filter(c("downgraded") > 0)
+        .filter((c("downgraded") > 0) & ~c("new"))
     )
     kept = pl.format("{} of these responses left the connection open, because both sides asked for that. ", "persistent")
     return servers.select(

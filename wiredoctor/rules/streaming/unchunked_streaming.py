@@ -123,5 +123,7 @@ def _says_close() -> pl.Expr:
     return (
         pl.when(pl.col("response_connection_close"))
         .then(pl.lit("The response says Connection: close."))
+        .when(pl.col("response_version") == "HTTP/1.0")
+        .then(pl.lit("The server answers as HTTP/1.0, which has no chunks and closes unless it says otherwise."))
         .otherwise(pl.lit("The response does not even say Connection: close."))
     )

@@ -1,0 +1,145 @@
+"""A capture that several threads have written: what is found in it is what is found once it is in order."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import wiredoctor
+from tests.ladders import ladders_in
+from tests.pipeline.processes import is_same, report, reports
+from wiredoctor.findings import Finding, Report
+from wiredoctor.testing.notation import ladder_packets
+from wiredoctor.testing.wire import Packet, to_pcap
+
+MS = 1_000_000
+FOLDER = Path(__file__).parents[1]
+FILES = ("streaming/unchunked_streaming", "stalls/retransmission_stall", "framing/excess_body", "lifetime/truncated_response")
+LADDERS = {f"{file}: {title}": text for file in FILES for title, text in ladders_in(FOLDER / f"{file}.txt")}
+
+
+def by_threads(packets: list[Packet], seed: int) -> list[Packet]:
+    """Now and then a thread writes a packet up to 5 ms after it has stamped it."""
+    draw = random.Random(seed)
+    first, *rest = packets
+    late = [(p.time + (draw.randrange(5 * MS) if draw.random() < 0.4 else 0), i, p) for i, p in enumerate(rest)]
+    return [first, *(p for _, _, p in sorted(late, key=lambda one: one[:2]))]
+
+
+def brief(whole: Report, frames: dict[int, int]) -> list[tuple[object, ...]]:
+    """What is found, but for confidence and the clock; `frames`: the frame of each, in order of time."""
+    return sorted(
+        (f.rule, str(f.kind), f.severity, f.connection, str(f.exchange), f.delay, sorted(frames[e.frame] for e in f.evidence))
+        for f in whole.findings
+        if f.rule != "clock-step"
+    )
+
+
+@pytest.mark.parametrize("title", LADDERS)
+def test_what_is_found_is_what_is_found_in_order(title: str, tmp_path: Path) -> None:
+    """Where a step of more than 1 ms shows that it is out of order, everything is found."""
+    packets = sorted((p for p in ladder_packets(LADDERS[title]) if not p.uncaptured), key=lambda p: p.time)
+    in_order, out_of_order = tmp_path / "in_order.pcap", tmp_path / "out_of_order.pcap"
+    in_order.write_bytes(to_pcap(packets))
+    expected = wiredoctor.analyze(in_order)
+    for seed in range(2):
+        written = by_threads(packets, seed)
+        out_of_order.write_bytes(to_pcap(written))
+        found = wiredoctor.analyze(out_of_order)
+        notes = [f for f in found.findings if f.rule == "clock-step"]
+        if notes:
+            assert [(f.kind, f.severity) for f in notes] == [("out-of-order", "note")]
+            places = {number: packets.index(packet) for number, packet in enumerate(written, start=1)}
+            assert brief(found, places) == brief(expected, dict(enumerate(range(len(packets)), start=1)))
+
+
+STREAM = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+  0.022  >  .
+  0.024  <  P.   "<html><head></head>"
+  0.026  >  .
+  0.222  <  P.   "<body></body></html>"
+  0.225  >  .
+  0.227  <  F.
+  0.227  >  F.
+"""
+
+
+def stream(order: list[int]) -> bytes:
+    packets = ladder_packets(STREAM)
+    return to_pcap([packets[number - 1] for number in order])
+
+
+ORDERS = {
+    "in order": [*range(1, 13)],
+    "an ACK before its segment": [*range(1, 7), 8, 7, *range(9, 13)],
+    "a segment behind its ACK, at the end": [*range(1, 9), 10, 9, 11, 12],
+}
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 128_000])
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_stream_is_found_all_the_same(order: str, epoch: int, tmp_path: Path) -> None:
+    path = tmp_path / "shuffled.pcap"
+    path.write_bytes(stream(ORDERS[order]))
+    found = {f.rule: f for f in wiredoctor.analyze(path, epoch_packets=epoch).findings}
+    assert set(found) == {"unchunked-streaming"} | ({"clock-step"} if order != "in order" else set())
+    assert found["unchunked-streaming"].confidence == ("high" if order == "in order" else "medium")
+
+
+def test_findings_far_from_what_was_moved_stay_sure(tmp_path: Path) -> None:
+    other = STREAM.replace("\n  0.", "\n  5.")
+    packets = [*ladder_packets(STREAM), *ladder_packets(f"connection 2, client 10.0.0.7:4007, server 10.0.0.8:80{other}")]
+    packets[6], packets[7] = packets[7], packets[6]
+    path = tmp_path / "two.pcap"
+    path.write_bytes(to_pcap(packets))
+    streams = [f for f in wiredoctor.analyze(path).findings if f.rule == "unchunked-streaming"]
+    assert sorted((f.connection or 0, f.confidence) for f in streams) == [(0, "medium"), (1, "high")]
+
+
+@pytest.mark.skipif(shutil.which("reordercap") is None, reason="reordercap is not installed")
+@pytest.mark.parametrize("order", ORDERS)
+def test_as_reordercap_puts_it(order: str, tmp_path: Path) -> None:
+    path, mended = tmp_path / "shuffled.pcap", tmp_path / "mended.pcap"
+    path.write_bytes(stream(ORDERS[order]))
+    subprocess.run(["reordercap", str(path), str(mended)], check=True, capture_output=True)
+    own, theirs = (_without_clock(wiredoctor.analyze(one)) for one in (path, mended))
+    assert [(f.rule, f.kind, f.message) for f in own] == [(f.rule, f.kind, f.message) for f in theirs]
+
+
+def _without_clock(whole: Report) -> list[Finding]:
+    return [f for f in whole.findings if f.rule != "clock-step"]
+
+
+def test_a_second_pass_sees_the_same(tmp_path: Path) -> None:
+    """The ladder of a connection has its packets in order of time, with the frames of the file."""
+    path = tmp_path / "shuffled.pcap"
+    path.write_bytes(stream(ORDERS["an ACK before its segment"]))
+    again = wiredoctor.analyze(path, keep=True).again[str(path)]
+    segments = again.tables(["segments"], [0])["segments"]
+    assert segments["frame"].to_list() == [*range(1, 7), 8, 7, *range(9, 13)]
+    assert segments["time"].is_sorted()
+    by_frame = again.tables({"packets": ["connection", "frame", "time"]}, [], [7, 8])["packets"]
+    assert sorted(by_frame["frame"]) == [7, 8]
+
+
+def test_in_several_processes(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for number in range(8):
+        ladder = STREAM.replace("\n  0.", f"\n  {number}.")
+        packets += ladder_packets(f"connection {number + 1}, client 10.0.0.7:40{number:02d}, server 10.0.0.8:80{ladder}")
+    path = tmp_path / "many.pcap"
+    path.write_bytes(to_pcap(by_threads(packets, 3)))
+    answers = reports([path], [1, 2, 3], before="from wiredoctor import pipeline; pipeline.SHARED_FROM = 0")
+    assert is_same(answers)
+    found = sorted((f["rule"], str(f["kind"]), str(f["connection"])) for f in report(answers[0][0])["findings"])
+    streams = [("unchunked-streaming", "None", str(number)) for number in range(8)]
+    assert found == [("clock-step", "out-of-order", "None"), ("keep-alive-disabled", "None", "None"), *streams]
