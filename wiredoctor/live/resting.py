@@ -32,7 +32,7 @@ class Resting:
         """Keep those that wait; return the others."""
         passed: Found = {}
         for name, rows in found.items():
-            if self._modules[name].by_limits is None:
+            if self._modules[name].by_limits is None or self._modules[name].rule.summary:
                 passed[name] = rows
             elif rows.height:
                 before = self._held.get(name)
@@ -52,5 +52,5 @@ class Resting:
             return {}
         stored = closes(self._analysis.exchanges.scan())
         assert isinstance(stored, pl.LazyFrame)
-        told = rules.limited(self._modules, ready, stored, live=True)
+        told = rules.limited(self._modules, ready, stored, self._analysis.connections.scan(), live=True)
         return {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
