@@ -25,6 +25,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ class Deployed:
     start: Callable[[Lab, Path, float], subprocess.Popen[bytes]]
     software: str
     ways: tuple[tuple[str, str], ...]
+    drains: bool = False
+    """Its last answers say Connection: close, so that nothing may rest when it ends."""
 
 
 DEPLOYED = {
@@ -116,7 +119,7 @@ DEPLOYED = {
     "node": Deployed(_of("node", 2), "node", (("SIGTERM", "children"),)),
     "go": Deployed(_go, "go", (("SIGTERM", "children"),)),
     "haproxy": Deployed(_haproxy, "haproxy", (("SIGUSR2", "parent"), ("SIGUSR1", "stop"), ("SIGTERM", "stop"))),
-    "gunicorn": Deployed(_of("gunicorn", 2), "gunicorn", (("SIGHUP", "parent"), ("SIGTERM", "stop"), ("SIGTERM", "children"))),
+    "gunicorn": Deployed(_of("gunicorn", 2), "gunicorn", (("SIGHUP", "parent"), ("SIGTERM", "stop"), ("SIGQUIT", "stop")), drains=True),
     "uvicorn": Deployed(_of("uvicorn"), "uvicorn", (("SIGTERM", "children"),)),
     "caddy": Deployed(_caddy, "caddy", (("SIGTERM", "children"),)),
 }
@@ -252,16 +255,32 @@ def score(words: argparse.Namespace) -> int:
 def _judged(case: dict[str, Any], found: list[dict[str, Any]]) -> tuple[Counter[str], list[str]]:
     """What is said of a recording, and what of it is wrong."""
     counts = Counter(f"{f['rule']}{'/' + f['kind'] if f['kind'] else ''}" for f in found)
-    wrong = [f"{name} x {number}" for name, number in counts.items() if name.partition("/")[0] in FALSE or name == "idle-close/inverted"]
-    if (stops := counts["idle-close/stop"]) != len(case["events"]):
-        wrong.append(f"{stops} stops of {len(case['events'])}")
+    wrong = [f"{name} x {n}" for name, n in counts.items() if name.partition("/")[0] in FALSE or name == "idle-close/inverted"]
+    stops = [_when(f) for f in found if f["kind"] == "stop"]
+    for event in case["events"]:
+        told = sum(0 <= time - event <= AFTER for time in stops)
+        if told > 1 or not (told or DEPLOYED[case["server"]].drains):
+            wrong.append(f"{told} stops told of one")
+    if beside := sum(not any(0 <= time - event <= AFTER for event in case["events"]) for time in stops):
+        wrong.append(f"{beside} stops where nothing ended")
     for finding in found:
+        if finding["rule"] in LOST and any(0 <= _when(finding) - event <= NAMED for event in case["events"]):
+            counts["named" if "ended" in finding["message"] else "not named"] += 1
         median = finding["measures"].get("limit")
         if finding["rule"] == "idle-close" and finding["kind"] is None and median is not None:
             over = median - case["limit"] - (1.0 if case["server"] == "node" else 0.0)
             if not -0.1 <= over <= 1.2:
                 wrong.append(f"idle limit {median:g} s of {case['limit']:g} s")
     return counts, wrong
+
+
+LOST = ("keep-alive-race", "no-response")
+NAMED = 0.3
+"""Seconds after a signal: a request that was lost then was lost to it."""
+
+
+def _when(finding: dict[str, Any]) -> float:
+    return datetime.fromisoformat(finding["time"]).timestamp()
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ from wiredoctor.rules.defaults import usual
 from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, lost
 from wiredoctor.rules.lost import screen as may_be_lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
-from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests
+from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests, Stop
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -238,10 +238,13 @@ def _tell(row: Mapping[str, Any], rests: Rests, *, live: bool) -> _Told | None:
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
     others = rests.others(row["endpoint"], row["connection"], row["server_close_time"], until)
+    stop = rests.stops(row["endpoint"], until).at(row["server_close_time"])
     if row["kind"] == "at-limit":
+        if stop is not None and stop.form in ("a", "b", "c"):
+            limits = [limit for limit in limits if limit.how == "soon"]
         met = next((limit for limit in limits if _is_at(limit, row, others)), None)
         return None if met is None else _at_limit(row, met, rests)
-    return _raced(row, rests, limits, others)
+    return _raced(row, rests, limits, others, stop)
 
 
 # at the limit
@@ -296,7 +299,7 @@ def _named(limit: Limit, row: Mapping[str, Any], rests: Rests) -> str:
 # a close that acknowledges nothing of the request
 
 
-def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int]) -> _Told:
+def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int], stop: Stop | None) -> _Told:
     """What is known of the limit that the close kept, if it kept one."""
     rested, announced = row["rested"], row["previous_announced_close"]
     if row["kind"] == "forgotten" or rested is None:
@@ -304,6 +307,8 @@ def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: li
     if announced or row["warned"]:
         shorter = "" if row["kind"] == "stale-pool" and row["warned"] else _HEED
         return _Told("high", "The server closed it ", rested or None, _behind(rested) + _WITH_WARNING, shorter)
+    if stop is not None:
+        return _Told("high", "The server closed it ", rested or None, _stopped(rested, row["connection"], stop), _DRAIN)
     if together := _ended_with(limits, rested, others):
         means = f" of rest, and with it, within {duration_text(TOGETHER)}, {together}: a process of the server ended then."
         return _Told("high", "The server closed it after ", rested, means, _DRAIN)
@@ -319,6 +324,17 @@ def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: li
     means = f" of rest: its idle limit is {_named(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.words()})")
     return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+
+
+def _stopped(rested: int, connection: int, stop: Stop) -> str:
+    """That a process ended, and what shows it."""
+    others = [end for end in stop.resting if end.connection != connection]
+    said = [f"with it {_connections([end.rest or 0 for end in others])} that rested"] if others else []
+    said += [f"{'a response or a tunnel' if stop.cut == 1 else f'{stop.cut:,} responses or tunnels'} cut off"] if stop.cut else []
+    refused = len(stop.refused)
+    said += [f"{'a SYN' if refused == 1 else f'{refused:,} SYNs'} refused after that"] if refused else []
+    how = f" ({', '.join(said)})" if said else ""
+    return f"{_behind(rested)}: a process of the server ended then{how}."
 
 
 def _single(row: Mapping[str, Any], rests: Rests, others: list[int]) -> _Told:
