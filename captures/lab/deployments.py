@@ -41,6 +41,9 @@ WITHIN = 120.0
 AFTER = 3.0
 """Seconds after a signal in which closes may be those of its stop: servers drain for a while."""
 
+BEFORE = 0.05
+"""Seconds before it: a connection that met its limit just then is one of those that were closed within so short a time."""
+
 HAPROXY = """\
 global
     maxconn 400
@@ -258,10 +261,10 @@ def _judged(case: dict[str, Any], found: list[dict[str, Any]]) -> tuple[Counter[
     wrong = [f"{name} x {n}" for name, n in counts.items() if name.partition("/")[0] in FALSE or name == "idle-close/inverted"]
     stops = [_when(f) for f in found if f["kind"] == "stop"]
     for event in case["events"]:
-        told = sum(0 <= time - event <= AFTER for time in stops)
+        told = sum(-BEFORE <= time - event <= AFTER for time in stops)
         if told > 1 or not (told or DEPLOYED[case["server"]].drains):
             wrong.append(f"{told} stops told of one")
-    if beside := sum(not any(0 <= time - event <= AFTER for event in case["events"]) for time in stops):
+    if beside := sum(not any(-BEFORE <= time - event <= AFTER for event in case["events"]) for time in stops):
         wrong.append(f"{beside} stops where nothing ended")
     for finding in found:
         if finding["rule"] in LOST and any(0 <= _when(finding) - event <= NAMED for event in case["events"]):
