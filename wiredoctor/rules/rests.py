@@ -15,7 +15,7 @@ from wiredoctor.rules.closes import ENDLESS, SELF_FRAMED
 from wiredoctor.rules.defaults import usual_limits
 from wiredoctor.rules.learned import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, learn
 from wiredoctor.rules.proof import server_closed_first
-from wiredoctor.rules.stops import NONE, Stop, Stops, Syn, Uses, stops_of, suspicious
+from wiredoctor.rules.stops import NONE, REFUSED, Stop, Stops, Syn, Uses, stops_of, suspicious
 from wiredoctor.tables import CLOSES, SECOND
 
 __all__ = ["LATE", "NEAR", "TOGETHER", "End", "Limit", "Rests", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
@@ -47,7 +47,7 @@ class Rests:
         self._learned: dict[int, Limit | None] = {}
         self._suspicious = suspicious(ends, syns)
         self._syns: dict[int, list[Syn]] = {}
-        for endpoint, *syn in syns.filter(pl.col("endpoint").is_in([*self._suspicious])).sort("answered").iter_rows():
+        for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
         self._stops: dict[int, Stops] = {}
         self._exchanges = exchanges
@@ -120,11 +120,16 @@ class Rests:
         ]
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
 
+    def is_refused(self, endpoint: int, time: int) -> bool:
+        """Whether a SYN to it was refused within a second after this time (ns)."""
+        return any(syn.refused and time <= syn.answered <= time + REFUSED for syn in self._syns.get(endpoint, []))
+
     def uses(self, endpoint: int) -> Uses:
         """How its connections were used."""
         c = pl.col
         rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
+            "server_close_time",
             (c("has_response") & (c("response_status") >= 200)).fill_null(value=False).alias("answered"),
             c("server_close_frame").is_not_null().alias("closed"),
         )
