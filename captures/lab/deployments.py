@@ -106,8 +106,8 @@ def _of(name: str, workers: int = 1) -> Callable[[Lab, Path, float], subprocess.
 
 @dataclass(frozen=True)
 class Deployed:
-    """How a server starts, its program, and how it is told to go on anew: a signal, to the parent or to its children. `stop`: it is
-    gone for a while then, and started again by hand."""
+    """How a server starts, its program, and how it is told to go on anew: a signal, to the parent or to its children. `stop`: it
+    is gone for a while then, and started again by hand."""
 
     start: Callable[[Lab, Path, float], subprocess.Popen[bytes]]
     software: str
@@ -122,7 +122,9 @@ DEPLOYED = {
     "node": Deployed(_of("node", 2), "node", (("SIGTERM", "children"),)),
     "go": Deployed(_go, "go", (("SIGTERM", "children"),)),
     "haproxy": Deployed(_haproxy, "haproxy", (("SIGUSR2", "parent"), ("SIGUSR1", "stop"), ("SIGTERM", "stop"))),
-    "gunicorn": Deployed(_of("gunicorn", 2), "gunicorn", (("SIGHUP", "parent"), ("SIGTERM", "stop"), ("SIGQUIT", "stop")), drains=True),
+    "gunicorn": Deployed(
+        _of("gunicorn", 2), "gunicorn", (("SIGHUP", "parent"), ("SIGTERM", "stop"), ("SIGQUIT", "stop")), drains=True
+    ),
     "uvicorn": Deployed(_of("uvicorn"), "uvicorn", (("SIGTERM", "children"),)),
     "caddy": Deployed(_caddy, "caddy", (("SIGTERM", "children"),)),
 }
@@ -181,7 +183,9 @@ def make(folder: Path, plan: Plan) -> None:
             if wire:
                 recordings.enter_context(wire.recorded(point, path))
             else:
-                recordings.enter_context(tcpdump({"client": client, "server": server}[point], path, expression=f"tcp port {PORT}"))
+                recordings.enter_context(
+                    tcpdump({"client": client, "server": server}[point], path, expression=f"tcp port {PORT}")
+                )
         script = lab.folder / "clients.json"
         words = {"address": "10.9.0.2", "port": PORT, "seconds": plan.seconds, "seed": plan.name, "clients": plan.clients}
         script.write_text(json.dumps(words))

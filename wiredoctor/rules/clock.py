@@ -23,7 +23,9 @@ def without_times_across(
     """
     frames = np.asarray(steps, dtype=np.int64)
     return {
-        name: rows if _of_the_capture(modules[name]) or _is_raw(modules[name]) else rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames))
+        name: rows
+        if _of_the_capture(modules[name]) or _is_raw(modules[name])
+        else rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames))
         for name, rows in found.items()
     }
 

@@ -68,10 +68,10 @@ class Limit(NamedTuple):
 class End(NamedTuple):
     """A close of the server: when, after what rest (ns; None where there was none), of which connection, and when it is known.
 
-    `teaches`: nothing that it acknowledges was unanswered. `reset`: an RST with ACK flag that met a request. `sort`: idle, unaware
-    (it acknowledges nothing of a request that nobody answered), met (it acknowledges that), broken (it cut a response off), open (a
-    tunnel, or a stream without an end). `waited` (ns): since the request that it met came. `said`: the seconds that its last
-    response announced. `frame`: its packet.
+    `teaches`: nothing that it acknowledges was unanswered. `reset`: an RST with ACK flag that met a request. `sort`: idle,
+    unaware (it acknowledges nothing of a request that nobody answered), met (it acknowledges that), broken (it cut a response
+    off), open (a tunnel, or a stream without an end). `waited` (ns): since the request that it met came. `said`: the seconds that
+    its last response announced. `frame`: its packet.
     """
 
     time: int

@@ -67,14 +67,14 @@ RULE = Rule(
     title={
         None: "The server closes idle connections after {limit}",
         "inverted": "The server closes idle connections after {limit}; a client keeps them longer",
-        "stop": "A process of the server ended, and {closes:,} idle connections with it",
+        "stop": "A process of the server ended, and {closes:,} idle {connection_word} with it",
     },
     message={
         None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer will lose one.",
         "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that meets such a close is lost.",
-        "stop": "A process of {server} ended: {closes:,} idle connections {within}{ended_how}.{met_by} That is a stop, a reload, a "
-        "restart, a deployment or a worker that was recycled, and no idle limit: nothing is learned from these closes, and "
-        "nothing was promised that they break.",
+        "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} That is a stop, a "
+        "reload, a restart, a deployment or a worker that was recycled, and no idle limit: nothing is learned from it, and no "
+        "promise is broken by it.",
     },
     remedy={
         None: "Nothing has to change as long as every client, proxy and balancer gives up idle connections sooner than after "
@@ -83,9 +83,9 @@ RULE = Rule(
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. Where the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
-        "stop": "Nothing has to change where no request was lost. Where one was, let the process that ends stop to accept, answer "
-        "what came, and say Connection: close in these answers (nginx -s quit, apachectl graceful-stop, Node server.close, Go "
-        "Server.Shutdown, haproxy's soft stop, gunicorn --graceful-timeout), let the next one accept before, and let clients "
+        "stop": "Nothing has to change where no request was lost. Where one was, let the process that ends answer what came, and "
+        "say Connection: close in these answers, before it closes (nginx -s quit, apachectl graceful-stop, Node server.close, "
+        "Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), let the next one accept before that, and let clients "
         "repeat what is safe to repeat.",
     },
     display_filter="frame.number in {{{frames}}}",
@@ -329,6 +329,7 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
         "client": None,
         "server": server,
         "closes": len(stop.resting),
+        "connection_word": "connections" if several else "connection",
         "within": within,
         "ended_how": _ended_how(stop),
         "met_by": _met_by(stop),
@@ -346,9 +347,15 @@ def _ended_how(stop: Stop) -> str:
     """What shows, beside the rests, that a process ended."""
     said: list[str] = []
     if stop.cut:
-        said.append("a response or a tunnel was cut off with them" if stop.cut == 1 else f"{stop.cut:,} responses or tunnels were cut off with them")
+        said.append(
+            "a response or a tunnel was cut off with them"
+            if stop.cut == 1
+            else f"{stop.cut:,} responses or tunnels were cut off with them"
+        )
     if stop.refused:
-        said.append(f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that")
+        said.append(
+            f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that"
+        )
     if stop.form == "e":
         said.append("nothing that had been open before was used again, while a later connection rested as long and lives")
     return "".join(f"; {one}" for one in said)

@@ -335,8 +335,8 @@ def _on_waking(
     if limit.how == "usual" and not lives:
         return None
     means = (
-        f" of rest: its idle limit is {_named(limit, row, rests)}. But the process stood still: for {duration_text(later)} it sent "
-        f"nothing on any connection, while requests lay on {connections:,}."
+        f" of rest: its idle limit is {_named(limit, row, rests)}. But the process stood still: for {duration_text(later)} it "
+        f"sent nothing on any connection, while requests lay on {connections:,}."
     )
     return _Told(
         "high" if lives else "medium", "The server closed it after ", rested, means, _AWAKE, limit.low, False, "server",

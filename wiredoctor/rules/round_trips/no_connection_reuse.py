@@ -54,7 +54,8 @@ RULE = Rule(
     message={
         None: _EACH + ", though request and response had left the one before open. It closed it, or left it alone." + _COST,
         "asked": _EACH + ": its requests say Connection: close." + _COST,
-        "cheap": _EACH + ", though request and response had left the one before open. {wasted:,} handshakes took {delay}, next to "
+        "cheap": _EACH
+        + ", though request and response had left the one before open. {wasted:,} handshakes took {delay}, next to "
         "nothing of the time.",
     },
     remedy={
@@ -155,13 +156,17 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFram
         c("start").alias("opened"),
         rtt.alias("rtt"),
     )
-    return last.join(known, on="connection").join(agents, on="connection", how="left").select(
-        *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
-        *("agent", "exchanges", "final_at"),
-        pl.coalesce("client_close_time", "ended").alias("left"),
-        pl.when(c("exchanges") == 1).then("kind").alias("kind"),
-        pl.coalesce("response_end", "end").alias("over"),
-        c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
+    return (
+        last.join(known, on="connection")
+        .join(agents, on="connection", how="left")
+        .select(
+            *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
+            *("agent", "exchanges", "final_at"),
+            pl.coalesce("client_close_time", "ended").alias("left"),
+            pl.when(c("exchanges") == 1).then("kind").alias("kind"),
+            pl.coalesce("response_end", "end").alias("over"),
+            c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
+        )
     )
 
 
@@ -230,8 +235,8 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _looked(lean: pl.DataFrame) -> pl.Series:
-    """Whether the server closed a connection first, of a client that looks at them: most of these it gives up just before it opens
-    another."""
+    """Whether the server closed a connection first, of a client that looks at them: most of these it gives up just before it
+    opens another."""
     c = pl.col
     given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
     opened = lean.select("pair", c("opened").alias("next"))
