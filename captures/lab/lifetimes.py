@@ -67,16 +67,21 @@ def apache_idle_close(lab: Lab) -> None:
     title="A pool keeps connections longer than the server: nothing is lost yet",
     at="client",
     software=("nginx", "requests"),
-    connections=(Connection((get("/a.txt", 300),), closed_by="server", repeat=3),),
+    connections=(
+        Connection((get("/a.txt", 300),), closed_by="server", repeat=3),
+        Connection((get("/kept/a.txt", 300, repeat=2),)),
+    ),
     finds=(Find("idle-close", "inverted", "client"),),
     must_not={"premature-close": "the connection had been idle for 1.5 s", "no-connection-reuse": "the server closed"},
 )
 def idle_close_inverted(lab: Lab) -> None:
-    """nginx with `keepalive_timeout 1500ms`; a requests.Session asks every 3 s and finds its connection closed each
-    time: for 1.5 s a request would have met a closed connection."""
-    site(lab, a=300)
-    nginx(lab, "keepalive_timeout 1500ms;")
-    lab.client.run(sys.executable, str(PEERS / "session.py"), "3", *["http://10.9.0.2/a.txt"] * 3)
+    """nginx with `keepalive_timeout 1500ms`, and with its default below /kept/; a requests.Session asks every 3 s. Three times it
+    finds its connection closed; once it uses one again after 3 s: it keeps them for so long."""
+    root = site(lab, a=300)
+    (root / "kept").symlink_to(root)
+    nginx(lab, "keepalive_timeout 1500ms; location /kept/ { keepalive_timeout 75s; }")
+    urls = [f"http://10.9.0.2{path}" for path in ("/a.txt", "/a.txt", "/a.txt", "/kept/a.txt", "/kept/a.txt")]
+    lab.client.run(sys.executable, str(PEERS / "session.py"), "3", *urls)
 
 
 @recording(

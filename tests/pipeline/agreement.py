@@ -88,7 +88,9 @@ def _explained(findings: list[Finding]) -> Iterator[str]:
     """Symptoms that are reported beside their cause, as the rules themselves say what explains them."""
     rules = catalogue()
     for effect in findings:
-        for name, scope in rules[effect.rule].rule.explained_by if effect.rule in rules else ():
+        if effect.rule not in rules or effect.kind in rules[effect.rule].rule.unexplained:
+            continue
+        for name, scope in rules[effect.rule].rule.explained_by:
             for cause in findings:
                 if cause.rule != effect.rule and name in (cause.rule, cause.family) and _share(scope, effect, cause):
                     yield f"{_place(effect)} beside {_place(cause)}, which explains it ({scope})"

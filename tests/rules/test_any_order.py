@@ -25,7 +25,7 @@ def conversations() -> dict[str, pl.DataFrame]:
     exchanges: list[dict[str, Any]] = []
     closes: list[dict[str, Any]] = []
     for n in range(300):
-        host, at, frame = f"10.0.1.{chance.randrange(5)}", n * S, 10 * n + 1
+        host, at, frame = f"10.0.1.{chance.randrange(5)}", n * 100 * MS, 10 * n + 1
         ends = {"connection": n, "client": f"{host}:{40_000 + n}", "client_host": host, "server": chance.choice(SERVERS)}
         if n % 3 == 0:
             refusal = {"refused_frame": frame + 1, "refused_time": at + MS, "client_packets": 1, "server_packets": 1}

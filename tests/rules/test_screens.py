@@ -11,6 +11,7 @@ import wiredoctor
 from tests.captures.papers import EACH_KIND
 from tests.rules.frames import in_order
 from wiredoctor.rules import RuleModule, candidates, catalogue
+from wiredoctor.rules.rests import nothing_known
 
 SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
 
@@ -29,8 +30,10 @@ def test_summaries_over_connections_are_screened() -> None:
 
 
 def found(module: RuleModule, *tables: pl.LazyFrame) -> pl.DataFrame:
-    """The candidates of a rule: of a summary, which sees the whole tables at once, what its `judge` leaves."""
+    """The candidates of a rule: of a summary, which sees the whole tables at once, what its `judge` or its `by_limits` leaves."""
     rows = module.find(*tables).collect()
+    if module.rule.summary and module.by_limits:
+        return module.by_limits(rows, nothing_known(), live=False)
     return module.judge(in_order(rows), None)[0] if module.rule.summary and module.judge else rows
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from wiredoctor import rules
+from wiredoctor.engine import undecided
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rules import RuleModule
 from wiredoctor.tables import closes
@@ -32,7 +33,7 @@ class Resting:
         """Keep those that wait; return the others."""
         passed: Found = {}
         for name, rows in found.items():
-            if self._modules[name].by_limits is None:
+            if self._modules[name].by_limits is None or self._modules[name].rule.summary:
                 passed[name] = rows
             elif rows.height:
                 before = self._held.get(name)
@@ -52,5 +53,8 @@ class Resting:
             return {}
         stored = closes(self._analysis.exchanges.scan())
         assert isinstance(stored, pl.LazyFrame)
-        told = rules.limited(self._modules, ready, stored, live=True)
+        flows = self._analysis.core.flows
+        now = undecided.rows_as_of(flows.open_connections(), self._analysis.latest)
+        connections = pl.concat([self._analysis.connections.scan(), now.lazy()])
+        told = rules.limited(self._modules, ready, stored, connections, live=True)
         return {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}

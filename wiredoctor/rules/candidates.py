@@ -113,10 +113,11 @@ def joined(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], 
 
 
 def limited(
-    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, *, live: bool = False
-) -> dict[str, Rows]:
-    """Candidates after rules about idle limits have looked at how the servers of these closed all their connections; in `live`,
-    at what is known soon after each."""
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
+    *, live: bool = False,
+) -> dict[str, Rows]:  # fmt: skip
+    """Candidates after rules about idle limits have looked at how the servers of these closed all their connections, and whom
+    they refused; in `live`, at what is known soon after each."""
     asking = {
         name: rows
         for name, rows in found.items()
@@ -126,7 +127,7 @@ def limited(
     if not asking:
         return whole
     frames = {name: pl.concat([*rows.iter_slices(rows.height)]) for name, rows in asking.items()}
-    rests = known_rests(closes, frames.values())
+    rests = known_rests(closes, frames.values(), connections)
     for name, frame in frames.items():
         by_limits = modules[name].by_limits
         assert by_limits is not None
@@ -148,7 +149,7 @@ def concluded(
 ) -> dict[str, Rows]:  # fmt: skip
     """Candidates after their rules have judged them all together (unless they were told as they came: `live`), and have compared
     them with all connections and exchanges that are known."""
-    whole = {**found} if closes is None else limited(modules, found, closes, live=live)
+    whole = {**found} if closes is None else limited(modules, found, closes, connections, live=live)
     for name, rows in [*whole.items()]:
         module = modules[name]
         steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []

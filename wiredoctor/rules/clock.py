@@ -24,7 +24,9 @@ def without_times_across(
     """
     frames = np.asarray(steps, dtype=np.int64)
     return {
-        name: rows if _of_the_capture(modules[name]) else rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames))
+        name: rows
+        if _of_the_capture(modules[name]) or _is_raw(modules[name])
+        else rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames))
         for name, rows in found.items()
     }
 
@@ -74,6 +76,11 @@ def unstepped(
         (about, dict(tables)),
         ({name: module for name, module in modules.items() if name not in about}, other),
     ]
+
+
+def _is_raw(module: RuleModule) -> bool:
+    """Its candidates are made of these rows later, and the rows of connections without a step: see `unstepped`."""
+    return module.rule.summary and module.by_limits is not None
 
 
 def _of_the_capture(module: RuleModule) -> bool:

@@ -7,28 +7,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from typing import NamedTuple
+from functools import partial
 
 import polars as pl
 
-from wiredoctor.durations import duration_text
-from wiredoctor.rules.closes import SELF_FRAMED
+from wiredoctor.rules.closes import ENDLESS, SELF_FRAMED
 from wiredoctor.rules.defaults import usual_limits
+from wiredoctor.rules.learned import EARLIEST, LATE, NEAR, TOGETHER, End, Limit, learn
 from wiredoctor.rules.proof import server_closed_first
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.rules.stops import NONE, REFUSED, Stop, Stops, Syn, Uses, stops_of, suspicious
+from wiredoctor.tables import CLOSES, SECOND
 
-TOGETHER = 50 * MILLISECOND
-"""Closes that one host sends of its own accord within this time are one event: a process ended."""
-DECIDED_ONCE = 20 * MILLISECOND
-"""Closes within this time of one another, of rests that are alike, count once: one process decided once."""
-EARLIEST = 950 * MILLISECOND
-"""Rests from here on teach a limit; shorter ones come from workers that end."""
-AT_ONCE = 20 * MILLISECOND
-"""A close so soon after a response belongs to that response."""
-NEAR = 20 * MILLISECOND
-"""Timers fire so late on a machine that is not idle; and by a share of their time."""
-LATE = 300 * MILLISECOND
-"""A process may look for connections whose limit has passed so much later."""
+__all__ = ["LATE", "NEAR", "TOGETHER", "End", "Limit", "Rests", "Stop", "Stops", "known_rests", "learn", "nothing_known"]
+
 SURVIVED = 2
 SURVIVED_SHARE = 4
 """So many requests answered after a longer rest refute a limit; of one that many requests met, a fourth of these."""
@@ -36,71 +27,17 @@ LEARNED_SHARE = 2
 """A limit that several closes show is refuted by more than twice as many requests: processes ended, and the client has a pace of
 its own (recorded: 22 times as many; of 46 real limits at most as many)."""
 _EVER = 1 << 62
-MOST = 4096
-"""Closes of an endpoint from which its limit is learned, the newest: older ones tell of another configuration."""
-
-
-class Limit(NamedTuple):
-    """An idle limit of an endpoint, from `low` to `high` (ns): how it is known, and from how many `closes`, where it is learned.
-
-    `how`: soon (it closes after its answers), sharp, coarse (it looks after its connections now and then), single (from one
-    close), met (from requests that met it), announced, usual. `said`: the seconds that were announced.
-    """
-
-    how: str
-    low: int
-    high: int
-    closes: int = 0
-    said: int | None = None
-
-    @property
-    def tolerance(self) -> int:
-        """How much (ns) a rest may be beside it."""
-        return NEAR + self.low // 100
-
-    def has(self, rest: int) -> bool:
-        """Whether a close after this rest (ns) is explained by it."""
-        return self.low - self.tolerance <= rest <= self.high + self.tolerance + LATE
-
-    def words(self) -> str:
-        """How long it is: "5 s", "5 s to 5.1 s"."""
-        low, high = duration_text(self.low), duration_text(self.high)
-        return low if low == high else f"{low} to {high}"
-
-    def origin(self) -> str:
-        """How it is known."""
-        closes = "one close" if self.closes == 1 else f"{self.closes:,} closes"
-        if self.how == "announced":
-            beyond = "" if self.low == (self.said or 0) * SECOND else "; it closes a second after that, as Node does"
-            return f"announced: Keep-Alive: timeout={self.said}{beyond}"
-        if self.how == "usual":
-            return "only usual: nothing in the capture shows it"
-        if self.how == "met":
-            return f"learned from {self.closes:,} requests that met it"
-        return f"learned from {closes}" + (": it looks for idle connections only now and then" if self.how == "coarse" else "")
-
-
-class End(NamedTuple):
-    """A close of the server: when, after what rest (ns; None where there was none), of which connection, and when it is known.
-
-    `teaches`: nothing that it acknowledges was unanswered. `reset`: an RST with ACK flag that met a request.
-    """
-
-    time: int
-    rest: int | None
-    connection: int
-    known: int
-    teaches: bool
-    reset: bool
 
 
 class Rests:
     """How the servers of some candidates close connections. Made of `closes`, see `known_rests`."""
 
-    def __init__(self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame) -> None:
-        self._ends: dict[int, list[End]] = {}
-        for endpoint, *end in ends.sort("time", "connection").iter_rows():
-            self._ends.setdefault(endpoint, []).append(End(*end))
+    def __init__(
+        self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
+    ) -> None:
+        ends = ends.sort("endpoint", "time", "connection")
+        self._ends = ends
+        self._known: dict[int, list[End]] = {}
         self._said: dict[int, tuple[int | None, str]] = {
             number: (most, server or "") for number, most, server in said.iter_rows()
         }
@@ -108,6 +45,12 @@ class Rests:
         for endpoint, rest, known in used.sort("rest").iter_rows():
             self._used.setdefault(endpoint, []).append((rest, known))
         self._learned: dict[int, Limit | None] = {}
+        self._suspicious = suspicious(ends, syns)
+        self._syns: dict[int, list[Syn]] = {}
+        for endpoint, *syn in syns.sort("answered").iter_rows():
+            self._syns.setdefault(endpoint, []).append(Syn(*syn))
+        self._stops: dict[int, Stops] = {}
+        self._exchanges = exchanges
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """The idle limits of an endpoint that are known best: what was learned, else what it announced on this connection, else
@@ -137,12 +80,67 @@ class Rests:
 
     def learned(self, endpoint: int, until: int | None = None) -> Limit | None:
         """What the closes of an endpoint teach."""
-        ends = self._ends.get(endpoint, [])
+        if until is None and endpoint in self._learned:
+            return self._learned[endpoint]
+        nothing = self.stops(endpoint, until).connections
+        ends = [
+            end
+            for end in self._of(endpoint)
+            if end.sort != "open" and end.connection not in nothing and (until is None or end.known <= until)
+        ]
+        limit = learn(ends)
+        if until is None:
+            self._learned[endpoint] = limit
+        return limit
+
+    def stops(self, endpoint: int, until: int | None = None) -> Stops:
+        """When processes of an endpoint ended. `until` (ns): what is known by then."""
+        if endpoint not in self._suspicious:
+            return NONE
         if until is not None:
-            return learn([end for end in ends if end.known <= until])
-        if endpoint not in self._learned:
-            self._learned[endpoint] = learn(ends)
-        return self._learned[endpoint]
+            ends = [end for end in self._of(endpoint) if end.known <= until]
+            return stops_of(ends, [syn for syn in self._syns.get(endpoint, []) if syn.answered <= until])
+        if endpoint not in self._stops:
+            uses = partial(self.uses, endpoint)
+            self._stops[endpoint] = stops_of(self._of(endpoint), self._syns.get(endpoint, []), uses)
+        return self._stops[endpoint]
+
+    def stopped(self) -> dict[int, Stops]:
+        """All of them, by endpoint."""
+        return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
+
+    def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
+        """Candidates about closes, without those of connections that ended with their process, or late because it stood still."""
+        if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
+            return rows
+        places = rows.select("endpoint", "connection", "final_at").iter_rows()
+        ended = [
+            number in self.stops(endpoint, final_at + TOGETHER if live else None).connections
+            for endpoint, number, final_at in places
+        ]
+        return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
+
+    def is_refused(self, endpoint: int, time: int) -> bool:
+        """Whether a SYN to it was refused within a second after this time (ns)."""
+        return any(syn.refused and time <= syn.answered <= time + REFUSED for syn in self._syns.get(endpoint, []))
+
+    def uses(self, endpoint: int) -> Uses:
+        """How its connections were used."""
+        c = pl.col
+        rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request")).select(
+            *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
+            "server_close_time",
+            (c("has_response") & (c("response_status") >= 200)).fill_null(value=False).alias("answered"),
+            c("server_close_frame").is_not_null().alias("closed"),
+        )
+        return Uses(rows.collect())
+
+    def _of(self, endpoint: int) -> list[End]:
+        """Its closes, in the order of their times."""
+        if endpoint not in self._known:
+            rows = self._ends.filter(pl.col("endpoint") == endpoint).drop("endpoint")
+            self._known[endpoint] = [End(*end) for end in rows.iter_rows()]
+        return self._known[endpoint]
 
     def announced(self, connection: int) -> int | None:
         """The seconds that the last response on a connection announced."""
@@ -155,10 +153,10 @@ class Rests:
     def others(self, endpoint: int, connection: int, time: int, until: int | None = None) -> list[int]:
         """The rests (ns) of other connections of the endpoint that the server closed at the same moment; 0 where a request or a
         response was under way on one that had not rested."""
-        ends = self._ends.get(endpoint, [])
+        ends = self._of(endpoint)
         first = bisect_left(ends, time - TOGETHER, key=_time)
         last = bisect_right(ends, time + TOGETHER, key=_time)
-        near = (end for end in ends[first:last] if end.connection != connection)
+        near = (end for end in ends[first:last] if end.connection != connection and end.sort != "open")
         return [end.rest or 0 for end in near if until is None or end.known <= until]
 
 
@@ -168,41 +166,81 @@ def _time(end: End) -> int:
 
 def nothing_known() -> Rests:
     """No closes. Not made on import: nothing may run in Polars before processes are forked."""
-    times = dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64())
-    ends = pl.DataFrame(schema={**times, **dict.fromkeys(("teaches", "reset"), pl.Boolean())})
+    ends = pl.DataFrame(schema=_ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
-    return Rests(ends, said, pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64())))
+    used = pl.DataFrame(schema=dict.fromkeys(("endpoint", "rest", "known"), pl.Int64()))
+    return Rests(ends, said, used, pl.DataFrame(schema=_SYNS), CLOSES.empty().lazy())
 
 
-def known_rests(closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame]) -> Rests:
-    """Look at all closes of the endpoints that are in the column `endpoint` of these candidates."""
+_ENDS = {
+    **dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64()),
+    **dict.fromkeys(("teaches", "reset"), pl.Boolean()),
+    "sort": pl.String(),
+    **dict.fromkeys(("waited", "said", "frame"), pl.Int64()),
+}
+"""Columns of End behind `endpoint`."""
+
+_SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
+"""Columns of Syn behind `endpoint`."""
+
+
+def known_rests(
+    closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
+) -> Rests:  # fmt: skip
+    """Look at all closes of the endpoints that are in the column `endpoint` of these candidates, and at the SYNs to them among
+    `connections`."""
     frames = [rows.select("endpoint", "connection") for rows in candidates]
     if not frames:
         return nothing_known()
     wanted = pl.concat(frames).unique().drop_nulls()
     theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
     said = _said(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
-    return Rests(*pl.collect_all([_ends(theirs), said, _used(theirs)]))
+    syns = pl.LazyFrame(schema=_SYNS) if connections is None else _syns(connections, wanted)
+    return Rests(*pl.collect_all([_ends(theirs), said, _used(theirs), syns]), exchanges=closes)
+
+
+def _syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
+    """The SYNs that were answered, of endpoints where one was refused."""
+    c = pl.col
+    answered = pl.coalesce("refused_time", "newest_answer_time")
+    syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
+    named = connections.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()
+    refused = syns.filter(c("refused_time").is_not_null()).select("server").unique()
+    return (
+        syns.select(
+            "server",
+            c("syn_time").alias("time"),
+            answered.alias("answered"),
+            c("refused_time").is_not_null().alias("refused"),
+            pl.coalesce("refused_frame", "newest_answer_frame").alias("frame"),
+        )
+        .join(refused, on="server", how="semi")
+        .join(named, on="server")
+        .select(*_SYNS)
+    )
 
 
 def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that the server closed first, while both sides had left it open; columns of End behind `endpoint`."""
     c = pl.col
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
-    rows = closes.filter(c("server_close_frame").is_not_null() & flagged & ~c("upgraded") & c("has_request"))
+    rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
     asked = c("request_end_reason") == "complete"
-    final = c("has_response") & (c("response_status") >= 200)
+    final = c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
     whole = final & asked & (c("response_end_reason") == "complete") & c("response_framing").is_in(SELF_FRAMED)
     idle = whole & c("persistent") & c("last_on_connection") & (c("server_close_time") >= c("response_start"))
-    open_before = ~final & ~c("previous_announced_close")
+    open_before = ~final & ~c("previous_announced_close") & ~c("upgraded")
     met = open_before & (c("server_close_ack") > c("request_offset"))
     unaware = open_before & (c("server_close_ack") <= c("request_offset")) & c("previous_end").is_not_null()
     broken = final & c("response_end_reason").is_in(["fin", "rst"]) & c("response_framing").is_in(["content-length", "chunked"])
+    stream = final & (c("response_framing") == "close-delimited") & c("response_content_type").is_in(ENDLESS)
+    tunnel = c("upgraded") | stream
     since = pl.when(idle).then("response_end").otherwise("previous_end")
     rest = c("server_close_time") - since
     first = server_closed_first() | (unaware & ~c("server_close_contradicted") & (c("server_close_origin") != "between"))
+    sort = pl.when(idle).then(pl.lit("idle")).when(unaware).then(pl.lit("unaware")).when(met).then(pl.lit("met"))
     return (
-        rows.filter((idle | met | unaware | broken).fill_null(value=False) & first)
+        rows.filter((idle | met | unaware | broken | tunnel).fill_null(value=False) & first)
         .select(
             "endpoint",
             c("server_close_time").alias("time"),
@@ -212,6 +250,10 @@ def _ends(closes: pl.LazyFrame) -> pl.LazyFrame:
             c("final_at").alias("known"),
             (idle | unaware).fill_null(value=False).alias("teaches"),
             (met & (c("server_close_rst") == 1)).fill_null(value=False).alias("reset"),
+            sort.when(tunnel).then(pl.lit("open")).otherwise(pl.lit("broken")).alias("sort"),
+            pl.when(met).then(c("server_close_time") - c("request_start") - c("rtt_server").fill_null(0)).alias("waited"),
+            pl.when(idle).then(c("response_keep_alive_timeout").cast(pl.Int64)).alias("said"),
+            c("server_close_frame").alias("frame"),
             "exchange",
         )
         .sort("connection", "exchange")
@@ -236,64 +278,3 @@ def _said(closes: pl.LazyFrame) -> pl.LazyFrame:
     return rows.group_by("connection").agg(
         c("response_keep_alive_timeout").last().alias("said"), server.filter(server != "").last().alias("software")
     )
-
-
-def learn(ends: list[End]) -> Limit | None:
-    """What the closes of one endpoint, in their order, teach of its idle limit; None where that is nothing."""
-    ends = _once(ends[-MOST:])
-    rests = sorted(end.rest for end in ends if end.teaches and end.rest is not None)
-    soon = sum(end.rest is not None and end.rest <= AT_ONCE for end in ends)
-    if bisect_right(rests, AT_ONCE) > 1 and 2 * soon >= len(ends):
-        return Limit("soon", 0, AT_ONCE, soon)
-    long = rests[bisect_left(rests, EARLIEST) :]
-    met = _met(ends)
-    if not long:
-        return met
-    alike = _alike(long)
-    if len(alike) > 1 and 2 * len(alike) >= len(rests):
-        return Limit("sharp", alike[0], alike[-1], len(alike))
-    if len(long) > 2 and len(long) == len(rests) and long[-1] <= 2 * long[0] + NEAR:
-        return Limit("coarse", long[0], long[-1], len(long))
-    if len(long) == 1 and len(rests) <= 2:
-        return met or Limit("single", long[0], long[0], 1)
-    return met
-
-
-def _met(ends: list[End]) -> Limit | None:
-    """The limit that requests met, where most closes met one: nothing else can show it."""
-    rests = sorted(end.rest for end in ends if end.reset and end.rest is not None and end.rest >= EARLIEST)
-    if len(rests) < 3 or 2 * len(rests) < len(ends) or len(_alike(rests)) < len(rests):
-        return None
-    return Limit("met", rests[0], rests[-1], len(rests))
-
-
-def _alike(rests: list[int]) -> list[int]:
-    """Of sorted rests those that are near their median."""
-    median = rests[len(rests) // 2]
-    return [rest for rest in rests if abs(rest - median) <= _same(median)]
-
-
-def _same(rest: int) -> int:
-    return rest * 5 // 100 + NEAR
-
-
-def _once(ends: list[End]) -> list[End]:
-    """Of closes at one moment, after rests that are alike, one."""
-    kept: list[End] = []
-    for end in ends:
-        if not any(_is_again(end, other) for other in _newest(kept, end.time)):
-            kept.append(end)
-    return kept
-
-
-def _newest(kept: list[End], time: int) -> Iterable[End]:
-    for end in reversed(kept):
-        if time - end.time > DECIDED_ONCE:
-            return
-        yield end
-
-
-def _is_again(end: End, other: End) -> bool:
-    if end.rest is None or other.rest is None or end.teaches != other.teaches:
-        return False
-    return abs(end.rest - other.rest) <= _same(min(end.rest, other.rest))

@@ -149,7 +149,8 @@ def _explained(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: Be
     """Ids of the candidates that give way to another, itself given way or not."""
     by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
-    for rule, mine in by_rule.items():
+    for rule, every in by_rule.items():
+        mine = every.filter(~pl.col("kind").is_in(modules[rule].rule.unexplained).fill_null(value=False))
         for name, scope in modules[rule].rule.explained_by:
             named, of_kind, kind = name.partition("/")
             of_front = scope == "front"

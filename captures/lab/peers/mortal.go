@@ -1,11 +1,13 @@
-// An application that can die, on Go's net/http: mortal PORT LIMIT_MS. Paths as in mortal_app.py, and /thrown/MS (an aborted
-// handler, which closes its connection).
+// An application that can die, on Go's net/http: mortal PORT LIMIT_MS [graceful]. Paths as in mortal_app.py, and /thrown/MS (an
+// aborted handler, which closes its connection). `graceful`: SIGTERM ends it by Shutdown.
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,5 +47,17 @@ func handle(w http.ResponseWriter, r *http.Request) {
 func main() {
 	limit, _ := strconv.Atoi(os.Args[2])
 	server := &http.Server{Addr: ":" + os.Args[1], Handler: http.HandlerFunc(handle), IdleTimeout: time.Duration(limit) * time.Millisecond}
-	panic(server.ListenAndServe())
+	if len(os.Args) > 3 {
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, syscall.SIGTERM)
+		go func() {
+			<-stop
+			server.Shutdown(context.Background())
+			os.Exit(0)
+		}()
+	}
+	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+		panic(err)
+	}
+	select {}
 }

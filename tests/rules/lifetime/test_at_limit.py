@@ -76,6 +76,7 @@ class Server:
 
 AT_LIMIT = "keep-alive-race, side client, kind at-limit, severity error"
 IDLE = "idle-close, side server"
+STOP = "idle-close, side server, kind stop, severity note"
 
 
 def sharp(round_trip: float, **settings: str) -> Server:
@@ -285,7 +286,7 @@ def test_a_dying_worker_whose_fin_crosses_the_request_is_no_idle_limit(round_tri
     server.idle(103.8, 1.22)
     expected = "keep-alive-race, side client, kind race, severity error, confidence high"
     for at in POINTS:
-        check(server.text(expected), at)
+        check(server.text(expected, STOP), at)
     message = told(server, "keep-alive-race").message
     assert "2 other connections" in message
     assert "a process of the server ended" in message

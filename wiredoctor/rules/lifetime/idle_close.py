@@ -5,17 +5,25 @@ What it means
     the server announces; where it announces nothing, whose default it is.
 
     Kinds: inverted, a client keeps its connections for longer than that. Its pool will hand out one that the server has closed
-    or is about to close.
+    or is about to close. Stop, no limit closed them: a process of the server ended (a reload, a restart, a deployment, a worker
+    that was recycled), and all its idle connections with it, at one moment.
 
 Why it hurts
-    By itself it does not: every server has such a limit. But each client, proxy or balancer that keeps idle connections longer
-    than the server behind it loses a request now and then (keep-alive-race).
+    By itself it does not: every server has such a limit, and every process ends. But each client, proxy or balancer that keeps
+    idle connections longer than the server behind it loses a request now and then (keep-alive-race).
 
 How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open (or after
     the one second that it had announced), and no request came in between. Inverted: a client used another connection again
-    after an idle time beyond that limit (which was met at two moments, was announced, or is somebody's default), or its own FIN
-    came more than a second after the server's, on two connections.
+    after an idle time beyond that limit (which was met at two moments, was announced, or is somebody's default). A client that
+    lets the server's FIN lie proves nothing: many pools look before they use a connection, and not sooner.
+
+    Stop: within 50 ms the server closed connections on which nothing was under way, and one of these holds. Three or more, and
+    the longest had rested more than twice as long as the shortest; two or more, and a SYN was refused within a second; one or
+    more, and at the same moment it cut off a response or a tunnel, or left a request without an answer that had not rested
+    nearly as long; one or more, and the next SYN was refused, whenever it came; three or more, and nothing that was open before
+    was used again, while a later connection rests as long and lives. Not where an idle limit that was announced, or that other
+    closes show, had passed on all of them. Such closes are no premature-close and no broken promise, and teach no limit.
 
 What it is not
     A close right after a response: premature-close. A close before the time that the server had announced
@@ -23,7 +31,7 @@ What it is not
 
 What to do
     Nothing, as long as clients give up idle connections sooner than the server. Where one does not, shorten the limit of its
-    pool, or lengthen that of the server.
+    pool, or lengthen that of the server. At a stop, let a process that ends finish first, and another accept in the meantime.
 
 References
     RFC 9112 sections 9.3 and 9.5, AWS on the idle timeout of application load balancers.
@@ -31,14 +39,18 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
+from wiredoctor.durations import duration_text
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.closes import POOLS, SELF_FRAMED, kept_its_word
 from wiredoctor.rules.defaults import is_usual
 from wiredoctor.rules.lost import candidates
 from wiredoctor.rules.proof import EVIDENCE, close_word, packet, server_closed_first
 from wiredoctor.rules.rests import LATE as TIMERS_LATE
+from wiredoctor.rules.rests import End, Rests, Stop
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -51,11 +63,18 @@ _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
 """What stands around the shortest and the longest time, where there was more than one."""
 
 RULE = Rule(
-    severity={None: "note", "inverted": "warning"},
-    title="The server closes idle connections after {limit}{longer}",
+    severity={None: "note", "inverted": "warning", "stop": "note"},
+    title={
+        None: "The server closes idle connections after {limit}",
+        "inverted": "The server closes idle connections after {limit}; a client keeps them longer",
+        "stop": "A process of the server ended, and {closes:,} idle {connection_word} with it",
+    },
     message={
         None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer will lose one.",
         "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that meets such a close is lost.",
+        "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} That is a stop, a "
+        "reload, a restart, a deployment or a worker that was recycled, and no idle limit: nothing is learned from it, and no "
+        "promise is broken by it.",
     },
     remedy={
         None: "Nothing has to change as long as every client, proxy and balancer gives up idle connections sooner than after "
@@ -64,6 +83,10 @@ RULE = Rule(
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. Where the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
+        "stop": "Nothing has to change where no request was lost. Where one was, let the process that ends answer what came, and "
+        "say Connection: close in these answers, before it closes (nginx -s quit, apachectl graceful-stop, Node server.close, "
+        "Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), let the next one accept before that, and let clients "
+        "repeat what is safe to repeat.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -78,10 +101,10 @@ RULE = Rule(
     advice=POOLS,
     summary=True,
     absence=True,
+    unexplained=("stop",),
 )
 
 IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
-LATE = Threshold("2 connections", "one late FIN may be a client that was stopped; two are a pool that does not look")
 SPREAD = Threshold("20 %", "idle times that differ more are no limit, but a server that was stopped or needed room")
 APART = Threshold("100 ms", "closes that come together may be one stop of the server; apart they are two timers")
 SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
@@ -93,25 +116,26 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """A row per connection that the server closed while idle (`closing`), and per use of one after a rest (not `closing`)."""
+    """A row per connection that the server closed while idle, after the rest `closed_after` (null: too soon for an idle limit),
+    and per use of one after a rest, `used_after`."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
     idle = (after > IDLE.value) | (kept_its_word() & (c("response_keep_alive_timeout") > 0))
-    closing = (idle & c("last_on_connection") & left_open & whole & server_closed_first()).fill_null(False)
+    ended = (c("last_on_connection") & left_open & whole & server_closed_first()).fill_null(False)
+    closing = (ended & idle).fill_null(False)
     # as the server saw it, wherever the capture was taken
     rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
     lost = (candidates() & (c("server_close_ack") > c("request_offset")) & server_closed_first()).fill_null(False)
-    rows = closes.filter((both & (closing | (rested > IDLE.value).fill_null(False))) | lost)
+    rows = closes.filter((both & (ended | (rested > IDLE.value).fill_null(False))) | lost)
     used = (rested > IDLE.value).fill_null(False)
     # a row may be both: used after a rest, and closed after another
     facts = [
-        c("connection"),
+        *("connection", "endpoint", "final_at"),
         pl.when(closing).then(after).alias("closed_after"),
         pl.when(used & ~lost).then(rested).alias("used_after"),
-        c("client_close_frame").is_null().alias("client_later"),
         c("request_frame", "request_start", "response_last_frame", "response_end"),
         c("server_close_frame", "server_close_time", "server_close_rst"),
         lost.alias("lost"),
@@ -123,8 +147,24 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     return rows.select(facts).join(known, on="connection", how="left").with_columns(frame=c("request_frame"))
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """One finding per server."""
+def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (what is said at the end knows all)
+    """One finding per server, and one per stop of it."""
+    c = pl.col
+    stopped = rests.stopped()
+    ended = [number for stops in stopped.values() for number in stops.connections]
+    limits = _limits(rows.with_columns(pl.when(~c("connection").is_in(ended)).then("closed_after")))
+    stops = [(server, stop) for endpoint, server in _servers(rows) if endpoint in stopped for stop in stopped[endpoint].stops]
+    if not stops:
+        return limits
+    return pl.concat([limits, _stops(stops)], how="diagonal")
+
+
+def _servers(rows: pl.DataFrame) -> list[tuple[int, str]]:
+    return rows.select("endpoint", "server").unique().sort("server").rows()
+
+
+def _limits(rows: pl.DataFrame) -> pl.DataFrame:
+    """What is said of idle limits, a row per server."""
     c = pl.col
     closes = rows.filter(c("closed_after").is_not_null()).with_columns(_note().alias("note"))
     servers = closes.group_by("server").agg(
@@ -146,23 +186,19 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     servers = servers.join(_inverted(rows, closes, servers), on="server", how="left")
     lost = rows.filter("lost").select("server", lost=pl.lit(value=True)).unique()
     servers = servers.join(lost, on="server", how="left").with_columns(c("lost").fill_null(value=False))
-    return _told(servers).sort("frame"), None
+    return _told(servers).sort("frame")
 
 
 def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
-    """Per server: the clients that keep connections longer than it does, why that is known, and a packet that shows it."""
+    """Per server: the clients that keep connections longer than it does, and a packet that shows it."""
     c = pl.col
     pair = ["server", "client_host"]
-    late = closes.group_by(pair).agg(
-        (c("client_later") & c("history").str.contains("F", literal=True)).sum().alias("late"),
-        pl.len().alias("pair_closes"),
-        c("connection").alias("closed"),
-    )
+    closed = closes.group_by(pair).agg(pl.len().alias("pair_closes"), c("connection").alias("closed"))
     survivals = (
         rows.filter(c("used_after").is_not_null())
         .join(servers.filter(_is_limit()).select("server", "limit"), on="server")
         .filter(c("used_after") > c("limit"))
-        .join(late, on=pair)
+        .join(closed, on=pair)
         .filter((c("pair_closes") > 1) | ~c("connection").is_in(c("closed")))
         .group_by(pair)
         .agg(
@@ -170,13 +206,11 @@ def _inverted(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -
             c("connection", "request_frame", "request_start").sort_by("used_after").last(),
         )
     )
-    who = late.join(survivals, on=pair, how="left").filter((c("late") >= LATE.value) | c("survived").is_not_null())
-    return who.group_by("server").agg(
+    return survivals.group_by("server").agg(
         pl.len().alias("clients"),
         c("client_host").sort().first().alias("client_host"),
         c("survived").max(),
-        c("late").max(),
-        c("connection", "request_frame", "request_start").sort_by("survived", nulls_last=False).last(),
+        c("connection", "request_frame", "request_start").sort_by("survived").last(),
     )
 
 
@@ -210,7 +244,6 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
     c = pl.col
     inverted = c("clients").is_not_null()
     survived = pl.format("a connection was used again after {} of rest.", duration(c("survived")))
-    late = pl.format("on {} connections its FIN came more than a second after the server's.", "late")
     one = pl.when(c("clients") == 1)
     several = c("closes") > 1
     again = pl.format("connection {} is used again, after {}", "connection", duration(c("survived")))
@@ -239,11 +272,11 @@ def _told(servers: pl.DataFrame) -> pl.DataFrame:
         pl.when("lost").then(pl.lit("A")).otherwise(pl.lit("No request was lost by that here; a")).alias("nothing_lost"),
         pl.when(c("promise").is_null()).then("limit").alias("idle_limit"),
         pl.lit(value=True).alias("pool_limit"),
-        pl.when(inverted).then(pl.lit("; a client keeps them longer")).otherwise(pl.lit("")).alias("longer"),
         one.then(pl.format("The client {} keeps idle connections", "client_host"))
         .otherwise(pl.format("{} clients keep idle connections", "clients"))
         .alias("inverted_clients"),
-        pl.when(c("survived").is_not_null()).then(survived).otherwise(late).alias("how"),
+        survived.alias("how"),
+        *(pl.lit("").alias(name) for name in _OF_STOPS),
         shown.cast(EVIDENCE).alias("evidence"),
     )
 
@@ -261,3 +294,74 @@ def _shown(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
     """The packets of the first connections that were closed, as evidence."""
     first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
     return pl.concat_list(first).alias("evidence")
+
+
+_OF_STOPS = ("within", "ended_how", "met_by")
+"""Words that only a stop has."""
+
+
+def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
+    """A row for each stop of a server."""
+    rows = [_of_stop(server, stop) for server, stop in stops]
+    types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
+    return pl.DataFrame(rows, schema_overrides=types).sort("frame")
+
+
+def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
+    first = min(end.frame for end in stop.resting)
+    rests = sorted(end.rest for end in stop.resting if end.rest is not None)
+    several = len(stop.resting) > 1
+    low, high = duration_text(rests[0]), duration_text(rests[-1])
+    rested = f", which had rested for {low} to {high}" if several and low != high else f", which had rested for {low}"
+    within = (f"were closed within {duration_text(stop.end - stop.start)}" if several else "was closed") + rested
+    shown = [(end.frame, end.time, _rested(end)) for end in stop.resting[: SHOWN.value]]
+    shown += [(syn.frame, syn.answered, "the server refuses a SYN") for syn in stop.refused[: SHOWN.value]]
+    return {
+        "connection": None,
+        "exchange": None,
+        "kind": "stop",
+        "side": "server",
+        "confidence": "medium" if stop.form == "e" else "high",
+        "frame": first,
+        "start": stop.start,
+        "end": stop.end,
+        "delay": None,
+        "client": None,
+        "server": server,
+        "closes": len(stop.resting),
+        "connection_word": "connections" if several else "connection",
+        "within": within,
+        "ended_how": _ended_how(stop),
+        "met_by": _met_by(stop),
+        "pool_limit": False,
+        "evidence": [{"frame": frame, "time": time, "note": note} for frame, time, note in shown],
+    }
+
+
+def _rested(end: End) -> str:
+    rest = "" if end.rest is None else f", which had rested for {duration_text(end.rest)}"
+    return f"the server closes connection {end.connection}{rest}"
+
+
+def _ended_how(stop: Stop) -> str:
+    """What shows, beside the rests, that a process ended."""
+    said: list[str] = []
+    if stop.cut:
+        said.append(
+            "a response or a tunnel was cut off with them"
+            if stop.cut == 1
+            else f"{stop.cut:,} responses or tunnels were cut off with them"
+        )
+    if stop.refused:
+        said.append(
+            f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that"
+        )
+    if stop.form == "e":
+        said.append("nothing that had been open before was used again, while a later connection rested as long and lives")
+    return "".join(f"; {one}" for one in said)
+
+
+def _met_by(stop: Stop) -> str:
+    if not stop.lost:
+        return " No request was lost by that."
+    return f" It lost {'a request' if stop.lost == 1 else f'{stop.lost:,} requests'}, told by themselves."

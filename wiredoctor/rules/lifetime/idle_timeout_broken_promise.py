@@ -31,6 +31,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import SELF_FRAMED
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
+from wiredoctor.rules.rests import Rests
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -100,6 +101,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(most.is_not_null()).then(pl.format(", max={}", most)).otherwise(pl.lit("")).alias("max_said"),
         close_word("server_close_rst").alias("close"),
         close_origin("server"),
+        *("endpoint", "final_at"),
         evidence(
             (
                 "response_frame",
@@ -109,6 +111,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("server_close_frame", "server_close_time", _close_note(idle)),
         ),
     )
+
+
+def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
+    """The same, without what ended with a process of the server."""
+    return rests.without_stopped(rows, live=live)
 
 
 def _close_note(idle: pl.Expr) -> pl.Expr:

@@ -26,6 +26,11 @@ How it is proved
     (RFC 1122); a FIN needs a limit that is sharply known. Not where younger connections of the server closed within 50 ms: then
     a process ended.
 
+    A process that stood still (a suspended machine, a frozen container, a debugger) closes on waking what rested too long, before
+    it reads: for more than a second, from the request to the close, the server sent nothing on any connection while requests lay
+    on two or more, and the rest at the close is its limit or more. Not where a SYN was refused then. It is the server's then: no
+    limit of a pool would have helped.
+
 What it is not
     A server that had received the request and closed without an answer, at no limit: no-response. The first request of a fresh
     connection: no-response, too. A connection that was closed while idle and not used again: idle-close. A request that was
@@ -53,7 +58,7 @@ from wiredoctor.rules.defaults import usual
 from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, lost
 from wiredoctor.rules.lost import screen as may_be_lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
-from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests
+from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests, Stop
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -83,7 +88,7 @@ RULE = Rule(
         "forgotten the connection without saying so. The connection had been idle for {idle}{idle_unknown}. The limit that it "
         "met is at most that long.{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection with {close}, without an answer. Its "
-        "kernel had acknowledged the request, but the process was closing the connection by then and never took it{unread}."
+        "kernel had acknowledged the request, but {taken}{unread}."
         "{behind} The connection had been idle for {idle}." + _CLOSED,
     },
     remedy={
@@ -122,6 +127,8 @@ SLOW_FIN = Threshold("500 ms", "the same for a request that came when the limit 
 UNSURE_FIN = Threshold("10 ms", "where the limit is not learned from several closes, only a FIN that is no answer to the request")
 LATE_RST = Threshold("100 ms", "timers fire so late; where the limit is not learned from several closes")
 LATE_FIN = Threshold("20 ms", "the same for a FIN, which proves less")
+STILL = Threshold("1 s", "shorter ones are a busy process, which the limits above allow for")
+LAY = Threshold("2 connections", "with a request; one alone may have been given up by a handler that took too long")
 COMPANY = Threshold("2 connections", "that a server closes with this one, as those do that look for idle ones now and then")
 
 YOUNGER = Threshold("90 %", "of the limit: what is closed at the same moment after a shorter rest was closed for another reason")
@@ -207,6 +214,9 @@ class _Told(NamedTuple):
     shorter: str
     idle_limit: int | None = None
     pool_limit: bool = False
+    side: str = "client"
+    title: str = ""
+    taken: str = "the process was closing the connection by then and never took it"
 
 
 _TOLD = pl.Schema(
@@ -223,7 +233,7 @@ def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
     told = [_tell(row, rests, live=live) for row in rows.iter_rows(named=True)]
     kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
     said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
-    whole = kept.with_columns(said.rename({"confidence": "surely"}))
+    whole = kept.drop("side").with_columns(said.rename({"confidence": "surely"}))
     c = pl.col
     order = pl.Enum(["low", "medium", "high"])
     least = pl.min_horizontal(c("confidence").cast(order).to_physical(), c("surely").cast(order).to_physical())
@@ -238,10 +248,13 @@ def _tell(row: Mapping[str, Any], rests: Rests, *, live: bool) -> _Told | None:
     until = row["final_at"] + TOGETHER if live else None
     limits = rests.limits(row["endpoint"], row["connection"], until)
     others = rests.others(row["endpoint"], row["connection"], row["server_close_time"], until)
+    stop = rests.stops(row["endpoint"], until).at(row["server_close_time"])
     if row["kind"] == "at-limit":
+        if stop is not None and stop.form in ("a", "b", "c"):
+            limits = [limit for limit in limits if limit.how == "soon"]
         met = next((limit for limit in limits if _is_at(limit, row, others)), None)
-        return None if met is None else _at_limit(row, met, rests)
-    return _raced(row, rests, limits, others)
+        return _on_waking(row, rests, limits, others, until) if met is None else _at_limit(row, met, rests)
+    return _raced(row, rests, limits, others, stop)
 
 
 # at the limit
@@ -293,10 +306,55 @@ def _named(limit: Limit, row: Mapping[str, Any], rests: Rests) -> str:
     return f"{limit.words()}, {limit.origin()}{whose}"
 
 
+# on waking
+
+
+def _on_waking(
+    row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int], until: int | None
+) -> _Told | None:  # fmt: skip
+    """What a request met that lay there while the process stood still; None where it may be another matter."""
+    rested, later, closed = row["rested"], row["later"], row["server_close_time"]
+    if later is None or later <= STILL.value or rests.is_refused(row["endpoint"], closed):
+        return None
+    fitting = (limit for limit in limits if limit.how != "soon" and rested >= limit.low - limit.tolerance)
+    limit = next((one for one in fitting if row["by_rst"] or one.how == "sharp"), None)
+    if limit is None or any(_is_younger(rest, limit) for rest in others):
+        return None
+    c = pl.col
+    uses = rests.uses(row["endpoint"]).rows
+    if until is not None:
+        uses = uses.filter(c("final_at") <= until)
+    begun = closed - later
+    sent = c("response_start").is_not_null() & (c("response_start") < closed) & (c("response_end").fill_null(closed) > begun)
+    lay = uses.filter((c("request_start") < closed) & (c("response_start").is_null() | (c("response_start") > closed)))
+    lay = lay.filter(c("server_close_time").is_null() | (c("server_close_time") >= closed))
+    connections = lay["connection"].n_unique()
+    if connections < LAY.value or uses.filter(sent).height:
+        return None
+    lives = lay.filter(c("answered") & (c("request_end") < closed) & (c("connection") != row["connection"])).height > 0
+    if limit.how == "usual" and not lives:
+        return None
+    means = (
+        f" of rest: its idle limit is {_named(limit, row, rests)}. But the process stood still: for {duration_text(later)} it "
+        f"sent nothing on any connection, while requests lay on {connections:,}."
+    )
+    return _Told(
+        "high" if lives else "medium", "The server closed it after ", rested, means, _AWAKE, limit.low, False, "server",
+        "A request was lost: it lay there while the server stood still, which closed the idle connection on waking",
+        "the process stood still, and closed the connection on waking before it read",
+    )  # fmt: skip
+
+
+_AWAKE = (
+    "Find out what made the process stand still: a machine that was suspended, a container that was frozen or throttled, a "
+    "debugger, a collection of garbage. "
+)
+
+
 # a close that acknowledges nothing of the request
 
 
-def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int]) -> _Told:
+def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: list[int], stop: Stop | None) -> _Told:
     """What is known of the limit that the close kept, if it kept one."""
     rested, announced = row["rested"], row["previous_announced_close"]
     if row["kind"] == "forgotten" or rested is None:
@@ -304,6 +362,8 @@ def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: li
     if announced or row["warned"]:
         shorter = "" if row["kind"] == "stale-pool" and row["warned"] else _HEED
         return _Told("high", "The server closed it ", rested or None, _behind(rested) + _WITH_WARNING, shorter)
+    if stop is not None:
+        return _Told("high", "The server closed it ", rested or None, _stopped(rested, row["connection"], stop), _DRAIN)
     if together := _ended_with(limits, rested, others):
         means = f" of rest, and with it, within {duration_text(TOGETHER)}, {together}: a process of the server ended then."
         return _Told("high", "The server closed it after ", rested, means, _DRAIN)
@@ -319,6 +379,17 @@ def _raced(row: Mapping[str, Any], rests: Rests, limits: list[Limit], others: li
     means = f" of rest: its idle limit is {_named(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.words()})")
     return _Told("high", "The server closed it after ", rested, means, shorter, rested, pool_limit=True)
+
+
+def _stopped(rested: int, connection: int, stop: Stop) -> str:
+    """That a process ended, and what shows it."""
+    others = [end for end in stop.resting if end.connection != connection]
+    said = [f"with it {_connections([end.rest or 0 for end in others])} that rested"] if others else []
+    said += [f"{'a response or a tunnel' if stop.cut == 1 else f'{stop.cut:,} responses or tunnels'} cut off"] if stop.cut else []
+    refused = len(stop.refused)
+    said += [f"{'a SYN' if refused == 1 else f'{refused:,} SYNs'} refused after that"] if refused else []
+    how = f" ({', '.join(said)})" if said else ""
+    return f"{_behind(rested)}: a process of the server ended then{how}."
 
 
 def _single(row: Mapping[str, Any], rests: Rests, others: list[int]) -> _Told:

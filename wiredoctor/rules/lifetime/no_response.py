@@ -191,8 +191,16 @@ def _ended(row: Mapping[str, Any], rests: Rests, *, live: bool) -> str:
     """That a process ended, where the server closed other connections at the same moment."""
     until = row["final_at"] + TOGETHER if live else None
     others = len(rests.others(row["endpoint"], row["connection"], row["server_close_time"], until))
-    if row["kind"] == "on-arrival" or not others:
+    if row["kind"] == "on-arrival":
         return ""
+    if not others:
+        stop = rests.stops(row["endpoint"], until).at(row["server_close_time"])
+        refused = 0 if stop is None else len(stop.refused)
+        return (
+            f" {'A SYN was' if refused == 1 else f'{refused:,} SYNs were'} refused after that: a process of it ended."
+            if refused
+            else ""
+        )
     which = "another connection" if others == 1 else f"{others:,} other connections"
     return f" Within {duration_text(TOGETHER)} the server closed {which}: a process of it ended."
 

@@ -33,6 +33,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.closes import FRAMING_ERRORS, SELF_FRAMED, kept_its_word, undecided
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
+from wiredoctor.rules.rests import Rests
 from wiredoctor.rules.words import DURATION, duration
 
 RULE = Rule(
@@ -112,6 +113,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(gap > 0).then(pl.lit(" after")).otherwise(pl.lit("together with")).alias("moment"),
         close_word("server_close_rst").alias("close"),
         close_origin("server"),
+        *("endpoint", "final_at"),
         c("request_version", "response_version"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED)).otherwise(pl.lit("")).alias("hint"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED_CURE)).otherwise(pl.lit("")).alias("cure"),
@@ -121,6 +123,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("server_close_frame", "server_close_time", _close_note(gap)),
         ),
     )
+
+
+def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
+    """The same, without what ended with a process of the server."""
+    return rests.without_stopped(rows, live=live)
 
 
 _UNAUTHORIZED = (

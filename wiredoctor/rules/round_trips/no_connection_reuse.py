@@ -4,20 +4,26 @@ What it means
     One exchange after the other, each on a connection of its own. The server would have kept the connection; the client closed
     it, or left it alone, and opened another.
 
-    Kinds: asked, the requests themselves say Connection: close, so that the client could have it otherwise.
+    Kinds: asked, the requests themselves say Connection: close, so that the client could have it otherwise; cheap, the handshakes
+    took next to nothing of the time (a loop of curl, a health check).
 
 Why it hurts
     Each request waits for a handshake (a round trip; with TLS two or three), and begins with the slow start of a new connection.
     Ports and sockets are used up under load.
 
 How it is proved
-    Three or more exchanges of a client and a server, from the SYN to the last byte of the response without overlap; each is the
-    only one on its connection; request and response leave that open (asked: the request says Connection: close); and when the
-    next SYN came the server had not closed it.
+    Three or more exchanges of a client (host and User-Agent) and a server, from the SYN to the last byte of the response without
+    overlap, each within 5 s of the one before; each is the only one on its connection; request and response leave that open
+    (asked: the request says Connection: close); and when the next SYN came the server had not closed it. Cheap: the handshakes
+    took less than 5 % of the exchanges' time, or less than 1 % of the time from the first to the last, with fewer than ten in a
+    second.
 
 What it is not
     Connections side by side, as browsers and pools open them. A server that closes after each response: keep-alive-disabled,
-    premature-close. HTTP/1.0 without keep-alive. Requests that are further apart than idle connections are kept.
+    premature-close. HTTP/1.0 without keep-alive. Requests that are further apart: no program may be left that has a connection.
+    A client that uses connections again more often than not, and opens some for what may not be repeated. A pool whose
+    connections are still open, and not left alone for three times as long as its requests are apart. Sessions that find their
+    connection closed by the server, and open another.
 
 What to do
     Let the client keep a pool (a session, an agent, one HttpClient for all requests), and let it read responses to their end.
@@ -39,14 +45,18 @@ _EACH = "{client} sent {exchanges:,} requests to {server} one after the other, e
 _COST = " {wasted:,} handshakes took {delay}; the slow start of new connections comes on top of that."
 
 RULE = Rule(
-    severity={None: "warning", "asked": "note"},
+    severity={None: "warning", "asked": "note", "cheap": "note"},
     title={
         None: "The client opens a connection for every request: {exchanges:,} for {exchanges:,}",
         "asked": "The client asks for a connection per request: {exchanges:,} say Connection: close",
+        "cheap": "The client opens a connection for every request, which costs it little here: {exchanges:,} for {exchanges:,}",
     },
     message={
         None: _EACH + ", though request and response had left the one before open. It closed it, or left it alone." + _COST,
         "asked": _EACH + ": its requests say Connection: close." + _COST,
+        "cheap": _EACH
+        + ", though request and response had left the one before open. {wasted:,} handshakes took {delay}, next to "
+        "nothing of the time.",
     },
     remedy={
         None: "Let the client use a connection again: one session, agent or client object for all requests instead of one for "
@@ -54,6 +64,7 @@ RULE = Rule(
         "asked": "Let the client leave Connection: close out of its requests, and keep a pool. Where the client is a reverse "
         'proxy: nginx closes towards its upstreams unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
         "keepalive in the upstream block (releases of 2026 do so by default).",
+        "cheap": "Nothing has to change. Where the server is further away, or speaks TLS, let the client keep a pool.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -89,8 +100,14 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("3 exchanges", "two connections in a row may be two programs")
-KEPT = Threshold("60 s", "AWS application load balancers and nginx's upstream module keep idle connections that long")
+FOLLOWS = Threshold("5 s", "what begins later may be another program: a health check, a loop in a shell, somebody by hand")
 IMMEDIATE = Threshold("1 s", "what the server closes so soon was not the client's to use again: premature-close")
+SHARE = Threshold("5 %", "of the exchanges' time: who waits for an answer does not notice a handshake that takes less")
+SPAN_SHARE = Threshold("1 %", "of the time from the first to the last: the program did something else most of the time")
+DENSE = Threshold("10 exchanges", "within a second: such a load is worth a pool, whatever a handshake takes")
+UNUSED = Threshold("3 times", "as long as the longest time between two requests: a pool of several turns to each in that time")
+ABANDONED = Threshold("75 %", "of the connections that are left open: the newest of a pool that grows have only just been used")
+LOOKED = Threshold("50 ms", "between the client's FIN and its next SYN: it looked, and the server had closed")
 SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
 
 
@@ -103,7 +120,7 @@ def screen() -> pl.Expr:
     return alone.sum() >= ENOUGH.value
 
 
-def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection: the time that it was in use, and whether (`kind`) it was given up after one exchange."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
@@ -117,23 +134,39 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         "connection",
         "exchange",
         pl.when(single & kept).then(pl.lit("kept", _KINDS)).when(single & asked).then(pl.lit("asked", _KINDS)).alias("kind"),
-        pl.min_horizontal(c("response_keep_alive_timeout").cast(pl.Int64) * SECOND, pl.lit(KEPT.value)).alias("keeps"),
+        pl.min_horizontal(c("response_keep_alive_timeout").cast(pl.Int64) * SECOND, pl.lit(FOLLOWS.value)).alias("keeps"),
         closed.alias("closed"),
         c("request_frame", "request_start", "response_last_frame", "response_end", "client_close_frame", "client_close_time"),
         c("gap_before").alias("doubtful"),
+        "final_at",
     )
+    # a gateway passes on the names of its clients; nginx asks for HTTP/1.0 and the close by itself
+    forwarded = c("request_forwarded") | (c("request_connection_close") & (c("request_version") == "HTTP/1.0"))
+    agents = exchanges.filter((c("exchange") == 0) & ~forwarded).select(
+        "connection", c("request_user_agent").cast(pl.Categorical).alias("agent")
+    )
+    rtt = c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)
+    ended = c("history").str.contains("F", literal=True) | c("history").str.contains("R", literal=True)
     known = connections.select(
         *("connection", "exchanges", "end"),
+        # of a FIN that came long after the server's only the end of the connection tells
+        pl.when(ended).then(c("end") - rtt).alias("ended"),
         c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),
         c("start").alias("opened"),
-        (c("rtt_client").fill_null(0) + c("rtt_server").fill_null(0)).alias("rtt"),
+        rtt.alias("rtt"),
     )
-    return last.join(known, on="connection").select(
-        *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
-        pl.when(c("exchanges") == 1).then("kind").alias("kind"),
-        pl.coalesce("response_end", "end").alias("over"),
-        c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
+    return (
+        last.join(known, on="connection")
+        .join(agents, on="connection", how="left")
+        .select(
+            *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
+            *("agent", "exchanges", "final_at"),
+            pl.coalesce("client_close_time", "ended").alias("left"),
+            pl.when(c("exchanges") == 1).then("kind").alias("kind"),
+            pl.coalesce("response_end", "end").alias("over"),
+            c("request_frame", "request_start", "response_last_frame", "client_close_frame", "client_close_time"),
+        )
     )
 
 
@@ -154,6 +187,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("opened").min().alias("start"),
         c("over").max().alias("end"),
         c("doubtful").any(),
+        _cheap().alias("cheap"),
     )
     # of a million connections those that are shown get words
     place = counted.select((c("frame").rank("ordinal").over("pair", "kind") <= SHOWN.value).alias("shown"))["shown"]
@@ -164,6 +198,16 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     return _told(groups.join(shown, on=["pair", "kind"])).sort("frame"), None
 
 
+def _cheap() -> pl.Expr:
+    """Of exchanges that followed each other, whether their handshakes took next to nothing of the time."""
+    c = pl.col
+    cost = 100 * c("rtt").filter("follows").sum()
+    opened = c("opened").sort()
+    dense = (opened.shift(1 - DENSE.value) - opened < SECOND).any()
+    span = c("over").max() - c("opened").min()
+    return (cost < SHARE.value * (c("over") - c("opened")).sum()) | ((cost < SPAN_SHARE.value * span) & ~dense)
+
+
 def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     """The `row` of each connection that is one of ENOUGH whose exchanges followed each other, whether it `follows` one, and the
     number of its `pair` of client host and server. Only what tells this is sorted: it takes a third of the room."""
@@ -172,19 +216,52 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     last = rows["connection"].gather(order).is_last_distinct()
     lean = rows.select(
         pl.struct("client_host", "server").hash().alias("pair"),
-        c("kind") == "asked",
-        *("opened", "over", "keeps", "closed"),
+        pl.struct("client_host", "server", "agent").hash().alias("program"),
+        *("kind", "opened", "over", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-    )[order.filter(last)].sort("pair", maintain_order=True)
-    before = {name: c(name).shift(1) for name in ("pair", "kind", "over", "keeps", "closed")}
-    free = c("opened") >= c("over").cum_max().over("pair").shift(1)
+    )[order.filter(last)]
+    counts = (c("kind") == "asked") | ((c("kind") == "kept") & ~_looked(lean) & ~_used_again() & ~_still_open())
+    kind = pl.when(counts).then(c("kind") == "asked").alias("kind")
+    lean = lean.with_columns(kind).sort("program", maintain_order=True)
+    before = {name: c(name).shift(1) for name in ("program", "kind", "over", "keeps", "closed")}
+    free = c("opened") >= c("over").cum_max().over("program").shift(1)
     usable = before["closed"].is_null() | (before["closed"] > c("opened")) | c("kind")
     soon = c("opened") - before["over"] <= before["keeps"]
-    follows = (c("pair") == before["pair"]) & (c("kind") == before["kind"]) & free & usable & soon
+    follows = (c("program") == before["program"]) & (c("kind") == before["kind"]) & free & usable & soon
     runs = lean.select("row", "pair", "kind", follows.fill_null(value=False).alias("follows"))
     run = (~runs["follows"]).cast(pl.UInt32).cum_sum()
     long = pl.DataFrame({"run": run}).select(pl.len().over("run") >= ENOUGH.value).to_series()
     return runs.filter(long & runs["kind"].is_not_null()).drop("kind")
+
+
+def _looked(lean: pl.DataFrame) -> pl.Series:
+    """Whether the server closed a connection first, of a client that looks at them: most of these it gives up just before it
+    opens another."""
+    c = pl.col
+    given_up = lean.select("pair", "closed", "left", "rtt").with_row_index("at").filter(c("closed").is_not_null())
+    opened = lean.select("pair", c("opened").alias("next"))
+    following = given_up.filter(c("left").is_not_null()).sort("left").join_asof(
+        opened, left_on="left", right_on="next", by="pair", strategy="forward", check_sortedness=False
+    )  # fmt: skip
+    soon = following.filter(c("next") - c("left") <= LOOKED.value + c("rtt"))["at"]
+    looks = given_up.filter((2 * c("at").is_in(soon.implode()).sum() >= pl.len()).over("pair"))["at"]
+    return lean.with_row_index("at")["at"].is_in(looks.implode())
+
+
+def _used_again() -> pl.Expr:
+    """Whether the program uses connections again more often than not: it has a pool, and a reason for what stands alone."""
+    alone = (pl.col("kind") == "kept").sum().over("program")
+    return (pl.col("exchanges") - 1).clip(0).sum().over("program") > alone
+
+
+def _still_open() -> pl.Expr:
+    """Whether a connection is open when the capture ends, and the program may come back to it."""
+    c = pl.col
+    is_open = c("closed").is_null() & c("left").is_null() & (c("kind") == "kept")
+    longest = c("opened").diff().max().over("program")
+    unused = is_open & (c("final_at") - c("over") >= UNUSED.value * longest)
+    most = 100 * unused.sum().over("program") >= ABANDONED.value * is_open.sum().over("program")
+    return (is_open & ~(unused & most)).fill_null(value=False)
 
 
 def _evidence() -> pl.Expr:
@@ -208,7 +285,7 @@ def _told(pairs: pl.DataFrame) -> pl.DataFrame:
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
-        pl.when(c("kind") == "asked").then(c("kind").cast(pl.String)).alias("kind"),
+        pl.when(c("kind") == "asked").then(pl.lit("asked")).when("cheap").then(pl.lit("cheap")).alias("kind"),
         pl.lit("client").alias("side"),
         pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high")).alias("confidence"),
         c("first").alias("frame"),

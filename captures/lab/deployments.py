@@ -1,0 +1,335 @@
+"""Servers that are deployed anew under ten clients, and whether that is told as one stop, and as nothing else.
+
+    python captures/lab/deployments.py make FOLDER [--count N] [--first N] [--jobs N] [--only NAME,...]
+    python captures/lab/deployments.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...]
+
+Eight servers that are reloaded, restarted, drained or stopped, each as its manual says, twice or three times in a recording, at a
+round trip of 0 to 40 ms. Seven of the clients ask oftener than the server's idle limit is long, three do not, so that limits are
+learned beside the stops. NAME.json beside NAME-client.pcap and so on says when which process was told to end, and what limit the
+server has. Run `make` as root. A recording takes half a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import software
+from impairments import Conditions
+from network import cable, tcpdump
+from race_servers import DEVNULL, PORT, SERVERS, built
+from scenario import PEERS, Lab
+
+WITHIN = 120.0
+"""Seconds in which a recording is over, or fails."""
+
+AFTER = 3.0
+"""Seconds after a signal in which closes may be those of its stop: servers drain for a while."""
+
+BEFORE = 0.05
+"""Seconds before it: a connection that met its limit just then is one of those that were closed within so short a time."""
+
+HAPROXY = """\
+global
+    maxconn 400
+    nbthread 1
+    stats socket {folder}/haproxy.sock mode 600
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    timeout http-keep-alive {limit}ms
+frontend web
+    bind :{port}
+    http-request return status 200 content-type text/plain string "twenty bytes or so.."
+"""
+
+CADDY = """\
+{{
+    admin off
+    auto_https off
+    grace_period 2s
+    servers {{
+        timeouts {{
+            idle {limit}ms
+        }}
+    }}
+}}
+:{port} {{
+    respond "twenty bytes or so.."
+}}
+"""
+
+
+def _kept(*words: str) -> list[str]:
+    return [sys.executable, str(PEERS / "keeper.py"), *words]
+
+
+def _haproxy(lab: Lab, _binaries: Path, limit: float) -> subprocess.Popen[bytes]:
+    conf = lab.folder / "haproxy.cfg"
+    conf.write_text(HAPROXY.format(folder=lab.folder, limit=int(limit * 1000), port=PORT))
+    return lab.server.start("haproxy", "-W", "-db", "-q", "-f", str(conf), **DEVNULL)
+
+
+def _caddy(lab: Lab, _binaries: Path, limit: float) -> subprocess.Popen[bytes]:
+    conf = lab.folder / "Caddyfile"
+    conf.write_text(CADDY.format(limit=int(limit * 1000), port=PORT))
+    environment = {**os.environ, **dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(lab.folder))}
+    words = _kept("caddy", "run", "--config", str(conf), "--adapter", "caddyfile")
+    return lab.server.start(*words, env=environment, **DEVNULL)
+
+
+def _go(lab: Lab, binaries: Path, limit: float) -> subprocess.Popen[bytes]:
+    words = _kept(str(built(binaries, lab.server, "mortal.go")), str(PORT), str(int(limit * 1000)), "graceful")
+    return lab.server.start(*words, **DEVNULL)
+
+
+def _of(name: str, workers: int = 1) -> Callable[[Lab, Path, float], subprocess.Popen[bytes]]:
+    return lambda lab, binaries, limit: SERVERS[name].start(lab, binaries, limit, workers)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """How a server starts, its program, and how it is told to go on anew: a signal, to the parent or to its children. `stop`: it
+    is gone for a while then, and started again by hand."""
+
+    start: Callable[[Lab, Path, float], subprocess.Popen[bytes]]
+    software: str
+    ways: tuple[tuple[str, str], ...]
+    drains: bool = False
+    """Its last answers say Connection: close, so that nothing may rest when it ends."""
+
+
+DEPLOYED = {
+    "nginx": Deployed(_of("nginx", 2), "nginx", (("SIGHUP", "parent"), ("SIGQUIT", "stop"), ("SIGTERM", "stop"))),
+    "apache": Deployed(_of("apache"), "apache2", (("SIGUSR1", "parent"), ("SIGHUP", "parent"), ("SIGWINCH", "stop"))),
+    "node": Deployed(_of("node", 2), "node", (("SIGTERM", "children"),)),
+    "go": Deployed(_go, "go", (("SIGTERM", "children"),)),
+    "haproxy": Deployed(_haproxy, "haproxy", (("SIGUSR2", "parent"), ("SIGUSR1", "stop"), ("SIGTERM", "stop"))),
+    "gunicorn": Deployed(
+        _of("gunicorn", 2), "gunicorn", (("SIGHUP", "parent"), ("SIGTERM", "stop"), ("SIGQUIT", "stop")), drains=True
+    ),
+    "uvicorn": Deployed(_of("uvicorn"), "uvicorn", (("SIGTERM", "children"),)),
+    "caddy": Deployed(_caddy, "caddy", (("SIGTERM", "children"),)),
+}
+
+
+@dataclass
+class Plan:
+    """A recording: server, its idle limit and how it is deployed, round trip, where it is recorded, what the clients do."""
+
+    name: str
+    server: str
+    how: tuple[str, str]
+    limit: float
+    rtt: float
+    at: tuple[str, ...]
+    times: tuple[float, ...]
+    """Seconds after the first request at which it is deployed."""
+
+    seconds: float
+    clients: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+
+def planned(name: str) -> Plan:
+    """The plan of a recording, from its name."""
+    number = int(name.rpartition("-")[2])
+    chance = random.Random(name)
+    server = [*DEPLOYED][number % len(DEPLOYED)]
+    ways = DEPLOYED[server].ways
+    limit = chance.choice((2.0, 3.0))
+    rtt = chance.choice((0.0, 0.0, 0.0, 0.005, 0.04))
+    times = tuple(8.0 + 7.0 * n + chance.uniform(0, 2) for n in range(2))
+    clients: list[dict[str, Any]] = [
+        {"agent": f"client-{n}/1.0", "period": chance.uniform(0.15, 0.6) * limit, "connections": chance.choice((1, 1, 2, 3)),
+         "looks": chance.random() < 0.8}
+        for n in range(7)
+    ]  # fmt: skip
+    clients += [
+        {"agent": f"rare-{n}/1.0", "period": chance.uniform(1.5, 2.0) * limit, "connections": 1, "looks": True} for n in range(3)
+    ]
+    at = ("client", "server") if chance.random() < 0.7 else ("client",)
+    return Plan(name, server, ways[number // len(DEPLOYED) % len(ways)], limit, rtt, at, times, times[-1] + 7.0, clients)
+
+
+def make(folder: Path, plan: Plan) -> None:
+    """Records a plan at its points."""
+    deployed = DEPLOYED[plan.server]
+    paths = {point: folder / f"{plan.name}-{point}.pcap" for point in plan.at}
+    conditions = Conditions(plan.rtt / 2) if plan.rtt else None
+    with tempfile.TemporaryDirectory() as name, cable(conditions) as (client, server, wire), ExitStack() as recordings:
+        lab = Lab(client, server, Path(name), None)
+        lab.folder.chmod(0o755)
+        parent = deployed.start(lab, folder / "bin", plan.limit)
+        server.wait_for_listener(PORT)
+        time.sleep(0.5)
+        for point, path in paths.items():
+            if wire:
+                recordings.enter_context(wire.recorded(point, path))
+            else:
+                recordings.enter_context(
+                    tcpdump({"client": client, "server": server}[point], path, expression=f"tcp port {PORT}")
+                )
+        script = lab.folder / "clients.json"
+        words = {"address": "10.9.0.2", "port": PORT, "seconds": plan.seconds, "seed": plan.name, "clients": plan.clients}
+        script.write_text(json.dumps(words))
+        begun = time.monotonic()
+        asking = client.start(sys.executable, str(PEERS / "regulars.py"), str(script), stdout=subprocess.PIPE)
+        events: list[float] = []
+        for after in plan.times:
+            time.sleep(max(0.0, begun + after - time.monotonic()))
+            events.append(time.time())
+            _deploy(parent.pid, plan.how)
+            if plan.how[1] == "stop":
+                with suppress(subprocess.TimeoutExpired):
+                    parent.wait(10)
+                time.sleep(0.7)
+                parent = deployed.start(lab, folder / "bin", plan.limit)
+        said, _ = asking.communicate(timeout=plan.seconds + 40)
+        time.sleep(0.5 + 2 * plan.rtt)
+    content = asdict(plan) | {"software": [software.version(deployed.software)], "events": events, "said": json.loads(said)}
+    (folder / f"{plan.name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{plan.server} {plan.how} rtt {plan.rtt} limit {plan.limit}: {said.decode().strip()}")
+
+
+def _deploy(parent: int, how: tuple[str, str]) -> None:
+    """Sends the signal to the parent, or to its children."""
+    pids = [parent]
+    if how[1] == "children":
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        pids = [int(pid) for pid in text.split() if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, getattr(signal, how[0]))
+
+
+ANALYSE = """
+import json, sys, wiredoctor
+names = ("rule", "kind", "severity", "confidence", "side", "client", "connection", "exchange", "time", "message", "measures")
+for path in sys.argv[1:]:
+    found = [{name: getattr(f, name) for name in names} for f in wiredoctor.analyze(path).findings]
+    print(json.dumps(found), flush=True)
+"""
+
+FALSE = ("premature-close", "idle-timeout-broken-promise", "keep-alive-disabled", "no-connection-reuse")
+
+
+def score(words: argparse.Namespace) -> int:
+    """Prints what is said of each recording; returns 1 where something false is, or a stop is not told."""
+    wanted = set(filter(None, words.only.split(",")))
+    cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("deploy-*.json"))]
+    cases = [case for case in cases if not wanted or {case["name"], case["server"]} & wanted]
+    views = [(case, point) for case in cases for point in case["at"]]
+    paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views]
+
+    def analyse(first: int) -> list[list[dict[str, Any]]]:
+        done = subprocess.run(
+            [words.python, "-P", "-c", ANALYSE, *paths[first :: words.jobs]], capture_output=True, check=True, text=True
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        parts = list(pool.map(analyse, range(words.jobs)))
+    totals: Counter[str] = Counter()
+    for number, (case, point) in enumerate(views):
+        found = parts[number % words.jobs][number // words.jobs]
+        counts, wrong = _judged(case, found)
+        totals.update(counts)
+        totals["recordings"] += 1
+        mark = "  WRONG: " + "; ".join(wrong) if wrong else ""
+        totals["wrong"] += bool(wrong)
+        print(f"{case['name']}-{point} {case['server']} {'/'.join(case['how'])} rtt {case['rtt']:g}: {dict(counts)}{mark}")
+    print(dict(totals))
+    return int(bool(totals["wrong"]))
+
+
+def _judged(case: dict[str, Any], found: list[dict[str, Any]]) -> tuple[Counter[str], list[str]]:
+    """What is said of a recording, and what of it is wrong."""
+    counts = Counter(f"{f['rule']}{'/' + f['kind'] if f['kind'] else ''}" for f in found)
+    wrong = [f"{name} x {n}" for name, n in counts.items() if name.partition("/")[0] in FALSE or name == "idle-close/inverted"]
+    stops = [_when(f) for f in found if f["kind"] == "stop"]
+    for event in case["events"]:
+        told = sum(-BEFORE <= time - event <= AFTER for time in stops)
+        if told > 1 or not (told or DEPLOYED[case["server"]].drains):
+            wrong.append(f"{told} stops told of one")
+    if beside := sum(not any(-BEFORE <= time - event <= AFTER for event in case["events"]) for time in stops):
+        wrong.append(f"{beside} stops where nothing ended")
+    for finding in found:
+        if finding["rule"] in LOST and any(0 <= _when(finding) - event <= NAMED for event in case["events"]):
+            counts["named" if "ended" in finding["message"] else "not named"] += 1
+        median = finding["measures"].get("limit")
+        if finding["rule"] == "idle-close" and finding["kind"] is None and median is not None:
+            over = median - case["limit"] - (1.0 if case["server"] == "node" else 0.0)
+            if not -0.1 <= over <= 1.2:
+                wrong.append(f"idle limit {median:g} s of {case['limit']:g} s")
+    return counts, wrong
+
+
+LOST = ("keep-alive-race", "no-response")
+NAMED = 0.3
+"""Seconds after a signal: a request that was lost then was lost to it."""
+
+
+def _when(finding: dict[str, Any]) -> float:
+    return datetime.fromisoformat(finding["time"]).timestamp()
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "one", "score"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", metavar="NAME,...", help="deploy-7 and the like, or a server")
+    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
+    words = parser.parse_args()
+    words.folder.mkdir(parents=True, exist_ok=True)
+    if words.action == "one":
+        make(words.folder, planned(words.only))
+        return 0
+    return _make_all(words) if words.action == "make" else score(words)
+
+
+def _make_all(words: argparse.Namespace) -> int:
+    """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
+    (words.folder / "bin").mkdir(exist_ok=True)
+    wanted = set(filter(None, words.only.split(",")))
+    names = [f"deploy-{n}" for n in range(words.first, words.first + words.count)]
+    names = [n for n in names if not wanted or {n, planned(n).server} & wanted]
+
+    def one(name: str) -> bool:
+        if (words.folder / f"{name}.json").exists():
+            return True
+        command = [sys.executable, __file__, "one", str(words.folder), "--only", name]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
+        except subprocess.TimeoutExpired:
+            print(f"{name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
+            return False
+        print(f"{name}: {done.stderr[-600:] if done.returncode else done.stdout.strip()}", flush=True)
+        return not done.returncode
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        return list(pool.map(one, names)).count(False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

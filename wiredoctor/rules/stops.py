@@ -1,0 +1,264 @@
+"""When a process of a server ended: closes of one moment that no idle limit explains, one event for all rules that see closes.
+
+In this order, and no step looks back: what closes after every answer; what may be a stop, by the packets; limits, from the closes
+that are in none of these; and by these limits what was no stop after all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from wiredoctor.rules.learned import AT_ONCE, TOGETHER, End, Limit, closes_soon, learn
+from wiredoctor.tables import MILLISECOND, SECOND
+
+SPREAD = 100 * MILLISECOND
+"""Rests that differ by less may be of one limit, and of requests that came at one time."""
+REFUSED = SECOND
+"""So long after the closes of a stop a SYN is refused, where no process stands ready to take over."""
+LAIN = 1_500 * MILLISECOND
+"""A request that was not answered for so long did not meet a limit at which others were closed."""
+STRAGGLERS = 500 * MILLISECOND
+"""Processes of one server end so far apart."""
+AGAIN = SECOND
+"""What is closed so soon after a stop belongs to it."""
+
+
+class Syn(NamedTuple):
+    """A SYN to an endpoint: when it and its answer passed (ns), whether that refused it, and the packet of the answer."""
+
+    time: int
+    answered: int
+    refused: bool
+    frame: int
+
+
+class Stop(NamedTuple):
+    """A stop of an endpoint: how it is known (`form`), the first and the last of its closes (ns), the closes of connections that
+    rested, how many requests were lost and responses or tunnels cut off, and the SYNs that were refused.
+
+    `form`: a (three rests or more, of which the longest is more than twice the shortest), b (two, and a SYN was refused within a
+    second), c (one, and at the same moment it ended what was not over), d (one, and the next SYN was refused), e (three, that lie
+    closer together, and nothing that was open before is used any more).
+    """
+
+    form: str
+    start: int
+    end: int
+    resting: tuple[End, ...]
+    lost: int = 0
+    cut: int = 0
+    refused: tuple[Syn, ...] = ()
+
+
+class Stops(NamedTuple):
+    """The stops of an endpoint, in order, and the connections that it closed late because its process had stood still."""
+
+    stops: tuple[Stop, ...] = ()
+    late: frozenset[int] = frozenset()
+
+    def at(self, time: int) -> Stop | None:
+        """The stop that a close at this time (ns) belongs to."""
+        return next((stop for stop in self.stops if stop.start - TOGETHER <= time <= stop.end + TOGETHER), None)
+
+    @property
+    def connections(self) -> set[int]:
+        """Those that rested, and teach nothing."""
+        return {end.connection for stop in self.stops for end in stop.resting} | self.late
+
+
+NONE = Stops()
+
+
+class Uses(NamedTuple):
+    """How connections of an endpoint were used: of each exchange `connection`, `request_start`, `response_end`, `previous_end`,
+    whether it has a response (`answered`) and was closed by the server (`closed`), and until when it was watched (`final_at`)."""
+
+    rows: pl.DataFrame
+
+
+def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
+    """The endpoints that may have stopped, of closes sorted by `endpoint` and `time`: cheap, for all of them."""
+    c = pl.col
+    if ends.is_empty():
+        return set()
+    apart = (c("endpoint") != c("endpoint").shift(1)) | (c("time") - c("time").shift(1) > TOGETHER)
+    moments = (
+        ends.select("endpoint", "time", "rest", "teaches", apart.fill_null(value=True).cum_sum().alias("moment"))
+        .group_by("moment", maintain_order=True)
+        .agg(
+            c("endpoint").first(),
+            c("time").first(),
+            c("teaches").sum().alias("resting"),
+            (~c("teaches")).any().alias("others"),
+            (c("rest").filter("teaches").max() - c("rest").filter("teaches").min()).alias("spread"),
+        )
+        .filter(c("resting") > 0)
+    )
+    refused = moments.join(syns.filter("refused").select("endpoint", "answered"), on="endpoint").filter(
+        c("answered") >= c("time")
+    )
+    several = moments.filter(((c("resting") > 2) & (c("spread") > SPREAD)) | c("others"))
+    return {*several["endpoint"], *refused["endpoint"]}
+
+
+def stops_of(ends: Sequence[End], syns: Sequence[Syn], uses: Callable[[], Uses] | None = None) -> Stops:
+    """The stops of one endpoint, of its closes and of the SYNs to it, both in the order of their times. `uses` is asked where the
+    end of the capture has to tell."""
+    soon = closes_soon([end for end in ends if end.sort != "open"])
+    counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= AT_ONCE)]
+    moments = _moments(counting)
+    forms = [_form(moment, syns) for moment in moments]
+    swept = [number for number, moment in enumerate(moments) if forms[number] is None and _is_close(moment)]
+    if len(swept) == 1 and uses is not None and _is_last(moments[swept[0]], uses()):
+        forms[swept[0]] = "e"
+    if not any(forms):
+        return NONE
+    inside = {end.connection for form, moment in zip(forms, moments, strict=True) if form for end in moment}
+    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"])
+    stops: list[Stop] = []
+    late: set[int] = set()
+    for form, moment in zip(forms, moments, strict=True):
+        if form is None:
+            continue
+        if not _is_due(form, moment, limit):
+            stops.append(_stop(form, moment, syns))
+        elif any(end.waited is not None and end.waited >= SECOND for end in moment):
+            late |= {end.connection for end in moment}
+    whole = [_with_stragglers(stop, counting, inside, limit) for stop in stops]
+    return Stops(tuple(_joined(whole)), frozenset(late))
+
+
+def _moments(ends: Iterable[End]) -> list[list[End]]:
+    """Closes that follow each other at once."""
+    moments: list[list[End]] = []
+    for end in ends:
+        if not moments or end.time - moments[-1][-1].time > TOGETHER:
+            moments.append([])
+        moments[-1].append(end)
+    return moments
+
+
+def _rests(moment: Iterable[End]) -> list[int]:
+    """The rests of those on which nothing was under way, sorted."""
+    return sorted(end.rest for end in moment if end.teaches and end.rest is not None)
+
+
+def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
+    """How closes of one moment show by themselves, and by SYNs, that a process ended; None where they do not."""
+    rests = _rests(moment)
+    if not rests:
+        return None
+    start, end = moment[0].time, moment[-1].time
+    if len(rests) > 2 and rests[-1] - rests[0] > SPREAD and 2 * rests[0] < rests[-1]:
+        return "a"
+    if len(rests) > 1 and any(syn.refused and start <= syn.answered <= end + REFUSED for syn in syns):
+        return "b"
+    if any(_is_under_way(one, rests[0]) for one in moment):
+        return "c"
+    following = bisect_left(syns, start, key=_answered)
+    return "d" if following < len(syns) and syns[following].refused else None
+
+
+def _is_under_way(end: End, shortest: int) -> bool:
+    """Whether a close ended what no limit would have ended. A request may have met the limit that all the others met."""
+    if end.sort in ("broken", "open"):
+        return True
+    if end.sort != "met" or end.waited is None:
+        return False
+    return end.waited > LAIN or end.rest is None or 2 * (end.rest - end.waited) < shortest
+
+
+def _is_close(moment: list[End]) -> bool:
+    """Whether a server that looks after its connections now and then closes so."""
+    rests = _rests(moment)
+    return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
+
+
+def _is_last(moment: list[End], uses: Uses) -> bool:
+    """Whether nothing that was open before goes on, and what was opened later may rest as long, and lives."""
+    c = pl.col
+    start, end, shortest = moment[0].time, moment[-1].time, _rests(moment)[0]
+    rows = uses.rows.with_columns(c("request_start").min().over("connection").alias("first"))
+    if rows.filter((c("first") < start) & (c("request_start") > end)).height:
+        return False
+    used = c("answered") & (c("request_start") - c("previous_end") >= shortest)
+    rests = ~c("closed") & (c("final_at") - c("response_end") >= shortest)
+    return not rows.filter((c("first") > end) & (used | rests).fill_null(value=False)).is_empty()
+
+
+def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
+    """Whether a limit had passed on all that was closed: it was closed late, or in time, and nothing ended."""
+    said = max((end.said for end in moment if end.said is not None), default=None)
+    known = [Limit("announced", said * SECOND, (said + 1) * SECOND, said=said)] if said is not None else []
+    known += [limit] if limit is not None and limit.how in ("sharp", "coarse") else []
+    rests = _rests(moment) + [end.rest for end in moment if end.sort == "met" and end.rest is not None]
+    if form in ("b", "d"):
+        return any(all(one.has(rest) for rest in rests) for one in known)
+    return any(one.how != "coarse" and all(rest >= one.low - one.tolerance for rest in rests) for one in known)
+
+
+def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
+    start, end = moment[0].time, moment[-1].time
+    return Stop(
+        form,
+        start,
+        end,
+        tuple(one for one in moment if one.teaches),
+        sum(one.sort in ("met", "unaware") for one in moment),
+        sum(one.sort in ("broken", "open") for one in moment),
+        tuple(_refused(syns[bisect_left(syns, start, key=_answered) :], end + REFUSED)),
+    )
+
+
+def _refused(syns: Iterable[Syn], until: int) -> Iterator[Syn]:
+    """Those that were refused by that time, or before another one was accepted."""
+    accepted = False
+    for syn in syns:
+        if syn.refused and (not accepted or syn.answered <= until):
+            yield syn
+        accepted |= not syn.refused
+
+
+def _answered(syn: Syn) -> int:
+    return syn.answered
+
+
+def _with_stragglers(stop: Stop, ends: Iterable[End], inside: set[int], limit: Limit | None) -> Stop:
+    """The same, with the connections that other processes closed a little later or before."""
+    some = [
+        end
+        for end in ends
+        if end.teaches
+        and end.rest is not None
+        and end.connection not in inside
+        and stop.start - STRAGGLERS <= end.time <= stop.end + STRAGGLERS
+        and not (limit is not None and limit.has(end.rest))
+        and not (end.said is not None and end.rest >= end.said * SECOND - AT_ONCE)
+    ]
+    inside |= {end.connection for end in some}
+    resting = sorted((*stop.resting, *some), key=lambda end: end.time)
+    lost = stop.lost + sum(end.sort == "unaware" for end in some)
+    times = [stop.start, stop.end, *(end.time for end in some)]
+    return stop._replace(start=min(times), end=max(times), resting=tuple(resting), lost=lost)
+
+
+def _joined(stops: Iterable[Stop]) -> list[Stop]:
+    """Stops that follow each other soon are one: the processes of a server end one after the other."""
+    joined: list[Stop] = []
+    for stop in sorted(stops, key=lambda one: one.start):
+        before = joined[-1] if joined else None
+        if before is None or stop.start - before.end > AGAIN:
+            joined.append(stop)
+            continue
+        joined[-1] = before._replace(
+            end=max(before.end, stop.end),
+            resting=(*before.resting, *stop.resting),
+            lost=before.lost + stop.lost,
+            cut=before.cut + stop.cut,
+            refused=(*before.refused, *(syn for syn in stop.refused if syn not in before.refused)),
+        )
+    return joined
