@@ -39,42 +39,49 @@ REFUSED = ("connect-failed",)
 CUT = ("no-response", "truncated-response", "keep-alive-race", "connect-failed", "gateway-error", "client-abort")
 
 
-def healthy(_: Lab, __: Program) -> None:
-    """Nothing goes wrong."""
+@dataclass
+class Run:
+    """A program in use: its processes on either side (process groups)."""
+
+    program: Program
+    lab: Lab
+    serving: list[subprocess.Popen[bytes]] = field(default_factory=list["subprocess.Popen[bytes]"])
+    using: list[subprocess.Popen[bytes]] = field(default_factory=list["subprocess.Popen[bytes]"])
 
 
-def killed(lab: Lab, _: Program) -> None:
-    """The server is killed."""
-    _signal(lab, signal.SIGKILL)
+def healthy(_: Run) -> None:
+    """Do nothing to it."""
 
 
-def restarted(lab: Lab, program: Program) -> None:
-    """The server is asked to end, as a deployment does, and started again."""
-    for process in list(lab.server.started):
+def killed(run: Run) -> None:
+    """Kill the server."""
+    _signal(run.serving, signal.SIGKILL)
+
+
+def restarted(run: Run) -> None:
+    """End the server, as a deployment does, and start it again."""
+    for process in run.serving:
         stop(process)
-    lab.server.started.clear()
-    program.serve(lab)
+    run.program.serve(run.lab)
 
 
-def paused(lab: Lab, _: Program) -> None:
-    """The server stands still for a while."""
-    _signal(lab, signal.SIGSTOP)
+def paused(run: Run) -> None:
+    """Let the server stand still for a while."""
+    _signal(run.serving, signal.SIGSTOP)
     time.sleep(PAUSE)
-    _signal(lab, signal.SIGCONT)
+    _signal(run.serving, signal.SIGCONT)
 
 
-def left(lab: Lab, _: Program) -> None:
-    """The client is killed."""
-    for process in lab.client.started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+def left(run: Run) -> None:
+    """Kill the client."""
+    _signal(run.using, signal.SIGKILL)
 
 
-WAYS: dict[str, Callable[[Lab, Program], None]] = {w.__name__: w for w in (healthy, killed, restarted, paused, left)}
+WAYS: dict[str, Callable[[Run], None]] = {way.__name__: way for way in (healthy, killed, restarted, paused, left)}
 
 
-def _signal(lab: Lab, number: signal.Signals) -> None:
-    for process in lab.server.started:
+def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for process in processes:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
 
@@ -110,13 +117,14 @@ def make(program: Program, way: str, rtt: int, folder: Path) -> None:
         lab = Lab(client, server, Path(files), None)
         lab.folder.chmod(0o755)
         program.serve(lab)
+        run = Run(program, lab, list(server.started))
         for host in (client, server):
             end = "client" if host is client else "server"
             recorders.enter_context(tcpdump(host, folder / f"{name}-{end}.pcap", options=("-s", str(program.snap))))
-        fault = threading.Timer(MOMENT, WAYS[way], (lab, program))
+        fault = threading.Timer(MOMENT, WAYS[way], (run,))
         fault.start()
         started = time.monotonic()
-        _use(program, lab)
+        _use(run)
         if way == "healthy":
             fault.cancel()
         fault.join()
@@ -125,16 +133,14 @@ def make(program: Program, way: str, rtt: int, folder: Path) -> None:
     (folder / f"{name}.json").write_text(json.dumps(truth(program, way, rtt).__dict__))
 
 
-def _use(program: Program, lab: Lab) -> None:
-    processes = [
-        lab.client.start(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.PIPE, cwd=lab.folder)
-        for words in program.use
-    ]
-    deadline = time.monotonic() + program.seconds
-    for process in processes:
+def _use(run: Run) -> None:
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.PIPE}
+    run.using += [run.lab.client.start(*words, **silent, cwd=run.lab.folder) for words in run.program.use]
+    deadline = time.monotonic() + run.program.seconds
+    for process in run.using:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(deadline - time.monotonic(), 0.1))
-    for process in processes:
+    for process in run.using:
         stop(process, signal.SIGINT)
 
 
