@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -228,6 +229,61 @@ keepalive_timeout = 4000
 
 PRIVOXY = "listen-address 0.0.0.0:8118\nconfdir {folder}\nlogdir {folder}\nkeep-alive-timeout 4\nsocket-timeout 30\n"
 
+IRC = """\
+[Global]
+Name = irc.lab
+Info = lab
+Ports = 6667
+[Limits]
+PingTimeout = 3
+PongTimeout = 3
+[Options]
+PAM = no
+DNS = no
+Ident = no
+"""
+
+TARANTOOL = """\
+box.cfg { listen = 3301, memtx_dir = '{folder}', wal_mode = 'none', memtx_memory = 33554432, log_level = 1 }
+box.schema.space.create('t', { if_not_exists = true }):create_index('p', { if_not_exists = true })
+box.schema.user.grant('guest', 'read,write,execute', 'universe', nil, { if_not_exists = true })
+"""
+
+H2O_SERVES = written("h2o.conf", H2O, command("h2o", "-c", "{folder}/h2o.conf"))
+
+
+def behind(origin: Callable[[Lab], None], *words: str, port: int) -> Callable[[Lab], None]:
+    """Serve with a proxy on this port, before an origin on the same host."""
+
+    def serve(lab: Lab) -> None:
+        origin(lab)
+        command(*words, port=port)(lab)
+
+    return serve
+
+
+def through(port: int) -> Words:
+    """A command: pages through a proxy of the server's host, and a large one twice."""
+    ask = f"curl -s -m 20 -x {SERVER}:{port} {URL}/small {URL}/large {URL}/none -o /dev/null -o /dev/null -o /dev/null"
+    return ("sh", "-c", f"for n in 1 2 3 4 5; do {ask}; sleep 0.8; done")
+
+
+def on_port(commands: tuple[Words, ...], port: int) -> tuple[Words, ...]:
+    """The same commands for another port."""
+    return tuple(tuple(word.replace(f":{PORT}", f":{port}") for word in words) for words in commands)
+
+
+def on_small_disk(serve: Callable[[Lab], None]) -> Callable[[Lab], None]:
+    """Serve from a file system of 1 MB, {folder}/small."""
+
+    def both(lab: Lab) -> None:
+        (lab.folder / "small").mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "lab", str(lab.folder / "small")], check=True)
+        serve(lab)
+
+    return both
+
+
 _BROWSING = (user("browse"),)
 _SITE = (
     ("sh", "-c", f"for n in 1 2 3 4 5; do curl -s {URL}/small {URL}/large -o /dev/null -o /dev/null; sleep 0.7; done"),
@@ -288,5 +344,37 @@ PROGRAMS: dict[str, Program] = {
                 (("gst-launch-1.0", "-q", "tcpclientsrc", f"host={SERVER}", "port=5000", "!", "fakesink"),), ("gst-launch-1.0",), seconds=7),
         Program("ffmpeg", "A film that ffmpeg reads in real time from H2O", written("h2o.conf", H2O, command("h2o", "-c", "{folder}/h2o.conf")),
                 (("sh", "-c", f"ffmpeg -v error -f s16le -ar 48000 -ac 2 -readrate 1 -t 12 -i {URL}/huge -f null -"),), ("ffmpeg", "h2o"), seconds=16, snap=400),
+        Program("tinyproxy", "tinyproxy before H2O; curl -x",
+                written("t.conf", "Port 8888\nListen 0.0.0.0\nTimeout 20\n", behind(H2O_SERVES, "tinyproxy", "-d", "-c", "{folder}/t.conf", port=8888)),
+                (through(8888),), ("tinyproxy", "h2o")),
+        Program("privoxy", "Privoxy before H2O; curl -x", written("p.conf", PRIVOXY, behind(H2O_SERVES, "privoxy", "--no-daemon", "{folder}/p.conf", port=8118)),
+                (through(8118),), ("privoxy", "h2o")),
+        Program("pen", "pen spreads connections to H2O; curl and aria2", behind(H2O_SERVES, "pen", "-f", "0.0.0.0:8000", "127.0.0.1:8080", port=8000), on_port(_SITE, 8000), ("pen", "h2o", "aria2c"), may=ALONE),
+        Program("sslh", "sslh before H2O and nothing else; curl and aria2", behind(H2O_SERVES, "sslh-select", "-f", "-p", "0.0.0.0:8000", "--http", "127.0.0.1:8080", port=8000), on_port(_SITE, 8000), ("sslh-select", "h2o"), may=ALONE),
+        Program("rinetd", "rinetd before Fastify; undici", written("r.conf", "0.0.0.0 8000 127.0.0.1 8080\n", behind(node("fastify"), "rinetd", "-f", "-c", "{folder}/r.conf", port=8000)),
+                (tuple(word.replace(":8080", ":8000") for word in node_user("undici")),), ("rinetd", "/fastify", "/undici"), must=BROKEN),
+        Program("gearman", "A job server: a worker that waits, a client that asks", command("gearmand", "-l", "stderr", "-p", "4730", port=4730),
+                (("gearman", "-h", SERVER, "-p", "4730", "-w", "-f", "count", "--", "wc", "-c"),
+                 ("sh", "-c", f"sleep 0.5; for n in 1 2 3 4 5 6 7 8; do echo word $n | gearman -h {SERVER} -p 4730 -f count; sleep 0.6; done")), ("gearmand", "gearman"), seconds=8),
+        Program("tarantool", "Tarantool's own protocol: selects, inserts, an idle phase", written("t.lua", TARANTOOL, command("tarantool", "{folder}/t.lua", port=3301)), (user("tarantool", 3301),), ("tarantool",)),
+        Program("transmission", "A download manager's RPC: a 409 with a session, then polls", command("transmission-daemon", "-f", "-g", "{folder}/t", "-a", "*.*.*.*", "-T", "-p", "9091", port=9091),
+                (("sh", "-c", f"for n in 1 2 3 4 5 6; do transmission-remote {SERVER}:9091 -l; sleep 1; done"), user("poll_rpc", 9091)), ("transmission-daemon", "transmission-remote"), may=ALONE),
+        Program("snapcast", "Audio to a player, a chunk every 20 ms, and its control channel",
+                command("sh", "-c", "mkfifo fifo; (while :; do head -c 19200 /dev/zero; sleep 0.1; done > fifo) & exec snapserver --server.datadir={folder} --stream.source 'pipe://{folder}/fifo?name=lab&codec=pcm&chunk_ms=20'", port=1704),
+                (("snapclient", "-h", SERVER, "--player", "file:filename=/dev/null"),), ("snapserver", "snapclient"), seconds=9, snap=300),
+        Program("ngircd", "IRC: two users talk, a server pings", written("i.conf", IRC, command("ngircd", "-n", "-f", "{folder}/i.conf", port=6667)), (user("irc", 6667),), ("ngircd",)),
+        Program("rsync", "rsync's daemon: a tree is copied twice", written("y.conf", "use chroot = no\nuid = root\ngid = root\n[tree]\npath = /usr/share/common-licenses\n", command("rsync", "--daemon", "--no-detach", "--port=8730", "--config={folder}/y.conf", port=8730)),
+                (("sh", "-c", f"for n in 1 2; do rsync -aL rsync://{SERVER}:8730/tree got; sleep 2; done"),), ("rsync",)),
+        Program("twiggy", "Twiggy, locust and its users", written("app.psgi", PSGI.replace("sleep $pause", "sleep 0.001"), command("twiggy", "--port", str(PORT), "{folder}/app.psgi")),
+                (("sh", "-c", f"{sys.executable} -m locust --headless -u 5 -r 5 -t 6s --host {URL} -f {HERE}/locustfile.py --only-summary"),), ("twiggy", "locust"), seconds=14),
+        Program("autocannon", "A load test of Fastify that ends in the middle", node("fastify"),
+                (("node", f"{MODULES}/node_modules/autocannon/autocannon.js", "-c", "8", "-d", "4", f"{URL}/late"),), ("/fastify", "/autocannon"), snap=400),
+        Program("httperf", "httperf and Koa: calls in bursts", node("koa"),
+                (("httperf", "--server", SERVER, "--port", str(PORT), "--uri", "/small", "--num-conns", "10", "--num-calls", "5", "--rate", "3"),), ("/koa", "httperf")),
+        Program("yaws", "Yaws; curl, aria2 and httping", written("y.conf", YAWS, command("yaws", "--interactive", "--conf", "{folder}/y.conf")), _SITE, ("yaws", "aria2c"), may=ALONE),
+        Program("full-disk", "A disk of 1 MB behind WebDAV runs full",
+                on_small_disk(command(sys.executable, "-m", "wsgidav.server.server_cli", "--host", "0.0.0.0", "--port", str(PORT), "--root", "{folder}/small", "--auth", "anonymous", "-q")),
+                (user("webdav"), ("sh", "-c", f"head -c 3000000 /dev/zero | curl -s -m 8 -T - {URL}/zeros")), ("wsgidav", "niquests"),
+                may={"no-response": "the disk is full", "reset-destroys-response": "the disk is full"}),
     )
 }  # fmt: skip

@@ -144,23 +144,24 @@ def _use(run: Run) -> None:
         stop(process, signal.SIGINT)
 
 
-def judge(folder: Path, verbose: bool) -> int:
+def judge(folder: Path, *, verbose: bool) -> int:
     """Print what is wrongly said, and what is not said, of each recording; return how many there are."""
+    import wiredoctor
+
     wrong = 0
     for file in sorted(folder.glob("*.json")):
         known = json.loads(file.read_text())
         for end in ("client", "server"):
             capture = file.with_name(f"{file.stem}-{end}.pcap")
-            words = [sys.executable, "-m", "wiredoctor", "analyze", str(capture), "--format", "json"]
-            report = json.loads(subprocess.run(words, capture_output=True, check=False).stdout)
-            said = Counter((f["rule"], f["kind"] or "", f["severity"]) for f in report["findings"])
+            said = Counter((f.rule, f.kind or "", f.severity) for f in wiredoctor.analyze(capture).findings)
             loud = {rule for rule, _, severity in said if severity != "note"}
             false = sorted(loud - known["may"].keys() - set(known["must"]))
             missed = bool(known["must"]) and not {rule for rule, *_ in said} & set(known["must"])
             wrong += bool(false) + missed
             if verbose or false or missed:
                 mark = f"NOT TRUE {false}" if false else "MISSED" if missed else "ok"
-                print(f"{capture.name:58} {mark}; said: {', '.join(f'{r} {k} {s} x{n}' for (r, k, s), n in sorted(said.items()))}")
+                words = ", ".join(f"{rule} {kind} {severity} x{n}" for (rule, kind, severity), n in sorted(said.items()))
+                print(f"{capture.name:58} {mark}; said: {words}", flush=True)
     return wrong
 
 
@@ -178,7 +179,7 @@ def main() -> int:
         print("\n".join(f"{p.name:20} {p.title}{'' if p.installed() else ' (not installed)'}" for p in PROGRAMS.values()))
         return 0
     if words.order == "judge":
-        return judge(words.folder, words.verbose)
+        return judge(words.folder, verbose=words.verbose)
     words.folder.mkdir(parents=True, exist_ok=True)
     for name in words.names or PROGRAMS:
         program = PROGRAMS[name]

@@ -195,5 +195,69 @@ def collect(host: str, port: int) -> None:
             time.sleep(1)
 
 
+def tarantool(host: str, port: int) -> None:
+    """Pings, selects and pipelined selects of Tarantool's binary protocol."""
+    import socket
+
+    def message(sync: int, code: int, body: bytes = b"\x80") -> bytes:
+        head = b"\x82\x00" + bytes([code]) + b"\x01\xce" + sync.to_bytes(4, "big")
+        return b"\xce" + (len(head) + len(body)).to_bytes(4, "big") + head + body
+
+    with socket.create_connection((host, port), 5) as link:
+        link.settimeout(8)
+        link.recv(128)
+        for n in range(40):
+            link.sendall(message(n, 64))
+            link.recv(4096)
+            time.sleep(0.05)
+        link.sendall(b"".join(message(n, 64) for n in range(50)))
+        time.sleep(2)
+        link.sendall(message(99, 64))
+        link.recv(65536)
+
+
+def poll_rpc(host: str, port: int) -> None:
+    """Polls a JSON RPC every 0.5 s on one connection; the first answer is a 409 with a session."""
+    import niquests
+
+    with niquests.Session() as session:
+        for _ in range(12):
+            with suppress(niquests.exceptions.RequestException):
+                done = session.post(f"http://{host}:{port}/transmission/rpc", json={"method": "session-get"}, timeout=8)
+                if done.status_code == 409:
+                    session.headers["X-Transmission-Session-Id"] = done.headers["X-Transmission-Session-Id"]
+            time.sleep(0.5)
+
+
+def irc(host: str, port: int) -> None:
+    """Two users in a channel: one says something every 45 ms for a while, both answer pings."""
+    import socket
+    import threading
+
+    def user(name: str, *, talks: bool) -> None:
+        with socket.create_connection((host, port), 5) as link:
+            link.settimeout(0.045)
+            link.sendall(f"NICK {name}\r\nUSER {name} 0 * :{name}\r\n".encode())
+            begun = time.monotonic()
+            joined = False
+            while (age := time.monotonic() - begun) < 10:
+                with suppress(TimeoutError):
+                    for line in link.recv(4096).decode(errors="replace").splitlines():
+                        if line.startswith("PING"):
+                            link.sendall(b"PONG" + line[4:].encode() + b"\r\n")
+                if age > 0.5 and not joined:
+                    joined = True
+                    link.sendall(b"JOIN #lab\r\n")
+                if talks and 1 < age < 4:
+                    link.sendall(f"PRIVMSG #lab :line at {age}\r\n".encode())
+            link.sendall(b"QUIT\r\n")
+
+    threads = [threading.Thread(target=user, args=(n,), kwargs={"talks": n == "ann"}) for n in ("ann", "bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
