@@ -1,4 +1,4 @@
-"""The page "What healthy traffic looks like": each of its recordings exists, and nothing in it is taken for the fault it looks like."""
+"""The page "What healthy traffic looks like": its recordings exist, and are not taken for the faults that they look like."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from wiredoctor.testing import POINTS, capture
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "pages" / "healthy-traffic.md").read_text("utf-8")
 LOOKALIKES: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "docs" / "lookalikes.toml").read_text("utf-8"))
-SECTIONS = {picture: text for text in PAGE.split("\n### ")[1:] for picture in re.findall(r"pictures/healthy/([a-z-]+)\.svg", text)}
+SECTIONS = {
+    picture: text for text in PAGE.split("\n### ")[1:] for picture in re.findall(r"pictures/healthy/([a-z-]+)\.svg", text)
+}
 RECORDED = [name for name, lookalike in LOOKALIKES.items() if "capture" in lookalike]
 WRITTEN = [name for name, lookalike in LOOKALIKES.items() if "text" in lookalike]
 
@@ -26,9 +28,7 @@ WRITTEN = [name for name, lookalike in LOOKALIKES.items() if "text" in lookalike
 def false_alarms(name: str, findings: list[Finding]) -> list[tuple[str, str | None, str]]:
     """Return the findings of the rules that a look-alike is mistaken for, without the notes that are allowed."""
     rules, notes = LOOKALIKES[name]["rules"], LOOKALIKES[name].get("notes", [])
-    return [
-        (f.rule, f.kind, f.severity) for f in findings if f.rule in rules and not (f.severity == "note" and f.rule in notes)
-    ]
+    return [(f.rule, f.kind, f.severity) for f in findings if f.rule in rules and not (f.severity == "note" and f.rule in notes)]
 
 
 def test_twenty_sections_with_a_picture_each() -> None:

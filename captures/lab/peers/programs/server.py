@@ -161,7 +161,9 @@ def run_sanic(port: int) -> None:
             await asyncio.sleep(0.7)
         if path == "empty":
             return empty()
-        return raw(b"%d" % len(request.body) if path == "upload" else LARGE if path == "large" else SMALL, content_type="text/plain")
+        return raw(
+            b"%d" % len(request.body) if path == "upload" else LARGE if path == "large" else SMALL, content_type="text/plain"
+        )
 
     app.run("0.0.0.0", port, single_process=True, motd=False, access_log=False)
 
