@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -34,7 +36,11 @@ CAPTURES = ROOT / "captures"
 SOURCES: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "docs" / "pictures.toml").read_text("utf-8"))
 """Rule -> what its picture is made from."""
 
+LOOKALIKES: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "docs" / "lookalikes.toml").read_text("utf-8"))
+"""Healthy traffic that looks like a fault: name -> what its picture is made from, and what it is mistaken for."""
+
 RULES = ROOT / "docs" / "pages" / "rules" / "pictures"
+HEALTHY = ROOT / "docs" / "pages" / "pictures" / "healthy"
 TERMINAL = ROOT / "docs" / "pages" / "pictures" / "exchanges.svg"
 SHOWN = "wiredoctor exchanges captures/server-head-body-split.pcap"
 PHOTOGRAPH = ROOT / "docs" / "pages" / "pictures" / "report.png"
@@ -70,7 +76,8 @@ FRAME = """\
 def every() -> dict[Path, str]:
     """Path -> text of each picture."""
     pictures = {RULES / f"{rule}.svg": of_rule(rule, source) for rule, source in SOURCES.items()}
-    return {**pictures, TERMINAL: terminal(SHOWN)}
+    healthy = {HEALTHY / f"{name}.svg": of_lookalike(name, source) for name, source in LOOKALIKES.items()}
+    return {**pictures, **healthy, TERMINAL: terminal(SHOWN)}
 
 
 def title(rule: str) -> str:
@@ -83,12 +90,30 @@ def title(rule: str) -> str:
 
 def of_rule(rule: str, source: dict[str, Any]) -> str:
     """The ladder of a rule's finding."""
+    with capture_of(source) as file:
+        return _drawn(rule, source, file)
+
+
+@contextmanager
+def capture_of(source: dict[str, Any]) -> Iterator[Path]:
+    """Yield the recording that a source names, or a capture of the conversation that it has as text."""
     if "capture" in source:
-        return _drawn(rule, source, CAPTURES / source["capture"])
+        yield CAPTURES / source["capture"]
+        return
     with TemporaryDirectory() as folder:
         file = Path(folder) / "conversation.pcap"
         file.write_bytes(_typed(source["text"], *source.get("back", (0, 0.0))))
-        return _drawn(rule, source, file)
+        yield file
+
+
+def of_lookalike(name: str, source: dict[str, Any]) -> str:
+    """Draw the packets of a look-alike: those of one connection, or a range of frames."""
+    with capture_of(source) as file:
+        report = wiredoctor.analyze(file, keep=True)
+        frames = tuple(source["frames"]) if "frames" in source else None
+        made = ladder.of_connection(report, report.captures[0].file, source.get("connection"), frames=frames, most=MOST_STEPS)
+    assert made.steps, f"{name}: {made.missing}"
+    return svg(made, f"Ladder diagram of healthy traffic: {name.replace('-', ' ')}.", name=name)
 
 
 def _typed(text: str, behind: int, seconds: float) -> bytes:
@@ -149,7 +174,7 @@ def refresh() -> None:
     for path, text in made.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
-    for old in set(RULES.glob("*.svg")) - made.keys():
+    for old in {*RULES.glob("*.svg"), *HEALTHY.glob("*.svg")} - made.keys():
         old.unlink()
 
 

@@ -93,7 +93,7 @@ def of_findings(report: Report, findings: Sequence[Finding], most: int = MOST_ST
 def of_connection(
     report: Report,
     capture: str,
-    connection: int,
+    connection: int | None,
     *,
     frames: tuple[int, int] | None = None,
     span: tuple[float, float] | None = None,
@@ -101,11 +101,14 @@ def of_connection(
     findings: Sequence[Finding] = (),
 ) -> Ladder:
     """A connection: all of it, or what lies in a range of frames (both included) or a span of time (seconds since the first
-    packet of the capture). Of more than `most` packets it shows the first and the last, and what is remarkable.
+    packet of the capture). Of more than `most` packets it shows the first and the last, and what is remarkable. None: the first
+    `most` packets of that range of frames, of any connection.
 
     `findings`: what their evidence notes goes to its packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
+    if connection is None and frames:
+        wanted = frozenset(range(frames[0], frames[1] + 1))
     times = (round(span[0] * SECOND), round(span[1] * SECOND)) if span else None
     plan = Plan(capture, connection, wanted, frozenset(), frames, times, most, ends=True)
     return _ladder(read(report, [plan])[0], None, findings)

@@ -1,0 +1,200 @@
+"""Programs as their users use them, and each of them put wrong: what does wiredoctor say of it?
+
+    python captures/lab/programs.py list
+    python captures/lab/programs.py make FOLDER [NAME...] [--rtt 0 40] [--ways healthy killed]
+    python captures/lab/programs.py judge FOLDER [-v]
+
+`make` records each program in each way at both ends, and writes beside each recording what is true of it; `judge` analyzes
+the recordings and prints each warning and error that is not true, and each fault of which nothing is said. Run as root; MODULES
+names a folder with the node_modules of the servers in JavaScript.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from impairments import Conditions
+from network import cable, stop, tcpdump
+from program_table import PROGRAMS, Program
+from scenario import Lab
+
+MOMENT, PAUSE = 2.2, 4.0
+"""Seconds of use after which something goes wrong, and for which a program stands still."""
+
+REFUSED = ("connect-failed",)
+CUT = ("no-response", "truncated-response", "keep-alive-race", "connect-failed", "gateway-error", "client-abort")
+
+
+@dataclass
+class Run:
+    """A program in use: its processes on either side (process groups)."""
+
+    program: Program
+    lab: Lab
+    serving: list[subprocess.Popen[bytes]] = field(default_factory=list["subprocess.Popen[bytes]"])
+    using: list[subprocess.Popen[bytes]] = field(default_factory=list["subprocess.Popen[bytes]"])
+
+
+def healthy(_: Run) -> None:
+    """Do nothing to it."""
+
+
+def killed(run: Run) -> None:
+    """Kill the server."""
+    _signal(run.serving, signal.SIGKILL)
+
+
+def restarted(run: Run) -> None:
+    """End the server, as a deployment does, and start it again."""
+    for process in run.serving:
+        stop(process)
+    run.program.serve(run.lab)
+
+
+def paused(run: Run) -> None:
+    """Let the server stand still for a while."""
+    _signal(run.serving, signal.SIGSTOP)
+    time.sleep(PAUSE)
+    _signal(run.serving, signal.SIGCONT)
+
+
+def left(run: Run) -> None:
+    """Kill the client."""
+    _signal(run.using, signal.SIGKILL)
+
+
+WAYS: dict[str, Callable[[Run], None]] = {way.__name__: way for way in (healthy, killed, restarted, paused, left)}
+
+
+def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+
+@dataclass
+class Truth:
+    """What is true of a recording: rules that may be reported besides notes, and of which one must be where `must` has any."""
+
+    program: str
+    way: str
+    rtt: int
+    may: dict[str, str] = field(default_factory=dict[str, str])
+    must: tuple[str, ...] = ()
+
+
+def truth(program: Program, way: str, rtt: int) -> Truth:
+    """What follows from how a recording is made."""
+    may = dict(program.may)
+    if way in ("killed", "restarted"):
+        may |= dict.fromkeys(CUT, "the server was gone")
+    if way == "paused":
+        may |= {"slow-response": "the server stood still", "zero-window-stall": "the server did not read"}
+    if way == "left":
+        may |= {"client-abort": "the client was killed", "truncated-response": "the client was killed"}
+    return Truth(program.name, way, rtt, may, program.must.get(way, ()))
+
+
+def make(program: Program, way: str, rtt: int, folder: Path) -> None:
+    """Record a program at both ends."""
+    name = f"{program.name}-{way}-rtt-{rtt}"
+    conditions = Conditions(rtt / 2_000) if rtt else None
+    with tempfile.TemporaryDirectory() as files, cable(conditions) as (client, server, _), ExitStack() as recorders:
+        lab = Lab(client, server, Path(files), None)
+        lab.folder.chmod(0o755)
+        program.serve(lab)
+        run = Run(program, lab, list(server.started))
+        for host in (client, server):
+            end = "client" if host is client else "server"
+            recorders.enter_context(tcpdump(host, folder / f"{name}-{end}.pcap", options=("-s", str(program.snap))))
+        fault = threading.Timer(MOMENT, WAYS[way], (run,))
+        fault.start()
+        started = time.monotonic()
+        _use(run)
+        if way == "healthy":
+            fault.cancel()
+        fault.join()
+        time.sleep(0.5)
+        print(f"{name}: {time.monotonic() - started:.1f} s", flush=True)
+    (folder / f"{name}.json").write_text(json.dumps(truth(program, way, rtt).__dict__))
+
+
+def _use(run: Run) -> None:
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.PIPE}
+    run.using += [run.lab.client.start(*words, **silent, cwd=run.lab.folder) for words in run.program.use]
+    deadline = time.monotonic() + run.program.seconds
+    for process in run.using:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(deadline - time.monotonic(), 0.1))
+    for process in run.using:
+        stop(process, signal.SIGINT)
+
+
+def judge(folder: Path, *, verbose: bool) -> int:
+    """Print what is wrongly said, and what is not said, of each recording; return how many there are."""
+    import wiredoctor
+
+    wrong = 0
+    for file in sorted(folder.glob("*.json")):
+        known = json.loads(file.read_text())
+        for end in ("client", "server"):
+            capture = file.with_name(f"{file.stem}-{end}.pcap")
+            said = Counter((f.rule, f.kind or "", f.severity) for f in wiredoctor.analyze(capture).findings)
+            loud = {rule for rule, _, severity in said if severity != "note"}
+            false = sorted(loud - known["may"].keys() - set(known["must"]))
+            missed = bool(known["must"]) and not {rule for rule, *_ in said} & set(known["must"])
+            wrong += bool(false) + missed
+            if verbose or false or missed:
+                mark = f"NOT TRUE {false}" if false else "MISSED" if missed else "ok"
+                words = ", ".join(f"{rule} {kind} {severity} x{n}" for (rule, kind, severity), n in sorted(said.items()))
+                print(f"{capture.name:58} {mark}; said: {words}", flush=True)
+    return wrong
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("order", choices=("list", "make", "judge"))
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--rtt", type=int, nargs="+", default=[0, 40])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("-v", "--verbose", action="store_true")
+    words = parser.parse_intermixed_args()
+    if words.order == "list":
+        print("\n".join(f"{p.name:20} {p.title}{'' if p.installed() else ' (not installed)'}" for p in PROGRAMS.values()))
+        return 0
+    if words.order == "judge":
+        return judge(words.folder, verbose=words.verbose)
+    words.folder.mkdir(parents=True, exist_ok=True)
+    for name in words.names or PROGRAMS:
+        program = PROGRAMS[name]
+        if not program.installed():
+            print(f"{name}: not installed", file=sys.stderr)
+            continue
+        for way in words.ways:
+            for rtt in words.rtt:
+                try:
+                    make(program, way, rtt, words.folder)
+                except (RuntimeError, TimeoutError, OSError) as error:
+                    print(f"{name} {way} {rtt}: {error}", file=sys.stderr, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    assert shutil.which("tcpdump"), "tcpdump is not installed"
+    sys.exit(main())
