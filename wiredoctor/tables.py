@@ -492,8 +492,7 @@ SEGMENTS = Table(
             "event_stream",
             BOOL,
             "",
-            "carries body of a message that is text/event-stream, multipart/x-mixed-replace, application/x-ndjson without a length, "
-            "or endless in another way",
+            "carries body of a message that is meant to arrive piece by piece: endless, or application/x-ndjson without a length",
         ),
         _c("http", BOOL, "", "the connection has spoken HTTP so far"),
         _n("message", I64, "", "the message its first new byte belongs to; none when it came out of order or belongs to none"),
@@ -1031,16 +1030,24 @@ _RESPONSE_PIECES = (
         "events",
         I64,
         "",
-        "events of text/event-stream, application/x-ndjson or multipart/x-mixed-replace; none for others, behind a hole, "
-        "out of order, or compressed",
+        "events of text/event-stream, multipart/x-mixed-replace, or application/x-ndjson without a length; none for others, "
+        "behind a hole, out of order, or where the coding cannot be decoded",
     ),
-    _c("first_events", I32, "", "of these, those that ended before the first gap of 10 ms in the body"),
     _c(
-        "held_bursts",
+        "first_events",
         I32,
         "",
-        "bursts behind an application's pause of at least 500 ms with three events or more before the first gap of 10 ms",
+        "of these, those in its first lump: before the first gap of 5 ms (without waits for ACKs or for room), within 20 ms; 0 "
+        "if they came more slowly",
     ),
+    _c("held_bursts", I32, "", "lumps of three events or more behind an application's pause of at least 500 ms"),
+    _c("held_events", I64, "", "events in these"),
+    _c("large_lumps", I32, "", "of these lumps, those of ten events or more"),
+    _c("large_events", I64, "", "events in those"),
+    _c("cut_lumps", I32, "", "of these lumps, those that end inside an event and have another one behind them"),
+    _c("first_cut", BOOL, "", "the first lump ends inside an event, and such a lump is behind it"),
+    _c("one_flight", BOOL, "", "the whole body came in one lump, whatever is in it, where it is an event stream"),
+    _c("flights", I32, "", "times that something of it came, 5 ms or more (without such waits) after what was before, likewise"),
     _c("held_frames", LIST64, "", "of the first three of them: last packet before, first packet (6 frames at most)"),
     _c("held_times", LIST64, "ns", "times of `held_frames`"),
 )

@@ -9,6 +9,7 @@ from mypy_extensions import i64
 from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.lumps import DID_NOT_WAIT, MAY_HAVE_WAITED, Releases
 from wiredoctor.core.message import RESPONSE, Message, Pauses
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
@@ -17,6 +18,7 @@ from wiredoctor.core.sizes import is_small_data, judge_size
 if TYPE_CHECKING:
     from wiredoctor.core.http import Http
     from wiredoctor.core.http1 import Reader
+    from wiredoctor.http.pieces import Pieces
 
 ACK_TIMER: Final = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so a longer pause was not caused by one."""
@@ -76,11 +78,25 @@ def describe_body(
             if reader.kind == RESPONSE and message is not None and message.id == number:
                 note_pause(message, previous, packet, pause, reasons, http.cutoffs)
     reader.burst_message = number
-    if message is not None and message.pieces is not None and message.pieces.counter is not None:
+    if message is not None and message.pieces is not None and message.pieces.is_timed:
+        join_flights(message, message.pieces, previous, peer, packet, segment)
         message.pieces.settle(http.cutoffs.min_held_events)
     if http.bursts is not None:
         size = segment.new_bytes if overtakes else part.body_bytes
         continue_burst(http, reader, segment, number, size, pause, reasons, previous, packet)
+
+
+def join_flights(
+    message: Message, pieces: Pieces, previous: Previous | None, peer: Side, packet: Packet, segment: Segment
+) -> None:  # fmt: skip
+    """Take the time before a packet out of its flight if the sender waited for the receiver then."""
+    releases = message.releases
+    if releases is None:
+        message.releases = Releases(peer.acknowledged, peer.window_edge)
+    elif previous is not None:
+        waited = releases.waited(previous, packet, segment)
+        if waited != DID_NOT_WAIT:
+            pieces.waited(packet.time - previous.time, for_crumbs=waited == MAY_HAVE_WAITED)
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
@@ -132,8 +148,8 @@ def note_pause(
         if len(pauses.frames) < 6:
             pauses.frames += [previous.frame, packet.frame]
             pauses.times += [previous.time, packet.time]
-    if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.counter is not None:
-        message.pieces.paused(packet.frame, (previous.frame, previous.time))
+    if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.is_timed:
+        message.pieces.paused(packet.frame, (previous.frame, previous.time), emptied=previous.small)
 
 
 def continue_burst(

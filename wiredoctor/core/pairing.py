@@ -165,8 +165,11 @@ class HttpConnection:
         self.write_finished(segment)
         awaited = self.peer_of(reader)
         message = awaited.message
-        if message is not None and message.transfer is not None:
-            message.transfer.acknowledges(own, packet, segment)
+        if message is not None:
+            if message.transfer is not None:
+                message.transfer.acknowledges(own, packet, segment)
+            if message.releases is not None:
+                message.releases.passes(own, packet)
         if awaited.waiting is not None:
             awaited.waiting.acknowledge(own.acknowledged, self.clock)
             reassembly.wake_for_gap(self, awaited)

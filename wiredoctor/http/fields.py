@@ -20,8 +20,8 @@ ENDLESS = frozenset(
         *("application/vnd.amazon.eventstream", "gnss/data"),
     )
 )
-"""Media types of what goes on until somebody leaves, and rests as its source does: server-sent events, server push of images, RTSP
-in HTTP, the event streams of AWS, corrections of NTRIP."""
+"""Media types of what goes on until somebody leaves, and rests as its source does: server-sent events, server push of images,
+RTSP in HTTP, the event streams of AWS, corrections of NTRIP."""
 
 PLAYLISTS = ("mpegurl", "scpls")
 """Ends of audio and video types whose body is a list of addresses."""
