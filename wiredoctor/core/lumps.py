@@ -1,7 +1,7 @@
 """Whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-As in transfers.py everything is seen as the sender saw it: an ACK counts from when it had passed the way from the capture point to
-the sender and back.
+As in transfers.py everything is seen as the sender saw it: an ACK counts from when it had passed the way from the capture point
+to the sender and back.
 """
 
 from __future__ import annotations

@@ -130,8 +130,8 @@ class Pieces:
         return flight
 
     def waited(self, gap: int, *, for_crumbs: bool) -> None:
-        """Before the newest packet its sender had to wait for the receiver: take the gap out. `for_crumbs`: what was in flight was
-        so little that only small packets in a row can have held it up."""
+        """Before the newest packet its sender had to wait for the receiver: take the gap out. `for_crumbs`: so little was in
+        flight that only small packets in a row can have held it up."""
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
             return
