@@ -427,6 +427,13 @@ SEGMENTS = Table(
         _c("data_before_last_in_flight", BOOL, "", "D ended at the highest byte its side had sent"),
         _n("data_before_room", I64, "bytes", "room that D left in the receiver's window"),
         _n(
+            "late",
+            I64,
+            "ns",
+            "how much longer this packet was on its way than D: the time between them, less what the sender's clock advanced by "
+            "their time stamps (RFC 7323), to a tick; none where no such clock is known",
+        ),
+        _n(
             "ack_before_frame",
             I64,
             "",
@@ -538,6 +545,13 @@ _MSS = _c("mss", I32, "bytes", "effective MSS of its direction before it")
 _NAGLE = _c("nagle_disabled", BOOL, "", "earlier packets prove that its sender does not use Nagle's algorithm")
 _RTT_OWN = _n("rtt_own", I64, "ns", "round trip from the capture point to its sender, as known before it")
 _RTT_PEER = _n("rtt_peer", I64, "ns", "round trip from the capture point to its receiver, as known before it")
+_LATE = _n(
+    "late",
+    I64,
+    "ns",
+    "how much longer it was on its way to the capture point than the data before it of its sender: the time between them, less "
+    "what the sender's clock advanced by their time stamps (RFC 7323), to a tick; none where no such clock is known",
+)
 _OPENS_GAP = _c("opens_gap", BOOL, "", "it begins above the highest byte seen: bytes before it were not captured yet")
 
 RELEASES = Table(
@@ -590,6 +604,7 @@ RELEASES = Table(
             "such a segment is by itself), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
             "matters)",
         ),
+        _LATE,
     ),
     subject="segments",
     at_packet=True,
@@ -930,7 +945,16 @@ BURSTS = Table(
         _c("pause_window_open", BOOL, "", "the receiver's window had room for a full segment throughout the pause"),
         _c("pause_clean", BOOL, "", "nothing was retransmitted in the pause"),
         _c("pause_emptied", BOOL, "", "the segment before it was small or carried PSH: there was no more to send"),
-        _c("pause_application", BOOL, "", "the pause is the application's: the four above"),
+        _c(
+            "pause_waited",
+            BOOL,
+            "",
+            "by its time stamp (RFC 7323) the segment after it left its sender after half of the pause, less a round trip, or "
+            "later; or no such clock is known",
+        ),
+        _c("pause_application", BOOL, "", "the pause is the application's: the five above"),
+        _n("pause_late", I64, "ns", "how much longer the segment after it was on its way than the one before it, likewise"),
+        _n("span", I64, "ns", "how far its sender's clock advanced from its first to its last packet, likewise"),
     ),
 )
 
@@ -1039,6 +1063,13 @@ _RESPONSE_PIECES = (
         "",
         "of these, those in its first lump: before the first gap of 5 ms (without waits for ACKs or for room), within 20 ms; 0 "
         "if they came more slowly",
+    ),
+    _n(
+        "first_late",
+        I64,
+        "ns",
+        "how much longer the first packet of the body of an event stream was on its way than the packet before it, by the "
+        "sender's time stamps; none where these say nothing",
     ),
     _c("held_bursts", I32, "", "lumps of three events or more behind an application's pause of at least 500 ms"),
     _c("held_events", I64, "", "events in these"),

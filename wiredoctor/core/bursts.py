@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.acks import add_round_trips
+from wiredoctor.core import clocks
+from wiredoctor.core.acks import add_round_trips, whole_round_trip
 from wiredoctor.core.connection import Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.lumps import DID_NOT_WAIT, MAY_HAVE_WAITED, Releases
@@ -27,12 +28,13 @@ ACKNOWLEDGED: Final = 1
 WINDOW_OPEN: Final = 2
 CLEAN: Final = 4
 EMPTIED: Final = 8
-APPLICATION: Final = 15
-"""Signs of a pause of the application, as bits; all four together prove it."""
+WAITED: Final = 16
+APPLICATION: Final = 31
+"""Signs of a pause of the application, as bits; all five together prove it."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
-    *("segments", "largest_segment", "pause", "pause_frame", "reasons"),
+    *("segments", "largest_segment", "pause", "pause_frame", "reasons", "pause_late", "span"),
 )
 """Cells of a row of `bursts`."""
 
@@ -54,6 +56,10 @@ class Burst:
         self.pause: i64 = NEVER
         self.pause_frame: i64 = NEVER
         self.reasons: i64 = 0
+        self.late: i64 = NEVER
+        self.stamp: i64 = clocks.stamp_of(packet)
+        """TSval of its first packet, and of its last one."""
+        self.last_stamp: i64 = self.stamp
 
 
 def describe_body(
@@ -79,24 +85,33 @@ def describe_body(
                 note_pause(message, previous, packet, pause, reasons, http.cutoffs)
     reader.burst_message = number
     if message is not None and message.pieces is not None and message.pieces.is_timed:
-        join_flights(message, message.pieces, previous, peer, packet, segment)
-        message.pieces.settle(http.cutoffs.min_held_events)
+        join_flights(message, message.pieces, previous, own, peer, packet, segment)
+        message.pieces.settle(http.cutoffs.min_held_events, clocks.unit_of(own))
     if http.bursts is not None:
         size = segment.new_bytes if overtakes else part.body_bytes
-        continue_burst(http, reader, segment, number, size, pause, reasons, previous, packet)
+        continue_burst(http, reader, segment, number, size, pause, reasons, previous, own, packet)
 
 
 def join_flights(
-    message: Message, pieces: Pieces, previous: Previous | None, peer: Side, packet: Packet, segment: Segment
+    message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
 ) -> None:  # fmt: skip
-    """Take the time before a packet out of its flight if the sender waited for the receiver then."""
-    releases = message.releases
+    """Take the time before a packet out of its flight if the sender waited for the receiver then; else add it by the clock of
+    the sender, too."""
+    releases, syn = message.releases, own.syn
     if releases is None:
         message.releases = Releases(peer.acknowledged, peer.window_edge)
     elif previous is not None:
         waited = releases.waited(previous, packet, segment)
-        if waited != DID_NOT_WAIT:
-            pieces.waited(packet.time - previous.time, for_crumbs=waited == MAY_HAVE_WAITED)
+        gap = packet.time - previous.time
+        if waited != DID_NOT_WAIT and pieces.waited(gap, for_crumbs=waited == MAY_HAVE_WAITED):
+            return
+    time, before, stamp = i64(NEVER), i64(NEVER), clocks.stamp_of(packet)
+    if previous is not None and previous.frame != NEVER:
+        time, before = previous.time, previous.stamp
+    elif syn is not None:
+        time, before = syn.time, syn.stamp
+    if before != NEVER and stamp != NEVER:
+        pieces.ticked(packet.frame, packet.time - time, clocks.ticks(before, stamp))
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
@@ -129,6 +144,8 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
     # after a full segment without PSH there was more to send: what followed it was lost before the capture point
     if previous.push or is_small_data(previous):
         reasons |= EMPTIED
+    if clocks.has_waited(own, packet, pause, whole_round_trip(segment)):
+        reasons |= WAITED
     return reasons
 
 
@@ -154,14 +171,14 @@ def note_pause(
 
 def continue_burst(
     http: Http, reader: Reader, segment: Segment, number: i64, size: i64, pause: i64, reasons: i64,
-    previous: Previous | None, packet: Packet,
+    previous: Previous | None, own: Side, packet: Packet,
 ) -> None:  # fmt: skip
     """Add a packet to the burst of its direction, or begin another one."""
     burst = reader.burst
     if burst is None or burst.message != number or pause != NEVER:
         index: i64 = 0
         if burst is not None:
-            write_burst(http, reader, burst)
+            write_burst(http, reader, burst, own)
             if burst.message == number:
                 index = burst.index + 1
         part = segment.part
@@ -171,22 +188,24 @@ def continue_burst(
         burst = reader.burst = Burst(number, exchange, index, packet)
         if pause != NEVER and previous is not None:
             burst.pause, burst.pause_frame, burst.reasons = pause, previous.frame, reasons
-    burst.last_frame, burst.end = packet.frame, packet.time
+            burst.late = clocks.lateness(own, packet)
+    burst.last_frame, burst.end, burst.last_stamp = packet.frame, packet.time, clocks.stamp_of(packet)
     burst.bytes += size
     burst.segments += 1
     burst.largest = max(burst.largest, packet.length)
     if segment.part.ends_message:
-        write_burst(http, reader, burst)
+        write_burst(http, reader, burst, own)
         reader.burst = None
 
 
 def write_last(http: Http, reader: Reader) -> None:
     """Write a row of the burst that may have gone on."""
     if reader.burst is not None:
-        write_burst(http, reader, reader.burst)
+        connection = reader.talk().connection
+        write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)
 
 
-def write_burst(http: Http, reader: Reader, burst: Burst) -> None:
+def write_burst(http: Http, reader: Reader, burst: Burst, own: Side) -> None:
     """Write a row of `bursts`, if somebody wants them."""
     rows = http.bursts
     if rows is None:
@@ -207,3 +226,5 @@ def write_burst(http: Http, reader: Reader, burst: Burst) -> None:
     rows.put(burst.pause)
     rows.put(burst.pause_frame)
     rows.put(burst.reasons)
+    rows.put(burst.late)
+    rows.put(clocks.elapsed(own, burst.stamp, burst.last_stamp))

@@ -20,6 +20,20 @@ NO_BASE: Final = -1
 
 
 @mypyc_attr(acyclic=True)
+class Clock:
+    """The clock that the time stamps of a side come from, as far as it is known; see clocks.py."""
+
+    def __init__(self, time: i64, stamp: i64) -> None:
+        self.time: i64 = time
+        """When the time stamp passed with which later ones are compared."""
+        self.stamp: i64 = stamp
+        self.unit: i64 = 0
+        """Nanoseconds of a tick, by most of what was seen; 0 while nothing fits."""
+        self.votes: i64 = 0
+        """What speaks for it, less what speaks against it."""
+
+
+@mypyc_attr(acyclic=True)
 class Previous:
     """The newest segment with new data of a side; its newest pure ACK that acknowledges something new and widens no short
     window; and its longest segments, which are full if the path carries no longer ones."""
@@ -63,6 +77,11 @@ class Previous:
         """Bytes of the longest acknowledged segment whose first copy is forgotten."""
         self.repeated_time: i64 = NEVER
         """Time of the newest retransmission of this side."""
+        self.stamp: i64 = NEVER
+        """TSval of the newest segment with new data."""
+        self.clock: Clock | None = None
+        self.clock_due: i64 = NEVER
+        """When a time stamp of this side next tells something about its clock."""
 
 
 @mypyc_attr(acyclic=True)
@@ -76,6 +95,8 @@ class Syn:
         self.mss: i64 = -1
         self.window_shift: i64 = -1
         self.has_timestamps: bool = False
+        self.stamp: i64 = NEVER
+        """Its TSval."""
         self.repeated: bool = False
         self.scale: i64 = -1
         """Shift of the windows that this side announces; -1 while not both SYNs were seen."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import origins
+from wiredoctor.core import clocks, origins
 from wiredoctor.core.connection import (
     ETHERNET_MSS,
     ETHERNET_MSS_IPV6,
@@ -61,6 +61,7 @@ def read_syn(own: Side, packet: Packet) -> None:
     syn.mss = packet.mss
     syn.window_shift = packet.window_shift
     syn.has_timestamps = packet.has_timestamps
+    syn.stamp = clocks.stamp_of(packet)
 
 
 def agree(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import faults, reassembly, transfers
+from wiredoctor.core import clocks, faults, reassembly, transfers
 from wiredoctor.core.bursts import describe_body
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
@@ -491,7 +491,8 @@ class HttpConnection:
         exchange.final_at = over
         response = exchange.response
         if response is not None and response.pieces is not None:
-            response.pieces.settle(self.http.cutoffs.min_held_events, over=True)
+            tick = clocks.unit_of(self.side_of(1 - self.client))
+            response.pieces.settle(self.http.cutoffs.min_held_events, tick, over=True)
         self.http.exchanges.write(self, exchange)
         if response is None:
             self.previous_end = max(self.previous_end, over)

@@ -6,7 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import sizes
+from wiredoctor.core import clocks, sizes
 from wiredoctor.core.connection import ClosedWindow, Connection, Previous, Run, Side, Stall
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.events import Events
@@ -29,7 +29,7 @@ SIZES: Final = ("mss", "mss_announced", "full", "small", "small_start", "in_flig
 DATA: Final = (
     *("data_before_frame", "data_before_time", "data_before_end", "data_before_length", "data_before_full", "data_before_small"),
     *("data_before_push", "data_before_last_in_flight", "data_before_room", "data_before_message", "data_before_ends_head"),
-    "data_before_ends_message",
+    *("data_before_ends_message", "late"),
 )
 ACKS: Final = (
     *("ack_before_frame", "ack_before_time", "ack_before_ack", "ack_before_delay", "ack_before_bytes", "ack_before_gap"),
@@ -103,6 +103,7 @@ class SegmentRecorder:
             write_sizes(out, own, peer, packet, segment)
         if self.data:
             write_data(out, own)
+            write_i64_le(out, clocks.lateness(own, packet))
         if self.acks:
             write_acks(out, own, peer)
         if self.events:

@@ -13,6 +13,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core import (
     acks,
+    clocks,
     closed_windows,
     closes,
     conflicts,
@@ -70,9 +71,10 @@ class Story:
         """Set what the past of a connection says about a packet: a field of `segment` for each answer.
 
         number: where is it in its stream, and what does it acknowledge? read_syn, agree, find_client: what do SYNs set?
-        deliver: which bytes are new? see_acknowledged: did the capture miss segments? acknowledge: what is newly acknowledged,
-        how late? measure_flight: what is in flight, how large is the window? recognize_retransmission: was it sent before?
-        measure_size: is it full, small, a pure ACK? announce_window: is it a window update, a duplicate ACK? close: FIN, RST.
+        deliver: which bytes are new? learn: what does its time stamp tell of the sender's clock? see_acknowledged: did the
+        capture miss segments? acknowledge: what is newly acknowledged, how late? measure_flight: what is in flight, how large is
+        the window? recognize_retransmission: was it sent before? measure_size: is it full, small, a pure ACK? announce_window: is
+        it a window update, a duplicate ACK? close: FIN, RST.
         """
         if packet.frame > self.next_forgetting:
             self.forget(packet.frame)
@@ -94,6 +96,8 @@ class Story:
         if packet.flags & (SYN | RST):
             handshake.read_handshake(connection, own, packet, segment)
         delivery.deliver(connection, own, packet, segment, self.met)
+        if segment.new_bytes > 0 and (own.previous is None or packet.time >= own.previous.clock_due):
+            clocks.learn(own, packet.time, clocks.stamp_of(packet))
         delivery.see_acknowledged(connection, peer, packet, segment, self.met)
         acks.acknowledge(connection, own, peer, packet, segment, self.most_unacknowledged)
         sizes.measure_flight(own, peer, packet, segment)
@@ -241,6 +245,7 @@ class Story:
             own.previous = data = Previous()
         if packet.time - data.time >= SHORTEST_PAUSE:
             data.pause_start, data.pause_end, data.pause_frame = data.time, packet.time, packet.frame
+        data.stamp = clocks.stamp_of(packet)
         data.frame = packet.frame
         data.time = packet.time
         data.end = segment.offset + packet.length

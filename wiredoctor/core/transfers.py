@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from wiredoctor.core import clocks
 from wiredoctor.core.acks import add_round_trips
 from wiredoctor.core.connection import Previous, Side, Syn
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
@@ -264,7 +265,7 @@ class Transfer:
             if own.gaps is None:
                 self.gap_time = NEVER
         if previous is not None and packet.time - previous.time >= SHORTEST_GAP:
-            self.wait(previous, peer, packet, segment)
+            self.wait(previous, own, peer, packet, segment)
         if known.ack >= now.mark:
             self.end_round(packet.time)
             self.measure(segment)
@@ -278,7 +279,7 @@ class Transfer:
             self.way = min(max(segment.rtt_own, 0), self.longest_way)
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
 
-    def wait(self, previous: Previous, peer: Side, packet: Packet, segment: Segment) -> None:
+    def wait(self, previous: Previous, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
         """Note why a segment came later than the one before it: for an ACK, or because there was nothing to send."""
         known, now = self.known, self.round
         now.bursts += 1
@@ -297,7 +298,7 @@ class Transfer:
         elif packet.time - max(previous.time, known.reached) > max(SHORTEST_PAUSE, self.rtt // 2):
             # after a full segment without PSH there was more to send: what followed it was lost before the capture point
             had_room = known.edge == NEVER or known.edge - segment.highest_before >= self.mss
-            if had_room and (previous.push or previous.small):
+            if had_room and (previous.push or previous.small) and clocks.has_waited(own, packet, gap, self.rtt):
                 now.has_pause = True
 
     def fill(self, packet: Packet, segment: Segment, end: i64) -> None:
@@ -452,7 +453,7 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= 2 * transfer.mss
     now.has_pause = had_room and message.body_bytes < trips * transfer.mss
     if own.previous is not None:
-        transfer.wait(own.previous, peer, packet, segment)
+        transfer.wait(own.previous, own, peer, packet, segment)
 
 
 def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:

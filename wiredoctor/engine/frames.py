@@ -48,21 +48,12 @@ _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_ve
 
 _PIECES = (
     *("median_chunk", "chunk_lines_alone", "chunks_end_lines", "early_chunks", "body_frame", "body_time", "events"),
-    *(
-        "first_events",
-        "held_bursts",
-        "held_events",
-        "large_lumps",
-        "large_events",
-        "cut_lumps",
-        "first_cut",
-        "one_flight",
-        "flights",
-    ),
+    *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
+    *("flights", "first_late"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, False, 0, NEVER, NEVER, NEVER, *(0,) * 6, False, False, 0)
-_REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied")
+_NO_PIECES = (NONE, 0, False, 0, NEVER, NEVER, NEVER, *(0,) * 6, False, False, 0, NEVER)
+_REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
 
@@ -228,14 +219,15 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
         pieces.events if counted else NEVER,
         *(_lump_numbers(pieces) if counted else (0,) * 6 + (False,)),
-        pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick,
+        pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
         pieces.full if pieces.is_timed else 0,
+        pieces.first_late,
     )  # fmt: skip
 
 
 def _lump_numbers(pieces: Pieces) -> tuple[Any, ...]:
     """Return what lumps of counted events there are."""
-    first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1) else 0
+    first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1, pieces.tick) else 0
     large = pieces.large, pieces.large_events
     return (first, pieces.held, pieces.held_events, *large, pieces.cut, pieces.first_cut)
 

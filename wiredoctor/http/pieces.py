@@ -38,26 +38,33 @@ EARLY = 2
 class Flight:
     """Packets of a body that came together: the first, how many, in what time, and the events that ended in them.
 
-    `bytes`: content. `inside`: it ends inside an event. `pause`: the last packet before it and its time, where the application
-    had been silent for long; `emptied`: that was a small one, so that nothing was left to send.
+    `bytes`: content. `ticks`: how far the clock of the sender advanced from packet to packet. `inside`: it ends inside an event. `pause`: the last packet before it and its time, where the application
+    had been silent for long; `emptied`: that was a small one, so that nothing was left to send. `gap`, `gap_ticks`: the time
+    before it, and how far that clock advanced then; NEVER where the packets do not say.
     """
 
-    __slots__ = ("bytes", "emptied", "events", "frame", "inside", "packets", "pause", "span", "time")
+    __slots__ = (
+        *("bytes", "emptied", "events", "frame", "gap", "gap_ticks", "inside", "packets", "pause", "span", "ticks", "time"),
+    )
 
     def __init__(self, frame: int, time: int) -> None:
         self.frame, self.time, self.span, self.packets, self.events, self.bytes = frame, time, 0, 1, 0, 0
         self.pause: tuple[int, int] | None = None
         self.emptied = self.inside = False
+        self.ticks, self.gap, self.gap_ticks = 0, 0, NEVER
 
-    @property
-    def is_quick(self) -> bool:
+    def took(self, tick: int) -> int:
+        """Nanoseconds that it took, or that its sender took by a clock with this unit (0: unknown) if that is more."""
+        return max(self.span, (self.ticks - 1) * tick)
+
+    def is_quick(self, tick: int) -> bool:
         """Whether it took no longer than what was there before takes."""
-        return self.span <= LONGEST
+        return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
-    def is_lump(self, least: int) -> bool:
+    def is_lump(self, least: int, tick: int) -> bool:
         """Whether `least` events or more came so fast that they were there before; what it waited for is not looked at."""
-        together = self.events >= 2 * self.packets or self.span <= MOST_PER_PACKET * self.packets
-        return self.events >= least and self.is_quick and together
+        together = self.events >= 2 * self.packets or self.took(tick) <= MOST_PER_PACKET * self.packets
+        return self.events >= least and self.is_quick(tick) and together
 
 
 class Pieces:
@@ -73,7 +80,8 @@ class Pieces:
 
     __slots__ = (
         *("alone", "before", "counter", "cut", "early", "events", "first", "first_cut", "flights", "frame", "full", "held"),
-        *("held_events", "is_timed", "large", "large_events", "last", "lines", "newest", "settled", "shown", "sizes", "together"),
+        *("first_late", "held_events", "is_timed", "large", "large_events", "last", "lines", "newest", "settled", "shown"),
+        *("sizes", "tick", "together"),
     )
 
     def __init__(self, counter: Counter | None, *, is_timed: bool = False) -> None:
@@ -84,7 +92,8 @@ class Pieces:
         self.held = self.held_events = self.large = self.large_events = self.cut = 0
         self.lines = self.together = True
         self.first_cut = False
-        self.frame = self.last = NEVER
+        self.frame = self.last = self.first_late = NEVER
+        self.tick = 0
         self.first: Flight | None = None
         self.newest = self.before = Flight(NEVER, NEVER)
         self.settled: Flight | None = None
@@ -129,26 +138,36 @@ class Pieces:
             self.flights[frame] = flight
         return flight
 
-    def waited(self, gap: int, *, for_crumbs: bool) -> None:
+    def waited(self, gap: int, *, for_crumbs: bool) -> bool:
         """Before the newest packet its sender had to wait for the receiver: take the gap out. `for_crumbs`: so little was in
         flight that only small packets in a row can have held it up."""
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
-            return
+            return False
         packets = before.packets - (flight is before)
         span = before.span - (gap if flight is before else 0)
-        if for_crumbs and not (packets >= FEWEST_CRUMBS and span <= CRUMB * packets):
-            return
+        if for_crumbs and not (packets >= FEWEST_CRUMBS and max(span, (before.ticks - 1) * self.tick) <= CRUMB * packets):
+            return False
         if flight is before:
             flight.span = max(span, 0)
-            return
+            return True
         before.events += flight.events
         before.packets += flight.packets
+        before.ticks += flight.ticks
         before.inside = flight.inside
         self.full -= bool(before.bytes and flight.bytes)
         before.bytes += flight.bytes
         self.newest = before
         self.flights.pop(flight.frame, None)
+        return True
+
+    def ticked(self, frame: int, gap: int, ticks: int) -> None:
+        """How far the clock of the sender advanced in the time before a packet."""
+        flight = self.newest
+        if flight.frame == frame:
+            flight.gap, flight.gap_ticks = gap, ticks
+        else:
+            flight.ticks += max(ticks, 0)
 
     def chunk(self, size: int, *, alone: bool) -> None:
         """The line before a data chunk was read."""
@@ -191,14 +210,18 @@ class Pieces:
         if flight is not None:
             flight.pause, flight.emptied = before, emptied
 
-    def settle(self, least: int, *, over: bool = False) -> None:
-        """Count the lumps of `least` events or more behind long pauses.
+    def settle(self, least: int, tick: int = 0, *, over: bool = False) -> None:
+        """Count the lumps of `least` events or more behind long pauses. `tick`: unit of the sender's clock, 0 if it is unknown.
 
         The pauses of all flights are known, and more events can come to the newest at most (not when it is `over`).
         """
+        self.tick = tick
+        first = self.first
+        if over and first is not None and tick and first.gap_ticks != NEVER:
+            self.first_late = first.gap - first.gap_ticks * tick
         for flight in self.flights.values():
             if over or flight is not self.newest:
-                if flight.pause is not None and flight.is_lump(least):
+                if flight.pause is not None and flight.is_lump(least, tick):
                     self._hold(flight, least)
                 self.settled = flight
         self.flights = {} if over or not self.flights else {self.newest.frame: self.newest}
@@ -212,7 +235,7 @@ class Pieces:
             self.large += 1
             self.large_events += flight.events
         before = self.settled
-        if before is not None and before.inside and flight.emptied and before.is_lump(least):
+        if before is not None and before.inside and flight.emptied and before.is_lump(least, self.tick):
             if before is self.first:
                 self.first_cut = True
             elif before.pause is not None:

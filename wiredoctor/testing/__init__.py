@@ -27,13 +27,16 @@ A line is a packet: time in seconds (`+0.010`: after the packet before it), dire
     ack 39       acknowledgement number (by default all that has been seen from the other side in order)
     win mss wscale   the window is in bytes, after scaling; it stays until the next one
     ts           carries time stamps;   sack 101:201   carries a SACK block;   ttl 64;   id 7 (IPv4)
+    left 0.031   its TSval is the sender's clock of then: it was on its way longer (by default that of its own time)
+    echo 0.020   its TSecr is the other side's clock of then (by default that of what it answers, RFC 7323 section 4.3)
     snap 100     the capture has so many bytes of the packet, from its Ethernet header on
     uncaptured   reached the other side, but is not in the capture
 
 Other lines:
 
-    connection 2, start 0.5, client 10.0.0.1:4001, server 10.0.0.2:80, isn 4294967000 7
-                             what follows is another connection, with its own clock; all but the number may be left out
+    connection 2, start 0.5, client 10.0.0.1:4001, server 10.0.0.2:80, isn 4294967000 7, tick 0.001 0.010, stamp 0 4294967290
+                             what follows is another connection, with its own clock; all but the number may be left out. Of
+                             client and server: the number of the SYN, the unit of time stamps in seconds, the one at 0
     client acks after 0.040  each data packet of the server is acknowledged by itself so much later, unless the client
                              sends something before (also: server acks after)
     repeat 5 ... end         the lines between, five times

@@ -12,8 +12,9 @@ from wiredoctor.testing.physics import LadderError, acknowledge, move, reject_th
 from wiredoctor.testing.wire import FLAGS, Packet, Peers
 
 _PACKET = re.compile(r"(\+?)(\d+(?:\.\d+)?)\s+([<>])\s+([SFRPUEC.]+)(?:\s+(.*))?$")
-_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"(?:\*\d+)?|[A-Za-z]+\*\d+|\+|\d+:\d+\(\d+\)|\d+:\d+|[A-Za-z]+|\d+')
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"(?:\*\d+)?|[A-Za-z]+\*\d+|\+|\d+:\d+\(\d+\)|\d+:\d+|[A-Za-z]+|\d+\.\d+|\d+')
 _NUMBERS = ("ack", "win", "mss", "wscale", "ttl", "id", "snap")
+_TIMES = ("left", "echo")
 _WORDS = ("ts", "uncaptured")
 
 __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
@@ -85,7 +86,9 @@ def _conversation(known: dict[int, _Conversation], line: str) -> _Conversation:
     if number not in known:
         client, server = given.get("client", f"10.0.0.1:{40000 + number}"), given.get("server", "10.0.0.2:80")
         isn = tuple(int(n) for n in given.get("isn", f"{1000 * number} {5000 * number}").split())
-        known[number] = _Conversation(Peers(client, server, isn))
+        ticks = tuple(_nanoseconds(n) for n in given.get("tick", "0.001 0.001").split())
+        stamps = tuple(int(n) for n in given.get("stamp", "0 0").split())
+        known[number] = _Conversation(Peers(client, server, isn, ticks, stamps))
     if "start" in given:
         known[number].start = known[number].now = _nanoseconds(given["start"])
     return known[number]
@@ -95,8 +98,9 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
     plus, seconds, arrow, letters, rest = match.groups()
     side = "><".index(arrow)
     flags = sum(FLAGS[letter] for letter in letters)
-    numbers, ranges, payload, words = _read(rest or "")
+    numbers, ranges, payload, words, times = _read(rest or "")
     current.now = (current.now if plus else current.start) + _nanoseconds(seconds)
+    left, echo = (current.start + times[name] if name in times else None for name in _TIMES)
     first = ranges["seq"][0] if "seq" in ranges else 0 if "S" in letters else current.sent[side]
     if "seq" in ranges and not payload:
         payload = b"x" * (ranges["seq"][1] - ranges["seq"][0])
@@ -116,6 +120,8 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
         mss=numbers.get("mss"),
         wscale=numbers.get("wscale"),
         timestamps="ts" in words,
+        left=current.now if left is None else left,
+        echo=echo,
         sack=ranges.get("sack"),
         ttl=numbers.get("ttl", 64),
         ip_id=numbers.get("id"),
@@ -125,18 +131,20 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
     )
 
 
-def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes, set[str]]:
-    """What a packet has besides time, direction and flags: numbers by name, ranges by name, payload, words."""
+def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes, set[str], dict[str, int]]:
+    """What a packet has besides time, direction and flags: numbers by name, ranges by name, payload, words, times by name."""
     pieces = _PIECE.findall(rest)
     if re.sub(r"\s", "", "".join(pieces)) != re.sub(r"\s", "", rest):
         raise LadderError(f"cannot read: {rest}")
     numbers: dict[str, int] = {}
     ranges: dict[str, tuple[int, int]] = {}
-    payload, words = b"", set[str]()
+    payload, words, times = b"", set[str](), dict[str, int]()
     while pieces:
         piece = pieces.pop(0)
         if piece in _NUMBERS:
             numbers[piece] = int(pieces.pop(0))
+        elif piece in _TIMES:
+            times[piece] = _nanoseconds(pieces.pop(0))
         elif piece == "sack":
             ranges["sack"] = _range(pieces.pop(0))
         elif re.match(r"\d+:", piece):
@@ -147,7 +155,7 @@ def _read(rest: str) -> tuple[dict[str, int], dict[str, tuple[int, int]], bytes,
             words.add(piece)
         elif piece != "+":
             raise LadderError(f"cannot read: {piece} in {rest}")
-    return numbers, ranges, payload, words
+    return numbers, ranges, payload, words, times
 
 
 def _range(piece: str) -> tuple[int, int]:

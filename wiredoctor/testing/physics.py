@@ -36,9 +36,11 @@ def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[
 
 def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) -> Packet:
     """The packet acknowledging what its side has received in order by then, counted from the first of it."""
+    arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
+    if packet.timestamps and packet.echo is None and packet.flags & ACK:
+        packet = replace(packet, echo=_echo(packet, arrived, before, trips))
     if packet.ack is not None or not packet.flags & ACK:
         return packet
-    arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
     expected = arrived[0].seq if arrived else 1
     for received in sorted(arrived, key=lambda p: p.seq):
         if received.seq <= expected:
@@ -46,12 +48,23 @@ def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) 
     return replace(packet, ack=expected)
 
 
+def _echo(packet: Packet, arrived: Sequence[Packet], before: Sequence[Packet], trips: tuple[int, int]) -> int | None:
+    """The time stamp that the packet echoes: that of the newest segment that began at or before what was acknowledged when it
+    came (RFC 7323 section 4.3)."""
+    recent: int | None = None
+    for received in arrived:
+        sent = [p.ack or 0 for p in before if p.side == packet.side and p.time < received.time + trips[packet.side]]
+        if received.timestamps and received.seq <= max(sent, default=0) and received.left is not None:
+            recent = max(received.left, recent or received.left)
+    return recent
+
+
 def _pure_ack(of: Packet, packets: Sequence[Packet], time: int) -> Packet:
     before = [p for p in packets if p.side != of.side and p.time <= time]
     last = max(before, key=lambda p: p.time, default=None)
     seq = max((p.end for p in before), default=1)
     window = 64240 if last is None or last.flags & SYN else last.window
-    return Packet(of.peers, 1 - of.side, time, ACK, seq, window=window, timestamps=bool(last and last.timestamps))
+    return Packet(of.peers, 1 - of.side, time, ACK, seq, window=window, timestamps=bool(last and last.timestamps), left=time)
 
 
 def round_trips(packets: Sequence[Packet]) -> tuple[int, int] | None:

@@ -19,6 +19,14 @@ class Peers:
     client: str
     server: str
     isn: tuple[int, ...]
+    ticks: tuple[int, ...] = (1_000_000, 1_000_000)
+    """Nanoseconds of a tick of each clock that time stamps come from."""
+    stamps: tuple[int, ...] = (0, 0)
+    """What these clocks show at the time 0."""
+
+    def clock(self, side: int, time: int) -> int:
+        """The time stamp of a side at this time."""
+        return (self.stamps[side] + time // self.ticks[side]) & 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,8 @@ class Packet:
     """A packet as a capture shows it. Sequence and acknowledgement numbers are relative: 0 is the SYN of that side.
 
     snap: bytes of it that are in the capture (None: all). time: nanoseconds; side: 0 sent by the client, 1 by the
-    server; window: as in the header; row: number of its line, 0 where it has none.
+    server; window: as in the header; row: number of its line, 0 where it has none. left, echo: times of which its time stamps
+    are, the sender's and the other side's (None: its own time, and no echo).
     """
 
     peers: Peers
@@ -40,6 +49,8 @@ class Packet:
     mss: int | None = None
     wscale: int | None = None
     timestamps: bool = False
+    left: int | None = None
+    echo: int | None = None
     sack: tuple[int, int] | None = None
     ttl: int = 64
     ip_id: int | None = None
@@ -108,7 +119,9 @@ def _options(packet: Packet) -> bytes:
     if packet.wscale is not None:
         options += struct.pack(">BBBB", 1, 3, 3, packet.wscale)
     if packet.timestamps:
-        options += struct.pack(">BBBBII", 1, 1, 8, 10, packet.time // 1_000_000 & 0xFFFFFFFF, 0)
+        left = packet.peers.clock(packet.side, packet.time if packet.left is None else packet.left)
+        echo = 0 if packet.echo is None else packet.peers.clock(1 - packet.side, packet.echo)
+        options += struct.pack(">BBBBII", 1, 1, 8, 10, left, echo)
     if packet.sack is not None:
         edges = [(number + packet.peers.isn[1 - packet.side]) & 0xFFFFFFFF for number in packet.sack]
         options += struct.pack(">BBBBII", 1, 1, 5, 10, *edges)

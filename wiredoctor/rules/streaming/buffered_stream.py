@@ -127,7 +127,7 @@ SWITCHES = (
 
 _FACTS = (
     *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
-    *("frame", "start", "end", "last_frame", "body_frame", "body_time", "events", "first_events", "held_bursts"),
+    *("frame", "start", "end", "last_frame", "body_frame", "body_time", "events", "first_events", "first_late", "held_bursts"),
     *("held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight", "flights", "held_frames"),
     *("held_times", "early_chunks", "application_pauses"),
 )
@@ -220,7 +220,9 @@ _CANDIDATE = {
 
 
 def _waited(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    return row["wait"] is not None and row["wait"] >= least.value
+    """Nothing of the body came for so long, and that was not the path: it was on its way for less than half of that."""
+    late = row["response_first_late"] or 0
+    return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
 
 
 def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
