@@ -770,6 +770,7 @@ RUNS = Table(
         _c("small_run_bytes", I64, "bytes", "their payload"),
         _c("small_run_frame", I64, "", "the first of them"),
         _c("small_run_time", I64, "ns", "its time"),
+        _c("small_run_flushes", I32, "", "of its segments, those that came 5 ms or more after the one before"),
     ),
     subject="segments",
     at_packet=True,
@@ -1048,6 +1049,7 @@ _RESPONSE_PIECES = (
     _n("body_time", I64, "ns", "its time"),
     _n("median_chunk", I32, "bytes", "size of the data chunk in the middle, where chunked; chunks above 1,024 count as 1,024"),
     _c("chunk_lines_alone", I32, "", "lines before data chunks that came in a packet without content"),
+    _c("chunks_apart", I32, "", "data chunks that began 5 ms or more after the one before"),
     _c("chunks_end_lines", BOOL, "", "chunked, and every data chunk ended with a newline"),
     _c("early_chunks", I32, "", "data chunks that began before the first gap of 10 ms in the body, at most 2"),
     _n(

@@ -25,7 +25,7 @@ MOST_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""Little was in flight: only a sender of crumbs, whose congestion window counts them, was held up by it."""
+"""All that was there was sent, but by a sender of crumbs, whose congestion window counts them."""
 
 
 @mypyc_attr(acyclic=True)
@@ -48,10 +48,13 @@ class Releases:
         self.acks.append(Ack(packet.frame, packet.time, own.acknowledged, own.window_edge))
 
     def waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
-        """Return whether a segment with new data, some time after the one before it, waited for an ACK that has just come."""
+        """Return whether a segment with new data, some time after the one before it, was there before: that was full, so that
+        there was more (which congestion control held back, or pacing); or an ACK has just come that allowed it."""
         gap = packet.time - previous.time
         if gap < SHORTEST_GAP or segment.rtt_own == NEVER:
             return DID_NOT_WAIT
+        if not previous.small:
+            return WAITED
         way = max(segment.rtt_own, 0)
         since = packet.time - min(AT_ONCE, gap // 2) - way
         old: i64 = 0
@@ -65,7 +68,4 @@ class Releases:
             return DID_NOT_WAIT
         if self.edge != NEVER and self.edge - previous.end < segment.mss:
             return WAITED
-        flying = previous.end - self.ack
-        if flying >= 2 * segment.mss and not previous.small:
-            return WAITED
-        return MAY_HAVE_WAITED if flying > 0 and previous.small else DID_NOT_WAIT
+        return MAY_HAVE_WAITED if previous.end > self.ack else DID_NOT_WAIT

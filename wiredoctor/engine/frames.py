@@ -47,12 +47,21 @@ _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_ve
 """Columns of messages that their heads tell: of requests, of responses, and of both."""
 
 _PIECES = (
-    *("median_chunk", "chunk_lines_alone", "chunks_end_lines", "early_chunks", "body_frame", "body_time", "events"),
+    *(
+        "median_chunk",
+        "chunk_lines_alone",
+        "chunks_apart",
+        "chunks_end_lines",
+        "early_chunks",
+        "body_frame",
+        "body_time",
+        "events",
+    ),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
     *("flights", "first_late"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, False, 0, NEVER, NEVER, NEVER, *(0,) * 6, False, False, 0, NEVER)
+_NO_PIECES = (NONE, 0, 0, False, 0, NEVER, NEVER, NEVER, *(0,) * 6, False, False, 0, NEVER)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -215,7 +224,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         return _NO_PIECES
     first, counted = pieces.first, pieces.counter is not None
     return (
-        pieces.median, pieces.alone, pieces.lines and bool(pieces.sizes), pieces.early,
+        pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
         pieces.events if counted else NEVER,
         *(_lump_numbers(pieces) if counted else (0,) * 6 + (False,)),

@@ -71,7 +71,7 @@ class Pieces:
     """What is known of the pieces of one response so far.
 
     `early`: data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: chunk-size lines in packets without
-    content. `lines`: every data chunk ended with a newline. `counter`: None where events are not counted. `is_timed`: flights are
+    content. `apart`: chunks that began some time after the one before (`began`: when the newest did). `lines`: every data chunk ended with a newline. `counter`: None where events are not counted. `is_timed`: flights are
     followed. `full`: flights with content.
     Of the lumps behind a long pause of the application: `held` is their number, `held_events` their events; `large` and
     `large_events` those of them with many; `cut` those that end inside an event and have such a lump behind them, `first_cut`
@@ -79,7 +79,22 @@ class Pieces:
     """
 
     __slots__ = (
-        *("alone", "before", "counter", "cut", "early", "events", "first", "first_cut", "flights", "frame", "full", "held"),
+        *(
+            "alone",
+            "apart",
+            "before",
+            "began",
+            "counter",
+            "cut",
+            "early",
+            "events",
+            "first",
+            "first_cut",
+            "flights",
+            "frame",
+            "full",
+            "held",
+        ),
         *("first_late", "held_events", "is_timed", "large", "large_events", "last", "lines", "newest", "settled", "shown"),
         *("sizes", "tick", "together"),
     )
@@ -88,11 +103,11 @@ class Pieces:
         self.counter = counter
         self.is_timed = is_timed
         self.sizes: dict[int, int] = {}
-        self.alone = self.early = self.events = self.full = 0
+        self.alone = self.apart = self.early = self.events = self.full = 0
         self.held = self.held_events = self.large = self.large_events = self.cut = 0
         self.lines = self.together = True
         self.first_cut = False
-        self.frame = self.last = self.first_late = NEVER
+        self.frame = self.last = self.first_late = self.began = NEVER
         self.tick = 0
         self.first: Flight | None = None
         self.newest = self.before = Flight(NEVER, NEVER)
@@ -169,8 +184,10 @@ class Pieces:
         else:
             flight.ticks += max(ticks, 0)
 
-    def chunk(self, size: int, *, alone: bool) -> None:
-        """The line before a data chunk was read."""
+    def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
+        """The line before a data chunk was read. What began `flush_gap` or more before the next was flushed on purpose."""
+        self.apart += time - self.began >= flush_gap and bool(self.sizes)
+        self.began = time
         counted = min(size, LARGEST)
         self.sizes[counted] = self.sizes.get(counted, 0) + 1
         self.alone += alone

@@ -253,7 +253,7 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
     if several and many and before and 100 * (row["response_held_events"] + first) >= MOST_OF.value * events:
         return EARLIER
     large = row["response_large_events"] + (first if first >= _LARGE else 0)
-    whole = row["whole"] and not several and first == events
+    whole = row["whole"] and not several and row["response_held_events"] + first == events
     return LIKELY if many and (whole or (several and large == events)) else OTHER_SIDE
 
 
