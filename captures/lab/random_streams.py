@@ -6,7 +6,7 @@
 Of the recordings, every second is of streams that are held back: nginx that buffers (and compresses), Apache httpd that does not
 flush (and compresses), programs that compress without a flush, collect, or fill a buffer. The others are passed on as they are
 written. A recording has STREAMS streams, each on a connection of its own, over a round trip of 0 to 200 ms, with a path that
-stands still now and then; it is taken at the client, half-way or at the server. NAME.json says of each stream when its events
+stands still now and then, with Reno or BBR; it is taken at the client, half-way or at the server. NAME.json says of each stream when its events
 were there, and when they came: what was held back is measured. Run `make` as root; a recording takes about 10 s.
 """
 
@@ -59,6 +59,7 @@ class Plan:
     by: str
     rtt: float
     point: str
+    congestion: str
     stands: tuple[tuple[float, float], ...]
     streams: dict[str, dict[str, Any]]
 
@@ -81,7 +82,8 @@ def plan(number: int, seed: int) -> Plan:
             stands.append((at, lasts))
             at += lasts + chance.uniform(0.8, 3.0)
     streams = {f"s{number}-{turn}": _stream(chance, held=held, by=by) for turn in range(STREAMS)}
-    return Plan(number, held, by, rtt, chance.choice(POINTS), tuple(stands), streams)
+    congestion = chance.choice(("reno", "reno", "reno", "bbr"))
+    return Plan(number, held, by, rtt, chance.choice(POINTS), congestion, tuple(stands), streams)
 
 
 def _stream(chance: random.Random, *, held: bool, by: str) -> dict[str, Any]:
@@ -159,6 +161,7 @@ def make(folder: Path, case: Plan) -> None:
     conditions = Conditions(case.rtt / 2, stands=case.stands)
     with tempfile.TemporaryDirectory() as name, cable(conditions) as (client, server, strung):
         assert strung is not None
+        server.run("sysctl", "-q", "-w", f"net.ipv4.tcp_congestion_control={case.congestion}")
         work = Path(name)
         (work / "plan.json").write_text(json.dumps(case.streams))
         server.start(sys.executable, str(PEERS / "streamer.py"), str(APP), str(work / "plan.json"), str(work))
@@ -261,7 +264,7 @@ def score(folder: Path, python: str, *, verbose: bool) -> int:
                 wrong = False
             if verbose and wrong:
                 kind, count = case["streams"][stream]["kind"], len(sent)
-                where = f"{case['name']} {stream} rtt {case['rtt']} at {case['point']}, stands {len(case['stands'])}"
+                where = f"{case['name']} {stream} rtt {case['rtt']} {case['congestion']} at {case['point']}, stands {len(case['stands'])}"
                 print(f"{where}: {kind}, {count} events, {late} late: said {severity or 'nothing'}")
     print(f"passed on as written: {passed} streams, {warned} with a warning, {noted} with a note")
     print(f"held back, {TELLABLE} events or more by {HELD} s: {held} streams, {told} told ({proved} as proved)")

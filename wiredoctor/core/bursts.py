@@ -103,7 +103,7 @@ def join_flights(
     elif previous is not None:
         waited = releases.waited(previous, packet, segment)
         gap = packet.time - previous.time
-        if waited != DID_NOT_WAIT and pieces.waited(gap, for_crumbs=waited == MAY_HAVE_WAITED):
+        if waited != DID_NOT_WAIT and pieces.waited(gap, if_quick=waited == MAY_HAVE_WAITED):
             return
     time, before, stamp = i64(NEVER), i64(NEVER), clocks.stamp_of(packet)
     if previous is not None and previous.frame != NEVER:

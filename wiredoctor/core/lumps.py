@@ -25,7 +25,8 @@ MOST_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""All that was there was sent, but by a sender of crumbs, whose congestion window counts them."""
+"""If what was before it was sent at once: little was in flight, so that only a sender of crumbs was held up by a congestion window;
+or no ACK came, so that only pacing held it up."""
 
 
 @mypyc_attr(acyclic=True)
@@ -48,13 +49,15 @@ class Releases:
         self.acks.append(Ack(packet.frame, packet.time, own.acknowledged, own.window_edge))
 
     def waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
-        """Return whether a segment with new data, some time after the one before it, was there before: that was full, so that
-        there was more (which congestion control held back, or pacing); or an ACK has just come that allowed it."""
+        """Return whether a segment with new data, some time after the one before it, waited for an ACK that has just come, or for
+        its turn: congestion control may pace what it sends.
+
+        A full segment before it shows that there was more. That alone is not enough: a proxy that sends with MSG_MORE fills its
+        segments as slowly as the program writes.
+        """
         gap = packet.time - previous.time
         if gap < SHORTEST_GAP or segment.rtt_own == NEVER:
             return DID_NOT_WAIT
-        if not previous.small:
-            return WAITED
         way = max(segment.rtt_own, 0)
         since = packet.time - min(AT_ONCE, gap // 2) - way
         old: i64 = 0
@@ -65,7 +68,10 @@ class Releases:
         if old > 0:
             self.acks = self.acks[old:]
         if not self.acks or self.acks[0].time + way > packet.time + max(MILLISECOND, way // 10):
-            return DID_NOT_WAIT
+            return DID_NOT_WAIT if previous.small else i64(MAY_HAVE_WAITED)
         if self.edge != NEVER and self.edge - previous.end < segment.mss:
             return WAITED
-        return MAY_HAVE_WAITED if previous.end > self.ack else DID_NOT_WAIT
+        flying = previous.end - self.ack
+        if flying >= 2 * segment.mss and not previous.small:
+            return WAITED
+        return MAY_HAVE_WAITED if flying > 0 or not previous.small else DID_NOT_WAIT

@@ -22,9 +22,9 @@ LONGEST = 20 * MILLISECOND
 """A lump takes no longer, but for what is taken out. That is less than 5 % of any wait before it."""
 MOST_PER_PACKET = MILLISECOND // 2
 """Events that come one in a packet are a lump only if the packets follow each other faster: no program makes 2,000 a second."""
-CRUMB = MILLISECOND // 4
-"""Small packets that follow each other faster were there together, until their sender had to wait for an ACK."""
-FEWEST_CRUMBS = 4
+AT_ONCE = MILLISECOND // 4
+"""Packets that follow each other faster, so many and more, were there together, until their sender had to wait."""
+FEWEST_AT_ONCE = 4
 LARGE = 10
 """Events of a lump that is no step of a program."""
 LARGEST = 1024
@@ -153,15 +153,15 @@ class Pieces:
             self.flights[frame] = flight
         return flight
 
-    def waited(self, gap: int, *, for_crumbs: bool) -> bool:
-        """Before the newest packet its sender had to wait for the receiver: take the gap out. `for_crumbs`: so little was in
-        flight that only small packets in a row can have held it up."""
+    def waited(self, gap: int, *, if_quick: bool) -> bool:
+        """Before the newest packet its sender had to wait, and no program: take the gap out. `if_quick`: only if what came before
+        it was sent at once."""
         flight, before = self.newest, self.newest if gap < GAP else self.before
         if not self.is_timed or before.frame == NEVER:
             return False
         packets = before.packets - (flight is before)
         span = before.span - (gap if flight is before else 0)
-        if for_crumbs and not (packets >= FEWEST_CRUMBS and max(span, (before.ticks - 1) * self.tick) <= CRUMB * packets):
+        if if_quick and not (packets >= FEWEST_AT_ONCE and max(span, (before.ticks - 1) * self.tick) <= AT_ONCE * packets):
             return False
         if flight is before:
             flight.span = max(span, 0)
