@@ -46,6 +46,8 @@ class Cutoffs:
     """`runs`: the same."""
     max_run_interval: int = -UNREACHABLE
     """`runs`: time between two segments of a run."""
+    min_flush_gap: int = 5 * MILLISECOND
+    """Columns of `runs` and `exchanges`: time between two small pieces from which on the first was flushed on purpose."""
     min_pause: int = 50 * MILLISECOND
     """Columns of `exchanges`: pauses of the application within a body that are counted. At most the default: several rules count
     on it."""
@@ -85,7 +87,7 @@ _SEGMENTS = {
 ALL_SEGMENTS = Cutoffs().of_all_segments()
 """What applies if no rule runs."""
 
-_OF_ONE_RULE = ("min_event_pause", "min_held_events")
+_OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
 """Fields whose default holds only if no rule declares them: a column that counts cannot be filtered afterwards."""
 
 

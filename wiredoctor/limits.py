@@ -256,6 +256,11 @@ TEXT = Limit(
     "8,000 at least, and servers refuse more",
     "{count:head has|heads have} a target or a field longer than {limit}, of which no more was kept",
 )  # fmt: skip
+DECODERS = Limit(
+    "decoders", "http", 256, "compressed event streams",
+    "that are decoded at the same time to count their events: 50 kB each. Of more it is not counted how many come together",
+    "the events of {count:a stream|streams} were not counted, because {limit} were decoded at that time",
+)  # fmt: skip
 REMEMBERED_HEADS = Limit(
     "remembered-heads", "http", 8_192, "parts of heads",
     "heads repeat: what was parsed before need not be parsed again. When so many are known, all are forgotten",

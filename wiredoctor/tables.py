@@ -506,7 +506,7 @@ SEGMENTS = Table(
             "event_stream",
             BOOL,
             "",
-            "carries body of a message that is text/event-stream, application/x-ndjson or multipart/x-mixed-replace",
+            "carries body of a message that is meant to arrive piece by piece: endless, or application/x-ndjson without a length",
         ),
         _c("http", BOOL, "", "the connection has spoken HTTP so far"),
         _n("message", I64, "", "the message its first new byte belongs to; none when it came out of order or belongs to none"),
@@ -783,6 +783,7 @@ RUNS = Table(
         _c("small_run_bytes", I64, "bytes", "their payload"),
         _c("small_run_frame", I64, "", "the first of them"),
         _c("small_run_time", I64, "ns", "its time"),
+        _c("small_run_flushes", I32, "", "of its segments, those that came 5 ms or more after the one before"),
     ),
     subject="segments",
     at_packet=True,
@@ -999,6 +1000,13 @@ _MESSAGE = (
     _c("has_transfer_encoding", BOOL, "", "has a Transfer-Encoding field (identity does not count)"),
     _c("content_type", TEXT, "", "media type in lower case without parameters"),
     _c("content_encoding", TEXT, "", "Content-Encoding in lower case; unknown words masked, as in the target"),
+    _c(
+        "endless",
+        BOOL,
+        "",
+        "its body goes on until somebody leaves: text/event-stream, multipart/x-mixed-replace, application/x-rtsp-tunnelled, "
+        "application/vnd.amazon.eventstream, gnss/data, audio or video without Content-Length, or an icy-* field",
+    ),
     _c("upgrade", TEXT, "", "Upgrade, masked likewise"),
     _c("via", TEXT, "", "Via"),
     _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
@@ -1054,22 +1062,38 @@ _RESPONSE_PIECES = (
     _n("body_time", I64, "ns", "its time"),
     _n("median_chunk", I32, "bytes", "size of the data chunk in the middle, where chunked; chunks above 1,024 count as 1,024"),
     _c("chunk_lines_alone", I32, "", "lines before data chunks that came in a packet without content"),
+    _c("chunks_apart", I32, "", "data chunks that began 5 ms or more after the one before"),
     _c("chunks_end_lines", BOOL, "", "chunked, and every data chunk ended with a newline"),
     _c("early_chunks", I32, "", "data chunks that began before the first gap of 10 ms in the body, at most 2"),
     _n(
         "events",
         I64,
         "",
-        "events of text/event-stream, application/x-ndjson or multipart/x-mixed-replace; none for others, behind a hole, "
-        "out of order, or compressed",
+        "events of text/event-stream, multipart/x-mixed-replace, or application/x-ndjson without a length; none for others, "
+        "behind a hole, out of order, or where the coding cannot be decoded",
     ),
-    _c("first_events", I32, "", "of these, those that ended before the first gap of 10 ms in the body"),
     _c(
-        "held_bursts",
+        "first_events",
         I32,
         "",
-        "bursts behind an application's pause of at least 500 ms with three events or more before the first gap of 10 ms",
+        "of these, those in its first lump: before the first gap of 5 ms (without waits for ACKs or for room), within 20 ms; 0 "
+        "if they came more slowly",
     ),
+    _n(
+        "first_late",
+        I64,
+        "ns",
+        "how much longer the first packet of the body of an event stream was on its way than the packet before it, by the "
+        "sender's time stamps; none where these say nothing",
+    ),
+    _c("held_bursts", I32, "", "lumps of three events or more behind an application's pause of at least 500 ms"),
+    _c("held_events", I64, "", "events in these"),
+    _c("large_lumps", I32, "", "of these lumps, those of ten events or more"),
+    _c("large_events", I64, "", "events in those"),
+    _c("cut_lumps", I32, "", "of these lumps, those that end inside an event and have another one behind them"),
+    _c("first_cut", BOOL, "", "the first lump ends inside an event, and such a lump is behind it"),
+    _c("one_flight", BOOL, "", "the whole body came in one lump, whatever is in it, where it is an event stream"),
+    _c("flights", I32, "", "times that something of it came, 5 ms or more (without such waits) after what was before, likewise"),
     _c("held_frames", LIST64, "", "of the first three of them: last packet before, first packet (6 frames at most)"),
     _c("held_times", LIST64, "ns", "times of `held_frames`"),
 )
@@ -1290,6 +1314,7 @@ _OF_CLOSES = {
     *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
     *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
+    *("response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade"),
 }

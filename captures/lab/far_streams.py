@@ -58,12 +58,11 @@ def in_chunks(lab: Lab, rtt: float) -> None:
     title="A stream of events that is held back and comes in one piece",
     software=("python",),
     connections=(Connection((get("/rows.csv", EVENT_BYTES, response_framing="chunked"),)),),
-    finds=(Find("buffered-stream", "event-stream", "server", 0),),
-    must_not={"slow-response": "it took less than a second"},
+    must_not={"slow-response": "it took less than a second", "buffered-stream": "what a program says at once looks the same"},
 )
 def events_held(lab: Lab, rtt: float) -> None:
     """Six events, text/event-stream in chunks, which something on the server's side collects: 900 ms after the request all
-    come in one send."""
+    come in one send. They are too few to tell that from an agent that says six things at a step."""
     del rtt
     raw_server(lab, [[0.9, HEAD % (EVENTS, CHUNKED) + b"".join(map(chunk, EVENT)) + LAST]])
     raw_client(lab, [[ASK, READ, 0.02]])

@@ -123,8 +123,10 @@ def promise_broken(lab: Lab, rtt: float) -> None:
     title="Lines in chunks that are held back and come in one piece",
     software=("python",),
     connections=(Connection((get("/rows.csv", SIZE, response_framing="chunked"),)),),
-    finds=(Find("buffered-stream", "chunked", "server", 0, note=True),),
-    must_not={"slow-response": "it took less than a second", "unchunked-streaming": "it is chunked"},
+    must_not={
+        "buffered-stream": "a query that takes its time and then gives all its rows looks the same",
+        "unchunked-streaming": "it is chunked",
+    },
 )
 def lines_held(lab: Lab, rtt: float) -> None:
     """Five chunks of lines that belong to a stream; something collects them, and after 900 ms they come in one send."""

@@ -50,7 +50,8 @@ def kinds(segment: Segment) -> set[str]:
 class Conditions:
     """delay: seconds that a packet takes in one direction, half a round trip. ack_delay: side -> seconds for which it
     delays an ACK, as long as its kernel does not want longer. lose: what is lost, and rate: the share of packets that is lost
-    besides, by chance (seed). hops: routers in each half of the wire. faults: what boxes on it do (faults.py)."""
+    besides, by chance (seed). hops: routers in each half of the wire. faults: what boxes on it do (faults.py). stands: times
+    (seconds since the wire was strung, and how long) in which it stands still, as a radio link does: what is sent then waits."""
 
     delay: float = 0.0
     ack_delay: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -59,6 +60,7 @@ class Conditions:
     seed: int = 0
     hops: int = 0
     faults: tuple[Fault | Forged, ...] = ()
+    stands: tuple[tuple[float, float], ...] = ()
 
 
 class Losses:

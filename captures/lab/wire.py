@@ -67,6 +67,8 @@ class Wire:
     def __init__(self, ends: dict[str, int], conditions: Conditions) -> None:
         self._ends = ends
         self._delay = conditions.delay
+        self._stands = conditions.stands
+        self._strung = time.monotonic()
         self._losses = Losses(conditions.lose, conditions.rate, conditions.seed)
         self._hops = conditions.hops
         self._boxes = {share: found for place, share in BOXES.items() if (found := boxes(conditions.faults, place))}
@@ -145,13 +147,18 @@ class Wire:
 
     def _travels(self, side: str, frame: bytes, content: Segment | None) -> None:
         self._record(side, frame, content)
-        self._moves(side, frame, content, 0.0, time.monotonic())
+        self._moves(side, frame, content, 0.0, self._goes_on(time.monotonic()))
+
+    def _goes_on(self, now: float) -> float:
+        """When a frame that is sent now begins its way."""
+        ends = (self._strung + at + lasts for at, lasts in self._stands if 0 <= now - self._strung - at < lasts)
+        return max(ends, default=now)
 
     def _moves(self, side: str, frame: bytes, content: Segment | None, share: float, since: float) -> None:
         """A frame of this side is at this share of its way, which it began at this time, and goes on to its next stop."""
         stops = [MIDDLE, ARRIVES, *(at if side == "client" else 1 - at for at in self._boxes)]
         stop = min(stop for stop in stops if stop > share)
-        if self._delay:
+        if self._delay or self._stands:
             when = since + stop * self._delay
             heapq.heappush(self._agenda, (when, next(self._turn), lambda: self._stops(side, frame, content, stop, since)))
         else:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import statistics
+import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor.http.events import counter_of
+from wiredoctor import limits
+from wiredoctor.http.events import CodedError, counter_of
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
-from wiredoctor.http.pieces import LARGEST, Pieces, pieces_of
+from wiredoctor.http.pieces import GAP, LARGEST, LONGEST, Pieces, is_left_out, pieces_of
 
 SSE, LINES, PARTS = "text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"
 
@@ -72,10 +76,78 @@ def test_what_begins_with_no_delimiter_has_no_parts(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"content_encoding": "gzip"}, {"content_encoding": "br"}, {"transfer_codings": ("gzip", "chunked")}]
+    "changes", [{"content_encoding": "br"}, {"content_encoding": "gzip, br"}, {"transfer_codings": ("gzip", "chunked")}]
 )
-def test_compressed_events_are_not_counted(changes: dict[str, object]) -> None:
+def test_what_is_not_decoded_is_not_counted(changes: dict[str, object]) -> None:
     assert counter_of(Fields(0, content_type=SSE, **changes)) is None  # type: ignore[arg-type]
+
+
+def bare(data: bytes) -> bytes:
+    """deflate without the header of zlib."""
+    compress = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compress.compress(data) + compress.flush()
+
+
+CODED = {
+    "gzip": gzip.compress,
+    "x-gzip": lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]),
+    "deflate": zlib.compress,
+}
+
+
+@given(st.sampled_from([*CODED.items(), ("deflate", bare)]), st.integers(0, 300), st.lists(st.integers(0, 4000), max_size=8))
+def test_coded_events_are_counted_as_they_are_decoded(coding: tuple[str, object], number: int, cuts: list[int]) -> None:
+    name, encode = coding
+    data = encode(b"".join(b"data: %d\n\n" % one for one in range(number)))  # type: ignore[operator]
+    counter = counter_of(Fields(0, content_type=SSE, content_encoding=name))
+    assert counter is not None
+    places = sorted(min(place, len(data)) for place in cuts)
+    assert sum(counter.count(data[a:b]) for a, b in zip([0, *places], [*places, len(data)], strict=True)) == number
+    counter.close()
+
+
+def test_a_flushed_half_ends_inside_an_event() -> None:
+    compress = zlib.compressobj(wbits=31)
+    counter = counter_of(Fields(0, content_type=SSE, content_encoding="gzip"))
+    assert counter is not None
+    assert counter.count(compress.compress(b"data: 1\n\ndata:") + compress.flush(zlib.Z_SYNC_FLUSH)) == 1
+    assert counter.inside
+    assert counter.count(compress.compress(b" 2\n\n") + compress.flush()) == 1
+    assert not counter.inside
+    counter.close()
+
+
+def test_what_is_no_gzip_is_said_so() -> None:
+    counter = counter_of(Fields(0, content_type=SSE, content_encoding="gzip"))
+    assert counter is not None
+    with pytest.raises(CodedError):
+        counter.count(b"data: 1\n\n")
+    counter.close()
+
+
+def test_a_bomb_costs_nothing() -> None:
+    bomb = gzip.compress(b"\0" * 100_000_000)
+    counter = counter_of(Fields(0, content_type=SSE, content_encoding="gzip"))
+    assert counter is not None
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodedError):
+            counter.count(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+        counter.close()
+
+
+def test_so_many_streams_are_decoded_at_the_same_time_and_no_more() -> None:
+    fields = Fields(0, content_type=SSE, content_encoding="gzip", event_stream=True)
+    counters = [counter_of(fields) for _ in range(limits.DECODERS.value)]
+    assert all(counters)
+    assert counter_of(fields) is None
+    assert is_left_out(fields)
+    assert counters[0] is not None
+    counters[0].close()
+    assert counter_of(fields) is not None
 
 
 def test_what_is_watched() -> None:
@@ -88,7 +160,7 @@ def test_what_is_watched() -> None:
 def test_the_median_is_exact_below_half_of_what_counts_as_large(sizes: list[int]) -> None:
     pieces = Pieces(None)
     for size in sizes:
-        pieces.chunk(size, alone=False)
+        pieces.chunk(size, 0, GAP, alone=False)
     median = statistics.median(sizes)
     if median < LARGEST // 2:
         assert pieces.median == int(median)
@@ -100,29 +172,32 @@ def test_without_chunks_there_is_no_median() -> None:
     assert Pieces(None).median == -1
 
 
+MS = 1_000_000
+
+
 def flights(*packets: tuple[int, int, bytes]) -> Pieces:
     """Frames, times in ms, content."""
-    pieces = Pieces(counter_of(Fields(0, content_type=LINES)))
+    pieces = Pieces(counter_of(Fields(0, content_type=LINES)), is_timed=True)
     for frame, time, content in packets:
-        pieces.comes(frame, time * 1_000_000)
+        pieces.comes(frame, time * MS)
         pieces.content(content)
     return pieces
 
 
-def test_ten_milliseconds_end_a_flight() -> None:
-    pieces = flights((1, 0, b"a\n"), (2, 9, b"b\nc"), (3, 19, b"\n"), (5, 28, b"d\n"))
-    assert [(f.frame, f.events) for f in pieces.flights.values()] == [(1, 2), (3, 2)]
-    assert pieces.events == 4
+def test_five_milliseconds_end_a_flight() -> None:
+    pieces = flights((1, 0, b"a\n"), (2, 4, b"b\nc"), (3, 9, b"\n"), (5, 13, b"d\n"))
+    assert [(f.frame, f.events, f.packets, f.span) for f in pieces.flights.values()] == [(1, 2, 2, 4 * MS), (3, 2, 2, 4 * MS)]
+    assert (pieces.events, pieces.full) == (4, 2)
 
 
-def test_only_flights_behind_a_pause_were_held() -> None:
+def test_only_lumps_behind_a_pause_were_held() -> None:
     three = b"a\nb\nc\n"
     pieces = flights((1, 0, three), (2, 600, three), (3, 1200, b"a\nb\n"), (4, 1800, b"a\n"))
     for frame in (2, 3, 4):
-        pieces.paused(frame, (frame - 1, 0))
+        pieces.paused(frame, (frame - 1, 0), emptied=True)
     pieces.settle(3)
-    assert (pieces.held, [f.frame for f in pieces.shown], list(pieces.flights)) == (1, [2], [4])
-    pieces.comes(5, 1_801_000_000)
+    assert (pieces.held, pieces.held_events, [f.frame for f in pieces.shown], list(pieces.flights)) == (1, 3, [2], [4])
+    pieces.comes(5, 1801 * MS)
     pieces.content(three)
     pieces.settle(3)
     assert pieces.held == 1  # more may come
@@ -130,23 +205,68 @@ def test_only_flights_behind_a_pause_were_held() -> None:
     assert (pieces.held, [f.frame for f in pieces.shown]) == (2, [2, 4])
 
 
+@pytest.mark.parametrize(("emptied", "cut"), [(True, 1), (False, 0)])
+def test_a_lump_that_ends_inside_an_event(emptied: bool, cut: int) -> None:
+    pieces = flights((1, 0, b"a\n"), (2, 600, b"a\nb\nc\nd"), (3, 1200, b"e\nf\ng\n"))
+    for frame in (2, 3):
+        pieces.paused(frame, (frame - 1, 0), emptied=emptied)
+    pieces.settle(3, over=True)
+    assert (pieces.held, pieces.cut, pieces.first_cut) == (2, cut, False)
+
+
+def test_events_one_in_a_packet_are_a_lump_only_if_they_are_quick() -> None:
+    for gap, quick in ((MS // 2, True), (MS // 2 + MS // 8, False)):
+        pieces = Pieces(counter_of(Fields(0, content_type=LINES)), is_timed=True)
+        for frame in range(10):
+            pieces.comes(frame, frame * gap)
+            pieces.content(b"a\n")
+        assert pieces.first is not None
+        assert pieces.first.is_lump(10, 0) is quick
+
+
+def test_a_wait_of_the_sender_is_no_part_of_a_lump() -> None:
+    pieces = flights((1, 0, b"a\nb\n"), (2, 90, b"c\nd\n"))
+    assert pieces.waited(90 * MS, if_quick=False)
+    pieces.comes(3, 94 * MS)
+    assert pieces.waited(4 * MS, if_quick=False)
+    assert pieces.first is not None
+    assert (pieces.first.events, pieces.first.span, pieces.full, len(pieces.flights)) == (4, 0, 1, 1)
+    assert not flights((1, 0, b"a\n"), (2, 90, b"b\n")).waited(90 * MS, if_quick=True)
+
+
+def test_the_clock_of_the_sender_says_how_long_a_lump_took() -> None:
+    pieces = flights((1, 0, b"a\nb\nc\n"), (2, 1, b"d\ne\nf\n"))
+    pieces.ticked(2, MS, 21)
+    assert pieces.first is not None
+    assert pieces.first.is_lump(3, 0)
+    assert pieces.first.is_lump(3, LONGEST // 21)
+    assert not pieces.first.is_lump(3, MS)
+
+
 def test_nothing_is_counted_out_of_order() -> None:
     pieces = flights((1, 0, b"a\n"), (3, 600, b"b\nc\nd\n"), (2, 1200, b"e\nf\ng\n"))
-    assert pieces.counter is None
+    assert (pieces.counter, pieces.is_timed) == (None, False)
     assert pieces.flights == {}
+
+
+def test_chunks_that_were_flushed() -> None:
+    pieces = Pieces(None)
+    for time in (0, 5, 9, 20):
+        pieces.chunk(5, time * MS, GAP, alone=False)
+    assert pieces.apart == 2
 
 
 def test_chunks_of_the_first_flight() -> None:
     pieces = Pieces(None)
     pieces.comes(1, 0)
-    pieces.chunk(5, alone=False)
+    pieces.chunk(5, 0, GAP, alone=False)
     pieces.comes(2, 9_999_999)
     assert pieces.watching
-    pieces.chunk(5, alone=False)
+    pieces.chunk(5, 0, GAP, alone=False)
     assert (pieces.early, pieces.watching) == (2, False)
     late = Pieces(None)
     late.comes(1, 0)
-    late.chunk(5, alone=False)
+    late.chunk(5, 0, GAP, alone=False)
     late.comes(2, 10_000_000)
-    late.chunk(5, alone=False)
+    late.chunk(5, 0, GAP, alone=False)
     assert (late.early, late.watching) == (1, False)

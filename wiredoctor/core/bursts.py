@@ -10,6 +10,7 @@ from wiredoctor.core import clocks
 from wiredoctor.core.acks import add_round_trips, whole_round_trip
 from wiredoctor.core.connection import Previous, Side
 from wiredoctor.core.cutoffs import Cutoffs
+from wiredoctor.core.lumps import DID_NOT_WAIT, MAY_HAVE_WAITED, Releases
 from wiredoctor.core.message import RESPONSE, Message, Pause, Pauses
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
@@ -18,6 +19,7 @@ from wiredoctor.core.sizes import is_small_data, judge_size
 if TYPE_CHECKING:
     from wiredoctor.core.http import Http
     from wiredoctor.core.http1 import Reader
+    from wiredoctor.http.pieces import Pieces
 
 ACK_TIMER: Final = 510 * MILLISECOND
 """RFC 1122 section 4.2.3.2: an ACK is delayed by less than 500 ms, so a longer pause was not caused by one."""
@@ -85,11 +87,34 @@ def describe_body(
             if reader.kind == RESPONSE and message is not None and message.id == number:
                 note_pause(message, own, previous, packet, pause, whole_round_trip(segment), reasons, http.cutoffs)
     reader.burst_message = number
-    if message is not None and message.pieces is not None and message.pieces.counter is not None:
-        message.pieces.settle(http.cutoffs.min_held_events)
+    if message is not None and message.pieces is not None and message.pieces.is_timed:
+        join_flights(message, message.pieces, previous, own, peer, packet, segment)
+        message.pieces.settle(http.cutoffs.min_held_events, clocks.unit_of(own))
     if http.bursts is not None:
         size = segment.new_bytes if overtakes else part.body_bytes
         continue_burst(http, reader, segment, number, size, pause, reasons, previous, own, packet)
+
+
+def join_flights(
+    message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
+) -> None:  # fmt: skip
+    """Take the time before a packet out of its flight if the sender waited for the receiver then; else add it by the clock of
+    the sender, too."""
+    releases, syn = message.releases, own.syn
+    if releases is None:
+        message.releases = Releases(peer.acknowledged, peer.window_edge)
+    elif previous is not None:
+        waited = releases.waited(previous, packet, segment)
+        gap = packet.time - previous.time
+        if waited != DID_NOT_WAIT and pieces.waited(gap, if_quick=waited == MAY_HAVE_WAITED):
+            return
+    time, before, stamp = i64(NEVER), i64(NEVER), clocks.stamp_of(packet)
+    if previous is not None and previous.frame != NEVER:
+        time, before = previous.time, previous.stamp
+    elif syn is not None:
+        time, before = syn.time, syn.stamp
+    if before != NEVER and stamp != NEVER:
+        pieces.ticked(packet.frame, packet.time - time, clocks.ticks(before, stamp))
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
@@ -142,8 +167,8 @@ def note_pause(
         pauses.open.append(Pause(previous.frame, previous.time, packet.frame, packet.time, rtt, previous.stamp, stamp))
         if len(pauses.open) == MOST_OPEN:
             settle_pauses(pauses, own)
-    if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.counter is not None:
-        message.pieces.paused(packet.frame, (previous.frame, previous.time))
+    if pause >= cutoffs.min_event_pause and message.pieces is not None and message.pieces.is_timed:
+        message.pieces.paused(packet.frame, (previous.frame, previous.time), emptied=previous.small)
 
 
 def settle_pauses(pauses: Pauses, own: Side) -> None:

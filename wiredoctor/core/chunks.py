@@ -118,7 +118,8 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
             pieces = message.pieces
             if pieces is not None:
                 content_end = reader.until if message.chunks > 0 else message.head_end
-                pieces.chunk(length, alone=found.start >= content_end and found.end == reader.pos)
+                is_alone = found.start >= content_end and found.end == reader.pos
+                pieces.chunk(length, found.time, reader.talk().http.cutoffs.min_flush_gap, alone=is_alone)
             message.chunks += 1
             reader.mode = BODY
             reader.until = reader.pos + length

@@ -235,6 +235,8 @@ class Run:
         self.last_frame: i64 = NEVER
         self.segments: i64 = 0
         self.bytes: i64 = 0
+        self.flushes: i64 = 0
+        """Those that came so late after the one before that this was flushed on purpose."""
         self.frame: i64 = NEVER
         """The first of them."""
         self.time: i64 = NEVER

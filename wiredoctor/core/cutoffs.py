@@ -45,6 +45,8 @@ class Cutoffs:
         self.max_run: i64 = -UNREACHABLE
         self.max_run_interval: i64 = 20 * MILLISECOND
         """Time between two segments of a run."""
+        self.min_flush_gap: i64 = 5 * MILLISECOND
+        """Time between two small pieces from which on the first was flushed on purpose."""
         self.min_pause: i64 = 50 * MILLISECOND
         """Pauses of the application within a body that are counted."""
         self.min_event_pause: i64 = 500 * MILLISECOND

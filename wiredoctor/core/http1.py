@@ -45,7 +45,7 @@ from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Range, Stream
 from wiredoctor.http.head import KNOWN_METHODS, find_head_end, may_become_request, may_become_response
-from wiredoctor.http.pieces import pieces_of
+from wiredoctor.http.pieces import is_left_out, pieces_of
 from wiredoctor.http.tls import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
@@ -306,6 +306,8 @@ class Reader(Stream):
             talk.http.met.add(limits.TEXT)
         self.frame_body(message, how)
         if kind == RESPONSE and (how == CHUNKED or head.event_stream) and self.is_reading(message):
+            if is_left_out(head.fields):
+                talk.http.met.add(limits.DECODERS)
             message.pieces = pieces_of(head.fields, message.framing)
         if kind == REQUEST and talk.has_too_many_requests():
             talk.give_up(exchange)
@@ -523,7 +525,7 @@ class Reader(Stream):
             pieces.comes(found.frame, found.time)
         if found.at < 0:
             pieces.lose()
-        elif pieces.counter is not None:
+        elif pieces.is_timed:
             pieces.content(found.block[found.place(self.pos) : found.place(stop)])
 
     def touch(self, found: Range) -> None:

@@ -11,6 +11,7 @@ from wiredoctor.core.segment import NEVER
 
 if TYPE_CHECKING:
     from wiredoctor.core.faults import Answer
+    from wiredoctor.core.lumps import Releases
     from wiredoctor.core.transfers import Transfer
     from wiredoctor.http.pieces import Pieces
 
@@ -115,6 +116,8 @@ class Message:
         self.exchange: i64 = -1
         """Index of its exchange."""
         self.pieces: Pieces | None = None
+        self.releases: Releases | None = None
+        """What its sender waited for, in an event stream."""
         self.pauses: Pauses | None = None
         self.transfer: Transfer | None = None
         """What limits its body, once that is not short."""

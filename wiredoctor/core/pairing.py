@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import faults, reassembly, transfers
+from wiredoctor.core import clocks, faults, reassembly, transfers
 from wiredoctor.core.bursts import describe_body, settle_pauses
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
@@ -165,8 +165,11 @@ class HttpConnection:
         self.write_finished(segment)
         awaited = self.peer_of(reader)
         message = awaited.message
-        if message is not None and message.transfer is not None:
-            message.transfer.acknowledges(own, packet, segment)
+        if message is not None:
+            if message.transfer is not None:
+                message.transfer.acknowledges(own, packet, segment)
+            if message.releases is not None:
+                message.releases.passes(own, packet)
         if awaited.waiting is not None:
             awaited.waiting.acknowledge(own.acknowledged, self.clock)
             reassembly.wake_for_gap(self, awaited)
@@ -212,7 +215,7 @@ class HttpConnection:
             part.last_message = message_id(self.number, reader.count, reader.direction)
         elif reader.dropped is not None and reader.dropped.holds(end - 1):
             part.last_message = message_id(self.number, reader.count - 1, reader.direction)
-        part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.event_stream
+        part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.is_stream
 
     # protocol
 
@@ -488,7 +491,8 @@ class HttpConnection:
         exchange.final_at = over
         response = exchange.response
         if response is not None and response.pieces is not None:
-            response.pieces.settle(self.http.cutoffs.min_held_events, over=True)
+            tick = clocks.unit_of(self.side_of(1 - self.client))
+            response.pieces.settle(self.http.cutoffs.min_held_events, tick, over=True)
         if response is not None and response.pauses is not None:
             settle_pauses(response.pauses, self.side_of(1 - self.client))
         self.http.exchanges.write(self, exchange)

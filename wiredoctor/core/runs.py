@@ -9,8 +9,9 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
 
 
-def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64) -> Run | None:
-    """Return the run that a segment continues within `longest`, with this segment counted; None if it continues none."""
+def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64, flush_gap: i64) -> Run | None:
+    """Return the run that a segment continues within `longest`, with this segment counted; None if it continues none. What came
+    `flush_gap` or more before it was flushed on purpose."""
     data = own.previous
     if data is None or not data.small or not segment.small_start or segment.fills_gap or segment.opens_gap:
         return None
@@ -27,9 +28,12 @@ def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longes
     if run.last_frame != data.frame:
         run.segments = 1
         run.bytes = data.length
+        run.flushes = 0
         run.frame = data.frame
         run.time = data.time
     run.segments += 1
     run.bytes += packet.length
+    if packet.time - data.time >= flush_gap:
+        run.flushes += 1
     run.last_frame = packet.frame
     return run

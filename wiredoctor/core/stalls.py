@@ -50,7 +50,7 @@ CLOSURES: Final = (
 RUNS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "handshake", "mss", "message"),
     *("previous_data_message", "event_stream", "nagle_disabled", "in_flight_before", "rtt_own", "rtt_peer"),
-    *("small_run", "small_run_bytes", "small_run_frame", "small_run_time"),
+    *("small_run", "small_run_bytes", "small_run_frame", "small_run_time", "small_run_flushes"),
 )
 
 NOTHING: Final = Previous()
@@ -282,6 +282,7 @@ class Stalls:
         put.put(run.bytes)
         put.put(run.frame)
         put.put(run.time)
+        put.put(run.flushes)
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:

@@ -194,7 +194,7 @@ class Story:
         self.follow_windows(connection, own, peer, packet)
         events.run = None
         if segment.small_start:
-            events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval)
+            events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval, cutoffs.min_flush_gap)
 
     def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
         """Set the closed window that a packet ends, and note what it says of the windows of both sides."""

@@ -16,6 +16,7 @@ from wiredoctor.core.exchange_rows import CLOSE, EXCHANGE, MESSAGE_ROW, Exchange
 from wiredoctor.core.heads import Head
 from wiredoctor.core.origins import ORIGINS
 from wiredoctor.core.rows import Rows
+from wiredoctor.http.pieces import Pieces
 from wiredoctor.tables import (
     BURSTS,
     END_REASONS,
@@ -32,7 +33,7 @@ from wiredoctor.tables import (
 )
 
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
-_FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
+_FLAGS = ("connection_close", "connection_keep_alive", "has_content_length", "endless")
 _OF_LINE = ("version", "method", "status", "reason")
 _OF_REQUESTS = (
     *("host", "user_agent", "referer", "credentials_scheme", "expect_continue", "has_credentials"),
@@ -46,11 +47,21 @@ _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_ve
 """Columns of messages that their heads tell: of requests, of responses, and of both."""
 
 _PIECES = (
-    *("median_chunk", "chunk_lines_alone", "chunks_end_lines", "early_chunks", "body_frame", "body_time", "events"),
-    *("first_events", "held_bursts"),
+    *(
+        "median_chunk",
+        "chunk_lines_alone",
+        "chunks_apart",
+        "chunks_end_lines",
+        "early_chunks",
+        "body_frame",
+        "body_time",
+        "events",
+    ),
+    *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
+    *("flights", "first_late"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, False, 0, NEVER, NEVER, NEVER, 0, 0)
+_NO_PIECES = (NONE, 0, 0, False, 0, NEVER, NEVER, NEVER, *(0,) * 6, False, False, 0, NEVER)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -213,10 +224,21 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         return _NO_PIECES
     first, counted = pieces.first, pieces.counter is not None
     return (
-        pieces.median, pieces.alone, pieces.lines and bool(pieces.sizes), pieces.early,
+        pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
-        pieces.events if counted else NEVER, first.events if counted and first is not None else 0, pieces.held if counted else 0,
+        pieces.events if counted else NEVER,
+        *(_lump_numbers(pieces) if counted else (0,) * 6 + (False,)),
+        pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
+        pieces.full if pieces.is_timed else 0,
+        pieces.first_late,
     )  # fmt: skip
+
+
+def _lump_numbers(pieces: Pieces) -> tuple[Any, ...]:
+    """Return what lumps of counted events there are."""
+    first = pieces.first.events if pieces.first is not None and pieces.first.is_lump(1, pieces.tick) else 0
+    large = pieces.large, pieces.large_events
+    return (first, pieces.held, pieces.held_events, *large, pieces.cut, pieces.first_cut)
 
 
 def message_batch(table: MessageRows, heads: pl.DataFrame) -> Batch:

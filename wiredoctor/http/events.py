@@ -1,26 +1,49 @@
 """Events of a stream, counted in bytes that come in pieces of any size.
 
 An event ends with an empty line (text/event-stream, WHATWG HTML section 9.2), with its line (application/x-ndjson), or where
-the delimiter behind it begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed ones cannot be counted.
+the delimiter behind it begins (multipart/x-mixed-replace, RFC 2046 section 5.1). Compressed ones are counted as they are decoded,
+as far as zlib reads their coding.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from typing import Protocol
+from weakref import WeakSet
 
+from wiredoctor import limits
 from wiredoctor.http.fields import Fields
 
 LONGEST_LINE = 72
 """Bytes of a delimiter: two hyphens and a boundary of 70 characters, RFC 2046 section 5.1.1."""
 
 
+STEP = 1 << 16
+"""Bytes that are decoded at once."""
+FREE = 1 << 18
+MOST_TIMES = 64
+"""What so many bytes of a coded stream, and FREE more, decode to is looked at: text shrinks to a twentieth."""
+
+
+class CodedError(Exception):
+    """The bytes are not coded as their head says, or decode to far too many."""
+
+
 class Counter(Protocol):
     """Counts events."""
 
-    def count(self, data: bytes, /) -> int:
-        """How many events end in these bytes, which follow those before."""
+    @property
+    def inside(self) -> bool:
+        """Whether the bytes so far end inside an event."""
         ...
+
+    def count(self, data: bytes, /) -> int:
+        """How many events end in these bytes, which follow those before; raises CodedError."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be counted."""
 
 
 class Lines:
@@ -31,6 +54,14 @@ class Lines:
     def __init__(self, least: int) -> None:
         self._least, self._pattern = least, re.compile(rb"\n{%d,}" % least)
         self._begun, self._ends = False, 0
+
+    @property
+    def inside(self) -> bool:
+        """Whether an event has begun that no end of line has ended yet."""
+        return self._begun and self._ends < self._least
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
     def count(self, data: bytes) -> int:
         """How many events end in these bytes."""
@@ -54,6 +85,12 @@ class Parts:
         self._delimiter: bytes | None = b""
         self._rest = b""
 
+    inside = False
+    """The delimiter behind a part comes with the next one: where a part ends is not known before."""
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def count(self, data: bytes) -> int:
         """How many parts end in these bytes."""
         if self._delimiter is None:
@@ -74,10 +111,83 @@ class Parts:
         return data.count(self._delimiter)
 
 
+class Coded:
+    """Events of a stream that is gzip or deflate, which is zlib's format, though many send it bare (RFC 9110 section 8.4.1)."""
+
+    __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start")
+
+    def __init__(self, events: Counter, coding: str) -> None:
+        self._events, self._is_gzip = events, coding != "deflate"
+        self._start, self._read, self._made = b"", 0, 0
+        self._inflate = zlib.decompressobj(47) if self._is_gzip else None
+        _OPEN.add(self)
+
+    @property
+    def inside(self) -> bool:
+        """Whether what was decoded ends inside an event."""
+        return self._events.inside
+
+    def close(self) -> None:
+        """Free the decoder."""
+        self._inflate = None
+        _OPEN.discard(self)
+
+    def count(self, data: bytes) -> int:
+        """How many events end in what these bytes decode to; raises CodedError."""
+        self._read += len(data)
+        if self._inflate is None:
+            data = self._start = self._start + data
+            if len(data) < 2:
+                return 0
+            # RFC 1950 section 2.2
+            has_header = data[0] & 15 == 8 and (data[0] << 8 | data[1]) % 31 == 0
+            self._inflate = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+        try:
+            return self._count(self._inflate, data)
+        except zlib.error as error:
+            raise CodedError from error
+
+    def _count(self, inflate: zlib._Decompress, data: bytes) -> int:
+        found, is_more = 0, True
+        while data or is_more:
+            made = inflate.decompress(data, STEP)
+            self._made += len(made)
+            if self._made > FREE + MOST_TIMES * self._read:
+                raise CodedError
+            found += self._events.count(made)
+            data, is_more = inflate.unconsumed_tail, len(made) == STEP
+            if inflate.eof:
+                data = inflate.unused_data
+                if not data or not self._is_gzip:
+                    break
+                # gzip may have several members (RFC 1952 section 2.2)
+                inflate = self._inflate = zlib.decompressobj(47)
+        return found
+
+
+_OPEN: WeakSet[Coded] = WeakSet()
+"""Those whose decoders take memory."""
+
+IDENTITY = ("", "identity")
+CODINGS = ("gzip", "x-gzip", "deflate")
+
+
+def has_room(fields: Fields) -> bool:
+    """Whether a stream with these fields can be decoded besides those that are."""
+    return fields.content_encoding not in CODINGS or len(_OPEN) < limits.DECODERS.value
+
+
 def counter_of(fields: Fields) -> Counter | None:
     """What counts the events of a response with these fields; None where nothing can."""
-    if fields.content_encoding not in ("", "identity") or fields.transfer_codings not in ((), ("chunked",)):
+    coding = fields.content_encoding
+    if coding not in (*IDENTITY, *CODINGS) or fields.transfer_codings not in ((), ("chunked",)) or not has_room(fields):
         return None
+    events = _events_of(fields)
+    return events if coding in IDENTITY else Coded(events, coding)
+
+
+def _events_of(fields: Fields) -> Counter:
+    """What counts them as they are decoded."""
     if fields.content_type == "multipart/x-mixed-replace":
         return Parts()
     return Lines(1 if fields.content_type == "application/x-ndjson" else 2)

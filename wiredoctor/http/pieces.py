@@ -1,65 +1,124 @@
 """How a response came piece by piece: its chunks, and the events of an event stream. Plain responses have nothing of this.
 
-A flight is a run of packets of one body with gaps below 10 ms: what a sender let go at once. (A burst also joins what comes
-within two round trips, so that slow start does not tear it apart; over a long way it holds events that were sent one by one.)
+A flight is a run of packets of one body with gaps below 5 ms: what a sender let go at once. Where it had to wait for ACKs or for
+room in the receiver's window (core/lumps.py), the gap is none of its own, and is taken out. (A burst joins whatever comes within
+two round trips; over a long way it holds events that were sent one by one.)
+
+A lump is a flight that some buffer let go: events behind a long wait, in less time than a program takes to make them.
 """
 
 from __future__ import annotations
 
-from wiredoctor.http.events import Counter, counter_of
+from wiredoctor.http.events import CodedError, Counter, counter_of, has_room
 from wiredoctor.http.fields import Fields
 from wiredoctor.http.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.tables import MILLISECOND, NEVER, NONE
 
-GAP = 10 * MILLISECOND
+GAP = 5 * MILLISECOND
 """Packets that follow each other faster left together."""
+CHUNK_GAP = 10 * MILLISECOND
+"""The same for chunks, whose number alone is of interest."""
+LONGEST = 20 * MILLISECOND
+"""A lump takes no longer, but for what is taken out. That is less than 5 % of any wait before it."""
+MOST_PER_PACKET = MILLISECOND // 2
+"""Events that come one in a packet are a lump only if the packets follow each other faster: no program makes 2,000 a second."""
+AT_ONCE = MILLISECOND // 4
+"""Packets that follow each other faster, so many and more, were there together, until their sender had to wait."""
+FEWEST_AT_ONCE = 4
+LARGE = 10
+"""Events of a lump that is no step of a program."""
 LARGEST = 1024
 """Chunks of more bytes count as of so many: the median of small ones is exact, and what is remembered is bounded."""
 SHOWN = 3
-"""Flights of held events whose packets are remembered."""
+"""Lumps whose packets are remembered."""
 EARLY = 2
 """Chunks of the first flight that are counted."""
 
 
 class Flight:
-    """Packets of a body that came together: the first, and the events that ended in them. `pause`: the last packet before it
-    and its time, where the application had been silent for long."""
+    """Packets of a body that came together: the first, how many, in what time, and the events that ended in them.
 
-    __slots__ = ("events", "frame", "pause", "time")
+    `bytes`: content. `ticks`: how far the clock of the sender advanced from packet to packet. `inside`: it ends inside an event. `pause`: the last packet before it and its time, where the application
+    had been silent for long; `emptied`: that was a small one, so that nothing was left to send. `gap`, `gap_ticks`: the time
+    before it, and how far that clock advanced then; NEVER where the packets do not say.
+    """
+
+    __slots__ = (
+        *("bytes", "emptied", "events", "frame", "gap", "gap_ticks", "inside", "packets", "pause", "span", "ticks", "time"),
+    )
 
     def __init__(self, frame: int, time: int) -> None:
-        self.frame, self.time, self.events = frame, time, 0
+        self.frame, self.time, self.span, self.packets, self.events, self.bytes = frame, time, 0, 1, 0, 0
         self.pause: tuple[int, int] | None = None
+        self.emptied = self.inside = False
+        self.ticks, self.gap, self.gap_ticks = 0, 0, NEVER
+
+    def took(self, tick: int) -> int:
+        """Nanoseconds that it took, or that its sender took by a clock with this unit (0: unknown) if that is more."""
+        return max(self.span, (self.ticks - 1) * tick)
+
+    def is_quick(self, tick: int) -> bool:
+        """Whether it took no longer than what was there before takes."""
+        return self.span <= LONGEST and self.ticks * tick <= LONGEST
+
+    def is_lump(self, least: int, tick: int) -> bool:
+        """Whether `least` events or more came so fast that they were there before; what it waited for is not looked at."""
+        together = self.events >= 2 * self.packets or self.took(tick) <= MOST_PER_PACKET * self.packets
+        return self.events >= least and self.is_quick(tick) and together
 
 
 class Pieces:
     """What is known of the pieces of one response so far.
 
-    `early`: data chunks that began in the first flight, at most EARLY. `alone`: chunk-size lines in packets without content.
-    `lines`: every data chunk ended with a newline. `counter`: None where events are not counted.
-    `held`: flights of several events behind a long pause of the application; `shown`: the first of them.
+    `early`: data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: chunk-size lines in packets without
+    content. `apart`: chunks that began some time after the one before (`began`: when the newest did). `lines`: every data chunk ended with a newline. `counter`: None where events are not counted. `is_timed`: flights are
+    followed. `full`: flights with content.
+    Of the lumps behind a long pause of the application: `held` is their number, `held_events` their events; `large` and
+    `large_events` those of them with many; `cut` those that end inside an event and have such a lump behind them, `first_cut`
+    likewise of the first flight; `shown`: the first of them.
     """
 
     __slots__ = (
-        *("alone", "counter", "early", "events", "first", "flights", "frame", "held", "last", "lines", "newest", "shown"),
-        *("sizes", "together"),
+        *(
+            "alone",
+            "apart",
+            "before",
+            "began",
+            "counter",
+            "cut",
+            "early",
+            "events",
+            "first",
+            "first_cut",
+            "flights",
+            "frame",
+            "full",
+            "held",
+        ),
+        *("first_late", "held_events", "is_timed", "large", "large_events", "last", "lines", "newest", "settled", "shown"),
+        *("sizes", "tick", "together"),
     )
 
-    def __init__(self, counter: Counter | None) -> None:
+    def __init__(self, counter: Counter | None, *, is_timed: bool = False) -> None:
         self.counter = counter
+        self.is_timed = is_timed
         self.sizes: dict[int, int] = {}
-        self.alone = self.early = self.held = self.events = 0
+        self.alone = self.apart = self.early = self.events = self.full = 0
+        self.held = self.held_events = self.large = self.large_events = self.cut = 0
         self.lines = self.together = True
-        self.frame = self.last = NEVER
+        self.first_cut = False
+        self.frame = self.last = self.first_late = self.began = NEVER
+        self.tick = 0
         self.first: Flight | None = None
-        self.newest = Flight(NEVER, NEVER)
+        self.newest = self.before = Flight(NEVER, NEVER)
+        self.settled: Flight | None = None
         self.flights: dict[int, Flight] = {}
         self.shown: list[Flight] = []
 
     @property
     def watching(self) -> bool:
         """Whether it matters when more packets come."""
-        return self.counter is not None or self.first is None or (self.together and self.early < EARLY)
+        return self.is_timed or self.first is None or (self.together and self.early < EARLY)
 
     @property
     def median(self) -> int:
@@ -72,24 +131,63 @@ class Pieces:
 
     def comes(self, frame: int, time: int) -> None:
         """A packet brings body."""
+        gap = max(time - self.last, 0)
         if self.first is None:
             self.first = self._fly(frame, time)
         elif frame < self.frame:
             # out of order: what came together cannot be told
             self.lose()
-        elif time - self.last >= GAP:
-            self.together = False
-            self._fly(frame, time)
+        elif frame > self.frame:
+            self.together = self.together and gap < CHUNK_GAP
+            if self.is_timed and gap >= GAP:
+                self._fly(frame, time)
+            else:
+                self.newest.span += gap
+                self.newest.packets += 1
         self.frame, self.last = frame, max(self.last, time)
 
     def _fly(self, frame: int, time: int) -> Flight:
         flight = Flight(frame, time)
-        if self.counter is not None:
-            self.newest = self.flights[frame] = flight
+        if self.is_timed:
+            self.before, self.newest = self.newest, flight
+            self.flights[frame] = flight
         return flight
 
-    def chunk(self, size: int, *, alone: bool) -> None:
-        """The line before a data chunk was read."""
+    def waited(self, gap: int, *, if_quick: bool) -> bool:
+        """Before the newest packet its sender had to wait, and no program: take the gap out. `if_quick`: only if what came before
+        it was sent at once."""
+        flight, before = self.newest, self.newest if gap < GAP else self.before
+        if not self.is_timed or before.frame == NEVER:
+            return False
+        packets = before.packets - (flight is before)
+        span = before.span - (gap if flight is before else 0)
+        if if_quick and not (packets >= FEWEST_AT_ONCE and max(span, (before.ticks - 1) * self.tick) <= AT_ONCE * packets):
+            return False
+        if flight is before:
+            flight.span = max(span, 0)
+            return True
+        before.events += flight.events
+        before.packets += flight.packets
+        before.ticks += flight.ticks
+        before.inside = flight.inside
+        self.full -= bool(before.bytes and flight.bytes)
+        before.bytes += flight.bytes
+        self.newest = before
+        self.flights.pop(flight.frame, None)
+        return True
+
+    def ticked(self, frame: int, gap: int, ticks: int) -> None:
+        """How far the clock of the sender advanced in the time before a packet."""
+        flight = self.newest
+        if flight.frame == frame:
+            flight.gap, flight.gap_ticks = gap, ticks
+        else:
+            flight.ticks += max(ticks, 0)
+
+    def chunk(self, size: int, time: int, flush_gap: int, *, alone: bool) -> None:
+        """The line before a data chunk was read. What began `flush_gap` or more before the next was flushed on purpose."""
+        self.apart += time - self.began >= flush_gap and bool(self.sizes)
+        self.began = time
         counted = min(size, LARGEST)
         self.sizes[counted] = self.sizes.get(counted, 0) + 1
         self.alone += alone
@@ -98,37 +196,78 @@ class Pieces:
 
     def content(self, data: bytes) -> None:
         """Content that the newest packet brought."""
+        if not self.is_timed or not data:
+            return
+        self.full += not self.newest.bytes
+        self.newest.bytes += len(data)
         if self.counter is not None:
-            found = self.counter.count(data)
+            try:
+                found = self.counter.count(data)
+            except CodedError:
+                self._stop_counting()
+                return
             self.newest.events += found
+            self.newest.inside = self.counter.inside
             self.events += found
+
+    def _stop_counting(self) -> None:
+        if self.counter is not None:
+            self.counter.close()
+        self.counter = None
 
     def lose(self) -> None:
         """What came cannot be followed: bytes are missing, or out of order."""
-        self.counter, self.together = None, False
+        self._stop_counting()
+        self.is_timed = self.together = False
         self.flights.clear()
 
-    def paused(self, frame: int, before: tuple[int, int]) -> None:
+    def paused(self, frame: int, before: tuple[int, int], *, emptied: bool) -> None:
         """The application was silent for long before this packet; `before`: the last one and its time."""
         flight = self.flights.get(frame)
         if flight is not None:
-            flight.pause = before
+            flight.pause, flight.emptied = before, emptied
 
-    def settle(self, least: int, *, over: bool = False) -> None:
-        """Count the flights of `least` events or more that were held back.
+    def settle(self, least: int, tick: int = 0, *, over: bool = False) -> None:
+        """Count the lumps of `least` events or more behind long pauses. `tick`: unit of the sender's clock, 0 if it is unknown.
 
         The pauses of all flights are known, and more events can come to the newest at most (not when it is `over`).
         """
+        self.tick = tick
+        first = self.first
+        if over and first is not None and tick and first.gap_ticks != NEVER:
+            self.first_late = first.gap - first.gap_ticks * tick
         for flight in self.flights.values():
-            if flight.pause is not None and flight.events >= least and (over or flight is not self.newest):
-                self.held += 1
-                if len(self.shown) < SHOWN:
-                    self.shown.append(flight)
+            if over or flight is not self.newest:
+                if flight.pause is not None and flight.is_lump(least, tick):
+                    self._hold(flight, least)
+                self.settled = flight
         self.flights = {} if over or not self.flights else {self.newest.frame: self.newest}
+        if over and self.counter is not None:
+            self.counter.close()
+
+    def _hold(self, flight: Flight, least: int) -> None:
+        self.held += 1
+        self.held_events += flight.events
+        if flight.events >= LARGE:
+            self.large += 1
+            self.large_events += flight.events
+        before = self.settled
+        if before is not None and before.inside and flight.emptied and before.is_lump(least, self.tick):
+            if before is self.first:
+                self.first_cut = True
+            elif before.pause is not None:
+                self.cut += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(flight)
 
 
 def pieces_of(fields: Fields, framing: int) -> Pieces | None:
     """What to watch of a response with these fields; None where its pieces mean nothing."""
     if fields.event_stream and framing in (LENGTH, CHUNKED, UNTIL_CLOSE):
-        return Pieces(counter_of(fields))
+        return Pieces(counter_of(fields), is_timed=True)
     return Pieces(None) if framing == CHUNKED else None
+
+
+def is_left_out(fields: Fields) -> bool:
+    """Whether the events of a stream with these fields are not counted because too many others are decoded."""
+    return fields.event_stream and not has_room(fields)

@@ -7,7 +7,7 @@ findings of it: one cause, one finding.
 
 from __future__ import annotations
 
-from wiredoctor.rules.across_gateways import ACROSS_GATEWAYS, given_up_by_gateways, through_gateways
+from wiredoctor.rules.across_gateways import ACROSS_GATEWAYS, given_up_by_gateways, through_gateways, with_pieces_behind
 from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge, limited
 from wiredoctor.rules.clock import unstepped, unsure_across, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
@@ -52,5 +52,6 @@ __all__ = [
     "unsure_across",
     "window",
     "with_causes",
+    "with_pieces_behind",
     "without_times_across",
 ]

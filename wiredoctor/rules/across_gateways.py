@@ -20,7 +20,7 @@ FRONT = ["front_connection", "front_exchange"]
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
 """Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
 
-ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort", "idle-timeout-broken-promise")
+ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort", "idle-timeout-broken-promise", "buffered-stream")
 """Rules of whose findings it matters what lies behind a gateway, or before it."""
 
 IN_GATEWAY = SECOND
@@ -53,6 +53,27 @@ def through_gateways(
             else:
                 whole[name] = _retried(modules[name], rows, known)
     return {name: rows for name, rows in whole.items() if rows.height}
+
+
+def with_pieces_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
+    """The same where `buffered-stream` is told when the body of a response at a front began behind its gateway, in the last try
+    (`earlier_frame`, `earlier_time`). `exchanges`: those of the capture."""
+    whole = {**found}
+    sure = tries.filter("certain").drop_nulls("exchange")
+    if sure.is_empty() or "buffered-stream" not in whole:
+        return whole
+    rows = _frame(whole["buffered-stream"])
+    last = sure.sort("started").unique(FRONT, keep="last").select(*KEY, *FRONT)
+    mine = last.join(rows.select(pl.col(name).alias(front) for name, front in zip(KEY, FRONT, strict=True)), on=FRONT, how="semi")
+    began = exchanges.select(*KEY, "response_body_frame", "response_body_time").join(mine.lazy(), on=KEY).select(
+        *(pl.col(front).alias(name) for name, front in zip(KEY, FRONT, strict=True)),
+        pl.col("response_body_frame").alias("earlier_frame"),
+        pl.col("response_body_time").alias("earlier_time"),
+    )  # fmt: skip
+    whole["buffered-stream"] = rows.drop("earlier_frame", "earlier_time").join(
+        began.collect(), on=KEY, how="left", maintain_order="left"
+    )
+    return whole
 
 
 def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:

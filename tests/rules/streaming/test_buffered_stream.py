@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, answered, found, rows
+from wiredoctor.rules.streaming.buffered_stream import conclude
 
 HELD: dict[str, Any] = {
     "response_content_type": "text/event-stream",
@@ -16,20 +18,40 @@ HELD: dict[str, Any] = {
     "response_chunks": 3,
     "response_early_chunks": 2,
     "response_body_frame": 7,
-    "response_events": 3,
-    "response_first_events": 3,
+    "response_events": 20,
+    "response_first_events": 20,
+    "response_flights": 1,
+    "response_one_flight": True,
 }
 
 
 def held(wait: int = 500 * MS, **changes: Any) -> list[dict[str, Any]]:
     row = answered(**HELD | changes)
     row["response_body_time"] = row["request_end"] + (row["rtt_server"] or 0) + wait
-    return found("buffered-stream", rows("exchanges", row))
+    return told(row)
+
+
+def told(*exchanges: dict[str, Any], earlier: int | None = None) -> list[dict[str, Any]]:
+    """What is said of exchanges where the first piece of a body was seen at the other side of a gateway `earlier` (ns before it),
+    if it was."""
+    module_rows = found("buffered-stream", rows("exchanges", *exchanges))
+    if not module_rows:
+        return []
+    seen = None if earlier is None else 9
+    made = [
+        one | {"earlier_frame": seen, "earlier_time": None if earlier is None else one["body_time"] - earlier}
+        for one in module_rows
+    ]
+    none = pl.LazyFrame()
+    return conclude(
+        pl.DataFrame(made, infer_schema_length=None).with_columns(pl.col("wait").cast(pl.Duration("ns"))), none, none
+    ).to_dicts()
 
 
 def test_what_it_says() -> None:
     [one] = held(response_server="nginx/1.22.1", response_via="1.1 varnish")
-    assert (one["kind"], one["side"], one["confidence"], one["delay"]) == ("event-stream", "server", "high", None)
+    assert (one["kind"], one["side"], one["confidence"], one["delay"]) == ("event-stream", "server", "low", None)
+    assert (one["severity"], one["proof"], one["were"]) == ("note", "likely", "may have been")
     assert one["end"] - one["start"] >= 500 * MS
     assert one["named"] == "The response names Server: nginx/1.22.1 and Via: 1.1 varnish."
     assert "proxy_buffering off" in one["switches"]
@@ -58,19 +80,24 @@ def test_edges_of_the_wait(wait: int, speaks: bool) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"response_first_events": 2}, id="two events at once"),
+        pytest.param({"response_first_events": 19}, id="one event later"),
+        pytest.param({"response_events": 19, "response_first_events": 19}, id="nineteen"),
         pytest.param({"response_events": None, "response_first_events": 0}, id="not counted"),
         pytest.param({"response_end_reason": "fin"}, id="cut off"),
         pytest.param({"response_end_reason": "capture-end"}, id="not over"),
-        pytest.param({"response_bursts": 2}, id="two bursts"),
         pytest.param({"response_content_type": "application/json"}, id="no stream"),
         pytest.param({"rtt_server": None}, id="unknown round trip"),
         pytest.param({"upgraded": True}, id="upgraded"),
         pytest.param({"has_request": False}, id="request not captured"),
+        pytest.param({"response_first_late": 250 * MS + 1}, id="for more than half of the wait it was on its way"),
     ],
 )
 def test_silent(changes: dict[str, Any]) -> None:
     assert held(**changes) == []
+
+
+def test_for_half_of_the_wait_it_was_on_its_way() -> None:
+    assert len(held(response_first_late=250 * MS)) == 1
 
 
 def test_a_pipelined_stream_waited_for_the_one_before() -> None:
@@ -82,8 +109,12 @@ BLOCKS: dict[str, Any] = {
     "response_bursts": 9,
     "response_end_reason": "capture-end",
     "response_first_events": 1,
-    "response_events": 30,
+    "response_one_flight": False,
+    "response_events": 33,
     "response_held_bursts": 3,
+    "response_held_events": 33,
+    "response_large_lumps": 3,
+    "response_large_events": 33,
     "response_held_frames": [10, 12, 20, 22, 30, 32],
     "response_held_times": [1 * S, 2 * S, 3 * S, 4 * S, 5 * S, 6 * S],
 }
@@ -96,11 +127,56 @@ def test_blocks_are_a_candidate_per_wait_with_the_proof_of_all() -> None:
     assert len({c["frame"] for c in candidates}) == 1
 
 
-def test_two_blocks_are_too_few_unless_the_first_burst_is_one() -> None:
-    two = {**BLOCKS, "response_held_bursts": 2}
-    assert held(0, **two) == []
-    assert held(500 * MS, **two) == []
-    assert len(held(500 * MS, **two | {"response_first_events": 3})) == 1 + 3
+@pytest.mark.parametrize(
+    ("changes", "proof"),
+    [
+        pytest.param({}, "likely", id="large lumps hold all of it"),
+        pytest.param({"response_large_events": 24}, None, id="one of the lumps is small"),
+        pytest.param({"response_events": 34}, None, id="one event came by itself"),
+        pytest.param({"response_events": 99, "response_cut_lumps": 1}, "cut", id="a lump ends inside an event"),
+        pytest.param({"response_events": 99, "response_first_cut": True}, None, id="what ends so came at once"),
+    ],
+)
+def test_proofs_of_lumps(changes: dict[str, Any], proof: str | None) -> None:
+    assert {one["proof"] for one in held(0, **BLOCKS | changes)} == ({proof} if proof else set[str]())
+
+
+def test_a_first_lump_that_is_cut() -> None:
+    cut = held(response_first_events=5, response_first_cut=True, response_held_bursts=1, response_held_events=5)
+    assert {(one["proof"], one["severity"], one["confidence"]) for one in cut} == {("cut", None, "high")}
+
+
+def test_the_other_side_of_a_gateway_proves_few_events() -> None:
+    row = answered(**HELD | {"response_events": 3, "response_first_events": 3})
+    row["response_body_time"] = row["request_end"] + (row["rtt_server"] or 0) + 500 * MS
+    assert told(row) == []
+    assert told(row, earlier=500 * MS - 1) == []
+    [one] = told(row, earlier=500 * MS)
+    assert (one["proof"], one["severity"], one["confidence"], one["were"]) == ("behind", None, "high", "were")
+    assert one["evidence"][0]["frame"] == 9
+
+
+CODED: dict[str, Any] = {"response_events": None, "response_first_events": 0, "response_content_encoding": "br"}
+
+
+def test_what_cannot_be_decoded() -> None:
+    [one] = held(1 * S, **CODED, response_body_bytes=300)
+    assert (one["proof"], one["severity"]) == ("likely", "note")
+    assert "does not flush" in one["why"]
+
+
+@pytest.mark.parametrize(
+    ("wait", "changes"),
+    [
+        pytest.param(1 * S - 1, {}, id="a little sooner"),
+        pytest.param(1 * S, {"response_body_bytes": 299}, id="a little less"),
+        pytest.param(1 * S, {"response_one_flight": False}, id="in two lumps"),
+        pytest.param(1 * S, {"response_content_encoding": "identity"}, id="not coded"),
+        pytest.param(1 * S, {"response_end_reason": "rst"}, id="cut off"),
+    ],
+)
+def test_silent_about_what_cannot_be_decoded(wait: int, changes: dict[str, Any]) -> None:
+    assert held(wait, **CODED | {"response_body_bytes": 300} | changes) == []
 
 
 LINES: dict[str, Any] = {
@@ -111,24 +187,15 @@ LINES: dict[str, Any] = {
 }
 
 
-def test_chunks_that_end_with_lines() -> None:
-    [one] = held(**LINES)
-    assert (one["kind"], one["why"]) == ("chunked", "each ends with a newline")
+def test_chunks_without_an_earlier_stream_are_the_rows_of_a_query() -> None:
+    assert held(**LINES) == []
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"response_chunks_end_lines": False}, id="chunks end anywhere"),
-        pytest.param({"response_content_encoding": "gzip"}, id="compressed"),
-        pytest.param({"response_chunks": 1}, id="one chunk"),
-        pytest.param({"response_early_chunks": 1}, id="the second came later"),
-        pytest.param({"response_bursts": 2}, id="two bursts"),
-        pytest.param({"response_end_reason": "rst"}, id="cut off"),
-    ],
-)
-def test_silent_about_chunks(changes: dict[str, Any]) -> None:
-    assert held(**LINES | changes) == []
+def test_chunks_that_the_other_side_of_a_gateway_shows_apart() -> None:
+    row = answered(**LINES)
+    row["response_body_time"] = row["request_end"] + (row["rtt_server"] or 0) + 500 * MS
+    [one] = told(row, earlier=500 * MS)
+    assert (one["kind"], one["proof"], one["severity"]) == ("chunked", "behind", None)
 
 
 def after_streaming(**changes: Any) -> list[str]:
@@ -138,6 +205,7 @@ def after_streaming(**changes: Any) -> list[str]:
         response_framing="chunked",
         response_chunks=4,
         response_application_pauses=2,
+        response_content_type="text/plain",
         endpoint=7,
         final_at=3 * S,
     )
@@ -145,7 +213,7 @@ def after_streaming(**changes: Any) -> list[str]:
     for name in ("request_start", "request_end", "response_start", "response_end"):
         late[name] += 5 * S
     late["response_body_time"] = late["request_end"] + 1 * S
-    return [c["kind"] for c in found("buffered-stream", rows("exchanges", late, streamed | changes))]
+    return [c["kind"] for c in told(late, streamed | changes)]
 
 
 def test_a_server_that_has_streamed_before() -> None:
@@ -161,6 +229,7 @@ def test_a_server_that_has_streamed_before() -> None:
         pytest.param({"response_chunks": None}, id="not in chunks"),
         pytest.param({"response_application_pauses": 0}, id="in one piece"),
         pytest.param({"response_end_reason": "rst"}, id="cut off"),
+        pytest.param({"response_content_type": "text/csv"}, id="another media type"),
     ],
 )
 def test_silent_where_it_is_not_known_to_have_streamed(changes: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ How it is proved
 
 What it is not
     Segments that an offload put together or that fill a window, the odd segment at the end of a message, events of an event
-    stream that are meant to leave one by one, pieces that come more slowly.
+    stream that are meant to leave one by one, other endless media (the column endless of the table exchanges), pieces that come
+    more slowly. Pieces of which half or more come 5 ms or more after the one before, as the words of a language model: each is
+    flushed on purpose, to be read at once.
 
 What to do
     Collect what belongs together, and write it once. TCP_NODELAY is right for programs that do so.
@@ -56,17 +58,20 @@ RULE = Rule(
 
 SURE_WAY = Threshold("5 ms", "a shorter round trip varies too much to tell how many of them a run took")
 MAX_INTERVAL = Threshold("20 ms", "between two segments of a run; slower writes are separate events")
+FLUSHED = Threshold("5 ms", "as the median: a program that takes so long for a piece flushes each on purpose")
 MIN_SEGMENTS = Threshold("8 segments", "so many small writes are a habit of the program, fewer an accident")
 LARGEST_SHARE = Threshold("25 %", "of the MSS, on average: below it, a quarter of the packets would do")
 LONGEST_LOOK = Threshold("64 segments", "a run that has not shown itself by then is not looked at further")
 SIDES = Threshold("16384 connection sides", "bounds the memory for runs that hold several messages")
 
-_JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "boundary", "length")
+_JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "boundary", "length")
 
 
 def cutoffs() -> dict[str, int]:
     """Return the limits beyond which no row of `runs` is needed."""
-    return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value}
+    return {"min_run": MIN_SEGMENTS.value, "max_run": LONGEST_LOOK.value, "max_run_interval": MAX_INTERVAL.value} | {
+        "min_flush_gap": FLUSHED.value
+    }
 
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
@@ -92,6 +97,7 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
         c("small_run_bytes").alias("run_bytes"),
         c("small_run_frame").alias("run_frame"),
         c("small_run_time").alias("run_time"),
+        c("small_run_flushes").alias("run_flushes"),
         "length",
         "mss",
         pl.when(c("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request")).alias("what"),
@@ -100,12 +106,13 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
 
 @dataclass
 class _Message:
-    """The part of a run that belongs to one message: how many segments and bytes of the run were before it, and its first
-    packet. `said`: there is a finding."""
+    """The part of a run that belongs to one message: how many segments, bytes and flushes of the run were before it, and its
+    first packet. `said`: there is a finding."""
 
     run: int = 0
     segments: int = 0
     size: int = 0
+    flushes: int = 0
     frame: int = 0
     time: int = 0
     said: bool = False
@@ -117,18 +124,20 @@ def judge(candidates: pl.DataFrame, state: Recent[_Message] | None) -> tuple[pl.
     least, share = MIN_SEGMENTS.value, LARGEST_SHARE.value
     kept: list[int] = []
     told: list[tuple[int, int, int, int]] = []
-    columns = ("connection", "direction", "frame", "start", "proved", "boundary", *_JUDGED_ONLY[:4], "length", "mss")
+    columns = ("connection", "direction", "frame", "start", "proved", "boundary", *_JUDGED_ONLY[:5], "length", "mss")
     for i, row in enumerate(candidates.select(columns).iter_rows()):
-        connection, direction, frame, time, proved, boundary, run, run_bytes, run_frame, run_time, length, mss = row
+        connection, direction, frame, time, proved, boundary, run, run_bytes, run_frame, run_time, run_flushes, length, mss = row
         message = memory[(connection, direction)]
         if message.run != run_frame:
-            message.run, message.segments, message.size, message.said = run_frame, 0, 0, False
+            message.run, message.segments, message.size, message.flushes, message.said = run_frame, 0, 0, 0, False
             message.frame, message.time = run_frame, run_time
         if boundary:
-            message.segments, message.size, message.said = run - 1, run_bytes - length, False
+            message.segments, message.size, message.flushes, message.said = run - 1, run_bytes - length, run_flushes, False
             message.frame, message.time = frame, time
         segments, size = run - message.segments, run_bytes - message.size
-        if proved and not message.said and segments >= least and 100 * size < share * segments * mss:
+        in_crumbs = segments >= least and 100 * size < share * segments * mss
+        on_purpose = 2 * (run_flushes - message.flushes) >= segments - 1
+        if proved and not message.said and in_crumbs and not on_purpose:
             message.said = True
             kept.append(i)
             told.append((message.frame, message.time, segments, size))

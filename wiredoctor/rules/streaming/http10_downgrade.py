@@ -14,7 +14,8 @@ How it is proved
 What it is not
     A client that asks in HTTP/1.0 (ab, older proxies): it is answered as it asks. The 2xx to a CONNECT, after which nothing is
     HTTP. A server that answers in HTTP/1.1 as well: balancers and firewalls have error pages that begin with HTTP/1.0, whatever
-    the server behind them speaks.
+    the server behind them speaks. Endless media (the column endless of the table exchanges), such as a radio station's: their
+    end is the connection's.
 
 What to do
     Let the server, or the proxy towards its application, speak HTTP/1.1.
@@ -68,7 +69,7 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per server that answers in an older version than it is asked in."""
     c = pl.col
-    asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("upgraded")
+    asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("upgraded") & ~c("response_endless")
     old = asked & (c("response_version") == "HTTP/1.0")
     servers = (
         exchanges.filter(c("response_status") >= 101)

@@ -9,14 +9,14 @@ Why it hurts
     the parser; a small write may also cost a packet. Compression and proxies work chunk by chunk, and lose as much.
 
 How it is proved
-    The response has ten data chunks or more, and their median is below 128 bytes; or five times or more a chunk-size line came in
+    The response has 2 kB or more in ten data chunks or more, and their median is below 128 bytes; or five times or more a chunk-size line came in
     a packet that held no content.
 
 What it is not
-    An event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace), whose events are meant to leave one by
-    one, and any other stream whose chunks come with pauses of 50 ms or more: there is something to be read in each. A few
-    small chunks among large ones, as at the end of a response. Where each chunk left at once in a packet of its own,
-    tinygrams says so instead.
+    An event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) or another endless medium, whose parts
+    are meant to leave one by one, and any other stream of which half of the chunks or more come 5 ms or more after the one
+    before: there is something to be read in each. A few small chunks among large ones, as at the end of a response, and
+    responses below 2 kB. Where each chunk left at once in a packet of its own, tinygrams says so instead.
 
 What to do
     Put a buffer of some kilobytes between the program and the response, and flush it where a reader can use what there is. Write
@@ -31,7 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import ENDLESS
+from wiredoctor.rules.closes import streams
 from wiredoctor.rules.proof import confidence, evidence
 
 RULE = Rule(
@@ -57,6 +57,7 @@ RULE = Rule(
 
 MIN_CHUNKS = Threshold("10 chunks", "so many small chunks are a habit of the program; fewer are the end of something")
 TINY = Threshold("128 bytes", "as median; the framing of a smaller chunk is 5 % of it and more")
+MIN_BYTES = Threshold("2000 bytes", "in all: of less nothing can be saved")
 MIN_ALONE = Threshold("5 lines", "once it may be where a full packet ended")
 
 
@@ -69,14 +70,15 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response."""
     c = pl.col
     # to buffer these would be the fault that buffered-stream is about
-    flushed = 2 * c("response_application_pauses") >= c("response_chunks")
+    flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_alone") >= MIN_ALONE.value
     median = pl.format("Their median is {} bytes.", "response_median_chunk")
     lines = pl.format("{} lines that say how long a chunk is came in packets without content.", "response_chunk_lines_alone")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
-        .filter((tiny | alone) & ~flushed & ~c("response_content_type").is_in(ENDLESS) & ~c("upgraded"))
+        .filter(c("response_body_bytes") >= MIN_BYTES.value)
+        .filter((tiny | alone) & ~flushed & ~streams() & ~c("upgraded"))
         .select(
             "connection",
             "exchange",

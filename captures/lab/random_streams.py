@@ -1,0 +1,281 @@
+"""Event streams at random, through what passes events on and through what holds them back; and what a wiredoctor says of them.
+
+    python captures/lab/random_streams.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NUMBER,...]
+    python captures/lab/random_streams.py score FOLDER [--python PYTHON] [-v]
+
+Of the recordings, every second is of streams that are held back: nginx that buffers (and compresses), Apache httpd that does not
+flush (and compresses), programs that compress without a flush, collect, or fill a buffer. The others are passed on as they are
+written. A recording has STREAMS streams, each on a connection of its own, over a round trip of 0 to 200 ms, with a path that
+stands still now and then, with Reno or BBR; it is taken at the client, half-way or at the server. NAME.json says of each stream when its events
+were there, and when they came: what was held back is measured. Run `make` as root; a recording takes about 10 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway_score import analyze
+from impairments import Conditions
+from network import cable
+from scenario import PEERS
+
+if TYPE_CHECKING:
+    from network import Host
+
+STREAMS = 4
+APP, FRONT = 8000, 80
+WITHIN = 90.0
+LONGEST = 6.0
+"""Seconds that a stream takes at most, its first wait not counted."""
+
+HELD = 0.5
+"""Seconds by which an event is late that was held back."""
+TELLABLE = 20
+"""Events of a stream that was held back, from which on it is to be told: fewer may be what a program says at once."""
+
+PASS = ("direct", "nginx", "haproxy", "caddy", "httpd", "gzip-flush")
+HOLD = ("nginx", "nginx-1.0", "nginx-gzip", "httpd", "httpd-deflate", "collect", "pieces", "block", "gzip", "deflate")
+KINDS = ("tokens", "agent", "dashboard", "logs")
+TRIPS = (0.0, 0.001, 0.01, 0.03, 0.08, 0.2)
+POINTS = ("client", "middle", "server")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recording: what passes the streams on or holds them back, how, and which they are."""
+
+    number: int
+    held: bool
+    by: str
+    rtt: float
+    point: str
+    congestion: str
+    stands: tuple[tuple[float, float], ...]
+    streams: dict[str, dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:03}-{'held' if self.held else 'passed'}-{self.by}"
+
+
+def plan(number: int, seed: int) -> Plan:
+    """The plan of a recording; it depends on nothing else."""
+    chance = random.Random(f"{seed}/{number}")
+    held = number % 2 == 1
+    by = (HOLD if held else PASS)[number // 2 % len(HOLD if held else PASS)]
+    rtt = chance.choice(TRIPS)
+    stands = list[tuple[float, float]]()
+    if not held and chance.random() < 0.5:
+        at = chance.uniform(0.5, 2.5)
+        while at < 12:
+            lasts = chance.uniform(0.15, 0.9)
+            stands.append((at, lasts))
+            at += lasts + chance.uniform(0.8, 3.0)
+    streams = {f"s{number}-{turn}": _stream(chance, held=held, by=by) for turn in range(STREAMS)}
+    congestion = chance.choice(("reno", "reno", "reno", "bbr"))
+    return Plan(number, held, by, rtt, chance.choice(POINTS), congestion, tuple(stands), streams)
+
+
+def _stream(chance: random.Random, *, held: bool, by: str) -> dict[str, Any]:
+    kind = chance.choice(KINDS)
+    wait = chance.uniform(0.2, 2.5)
+    size = round(10 ** chance.uniform(1.2, 2.5))
+    times = list[float]()
+    if kind == "tokens":
+        rate = 10 ** chance.uniform(0.7, 3.18)
+        count = max(3, min(round(10 ** chance.uniform(0.5, 3.48)), int(rate * LONGEST)))
+        if held:
+            rate = min(rate, count / 1.0)
+        times = [number / rate for number in range(count)]
+    elif kind in ("agent", "dashboard"):
+        at, period = 0.0, chance.uniform(0.5, 1.2)
+        while at < LONGEST and len(times) < 3_000:
+            times += [at] * chance.randint(1, 14)
+            at += chance.uniform(0.5, 1.6) if kind == "agent" else period
+            if kind == "agent" and len(times) > 3 and chance.random() < 0.15:
+                break
+    else:
+        at = 0.0
+        rate = 10 ** chance.uniform(0.7, 2.5)
+        while at < LONGEST:
+            times.append(at)
+            at += chance.expovariate(rate)
+    mode = by if held and by in ("collect", "pieces", "block", "gzip", "deflate") else "flush"
+    mode = "gzip-flush" if by == "gzip-flush" else mode
+    media = "application/x-ndjson" if kind == "logs" else "text/event-stream"
+    return {"kind": kind, "media": media, "wait": wait, "mode": mode, "events": [[at, size] for at in times]}
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "one", "score"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=50, help="recordings")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", metavar="NUMBER,...")
+    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print each stream that is wrong")
+    words = parser.parse_args()
+    words.folder.mkdir(parents=True, exist_ok=True)
+    if words.action == "one":
+        make(words.folder, plan(int(words.only), words.seed))
+        return 0
+    return make_all(words) if words.action == "make" else score(words.folder, words.python, verbose=words.verbose)
+
+
+def make_all(words: argparse.Namespace) -> int:
+    """Makes what is not there yet, each in a process of its own. Returns how many could not be made."""
+    cases = [plan(number, words.seed) for number in range(words.count)]
+    only = {int(number) for number in words.only.split(",") if number}
+    missing = [one for one in cases if (not only or one.number in only) and not (words.folder / f"{one.name}.json").exists()]
+
+    def one(case: Plan) -> bool:
+        command = [sys.executable, __file__, "one", str(words.folder), "--only", str(case.number), "--seed", str(words.seed)]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
+        except subprocess.TimeoutExpired:
+            print(f"{case.name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
+            return False
+        if done.returncode:
+            print(f"{case.name}: {done.stderr[-600:]}", file=sys.stderr, flush=True)
+        return not done.returncode
+
+    with ThreadPoolExecutor(words.jobs) as pool:
+        return list(pool.map(one, missing)).count(False)
+
+
+def make(folder: Path, case: Plan) -> None:
+    """Records a plan, and writes what is true of it."""
+    conditions = Conditions(case.rtt / 2, stands=case.stands)
+    with tempfile.TemporaryDirectory() as name, cable(conditions) as (client, server, strung):
+        assert strung is not None
+        server.run("sysctl", "-q", "-w", f"net.ipv4.tcp_congestion_control={case.congestion}")
+        work = Path(name)
+        (work / "plan.json").write_text(json.dumps(case.streams))
+        server.start(sys.executable, str(PEERS / "streamer.py"), str(APP), str(work / "plan.json"), str(work))
+        server.wait_for_listener(APP)
+        port = _start_proxy(case, server, work)
+        words = [f"{stream}:{turn * 0.1:.1f}" for turn, stream in enumerate(case.streams)]
+        with strung.recorded(case.point, folder / f"{case.name}.pcap"):
+            done = client.run(sys.executable, str(PEERS / "stream_client.py"), server.address, str(port), *words)
+            time.sleep(0.3 + case.rtt)
+        came = json.loads(done.stdout)
+        sent = {stream: json.loads((work / f"{stream}.json").read_text()) for stream in case.streams}
+    truth = asdict(case) | {"name": case.name, "sent": sent, "came": came}
+    (folder / f"{case.name}.json").write_text(json.dumps(truth) + "\n")
+
+
+NGINX = {
+    (False, "nginx"): 'proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection "";',
+    (True, "nginx"): 'proxy_http_version 1.1; proxy_set_header Connection "";',
+    (True, "nginx-1.0"): "",
+    (True, "nginx-gzip"): 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Accept-Encoding ""; '
+    "gzip on; gzip_types *; gzip_min_length 0;",
+}
+HTTPD = ("mpm_event", "authz_core", "proxy", "proxy_http", "filter", "deflate")
+
+
+def _start_proxy(case: Plan, server: Host, work: Path) -> int:
+    """Starts what stands before the program, if anything does; returns the port to ask."""
+    by = case.by
+    if (case.held, by) in NGINX:
+        temporary = " ".join(f"{name}_temp_path {work}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
+        conf = f"""daemon off; user root; worker_processes 1; pid {work}/pid; error_log {work}/error.log;
+events {{ worker_connections 128; }}
+http {{ access_log off; client_body_temp_path {work}/body; {temporary} {NGINX[case.held, by]}
+server {{ listen {FRONT}; location / {{ proxy_pass http://127.0.0.1:{APP}; }} }} }}"""
+        words = ["nginx", "-c", _written(work / "nginx.conf", conf)]
+    elif by == "haproxy":
+        limits = "timeout connect 5s\n timeout client 60s\n timeout server 60s"
+        conf = f"defaults\n mode http\n {limits}\nlisten all\n bind :{FRONT}\n server one 127.0.0.1:{APP}\n"
+        words = ["haproxy", "-f", _written(work / "haproxy.cfg", conf)]
+    elif by == "caddy":
+        proxy = f"reverse_proxy 127.0.0.1:{APP} {{\n flush_interval -1\n }}"
+        conf = f"{{\n admin off\n auto_https off\n}}\n:{FRONT} {{\n {proxy}\n}}\n"
+        words = ["caddy", "run", "--config", _written(work / "Caddyfile", conf), "--adapter", "caddyfile"]
+    elif by.startswith("httpd"):
+        modules = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in HTTPD)
+        deflate = "SetOutputFilter DEFLATE\nRequestHeader unset Accept-Encoding" if by == "httpd-deflate" else ""
+        deflate = deflate.partition("\n")[0]
+        flush = "" if case.held else "flushpackets=on"
+        conf = f"""ServerRoot {work}
+ServerName www.example
+PidFile {work}/httpd.pid
+Mutex file:{work}
+DefaultRuntimeDir {work}
+Listen {FRONT}
+ErrorLog {work}/error.log
+{modules}
+{deflate}
+ProxyPass / http://127.0.0.1:{APP}/ {flush}
+"""
+        words = ["apache2", "-X", "-f", _written(work / "httpd.conf", conf)]
+    else:
+        return APP
+    server.start(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server.wait_for_listener(FRONT)
+    return FRONT
+
+
+def _written(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def score(folder: Path, python: str, *, verbose: bool) -> int:
+    """Prints what is said of the streams; returns 1 where a mark is missed."""
+    cases = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    reports = analyze(python, [str(folder / f"{case['name']}.pcap") for case in cases])
+    passed, warned, noted, held, told, proved, few, few_told = (0,) * 8
+    for case, report in zip(cases, reports, strict=True):
+        said = dict[str, str]()
+        for finding in report["findings"]:
+            if finding["rule"] in ("buffered-stream", "tinygrams", "tiny-chunks", "unchunked-streaming"):
+                path = (finding["request"] or "").rpartition("/")[2]
+                said[path] = max(said.get(path, ""), finding["severity"])
+        for stream, sent in case["sent"].items():
+            late = _late(sent, case["came"][stream], case["rtt"])
+            severity = said.get(stream, "")
+            if not case["held"]:
+                passed += 1
+                warned += severity in ("warning", "error")
+                noted += severity == "note"
+                wrong = bool(severity)
+            elif late >= TELLABLE:
+                held += 1
+                told += bool(severity)
+                proved += severity == "warning"
+                wrong = not severity
+            else:
+                few += late > 0
+                few_told += late > 0 and bool(severity)
+                wrong = False
+            if verbose and wrong:
+                kind, count = case["streams"][stream]["kind"], len(sent)
+                where = f"{case['name']} {stream} rtt {case['rtt']} {case['congestion']} at {case['point']}, stands {len(case['stands'])}"
+                print(f"{where}: {kind}, {count} events, {late} late: said {severity or 'nothing'}")
+    print(f"passed on as written: {passed} streams, {warned} with a warning, {noted} with a note")
+    print(f"held back, {TELLABLE} events or more by {HELD} s: {held} streams, {told} told ({proved} as proved)")
+    print(f"held back, fewer events: {few} streams, {few_told} told")
+    return int(warned > 0 or told < 0.95 * held)
+
+
+def _late(sent: list[float], came: list[float], rtt: float) -> int:
+    """How many events came HELD seconds later than they were there."""
+    return sum(arrived - there - rtt / 2 >= HELD for there, arrived in zip(sent, came, strict=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

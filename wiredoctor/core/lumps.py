@@ -1,0 +1,77 @@
+"""Whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
+
+As in transfers.py everything is seen as the sender saw it: an ACK counts from when it had passed the way from the capture point
+to the sender and back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from wiredoctor.core.connection import Previous, Side
+from wiredoctor.core.packet import Packet
+from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
+from wiredoctor.core.transfers import Ack
+
+SHORTEST_GAP: Final = MILLISECOND // 2
+"""What comes sooner after the data before it waited for nothing."""
+AT_ONCE: Final = 5 * MILLISECOND
+"""A sender that has more to send sends it within this time when an ACK allows it."""
+MOST_ACKS: Final = 1024
+"""ACKs on their way to the sender that are kept apart: the first and the last of them count."""
+
+DID_NOT_WAIT: Final = 0
+WAITED: Final = 1
+MAY_HAVE_WAITED: Final = 2
+"""If what was before it was sent at once: little was in flight, so that only a sender of crumbs was held up by a congestion window;
+or no ACK came, so that only pacing held it up."""
+
+
+@mypyc_attr(acyclic=True)
+class Releases:
+    """The ACKs of the receiver that the sender may have waited for; `ack` and `edge`: what it knew before the first of them."""
+
+    def __init__(self, ack: i64, edge: i64) -> None:
+        self.ack: i64 = ack
+        self.edge: i64 = edge
+        self.acks: list[Ack] = []
+
+    def passes(self, own: Side, packet: Packet) -> None:
+        """Note a packet of the receiver, whose side is `own`."""
+        last = self.acks[len(self.acks) - 1] if self.acks else None
+        if last is not None and last.ack == own.acknowledged and last.edge == own.window_edge:
+            return
+        if last is not None and len(self.acks) >= MOST_ACKS:
+            last.ack, last.edge, last.time = own.acknowledged, own.window_edge, packet.time
+            return
+        self.acks.append(Ack(packet.frame, packet.time, own.acknowledged, own.window_edge))
+
+    def waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
+        """Return whether a segment with new data, some time after the one before it, waited for an ACK that has just come, or for
+        its turn: congestion control may pace what it sends.
+
+        A full segment before it shows that there was more. That alone is not enough: a proxy that sends with MSG_MORE fills its
+        segments as slowly as the program writes.
+        """
+        gap = packet.time - previous.time
+        if gap < SHORTEST_GAP or segment.rtt_own == NEVER:
+            return DID_NOT_WAIT
+        way = max(segment.rtt_own, 0)
+        since = packet.time - min(AT_ONCE, gap // 2) - way
+        old: i64 = 0
+        count = i64(len(self.acks))
+        while old < count and self.acks[old].time < since:
+            self.ack, self.edge = self.acks[old].ack, self.acks[old].edge
+            old += 1
+        if old > 0:
+            self.acks = self.acks[old:]
+        if not self.acks or self.acks[0].time + way > packet.time + max(MILLISECOND, way // 10):
+            return DID_NOT_WAIT if previous.small else i64(MAY_HAVE_WAITED)
+        if self.edge != NEVER and self.edge - previous.end < segment.mss:
+            return WAITED
+        flying = previous.end - self.ack
+        if flying >= 2 * segment.mss and not previous.small:
+            return WAITED
+        return MAY_HAVE_WAITED if flying > 0 or not previous.small else DID_NOT_WAIT
