@@ -178,7 +178,7 @@ class Certain:
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
-        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet]
+        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and m.conclude is None]
         told = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
         since = pl.when(c("rule").is_in(told)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)
