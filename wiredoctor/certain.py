@@ -129,7 +129,7 @@ class Certain:
             told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
-        candidates = self._concluded(candidates)
+        candidates = rules.after_stalls(self._concluded(candidates))
         known, passed = self._gateways()
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),

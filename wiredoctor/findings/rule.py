@@ -99,7 +99,9 @@ class Rule(NamedTuple):
     explained_by: (rule, family or rule/kind, scope) pairs; a candidate gives way to a candidate of that rule that shares the
     scope: "time" (same connection, overlapping start..end), "exchange", "connection", "endpoint" (the server) or "front" (the
     exchange of the gateway's client for which this one was made; of the same rule, one that was over first).
-    caused_by: the same, but nothing gives way: both are reported, and the cause comes first. Instead of "time" and "front" there
+    caused_by: the same, but nothing gives way: both are reported, and the cause comes first. "rule/" stands for its candidates
+    without a kind. "until" is the same exchange, with a client that did not read until its server closed. Instead of "time" and
+    "front" there
     is "tries": what a gateway did for this exchange at its back, in order.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back;
