@@ -129,7 +129,7 @@ class Certain:
             told = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), told
 
-        candidates = self._concluded(candidates)
+        candidates = rules.after_stalls(self._concluded(candidates))
         known, passed = self._gateways()
         findings = rules.settle(
             self.modules, candidates, self._rows_of(some).lazy(),
@@ -178,7 +178,7 @@ class Certain:
         c = pl.col
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # they look at packets, not at finished exchanges: a stall in a response that takes hours is one
-        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet]
+        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and m.conclude is None]
         told = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
         since = pl.when(c("rule").is_in(told)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)

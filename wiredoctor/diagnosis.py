@@ -151,7 +151,7 @@ def _settle(
         whole = rules.with_pieces_behind(whole, tries, scans["exchanges"])
         whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live)
         whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
-        whole = rules.given_up_by_gateways(whole, known.clients)
+        whole = rules.after_stalls(rules.given_up_by_gateways(whole, known.clients))
         findings = rules.settle(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=chosen, met=analysis.met, totals=totals, losses=analysis.losses(),

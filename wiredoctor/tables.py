@@ -675,6 +675,7 @@ CLOSURES = Table(
         *_WHERE,
         _EXCHANGE,
         *_PACKET,
+        _c("offset", I64, "bytes", "stream offset of its first payload byte"),
         _LENGTH,
         _HANDSHAKE,
         _HTTP,

@@ -49,8 +49,10 @@ def elsewhere(peers: Peers, number: int) -> Peers:
 
 
 def _moved(end: str, number: int) -> str:
-    """The same port at an address that no other ladder has."""
+    """The same port at an address that no other ladder has; on the loopback interface another port."""
     host, _, port = end.rpartition(":")
+    if host in ("127.0.0.1", "[::1]"):
+        return f"{host}:{int(port) + 100 * number}"
     if host.startswith("["):
         return f"[{host[1:-1].replace('::', f':{number:x}::')}]:{port}"
     return f"{host.split('.')[0]}.{100 + number // 250}.{number % 250}.{host.split('.')[3]}:{port}"

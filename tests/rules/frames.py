@@ -43,7 +43,10 @@ def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
 
 OF_PACKET = {name: name for name in ("frame", "time", "length", "captured", "dsack")}
 OF_SEGMENT = {
-    **{name: name for name in ("direction", "new_bytes", "retransmission", "overlap", "rtt_own", "in_flight_before", "mss")},
+    **{
+        name: name
+        for name in ("direction", "offset", "new_bytes", "retransmission", "overlap", "rtt_own", "in_flight_before", "mss")
+    },
     **{name: name for name in ("full", "small", "small_start")},
     **{"fills_hole": "fills_gap", "opens_hole": "opens_gap", "acks_unseen": "acked_unseen", "rtt_other": "rtt_peer"},
 }

@@ -76,6 +76,6 @@ def test_rules_over_packets_neither_sort_nor_open_windows(module: RuleModule) ->
 @pytest.mark.parametrize("module", RULES, ids=by_name)
 def test_what_explains_is_scoped(module: RuleModule) -> None:
     assert {scope for _, scope in module.rule.explained_by} <= {"time", "exchange", "previous", "connection", "endpoint", "front"}
-    assert {scope for _, scope in module.rule.caused_by} <= {"exchange", "connection", "endpoint", "tries"}
+    assert {scope for _, scope in module.rule.caused_by} <= {"exchange", "connection", "endpoint", "tries", "until"}
     assert module.name not in {name for name, scope in (*module.rule.explained_by, *module.rule.caused_by) if scope != "front"}
     assert not set(module.rule.explained_by) & set(module.rule.caused_by)

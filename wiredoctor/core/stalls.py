@@ -43,8 +43,17 @@ RECOVERIES: Final = (
     *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious"),
 )
 CLOSURES: Final = (
-    *("connection", "direction", "exchange", "frame", "time", "length", "handshake", "http", "previous_data_ends_message"),
-    *("previous_data_last_in_flight", "peer_data_since", "opens_gap", "fills_gap", "rtt_own", "closed_frame", "closed_time"),
+    *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
+    *(
+        "previous_data_ends_message",
+        "previous_data_last_in_flight",
+        "peer_data_since",
+        "opens_gap",
+        "fills_gap",
+        "rtt_own",
+        "closed_frame",
+        "closed_time",
+    ),
     *("closed_window", "window_probes", "window_probe_frame", "window_probe_time", "opened_frame", "opened_time"),
 )
 RUNS: Final = (
@@ -236,6 +245,7 @@ class Stalls:
         put.put(part.exchange)
         put.put(packet.frame)
         put.put(packet.time)
+        put.put(segment.offset)
         put.put(packet.length)
         put.put(1 if connection.has_both_syns else 0)
         put.put(1 if part.http else 0)

@@ -100,7 +100,9 @@ class Rule(NamedTuple):
     scope: "time" (same connection, overlapping start..end), "exchange", "connection", "endpoint" (the server) or "front" (the
     exchange of the gateway's client for which this one was made; of the same rule, one that was over first).
     unexplained: kinds that give way to nothing.
-    caused_by: the same, but nothing gives way: both are reported, and the cause comes first. Instead of "time" and "front" there
+    caused_by: the same, but nothing gives way: both are reported, and the cause comes first. "rule/" stands for its candidates
+    without a kind. "until" is the same exchange, with a client that did not read until its server closed. Instead of "time" and
+    "front" there
     is "tries": what a gateway did for this exchange at its back, in order.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back;
@@ -146,7 +148,8 @@ CANDIDATE_COLUMNS = {
 """What every candidate has (at the latest when `judge` returns it), besides the names in the rule's texts.
 
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
-Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with),
+Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with), `events`
+(how many it stands for, if not one),
 `direction` (direction of the sender who has to change something: settling makes the side of it) and `last_frame` (newest
 evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has `any_order`)."""
 

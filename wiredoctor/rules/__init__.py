@@ -15,6 +15,7 @@ from wiredoctor.rules.plugins import begin, failures, give_up
 from wiredoctor.rules.rests import TOGETHER
 from wiredoctor.rules.settle import settle
 from wiredoctor.rules.software import passed_on
+from wiredoctor.rules.stopped_reading import after_stalls
 from wiredoctor.rules.unjudged import Explained, Left, explained, suspect_connections, suspect_exchanges, unjudged
 from wiredoctor.rules.window import seen, window
 
@@ -25,6 +26,7 @@ __all__ = [
     "Left",
     "RuleError",
     "RuleModule",
+    "after_stalls",
     "are_few",
     "begin",
     "catalogue",

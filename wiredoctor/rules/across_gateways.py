@@ -20,7 +20,7 @@ FRONT = ["front_connection", "front_exchange"]
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
 """Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
 
-ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort", "idle-timeout-broken-promise", "buffered-stream")
+ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort", "idle-timeout-broken-promise", "buffered-stream", "zero-window-stall")
 """Rules of whose findings it matters what lies behind a gateway, or before it."""
 
 IN_GATEWAY = SECOND
@@ -80,6 +80,8 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
     """The same where the client that gave up is a gateway. `clients`: connections of such, of which the capture holds the other
     side, or that say so of themselves."""
     whole = {**found}
+    if clients and "zero-window-stall" in whole:
+        whole["zero-window-stall"] = _held_up_behind(_frame(whole["zero-window-stall"]), clients)
     if not clients or "client-abort" not in whole:
         return whole
     rows = _frame(whole["client-abort"])
@@ -93,6 +95,15 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
             }
     whole["client-abort"] = _changed(rows, changes, {"title": pl.String(), "addition": pl.String()})
     return whole
+
+
+def _held_up_behind(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
+    """A gateway has no pace of its own: its own client waits for what it does not read."""
+    of_gateway = pl.col("connection").is_in(pl.Series([*clients], dtype=pl.Int64).implode()) & (pl.col("kind") == "own-pace")
+    return rows.with_columns(
+        pl.when(of_gateway).then(None).otherwise("kind").alias("kind"),
+        pl.when(of_gateway).then("held_up").otherwise("delay").alias("delay"),
+    )
 
 
 def _frame(rows: Rows) -> pl.DataFrame:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "wiredoctor.rules"
 """Group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
-SCOPES = ("exchange", "connection", "endpoint", "tries")
+SCOPES = ("exchange", "connection", "endpoint", "tries", "until")
 """What a candidate can share with a cause that is reported beside it."""
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")

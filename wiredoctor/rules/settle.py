@@ -16,6 +16,7 @@ from wiredoctor.rules.modules import RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.places import with_exchanges
 from wiredoctor.rules.software import with_software
+from wiredoctor.rules.stopped_reading import until_close
 from wiredoctor.tables import RULE_TABLES, SECOND
 
 _REQUEST = (
@@ -174,16 +175,29 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
         for name, scope in modules[rule].rule.caused_by:
             for cause in parts:
                 named = str(cause["rule"][0])
-                if named == rule or name not in (named, modules[named].family):
+                asked, of_no_kind, _ = name.partition("/")
+                if named == rule or asked not in (named, modules[named].family):
+                    continue
+                causes = cause.filter(pl.col("kind").is_null()) if of_no_kind else cause
+                if scope == "until":
+                    pairs |= _until(mine, causes)
                     continue
                 if scope == "tries":
-                    tried |= behind.causes(mine, cause)
+                    tried |= behind.causes(mine, causes)
                     continue
                 key = _KEYS[scope]
-                first = cause.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
+                first = causes.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
                 pairs |= {*mine.select(*key, "id").join(first, on=key).select("id", "cause").iter_rows()}
     in_order = dict.fromkeys((number, cause) for number, _, cause in sorted(tried))
     return [*sorted(pairs), *in_order]
+
+
+def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
+    """(id, id of a cause) where a client did not read until its server closed."""
+    c, key = pl.col, _KEYS["exchange"]
+    stalls = cause.filter(c("direction") == c("client_direction")).select(*key, "frame", cause="id", begun="start", over="end")
+    found = mine.select(*key, "id", "end").join(stalls, on=key).filter(until_close("begun", "over", "end"))
+    return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
 
 
 def _causes_among(

@@ -163,7 +163,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         time=rfc3339(first_time + moment),
         elapsed=moment / SECOND,
         delay=None if delay is None else delay / SECOND,
-        count=1,
+        count=values.get("events") or 1,
         measures=dict(_measures(values, texts.measured, times)),
         evidence=evidence,
         remedy=_spaced(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values)),

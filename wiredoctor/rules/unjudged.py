@@ -16,6 +16,7 @@ import polars as pl
 from wiredoctor import masking
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import UNJUDGED, Unjudged, printable, rfc3339, shorten
+from wiredoctor.rules.attempts import one_host
 from wiredoctor.rules.closes import streams
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.tables import SECOND
@@ -58,7 +59,9 @@ def explained(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Explaine
         .group_by("connection")
         .agg(c("exchange").fill_null(-1).min().cast(pl.Int64).alias("since"))
     )
-    endpoints = those.filter(c("connection").is_null()).select(_host("client").alias("client_host"), "server").unique()
+    endpoints = those.filter(c("connection").is_null()).select(_host("client").alias("client_host"), "server")
+    # who asks both addresses of the host itself is told of the last one only
+    endpoints = endpoints.with_columns(one_host("client_host"), one_host("server")).unique()
     return Explained(connections, endpoints.filter(~pl.all_horizontal(c("client_host", "server").is_null())))
 
 
@@ -184,8 +187,8 @@ def _connections(connections: pl.LazyFrame, latest: int) -> pl.LazyFrame:
         pending.alias("bytes"),
         pl.lit("").alias("request_method"),
         pl.lit("").alias("request_target"),
-        "client_host",
-        "server",
+        one_host("client_host"),
+        one_host("server"),
     )
 
 

@@ -33,11 +33,53 @@ def failed(*connections: dict[str, Any]) -> list[dict[str, Any]]:
     return found("connect-failed", rows("connections", *connections))
 
 
-def test_each_refusal_by_itself() -> None:
-    assert [(f["connection"], f["client"], f["server"]) for f in failed(refused(0), refused(1))] == [
+def unreachable(number: int) -> dict[str, Any]:
+    """A connection of which a router said that there is no way."""
+    of_rst = {"refused_frame": None, "refused_time": None, "server_packets": 0}
+    error = {"syn_error_router": "10.0.0.254", "syn_error_type": 3, "syn_error_code": 1}
+    return refused(number) | of_rst | error | {"syn_error_frame": 2 * number + 2, "syn_error_time": number * S + MS}
+
+
+def test_each_failure_by_itself() -> None:
+    assert [(f["connection"], f["client"], f["server"]) for f in failed(unreachable(0), unreachable(1))] == [
         (0, "10.0.0.1:40000", "10.0.0.2:80"),
         (1, "10.0.0.1:40001", "10.0.0.2:80"),
     ]
+
+
+def test_refusals_of_one_client_are_one_finding_of_as_many_events() -> None:
+    [told] = failed(refused(0), refused(1))
+    assert (told["connection"], told["client"], told["server"]) == (None, "10.0.0.1", "10.0.0.2:80")
+    assert (told["events"], told["start"], told["end"]) == (2, 0, S + MS)
+    assert [item["frame"] for item in told["evidence"]] == [1, 2]
+
+
+def test_what_a_gateway_asked_is_told_for_each_request() -> None:
+    """Its client's finding names it; and a server that is up again 1 s later changes nothing of that."""
+    accepted = connection(connection=2, server="10.0.0.2:80", syns=1, syn_frame=9, syn_time=3 * S, first_answer_frame=10,
+                          first_answer_time=3 * S, connected=True)  # fmt: skip
+    tries = [
+        {"front_connection": 7, "front_exchange": n, "connection": n, "certain": certain}
+        for n, certain in ((0, True), (1, False))
+    ]
+    told = found("connect-failed", rows("connections", refused(0), refused(1), accepted), rows("tries", *tries))
+    assert [(f["kind"], f["connection"], f["events"]) for f in told] == [("refused", 0, 1), ("refused", 1, 1)]
+    told = found("connect-failed", rows("connections", refused(0), refused(1), accepted))
+    assert [(f["kind"], f["connection"], f["events"]) for f in told] == [("not-up-yet", None, 2)]
+
+
+def test_two_outages_of_a_server() -> None:
+    def accepted(number: int) -> dict[str, Any]:
+        frame = 2 * number + 1
+        return connection(connection=number, client=f"10.0.0.1:{40_000 + number}", client_host="10.0.0.1", server="10.0.0.2:80",
+                          syns=1, syn_frame=frame, syn_time=number * S, first_answer_frame=frame + 1,
+                          first_answer_time=number * S + MS, connected=True)  # fmt: skip
+
+    connections = [accepted(0), refused(1), accepted(2), refused(3), refused(4), refused(5), accepted(6)]
+    [told] = failed(*connections)
+    assert (told["kind"], told["severity"], told["events"]) == ("down", None, 4)
+    assert told["down_for"].total_seconds() == 3
+    assert "it went down 2 times" in told["outages"]
 
 
 @pytest.mark.parametrize(("count", "findings"), [(20, 20), (21, 1), (1000, 1)])
@@ -61,7 +103,7 @@ def test_a_server_that_refuses_many_clients_is_one_finding(count: int, findings:
 
 @pytest.mark.parametrize(("count", "findings"), [(100, 100), (101, 1)])
 def test_a_client_that_tries_for_ever_is_one_finding(count: int, findings: int) -> None:
-    told = failed(*(refused(n) for n in range(count)))
+    told = failed(*(unreachable(n) for n in range(count)))
     assert len(told) == findings
     if findings == 1:
         assert (told[0]["client"], told[0]["server"]) == ("10.0.0.1", "10.0.0.2:80")
@@ -84,8 +126,9 @@ def test_proofs_and_words_are_made_of_what_is_told_alone() -> None:
     module = catalogue()["connect-failed"]
     found_ones = module.find(rows("connections", *ports(1000)).lazy(), rows("tries").lazy()).collect()
     assert {name for name, dtype in found_ones.schema.items() if not dtype.is_numeric() and dtype != pl.Boolean} == {
-        "client", "server", "client_host", "router",
+        "client", "server", "client_host", "router", "next_server",
     }  # fmt: skip
+    assert found_ones["next_server"].null_count() == found_ones.height
     assert module.judge is not None
     assert module.judge(found_ones, None)[0].height == 1
 

@@ -59,7 +59,7 @@ RULE = Rule(
         *((name, "exchange") for name in FRAMING_ERRORS),
         *BROKEN_BEFORE,
     ),
-    caused_by=(("slow-response", "exchange"), ("retransmission-stall", "exchange"), ("zero-window-stall", "exchange")),
+    caused_by=(("slow-response", "exchange"), ("retransmission-stall", "exchange"), ("zero-window-stall/", "exchange")),
     advice=(
         Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
         Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline of the request's context."),

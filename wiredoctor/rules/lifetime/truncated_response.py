@@ -12,6 +12,9 @@ How it is proved
     The bytes between the head of the response and the server's FIN or RST are fewer than its Content-Length, or the last
     chunk (size 0) is not among them. The client had not closed before: acknowledgement numbers say so.
 
+    Where the client had not read for a second or more until shortly before that (zero-window-stall), the server may have given
+    it up: that is named, with medium confidence.
+
 What it is not
     A capture that ended, or lost packets, before the response did. A client that gave up: client-abort. A body without any
     announced end, which cannot be told from a whole one: close-delimited. The answers to HEAD, and 204 and 304.
@@ -55,6 +58,7 @@ RULE = Rule(
         ("gateway-error", "exchange"),
         *BROKEN_BEFORE,
     ),
+    caused_by=(("zero-window-stall/", "until"),),
     advice=(
         Advice(
             "server",

@@ -6,6 +6,9 @@ What it means
     Unreachable: a router answered with another ICMP error: it has no route to the server, no host in that network has the
     address, or the packet ran into a routing loop. Timed out: no answer came at all, however often the SYN was sent again.
 
+    Not every refusal is a failure. Tried next: the client knows another address of the server, which answered. Not up yet:
+    somebody asked whether a port is free, or whether a server is up already. Down: the server was back within a minute.
+
 Why it hurts
     Whatever needed the connection failed. A refusal is at least quick; without an answer clients wait for long (Linux for
     more than two minutes, Windows 21 s), unless they have a limit of their own. Programs on Linux say "Connection refused" of an
@@ -22,21 +25,31 @@ How it is proved
     the capture, or where the ports were used again: 3 s after the third; then less surely). Of a gateway that has told its
     client since that it got no connection two SYNs are enough, or one and 0.9 s.
 
+    What became of an attempt is asked in this order. The two addresses of localhost, 127.0.0.1 and ::1, that refuse within 300 ms
+    are one attempt, and the last one counts. Tried next: an address of the other version of IP answered the same client on the
+    same port by a SYN-ACK, while the attempt went on or within 300 ms of its end; that goes for attempts without an answer, too.
+    Away from the loopback interface nobody else may have been answered on that port by an address of that version in that time:
+    no packet says which IPv4 and IPv6 addresses are one client's, or one server's. Not up yet: the address accepted no connection
+    before, and one within 60 s of the first refusal. Down: it had accepted before, and did again within 60 s. Refused: all else.
+    There is one finding for a client and a server, with how often.
+
 What it is not
     A SYN that was answered in the end, though an ICMP error quoted an earlier one: connect-retry. Source quench and redirects,
     which are no failures. An error whose quoted addresses are not those of the connection, because NAT changed them on the way:
     these are counted under "not analysed". A SYN-ACK of which the client did not want to know any more. A capture in
     which the answers of a host are missing: where one of its connections, or one of the client's, shows that the server's
-    packets were not captured, nothing is said of SYNs without an answer.
+    packets were not captured, nothing is said of SYNs without an answer. What a gateway tried for a request of its client is
+    never less than refused: what became of that request says more.
 
 What to do
-    Refused: start the service, or let the client use the port on which it listens. Prohibited: find the rule on the host that
+    Refused: start the service, or let the client use the port on which it listens. Tried next: let the server listen on both
+    addresses. Down: let the new process listen before the old one stops. Prohibited: find the rule on the host that
     sent the error (iptables -nvL, nft list ruleset, ip route), and allow the connection. Unreachable: see what that router knows
     of the way (ip route get, ip neigh). Timed out: see whether the server is there, and which firewall
     on the way drops the packets.
 
 References
-    RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
+    RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 8305 section 5, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
     iptables-extensions(8), ip-route(8).
 """
 
@@ -49,26 +62,39 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules import icmp
+from wiredoctor.rules.attempts import acceptances, next_addresses, one_host, other_refusals
 from wiredoctor.rules.proof import evidence
-from wiredoctor.rules.words import DURATION
+from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import Array
 
 RULE = Rule(
-    severity="error",
+    severity={
+        **dict.fromkeys(("refused", "prohibited", "unreachable", "timed-out"), "error"),
+        **{"tried-next": "note", "not-up-yet": "note", "down": "warning"},
+    },
     title={
         "refused": "Connection refused: {where}",
         "prohibited": "Connection rejected by a firewall: {where}",
         "unreachable": "Not reachable: {where}",
         "timed-out": "No answer to connection attempts: {where}",
+        "tried-next": "{where} {did}, and {next_server} answered",
+        "not-up-yet": "Not listening yet: {where}",
+        "down": "Down for {down_for}: {where}",
     },
     message={
         "refused": "{where} answered the SYN of {whose} with an RST{tries}: nothing listens there, or a firewall rejects the "
-        "connection.{many}",
+        "connection.{other}{many}",
         "prohibited": "{router} answered the SYN of {whose} to {where} with {said}: a rule there forbids the connection. "
         "Programs say {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs say {errno}.{again}{many}",
         "timed-out": "{where} sent no packet at all to {whose}, whose SYN was sent {syns} times within {lasted}: it is not "
         "there, or something on the way drops the packets.{many}",
+        "tried-next": "{where} {did} when {whose} asked. {next_server} answered {then} after that SYN: the server can be reached "
+        "at one of two addresses only, and no request failed, because the client tried both.{waited}{many}",
+        "not-up-yet": "{where} answered the SYN of {whose} with an RST, and accepted a connection {then} later, the first one "
+        "in this capture: somebody asked whether the port was free, or did not wait until the server was ready.{other}{many}",
+        "down": "{where} answered the SYN of {whose} with an RST, though it had accepted connections before. It accepted the "
+        "next one {down_for} after the first refusal{outages}: most often that is a restart.{other}{many}",
     },
     remedy={
         "refused": "See whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
@@ -86,6 +112,13 @@ RULE = Rule(
         "timed-out": "See whether the server is up and has this address, whether the way to it exists (traceroute -T -p PORT), "
         "and which firewall or security group drops the packets: a capture on the server shows whether the SYN arrives. Give "
         "clients a connect timeout of a few seconds, so that they try the next address.",
+        "tried-next": "Clients that know only the first address fail. Let the server listen on both (Node: server.listen(PORT) "
+        "without a host; nginx: listen 80 and listen [::]:80), or let the name stand for the one on which it listens "
+        "(/etc/hosts, DNS), or write that address instead of the name (127.0.0.1 instead of localhost).",
+        "not-up-yet": "Nothing, if the client asks again. Else let it start when the server is ready: a readiness probe, or "
+        "condition: service_healthy in depends_on of Docker Compose.",
+        "down": "Let the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, "
+        "a rolling update behind a balancer), or let clients try again for that long.",
     },
     display_filter="{filter}",
     references=(
@@ -93,6 +126,7 @@ RULE = Rule(
         Reference(
             "RFC 9293 section 3.5.2, reset generation", "https://www.rfc-editor.org/rfc/rfc9293.html#name-reset-generation"
         ),
+        Reference("RFC 8305 section 5, connection attempts", "https://www.rfc-editor.org/rfc/rfc8305.html#section-5"),
         Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
         Reference("RFC 792, destination unreachable", "https://www.rfc-editor.org/rfc/rfc792.html"),
         Reference("RFC 1812 section 5.2.7, ICMP errors", "https://www.rfc-editor.org/rfc/rfc1812.html#section-5.2.7"),
@@ -113,6 +147,9 @@ LONE = Threshold("900 ms", "of such a gateway after a single SYN: Linux repeats 
 MANY_SERVERS = Threshold("20 servers", "a client that fails at more addresses and ports looks for open ones: told as one")
 MANY_CLIENTS = Threshold("20 clients", "where more fail at one server, the server is what they have in common: told as one")
 MANY_TIMES = Threshold("100 connections", "more of one client to one server are told as one")
+NEXT_ADDRESS = Threshold("300 ms", "a client that knows another address asks it at once, or after 250 ms (RFC 8305 section 8)")
+NEXT_WAIT = Threshold("1 s", "who asks the other address so late has made somebody wait: a warning")
+SOON = Threshold("60 s", "a server that starts, or restarts, accepts by then; one that takes longer is down")
 
 
 def screen() -> Mapping[str, pl.Expr]:
@@ -138,14 +175,14 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
     kind = (
         pl.when(refused)
-        .then(_KINDS.index("refused"))
+        .then(_REFUSED)
         .when(quoted & prohibited)
-        .then(_KINDS.index("prohibited"))
+        .then(_PROHIBITED)
         .when(quoted)
-        .then(_KINDS.index("unreachable"))
-        .otherwise(_KINDS.index("timed-out"))
+        .then(_UNREACHABLE)
+        .otherwise(_TIMED_OUT)
     )
-    attempts = tries.filter(c("certain"), c("exchange").is_null()).select("connection", attempt=pl.lit(value=True))
+    attempts = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
     sure = refused | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
     failed = (
@@ -157,26 +194,68 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
             _of_kind("refused_time", "syn_error_time").alias("answer_time"),
             error.cast(pl.Int32).alias("error"),
             c("syn_error_router").alias("router"),
+            c("attempt").is_not_null().alias("of_gateway"),
         )
-        .select("connection", "number", sure.alias("sure"), "client", "server", "client_host", "syns", *_PROOF)
+        .select("connection", "number", sure.alias("sure"), "client", "server", "client_host", "syns", "of_gateway", *_PROOF)
     )
-    timed_out = failed.filter(c("number") == _KINDS.index("timed-out")).with_columns(_host("server").alias("server_host"))
+    timed_out = failed.filter(c("number") == _TIMED_OUT).with_columns(_host("server").alias("server_host"))
     for host in ("client_host", "server_host"):
         timed_out = timed_out.join(_unseen(connections, host), on=host, how="anti")
-    return pl.concat([failed.filter(c("number") != _KINDS.index("timed-out")), timed_out.drop("server_host")])
+    return _with_outcome(pl.concat([failed.filter(c("number") != _TIMED_OUT), timed_out.drop("server_host")]), connections)
 
 
-_KINDS = ("refused", "prohibited", "unreachable", "timed-out")
+_KINDS = ("refused", "prohibited", "unreachable", "timed-out", "tried-next", "not-up-yet", "down", "tried-next")
+_REFUSED, _PROHIBITED, _UNREACHABLE, _TIMED_OUT, _TRIED_NEXT, _NOT_UP_YET, _DOWN, _TRIED_LATE = range(len(_KINDS))
+"""Numbers of the kinds; the last one is a warning."""
 _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time"),
     *("error", "router"),
 )
 
 
+def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Failures with their final kinds (`failed_as`: what they were), without those at an address that was not the last one asked.
+
+    `then_frame`, `then_time`: of the SYN-ACK that decides the kind. Attempts of gateways stay what they are: what became of their
+    client's request says more.
+    """
+    c = pl.col
+    over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
+    asked = failed.filter(~c("of_gateway")).with_columns(over)
+    pairs = other_refusals(asked.filter(c("number") == _REFUSED), NEXT_ADDRESS.value)
+    asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
+    nexts = next_addresses(asked.filter(c("other_frame").is_null()), connections, NEXT_ADDRESS.value)
+    accepted = acceptances(asked.filter(c("number") == _REFUSED), connections)
+    known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
+    known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
+    at_next = c("next_frame").is_not_null()
+    late = c("next_syn_time") - c("syn_time") >= NEXT_WAIT.value
+    soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
+    kind = (
+        pl.when(at_next & late)
+        .then(_TRIED_LATE)
+        .when(at_next)
+        .then(_TRIED_NEXT)
+        .when(soon & c("before_frame").is_not_null())
+        .then(_DOWN)
+        .when(soon)
+        .then(_NOT_UP_YET)
+        .otherwise("number")
+    )
+    return known.with_columns(kind.cast(pl.UInt8).alias("number"), c("number").alias("failed_as")).select(
+        *("connection", "number", "failed_as", "sure", "client", "server", "client_host", "syns", "of_gateway", *_PROOF),
+        *("other_frame", "other_time", "next_server"),
+        pl.when(at_next).then("next_frame").when(soon).then("accepted_frame").alias("then_frame"),
+        pl.when(at_next).then("next_time").when(soon).then("accepted_time").alias("then_time"),
+        pl.when(at_next).then("next_syn_time").when(soon).then("down_since").alias("since"),
+        *(pl.when(c("number") == _DOWN).then(name).alias(name) for name in ("before_frame", "before_time")),
+    )
+
+
 def _of_kind(of_rst: str, of_icmp: str) -> pl.Expr:
     """A column of what answered the SYN: an RST, an ICMP error, or nothing."""
     number = pl.col("number")
-    rst, nothing = number == _KINDS.index("refused"), number == _KINDS.index("timed-out")
+    rst, nothing = number == _REFUSED, number == _TIMED_OUT
     return pl.when(rst).then(of_rst).when(~nothing).then(of_icmp)
 
 
@@ -193,63 +272,96 @@ def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Each failure by itself, unless they are many of one client, of one server, or of one pair."""
+    """A finding per client host and server of what refusals became; of other failures each by itself, unless they are many of one
+    client, of one server, or of one pair."""
     first = _told(rows)
     c = pl.col
     # of a million failures a few are told: they alone get texts and proofs
     told = rows[first["row"]].hstack(first.drop("row"))
     told = told.with_columns(icmp.words(pl.col("error")).alias("said"), *_explained())
-    refused = c("number") == _KINDS.index("refused")
-    quoting = pl.format("{} of {}, which quotes the SYN", "said", "router")
-    answer = pl.when(refused).then(pl.lit("an RST that acknowledges the SYN")).otherwise(quoting)
     given = told.select(
         "connection",
         pl.lit(None, pl.Int32).alias("exchange"),
         c("number").replace_strict(dict(enumerate(_KINDS)), return_dtype=pl.String).alias("kind"),
-        pl.when(refused).then(pl.lit("server")).alias("side"),
+        pl.when(c("number").is_in([_REFUSED, _TRIED_NEXT, _TRIED_LATE, _DOWN])).then(pl.lit("server")).alias("side"),
         pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium")).alias("confidence"),
         c("syn_frame").alias("frame"),
         c("syn_time").alias("start"),
         "end",
-        pl.lit(None, pl.Int64).alias("delay"),
+        pl.when(c("number") == _TRIED_LATE).then("waited_for").alias("delay"),
         "client",
         "server",
         "client_host",
+        pl.when(c("number") == _TRIED_LATE).then(pl.lit("warning")).alias("severity"),
         _host("server").alias("server_host"),
         c("syns").cast(pl.Int64),
         (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
-        *("router", "said", "reason", "errno"),
-        *first.drop("row", "end").columns,
-        evidence(
-            ("syn_frame", "syn_time", "the first SYN"),
-            ("answer_frame", "answer_time", answer),
-            ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
-        ),
+        *("router", "said", "reason", "errno", "number", "failed_as", "next_server", "other_frame", "waited_for"),
+        (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
+        c("down_for").cast(DURATION),
+        *first.drop("row", "end", "waited_for", "down_for").columns,
+        _evidence(),
     )
     return _worded(given), None
 
 
+def _evidence() -> pl.Expr:
+    c = pl.col
+    quoting = pl.format("{} of {}, which quotes the SYN", "said", "router")
+    answer = pl.when(c("error").is_null()).then(pl.lit("an RST that acknowledges the SYN")).otherwise(quoting)
+    then = (
+        pl.when(c("next_server").is_not_null())
+        .then(pl.format("the SYN-ACK of {} to the same client", "next_server"))
+        .otherwise(pl.lit("the server accepts a connection"))
+    )
+    return evidence(
+        ("before_frame", "before_time", "the server had accepted connections"),
+        ("other_frame", "other_time", pl.format("{} had refused the same client", _other_address())),
+        ("syn_frame", "syn_time", "the first SYN"),
+        ("answer_frame", "answer_time", answer),
+        ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
+        ("then_frame", "then_time", then),
+    )
+
+
+def _other_address() -> pl.Expr:
+    """The endpoint of a server on the host itself with its other address."""
+    server = pl.col("server")
+    named = one_host("server")
+    return (
+        pl.when(server.str.starts_with("["))
+        .then(named.str.replace("localhost", "127.0.0.1", literal=True))
+        .otherwise(named.str.replace("localhost", "[::1]", literal=True))
+    )
+
+
 def _told(rows: pl.DataFrame) -> pl.DataFrame:
     """For each finding the `row` of its first failure, the `end` of its last, whether that is `alone`, and how many `failures`,
-    `servers`, `server_hosts` and `clients` it is about. Texts are compared by the numbers of their hashes, and
-    only these are sorted: they take less room."""
+    `servers`, `server_hosts`, `clients` and `outages` it is about, and the longest `waited_for` and `down_for` (ns). Texts are
+    compared by the numbers of their hashes, and only these are sorted: they take less room."""
     c = pl.col
     hosts = {"client": c("client_host"), "server": c("server"), "server_host": _host("server")}
     found = rows.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-        "number",
+        (c("number") * 2 + c("of_gateway")).alias("group"),
         pl.coalesce("answer_time", "last_syn_time").alias("end"),
+        "then_frame",
+        (c("since") - c("syn_time")).alias("waited_for"),
+        (c("then_time") - c("since")).alias("down_for"),
+        c("other_frame").is_not_null().alias("two"),
+        (~c("of_gateway") & ~c("number").is_in([_PROHIBITED, _UNREACHABLE, _TIMED_OUT])).alias("once"),
     ).with_columns(pl.Series(name, _numbers(rows.select(host.hash()).to_series())) for name, host in hosts.items())[
         rows["syn_frame"].arg_sort()
     ]
     servers, clients, times = _shared(found)
     searching, wanted = servers > MANY_SERVERS.value, clients > MANY_CLIENTS.value
-    often = times > MANY_TIMES.value
+    often = (times > MANY_TIMES.value) | (found["once"].to_numpy() & (times > 1)) | found["two"].to_numpy()
     by_itself = ~(searching | wanted | often)
-    one = {"failures": pl.lit(1, pl.Int64), **{name: pl.lit(1, pl.UInt32) for name in ("servers", "server_hosts", "clients")}}
-    alone = found.filter(pl.Series(by_itself)).select("row", "end", pl.lit(value=True).alias("alone"), **one)
+    one = {"failures": pl.lit(1, pl.Int64), **{name: pl.lit(1, pl.UInt32) for name in (*_COUNTED, "outages")}}
+    sums = ("waited_for", "down_for")
+    alone = found.filter(pl.Series(by_itself)).select("row", "end", *sums, pl.lit(value=True).alias("alone"), **one)
     groups = found.filter(pl.Series(~by_itself)).group_by(
-        "number",
+        "group",
         pl.when(pl.Series((searching | (often & ~wanted))[~by_itself])).then("client").alias("client_key"),
         pl.when(pl.Series((~searching & (wanted | often))[~by_itself])).then("server").alias("server_key"),
         maintain_order=True,
@@ -257,9 +369,11 @@ def _told(rows: pl.DataFrame) -> pl.DataFrame:
     many = groups.agg(
         c("row").first(),
         c("end").max(),
+        *(c(name).max() for name in sums),
         pl.lit(value=False).alias("alone"),
         pl.len().cast(pl.Int64).alias("failures"),
         *(c(of).n_unique().alias(name) for name, of in _COUNTED.items()),
+        c("then_frame").n_unique().alias("outages"),
     )
     return pl.concat([alone, many.select(alone.columns)])
 
@@ -274,8 +388,8 @@ def _numbers(values: pl.Series) -> Array:
 
 def _shared(found: pl.DataFrame) -> tuple[Array, Array, Array]:
     """Of each failure: at how many servers its client failed in that way, how many clients at its server, how often both."""
-    number = found["number"].to_numpy()
-    client, server = (found[name].to_numpy().astype(np.int64) * len(_KINDS) + number for name in ("client", "server"))
+    group = found["group"].to_numpy()
+    client, server = (found[name].to_numpy().astype(np.int64) * (2 * len(_KINDS)) + group for name in ("client", "server"))
     width = int(server.max(initial=0)) + 1
     pairs, pair, times = np.unique(client * width + server, return_inverse=True, return_counts=True)
     at, by = (np.bincount(ends).astype(np.int32) for ends in (pairs // width, pairs % width))
@@ -330,6 +444,7 @@ def _worded(told: pl.DataFrame) -> pl.DataFrame:
     whose = pl.when(several_clients).then(pl.format("{} clients", "clients")).otherwise("client_host")
     scan = pl.lit(" A client that tries so many looks for open ports; if nobody scans, its configuration names wrong ones.")
     more = pl.format(" {} connections failed like that; the first is shown.", "failures")
+    several = pl.when(c("failures") > 1).then(more).otherwise(pl.lit(""))
     tries = pl.when(one & (c("syns") > 1)).then(pl.format(", {} times", "syns")).otherwise(pl.lit(""))
     again = pl.when(one & (c("syns") > 1)).then(pl.format(" The SYN was sent {} times.", "syns")).otherwise(pl.lit(""))
     stream = pl.format("tcp.stream == {}", "connection")
@@ -338,9 +453,32 @@ def _worded(told: pl.DataFrame) -> pl.DataFrame:
         whose.alias("whose"),
         tries.alias("tries"),
         again.alias("again"),
-        pl.when(one).then(pl.lit("")).when(several_servers).then(more + scan).otherwise(more).alias("many"),
+        pl.when(several_servers).then(more + scan).otherwise(several).alias("many"),
+        *_outcome(),
         pl.when(one).then(stream).when(c("router").is_null()).then(pl.lit(_SYN_OR_RST)).otherwise(pl.lit(_ICMP)).alias("filter"),
         pl.when(one).then("connection").alias("connection"),
         pl.when(one).then("client").when(~several_clients).then("client_host").alias("client"),
         pl.when(~several_servers).then("server").alias("server"),
+        c("failures").alias("events"),
+    )
+
+
+def _outcome() -> tuple[pl.Expr, ...]:
+    """What became of a refusal, in words."""
+    c = pl.col
+    nothing = pl.lit("")
+    failed_as = {
+        _REFUSED: "refused a connection",
+        _PROHIBITED: "was forbidden by a firewall",
+        _UNREACHABLE: "was not reachable",
+        _TIMED_OUT: "did not answer",
+    }
+    other = pl.format(" {} had refused it just before.", _other_address())
+    longest = pl.format(" (it went down {} times; this is the longest)", "outages")
+    waited = pl.format(" It asked there only after {}.", duration(c("waited_for")))
+    return (
+        c("failed_as").replace_strict(failed_as, default="", return_dtype=pl.String).alias("did"),
+        pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),
+        pl.when(c("outages") > 1).then(longest).otherwise(nothing).alias("outages"),
+        pl.when(c("number") == _TRIED_LATE).then(waited).otherwise(nothing).alias("waited"),
     )

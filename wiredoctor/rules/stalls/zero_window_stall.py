@@ -26,13 +26,19 @@ How it is proved
     A window that was still 0 when the connection or the capture ended: the sender's probes, two of them or a second of them,
     show that it had data; that it gave up is seen by its FIN or RST.
 
+    Own pace (a note): the window is that of a client that takes a response, and opens again on a clock (three periods in a row
+    differ by 5 % at most), or so that the bytes between two openings are in proportion to the time between them (four in a row,
+    5 %), for half of its closed windows at least; none of them is closed for more than two such periods, nor are these longer
+    than 60 s. Or the response is audio or video, and the window opens again within 60 s. It is not said of gateways, whose own
+    clients wait.
+
 What it is not
     A small window that opens at once. A sender that had nothing to send, or whose message was complete. A full window
     with data on the way, which a round trip empties. Keep-alive probes. A segment that was lost while the window was open.
 
 What to do
     Look at what the receiving process does in that time. A larger receive buffer only helps against short interruptions,
-    and where it is smaller than two segments.
+    and where it is smaller than two segments. A client that reads at its own pace needs nothing.
 
 References
     RFC 9293 sections 3.8.6.1 and 3.8.6.2.
@@ -44,16 +50,28 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.proof import evidence
+from wiredoctor.rules.reading_pace import with_pace
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import MILLISECOND
 
 RULE = Rule(
-    severity="warning",
-    title="The {side} {did}: its {window} held the {peer} up for {wait}",
-    message="The {side} announced a window of {closed_window:,} bytes{then} {closed}{why}. The {peer} {had} {wait}{shown}.",
-    remedy="See what the {side}'s process does while it does not read (a full disk or a slow downstream, a lock, a pause of the "
-    "garbage collector, a full thread pool); let it read ahead or drop what it cannot take. Larger receive buffers "
-    "(SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}.",
+    severity={None: "warning", "own-pace": "note"},
+    title={
+        None: "The {side} {did}: its {window} held the {peer} up for {wait}",
+        "own-pace": "The {side} reads at its own pace{every}",
+    },
+    message={
+        None: "The {side} announced a window of {closed_window:,} bytes{then} {closed}{why}. The {peer} {had} {wait}{shown}.",
+        "own-pace": "The {side} {paced}. Its window was closed for {closed} in between, and the {peer} had more to send: nobody "
+        "waited for that, as far as the packets show.",
+    },
+    remedy={
+        None: "See what the {side}'s process does while it does not read (a full disk or a slow downstream, a lock, a pause of "
+        "the garbage collector, a full thread pool); let it read ahead or drop what it cannot take. Larger receive buffers "
+        "(SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}.",
+        "own-pace": "Nothing, if it is meant: a rate limit (curl --limit-rate, wget --limit-rate), a player with a full buffer. "
+        "Else see why the program pauses between its reads.",
+    },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
         Reference("RFC 9293 section 3.8.6.1, zero-window probing", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.8.6.1"),
@@ -68,6 +86,7 @@ MIN_WAIT = Threshold("100 ms", "shorter pauses are the scheduling of a busy rece
 PROBES = Threshold("2 probes", "of a window that never opened: one may answer a stray segment")
 PROBED = Threshold("1 s", "or so long after the window closed, where fewer were sent")
 FIRST_PROBE = Threshold("3 s", "a sender with data probes a window so soon; later it is a keep-alive probe, if it is not HTTP")
+OWN_PACE = Threshold("60 s", "a player that reads 2 MB at a time, of audio at 256 kbit/s; who pauses for longer may be ill")
 TIMERS = Threshold("2 waits", "in a row: one such segment may have been late on the way, or written late")
 
 
@@ -97,6 +116,8 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         (c("opened_time") - c("closed_time")).cast(DURATION).alias("closed"),
         "closed_window",
         c("window_probes").alias("probes"),
+        wait.alias("held_up"),
+        *_unpaced(c("opened_time"), c("offset"), pl.lit(value=True)),
         *_words("did not read", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", ""),
         _shown().alias("shown"),
         evidence(
@@ -139,9 +160,49 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         closed.cast(DURATION).alias("closed"),
         c("window").alias("closed_window"),
         (c("window_probes") + c("copies")).alias("probes"),
+        wait.alias("held_up"),
+        *_unpaced(pl.when(~c("never")).then("end_time"), pl.lit(None), c("never") & c("sender_close_frame").is_null()),
         *_stall_words(),
         _stall_evidence(),
     )
+
+
+def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """The same, where a client reads at a pace of its own by its kind."""
+    c = pl.col
+    known = with_pace(rows.drop("of_client"), connections, exchanges, OWN_PACE.value)
+    timed = c("period").is_not_null()
+    paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
+    every, rate = duration(c("period")), pl.format("{} kB/s", c("rate") // 1000)
+    return known.with_columns(
+        pl.when(paced).then(pl.lit("own-pace")).alias("kind"),
+        pl.when(~paced).then("held_up").alias("delay"),
+        pl.when(timed)
+        .then(pl.format(": every {}", every))
+        .when(c("rate").is_not_null())
+        .then(pl.format(": {}", rate))
+        .otherwise(pl.lit(""))
+        .alias("every"),
+        pl.when(timed)
+        .then(pl.format("reads on a clock, every {}: it limits its rate, or sleeps", every))
+        .when(c("rate").is_not_null())
+        .then(pl.format("reads at one rate, {}: it limits that, or what it hands the data on to takes no more", rate))
+        .otherwise(pl.lit("plays what it gets, and reads when its buffer has room"))
+        .alias("paced"),
+    ).select(rows.columns)
+
+
+def _unpaced(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
+    """Columns for `conclude`. `may_pause`: the window may have been closed on purpose."""
+    return [
+        pl.col("http"),
+        opened.cast(pl.Int64).alias("opened"),
+        offset.cast(pl.Int64).alias("offset"),
+        may_pause.alias("may_pause"),
+        pl.lit(value=False).alias("of_client"),
+        pl.lit("").alias("every"),
+        pl.lit("").alias("paced"),
+    ]
 
 
 _READS_NOT = "its application did not read in that time"

@@ -1,0 +1,40 @@
+"""Who stopped reading is named where the server then cut its response off, or where it left itself; a pace of its own is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ladders import ladders_in
+from wiredoctor.testing import findings
+
+STALLS = Path(__file__).parents[1] / "stalls"
+LADDERS = {
+    **dict(ladders_in(STALLS / "zero_window_stall.txt")),
+    **dict(ladders_in(Path(__file__).with_name("truncated_response.txt"))),
+}
+
+LEAVES = "  1.540  >  R.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "rule", "causes"),
+    [
+        ("what its kernel held comes with the FIN", "truncated-response", ["zero-window-stall"]),
+        ("no server gives up so soon", "truncated-response", []),
+        ("the server broke off by itself", "truncated-response", []),
+    ],
+)
+def test_causes(words: str, rule: str, causes: list[str]) -> None:
+    [text] = [ladder for title, ladder in LADDERS.items() if words in title]
+    [found] = [one for one in findings(text) if one.rule == rule]
+    assert [cause.rule for cause in found.caused_by] == causes
+    assert ("The client had not read for 3 s before that" in found.message) is bool(causes)
+
+
+def test_a_client_that_leaves_a_download_at_its_own_pace() -> None:
+    [text] = [ladder for title, ladder in LADDERS.items() if "reads a segment every 0.3 s" in title]
+    cut = text[: text.index("  1.532  <")] + LEAVES
+    told = {one.rule: one for one in findings(cut)}
+    assert (told["zero-window-stall"].kind, told["client-abort"].caused_by) == ("own-pace", ())
