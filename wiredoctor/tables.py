@@ -590,6 +590,13 @@ RELEASES = Table(
             "such a segment is by itself), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
             "matters)",
         ),
+        _c(
+            "final_frame",
+            I64,
+            "",
+            "the packet with which it was known that the program of S does not write on a clock of its own; S itself if D is a "
+            "head or a full segment",
+        ),
     ),
     subject="segments",
     at_packet=True,

@@ -65,12 +65,14 @@ class LiveAnalysis(Analysis):
         """
         self.core.http.pass_time(clock)
         self.core.story.repetitions.pass_time(clock)
+        self.core.story.stalls.pass_time(clock, self.records.frame)
         return self._find()
 
     @property
     def deadline(self) -> int | None:
         """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
-        alarm = min(self.core.http.alarms.next, self.core.story.repetitions.due())
+        story = self.core.story
+        alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due)
         return None if alarm == FOREVER else alarm
 
     def needed_from(self) -> int:

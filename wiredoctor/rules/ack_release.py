@@ -53,6 +53,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         c("previous_data_frame").alias("frame"),
         c("frame").alias("last_frame"),
         c("frame").alias("held_frame"),
+        "final_frame",
         c("previous_data_time").alias("start"),
         c("time").alias("end"),
         c("previous_ack_delay").alias("delay"),

@@ -59,8 +59,13 @@ class Limits:
     sides: int
 
 
+def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return candidates in the order in which they became final."""
+    return candidates.sort("final_frame", "held_frame")
+
+
 class Stalls:
-    """The memory of a rule about held-back segments, bounded; rows must come in the order of `last_frame`."""
+    """The memory of a rule about held-back segments, bounded; rows must come in the order of `in_order`."""
 
     def __init__(self, cause: Cause, limits: Limits) -> None:
         self._cause = cause

@@ -16,6 +16,7 @@ JUDGED_ONLY = (
         "handshake",
         "mss",
         "held_frame",
+        "final_frame",
         "previous_ack_frame",
         "previous_ack_time",
         "in_flight",

@@ -167,6 +167,7 @@ def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.Da
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
     limits = stalled.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or stalled.Stalls("nagle", limits)
+    candidates = stalled.in_order(candidates)
     verdicts = memory.judge(candidates)
     found = said(candidates, verdicts)
     if not verdicts and candidates.height:
