@@ -25,7 +25,8 @@ WAITED: Final = 1
 PROMPT: Final = 2
 PROBE: Final = 3
 ANSWERS_PROBE: Final = 4
-SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe")
+CORKED: Final = 5
+SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe", "corked")
 """Names of the values of the column `sort`."""
 
 RELEASES: Final = (
@@ -115,6 +116,8 @@ class Stalls:
         full, small_start = judged[1], judged[3]
         if not small_start and not full:
             return 0
+        if small_start and self.may_be_corked(data, ack, packet, segment):
+            return CORKED
         if ack.ack_delay <= self.cutoffs.max_quick_ack and self.shows_lateness(data, packet, segment, events, small_start):
             return PROMPT
         if self.cutoffs.min_ack_delay <= ack.ack_delay <= self.cutoffs.max_ack_delay:
@@ -130,6 +133,15 @@ class Stalls:
         message = segment.part.message
         same_message = message == data.message if message != NEVER else is_unread(packet, segment)
         return same_message and (data.room == NEVER or data.room >= packet.length)
+
+    def may_be_corked(self, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
+        """Return whether a timer of TCP may have sent the small end of a message, long after the ACK of its full segments: what is
+        corked leaves a retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux)."""
+        part, round_trip = segment.part, whole_round_trip(segment)
+        if not part.http or not part.ends_message or part.message != data.message or not sizes.is_full_data(data):
+            return False
+        wait = packet.time - ack.ack_time - segment.rtt_own - round_trip
+        return self.cutoffs.min_cork_wait <= wait <= self.cutoffs.max_cork_wait + round_trip // 4
 
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool

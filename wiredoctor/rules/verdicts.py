@@ -21,8 +21,8 @@ JUDGED_ONLY = (
         "previous_ack_time",
         "in_flight",
     ),
-    *("lone_ack", "waited", "prompt", "probe", "answers", "part", "ends", "small", "full", "room", "nagle"),
-    *("narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
+    *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "small", "full", "room", "nagle"),
+    *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
 """Columns that no text of a rule needs."""
 
@@ -50,6 +50,7 @@ class Row(NamedTuple):
     waited: bool
     prompt: bool
     probe: bool
+    corked: bool
     answers: int
     part: str | None
     ends: bool
@@ -58,6 +59,8 @@ class Row(NamedTuple):
     room: bool
     nagle: bool
     release: int
+    after: int
+    gap: int
     narrow: bool
     sharp: bool
     wide: bool
