@@ -39,12 +39,12 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     """
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)
-    prompt = c("sort").is_in(["prompt", "corked"]) & (c("previous_ack_delay") <= quick)
+    prompt = c("previous_ack_delay") <= quick
     lateness = c("time") - c("previous_data_time") - c("rtt_own") - c("rtt_peer")
     # after a full D only a late S shows how late such a segment is by itself; one before D, that the clock was set back
     kept = c("time") >= c("previous_data_time")
-    shows = kept & (_head_only() | c("previous_data_small") | (lateness >= quick))
-    waited = (((c("sort") == "waited") & late) | (prompt & shows)).fill_null(False)
+    shows = c("sort").is_in(["prompt", "corked"]) & kept & (_head_only() | c("previous_data_small") | (lateness >= quick))
+    waited = (c("sort").is_in(["waited", "prompt", "corked"]) & (late | (prompt & shows))).fill_null(False)
     probe, corked = c("sort") == "probe", c("sort") == "corked"
     return releases.filter(waited | probe | corked | (c("probe_frame") > 0)).select(
         *("connection", "exchange", "direction", "endpoint", "role", "http", "unread", "message", "handshake", "mss"),

@@ -140,7 +140,7 @@ class Stalls:
         cause = _cause(row, side)
         usual = self._usual(endpoint, row) if cause == "nagle" else 0
         short = row.delay < self._limits.shortest
-        late_start = not row.handshake and _program_paces(row, side)
+        late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
         stalled = cause is not None and _released(row, cause, side) and 2 * usual < row.delay and not late_start
         if stalled:
             side.narrow |= row.narrow
