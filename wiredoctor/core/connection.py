@@ -264,6 +264,19 @@ class HeldRelease:
 
 
 @mypyc_attr(acyclic=True)
+class Watch:
+    """Looks for an answer on another connection of two hosts, after a delayed ACK of one of them."""
+
+    def __init__(self, addresses: i64, ports: i64, is_turned: bool, until: i64) -> None:
+        self.addresses: i64 = addresses
+        """As in Packet, like the next two; of the ACK."""
+        self.ports: i64 = ports
+        self.is_turned: bool = is_turned
+        self.until: i64 = until
+        self.is_answered: bool = False
+
+
+@mypyc_attr(acyclic=True)
 class Pace:
     """The gaps before segments that nothing held back, the newest ones, and what waits for more of them."""
 
@@ -272,6 +285,8 @@ class Pace:
         self.next: i64 = 0
         """Index of the oldest gap, once there are so many that it is replaced."""
         self.held: list[HeldRelease] = []
+        self.watch: Watch | None = None
+        """After the newest delayed ACK of this side's data."""
 
 
 @mypyc_attr(acyclic=True)

@@ -63,6 +63,8 @@ class Core:
             if recorder is not None:
                 recorder.begin(packet)
             kind = self.headers.read(packet)
+            if stalls.watches and kind == SEGMENT and packet.length > 0:
+                stalls.note_payload(packet)
             connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)

@@ -1,9 +1,12 @@
 """Does a program write on a clock of its own? Then what leaves as a delayed ACK comes need not have waited for it.
 
-A gap of a side lies between two segments with new data, the first of which was acknowledged at once and by a pure ACK: nothing held
-the second back, so the program chose its time. If several of these gaps are as long as the one before a segment that may have
-waited for an ACK, the program chose the time of that one, too. On one host this is common: a processor that wakes for the program
+A gap of a side lies between two segments with new data, the first of which was acknowledged at once and by a pure ACK: nothing
+held the second back, so the program chose its time. If several of these gaps are as long as the one before a segment that may
+have waited for an ACK, the program chose the time of that one, too. On one host this is common: a processor that wakes for the program
 first sends the ACK that is overdue.
+
+Nor did a segment wait for an ACK if the program that read the data before it answered on another connection: its read sent the
+ACK, and the answer is what let the sender go on (queues, control channels).
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import HeldRelease, Pace, Side, Waits
+from wiredoctor.core.connection import HeldRelease, Pace, Side, Waits, Watch
+from wiredoctor.core.packet import WORD, Packet
 from wiredoctor.core.segment import MILLISECOND
 
 BEFORE: Final = 32
@@ -28,6 +32,9 @@ LONGEST: Final = 2_000 * MILLISECOND
 """A segment waits this long for later gaps."""
 MOST_HELD: Final = 64
 """Of a side; more are decided by the gaps that are known."""
+
+ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
+"""An answer on another connection follows the ACK of what it answers this soon, if a read sent that ACK."""
 
 
 def pace_of(own: Side) -> Pace:
@@ -69,9 +76,35 @@ def count_alike(own: Side, gap: i64) -> i64:
 
 def are_alike(gap: i64, other: i64) -> bool:
     """Return whether another gap is as long as this one."""
-    return abs(gap - other) <= gap // 10 + TOLERANCE
+    tolerance = gap // 10 + TOLERANCE
+    return -tolerance <= gap - other <= tolerance
 
 
 def is_decided(held: HeldRelease) -> bool:
     """Return whether later gaps cannot change what a segment is, or need not be waited for."""
     return held.alike >= ALIKE or held.later >= AFTER
+
+
+def watch(sender: Side, packet: Packet) -> Watch:
+    """Watch for an answer on another connection after a delayed ACK of what `sender` sent."""
+    pace = pace_of(sender)
+    pace.watch = made = Watch(packet.addresses, packet.ports, packet.is_turned, packet.time + ANSWERED_WITHIN)
+    return made
+
+
+def is_answer(watch: Watch, packet: Packet) -> bool:
+    """Return whether a packet with payload is one of the watched host to the other, on another connection."""
+    if packet.addresses != watch.addresses or packet.ports == watch.ports or packet.time > watch.until:
+        return False
+    # the ports say which way a packet goes where both addresses are the same
+    is_one_host = watch.addresses >> 32 == watch.addresses & WORD
+    return is_one_host or packet.is_turned == watch.is_turned
+
+
+def was_answered(sender: Side) -> bool:
+    """Return whether the receiver of this side's newest data answered it on another connection, as it acknowledged it."""
+    return (
+        sender.waits is not None
+        and sender.waits.pace is not None
+        and (sender.waits.pace.watch is not None and sender.waits.pace.watch.is_answered)
+    )

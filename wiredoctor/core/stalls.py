@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core import pace, sizes
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Connection, HeldRelease, Previous, Side
+from wiredoctor.core.connection import Connection, HeldRelease, Previous, Side, Watch
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
@@ -69,6 +69,8 @@ class Stalls:
         self.scratch: Rows = Rows(len(RELEASES))
         self.held: list[HeldRelease] = []
         """Rows that wait until later gaps show whether their program writes on a clock of its own."""
+        self.watches: list[Watch] = []
+        """Those of the last moment; whoever follows packets calls `note_payload` while there are any."""
         self.due: i64 = FOREVER
         """The watermark at which the first of them is written in any case."""
 
@@ -135,8 +137,8 @@ class Stalls:
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
     def may_be_corked(self, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
-        """Return whether a timer of TCP may have sent the small end of a message, long after the ACK of its full segments: what is
-        corked leaves a retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux)."""
+        """Return whether a timer of TCP may have sent the small end of a message, long after the ACK of its full segments: what
+        is corked leaves a retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux)."""
         part, round_trip = segment.part, whole_round_trip(segment)
         if not part.http or not part.ends_message or part.message != data.message or not sizes.is_full_data(data):
             return False
@@ -160,11 +162,11 @@ class Stalls:
     def hold_release(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, data: Previous
     ) -> None:  # fmt: skip
-        """Keep the row of a segment that may have waited after a small write, until its program's pace is known. A program that is
-        known to write on a clock of its own has none."""
+        """Keep the row of a segment that may have waited after a small write, until its program's pace is known. There is none
+        for a program that is known to write on a clock of its own, or was answered on another connection."""
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
-        if alike >= pace.ALIKE:
+        if alike >= pace.ALIKE or (not segment.part.http and pace.was_answered(own)):
             return
         self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
         held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
@@ -175,6 +177,24 @@ class Stalls:
         waiting.append(held)
         self.held.append(held)
         self.due = min(self.due, held.due)
+
+    def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
+        """Watch for an answer elsewhere after a delayed ACK of a small write that is not HTTP."""
+        data = sender.previous
+        if data is None or segment.part.http or segment.ack != data.end or not sizes.is_small_data(data):
+            return
+        if self.cutoffs.min_ack_delay <= segment.ack_delay <= self.cutoffs.max_ack_delay:
+            self.watches.append(pace.watch(sender, packet))
+
+    def note_payload(self, packet: Packet) -> None:
+        """Note which watched ACK a packet with payload follows, on whatever connection; forget watches that are over."""
+        left: list[Watch] = []
+        for watch in self.watches:
+            if pace.is_answer(watch, packet):
+                watch.is_answered = True
+            elif packet.time <= watch.until and packet.clock - watch.until < pace.LONGEST:
+                left.append(watch)
+        self.watches = left
 
     def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
         """Write the held rows of a side that are decided, or all if no more gaps will come."""
@@ -213,7 +233,8 @@ class Stalls:
         self.settle_held(connection.second, frame, True)
 
     def write_release(
-        self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, sort: i64
+        self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
+        sort: i64,
     ) -> None:  # fmt: skip
         """Write a row of `releases`, but for its last cell."""
         part = segment.part

@@ -18,6 +18,8 @@ from wiredoctor.tables import NEVER
 Cause = Literal["nagle", "whole"]
 """Why a segment had to wait for the ACK: it was small, or whatever is sent must wait (buffer, congestion window, window)."""
 
+FIRST_AT_ONCE = 600_000
+"""Nanoseconds after K's arrival within which the first S leaves that shows what its side does, if no message says so."""
 CORKED_IN_A_ROW = 3
 """Small ends that leave with a timer: one alone may be a program that was as late."""
 LATE_STARTS = 4
@@ -203,7 +205,7 @@ def _released(row: Row, cause: Cause, side: _Side) -> bool:
     if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):
         return False
     if row.handshake:
-        return True
+        return row.http or row.unread or side.narrow or row.release <= max(FIRST_AT_ONCE, row.after // 10)
     side.releases.append(row.release)
     alike = sum(abs(release - row.release) <= AT_ONCE for release in side.releases)
     return alike > 1 and 2 * alike >= len(side.releases)

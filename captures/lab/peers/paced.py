@@ -3,9 +3,9 @@
     python paced.py server PORT PLAN.json
     python paced.py client HOST PORT PLAN.json
 
-The plan: `kind` (tcp, websocket, grpc, events), `style` (own: the server writes once per period, with TCP_NODELAY; pairs: it writes
-twice at once, without; loop: the client writes a request in two pieces once per period, and waits for its answer), `period` in
-seconds, `count`, `seed`. Whoever writes prints [[time, offset], ...] of its writes as JSON when it has ended.
+The plan: `kind` (tcp, websocket, grpc, events), `style` (own: the server writes once per period, with TCP_NODELAY; pairs: it
+writes twice at once, without; loop: the client writes a request in two pieces once per period, and waits for its answer),
+`period` in seconds, `count`, `seed`. Whoever writes prints [[time, offset], ...] of its writes as JSON when it has ended.
 """
 
 from __future__ import annotations

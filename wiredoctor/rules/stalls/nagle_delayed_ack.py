@@ -38,8 +38,11 @@ How it is proved
     Without the handshake, where S mostly comes more than 1.5 ms after K, nothing is reported before the fourth time, and only
     while S follows K more evenly than it follows D.
 
-    A cork is proved by three messages in a row whose small end leaves 198 to 216 ms (and a round trip: the retransmission timeout)
-    after the last full segment was acknowledged.
+    A cork is proved by three messages in a row whose small end leaves 198 to 216 ms (and a round trip: the retransmission
+    timeout) after the last full segment was acknowledged.
+
+    Payload that is not HTTP: what the receiver's host sent on another connection, within 1.5 ms of K, may have let the sender
+    go on, and the first such segment of a side has to come within 0.6 ms of K's arrival, or a tenth of the round trip.
 
 What it is not
     A server that thinks between head and body: its next segment comes some time after the ACK, not at it.
@@ -85,8 +88,8 @@ _PROBE = (
     "that is as late would look the same."
 )
 _CORKED = (
-    "The {side} sent full segments of its {what} and kept the last {held_bytes:,} bytes, though nothing of it was in flight any more: "
-    "the {peer} had acknowledged all of it. They left {delay} after the last full segment, when a timer of the {side}'s TCP sent "
+    "The {side} sent full segments of its {what} and kept the last {held_bytes:,} bytes, though nothing of it was in flight any "
+    "more: the {peer} had acknowledged all of it. They left {delay} after the last full segment, when a timer of the {side}'s TCP sent "
     "them. Neither Nagle's algorithm nor the {peer} holds such an end back, but TCP_CORK does, or MSG_MORE on the last write, "
     "for 200 ms and more. The same happened in three messages in a row, or more."
 )
@@ -115,8 +118,8 @@ RULE = Rule(
         "tail": "Let the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole message.{receiver}",
         "write-write-read": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
         "probe-released": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
-        "corked": "Let the {side} take the cork off after the last write of a message: setsockopt TCP_CORK 0 (TCP_NOPUSH 0 on BSD and "
-        "macOS), or no MSG_MORE on the last send. Setting TCP_NODELAY while the socket is corked does not send what is held.",
+        "corked": "Let the {side} take the cork off after the last write of a message: setsockopt TCP_CORK 0 (TCP_NOPUSH 0 on BSD "
+        "and macOS), or no MSG_MORE on the last send. Setting TCP_NODELAY while the socket is corked does not send what is held.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -149,7 +152,9 @@ RULE = Rule(
             "by_nagle",
         ),
         Advice("server", "nginx", "nginx: tcp_nodelay is on by default; look for where it is switched off.", "by_nagle"),
-        Advice("server", "^$", "If it is Java's com.sun.net.httpserver, start it with -Dsun.net.httpserver.nodelay=true.", "by_nagle"),
+        Advice(
+            "server", "^$", "If it is Java's com.sun.net.httpserver, start it with -Dsun.net.httpserver.nodelay=true.", "by_nagle"
+        ),
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.UseNagleAlgorithm = false.", "by_nagle"),
         Advice("client", "^$", "If it uses the .NET Framework, set ServicePointManager.UseNagleAlgorithm = false.", "by_nagle"),
     ),
