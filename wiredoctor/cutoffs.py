@@ -32,6 +32,10 @@ class Cutoffs:
     as late by itself, although the ACK was prompt."""
     min_probe_wait: int = UNREACHABLE
     """`releases`: time after which a segment may have been sent by a tail loss probe."""
+    min_cork_wait: int = UNREACHABLE
+    """`releases`: time between the ACK of full segments and the small end of their message, less round trips."""
+    max_cork_wait: int = -UNREACHABLE
+    """`releases`: the same; a quarter of a round trip is allowed besides."""
     min_stall: int = UNREACHABLE
     """`recoveries`: time without progress before the retransmission that ended it."""
     min_retransmission_delay: int = UNREACHABLE

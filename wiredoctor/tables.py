@@ -609,7 +609,14 @@ RELEASES = Table(
             "",
             "waited (S came next after K, and K was delayed), prompt (S came next after K, K came at once, and S shows how late "
             "such a segment is by itself), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
-            "matters)",
+            "matters), corked (S is the small end of a message and left long after K: a timer may have sent it)",
+        ),
+        _c(
+            "final_frame",
+            I64,
+            "",
+            "the packet with which it was known that the program of S does not write on a clock of its own; S itself if D is a "
+            "head or a full segment",
         ),
         _LATE,
     ),
@@ -1199,6 +1206,12 @@ EXCHANGES = Table(
         _n("request_head_time", I64, "ns", "its time"),
         _n("request_body_frame", I64, "", "first packet with body bytes of the request"),
         _n("request_body_time", I64, "ns", "its time"),
+        _n(
+            "request_body_pause",
+            I64,
+            "ns",
+            "the longest of the first three pauses (10 ms and more) between segments of the request's body; 0 if it has none",
+        ),
         _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
         _c("interim_times", LIST64, "ns", "when each of them began"),
         _c("persistent", BOOL, "", "both messages leave the connection open, RFC 9112 section 9.3"),

@@ -110,6 +110,7 @@ def write(stalls: Stalls, row: dict[str, Any]) -> None:
     if row["small_run"]:
         happened.run = filled(Run(), row, OF_RUN)
     stalls.write(connection, own, peer, filled(Packet(), row, OF_PACKET), segment, happened)
+    stalls.settle_held(own, row["frame"], True)  # no later gap shows a pace
 
 
 def _nothing(dtype: pl.DataType) -> Any:

@@ -47,6 +47,15 @@ def one_segment(delay: float, times: int = 1) -> str:
     return once if times == 1 else f"  repeat {times}\n{once}  end\n"
 
 
+def corked(wait: float) -> str:
+    """Three responses whose small end leaves that long, and a round trip, after the ACK of the full segment before it."""
+    once = (
+        f'  +0.001 {GET}  +0.011 <  .    "HTTP/1.1 200 OK\\r\\nContent-Length: 1719\\r\\n\\r\\n" + body*1419\n'
+        f"  +0.000 >  .\n  +{wait + 0.020} <  P.   body*300\n  +0.000 >  .\n"
+    )
+    return f"  repeat 3\n{once}  end\n"
+
+
 def lost(gap: float, tries: tuple[float, ...] = (), answer: float = 0.011) -> str:
     """A request that is sent again until it is answered; `gap` and `tries`: how long after it."""
     get = '>  P.   1:28 "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
@@ -114,6 +123,10 @@ CASES: list[tuple[str, str, float, str, int, int]] = [
     (NAGLE, "QUICK_ACK", 0.1, COUNTER_EVIDENCE, 0, 1),
     (NAGLE, "TAIL_LOSS_PROBE", 10, probe(0.220), 1, 0),
     (NAGLE, "TAIL_LOSS_PROBE", 0.1, probe(0.035), 0, 1),
+    (NAGLE, "MIN_CORK", 10, corked(0.205), 3, 0),
+    (NAGLE, "MIN_CORK", 0.1, corked(0.100), 0, 3),
+    (NAGLE, "MAX_CORK", 10, corked(0.300), 0, 3),
+    (NAGLE, "MAX_CORK", 0.1, corked(0.205), 3, 0),
     (WHOLE, "MIN_ACK_DELAY", 10, one_segment(0.200), 1, 0),
     (WHOLE, "MIN_ACK_DELAY", 0.1, one_segment(0.006), 0, 1),
     (WHOLE, "MAX_ACK_DELAY", 10, one_segment(0.600), 0, 1),

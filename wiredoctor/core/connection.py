@@ -270,6 +270,52 @@ class Nagle:
 
 
 @mypyc_attr(acyclic=True)
+class HeldRelease:
+    """A row of `releases` that is not written before it is known whether its program writes on a clock of its own (pace.py)."""
+
+    def __init__(self, cells: bytes, start: i64, gap: i64, due: i64) -> None:
+        self.cells: bytes = cells
+        self.start: i64 = start
+        """When the data before the segment was sent."""
+        self.gap: i64 = gap
+        """Time from then to the segment."""
+        self.due: i64 = due
+        """The watermark at which it is decided by what is known."""
+        self.alike: i64 = 0
+        """Gaps as long, before and after."""
+        self.later: i64 = 0
+        """Gaps after it."""
+        self.is_over: bool = False
+        """It was written, or dropped."""
+
+
+@mypyc_attr(acyclic=True)
+class Watch:
+    """Looks for an answer on another connection of two hosts, after a delayed ACK of one of them."""
+
+    def __init__(self, addresses: i64, ports: i64, is_turned: bool, until: i64) -> None:
+        self.addresses: i64 = addresses
+        """As in Packet, like the next two; of the ACK."""
+        self.ports: i64 = ports
+        self.is_turned: bool = is_turned
+        self.until: i64 = until
+        self.is_answered: bool = False
+
+
+@mypyc_attr(acyclic=True)
+class Pace:
+    """The gaps before segments that nothing held back, the newest ones, and what waits for more of them."""
+
+    def __init__(self) -> None:
+        self.gaps: list[int] = []
+        self.next: i64 = 0
+        """Index of the oldest gap, once there are so many that it is replaced."""
+        self.held: list[HeldRelease] = []
+        self.watch: Watch | None = None
+        """After the newest delayed ACK of this side's data."""
+
+
+@mypyc_attr(acyclic=True)
 class Stall:
     """A time without forward progress that retransmissions of a side may end."""
 
@@ -420,6 +466,7 @@ class Waits:
 
     def __init__(self) -> None:
         self.nagle: Nagle | None = None
+        self.pace: Pace | None = None
         self.run: Run | None = None
         self.stall: Stall | None = None
         self.repetition: Repetition | None = None

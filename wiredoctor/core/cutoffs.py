@@ -32,6 +32,10 @@ class Cutoffs:
         """Time from which on the end of a message counts as late by itself, although the ACK was prompt."""
         self.min_probe_wait: i64 = 200 * MILLISECOND
         """Time after which a segment may have been sent by a tail loss probe."""
+        self.min_cork_wait: i64 = UNREACHABLE
+        """Time between the ACK of full segments and the small end of their message, less round trips."""
+        self.max_cork_wait: i64 = -UNREACHABLE
+        """The same; a quarter of a round trip is allowed besides."""
         self.min_stall: i64 = UNREACHABLE
         """Time without progress before the retransmission that ended it."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND

@@ -36,7 +36,8 @@ EXCHANGE: Final = (
     *("connection", "exchange", "upgraded", "endpoint", "previous_end", "previous_end_offset", "previous_close"),
     *["request_" + name for name in MESSAGE],
     *["response_" + name for name in MESSAGE],
-    *("request_head_last_frame", "request_head_time", "request_body_frame", "request_body_time", "target", "extra"),
+    *("request_head_last_frame", "request_head_time", "request_body_frame", "request_body_time", "request_body_pause"),
+    *("target", "extra"),
     *("handshake", "both_directions", "hole_before", "rtt_client", "rtt_server", "final_at"),
 )
 """Cells of a row of `exchanges`; the last six hold what was known of the connection when the exchange ended."""
@@ -180,7 +181,9 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
         write_i64_le(out, request.head_time)
         write_i64_le(out, request.body_frame)
         write_i64_le(out, request.body_time)
+        write_i64_le(out, request.early_pause)
         return
+    write_i64_le(out, NEVER)
     write_i64_le(out, NEVER)
     write_i64_le(out, NEVER)
     write_i64_le(out, NEVER)

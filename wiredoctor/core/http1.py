@@ -14,6 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor import limits
 from wiredoctor.core import chunks, faults, protocols
 from wiredoctor.core.closes import BY_FIN, BY_RST
+from wiredoctor.core.cutoffs import BURST_GAP
 from wiredoctor.core.framing import request_framing, response_framing
 from wiredoctor.core.heads import BAD_LENGTH, LF, NOT_CODED, Head
 from wiredoctor.core.message import (
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
 """First bytes of a head with a known method, or of a status line."""
 
+EARLY: Final = 3
+"""Pauses within a body that show how its source writes."""
 MESSAGE_BITS: Final = 26
 
 
@@ -492,6 +495,9 @@ class Reader(Stream):
                 message.body_frame, message.body_time = found.frame, found.time
             message.reaches(found.frame, found.time)
             if found.time > message.last_body_time:
+                pause = found.time - message.last_body_time
+                if pause >= BURST_GAP and message.early_pauses < EARLY and message.last_body_time != NEVER:
+                    message.note_pause(pause)
                 message.last_body_time = found.time
         self.pos = stop
         if self.mode == BODY and stop == self.until:

@@ -54,16 +54,20 @@ class Core:
     def run(self, most: i64) -> i64:
         """Read at most this many records; return how many there were."""
         records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
-        alarms = http.alarms
+        alarms, stalls = http.alarms, self.story.stalls
         recorder, ordering = self.recorder, self.ordering
         count: i64 = 0
         while count < most and (records.next(packet) if ordering is None else ordering.next(packet)):
             count += 1
             if packet.clock >= alarms.next:
                 http.pass_time(packet.clock)
+            if packet.clock >= stalls.due:
+                stalls.pass_time(packet.clock, packet.frame)
             if recorder is not None:
                 recorder.begin(packet)
             kind = self.headers.read(packet)
+            if stalls.watches and kind == SEGMENT and packet.length > 0:
+                stalls.note_payload(packet)
             connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)
@@ -102,6 +106,7 @@ class Core:
         self.story.settle(connection, packet)
         if connection.closed and not was_closed:
             self.flows.keep_closed(connection)
+            self.story.stalls.end(connection, packet.frame)
         elif was_closed and not connection.closed:
             self.flows.closed -= 1  # a SYN was refused, and a later one was answered
         return connection.id
@@ -136,6 +141,7 @@ class Core:
         content = connection.http
         assert content is None or isinstance(content, HttpConnection)
         speaker = i64(-1) if content is None else content.client
+        self.story.stalls.end(connection, self.packet.frame)
         self.story.repetitions.end(connection, clock)
         self.story.window_stalls.end(connection)
         self.connections.write(connection, speaker, content, clock)

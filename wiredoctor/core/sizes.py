@@ -2,7 +2,9 @@
 
 A segment may be full though it is smaller than the MSS, because the path carries no longer one. Its size counts as full when it
 occurred three times, each time followed at once by more data of the same message and without ending a head, and when its side
-had sent no longer segment. It is never raised again (rules.md chapter 1).
+had sent no longer segment. A program that writes blocks looks alike, and so nothing is learned on loopback, where no path is
+narrow, from jumbo frames on, or from a size that is a multiple of 256: programs' buffers are, what paths carry is not. A longer
+segment that no path of this size carries undoes it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segm
 AT_ONCE: Final = MILLISECOND
 """More data this soon was ready when the segment before left: that was cut by its size, not by a write."""
 OCCURRENCES: Final = 3
+LARGEST_PATH: Final = 9_000
+"""Bytes, of jumbo frames: whoever announces more is not on a network."""
+BLOCK: Final = 256
+"""Sizes of programs' buffers are multiples of it."""
 
 
 def measure_flight(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
@@ -78,7 +84,11 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
     if packet.length > data.longest:
         data.longest = packet.length
         data.longest_occurred = 0
-    if data.path_mss or data.length != data.longest or not least <= data.length < segment.mss:
+    if data.path_mss:
+        if data.path_mss < packet.length <= segment.mss and packet.length % data.path_mss != 0:
+            data.path_mss = 0
+        return
+    if data.length != data.longest or not least <= data.length < segment.mss:
         return
     same_message = segment.part.message != NEVER and segment.part.message == data.message and not data.ends_head
     if packet.captured < packet.length and segment.part.message == NEVER:
@@ -86,8 +96,15 @@ def learn_path_mss(connection: Connection, own: Side, packet: Packet, segment: S
         same_message = segment.in_flight_before > 0
     if same_message and packet.time - data.time < AT_ONCE:
         data.longest_occurred += 1
-        if data.longest_occurred == OCCURRENCES:
+        if data.longest_occurred == OCCURRENCES and data.longest % BLOCK != 0 and may_be_narrow(connection, segment):
             data.path_mss = data.longest
+
+
+def may_be_narrow(connection: Connection, segment: Segment) -> bool:
+    """Return whether there is a path between the ends of a connection that may carry less than they take."""
+    key = connection.key
+    is_loopback = key[0] == 127 if len(key) == 12 else key[:16] == key[16:32]
+    return not is_loopback and segment.mss <= LARGEST_PATH
 
 
 def judge_size(own: Side, packet: Packet, segment: Segment) -> tuple[i64, bool, bool, bool]:

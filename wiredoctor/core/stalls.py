@@ -11,21 +11,22 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import clocks, recoveries, sizes
+from wiredoctor.core import clocks, pace, recoveries, sizes
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Connection, Previous, Side
+from wiredoctor.core.connection import Connection, HeldRelease, Previous, Side, Watch
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.rows import Rows
-from wiredoctor.core.segment import NEVER, Segment
+from wiredoctor.core.segment import FOREVER, NEVER, Segment
 
 WAITED: Final = 1
 PROMPT: Final = 2
 PROBE: Final = 3
 ANSWERS_PROBE: Final = 4
-SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe")
+CORKED: Final = 5
+SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe", "corked")
 """Names of the values of the column `sort`."""
 
 RELEASES: Final = (
@@ -34,7 +35,7 @@ RELEASES: Final = (
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
-    *("probe_frame", "sort", "late"),
+    *("probe_frame", "sort", "late", "final_frame"),
 )
 RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
@@ -74,6 +75,13 @@ class Stalls:
         self.recoveries: Rows = Rows(len(RECOVERIES))
         self.closures: Rows = Rows(len(CLOSURES))
         self.runs: Rows = Rows(len(RUNS))
+        self.scratch: Rows = Rows(len(RELEASES))
+        self.held: list[HeldRelease] = []
+        """Rows that wait until later gaps show whether their program writes on a clock of its own."""
+        self.watches: list[Watch] = []
+        """Those of the last moment; whoever follows packets calls `note_payload` while there are any."""
+        self.due: i64 = FOREVER
+        """The watermark at which the first of them is written in any case."""
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write the rows that a segment completes, before it changes what is kept of its side."""
@@ -83,8 +91,11 @@ class Stalls:
             found = self.find_release(own, peer, data, packet, segment, events)
             if found:
                 sort = found
-        if sort:
-            self.write_release(connection, own, peer, packet, segment, events, sort)
+        if sort == WAITED and data is not None and sizes.judge_size(own, packet, segment)[3] and is_small_write(data):
+            self.hold_release(connection, own, peer, packet, segment, events, data)
+        elif sort:
+            self.write_release(self.releases, connection, own, peer, packet, segment, events, sort)
+            self.releases.put(packet.frame)
         if events.stall is not None:
             self.write_recovery(connection, packet, segment, events)
         if events.closure is not None:
@@ -109,10 +120,15 @@ class Stalls:
         is_next = own.last_frame < ack.ack_frame and ack.ack == data.end and ack.ack_delay != NEVER
         if not is_next or not (part.is_incomplete or part.unread or not part.http):
             return 0
+        if ack.ack_delay <= self.cutoffs.max_quick_ack:
+            pace.note_gap(own, packet.time - data.time)
+            self.settle_held(own, packet.frame, False)
         judged = sizes.judge_size(own, packet, segment)
         full, small_start = judged[1], judged[3]
         if not small_start and not full:
             return 0
+        if small_start and self.may_be_corked(data, ack, packet, segment):
+            return CORKED
         if ack.ack_delay <= self.cutoffs.max_quick_ack and self.shows_lateness(data, packet, segment, events, small_start):
             return PROMPT
         if self.cutoffs.min_ack_delay <= ack.ack_delay <= self.cutoffs.max_ack_delay:
@@ -129,6 +145,15 @@ class Stalls:
         same_message = message == data.message if message != NEVER else is_unread(packet, segment)
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
+    def may_be_corked(self, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
+        """Return whether a timer of TCP may have sent the small end of a message, long after the ACK of its full segments: what
+        is corked leaves a retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux)."""
+        part, round_trip = segment.part, whole_round_trip(segment)
+        if not part.http or not part.ends_message or part.message != data.message or not sizes.is_full_data(data):
+            return False
+        wait = packet.time - ack.ack_time - segment.rtt_own - round_trip
+        return self.cutoffs.min_cork_wait <= wait <= self.cutoffs.max_cork_wait + round_trip // 4
+
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool
     ) -> bool:  # fmt: skip
@@ -143,11 +168,85 @@ class Stalls:
         lateness = packet.time - data.time - whole_round_trip(segment)
         return sizes.is_full_data(data) and segment.part.ends_message and lateness >= self.cutoffs.min_lateness
 
-    def write_release(
-        self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, sort: i64
+    def hold_release(
+        self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, data: Previous
     ) -> None:  # fmt: skip
-        """Write a row of `releases`."""
-        put, part = self.releases, segment.part
+        """Keep the row of a segment that may have waited after a small write, until its program's pace is known. There is none
+        for a program that is known to write on a clock of its own, or was answered on another connection."""
+        gap = packet.time - data.time
+        alike = pace.count_alike(own, gap)
+        if alike >= pace.ALIKE or (not segment.part.http and pace.was_answered(own)):
+            return
+        self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
+        held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
+        held.alike = alike
+        waiting = pace.pace_of(own).held
+        if len(waiting) >= pace.MOST_HELD:
+            self.write_held(waiting.pop(0), packet.frame)
+        waiting.append(held)
+        self.held.append(held)
+        self.due = min(self.due, held.due)
+
+    def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
+        """Watch for an answer elsewhere after a delayed ACK of a small write that is not HTTP."""
+        data = sender.previous
+        if data is None or segment.part.http or segment.ack != data.end or not sizes.is_small_data(data):
+            return
+        if self.cutoffs.min_ack_delay <= segment.ack_delay <= self.cutoffs.max_ack_delay:
+            self.watches.append(pace.watch(sender, packet))
+
+    def note_payload(self, packet: Packet) -> None:
+        """Note which watched ACK a packet with payload follows, on whatever connection; forget watches that are over."""
+        left: list[Watch] = []
+        for watch in self.watches:
+            if pace.is_answer(watch, packet):
+                watch.is_answered = True
+            elif packet.time <= watch.until and packet.clock - watch.until < pace.LONGEST:
+                left.append(watch)
+        self.watches = left
+
+    def settle_held(self, own: Side, frame: i64, is_over: bool) -> None:
+        """Write the held rows of a side that are decided, or all if no more gaps will come."""
+        if own.waits is None or own.waits.pace is None or not own.waits.pace.held:
+            return
+        left: list[HeldRelease] = []
+        for held in own.waits.pace.held:
+            if is_over or pace.is_decided(held):
+                self.write_held(held, frame)
+            elif not held.is_over:
+                left.append(held)
+        own.waits.pace.held = left
+
+    def write_held(self, held: HeldRelease, frame: i64) -> None:
+        """Write a held row, as of this frame, unless its program writes on a clock of its own."""
+        if not held.is_over and held.alike < pace.ALIKE:
+            self.releases.begin().write(held.cells)
+            self.releases.put(frame)
+        held.is_over = True
+
+    def pass_time(self, clock: i64, frame: i64) -> None:
+        """Write the held rows that are due by now, and forget those that are over."""
+        left: list[HeldRelease] = []
+        self.due = FOREVER
+        for held in self.held:
+            if held.due <= clock:
+                self.write_held(held, frame)
+            elif not held.is_over:
+                left.append(held)
+                self.due = min(self.due, held.due)
+        self.held = left
+
+    def end(self, connection: Connection, frame: i64) -> None:
+        """Write what is held of a connection that is over."""
+        self.settle_held(connection.first, frame, True)
+        self.settle_held(connection.second, frame, True)
+
+    def write_release(
+        self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
+        sort: i64,
+    ) -> None:  # fmt: skip
+        """Write a row of `releases`, but for its last cell."""
+        part = segment.part
         mss, full, _, small_start = sizes.judge_size(own, packet, segment)
         syn = own.syn
         role = sender_role(connection, segment)
@@ -165,7 +264,7 @@ class Stalls:
         put.put(1 if syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED else 0)
         put.put(1 if events.nagle_off else 0)
         data = own.previous or NOTHING
-        self.put_data(data)
+        self.put_data(put, data)
         ack = peer.previous or NOTHING
         if data.frame == NEVER or ack.ack_frame <= data.frame:
             ack = NOTHING
@@ -187,9 +286,8 @@ class Stalls:
         put.put(sort)
         put.put(clocks.lateness(own, packet))
 
-    def put_data(self, data: Previous) -> None:
+    def put_data(self, put: Rows, data: Previous) -> None:
         """Write what is kept of the data before a segment."""
-        put = self.releases
         put.put(data.frame)
         put.put(data.time)
         put.put(data.length if data.frame != NEVER else -1)
@@ -293,6 +391,11 @@ class Stalls:
         put.put(run.frame)
         put.put(run.time)
         put.put(run.flushes)
+
+
+def is_small_write(data: Previous) -> bool:
+    """Return whether a segment was a small write and no head: such ones may come on a clock."""
+    return sizes.is_small_data(data) and not (data.ends_head and not data.ends_message)
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:

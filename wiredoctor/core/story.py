@@ -142,7 +142,7 @@ class Story:
         self.stalls.write(connection, own, peer, packet, segment, self.events)
         if self.recorder is not None:
             self.recorder.write(connection, own, peer, packet, segment, self.events)
-        self.remember(own, packet)
+        self.remember(own, peer, packet)
 
     def prove(self, own: Side, peer: Side, packet: Packet) -> None:
         """Set what a packet proves of Nagle's algorithm and of tail loss probes, for its own side and for the peer."""
@@ -216,7 +216,7 @@ class Story:
         if packet.flags & (FIN | RST):
             stalls.close(connection, packet)
 
-    def remember(self, own: Side, packet: Packet) -> None:
+    def remember(self, own: Side, peer: Side, packet: Packet) -> None:
         """Keep what a packet is to those after it."""
         segment = self.segment
         if packet.flags & (FIN | RST) == 0:
@@ -237,6 +237,7 @@ class Story:
             flight.remember_sent(own, packet, segment, self.new_flights)
         elif segment.pure_ack and segment.acked_bytes > 0 and not segment.widens_window:
             self.remember_ack(own, packet)
+            self.stalls.watch_ack(peer, packet, segment)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
         """Keep a segment with new data: the next one of its side may have waited for its ACK."""

@@ -67,14 +67,15 @@ class LiveAnalysis(Analysis):
         self.release(clock)
         self.core.http.pass_time(clock)
         self.core.story.repetitions.pass_time(clock)
+        self.core.story.stalls.pass_time(clock, self.records.frame)
         return self._find()
 
     @property
     def deadline(self) -> int | None:
         """When the time decides something without any packet (ns since the first); None if nothing waits for that."""
-        ordering = self.core.ordering
+        story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
-        alarm = min(self.core.http.alarms.next, self.core.story.repetitions.due(), held)
+        alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)
         return None if alarm == FOREVER else alarm
 
     @property

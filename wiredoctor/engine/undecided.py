@@ -50,13 +50,15 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
 
 
 def window_closed_since(connection: Connection) -> int:
-    """Return when the earliest window was closed that may still become a row of `closures`; FOREVER if there is none."""
+    """Return when the earliest window was closed that may still become a row of `closures`, or when data was sent after which a
+    segment may have waited, if that is not decided; FOREVER if there is none."""
+    since = [held.start for waits in _waits(connection) if waits.pace is not None for held in waits.pace.held]
     closures: list[ClosedWindow | None] = []
     stalls: list[WindowStall | None] = []
     for waits in _waits(connection):
         closures += [waits.zero_window, waits.short_window]
         stalls.append(waits.window_stall)
-    since = [closure.closed_time for closure in closures if closure is not None]
+    since += [closure.closed_time for closure in closures if closure is not None]
     return min([*since, *(stall.start_time for stall in stalls if stall is not None)], default=FOREVER)
 
 

@@ -43,16 +43,17 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     lateness = c("time") - c("previous_data_time") - c("rtt_own") - c("rtt_peer")
     # after a full D only a late S shows how late such a segment is by itself; one before D, that the clock was set back
     kept = c("time") >= c("previous_data_time")
-    shows = (c("sort") == "prompt") & kept & (_head_only() | c("previous_data_small") | (lateness >= quick))
-    waited = (c("sort").is_in(["waited", "prompt"]) & (late | (prompt & shows))).fill_null(False)
-    probe = c("sort") == "probe"
-    return releases.filter(waited | probe | (c("probe_frame") > 0)).select(
+    shows = c("sort").is_in(["prompt", "corked"]) & kept & (_head_only() | c("previous_data_small") | (lateness >= quick))
+    waited = (c("sort").is_in(["waited", "prompt", "corked"]) & (late | (prompt & shows))).fill_null(False)
+    probe, corked = c("sort") == "probe", c("sort") == "corked"
+    return releases.filter(waited | probe | corked | (c("probe_frame") > 0)).select(
         *("connection", "exchange", "direction", "endpoint", "role", "http", "unread", "message", "handshake", "mss"),
         pl.lit(None, pl.String).alias("side"),
         _cap().alias("confidence"),
         c("previous_data_frame").alias("frame"),
         c("frame").alias("last_frame"),
         c("frame").alias("held_frame"),
+        "final_frame",
         c("previous_data_time").alias("start"),
         c("time").alias("end"),
         c("previous_ack_delay").alias("delay"),
@@ -62,6 +63,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         waited.alias("waited"),
         prompt.fill_null(False).alias("prompt"),
         probe.alias("probe"),
+        corked.alias("corked"),
         c("probe_frame").alias("answers"),
         _part().alias("part"),
         c("ends_message").alias("ends"),
@@ -70,6 +72,8 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         _had_room().alias("room"),
         (~c("nagle_disabled") & (c("http") | c("mss_announced"))).alias("nagle"),
         _after_ack().alias("release"),
+        (c("time") - c("previous_ack_time")).alias("after"),
+        (c("time") - c("previous_data_time")).alias("gap"),
         _narrow().alias("narrow"),
         _after_ack().is_between(-MILLISECOND, AT_ONCE).fill_null(False).alias("sharp"),
         _wide().alias("wide"),

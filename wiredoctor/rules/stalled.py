@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Literal
 
 import polars as pl
@@ -17,6 +17,13 @@ from wiredoctor.tables import NEVER
 
 Cause = Literal["nagle", "whole"]
 """Why a segment had to wait for the ACK: it was small, or whatever is sent must wait (buffer, congestion window, window)."""
+
+FIRST_AT_ONCE = 600_000
+"""Nanoseconds after K's arrival within which the first S leaves that shows what its side does, if no message says so."""
+CORKED_IN_A_ROW = 3
+"""Small ends that leave with a timer: one alone may be a program that was as late."""
+LATE_STARTS = 4
+"""Candidates without a handshake, until which nothing is said where the round trip may hold thinking time."""
 
 _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"}
 
@@ -33,6 +40,9 @@ class _Side:
     short: deque[int] = field(default_factory=lambda: deque[int](maxlen=64))
     releases: deque[int] = field(default_factory=lambda: deque[int](maxlen=64))
     probes: dict[int, tuple[Row, dict[str, Any]]] = field(default_factory=dict[int, tuple[Row, dict[str, Any]]])
+    corked: list[tuple[Row, dict[str, Any]]] = field(default_factory=list[tuple[Row, dict[str, Any]]])
+    is_corked: bool = False
+    late: deque[tuple[int, int]] = field(default_factory=lambda: deque[tuple[int, int]](maxlen=32))
 
 
 @dataclass
@@ -59,8 +69,13 @@ class Limits:
     sides: int
 
 
+def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return candidates in the order in which they became final."""
+    return candidates.sort("final_frame", "held_frame")
+
+
 class Stalls:
-    """The memory of a rule about held-back segments, bounded; rows must come in the order of `last_frame`."""
+    """The memory of a rule about held-back segments, bounded; rows must come in the order of `in_order`."""
 
     def __init__(self, cause: Cause, limits: Limits) -> None:
         self._cause = cause
@@ -79,6 +94,8 @@ class Stalls:
                 asked = self._sides[(row.connection, 1 - row.direction)].probes.pop(row.answers, None)
                 if asked is not None:
                     yield from self._probed(*asked, candidates.row(index, named=True))
+            if row.corked and self._cause == "nagle":
+                yield from self._corked(row, candidates.row(index, named=True))
             if row.probe and self._cause == "nagle":
                 probes = self._sides[(row.connection, row.direction)].probes
                 probes.clear()
@@ -100,6 +117,20 @@ class Stalls:
         values |= {"answer_frame": answer["held_frame"], "answer_time": answer["end"]}
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
+    def _corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
+        """The verdicts on small ends that a cork held: the first ones once there are several in a row, later ones at once."""
+        side = self._sides[(row.connection, row.direction)]
+        if row.exchange is None:
+            return
+        if side.corked and row.exchange != (side.corked[-1][0].exchange or 0) + 1:
+            side.corked.clear()
+        side.corked.append((row, values | {"answer_frame": None, "answer_time": None}))
+        side.is_corked |= len(side.corked) >= CORKED_IN_A_ROW
+        if side.is_corked:
+            for one, known in side.corked:
+                yield Verdict(None, known, "corked", one.lateness, one.confidence, prompt=False)
+            side.corked.clear()
+
     def _waited(self, index: int, row: Row) -> Verdict | None:
         """The verdict on a row, which is remembered whatever it is."""
         endpoint = self._endpoints[(row.endpoint, row.role)]
@@ -111,7 +142,8 @@ class Stalls:
         cause = _cause(row, side)
         usual = self._usual(endpoint, row) if cause == "nagle" else 0
         short = row.delay < self._limits.shortest
-        stalled = cause is not None and _released(row, cause, side) and 2 * usual < row.delay
+        late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
+        stalled = cause is not None and _released(row, cause, side) and 2 * usual < row.delay and not late_start
         if stalled:
             side.narrow |= row.narrow
             if cause == "whole":
@@ -173,10 +205,26 @@ def _released(row: Row, cause: Cause, side: _Side) -> bool:
     if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):
         return False
     if row.handshake:
-        return True
+        return row.http or row.unread or side.narrow or row.release <= max(FIRST_AT_ONCE, row.after // 10)
     side.releases.append(row.release)
     alike = sum(abs(release - row.release) <= AT_ONCE for release in side.releases)
     return alike > 1 and 2 * alike >= len(side.releases)
+
+
+def _program_paces(row: Row, side: _Side) -> bool:
+    """Without a handshake the round trip is a guess. Where S usually comes some time after K, the program may choose that time:
+    then it comes more evenly after D than after K."""
+    side.late.append((row.after, row.gap))
+    after, gaps = [a for a, _ in side.late], [g for _, g in side.late]
+    if median(after) <= AT_ONCE:
+        return False
+    return len(after) < LATE_STARTS or 2 * _spread(gaps) < _spread(after)
+
+
+def _spread(values: list[int]) -> float:
+    """From the first to the last decile."""
+    deciles = quantiles(values, n=10, method="inclusive")
+    return deciles[-1] - deciles[0]
 
 
 def _counts(row: Row, side: _Side, short: bool) -> bool:

@@ -16,12 +16,13 @@ JUDGED_ONLY = (
         "handshake",
         "mss",
         "held_frame",
+        "final_frame",
         "previous_ack_frame",
         "previous_ack_time",
         "in_flight",
     ),
-    *("lone_ack", "waited", "prompt", "probe", "answers", "part", "ends", "small", "full", "room", "nagle"),
-    *("narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
+    *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "small", "full", "room", "nagle"),
+    *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
 """Columns that no text of a rule needs."""
 
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     waited: bool
     prompt: bool
     probe: bool
+    corked: bool
     answers: int
     part: str | None
     ends: bool
@@ -57,6 +59,8 @@ class Row(NamedTuple):
     room: bool
     nagle: bool
     release: int
+    after: int
+    gap: int
     narrow: bool
     sharp: bool
     wide: bool

@@ -150,16 +150,19 @@ def unsure(number: int, release: int, **changes: Any) -> dict[str, Any]:
         # one alone proves nothing
         ([0], []),
         # the round trip holds thinking time: what was released seems to come before K could arrive
-        ([-7 * MS, -7 * MS], [1]),
+        ([-9 * MS, -9 * MS], [1]),
         ([-10 * MS, -10 * MS], [1]),
         ([-10 * MS - 1, -10 * MS - 1], []),
-        ([-7 * MS, -7 * MS, -7 * MS], [1, 2]),
+        ([-9 * MS, -9 * MS, -9 * MS], [1, 2]),
         # alike: within 1.5 ms
-        ([-7 * MS, -7 * MS + 3 * MS // 2], [1]),
-        ([-7 * MS, -7 * MS + 3 * MS // 2 + 1], []),
-        # an application's are not, and two of five may be alike by chance
+        ([-10 * MS, -10 * MS + 3 * MS // 2], [1]),
+        ([-10 * MS, -10 * MS + 3 * MS // 2 + 1], []),
+        # where S comes 3 ms after K, a program may have been as late: nothing before the fourth
+        ([-7 * MS, -7 * MS, -7 * MS], []),
+        ([-7 * MS, -7 * MS, -7 * MS, -7 * MS, -7 * MS], [3, 4]),
+        # it comes as long after D each time, and not as long after K
+        ([-7 * MS, -7 * MS, -6 * MS, -7 * MS, -6 * MS], []),
         ([-9 * MS, -6 * MS, -2 * MS, 0, -6 * MS], []),
-        ([-9 * MS, -6 * MS, -6 * MS], [2]),
     ],
 )
 def test_without_handshake_two_releases_must_be_alike(releases: list[int], said: list[int]) -> None:
@@ -443,15 +446,40 @@ RELEASED_ALIKE = r"""
   0.011  >  .
   0.022  <  P.   "hello"
   0.022  >  .
-  repeat 3
+  repeat 5
   +0.005 >  P.   "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
   +0.011 <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
   +0.041 >  .
   +0.010 <  P.   "hello"
   end
-  => nagle-delayed-ack, side server, kind head-body-split, confidence medium, delay 0.041, frames 14 15 16
-  => nagle-delayed-ack, side server, kind head-body-split, confidence medium, delay 0.041, frames 18 19 20
+  => nagle-delayed-ack, side server, kind head-body-split, confidence medium, delay 0.041, frames 22 23 24
+  => nagle-delayed-ack, side server, kind head-body-split, confidence medium, delay 0.041, frames 26 27 28
 """
+
+PACED_BY_ITS_PROGRAM = r"""
+  0.000  >  .
+  0.000  <  .
+  0.000  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.010  <  .
+  0.011  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  0.052  >  .
+  0.062  <  P.   "hello"
+  0.062  >  .
+  repeat 3
+  +0.005 >  P.   "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+  +0.031 <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  +0.041 >  .
+  +0.010 <  P.   "hello"
+  +0.000 >  .
+  +0.005 >  P.   "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+  +0.031 <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+  +0.042 >  .
+  +0.009 <  P.   "hello"
+  +0.000 >  .
+  end
+  => nothing
+"""
+"""A server that thinks for as long before each body, and sends it without waiting for an ACK."""
 
 WRITTEN_AT_WILL = r"""
   0.000  >  .
@@ -473,7 +501,7 @@ WRITTEN_AT_WILL = r"""
 """A server that writes when it has something; what its round trip is taken to be is the time that it thought."""
 
 
-@pytest.mark.parametrize("text", [RELEASED_ALIKE, WRITTEN_AT_WILL])
+@pytest.mark.parametrize("text", [RELEASED_ALIKE, WRITTEN_AT_WILL, PACED_BY_ITS_PROGRAM])
 @pytest.mark.parametrize("epoch_packets", [1, 3, 100])
 def test_without_handshake(text: str, epoch_packets: int) -> None:
     check(text, epoch_packets=epoch_packets)

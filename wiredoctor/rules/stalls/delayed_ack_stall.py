@@ -99,6 +99,7 @@ def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.Da
     """The stalls among them that small writes do not explain; `state` is what earlier rows said."""
     limits = stalled.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
     memory = state or stalled.Stalls("whole", limits)
+    candidates = stalled.in_order(candidates)
     verdicts = memory.judge(candidates)
     found = said(candidates, verdicts)
     if not verdicts and candidates.height:

@@ -10,11 +10,12 @@ Why it hurts
 
 How it is proved
     The request says Expect: 100-continue, no interim response was seen, and the first byte of its body came at least 250 ms
-    after its head was complete.
+    after its head was complete. None of the first three pauses within the body, less a round trip, is half as long as that:
+    a client whose source is slow would have been as late without Expect.
 
 What it is not
-    A server that answers 100, be it late. A final response before the body. An upload that takes its time once it has begun,
-    a body that was lost and sent again.
+    A client that does not wait, and reads what it sends from a slow source. A server that answers 100, be it late. A final
+    response before the body. An upload that takes its time once it has begun, a body that was lost and sent again.
 
 What to do
     Let the server answer 100 (Continue), or let the client send the body at once.
@@ -74,11 +75,14 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     wait = c("request_body_time") - c("request_head_time")
     answered = c("response_start") < c("request_body_time")
+    round_trip = pl.sum_horizontal(c("rtt_client", "rtt_server").clip(0))
+    slow_source = 2 * (c("request_body_pause") - round_trip) >= wait
     return (
         exchanges.filter(c("request_expect_continue") & (wait >= MIN_WAIT.value))
         .filter(
             c("interim").list.len() == 0,
             ~answered.fill_null(False),
+            ~slow_source.fill_null(False),
             c("request_version") == "HTTP/1.1",
             c("both_directions"),
         )

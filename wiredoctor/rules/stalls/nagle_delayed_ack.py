@@ -8,7 +8,9 @@ What it means
 
     Kinds: head-body-split, the first piece was the head of a message and the second its body; tail, full segments and then
     the small end of the message, which waited; write-write-read, any other small piece before the one that waited;
-    probe-released, a small piece before one that waited so long that no ACK freed it but a timer of the sender's own TCP.
+    probe-released, a small piece before one that waited so long that no ACK freed it but a timer of the sender's own TCP;
+    corked, the small end of a message that TCP_CORK (or MSG_MORE, or TCP_NOPUSH) held until a timer of the sender sent it,
+    although all before it had been acknowledged.
 
 Why it hurts
     Every exchange of the connection loses the timer's time, with server, network and client all idle. Software
@@ -28,14 +30,29 @@ How it is proved
     that a full send buffer may be the reason. Where there is no K (probe-released) the sender's tail loss probe carried
     S, 200 ms and more after D, and the ACK of both came only then.
 
+    A small write after a small write waits for a verdict until 8 more gaps of its side have passed, the connection is over,
+    or 2 s: three gaps as long (10 % and 1 ms), of the 32 before and the 8 after, whose first segment was acknowledged within
+    5 ms and in which the receiver sent nothing, show a program that writes on a clock of its own. On one host the processor
+    that wakes for such a program first sends the delayed ACK that is overdue, again and again.
+
+    Without the handshake, where S mostly comes more than 1.5 ms after K, nothing is reported before the fourth time, and only
+    while S follows K more evenly than it follows D.
+
+    A cork is proved by three messages in a row whose small end leaves 198 to 216 ms (and a round trip: the retransmission
+    timeout) after the last full segment was acknowledged.
+
+    Payload that is not HTTP: what the receiver's host sent on another connection, within 1.5 ms of K, may have let the sender
+    go on, and the first such segment of a side has to come within 0.6 ms of K's arrival, or a tenth of the round trip.
+
 What it is not
     A server that thinks between head and body: its next segment comes some time after the ACK, not at it.
-    A delayed ACK of a message's last segment, for which nobody waits. A long round trip. A retransmission timeout.
+    A program that writes on a clock of its own: 24 pictures a second, a game, a ticker. A delayed ACK of a message's last
+    segment, for which nobody waits. A long round trip. A retransmission timeout.
     A sender that waits for the ACK whatever it has to send: that is delayed-ack-stall.
 
 What to do
     Mend the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). Turning off delayed
-    ACKs at the receiver helps too, where the sender cannot be changed.
+    ACKs at the receiver helps too, where the sender cannot be changed. A cork has to be taken off after the last write.
 
 References
     RFC 9293 sections 3.7.4 and 3.8.6.3, RFC 896, Microsoft Q240146.
@@ -70,6 +87,12 @@ _PROBE = (
     "probe, 200 ms and two round trips after the last segment), and the ACK of both pieces came only then. An application "
     "that is as late would look the same."
 )
+_CORKED = (
+    "The {side} sent full segments of its {what} and kept the last {held_bytes:,} bytes, though nothing of it was in flight any "
+    "more: the {peer} had acknowledged all of it. They left {delay} after the last full segment, when a timer of the {side}'s TCP sent "
+    "them. Neither Nagle's algorithm nor the {peer} holds such an end back, but TCP_CORK does, or MSG_MORE on the last write, "
+    "for 200 ms and more. The same happened in three messages in a row, or more."
+)
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
 
 RULE = Rule(
@@ -79,6 +102,7 @@ RULE = Rule(
         "tail": "The {side} held the end of its {what} back for {delay}: Nagle's algorithm met a delayed ACK",
         "write-write-read": "The {side} held a small write back for {delay}: Nagle's algorithm met a delayed ACK",
         "probe-released": "The {side} held a small write back for {delay}, until a timer sent it: Nagle's algorithm, and no ACK",
+        "corked": "The {side} held the end of its {what} back for {delay}: TCP_CORK was not taken off",
     },
     message={
         "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) by itself and held its body back."
@@ -86,6 +110,7 @@ RULE = Rule(
         "tail": _TAIL,
         "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes) and held the next back." + _WHY,
         "probe-released": _PROBE,
+        "corked": _CORKED,
     },
     remedy={
         "head-body-split": "Let the {side} hand head and body to TCP in one write (one buffer, writev, or a buffered stream that "
@@ -93,6 +118,8 @@ RULE = Rule(
         "tail": "Let the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole message.{receiver}",
         "write-write-read": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
         "probe-released": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
+        "corked": "Let the {side} take the cork off after the last write of a message: setsockopt TCP_CORK 0 (TCP_NOPUSH 0 on BSD "
+        "and macOS), or no MSG_MORE on the last send. Setting TCP_NODELAY while the socket is corked does not send what is held.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
@@ -110,21 +137,26 @@ RULE = Rule(
             "server",
             "Python/",
             "Python's http.server: set wbufsize = -1 and disable_nagle_algorithm = True on the request handler's class.",
+            "by_nagle",
         ),
         Advice(
             "server",
             "IIS|Microsoft",
             "ISAPI: send head and body from one buffer; on IIS 5.0, HSE_IO_NODELAY with every WriteClient turns Nagle off.",
+            "by_nagle",
         ),
         Advice(
             "server",
             "uvicorn",
             "uvicorn: use uvloop; asyncio leaves Nagle on for sockets that were made before it got them (--workers).",
+            "by_nagle",
         ),
-        Advice("server", "nginx", "nginx: tcp_nodelay is on by default; look for where it is switched off."),
-        Advice("server", "^$", "If it is Java's com.sun.net.httpserver, start it with -Dsun.net.httpserver.nodelay=true."),
-        Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.UseNagleAlgorithm = false."),
-        Advice("client", "^$", "If it uses the .NET Framework, set ServicePointManager.UseNagleAlgorithm = false."),
+        Advice("server", "nginx", "nginx: tcp_nodelay is on by default; look for where it is switched off.", "by_nagle"),
+        Advice(
+            "server", "^$", "If it is Java's com.sun.net.httpserver, start it with -Dsun.net.httpserver.nodelay=true.", "by_nagle"
+        ),
+        Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.UseNagleAlgorithm = false.", "by_nagle"),
+        Advice("client", "^$", "If it uses the .NET Framework, set ServicePointManager.UseNagleAlgorithm = false.", "by_nagle"),
     ),
     absence=True,
 )
@@ -138,6 +170,8 @@ QUICK_ACK = Threshold("5 ms", "an ACK within this was not delayed by a timer: wh
 TAIL_LOSS_PROBE = Threshold(
     "200 ms", "besides round trips, the least that Linux' tail loss probe waits with one segment in flight (TCP_RTO_MIN)"
 )
+MIN_CORK = Threshold("198 ms", "Linux' cork timer: the least retransmission timeout, 200 ms, less what a clock may be off")
+MAX_CORK = Threshold("216 ms", "the same and three ticks of a kernel at 250 Hz: 204 to 215 ms were measured")
 COUNTER_EVIDENCE = Threshold("16 exchanges", "enough for a median, few enough to follow a change of load")
 ENDPOINTS = Threshold("4096 endpoint sides", "bounds the memory for counter-evidence; the least recently seen is forgotten")
 SIDES = Threshold("16384 connection sides", "bounds the memory for earlier candidates; the least recently seen is forgotten")
@@ -151,6 +185,8 @@ def cutoffs() -> dict[str, int]:
         "max_quick_ack": QUICK_ACK.value,
         "min_lateness": QUICK_ACK.value,
         "min_probe_wait": TAIL_LOSS_PROBE.value,
+        "min_cork_wait": MIN_CORK.value,
+        "max_cork_wait": MAX_CORK.value,
     }
 
 
@@ -167,11 +203,13 @@ def judge(candidates: pl.DataFrame, state: stalled.Stalls | None) -> tuple[pl.Da
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
     limits = stalled.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or stalled.Stalls("nagle", limits)
+    candidates = stalled.in_order(candidates)
     verdicts = memory.judge(candidates)
     found = said(candidates, verdicts)
     if not verdicts and candidates.height:
         return found, memory
     texts = [*ack_release.texts(), _what().alias("what"), _before().alias("before"), _doubt().alias("doubt"), _evidence()]
+    texts.append((pl.col("kind") != "corked").alias("by_nagle"))
     return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
 
@@ -196,10 +234,12 @@ def _evidence() -> pl.Expr:
     first = ack_release.data_note(pl.format("D, the data: {} bytes leave", "sent_bytes"))
     freed = pl.format("S, what was held back: {} bytes, sent as K arrives", "held_bytes")
     probed = pl.format("S, what was held back: {} bytes, sent by a timer", "held_bytes")
-    by_timer = pl.col("kind") == "probe-released"
+    corked = pl.col("kind") == "corked"
+    by_timer = corked | (pl.col("kind") == "probe-released")
+    arrived = pl.lit("K, its ACK: nothing is in flight any more")
     return evidence(
         ("frame", "start", first),
-        ("previous_ack_frame", "previous_ack_time", ack_release.ack_note()),
+        ("previous_ack_frame", "previous_ack_time", pl.when(corked).then(arrived).otherwise(ack_release.ack_note())),
         ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
         ("answer_frame", "answer_time", "the first ACK of D, and of S with it"),
     )

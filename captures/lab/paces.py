@@ -1,0 +1,166 @@
+"""Programs that write on a clock of their own, and their twins that a delayed ACK holds up; and how many stalls are told rightly.
+
+    python captures/lab/paces.py make FOLDER [--jobs N] [--only NAME,...]
+    python captures/lab/paces.py score FOLDER [--python PYTHON]
+
+Each recording has a pair of namespaces of its own: the two programs on one host (a round trip of nothing), or on two, 8 ms apart.
+A write was held if its first byte left HELD and a round trip after it was written; NAME.json beside NAME.pcap says when which was
+written. Run
+`make` as root. A recording takes 4 to 20 s, nearly all of it waiting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from impairments import Conditions
+from network import cable, namespaces, tcpdump
+from scenario import PEERS
+
+KINDS = ("tcp", "websocket", "grpc", "events")
+PERIODS = (20, 25, 30, 33, 36, 38, 39, 40, 41, 42, 43, 44, 46, 48, 50, 55, 60, 70, 80, 90, 100)
+"""Milliseconds."""
+LOOP_PERIODS = (60, 70, 80, 85, 90, 100, 110, 120)
+COUNT = 150
+HELD = 0.030
+"""Seconds: no delayed ACK comes sooner, unless its receiver reads late."""
+RTT = 0.008
+PORT = 8080
+RULES = ("nagle-delayed-ack", "delayed-ack-stall")
+
+ANALYSE = """
+import json, sys, wiredoctor
+for path in sys.argv[1:]:
+    found = wiredoctor.analyze(path).findings
+    print(json.dumps([[f.rule, f.kind, [step.frame for step in f.evidence]] for f in found]))
+"""
+
+
+class Case(NamedTuple):
+    """A recording: what is written, how often, and on how many hosts."""
+
+    kind: str
+    style: str
+    period: int
+    hosts: int
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        return f"{self.style}-{self.kind}-{self.period}-{self.hosts}"
+
+
+def cases() -> list[Case]:
+    """Return all recordings."""
+    some = [Case(kind, style, p, hosts) for kind in KINDS for style in ("own", "pairs") for p in PERIODS for hosts in (1, 2)]
+    loops = [Case(kind, "loop", period, hosts) for kind in ("tcp", "websocket") for period in LOOP_PERIODS for hosts in (1, 2)]
+    return some + loops
+
+
+def make(case: Case, folder: Path) -> None:
+    """Record a case, and write down when which bytes were written."""
+    plan = json.dumps({"kind": case.kind, "style": case.style, "period": case.period / 1000, "count": COUNT, "seed": case.period})
+    path = folder / f"{case.name}.pcap"
+    program = [sys.executable, str(PEERS / "paced.py")]
+    with ExitStack() as running:
+        if case.hosts == 1:
+            client, server = running.enter_context(namespaces())
+            client = server
+            server.run("ip", "link", "set", "lo", "up")
+            address = "127.0.0.1"
+        else:
+            client, server, _ = running.enter_context(cable(Conditions(RTT / 2)))
+            address = server.address
+        writer_host = client if case.style == "loop" else server
+        with tcpdump(writer_host, path, interface="lo" if case.hosts == 1 else "eth0"):
+            served = server.start(*program, "server", str(PORT), plan, stdout=subprocess.PIPE)
+            server.wait_for_listener(PORT)
+            asked = client.run(*program, "client", address, str(PORT), plan, timeout=90)
+            served.wait(5)
+        assert served.stdout
+        writes = json.loads(asked.stdout or served.stdout.read())
+    (folder / f"{case.name}.json").write_text(json.dumps({**case._asdict(), "writes": writes}) + "\n")
+
+
+def segments(path: Path, *, from_server: bool) -> list[tuple[float, int, int, int]]:
+    """Return time, first offset, end and frame of each segment of the side that writes."""
+    which = f"tcp.{'src' if from_server else 'dst'}port == {PORT} && tcp.len > 0"
+    fields = [word for name in ("frame.time_epoch", "tcp.seq", "tcp.len", "frame.number") for word in ("-e", name)]
+    words = ["tshark", "-n", "-r", str(path), "-Y", which, "-T", "fields", *fields]
+    lines = subprocess.run(words, capture_output=True, check=True, text=True).stdout.split("\n")
+    rows = [line.split("\t") for line in lines if line]
+    return [(float(time), int(seq) - 1, int(seq) - 1 + int(size), int(frame)) for time, seq, size, frame in rows]
+
+
+def held_in(sent: list[tuple[float, int, int, int]], writes: list[tuple[float, int]], least: float) -> set[int]:
+    """Return the frames of the segments that carried the first byte of a write `least` seconds after it was written, or more."""
+    held: set[int] = set()
+    for written, at in writes[1:]:
+        carriers = [(time, frame) for time, start, end, frame in sent if start <= at < end]
+        held |= {frame for time, frame in carriers[:1] if time - written >= least}
+    return held
+
+
+def score(folder: Path, python: str) -> int:
+    """Analyze every recording, and print what was told of stalls and what was not; return 1 where the marks are missed."""
+    known = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    paths = [str(folder / f"{Case(*(one[n] for n in Case._fields)).name}.pcap") for one in known]
+    done = subprocess.run([python, "-P", "-c", ANALYSE, *paths], capture_output=True, check=True, text=True)
+    table: dict[tuple[str, int], list[int]] = {}
+    for one, path, line in zip(known, paths, done.stdout.splitlines(), strict=True):
+        least = HELD + (RTT if one["hosts"] == 2 else 0)
+        held = held_in(segments(Path(path), from_server=one["style"] != "loop"), one["writes"], least)
+        found: list[Any] = json.loads(line)
+        stalls = [set(frames) for rule, _, frames in found if rule in RULES]
+        right = sum(any(frame in frames for frames in stalls) for frame in held)
+        false = sum(not frames & held for frames in stalls)
+        counts = table.setdefault((one["style"], one["hosts"]), [0, 0, 0, 0])
+        for index, number in enumerate((1, len(held), right, false)):
+            counts[index] += number
+        if false or (one["style"] == "own" and stalls) or right < 0.95 * len(held):
+            print(f"{Path(path).name:30} held {len(held):4}, told {right:4}, false {false:3}")
+    for (style, hosts), (recordings, held_count, right, false) in sorted(table.items()):
+        print(f"{style:6} on {hosts}: {recordings} recordings, {right} of {held_count} stalls told, {false} false")
+    return int(any(c[3] or (style != "own" and c[2] < 0.95 * c[1]) for (style, _), c in table.items()))
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "one", "score"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("--only", default="", metavar="NAME,...")
+    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
+    words = parser.parse_args()
+    words.folder.mkdir(parents=True, exist_ok=True)
+    if words.action == "score":
+        return score(words.folder, words.python)
+    wanted = set(filter(None, words.only.split(",")))
+    some = [case for case in cases() if not wanted or {case.name, case.style} & wanted]
+    if words.action == "one":
+        for case in some:
+            make(case, words.folder)
+        return 0
+
+    def one(case: Case) -> bool:
+        command = [sys.executable, __file__, "one", str(words.folder), "--only", case.name]
+        done = subprocess.run(command, capture_output=True, timeout=120, check=False, text=True)
+        if done.returncode:
+            print(f"{case.name}: {done.stderr[-600:]}", file=sys.stderr, flush=True)
+        return not done.returncode
+
+    missing = [case for case in some if not (words.folder / f"{case.name}.json").exists()]
+    with ThreadPoolExecutor(words.jobs) as pool:
+        return list(pool.map(one, missing)).count(False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
