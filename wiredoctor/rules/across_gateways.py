@@ -84,7 +84,7 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
     c = pl.col
     never = [_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
     if "no-response" in found:
-        never.append(_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival"])).select(KEY))
+        never.append(_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival", "mid-request"])).select(KEY))
     if not never:
         return rows
     own = rows.filter((c("kind") == "not-passed-on").fill_null(value=False))

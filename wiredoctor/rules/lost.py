@@ -89,7 +89,8 @@ def _took() -> pl.Expr:
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(value=False)
     # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
     far = (c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(value=False)
-    partly = (c("request_end_reason") != "complete") | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
+    whole = c("request_end_reason") == "complete"
+    partly = ~whole | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
     soon = (c("later") <= AT_ONCE.value).fill_null(value=False)
     return (
         pl.when(far | (c("previous_announced_close") & ~_warned()))
@@ -106,7 +107,8 @@ def _took() -> pl.Expr:
         .then(None)
         .when("previous_announced_close")
         .then(WARNED)
-        .when(partly & (c("request_framing") == "none"))
+        # a head that never ended is no request
+        .when(~whole & (c("request_framing") == "none"))
         .then(None)
         .when(partly)
         .then(IN_PART)
