@@ -492,7 +492,8 @@ SEGMENTS = Table(
             "event_stream",
             BOOL,
             "",
-            "carries body of a message that is text/event-stream, application/x-ndjson or multipart/x-mixed-replace",
+            "carries body of a message that is text/event-stream, multipart/x-mixed-replace, application/x-ndjson without a length, "
+            "or endless in another way",
         ),
         _c("http", BOOL, "", "the connection has spoken HTTP so far"),
         _n("message", I64, "", "the message its first new byte belongs to; none when it came out of order or belongs to none"),
@@ -962,6 +963,13 @@ _MESSAGE = (
     _c("has_transfer_encoding", BOOL, "", "has a Transfer-Encoding field (identity does not count)"),
     _c("content_type", TEXT, "", "media type in lower case without parameters"),
     _c("content_encoding", TEXT, "", "Content-Encoding in lower case; unknown words masked, as in the target"),
+    _c(
+        "endless",
+        BOOL,
+        "",
+        "its body goes on until somebody leaves: text/event-stream, multipart/x-mixed-replace, application/x-rtsp-tunnelled, "
+        "application/vnd.amazon.eventstream, gnss/data, audio or video without Content-Length, or an icy-* field",
+    ),
     _c("upgrade", TEXT, "", "Upgrade, masked likewise"),
     _c("via", TEXT, "", "Via"),
     _n("websocket_version", I32, "", "Sec-WebSocket-Version, the first of several"),
@@ -1252,6 +1260,7 @@ _OF_CLOSES = {
     *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
     *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
+    *("response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade"),
 }

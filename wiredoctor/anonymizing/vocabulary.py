@@ -14,6 +14,7 @@ access-control-allow-origin access-control-allow-headers access-control-allow-me
 access-control-request-headers access-control-request-method content-security-policy sec-fetch-dest sec-fetch-mode
 sec-fetch-site sec-fetch-user server-timing strict-transport-security upgrade-insecure-requests x-content-type-options
 x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options x-powered-by x-requested-with x-xss-protection
+icy-br icy-genre icy-metaint icy-name icy-pub icy-url
 """)
 """Names that may be told, and those that browsers and servers send besides."""
 
@@ -25,7 +26,7 @@ application atom+xml audio font image message model multipart text video json x-
 event-stream octet-stream pdf zip x-www-form-urlencoded form-data mixed alternative byteranges x-mixed-replace related png
 jpeg gif webp svg+xml xhtml+xml rss+xml
 grpc grpc-web grpc-web+proto grpc-web-text soap+xml problem+json wasm woff woff2 mp4 mpeg http
-x-javascript
+x-javascript x-rtsp-tunnelled vnd.amazon.eventstream gnss data
 boundary charset utf-8 us-ascii iso-8859-1 version q
 """)
 _AUTH = (
@@ -64,6 +65,7 @@ KEPT: dict[bytes, frozenset[bytes]] = {
     b"via": PRODUCTS,
     b"content-type": _MEDIA,
     b"content-encoding": CODINGS,
+    b"content-disposition": _words("attachment inline"),
     b"accept-encoding": CODINGS,
     b"www-authenticate": _AUTH,
     b"proxy-authenticate": _AUTH,

@@ -78,6 +78,8 @@ class Head:
         self.switches: bool = line[0] == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
         """A request for another protocol: what follows it may not be HTTP."""
         self.event_stream: bool = fields.event_stream
+        self.is_stream: bool = fields.event_stream or fields.endless
+        """The body is meant to arrive piece by piece."""
         self.is_suspect: bool = fields.suspect
         self.is_cut: bool = fields.cut
         """A text is longer than what is kept of it."""

@@ -212,7 +212,7 @@ class HttpConnection:
             part.last_message = message_id(self.number, reader.count, reader.direction)
         elif reader.dropped is not None and reader.dropped.holds(end - 1):
             part.last_message = message_id(self.number, reader.count - 1, reader.direction)
-        part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.event_stream
+        part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.is_stream
 
     # protocol
 

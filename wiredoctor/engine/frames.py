@@ -32,7 +32,7 @@ from wiredoctor.tables import (
 )
 
 _TEXTS = ("content_type", "content_encoding", "upgrade", "via")
-_FLAGS = ("connection_close", "connection_keep_alive", "has_content_length")
+_FLAGS = ("connection_close", "connection_keep_alive", "has_content_length", "endless")
 _OF_LINE = ("version", "method", "status", "reason")
 _OF_REQUESTS = (
     *("host", "user_agent", "referer", "credentials_scheme", "expect_continue", "has_credentials"),

@@ -14,6 +14,18 @@ from wiredoctor.tables import NEVER
 EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
 """HTML standard, server-sent events; newline-delimited JSON; server push of images."""
 
+ENDLESS = frozenset(
+    (
+        *("text/event-stream", "multipart/x-mixed-replace", "application/x-rtsp-tunnelled"),
+        *("application/vnd.amazon.eventstream", "gnss/data"),
+    )
+)
+"""Media types of what goes on until somebody leaves, and rests as its source does: server-sent events, server push of images, RTSP
+in HTTP, the event streams of AWS, corrections of NTRIP."""
+
+PLAYLISTS = ("mpegurl", "scpls")
+"""Ends of audio and video types whose body is a list of addresses."""
+
 Line = tuple[bytes, str, int]
 """Lower-case name and value of a field line that says something of interest, and what is wrong with its grammar (bits); the name
 is empty where only that is of interest."""
@@ -68,7 +80,13 @@ class Fields:
     cut: bool = False
     """A text is longer than what is kept of it."""
     event_stream: bool = False
-    """A media type whose parts are meant to arrive one by one."""
+    """A media type whose parts are meant to arrive one by one, and not as a file."""
+    endless: bool = False
+    """Its body goes on until somebody leaves."""
+    attachment: bool = False
+    """It is to be kept as a file."""
+    icy: bool = False
+    """Has a field of a radio station (Icecast, SHOUTcast)."""
 
     @property
     def suspect(self) -> bool:
@@ -155,7 +173,15 @@ def _scheme(text: str) -> str:
 
 def _content_type(fields: Fields, values: list[str]) -> None:
     fields.content_type = _CONTROL.split(kept(values[0]), maxsplit=1)[0].partition(";")[0].strip().lower()
-    fields.event_stream = fields.content_type in EVENT_STREAMS
+
+
+def _content_disposition(fields: Fields, values: list[str]) -> None:
+    """RFC 6266 section 4.2."""
+    fields.attachment = values[0].partition(";")[0].strip().lower() == "attachment"
+
+
+def _icy(fields: Fields, _values: list[str]) -> None:
+    fields.icy = True
 
 
 def _websocket_key(fields: Fields, values: list[str]) -> None:
@@ -253,6 +279,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"via": _via,
     b"content-type": _content_type,
     b"content-encoding": _text("content_encoding", lower=True),
+    b"content-disposition": _content_disposition,
     b"www-authenticate": _challenge,
     b"proxy-authenticate": _challenge,
     b"x-accel-buffering": _text("accel_buffering", lower=True),
@@ -263,6 +290,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"forwarded": _standard_forwarded,
     b"sec-websocket-key": _websocket_key,
     b"sec-websocket-version": _websocket_version,
+    **dict.fromkeys((b"icy-br", b"icy-genre", b"icy-metaint", b"icy-name", b"icy-pub", b"icy-url"), _icy),
 }
 """What each field of interest adds to Fields, from the values of all its lines."""
 
@@ -311,4 +339,17 @@ def collect(lines: list[Line], number: int) -> Fields:
             values.setdefault(name, []).append(value)
     for key, texts in values.items():
         READERS[key](fields, texts)
+    fields.event_stream, fields.endless = _is_event_stream(fields), _is_endless(fields)
     return fields
+
+
+def _is_event_stream(fields: Fields) -> bool:
+    """Lines of JSON are a file as often as a stream: with a length or a name they were there before the first was sent."""
+    is_file = fields.content_type == "application/x-ndjson" and (fields.has_content_length or fields.attachment)
+    return fields.content_type in EVENT_STREAMS and not is_file
+
+
+def _is_endless(fields: Fields) -> bool:
+    kind, _, name = fields.content_type.partition("/")
+    unmeasured = kind in ("audio", "video") and not fields.has_content_length and not name.endswith(PLAYLISTS)
+    return fields.content_type in ENDLESS or unmeasured or fields.icy

@@ -20,6 +20,12 @@ SELF_FRAMED = ("none", "content-length", "chunked")
 ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
 """Media types of streams, whose parts come one by one and which rest between them."""
 
+
+def streams() -> pl.Expr:
+    """The response is a stream of such a type, or another endless medium (tables: `endless`)."""
+    return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
+
+
 POOLS = (
     Advice(
         "client",

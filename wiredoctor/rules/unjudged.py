@@ -16,7 +16,7 @@ import polars as pl
 from wiredoctor import masking
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import UNJUDGED, Unjudged, printable, rfc3339, shorten
-from wiredoctor.rules.closes import ENDLESS
+from wiredoctor.rules.closes import streams
 from wiredoctor.rules.modules import RuleModule
 from wiredoctor.tables import SECOND
 
@@ -95,7 +95,7 @@ def _exchanges(exchanges: pl.LazyFrame, latest: int) -> pl.LazyFrame:
     reset = c("client_close_rst").eq(1).fill_null(value=False) | c("client_rst_frame").is_not_null()
     closed = server | reset
     client_first = client & (~server | (c("client_close_time") <= c("server_close_time")).fill_null(value=True))
-    endless = c("upgraded") | (c("response_framing") == "tunnel") | c("response_content_type").is_in(ENDLESS)
+    endless = c("upgraded") | (c("response_framing") == "tunnel") | streams()
     left = answered & endless & (client_first | ~closed)
     # what the server sent behind all that was understood of it
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))

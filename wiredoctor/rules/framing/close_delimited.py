@@ -14,7 +14,8 @@ How it is proved
 
 What it is not
     A response that claims to keep the connection open: missing-framing. 204, 304, and the answers to HEAD and CONNECT, which
-    have no body. Transfer-Encoding whose final coding is not chunked: unfinished-transfer-coding.
+    have no body. Transfer-Encoding whose final coding is not chunked: unfinished-transfer-coding. Endless media (the column
+    endless of the table exchanges), such as the pictures of a camera: there is no end that a length could tell.
 
 What to do
     Let the server say how long the body is (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
@@ -68,6 +69,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     response = c("has_request") & c("has_response") & ~c("upgraded") & (c("request_method") != "CONNECT")
     unframed = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & ~c("persistent")
+    unframed = unframed & ~c("response_endless")
     return closes.filter(response & unframed).select(
         "connection",
         "exchange",

@@ -18,7 +18,8 @@ How it is proved
 
 What it is not
     204, 304, and the answers to HEAD and CONNECT, which have no body. A response that says Connection: close, or an
-    HTTP/1.0 response without keep-alive: these are allowed to end with the connection. An event stream without an end.
+    HTTP/1.0 response without keep-alive: these are allowed to end with the connection. Endless media (the column endless of the
+    table exchanges), which end when somebody leaves.
 
 What to do
     Let the server say how long the body is (Content-Length), or send it in chunks (Transfer-Encoding: chunked), or say
@@ -33,7 +34,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import ENDLESS
+from wiredoctor.rules.closes import streams
 from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
@@ -86,9 +87,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per response without framing that claims to be persistent."""
     c = pl.col
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
-    left_waiting = (c("waited") >= WAITING.value) & ~c("response_content_type").is_in(ENDLESS)
+    left_waiting = (c("waited") >= WAITING.value) & ~streams()
     left_waiting = left_waiting & (left_open | c("closer").is_not_null())
-    closed = (c("waited") < WAITING.value) & (c("closer") == "server")
+    closed = (c("waited") < WAITING.value) & (c("closer") == "server") & ~c("response_endless")
     after = c("closed_at") >= c("response_start")
     return _with_close(closes.filter(_unframed())).filter(after & (left_waiting | closed)).select(
         "connection",

@@ -40,7 +40,7 @@ from typing import NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import ENDLESS
+from wiredoctor.rules.closes import streams
 from wiredoctor.rules.idle_limits import IDLE_LIMITS, limit_near, whose
 from wiredoctor.rules.memory import Recent
 from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
@@ -102,7 +102,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     rows = closes.filter(screen() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
         server_closed_first().alias("by_server"),
         _upgraded().alias("tunnel"),
-        c("response_content_type").is_in(ENDLESS).alias("stream"),
+        streams().alias("stream"),
     )
     by_server = rows.filter("by_server", c("tunnel") | _stream() | _unfinished())
     # who breaks off a download is impatient: client-abort

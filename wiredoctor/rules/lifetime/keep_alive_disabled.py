@@ -29,7 +29,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import ENDLESS
+from wiredoctor.rules.closes import streams
 from wiredoctor.rules.proof import EVIDENCE, packet
 
 RULE = Rule(
@@ -89,7 +89,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
     answered = (c("response_status") >= 200) & ~c("response_status").is_in(_ERRORS)
-    answers = exchanges.filter(asked & answered & ~c("response_content_type").is_in(ENDLESS))
+    answers = exchanges.filter(asked & answered & ~streams())
     pairs = _pairs(answers, connections).filter(c("every") & (c("exchanges") >= ENOUGH.value))
     return (
         _shown(answers, connections, pairs)

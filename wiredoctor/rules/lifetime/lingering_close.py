@@ -32,7 +32,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import ENDLESS, FRAMING_ERRORS, SELF_FRAMED
+from wiredoctor.rules.closes import FRAMING_ERRORS, SELF_FRAMED, streams
 from wiredoctor.rules.proof import close_confidence, close_word, evidence, server_closed_first
 from wiredoctor.rules.words import DURATION, duration
 
@@ -89,7 +89,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
     lingers = announced & left & (c("closed_at") - c("response_end") > LINGERS.value)
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
-    waited = delimited & ~c("response_content_type").is_in(ENDLESS) & (c("server_close_time") - c("last_byte") >= LINGERS.value)
+    waited = delimited & ~streams() & (c("server_close_time") - c("last_byte") >= LINGERS.value)
     first = pl.min_horizontal("server_close_time", "client_close_time")
     rows = closes.filter(answered & final).with_columns(
         pl.coalesce(first, "final_at").alias("closed_at"),

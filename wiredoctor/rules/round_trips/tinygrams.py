@@ -16,7 +16,8 @@ How it is proved
 
 What it is not
     Segments that an offload put together or that fill a window, the odd segment at the end of a message, events of an event
-    stream that are meant to leave one by one, pieces that come more slowly.
+    stream that are meant to leave one by one, other endless media (the column endless of the table exchanges), pieces that come
+    more slowly.
 
 What to do
     Collect what belongs together, and write it once. TCP_NODELAY is right for programs that do so.

@@ -13,7 +13,7 @@ How it is proved
 
 What it is not
     A client that asks in HTTP/1.0 (ab, older proxies): it is answered as it asks. The 2xx to a CONNECT, after which nothing is
-    HTTP.
+    HTTP. Endless media (the column endless of the table exchanges), such as a radio station's: their end is the connection's.
 
 What to do
     Let the server, or the proxy towards its application, speak HTTP/1.1.
@@ -68,6 +68,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """A row per server that answers in an older version than it is asked in."""
     c = pl.col
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & (c("response_status") >= 200) & ~c("upgraded")
+    asked = asked & ~c("response_endless")
     old = c("response_version") == "HTTP/1.0"
     servers = (
         exchanges.filter(asked)

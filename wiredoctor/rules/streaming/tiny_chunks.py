@@ -31,7 +31,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.closes import ENDLESS
+from wiredoctor.rules.closes import streams
 from wiredoctor.rules.proof import confidence, evidence
 
 RULE = Rule(
@@ -76,7 +76,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     lines = pl.format("{} lines that say how long a chunk is came in packets without content.", "response_chunk_lines_alone")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
-        .filter((tiny | alone) & ~flushed & ~c("response_content_type").is_in(ENDLESS) & ~c("upgraded"))
+        .filter((tiny | alone) & ~flushed & ~streams() & ~c("upgraded"))
         .select(
             "connection",
             "exchange",

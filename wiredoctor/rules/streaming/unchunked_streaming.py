@@ -16,7 +16,8 @@ How it is proved
 
 What it is not
     A slow reader, a lost packet, or a stall in the middle of a body. The slow start of a connection. A response to
-    HTTP/1.0, which knows no chunks.
+    HTTP/1.0, which knows no chunks. Endless media (the column endless of the table exchanges), such as the pictures of a camera:
+    their clients show each part as it comes, and nothing is missing when they leave.
 
 What to do
     Let the server use Transfer-Encoding: chunked. IIS stops doing so when HTTP keep-alive is switched off.
@@ -84,7 +85,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """A row per pause of a streamed body (the first three); they are one candidate unless a stall explains each."""
     c = pl.col
     streamed = (c("response_bursts") >= MIN_BURSTS.value) & (c("response_application_pauses") > 0)
-    unframed = (c("response_framing") == "close-delimited") & c("request_version").str.ends_with("1.1")
+    unframed = (c("response_framing") == "close-delimited") & c("request_version").str.ends_with("1.1") & ~c("response_endless")
     # where a round trip is unknown, slow start may be taken for bursts
     known = c("rtt_client").is_not_null() & c("rtt_server").is_not_null()
     rows = exchanges.filter(c("has_request") & c("has_response") & ~c("upgraded") & unframed & streamed & known)
