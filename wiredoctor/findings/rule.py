@@ -144,7 +144,8 @@ CANDIDATE_COLUMNS = {
 """What every candidate has (at the latest when `judge` returns it), besides the names in the rule's texts.
 
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
-Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with),
+Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with), `silent`
+(true of one that another candidate speaks for: it explains what it explains, and is not said),
 `direction` (direction of the sender who has to change something: settling makes the side of it) and `last_frame` (newest
 evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has `any_order`)."""
 
