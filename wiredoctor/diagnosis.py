@@ -145,7 +145,9 @@ def _settle(
         totals.clear()
         explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
-        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live)
+        whole = rules.concluded(
+            modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live, clients=known.clients
+        )
         whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
         whole = rules.given_up_by_gateways(whole, known.clients)
         findings = rules.settle(

@@ -993,6 +993,8 @@ _REQUEST_ONLY = (
     _c("forwarded_for", TEXT, "", "addresses in X-Forwarded-For, else in Forwarded; unknown for what is none"),
     _c("forwarded_server", BOOL, "", "has X-Forwarded-Server"),
     _c("has_websocket_key", BOOL, "", "has Sec-WebSocket-Key"),
+    _c("navigation", BOOL, "", "asks for a page: Accept begins with text/html, or Sec-Fetch-Mode is navigate"),
+    _n("range_start", I64, "bytes", "first byte that Range: bytes=N- asks for; none without"),
 )
 
 _RESPONSE_ONLY = (
@@ -1262,7 +1264,7 @@ _OF_CLOSES = {
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
     *("response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
-    *("request_framing", "response_server", "response_upgrade"),
+    *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
 }
 
 CLOSES = Table(

@@ -8,7 +8,7 @@ findings of it: one cause, one finding.
 from __future__ import annotations
 
 from wiredoctor.rules.across_gateways import ACROSS_GATEWAYS, given_up_by_gateways, through_gateways
-from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge, limited
+from wiredoctor.rules.candidates import are_few, beside_others, concluded, find_candidates, find_summaries, joined, judge, limited
 from wiredoctor.rules.clock import unstepped, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
@@ -27,6 +27,7 @@ __all__ = [
     "RuleModule",
     "are_few",
     "begin",
+    "beside_others",
     "catalogue",
     "concluded",
     "cutoffs",
