@@ -55,7 +55,7 @@ def screen() -> pl.Expr:
 
 
 FACTS = (
-    *("moment", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
+    *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
     *("partial", "round_trip"),
 )
 """Columns of `early` that `decide` looks at."""
@@ -64,8 +64,8 @@ FACTS = (
 def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Of rows of `closes` for which `screen` is true, those in which the client ended an exchange, with the columns FACTS.
 
-    `moment`, `waited`, `due`: when it closed, how long after the first byte of its request, and until when other packets can say
-    why (ns). `timeout`: seconds that the wait is near to. `half_closed`: its FIN came with the request, and the server closed
+    `ended_at`, `waited`, `due`: when it closed, how long after the first byte of its request, and until when other packets can
+    say why (ns). `timeout`: seconds that the wait is near to. `half_closed`: its FIN came with the request, and the server closed
     without a byte. `uploading`: its request was not complete. `begun`: a final response was. `head_only`: it had the head, and
     closed on it. `in_pieces`: a response that streams. `stood_still`: nothing had come for seconds, though there was room for it.
     `partial`: a part of a resource was asked for, or a whole one was coming. `round_trip` (ns): 0 where it is not known.
@@ -77,7 +77,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
     return rows.filter(due & _by_the_client() & (_reset() | _left() | _half_closed())).with_columns(
-        c("client_close_time").alias("moment"),
+        c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
         pl.coalesce(_timeout(wait), _timeout(asked), read_timeout).alias("timeout"),
@@ -246,7 +246,7 @@ class Ended(NamedTuple):
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     """Return the first kind that fits a candidate, which has the columns FACTS."""
     own = clients.request(row["connection"], row["exchange"])
-    if group := _stopped(row["connection"], row["moment"], row["timeout"], clients):
+    if group := _stopped(row["connection"], row["ended_at"], row["timeout"], clients):
         first = _first(group)
         speaks = first is not None and first.connection != row["connection"]
         silent = speaks and first is not None and bool(_stopped(first.connection, first.time, None, clients))
@@ -258,7 +258,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
             return Ended("superseded", other)
         if (other := _next_page(own, row, clients)) is not None:
             return Ended("left", other)
-        longest = 0 if row["begun"] or row["uploading"] else clients.longest_wait(own, row["moment"])
+        longest = 0 if row["begun"] or row["uploading"] else clients.longest_wait(own, row["ended_at"])
         if 100 * longest >= LONGER.value * row["waited"] > 0:
             return Ended("left", longest=longest)
     if row["uploading"]:
@@ -297,8 +297,8 @@ def _first(group: tuple[Close, ...]) -> Close | None:
 
 def _next_question(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """A request with another query that replaced this one."""
-    until = row["moment"] + REPLACED.value + 2 * row["round_trip"]
-    since = max(row["moment"] - REPLACED.value, own.start + 1)
+    until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
+    since = max(row["ended_at"] - REPLACED.value, own.start + 1)
     for other in clients.others(own, since, until):
         same = (other.method, other.host, other.path) == (own.method, own.host, own.path)
         if same and other.target != own.target:
@@ -310,7 +310,7 @@ def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Reques
     """The page for which this one was left."""
     if row["waited"] >= SHORT.value or own.navigation:
         return None
-    moment, slack = row["moment"], MOVED.value + 2 * row["round_trip"]
+    moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]
     for other in clients.others(own, own.start + 1, moment + slack):
         begun = other.answered is not None and moment - slack <= other.answered <= moment
         if other.navigation and (other.start >= moment - slack or begun):
@@ -320,7 +320,7 @@ def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Reques
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Another part of the same resource that was asked for."""
-    since, until = min(own.start, row["moment"] - WINDOW), row["moment"] + WINDOW
+    since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
     for other in clients.others(own, since, until):
         if other.asks_the_same(own) and other.range_start is not None and other.range_start != own.range_start:
             return other

@@ -10,16 +10,18 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.closes import closed_against_request, rest
+from wiredoctor.rules.same_client import WINDOW
 
 REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")
 ACCEPTED = Threshold("1 s", "a relay whose target does not listen closes at once, a server waits for a first request longer")
 UNAWARE = Threshold("1 s", "and a round trip: so long after the request a close may still be one that left before that came")
 AT_ONCE = Threshold("10 ms", "and the round trip to the server: nothing was computed in so short a time")
 
-FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART = range(8)
+FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
 """What took it: an RST of somebody who does not know the connection; a close that the response before had announced; a close
 of a fresh connection; one before the request came; and of requests that the server's kernel acknowledged: an RST, so that nobody
-read it; a close at once; a close later; a close that acknowledges a part, or that came before the request was whole."""
+read it; a close at once; a close later; a close that acknowledges a part, or that came before the request was whole. The last
+stands for a close behind that of a client that had closed its half (left_early.py), which is none of these."""
 
 
 def candidates() -> pl.Expr:
@@ -65,6 +67,18 @@ def lost(closes: pl.LazyFrame) -> pl.LazyFrame:
     begun = pl.when(c("took") == IN_PART).then(c("server_close_time") - c("request_start") - c("rtt_server")).otherwise("later")
     used = (c("took") >= NOT_READ) & (c("idle") >= 0) & (c("server_close_ack") > c("request_offset"))
     return told.with_columns(begun.alias("later"), used.fill_null(value=False).alias("at_limit"))
+
+
+def beside() -> list[pl.Expr]:
+    """The columns that same_client.beside_repetitions needs: what can be repeated waits until it may have been."""
+    c = pl.col
+    moment = pl.max_horizontal("server_close_time", "request_end")
+    again = c("request_method").is_in(["GET", "HEAD"])
+    return [
+        moment.alias("ended_at"),
+        pl.when(again).then(moment + WINDOW).otherwise("final_at").alias("due"),
+        _round_trip().alias("round_trip"),
+    ]
 
 
 def behind() -> pl.Expr:

@@ -14,10 +14,16 @@ from typing import NamedTuple
 
 import polars as pl
 
+from wiredoctor.durations import duration_text
+from wiredoctor.findings import Threshold
+from wiredoctor.rules.proof import EVIDENCE
 from wiredoctor.tables import SECOND
 
 WINDOW = 5 * SECOND
 """What a client does so long before or after it has closed a connection may say why it did."""
+AGAIN = Threshold("100 ms", "and two round trips: a client that repeats a lost request does so in one step")
+FAILED = 500
+"""From this status on an answer is a failure, too."""
 MOST = 100_000
 """Requests of a client that are looked at, the newest."""
 _BUCKET = 16 * SECOND
@@ -143,6 +149,43 @@ def _pattern(one: Request) -> str:
     return _DIGITS.sub("0", one.path)
 
 
+# what was lost, and asked for again
+
+
+def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
+    """Candidates of lost requests (columns `ended_at` and `round_trip`, ns) with `severity`, one level lower where the same
+    client sent the request again at once, on another connection, and was answered. Only what is safe to repeat: a second POST may be a
+    second order."""
+    severities: list[str | None] = []
+    additions: list[str | None] = []
+    proofs: list[list[dict[str, object]]] = []
+    for connection, exchange, moment, trip, proof in rows.select(
+        "connection", "exchange", "ended_at", "round_trip", "evidence"
+    ).iter_rows():
+        again = _repetition(clients.request(connection, exchange), moment, trip, clients)
+        severities.append(None if again is None else "warning")
+        after = "" if again is None else duration_text(max(again.start - moment, 0))
+        said = None if again is None else f"The client repeated it {after} later on another connection, and got {again.status}."
+        additions.append(said)
+        note = {} if again is None else {"frame": again.frame, "time": again.start, "note": "the same request again"}
+        proofs.append([*proof, note] if note else proof)
+    return rows.with_columns(
+        pl.Series("severity", severities, pl.String),
+        pl.Series("addition", additions, pl.String),
+        pl.Series("evidence", proofs, EVIDENCE),
+    )
+
+
+def _repetition(own: Request | None, moment: int, trip: int, clients: Clients) -> Request | None:
+    if own is None or own.method not in ("GET", "HEAD"):
+        return None
+    for other in clients.others(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip):
+        answered = other.answered is not None and other.status is not None and other.status < FAILED
+        if other.connection != own.connection and other.asks_the_same(own) and answered and _answered(other) - moment <= WINDOW:
+            return other
+    return None
+
+
 ASKED = (
     *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
     *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
@@ -155,18 +198,21 @@ def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Look at what the clients of these candidates (columns `connection`, `moment` and `waited`, ns) asked for and closed, near
+    """Look at what the clients of these candidates (columns `connection`, `ended_at` and `waited`, ns) asked for and closed, near
     to these moments; and at what else they waited for as long. `exchanges`: with the columns ASKED; `gateways`: connections whose
     client asks for others."""
     c = pl.col
-    wanted = pl.concat([rows.select("connection", "moment", "waited") for rows in candidates])
+    wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
     places = connections.select("connection", _one_host().alias("host"), "server", "start")
     hosts = places.filter(c("connection").is_in(wanted["connection"].unique().implode())).select(c("host").unique())
     opened = places.join(hosts, on="host", how="semi").collect()
     ids = opened["connection"].implode()
-    edges = [(wanted["moment"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
+    edges = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
     buckets = pl.concat(edges).unique().implode()
-    long = c("response_start") - c("request_start") >= (wanted["waited"].min() or 0)
+    # who waited for something may have waited longer for the same before
+    shortest = wanted["waited"].min()
+    waited = c("response_start") - c("request_start")
+    long = pl.lit(value=False) if not isinstance(shortest, int) else (waited >= shortest).fill_null(value=False)
     mine = c("connection").is_in(ids)
     near = (c("request_start") // _BUCKET).is_in(buckets)
     own = c("connection").is_in(wanted["connection"].unique().implode())

@@ -247,7 +247,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """The candidates with their kinds, as the other connections of their clients show them."""
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [_told(one, *place) for one, place in zip(ended, rows.select("evidence", "connection").rows(), strict=True)]
-    moments = rows["moment"].to_list()
+    moments = rows["ended_at"].to_list()
     apart = [0 if one.other is None else abs(one.other.start - at) for one, at in zip(ended, moments, strict=True)]
     made = rows.with_columns(
         pl.Series("kind", [one.kind for one in ended], pl.String),

@@ -7,7 +7,8 @@ What it means
 
     Kinds: on-arrival, a fresh connection was closed as soon as it was accepted, before the request had come; mid-request, closed
     when a part of the request had come, in the middle of an upload; unread, an RST that says that nobody read the request;
-    at-once, closed within milliseconds of the request; later, something had the request for a while.
+    at-once, closed within milliseconds of the request; later, something had the request for a while; half-closed, the client had
+    closed its side with the request, and the server took it for gone.
 
 Why it hurts
     The client sees an empty page ("ERR_EMPTY_RESPONSE"), curl says "Empty reply from server" or "Connection reset by peer", a
@@ -46,10 +47,24 @@ import polars as pl
 
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.lost import AFTER_A_WHILE, IMMEDIATE, IN_PART, NOT_READ, ON_ARRIVAL, behind, fresh, lost
+from wiredoctor.rules.left_early import FACTS, decide, early
+from wiredoctor.rules.left_early import screen as may_be_early
+from wiredoctor.rules.lost import (
+    AFTER_A_WHILE,
+    HALF_CLOSED,
+    IMMEDIATE,
+    IN_PART,
+    NOT_READ,
+    ON_ARRIVAL,
+    behind,
+    beside,
+    fresh,
+    lost,
+)
 from wiredoctor.rules.lost import screen as may_be_lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.rests import NEAR, TOGETHER, Rests
+from wiredoctor.rules.same_client import Clients, beside_repetitions
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import CLIENT, SECOND
 
@@ -66,13 +81,17 @@ _LOG = "Look into the server's log at that time, and into that of the program be
 _SAY = "A server that cannot answer should say so with a status (500, 503, 504) before it closes."
 
 RULE = Rule(
-    severity="error",
+    severity={
+        **dict.fromkeys(("on-arrival", "mid-request", "unread", "at-once", "later"), "error"),
+        "half-closed": "warning",
+    },
     title={
         "on-arrival": "The server closed a fresh connection as soon as it had accepted it, and answered nothing",
         "mid-request": "The server closed the connection in the middle of a request, and answered nothing",
         "unread": "The server reset the connection without having read the request",
         "at-once": "The server closed the connection without an answer, at once",
         "later": "The server closed the connection without an answer, {wait} after the request",
+        "half-closed": "The server closed the connection without an answer when the client had closed its half",
     },
     message={
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before it had sent anything, and acknowledges "
@@ -91,6 +110,9 @@ RULE = Rule(
         "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a response{interim_only}.{behind}"
         "{ended} A process had the request, and ended or gave it up.{worker_limit} The client cannot know whether it was "
         "carried out.",
+        "half-closed": "The client sent its FIN {closed_after} after {request}, which is legal: it has no more to say, and waits "
+        "for the answer. {wait} after the request the server closed the connection with {close}, without a byte of a response: it "
+        "took the FIN for that of a client that has gone. (Such a client sends the same FIN.)",
     },
     remedy={
         "on-arrival": _LISTEN + _SAY,
@@ -100,6 +122,9 @@ RULE = Rule(
         + "what ends or restarts its processes (a limit of requests per worker, a reload, memory that ran "
         "out)? Let a process that ends answer what it has accepted. Let the client repeat such requests.",
         "at-once": "{listen}" + _LOG + "a rule that drops requests on purpose, or a process that ended? " + _SAY,
+        "half-closed": "Let the client keep its side of the connection open until it has its answer (nc without -N; no "
+        "shutdown(SHUT_WR) behind a request). Or let the server go on when the client half-closes: nginx "
+        "proxy_ignore_client_abort on, haproxy no option abortonclose.",
         "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, a handler that "
         "closed? " + _SAY,
     },
@@ -131,24 +156,30 @@ RULE = Rule(
 
 PAUSE = Threshold("1 s", "who sends goes on sooner: after so long the client, or the path, had stood still")
 
-_KINDS = {ON_ARRIVAL: "on-arrival", IN_PART: "mid-request", NOT_READ: "unread", IMMEDIATE: "at-once", AFTER_A_WHILE: "later"}
+_KINDS = {
+    **{ON_ARRIVAL: "on-arrival", IN_PART: "mid-request", NOT_READ: "unread", IMMEDIATE: "at-once", AFTER_A_WHILE: "later"},
+    HALF_CLOSED: "half-closed",
+}
 
 
 def screen() -> pl.Expr:
     """True on the rows that are candidates."""
-    return may_be_lost()
+    # a half-closed client is answered by the server's close alone
+    return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per request that nobody answered, and that met no close of an idle connection as far as its own packets tell."""
     c = pl.col
-    rows = lost(closes).filter(c("took").is_in([*_KINDS]))
+    unanswered = lost(closes).filter(c("took").is_in([*_KINDS])).with_columns(*beside(), pl.lit(None, pl.Int64).alias("waited"))
+    rows = pl.concat([unanswered, _half_closed(closes)], how="diagonal_relaxed")
+    half = c("took") == HALF_CLOSED
     wait = (c("server_close_time") - c("request_end")).clip(0)
     no_ack = c("server_close_ack").is_null() & (c("server_close_rst") == 1)
     asked = (c("server_close_offset") == c("request_ack")).fill_null(value=False)
     kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
     # what was read of it is inferred, and where the round trip is unknown, how soon it was
-    inferred = (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
+    inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
     sure = close_confidence(inferred)
     interim = c("has_response") & (c("response_status") < 200).fill_null(value=False)
     said = pl.when(interim).then(pl.format(" (but for an interim {})", "response_status")).otherwise(pl.lit(""))
@@ -161,6 +192,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(c("took") == ON_ARRIVAL).then("accepted_frame").alias("syn_ack_frame"),
         pl.when(c("took") == IN_PART).then("request_frame").alias("begun_frame"),
         pl.when(in_time).then("request_last_frame").alias("ended_frame"),
+        pl.when(half).then("client_close_frame").alias("half_frame"),
     )
     return rows.select(
         "connection",
@@ -187,6 +219,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(early).then(pl.lit(_LISTEN)).otherwise(pl.lit("")).alias("listen"),
         pl.when(c("rested") > 0).then(_met(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
         (c("took") == NOT_READ).alias("not_read"),
+        pl.when(half).then((c("client_close_time") - c("request_end")).clip(0)).cast(DURATION).alias("closed_after"),
         _came().alias("came"),
         _of_due().alias("of_due"),
         _paused(quiet).alias("paused"),
@@ -197,11 +230,28 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("syn_ack_frame", "accepted_time", "the server's SYN-ACK"),
             ("begun_frame", "request_start", "the request begins"),
             ("ended_frame", "request_end", _end_note()),
+            ("half_frame", "client_close_time", "the client's FIN: it has no more to say"),
             ("server_close_frame", "server_close_time", _close_note(wait, no_ack)),
         ),
         *("endpoint", "server_close_time", "final_at"),
         wait.alias("wait_ns"),
+        *FACTS,
     )  # fmt: skip
+
+
+def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows of `closes` as `lost` has them, of clients that had closed their half, and FACTS."""
+    nothing = [pl.lit(None, pl.Int64).alias(name) for name in ("idle", "rested", "later")]
+    rows = early(closes.filter(may_be_early() & ~pl.col("has_response"))).filter("half_closed")
+    return rows.with_columns(
+        pl.lit(HALF_CLOSED).alias("took"), pl.lit(1, pl.Int64).alias("requests"), pl.lit(value=False).alias("at_limit"), *nothing
+    )
+
+
+def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
+    """The candidates, and which of them came again; of the half-closed ones those that are nothing else."""
+    kept = [row["kind"] != "half-closed" or decide(row, clients).kind == "half-closed" for row in rows.iter_rows(named=True)]
+    return beside_repetitions(rows.filter(pl.Series(kept, dtype=pl.Boolean)), clients)
 
 
 def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
@@ -341,6 +391,9 @@ def _end_note() -> pl.Expr:
 
 def _close_note(wait: pl.Expr, no_ack: pl.Expr) -> pl.Expr:
     c = pl.col
+    half = pl.format(
+        "the server's {}, {} after the request: no byte of a response came", close_word("server_close_rst"), duration(wait)
+    )
     part = pl.format("the server's {}: by then {} {} had come", close_word("server_close_rst"), _came(), _of_due())
     closer = close_word("server_close_rst")
     taken = pl.format(
@@ -349,4 +402,5 @@ def _close_note(wait: pl.Expr, no_ack: pl.Expr) -> pl.Expr:
     nothing = pl.format("the server's {}: acknowledges nothing of the request", closer)
     without = pl.format("the server's RST without ACK flag, {} after the end of the request", duration(wait))
     first = pl.when(c("took") == ON_ARRIVAL).then(nothing).when(c("took") == IN_PART).then(part)
+    first = first.when(c("took") == HALF_CLOSED).then(half)
     return first.when(no_ack).then(without).otherwise(taken)
