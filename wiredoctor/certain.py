@@ -236,6 +236,10 @@ class Certain:
             self._at_gateways = known, rules.passed_on(known, connections, exchanges) if known.fronts else None
         return self._at_gateways
 
+    def gateway_clients(self) -> frozenset[int]:
+        """The connections whose client is a gateway, as far as exchanges that are over have shown them."""
+        return self._gateways()[0].clients
+
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
         """All candidates of these connections."""
         of_these = pl.col("connection").is_in(connections.implode())

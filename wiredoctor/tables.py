@@ -1220,6 +1220,13 @@ EXCHANGES = Table(
     ),
 )
 
+ASKED = (
+    *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
+    *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
+    *("response_start", "response_status"),
+)
+"""Columns of EXCHANGES that say what a client asked for, and whether it was answered."""
+
 _CLOSE = (
     *("last", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),

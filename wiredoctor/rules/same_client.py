@@ -17,7 +17,7 @@ import polars as pl
 from wiredoctor.durations import duration_text
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.proof import EVIDENCE
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND
 
 WINDOW = 5 * SECOND
 """What a client does so long before or after it has closed a connection may say why it did."""
@@ -138,6 +138,13 @@ class Clients:
         return bisect_left(times, since) < bisect_right(times, until)
 
 
+def nobody() -> Clients:
+    """No client is known. Not made on import: nothing may run in Polars before processes are forked."""
+    requests = _requests(EXCHANGES.empty().lazy()).collect()
+    closes = _closes(CLOSES.empty().lazy()).collect()
+    return Clients(requests, closes, CONNECTIONS.empty().select("connection", "client_host", "server", "start"), ())
+
+
 def _answered(one: Request) -> int:
     return one.answered or 0
 
@@ -154,8 +161,8 @@ def _pattern(one: Request) -> str:
 
 def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Candidates of lost requests (columns `ended_at` and `round_trip`, ns) with `severity`, one level lower where the same
-    client sent the request again at once, on another connection, and was answered. Only what is safe to repeat: a second POST may be a
-    second order."""
+    client sent the request again at once, on another connection, and was answered. Only what is safe to repeat: a second POST may
+    be a second order."""
     severities: list[str | None] = []
     additions: list[str | None] = []
     proofs: list[list[dict[str, object]]] = []
@@ -167,8 +174,9 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         after = "" if again is None else duration_text(max(again.start - moment, 0))
         said = None if again is None else f"The client repeated it {after} later on another connection, and got {again.status}."
         additions.append(said)
-        note = {} if again is None else {"frame": again.frame, "time": again.start, "note": "the same request again"}
-        proofs.append([*proof, note] if note else proof)
+        proofs.append(proof)
+        if again is not None:
+            proofs[-1] = [*proof, {"frame": again.frame, "time": again.start, "note": "the same request again"}]
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
         pl.Series("addition", additions, pl.String),
@@ -186,21 +194,15 @@ def _repetition(own: Request | None, moment: int, trip: int, clients: Clients) -
     return None
 
 
-ASKED = (
-    *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
-    *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
-    *("response_start", "response_status"),
-)
-"""Columns of tables.EXCHANGES that a Request is made of."""
-
-
 def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
 ) -> Clients:  # fmt: skip
-    """Look at what the clients of these candidates (columns `connection`, `ended_at` and `waited`, ns) asked for and closed, near
-    to these moments; and at what else they waited for as long. `exchanges`: with the columns ASKED; `gateways`: connections whose
-    client asks for others."""
+    """Look at what the clients of these candidates asked for and closed near to that moment, and what else they waited for.
+
+    Candidates have the columns `connection`, and `ended_at` and `waited` (ns); `exchanges` has the columns tables.ASKED.
+    `gateways` are connections whose client asks for others.
+    """
     c = pl.col
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
     places = connections.select("connection", _one_host().alias("host"), "server", "start")
@@ -255,7 +257,8 @@ def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     """A row per connection that its client closed first."""
     c = pl.col
     first = c("server_close_time").is_null() | (c("server_close_time") > c("client_close_time"))
-    over = c("has_response") & (c("response_end_reason") == "complete") & (c("response_end") <= c("client_close_time"))
+    taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(value=True)
+    over = c("has_response") & (c("response_end_reason") == "complete") & (c("response_end") <= c("client_close_time")) & taken
     due = c("has_request") & ~over.fill_null(value=False) & (c("request_start") <= c("client_close_time"))
     waited = pl.when(due).then(c("client_close_time") - c("request_start"))
     return (

@@ -111,8 +111,8 @@ RULE = Rule(
         "{ended} A process had the request, and ended or gave it up.{worker_limit} The client cannot know whether it was "
         "carried out.",
         "half-closed": "The client sent its FIN {closed_after} after {request}, which is legal: it has no more to say, and waits "
-        "for the answer. {wait} after the request the server closed the connection with {close}, without a byte of a response: it "
-        "took the FIN for that of a client that has gone. (Such a client sends the same FIN.)",
+        "for the answer. {wait} after the request the server closed the connection with {close}, without a byte of a response: "
+        "it took the FIN for that of a client that has gone. (Such a client sends the same FIN.)",
     },
     remedy={
         "on-arrival": _LISTEN + _SAY,
