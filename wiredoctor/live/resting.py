@@ -33,6 +33,11 @@ class Resting:
         times = [rows.select(_due(rows).min()).item() for rows in self._held.values()]
         return min((time + 1 for time in times if isinstance(time, int)), default=None)
 
+    @property
+    def connections(self) -> frozenset[int]:
+        """The connections of those that wait: they may explain others."""
+        return frozenset(number for rows in self._held.values() for number in rows["connection"].to_list())
+
     def keep(self, found: Found) -> Found:
         """Keep those that wait; return the others."""
         passed: Found = {}

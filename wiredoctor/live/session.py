@@ -280,6 +280,7 @@ class Session:
 
     def _found(self, found: Found, clock: int) -> None:
         found = self._resting.keep(rules.judge(self._modules, found, self._memory, live=True)) | self._resting.take(clock)
+        self._certain.resting = self._resting.connections
         if not found:
             return
         self._analysis.found.append(found)
