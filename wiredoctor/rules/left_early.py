@@ -72,6 +72,9 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     """
     c = pl.col
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
+    # a limit for the whole of it, such as curl's --max-time, counts from the SYN
+    opened = pl.when((c("exchange") == 0) & c("handshake")).then(c("accepted_time") - c("rtt_server"))
+    connecting = c("client_close_time") - opened
     read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
     asked_all = c("request_end_reason") == "complete"
     due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
@@ -80,7 +83,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
-        pl.coalesce(_timeout(wait), _timeout(asked), read_timeout).alias("timeout"),
+        pl.coalesce(_timeout(wait), _timeout(asked), _timeout(connecting), read_timeout).alias("timeout"),
+        _since(wait, asked, connecting).alias("since"),
         _half_closed().alias("half_closed"),
         (~asked_all & ~begun()).alias("uploading"),
         begun().alias("begun"),
@@ -92,6 +96,13 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         .alias("partial"),
         _round_trip().alias("round_trip"),
     )
+
+
+def _since(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
+    """From when on the wait is near to a time-out, where that is not the request."""
+    soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
+    opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(" from its SYN on"))
+    return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(" from the last byte on")))
 
 
 def _half_closed() -> pl.Expr:

@@ -336,9 +336,9 @@ def _timeout_texts() -> list[pl.Expr]:
     sure = pl.when(timeout.is_not_null() & _had_nothing())
     return [
         sure.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
-        sure.then(pl.format(" That is close to {} s: a timeout of the client ran out.", timeout))
+        sure.then(pl.format(" That is close to {} s{}: a timeout of the client ran out.", timeout, "since"))
         .when(timeout.is_not_null())
-        .then(pl.format(" That is close to {} s: a timeout for the whole of it may have run out.", timeout))
+        .then(pl.format(" That is close to {} s{}: a timeout may have run out.", timeout, "since"))
         .otherwise(nothing)
         .alias("timeout_means"),
         known.then(pl.format(" Look for a timeout of {} s in the client.", timeout)).otherwise(nothing).alias("timeout_where"),
