@@ -48,6 +48,8 @@ class Certain:
     analysis: LiveAnalysis
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
+    resting: frozenset[int] = frozenset()
+    """Connections of candidates that are to come, and may explain those that are here."""
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
@@ -186,7 +188,8 @@ class Certain:
             rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))
             for name, rows in self._candidates.items()
         ])  # fmt: skip
-        fresh = core.join(self._settled, on=_KEY, how="anti").join(of, on="connection", how="left")
+        here = core.filter(~c("connection").is_in([*self.resting])) if self.resting else core
+        fresh = here.join(self._settled, on=_KEY, how="anti").join(of, on="connection", how="left")
         sure = fresh.filter(c("over") | early)
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
@@ -235,6 +238,10 @@ class Certain:
             known = gateways.find(exchanges, connections)
             self._at_gateways = known, rules.passed_on(known, connections, exchanges) if known.fronts else None
         return self._at_gateways
+
+    def gateway_clients(self) -> frozenset[int]:
+        """The connections whose client is a gateway, as far as exchanges that are over have shown them."""
+        return self._gateways()[0].clients
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
         """All candidates of these connections."""

@@ -149,7 +149,9 @@ def _settle(
         explaining: list[pl.DataFrame] = []
         whole = rules.joined(modules, candidates)
         whole = rules.with_pieces_behind(whole, tries, scans["exchanges"])
-        whole = rules.concluded(modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live)
+        whole = rules.concluded(
+            modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live, clients=known.clients
+        )
         whole = rules.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
         whole = rules.after_stalls(rules.given_up_by_gateways(whole, known.clients))
         findings = rules.settle(

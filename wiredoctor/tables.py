@@ -611,6 +611,7 @@ RELEASES = Table(
             "such a segment is by itself), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
             "matters), corked (S is the small end of a message and left long after K: a timer may have sent it)",
         ),
+        _LATE,
         _c(
             "final_frame",
             I64,
@@ -618,7 +619,6 @@ RELEASES = Table(
             "the packet with which it was known that the program of S does not write on a clock of its own; S itself if D is a "
             "head or a full segment",
         ),
-        _LATE,
     ),
     subject="segments",
     at_packet=True,
@@ -1038,6 +1038,8 @@ _REQUEST_ONLY = (
     _c("forwarded_for", TEXT, "", "addresses in X-Forwarded-For, else in Forwarded; unknown for what is none"),
     _c("forwarded_server", BOOL, "", "has X-Forwarded-Server"),
     _c("has_websocket_key", BOOL, "", "has Sec-WebSocket-Key"),
+    _c("navigation", BOOL, "", "asks for a page: Accept begins with text/html, or Sec-Fetch-Mode is navigate"),
+    _n("range_start", I64, "bytes", "first byte that Range: bytes=N- asks for; none without"),
 )
 
 _RESPONSE_ONLY = (
@@ -1286,6 +1288,13 @@ EXCHANGES = Table(
     ),
 )
 
+ASKED = (
+    *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
+    *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
+    *("response_start", "response_status"),
+)
+"""Columns of EXCHANGES that say what a client asked for, and whether it was answered."""
+
 _CLOSE = (
     *("last", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
@@ -1323,14 +1332,14 @@ _OF_CLOSES = {
     *("previous_end", "previous_end_offset", "previous_close", *AS_OF, *_CLOSE),
     *("request_frame", "request_last_frame", "request_start", "request_end", "request_offset", "request_end_offset"),
     *("request_ack", "request_head_bytes", "request_body_bytes", "request_body_due", "request_end_reason", "request_has_hole"),
-    *("request_method", "request_version", "request_connection_close"),
+    *("request_method", "request_version", "request_connection_close", "request_expect_continue"),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_offset", "response_end_offset"),
     *("response_ack", "response_head_bytes", "response_body_bytes", "response_body_due", "response_end_reason"),
     *("response_has_hole", "response_last_body_time", "response_framing", "response_has_transfer_encoding"),
     *("response_status", "response_version", "response_content_type", "response_connection_close"),
     *("response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
-    *("request_framing", "response_server", "response_upgrade"),
+    *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
 }
 
 CLOSES = Table(

@@ -233,7 +233,7 @@ def refused_upload_read(lab: Lab, rtt: float) -> None:
     title="A client gives up after a second, a server answers after two",
     software=("python", "curl"),
     connections=(Connection((get("/report", 5),)),),
-    finds=(Find("client-abort", None, "client", 0), Find("slow-response", None, "server", 0, measured=True, note=True)),
+    finds=(Find("client-abort", "timeout", "client", 0), Find("slow-response", None, "server", 0, measured=True, note=True)),
     must_not={"no-response": "the client closed first", "premature-close": "the client closed first"},
 )
 def gives_up(lab: Lab, rtt: float) -> None:

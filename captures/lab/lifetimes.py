@@ -188,7 +188,7 @@ def no_response(lab: Lab) -> None:
     at="client",
     software=("python", "curl"),
     connections=(Connection((get("/report", 5),)),),
-    finds=(Find("client-abort", None, "client", 0), Find("slow-response", None, "server", 0, measured=True, note=True)),
+    finds=(Find("client-abort", "timeout", "client", 0), Find("slow-response", None, "server", 0, measured=True, note=True)),
     must_not={"no-response": "the client closed first", "premature-close": "the client closed first"},
 )
 def client_gives_up(lab: Lab) -> None:
@@ -203,7 +203,7 @@ def client_gives_up(lab: Lab) -> None:
     at="server",
     software=("node", "curl"),
     connections=(Connection((get("/stream/40/150", None, response_framing="chunked"),)),),
-    finds=(Find("client-abort", None, "client", 0),),
+    finds=(Find("client-abort", "stream", "client", 0, note=True),),
     must_not={"truncated-response": "the client closed first"},
     whole=False,
 )
@@ -218,7 +218,7 @@ def client_gives_up_download(lab: Lab) -> None:
     at="server",
     software=("python",),
     connections=(Connection((get("/report", 20_000),)),),
-    finds=(Find("client-abort", None, "client", 0),),
+    finds=(Find("client-abort", "gave-up", "client", 0),),
     must_not={"truncated-response": "the client closed first", "zero-window-stall": "the server had sent all that it had"},
     unassembled=True,
 )

@@ -11,6 +11,7 @@ from wiredoctor.findings import CANDIDATE_COLUMNS, Severity
 from wiredoctor.rules import RuleModule, catalogue
 from wiredoctor.rules.modules import HEADINGS
 from wiredoctor.rules.rests import nothing_known
+from wiredoctor.rules.same_client import nobody
 from wiredoctor.rules.telling import GIVEN_NAMES, names_in
 from wiredoctor.tables import RULE_TABLES
 
@@ -28,7 +29,8 @@ def texts_of(template: Any) -> list[str]:
 def on_empty_tables(module: RuleModule) -> pl.DataFrame:
     found = module.find(*(RULE_TABLES[t].empty().lazy() for t in module.tables)).collect()
     judged = module.judge(found, None)[0] if module.judge else found
-    return module.by_limits(judged, nothing_known(), live=False) if module.by_limits else judged
+    limited = module.by_limits(judged, nothing_known(), live=False) if module.by_limits else judged
+    return module.by_clients(limited, nobody()) if module.by_clients else limited
 
 
 @pytest.mark.parametrize("module", RULES, ids=by_name)

@@ -38,6 +38,7 @@ _OF_LINE = ("version", "method", "status", "reason")
 _OF_REQUESTS = (
     *("host", "user_agent", "referer", "credentials_scheme", "expect_continue", "has_credentials"),
     *("credentials_user", "method", "forwarded", "forwarded_for", "forwarded_server", "has_websocket_key"),
+    *("navigation", "range_start"),
 )
 _OF_RESPONSES = (
     *("server", "auth_scheme", "accel_buffering", "auth_token", "auth_stale", "keep_alive_timeout", "keep_alive_max"),

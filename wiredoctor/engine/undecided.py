@@ -15,7 +15,7 @@ from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import NEVER
 from wiredoctor.engine.tables import connection_batch
-from wiredoctor.tables import CONNECTIONS, END_REASONS, EXCHANGES
+from wiredoctor.tables import ASKED, CONNECTIONS, END_REASONS, EXCHANGES
 
 ANSWERED = (
     *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
@@ -25,6 +25,7 @@ ANSWERED = (
 """Columns of tables.EXCHANGES that findings need: what an exchange was, and when."""
 
 _SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
+_ASKED_SCHEMA = EXCHANGES.empty().select(ASKED).schema
 
 
 def http_of(connection: Connection) -> HttpConnection | None:
@@ -118,6 +119,18 @@ def answered(connections: Iterable[Connection]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
 
+def asked(connections: Iterable[Connection]) -> pl.DataFrame:
+    """Return the requests of connections that have no row of `closes`, as far as their heads are known: columns ASKED."""
+    rows = [
+        _asked(http, exchange)
+        for connection in connections
+        if (http := http_of(connection)) is not None
+        for exchange in _open(http)
+        if exchange.request is not None
+    ]
+    return pl.DataFrame(rows, schema=_ASKED_SCHEMA, orient="row")
+
+
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
     """Return whether a server other than that of a connection had a request in that time, which is the last on its connection,
     or was asked for a connection that came to nothing so far."""
@@ -205,4 +218,27 @@ def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
         response.end_time if response else None,
         END_REASONS[response.reason if response is not None and done else AT_CAPTURE_END],
         request.head.fields.forwarded_server if request else False,
+    )
+
+
+def _asked(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
+    request, response = exchange.request, exchange.response
+    assert request is not None
+    fields = request.head.fields
+    began = None if response is None or response.start == NEVER else response.start
+    return (
+        http.number,
+        exchange.index,
+        request.frame,
+        request.start,
+        request.head.method,
+        fields.host,
+        request.target.decode("latin-1"),
+        fields.user_agent,
+        fields.forwarded,
+        fields.forwarded_for,
+        fields.navigation,
+        None if fields.range_start == NEVER else fields.range_start,
+        began,
+        response.head.status if response else None,
     )

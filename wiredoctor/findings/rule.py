@@ -149,7 +149,8 @@ CANDIDATE_COLUMNS = {
 
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
 Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with), `events`
-(how many it stands for, if not one),
+(how many it stands for, if not one), `silent` (true of one that another candidate speaks for: it explains what it explains, and is
+not said),
 `direction` (direction of the sender who has to change something: settling makes the side of it) and `last_frame` (newest
 evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has `any_order`)."""
 

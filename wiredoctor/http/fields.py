@@ -75,6 +75,10 @@ class Fields:
     has_websocket_key: bool = False
     websocket_version: int = -1
 
+    navigation: bool = False
+    """A browser asks for a page."""
+    range_start: int = NEVER
+    """First byte that Range: bytes=N- asks for."""
     malformed: int = 0
     """Bits such as BARE_LF."""
     cut: bool = False
@@ -147,6 +151,24 @@ def _expect(fields: Fields, values: list[str]) -> None:
 
 _USERNAME = re.compile(r'\busername="([^"]*)"', re.IGNORECASE)
 _STALE = re.compile(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
+
+
+def _accept(fields: Fields, values: list[str]) -> None:
+    """Browsers name HTML first where they ask for a page, and nowhere else."""
+    fields.navigation |= values[0].lower().startswith("text/html")
+
+
+def _fetch_mode(fields: Fields, values: list[str]) -> None:
+    """W3C, Fetch Metadata Request Headers."""
+    fields.navigation |= values[0].lower() == "navigate"
+
+
+def _range(fields: Fields, values: list[str]) -> None:
+    """RFC 9110 section 14.1.2; of several ranges the first. One that counts from the end has no first byte that is known."""
+    unit, _, ranges = values[0].partition("=")
+    first = ranges.partition("-")[0].strip()
+    if unit.strip().lower() == "bytes" and first.isascii() and first.isdigit() and len(first) <= 18:
+        fields.range_start = int(first)
 
 
 def _credentials(fields: Fields, values: list[str]) -> None:
@@ -288,6 +310,9 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"x-forwarded-server": _forwarded_server,
     b"x-real-ip": _forwarded,
     b"forwarded": _standard_forwarded,
+    b"accept": _accept,
+    b"sec-fetch-mode": _fetch_mode,
+    b"range": _range,
     b"sec-websocket-key": _websocket_key,
     b"sec-websocket-version": _websocket_version,
     **dict.fromkeys((b"icy-br", b"icy-genre", b"icy-metaint", b"icy-name", b"icy-pub", b"icy-url"), _icy),

@@ -1,8 +1,9 @@
-"""Candidates of a live capture that wait until it is known what else happened when a server closed their connection."""
+"""Candidates of a live capture that wait until it is known what else happened when their connection was closed: what else its
+server closed, and what its client did on other connections."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import polars as pl
 
@@ -10,30 +11,39 @@ from wiredoctor import rules
 from wiredoctor.engine import undecided
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rules import RuleModule
-from wiredoctor.tables import closes
+from wiredoctor.tables import ASKED, closes
 from wiredoctor.waiting import Found
 
 
 class Resting:
-    """The candidates of rules about idle limits. What they say is decided once, soon after the close: as of that time it holds,
-    whatever is learned later."""
+    """The candidates of rules about idle limits, or about clients. What they say is decided once, soon after the close: as of
+    that time it holds, whatever is learned later. `clients` returns the connections whose client is a gateway."""
 
-    def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
+    def __init__(
+        self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule], clients: Callable[[], Collection[int]]
+    ) -> None:  # fmt: skip
         self._analysis = analysis
         self._modules = modules
+        self._clients = clients
         self._held: Found = {}
 
     @property
     def due(self) -> int | None:
         """When the next of them can be told (ns since the first packet); None if none waits."""
-        times = [rows["final_at"].min() for rows in self._held.values()]
-        return min((time + rules.TOGETHER + 1 for time in times if isinstance(time, int)), default=None)
+        times = [rows.select(_due(rows).min()).item() for rows in self._held.values()]
+        return min((time + 1 for time in times if isinstance(time, int)), default=None)
+
+    @property
+    def connections(self) -> frozenset[int]:
+        """The connections of those that wait: they may explain others."""
+        return frozenset(number for rows in self._held.values() for number in rows["connection"].to_list())
 
     def keep(self, found: Found) -> Found:
         """Keep those that wait; return the others."""
         passed: Found = {}
         for name, rows in found.items():
-            if self._modules[name].by_limits is None or self._modules[name].rule.summary:
+            module = self._modules[name]
+            if (module.by_limits is None and module.by_clients is None) or module.rule.summary:
                 passed[name] = rows
             elif rows.height:
                 before = self._held.get(name)
@@ -44,17 +54,26 @@ class Resting:
         """Return those that can be told, once everything up to this time has come; all where there is no later one."""
         if not self._held:
             return {}
-        over = pl.lit(value=True) if clock is None else pl.col("final_at") + rules.TOGETHER < clock
-        ready = {name: rows.filter(over) for name, rows in self._held.items()}
-        left = {name: rows.filter(~over) for name, rows in self._held.items()}
+        over = {name: pl.lit(value=True) if clock is None else _due(rows) < clock for name, rows in self._held.items()}
+        ready = {name: rows.filter(over[name]) for name, rows in self._held.items()}
+        left = {name: rows.filter(~over[name]) for name, rows in self._held.items()}
         self._held = {name: rows for name, rows in left.items() if rows.height}
         ready = {name: rows for name, rows in ready.items() if rows.height}
         if not ready:
             return {}
-        stored = closes(self._analysis.exchanges.scan())
-        assert isinstance(stored, pl.LazyFrame)
-        flows = self._analysis.core.flows
-        now = undecided.rows_as_of(flows.open_connections(), self._analysis.latest)
-        connections = pl.concat([self._analysis.connections.scan(), now.lazy()])
-        told = rules.limited(self._modules, ready, stored, connections, live=True)
+        a = self._analysis
+        stored, open_ones = a.exchanges.scan(), a.core.flows.open_connections()
+        connections = pl.concat([a.connections.scan(), undecided.rows_as_of(open_ones, a.latest).lazy()])
+        followed = closes(stored)
+        assert isinstance(followed, pl.LazyFrame)
+        told = rules.limited(self._modules, ready, followed, connections, live=True)
+        if any(self._modules[name].by_clients for name in told):
+            asked = pl.concat([stored.select(ASKED), undecided.asked(open_ones).lazy()])
+            told = rules.beside_others(self._modules, told, followed, asked, connections, self._clients())
         return {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
+
+
+def _due(rows: pl.DataFrame) -> pl.Expr:
+    """When all that counts for a candidate has come."""
+    due = [pl.col("due")] if "due" in rows.columns else []
+    return pl.max_horizontal(*due, *([pl.col("final_at") + rules.TOGETHER] if "final_at" in rows.columns else []))

@@ -137,7 +137,7 @@ class Session:
         self._modules, self._chosen, self._everything, self._secrets = modules, chosen, everything, secrets
         self._analysis = LiveAnalysis(capture, modules, Folder(rows), rules.cutoffs(modules))
         self._certain = Certain(self._analysis, modules, chosen)
-        self._resting = Resting(self._analysis, modules)
+        self._resting = Resting(self._analysis, modules, self._certain.gateway_clients)
         self._analysis.listener = self._certain.finish
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
@@ -280,6 +280,7 @@ class Session:
 
     def _found(self, found: Found, clock: int) -> None:
         found = self._resting.keep(rules.judge(self._modules, found, self._memory, live=True)) | self._resting.take(clock)
+        self._certain.resting = self._resting.connections
         if not found:
             return
         self._analysis.found.append(found)

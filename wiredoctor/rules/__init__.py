@@ -8,7 +8,7 @@ findings of it: one cause, one finding.
 from __future__ import annotations
 
 from wiredoctor.rules.across_gateways import ACROSS_GATEWAYS, given_up_by_gateways, through_gateways, with_pieces_behind
-from wiredoctor.rules.candidates import are_few, concluded, find_candidates, find_summaries, joined, judge, limited
+from wiredoctor.rules.candidates import are_few, beside_others, concluded, find_candidates, find_summaries, joined, judge, limited
 from wiredoctor.rules.clock import unstepped, unsure_across, without_times_across
 from wiredoctor.rules.modules import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rules.plugins import begin, failures, give_up
@@ -29,6 +29,7 @@ __all__ = [
     "after_stalls",
     "are_few",
     "begin",
+    "beside_others",
     "catalogue",
     "concluded",
     "cutoffs",

@@ -20,7 +20,14 @@ FRONT = ["front_connection", "front_exchange"]
 RETRIED = ("no-response", "keep-alive-race", "connect-failed", "truncated-response", "gateway-error")
 """Rules whose findings weigh less where the gateway repeated the request, and its client got an answer."""
 
-ACROSS_GATEWAYS = (*RETRIED, "slow-response", "client-abort", "idle-timeout-broken-promise", "buffered-stream", "zero-window-stall")
+ACROSS_GATEWAYS = (
+    *RETRIED,
+    "slow-response",
+    "client-abort",
+    "idle-timeout-broken-promise",
+    "buffered-stream",
+    "zero-window-stall",
+)
 """Rules of whose findings it matters what lies behind a gateway, or before it."""
 
 IN_GATEWAY = SECOND
@@ -116,7 +123,7 @@ def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.Data
     c = pl.col
     never = [_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
     if "no-response" in found:
-        never.append(_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival"])).select(KEY))
+        never.append(_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival", "mid-request"])).select(KEY))
     if not never:
         return rows
     own = rows.filter((c("kind") == "not-passed-on").fill_null(value=False))

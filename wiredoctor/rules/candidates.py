@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from wiredoctor.rules.modules import Conclude, RuleModule
 from wiredoctor.rules.narrow import Rows
 from wiredoctor.rules.plugins import at_work, collected, fit, guarded
 from wiredoctor.rules.rests import known_rests
+from wiredoctor.rules.same_client import known_clients
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL
 
 
@@ -139,17 +140,45 @@ def limited(
     return whole
 
 
-_LIMITED = "limited"
-"""Column of candidates that `limited` has seen: what was decided stays."""
+def beside_others(
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, exchanges: pl.LazyFrame,
+    connections: pl.LazyFrame, clients: Collection[int],
+) -> dict[str, Rows]:  # fmt: skip
+    """Candidates after rules about what clients did on other connections have looked at these. `clients`: as in `concluded`."""
+    asking = {
+        name: pl.concat([*rows.iter_slices(rows.height)])
+        for name, rows in found.items()
+        if modules[name].by_clients is not None and rows.height and _COMPARED not in rows.schema
+    }
+    whole = {**found}
+    if not asking:
+        return whole
+    known = known_clients(closes, exchanges, connections, asking.values(), clients)
+    for name, frame in asking.items():
+        by_clients = modules[name].by_clients
+        assert by_clients is not None
+        left = guarded(modules[name], partial(by_clients, frame, known))
+        if left is None or left.is_empty():
+            del whole[name]
+        else:
+            whole[name] = left.with_columns(pl.lit(value=True).alias(_COMPARED))
+    return whole
+
+
+_LIMITED, _COMPARED = "limited", "compared"
+"""Columns of candidates that `limited`, or `beside_others`, has seen: what was decided stays."""
 
 
 def concluded(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
-    closes: pl.LazyFrame | None = None, *, live: bool = False,
+    closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (),
 ) -> dict[str, Rows]:  # fmt: skip
     """Candidates after their rules have judged them all together (unless they were told as they came: `live`), and have compared
-    them with all connections and exchanges that are known."""
-    whole = {**found} if closes is None else limited(modules, found, closes, connections, live=live)
+    them with all connections and exchanges that are known. `clients`: connections whose client is a gateway."""
+    whole = {**found}
+    if closes is not None:
+        whole = limited(modules, found, closes, connections, live=live)
+        whole = beside_others(modules, whole, closes, exchanges, connections, clients)
     for name, rows in [*whole.items()]:
         module = modules[name]
         steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []

@@ -27,6 +27,7 @@ COLUMNS = (
     *("request_ack", "request_end_reason", "has_response", "upgraded", "previous_end", "previous_end_offset"),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
+    "response_endless",
     *("client_close_frame", "client_close_time", "client_close_rst", "server_close_frame", "server_close_time"),
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
     "handshake",
@@ -232,7 +233,8 @@ def _broken_off(front: Exchange, last: Try | None) -> str | None:
     """The response began, and did not end: because the one behind broke off, and not because the client left."""
     if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
         return None
-    if front.values["response_content_type"] in ENDLESS or last.whole or last.status != front.status:
+    stream = front.values["response_content_type"] in ENDLESS or front.values["response_endless"]
+    if stream or last.whole or last.status != front.status:
         return None
     broke = min(last.dropped, last.left)
     ended = min(front.dropped, front.left)

@@ -10,16 +10,18 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.closes import closed_against_request, rest
+from wiredoctor.rules.same_client import WINDOW
 
 REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")
 ACCEPTED = Threshold("1 s", "a relay whose target does not listen closes at once, a server waits for a first request longer")
 UNAWARE = Threshold("1 s", "and a round trip: so long after the request a close may still be one that left before that came")
 AT_ONCE = Threshold("10 ms", "and the round trip to the server: nothing was computed in so short a time")
 
-FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART = range(8)
+FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
 """What took it: an RST of somebody who does not know the connection; a close that the response before had announced; a close
 of a fresh connection; one before the request came; and of requests that the server's kernel acknowledged: an RST, so that nobody
-read it; a close at once; a close later; a close that acknowledges a part, or that came before the request was whole."""
+read it; a close at once; a close later; a close that acknowledges a part, or that came before the request was whole. The last
+stands for a close behind that of a client that had closed its half (left_early.py), which is none of these."""
 
 
 def candidates() -> pl.Expr:
@@ -67,6 +69,18 @@ def lost(closes: pl.LazyFrame) -> pl.LazyFrame:
     return told.with_columns(begun.alias("later"), used.fill_null(value=False).alias("at_limit"))
 
 
+def beside() -> list[pl.Expr]:
+    """The columns that same_client.beside_repetitions needs: what can be repeated waits until it may have been."""
+    c = pl.col
+    moment = pl.max_horizontal("server_close_time", "request_end")
+    again = c("request_method").is_in(["GET", "HEAD"])
+    return [
+        moment.alias("ended_at"),
+        pl.when(again).then(moment + WINDOW).otherwise("final_at").alias("due"),
+        _round_trip().alias("round_trip"),
+    ]
+
+
 def behind() -> pl.Expr:
     """Say what else was lost."""
     others = pl.col("requests") - 1
@@ -89,7 +103,8 @@ def _took() -> pl.Expr:
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(value=False)
     # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
     far = (c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(value=False)
-    partly = (c("request_end_reason") != "complete") | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
+    whole = c("request_end_reason") == "complete"
+    partly = ~whole | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
     soon = (c("later") <= AT_ONCE.value).fill_null(value=False)
     return (
         pl.when(far | (c("previous_announced_close") & ~_warned()))
@@ -106,7 +121,8 @@ def _took() -> pl.Expr:
         .then(None)
         .when("previous_announced_close")
         .then(WARNED)
-        .when(partly & (c("request_framing") == "none"))
+        # a head that never ended is no request
+        .when(~whole & (c("request_framing") == "none"))
         .then(None)
         .when(partly)
         .then(IN_PART)

@@ -30,6 +30,9 @@ JudgeAll = Callable[[pl.DataFrame], pl.DataFrame]
 ByLimits = Callable[..., pl.DataFrame]
 """What the closes of the servers add: candidates, a rests.Rests, `live` (only what is known soon after each) -> candidates. Rules
 that have it ask for the column `endpoint`; of a connection also `final_at`."""
+ByClients = Callable[..., pl.DataFrame]
+"""What the clients did elsewhere adds: candidates, a same_client.Clients -> candidates. Rules that have it ask for the columns
+`ended_at` (ns: around which), `waited` (ns) and `due` (ns: when all that counts has happened)."""
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Fields of cutoffs.Cutoffs with the values that the rule needs, as it is configured."""
 
@@ -58,6 +61,7 @@ class RuleModule(NamedTuple):
     conclude: Conclude | None = None
     judge_all: JudgeAll | None = None
     by_limits: ByLimits | None = None
+    by_clients: ByClients | None = None
 
     @property
     def source(self) -> str:
@@ -121,6 +125,7 @@ def _describe(module: ModuleType) -> RuleModule:
         conclude=getattr(module, "conclude", None),
         judge_all=getattr(module, "judge_all", None),
         by_limits=getattr(module, "by_limits", None),
+        by_clients=getattr(module, "by_clients", None),
     )
 
 

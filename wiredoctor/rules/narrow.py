@@ -24,8 +24,9 @@ _CORE = {
     "direction": pl.Int8(),
     "client": pl.String(),
     "server": pl.String(),
+    "silent": pl.Boolean(),
 }
-"""What settling looks at; the last three are optional in candidates."""
+"""What settling looks at; the last four are optional in candidates."""
 
 
 class Rows(Protocol):

@@ -67,7 +67,8 @@ def settle(
     if explains is not None:
         explains(core)
     behind = Behind(tries)
-    core = core.filter(~pl.col("id").is_in(_explained(core, modules, behind).implode()))
+    told = ~pl.col("silent").fill_null(value=False)
+    core = core.filter(told & ~pl.col("id").is_in(_explained(core, modules, behind).implode())).drop("silent")
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     core = _without_overlaps(core)
     if only is not None:

@@ -9,6 +9,7 @@ import polars as pl
 from tests.rules.frames import MS, S, followed, rows
 from wiredoctor.rules import catalogue
 from wiredoctor.rules.rests import known_rests
+from wiredoctor.rules.same_client import nobody
 
 LOST = {
     "has_response": False,
@@ -67,6 +68,8 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
         found, _ = module.judge(found.sort("frame"), None)
     if module.by_limits is not None:
         found = module.by_limits(found, known_rests(tables["closes"].lazy(), [found]), live=False)
+    if module.by_clients is not None:
+        found = module.by_clients(found, nobody())
     return found.to_dicts()
 
 

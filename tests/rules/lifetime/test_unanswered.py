@@ -58,7 +58,7 @@ def test_an_interim_response_is_no_answer() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"server_close_ack": 199}, id="the close does not acknowledge the last byte"),
+        pytest.param({"server_close_ack": 100}, id="the close acknowledges nothing of it"),
         pytest.param({"server_close_ack": None, "server_close_rst": 1}, id="RST without ACK flag"),
         pytest.param({"server_close_offset": 501}, id="something came behind the request"),
         pytest.param({"request_end_reason": "fin"}, id="the request was not complete"),
@@ -74,6 +74,16 @@ def test_an_interim_response_is_no_answer() -> None:
 )
 def test_no_response_is_silent(changes: dict[str, Any]) -> None:
     assert unanswered(**changes) == []
+
+
+def test_a_part_of_a_request() -> None:
+    """Its head is the whole of it; of one with a body, the body counts."""
+    assert [(c["kind"], c["came"], c["of_due"]) for c in unanswered(request_head_bytes=100, server_close_ack=199)] == [
+        ("mid-request", 99, "of the 100 bytes of the head")
+    ]
+    upload = {"request_framing": "content-length", "request_head_bytes": 60, "request_body_due": 40}
+    assert [c["came"] for c in unanswered(**upload, server_close_ack=199)] == [39]
+    assert [c["kind"] for c in unanswered(**upload, server_close_ack=200)] != ["mid-request"]
 
 
 def truncated(**changes: Any) -> list[dict[str, Any]]:

@@ -55,10 +55,11 @@ from wiredoctor.durations import duration_text
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.closes import POOLS, closed_against_request, rest, undecided
 from wiredoctor.rules.defaults import usual
-from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, lost
+from wiredoctor.rules.lost import FORGOTTEN, MET, WARNED, behind, beside, lost
 from wiredoctor.rules.lost import screen as may_be_lost
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence
 from wiredoctor.rules.rests import LATE, NEAR, TOGETHER, Limit, Rests, Stop
+from wiredoctor.rules.same_client import Clients, beside_repetitions
 from wiredoctor.rules.words import DURATION, duration
 from wiredoctor.tables import SECOND
 
@@ -201,6 +202,8 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         *("endpoint", "rested", "later", "warned", "previous_announced_close", "server_close_time", "final_at"),
         "rest_ns",
         (c("server_close_rst") == 1).alias("by_rst"),
+        *beside(),
+        pl.lit(None, pl.Int64).alias("waited"),
     )
 
 
@@ -241,6 +244,11 @@ def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
     return whole.with_columns(
         least.replace_strict(names, return_dtype=pl.String).alias("confidence"), c("limit").cast(DURATION)
     ).drop("surely")
+
+
+def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
+    """The requests that met a close, and which of them came again."""
+    return beside_repetitions(rows, clients)
 
 
 def _tell(row: Mapping[str, Any], rests: Rests, *, live: bool) -> _Told | None:

@@ -13,12 +13,13 @@ Why it hurts
 
 How it is proved
     The response is complete, marks its own end (Content-Length or chunked) and says Connection: close; neither side sent FIN or
-    RST within five seconds. close-delimited: the server's close came five seconds or more after the last byte of the body, and
-    the client had not closed before.
+    RST within five seconds of its end, or of the end of the request where that came later. close-delimited: the server's close
+    came five seconds or more after the last byte of the body, and the client had not closed before.
 
 What it is not
     A response that leaves the connection open: idle-close. One without any end, that did not announce the close either:
-    missing-framing. Event streams and tunnels, which rest between two events. A capture that ends before the time is over.
+    missing-framing. Event streams and tunnels, which rest between two events. A capture that ends before the time is over. A
+    server that has answered before an upload was over and reads it on, so that no reset destroys its answer.
 
 What to do
     Let the server close at once: shut down the sending side, read what still comes, close.
@@ -85,15 +86,17 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
     )
     final = (c("response_status") >= 200) & (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
-    left = c("client_close_time").is_null() | (c("client_close_time") - c("response_end") - _way() > LINGERS.value)
+    left = c("client_close_time").is_null() | (c("client_close_time") - c("over") - _way() > LINGERS.value)
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
-    lingers = announced & left & (c("closed_at") - c("response_end") > LINGERS.value)
+    lingers = announced & left & (c("closed_at") - c("over") > LINGERS.value)
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
     waited = delimited & ~streams() & (c("server_close_time") - c("last_byte") >= LINGERS.value)
     first = pl.min_horizontal("server_close_time", "client_close_time")
     rows = closes.filter(answered & final).with_columns(
         pl.coalesce(first, "final_at").alias("closed_at"),
-        pl.coalesce("response_last_body_time", "response_start").alias("last_byte"),
+        pl.max_horizontal("response_end", "request_end").alias("over"),
+        # who answers before an upload is over reads it on
+        pl.max_horizontal(pl.coalesce("response_last_body_time", "response_start"), "request_end").alias("last_byte"),
     )
     return _told(rows.filter(lingers | waited))
 
@@ -107,7 +110,8 @@ def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
     """What a candidate has."""
     c = pl.col
     delimited = c("response_framing") == "close-delimited"
-    start = pl.when(delimited).then("last_byte").otherwise("response_end")
+    start = pl.when(delimited).then("last_byte").otherwise("over")
+    uploaded = c("request_end") > c("response_end")
     waited = pl.when(delimited).then("server_close_time").otherwise("closed_at") - start
     by_server = (c("server_close_time") == c("closed_at")).fill_null(False)
     by_client = (c("client_close_time") == c("closed_at")).fill_null(False) & ~by_server & ~delimited
@@ -118,7 +122,8 @@ def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
         waited.alias("waited"),
         until.otherwise(pl.lit("the end of the capture")).alias("until"),
         frame.alias("close_frame"),
-        pl.when(~delimited).then("response_last_frame").alias("end_frame"),
+        pl.when(uploaded).then("request_last_frame").when(~delimited).then("response_last_frame").alias("end_frame"),
+        pl.when(uploaded).then(pl.lit("the request ends here")).otherwise(pl.lit("it ends here")).alias("end_note"),
         start.alias("start"),
     )
     return rows.select(
@@ -136,7 +141,7 @@ def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
         "until",
         evidence(
             ("response_frame", "response_start", _head_note(delimited)),
-            ("end_frame", "response_end", "it ends here"),
+            ("end_frame", "start", pl.col("end_note")),
             ("close_frame", "closed_at", pl.format("{}, {} later", "until", duration(c("waited")))),
         ),
     )

@@ -4,9 +4,12 @@ What it means
     The response says how long it is (Content-Length), or that a last chunk will end it, or its head was still being sent; the
     server's FIN or RST came before that.
 
+    Kinds: stream, an event stream or another medium without an end of its own, whose last chunk is missing. So ends every stream
+    when its server stops or is deployed: a note, one for all that end within 50 ms.
+
 Why it hurts
     The client has half an answer. Good clients report an error ("transfer closed with outstanding read data remaining",
-    IncompleteRead, "unexpected end of stream"); others store or show what came, as if it were all.
+    IncompleteRead, "unexpected end of stream"); others store or show what came, as if it were all. Clients of streams come again.
 
 How it is proved
     The bytes between the head of the response and the server's FIN or RST are fewer than its Content-Length, or the last
@@ -28,21 +31,41 @@ References
 
 from __future__ import annotations
 
+from collections import deque
+
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.closes import BROKEN_BEFORE
+from wiredoctor.durations import duration_text
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.closes import BROKEN_BEFORE, streams
+from wiredoctor.rules.memory import Recent
 from wiredoctor.rules.proof import close_confidence, close_origin, close_word, evidence, server_closed_first
-from wiredoctor.rules.words import duration
+from wiredoctor.rules.rests import TOGETHER, Rests
+from wiredoctor.rules.words import DURATION, duration
+
+_REMEDY = (
+    "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, where a "
+    "proxy stands before the application, an upstream that closed. If the program states Content-Length by itself, let it count "
+    "bytes and not characters, after compression and not before.{cut}"
+)
+_STREAM = (
+    "Where the server was stopped on purpose, nothing. Else look into its log at that time. A server that ends a stream in order "
+    "sends the last chunk before it closes: then a client can tell its end from a failure."
+)
 
 RULE = Rule(
-    severity="error",
-    title="The response broke off: the server closed the connection before the end of the {status}",
-    message="{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
-    "what is missing of the {status} to {request} was never sent, or was thrown away by the server.",
-    remedy="Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, "
-    "where a proxy stands before the application, an upstream that closed. If the program states Content-Length by itself, "
-    "let it count bytes and not characters, after compression and not before.{cut}",
+    severity={None: "error", "stream": "note"},
+    title={
+        None: "The response broke off: the server closed the connection before the end of the {status}",
+        "stream": "The server ended a stream without a last chunk",
+    },
+    message={
+        None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
+        "what is missing of the {status} to {request} was never sent, or was thrown away by the server.",
+        "stream": "The stream in answer to {request} ended {lasted} after it began with the server's {close}, without the last "
+        "chunk (size 0).{together} So end streams when their server stops or is deployed; their clients come again.",
+    },
+    remedy={None: _REMEDY, "stream": _STREAM},
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
@@ -75,6 +98,10 @@ RULE = Rule(
 )
 
 
+ENDPOINTS = Threshold("10000 endpoints", "whose streams that ended last are remembered")
+REMEMBERED = Threshold("16 closes", "of an endpoint that ended streams: they come in the order in which they are decided")
+
+
 def screen() -> pl.Expr:
     """True on some row wherever there is a candidate."""
     c = pl.col
@@ -97,7 +124,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(known & missing).select(
         "connection",
         "exchange",
-        pl.lit(None, pl.String).alias("kind"),
+        pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream")).alias("kind"),
         pl.lit("server").alias("side"),
         close_confidence().alias("confidence"),
         c("response_frame").alias("frame"),
@@ -117,12 +144,45 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         close_word("server_close_rst").alias("close"),
         close_origin("server"),
         _cut().alias("cut"),
+        (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),
+        *("endpoint", "server_close_time", "final_at"),
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _head_note(sized, head)),
             ("server_close_frame", "server_close_time", _close_note(came)),
         ),
     )
+
+
+def judge(rows: pl.DataFrame, state: Recent[deque[int]] | None) -> tuple[pl.DataFrame, Recent[deque[int]]]:
+    """Of the streams of an endpoint that ended at one moment the first is told, the others are silent."""
+    memory = Recent(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
+    rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
+    silent = [_is_told(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
+    return rows.with_columns(pl.Series("silent", silent, pl.Boolean)), memory
+
+
+def _is_told(memory: Recent[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
+    """Whether another stream speaks for this one; else it is remembered."""
+    if kind is None:
+        return False
+    closes = memory[endpoint]
+    if any(abs(time - close) <= TOGETHER for close in closes):
+        return True
+    closes.append(time)
+    return False
+
+
+def by_limits(rows: pl.DataFrame, rests: Rests, *, live: bool) -> pl.DataFrame:
+    """The candidates, with what else the server closed at that moment."""
+    texts: list[str] = []
+    for endpoint, connection, time, final_at in rows.select(
+        "endpoint", "connection", "server_close_time", "final_at"
+    ).iter_rows():
+        others = len(rests.others(endpoint, connection, time, final_at + TOGETHER if live else None))
+        which = "another connection" if others == 1 else f"{others:,} other connections"
+        texts.append(f" With it, within {duration_text(TOGETHER)}, the server closed {which}." if others else "")
+    return rows.with_columns(pl.Series("together", texts, pl.String))
 
 
 def _cut() -> pl.Expr:
