@@ -16,7 +16,7 @@ import evidence
 from impairments import Conditions
 from papers import Mismatch
 from race_servers import PORT, SERVERS, proxy
-from scenario import LOST, OTHERS, PEERS, Connection, Find, get, raw_client, raw_server, recording, unanswered
+from scenario import LOST, PEERS, Connection, Find, get, raw_client, raw_server, recording, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -282,6 +282,7 @@ def node_dies(lab: Lab) -> None:
 )
 def killed_on_the_way(lab: Lab) -> None:
     """node, 80 ms away, is killed while requests are on their way to it: its FIN acknowledges nothing of them. The other
-    connections of that process end with it, soon after an answer; no limit was reached. One alone, killed later, shows no stop."""
+    connections of that process end with it, soon after an answer; no limit was reached. One alone, killed later, shows no
+    stop."""
     killing: dict[str, Any] = {"kill_share": 0.7, "kill_after": [-0.01, 0.03], "signal": "SIGKILL", "how": "kill -9"}
     ask(lab, "node", 75.0, rests=[1.2, 2.4], together=False, groups=[4], seconds=8.0, rtt=0.080, **killing)

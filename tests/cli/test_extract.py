@@ -80,7 +80,7 @@ def number(value: float) -> str:
 @pytest.mark.parametrize(
     ("name", "smaller"),
     [
-        # three connections were closed at the idle limit, and two prove that the client keeps them longer
+        # three connections were closed at the idle limit, and a fourth proves that the client keeps them longer
         ("idle-close-inverted.pcap", {"closes"}),
         ("requests-without-session.pcap", {"exchanges", "wasted"}),
         ("python-http10.pcap", {"downgraded", "requests"}),

@@ -15,7 +15,8 @@ How it is proved
 
 What it is not
     A close after the announced time: idle-close. A close within a second: premature-close. A server that counts requests: max=0
-    says that there will be no other; any other max is an upper bound. A client that closes first.
+    says that there will be no other; any other max is an upper bound. A client that closes first. A process of the server that
+    ended, and all its idle connections with it: idle-close, kind stop.
 
 What to do
     Let the announcement say what the server does, and look for what else may close: a balancer or a firewall before it.
@@ -43,8 +44,8 @@ RULE = Rule(
     "that relies on the announcement sends its next request on a connection that is gone.",
     remedy="Let the announcement and the idle limit be the same. Where the server's own limit is as it says, something before it "
     "closes sooner (a balancer, a reverse proxy, a firewall): the longer limit belongs nearer to the server, and whoever talks "
-    "to the client has to announce its own. A restart or a reload closes idle connections early, too: then others end at the "
-    "same moment.",
+    "to the client has to announce its own. A restart or a reload closes idle connections early, too; one connection alone does "
+    "not show it.",
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.5, failures and timeouts", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.5"),

@@ -17,7 +17,8 @@ How it is proved
 What it is not
     An idle timeout: servers close what nobody uses, but after more than a second, or after the one second that they had
     announced (Keep-Alive: timeout=1). A response that says `Connection: close`, or whose body ends with the connection. The
-    client closing first, or both at once. A close after an upgrade or a tunnel.
+    client closing first, or both at once. A close after an upgrade or a tunnel. A process of the server that ended, and all its
+    idle connections with it: idle-close, kind stop.
 
 What to do
     Let the response that ends a connection say `Connection: close`, or keep the connection open.
