@@ -181,7 +181,7 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
         write_i64_le(out, request.head_time)
         write_i64_le(out, request.body_frame)
         write_i64_le(out, request.body_time)
-        write_i64_le(out, request.early_pause)
+        write_i64_le(out, 0 if request.pauses is None else request.pauses.longest_early)
         return
     write_i64_le(out, NEVER)
     write_i64_le(out, NEVER)

@@ -41,6 +41,7 @@ from wiredoctor.core.message import (
     UNTIL_CLOSE,
     Exchange,
     Message,
+    Pauses,
 )
 from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER
@@ -495,9 +496,8 @@ class Reader(Stream):
                 message.body_frame, message.body_time = found.frame, found.time
             message.reaches(found.frame, found.time)
             if found.time > message.last_body_time:
-                pause = found.time - message.last_body_time
-                if pause >= BURST_GAP and message.early_pauses < EARLY and message.last_body_time != NEVER:
-                    message.note_pause(pause)
+                if self.kind == REQUEST and message.last_body_time != NEVER:
+                    note_early_pause(message, found.time - message.last_body_time)
                 message.last_body_time = found.time
         self.pos = stop
         if self.mode == BODY and stop == self.until:
@@ -636,3 +636,15 @@ GONE: Final = Reader(None, 0)
 def message_id(connection: i64, index: i64, direction: i64) -> i64:
     """Return the id of a message; see tables.MESSAGE_BITS."""
     return connection << MESSAGE_BITS | (index & ((1 << (MESSAGE_BITS - 1)) - 1)) << 1 | direction
+
+
+def note_early_pause(message: Message, pause: i64) -> None:
+    """Note a pause of the body of a request, if it is one of the first."""
+    if pause < BURST_GAP:
+        return
+    pauses = message.pauses
+    if pauses is None:
+        pauses = message.pauses = Pauses()
+    if pauses.early < EARLY:
+        pauses.early += 1
+        pauses.longest_early = max(pauses.longest_early, pause)

@@ -75,6 +75,9 @@ class Pauses:
         self.frames: list[int] = []
         self.times: list[int] = []
         self.open: list[Pause] = []
+        self.early: i64 = 0
+        """Pauses behind the first piece of a request's body, as many as are looked at."""
+        self.longest_early: i64 = 0
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -107,10 +110,6 @@ class Message:
         self.body_frame: i64 = NEVER
         self.body_time: i64 = NEVER
         self.last_body_time: i64 = NEVER
-        self.early_pauses: i64 = 0
-        """Pauses behind the first piece of the body, as many as are looked at."""
-        self.early_pause: i64 = 0
-        """The longest of them."""
         self.due: i64 = NEVER
         self.framing: i64 = NO_BODY
         self.reason: i64 = COMPLETE
@@ -125,11 +124,6 @@ class Message:
         self.pauses: Pauses | None = None
         self.transfer: Transfer | None = None
         """What limits its body, once that is not short."""
-
-    def note_pause(self, pause: i64) -> None:
-        """Note a pause within its body."""
-        self.early_pauses += 1
-        self.early_pause = max(self.early_pause, pause)
 
     def reaches(self, frame: i64, time: i64) -> None:
         """Note that a packet brought a part of it; the last missing byte may have come earlier than the first."""
