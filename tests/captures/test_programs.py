@@ -39,6 +39,6 @@ def test_what_programs_expect_are_rules(lab: Any) -> None:
 def test_programs_go_wrong_in_ways_that_exist(lab: Any) -> None:
     assert len(lab.PROGRAMS) >= 40
     for program in lab.PROGRAMS.values():
-        assert program.must.keys() <= lab.WAYS.keys() - {"healthy"}
+        assert program.must.keys() <= lab.WAYS.keys()
         assert program.use
         assert program.needs

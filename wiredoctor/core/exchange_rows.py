@@ -14,7 +14,7 @@ from wiredoctor.core.closes import grace_period
 from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
-from wiredoctor.core.message import Exchange, Message
+from wiredoctor.core.message import COMPLETE, Exchange, Message
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.origins import BETWEEN, UNKNOWN, ForeignCloses, fin_origin, rst_origin
 from wiredoctor.core.rows import Rows, pack_cells
@@ -277,6 +277,8 @@ class CloseRows(ExchangeRows):
         `decided` is the deadline after a close at which that was known, NEVER if something else was the reason.
         """
         self.write(talk, exchange)
+        if following is not None and answers_rest(exchange, following):
+            following = None
         client_side, server_side = talk.side_of(talk.client), talk.side_of(1 - talk.client)
         if client_side.close is None and server_side.close is None:
             self.write_open(talk, exchange, following, rtt_client, rtt_server, at_capture_end)
@@ -342,6 +344,12 @@ class CloseRows(ExchangeRows):
         write_i64_le(out, i64(following is None or following.request is None))
         write_i64_le(out, i64(at_capture_end))
         out.write(NOBODY_CLOSED)
+
+
+def answers_rest(exchange: Exchange, following: Exchange) -> bool:
+    """Return whether a server that did not read a request to its end took the rest for another one, and answered that, too."""
+    request = exchange.request
+    return following.request is None and request is not None and request.reason != COMPLETE
 
 
 def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange: Exchange) -> None:
