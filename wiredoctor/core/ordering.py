@@ -1,8 +1,9 @@
 """Records out of order: several threads or processors of one capture write what they have stamped a little later than others.
 
-Packets are held for 50 ms of their own time before they go on, those of several interfaces for 500 ms. One that is stamped earlier than a packet before it is put
-where its time says, unless the clock was set back: then the order of the file is right. Which of the two it was, the
-connections show that have packets on both sides: whoever acknowledges a segment came after it, whatever the stamps say.
+Packets are held for 50 ms of their own time before they go on, those of several interfaces for 500 ms. One that is stamped
+earlier than a packet before it is put where its time says, unless the clock was set back: then the order of the file is right.
+Which of the two it was, the connections show that have packets on both sides: whoever acknowledges a segment came after it,
+whatever the stamps say.
 """
 
 from __future__ import annotations
@@ -189,7 +190,8 @@ class Ordering:
         if self.sorts:
             self.read(held)
         behind = self.highest - packet.time
-        reach: i64 = SHUFFLED if packet.interface == self.highest_interface or held.step is not None else ACROSS
+        is_own = packet.interface == self.highest_interface or held.step is not None
+        reach = i64(SHUFFLED) if is_own else i64(ACROSS)
         if self.late and behind > 0 and behind <= reach and len(self.late) < self.most:
             self.add_late(held)
             return True

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import wiredoctor
+from tests.capture import files
 from tests.ladders import ladders_in
 from tests.pipeline.processes import is_same, report, reports
 from wiredoctor.findings import Finding, Report
@@ -143,3 +145,44 @@ def test_in_several_processes(tmp_path: Path) -> None:
     found = sorted((f["rule"], str(f["kind"]), str(f["connection"])) for f in report(answers[0][0])["findings"])
     streams = [("unchunked-streaming", "None", str(number)) for number in range(8)]
     assert found == [("clock-step", "out-of-order", "None"), ("keep-alive-disabled", "None", "None"), *streams]
+
+
+def blocks_of(interfaces: int, packets: list[tuple[Packet, int]], path: Path) -> None:
+    """Write packets, each with the number of its interface, as dumpcap does: 150 ms of one interface, then of the next."""
+    out = files.section("<") + b"".join(files.interface("<") for _ in range(interfaces))
+    start = min(packet.time for packet, _ in packets)
+    for packet, interface in sorted(packets, key=lambda one: ((one[0].time - start) // (150 * MS), one[1], one[0].time)):
+        content = to_pcap([packet])[40:]
+        out += files.enhanced("<", files.Packet((packet.time - start) // 1_000, content, len(content), interface))
+    path.write_bytes(out)
+
+
+def forwarded() -> list[tuple[Packet, int]]:
+    """What a router captures on both of its sides."""
+    packets = ladder_packets(STREAM)
+    return [(p, 0) for p in packets] + [(replace(p, time=p.time + MS // 10), 1) for p in packets]
+
+
+@pytest.mark.parametrize("epoch", [1, 128_000])
+def test_interfaces_one_after_the_other(epoch: int, tmp_path: Path) -> None:
+    """Each packet is there twice; the second copies are known, and nothing is taken for lost or sent again."""
+    path = tmp_path / "router.pcapng"
+    blocks_of(2, forwarded(), path)
+    whole = wiredoctor.analyze(path, epoch_packets=epoch)
+    found = {(f.rule, f.kind) for f in whole.findings}
+    assert found == {("clock-step", "out-of-order"), ("duplicate-packets", None), ("unchunked-streaming", None)}
+    assert whole.captures[0].duplicates == len(ladder_packets(STREAM))
+
+
+def test_interfaces_whose_clocks_differ_are_left_as_they_are(tmp_path: Path) -> None:
+    """A tap with an interface for each direction, in the order of arrival: one clock is 3 ms behind, and no packet is moved."""
+    packets = ladder_packets(STREAM)
+    path = tmp_path / "tap.pcapng"
+    out = files.section("<") + files.interface("<") + files.interface("<")
+    for p in packets:
+        content, time = to_pcap([p])[40:], (p.time - packets[0].time) // 1_000 + 10_000 - 3_000 * p.side
+        out += files.enhanced("<", files.Packet(time, content, len(content), p.side))
+    path.write_bytes(out)
+    whole = wiredoctor.analyze(path, keep=True)
+    assert "clock-step" not in {f.rule for f in whole.findings}
+    assert whole.again[str(path)].tables(["records"])["records"]["frame"].is_sorted()
