@@ -39,9 +39,9 @@ class Flight:
     """Packets of a body that came together: the first, how many, in what time, and the events that ended in them.
 
     `bytes`: content. `ticks`: how far the clock of the sender advanced from packet to packet. `inside`: it ends inside an event.
-    `pause`: the last packet before it and its time, where the application had been silent for long; `emptied`: that was a small one, so
-    that nothing was left to send. `gap`, `gap_ticks`: the time before it, and how far that clock advanced then; NEVER where the
-    packets do not say.
+    `pause`: the last packet before it and its time, where the application had been silent for long; `emptied`: that was a small
+    one, so that nothing was left to send. `gap`, `gap_ticks`: the time before it, and how far that clock advanced then; NEVER
+    where the packets do not say.
     """
 
     __slots__ = (
