@@ -6,7 +6,8 @@
 Of the recordings, every second is of streams that are held back: nginx that buffers (and compresses), Apache httpd that does not
 flush (and compresses), programs that compress without a flush, collect, or fill a buffer. The others are passed on as they are
 written. A recording has STREAMS streams, each on a connection of its own, over a round trip of 0 to 200 ms, with a path that
-stands still now and then, with Reno or BBR; it is taken at the client, half-way or at the server. NAME.json says of each stream when its events
+stands still now and then, with Reno or BBR; it is taken at the client, half-way or at the server. NAME.json says of each stream
+when its events
 were there, and when they came: what was held back is measured. Run `make` as root; a recording takes about 10 s.
 """
 
@@ -264,7 +265,8 @@ def score(folder: Path, python: str, *, verbose: bool) -> int:
                 wrong = False
             if verbose and wrong:
                 kind, count = case["streams"][stream]["kind"], len(sent)
-                where = f"{case['name']} {stream} rtt {case['rtt']} {case['congestion']} at {case['point']}, stands {len(case['stands'])}"
+                path = f"rtt {case['rtt']}, {case['congestion']}, stands {len(case['stands'])}"
+                where = f"{case['name']} {stream} at {case['point']}, {path}"
                 print(f"{where}: {kind}, {count} events, {late} late: said {severity or 'nothing'}")
     print(f"passed on as written: {passed} streams, {warned} with a warning, {noted} with a note")
     print(f"held back, {TELLABLE} events or more by {HELD} s: {held} streams, {told} told ({proved} as proved)")

@@ -25,8 +25,8 @@ MOST_ACKS: Final = 1024
 DID_NOT_WAIT: Final = 0
 WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
-"""If what was before it was sent at once: little was in flight, so that only a sender of crumbs was held up by a congestion window;
-or no ACK came, so that only pacing held it up."""
+"""If what was before it was sent at once: little was in flight, so that only a sender of crumbs was held up by a congestion
+window; or no ACK came, so that only pacing held it up."""
 
 
 @mypyc_attr(acyclic=True)

@@ -143,13 +143,13 @@ class Coded:
             has_header = data[0] & 15 == 8 and (data[0] << 8 | data[1]) % 31 == 0
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
         try:
-            return self._count(self._inflate, data)
+            return self._count(data)
         except zlib.error as error:
             raise CodedError from error
 
-    def _count(self, inflate: zlib._Decompress, data: bytes) -> int:
-        found, is_more = 0, True
-        while data or is_more:
+    def _count(self, data: bytes) -> int:
+        found, is_more, inflate = 0, True, self._inflate
+        while inflate is not None and (data or is_more):
             made = inflate.decompress(data, STEP)
             self._made += len(made)
             if self._made > FREE + MOST_TIMES * self._read:

@@ -38,9 +38,10 @@ EARLY = 2
 class Flight:
     """Packets of a body that came together: the first, how many, in what time, and the events that ended in them.
 
-    `bytes`: content. `ticks`: how far the clock of the sender advanced from packet to packet. `inside`: it ends inside an event. `pause`: the last packet before it and its time, where the application
-    had been silent for long; `emptied`: that was a small one, so that nothing was left to send. `gap`, `gap_ticks`: the time
-    before it, and how far that clock advanced then; NEVER where the packets do not say.
+    `bytes`: content. `ticks`: how far the clock of the sender advanced from packet to packet. `inside`: it ends inside an event.
+    `pause`: the last packet before it and its time, where the application had been silent for long; `emptied`: that was a small
+    one, so that nothing was left to send. `gap`, `gap_ticks`: the time before it, and how far that clock advanced then; NEVER
+    where the packets do not say.
     """
 
     __slots__ = (
@@ -71,8 +72,9 @@ class Pieces:
     """What is known of the pieces of one response so far.
 
     `early`: data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: chunk-size lines in packets without
-    content. `apart`: chunks that began some time after the one before (`began`: when the newest did). `lines`: every data chunk ended with a newline. `counter`: None where events are not counted. `is_timed`: flights are
-    followed. `full`: flights with content.
+    content. `apart`: chunks that began some time after the one before (`began`: when the newest did). `lines`: every data
+    chunk ended with a newline. `counter`: None where events are not counted. `is_timed`: flights are followed. `full`: flights
+    with content.
     Of the lumps behind a long pause of the application: `held` is their number, `held_events` their events; `large` and
     `large_events` those of them with many; `cut` those that end inside an event and have such a lump behind them, `first_cut`
     likewise of the first flight; `shown`: the first of them.

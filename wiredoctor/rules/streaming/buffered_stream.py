@@ -239,8 +239,8 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
     every = [packet for wait in waits for packet in wait]
     if proof == EARLIER and before is not None:
         every = [_packet(before.frame, before.end, "an earlier response to this path: its events came one by one"), *every]
-    made = {"how": _how(row, word, lumps, at_first=at_first), "why": _why(row, proof), "evidence": every, "proof": proof}
-    return [_candidate(row, "event-stream", word, wait, **made) for wait in waits]
+    how, why = _how(row, word, lumps, at_first=at_first), _why(row, proof)
+    return [_candidate(row, "event-stream", word, wait, how=how, why=why, evidence=every, proof=proof) for wait in waits]
 
 
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:

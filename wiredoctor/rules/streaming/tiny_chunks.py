@@ -9,8 +9,8 @@ Why it hurts
     the parser; a small write may also cost a packet. Compression and proxies work chunk by chunk, and lose as much.
 
 How it is proved
-    The response has 2 kB or more in ten data chunks or more, and their median is below 128 bytes; or five times or more a chunk-size line came in
-    a packet that held no content.
+    The response has 2 kB or more in ten data chunks or more, and their median is below 128 bytes; or five times or more
+    a chunk-size line came in a packet that held no content.
 
 What it is not
     An event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) or another endless medium, whose parts
