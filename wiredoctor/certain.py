@@ -151,7 +151,9 @@ class Certain:
         a = self.analysis
         now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
         connections = pl.concat([a.connections.scan(), now.lazy()])
-        return rules.concluded(self.modules, candidates, connections, finished_exchanges(a.exchanges.scan()), live=True)
+        answered = undecided.answered(connection for connection in self._known.values() if connection is not None)
+        exchanges = pl.concat([finished_exchanges(a.exchanges.scan()), answered.lazy()], how="diagonal")
+        return rules.concluded(self.modules, candidates, connections, exchanges, live=True)
 
     @staticmethod
     def _ids(candidates: Mapping[str, pl.DataFrame]) -> pl.Series:
@@ -173,7 +175,9 @@ class Certain:
             since = unknown = 0
         shut = undecided.window_closed_since(connection)
         since = min(since, undecided.stalled_since(connection))
-        return number, min(since, shut), min(unknown, shut), undecided.is_over(connection), no_http
+        # a window that is closed at the end is told of with the connection's row
+        over = undecided.is_over(connection) and shut == FOREVER
+        return number, min(since, shut), min(unknown, shut), over, no_http
 
     def _ready(self, of: pl.DataFrame) -> pl.DataFrame:
         """Keys of the candidates that nothing of their connection can change any more, and that are not settled."""

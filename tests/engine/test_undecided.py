@@ -68,7 +68,7 @@ def test_an_exchange_that_is_answered_is_described() -> None:
     (row,) = undecided.answered([connection]).to_dicts()
     assert row == {
         "connection": 0, "exchange": 0, "request_method": "GET", "request_target": "/a", "request_user_agent": "u",
-        "request_forwarded_server": False,
+        "request_forwarded_server": False, "request_forwarded": False, "response_content_type": "",
         "response_status": 404, "response_server": "s", "request_start": 11_000_000, "response_start": 100_000_000,
         "response_end": 100_000_000, "response_end_reason": "capture-end",
     }  # fmt: skip

@@ -242,4 +242,4 @@ def test_a_rule_gets_the_rows_within_its_own_cutoffs(shortest: int, frames: list
 
 
 def test_what_can_be_shared_is_known_in_one_place() -> None:
-    assert set(SCOPES) - {"tries"} | {"time"} == set(settling._SCOPES)
+    assert set(SCOPES) - {"tries", "until"} | {"time"} == set(settling._SCOPES)

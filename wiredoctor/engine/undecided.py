@@ -20,7 +20,7 @@ from wiredoctor.tables import ASKED, CONNECTIONS, END_REASONS, EXCHANGES
 ANSWERED = (
     *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
     *("response_server", "request_start", "response_start", "response_end", "response_end_reason"),
-    "request_forwarded_server",
+    *("request_forwarded_server", "request_forwarded", "response_content_type"),
 )
 """Columns of tables.EXCHANGES that findings need: what an exchange was, and when."""
 
@@ -218,6 +218,8 @@ def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
         response.end_time if response else None,
         END_REASONS[response.reason if response is not None and done else AT_CAPTURE_END],
         request.head.fields.forwarded_server if request else False,
+        request.head.fields.forwarded if request else False,
+        response.head.fields.content_type if response else "",
     )
 
 
