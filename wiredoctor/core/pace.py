@@ -2,8 +2,8 @@
 
 A gap of a side lies between two segments with new data, the first of which was acknowledged at once and by a pure ACK: nothing
 held the second back, so the program chose its time. If several of these gaps are as long as the one before a segment that may
-have waited for an ACK, the program chose the time of that one, too. On one host this is common: a processor that wakes for the program
-first sends the ACK that is overdue.
+have waited for an ACK, the program chose the time of that one, too. On one host this is common: a processor that wakes for the
+program first sends the ACK that is overdue.
 
 Nor did a segment wait for an ACK if the program that read the data before it answered on another connection: its read sent the
 ACK, and the answer is what let the sender go on (queues, control channels).

@@ -148,6 +148,7 @@ class HttpConnection:
             if in_order:
                 self.describe(reader, segment, part)
         elif segment.new_bytes > 0 and self.newest is not None and self.newest.upgraded:
+            part.upgraded = True
             self.note_goodbye(self.newest, segment.direction, packet)
         previous = own.previous
         part.http = self.client >= 0
@@ -535,6 +536,7 @@ def clear(part: MessagePart) -> None:
     part.event_stream = False
     part.ends_head = False
     part.ends_message = False
+    part.upgraded = False
     part.unread = False
     part.body_bytes = 0
 

@@ -41,6 +41,8 @@ class MessagePart:
         self.ends_message: bool = False
         self.is_incomplete: bool = False
         """Before this segment its sender had more to send: an unfinished message, or an unanswered request."""
+        self.upgraded: bool = False
+        """It belongs to what an exchange switched to: WebSocket, or a tunnel."""
         self.unread: bool = False
         """The snap length cut a head, or chunk framing, before it: where its message ends is not known."""
 

@@ -118,7 +118,7 @@ class Stalls:
             return PROBE if self.may_be_probe(own, data, packet, segment, events) else 0
         part = segment.part
         is_next = own.last_frame < ack.ack_frame and ack.ack == data.end and ack.ack_delay != NEVER
-        if not is_next or not (part.is_incomplete or part.unread or not part.http):
+        if not is_next or not (part.is_incomplete or part.unread or part.upgraded or not part.http):
             return 0
         if ack.ack_delay <= self.cutoffs.max_quick_ack:
             pace.note_gap(own, packet.time - data.time)
@@ -175,7 +175,7 @@ class Stalls:
         for a program that is known to write on a clock of its own, or was answered on another connection."""
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
-        if alike >= pace.ALIKE or (not segment.part.http and pace.was_answered(own)):
+        if alike >= pace.ALIKE or (not is_http(segment) and pace.was_answered(own)):
             return
         self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
         held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
@@ -188,9 +188,9 @@ class Stalls:
         self.due = min(self.due, held.due)
 
     def watch_ack(self, sender: Side, packet: Packet, segment: Segment) -> None:
-        """Watch for an answer elsewhere after a delayed ACK of a small write that is not HTTP."""
+        """Watch for an answer elsewhere after a delayed ACK of a small write."""
         data = sender.previous
-        if data is None or segment.part.http or segment.ack != data.end or not sizes.is_small_data(data):
+        if data is None or segment.ack != data.end or not sizes.is_small_data(data):
             return
         if self.cutoffs.min_ack_delay <= segment.ack_delay <= self.cutoffs.max_ack_delay:
             self.watches.append(pace.watch(sender, packet))
@@ -256,7 +256,7 @@ class Stalls:
         put.put(segment.direction)
         put.put(role)
         put.put(hash_endpoint(connection.key, is_second == 0))
-        put.put(1 if part.http and not part.unread else 0)
+        put.put(1 if is_http(segment) else 0)
         put.put(part.exchange)
         put.put(part.message)
         put.put(1 if connection.has_both_syns else 0)
@@ -396,6 +396,12 @@ class Stalls:
 def is_small_write(data: Previous) -> bool:
     """Return whether a segment was a small write and no head: such ones may come on a clock."""
     return sizes.is_small_data(data) and not (data.ends_head and not data.ends_message)
+
+
+def is_http(segment: Segment) -> bool:
+    """Return whether the messages of HTTP say where a segment belongs."""
+    part = segment.part
+    return part.http and not part.unread and not part.upgraded
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:

@@ -89,9 +89,9 @@ _PROBE = (
 )
 _CORKED = (
     "The {side} sent full segments of its {what} and kept the last {held_bytes:,} bytes, though nothing of it was in flight any "
-    "more: the {peer} had acknowledged all of it. They left {delay} after the last full segment, when a timer of the {side}'s TCP sent "
-    "them. Neither Nagle's algorithm nor the {peer} holds such an end back, but TCP_CORK does, or MSG_MORE on the last write, "
-    "for 200 ms and more. The same happened in three messages in a row, or more."
+    "more: the {peer} had acknowledged all of it. They left {delay} after the last full segment, when a timer of the {side}'s "
+    "TCP sent them. Neither Nagle's algorithm nor the {peer} holds such an end back, but TCP_CORK does, or MSG_MORE on the last "
+    "write, for 200 ms and more. The same happened in three messages in a row, or more."
 )
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
 
@@ -118,8 +118,9 @@ RULE = Rule(
         "tail": "Let the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole message.{receiver}",
         "write-write-read": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
         "probe-released": "Let the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
-        "corked": "Let the {side} take the cork off after the last write of a message: setsockopt TCP_CORK 0 (TCP_NOPUSH 0 on BSD "
-        "and macOS), or no MSG_MORE on the last send. Setting TCP_NODELAY while the socket is corked does not send what is held.",
+        "corked": "Let the {side} take the cork off after the last write of a message: setsockopt TCP_CORK 0 (TCP_NOPUSH 0 on "
+        "BSD and macOS), or no MSG_MORE on the last send. Setting TCP_NODELAY while the socket is corked does not send what "
+        "is held.",
     },
     display_filter="tcp.stream == {connection} && frame.number in {{{frames}}}",
     references=(
