@@ -310,6 +310,8 @@ class Pace:
         self.gaps: list[int] = []
         self.next: i64 = 0
         """Index of the oldest gap, once there are so many that it is replaced."""
+        self.released: i64 = 0
+        """Small writes that left as a prompt ACK of the one before came."""
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
         """After the newest delayed ACK of this side's data."""

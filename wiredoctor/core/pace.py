@@ -5,6 +5,8 @@ held the second back, so the program chose its time. If several of these gaps ar
 have waited for an ACK, the program chose the time of that one, too. On one host this is common: a processor that wakes for the
 program first sends the ACK that is overdue.
 
+A side whose small writes leave as prompt ACKs come uses Nagle's algorithm, whatever its clock: its gaps excuse nothing.
+
 Nor did a segment wait for an ACK if the program that read the data before it answered on another connection: its read sent the
 ACK, and the answer is what let the sender go on (queues, control channels).
 """
@@ -24,6 +26,9 @@ AFTER: Final = 8
 """Gaps that are compared."""
 ALIKE: Final = 3
 """Of these, so many show a clock."""
+RELEASED: Final = 3
+"""So many writes that a prompt ACK released show Nagle's algorithm at work."""
+AT_ONCE: Final = 3 * MILLISECOND // 2
 SHORTEST: Final = 5 * MILLISECOND
 """Shorter gaps are no pace: no ACK is delayed for so short a time."""
 TOLERANCE: Final = MILLISECOND
@@ -48,9 +53,11 @@ def pace_of(own: Side) -> Pace:
     return pace
 
 
-def note_gap(own: Side, gap: i64) -> None:
-    """Take note of a gap that the program chose."""
+def note_gap(own: Side, gap: i64, after_ack: i64) -> None:
+    """Take note of a gap that the program chose; if it is short, of what left so long after a prompt ACK came."""
     if gap < SHORTEST:
+        if -MILLISECOND <= after_ack <= AT_ONCE and own.previous is not None and own.previous.small:
+            pace_of(own).released += 1
         return
     pace = pace_of(own)
     if len(pace.gaps) < BEFORE:
@@ -60,14 +67,14 @@ def note_gap(own: Side, gap: i64) -> None:
         pace.next = (pace.next + 1) % BEFORE
     for held in pace.held:
         held.later += 1
-        if are_alike(held.gap, gap):
+        if pace.released < RELEASED and are_alike(held.gap, gap):
             held.alike += 1
 
 
 def count_alike(own: Side, gap: i64) -> i64:
     """Return how many of the gaps that a program chose lately are as long as this one."""
     count: i64 = 0
-    if own.waits is not None and own.waits.pace is not None:
+    if own.waits is not None and own.waits.pace is not None and own.waits.pace.released < RELEASED:
         for one in own.waits.pace.gaps:
             if are_alike(gap, one):
                 count += 1

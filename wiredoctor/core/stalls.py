@@ -121,7 +121,7 @@ class Stalls:
         if not is_next or not (part.is_incomplete or part.unread or part.upgraded or not part.http):
             return 0
         if ack.ack_delay <= self.cutoffs.max_quick_ack:
-            pace.note_gap(own, packet.time - data.time)
+            pace.note_gap(own, packet.time - data.time, packet.time - ack.ack_time - segment.rtt_own)
             self.settle_held(own, packet.frame, False)
         judged = sizes.judge_size(own, packet, segment)
         full, small_start = judged[1], judged[3]

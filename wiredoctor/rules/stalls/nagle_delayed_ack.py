@@ -33,7 +33,8 @@ How it is proved
     A small write after a small write waits for a verdict until 8 more gaps of its side have passed, the connection is over,
     or 2 s: three gaps as long (10 % and 1 ms), of the 32 before and the 8 after, whose first segment was acknowledged within
     5 ms and in which the receiver sent nothing, show a program that writes on a clock of its own. On one host the processor
-    that wakes for such a program first sends the delayed ACK that is overdue, again and again.
+    that wakes for such a program first sends the delayed ACK that is overdue, again and again. A side of which three small
+    writes left as prompt ACKs came uses Nagle's algorithm, and its gaps excuse nothing.
 
     Without the handshake, where S mostly comes more than 1.5 ms after K, nothing is reported before the fourth time, and only
     while S follows K more evenly than it follows D.
