@@ -78,6 +78,12 @@ def crumbs(count: int, interval: float = 0.001, size: int = 10) -> str:
     return f"  0.011 {GET}  0.022 {head}  repeat {count}\n  +{interval} <  P.   x*{size}\n  end\n  +0.300 >  .\n"
 
 
+def uneven(interval: float) -> str:
+    """The same, of which every third comes after this interval and the others at once."""
+    text = crumbs(21).replace("repeat 21", "repeat 7")
+    return text.replace("  +0.001 <  P.   x*10\n", f"  +{interval} <  P.   x*10\n" + "  +0.001 <  P.   x*10\n" * 2)
+
+
 def streamed(pause: float) -> str:
     """A response without framing in two bursts."""
     return (
@@ -87,10 +93,12 @@ def streamed(pause: float) -> str:
 
 
 def held(wait: float, events: int = 3, bursts: int = 3) -> str:
-    """An event stream whose events come in bursts, each after a wait of the application."""
+    """An event stream that comes in bursts that end inside events, each after a wait of the application."""
     head = '<  P.   "HTTP/1.1 200 OK\\r\\nContent-Type: text/event-stream\\r\\nConnection: close\\r\\n\\r\\n"\n'
-    burst = f'  +{wait} <  P.   "' + "data: 1\\n\\n" * events + '"\n  +0.000 >  .\n'
-    return f"  0.011 {GET}  0.022 {head}  0.022 >  .\n{burst * bursts}  +0.001 <  F.\n  +0.000 >  F.\n"
+    begins, ends = ["", *["ta: 1\\n\\n"] * (bursts - 1)], "da"
+    texts = [begin + "data: 1\\n\\n" * (events - bool(begin)) + ends for begin in begins]
+    burst = "".join(f'  +{wait} <  P.   "{text}"\n  +0.000 >  .\n' for text in texts)
+    return f"  0.011 {GET}  0.022 {head}  0.022 >  .\n{burst}  +0.001 <  F.\n  +0.000 >  F.\n"
 
 
 def repeated(*times: float, gives_up: bool = False) -> str:
@@ -143,8 +151,10 @@ CASES: list[tuple[str, str, float, str, int, int]] = [
     (TINY, "MIN_SEGMENTS", 10, crumbs(20), 1, 0),
     (TINY, "MIN_SEGMENTS", 0.1, crumbs(4), 0, 1),
     (TINY, "LONGEST_LOOK", 0.1, crumbs(20), 1, 0),
-    (TINY, "MAX_INTERVAL", 10, crumbs(20, 0.050), 0, 1),
-    (TINY, "MAX_INTERVAL", 0.1, crumbs(20, 0.010), 1, 0),
+    (TINY, "MAX_INTERVAL", 10, uneven(0.050), 0, 1),
+    (TINY, "MAX_INTERVAL", 0.1, uneven(0.010), 1, 0),
+    (TINY, "FLUSHED", 10, crumbs(20, 0.010), 0, 1),
+    (TINY, "FLUSHED", 0.1, crumbs(20), 1, 0),
     (LIMITED, "MIN_TIME", 10, limited(110), 1, 0),
     (LIMITED, "MIN_TIME", 0.1, limited(50), 0, 1),
     (UNCHUNKED, "MIN_PAUSE", 10, streamed(0.200), 1, 0),
