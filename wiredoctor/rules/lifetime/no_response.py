@@ -25,10 +25,10 @@ How it is proved
 
 What it is not
     A request on a connection used before that met the server's close, at its idle limit or not: keep-alive-race. A response
-    that broke off: truncated-response. A client that gave up first: client-abort. A GET that the client repeats at once, and that
-    is answered then: a warning. A request behind an answer that had announced
-    the close, be it pipelined or not. An upload that the client itself broke off. One that was answered before its body was
-    complete, and reset then: reset-destroys-response.
+    that broke off: truncated-response. A client that gave up first: client-abort. A GET that the client repeats at once, and
+    that is answered then: a warning. A request behind an answer that had announced the close, be it pipelined or not. An
+    upload that the client itself broke off. One that was answered before its body was complete, and reset then: reset-
+    destroys-response.
 
 What to do
     Look into the server's log at that time, and at what restarts its processes. On arrival: look what listens behind the port.

@@ -1,0 +1,66 @@
+"""What one client did elsewhere: who it is, what it asked for around a moment, how long it had waited before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from wiredoctor.rules.same_client import WINDOW, Clients, known_clients
+from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
+
+ASK = {
+    "exchange": 0, "request_frame": 4, "request_start": 10 * SECOND, "request_method": "GET", "request_host": "a",
+    "request_target": "/poll/1", "request_user_agent": "u", "request_forwarded": False, "request_forwarded_for": "",
+    "request_navigation": False, "request_range_start": None, "response_start": 18 * SECOND, "response_status": 200,
+}  # fmt: skip
+
+
+def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple[int, ...] = ()) -> Clients:
+    """Of requests, one on each connection; all of one host where none are named, and a candidate on the first, at 20 s."""
+    rows = [{"connection": number} | ASK | changes for number, changes in enumerate(asked)]
+    exchanges = pl.DataFrame(
+        [[row[name] for name in ASKED] for row in rows], EXCHANGES.empty().select(ASKED).schema, orient="row"
+    )
+    places = [(number, hosts[number] if hosts else "10.0.0.1", "10.0.0.2:80", 0) for number in range(len(asked))]
+    names = ("connection", "client_host", "server", "start")
+    connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
+    candidates = pl.DataFrame({"connection": [0], "ended_at": [20 * SECOND], "waited": [2 * SECOND]})
+    return known_clients(CLOSES.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)
+
+
+def others(known: Clients) -> list[int]:
+    own = known.request(0, 0)
+    assert own is not None
+    return [one.connection for one in known.others(own, 20 * SECOND - WINDOW, 20 * SECOND + WINDOW)]
+
+
+def test_the_same_client_is_a_host_with_a_user_agent() -> None:
+    near = {"request_start": 21 * SECOND}
+    assert others(clients({}, near)) == [1]
+    assert others(clients({}, near | {"request_user_agent": "v"})) == []
+    assert others(clients({}, near, hosts=("10.0.0.1", "10.0.0.9"))) == []
+    assert others(clients({}, near, hosts=("127.0.0.1", "::1"))) == [1]
+
+
+def test_behind_a_gateway_it_is_who_is_forwarded() -> None:
+    near = {"request_start": 21 * SECOND}
+    one, other = {"request_forwarded": True, "request_forwarded_for": "10.9.9.1"}, {"request_forwarded_for": "10.9.9.2"}
+    assert others(clients(one, near | one)) == [1]
+    assert others(clients(one, near | one | other)) == []
+    assert others(clients({"request_forwarded": True}, near | {"request_forwarded": True})) == []
+    assert others(clients({}, near, gateways=(0, 1))) == []
+
+
+def test_only_what_is_near_counts() -> None:
+    assert others(clients({}, {"request_start": 26 * SECOND})) == []
+    assert others(clients({}, {"request_start": 15 * SECOND})) == [1]
+
+
+def test_the_longest_wait_before() -> None:
+    known = clients({"request_start": 18 * SECOND, "request_target": "/poll/2", "response_start": None}, {})
+    own = known.request(0, 0)
+    assert own is not None
+    assert known.longest_wait(own, 20 * SECOND) == 8 * SECOND
+    assert known.longest_wait(own, 18 * SECOND - 1) == 0
+    assert clients({"request_target": "/poll"}, {}).longest_wait(own, 20 * SECOND) == 8 * SECOND
