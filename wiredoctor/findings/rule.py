@@ -97,13 +97,13 @@ class Rule(NamedTuple):
 
     severity, title, message and remedy may be one for all, or a mapping by kind (None: the rule has no kinds).
     explained_by: (rule, family or rule/kind, scope) pairs; a candidate gives way to a candidate of that rule that shares the
-    scope: "time" (same connection, overlapping start..end), "exchange", "connection", "endpoint" (the server) or "front" (the
-    exchange of the gateway's client for which this one was made; of the same rule, one that was over first).
+    scope: "time" (same connection, overlapping start..end), "exchange", "previous" (the exchange that follows on
+    its connection), "connection", "endpoint" (the server) or "front" (the exchange of the gateway's client for which this one was
+    made; of the same rule, one that was over first).
     unexplained: kinds that give way to nothing.
     caused_by: the same, but nothing gives way: both are reported, and the cause comes first. "rule/" stands for its candidates
-    without a kind. "until" is the same exchange, with a client that did not read until its server closed. Instead of "time" and
-    "front" there
-    is "tries": what a gateway did for this exchange at its back, in order.
+    without a kind. Instead of "time" and "front" there are "tries", what a gateway did for this exchange at its back, in order,
+    and "until", the same exchange, whose client had not read until its server closed.
     summary: one finding per endpoint or capture, said at the end; else an event, final once its evidence has passed.
     timeless: the order of packets and their numbers prove it alone, no time: it holds where the capture's clock was set back;
     or the kinds of which that is so.
@@ -149,10 +149,9 @@ CANDIDATE_COLUMNS = {
 
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
 Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with), `events`
-(how many it stands for, if not one), `silent` (true of one that another candidate speaks for: it explains what it explains, and is
-not said),
-`direction` (direction of the sender who has to change something: settling makes the side of it) and `last_frame` (newest
-evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has `any_order`)."""
+(how many it stands for, if not one), `silent` (true of one that another candidate speaks for: it explains what it explains, and
+is not said), `direction` (direction of the sender who has to change something: settling makes the side of it) and `last_frame`
+(newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has `any_order`)."""
 
 
 def by_kind(text: Any, kind: str | None) -> Any:
