@@ -77,6 +77,8 @@ def _response(random: Random, method: str, last: bool) -> tuple[bytes, dict[str,
     status = random.choice([200, 200, 200, 204, 304, 404, 500]) if method != "CONNECT" else 407
     without = method == "HEAD" or status in (204, 304)
     announced = random.choice(["content-length", "chunked", *(["close-delimited"] if last else [])])
+    if status == 204:
+        announced = "none"  # RFC 9110 section 8.6
     body = _body(random)
     fields, content = _framed(random, announced, body)
     framing = "none" if without else announced

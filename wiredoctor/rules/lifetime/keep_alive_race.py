@@ -28,14 +28,14 @@ How it is proved
 
     A process that stood still (a suspended machine, a frozen container, a debugger) closes on waking what rested too long, before
     it reads: for more than a second, from the request to the close, the server sent nothing on any connection while requests lay
-    on two or more, and the rest at the close is its limit or more. Not where a SYN was refused then. It is the server's then: no
-    limit of a pool would have helped.
+    on two or more, and the rest at the close is its limit or more. Not where a SYN was refused then. Here the server has to
+    change: no limit of the client's pool would have helped.
 
 What it is not
     A server that had received the request and closed without an answer, at no limit: no-response. The first request of a fresh
     connection: no-response, too. A connection that was closed while idle and not used again: idle-close. A request that was
     pipelined before the client could know that the response before it announced the close: it has to be repeated on another
-    connection. Where the client did know, it is told so.
+    connection. (A request sent by a client that had that response is reported.)
 
 What to do
     Let the client's pool give up idle connections sooner than the server does, and repeat requests that are safe to repeat.

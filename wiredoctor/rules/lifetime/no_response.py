@@ -7,8 +7,8 @@ What it means
 
     Kinds: on-arrival, a fresh connection was closed as soon as it was accepted, before the request had come; mid-request, closed
     when a part of the request had come, in the middle of an upload; unread, an RST that says that nobody read the request;
-    at-once, closed within milliseconds of the request; later, something had the request for a while; half-closed, the client had
-    closed its side with the request, and the server took it for gone.
+    at-once, the close came within milliseconds of the request; later, it came after the server had had the request for a while;
+    half-closed, the client had closed its sending side behind the request, and the server took that for the end of the client.
 
 Why it hurts
     The client sees an empty page ("ERR_EMPTY_RESPONSE"), curl says "Empty reply from server" or "Connection reset by peer", a
@@ -18,8 +18,8 @@ Why it hurts
 How it is proved
     The acknowledgement number of the server's FIN or RST covers the last byte of the request, the server sent nothing behind
     what the client had when it asked, and the client had not closed before. A system sends an RST in place of a FIN when a
-    process closes, or ends, without having read all that came (RFC 1122): the request was not read. An RST without ACK flag says
-    that nothing there knew the connection. On arrival: the close acknowledges nothing of the first request, and came less than a
+    process closes, or ends, without having read all that came (RFC 1122): the request was not read. An RST without ACK flag
+    comes from a host that does not know the connection. On arrival: the close acknowledges nothing of the first request, and came less than a
     second after the SYN-ACK. mid-request: the close acknowledges the beginning of the request, and its body was not complete by
     then, whatever the client went on to send.
 

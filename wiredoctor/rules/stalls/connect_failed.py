@@ -20,12 +20,12 @@ How it is proved
     ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and neither side sent anything but SYNs of the
     client. Prohibited: destination unreachable of code 3, 9, 10 or 13, in ICMPv6 of code 1, 4, 5 or 6. A host answers TCP to a
     port on which nothing listens with an RST, so that "port unreachable" comes from a firewall, too. Unreachable: all other
-    errors (less surely where less than 3 s have passed since the last SYN: some clients try again). Timed out: at least
-    three SYNs with the same sequence number, not a packet of the server, and nothing for 30 s after the last SYN (at the end of
-    the capture, or where the ports were used again: 3 s after the third; then less surely). Of a gateway that has told its
-    client since that it got no connection two SYNs are enough, or one and 0.9 s.
+    errors, with lower confidence where less than 3 s have passed since the last SYN, because some clients try again. Timed out:
+    at least three SYNs with the same sequence number, no packet of the server, and nothing for 30 s after the last SYN. Where the
+    capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with lower confidence. Where the client
+    is a gateway that then told its own client that it had no connection, two SYNs are enough, or one and 0.9 s.
 
-    What became of an attempt is asked in this order. The two addresses of localhost, 127.0.0.1 and ::1, that refuse within 300 ms
+    What became of an attempt is decided in this order. The two addresses of localhost, 127.0.0.1 and ::1, that refuse within 300 ms
     are one attempt, and the last one counts. Tried next: an address of the other version of IP answered the same client on the
     same port by a SYN-ACK, while the attempt went on or within 300 ms of its end; that goes for attempts without an answer, too.
     Away from the loopback interface nobody else may have been answered on that port by an address of that version in that time:
@@ -36,7 +36,7 @@ How it is proved
 What it is not
     A SYN that was answered in the end, though an ICMP error quoted an earlier one: connect-retry. Source quench and redirects,
     which are no failures. An error whose quoted addresses are not those of the connection, because NAT changed them on the way:
-    these are counted under "not analysed". A SYN-ACK of which the client did not want to know any more. A capture in
+    these are counted under "not analysed". A SYN-ACK that came when the client had given up. A capture in
     which the answers of a host are missing: where one of its connections, or one of the client's, shows that the server's
     packets were not captured, nothing is said of SYNs without an answer. What a gateway tried for a request of its client is
     never less than refused: what became of that request says more.
@@ -142,7 +142,7 @@ RULE = Rule(
 SYNS = Threshold("3 SYNs", "two may be lost on a bad path; one is all that some scanners send")
 PATIENCE = Threshold("30 s", "longer than any answer takes, and than the pauses between the first five SYNs of Linux")
 AT_THE_END = Threshold("3 s", "where the capture ends before that: longer than any round trip")
-GIVEN_UP = Threshold("2 SYNs", "of a gateway that has told its client since that it got no connection")
+GIVEN_UP = Threshold("2 SYNs", "a gateway that told its own client of the failure has given up")
 LONE = Threshold("900 ms", "of such a gateway after a single SYN: Linux repeats it after 1 s")
 MANY_SERVERS = Threshold("20 servers", "a client that fails at more addresses and ports looks for open ones: told as one")
 MANY_CLIENTS = Threshold("20 clients", "where more fail at one server, the server is what they have in common: told as one")
