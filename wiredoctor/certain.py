@@ -231,21 +231,23 @@ class Certain:
         self._settled = pl.concat([self._settled, late], rechunk=True)
         return ready.join(late, on=_KEY, how="anti")
 
-    def _gateways(self) -> tuple[gateways.Gateways, pl.DataFrame | None]:
+    def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
         """The gateways, as far as exchanges that are over have shown them, and which Server fields they passed on."""
         a = self.analysis
         rows = a.exchanges.rows + a.connections.rows
-        if rows > self._looked_at * _GROWN:
+        if at_end or rows > self._looked_at * _GROWN:
             self._looked_at = rows
-            now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
-            exchanges, connections = a.exchanges.scan(), pl.concat([a.connections.scan(), now.lazy()])
+            exchanges, connections = a.exchanges.scan(), a.connections.scan()
+            if not at_end:
+                now = undecided.rows_as_of(a.core.flows.open_connections(), a.latest)
+                connections = pl.concat([connections, now.lazy()])
             known = gateways.find(exchanges, connections)
             self._at_gateways = known, rules.passed_on(known, connections, exchanges) if known.fronts else None
         return self._at_gateways
 
-    def gateway_clients(self) -> frozenset[int]:
-        """The connections whose client is a gateway, as far as exchanges that are over have shown them."""
-        return self._gateways()[0].clients
+    def gateway_clients(self, *, at_end: bool) -> frozenset[int]:
+        """The connections whose client is a gateway, as far as exchanges that are over have shown them; `at_end`: all of them."""
+        return self._gateways(at_end=at_end)[0].clients
 
     def _with_theirs(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
         """All candidates of these connections."""

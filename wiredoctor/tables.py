@@ -552,13 +552,6 @@ _MSS = _c("mss", I32, "bytes", "effective MSS of its direction before it")
 _NAGLE = _c("nagle_disabled", BOOL, "", "earlier packets prove that its sender does not use Nagle's algorithm")
 _RTT_OWN = _n("rtt_own", I64, "ns", "round trip from the capture point to its sender, as known before it")
 _RTT_PEER = _n("rtt_peer", I64, "ns", "round trip from the capture point to its receiver, as known before it")
-_LATE = _n(
-    "late",
-    I64,
-    "ns",
-    "how much longer it was on its way to the capture point than the data before it of its sender: the time between them, less "
-    "what the sender's clock advanced by their time stamps (RFC 7323), to a tick; none where no such clock is known",
-)
 _OPENS_GAP = _c("opens_gap", BOOL, "", "it begins above the highest byte seen: bytes before it were not captured yet")
 
 RELEASES = Table(
@@ -611,7 +604,6 @@ RELEASES = Table(
             "such a segment is by itself), probe (there is no K: a timer may have sent S), answers_probe (only probe_frame "
             "matters), corked (S is the small end of a message and left long after K: a timer may have sent it)",
         ),
-        _LATE,
         _c(
             "final_frame",
             I64,

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.capture import files
@@ -32,6 +32,7 @@ THREE = [Packet(5_000_000 + i, bytes([i]) * (10 + i), 100) for i in range(3)]
     block=st.integers(1, 300),
 )
 def test_round_trip(tmp_path: Path, packets: list[Packet], order: str, magic: int, block: int) -> None:
+    assume(not packets or packets[-1].ticks or packets[-1].length)  # nothing but zeros is what a power loss leaves
     capture, columns = read(tmp_path / "x", files.pcap(packets, order, magic), block=block)
     tick = 1 if magic == NANO else 1_000
     assert contents(capture, columns) == [p.data for p in packets]

@@ -96,7 +96,7 @@ def times_of(content: bytes) -> list[int]:
 def test_times_are_clipped_so_that_sums_of_three_fit() -> None:
     years = 100 * 365 * 86_400 * 1_000_000
     late = files.pcap([files.Packet(ticks, b"", 0) for ticks in (0, years, 5)])
-    early = files.pcap([files.Packet(ticks, b"", 0) for ticks in (years, 0)])
+    early = files.pcap([files.Packet(ticks, b"x", 1) for ticks in (years, 0)])
     assert times_of(late) == [0, LATEST, 5_000]
     assert times_of(early) == [0, -LATEST]
     assert 3 * LATEST < 1 << 63

@@ -37,9 +37,9 @@ def growing(path: Path, parts: list[int]) -> Generator[tuple[GrowingCapture, Liv
 
 
 def doubled(path: Path, to: Path) -> list[int]:
-    """Write a capture in which every packet is there twice, the second with one hop more; return where each ends."""
+    """Write a capture in which every packet is there twice, the second in a VLAN; return where each ends."""
     packets = recording.read(path)
-    again = [replace(p, time=p.time + 1000, data=p.data[:22] + bytes([p.data[22] - 1]) + p.data[23:]) for p in packets]
+    again = [replace(p, time=p.time + 1000, data=p.data[:12] + b"\x81\0\0\5" + p.data[12:], length=p.length + 4) for p in packets]
     recording.write(to, sorted([*packets, *again], key=lambda packet: packet.time))
     return block_ends(to.read_bytes())
 

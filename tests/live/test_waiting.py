@@ -41,7 +41,8 @@ class Silent(Player):
 
 
 def test_what_silence_decides_is_told_when_it_is_decided(tmp_path: Path) -> None:
-    """A close is decided a second later, and another second must pass until everything of that time has come."""
+    """What a client lost is decided five seconds later, because it may repeat it and be answered; and another second must pass
+    until everything of that time has come."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(NO_RESPONSE)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
     modules = rules.with_causes(catalogue(), catalogue())
@@ -51,7 +52,7 @@ def test_what_silence_decides_is_told_when_it_is_decided(tmp_path: Path) -> None
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
         while session.status().analysed < len(stops):
             assert not session.look(1.0).findings
-        player.now = stops[-2].time + round(1.9 * SECOND)
+        player.now = stops[-2].time + round(5.9 * SECOND)
         player.waits = 0.0
         assert [finding.rule for finding in session.look(9.0).findings] == ["no-response"]
         assert 0.05 < player.waits < 0.2

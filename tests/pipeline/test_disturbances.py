@@ -63,6 +63,8 @@ UNKNOWABLE = {
     "websocket_failed": ("drop-flow-sides",),
     # what the server said shows that it is no HTTP; the client's side alone looks like a request with a body
     "malformed_head": ("drop-side-1",),
+    # the gaps that show that the program writes on a clock of its own are lost
+    "nagle_delayed_ack": ("lose-window",),
     # what shows that a client went on, and was not impatient, is on another connection, whose requests are lost
     "client_abort": ("drop-flow-sides",),
 }

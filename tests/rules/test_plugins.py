@@ -15,7 +15,7 @@ import wiredoctor
 from wiredoctor.findings import Report
 from wiredoctor.report.closing import reach
 from wiredoctor.rules import catalogue
-from wiredoctor.rules.plugins import ENTRY_POINTS, SCOPES
+from wiredoctor.rules.plugins import ENTRY_POINTS, EXPLAINING, SCOPES
 from wiredoctor.testing import capture
 
 settling: Any = importlib.import_module("wiredoctor.rules.settle")
@@ -242,4 +242,4 @@ def test_a_rule_gets_the_rows_within_its_own_cutoffs(shortest: int, frames: list
 
 
 def test_what_can_be_shared_is_known_in_one_place() -> None:
-    assert set(SCOPES) - {"tries", "until"} | {"time"} == set(settling._SCOPES)
+    assert {*SCOPES, *EXPLAINING} - {"tries", "until", "front"} == set(settling._SCOPES)

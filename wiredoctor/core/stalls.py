@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import clocks, pace, recoveries, sizes
+from wiredoctor.core import pace, recoveries, sizes
 from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.connection import Connection, HeldRelease, Previous, Side, Watch
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
@@ -35,7 +35,7 @@ RELEASES: Final = (
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
-    *("probe_frame", "sort", "late", "final_frame"),
+    *("probe_frame", "sort", "final_frame"),
 )
 RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
@@ -284,7 +284,6 @@ class Stalls:
         put.put(segment.rtt_peer)
         put.put(events.probe_frame)
         put.put(sort)
-        put.put(clocks.lateness(own, packet))
 
     def put_data(self, put: Rows, data: Previous) -> None:
         """Write what is kept of the data before a segment."""

@@ -3,7 +3,8 @@ server closed, and what its client did on other connections."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 import polars as pl
 
@@ -15,12 +16,18 @@ from wiredoctor.tables import ASKED, closes
 from wiredoctor.waiting import Found
 
 
+class Clients(Protocol):
+    """Returns the connections whose client is a gateway, as far as that is known; at the end all of them."""
+
+    def __call__(self, *, at_end: bool) -> Collection[int]: ...
+
+
 class Resting:
     """The candidates of rules about idle limits, or about clients. What they say is decided once, soon after the close: as of
-    that time it holds, whatever is learned later. `clients` returns the connections whose client is a gateway."""
+    that time it holds, whatever is learned later."""
 
     def __init__(
-        self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule], clients: Callable[[], Collection[int]]
+        self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule], clients: Clients
     ) -> None:  # fmt: skip
         self._analysis = analysis
         self._modules = modules
@@ -62,14 +69,15 @@ class Resting:
         if not ready:
             return {}
         a = self._analysis
-        stored, open_ones = a.exchanges.scan(), a.core.flows.open_connections()
+        stored = a.exchanges.scan()
+        open_ones = [] if clock is None else a.core.flows.open_connections()  # at the end all rows are written
         connections = pl.concat([a.connections.scan(), undecided.rows_as_of(open_ones, a.latest).lazy()])
         followed = closes(stored)
         assert isinstance(followed, pl.LazyFrame)
         told = rules.limited(self._modules, ready, followed, connections, live=True)
         if any(self._modules[name].by_clients for name in told):
             asked = pl.concat([stored.select(ASKED), undecided.asked(open_ones).lazy()])
-            told = rules.beside_others(self._modules, told, followed, asked, connections, self._clients())
+            told = rules.beside_others(self._modules, told, followed, asked, connections, self._clients(at_end=clock is None))
         return {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
 
 

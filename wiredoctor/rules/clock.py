@@ -42,7 +42,7 @@ def unsure_across(
     less = {"high": "medium"}
     return {
         name: rows
-        if _of_the_capture(modules[name]) or rows.is_empty()
+        if _of_the_capture(modules[name]) or _is_raw(modules[name]) or rows.is_empty()
         else rows.with_columns(
             pl.when(~_is_timeless(modules[name], rows) & _around(rows, frames))
             .then(pl.col("confidence").replace(less))

@@ -47,10 +47,11 @@ class _Side:
 
 @dataclass
 class _Endpoint:
-    """What is remembered of a side of an endpoint: how late it is by itself, how often it stalled and could have."""
+    """What is remembered of a side of an endpoint: how late it is by itself (exchange, frame, ns), how often it stalled and could
+    have."""
 
-    late: dict[str | None, list[tuple[tuple[int, int | None], int]]] = field(
-        default_factory=dict[str | None, list[tuple[tuple[int, int | None], int]]]
+    late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(
+        default_factory=dict[str | None, list[tuple[tuple[int, int | None], int, int]]]
     )
     stalls: int = 0
     opportunities: int = 0
@@ -164,17 +165,19 @@ class Stalls:
         """An exchange counts once, with the latest of its segments."""
         late = endpoint.late.setdefault(row.part, [])
         exchange = (row.connection, row.frame if row.unread else row.exchange)
-        for i, (known, lateness) in enumerate(late):
+        for i, (known, frame, lateness) in enumerate(late):
             if known == exchange:
-                late[i] = (known, max(lateness, row.lateness))
+                late[i] = (known, frame, max(lateness, row.lateness))
                 return
-        late.append((exchange, row.lateness))
-        del late[: -self._limits.exchanges]
+        late.append((exchange, row.held_frame, row.lateness))
+        del late[: -2 * self._limits.exchanges]
 
     def _usual(self, endpoint: _Endpoint, row: Row) -> int:
-        """How late such a segment is when nothing is delayed: the median in nanoseconds, 0 where nothing is known."""
-        late = endpoint.late.get(row.part) if row.http or row.unread else None
-        return int(median(lateness for _, lateness in late)) if late else 0
+        """How late such a segment is when nothing is delayed: the median in nanoseconds, 0 where nothing is known. What came
+        after it says nothing of it, though it became final before."""
+        late = endpoint.late.get(row.part, ()) if row.http or row.unread else ()
+        before = [lateness for _, frame, lateness in late if frame < row.held_frame][-self._limits.exchanges :]
+        return int(median(before)) if before else 0
 
 
 def _cause(row: Row, side: _Side) -> Cause | None:

@@ -19,9 +19,9 @@ How it is proved
     The acknowledgement number of the server's FIN or RST covers the last byte of the request, the server sent nothing behind
     what the client had when it asked, and the client had not closed before. A system sends an RST in place of a FIN when a
     process closes, or ends, without having read all that came (RFC 1122): the request was not read. An RST without ACK flag
-    comes from a host that does not know the connection. On arrival: the close acknowledges nothing of the first request, and came less than a
-    second after the SYN-ACK. mid-request: the close acknowledges the beginning of the request, and its body was not complete by
-    then, whatever the client went on to send.
+    comes from a host that does not know the connection. On arrival: the close acknowledges nothing of the first request, and
+    came less than a second after the SYN-ACK. Mid-request: the close acknowledges the beginning of the request, and its body was
+    not complete by then, whatever the client went on to send.
 
 What it is not
     A request on a connection used before that met the server's close, at its idle limit or not: keep-alive-race. A response

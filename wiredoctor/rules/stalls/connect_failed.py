@@ -16,22 +16,23 @@ Why it hurts
     of prohibitions in ICMPv6, "Connection timed out" without an answer. Other systems wait in spite of some of these errors.
 
 How it is proved
-    Refused: an RST that acknowledges the SYN and nothing else, and no SYN-ACK before it or after it. Prohibited, unreachable: an
-    ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and neither side sent anything but SYNs of the
-    client. Prohibited: destination unreachable of code 3, 9, 10 or 13, in ICMPv6 of code 1, 4, 5 or 6. A host answers TCP to a
-    port on which nothing listens with an RST, so that "port unreachable" comes from a firewall, too. Unreachable: all other
-    errors, with lower confidence where less than 3 s have passed since the last SYN, because some clients try again. Timed out:
-    at least three SYNs with the same sequence number, no packet of the server, and nothing for 30 s after the last SYN. Where the
-    capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with lower confidence. Where the client
-    is a gateway that then told its own client that it had no connection, two SYNs are enough, or one and 0.9 s.
+    Refused: an RST that acknowledges the SYN and nothing else, and no SYN-ACK before it or after it. Prohibited, unreachable:
+    an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and neither side sent anything but SYNs of
+    the client. Prohibited: destination unreachable of code 3, 9, 10 or 13, in ICMPv6 of code 1, 4, 5 or 6. A host answers TCP
+    to a port on which nothing listens with an RST, so that "port unreachable" comes from a firewall, too. Unreachable: all
+    other errors, with lower confidence where less than 3 s have passed since the last SYN, because some clients try again.
+    Timed out: at least three SYNs with the same sequence number, no packet of the server, and nothing for 30 s after the last
+    SYN. Where the capture ends sooner, or the ports were used again, 3 s after the third SYN are enough, with lower confidence.
+    Where the client is a gateway that then told its own client that it had no connection, two SYNs are enough, or one and 0.9
+    s.
 
-    What became of an attempt is decided in this order. The two addresses of localhost, 127.0.0.1 and ::1, that refuse within 300 ms
-    are one attempt, and the last one counts. Tried next: an address of the other version of IP answered the same client on the
-    same port by a SYN-ACK, while the attempt went on or within 300 ms of its end; that goes for attempts without an answer, too.
-    Away from the loopback interface nobody else may have been answered on that port by an address of that version in that time:
-    no packet says which IPv4 and IPv6 addresses are one client's, or one server's. Not up yet: the address accepted no connection
-    before, and one within 60 s of the first refusal. Down: it had accepted before, and did again within 60 s. Refused: all else.
-    There is one finding for a client and a server, with how often.
+    What became of an attempt is decided in this order. The two addresses of localhost, 127.0.0.1 and ::1, that refuse within
+    300 ms are one attempt, and the last one counts. Tried next: an address of the other version of IP answered the same client
+    on the same port by a SYN-ACK, while the attempt went on or within 300 ms of its end; that goes for attempts without an
+    answer, too. Away from the loopback interface nobody else may have been answered on that port by an address of that version
+    in that time: no packet says which IPv4 and IPv6 addresses are one client's, or one server's. Not up yet: the address
+    accepted no connection before, and one within 60 s of the first refusal. Down: it had accepted before, and did again within
+    60 s. Refused: all else. There is one finding for a client and a server, with how often.
 
 What it is not
     A SYN that was answered in the end, though an ICMP error quoted an earlier one: connect-retry. Source quench and redirects,
