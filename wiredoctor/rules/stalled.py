@@ -20,6 +20,8 @@ Cause = Literal["nagle", "whole"]
 
 FIRST_AT_ONCE = 600_000
 """Nanoseconds after K's arrival within which the first S leaves that shows what its side does, if no message says so."""
+FEW = 2
+"""Candidates of a side that may be chance: a program wrote just then. More of them show what its side does."""
 CORKED_IN_A_ROW = 3
 """Small ends that leave with a timer: one alone may be a program that was as late."""
 LATE_STARTS = 4
@@ -34,6 +36,7 @@ class _Side:
     the last of them; `whole`: there was one."""
 
     narrow: bool = False
+    released: int = 0
     prompt: bool = False
     run: tuple[int | None, int] = (None, NEVER)
     whole: bool = False
@@ -53,6 +56,7 @@ class _Endpoint:
     late: dict[str | None, list[tuple[tuple[int, int | None], int, int]]] = field(
         default_factory=dict[str | None, list[tuple[tuple[int, int | None], int, int]]]
     )
+    at_once: bool = False
     stalls: int = 0
     opportunities: int = 0
     probes: int = 0
@@ -144,7 +148,7 @@ class Stalls:
         usual = self._usual(endpoint, row) if cause == "nagle" else 0
         short = row.delay < self._limits.shortest
         late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
-        stalled = cause is not None and _released(row, cause, side) and 2 * usual < row.delay and not late_start
+        stalled = cause is not None and _released(row, cause, side, endpoint) and 2 * usual < row.delay and not late_start
         if stalled:
             side.narrow |= row.narrow
             if cause == "whole":
@@ -199,7 +203,7 @@ def _alone(row: Row) -> bool:
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
 
 
-def _released(row: Row, cause: Cause, side: _Side) -> bool:
+def _released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bool:
     """K released S. Where no handshake told the round trip, that must have been so once more, and mostly, on this side.
 
     Full segments are so many, and leave at so many times, that a share of the round trip is too much to allow for.
@@ -208,7 +212,10 @@ def _released(row: Row, cause: Cause, side: _Side) -> bool:
     if not (row.narrow and near if cause == "whole" else row.narrow or (row.wide and side.narrow)):
         return False
     if row.handshake:
-        return row.http or row.unread or side.narrow or row.release <= max(FIRST_AT_ONCE, row.after // 10)
+        side.released += 1
+        endpoint.at_once |= row.release <= max(FIRST_AT_ONCE, row.after // 10)
+        shown = side.narrow or endpoint.at_once or side.released > FEW
+        return row.http or row.unread or cause == "whole" or shown
     side.releases.append(row.release)
     alike = sum(abs(release - row.release) <= AT_ONCE for release in side.releases)
     return alike > 1 and 2 * alike >= len(side.releases)

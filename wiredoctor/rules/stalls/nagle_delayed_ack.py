@@ -43,7 +43,8 @@ How it is proved
     timeout) after the last full segment was acknowledged.
 
     Payload that is not HTTP: what the receiver's host sent on another connection, within 1.5 ms of K, may have let the sender
-    go on, and the first such segment of a side has to come within 0.6 ms of K's arrival, or a tenth of the round trip.
+    go on. And one segment that leaves as K comes may be chance: one of the side, or of its endpoint, has to leave within 0.6 ms
+    of K's arrival, or a tenth of the round trip; or it is the third of its side.
 
 What it is not
     A server that thinks between head and body: its next segment comes some time after the ACK, not at it.
