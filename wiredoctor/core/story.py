@@ -90,7 +90,11 @@ class Story:
         if connection.first_frame == NEVER:
             connection.first_frame = packet.frame
             connection.start = packet.time
-        connection.last_frame = packet.frame
+        # frames that were put in order of their times do not ascend
+        if packet.frame < connection.first_frame:
+            connection.first_frame = packet.frame
+        if packet.frame > connection.last_frame:
+            connection.last_frame = packet.frame
         connection.last_clock = packet.clock
         numbers.number(own, peer, packet, segment)
         if packet.flags & (SYN | RST):
