@@ -63,8 +63,8 @@ UNKNOWABLE = {
     "websocket_failed": ("drop-flow-sides",),
     # what the server said shows that it is no HTTP; the client's side alone looks like a request with a body
     "malformed_head": ("drop-side-1",),
-    # what shows that nothing was held is lost: the gaps of a program that writes on a clock of its own (or one of them is measured
-    # across the step), the ACKs before the end of a corked message, the heads that say whose turn it was
+    # what shows that nothing was held is lost: the gaps of a program that writes on a clock of its own (or one of them is
+    # measured across the step), the ACKs before the end of a corked message, the heads that say whose turn it was
     "nagle_delayed_ack": ("lose-10%", "lose-window", "clock-step", "drop-acks-0", "snap-54", "snap-96"),
     # what shows that a client went on, and was not impatient, is on another connection, whose requests are lost
     "client_abort": ("drop-flow-sides",),
