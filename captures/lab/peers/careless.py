@@ -9,6 +9,9 @@ import socketserver
 import sys
 import traceback
 
+DEPLOYED = "/srv/www/shop/releases/41/current/careless.py"
+"""Where a traceback says that this program lies."""
+
 
 def program(target):
     """The status line, the fields and the body of an answer."""
@@ -30,7 +33,7 @@ class Handler(socketserver.StreamRequestHandler):
             try:
                 self.wfile.write(program(line.split()[1].decode()))
             except ZeroDivisionError:
-                self.wfile.write(traceback.format_exc().encode())
+                self.wfile.write(traceback.format_exc().replace(__file__, DEPLOYED).encode())
                 return
 
 
