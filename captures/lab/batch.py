@@ -1,17 +1,17 @@
-"""Many recordings at once: each is made in a process of its own, and they are analyzed in a few."""
+"""The command line of scripts that make many recordings, each in a process of its own, and analyze them in a few processes."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Sequence
-    from pathlib import Path
 
 REPORT = """
 import sys, tempfile, wiredoctor
@@ -24,12 +24,33 @@ for path in sys.argv[1:]:
 """
 
 
+def parser_of(doc: str | None, *actions: str, jobs: int, only: str, seeded: bool = True) -> ArgumentParser:
+    """Return a parser with the arguments of all these scripts. `actions`: besides make, one and score; `jobs`: the default;
+    `only`: help; `seeded`: there is a --seed."""
+    parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("make", "one", "score", *actions))
+    parser.add_argument("folder", type=Path)
+    if seeded:
+        parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=jobs)
+    parser.add_argument("--only", default="", metavar="NAME,...", help=only)
+    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
+    return parser
+
+
+def is_wanted(words: Namespace, *names: str) -> bool:
+    """Return whether --only is not given, or gives one of the names of a recording."""
+    wanted = set(filter(None, words.only.split(",")))
+    return not wanted or bool(wanted & set(names))
+
+
 def make_missing(script: str, names: Sequence[str], words: Namespace, within: float) -> int:
-    """Runs `script one FOLDER --only NAME --seed SEED` for each name without a NAME.json in the folder, `words.jobs` at a time.
-    Returns how many failed, or took longer than `within` seconds."""
+    """Run `script one FOLDER --only NAME`, with --seed if `words` has one, for each name without a NAME.json in the folder,
+    `words.jobs` at a time. Return how many failed, or took longer than `within` seconds."""
+    seed = ["--seed", str(words.seed)] if "seed" in words else []
 
     def make(name: str) -> bool:
-        command = [sys.executable, script, "one", str(words.folder), "--only", name, "--seed", str(words.seed)]
+        command = [sys.executable, script, "one", str(words.folder), "--only", name, *seed]
         try:
             done = subprocess.run(command, capture_output=True, timeout=within, check=False, text=True)
         except subprocess.TimeoutExpired:
@@ -46,8 +67,8 @@ def make_missing(script: str, names: Sequence[str], words: Namespace, within: fl
 
 
 def reports(python: str, paths: Sequence[Path], jobs: int) -> list[dict[str, Any]]:
-    """Returns what `analyze --format json --full` says of each path, in their order, by the wiredoctor that the interpreter
-    `python` imports. Raises RuntimeError where it fails."""
+    """Return what `analyze --format json --full` reports of each path, in their order, with the wiredoctor that the interpreter
+    `python` imports. Raise RuntimeError if it fails."""
 
     def analyze(some: Sequence[Path]) -> list[dict[str, Any]]:
         done = subprocess.run([python, "-P", "-c", REPORT, *map(str, some)], capture_output=True, check=False, text=True)

@@ -11,7 +11,6 @@ server has. Run `make` as root. A recording takes half a minute.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -22,18 +21,21 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import software
+from batch import is_wanted, make_missing, parser_of, reports
 from impairments import Conditions
 from network import cable, tcpdump
 from race_servers import DEVNULL, PORT, SERVERS, built
 from scenario import PEERS, Lab
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 WITHIN = 120.0
 """Seconds in which a recording is over, or fails."""
@@ -219,37 +221,18 @@ def _deploy(parent: int, how: tuple[str, str]) -> None:
             os.kill(pid, getattr(signal, how[0]))
 
 
-ANALYSE = """
-import json, sys, wiredoctor
-names = ("rule", "kind", "severity", "confidence", "side", "client", "connection", "exchange", "time", "message", "measures")
-for path in sys.argv[1:]:
-    found = [{name: getattr(f, name) for name in names} for f in wiredoctor.analyze(path).findings]
-    print(json.dumps(found), flush=True)
-"""
-
 FALSE = ("premature-close", "idle-timeout-broken-promise", "keep-alive-disabled", "no-connection-reuse")
 
 
-def score(words: argparse.Namespace) -> int:
-    """Prints what is said of each recording; returns 1 where something false is, or a stop is not told."""
-    wanted = set(filter(None, words.only.split(",")))
+def score(words: Namespace) -> int:
+    """Print what is found in each recording; return 1 if something of it is false, or a stop is not found."""
     cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("deploy-*.json"))]
-    cases = [case for case in cases if not wanted or {case["name"], case["server"]} & wanted]
+    cases = [case for case in cases if is_wanted(words, case["name"], case["server"])]
     views = [(case, point) for case in cases for point in case["at"]]
-    paths = [str(words.folder / f"{case['name']}-{point}.pcap") for case, point in views]
-
-    def analyse(first: int) -> list[list[dict[str, Any]]]:
-        done = subprocess.run(
-            [words.python, "-P", "-c", ANALYSE, *paths[first :: words.jobs]], capture_output=True, check=True, text=True
-        )
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        parts = list(pool.map(analyse, range(words.jobs)))
+    paths = [words.folder / f"{case['name']}-{point}.pcap" for case, point in views]
     totals: Counter[str] = Counter()
-    for number, (case, point) in enumerate(views):
-        found = parts[number % words.jobs][number // words.jobs]
-        counts, wrong = _judged(case, found)
+    for (case, point), report in zip(views, reports(words.python, paths, words.jobs), strict=True):
+        counts, wrong = _judged(case, report["findings"])
         totals.update(counts)
         totals["recordings"] += 1
         mark = "  WRONG: " + "; ".join(wrong) if wrong else ""
@@ -292,14 +275,9 @@ def _when(finding: dict[str, Any]) -> float:
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "one", "score"))
-    parser.add_argument("folder", type=Path)
+    parser = parser_of(__doc__, jobs=2, only="deploy-7 and the like, or a server", seeded=False)
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", default="", metavar="NAME,...", help="deploy-7 and the like, or a server")
-    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     if words.action == "one":
@@ -308,27 +286,11 @@ def main() -> int:
     return _make_all(words) if words.action == "make" else score(words)
 
 
-def _make_all(words: argparse.Namespace) -> int:
-    """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
+def _make_all(words: Namespace) -> int:
+    """Make the recordings that are missing. Return how many failed."""
     (words.folder / "bin").mkdir(exist_ok=True)
-    wanted = set(filter(None, words.only.split(",")))
     names = [f"deploy-{n}" for n in range(words.first, words.first + words.count)]
-    names = [n for n in names if not wanted or {n, planned(n).server} & wanted]
-
-    def one(name: str) -> bool:
-        if (words.folder / f"{name}.json").exists():
-            return True
-        command = [sys.executable, __file__, "one", str(words.folder), "--only", name]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
-        except subprocess.TimeoutExpired:
-            print(f"{name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
-            return False
-        print(f"{name}: {done.stderr[-600:] if done.returncode else done.stdout.strip()}", flush=True)
-        return not done.returncode
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        return list(pool.map(one, names)).count(False)
+    return make_missing(__file__, [name for name in names if is_wanted(words, name, planned(name).server)], words, WITHIN)
 
 
 if __name__ == "__main__":

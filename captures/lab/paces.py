@@ -1,28 +1,29 @@
 """Programs that write on a clock of their own, and their twins that a delayed ACK holds up; and how many stalls are told rightly.
 
     python captures/lab/paces.py make FOLDER [--jobs N] [--only NAME,...]
-    python captures/lab/paces.py score FOLDER [--python PYTHON]
+    python captures/lab/paces.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...]
 
 Each recording has a pair of namespaces of its own: the two programs on one host (a round trip of nothing), or on two, 8 ms apart.
 A write was held if its first byte left HELD and a round trip after it was written; NAME.json beside NAME.pcap says when which was
-written. Run
-`make` as root. A recording takes 4 to 20 s, nearly all of it waiting.
+written. Run `make` as root. A recording takes 4 to 20 s, nearly all of it waiting.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from batch import is_wanted, make_missing, parser_of, reports
 from impairments import Conditions
 from network import cable, namespaces, tcpdump
 from scenario import PEERS
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 KINDS = ("tcp", "websocket", "grpc", "events")
 PERIODS = (20, 25, 30, 33, 36, 38, 39, 40, 41, 42, 43, 44, 46, 48, 50, 55, 60, 70, 80, 90, 100)
@@ -35,12 +36,8 @@ RTT = 0.008
 PORT = 8080
 RULES = ("nagle-delayed-ack", "delayed-ack-stall")
 
-ANALYSE = """
-import json, sys, wiredoctor
-for path in sys.argv[1:]:
-    found = wiredoctor.analyze(path).findings
-    print(json.dumps([[f.rule, f.kind, [step.frame for step in f.evidence]] for f in found]))
-"""
+WITHIN = 120.0
+"""Seconds in which a recording is over, or fails."""
 
 
 class Case(NamedTuple):
@@ -108,24 +105,23 @@ def held_in(sent: list[tuple[float, int, int, int]], writes: list[tuple[float, i
     return held
 
 
-def score(folder: Path, python: str) -> int:
-    """Analyze every recording, and print what was told of stalls and what was not; return 1 where the marks are missed."""
-    known = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    paths = [str(folder / f"{Case(*(one[n] for n in Case._fields)).name}.pcap") for one in known]
-    done = subprocess.run([python, "-P", "-c", ANALYSE, *paths], capture_output=True, check=True, text=True)
+def score(words: Namespace) -> int:
+    """Analyze every recording, and print which stalls were found and which were not; return 1 if a mark is missed."""
+    known = {path: json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))}
+    known = {path.with_suffix(".pcap"): one for path, one in known.items() if is_wanted(words, path.stem, one["style"])}
     table: dict[tuple[str, int], list[int]] = {}
-    for one, path, line in zip(known, paths, done.stdout.splitlines(), strict=True):
+    for (path, one), report in zip(known.items(), reports(words.python, [*known], words.jobs), strict=True):
         least = HELD + (RTT if one["hosts"] == 2 else 0)
-        held = held_in(segments(Path(path), from_server=one["style"] != "loop"), one["writes"], least)
-        found: list[Any] = json.loads(line)
-        stalls = [set(frames) for rule, _, frames in found if rule in RULES]
+        held = held_in(segments(path, from_server=one["style"] != "loop"), one["writes"], least)
+        found = [finding for finding in report["findings"] if finding["rule"] in RULES]
+        stalls = [{step["frame"] for step in finding["evidence"]} for finding in found]
         right = sum(any(frame in frames for frames in stalls) for frame in held)
         false = sum(not frames & held for frames in stalls)
         counts = table.setdefault((one["style"], one["hosts"]), [0, 0, 0, 0])
         for index, number in enumerate((1, len(held), right, false)):
             counts[index] += number
         if false or (one["style"] == "own" and stalls) or right < 0.95 * len(held):
-            print(f"{Path(path).name:30} held {len(held):4}, told {right:4}, false {false:3}")
+            print(f"{path.name:30} held {len(held):4}, told {right:4}, false {false:3}")
     for (style, hosts), (recordings, held_count, right, false) in sorted(table.items()):
         print(f"{style:6} on {hosts}: {recordings} recordings, {right} of {held_count} stalls told, {false} false")
     return int(any(c[3] or (style != "own" and c[2] < 0.95 * c[1]) for (style, _), c in table.items()))
@@ -133,33 +129,15 @@ def score(folder: Path, python: str) -> int:
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "one", "score"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--jobs", type=int, default=6)
-    parser.add_argument("--only", default="", metavar="NAME,...")
-    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
-    words = parser.parse_args()
+    words = parser_of(__doc__, jobs=6, only="own-tcp-40-1 and the like, or a style", seeded=False).parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     if words.action == "score":
-        return score(words.folder, words.python)
-    wanted = set(filter(None, words.only.split(",")))
-    some = [case for case in cases() if not wanted or {case.name, case.style} & wanted]
+        return score(words)
+    some = [case for case in cases() if is_wanted(words, case.name, case.style)]
     if words.action == "one":
-        for case in some:
-            make(case, words.folder)
+        make(some[0], words.folder)
         return 0
-
-    def one(case: Case) -> bool:
-        command = [sys.executable, __file__, "one", str(words.folder), "--only", case.name]
-        done = subprocess.run(command, capture_output=True, timeout=120, check=False, text=True)
-        if done.returncode:
-            print(f"{case.name}: {done.stderr[-600:]}", file=sys.stderr, flush=True)
-        return not done.returncode
-
-    missing = [case for case in some if not (words.folder / f"{case.name}.json").exists()]
-    with ThreadPoolExecutor(words.jobs) as pool:
-        return list(pool.map(one, missing)).count(False)
+    return make_missing(__file__, [case.name for case in some], words, WITHIN)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from batch import reports
+from batch import is_wanted, reports
 
 if TYPE_CHECKING:
-    import argparse
+    from argparse import Namespace
     from collections.abc import Callable, Iterator
 
 AROUND = 5.0
@@ -60,11 +60,10 @@ class Told:
         return bool(self.lost["request"]) and self.lost["acknowledged"] != "none"
 
 
-def score(words: argparse.Namespace) -> int:
+def score(words: Namespace) -> int:
     """Prints which answers are given, by stack, by death and in all; returns 1 where the marks are missed."""
-    wanted = set(filter(None, words.only.split(",")))
     cases = [{"client": "pool"} | json.loads(path.read_text()) for path in sorted(words.folder.glob("*-*.json"))]
-    cases = [case for case in cases if not wanted or {case[n] for n in ("name", "family", "server", "client", "proxy")} & wanted]
+    cases = [case for case in cases if is_wanted(words, *(case[n] for n in ("name", "family", "server", "client", "proxy")))]
     views = [(case, point) for case in cases for point in case["views"]]
     paths = [words.folder / f"{case['name']}-{point}.pcap" for case, point in views]
     found = [report["findings"] for report in reports(words.python, paths, words.jobs)]

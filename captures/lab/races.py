@@ -12,7 +12,6 @@ what was done to the server, never from wiredoctor. Run `make` as root. A record
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -21,17 +20,20 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import race_scores
 import race_truth
 import software
-from batch import make_missing
+from batch import is_wanted, make_missing, parser_of
 from impairments import Conditions
 from network import Host, cable, tcpdump
 from race_plans import FAMILIES, LONG, Plan, planned
 from race_servers import FRONT, PORT, SERVERS, built, proxy
 from scenario import PEERS, Lab
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 WITHIN = 200.0
 """Seconds in which a recording is over, or fails."""
@@ -42,15 +44,9 @@ ENDED_TOGETHER = 1.0
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "one", "score", "truth"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = parser_of(__doc__, "truth", jobs=3, only="race-7 and the like, a family, a server, a client or a proxy")
     parser.add_argument("--count", type=int, default=60, help="recordings of each family")
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=3)
-    parser.add_argument("--only", default="", metavar="NAME,...", help="race-7 and the like, a family, or a server")
-    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
     parser.add_argument("--list", default="", metavar="WORD", help="list the lost requests whose label or answer has this word")
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
@@ -64,16 +60,13 @@ def main() -> int:
     return make_all(words) if words.action == "make" else race_scores.score(words)
 
 
-def make_all(words: argparse.Namespace) -> int:
-    """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
+def make_all(words: Namespace) -> int:
+    """Make the recordings that are missing. Return how many failed."""
     (words.folder / "bin").mkdir(exist_ok=True)
     names = [f"{family}-{n}" for n in range(words.first, words.first + words.count) for family in FAMILIES]
-    wanted = set(filter(None, words.only.split(",")))
-    plans = {name: planned(name, words.seed) for name in names}
-    names = [
-        n for n in names if not wanted or {n, *(getattr(plans[n], w) for w in ("family", "server", "client", "proxy"))} & wanted
-    ]
-    return make_missing(__file__, names, words, WITHIN)
+    plans = [planned(name, words.seed) for name in names]
+    wanted = [one.name for one in plans if is_wanted(words, one.name, one.family, one.server, one.client, one.proxy)]
+    return make_missing(__file__, wanted, words, WITHIN)
 
 
 def make(folder: Path, plan: Plan) -> None:

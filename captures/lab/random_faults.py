@@ -10,7 +10,6 @@ A recording takes 10 to 30 s, nearly all of it waiting. Its plan (random_plans.p
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch import make_missing, reports
+from batch import is_wanted, make_missing, parser_of, reports
 from impairments import Conditions
 from network import Host, cable
 from random_plans import FAULTS, TWINS, Plan, plan
@@ -30,6 +29,8 @@ from scenario import NGINX, PEERS
 from wire import POINTS
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from wire import Wire
 
 WITHIN = 100.0
@@ -53,22 +54,14 @@ HARMLESS = (
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "one", "score"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = parser_of(__doc__, jobs=8, only="fault-7 and the like, or the name of a family")
     parser.add_argument("--count", type=int, default=200, help="recordings with a fault, and as many without")
-    parser.add_argument("--jobs", type=int, default=8)
-    parser.add_argument("--only", default="", metavar="NAME,...", help="fault-7 and the like, or the name of a family")
-    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     if words.action == "one":
         make(words.folder, _planned(words.only, words.seed))
         return 0
-    if words.action == "make":
-        return make_all(words)
-    return score(words)
+    return make_all(words) if words.action == "make" else score(words)
 
 
 def _planned(name: str, seed: int) -> Plan:
@@ -76,11 +69,10 @@ def _planned(name: str, seed: int) -> Plan:
     return plan(FAULTS if kind == "fault" else TWINS, int(number), seed)
 
 
-def make_all(words: argparse.Namespace) -> int:
-    """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
+def make_all(words: Namespace) -> int:
+    """Make the recordings that are missing. Return how many failed."""
     names = [f"{kind}-{number}" for number in range(words.count) for kind in ("fault", "twin")]
-    wanted = set(filter(None, words.only.split(",")))
-    names = [name for name in names if not wanted or {name, _planned(name, words.seed).family} & wanted]
+    names = [name for name in names if is_wanted(words, name, _planned(name, words.seed).family)]
     return make_missing(__file__, names, words, WITHIN)
 
 
@@ -170,11 +162,10 @@ def _narrow(path: Path, case: Plan, port: int) -> None:
     narrow.replace(path)
 
 
-def score(words: argparse.Namespace) -> int:
+def score(words: Namespace) -> int:
     """Analyses every recording at every point, and prints who was named what; returns 1 where the marks are missed."""
-    wanted = set(filter(None, words.only.split(",")))
     cases = [json.loads(path.read_text()) for path in words.folder.glob("*.json")]
-    cases = [case for case in cases if not wanted or {case["name"], case["family"]} & wanted]
+    cases = [case for case in cases if is_wanted(words, case["name"], case["family"])]
     cases.sort(key=lambda case: (case["name"].partition("-")[0], case["number"]))
     views = [(case, point) for case in cases for point in POINTS]
     paths = [words.folder / f"{case['name']}-{point}.pcap" for case, point in views]

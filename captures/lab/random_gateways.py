@@ -10,7 +10,6 @@ recording takes 10 s, nearly all of it waiting. Its plan (gateway_plans.py) depe
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -19,17 +18,20 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gateway_score
 import gateway_truth
 import software
-from batch import make_missing
+from batch import is_wanted, make_missing, parser_of
 from gateway_plans import Plan, Request, kinds, plan
 from gateways import INNER, Gateway, start_servers
 from impairments import Conditions
 from network import PROXY_FRONT, Host, cable, tcpdump, user_before
 from scenario import PEERS
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 WITHIN = 120.0
 """Seconds in which a recording is over, or fails."""
@@ -58,14 +60,8 @@ where a gateway tries one thing at a time: a front exchange that has a try under
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "one", "score"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = parser_of(__doc__, jobs=4, only="numbers, families or makers")
     parser.add_argument("--count", type=int, default=80, help="recordings")
-    parser.add_argument("--jobs", type=int, default=4)
-    parser.add_argument("--only", default="", metavar="NAME,...", help="numbers, families or makers")
-    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
     parser.add_argument("-v", "--verbose", action="store_true", help="print each thing that is wrong")
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
@@ -75,22 +71,16 @@ def main() -> int:
     if words.action == "make":
         return make_all(words)
     cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))]
-    cases = [case for case in cases if _wanted(case, words.only)]
+    cases = [case for case in cases if is_wanted(words, str(case["number"]), case["family"], *case["makers"])]
     return gateway_score.score(words.folder, cases, words.python, words.jobs, verbose=words.verbose)
 
 
-def _wanted(case: dict[str, Any] | Plan, only: str) -> bool:
-    number, family, makers = (
-        (case.number, case.family, case.makers) if isinstance(case, Plan) else (case["number"], case["family"], case["makers"])
-    )
-    return not only or bool({str(number), family, *makers} & set(only.split(",")))
-
-
-def make_all(words: argparse.Namespace) -> int:
-    """Makes what is not there yet; each in a process of its own. Returns how many could not be made."""
+def make_all(words: Namespace) -> int:
+    """Make the recordings that are missing. Return how many failed."""
     (words.folder / "README.md").write_text(README)
     cases = [plan(number, words.seed) for number in range(words.count)]
-    return make_missing(__file__, [case.name for case in cases if _wanted(case, words.only)], words, WITHIN)
+    names = [case.name for case in cases if is_wanted(words, str(case.number), case.family, *case.makers)]
+    return make_missing(__file__, names, words, WITHIN)
 
 
 def make(folder: Path, case: Plan) -> None:

@@ -1,36 +1,35 @@
 """Event streams at random, through what passes events on and through what holds them back; and what a wiredoctor says of them.
 
-    python captures/lab/random_streams.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NUMBER,...]
-    python captures/lab/random_streams.py score FOLDER [--python PYTHON] [-v]
+    python captures/lab/random_streams.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
+    python captures/lab/random_streams.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [-v]
 
 Of the recordings, every second is of streams that are held back: nginx that buffers (and compresses), Apache httpd that does not
 flush (and compresses), programs that compress without a flush, collect, or fill a buffer. The others are passed on as they are
 written. A recording has STREAMS streams, each on a connection of its own, over a round trip of 0 to 200 ms, with a path that
 stands still now and then, with Reno or BBR; it is taken at the client, half-way or at the server. NAME.json says of each stream
-when its events
-were there, and when they came: what was held back is measured. Run `make` as root; a recording takes about 10 s.
+when its events were there, and when they came: what was held back is measured. Run `make` as root; a recording takes about 10 s.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway_score import analyze
+from batch import is_wanted, make_missing, parser_of, reports
 from impairments import Conditions
 from network import cable
 from scenario import PEERS
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from network import Host
 
 STREAMS = 4
@@ -119,42 +118,22 @@ def _stream(chance: random.Random, *, held: bool, by: str) -> dict[str, Any]:
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "one", "score"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = parser_of(__doc__, jobs=2, only="numbers, or what passes the streams on or holds them back")
     parser.add_argument("--count", type=int, default=50, help="recordings")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", default="", metavar="NUMBER,...")
-    parser.add_argument("--python", default=sys.executable, help="an interpreter that can import wiredoctor")
     parser.add_argument("-v", "--verbose", action="store_true", help="print each stream that is wrong")
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     if words.action == "one":
-        make(words.folder, plan(int(words.only), words.seed))
+        make(words.folder, plan(int(words.only.partition("-")[0]), words.seed))
         return 0
-    return make_all(words) if words.action == "make" else score(words.folder, words.python, verbose=words.verbose)
+    return make_all(words) if words.action == "make" else score(words)
 
 
-def make_all(words: argparse.Namespace) -> int:
-    """Makes what is not there yet, each in a process of its own. Returns how many could not be made."""
+def make_all(words: Namespace) -> int:
+    """Make the recordings that are missing. Return how many failed."""
     cases = [plan(number, words.seed) for number in range(words.count)]
-    only = {int(number) for number in words.only.split(",") if number}
-    missing = [one for one in cases if (not only or one.number in only) and not (words.folder / f"{one.name}.json").exists()]
-
-    def one(case: Plan) -> bool:
-        command = [sys.executable, __file__, "one", str(words.folder), "--only", str(case.number), "--seed", str(words.seed)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=WITHIN, check=False, text=True)
-        except subprocess.TimeoutExpired:
-            print(f"{case.name}: not over in {WITHIN} s", file=sys.stderr, flush=True)
-            return False
-        if done.returncode:
-            print(f"{case.name}: {done.stderr[-600:]}", file=sys.stderr, flush=True)
-        return not done.returncode
-
-    with ThreadPoolExecutor(words.jobs) as pool:
-        return list(pool.map(one, missing)).count(False)
+    names = [case.name for case in cases if is_wanted(words, case.name, str(case.number), case.by)]
+    return make_missing(__file__, names, words, WITHIN)
 
 
 def make(folder: Path, case: Plan) -> None:
@@ -235,12 +214,13 @@ def _written(path: Path, text: str) -> str:
     return str(path)
 
 
-def score(folder: Path, python: str, *, verbose: bool) -> int:
-    """Prints what is said of the streams; returns 1 where a mark is missed."""
-    cases = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    reports = analyze(python, [str(folder / f"{case['name']}.pcap") for case in cases])
+def score(words: Namespace) -> int:
+    """Print what is found in the streams; return 1 if a mark is missed."""
+    cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))]
+    cases = [case for case in cases if is_wanted(words, case["name"], str(case["number"]), case["by"])]
+    found = reports(words.python, [words.folder / f"{case['name']}.pcap" for case in cases], words.jobs)
     passed, warned, noted, held, told, proved, few, few_told = (0,) * 8
-    for case, report in zip(cases, reports, strict=True):
+    for case, report in zip(cases, found, strict=True):
         said = dict[str, str]()
         for finding in report["findings"]:
             if finding["rule"] in ("buffered-stream", "tinygrams", "tiny-chunks", "unchunked-streaming"):
@@ -263,7 +243,7 @@ def score(folder: Path, python: str, *, verbose: bool) -> int:
                 few += late > 0
                 few_told += late > 0 and bool(severity)
                 wrong = False
-            if verbose and wrong:
+            if words.verbose and wrong:
                 kind, count = case["streams"][stream]["kind"], len(sent)
                 path = f"rtt {case['rtt']}, {case['congestion']}, stands {len(case['stands'])}"
                 where = f"{case['name']} {stream} at {case['point']}, {path}"
