@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.captures.papers import BATCHES, CONVERSATIONS
+from tests.captures.papers import BATCHES, CAPTURES, CONVERSATIONS
 from tests.report.chromium import browser
 
 if TYPE_CHECKING:
@@ -40,3 +42,22 @@ def chromium() -> Iterator[Browser]:
     """One browser for all pages; skips where there is none."""
     with browser() as one:
         yield one
+
+
+class Lab:
+    """Modules of captures/lab, imported when they are used."""
+
+    def __getattr__(self, name: str) -> Any:
+        return importlib.import_module(name)
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import modules of captures/lab, which import each other by their bare names, for one test."""
+    folder = CAPTURES / "lab"
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+    yield Lab()
+    for name in set(sys.modules) - before:
+        if folder in Path(getattr(sys.modules[name], "__file__", None) or "/").parents:
+            del sys.modules[name]

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import struct
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dpkt
 import pytest
 
-from tests.captures.papers import CAPTURES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 PORTS = {"client": (40_000, 80), "server": (80, 40_000)}
 HOSTS = {"client": (b"\x0a\x09\x00\x01", b"\x0a\x09\x00\x02"), "server": (b"\x0a\x09\x00\x02", b"\x0a\x09\x00\x01")}
-MODULES = ("faults", "forging", "impairments", "packet")
-
-
-@pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The modules of the lab, which import each other by their bare names."""
-    monkeypatch.syspath_prepend(str(CAPTURES / "lab"))
-    import faults  # type: ignore[import-not-found]
-    import forging  # type: ignore[import-not-found]
-    import packet  # type: ignore[import-not-found]
-
-    yield type("Lab", (), {"faults": faults, "forging": forging, "packet": packet})
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 def frame(
@@ -191,8 +171,6 @@ def test_routers_take_hops_off(lab: Any) -> None:
 
 
 def test_packets_are_lost_by_chance(lab: Any) -> None:
-    import impairments  # type: ignore[import-not-found]
-
-    losses = impairments.Losses((), 0.25, seed=3)
+    losses = lab.impairments.Losses((), 0.25, seed=3)
     segment = lab.packet.segment(frame("client", b"x"))
     assert 200 < sum(losses.lost("client", segment) for _ in range(1_000)) < 300

@@ -9,31 +9,16 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dpkt
 import pytest
 
 from tests.captures.papers import CAPTURES
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 LAB = CAPTURES / "lab"
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 CLIENT, SERVER = (40_000, 80), (80, 40_000)
-
-
-@pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The modules of the lab, which import each other by their bare names."""
-    monkeypatch.syspath_prepend(str(LAB))
-    import impairments  # type: ignore[import-not-found]
-    import packet  # type: ignore[import-not-found]
-
-    yield type("Lab", (), {"packet": packet, "impairments": impairments})
-    for name in ("impairments", "packet"):
-        del sys.modules[name]
 
 
 def ethernet(ports: tuple[int, int], payload: bytes = b"", flags: int = ACK, *, six: bool = False, options: bytes = b"") -> bytes:
