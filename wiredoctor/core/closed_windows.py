@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import ClosedWindow, Side, Waits
+from wiredoctor.core.connection import ClosedWindow, Side, Waits, waits_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
@@ -21,8 +21,7 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
     waits = own.waits
     if not is_short and (waits is None or waits.short_window is None):
         return
-    if waits is None:
-        own.waits = waits = Waits()
+    waits = waits_of(own)
     waits.zero_window = change_window(waits.zero_window, is_zero, packet, segment, least)
     waits.short_window = change_window(waits.short_window, is_short, packet, segment, least)
 

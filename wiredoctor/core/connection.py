@@ -554,6 +554,14 @@ class Side:
         """Several SYNs were sent, and the newest was taken for the answered one."""
 
 
+def waits_of(own: Side) -> Waits:
+    """Return the `Waits` of a side; create it if there is none."""
+    waits = own.waits
+    if waits is None:
+        own.waits = waits = Waits()
+    return waits
+
+
 @mypyc_attr(acyclic=True)
 class RepeatedSyn:
     """SYNs of the client after its first."""

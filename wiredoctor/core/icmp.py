@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
-from wiredoctor.core.connection import NO_BASE, Connection, DataError, Side, SynError, Waits
+from wiredoctor.core.connection import NO_BASE, Connection, DataError, Side, SynError, waits_of
 from wiredoctor.core.numbers import wrapped
 from wiredoctor.core.octets import read_i64_be
 from wiredoctor.core.packet import Packet
@@ -138,9 +138,7 @@ def note_error(own: Side, acknowledged: i64, offset: i64, packet: Packet, messag
     """Keep the first error about data of a side that is not acknowledged, or the first that names an MTU."""
     if message.address_bytes == 4 and message.type == SOURCE_QUENCH:
         return
-    waits = own.waits
-    if waits is None:
-        own.waits = waits = Waits()
+    waits = waits_of(own)
     before = waits.error
     if before is not None and before.offset >= acknowledged and (before.mtu != NEVER or message.mtu == NEVER):
         return

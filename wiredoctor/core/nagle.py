@@ -12,7 +12,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.acks import whole_round_trip
-from wiredoctor.core.connection import Claim, Nagle, Side, Waits
+from wiredoctor.core.connection import Claim, Nagle, Side, waits_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, Segment
 
@@ -27,9 +27,7 @@ MOST_CLAIMS: Final = 1_024
 
 def nagle_of(own: Side) -> Nagle:
     """Return what is known of Nagle's algorithm at a side; make it at first."""
-    waits = own.waits
-    if waits is None:
-        own.waits = waits = Waits()
+    waits = waits_of(own)
     nagle = waits.nagle
     if nagle is None:
         waits.nagle = nagle = Nagle()

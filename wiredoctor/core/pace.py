@@ -17,7 +17,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import HeldRelease, Pace, Side, Waits, Watch
+from wiredoctor.core.connection import HeldRelease, Pace, Side, Watch, waits_of
 from wiredoctor.core.packet import WORD, Packet
 from wiredoctor.core.segment import MILLISECOND
 
@@ -44,9 +44,7 @@ ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
 
 def pace_of(own: Side) -> Pace:
     """Return what is known of the pace of a side; make it at first."""
-    waits = own.waits
-    if waits is None:
-        own.waits = waits = Waits()
+    waits = waits_of(own)
     pace = waits.pace
     if pace is None:
         waits.pace = pace = Pace()

@@ -12,7 +12,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core import clocks
-from wiredoctor.core.connection import Connection, Flight, Side, Stall, Waits
+from wiredoctor.core.connection import Connection, Flight, Side, Stall, Waits, waits_of
 from wiredoctor.core.flight import find_sent
 from wiredoctor.core.octets import read_i32_be
 from wiredoctor.core.packet import Packet
@@ -47,9 +47,7 @@ def try_again(
         return
     if connection.progress_time == NEVER or packet.time - connection.progress_time < least:
         return
-    waits = own.waits
-    if waits is None:
-        own.waits = waits = Waits()
+    waits = waits_of(own)
     stall = waits.stall
     if stall is None or stall.progress_frame != connection.progress_frame:
         waits.stall = stall = Stall()
@@ -93,8 +91,7 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     """
     waits = own.waits
     if packet.sack and not packet.dsack:
-        if waits is None:
-            own.waits = waits = Waits()
+        waits = waits_of(own)
         note_sack(waits, packet, segment)
     if segment.acked_bytes > 0:
         if waits is not None:
@@ -109,8 +106,7 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     )
     if is_like_last:
         return
-    if waits is None:
-        own.waits = waits = Waits()
+    waits = waits_of(own)
     waits.duplicate_acks += 1
 
 

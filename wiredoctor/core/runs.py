@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Run, Side, Waits
+from wiredoctor.core.connection import Run, Side, waits_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import Segment
 
@@ -19,9 +19,7 @@ def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longes
         return None
     if not 0 <= packet.time - data.time <= longest:
         return None
-    waits = own.waits
-    if waits is None:
-        own.waits = waits = Waits()
+    waits = waits_of(own)
     run = waits.run
     if run is None:
         waits.run = run = Run()

@@ -10,7 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Close, Connection, DataError, Flight, Previous, Repetition, Sent, Side, Waits
+from wiredoctor.core.connection import Close, Connection, DataError, Flight, Previous, Repetition, Sent, Side, waits_of
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.flight import find_sent
 from wiredoctor.core.packet import Packet
@@ -58,9 +58,7 @@ class Repetitions:
             return
         was_acknowledged = end <= acknowledged
         start = segment.offset if was_acknowledged else acknowledged
-        waits = own.waits
-        if waits is None:
-            own.waits = waits = Waits()
+        waits = waits_of(own)
         repetition = waits.repetition
         if repetition is None or repetition.start != start or repetition.was_acknowledged != was_acknowledged:
             waits.repetition = repetition = begin(connection, own, peer, packet, segment, start, was_acknowledged)
