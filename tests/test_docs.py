@@ -177,7 +177,7 @@ def test_python_examples_are_renewed() -> None:
     now = page.replace("5\n", "3\n").replace("0\n", "0\n1\n")
     assert output.renewed_examples(page) == now
     assert output.renewed_examples(now) == now
-    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+    with pytest.raises(ZeroDivisionError):
         output.renewed_examples(">>> 1 / 0\n1\n")
 
 

@@ -149,7 +149,7 @@ def webdav(host: str, port: int) -> None:
 
         def ask(method: str, path: str, **more: Any) -> None:
             with suppress(niquests.exceptions.RequestException):
-                session.request(method, url + path, timeout=15, **more).content  # noqa: B018
+                session.request(method, url + path, timeout=15, **more)
 
         ask("OPTIONS", "")
         ask("PROPFIND", "", headers={"Depth": "1"})
