@@ -38,9 +38,9 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def refusal(path: object) -> str:
+def refusal(path: Path | str) -> str:
     with pytest.raises(CaptureError) as caught:
-        Opened(path)  # type: ignore[arg-type]
+        Opened(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -42,25 +44,25 @@ SECTION = st.fixed_dictionaries(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(sections=st.lists(SECTION, min_size=1, max_size=3), block=st.integers(1, 200))
-def test_round_trip(tmp_path: Path, sections: list[dict[str, list[tuple[object, ...]]]], block: int) -> None:
+def test_round_trip(tmp_path: Path, sections: list[dict[str, Any]], block: int) -> None:
     """Times are compared with exact fractions."""
     out, data, times, interfaces, link_types = b"", [], [], [], []
     base = 0
     for s in sections:
-        order = str(s["order"])
+        order = s["order"]
         out += files.section(order)
         described = s["interfaces"]
         for link_type, resolution, offset in described:
-            out += files.interface(order, link_type, 0, resolution, offset)  # type: ignore[arg-type]
+            out += files.interface(order, link_type, 0, resolution, offset)
         for kind, index, ticks, content in s["packets"]:
-            own = int(index) % len(described)  # type: ignore[call-overload]
+            own = index % len(described)
             link_type, resolution, offset = described[own]
-            out += getattr(files, str(kind))(order, Packet(ticks, content, 99, own))  # type: ignore[arg-type]
+            out += getattr(files, kind)(order, Packet(ticks, content, 99, own))
             if s["between"]:
                 out += files.block(order, 5 if s["between"] == b"statistics" else 4, bytes(12))
-            code = 6 if resolution is None else int(resolution)  # type: ignore[call-overload]
+            code = 6 if resolution is None else resolution
             per_second = 2 ** (code & 0x7F) if code & 0x80 else 10**code
-            times.append(Fraction(int(ticks), per_second) * 10**9 + (offset or 0) * 10**9)  # type: ignore[call-overload,operator]
+            times.append(Fraction(ticks, per_second) * 10**9 + (offset or 0) * 10**9)
             data.append(content)
             interfaces.append(base + own)
             link_types.append(link_type)
@@ -161,10 +163,10 @@ def test_every_cut(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_damage_ends_reading(tmp_path: Path, order: str, broken: object, words: str) -> None:
+def test_damage_ends_reading(tmp_path: Path, order: str, broken: Callable[[str], bytes], words: str) -> None:
     good = files.section(order) + files.interface(order) + files.enhanced(order, Packet(0, b"good", 4))
     later = files.enhanced(order, Packet(0, b"later", 5))
-    capture, columns = read(tmp_path / "x", good + broken(order) + later)  # type: ignore[operator]
+    capture, columns = read(tmp_path / "x", good + broken(order) + later)
     assert contents(capture, columns) == [b"good"]
     assert words in (capture.damage or "")
     assert f"offset {len(good)}" in (capture.damage or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,11 @@ def left_out(seen: Seen) -> int:
     return seen.connection["duplicates"]
 
 
-def again(text: str, after_us: int, **changes: object) -> Seen:
+def again(text: str, after_us: int, **changes: Any) -> Seen:
     """The conversation, and its last packet once more so many microseconds later, with these changes."""
     packets = ladder_packets(HANDSHAKE + text)
     last = packets[-1]
-    second = replace(last, time=last.time + after_us * 1000, **{"ip_id": last.ip_id or 5, **changes})  # type: ignore[arg-type]
+    second = replace(last, time=last.time + after_us * 1000, **{"ip_id": last.ip_id or 5, **changes})
     return see_packets([*packets[:-1], replace(last, ip_id=last.ip_id or 5), second])
 
 
@@ -52,7 +53,7 @@ def test_the_same_in_every_layer_within_1_ms(after_us: int, copies: int) -> None
     [{"ip_id": 8}, {"window": 59999}, {"flags": 0x10}, {"payload": b"y" * 100}, {"timestamps": True}, {"ack": 0}],
     ids=str,
 )
-def test_another_packet_at_once_is_no_copy(changes: dict[str, object]) -> None:
+def test_another_packet_at_once_is_no_copy(changes: dict[str, Any]) -> None:
     seen = again(DATA, 100, ttl=63, **changes)
     assert left_out(seen) == 0
     assert seen.frames("retransmission") == [5]
@@ -133,7 +134,7 @@ def test_pure_acks_with_time_stamps_within_1_ms_are_copies() -> None:
 
 
 @pytest.mark.parametrize(("after_us", "changes", "copies"), [(900, {}, 2), (1_100, {}, 1), (900, {"ip_id": 10}, 1)])
-def test_pure_acks_once_data_came_twice(after_us: int, changes: dict[str, object], copies: int) -> None:
+def test_pure_acks_once_data_came_twice(after_us: int, changes: dict[str, Any], copies: int) -> None:
     copy = DATA.replace("0.030", "0.0301")
     assert left_out(again(DATA + copy + ACK, after_us, **changes)) == copies
 
@@ -190,12 +191,12 @@ def test_a_syn_ack_by_a_timer_and_one_that_answers_a_repeated_syn_are_two() -> N
 QUEUED = "0.030 > P. 1:101(100) ack 1 id 7 ts\n1.000 > P. 101:201(100) ack 1 id 8 ts"
 
 
-def behind_a_router(second_after: int, changes: dict[str, object], *, at_first: bool = True) -> Seen:
+def behind_a_router(second_after: int, changes: dict[str, Any], *, at_first: bool = True) -> Seen:
     """Two segments on a router that forwards the first one at once, and the second one so many milliseconds later."""
     packets = ladder_packets(HANDSHAKE + QUEUED)
     first, last = packets[-2:]
     forwarded = [replace(first, time=first.time + 1_000_000, ttl=63)] if at_first else []
-    late = replace(last, time=last.time + second_after * 1_000_000, **{"ttl": 63, "left": last.left, **changes})  # type: ignore[arg-type]
+    late = replace(last, time=last.time + second_after * 1_000_000, **{"ttl": 63, "left": last.left, **changes})
     return see_packets([*packets[:-1], *forwarded, last, late])
 
 
@@ -209,7 +210,7 @@ def test_a_packet_before_and_behind_a_queue(after_ms: int, copies: int) -> None:
 @pytest.mark.parametrize(
     "changes", [{"ip_id": 9}, {"ip_id": 0}, {"left": 1_300_000_000}, {"ttl": 64}, {"timestamps": False}], ids=str
 )
-def test_what_comes_so_late_with_anything_else_is_sent_again(changes: dict[str, object]) -> None:
+def test_what_comes_so_late_with_anything_else_is_sent_again(changes: dict[str, Any]) -> None:
     seen = behind_a_router(300, changes)
     assert left_out(seen) == 1
     assert seen.frames("retransmission") == [7]
@@ -228,9 +229,9 @@ def test_a_connection_that_shows_no_router_has_no_queue() -> None:
         (300, {"timestamps": False}, 0), (10_001, {}, 0),
     ],
 )  # fmt: skip
-def test_a_syn_behind_a_queue(after_ms: int, changes: dict[str, object], copies: int) -> None:
+def test_a_syn_behind_a_queue(after_ms: int, changes: dict[str, Any], copies: int) -> None:
     [syn] = ladder_packets("0 > S win 64240 mss 1460 id 7 ts")
-    again = replace(syn, time=after_ms * 1_000_000, **{"ttl": 63, **changes})  # type: ignore[arg-type]
+    again = replace(syn, time=after_ms * 1_000_000, **{"ttl": 63, **changes})
     for others in ([], other_connection()):
         seen = see_packets([*others, syn, again])
         found = seen.connections[-1]
