@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.capture import files
 from tests.core.feeding import Memory
+from tests.ladders import ladder_packets, set_back, to_pcap
 from wiredoctor import limits, rules
 from wiredoctor.core.formats import open_records
 from wiredoctor.core.loop import Core
@@ -17,8 +17,6 @@ from wiredoctor.core.ordering import Held, order_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.limits import Met
-from wiredoctor.testing.notation import ladder_packets
-from wiredoctor.testing.wire import to_pcap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +92,9 @@ def test_what_no_connection_explains(times: list[int], steps: int, moved: int) -
 
 
 def in_file(text: str, order: Sequence[int], back: int = 0, behind: int = 0) -> bytes:
-    """The packets of a ladder in this order of numbers from 1; the clock is set back by ns behind so many of them."""
-    packets = [replace(p, time=p.time - back) if i >= behind else p for i, p in enumerate(ladder_packets(text))]
+    """Return a file with the packets of a ladder in this order of numbers from 1. The clock is set back by `back` nanoseconds
+    after `behind` of them."""
+    packets = set_back(ladder_packets(text), behind, back)
     return to_pcap([packets[number - 1] for number in order])
 
 

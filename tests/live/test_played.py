@@ -15,7 +15,7 @@ import pytest
 
 import wiredoctor
 from tests.captures.papers import CAPTURES, EACH_KIND, ONE_EACH, PATHS, read
-from tests.ladders import ladder_packets, to_pcap
+from tests.ladders import ladder_packets, set_back, to_pcap
 from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_silence
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, no_gateways_between, together
@@ -233,7 +233,7 @@ def test_what_the_ring_overwrites_before_it_is_read_is_passed_over_and_told(tmp_
 def test_a_clock_that_is_set_back_is_told_while_it_is_news(tmp_path: Path) -> None:
     """Behind the tenth packet all stamps are an hour earlier."""
     packets = recording.read(CAPTURES / "server-head-body-split.pcap")
-    stepped = [replace(p, time=p.time - 3600 * SECOND) if i >= 10 else p for i, p in enumerate(packets)]
+    stepped = set_back(packets, 10, 3600 * SECOND)
     trace = tmp_path / "trace.pcapng"
     recording.write(trace, stepped)
     played = play([(trace, 0)], [Stop(end, p.time) for end, p in zip(block_ends(trace.read_bytes()), stepped, strict=True)])

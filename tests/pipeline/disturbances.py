@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from random import Random
 
+from tests.ladders import set_back
 from tests.pipeline.recording import FlowKey, Seen
 from wiredoctor.tables import FIN, PSH, RST, SYN
 
@@ -215,7 +216,7 @@ def _two_interfaces(packets: Packets, random: Random) -> list[Seen]:
 def _clock_step(packets: Packets, random: Random) -> list[Seen]:
     """The clock is set back, somewhere, while the capture runs."""
     at, back = random.randrange(len(packets)), random.choice((2, 100, 5_000)) * MILLISECOND
-    return [replace(p, time=p.time - back) if i >= at else p for i, p in enumerate(packets)]
+    return set_back(packets, at, back)
 
 
 # offload

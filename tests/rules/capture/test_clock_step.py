@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import wiredoctor
+from tests.ladders import ladder_packets, set_back, to_pcap
 from wiredoctor import diagnosis, limits, spill
 from wiredoctor.findings import Finding
-from wiredoctor.testing.notation import ladder_packets
-from wiredoctor.testing.wire import to_pcap
 
 MS = 1_000_000
 
@@ -36,11 +34,9 @@ connection 2, start 0.300, client 10.0.0.9:4000, server 10.0.0.8:80
 
 
 def analysed(folder: Path, text: str, behind: int, back: int, epoch: int = 128_000) -> list[Finding]:
-    """What is found where the clock is set back by `back` nanoseconds behind so many packets."""
-    packets = ladder_packets(text)
-    stepped = [replace(p, time=p.time - back) if i >= behind else p for i, p in enumerate(packets)]
+    """Return the findings if the clock is set back by `back` nanoseconds after `behind` packets."""
     path = folder / "stepped.pcap"
-    path.write_bytes(to_pcap(stepped))
+    path.write_bytes(to_pcap(set_back(ladder_packets(text), behind, back)))
     return list(wiredoctor.analyze(path, epoch_packets=epoch).findings)
 
 
