@@ -54,7 +54,7 @@ def pcap_of(path: Path, packets: list[tuple[int, bytes, int]]) -> bytes:
 
 PCAPS = [path for path in RECORDINGS if path.read_bytes()[:4] == b"\xd4\xc3\xb2\xa1" and path.stat().st_size < 300_000]
 MAX_SNAP = 262_144
-"""Bytes, as tcpdump has it where nothing is said."""
+"""The snap length of tcpdump by default, in bytes."""
 WHOLE = next(path for path in PCAPS if path.stem == "challenged-once-rtt-120-server")
 """Recorded without a snap length."""
 
@@ -107,7 +107,7 @@ def assert_equal_but_copies(path: Path, source: Path) -> int:
 
 
 def can_be_mirrored(path: Path) -> bool:
-    """Whether the ways above can change all of its frames (IPv4 and TCP, directly in Ethernet), and no two are the same."""
+    """Return whether all frames are IPv4 and TCP directly in Ethernet, which `WAYS` can change, and no two are identical."""
     frames = [data for _, data, _ in packets_of(path)]
     ethernet = path.read_bytes()[20:24] == b"\1\0\0\0"
     return ethernet and len({*frames}) == len(frames) and all(data[12:14] == b"\x08\0" and data[23] == 6 for data in frames)

@@ -59,7 +59,7 @@ def byte_by_byte(packet: Packet) -> list[Packet]:
 
 
 def uncut(packets: Sequence[Packet]) -> list[Packet]:
-    """Those of connections of which no packet was cut: in smaller ones less is cut."""
+    """Return the packets of connections without a packet cut by the snap length, which cuts smaller packets less."""
     cut = {packet.peers for packet in packets if packet.snap is not None}
     return [packet for packet in packets if packet.peers not in cut]
 

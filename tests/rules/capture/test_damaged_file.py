@@ -46,7 +46,7 @@ def test_where_a_file_ends(packets: int, off: int, tmp_path: Path) -> None:
 
 
 def with_zeros(data: bytes, packets: int, zeros: int, tail: bytes = b"") -> bytes:
-    """So many packets of a pcap file, and what the disk has behind them."""
+    """Return the first `packets` packets of a pcap file, then zeros, then `tail`."""
     return data[: edges(data)[packets]] + bytes(zeros) + tail
 
 
@@ -62,7 +62,7 @@ def test_zeros_at_the_end_were_never_written(packets: int, zeros: int, tmp_path:
 
 
 def test_an_empty_record_amid_the_file_is_a_packet(tmp_path: Path) -> None:
-    """Zeros that something follows are what they say: empty packets of 1970; each zero is looked at once only."""
+    """Zeros with data after them are empty packets of 1970."""
     data = to_pcap(ladder_packets(LADDER))
     path = tmp_path / "empty.pcap"
     path.write_bytes(with_zeros(data, 6, 16 * 100_000, data[24 : edges(data)[1]]))

@@ -158,7 +158,7 @@ def test_only_a_limit_can_be_survived() -> None:
 
 
 def test_fins_that_came_late_prove_nothing() -> None:
-    """Of a pool that looks before it uses a connection, and not sooner."""
+    """A pool that checks a connection only before it uses it sends them."""
     late = {"history": "ShADdfF"}
     assert kind(closing(1, 5 * S), closing(2, 5 * S), connections={1: late, 2: late}) == (None, None)
 
