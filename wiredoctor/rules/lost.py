@@ -10,7 +10,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.closes import closed_against_request, rest
-from wiredoctor.rules.same_client import WINDOW
+from wiredoctor.rules.same_client import AGAIN
 
 REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")
 ACCEPTED = Threshold("1 s", "a relay whose target does not listen closes at once, a server waits for a first request longer")
@@ -70,13 +70,11 @@ def lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def beside() -> list[pl.Expr]:
-    """The columns that same_client.beside_repetitions needs: what can be repeated waits until it may have been."""
-    c = pl.col
+    """The columns that same_client.beside_repetitions needs: by `due` a repetition has begun, if there is one."""
     moment = pl.max_horizontal("server_close_time", "request_end")
-    again = c("request_method").is_in(["GET", "HEAD"])
     return [
         moment.alias("ended_at"),
-        pl.when(again).then(moment + WINDOW).otherwise("final_at").alias("due"),
+        pl.max_horizontal(moment + AGAIN.value + 2 * _round_trip(), "final_at").alias("due"),
         _round_trip().alias("round_trip"),
     ]
 
