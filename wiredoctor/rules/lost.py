@@ -101,11 +101,13 @@ def _took() -> pl.Expr:
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(value=False)
     # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
     far = (c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(value=False)
+    # with holes, what ends behind all that the client had when it asked may be the response to this request
+    answered = (c("gap_before") & (c("previous_end_offset") > c("request_ack"))).fill_null(value=False)
     whole = c("request_end_reason") == "complete"
     partly = ~whole | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
     soon = (c("later") <= AT_ONCE.value).fill_null(value=False)
     return (
-        pl.when(far | (c("previous_announced_close") & ~_warned()))
+        pl.when(far | answered | (c("previous_announced_close") & ~_warned()))
         .then(None)
         .when(_forgotten())
         .then(FORGOTTEN)
