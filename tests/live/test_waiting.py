@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
+import pytest
+
+import wiredoctor
 from tests.ladders import ladder_packets, to_pcap
 from tests.live.playing import Player, pcapng
 from wiredoctor import rules
 from wiredoctor.engine.growing import GrowingCapture
+from wiredoctor.findings import Finding
 from wiredoctor.live import Session
 from wiredoctor.live.recorder_client import Event
 from wiredoctor.rules import catalogue
@@ -41,8 +46,7 @@ class Silent(Player):
 
 
 def test_what_silence_decides_is_told_when_it_is_decided(tmp_path: Path) -> None:
-    """What a client lost is decided five seconds later, because it may repeat it and be answered; and another second must pass
-    until everything of that time has come."""
+    """A close is decided a second later, and another second must pass until everything of that time has come."""
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(NO_RESPONSE)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
     modules = rules.with_causes(catalogue(), catalogue())
@@ -52,7 +56,88 @@ def test_what_silence_decides_is_told_when_it_is_decided(tmp_path: Path) -> None
         session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
         while session.status().analysed < len(stops):
             assert not session.look(1.0).findings
-        player.now = stops[-2].time + round(5.9 * SECOND)
+        player.now = stops[-2].time + round(1.9 * SECOND)
         player.waits = 0.0
         assert [finding.rule for finding in session.look(9.0).findings] == ["no-response"]
         assert 0.05 < player.waits < 0.2
+
+
+LOST = """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  0.211  <  F.
+  0.211  >  F.
+"""
+
+REPEATED = """
+  connection 2, start 0.225
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+"""
+
+ELSEWHERE = REPEATED.replace("GET /a", "GET /b")
+
+ANSWER = """
+  {after}  <  P.   "HTTP/1.1 {status}\\r\\nContent-Length: 2\\r\\n\\r\\nok" ack 28
+  {after}  >  .    ack 41
+"""
+
+
+class Clocked(Player):
+    """What is captured comes when the clock says so, which others set."""
+
+    def events(self, timeout: float) -> list[Event]:
+        del timeout
+        now, found = self.now, list[Event]()
+        while self._coming and self._coming[0][0].time <= now:
+            found += super().events(0.0)
+        self.now = now
+        return found
+
+
+def told_by_the_clock(text: str, tmp_path: Path, seconds: float) -> list[tuple[float, Finding]]:
+    """What is told of a ladder, and how many seconds after its first packet."""
+    (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
+    modules = rules.with_causes(catalogue(), catalogue())
+    rules.begin(modules)
+    player = Clocked([(tmp_path / "trace.pcapng", 0)], stops)
+    told: list[tuple[float, Finding]] = []
+    at_once = patch.multiple("wiredoctor.live.session", TICK=0.0, LONGEST_TICK=0.0)
+    with at_once, GrowingCapture("live") as capture:
+        session = Session(capture, cast("Any", player), modules, list(modules), modules, secrets=False, clock=player.clock)
+        for step in range(round(20 * seconds)):
+            player.now = stops[0].time + step * SECOND // 20
+            told += [(step / 20, finding) for finding in session.look(0.0).findings]
+    return told
+
+
+CLOSED, LATE = 0.211, 1.0
+"""When the server closed, and by how much later it is known that everything of a time has come."""
+
+
+@pytest.mark.parametrize(
+    ("more", "severity", "after", "before"),
+    [
+        pytest.param("", "error", 1.0, 1.2, id="it is not repeated: as soon as the close is decided"),
+        pytest.param(ELSEWHERE, "error", 1.0, 1.2, id="another request is none of it"),
+        pytest.param(REPEATED + ANSWER.format(after="0.022", status="200 OK"), "warning", 1.0, 1.2, id="it is answered at once"),
+        pytest.param(REPEATED + ANSWER.format(after="2.5", status="200 OK"), "warning", 1.5, 3.7, id="it is answered later"),
+        pytest.param(REPEATED + ANSWER.format(after="2.5", status="503 No"), "error", 1.5, 3.7, id="it fails later"),
+        pytest.param(REPEATED, "error", 5.0, 5.2, id="it is not answered"),
+        pytest.param(REPEATED + ANSWER.format(after="5.2", status="200 OK"), "error", 4.0, 5.2, id="it is answered too late"),
+    ],
+)
+def test_a_lost_request_waits_for_its_repetition_only(
+    more: str, severity: str, after: float, before: float, tmp_path: Path
+) -> None:
+    """And what was told is what the report of the file says."""
+    [(when, told)] = [one for one in told_by_the_clock(LOST + more, tmp_path, 9.0) if one[1].rule == "no-response"]
+    assert told.severity == severity
+    assert CLOSED + after <= when <= CLOSED + before + LATE
+    [file] = [finding for finding in wiredoctor.analyze(tmp_path / "trace.pcapng").findings if finding.rule == "no-response"]
+    assert (file.severity, file.message, file.evidence) == (told.severity, told.message, told.evidence)

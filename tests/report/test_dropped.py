@@ -12,6 +12,8 @@ import pytest
 
 import wiredoctor
 from tests.capture import files
+from tests.ladders import ladder_packets, to_pcap
+from tests.live.playing import pcapng
 from wiredoctor.findings import Report
 
 CAPTURES = Path(__file__).resolve().parents[2] / "captures"
@@ -76,6 +78,39 @@ def test_only_in_that_time(tmp_path: Path) -> None:
     assert {time: confidence for time, confidence in confidences.items() if time < times[-2]} == {
         f.elapsed: f.confidence for f in whole.findings if f.elapsed < times[-2]
     }
+
+
+LINGERS = """
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+  0.022  >  .
+"""
+CLOSED = "  9.000  <  F.\n  9.000  >  F.\n"
+NEXT = "  connection 2, start 12\n  0.000  >  S    win 64240 mss 1460\n"
+
+
+@pytest.mark.parametrize(
+    ("ladder", "dropped", "expected"),
+    [
+        pytest.param(LINGERS + NEXT, False, ["high"], id="nobody closed"),
+        pytest.param(LINGERS + NEXT, True, [], id="the close may have been dropped"),
+        pytest.param(LINGERS + CLOSED + NEXT, True, ["medium"], id="it came too late, whatever was dropped"),
+    ],
+)
+def test_a_close_that_is_not_there_proves_nothing_where_packets_were_dropped(
+    ladder: str, dropped: bool, expected: list[str], tmp_path: Path
+) -> None:
+    """The server had said Connection: close."""
+    (tmp_path / "a.pcap").write_bytes(to_pcap(ladder_packets(ladder)))
+    pcapng(tmp_path / "a.pcap", tmp_path / "a.pcapng")
+    with (tmp_path / "a.pcapng").open("ab") as file:
+        file.write(statistics(7) if dropped else b"")
+    report = wiredoctor.analyze(tmp_path / "a.pcapng")
+    assert [f.confidence for f in report.findings if f.rule == "lingering-close"] == expected
+    assert ("capture-loss", "dropped", "high") in about(report) or not dropped
 
 
 def test_what_is_there_is_as_sure_as_before(tmp_path: Path) -> None:

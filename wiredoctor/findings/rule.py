@@ -150,8 +150,10 @@ CANDIDATE_COLUMNS = {
 Candidates of one rule with the same connection and frame are one, and the first that is not explained away is said.
 Optional: `severity`, `title` and `message` (instead of the rule's), `addition` (a sentence that its message ends with), `events`
 (how many it stands for, if not one), `silent` (true of one that another candidate speaks for: it explains what it explains, and
-is not said), `direction` (direction of the sender who has to change something: settling makes the side of it) and `last_frame`
-(newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the rule has `any_order`)."""
+is not said), `until_end` (true of one that lasts until the capture ends, only because nothing came that ended it: where packets
+were dropped meanwhile it is not said), `direction` (direction of the sender who has to change something: settling makes the side
+of it) and `last_frame` (newest evidence; `judge` sees rows in its order, or in that of `frame` where there is none, unless the
+rule has `any_order`)."""
 
 
 def by_kind(text: Any, kind: str | None) -> Any:

@@ -12,8 +12,13 @@ from wiredoctor import rules
 from wiredoctor.engine import undecided
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rules import RuleModule
-from wiredoctor.tables import ASKED, closes
+from wiredoctor.tables import ASKED, SECOND, closes
 from wiredoctor.waiting import Found
+
+_PENDING = "pending_until"
+"""Up to when (ns) a candidate may still change that was compared with others; null or missing where it cannot."""
+
+_PLACE = ("connection", "exchange")
 
 
 class Clients(Protocol):
@@ -23,8 +28,8 @@ class Clients(Protocol):
 
 
 class Resting:
-    """The candidates of rules about idle limits, or about clients. What they say is decided once, soon after the close: as of
-    that time it holds, whatever is learned later."""
+    """The candidates of rules about idle limits, or about clients. What they say is decided once, soon after the close, or when
+    what their clients began by then has ended: as of that time it holds, whatever is learned later."""
 
     def __init__(
         self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule], clients: Clients
@@ -78,7 +83,22 @@ class Resting:
         if any(self._modules[name].by_clients for name in told):
             asked = pl.concat([stored.select(ASKED), undecided.asked(open_ones).lazy()])
             told = rules.beside_others(self._modules, told, followed, asked, connections, self._clients(at_end=clock is None))
-        return {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
+        frames = {name: rows for name, rows in told.items() if isinstance(rows, pl.DataFrame)}
+        return frames if clock is None else self._put_back(frames, ready, clock)
+
+    def _put_back(self, told: Found, ready: Found, clock: int) -> Found:
+        """Keep what is not decided yet, as it was before it was compared, and return the others."""
+        sure: Found = {}
+        for name, rows in told.items():
+            waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
+            pending = rows.filter(waits)
+            if pending.height:
+                # what it waits for may come sooner
+                due = pending.select(*_PLACE, pl.min_horizontal(_PENDING, clock + SECOND).alias("due"))
+                self.keep({name: ready[name].drop("due").join(due, on=_PLACE, maintain_order="left").select(ready[name].columns)})
+            if pending.height < rows.height:
+                sure[name] = rows.filter(~waits)
+        return sure
 
 
 def _due(rows: pl.DataFrame) -> pl.Expr:

@@ -10,7 +10,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.closes import closed_against_request, rest
-from wiredoctor.rules.same_client import WINDOW
+from wiredoctor.rules.same_client import AGAIN
 
 REST = Threshold("1 s", "a connection that is forgotten was idle for longer than any round trip; sooner it was cut")
 ACCEPTED = Threshold("1 s", "a relay whose target does not listen closes at once, a server waits for a first request longer")
@@ -70,13 +70,11 @@ def lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def beside() -> list[pl.Expr]:
-    """The columns that same_client.beside_repetitions needs: what can be repeated waits until it may have been."""
-    c = pl.col
+    """The columns that same_client.beside_repetitions needs: by `due` a repetition has begun, if there is one."""
     moment = pl.max_horizontal("server_close_time", "request_end")
-    again = c("request_method").is_in(["GET", "HEAD"])
     return [
         moment.alias("ended_at"),
-        pl.when(again).then(moment + WINDOW).otherwise("final_at").alias("due"),
+        pl.max_horizontal(moment + AGAIN.value + 2 * _round_trip(), "final_at").alias("due"),
         _round_trip().alias("round_trip"),
     ]
 
@@ -103,11 +101,13 @@ def _took() -> pl.Expr:
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(value=False)
     # with holes, a request far behind what the close acknowledges may belong to another connection on the same port
     far = (c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(value=False)
+    # with holes, what ends behind all that the client had when it asked may be the response to this request
+    answered = (c("gap_before") & (c("previous_end_offset") > c("request_ack"))).fill_null(value=False)
     whole = c("request_end_reason") == "complete"
     partly = ~whole | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
     soon = (c("later") <= AT_ONCE.value).fill_null(value=False)
     return (
-        pl.when(far | (c("previous_announced_close") & ~_warned()))
+        pl.when(far | answered | (c("previous_announced_close") & ~_warned()))
         .then(None)
         .when(_forgotten())
         .then(FORGOTTEN)

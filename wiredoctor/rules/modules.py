@@ -32,7 +32,8 @@ ByLimits = Callable[..., pl.DataFrame]
 that have it ask for the column `endpoint`; of a connection also `final_at`."""
 ByClients = Callable[..., pl.DataFrame]
 """What the clients did elsewhere adds: candidates, a same_client.Clients -> candidates. Rules that have it ask for the columns
-`ended_at` (ns: around which), `waited` (ns) and `due` (ns: when all that counts has happened)."""
+`ended_at` (ns: around which), `waited` (ns) and `due` (ns: when all that counts has happened); where what has begun by then may
+still change a candidate, they add `pending_until` (ns; null: no more)."""
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Fields of cutoffs.Cutoffs with the values that the rule needs, as it is configured."""
 

@@ -25,8 +25,9 @@ _CORE = {
     "client": pl.String(),
     "server": pl.String(),
     "silent": pl.Boolean(),
+    "until_end": pl.Boolean(),
 }
-"""What settling looks at; the last four are optional in candidates."""
+"""What settling looks at; the last five are optional in candidates."""
 
 
 class Rows(Protocol):

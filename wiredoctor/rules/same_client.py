@@ -162,14 +162,18 @@ def _pattern(one: Request) -> str:
 def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Candidates of lost requests (columns `ended_at` and `round_trip`, ns) with `severity`, one level lower where the same
     client sent the request again at once, on another connection, and was answered. Only what is safe to repeat: a second POST may
-    be a second order."""
+    be a second order. `pending_until` (ns): an answer that begins by then still counts; null where that is decided."""
     severities: list[str | None] = []
+    pending: list[int | None] = []
     additions: list[str | None] = []
     proofs: list[list[dict[str, object]]] = []
     for connection, exchange, moment, trip, proof in rows.select(
         "connection", "exchange", "ended_at", "round_trip", "evidence"
     ).iter_rows():
-        again = _repetition(clients.request(connection, exchange), moment, trip, clients)
+        repeated = _repetitions(clients.request(connection, exchange), moment, trip, clients)
+        again = next((one for one in repeated if one.answered is not None), None)
+        # the first of them that is answered counts
+        pending.append(moment + WINDOW if repeated and repeated[0] is not again else None)
         severities.append(None if again is None else "warning")
         after = "" if again is None else duration_text(max(again.start - moment, 0))
         said = None if again is None else f"The client repeated it {after} later on another connection, and got {again.status}."
@@ -181,17 +185,23 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         pl.Series("severity", severities, pl.String),
         pl.Series("addition", additions, pl.String),
         pl.Series("evidence", proofs, EVIDENCE),
+        pl.Series("pending_until", pending, pl.Int64),
     )
 
 
-def _repetition(own: Request | None, moment: int, trip: int, clients: Clients) -> Request | None:
+def _repetitions(own: Request | None, moment: int, trip: int, clients: Clients) -> list[Request]:
+    """The repetitions of a request that have no answer yet, or were answered in time, and by no failure."""
     if own is None or own.method not in ("GET", "HEAD"):
-        return None
-    for other in clients.others(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip):
-        answered = other.answered is not None and other.status is not None and other.status < FAILED
-        if other.connection != own.connection and other.asks_the_same(own) and answered and _answered(other) - moment <= WINDOW:
-            return other
-    return None
+        return []
+    return [
+        other
+        for other in clients.others(own, max(moment, own.start + 1), moment + AGAIN.value + 2 * trip)
+        if other.connection != own.connection and other.asks_the_same(own) and _may_count(other, moment)
+    ]
+
+
+def _may_count(other: Request, moment: int) -> bool:
+    return other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW)
 
 
 def known_clients(

@@ -53,7 +53,7 @@ def settle(
     `met` is told how many candidates and findings are left out because there are too many. `keep` takes out of what is settled
     (a row per candidate: narrow.core and its endpoints) what is not to be told yet, and what was told before.
     `totals` is filled with what each rule found, before any of it is left out. `losses`: times in which packets were
-    dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most.
+    dropped, as capture.drops.spans; what rests on something being absent there has medium confidence at most, or is not said.
     `explains` is handed all candidates with their exchanges and endpoints, also those that are not told.
     `tries`: rows of tables.TRIES, what gateways did at their backs; `known`: all that is known of gateways; `passed`: which
     Server fields they passed on, where these exchanges are not all.
@@ -70,7 +70,9 @@ def settle(
     told = ~pl.col("silent").fill_null(value=False)
     core = core.filter(told & ~pl.col("id").is_in(_explained(core, modules, behind).implode())).drop("silent")
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
-    core = _without_overlaps(core)
+    if losses:
+        core = core.filter(~(pl.col("until_end").fill_null(value=False) & _during(losses)))
+    core = _without_overlaps(core.drop("until_end"))
     if only is not None:
         core = core.filter(pl.col("rule").is_in(list(only)))
     before: set[int] = set()
@@ -94,15 +96,20 @@ def settle(
 
 
 def _within_losses(modules: Mapping[str, RuleModule], losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
-    """Return `in_loss`: whether what seems absent to a candidate may have been dropped. One without times looks at all."""
+    """Return `in_loss`: whether what seems absent to a candidate may have been dropped."""
     absent = pl.col("rule").is_in([name for name, module in modules.items() if module.rule.absence])
+    return (absent & _during(losses)).alias("in_loss")
+
+
+def _during(losses: Sequence[tuple[int | None, int]]) -> pl.Expr:
+    """Whether packets were dropped in the time of a candidate. One without times looks at all."""
     during = [
         pl.col("end").fill_null(until).ge(-1 if since is None else since) & pl.col("start").fill_null(until).le(until)
         for since, until in losses[:_MOST_LOSSES]
     ]
     if rest := losses[_MOST_LOSSES:]:
         during.append(pl.col("end").fill_null(rest[-1][1]) >= (rest[0][0] or 0))
-    return (absent & pl.any_horizontal(during)).alias("in_loss")
+    return pl.any_horizontal(during)
 
 
 _MOST_LOSSES = 100

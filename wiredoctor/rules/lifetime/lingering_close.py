@@ -18,8 +18,9 @@ How it is proved
 
 What it is not
     A response that leaves the connection open: idle-close. One without any end, that did not announce the close either:
-    missing-framing. Event streams and tunnels, which rest between two events. A capture that ends before the time is over. A
-    server that has answered before an upload was over and reads it on, so that no reset destroys its answer.
+    missing-framing. Event streams and tunnels, which rest between two events. A capture that ends before the time is over, or
+    from which packets were dropped meanwhile: the close may be one of them. A server that has answered before an upload was
+    over and reads it on, so that no reset destroys its answer.
 
 What to do
     Let the server close at once: shut down the sending side, read what still comes, close.
@@ -88,7 +89,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     final = (c("response_status") >= 200) & (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
     left = c("client_close_time").is_null() | (c("client_close_time") - c("over") - _way() > LINGERS.value)
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
-    lingers = announced & left & (c("closed_at") - c("over") > LINGERS.value)
+    # the client acknowledges a FIN that the capture lacks
+    unseen = c("server_close_frame").is_null() & (c("client_close_ack") > c("response_end_offset")).fill_null(value=False)
+    lingers = announced & left & ~unseen & (c("closed_at") - c("over") > LINGERS.value)
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
     waited = delimited & ~streams() & (c("server_close_time") - c("last_byte") >= LINGERS.value)
     first = pl.min_horizontal("server_close_time", "client_close_time")
@@ -139,6 +142,7 @@ def _told(rows: pl.LazyFrame) -> pl.LazyFrame:
         c("waited").cast(DURATION),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         "until",
+        c("close_frame").is_null().alias("until_end"),
         evidence(
             ("response_frame", "response_start", _head_note(delimited)),
             ("end_frame", "start", pl.col("end_note")),

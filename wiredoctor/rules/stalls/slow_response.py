@@ -18,8 +18,8 @@ How it is proved
 
 What it is not
     A stall of the connection: where one is found in that time, it is the one reported. An upload that takes long. A
-    response that takes long once it has begun, as a stream of events does. A server that says every half second that it is
-    still at work.
+    response that takes long once it has begun, as a stream of events does. In a capture that lacks packets, a response
+    that may answer a later request. A server that says every half second that it is still at work.
 
 What to do
     Look into the server: its access log with times, a trace of the request, the slow query log of its database.
@@ -98,6 +98,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         .filter(
             c("has_request"),
             c("has_response"),
+            ~_of_another(),
             (c("request_end_reason") == "complete") & ((c("response_status") >= 200) | (c("response_status") == 101)),
         )
         .select(
@@ -119,6 +120,16 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             ),
         )
     )
+
+
+def _of_another() -> pl.Expr:
+    """The response is another one than that to the request, in a capture that lacks packets: bytes of the server between them are
+    missing, or it acknowledges more than the request and a FIN. Without holes that is a pipeline."""
+    c = pl.col
+    known = pl.max_horizontal("request_ack", "previous_end_offset")
+    missing = (c("interim").list.len() == 0) & (c("response_offset") > known)
+    later = c("hole_before") & (c("response_ack") > c("request_end_offset") + 1)
+    return missing.fill_null(value=False) | later.fill_null(value=False)
 
 
 def _heard() -> pl.Expr:
