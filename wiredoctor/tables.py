@@ -591,6 +591,12 @@ RELEASES = Table(
         _RTT_OWN,
         _RTT_PEER,
         _c(
+            "nagle_stream",
+            BOOL,
+            "",
+            "it belongs to an event stream, whose sender is known to use Nagle's algorithm: prompt ACKs released its segments",
+        ),
+        _c(
             "probe_frame",
             I64,
             "",

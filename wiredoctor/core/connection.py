@@ -310,8 +310,12 @@ class Pace:
         self.gaps: list[int] = []
         self.next: i64 = 0
         """Index of the oldest gap, once there are so many that it is replaced."""
+        self.count: i64 = 0
+        """All these gaps, and those of `released`."""
         self.released: i64 = 0
-        """Small writes that left as a prompt ACK of the one before came."""
+        """Small segments that left as a prompt ACK of the one before came."""
+        self.chances: i64 = 0
+        """Held rows that were dropped because they may be chance."""
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
         """After the newest delayed ACK of this side's data."""

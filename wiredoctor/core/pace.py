@@ -17,9 +17,10 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.connection import HeldRelease, Pace, Side, Waits, Watch
 from wiredoctor.core.packet import WORD, Packet
-from wiredoctor.core.segment import MILLISECOND
+from wiredoctor.core.segment import MILLISECOND, Segment
 
 BEFORE: Final = 32
 AFTER: Final = 8
@@ -28,7 +29,14 @@ ALIKE: Final = 3
 """Of these, so many show a clock."""
 RELEASED: Final = 3
 """So many writes that a prompt ACK released show Nagle's algorithm at work."""
-AT_ONCE: Final = 3 * MILLISECOND // 2
+SHARE: Final = 8
+"""One in so many segments after a prompt ACK, at least: a program may write twice at once now and then."""
+OFTEN: Final = 8
+FEW: Final = 2
+AT_ONCE: Final = MILLISECOND // 4
+"""From the arrival of an ACK to the segment that the kernel sends then, besides a tenth of the way from the capture point."""
+MOST_LATE: Final = 3 * MILLISECOND // 2
+"""The same, however long that way is."""
 SHORTEST: Final = 5 * MILLISECOND
 """Shorter gaps are no pace: no ACK is delayed for so short a time."""
 TOLERANCE: Final = MILLISECOND
@@ -53,13 +61,19 @@ def pace_of(own: Side) -> Pace:
     return pace
 
 
-def note_gap(own: Side, gap: i64, after_ack: i64) -> None:
-    """Take note of a gap that the program chose; if it is short, of what left so long after a prompt ACK came."""
+def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
+    """Take note of a segment that left so long after the one before and after a prompt ACK of that came: the ACK may have released
+    it, or its program chose the gap."""
+    if gap - whole_round_trip(segment) < SHORTEST and leaves_at_once(after_ack, segment):
+        if own.previous is not None and own.previous.small:
+            pace = pace_of(own)
+            pace.released += 1
+            pace.count += 1
+        return
     if gap < SHORTEST:
-        if -MILLISECOND <= after_ack <= AT_ONCE and own.previous is not None and own.previous.small:
-            pace_of(own).released += 1
         return
     pace = pace_of(own)
+    pace.count += 1
     if len(pace.gaps) < BEFORE:
         pace.gaps.append(gap)
     else:
@@ -67,18 +81,48 @@ def note_gap(own: Side, gap: i64, after_ack: i64) -> None:
         pace.next = (pace.next + 1) % BEFORE
     for held in pace.held:
         held.later += 1
-        if pace.released < RELEASED and are_alike(held.gap, gap):
+        if are_alike(held.gap, gap) and not uses_nagle(pace):
             held.alike += 1
 
 
 def count_alike(own: Side, gap: i64) -> i64:
     """Return how many of the gaps that a program chose lately are as long as this one."""
     count: i64 = 0
-    if own.waits is not None and own.waits.pace is not None and own.waits.pace.released < RELEASED:
+    if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:
             if are_alike(gap, one):
                 count += 1
     return count
+
+
+def uses_nagle(pace: Pace) -> bool:
+    """Return whether prompt ACKs released segments of this side, time and again."""
+    return pace.released >= RELEASED and SHARE * pace.released >= pace.count
+
+
+def is_nagle_user(own: Side) -> bool:
+    """Return whether prompt ACKs released segments of a side, time and again."""
+    return own.waits is not None and own.waits.pace is not None and uses_nagle(own.waits.pace)
+
+
+def leaves_at_once(after_ack: i64, segment: Segment) -> bool:
+    """Return whether a segment that leaves so long after an ACK arrived is sent by the kernel, because of that ACK."""
+    return -MILLISECOND <= after_ack <= min(AT_ONCE + segment.rtt_own // 10, MOST_LATE)
+
+
+def may_be_chance(own: Side, after_ack: i64, segment: Segment) -> bool:
+    """Return whether a segment that left so long after a delayed ACK may have done so by chance.
+
+    Of a side that uses Nagle's algorithm the kernel sends what is held at once. Of a side that often wrote when it liked, and of
+    which prompt ACKs released nothing, the first few are chance; take note of them.
+    """
+    pace = pace_of(own)
+    if uses_nagle(pace):
+        return not leaves_at_once(after_ack, segment)
+    if pace.count < OFTEN or pace.chances >= FEW or not -MILLISECOND <= after_ack <= MOST_LATE:
+        return False
+    pace.chances += 1
+    return True
 
 
 def are_alike(gap: i64, other: i64) -> bool:

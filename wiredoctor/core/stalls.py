@@ -35,7 +35,7 @@ RELEASES: Final = (
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
-    *("probe_frame", "sort", "final_frame"),
+    *("nagle_stream", "probe_frame", "sort", "final_frame"),
 )
 RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
@@ -121,7 +121,7 @@ class Stalls:
         if not is_next or not (part.is_incomplete or part.unread or part.upgraded or not part.http):
             return 0
         if ack.ack_delay <= self.cutoffs.max_quick_ack:
-            pace.note_gap(own, packet.time - data.time, packet.time - ack.ack_time - segment.rtt_own)
+            pace.note_gap(own, packet.time - data.time, packet.time - ack.ack_time - segment.rtt_own, segment)
             self.settle_held(own, packet.frame, False)
         judged = sizes.judge_size(own, packet, segment)
         full, small_start = judged[1], judged[3]
@@ -176,6 +176,10 @@ class Stalls:
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
         if alike >= pace.ALIKE or (not is_http(segment) and pace.was_answered(own)):
+            return
+        ack = peer.previous
+        speaks_alone = is_http(segment) and not segment.part.event_stream
+        if ack is not None and not speaks_alone and pace.may_be_chance(own, packet.time - ack.ack_time - segment.rtt_own, segment):
             return
         self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
         held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
@@ -282,6 +286,7 @@ class Stalls:
         put.put(1 if part.ends_message else 0)
         put.put(segment.rtt_own)
         put.put(segment.rtt_peer)
+        put.put(1 if part.event_stream and pace.is_nagle_user(own) else 0)
         put.put(events.probe_frame)
         put.put(sort)
 

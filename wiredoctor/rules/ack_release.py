@@ -64,6 +64,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         prompt.fill_null(False).alias("prompt"),
         probe.alias("probe"),
         corked.alias("corked"),
+        "nagle_stream",
         c("probe_frame").alias("answers"),
         _part().alias("part"),
         c("ends_message").alias("ends"),

@@ -145,7 +145,7 @@ class Stalls:
             self._remember(endpoint, row)
             return None
         cause = _cause(row, side)
-        usual = self._usual(endpoint, row) if cause == "nagle" else 0
+        usual = self._usual(endpoint, row) if cause == "nagle" and not row.nagle_stream else 0
         short = row.delay < self._limits.shortest
         late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
         stalled = cause is not None and _released(row, cause, side, endpoint) and 2 * usual < row.delay and not late_start

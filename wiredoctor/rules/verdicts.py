@@ -22,6 +22,7 @@ JUDGED_ONLY = (
         "in_flight",
     ),
     *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "small", "full", "room", "nagle"),
+    "nagle_stream",
     *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
 """Columns that no text of a rule needs."""
@@ -51,6 +52,7 @@ class Row(NamedTuple):
     prompt: bool
     probe: bool
     corked: bool
+    nagle_stream: bool
     answers: int
     part: str | None
     ends: bool
