@@ -4,8 +4,9 @@
     python captures/lab/paces.py score FOLDER [--python PYTHON]
 
 Each recording has a pair of namespaces of its own: the two programs on one host (a round trip of nothing), or on two, 8 ms apart.
-A write was held if its first byte left HELD and a round trip after it was written; NAME.json beside NAME.pcap says when which was
-written. A stall is told falsely if none of its segments carries a write that waited at all. Run `make` as root. A recording takes 4 to 20 s, nearly all of it waiting.
+A write was held if its first byte left HELD and a round trip after it was written; NAME.json beside NAME.pcap says when which
+was written. A stall is told falsely if what it says was released carries no write that waited at all.
+Run `make` as root. A recording takes 4 to 20 s, nearly all of it waiting.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ BRIEFLY = 0.002
 """Seconds: what did not even wait so long must not be told. In between a write came while its side waited already."""
 RTT = 0.008
 PORT = 8080
+RELEASED = 2
+"""Index of the segment that waited in the evidence of these rules: data, its ACK, what that released."""
 RULES = ("nagle-delayed-ack", "delayed-ack-stall")
 
 ANALYSE = """
@@ -120,9 +123,9 @@ def score(folder: Path, python: str) -> int:
         sent = segments(Path(path), from_server=one["style"] != "loop")
         held, waited = held_in(sent, one["writes"], least), held_in(sent, one["writes"], BRIEFLY)
         found: list[Any] = json.loads(line)
-        stalls = [set(frames) for rule, _, frames in found if rule in RULES]
+        stalls = [frames for rule, _, frames in found if rule in RULES]
         right = sum(any(frame in frames for frames in stalls) for frame in held)
-        false = sum(not frames & waited for frames in stalls)
+        false = sum(frames[RELEASED] not in waited for frames in stalls)
         counts = table.setdefault((one["style"], one["hosts"]), [0, 0, 0, 0])
         for index, number in enumerate((1, len(held), right, false)):
             counts[index] += number

@@ -285,6 +285,8 @@ class HeldRelease:
         """Gaps as long, before and after."""
         self.later: i64 = 0
         """Gaps after it."""
+        self.is_sure: bool = True
+        """Nothing of its side was lost that may show its pace."""
         self.is_over: bool = False
         """It was written, or dropped."""
 
@@ -314,6 +316,8 @@ class Pace:
         """All these gaps, and those of `released`."""
         self.released: i64 = 0
         """Small segments that left as a prompt ACK of the one before came."""
+        self.is_torn: bool = False
+        """A gap opened in what this side sent: segments that show its pace may be lost."""
         self.chances: i64 = 0
         """Held rows that were dropped because they may be chance."""
         self.held: list[HeldRelease] = []

@@ -123,7 +123,8 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
     """Return the probe that a packet of the receiver acknowledges together with the data before it; 0 without one.
 
-    A retransmission of either side, or an ACK of the data alone, shows that it was no probe.
+    A retransmission of either side, or an ACK of the data alone, shows that it was no probe. An ACK with data shows nothing:
+    a capture filter that leaves out pure ACKs also leaves out an earlier ACK of the data.
     """
     if nagle.probe_frame == NEVER:
         return 0
@@ -132,6 +133,6 @@ def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
     elif acknowledged >= nagle.probe_data_end:
         frame = nagle.probe_frame
         nagle.probe_frame = NEVER
-        if acknowledged >= nagle.probe_end:
+        if acknowledged >= nagle.probe_end and segment.pure_ack:
             return frame
     return 0

@@ -62,8 +62,8 @@ def pace_of(own: Side) -> Pace:
 
 
 def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
-    """Take note of a segment that left so long after the one before and after a prompt ACK of that came: the ACK may have released
-    it, or its program chose the gap."""
+    """Take note of a segment that left `gap` after the one before, which was acknowledged at once, and `after_ack` after the ACK:
+    that released it, or its program chose the gap."""
     if gap - whole_round_trip(segment) < SHORTEST and leaves_at_once(after_ack, segment):
         if own.previous is not None and own.previous.small:
             pace = pace_of(own)
@@ -100,9 +100,25 @@ def uses_nagle(pace: Pace) -> bool:
     return pace.released >= RELEASED and SHARE * pace.released >= pace.count
 
 
-def is_nagle_user(own: Side) -> bool:
-    """Return whether prompt ACKs released segments of a side, time and again."""
-    return own.waits is not None and own.waits.pace is not None and uses_nagle(own.waits.pace)
+def is_nagle_seen(own: Side) -> bool:
+    """Return whether prompt ACKs released segments of a side, time and again, and no segment that may say otherwise is lost."""
+    pace = own.waits.pace if own.waits is not None else None
+    return pace is not None and uses_nagle(pace) and not pace.is_torn
+
+
+def note_loss(own: Side) -> None:
+    """Take note of a gap in what a side sent."""
+    pace = pace_of(own)
+    pace.is_torn = True
+    for held in pace.held:
+        held.is_sure = False
+
+
+def note_end(own: Side) -> None:
+    """Take note that no more of a side was captured, although its connection was not closed."""
+    if own.waits is not None and own.waits.pace is not None:
+        for held in own.waits.pace.held:
+            held.is_sure = False
 
 
 def leaves_at_once(after_ack: i64, segment: Segment) -> bool:
