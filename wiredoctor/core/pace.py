@@ -1,14 +1,15 @@
-"""Does a program write on a clock of its own? Then what leaves as a delayed ACK comes need not have waited for it.
+"""Does a program write on a clock of its own? Then a segment that leaves as a delayed ACK comes need not have waited for it.
 
-A gap of a side lies between two segments with new data, the first of which was acknowledged at once and by a pure ACK: nothing
-held the second back, so the program chose its time. If several of these gaps are as long as the one before a segment that may
-have waited for an ACK, the program chose the time of that one, too. On one host this is common: a processor that wakes for the
-program first sends the ACK that is overdue.
+A gap is the time between two segments with new data of one side. If the first was acknowledged at once, and by a pure ACK,
+nothing held the second back: the program chose the gap. A segment that may have waited for an ACK has such a gap before it, too. If
+several of the gaps that the program chose are as long, it chose that one as well. On one host this is common: a processor that
+wakes for the program first sends the ACK that is overdue.
 
-A side whose small writes leave as prompt ACKs come uses Nagle's algorithm, whatever its clock: its gaps excuse nothing.
+A side uses Nagle's algorithm if its small segments leave just as prompt ACKs of other small segments come. Then its gaps excuse
+nothing: what it writes while an ACK is delayed does wait.
 
-Nor did a segment wait for an ACK if the program that read the data before it answered on another connection: its read sent the
-ACK, and the answer is what let the sender go on (queues, control channels).
+A segment did not wait for an ACK either if the program that read the data before it answered on another connection. Its read sent
+the ACK, and its answer let the sender go on (queues, control channels).
 """
 
 from __future__ import annotations
@@ -24,27 +25,29 @@ from wiredoctor.core.segment import MILLISECOND, Segment
 
 BEFORE: Final = 32
 AFTER: Final = 8
-"""Gaps that are compared."""
+"""So many gaps before a segment, and after it, are compared with its own."""
 ALIKE: Final = 3
-"""Of these, so many show a clock."""
+"""If so many of them are as long, the program writes on a clock."""
 RELEASED: Final = 3
-"""So many writes that a prompt ACK released show Nagle's algorithm at work."""
+"""If prompt ACKs released so many segments, their side uses Nagle's algorithm."""
 SHARE: Final = 8
-"""One in so many segments after a prompt ACK, at least: a program may write twice at once now and then."""
+"""And one in so many: a program may write twice at once now and then."""
 OFTEN: Final = 8
+"""A side that wrote so often when it liked may write as an ACK comes by chance."""
 FEW: Final = 2
+"""So many times."""
 AT_ONCE: Final = MILLISECOND // 4
 """From the arrival of an ACK to the segment that the kernel sends then, besides a tenth of the way from the capture point."""
 MOST_LATE: Final = 3 * MILLISECOND // 2
 """The same, however long that way is."""
 SHORTEST: Final = 5 * MILLISECOND
-"""Shorter gaps are no pace: no ACK is delayed for so short a time."""
+"""Shorter gaps are not kept: no ACK is delayed for so short a time."""
 TOLERANCE: Final = MILLISECOND
-"""Besides a tenth of the gap."""
+"""Gaps that differ by this and a tenth of the gap are as long."""
 LONGEST: Final = 2_000 * MILLISECOND
-"""A segment waits this long for later gaps."""
+"""The row of a segment waits this long for later gaps."""
 MOST_HELD: Final = 64
-"""Of a side; more are decided by the gaps that are known."""
+"""So many rows of a side wait. When another one comes, the oldest is decided by the gaps that are known."""
 
 ANSWERED_WITHIN: Final = 3 * MILLISECOND // 2
 """An answer on another connection follows the ACK of what it answers this soon, if a read sent that ACK."""
