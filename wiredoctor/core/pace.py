@@ -1,7 +1,7 @@
 """Does a program write on a clock of its own? Then a segment that leaves as a delayed ACK comes need not have waited for it.
 
 A gap is the time between two segments with new data of one side. If the first was acknowledged at once, and by a pure ACK,
-nothing held the second back: the program chose the gap. A segment that may have waited for an ACK has such a gap before it, too. If
+nothing held the second back: the program chose the gap. A segment that may have waited for an ACK has a gap before it, too. If
 several of the gaps that the program chose are as long, it chose that one as well. On one host this is common: a processor that
 wakes for the program first sends the ACK that is overdue.
 
