@@ -123,8 +123,7 @@ def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: 
 def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
     """Return the probe that a packet of the receiver acknowledges together with the data before it; 0 without one.
 
-    A retransmission of either side, or an ACK of the data alone, shows that it was no probe. An ACK with data shows nothing:
-    a capture filter that leaves out pure ACKs also leaves out an earlier ACK of the data.
+    A retransmission of either side, or an ACK of the data alone, shows that it was no probe.
     """
     if nagle.probe_frame == NEVER:
         return 0
@@ -133,6 +132,6 @@ def answer_probe(nagle: Nagle, acknowledged: i64, segment: Segment) -> i64:
     elif acknowledged >= nagle.probe_data_end:
         frame = nagle.probe_frame
         nagle.probe_frame = NEVER
-        if acknowledged >= nagle.probe_end and segment.pure_ack:
+        if acknowledged >= nagle.probe_end:
             return frame
     return 0

@@ -118,7 +118,8 @@ class Stalls:
         if 2 * usual >= row.lateness or not shortest <= row.lateness <= longest:
             return
         endpoint.probes += 1
-        confidence = "low" if endpoint.probes == 1 else "medium"
+        # without pure ACKs, which a capture filter may leave out, an earlier ACK of the data would not be here
+        confidence = "low" if endpoint.probes == 1 or answer["held_bytes"] else "medium"
         values |= {"answer_frame": answer["held_frame"], "answer_time": answer["end"]}
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 

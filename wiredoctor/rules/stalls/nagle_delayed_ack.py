@@ -29,8 +29,8 @@ How it is proved
     A tail is certain only if a small segment was in flight too. Behind full segments alone, Linux does not hold back the end of
     a message, so that a full send buffer may be the reason.
 
-    In the kind probe-released there is no K. The sender's tail loss probe carried S, 200 ms and more after D, and a pure ACK of
-    both came only then.
+    In the kind probe-released there is no K. The sender's tail loss probe carried S, 200 ms and more after D, and the ACK of
+    both came only then. If that ACK carries data, confidence is low: a capture filter may have left out a pure ACK of D.
 
     A cork is proved by three messages in a row. In each of them the small end leaves 198 to 216 ms and a round trip after the
     last full segment was acknowledged: that is the retransmission timeout, with which Linux sends what a cork holds.
