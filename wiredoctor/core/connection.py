@@ -319,7 +319,7 @@ class Pace:
         self.is_torn: bool = False
         """A gap opened in what this side sent: segments that show its pace may be lost."""
         self.chances: i64 = 0
-        """Held rows that were dropped because they may be chance."""
+        """Segments that left as a delayed ACK came, while it was not known whether the side uses Nagle's algorithm."""
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
         """After the newest delayed ACK of this side's data."""

@@ -138,10 +138,10 @@ def may_be_chance(own: Side, after_ack: i64, segment: Segment) -> bool:
     pace = pace_of(own)
     if uses_nagle(pace):
         return not leaves_at_once(after_ack, segment)
-    if pace.count < OFTEN or pace.chances >= FEW or not -MILLISECOND <= after_ack <= MOST_LATE:
+    if not -MILLISECOND <= after_ack <= MOST_LATE:
         return False
     pace.chances += 1
-    return True
+    return pace.count >= OFTEN and pace.chances <= FEW
 
 
 def are_alike(gap: i64, other: i64) -> bool:
