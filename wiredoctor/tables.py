@@ -568,6 +568,7 @@ RELEASES = Table(
         _HANDSHAKE,
         _MSS,
         _c("mss_announced", BOOL, "", "its sender's SYN carried the MSS option, or was not captured"),
+        _c("first_frame", I64, "", "the first packet of the connection: since then round trips were measured"),
         _NAGLE,
         _n("previous_data_frame", I64, "", "D"),
         _n("previous_data_time", I64, "ns", "its time"),
@@ -590,6 +591,8 @@ RELEASES = Table(
         _c("ends_message", BOOL, "", "its last byte is the last byte of a message"),
         _RTT_OWN,
         _RTT_PEER,
+        _c("event_stream", BOOL, "", "it belongs to an event stream"),
+        _c("nagle_seen", BOOL, "", "prompt ACKs released earlier small segments of its sender, which so uses Nagle's algorithm"),
         _c(
             "probe_frame",
             I64,
@@ -611,6 +614,7 @@ RELEASES = Table(
             "the packet with which it was known that the program of S does not write on a clock of its own; S itself if D is a "
             "head or a full segment",
         ),
+        _c("pace_seen", BOOL, "", "no packets are missing, before final_frame or at it, that may show such a clock"),
     ),
     subject="segments",
     at_packet=True,

@@ -59,14 +59,13 @@ def test_recordings(path: Path, tmp_path: Path) -> None:
 UNKNOWABLE = {
     # what shows that a reset is foreign came before, or comes later
     "foreign_reset": ("middle", "ends-early"),
-    # of a gateway that passed on a refusal, the side that shows the server behind is lost: the refusal is told of the gateway
+    # of a gateway that passed on a refusal, the side that shows the server behind is lost: the refusal is told of the gateway.
+    # What is left of it is, packet for packet, a server that refuses by itself
     "websocket_failed": ("drop-flow-sides",),
-    # what the server said shows that it is no HTTP; the client's side alone looks like a request with a body
+    # what the server said shows that it is no HTTP; the client's side alone is, byte for byte, a request with a body
     "malformed_head": ("drop-side-1",),
-    # what shows that nothing was held is lost: the gaps of a program that writes on a clock of its own (or one of them is
-    # measured across the step), the ACKs before the end of a corked message, the heads that say whose turn it was
-    "nagle_delayed_ack": ("lose-10%", "lose-window", "clock-step", "drop-acks-0", "snap-54", "snap-96"),
-    # what shows that a client went on, and was not impatient, is on another connection, whose requests are lost
+    # what shows that a client went on, and was not impatient, is on another connection, whose requests are lost. The connection
+    # in question is whole, and the same as that of an impatient client
     "client_abort": ("drop-flow-sides",),
 }
 """Ladders with disturbances that take away what tells who it was."""

@@ -285,6 +285,8 @@ class HeldRelease:
         """Gaps as long, before and after."""
         self.later: i64 = 0
         """Gaps after it."""
+        self.is_sure: bool = True
+        """Nothing of its side was lost that may show its pace."""
         self.is_over: bool = False
         """It was written, or dropped."""
 
@@ -310,8 +312,14 @@ class Pace:
         self.gaps: list[int] = []
         self.next: i64 = 0
         """Index of the oldest gap, once there are so many that it is replaced."""
+        self.count: i64 = 0
+        """All these gaps, and those of `released`."""
         self.released: i64 = 0
-        """Small writes that left as a prompt ACK of the one before came."""
+        """Small segments that left as a prompt ACK of the one before came."""
+        self.is_torn: bool = False
+        """A gap opened in what this side sent: segments that show its pace may be lost."""
+        self.chances: i64 = 0
+        """Segments that left as a delayed ACK came, while it was not known whether the side uses Nagle's algorithm."""
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
         """After the newest delayed ACK of this side's data."""

@@ -1,8 +1,8 @@
 """Proof that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4), and segments that its tail loss probe carried.
 
-A side that sends a small segment while an earlier small one is unacknowledged has the algorithm turned off: the ACK cannot have
-reached it before it passed the capture point. Captures swap close neighbors, so the proof counts only if no ACK follows within a
-millisecond.
+A side that sends a small segment while an earlier small one is unacknowledged has turned the algorithm off. No ACK had
+passed the capture point by then, so none had reached the side. But a capture may swap packets that are close together: the proof
+counts only if the ACK does not follow within a millisecond.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, Segment
 
 SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
-"""Two small segments this close (and closer than the round trip) were not separated by a timer."""
+"""No timer of the sender lies between two small segments that are this close, and closer than the round trip."""
 ALONE: Final = 150 * MILLISECOND
-"""With one segment in flight, Linux' tail loss probe and its cork timer fire after 200 ms: before is no timer."""
+"""With one segment in flight, Linux' tail loss probe and its cork timer fire after 200 ms: what leaves earlier is not theirs."""
 MOST_CLAIMS: Final = 1_024
-"""Within a millisecond; more are left out, which time stamps that stand still would pile up."""
+"""So many claims wait for their millisecond to pass; more are left out, which time stamps that stand still would pile up."""
 
 
 def nagle_of(own: Side) -> Nagle:

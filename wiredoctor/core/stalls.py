@@ -31,11 +31,11 @@ SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe", "corked")
 
 RELEASES: Final = (
     *("connection", "direction", "role", "endpoint", "http", "exchange", "message", "handshake", "mss", "mss_announced"),
-    *("nagle_disabled", "previous_data_frame", "previous_data_time", "previous_data_length", "previous_data_full"),
+    *("first_frame", "nagle_disabled", "previous_data_frame", "previous_data_time", "previous_data_length", "previous_data_full"),
     *("previous_data_small", "previous_data_room", "previous_data_ends_head", "previous_data_ends_message"),
     *("previous_ack_frame", "previous_ack_time", "previous_ack_delay", "previous_ack_bytes", "previous_ack_interval"),
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
-    *("probe_frame", "sort", "final_frame"),
+    *("event_stream", "nagle_seen", "probe_frame", "sort", "final_frame", "pace_seen"),
 )
 RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
@@ -96,6 +96,7 @@ class Stalls:
         elif sort:
             self.write_release(self.releases, connection, own, peer, packet, segment, events, sort)
             self.releases.put(packet.frame)
+            self.releases.put(1)
         if events.stall is not None:
             self.write_recovery(connection, packet, segment, events)
         if events.closure is not None:
@@ -108,6 +109,8 @@ class Stalls:
     ) -> i64:  # fmt: skip
         """Return whether a segment may have waited: for the ACK of the data before it (WAITED, or PROMPT if that came at once),
         or for a probe timer (PROBE). 0 if not: the peer sent data, something was retransmitted, or nothing was left to send."""
+        if segment.opens_gap:
+            pace.note_loss(own)
         disturbed = own.retransmission_frame > data.frame or peer.retransmission_frame > data.frame
         if disturbed or segment.retransmission or segment.overlap or segment.fills_gap or segment.opens_gap:
             return 0
@@ -121,7 +124,7 @@ class Stalls:
         if not is_next or not (part.is_incomplete or part.unread or part.upgraded or not part.http):
             return 0
         if ack.ack_delay <= self.cutoffs.max_quick_ack:
-            pace.note_gap(own, packet.time - data.time, packet.time - ack.ack_time - segment.rtt_own)
+            pace.note_gap(own, packet.time - data.time, packet.time - ack.ack_time - segment.rtt_own, segment)
             self.settle_held(own, packet.frame, False)
         judged = sizes.judge_size(own, packet, segment)
         full, small_start = judged[1], judged[3]
@@ -177,9 +180,14 @@ class Stalls:
         alike = pace.count_alike(own, gap)
         if alike >= pace.ALIKE or (not is_http(segment) and pace.was_answered(own)):
             return
+        ack = peer.previous or NOTHING
+        is_message = is_http(segment) and not segment.part.event_stream
+        if not is_message and pace.may_be_chance(own, packet.time - ack.ack_time - segment.rtt_own, segment):
+            return
         self.write_release(self.scratch, connection, own, peer, packet, segment, events, WAITED)
         held = HeldRelease(self.scratch.take()[0], data.time, gap, packet.clock + pace.LONGEST)
         held.alike = alike
+        held.is_sure = not pace.pace_of(own).is_torn
         waiting = pace.pace_of(own).held
         if len(waiting) >= pace.MOST_HELD:
             self.write_held(waiting.pop(0), packet.frame)
@@ -222,6 +230,7 @@ class Stalls:
         if not held.is_over and held.alike < pace.ALIKE:
             self.releases.begin().write(held.cells)
             self.releases.put(frame)
+            self.releases.put(1 if held.is_sure else 0)
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
@@ -237,7 +246,10 @@ class Stalls:
         self.held = left
 
     def end(self, connection: Connection, frame: i64) -> None:
-        """Write what is held of a connection that is over."""
+        """Write what is held of a connection that is over, or of which no more was captured."""
+        if not connection.closed:
+            pace.note_end(connection.first)
+            pace.note_end(connection.second)
         self.settle_held(connection.first, frame, True)
         self.settle_held(connection.second, frame, True)
 
@@ -245,7 +257,7 @@ class Stalls:
         self, put: Rows, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events,
         sort: i64,
     ) -> None:  # fmt: skip
-        """Write a row of `releases`, but for its last cell."""
+        """Write a row of `releases`, but for its last two cells."""
         part = segment.part
         mss, full, _, small_start = sizes.judge_size(own, packet, segment)
         syn = own.syn
@@ -262,6 +274,7 @@ class Stalls:
         put.put(1 if connection.has_both_syns else 0)
         put.put(mss)
         put.put(1 if syn is None or syn.mss > 0 or syn.mss == NOT_CAPTURED else 0)
+        put.put(connection.first_frame)
         put.put(1 if events.nagle_off else 0)
         data = own.previous or NOTHING
         self.put_data(put, data)
@@ -282,6 +295,8 @@ class Stalls:
         put.put(1 if part.ends_message else 0)
         put.put(segment.rtt_own)
         put.put(segment.rtt_peer)
+        put.put(1 if part.event_stream else 0)
+        put.put(1 if pace.is_nagle_seen(own) else 0)
         put.put(events.probe_frame)
         put.put(sort)
 

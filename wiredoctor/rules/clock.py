@@ -26,9 +26,18 @@ def without_times_across(
     return {
         name: rows
         if _of_the_capture(modules[name]) or _is_raw(modules[name])
-        else rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames))
+        else _unsure_since(rows.filter(_is_timeless(modules[name], rows) | ~_across(rows, frames)), frames)
         for name, rows in found.items()
     }
+
+
+def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
+    """The same candidates, with low confidence where a step lies between `since_frame`, from which on their round trip was
+    measured, and their first packet: the smallest sample may have been taken across it."""
+    if "since_frame" not in rows.columns:
+        return rows
+    unsure = _steps_between(rows["since_frame"], _ends(rows)[0], steps)
+    return rows.with_columns(pl.when(unsure).then(pl.lit("low")).otherwise("confidence").alias("confidence"))
 
 
 def unsure_across(

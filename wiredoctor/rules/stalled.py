@@ -118,7 +118,8 @@ class Stalls:
         if 2 * usual >= row.lateness or not shortest <= row.lateness <= longest:
             return
         endpoint.probes += 1
-        confidence = "low" if endpoint.probes == 1 else "medium"
+        # without pure ACKs, which a capture filter may leave out, an earlier ACK of the data would not be here
+        confidence = "low" if endpoint.probes == 1 or answer["held_bytes"] else "medium"
         values |= {"answer_frame": answer["held_frame"], "answer_time": answer["end"]}
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
@@ -145,14 +146,15 @@ class Stalls:
             self._remember(endpoint, row)
             return None
         cause = _cause(row, side)
-        usual = self._usual(endpoint, row) if cause == "nagle" else 0
+        pauses = row.event_stream and row.nagle_seen
+        usual = self._usual(endpoint, row) if cause == "nagle" and not pauses else 0
         short = row.delay < self._limits.shortest
         late_start = cause == "nagle" and not row.handshake and _program_paces(row, side)
         stalled = cause is not None and _released(row, cause, side, endpoint) and 2 * usual < row.delay and not late_start
         if stalled:
             side.narrow |= row.narrow
             if cause == "whole":
-                side.run, side.whole = (row.message, row.last_frame), True
+                side.run, side.whole = (row.message, row.held_frame), True
         mine = stalled and cause == self._cause and _counts(row, side, short)
         if mine or not short:
             endpoint.opportunities += 1
@@ -160,7 +162,7 @@ class Stalls:
             return None
         endpoint.stalls += 1
         sure = endpoint.stalls > 1 and 2 * endpoint.stalls >= endpoint.opportunities
-        cap = "low" if cause == "nagle" and _alone(row) else row.confidence
+        cap = "low" if cause == "nagle" and (_may_be_chance(row, endpoint) or _alone(row)) else row.confidence
         confidence = cap if sure or cap == "low" else "medium"
         kind = _KINDS[row.part] if cause == "nagle" and row.part else None
         return Verdict(index, {}, kind, max(0, row.delay - usual), confidence, side.prompt)
@@ -198,6 +200,13 @@ def _cause(row: Row, side: _Side) -> Cause | None:
     return "nagle" if row.part else None
 
 
+def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
+    """Whether the packets are missing that would show that a program wrote just then, and few stalls of its kind were seen."""
+    if row.http or row.nagle_seen or endpoint.stalls > FEW:
+        return False
+    return row.unread or not row.pace_seen
+
+
 def _alone(row: Row) -> bool:
     """No small segment was in flight: Linux' TCP would not have held back the end of a message."""
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
@@ -215,7 +224,7 @@ def _released(row: Row, cause: Cause, side: _Side, endpoint: _Endpoint) -> bool:
         side.released += 1
         endpoint.at_once |= row.release <= max(FIRST_AT_ONCE, row.after // 10)
         shown = side.narrow or endpoint.at_once or side.released > FEW
-        return row.http or row.unread or cause == "whole" or shown
+        return row.http or cause == "whole" or shown
     side.releases.append(row.release)
     alike = sum(abs(release - row.release) <= AT_ONCE for release in side.releases)
     return alike > 1 and 2 * alike >= len(side.releases)

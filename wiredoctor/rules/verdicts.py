@@ -22,6 +22,7 @@ JUDGED_ONLY = (
         "in_flight",
     ),
     *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "small", "full", "room", "nagle"),
+    *("event_stream", "nagle_seen", "pace_seen"),
     *("after", "gap", "narrow", "sharp", "wide", "lateness", "answer_frame", "answer_time", "prompt_before"),
 )
 """Columns that no text of a rule needs."""
@@ -34,7 +35,6 @@ class Row(NamedTuple):
     direction: int
     exchange: int | None
     frame: int
-    last_frame: int
     endpoint: int | None
     role: int | None
     http: bool
@@ -51,6 +51,9 @@ class Row(NamedTuple):
     prompt: bool
     probe: bool
     corked: bool
+    event_stream: bool
+    nagle_seen: bool
+    pace_seen: bool
     answers: int
     part: str | None
     ends: bool

@@ -203,7 +203,10 @@ def test_payload_that_is_not_http_has_no_owes_and_medium_confidence() -> None:
     whole = stalls(held(**other), held(frame=17, **other))
     assert [(s["kind"], s["confidence"], s["what"]) for s in whole] == [("write-write-read", "medium", "data")] * 2
     # cut by the snap length it may be HTTP all the same: a stall is a matter of lengths, numbers and times
-    assert stalls(held(**other, captured=0), held(frame=17, **other, captured=0)) == whole
+    cut = stalls(held(**other, captured=0), held(frame=17, **other, captured=0), held(frame=27, **other, captured=0))
+    assert [(s["kind"], s["delay"], s["evidence"]) for s in cut[:2]] == [(s["kind"], s["delay"], s["evidence"]) for s in whole]
+    # but nothing says any more that there was more to send: two may be chance
+    assert [s["confidence"] for s in cut] == ["low", "low", "medium"]
 
 
 def test_a_stack_that_announces_no_mss_is_none_that_is_known() -> None:

@@ -12,17 +12,20 @@ Why it hurts
     A transfer moves one write per 40 or 200 ms, whatever the network could carry: 8 kB per 200 ms are 40 kB/s.
 
 How it is proved
-    D, the last data in flight, two full segments at most being on their way, is acknowledged by a pure ACK, K, after a delay
-    that only a timer explains; the sender still had something to say; and the next segment S, full, leaves at once
-    when K arrives. A smaller S counts behind such a stall in the same message: it is the end of a run.
-    Nothing else happened in between. Whether Nagle's algorithm is off does not matter.
+    At most two full segments are in flight. D, the last of them, is acknowledged by a pure ACK, K, after a delay that only a
+    timer explains. The sender had not finished its message, and its next segment S, a full one, leaves at once when K arrives.
+    In between the receiver sent no data and nothing was retransmitted. A smaller S counts if it follows such a stall in the
+    same message: it is the end of what was sent this way. Whether Nagle's algorithm is off does not matter.
 
-    When the receiver's window had no room for S, the window was it. Otherwise the packets do not tell the send
-    buffer from the congestion window: the first repeats through a whole transfer, the second grows and is over soon.
+    If the receiver's window had no room for S, the window is the reason. Otherwise the packets do not show whether it is the
+    send buffer or the congestion window. A small send buffer holds the sender up through the whole transfer; a congestion
+    window grows, and the stalls soon end.
 
 What it is not
-    Slow start, which waits for one round trip after a burst, and not for a timer. A server that thinks. A
-    retransmission timeout. A small segment behind a small segment: that is nagle-delayed-ack.
+    Slow start: it waits for one round trip after a burst, and not for a timer.
+    A server that thinks: its next segment comes some time after the ACK, not at it.
+    A retransmission timeout: what leaves then was sent before.
+    A small segment that waits behind a small one: that is nagle-delayed-ack.
 
 What to do
     Give the sender a larger send buffer, or let it write again before the first write is acknowledged: several overlapped

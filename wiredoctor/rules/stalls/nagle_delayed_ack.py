@@ -18,39 +18,49 @@ Why it hurts
     it in the first exchange of a connection, where it acknowledges at once.
 
 How it is proved
-    D, the last data in flight, is acknowledged by a pure ACK, K, after a delay that only a timer explains; the sender
-    still had something to say; and the next segment S, small and new, leaves at once when K arrives: the kernel
-    does that, no application is that punctual. Nothing else happened in between: no data of the receiver, no
-    retransmission, no lack of window. A sender that was seen to send small segments without waiting has Nagle's
-    algorithm turned off and is never accused. Nor is one whose exchanges take as long when the ACK comes at once.
-    Where the handshake was not captured the round trip is a guess, and one such release proves nothing: two that are alike do.
+    D, the last data in flight, is acknowledged by a pure ACK, K, after a delay that only a timer explains. The sender had not
+    finished its message, and its next segment S, small and new, leaves at once when K arrives: the kernel does that, no
+    application is that punctual. In between the receiver sent no data, nothing was retransmitted, and the window had room for S.
+    A sender that was seen to send small segments without waiting has turned Nagle's algorithm off and is never accused. A sender
+    whose segments are as late when the ACK comes at once is not accused either. Where the handshake was not captured, the
+    round trip is a guess: one such release proves nothing, two that are alike do.
 
     A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning.
-    A tail is sure only where a small segment was in flight too: Linux holds back the end of a message behind no other, so
-    that a full send buffer may be the reason. Where there is no K (probe-released) the sender's tail loss probe carried
-    S, 200 ms and more after D, and the ACK of both came only then.
+    A tail is certain only if a small segment was in flight too. Behind full segments alone, Linux does not hold back the end of
+    a message, so that a full send buffer may be the reason.
 
-    A small write after a small write waits for a verdict until 8 more gaps of its side have passed, the connection is over,
-    or 2 s: three gaps as long (10 % and 1 ms), of the 32 before and the 8 after, whose first segment was acknowledged within
-    5 ms and in which the receiver sent nothing, show a program that writes on a clock of its own. On one host the processor
-    that wakes for such a program first sends the delayed ACK that is overdue, again and again. A side of which three small
-    writes left as prompt ACKs came uses Nagle's algorithm, and its gaps excuse nothing.
+    In the kind probe-released there is no K. The sender's tail loss probe carried S, 200 ms and more after D, and the ACK of
+    both came only then. If that ACK carries data, confidence is low: a capture filter may have left out a pure ACK of D.
+
+    A cork is proved by three messages in a row. In each of them the small end leaves 198 to 216 ms and a round trip after the
+    last full segment was acknowledged: that is the retransmission timeout, with which Linux sends what a cork holds.
+
+    A program may write on a clock of its own: 24 pictures a second, say. Its next write can then leave as a delayed ACK comes. On
+    one host that happens again and again, because the processor that wakes for the program first sends the ACK that is overdue.
+    So the gap before S is compared with up to 32 earlier and 8 later gaps of the side. A gap counts if its first segment was
+    acknowledged within 5 ms and the receiver sent no data in it. If three gaps are as long as that before S (within 10 % and
+    1 ms), S is not reported. A finding therefore waits for these later gaps, for 2 s at most.
+
+    These gaps excuse nothing on a side that is seen to use Nagle's algorithm: three of its small segments, and one in eight, left
+    just as prompt ACKs of other small segments came. In an event stream of such a side, pauses between events excuse nothing.
+
+    Payload that is not HTTP does not say whether a message was finished, so that more is asked of it. One segment that leaves as
+    K comes may be chance: a segment of its side, or of its endpoint, has to leave within 0.6 ms of K's arrival, or a tenth of the
+    round trip, or three have to leave with K. If the side wrote eight times before without being held, the first two are not
+    reported. S is not reported either if the receiver's host sent data on another connection within 1.5 ms of K: that may
+    be the answer for which the sender waited. The first two findings have low confidence if the snap length cut the
+    payload, a gap opened in the data of the side, or the capture ends before the connection closes and before S is decided.
 
     Without the handshake, where S mostly comes more than 1.5 ms after K, nothing is reported before the fourth time, and only
     while S follows K more evenly than it follows D.
 
-    A cork is proved by three messages in a row whose small end leaves 198 to 216 ms (and a round trip: the retransmission
-    timeout) after the last full segment was acknowledged.
-
-    Payload that is not HTTP: what the receiver's host sent on another connection, within 1.5 ms of K, may have let the sender
-    go on. And one segment that leaves as K comes may be chance: one of the side, or of its endpoint, has to leave within 0.6 ms
-    of K's arrival, or a tenth of the round trip; or it is the third of its side.
-
 What it is not
     A server that thinks between head and body: its next segment comes some time after the ACK, not at it.
-    A program that writes on a clock of its own: 24 pictures a second, a game, a ticker. A delayed ACK of a message's last
-    segment, for which nobody waits. A long round trip. A retransmission timeout.
-    A sender that waits for the ACK whatever it has to send: that is delayed-ack-stall.
+    A program that writes on a clock of its own: a video stream, a game, a ticker.
+    A delayed ACK of a message's last segment: nobody waits for it.
+    A long round trip: every ACK then takes as long, and none of that is a delay of the receiver.
+    A retransmission timeout: what leaves then was sent before.
+    A sender that has to wait for the ACK even with a full segment: that is delayed-ack-stall.
 
 What to do
     Mend the sender: write head and body with one call, or turn Nagle's algorithm off (TCP_NODELAY). Turning off delayed
