@@ -70,11 +70,11 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 places", "enough to look at; the counts say the rest")
+SHOWN = Threshold("5 places", "shown as evidence; the message has the totals")
 
 
 def screen() -> dict[str, pl.Expr]:
-    """True on some row of one of these tables wherever there is a candidate."""
+    """Return per table an expression; one is true on at least one row if there is a candidate."""
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 

@@ -68,7 +68,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return (pl.col("clock_steps") > 0) | (pl.col("shuffled") > 0)
 
 

@@ -48,7 +48,7 @@ RULE = Rule(
 )
 
 SHARE = Threshold("10 %", "of a connection's packets; single copies come from the network itself")
-SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
 
 _TOLD_APART = (
     "",
@@ -69,7 +69,7 @@ _CURES = (
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("duplicates") > 0
 
 

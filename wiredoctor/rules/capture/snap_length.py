@@ -43,11 +43,11 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 connections", "enough to look at; the counts say the rest")
+SHOWN = Threshold("5 connections", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("cut_heads") > 0
 
 

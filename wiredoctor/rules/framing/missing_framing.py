@@ -79,7 +79,7 @@ WAITING = Threshold("1 s", "a server that ends a response by closing does it at 
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_framing") == "close-delimited"
 
 

@@ -143,7 +143,7 @@ _SETTINGS = {
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     c = pl.col
     return {"closes": _may_have_failed(), "exchanges": c("response_status") >= 500}
 

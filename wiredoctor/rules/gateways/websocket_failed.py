@@ -77,7 +77,7 @@ RULE = Rule(
 )
 
 AGAIN = Threshold("5 s", "some clients try again at once, in another way, and get their WebSocket")
-SHOWN = Threshold("3 requests", "enough to look at; the count says the rest")
+SHOWN = Threshold("3 requests", "shown as evidence; the message has the totals")
 
 _TOLD_ELSEWHERE = (401, 403, 407, 502, 504)
 """They have to do with who asks; or the gateway had no answer, of which gateway-error speaks."""
@@ -98,7 +98,7 @@ _HAS_ONE = (
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return _refused()
 
 

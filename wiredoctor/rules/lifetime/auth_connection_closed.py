@@ -72,7 +72,7 @@ IMMEDIATE = Threshold("1 s", "clients answer a challenge at once; a connection t
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     c = pl.col
     challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
     gap = c("server_close_time") - c("response_end")

@@ -170,7 +170,7 @@ RULE = Rule(
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     return may_be_early()
 
 

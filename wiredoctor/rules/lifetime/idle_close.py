@@ -107,11 +107,11 @@ RULE = Rule(
 IDLE = Threshold("1 s", "no common server has an idle limit so short; what closes sooner was decided with the response")
 SPREAD = Threshold("20 %", "idle times that differ more are no limit, but a server that was stopped or needed room")
 APART = Threshold("100 ms", "closes that come together may be one stop of the server; apart they are two timers")
-SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("last_on_connection") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
 
 

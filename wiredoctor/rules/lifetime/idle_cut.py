@@ -90,7 +90,7 @@ _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     c = pl.col
     closed = pl.coalesce("server_close_time", "client_close_time")
     return ((closed - c("last_payload_time")) >= REST.value - SECOND) & ~c("says_goodbye") & c("last_on_connection")

@@ -70,7 +70,7 @@ EARLY = Threshold("1 s", "announcements are whole seconds, and timers are looked
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("server_close_frame").is_not_null() & pl.col("response_keep_alive_timeout").is_not_null()
 
 

@@ -73,11 +73,11 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("3 exchanges", "one may be the last of a connection that has served enough, two a coincidence")
-SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     closes = pl.col("response_connection_close") & ~pl.col("request_connection_close")
     return closes.sum() >= ENOUGH.value
 

@@ -137,7 +137,7 @@ UNLIKE = Threshold("5 %", "rests that differ by more were not ended by one limit
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     return may_be_lost()
 
 

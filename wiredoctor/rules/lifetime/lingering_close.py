@@ -74,7 +74,7 @@ LINGERS = Threshold("5 s", "longer than any round trip, and than a server needs 
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     late = pl.col("final_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
     return late & ~pl.col("persistent")
 

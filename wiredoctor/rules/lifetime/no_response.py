@@ -166,7 +166,7 @@ _KINDS = {
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     # a half-closed client is answered by the server's close alone
     return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
 

@@ -83,7 +83,7 @@ DECIDED = Threshold("1 s", "so long (or two round trips) a request may still be 
 
 
 def screen() -> pl.Expr:
-    """True on the rows that are candidates."""
+    """Return an expression that is true on the rows that are candidates."""
     c = pl.col
     whole = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     self_framed = c("response_framing").is_in(SELF_FRAMED)

@@ -70,7 +70,7 @@ AT_ONCE = Threshold("1 s", "what is reset later (or after two round trips) had r
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("server_rst_frame").is_not_null() & (pl.col("request_body_bytes") > 0)
 
 

@@ -103,7 +103,7 @@ REMEMBERED = Threshold("16 closes", "of an endpoint that ended streams: they com
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     c = pl.col
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
     return c("has_request") & c("has_response") & ~c("upgraded") & cut & server_closed_first()

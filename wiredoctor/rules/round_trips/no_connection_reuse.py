@@ -108,14 +108,14 @@ DENSE = Threshold("10 exchanges", "within a second: such a load is worth a pool,
 UNUSED = Threshold("3 times", "as long as the longest time between two requests: a pool of several turns to each in that time")
 ABANDONED = Threshold("75 %", "of the connections that are left open: the newest of a pool that grows have only just been used")
 LOOKED = Threshold("50 ms", "between the client's FIN and its next SYN: it looked, and the server had closed")
-SHOWN = Threshold("3 connections", "enough to look at; the counts say the rest")
+SHOWN = Threshold("3 connections", "shown as evidence; the message has the totals")
 
 
 _KINDS = pl.Enum(["kept", "asked"])
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value
 

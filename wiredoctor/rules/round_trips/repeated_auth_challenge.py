@@ -73,7 +73,7 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("3 requests", "two may be two programs, or two parts of a site")
-SHOWN = Threshold("3 requests", "enough to look at; the counts say the rest")
+SHOWN = Threshold("3 requests", "shown as evidence; the message has the totals")
 _CONNECTION_BOUND = (
     "NTLM and Negotiate authenticate a connection: look for a server that asks for each request (IIS: authPersistSingleRequest, "
     "authPersistNonNTLM), and for a proxy that shares its connections between clients."
@@ -81,7 +81,7 @@ _CONNECTION_BOUND = (
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return _refused().sum() >= ENOUGH.value
 
 

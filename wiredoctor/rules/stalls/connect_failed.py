@@ -154,7 +154,7 @@ SOON = Threshold("60 s", "a server that starts, or restarts, accepts by then; on
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null()
     return {"connections": told | (pl.col("syns") >= SYNS.value), "tries": pl.col("exchange").is_null()}
 

@@ -57,7 +57,7 @@ MIN_WAIT = Threshold("200 ms", "below the timers of all common systems (1 s; Win
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("syns") > 1
 
 

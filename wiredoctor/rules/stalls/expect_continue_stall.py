@@ -66,7 +66,7 @@ _TIMERS = (
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("request_expect_continue")
 
 

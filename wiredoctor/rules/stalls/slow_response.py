@@ -77,7 +77,7 @@ MIN_WAIT = Threshold("1 s", "what users notice as waiting; faster answers are no
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     return pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value
 
 

@@ -84,7 +84,7 @@ def _least() -> int:
 
 
 def screen() -> pl.Expr:
-    """True on some row wherever there is a candidate."""
+    """Return an expression that is true on at least one row if there is a candidate."""
     several = pl.col("endpoint").min() != pl.col("endpoint").max()
     return several & (_slow().sum() >= _least())
 
