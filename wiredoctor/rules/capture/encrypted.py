@@ -62,7 +62,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)
-    hidden = pl.format(" {} of them use Encrypted Client Hello (ECH); the name shown may not be the server's.", unsure)
+    hidden = pl.format(" Encrypted Client Hello (ECH) is used on {} of them; the name shown may not be the server's.", unsure)
     return told_once(
         connections, c("protocol") == "tls", place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),

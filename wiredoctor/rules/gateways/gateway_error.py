@@ -261,7 +261,7 @@ def _nobodys(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 MOST_LOOSE = 10_000
-"""Connections of which nobody knows for whom they were begun: so many are looked at."""
+"""How many connections without a known request are examined."""
 
 
 def _unseen(
@@ -326,7 +326,7 @@ def _front(rows: list[dict[str, Any]]) -> Front:
     own = Exchange(rows[0])
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=_order)
     if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):
-        return Front(own, (), certain=False)  # tried on a connection that is too old to be looked at
+        return Front(own, (), certain=False)  # tried on a connection that is too old to be examined
     tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
     certain = all(row["certain"] for row in tried)
     if not certain:

@@ -226,7 +226,7 @@ def _told_of_another() -> pl.Expr:
 def _shown() -> pl.Expr:
     """Return the first requests, the requests that a gateway forwarded for them, and their responses."""
     asked = pl.format("{} asks for a WebSocket", "client_host")
-    sent = pl.format("the gateway requests {} {}", "behind", _how())
+    sent = pl.format("the gateway forwards it to {} {}", "behind", _how())
     answered = pl.format("the response: {}", "status")
     items = [
         packet("request_frame", "request_start", asked),
