@@ -75,7 +75,7 @@ def live(
         ),
     ],
     filter: Annotated[
-        str | None, typer.Option("--filter", metavar="BPF", help="Only packets that this filter of libpcap lets through.")
+        str | None, typer.Option("--filter", metavar="BPF", help="Capture only packets that match this BPF filter.")
     ] = None,
     write: Annotated[
         str | None,

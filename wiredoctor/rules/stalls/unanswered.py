@@ -15,7 +15,7 @@ Why it hurts
     timed out", "Connection timed out", "context deadline exceeded", or a transfer that hangs. A new connection often works.
 
 How it is proved
-    The data has more than one byte, or it is a FIN whose sender still expected the rest of a message. It was sent four times
+    The data has more than one byte, or it is a FIN whose sender still waited for the rest of a message. It was sent four times
     over a second or more. Three times are enough if the sender then gave up (RST, FIN, or the same request on a new
     connection). No ACK covers its first byte, although the receiver had acknowledged the handshake or earlier data in this
     capture, and its window was not closed.
