@@ -146,7 +146,7 @@ class HeadParser:
         del self._entries[1:]
 
     def status(self, line: bytes) -> StatusLine | None:
-        """A status line, or None where it is none."""
+        """Parse a status line; return None if it is not one."""
         try:
             return self._statuses[line]
         except KeyError:
