@@ -241,7 +241,7 @@ def test_what_is_only_usual() -> None:
     server = Server(0.03, "Server: uvicorn\\r\\n")
     server.met(5.0, 0.0005, "R.", 100)
     check(server.text(f"{AT_LIMIT}, confidence low"))
-    assert "only usual" in told(server, "keep-alive-race").message
+    assert "a common default" in told(server, "keep-alive-race").message
     other = Server(0.03, "Server: nginx\\r\\n")
     other.met(5.0, 0.0005, "R.", 100)
     check(other.text("no-response, kind unread"))
